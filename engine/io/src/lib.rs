@@ -1,0 +1,1 @@
+//! The one place with system calls: ring, operations, buffers, clocks, affinity.

@@ -1,0 +1,1 @@
+//! The deterministic simulator: disk, clock and network with faults, a model and its checkers.

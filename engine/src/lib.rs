@@ -1,0 +1,1 @@
+//! The log: shards, journal, commit, recovery, reads, on one reactor a core.

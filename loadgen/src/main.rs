@@ -1,0 +1,3 @@
+//! The load generator: schedule, targets, recorder, verifier, report.
+
+fn main() {}
