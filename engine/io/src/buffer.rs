@@ -13,12 +13,13 @@ use std::rc::Rc;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 /// The smallest buffer, and the alignment of every one.
-const BLOCK_BYTES: usize = 4096;
+pub(crate) const BLOCK_BYTES: usize = 4096;
 
-/// A region of zeroed anonymous memory, page-aligned, unmapped when dropped.
+/// A region of zeroed anonymous memory, page-aligned, unmapped when dropped unless leaked.
 pub(crate) struct Region {
     start: NonNull<u8>,
     bytes: usize,
+    leaked: bool,
 }
 
 impl Region {
@@ -30,7 +31,7 @@ impl Region {
         // SAFETY: the range is the mapping just made; the advice changes no contents. Failure only costs speed.
         let _ = unsafe { madvise(start, bytes, Advice::LinuxHugepage) };
         let start = NonNull::new(start.cast()).ok_or(rustix::io::Errno::NOMEM)?;
-        Ok(Region { start, bytes })
+        Ok(Region { start, bytes, leaked: false })
     }
 
     pub(crate) fn start(&self) -> *mut u8 {
@@ -40,10 +41,23 @@ impl Region {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Leaves it mapped for good, for when the kernel may still use it.
+    pub(crate) fn leak(&mut self) {
+        self.leaked = true;
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the mapping is this long, initialised (zeroed), and borrowed through `&mut self` alone.
+        unsafe { std::slice::from_raw_parts_mut(self.start(), self.bytes) }
+    }
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
+        if self.leaked {
+            return;
+        }
         // SAFETY: the range is the mapping made in `map`; whoever borrowed from it held the region alive until now.
         let _ = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };
     }
@@ -51,7 +65,6 @@ impl Drop for Region {
 
 struct Shared {
     region: Region,
-    registered: Cell<bool>,
     /// Free blocks by order: lists of block numbers, each aligned to its order.
     free: RefCell<Vec<Vec<u32>>>,
     /// Holders of each buffer, by its first block. 0 is free.
@@ -79,8 +92,7 @@ impl Pool {
             (0..orders).map(|order| Vec::with_capacity((blocks >> order).min(4096))).collect();
         free[orders - 1].push(0);
         let holders = (0..blocks).map(|_| Cell::new(0)).collect();
-        let (registered, used_bytes) = (Cell::new(false), Cell::new(0));
-        Ok(Pool { shared: Rc::new(Shared { region, registered, free: RefCell::new(free), holders, used_bytes }) })
+        Ok(Pool { shared: Rc::new(Shared { region, free: RefCell::new(free), holders, used_bytes: Cell::new(0) }) })
     }
 
     /// A buffer of `bytes`, or `None` when the pool has no such piece left. Contents are whatever was there.
@@ -114,10 +126,6 @@ impl Pool {
 
     pub(crate) fn region(&self) -> &Region {
         &self.shared.region
-    }
-
-    pub(crate) fn mark_registered(&self) {
-        self.shared.registered.set(true);
     }
 
     fn give_back(&self, mut block: u32, order: u8) {
@@ -193,14 +201,6 @@ impl BufMut {
     pub fn freeze(self) -> Buf {
         Buf { piece: self.piece }
     }
-
-    pub(crate) fn start(&mut self) -> *mut u8 {
-        self.piece.start()
-    }
-
-    pub(crate) fn is_registered(&self) -> bool {
-        self.piece.pool.shared.registered.get()
-    }
 }
 
 impl Deref for BufMut {
@@ -231,10 +231,6 @@ pub struct Buf {
 }
 
 impl Buf {
-    pub(crate) fn is_registered(&self) -> bool {
-        self.piece.pool.shared.registered.get()
-    }
-
     /// Bytes of the pool that it keeps.
     pub fn held_bytes(&self) -> usize {
         BLOCK_BYTES << self.piece.order
@@ -275,7 +271,7 @@ mod tests {
         for (index, bytes) in [1, 4096, 4097, 100_000, 5000].into_iter().enumerate() {
             let mut buf = pool.take(bytes).unwrap();
             assert_eq!(buf.len(), bytes);
-            assert_eq!(buf.start() as usize % BLOCK_BYTES, 0);
+            assert_eq!(buf.as_ptr() as usize % BLOCK_BYTES, 0);
             buf.fill(index as u8);
             held.push(buf);
         }

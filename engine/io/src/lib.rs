@@ -9,13 +9,22 @@
 //! ```
 
 mod affinity;
+mod bell;
 mod boundary;
 mod buffer;
 mod clock;
+mod directory;
+mod file_system;
+mod files;
+mod ring;
 
 pub use affinity::{available_cores, pin};
+pub use bell::Waker;
 pub use boundary::{
     Completion, DirEntry, FileId, FileOp, Io, ListenerId, Op, Payload, Received, SocketId, Token, Wait,
 };
 pub use buffer::{Buf, BufMut, Pool};
 pub use clock::{Clock, thread_cpu_ns};
+pub use directory::{Alignment, DataDir, DirError};
+pub use file_system::FileSystem;
+pub use ring::{Probe, Ring, RingConfig, RingError, probe};
