@@ -3,8 +3,9 @@
 mod records;
 
 use std::error::Error;
-use std::io::{self, IoSlice};
+use std::io::{self, BufRead, BufReader, IoSlice, Read};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -255,11 +256,70 @@ fn nothing_is_left_behind_even_by_a_panic_with_a_file_open() -> Outcome {
         panic!("on purpose");
     });
     assert!(panicked.join().is_err());
-    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
-    let name = dir.path().file_name().and_then(|name| name.to_str());
-    assert!(!mounts.contains(name.ok_or("no name")?), "{mounts}");
+    assert_eq!(mounts_below(dir.path())?, 0);
     assert_eq!(std::fs::read_dir(dir.path())?.count(), 0);
     Ok(())
+}
+
+/// Set for the child process of the test below: the directory to start a disk in.
+const VICTIM_DIR: &str = "CUTDISK_VICTIM_DIR";
+
+#[test]
+fn what_a_killed_process_left_is_swept_by_the_next_start() -> Outcome {
+    if let Some(dir) = std::env::var_os(VICTIM_DIR) {
+        return be_killed(Path::new(&dir));
+    }
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    if require_or_skip(CutDisk::start(dir.path(), MIB as u64, 8)).is_none() {
+        return Ok(());
+    }
+    let mut victim = Command::new(std::env::current_exe()?)
+        .args([
+            "--exact",
+            "what_a_killed_process_left_is_swept_by_the_next_start",
+        ])
+        .arg("--nocapture")
+        .env(VICTIM_DIR, dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let said = BufReader::new(victim.stdout.take().ok_or("no stdout")?);
+    let ready = said
+        .lines()
+        .map_while(Result::ok)
+        .any(|line| line.contains(READY));
+    victim.kill()?;
+    victim.wait()?;
+    assert!(ready, "the victim never had a disk");
+    assert_eq!(std::fs::read_dir(dir.path())?.count(), 1);
+    assert_eq!(mounts_below(dir.path())?, 2);
+    let disk = CutDisk::start(dir.path(), MIB as u64, 9)?;
+    assert_eq!(std::fs::read_dir(dir.path())?.count(), 1);
+    assert_eq!(mounts_below(dir.path())?, 1);
+    drop(disk);
+    assert_eq!(std::fs::read_dir(dir.path())?.count(), 0);
+    Ok(())
+}
+
+const READY: &str = "the victim is ready";
+
+/// Mounts a disk, with something written to it, and waits for the end.
+fn be_killed(dir: &Path) -> Outcome {
+    let mut disk = CutDisk::start(dir, 64 << 20, 10)?;
+    disk.mkfs()?;
+    disk.mount()?;
+    std::fs::write(disk.path().join("dirty"), [1; 1 << 20])?;
+    println!("{READY}");
+    // Returns when the parent is gone, so that nobody is left waiting.
+    io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+fn mounts_below(dir: &Path) -> Outcome<usize> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+    let name = dir.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or("a temporary directory has a name")?;
+    Ok(mounts.lines().filter(|line| line.contains(name)).count())
 }
 
 #[test]
