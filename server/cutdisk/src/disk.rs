@@ -55,12 +55,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Program { program, said } => write!(f, "{program} failed: {said}"),
-            Fault::Mount { device, at, cause } => write!(
-                f,
-                "mounting {} at {} failed ({cause}): see the kernel's log",
-                device.display(),
-                at.display()
-            ),
+            Fault::Mount { device, at, cause } => {
+                write!(f, "mounting {} at {} failed ({cause}): see the kernel's log", device.display(), at.display())
+            }
             Fault::Unmount { at, cause } => {
                 write!(f, "unmounting {} failed: {cause}", at.display())
             }
@@ -82,8 +79,8 @@ pub struct CutDisk {
 }
 
 impl CutDisk {
-    /// Starts an empty disk of `bytes` (rounded down to 4 KiB) in memory; its mount points lie
-    /// below `dir`. The seed decides what its cuts keep.
+    /// Starts an empty disk of `bytes` (rounded down to 4 KiB); its mount points lie below `dir`. It lies in memory, of
+    /// which it takes twice what is ever written to it. The seed decides what its cuts keep.
     ///
     /// # Errors
     /// What this machine lacks, see [`require_or_skip`](crate::require_or_skip).
@@ -146,18 +143,12 @@ impl CutDisk {
     /// When the power is off.
     pub fn cut(&mut self) -> Result<Cut, Fault> {
         let (profile, at_flush) = self.shared.lock().store.draw();
-        self.cut_by(
-            profile,
-            if at_flush {
-                FLUSH_WAIT_MAX
-            } else {
-                Duration::ZERO
-            },
-        )
+        let flush_wait = if at_flush { FLUSH_WAIT_MAX } else { Duration::ZERO };
+        self.cut_by(profile, flush_wait)
     }
 
-    /// Cuts the power by the given profile, as the next flush arrives that has something to make
-    /// durable: the moment at which the most is at stake. Where none comes within `flush_wait`, and at once where that is zero, it is cut
+    /// Cuts the power by the given profile, as the next flush arrives that has something to make durable: the moment
+    /// at which the most is at stake. Where none comes within `flush_wait`, and at once where that is zero, it is cut
     /// all the same.
     ///
     /// # Errors
@@ -169,10 +160,7 @@ impl CutDisk {
         assert!(self.shared.lock().power_on, "the power is off already");
         let (mut disk, at_flush) = self.shared.power_off(flush_wait);
         disk.flushes_to_fail = 0;
-        let cut = Cut {
-            at_flush,
-            ..disk.store.cut(profile)
-        };
+        let cut = Cut { at_flush, ..disk.store.cut(profile) };
         drop(disk);
         self.let_go()?;
         Ok(cut)
@@ -225,16 +213,9 @@ impl CutDisk {
         config.mount_options = vec![MountOption::FSName("cutdisk".to_owned())];
         config.n_threads = Some(FUSE_THREADS);
         config.clone_fd = true;
-        Session::new(
-            DiskFile::new(Arc::clone(&self.shared)),
-            &self.fuse_dir,
-            &config,
-        )
-        .and_then(Session::spawn)
-        .map_err(|cause| Missing::FuseMount {
-            path: self.fuse_dir.clone(),
-            cause,
-        })
+        Session::new(DiskFile::new(Arc::clone(&self.shared)), &self.fuse_dir, &config)
+            .and_then(Session::spawn)
+            .map_err(|cause| Missing::FuseMount { path: self.fuse_dir.clone(), cause })
     }
 
     /// Unmounts the ext4 and detaches the loop device, whichever of them there is.

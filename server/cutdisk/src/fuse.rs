@@ -13,9 +13,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
-    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen,
-    ReplyWrite, Request, WriteFlags,
+    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
+    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, WriteFlags,
 };
 
 use crate::store::{SECTOR_BYTES, Store};
@@ -49,11 +48,7 @@ pub(crate) struct Powered {
 impl Powered {
     /// Whether an operation through this handle may be served.
     fn serves(&self, handle: FileHandle) -> Result<(), Errno> {
-        if self.power_on && handle.0 == self.life {
-            Ok(())
-        } else {
-            Err(Errno::EIO)
-        }
+        if self.power_on && handle.0 == self.life { Ok(()) } else { Err(Errno::EIO) }
     }
 
     fn flush(&mut self) -> Result<(), Errno> {
@@ -101,13 +96,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(store: Store) -> Shared {
         Shared {
-            disk: Mutex::new(Powered {
-                store,
-                life: 1,
-                power_on: true,
-                flushes_to_fail: 0,
-                cut_at_flush: false,
-            }),
+            disk: Mutex::new(Powered { store, life: 1, power_on: true, flushes_to_fail: 0, cut_at_flush: false }),
             power_went: Condvar::new(),
         }
     }
@@ -142,11 +131,7 @@ pub(crate) struct DiskFile {
 impl DiskFile {
     pub(crate) fn new(shared: Arc<Shared>) -> DiskFile {
         let bytes = shared.lock().store.bytes() as u64;
-        DiskFile {
-            shared,
-            born: SystemTime::now(),
-            bytes,
-        }
+        DiskFile { shared, born: SystemTime::now(), bytes }
     }
 
     fn attributes(&self, inode: INodeNo) -> FileAttr {
@@ -178,15 +163,9 @@ impl DiskFile {
 impl Filesystem for DiskFile {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let refused = |what: &str| io::Error::other(format!("the kernel's FUSE refuses {what}"));
-        config
-            .add_capabilities(InitFlags::FUSE_ASYNC_DIO)
-            .map_err(|_| refused("asynchronous direct I/O"))?;
-        config
-            .set_max_write(TRANSFER_BYTES_MAX)
-            .map_err(|_| refused("large writes"))?;
-        config
-            .set_max_background(REQUESTS_IN_FLIGHT_MAX)
-            .map_err(|_| refused("many requests in flight"))?;
+        config.add_capabilities(InitFlags::FUSE_ASYNC_DIO).map_err(|_| refused("asynchronous direct I/O"))?;
+        config.set_max_write(TRANSFER_BYTES_MAX).map_err(|_| refused("large writes"))?;
+        config.set_max_background(REQUESTS_IN_FLIGHT_MAX).map_err(|_| refused("many requests in flight"))?;
         Ok(())
     }
 
@@ -199,13 +178,7 @@ impl Filesystem for DiskFile {
         reply.entry(&TTL, &self.attributes(inode), Generation(0));
     }
 
-    fn getattr(
-        &self,
-        _request: &Request,
-        inode: INodeNo,
-        _handle: Option<FileHandle>,
-        reply: ReplyAttr,
-    ) {
+    fn getattr(&self, _request: &Request, inode: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         reply.attr(&TTL, &self.attributes(inode));
     }
 
@@ -232,9 +205,7 @@ impl Filesystem for DiskFile {
         reply: ReplyData,
     ) {
         let mut disk = self.shared.lock();
-        let range = disk
-            .serves(handle)
-            .and_then(|()| disk.range(offset, bytes as usize));
+        let range = disk.serves(handle).and_then(|()| disk.range(offset, bytes as usize));
         match range {
             Ok(range) => reply.data(disk.store.read(range)),
             Err(errno) => reply.error(errno),
@@ -254,9 +225,7 @@ impl Filesystem for DiskFile {
         reply: ReplyWrite,
     ) {
         let mut disk = self.shared.lock();
-        let written = disk
-            .serves(handle)
-            .and_then(|()| disk.write(offset, data, flags));
+        let written = disk.serves(handle).and_then(|()| disk.write(offset, data, flags));
         match written {
             Ok(()) => reply.written(data.len() as u32),
             Err(errno) => {
@@ -266,14 +235,7 @@ impl Filesystem for DiskFile {
         }
     }
 
-    fn fsync(
-        &self,
-        _request: &Request,
-        _inode: INodeNo,
-        handle: FileHandle,
-        _data_only: bool,
-        reply: ReplyEmpty,
-    ) {
+    fn fsync(&self, _request: &Request, _inode: INodeNo, handle: FileHandle, _data_only: bool, reply: ReplyEmpty) {
         let mut disk = self.shared.lock();
         match disk.serves(handle).and_then(|()| disk.flush()) {
             Ok(()) => reply.ok(),
@@ -285,14 +247,7 @@ impl Filesystem for DiskFile {
     }
 
     /// Called when a descriptor is closed. Says nothing about durability.
-    fn flush(
-        &self,
-        _request: &Request,
-        _inode: INodeNo,
-        _handle: FileHandle,
-        _owner: LockOwner,
-        reply: ReplyEmpty,
-    ) {
+    fn flush(&self, _request: &Request, _inode: INodeNo, _handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
         reply.ok();
     }
 

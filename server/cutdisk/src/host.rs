@@ -21,11 +21,7 @@ pub(crate) fn check() -> Result<(), Missing> {
         return Err(Missing::Root);
     }
     for path in ["/dev/fuse", "/dev/loop-control"] {
-        fs::File::options()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|cause| Missing::Device { path, cause })?;
+        fs::File::options().read(true).write(true).open(path).map_err(|cause| Missing::Device { path, cause })?;
     }
     for (name, package) in [("losetup", "util-linux"), ("mkfs.ext4", "e2fsprogs")] {
         let there = Command::new(name).arg("-V").output();
@@ -38,13 +34,8 @@ pub(crate) fn check() -> Result<(), Missing> {
 
 /// Makes a directory that no other disk uses.
 pub(crate) fn make_mount_point(dir: &Path, number: u64) -> Result<PathBuf, Missing> {
-    let path = dir.join(format!(
-        "{MOUNT_POINT_PREFIX}{}-{number}",
-        std::process::id()
-    ));
-    fs::create_dir_all(&path)
-        .and_then(|()| path.canonicalize())
-        .map_err(|cause| Missing::Scratch { path, cause })
+    let path = dir.join(format!("{MOUNT_POINT_PREFIX}{}-{number}", std::process::id()));
+    fs::create_dir_all(&path).and_then(|()| path.canonicalize()).map_err(|cause| Missing::Scratch { path, cause })
 }
 
 /// Attaches a free loop device to the file and returns its path.
@@ -91,30 +82,17 @@ pub(crate) fn detach(device: &Path) -> Result<(), Fault> {
 /// Makes an ext4 whose tables and journal are written at once, so that nothing is done later in
 /// the background, and whose journal is small, so that replaying it is quick.
 pub(crate) fn mkfs(device: &Path) -> Result<(), Fault> {
-    let options = [
-        "-q",
-        "-F",
-        "-b4096",
-        "-m0",
-        "-Jsize=8",
-        "-Enodiscard,lazy_itable_init=0,lazy_journal_init=0",
-    ];
-    let arguments: Vec<_> = options
-        .iter()
-        .map(AsRef::as_ref)
-        .chain([device.as_os_str()])
-        .collect();
+    let options = ["-q", "-F", "-b4096", "-m0", "-Jsize=8", "-Enodiscard,lazy_itable_init=0,lazy_journal_init=0"];
+    let arguments: Vec<_> = options.iter().map(AsRef::as_ref).chain([device.as_os_str()]).collect();
     run("mkfs.ext4", &arguments)
 }
 
 /// Mounts the ext4 on the device; the kernel replays its journal if there is something to replay.
 pub(crate) fn mount_ext4(device: &Path, at: &Path) -> Result<(), Fault> {
-    rustix::mount::mount(device, at, "ext4", MountFlags::NOATIME, c"").map_err(|errno| {
-        Fault::Mount {
-            device: device.to_owned(),
-            at: at.to_owned(),
-            cause: errno.into(),
-        }
+    rustix::mount::mount(device, at, "ext4", MountFlags::NOATIME, c"").map_err(|errno| Fault::Mount {
+        device: device.to_owned(),
+        at: at.to_owned(),
+        cause: errno.into(),
     })
 }
 
@@ -124,10 +102,7 @@ pub(crate) fn unmount(at: &Path) -> Result<(), Fault> {
     let quick = rustix::mount::unmount(at, UnmountFlags::empty());
     quick
         .or_else(|_| rustix::mount::unmount(at, UnmountFlags::DETACH))
-        .map_err(|errno| Fault::Unmount {
-            at: at.to_owned(),
-            cause: errno.into(),
-        })
+        .map_err(|errno| Fault::Unmount { at: at.to_owned(), cause: errno.into() })
 }
 
 /// Unmounts what processes that are gone left mounted below `dir`.
@@ -145,10 +120,7 @@ pub(crate) fn sweep(dir: &Path) {
 }
 
 fn owner_is_gone(mount_point: &Path) -> bool {
-    let name = mount_point
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy();
+    let name = mount_point.file_name().unwrap_or_default().to_string_lossy();
     let owner = name
         .strip_prefix(MOUNT_POINT_PREFIX)
         .and_then(|rest| rest.split('-').next())
@@ -160,24 +132,14 @@ fn run(program: &'static str, arguments: &[&std::ffi::OsStr]) -> Result<(), Faul
     let said = Command::new(program)
         .args(arguments)
         .output()
-        .map_err(|cause| Fault::Program {
-            program,
-            said: cause.to_string(),
-        })?;
+        .map_err(|cause| Fault::Program { program, said: cause.to_string() })?;
     if said.status.success() {
         return Ok(());
     }
-    Err(Fault::Program {
-        program,
-        said: one_line(&said.stderr),
-    })
+    Err(Fault::Program { program, said: one_line(&said.stderr) })
 }
 
 fn one_line(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
-    text.lines()
-        .collect::<Vec<_>>()
-        .join("; ")
-        .trim()
-        .to_owned()
+    text.lines().collect::<Vec<_>>().join("; ").trim().to_owned()
 }

@@ -28,13 +28,14 @@
 //!
 //! From the instant of the cut nothing more becomes durable and no operation is answered
 //! successfully: what is in flight or comes later gets EIO, for ever, also through a file system
-//! that is still mounted when the disk has long been restored. Whoever opens files by path after the cut
-//! finds a directory in which nothing can be made. Each 512-byte sector of each write
-//! in the cache is then kept or dropped, by the cut's [`Profile`]. A write of which some sectors
-//! are kept and some are dropped is torn. Kept sectors become durable in the order of their
-//! writes, so an older version of a sector may survive a newer one. All profiles come up equally
-//! often, in an order given by the seed; half of the cuts come at once, half as a flush arrives,
-//! which under synchronous load is when the most is at stake.
+//! that is still mounted when the disk has long been restored. Whoever opens files by path after
+//! the cut finds a directory in which nothing can be made.
+//!
+//! Each 512-byte sector of each write in the cache is then kept or dropped, by the cut's
+//! [`Profile`]. A write of which some sectors are kept and some are dropped is torn. Kept sectors
+//! become durable in the order of their writes, so an older version of a sector may survive a
+//! newer one. All profiles come up equally often, in an order given by the seed; half of the cuts
+//! come at once, half as a flush arrives, which under synchronous load is when the most is at stake.
 //!
 //! # What a failed flush does
 //!

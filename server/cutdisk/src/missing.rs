@@ -53,31 +53,23 @@ impl fmt::Display for Missing {
         match self {
             Missing::Root => write!(f, "not root: run this test as root, it mounts file systems"),
             Missing::Device { path, cause } => {
-                write!(
-                    f,
-                    "no {path} ({cause}): load its module or pass the device in"
-                )
+                write!(f, "no {path} ({cause}): load its module or pass the device in")
             }
             Missing::Program { name, package } => {
                 write!(f, "no {name} in PATH: install {package}")
             }
-            Missing::FuseMount { path, cause } => write!(
-                f,
-                "mounting FUSE at {} failed ({cause}): allow mounts here",
-                path.display()
-            ),
+            Missing::FuseMount { path, cause } => {
+                write!(f, "mounting FUSE at {} failed ({cause}): allow mounts here", path.display())
+            }
             Missing::LoopDevice(said) => {
                 write!(f, "no free loop device ({said}): detach one or allow more")
             }
-            Missing::LoopFeature { attribute, value } => write!(
-                f,
-                "{attribute} is `{value}`: use a kernel whose loop driver passes direct I/O and flushes"
-            ),
-            Missing::Scratch { path, cause } => write!(
-                f,
-                "cannot make {} ({cause}): choose another directory",
-                path.display()
-            ),
+            Missing::LoopFeature { attribute, value } => {
+                write!(f, "{attribute} is `{value}`: use a kernel whose loop driver passes direct I/O and flushes")
+            }
+            Missing::Scratch { path, cause } => {
+                write!(f, "cannot make {} ({cause}): choose another directory", path.display())
+            }
         }
     }
 }

@@ -156,10 +156,7 @@ impl Store {
         self.current[offset..offset + data.len()].copy_from_slice(data);
         let start = self.log.len();
         self.log.extend_from_slice(data);
-        self.pending.push(Pending {
-            offset,
-            bytes: start..self.log.len(),
-        });
+        self.pending.push(Pending { offset, bytes: start..self.log.len() });
         if self.log.len() > self.cache_bytes_max {
             self.destage_oldest();
         }
@@ -177,8 +174,7 @@ impl Store {
     /// Fails a flush: what is in the cache will never become durable.
     pub(crate) fn fail_flush(&mut self) {
         self.counters.flushes_failed += 1;
-        self.doomed
-            .extend(self.pending.drain(..).map(|write| write.target()));
+        self.doomed.extend(self.pending.drain(..).map(|write| write.target()));
         self.log.clear();
     }
 
@@ -187,8 +183,7 @@ impl Store {
     pub(crate) fn draw(&mut self) -> (Profile, bool) {
         if self.deck.is_empty() {
             for at_flush in [false, true] {
-                self.deck
-                    .extend(Profile::ALL.map(|profile| (profile, at_flush)));
+                self.deck.extend(Profile::ALL.map(|profile| (profile, at_flush)));
             }
             self.deck.shuffle(&mut self.rng);
         }
@@ -215,11 +210,7 @@ impl Store {
             cut.sectors_kept += kept as u64;
             cut.sectors_dropped += (write.sectors() - kept) as u64;
         }
-        for range in pending
-            .iter()
-            .map(Pending::target)
-            .chain(self.doomed.drain(..))
-        {
+        for range in pending.iter().map(Pending::target).chain(self.doomed.drain(..)) {
             self.current[range.clone()].copy_from_slice(&self.durable[range]);
         }
         self.log.clear();
@@ -235,8 +226,7 @@ impl Store {
                 let at = sector * SECTOR_BYTES;
                 let to = write.offset + at;
                 let from = write.bytes.start + at;
-                self.durable[to..to + SECTOR_BYTES]
-                    .copy_from_slice(&self.log[from..from + SECTOR_BYTES]);
+                self.durable[to..to + SECTOR_BYTES].copy_from_slice(&self.log[from..from + SECTOR_BYTES]);
                 kept += 1;
             }
         }
@@ -247,9 +237,7 @@ impl Store {
     fn destage_oldest(&mut self) {
         self.counters.destages += 1;
         let half = self.log.len() / 2;
-        let count = self
-            .pending
-            .partition_point(|write| write.bytes.start < half);
+        let count = self.pending.partition_point(|write| write.bytes.start < half);
         let mut freed = 0;
         for write in self.pending.drain(..count) {
             freed = write.bytes.end;
@@ -281,13 +269,7 @@ impl Lot {
             Profile::Newest => sectors - few..sectors,
             Profile::Oldest => 0..few,
         };
-        Lot {
-            profile,
-            probability: rng.random(),
-            kept_ages,
-            age: 0,
-            write_kept: true,
-        }
+        Lot { profile, probability: rng.random(), kept_ages, age: 0, write_kept: true }
     }
 
     fn next_write(&mut self, rng: &mut StdRng) {

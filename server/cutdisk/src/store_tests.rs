@@ -36,10 +36,7 @@ fn every_profile_keeps_what_it_says() {
         for profile in Profile::ALL {
             let mut store = store(seed);
             for write in 0..8_u8 {
-                store.write(
-                    usize::from(write) * 8 * SECTOR_BYTES,
-                    &sectors(write + 1, 8),
-                );
+                store.write(usize::from(write) * 8 * SECTOR_BYTES, &sectors(write + 1, 8));
             }
             let before = contents(&mut store);
             let cut = store.cut(profile);

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use cutdisk::{Cut, CutDisk, Profile, require_or_skip};
 use records::{
-    Aligned, DURABLE, Life, NOT_DURABLE, RECORD_BYTES, allocate, count_lost, open_direct, prewrite,
-    read_record, write_record, write_until_cut,
+    Aligned, DURABLE, Life, NOT_DURABLE, RECORD_BYTES, allocate, count_lost, open_direct, prewrite, read_record,
+    write_record, write_until_cut,
 };
 use rustix::io::{Errno, ReadWriteFlags};
 use tempfile::TempDir;
@@ -81,16 +81,10 @@ impl Bench {
             acked.recv_timeout(PATIENCE)?;
         }
         let cut = self.disk.cut()?;
-        ballast
-            .join()
-            .expect("the ballast ends with an error, not a panic");
+        ballast.join().expect("the ballast ends with an error, not a panic");
         let lives = writers
             .into_iter()
-            .map(|writer| {
-                writer
-                    .join()
-                    .expect("a writer ends with an error, not a panic")
-            })
+            .map(|writer| writer.join().expect("a writer ends with an error, not a panic"))
             .collect();
         self.disk.restore()?;
         Ok((cut, lives))
@@ -274,20 +268,14 @@ fn what_a_killed_process_left_is_swept_by_the_next_start() -> Outcome {
         return Ok(());
     }
     let mut victim = Command::new(std::env::current_exe()?)
-        .args([
-            "--exact",
-            "what_a_killed_process_left_is_swept_by_the_next_start",
-        ])
+        .args(["--exact", "what_a_killed_process_left_is_swept_by_the_next_start"])
         .arg("--nocapture")
         .env(VICTIM_DIR, dir.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
     let said = BufReader::new(victim.stdout.take().ok_or("no stdout")?);
-    let ready = said
-        .lines()
-        .map_while(Result::ok)
-        .any(|line| line.contains(READY));
+    let ready = said.lines().map_while(Result::ok).any(|line| line.contains(READY));
     victim.kill()?;
     victim.wait()?;
     assert!(ready, "the victim never had a disk");
@@ -336,9 +324,7 @@ fn the_disk_carries_a_load() -> Outcome {
         let started = Instant::now();
         for offset in (0..STREAM_BYTES as u64).step_by(BLOCK_BYTES) {
             let moved = match flags {
-                Some(flags) => {
-                    rustix::io::pwritev2(&file, &[IoSlice::new(block.slice())], offset, flags)?
-                }
+                Some(flags) => rustix::io::pwritev2(&file, &[IoSlice::new(block.slice())], offset, flags)?,
                 None => rustix::io::pread(&file, block.slice(), offset)?,
             };
             assert_eq!(moved, BLOCK_BYTES);
@@ -355,9 +341,6 @@ fn the_disk_carries_a_load() -> Outcome {
     let blocks = (STREAM_BYTES / BLOCK_BYTES) as u64;
     assert!(after.flushes - before.flushes >= blocks);
     assert!(after.written_bytes - before.written_bytes >= 2 * STREAM_BYTES as u64);
-    assert!(
-        unflushed.min(flushed).min(read) > 20.0,
-        "too slow for a load"
-    );
+    assert!(unflushed.min(flushed).min(read) > 20.0, "too slow for a load");
     Ok(())
 }

@@ -40,11 +40,7 @@ impl Aligned {
 }
 
 pub(crate) fn open_direct(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(OFlags::DIRECT.bits() as i32)
-        .open(path)
+    OpenOptions::new().read(true).write(true).custom_flags(OFlags::DIRECT.bits() as i32).open(path)
 }
 
 fn create(path: &Path) -> io::Result<File> {
@@ -74,12 +70,7 @@ fn settle(file: &File, path: &Path) -> io::Result<()> {
     File::open(path.parent().expect("a file lies in a directory"))?.sync_all()
 }
 
-pub(crate) fn write_record(
-    file: &File,
-    place: u64,
-    number: u64,
-    flags: ReadWriteFlags,
-) -> io::Result<()> {
+pub(crate) fn write_record(file: &File, place: u64, number: u64, flags: ReadWriteFlags) -> io::Result<()> {
     let mut record = Aligned::new(RECORD_BYTES);
     for sector in record.slice().chunks_mut(SECTOR_BYTES) {
         sector[..8].copy_from_slice(&number.to_le_bytes());
@@ -123,8 +114,7 @@ pub(crate) fn write_until_cut(
             break io::Error::other("the file is full");
         }
         // The file is opened for every record so that the cut also meets opens.
-        let written =
-            open_direct(&path).and_then(|file| write_record(&file, acked, first + acked, flags));
+        let written = open_direct(&path).and_then(|file| write_record(&file, acked, first + acked, flags));
         match written {
             Ok(()) => acked += 1,
             Err(error) => break error,
@@ -132,12 +122,7 @@ pub(crate) fn write_until_cut(
         // Nobody listens any more once the power is off.
         let _ = acks.send(());
     };
-    Life {
-        path,
-        first,
-        acked,
-        error,
-    }
+    Life { path, first, acked, error }
 }
 
 /// How many of the acknowledged records are not there in full.
