@@ -216,6 +216,7 @@ impl<I: Io> Reactor<I> {
     pub fn shut_down(&mut self) {
         if self.life == Life::Running {
             self.life = Life::Stopping { deadline_ns: self.io.mono_ns() + SHUTDOWN_NS };
+            self.advance();
         }
     }
 
@@ -236,6 +237,9 @@ impl<I: Io> Reactor<I> {
 
     /// One turn of the loop. Sleeps if there is nothing to do.
     pub fn turn(&mut self) -> Status {
+        if self.life == Life::Stopped {
+            return Status::Stopped;
+        }
         let wait = self.wait();
         self.io.turn(wait, &mut self.completions);
         self.stats.turns += 1;
