@@ -11,19 +11,29 @@
 
 #![forbid(unsafe_code)]
 
+mod checkers;
+mod client;
 mod clock;
 mod dice;
 mod disk;
 mod errno;
+mod link;
+mod model;
 mod network;
+mod plan;
 mod profile;
+mod reader;
+mod record;
+mod scenario;
 mod trace;
 mod world;
 
 pub use clock::Clock;
 pub use dice::Dice;
 pub use disk::{DiskFaults, Rot};
+pub use model::Breach;
 pub use network::{ConnectionId, End, NetworkFaults};
 pub use profile::Profile;
+pub use scenario::{Failure, Run, run, run_with};
 pub use trace::Trace;
 pub use world::{Death, LISTENER, SimIo, Surroundings, World};

@@ -27,6 +27,9 @@ use crate::trace::Trace;
 /// The one listener that there is.
 pub const LISTENER: ListenerId = ListenerId(0);
 
+/// Turns that a reactor may take after its end before it must have noticed.
+const IDLE_TURNS_MAX: u32 = 1000;
+
 /// What surrounds one life.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Surroundings {
@@ -88,6 +91,8 @@ struct Inner {
     fatal_step: Option<u64>,
     is_dead: bool,
     is_stuck: bool,
+    /// Turns since the life was over or stuck.
+    idle_turns: u32,
 }
 
 /// A life's world, as the test holds it. Clones are the same world.
@@ -115,53 +120,43 @@ impl World {
             fatal_step: None,
             is_dead: false,
             is_stuck: false,
+            idle_turns: 0,
             surroundings,
         };
         World { inner: Rc::new(RefCell::new(inner)), pool }
     }
 
-    /// The world after a death: the same disk, as far as it survived. The reactor has been dropped.
+    /// The next life begins: the same disk, as far as it survived the death of this one.
     ///
     /// # Panics
-    /// If somebody still holds this world or a buffer of its pool: the engine leaks.
-    pub fn next_life(self, death: Death, surroundings: Surroundings) -> World {
-        let pool = self.pool.clone();
-        let inner = Rc::try_unwrap(self.inner).expect("reactor and clients of the last life are gone").into_inner();
-        let Inner { seed, life, mut clock, mut disk, mut trace, queue, network, .. } = inner;
-        drop((queue, network));
-        let mut dice = Dice::new(seed, life + 1, "clock");
-        trace.step(clock.elapsed_ns(), format_args!("life {life} ends: {death:?}"));
+    /// If somebody still holds the last life's world, or a buffer of its pool: the engine leaks.
+    pub fn next_life(&self, death: Death, surroundings: Surroundings) {
+        assert_eq!(Rc::strong_count(&self.inner), 1, "the reactor of the last life was dropped");
+        let mut inner = self.inner.borrow_mut();
+        let inner = &mut *inner;
+        let life = inner.life;
+        inner.note(format_args!("life {life} ends: {death:?}"));
+        inner.queue.clear();
+        inner.alarms.clear();
+        inner.life += 1;
+        let (seed, life) = (inner.seed, inner.life);
+        inner.network = Network::new(Dice::new(seed, life, "network"), surroundings.network);
+        inner.dice = Dice::new(seed, life, "world");
         match death {
             Death::PowerCut => {
-                disk.cut_power(&mut trace);
-                clock.reboot(&mut dice);
+                inner.disk.cut_power(&mut inner.trace);
+                inner.clock.reboot(&mut inner.dice);
             }
             Death::Killed => {
-                disk.kill(&mut trace);
-                clock.advance(dice.skewed(1_000_000..=10_000_000_000));
+                inner.disk.kill(&mut inner.trace);
+                inner.clock.advance(inner.dice.skewed(1_000_000..=10_000_000_000));
             }
         }
-        assert_eq!(pool.used_bytes(), 0, "the last life left buffers behind");
-        disk.set_faults(surroundings.disk, surroundings.capacity_bytes);
-        let life = life + 1;
-        let network = Network::new(Dice::new(seed, life, "network"), surroundings.network);
-        let inner = Inner {
-            seed,
-            life,
-            surroundings,
-            clock,
-            disk,
-            network,
-            queue: Vec::new(),
-            alarms: BTreeSet::new(),
-            dice: Dice::new(seed, life, "world"),
-            trace,
-            steps: 0,
-            fatal_step: None,
-            is_dead: false,
-            is_stuck: false,
-        };
-        World { inner: Rc::new(RefCell::new(inner)), pool }
+        assert_eq!(self.pool.used_bytes(), 0, "the last life left buffers behind");
+        inner.disk.set_faults(surroundings.disk, surroundings.capacity_bytes);
+        inner.surroundings = surroundings;
+        (inner.steps, inner.fatal_step) = (0, None);
+        (inner.is_dead, inner.is_stuck, inner.idle_turns) = (false, false, 0);
     }
 
     /// Ends the run: what was recorded.
@@ -204,10 +199,24 @@ impl World {
     /// From now on nothing fails any more, and the disk has room.
     pub fn heal(&self) {
         let mut inner = self.inner.borrow_mut();
-        let calm = Surroundings::calm();
-        inner.disk.set_faults(calm.disk, calm.capacity_bytes);
-        (inner.surroundings.clock_jumps, inner.surroundings.wakes) = (0.0, 0.0);
+        let Surroundings { disk, capacity_bytes, clock_jumps, wakes, .. } = Surroundings::calm();
+        inner.surroundings = Surroundings { disk, capacity_bytes, clock_jumps, wakes, ..inner.surroundings };
+        inner.disk.set_faults(disk, capacity_bytes);
         inner.note(format_args!("faults stop"));
+    }
+
+    /// Nothing fails until [`World::resume_faults`].
+    pub(crate) fn suspend_faults(&self) {
+        let mut inner = self.inner.borrow_mut();
+        let capacity_bytes = inner.surroundings.capacity_bytes;
+        inner.disk.set_faults(DiskFaults::default(), capacity_bytes);
+    }
+
+    /// Faults go on, unless [`World::heal`] ended them.
+    pub(crate) fn resume_faults(&self) {
+        let mut inner = self.inner.borrow_mut();
+        let Surroundings { disk, capacity_bytes, .. } = inner.surroundings;
+        inner.disk.set_faults(disk, capacity_bytes);
     }
 
     /// Damages one place of what is stored. Only right after a power cut, before the next life begins.
@@ -310,6 +319,7 @@ impl Inner {
     }
 
     fn turn(&mut self, wait: Wait, buffers: &mut Buffers, completions: &mut Vec<Completion>) {
+        self.watch_for_loops();
         let before = completions.len();
         self.start_queued();
         loop {
@@ -346,6 +356,12 @@ impl Inner {
             self.trace.count("clock: jump");
             self.note(format_args!("the wall clock jumps by {by_ms} ms"));
         }
+    }
+
+    /// The test ends a life that is over or stuck; code that waits on the spot has to see it by itself.
+    fn watch_for_loops(&mut self) {
+        self.idle_turns = if self.is_dead || self.is_stuck { self.idle_turns + 1 } else { 0 };
+        assert!(self.idle_turns < IDLE_TURNS_MAX, "the reactor waits on the spot for what never comes");
     }
 
     /// Whether the test has something to do: an alarm went off, or bytes arrived for a client.
