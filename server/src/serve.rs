@@ -35,8 +35,11 @@ pub enum ServeError {
     Open(OpenError),
     /// The address.
     Listen(SocketAddr, std::io::Error),
+    /// The core is not one of this process's.
     Core {
+        /// The one asked for.
         core: usize,
+        /// Those there are.
         available: Vec<usize>,
     },
     /// Handling signals.
