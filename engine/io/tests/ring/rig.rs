@@ -44,14 +44,18 @@ impl Rig {
     }
 
     pub(crate) fn at(path: &Path, change: impl FnOnce(&mut RingConfig)) -> Rig {
-        let data_dir = DataDir::open(path, false).unwrap();
+        Rig::of(DataDir::open(path, false).unwrap(), change)
+    }
+
+    pub(crate) fn of(data_dir: DataDir, change: impl FnOnce(&mut RingConfig)) -> Rig {
+        let path = data_dir.path().to_owned();
         let mut config = RingConfig::new(data_dir);
         config.pool_bytes = 4 << 20;
         config.receive_buffers = 8;
         config.receive_buffer_bytes = 4096;
         change(&mut config);
         let ring = Ring::new(config).unwrap();
-        Rig { ring, path: path.to_owned(), _directory: None, seen: Vec::new(), tokens: 0 }
+        Rig { ring, path, _directory: None, seen: Vec::new(), tokens: 0 }
     }
 
     /// Submits under a token of its own.
@@ -72,6 +76,11 @@ impl Rig {
             assert!(self.ring.mono_ns() < deadline_ns, "{token:?} did not complete; seen: {:?}", self.seen);
             self.ring.turn(Wait::Until(deadline_ns), &mut self.seen);
         }
+    }
+
+    /// Whether `token` completed in a turn so far and was not asked for.
+    pub(crate) fn has(&self, token: Token) -> bool {
+        self.seen.iter().any(|completion| completion.token == token)
     }
 
     /// Submits and waits for the only completion.
