@@ -167,8 +167,7 @@ pub(crate) fn steady(args: SteadyArgs, output: Output) -> Result<(), LimitError>
     };
     let started = Instant::now();
     let mut rates = Vec::new();
-    // A rate takes a second, so the time is up when the next one would end past it.
-    while !is_steady(&rates) && started.elapsed().as_secs_f64() + 1.0 <= args.timeout_s {
+    while !is_steady(&rates) && started.elapsed().as_secs_f64() < args.timeout_s {
         let run = write::run(&mut target, point, 1.0, device.as_ref())?;
         output.line(&format!("{:8.1} MB/s", run.figures.mb_per_s));
         rates.push(run.figures.mb_per_s);

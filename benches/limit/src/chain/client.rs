@@ -60,7 +60,7 @@ pub(super) fn drive(
             window.enter(phase);
             meter.observe(phase, now);
         }
-        if phase == Phase::Over && client.waiting == 0 {
+        if phase == Phase::Over && client.finished() {
             break;
         }
         match client.turn(now) {
@@ -207,6 +207,13 @@ impl Client {
         Ok(())
     }
 
+    /// Every message that was to be sent has its reply.
+    fn finished(&self) -> bool {
+        let taken_up =
+            self.pace == Pace::Closed || self.schedule.due(self.next_id) >= self.schedule.ends;
+        taken_up && self.waiting == 0
+    }
+
     /// One turn of the loop: what is due, one entry into the kernel, what came back.
     fn turn(&mut self, now: Instant) -> Result<(), LimitError> {
         self.take_up_due(now);
@@ -226,7 +233,7 @@ impl Client {
 
     /// In open loop, hands over every message that is due.
     fn take_up_due(&mut self, now: Instant) {
-        if self.pace == Pace::Closed || self.phase == Phase::Over {
+        if self.pace == Pace::Closed {
             return;
         }
         loop {

@@ -386,3 +386,7 @@ impl CpuClock {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;
