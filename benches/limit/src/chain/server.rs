@@ -42,10 +42,8 @@ pub(super) fn serve(
 ) -> Result<Served, LimitError> {
     let mut server = Server::new(sockets, target, point)?;
     let mut clock = CpuClock::default();
-    for index in 0..server.connections.len() {
-        server.receive(index)?;
-    }
     while !server.finished() {
+        server.receive_again()?;
         server.ring.turn()?;
         clock.observe(window.phase());
         while let Some(done) = server.ring.completion() {
@@ -85,6 +83,9 @@ struct Server<'a> {
     blocked: VecDeque<usize>,
     /// Connections with replies to send at the end of the turn.
     replying: Vec<usize>,
+    /// Connections to receive on, once the turn's writes and replies are queued: the kernel takes operations in order and
+    /// copies what has arrived at once, which would hold up the disk.
+    receiving: Vec<usize>,
     ending: bool,
 }
 
@@ -119,6 +120,7 @@ impl<'a> Server<'a> {
         }
         ring.register_files(&files)?;
         let registered = ring.register_memory(&buffers)?;
+        let receiving = (0..sockets.len()).collect();
         let connections = sockets.into_iter().map(Connection::new).collect();
         Ok(Self {
             ring,
@@ -136,6 +138,7 @@ impl<'a> Server<'a> {
             writing: 0,
             blocked: VecDeque::new(),
             replying: Vec::new(),
+            receiving,
             ending: false,
         })
     }
@@ -155,14 +158,17 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn receive(&mut self, index: usize) -> Result<(), LimitError> {
+    fn receive_again(&mut self) -> Result<(), LimitError> {
         let length = u32::try_from(RECEIVE_BYTES).expect("a small constant");
-        let socket = types::Fixed(u32::try_from(index).expect("connections are few"));
-        let entry = opcode::Recv::new(socket, self.staging.at(index), length)
-            .build()
-            .user_data(RECEIVE << KIND_SHIFT | index as u64);
-        // SAFETY: the staging slot outlives the ring and is not read before the completion.
-        unsafe { self.ring.push(&entry) }
+        while let Some(index) = self.receiving.pop() {
+            let socket = types::Fixed(u32::try_from(index).expect("connections are few"));
+            let entry = opcode::Recv::new(socket, self.staging.at(index), length)
+                .build()
+                .user_data(RECEIVE << KIND_SHIFT | index as u64);
+            // SAFETY: the staging slot outlives the ring and is not read before the completion.
+            unsafe { self.ring.push(&entry) }?;
+        }
+        Ok(())
     }
 
     fn received(&mut self, index: usize, result: i32) -> Result<(), LimitError> {
@@ -214,7 +220,8 @@ impl<'a> Server<'a> {
             self.owners[slot] = (index, id);
             self.ready.push_back(slot);
         }
-        self.receive(index)
+        self.receiving.push(index);
+        Ok(())
     }
 
     /// Starts what became possible: gathering where a buffer is free, writes of whole messages.
