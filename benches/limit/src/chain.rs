@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::cpu;
 use crate::device::Device;
 use crate::error::LimitError;
-use crate::report::{Figures, Percentiles};
+use crate::report::{Figures, Latency};
 use crate::target::Target;
 
 /// How the client decides when to send.
@@ -60,10 +60,41 @@ pub(crate) struct Run {
     /// Processor time of the client's thread while it was counted; pacing spins.
     pub(crate) client_cpu_s: f64,
     /// In open loop, how late the client itself took up messages that were due.
-    pub(crate) pacing_late_us: Option<Percentiles>,
+    pub(crate) pacing_late_us: Option<Latency>,
+    /// Of the writes alone, as the server's thread sees them; beside limit (a)'s it tells what the other work costs the disk.
+    pub(crate) write_us: Option<Latency>,
+    /// Writes in flight on average; under the maximum, the disk waited for messages.
+    pub(crate) writes_in_flight: Option<f64>,
     pub(crate) registered_buffers: bool,
     /// Allocated space ran out before the time did.
     pub(crate) space_used_up: bool,
+}
+
+impl Run {
+    /// The run as one line of a table.
+    pub(crate) fn row(&self) -> String {
+        let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:.1}"));
+        format!(
+            "{} {:>8.2} {:>8.2} {:>9} {:>9}",
+            self.figures.row(),
+            self.server_cpu_s,
+            self.client_cpu_s,
+            number(self.write_us.map(|write| write.p50)),
+            number(self.writes_in_flight),
+        )
+    }
+
+    /// The heading of `row`.
+    pub(crate) fn heading() -> String {
+        format!(
+            "{} {:>8} {:>8} {:>9} {:>9}",
+            Figures::heading(),
+            "server s",
+            "client s",
+            "write p50",
+            "in flight"
+        )
+    }
 }
 
 /// Runs the chain at one point. Without a target nothing is written: the loopback's own rate, copy included.
@@ -92,7 +123,10 @@ pub(crate) fn run(
     // An end that fails closes its sockets, which fails the other: the server's word is nearer to the cause.
     let served = served.map_err(|_| LimitError::Thread { name: "server" })??;
     let measured = measured.map_err(|_| LimitError::Thread { name: "client" })??;
+    let busy = |write: Latency| measured.figures.ops_per_s * write.mean / 1e6;
     Ok(Run {
+        write_us: served.write_latency,
+        writes_in_flight: served.write_latency.map(busy),
         figures: measured.figures,
         server_cpu_s: served.cpu_s,
         client_cpu_s: measured.cpu_s,

@@ -5,6 +5,7 @@
 
 mod args;
 mod chain;
+mod copy;
 mod cpu;
 mod device;
 mod error;

@@ -239,27 +239,23 @@ pub(crate) fn chain(args: ChainArgs, output: Output) -> Result<(), LimitError> {
     let mut targets = dir.map(|dir| Targets::new(args.space.space(dir)));
     let mut found = Vec::new();
     output.line(&format!(
-        "{:>6} {:>5} {:>8} {:>6} {} {:>8} {:>8}",
+        "{:>6} {:>5} {:>8} {:>6} {}",
         "size",
         "conns",
         "inflight",
         "writes",
-        Figures::heading(),
-        "server s",
-        "client s"
+        chain::Run::heading(),
     ));
     for point in plan {
         let target = targets.as_mut().map(Targets::next).transpose()?;
         let run = chain::run(target, point, timing, device.as_ref())?;
         output.line(&format!(
-            "{:>6} {:>5} {:>8} {:>6} {} {:>8.2} {:>8.2}",
+            "{:>6} {:>5} {:>8} {:>6} {}",
             show_bytes(point.size_bytes),
             point.connections,
             point.inflight,
             point.writes,
-            run.figures.row(),
-            run.server_cpu_s,
-            run.client_cpu_s,
+            run.row(),
         ));
         found.push(ChainPoint {
             size_bytes: point.size_bytes,

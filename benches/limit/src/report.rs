@@ -1,5 +1,7 @@
 //! What a measurement found, as one JSON object or as lines for people.
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -30,25 +32,32 @@ impl Latencies {
         self.histogram.len()
     }
 
-    /// The percentiles that are reported.
-    pub(crate) fn percentiles(&self) -> Percentiles {
+    /// What is reported of them; none if nothing was recorded.
+    pub(crate) fn summary(&self) -> Option<Latency> {
         let at = |percentile| self.histogram.value_at_percentile(percentile) as f64 / 1e3;
-        Percentiles {
+        (self.count() > 0).then(|| Latency {
+            mean: self.histogram.mean() / 1e3,
             p50: at(50.0),
             p99: at(99.0),
             p999: at(99.9),
             max: self.histogram.max() as f64 / 1e3,
-        }
+        })
     }
 }
 
-/// Latency percentiles in microseconds.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Percentiles {
+/// Latency in microseconds.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) mean: f64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
     pub(crate) p999: f64,
     pub(crate) max: f64,
+}
+
+/// A duration as histograms take it.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What the counted part of a run did.
@@ -59,7 +68,7 @@ pub(crate) struct Figures {
     pub(crate) bytes: u64,
     pub(crate) ops_per_s: f64,
     pub(crate) mb_per_s: f64,
-    pub(crate) latency_us: Percentiles,
+    pub(crate) latency_us: Latency,
     #[serde(flatten)]
     pub(crate) usage: Usage,
 }
@@ -75,7 +84,7 @@ impl Figures {
             bytes,
             ops_per_s: ops as f64 / seconds,
             mb_per_s: bytes as f64 / seconds / 1e6,
-            latency_us: latencies.percentiles(),
+            latency_us: latencies.summary().unwrap_or_default(),
             usage,
         }
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::device::Device;
 use crate::error::LimitError;
-use crate::report::{Figures, Latencies};
+use crate::report::{Figures, Latencies, nanos};
 use crate::ring::{Memory, Ring};
 use crate::target::{Position, Target};
 use crate::usage::Usage;
@@ -127,8 +127,7 @@ impl Writer {
             while let Some(done) = self.ring.completion() {
                 let slot = self.check(done.user_data(), done.result())?;
                 let latency = now.duration_since(self.started[slot]);
-                self.latencies
-                    .record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+                self.latencies.record(nanos(latency));
                 free.push(slot);
                 in_flight -= 1;
             }

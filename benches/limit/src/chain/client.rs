@@ -16,7 +16,7 @@ use super::server::{CpuClock, socket_result};
 use super::{Pace, Phase, Point, Timing, Window};
 use crate::device::Device;
 use crate::error::LimitError;
-use crate::report::{Figures, Latencies, Percentiles};
+use crate::report::{Figures, Latencies, Latency, nanos};
 use crate::ring::{Memory, Ring};
 use crate::usage::Usage;
 
@@ -38,7 +38,7 @@ const RECEIVE: u64 = 1;
 pub(super) struct Measured {
     pub(super) figures: Figures,
     pub(super) cpu_s: f64,
-    pub(super) pacing_late_us: Option<Percentiles>,
+    pub(super) pacing_late_us: Option<Latency>,
 }
 
 /// Drives the connections through warm-up and counted time, then waits for every reply.
@@ -81,7 +81,7 @@ pub(super) fn drive(
     Ok(Measured {
         figures: Figures::new(&client.latencies, point.size_bytes, seconds, meter.usage),
         cpu_s: meter.thread.counted_s(),
-        pacing_late_us: (point.pace != Pace::Closed).then(|| client.lateness.percentiles()),
+        pacing_late_us: client.lateness.summary(),
     })
 }
 
@@ -480,8 +480,4 @@ impl<'a> Meter<'a> {
             _ => {}
         }
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

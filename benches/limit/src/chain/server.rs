@@ -8,13 +8,16 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
+use std::time::Instant;
 
 use io_uring::{opcode, types};
 
 use super::message::{self, HEADER_BYTES};
 use super::{Phase, Point, Window};
+use crate::copy::copy_past_cache;
 use crate::cpu;
 use crate::error::LimitError;
+use crate::report::{Latencies, Latency, nanos};
 use crate::ring::{Memory, Ring};
 use crate::target::Target;
 use crate::write::write_entry;
@@ -31,6 +34,8 @@ const REPLY: u64 = 2;
 pub(super) struct Served {
     pub(super) cpu_s: f64,
     pub(super) registered_buffers: bool,
+    /// From a write's submission to its completion, in the counted part; none without writes.
+    pub(super) write_latency: Option<Latency>,
 }
 
 /// Serves until every client has closed its connection, or until the space is used up.
@@ -45,6 +50,8 @@ pub(super) fn serve(
     while !server.finished() {
         server.receive_again()?;
         server.ring.turn()?;
+        server.turned = Instant::now();
+        server.counted = window.phase() == Phase::Counted;
         clock.observe(window.phase());
         while let Some(done) = server.ring.completion() {
             server.complete(done.user_data(), done.result())?;
@@ -57,6 +64,7 @@ pub(super) fn serve(
     Ok(Served {
         cpu_s: clock.counted_s(),
         registered_buffers: server.registered,
+        write_latency: server.latencies.summary(),
     })
 }
 
@@ -78,6 +86,12 @@ struct Server<'a> {
     ready: VecDeque<usize>,
     /// For each buffer, the connection and identifier of the message in it.
     owners: Vec<(usize, u64)>,
+    /// For each buffer, when its write was started.
+    started: Vec<Instant>,
+    latencies: Latencies,
+    /// When this turn began, and whether it is counted.
+    turned: Instant,
+    counted: bool,
     writing: usize,
     /// Connections whose next message has no buffer yet.
     blocked: VecDeque<usize>,
@@ -135,6 +149,10 @@ impl<'a> Server<'a> {
             free: (0..count).rev().collect(),
             ready: VecDeque::with_capacity(count),
             owners: vec![(0, 0); count],
+            started: vec![Instant::now(); count],
+            latencies: Latencies::new(),
+            turned: Instant::now(),
+            counted: false,
             writing: 0,
             blocked: VecDeque::new(),
             replying: Vec::new(),
@@ -204,8 +222,10 @@ impl<'a> Server<'a> {
             };
             let count = connection.staged.len().min(size - filled);
             let from = connection.staged.start;
-            self.buffers.slot_mut(slot)[filled..filled + count]
-                .copy_from_slice(&self.staging.slot(index)[from..from + count]);
+            copy_past_cache(
+                &self.staging.slot(index)[from..from + count],
+                &mut self.buffers.slot_mut(slot)[filled..filled + count],
+            );
             connection.staged.start += count;
             if filled + count < size {
                 connection.gathering = Some((slot, filled + count));
@@ -262,6 +282,7 @@ impl<'a> Server<'a> {
             .user_data(WRITE << KIND_SHIFT | slot as u64);
             // SAFETY: the buffer outlives the ring and is not free before the completion.
             unsafe { self.ring.push(&entry) }?;
+            self.started[slot] = Instant::now();
             self.writing += 1;
         }
         Ok(())
@@ -272,6 +293,10 @@ impl<'a> Server<'a> {
             return Err(LimitError::from_write(result, self.size));
         }
         self.writing -= 1;
+        if self.counted {
+            let latency = self.turned.duration_since(self.started[slot]);
+            self.latencies.record(nanos(latency));
+        }
         self.reply(slot);
         Ok(())
     }
