@@ -1,0 +1,6 @@
+//! The load generator: drives a stream with records at a known schedule, verifies every one of them afterwards, and
+//! reports what it measured in a way that can be trusted.
+//!
+//! It never links the engine or the server: what it knows of them is the bytes of the native protocol.
+
+pub mod input;
