@@ -1,1 +1,26 @@
-//! Millstream's bytes: frame, batch, segment and footer layout, and the native protocol. No I/O.
+//! Millstream's bytes: one layout for wire, memory and disk, and the native protocol.
+//!
+//! Nothing here performs I/O, reads a clock or starts a thread. `FORMAT.md` beside this crate draws every layout
+//! byte by byte; the constants and structures here are its source.
+//!
+//! * [`frame`]: one record's bytes, from a producer's socket to the disk to a subscriber.
+//! * [`batch`]: what one acknowledgement of the disk carries, frames grouped by shard.
+//! * [`segment`]: the header, footer and trailer of a journal file.
+//! * [`superblock`]: the epoch and the durable mark of a data directory.
+//! * [`route`]: partition key to hash key to shard.
+//! * [`proto`]: the native protocol's messages and the connection state of both ends.
+
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod frame;
+pub mod id;
+pub mod limits;
+pub mod proto;
+pub mod route;
+pub mod segment;
+pub mod superblock;
+mod varint;
+
+pub use frame::{Frame, FrameError};
+pub use id::{Epoch, JournalNumber, LogId, Position, RequestId, SegmentNumber, Sequence, ShardId, StreamId};

@@ -1,0 +1,272 @@
+//! One record's bytes, the same on the wire, in memory and on disk.
+//!
+//! ```text
+//!   0        4   5   6     8           12     14     16
+//!   +--------+---+---+-----+-----------+------+------+-----------------+
+//!   | length |ver|ext|flags|data length|key l.|   0  | payload checksum|
+//!   +--------+---+---+-----+-----------+------+------+-----------------+
+//!  24                  32                  40                48
+//!   +-------------------+-------------------+----------------+
+//!   |     sequence      |    arrival, ms    | header checksum|
+//!   +-------------------+-------------------+----------------+
+//!  48  extensions (ext words of 8 bytes) | partition key | data | zeros to a multiple of 8
+//! ```
+//!
+//! The producer fills everything but sequence, arrival and header checksum; its payload checksum covers bytes 0..16 and
+//! everything from 48 to the end, and travels unchanged to the reader. The server fills the rest; its header checksum
+//! covers bytes 0..40 and the shard, so that a frame found in another shard's place is not believed.
+
+use std::fmt;
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::id::{Sequence, ShardId};
+use crate::limits::{EXTENSION_BYTES_MAX, FRAME_BYTES_MAX, KEY_BYTES_MAX, RECORD_BYTES_MAX};
+
+/// Bytes before the extensions.
+pub const HEADER_BYTES: usize = 48;
+
+/// The layout's version. A frame of another version is refused.
+pub const VERSION: u8 = 1;
+
+/// The frame carries an explicit hash key of 16 bytes, little-endian.
+pub const FLAG_EXPLICIT_HASH_KEY: u16 = 1;
+/// The frame carries its producer and the producer's sequence, 8 bytes each. Reserved: not accepted yet.
+pub const FLAG_PRODUCER: u16 = 1 << 1;
+/// The frame carries key identifier, nonce and tag, 32 bytes. Reserved: not accepted yet.
+pub const FLAG_ENCRYPTED: u16 = 1 << 2;
+
+const FLAGS_ACCEPTED: u16 = FLAG_EXPLICIT_HASH_KEY;
+const EXPLICIT_HASH_KEY_BYTES: usize = 16;
+
+/// The fixed part of a frame.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+struct Header {
+    length: U32,
+    version: u8,
+    extension_words: u8,
+    flags: U16,
+    data_length: U32,
+    key_length: U16,
+    reserved: U16,
+    payload_checksum: U64,
+    sequence: U64,
+    arrival_ms: U64,
+    header_checksum: U64,
+}
+
+const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
+
+/// Why bytes are not a frame. The sender is at fault, or, for bytes from the disk, the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FrameError {
+    /// Fewer bytes than a header, or than the header says.
+    Short {
+        /// Bytes that the frame needs.
+        need: usize,
+        /// Bytes that there are.
+        have: usize,
+    },
+    /// A version that this build does not know.
+    Version(u8),
+    /// Flags or reserved bits that this build does not know.
+    Flags(u16),
+    /// The lengths in the header contradict each other or exceed a limit.
+    Lengths,
+    /// Ext, key or data are not what the producer sent.
+    PayloadChecksum,
+    /// The header is not what the server wrote, or is another shard's.
+    HeaderChecksum,
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FrameError::Short { need, have } => write!(f, "the frame needs {need} bytes and has {have}"),
+            FrameError::Version(version) => {
+                write!(f, "frame version {version} is not known (this build writes {VERSION})")
+            }
+            FrameError::Flags(flags) => write!(f, "frame flags {flags:#06x} are not accepted"),
+            FrameError::Lengths => f.write_str("the frame's lengths contradict each other or exceed a limit"),
+            FrameError::PayloadChecksum => f.write_str("the payload differs from its checksum"),
+            FrameError::HeaderChecksum => f.write_str("the header differs from its checksum"),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+/// One frame whose lengths have been checked. Its checksums are checked by [`Frame::verify_payload`] and
+/// [`Frame::verify_header`].
+#[derive(Clone, Copy)]
+pub struct Frame<'a> {
+    header: &'a Header,
+    body: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// The frame at the start of `bytes`; what follows it is ignored.
+    pub fn parse(bytes: &'a [u8]) -> Result<Frame<'a>, FrameError> {
+        let short = FrameError::Short { need: HEADER_BYTES, have: bytes.len() };
+        let (header, rest) = Header::ref_from_prefix(bytes).map_err(|_| short)?;
+        if header.version != VERSION {
+            return Err(FrameError::Version(header.version));
+        }
+        let flags = header.flags.get();
+        if flags & !FLAGS_ACCEPTED != 0 || header.reserved.get() != 0 {
+            return Err(FrameError::Flags(flags));
+        }
+        let extension_bytes = if flags & FLAG_EXPLICIT_HASH_KEY != 0 { EXPLICIT_HASH_KEY_BYTES } else { 0 };
+        let key_length = usize::from(header.key_length.get());
+        let data_length = header.data_length.get() as usize;
+        let length = header.length.get() as usize;
+        if usize::from(header.extension_words) * 8 != extension_bytes
+            || key_length > KEY_BYTES_MAX
+            || data_length > RECORD_BYTES_MAX
+            || key_length + data_length > RECORD_BYTES_MAX
+            || length != frame_bytes(extension_bytes, key_length, data_length)
+        {
+            return Err(FrameError::Lengths);
+        }
+        let body = rest.get(..length - HEADER_BYTES).ok_or(FrameError::Short { need: length, have: bytes.len() })?;
+        Ok(Frame { header, body })
+    }
+
+    /// Bytes of the whole frame, a multiple of 8.
+    pub fn length(&self) -> usize {
+        HEADER_BYTES + self.body.len()
+    }
+
+    /// The partition key.
+    pub fn key(&self) -> &'a [u8] {
+        let start = usize::from(self.header.extension_words) * 8;
+        &self.body[start..start + usize::from(self.header.key_length.get())]
+    }
+
+    /// The record's data.
+    pub fn data(&self) -> &'a [u8] {
+        let start = usize::from(self.header.extension_words) * 8 + usize::from(self.header.key_length.get());
+        &self.body[start..start + self.header.data_length.get() as usize]
+    }
+
+    /// The hash key that the producer chose in place of the partition key's MD5.
+    pub fn explicit_hash_key(&self) -> Option<u128> {
+        if self.header.flags.get() & FLAG_EXPLICIT_HASH_KEY == 0 {
+            return None;
+        }
+        let bytes = self.body.first_chunk::<EXPLICIT_HASH_KEY_BYTES>();
+        bytes.map(|bytes| u128::from_le_bytes(*bytes))
+    }
+
+    /// The number that the server gave. 0 before it did.
+    pub fn sequence(&self) -> Sequence {
+        Sequence(self.header.sequence.get())
+    }
+
+    /// When the server received it, in milliseconds since 1970. Never falls within a shard.
+    pub fn arrival_ms(&self) -> u64 {
+        self.header.arrival_ms.get()
+    }
+
+    /// The producer's checksum over key, data, extensions and their lengths.
+    pub fn payload_checksum(&self) -> u64 {
+        self.header.payload_checksum.get()
+    }
+
+    /// Whether key and data are as the producer sent them.
+    pub fn verify_payload(&self) -> Result<(), FrameError> {
+        if payload_checksum(self.header, self.body) == self.header.payload_checksum.get() {
+            Ok(())
+        } else {
+            Err(FrameError::PayloadChecksum)
+        }
+    }
+
+    /// Whether sequence and arrival are as the server wrote them, for this very shard.
+    pub fn verify_header(&self, shard: ShardId) -> Result<(), FrameError> {
+        if header_checksum(self.header, shard) == self.header.header_checksum.get() {
+            Ok(())
+        } else {
+            Err(FrameError::HeaderChecksum)
+        }
+    }
+}
+
+/// The length that the first four bytes of a frame claim, if it can be one.
+pub fn claimed_length(prefix: [u8; 4]) -> Result<usize, FrameError> {
+    let length = u32::from_le_bytes(prefix) as usize;
+    if (HEADER_BYTES..=FRAME_BYTES_MAX).contains(&length) && length.is_multiple_of(8) {
+        Ok(length)
+    } else {
+        Err(FrameError::Lengths)
+    }
+}
+
+/// Bytes of a frame with these parts.
+pub const fn frame_bytes(extension_bytes: usize, key_bytes: usize, data_bytes: usize) -> usize {
+    (HEADER_BYTES + extension_bytes + key_bytes + data_bytes).next_multiple_of(8)
+}
+
+/// Appends a frame to `out` as a producer makes it.
+///
+/// # Errors
+/// [`FrameError::Lengths`] if key or data exceed [`KEY_BYTES_MAX`] or [`RECORD_BYTES_MAX`].
+pub fn encode(out: &mut Vec<u8>, key: &[u8], explicit_hash_key: Option<u128>, data: &[u8]) -> Result<(), FrameError> {
+    if key.len() > KEY_BYTES_MAX || key.len() + data.len() > RECORD_BYTES_MAX {
+        return Err(FrameError::Lengths);
+    }
+    let extension_bytes = if explicit_hash_key.is_some() { EXPLICIT_HASH_KEY_BYTES } else { 0 };
+    let length = frame_bytes(extension_bytes, key.len(), data.len());
+    let header = Header {
+        length: U32::new(length as u32),
+        version: VERSION,
+        extension_words: (extension_bytes / 8) as u8,
+        flags: U16::new(if explicit_hash_key.is_some() { FLAG_EXPLICIT_HASH_KEY } else { 0 }),
+        data_length: U32::new(data.len() as u32),
+        key_length: U16::new(key.len() as u16),
+        reserved: U16::ZERO,
+        payload_checksum: U64::ZERO,
+        sequence: U64::ZERO,
+        arrival_ms: U64::ZERO,
+        header_checksum: U64::ZERO,
+    };
+    let start = out.len();
+    out.extend_from_slice(header.as_bytes());
+    if let Some(hash_key) = explicit_hash_key {
+        out.extend_from_slice(&hash_key.to_le_bytes());
+    }
+    out.extend_from_slice(key);
+    out.extend_from_slice(data);
+    out.resize(start + length, 0);
+    let checksum = payload_checksum(&header, &out[start + HEADER_BYTES..]);
+    out[start + 16..start + 24].copy_from_slice(&checksum.to_le_bytes());
+    Ok(())
+}
+
+/// Writes what the server adds to a frame that [`Frame::parse`] accepted: sequence, arrival and header checksum.
+///
+/// # Panics
+/// If `frame` is shorter than a header.
+pub fn stamp(frame: &mut [u8], shard: ShardId, sequence: Sequence, arrival_ms: u64) {
+    let (header, _) = Header::mut_from_prefix(frame).expect("the caller parsed this frame");
+    header.sequence.set(sequence.0);
+    header.arrival_ms.set(arrival_ms);
+    header.header_checksum.set(header_checksum(header, shard));
+}
+
+fn payload_checksum(header: &Header, body: &[u8]) -> u64 {
+    xxh3_64_with_seed(&header.as_bytes()[..16], xxh3_64(body))
+}
+
+fn header_checksum(header: &Header, shard: ShardId) -> u64 {
+    xxh3_64_with_seed(&header.as_bytes()[..40], u64::from(shard.0))
+}
+
+const _: () = assert!(EXPLICIT_HASH_KEY_BYTES <= EXTENSION_BYTES_MAX);
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

@@ -1,0 +1,68 @@
+//! Every bound of the formats and of the native protocol, related by compile-time assertions.
+
+/// Alignment of every write: the physical sector of common disks. Logical sectors divide it.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// Data and partition key of one record together. Larger records are written in parts (D5); room is kept.
+pub const RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// A partition key in bytes: 256 characters of at most four bytes.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// All extensions of one frame together.
+pub const EXTENSION_BYTES_MAX: usize = 64;
+
+/// One frame: header, extensions, key and data, padded.
+pub const FRAME_BYTES_MAX: usize = crate::frame::HEADER_BYTES + EXTENSION_BYTES_MAX + RECORD_BYTES_MAX + 8;
+
+/// One commit batch: a frame of the largest size with its header and table fits.
+pub const BATCH_BYTES_MAX: usize = RECORD_BYTES_MAX + 4 * BLOCK_BYTES;
+
+/// Records in one append message.
+pub const APPEND_RECORDS_MAX: usize = 16_384;
+
+/// One append message, headers included.
+pub const APPEND_BYTES_MAX: usize = 8 << 20;
+
+/// One message that is not an append, an acknowledgement or a read result.
+pub const CONTROL_BYTES_MAX: usize = 64 << 10;
+
+/// One acknowledgement message.
+pub const ACK_BYTES_MAX: usize = 1 << 20;
+
+/// One read result, headers included.
+pub const READ_BYTES_MAX: usize = 4 << 20;
+
+/// A stream's name in bytes, the service's own bound.
+pub const STREAM_NAME_BYTES_MAX: usize = 128;
+
+/// Shards of one stream.
+pub const SHARDS_PER_STREAM_MAX: usize = 10_000;
+
+/// The text of an error message.
+pub const ERROR_DETAIL_BYTES_MAX: usize = 1024;
+
+/// A segment file: offsets within it are 32 bits.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+/// A segment file at least: header, one batch of the largest size, footer and trailer.
+pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
+
+/// Extents in one segment, so that a footer and the table in memory stay small.
+pub const EXTENTS_PER_SEGMENT_MAX: usize = 256 << 10;
+
+const _: () = {
+    assert!(FRAME_BYTES_MAX + crate::batch::HEADER_BYTES + crate::batch::EXTENT_BYTES <= BATCH_BYTES_MAX);
+    assert!(BATCH_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
+    assert!(FRAME_BYTES_MAX + crate::proto::HEADER_BYTES + crate::proto::APPEND_FIXED_BYTES <= APPEND_BYTES_MAX);
+    assert!(FRAME_BYTES_MAX + crate::proto::HEADER_BYTES + crate::proto::READ_FIXED_BYTES <= READ_BYTES_MAX);
+    assert!(
+        crate::proto::HEADER_BYTES
+            + crate::proto::ACK_FIXED_BYTES
+            + crate::proto::ACK_ENTRY_BYTES
+            + APPEND_RECORDS_MAX * crate::proto::ACK_RESULT_BYTES
+            <= ACK_BYTES_MAX
+    );
+    assert!(2 * BATCH_BYTES_MAX as u64 + 3 * BLOCK_BYTES as u64 <= SEGMENT_BYTES_MIN);
+    assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
+};

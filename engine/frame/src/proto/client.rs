@@ -1,0 +1,206 @@
+//! The client's end of a native connection, without I/O.
+//!
+//! ```text
+//!   new -> [greeting] --Welcome--> [open] --violation or Error with request 0--> [closed]
+//! ```
+
+use super::decoder::{Decoder, Span, Unit};
+use super::message::{
+    AckBatch, Append, Control, CreateStream, Credit, DescribeStream, Failure, Hello, Kind, ListStreams, Ping, Read,
+    ReadResult, StreamDescription, StreamList, Welcome,
+};
+use super::{VERSION, Violation};
+use crate::id::{RequestId, StreamId};
+
+/// What the server said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClientEvent {
+    /// The handshake is done; appends may begin.
+    Welcome(Welcome),
+    /// The answer to CreateStream or DescribeStream.
+    Stream(RequestId, StreamDescription),
+    /// The answer to ListStreams.
+    StreamList(RequestId, StreamList),
+    /// Results of appends: walk them by [`Client::acks`]. Credit has been taken up.
+    Ack(Span),
+    /// More credit; it has been taken up.
+    Credit,
+    /// The answer to Read begins; its records follow.
+    ReadBegin(RequestId, ReadResult),
+    /// One frame of the read result; its length was checked, its contents were not.
+    Record(Span),
+    /// The read result is whole.
+    ReadEnd(RequestId),
+    /// The answer to Ping.
+    Pong(RequestId),
+    /// A request failed; with request 0, the connection did.
+    Error(RequestId, Failure),
+}
+
+/// The client's end of a native connection.
+#[derive(Debug)]
+pub struct Client {
+    decoder: Decoder,
+    welcomed: bool,
+    credit: Credit,
+    used: Credit,
+    read: Option<(u32, u32)>,
+    next_request: u64,
+}
+
+impl Client {
+    /// A new connection; appends its Hello to `out`.
+    pub fn new(out: &mut Vec<u8>) -> Client {
+        let hello = Hello { version_min: VERSION, version_max: VERSION, features: 0 };
+        hello.encode(out, RequestId(0));
+        let (credit, used) = (Credit::default(), Credit::default());
+        Client { decoder: Decoder::new(), welcomed: false, credit, used, read: None, next_request: 1 }
+    }
+
+    /// The next event in `input` from `at`, which moves on; `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// The server broke the protocol: close.
+    pub fn step(&mut self, input: &[u8], at: &mut usize) -> Result<Option<ClientEvent>, Violation> {
+        let Some(unit) = self.decoder.step(input, at, Kind::server_bounds)? else { return Ok(None) };
+        match unit {
+            Unit::Fixed { kind, request, span, .. } => self.fixed(kind, request, span, input).map(Some),
+            Unit::Frame(span) => {
+                let (said, seen) = self.read.as_mut().ok_or(Violation::Malformed("a frame outside a read result"))?;
+                *seen += 1;
+                if *seen > *said {
+                    return Err(Violation::FrameCount { said: *said as usize });
+                }
+                Ok(Some(ClientEvent::Record(span)))
+            }
+            Unit::End(request) => {
+                let (said, seen) = self.read.take().ok_or(Violation::Malformed("the end of no read result"))?;
+                if said != seen {
+                    return Err(Violation::FrameCount { said: said as usize });
+                }
+                Ok(Some(ClientEvent::ReadEnd(request)))
+            }
+        }
+    }
+
+    fn fixed(&mut self, kind: Kind, request: RequestId, span: Span, input: &[u8]) -> Result<ClientEvent, Violation> {
+        let fixed = self.decoder.bytes(&span, input);
+        if !self.welcomed && !matches!(kind, Kind::Welcome | Kind::Error) {
+            return Err(Violation::Handshake);
+        }
+        Ok(match kind {
+            Kind::Welcome => {
+                let welcome = Welcome::decode(fixed)?;
+                if welcome.version != VERSION {
+                    return Err(Violation::Version(welcome.version));
+                }
+                self.welcomed = true;
+                self.credit = welcome.credit;
+                ClientEvent::Welcome(welcome)
+            }
+            Kind::Stream => ClientEvent::Stream(request, StreamDescription::decode(fixed)?),
+            Kind::StreamList => ClientEvent::StreamList(request, StreamList::decode(fixed)?),
+            Kind::Ack => {
+                let (credit, mut batches) = AckBatch::decode(fixed)?;
+                while batches.next()?.is_some() {}
+                self.take_credit(credit);
+                ClientEvent::Ack(span)
+            }
+            Kind::Credit => {
+                let credit = Credit::decode(fixed)?;
+                self.take_credit(credit);
+                ClientEvent::Credit
+            }
+            Kind::ReadResult => {
+                let result = ReadResult::decode(fixed)?;
+                self.read = Some((result.records, 0));
+                ClientEvent::ReadBegin(request, result)
+            }
+            Kind::Pong => ClientEvent::Pong(request),
+            Kind::Error => ClientEvent::Error(request, Failure::decode(fixed)?),
+            _ => return Err(Violation::Kind(kind as u8)),
+        })
+    }
+
+    /// Totals only grow: an Ack that was overtaken by a newer one takes nothing back.
+    fn take_credit(&mut self, credit: Credit) {
+        self.credit.bytes = self.credit.bytes.max(credit.bytes);
+        self.credit.batches = self.credit.batches.max(credit.batches);
+    }
+
+    /// The bytes of a span that the last step returned for this `input`.
+    pub fn bytes<'a>(&'a self, span: &Span, input: &'a [u8]) -> &'a [u8] {
+        self.decoder.bytes(span, input)
+    }
+
+    /// The batches of an Ack whose span the last step returned for this `input`.
+    pub fn acks<'a>(&'a self, span: &Span, input: &'a [u8]) -> impl Iterator<Item = AckBatch<'a>> + 'a {
+        let decoded = AckBatch::decode(self.decoder.bytes(span, input));
+        let mut batches = decoded.ok().map(|(_, batches)| batches);
+        std::iter::from_fn(move || batches.as_mut()?.next().ok().flatten())
+    }
+
+    /// Whether the credit allows an Append message of `bytes` now.
+    pub fn may_append(&self, bytes: usize) -> bool {
+        self.used.batches < self.credit.batches && self.used.bytes + bytes as u64 <= self.credit.bytes
+    }
+
+    /// Bytes of credit for one connection at most, whatever is outstanding: the largest Append that can ever be sent.
+    pub fn credit_left(&self) -> Credit {
+        Credit { bytes: self.credit.bytes - self.used.bytes, batches: self.credit.batches - self.used.batches }
+    }
+
+    /// Counts an Append message of `bytes`, which the caller built by [`Append`] and is about to send.
+    pub fn appended(&mut self, bytes: usize) {
+        self.used.bytes += bytes as u64;
+        self.used.batches += 1;
+    }
+
+    /// A request number that this connection has not used.
+    pub fn next_request(&mut self) -> RequestId {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        request
+    }
+
+    /// Asks for a stream to be made.
+    pub fn create_stream(&mut self, out: &mut Vec<u8>, name: &str, shards: u32) -> RequestId {
+        self.request(out, &CreateStream { name: name.to_owned(), shards })
+    }
+
+    /// Asks what a stream is.
+    pub fn describe_stream(&mut self, out: &mut Vec<u8>, name: &str) -> RequestId {
+        self.request(out, &DescribeStream { name: name.to_owned() })
+    }
+
+    /// Asks for names after `after`.
+    pub fn list_streams(&mut self, out: &mut Vec<u8>, after: &str, limit: u32) -> RequestId {
+        self.request(out, &ListStreams { after: after.to_owned(), limit })
+    }
+
+    /// Asks for records.
+    pub fn read(&mut self, out: &mut Vec<u8>, read: &Read) -> RequestId {
+        self.request(out, read)
+    }
+
+    /// Asks for a sign of life.
+    pub fn ping(&mut self, out: &mut Vec<u8>) -> RequestId {
+        self.request(out, &Ping)
+    }
+
+    /// Appends one Append message to `out`, made of frames that were encoded before, and counts it.
+    pub fn append(&mut self, out: &mut Vec<u8>, stream: StreamId, records: u32, frames: &[u8]) -> RequestId {
+        let request = self.next_request();
+        let start = Append::begin(out, request);
+        out.extend_from_slice(frames);
+        Append { stream, records }.finish(out, start);
+        self.appended(out.len() - start);
+        request
+    }
+
+    fn request(&mut self, out: &mut Vec<u8>, message: &impl Control) -> RequestId {
+        let request = self.next_request();
+        message.encode(out, request);
+        request
+    }
+}

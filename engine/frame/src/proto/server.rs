@@ -1,0 +1,226 @@
+//! The server's end of a native connection, without I/O.
+//!
+//! ```text
+//!   new -> [await Hello] --Hello--> [open] --violation--> [closed]
+//! ```
+
+use std::ops::RangeInclusive;
+
+use super::decoder::{Decoder, Span, Unit};
+use super::message::{
+    Append, Control, CreateStream, Credit, DescribeStream, ErrorCode, Failure, Hello, Kind, ListStreams, Ping, Pong,
+    Read, Welcome,
+};
+use super::{APPEND_FIXED_BYTES, HEADER_BYTES, VERSION, Violation};
+use crate::id::RequestId;
+use crate::limits::{APPEND_BYTES_MAX, APPEND_RECORDS_MAX};
+
+/// What a server grants to one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerLimits {
+    /// Bytes of appends that may be unacknowledged.
+    pub window_bytes: u64,
+    /// Appends that may be unacknowledged.
+    pub window_batches: u64,
+}
+
+/// What a client asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ServerEvent {
+    /// The handshake: answer by [`Server::welcome`].
+    Hello(RequestId),
+    /// Make a stream.
+    CreateStream(RequestId, CreateStream),
+    /// Describe a stream.
+    DescribeStream(RequestId, DescribeStream),
+    /// List streams.
+    ListStreams(RequestId, ListStreams),
+    /// Read a shard.
+    Read(RequestId, Read),
+    /// Are you there? Answer by [`Server::pong`].
+    Ping(RequestId),
+    /// An append begins; its records follow.
+    AppendBegin(RequestId, Append),
+    /// One frame of the append; its length was checked, its contents were not.
+    Record(Span),
+    /// The append is whole, and had as many records as it said. `bytes` of credit are to be given back after its ack.
+    AppendEnd {
+        /// Which.
+        request: RequestId,
+        /// Its message's bytes.
+        bytes: u64,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenAppend {
+    said: u32,
+    seen: u32,
+    bytes: u64,
+}
+
+/// The server's end of a native connection.
+#[derive(Debug)]
+pub struct Server {
+    decoder: Decoder,
+    greeted: bool,
+    granted: Credit,
+    used: Credit,
+    append: Option<OpenAppend>,
+}
+
+impl Server {
+    /// A connection that has just been accepted.
+    pub fn new() -> Server {
+        Server {
+            decoder: Decoder::new(),
+            greeted: false,
+            granted: Credit::default(),
+            used: Credit::default(),
+            append: None,
+        }
+    }
+
+    /// The next event in `input` from `at`, which moves on; `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// The client broke the protocol: tell it by [`Server::violation`], then close.
+    pub fn step(&mut self, input: &[u8], at: &mut usize) -> Result<Option<ServerEvent>, Violation> {
+        let Some(unit) = self.decoder.step(input, at, Kind::client_bounds)? else { return Ok(None) };
+        match unit {
+            Unit::Fixed { kind, request, frames_bytes, span } => {
+                if !self.greeted && kind != Kind::Hello {
+                    return Err(Violation::Handshake);
+                }
+                self.fixed(kind, request, frames_bytes, &span, input).map(Some)
+            }
+            Unit::Frame(span) => {
+                let append = self.append.as_mut().ok_or(Violation::Malformed("a frame outside an append"))?;
+                append.seen += 1;
+                if append.seen > append.said {
+                    return Err(Violation::FrameCount { said: append.said as usize });
+                }
+                Ok(Some(ServerEvent::Record(span)))
+            }
+            Unit::End(request) => {
+                let append = self.append.take().ok_or(Violation::Malformed("the end of no append"))?;
+                if append.seen != append.said {
+                    return Err(Violation::FrameCount { said: append.said as usize });
+                }
+                Ok(Some(ServerEvent::AppendEnd { request, bytes: append.bytes }))
+            }
+        }
+    }
+
+    /// The bytes of a span that the last step returned for this `input`.
+    pub fn bytes<'a>(&'a self, span: &Span, input: &'a [u8]) -> &'a [u8] {
+        self.decoder.bytes(span, input)
+    }
+
+    fn fixed(
+        &mut self,
+        kind: Kind,
+        request: RequestId,
+        frames_bytes: usize,
+        span: &Span,
+        input: &[u8],
+    ) -> Result<ServerEvent, Violation> {
+        let fixed = self.decoder.bytes(span, input);
+        Ok(match kind {
+            Kind::Hello => {
+                let hello = Hello::decode(fixed)?;
+                let spoken: RangeInclusive<u16> = hello.version_min..=hello.version_max;
+                if !spoken.contains(&VERSION) {
+                    return Err(Violation::Version(hello.version_max));
+                }
+                if self.greeted {
+                    return Err(Violation::Kind(kind as u8));
+                }
+                self.greeted = true;
+                ServerEvent::Hello(request)
+            }
+            Kind::CreateStream => ServerEvent::CreateStream(request, CreateStream::decode(fixed)?),
+            Kind::DescribeStream => ServerEvent::DescribeStream(request, DescribeStream::decode(fixed)?),
+            Kind::ListStreams => ServerEvent::ListStreams(request, ListStreams::decode(fixed)?),
+            Kind::Read => ServerEvent::Read(request, Read::decode(fixed)?),
+            Kind::Ping => Ping::decode(fixed).map(|Ping| ServerEvent::Ping(request))?,
+            Kind::Append => {
+                let append = Append::decode(fixed)?;
+                self.begin_append(append, frames_bytes)?;
+                ServerEvent::AppendBegin(request, append)
+            }
+            _ => return Err(Violation::Kind(kind as u8)),
+        })
+    }
+
+    fn begin_append(&mut self, append: Append, frames_bytes: usize) -> Result<(), Violation> {
+        if append.records == 0 || append.records as usize > APPEND_RECORDS_MAX {
+            return Err(Violation::FrameCount { said: append.records as usize });
+        }
+        let bytes = (HEADER_BYTES + APPEND_FIXED_BYTES + frames_bytes) as u64;
+        self.used.bytes += bytes;
+        self.used.batches += 1;
+        if self.used.bytes > self.granted.bytes || self.used.batches > self.granted.batches {
+            return Err(Violation::Credit);
+        }
+        self.append = Some(OpenAppend { said: append.records, seen: 0, bytes });
+        Ok(())
+    }
+
+    /// Answers a Hello, with the first credit.
+    pub fn welcome(&mut self, out: &mut Vec<u8>, request: RequestId, epoch: u64, limits: ServerLimits) {
+        self.granted = Credit { bytes: limits.window_bytes, batches: limits.window_batches };
+        let welcome = Welcome {
+            version: VERSION,
+            features: 0,
+            epoch,
+            append_bytes_max: APPEND_BYTES_MAX as u32,
+            append_records_max: APPEND_RECORDS_MAX as u32,
+            credit: self.granted,
+        };
+        welcome.encode(out, request);
+    }
+
+    /// Counts one acknowledged append's credit as given back, and returns the totals for the Ack that says so.
+    pub fn restore_credit(&mut self, bytes: u64) -> Credit {
+        self.granted.bytes += bytes;
+        self.granted.batches += 1;
+        self.granted
+    }
+
+    /// The totals granted so far.
+    pub fn credit(&self) -> Credit {
+        self.granted
+    }
+
+    /// Answers a Ping.
+    pub fn pong(out: &mut Vec<u8>, request: RequestId) {
+        Pong.encode(out, request);
+    }
+
+    /// Answers CreateStream or DescribeStream.
+    pub fn stream(out: &mut Vec<u8>, request: RequestId, description: &super::StreamDescription) {
+        description.encode(out, request);
+    }
+
+    /// Answers ListStreams.
+    pub fn stream_list(out: &mut Vec<u8>, request: RequestId, list: &super::StreamList) {
+        list.encode(out, request);
+    }
+
+    /// Answers any request with an error.
+    pub fn failure(out: &mut Vec<u8>, request: RequestId, failure: &Failure) {
+        failure.encode(out, request);
+    }
+
+    /// Tells the client why its connection is closed.
+    pub fn violation(out: &mut Vec<u8>, violation: &Violation) {
+        Failure { code: ErrorCode::Protocol, detail: violation.to_string() }.encode(out, RequestId(0));
+    }
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server::new()
+    }
+}

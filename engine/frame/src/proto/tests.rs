@@ -1,0 +1,177 @@
+//! Tests of the native protocol: both ends against each other, cut anywhere, flipped anywhere.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::{Sequence, ShardId, StreamId};
+use crate::{Frame, frame};
+
+const LIMITS: ServerLimits = ServerLimits { window_bytes: 1 << 20, window_batches: 4 };
+
+/// Feeds `bytes` in pieces and returns the events, with the data of records.
+fn serve(server: &mut Server, bytes: &[u8], piece: usize) -> Result<Vec<(ServerEvent, Vec<u8>)>, Violation> {
+    let mut events = Vec::new();
+    for input in bytes.chunks(piece) {
+        let mut at = 0;
+        while let Some(event) = server.step(input, &mut at)? {
+            let data = match &event {
+                ServerEvent::Record(span) => {
+                    Frame::parse(server.bytes(span, input)).map_err(Violation::Frame)?.data().to_vec()
+                }
+                _ => Vec::new(),
+            };
+            events.push((event, data));
+        }
+        assert_eq!(at, input.len(), "everything is taken before more is asked for");
+    }
+    Ok(events)
+}
+
+fn greeted() -> (Client, Server, Vec<u8>) {
+    let mut out = Vec::new();
+    let mut client = Client::new(&mut out);
+    let mut server = Server::new();
+    let mut at = 0;
+    assert_eq!(server.step(&out, &mut at), Ok(Some(ServerEvent::Hello(RequestId(0)))));
+    let mut answer = Vec::new();
+    server.welcome(&mut answer, RequestId(0), 3, LIMITS);
+    let mut at = 0;
+    assert!(matches!(client.step(&answer, &mut at), Ok(Some(ClientEvent::Welcome(welcome))) if welcome.epoch == 3));
+    out.clear();
+    (client, server, out)
+}
+
+fn frames(datas: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::new();
+    datas.iter().for_each(|data| frame::encode(&mut out, b"key", None, data).expect("within limits"));
+    out
+}
+
+#[test]
+fn a_conversation_survives_any_cut() {
+    for piece in [1, 2, 3, 7, 23, 24, 25, 64, 1000] {
+        let (mut client, mut server, mut out) = greeted();
+        client.create_stream(&mut out, "orders", 4);
+        let append = client.append(&mut out, StreamId(1), 2, &frames(&[b"one", b"two"]));
+        let read = Read { stream: StreamId(1), shard: ShardId(2), from: Sequence(5), bytes_max: 100 };
+        client.read(&mut out, &read);
+        client.ping(&mut out);
+        let events = serve(&mut server, &out, piece).expect("valid");
+        assert_eq!(events.len(), 7, "cut every {piece}");
+        assert!(matches!(&events[0].0, ServerEvent::CreateStream(_, c) if c.name == "orders" && c.shards == 4));
+        assert_eq!(events[1].0, ServerEvent::AppendBegin(append, Append { stream: StreamId(1), records: 2 }));
+        assert_eq!((&events[2].1[..], &events[3].1[..]), (&b"one"[..], &b"two"[..]));
+        assert!(matches!(events[4].0, ServerEvent::AppendEnd { request, .. } if request == append));
+        assert!(matches!(events[5].0, ServerEvent::Read(_, r) if r == read));
+        assert!(matches!(events[6].0, ServerEvent::Ping(_)));
+    }
+}
+
+#[test]
+fn acks_carry_results_and_credit() {
+    let (mut client, mut server, mut out) = greeted();
+    let results = [AckResult::Durable(ShardId(3), Sequence(9)), AckResult::Refused(ErrorCode::DiskFull)];
+    let request = client.append(&mut out, StreamId(1), 2, &frames(&[b"one", b"two"]));
+    let before = client.credit_left();
+    let credit = server.restore_credit(out.len() as u64);
+    let mut answer = Vec::new();
+    let mut ack = Ack::begin(&mut answer, credit);
+    ack.batch(request, results.iter().enumerate().map(|(index, &result)| (index as u32, result)));
+    ack.batch(RequestId(77), [].into_iter());
+    ack.finish();
+    let mut at = 0;
+    let Ok(Some(ClientEvent::Ack(span))) = client.step(&answer, &mut at) else { panic!("an ack") };
+    let batches: Vec<_> = client.acks(&span, &answer).collect();
+    assert_eq!(batches.len(), 2);
+    assert_eq!(batches[0].request, request);
+    assert_eq!(batches[0].results().collect::<Vec<_>>(), [(0, results[0]), (1, results[1])]);
+    assert_eq!(batches[1].count(), 0);
+    assert_eq!(client.credit_left().batches, before.batches + 1);
+}
+
+#[test]
+fn read_results_carry_frames() {
+    let (mut client, _, _) = greeted();
+    let body = frames(&[b"one", b"two"]);
+    let result = ReadResult { shard: ShardId(1), records: 2, next: Sequence(3), tip: Sequence(8), tip_arrival_ms: 5 };
+    let mut bytes = Vec::new();
+    result.encode(&mut bytes, RequestId(6), body.len());
+    bytes.extend_from_slice(&body);
+    let (mut at, mut events) = (0, Vec::new());
+    while let Some(event) = client.step(&bytes, &mut at).expect("valid") {
+        events.push(event);
+    }
+    assert_eq!(events[0], ClientEvent::ReadBegin(RequestId(6), result));
+    assert_eq!(events.len(), 4);
+    assert_eq!(events[3], ClientEvent::ReadEnd(RequestId(6)));
+}
+
+#[test]
+fn credit_is_enforced() {
+    let (mut client, mut server, mut out) = greeted();
+    for _ in 0..LIMITS.window_batches {
+        assert!(client.may_append(100));
+        client.append(&mut out, StreamId(1), 1, &frames(&[b"x"]));
+    }
+    assert!(!client.may_append(100));
+    assert!(serve(&mut server, &out, 4096).is_ok());
+    out.clear();
+    client.append(&mut out, StreamId(1), 1, &frames(&[b"x"]));
+    assert_eq!(serve(&mut server, &out, 4096).expect_err("refused"), Violation::Credit);
+}
+
+#[test]
+fn nothing_before_hello() {
+    let (mut client, _, mut out) = greeted();
+    client.ping(&mut out);
+    assert_eq!(serve(&mut Server::new(), &out, 4096).expect_err("refused"), Violation::Handshake);
+    assert!(serve(&mut Server::new(), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 4096).is_err());
+}
+
+#[test]
+fn wrong_versions_are_named() {
+    let mut out = Vec::new();
+    super::message::Control::encode(&Hello { version_min: 7, version_max: 9, features: 0 }, &mut out, RequestId(0));
+    assert_eq!(serve(&mut Server::new(), &out, 4096).expect_err("refused"), Violation::Version(9));
+}
+
+#[test]
+fn a_wrong_number_of_frames_is_noticed() {
+    for said in [1, 3] {
+        let (mut client, mut server, mut out) = greeted();
+        client.append(&mut out, StreamId(1), said, &frames(&[b"one", b"two"]));
+        assert_eq!(serve(&mut server, &out, 4096).expect_err("refused"), Violation::FrameCount { said: said as usize });
+    }
+}
+
+#[test]
+fn a_frame_past_its_message_is_refused() {
+    let (mut client, mut server, mut out) = greeted();
+    let mut body = frames(&[b"one"]);
+    body[0] += 8;
+    client.append(&mut out, StreamId(1), 1, &body);
+    assert!(matches!(serve(&mut server, &out, 4096), Err(Violation::Frame(_))));
+}
+
+#[test]
+fn every_flipped_bit_outside_frames_is_noticed() {
+    let (mut client, _, mut out) = greeted();
+    client.create_stream(&mut out, "orders", 4);
+    for bit in 0..out.len() * 8 {
+        let (_, mut server, _) = greeted();
+        let mut flipped = out.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let outcome = serve(&mut server, &flipped, 4096);
+        assert!(outcome.as_ref().map_or(true, Vec::is_empty), "bit {bit}: {outcome:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), piece in 1..50_usize) {
+        let (mut client, mut server, _) = greeted();
+        let _ = serve(&mut server, &bytes, piece);
+        let mut at = 0;
+        while let Ok(Some(_)) = client.step(&bytes, &mut at) {}
+    }
+}

@@ -1,0 +1,93 @@
+//! Tests of segment header, footer and trailer.
+
+use super::*;
+
+fn extents() -> Vec<PlacedExtent> {
+    vec![
+        PlacedExtent { offset: 4224, length: 64, count: 1, first_sequence: Sequence(5), arrival_ms: 1000 },
+        PlacedExtent { offset: 8320, length: 640, count: 9, first_sequence: Sequence(6), arrival_ms: 1000 },
+        PlacedExtent {
+            offset: 90_240,
+            length: 72,
+            count: 1,
+            first_sequence: Sequence(4111),
+            arrival_ms: 1_700_000_000_000,
+        },
+    ]
+}
+
+fn footer() -> (Vec<u8>, u64) {
+    let mut writer = FooterWriter::default();
+    writer.shard(ShardId(0), Sequence(1), Sequence(1), 0, []);
+    writer.shard(ShardId(4), Sequence(5), Sequence(4112), 1_700_000_000_000, extents());
+    writer.shard(ShardId(9), Sequence(2), Sequence(3), 7, extents().into_iter().take(1));
+    writer.finish(&head(), b"catalog")
+}
+
+fn head() -> FooterHead {
+    FooterHead {
+        log_id: LogId([1; 16]),
+        journal: JournalNumber(0),
+        position: Position::new(SegmentNumber(2), 98_304),
+        epoch: Epoch(4),
+        last_checksum: 99,
+    }
+}
+
+#[test]
+fn a_footer_is_read_back() {
+    let (bytes, _) = footer();
+    assert!(bytes.len() <= footer_bytes_max(3, 4, 7));
+    let footer = Footer::parse(bytes).expect("intact");
+    assert_eq!(footer.head, head());
+    assert_eq!(footer.catalog(), b"catalog");
+    assert_eq!(footer.shards().map(|row| row.shard.0).collect::<Vec<_>>(), [0, 4, 9]);
+    let row = footer.shard(ShardId(4)).expect("listed");
+    assert_eq!((row.first, row.next, row.extents), (Sequence(5), Sequence(4112), 3));
+    assert_eq!(footer.extents(&row).collect::<Vec<_>>(), extents());
+    assert_eq!(footer.shard(ShardId(5)), None);
+    let empty = footer.shard(ShardId(0)).expect("listed");
+    assert_eq!(footer.extents(&empty).count(), 0);
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let (bytes, _) = footer();
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(Footer::parse(flipped).is_none(), "bit {bit} went unnoticed");
+    }
+    for length in 0..bytes.len() {
+        assert!(Footer::parse(bytes[..length].to_vec()).is_none(), "{length} bytes passed");
+    }
+}
+
+#[test]
+fn header_and_trailer_are_read_back() {
+    let header = Header {
+        log_id: LogId([3; 16]),
+        journal: JournalNumber(1),
+        segment: SegmentNumber(7),
+        epoch: Epoch(2),
+        file_bytes: 1 << 28,
+    };
+    let mut block = header.encode();
+    assert_eq!(Header::parse(&block), Ok(header));
+    assert_eq!(Trailer::parse(&block), None);
+    block[36] ^= 1;
+    assert_eq!(Header::parse(&block), Err(HeaderError::Damaged));
+
+    let trailer = Trailer {
+        log_id: LogId([3; 16]),
+        journal: JournalNumber(1),
+        epoch: Epoch(2),
+        footer: Position::new(SegmentNumber(7), 8192),
+        footer_length: 4096,
+        footer_checksum: 5,
+    };
+    let mut block = trailer.encode();
+    assert_eq!(Trailer::parse(&block), Some(trailer));
+    block[50] ^= 1;
+    assert_eq!(Trailer::parse(&block), None);
+}
