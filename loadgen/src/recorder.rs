@@ -139,9 +139,7 @@ impl Recorder {
             mine.records += theirs.records;
             mine.bytes += theirs.bytes;
         }
-        for (mine, theirs) in
-            [(&mut self.total, other.total), (&mut self.measured, other.measured)]
-        {
+        for (mine, theirs) in [(&mut self.total, other.total), (&mut self.measured, other.measured)] {
             mine.records += theirs.records;
             mine.bytes += theirs.bytes;
         }

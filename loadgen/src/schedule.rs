@@ -45,7 +45,7 @@ impl Arrivals {
 }
 
 /// The intended send times of an open loop, in nanoseconds since the start, one after another without end.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Schedule {
     arrivals: Arrivals,
     gap_ns: f64,
@@ -155,12 +155,10 @@ mod tests {
 
     #[test]
     fn constant_arrivals_are_even_and_parts_interleave() {
-        let whole: Vec<u64> =
-            Schedule::new(Arrivals::Constant, 4000.0, 1, 0, 1).take(8).collect();
+        let whole: Vec<u64> = Schedule::new(Arrivals::Constant, 4000.0, 1, 0, 1).take(8).collect();
         assert_eq!(whole[..4], [0, 250_000, 500_000, 750_000]);
-        let mut parts: Vec<u64> = (0..2)
-            .flat_map(|part| Schedule::new(Arrivals::Constant, 4000.0, 1, part, 2).take(4))
-            .collect();
+        let mut parts: Vec<u64> =
+            (0..2).flat_map(|part| Schedule::new(Arrivals::Constant, 4000.0, 1, part, 2).take(4)).collect();
         parts.sort_unstable();
         assert_eq!(parts, whole);
     }

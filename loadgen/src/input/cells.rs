@@ -22,11 +22,7 @@ pub struct Columns {
 impl Columns {
     /// The columns named, with the flag that names each, in the order of [`Cells::named`].
     pub fn named(&self) -> [(&'static str, Option<&str>); 3] {
-        [
-            ("--key", self.key.as_deref()),
-            ("--time", self.time.as_deref()),
-            ("--data", self.data.as_deref()),
-        ]
+        [("--key", self.key.as_deref()), ("--time", self.time.as_deref()), ("--data", self.data.as_deref())]
     }
 }
 

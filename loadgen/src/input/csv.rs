@@ -43,17 +43,11 @@ impl<R: BufRead + Send> CsvRows<R> {
             return Err(Fault::Empty);
         };
         rows.header_fields = fields;
-        let known: Vec<String> = (0..fields)
-            .map(|i| String::from_utf8_lossy(rows.field(i)).into_owned())
-            .collect();
+        let known: Vec<String> = (0..fields).map(|i| String::from_utf8_lossy(rows.field(i)).into_owned()).collect();
         for (slot, (flag, column)) in rows.wanted.iter_mut().zip(columns.named()) {
             let Some(column) = column else { continue };
             let Some(index) = known.iter().position(|name| name == column) else {
-                return Err(Fault::UnknownColumn {
-                    flag,
-                    column: column.to_owned(),
-                    known,
-                });
+                return Err(Fault::UnknownColumn { flag, column: column.to_owned(), known });
             };
             *slot = Some(index);
         }
@@ -61,10 +55,7 @@ impl<R: BufRead + Send> CsvRows<R> {
     }
 
     fn place(&self) -> Place {
-        Place {
-            line: self.line,
-            row: self.row,
-        }
+        Place { line: self.line, row: self.row }
     }
 
     fn field(&self, index: usize) -> &[u8] {
@@ -80,40 +71,26 @@ impl<R: BufRead + Send> CsvRows<R> {
             let input = self.source.fill_buf().map_err(Fault::Read)?;
             let at_end = input.is_empty();
             let (result, read, written, ended) =
-                self.core
-                    .read_record(input, &mut self.fields[bytes..], &mut self.ends[fields..]);
+                self.core.read_record(input, &mut self.fields[bytes..], &mut self.ends[fields..]);
             self.raw.extend_from_slice(&input[..read]);
             self.source.consume(read);
             bytes += written;
             fields += ended;
             if self.raw.len() > ROW_BYTES_MAX {
-                return Err(Fault::TooLong {
-                    place: self.place(),
-                    bytes_max: ROW_BYTES_MAX,
-                });
+                return Err(Fault::TooLong { place: self.place(), bytes_max: ROW_BYTES_MAX });
             }
             match result {
                 csv_core::ReadRecordResult::InputEmpty => {}
-                csv_core::ReadRecordResult::OutputFull => {
-                    self.fields.resize(self.fields.len() * 2, 0)
-                }
-                csv_core::ReadRecordResult::OutputEndsFull => {
-                    self.ends.resize(self.ends.len() * 2, 0)
-                }
+                csv_core::ReadRecordResult::OutputFull => self.fields.resize(self.fields.len() * 2, 0),
+                csv_core::ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 csv_core::ReadRecordResult::End => return Ok(None),
                 csv_core::ReadRecordResult::Record => {
                     // Blank lines before a row belong to no row.
-                    let blank = self
-                        .raw
-                        .iter()
-                        .take_while(|&&b| b == b'\n' || b == b'\r')
-                        .count();
+                    let blank = self.raw.iter().take_while(|&&b| b == b'\n' || b == b'\r').count();
                     self.line += newlines(&self.raw[..blank]);
                     self.raw.drain(..blank);
                     if at_end && newlines(&self.raw) > 1 && quotes(&self.raw) % 2 == 1 {
-                        return Err(Fault::OpenQuote {
-                            place: self.place(),
-                        });
+                        return Err(Fault::OpenQuote { place: self.place() });
                     }
                     return Ok(Some(fields));
                 }
@@ -131,11 +108,7 @@ impl<R: BufRead + Send> ReadRows for CsvRows<R> {
         };
         cells.place = self.place();
         if fields != self.header_fields {
-            return Err(Fault::Width {
-                place: cells.place,
-                fields,
-                header: self.header_fields,
-            });
+            return Err(Fault::Width { place: cells.place, fields, header: self.header_fields });
         }
         for (cell, wanted) in cells.named().into_iter().zip(self.wanted) {
             cell.clear();
@@ -144,11 +117,7 @@ impl<R: BufRead + Send> ReadRows for CsvRows<R> {
             }
         }
         if self.wanted[2].is_none() {
-            let end = self
-                .raw
-                .iter()
-                .rposition(|&b| b != b'\n' && b != b'\r')
-                .map_or(0, |last| last + 1);
+            let end = self.raw.iter().rposition(|&b| b != b'\n' && b != b'\r').map_or(0, |last| last + 1);
             cells.data.extend_from_slice(&self.raw[..end]);
         }
         Ok(true)

@@ -131,10 +131,7 @@ impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let input = &self.input;
         match &self.fault {
-            Fault::Open(error) => write!(
-                f,
-                "cannot open {input}: {error}; check the path given to --input"
-            ),
+            Fault::Open(error) => write!(f, "cannot open {input}: {error}; check the path given to --input"),
             Fault::Read(error) => write!(f, "cannot go on reading {input}: {error}"),
             Fault::Empty => write!(f, "{input} holds no row; give a file with at least one"),
             Fault::NotRepeatable => {
@@ -143,21 +140,10 @@ impl fmt::Display for InputError {
                     "--loop reads its input again and again, which {input} does not allow; save it to a file first"
                 )
             }
-            Fault::UnknownColumn {
-                flag,
-                column,
-                known,
-            } => write!(
-                f,
-                "{input} has no column {column:?} as named by {flag}; its columns are: {}",
-                known.join(", ")
-            ),
-            Fault::NoValue {
-                place,
-                flag,
-                column,
-                found,
-            } => write!(
+            Fault::UnknownColumn { flag, column, known } => {
+                write!(f, "{input} has no column {column:?} as named by {flag}; its columns are: {}", known.join(", "))
+            }
+            Fault::NoValue { place, flag, column, found } => write!(
                 f,
                 "{input}, {place}: no value in column {column:?}, which {flag} names ({found}); add it or remove the row"
             ),
@@ -171,27 +157,16 @@ impl fmt::Display for InputError {
                 "{input}, {place}: begins with {found:?}, and each row must be an object, {{...}}; wrap or remove it"
             ),
             Fault::NotJson { place, reason } => {
-                write!(
-                    f,
-                    "{input}, {place}: not valid JSON: {reason}; mend or remove this row"
-                )
+                write!(f, "{input}, {place}: not valid JSON: {reason}; mend or remove this row")
             }
-            Fault::BrokenArray {
-                place,
-                found: Some(found),
-            } => write!(
+            Fault::BrokenArray { place, found: Some(found) } => write!(
                 f,
                 "{input}: found {found:?} after the object at {place}, where a comma or the closing ] must stand"
             ),
-            Fault::BrokenArray { place, found: None } => write!(
-                f,
-                "{input} ends after the object at {place} without the closing ]; the file is cut short"
-            ),
-            Fault::Width {
-                place,
-                fields,
-                header,
-            } => write!(
+            Fault::BrokenArray { place, found: None } => {
+                write!(f, "{input} ends after the object at {place} without the closing ]; the file is cut short")
+            }
+            Fault::Width { place, fields, header } => write!(
                 f,
                 "{input}, {place}: {fields} fields where the header has {header}; look for a missing or \
                  extra comma, or quote the field that holds one"
@@ -204,24 +179,12 @@ impl fmt::Display for InputError {
                 f,
                 "{input}, {place}: longer than {bytes_max} bytes, the most a record may hold; split it, or look for a quote that is never closed"
             ),
-            Fault::Key {
-                place,
-                column,
-                reason,
-            } => write!(
+            Fault::Key { place, column, reason } => write!(
                 f,
                 "{input}, {place}: column {column:?} cannot be a partition key: {reason}; choose another with --key"
             ),
-            Fault::Time {
-                place,
-                column,
-                text,
-                expected,
-            } => {
-                write!(
-                    f,
-                    "{input}, {place}: cannot read {text:?} in column {column:?} as a time: {expected}"
-                )
+            Fault::Time { place, column, text, expected } => {
+                write!(f, "{input}, {place}: cannot read {text:?} in column {column:?} as a time: {expected}")
             }
         }
     }

@@ -24,12 +24,7 @@ pub(super) struct JsonlRows<R> {
 impl<R: BufRead + Send> JsonlRows<R> {
     /// Starts at the first line.
     pub(super) fn new(source: R, columns: &Columns) -> Self {
-        Self {
-            source,
-            columns: columns.clone(),
-            line: Vec::new(),
-            place: Place::default(),
-        }
+        Self { source, columns: columns.clone(), line: Vec::new(), place: Place::default() }
     }
 }
 
@@ -38,12 +33,7 @@ impl<R: BufRead + Send> ReadRows for JsonlRows<R> {
         loop {
             self.line.clear();
             let most = ROW_BYTES_MAX as u64 + 2;
-            let read = self
-                .source
-                .by_ref()
-                .take(most)
-                .read_until(b'\n', &mut self.line)
-                .map_err(Fault::Read)?;
+            let read = self.source.by_ref().take(most).read_until(b'\n', &mut self.line).map_err(Fault::Read)?;
             if read == 0 {
                 return Ok(false);
             }
@@ -55,16 +45,10 @@ impl<R: BufRead + Send> ReadRows for JsonlRows<R> {
             self.place.row += 1;
             cells.place = self.place;
             if row.len() > ROW_BYTES_MAX {
-                return Err(Fault::TooLong {
-                    place: self.place,
-                    bytes_max: ROW_BYTES_MAX,
-                });
+                return Err(Fault::TooLong { place: self.place, bytes_max: ROW_BYTES_MAX });
             }
             if row[0] != b'{' {
-                return Err(Fault::NotAnObject {
-                    place: self.place,
-                    found: first_char(row),
-                });
+                return Err(Fault::NotAnObject { place: self.place, found: first_char(row) });
             }
             fill(row, &self.columns, cells)?;
             return Ok(true);
@@ -96,11 +80,7 @@ impl<R: BufRead + Send> JsonRows<R> {
     /// Starts before the array.
     pub(super) fn new(source: R, columns: &Columns) -> Self {
         Self {
-            source: Measured {
-                source,
-                line: 1,
-                bytes: 0,
-            },
+            source: Measured { source, line: 1, bytes: 0 },
             columns: columns.clone(),
             row: 0,
             last: Place::default(),
@@ -112,33 +92,22 @@ impl<R: BufRead + Send> JsonRows<R> {
     fn seek_element(&mut self) -> Result<bool, Fault> {
         loop {
             let next = self.source.peek_token().map_err(Fault::Read)?;
-            let broken = Fault::BrokenArray {
-                place: self.last,
-                found: next.map(char::from),
-            };
+            let broken = Fault::BrokenArray { place: self.last, found: next.map(char::from) };
             match (self.state, next) {
                 (ArrayState::Closed, _) => return Ok(false),
                 (ArrayState::BeforeArray, None) => return Err(Fault::Empty),
                 (ArrayState::BeforeArray, Some(b'[')) => self.state = ArrayState::BeforeFirst,
                 (ArrayState::BeforeArray, Some(other)) => {
-                    return Err(Fault::NotAnArray {
-                        found: char::from(other),
-                    });
+                    return Err(Fault::NotAnArray { found: char::from(other) });
                 }
                 (_, Some(b']')) => self.state = ArrayState::Closed,
                 (ArrayState::BeforeFirst, Some(_)) => return Ok(true),
                 (ArrayState::AfterElement, Some(b',')) => {
                     self.source.consume(1);
                     return match self.source.peek_token().map_err(Fault::Read)? {
-                        Some(b']') => Err(Fault::BrokenArray {
-                            place: self.last,
-                            found: Some(','),
-                        }),
+                        Some(b']') => Err(Fault::BrokenArray { place: self.last, found: Some(',') }),
                         Some(_) => Ok(true),
-                        None => Err(Fault::BrokenArray {
-                            place: self.last,
-                            found: None,
-                        }),
+                        None => Err(Fault::BrokenArray { place: self.last, found: None }),
                     };
                 }
                 _ => return Err(broken),
@@ -154,36 +123,19 @@ impl<R: BufRead + Send> ReadRows for JsonRows<R> {
             return Ok(false);
         }
         self.row += 1;
-        cells.place = Place {
-            line: self.source.line,
-            row: self.row,
-        };
-        let first = self
-            .source
-            .peek_token()
-            .map_err(Fault::Read)?
-            .unwrap_or(b' ');
+        cells.place = Place { line: self.source.line, row: self.row };
+        let first = self.source.peek_token().map_err(Fault::Read)?.unwrap_or(b' ');
         if first != b'{' {
-            return Err(Fault::NotAnObject {
-                place: cells.place,
-                found: char::from(first),
-            });
+            return Err(Fault::NotAnObject { place: cells.place, found: char::from(first) });
         }
         self.source.bytes = 0;
         let mut element = serde_json::Deserializer::from_reader(&mut self.source);
-        let element: Box<RawValue> =
-            serde::Deserialize::deserialize(&mut element).map_err(|error| {
-                if error.io_error_kind() == Some(io::ErrorKind::FileTooLarge) {
-                    return Fault::TooLong {
-                        place: cells.place,
-                        bytes_max: ROW_BYTES_MAX,
-                    };
-                }
-                Fault::NotJson {
-                    place: cells.place,
-                    reason: within_row(&error, cells.place),
-                }
-            })?;
+        let element: Box<RawValue> = serde::Deserialize::deserialize(&mut element).map_err(|error| {
+            if error.io_error_kind() == Some(io::ErrorKind::FileTooLarge) {
+                return Fault::TooLong { place: cells.place, bytes_max: ROW_BYTES_MAX };
+            }
+            Fault::NotJson { place: cells.place, reason: within_row(&error, cells.place) }
+        })?;
         self.state = ArrayState::AfterElement;
         self.last = cells.place;
         fill(element.get().as_bytes(), &self.columns, cells)?;
@@ -236,31 +188,18 @@ impl<R: Read> Read for Measured<R> {
 /// Fills the cells from the bytes of one object.
 fn fill(row: &[u8], columns: &Columns, cells: &mut Cells) -> Result<(), Fault> {
     let place = cells.place;
-    let not_json = |error: serde_json::Error| Fault::NotJson {
-        place,
-        reason: within_row(&error, place),
-    };
+    let not_json = |error: serde_json::Error| Fault::NotJson { place, reason: within_row(&error, place) };
     let mut parser = serde_json::Deserializer::from_slice(row);
     let found = Picker(columns).deserialize(&mut parser).map_err(not_json)?;
     parser.end().map_err(not_json)?;
-    for ((cell, found), (flag, column)) in cells.named().into_iter().zip(found).zip(columns.named())
-    {
+    for ((cell, found), (flag, column)) in cells.named().into_iter().zip(found).zip(columns.named()) {
         cell.clear();
         let Some(column) = column else { continue };
-        let missing = |found: String| Fault::NoValue {
-            place,
-            flag,
-            column: column.to_owned(),
-            found,
-        };
+        let missing = |found: String| Fault::NoValue { place, flag, column: column.to_owned(), found };
         match found.map(RawValue::get) {
             None if place.row == 1 => {
                 let known = names(row).map_err(not_json)?;
-                return Err(Fault::UnknownColumn {
-                    flag,
-                    column: column.to_owned(),
-                    known,
-                });
+                return Err(Fault::UnknownColumn { flag, column: column.to_owned(), known });
             }
             None => {
                 let known = names(row).map_err(not_json)?;
@@ -268,8 +207,7 @@ fn fill(row: &[u8], columns: &Columns, cells: &mut Cells) -> Result<(), Fault> {
             }
             Some("null") if flag != "--data" => return Err(missing("it is null".to_owned())),
             Some(text) if text.starts_with('"') => {
-                let text: Cow<'_, str> =
-                    serde_json::from_str::<Text<'_>>(text).map_err(not_json)?.0;
+                let text: Cow<'_, str> = serde_json::from_str::<Text<'_>>(text).map_err(not_json)?.0;
                 cell.extend_from_slice(text.as_bytes());
             }
             Some(text) => cell.extend_from_slice(text.as_bytes()),
@@ -336,9 +274,7 @@ fn names(row: &[u8]) -> Result<Vec<String>, serde_json::Error> {
 /// The parser's message with its line counted from the start of the file.
 fn within_row(error: &serde_json::Error, place: Place) -> String {
     let text = error.to_string();
-    let reason = text
-        .rsplit_once(" at line ")
-        .map_or(text.as_str(), |(reason, _)| reason);
+    let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
     let line = place.line + (error.line().max(1) as u64 - 1);
     format!("{reason}, at line {line} column {}", error.column())
 }

@@ -46,9 +46,7 @@ impl FromStr for Format {
             "csv" => Ok(Self::Csv),
             "jsonl" => Ok(Self::Jsonl),
             "json" => Ok(Self::Json),
-            other => Err(format!(
-                "{other:?} is not a format; give csv, jsonl or json"
-            )),
+            other => Err(format!("{other:?} is not a format; give csv, jsonl or json")),
         }
     }
 }
@@ -57,10 +55,7 @@ impl Format {
     /// The format that a file's extension or, failing that, its first character suggests. A `.json` that begins with
     /// an object rather than an array holds an object a line.
     fn guess(path: Option<&Path>, first: Option<u8>) -> Self {
-        let extension = path
-            .and_then(Path::extension)
-            .and_then(|e| e.to_str())
-            .unwrap_or("");
+        let extension = path.and_then(Path::extension).and_then(|e| e.to_str()).unwrap_or("");
         match (extension.to_ascii_lowercase().as_str(), first) {
             ("csv", _) => Self::Csv,
             ("jsonl" | "ndjson", _) | (_, Some(b'{')) => Self::Jsonl,
@@ -114,14 +109,8 @@ enum Source {
 impl Rows {
     /// Opens the input, reads what fits in memory, and checks the columns against it.
     pub fn open(spec: InputSpec) -> Result<Self, InputError> {
-        let name = spec
-            .path
-            .as_ref()
-            .map_or_else(|| "standard input".to_owned(), |p| p.display().to_string());
-        let at_fault = |fault| InputError {
-            input: name.clone(),
-            fault,
-        };
+        let name = spec.path.as_ref().map_or_else(|| "standard input".to_owned(), |p| p.display().to_string());
+        let at_fault = |fault| InputError { input: name.clone(), fault };
         let mut regular_bytes = None;
         let reader = match &spec.path {
             None => reader(&spec, io::stdin()),
@@ -136,17 +125,8 @@ impl Rows {
         if spec.repeat && regular_bytes.is_none() {
             return Err(at_fault(Fault::NotRepeatable));
         }
-        let clock = RowClock {
-            format: spec.time_format.clone(),
-            ..RowClock::default()
-        };
-        let mut rows = Self {
-            name,
-            spec,
-            source: Source::Stream(reader),
-            cells: Cells::default(),
-            clock,
-        };
+        let clock = RowClock { format: spec.time_format.clone(), ..RowClock::default() };
+        let mut rows = Self { name, spec, source: Source::Stream(reader), cells: Cells::default(), clock };
         if regular_bytes.is_some_and(|bytes| bytes <= MEMORY_BYTES_MAX) {
             rows.load()?;
         }
@@ -183,10 +163,7 @@ impl Rows {
             rows.push(std::mem::take(&mut row));
         }
         if rows.is_empty() {
-            return Err(InputError {
-                input: self.name.clone(),
-                fault: Fault::Empty,
-            });
+            return Err(InputError { input: self.name.clone(), fault: Fault::Empty });
         }
         self.source = Source::Memory { rows, next: 0 };
         Ok(())
@@ -211,10 +188,7 @@ impl Rows {
                     }
                     Ok(found)
                 });
-                read.map_err(|fault| InputError {
-                    input: self.name.clone(),
-                    fault,
-                })
+                read.map_err(|fault| InputError { input: self.name.clone(), fault })
             }
         }
     }
@@ -225,15 +199,8 @@ impl Rows {
         match &mut self.source {
             Source::Memory { next, .. } => *next = 0,
             Source::Stream(stream) => {
-                let at_fault = |fault| InputError {
-                    input: self.name.clone(),
-                    fault,
-                };
-                let path = self
-                    .spec
-                    .path
-                    .as_ref()
-                    .expect("only a file is ever repeated");
+                let at_fault = |fault| InputError { input: self.name.clone(), fault };
+                let path = self.spec.path.as_ref().expect("only a file is ever repeated");
                 let file = File::open(path).map_err(|e| at_fault(Fault::Open(e)))?;
                 *stream = reader(&self.spec, file).map_err(at_fault)?;
             }
@@ -279,22 +246,18 @@ impl RowClock {
         };
         let text = String::from_utf8_lossy(&cells.time);
         let text = text.trim();
-        let bad = |expected| Fault::Time {
-            place: cells.place,
-            column: column.clone(),
-            text: text.to_owned(),
-            expected,
-        };
+        let bad =
+            |expected| Fault::Time { place: cells.place, column: column.clone(), text: text.to_owned(), expected };
         if self.format.is_none() {
             self.format = TimeFormat::guess(text);
         }
         let Some(format) = &self.format else {
-            return Err(bad("no known format fits; give --time-format with a strptime pattern such as '%Y/%m/%d %H:%M'".to_owned()));
+            return Err(bad(
+                "no known format fits; give --time-format with a strptime pattern such as '%Y/%m/%d %H:%M'".to_owned(),
+            ));
         };
         let Some(time_us) = format.parse_us(text) else {
-            return Err(bad(format!(
-                "it is not {format}; mend the row or give another --time-format"
-            )));
+            return Err(bad(format!("it is not {format}; mend the row or give another --time-format")));
         };
         let first_us = *self.first_us.get_or_insert(time_us);
         let after_us = u64::try_from(time_us.saturating_sub(first_us)).unwrap_or(0);
@@ -311,18 +274,15 @@ fn check_key(key: &[u8]) -> Result<(), String> {
     let text = std::str::from_utf8(key).map_err(|_| "it is not UTF-8".to_owned())?;
     match text.chars().count() {
         0 => Err("it is empty, and a key has at least one character".to_owned()),
-        chars if chars > KEY_CHARS_MAX => Err(format!(
-            "it has {chars} characters, and a key has at most {KEY_CHARS_MAX}"
-        )),
+        chars if chars > KEY_CHARS_MAX => {
+            Err(format!("it has {chars} characters, and a key has at most {KEY_CHARS_MAX}"))
+        }
         _ => Ok(()),
     }
 }
 
 /// Picks the reader for a source, past the byte order mark that some programs write.
-fn reader<S: io::Read + Send + 'static>(
-    spec: &InputSpec,
-    source: S,
-) -> Result<Box<dyn ReadRows>, Fault> {
+fn reader<S: io::Read + Send + 'static>(spec: &InputSpec, source: S) -> Result<Box<dyn ReadRows>, Fault> {
     let mut source = BufReader::with_capacity(BUFFER_BYTES, source);
     let mut start = source.fill_buf().map_err(Fault::Read)?;
     if start.starts_with(b"\xef\xbb\xbf") {
@@ -333,9 +293,7 @@ fn reader<S: io::Read + Send + 'static>(
     if first.is_none() && source.buffer().len() < BUFFER_BYTES {
         return Err(Fault::Empty);
     }
-    let format = spec
-        .format
-        .unwrap_or_else(|| Format::guess(spec.path.as_deref(), first));
+    let format = spec.format.unwrap_or_else(|| Format::guess(spec.path.as_deref(), first));
     Ok(match format {
         Format::Csv => Box::new(csv::CsvRows::new(source, &spec.columns)?),
         Format::Jsonl => Box::new(json::JsonlRows::new(source, &spec.columns)),

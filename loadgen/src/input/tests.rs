@@ -7,21 +7,11 @@ use super::*;
 
 fn columns(key: &str, time: &str, data: &str) -> Columns {
     let some = |name: &str| (!name.is_empty()).then(|| name.to_owned());
-    Columns {
-        key: some(key),
-        time: some(time),
-        data: some(data),
-    }
+    Columns { key: some(key), time: some(time), data: some(data) }
 }
 
 fn spec(path: &Path, columns: Columns) -> InputSpec {
-    InputSpec {
-        path: Some(path.to_owned()),
-        format: None,
-        columns,
-        time_format: None,
-        repeat: false,
-    }
+    InputSpec { path: Some(path.to_owned()), format: None, columns, time_format: None, repeat: false }
 }
 
 fn file(suffix: &str, text: &[u8]) -> tempfile::NamedTempFile {
@@ -51,24 +41,14 @@ fn fault(suffix: &str, text: &[u8], columns: Columns) -> (Fault, String) {
 }
 
 fn data(rows: &[Row]) -> Vec<&str> {
-    rows.iter()
-        .map(|row| std::str::from_utf8(&row.data).unwrap())
-        .collect()
+    rows.iter().map(|row| std::str::from_utf8(&row.data).unwrap()).collect()
 }
 
 #[test]
 fn csv_rows_keep_their_exact_bytes() {
-    let text =
-        "\u{feff}id,name,note\r\n1,\"Ann, Bo\",x\r\n\r\n2,\"a \"\"q\"\"\",\"two\nlines\"\n3,c,";
+    let text = "\u{feff}id,name,note\r\n1,\"Ann, Bo\",x\r\n\r\n2,\"a \"\"q\"\"\",\"two\nlines\"\n3,c,";
     let rows = read(".csv", text.as_bytes(), columns("name", "", "")).unwrap();
-    assert_eq!(
-        data(&rows),
-        [
-            "1,\"Ann, Bo\",x",
-            "2,\"a \"\"q\"\"\",\"two\nlines\"",
-            "3,c,"
-        ]
-    );
+    assert_eq!(data(&rows), ["1,\"Ann, Bo\",x", "2,\"a \"\"q\"\"\",\"two\nlines\"", "3,c,"]);
     let keys: Vec<_> = rows.iter().map(|row| row.key.as_slice()).collect();
     assert_eq!(keys, [&b"Ann, Bo"[..], b"a \"q\"", b"c"]);
 }
@@ -77,11 +57,7 @@ fn csv_rows_keep_their_exact_bytes() {
 fn a_data_column_is_unpacked() {
     let rows = read(".csv", b"k,v\na,\"1,2\"\n", columns("k", "", "v")).unwrap();
     assert_eq!(data(&rows), ["1,2"]);
-    let rows = read(
-        ".jsonl",
-        b"{\"k\":\"a\",\"v\":\"x\\ny\"}\n{\"k\":\"b\",\"v\":{\"n\": 1}}",
-        columns("k", "", "v"),
-    );
+    let rows = read(".jsonl", b"{\"k\":\"a\",\"v\":\"x\\ny\"}\n{\"k\":\"b\",\"v\":{\"n\": 1}}", columns("k", "", "v"));
     assert_eq!(data(&rows.unwrap()), ["x\ny", "{\"n\": 1}"]);
 }
 
@@ -99,23 +75,14 @@ fn json_rows_keep_their_exact_bytes() {
         assert_eq!(rows[1].key, b"7");
     }
     let lines = format!("{second}\n\n  {second}  \r\n");
-    assert_eq!(
-        data(&read(".json", lines.as_bytes(), columns("k", "", "")).unwrap()),
-        [second, second]
-    );
+    assert_eq!(data(&read(".json", lines.as_bytes(), columns("k", "", "")).unwrap()), [second, second]);
 }
 
 #[test]
 fn an_unknown_column_lists_those_there_are() {
-    for (suffix, text) in [
-        (".csv", "a,b\n1,2\n"),
-        (".jsonl", "{\"a\":1,\"b\":2}"),
-        (".json", "[{\"a\":1,\"b\":2}]"),
-    ] {
+    for (suffix, text) in [(".csv", "a,b\n1,2\n"), (".jsonl", "{\"a\":1,\"b\":2}"), (".json", "[{\"a\":1,\"b\":2}]")] {
         let (fault, message) = fault(suffix, text.as_bytes(), columns("origin", "", ""));
-        let Fault::UnknownColumn { flag, known, .. } = fault else {
-            panic!("{message}")
-        };
+        let Fault::UnknownColumn { flag, known, .. } = fault else { panic!("{message}") };
         assert_eq!((flag, known.join(",")), ("--key", "a,b".to_owned()));
         assert!(message.contains("its columns are: a, b"), "{message}");
     }
@@ -125,69 +92,34 @@ fn an_unknown_column_lists_those_there_are() {
 fn a_fault_names_line_and_row() {
     let at = |place: Place| (place.line, place.row);
     let (found, message) = fault(".csv", b"a,b\n1,2\n\n3,4,5\n", columns("a", "", ""));
-    let Fault::Width {
-        place,
-        fields: 3,
-        header: 2,
-    } = found
-    else {
-        panic!("{message}")
-    };
+    let Fault::Width { place, fields: 3, header: 2 } = found else { panic!("{message}") };
     assert_eq!(at(place), (4, 2));
 
-    let (found, message) = fault(
-        ".csv",
-        b"a,b\n1,2\n3,\"four\n5,6\n7,8\n",
-        columns("a", "", ""),
-    );
-    let Fault::OpenQuote { place } = found else {
-        panic!("{message}")
-    };
+    let (found, message) = fault(".csv", b"a,b\n1,2\n3,\"four\n5,6\n7,8\n", columns("a", "", ""));
+    let Fault::OpenQuote { place } = found else { panic!("{message}") };
     assert_eq!(at(place), (3, 2));
 
     let (found, message) = fault(".jsonl", b"{\"a\":1}\n{\"a\":}\n", columns("a", "", ""));
-    let Fault::NotJson { place, .. } = found else {
-        panic!("{message}")
-    };
+    let Fault::NotJson { place, .. } = found else { panic!("{message}") };
     assert_eq!(at(place), (2, 2));
     assert!(message.contains("at line 2 column 6"), "{message}");
 
-    let (found, message) = fault(
-        ".json",
-        b"[\n{\"a\":1},\n{\"a\":\n 1,,}]",
-        columns("a", "", ""),
-    );
-    let Fault::NotJson { place, .. } = found else {
-        panic!("{message}")
-    };
+    let (found, message) = fault(".json", b"[\n{\"a\":1},\n{\"a\":\n 1,,}]", columns("a", "", ""));
+    let Fault::NotJson { place, .. } = found else { panic!("{message}") };
     assert_eq!(at(place), (3, 2));
     assert!(message.contains("at line 4 column 4"), "{message}");
 
     let (found, message) = fault(".jsonl", b"{\"a\":1}\n{\"b\":1}\n", columns("a", "", ""));
-    let Fault::NoValue { place, .. } = found else {
-        panic!("{message}")
-    };
+    let Fault::NoValue { place, .. } = found else { panic!("{message}") };
     assert_eq!(at(place), (2, 2));
     assert!(message.contains("the row has: b"), "{message}");
 
-    let (found, message) = fault(
-        ".json",
-        b"[{\"a\":\"x\"},{\"a\":\"\"}]",
-        columns("a", "", ""),
-    );
-    let Fault::Key { place, .. } = found else {
-        panic!("{message}")
-    };
+    let (found, message) = fault(".json", b"[{\"a\":\"x\"},{\"a\":\"\"}]", columns("a", "", ""));
+    let Fault::Key { place, .. } = found else { panic!("{message}") };
     assert_eq!(at(place), (1, 2));
 
-    let (found, message) = fault(
-        ".csv",
-        b"a,t\n1,2001-01-01\n2,soon\n",
-        columns("a", "t", ""),
-    );
-    let Fault::Time { place, .. } = found else {
-        panic!("{message}")
-    };
+    let (found, message) = fault(".csv", b"a,t\n1,2001-01-01\n2,soon\n", columns("a", "t", ""));
+    let Fault::Time { place, .. } = found else { panic!("{message}") };
     assert_eq!(at(place), (3, 2));
 }
 
@@ -196,44 +128,14 @@ fn broken_arrays_are_told_apart() {
     let none = || columns("", "", "");
     assert!(matches!(fault(".json", b"  ", none()).0, Fault::Empty));
     assert!(matches!(fault(".json", b"[]", none()).0, Fault::Empty));
-    assert!(matches!(
-        fault(".json", b"\"x\"", none()).0,
-        Fault::NotAnArray { found: '"' }
-    ));
-    assert!(matches!(
-        fault(".json", b"[1]", none()).0,
-        Fault::NotAnObject { found: '1', .. }
-    ));
-    assert!(matches!(
-        fault(".json", b"[{} {}]", none()).0,
-        Fault::BrokenArray {
-            found: Some('{'),
-            ..
-        }
-    ));
-    assert!(matches!(
-        fault(".json", b"[{},", none()).0,
-        Fault::BrokenArray { found: None, .. }
-    ));
-    assert!(matches!(
-        fault(".json", b"[{},]", none()).0,
-        Fault::BrokenArray {
-            found: Some(','),
-            ..
-        }
-    ));
-    assert!(matches!(
-        fault(".json", b"[{}", none()).0,
-        Fault::BrokenArray { found: None, .. }
-    ));
-    assert!(matches!(
-        fault(".json", b"[{\"a\":1", none()).0,
-        Fault::NotJson { .. }
-    ));
-    assert!(matches!(
-        fault(".jsonl", b"[1]\n", none()).0,
-        Fault::NotAnObject { found: '[', .. }
-    ));
+    assert!(matches!(fault(".json", b"\"x\"", none()).0, Fault::NotAnArray { found: '"' }));
+    assert!(matches!(fault(".json", b"[1]", none()).0, Fault::NotAnObject { found: '1', .. }));
+    assert!(matches!(fault(".json", b"[{} {}]", none()).0, Fault::BrokenArray { found: Some('{'), .. }));
+    assert!(matches!(fault(".json", b"[{},", none()).0, Fault::BrokenArray { found: None, .. }));
+    assert!(matches!(fault(".json", b"[{},]", none()).0, Fault::BrokenArray { found: Some(','), .. }));
+    assert!(matches!(fault(".json", b"[{}", none()).0, Fault::BrokenArray { found: None, .. }));
+    assert!(matches!(fault(".json", b"[{\"a\":1", none()).0, Fault::NotJson { .. }));
+    assert!(matches!(fault(".jsonl", b"[1]\n", none()).0, Fault::NotAnObject { found: '[', .. }));
     assert!(matches!(fault(".csv", b"", none()).0, Fault::Empty));
     assert!(matches!(fault(".csv", b"a,b\n", none()).0, Fault::Empty));
 }
@@ -243,19 +145,10 @@ fn a_row_past_the_longest_record_is_refused() {
     let mut long = b"[{\"a\":\"".to_vec();
     long.resize(ROW_BYTES_MAX + 100, b'x');
     long.extend_from_slice(b"\"}]");
-    assert!(matches!(
-        fault(".json", &long, columns("", "", "")).0,
-        Fault::TooLong { .. }
-    ));
-    assert!(matches!(
-        fault(".jsonl", &long[1..], columns("", "", "")).0,
-        Fault::TooLong { .. }
-    ));
+    assert!(matches!(fault(".json", &long, columns("", "", "")).0, Fault::TooLong { .. }));
+    assert!(matches!(fault(".jsonl", &long[1..], columns("", "", "")).0, Fault::TooLong { .. }));
     let csv = [b"a\n\"", &long[..]].concat();
-    assert!(matches!(
-        fault(".csv", &csv, columns("", "", "")).0,
-        Fault::TooLong { .. }
-    ));
+    assert!(matches!(fault(".csv", &csv, columns("", "", "")).0, Fault::TooLong { .. }));
 }
 
 #[test]
@@ -271,18 +164,10 @@ fn times_are_guessed_and_never_fall() {
         ("978310020000", "unix-ms", 978_310_020_000_000),
     ] {
         let guess = TimeFormat::guess(text).unwrap_or_else(|| panic!("{text}"));
-        assert_eq!(
-            (guess.to_string().as_str(), guess.parse_us(text)),
-            (format, Some(us)),
-            "{text}"
-        );
+        assert_eq!((guess.to_string().as_str(), guess.parse_us(text)), (format, Some(us)), "{text}");
         assert_eq!(format.parse::<TimeFormat>().unwrap(), guess);
     }
-    assert_eq!(
-        TimeFormat::guess("01/02/2003"),
-        None,
-        "month and day can't be told apart"
-    );
+    assert_eq!(TimeFormat::guess("01/02/2003"), None, "month and day can't be told apart");
 
     let text = b"k,t\na,10\nb,12\nc,11\nd,9\ne,15\n";
     let file = file(".csv", text);
@@ -307,10 +192,7 @@ fn a_repeated_input_goes_on_in_time() {
         found.push((row.key.clone(), row.after_us / 1_000_000));
     }
     let want = [("a", 0), ("b", 2), ("a", 2), ("b", 4), ("a", 4)];
-    assert_eq!(
-        found,
-        want.map(|(key, after)| (key.as_bytes().to_vec(), after))
-    );
+    assert_eq!(found, want.map(|(key, after)| (key.as_bytes().to_vec(), after)));
 }
 
 #[test]
@@ -330,24 +212,13 @@ fn a_large_file_streams_and_repeats() {
     for i in 0..count + 3 {
         assert!(rows.read(&mut row).unwrap());
         assert_eq!(row.key, format!("key{}", i % count).as_bytes());
-        let passed = if i < count {
-            i
-        } else {
-            count - 1 + (i - count)
-        };
+        let passed = if i < count { i } else { count - 1 + (i - count) };
         assert_eq!(row.after_us, passed * 1_000_000);
     }
 }
 
 #[test]
 fn a_missing_file_says_so() {
-    let error = Rows::open(spec(Path::new("/nowhere/at/all.csv"), columns("", "", "")))
-        .err()
-        .unwrap();
-    assert!(
-        error
-            .to_string()
-            .starts_with("cannot open /nowhere/at/all.csv"),
-        "{error}"
-    );
+    let error = Rows::open(spec(Path::new("/nowhere/at/all.csv"), columns("", "", ""))).err().unwrap();
+    assert!(error.to_string().starts_with("cannot open /nowhere/at/all.csv"), "{error}");
 }

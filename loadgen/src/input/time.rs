@@ -85,12 +85,8 @@ impl TimeFormat {
                 _ => UnixUnit::Nanoseconds,
             }));
         }
-        let patterns = PATTERNS_KNOWN
-            .iter()
-            .map(|&pattern| Self::Pattern(pattern.to_owned()));
-        std::iter::once(Self::Iso8601)
-            .chain(patterns)
-            .find(|format| format.parse_us(text).is_some())
+        let patterns = PATTERNS_KNOWN.iter().map(|&pattern| Self::Pattern(pattern.to_owned()));
+        std::iter::once(Self::Iso8601).chain(patterns).find(|format| format.parse_us(text).is_some())
     }
 
     /// Reads a time, in microseconds since 1970; `None` if it isn't one.
@@ -106,10 +102,7 @@ impl TimeFormat {
                 if let Ok(timestamp) = parts.to_timestamp() {
                     return Some(timestamp.as_microsecond());
                 }
-                let date_time = parts
-                    .to_datetime()
-                    .ok()
-                    .or_else(|| Some(parts.to_date().ok()?.at(0, 0, 0, 0)))?;
+                let date_time = parts.to_datetime().ok().or_else(|| Some(parts.to_date().ok()?.at(0, 0, 0, 0)))?;
                 utc_us(date_time)
             }
         }
