@@ -7,4 +7,5 @@ pub mod input;
 pub mod recorder;
 pub mod schedule;
 pub mod units;
+pub mod verify;
 pub mod workload;
