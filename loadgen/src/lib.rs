@@ -4,6 +4,7 @@
 //! It never links the engine or the server: what it knows of them is the bytes of the native protocol.
 
 pub mod input;
+pub mod machine;
 pub mod recorder;
 pub mod schedule;
 pub mod units;
