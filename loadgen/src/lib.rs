@@ -3,9 +3,11 @@
 //!
 //! It never links the engine or the server: what it knows of them is the bytes of the native protocol.
 
+pub mod goal;
 pub mod input;
 pub mod machine;
 pub mod recorder;
+pub mod report;
 pub mod schedule;
 pub mod units;
 pub mod verify;

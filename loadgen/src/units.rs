@@ -66,6 +66,15 @@ pub fn show_bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{} {}", three_digits(value), units[unit]) }
 }
 
+/// Bytes a second in decimal units, as disks and networks are rated: `1.53 GB/s`.
+pub fn show_rate(bytes_per_s: f64) -> String {
+    match bytes_per_s {
+        rate if rate >= 999.5e6 => format!("{} GB/s", three_digits(rate / 1e9)),
+        rate if rate >= 999.5e3 => format!("{} MB/s", three_digits(rate / 1e6)),
+        rate => format!("{} kB/s", three_digits(rate / 1e3)),
+    }
+}
+
 /// A duration with three digits: `1.23 ms`.
 pub fn show_ns(ns: u64) -> String {
     let (value, unit) = match ns {
@@ -119,6 +128,8 @@ mod tests {
     fn shows_three_digits() {
         assert_eq!(show_bytes(4 << 30), "4.00 GiB");
         assert_eq!(show_bytes(999), "999 B");
+        assert_eq!(show_rate(1.534e9), "1.53 GB/s");
+        assert_eq!(show_rate(409.6e6), "410 MB/s");
         assert_eq!(show_ns(1_234_567), "1.23 ms");
         assert_eq!(show_ns(99_960), "100 us");
         assert_eq!(show_count(4_194_304), "4,194,304");
