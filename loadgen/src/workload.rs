@@ -182,6 +182,11 @@ impl Recipe {
         }
     }
 
+    /// The largest data of a record.
+    pub fn largest(&self) -> usize {
+        self.sizes.largest()
+    }
+
     /// Whether `data` is what some lane wrote, as far as its own stamp tells.
     pub fn recognises(&self, data: &[u8]) -> bool {
         let Some((stamp, rest)) = data.split_first_chunk::<STAMP_BYTES>() else { return true };

@@ -5,7 +5,8 @@
 
 use super::error::{Fault, Place};
 
-/// The longest row accepted, and with it the memory one row can take: the largest record of the service is 10 MiB.
+/// The longest row accepted, and with it the memory that one row can take. A record holds less; a row may have columns
+/// that the record leaves out.
 pub const ROW_BYTES_MAX: usize = 10 * 1024 * 1024;
 
 /// The columns that a run takes from each row.

@@ -14,6 +14,12 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use frame::limits::RECORD_BYTES_MAX;
+
+use crate::workload::KEY_BYTES;
 
 pub use cells::{Cells, Columns, ROW_BYTES_MAX, ReadRows};
 pub use error::{Fault, InputError, Place};
@@ -145,9 +151,19 @@ impl Rows {
         self.read_once(row)
     }
 
-    /// How many rows had a time before that of an earlier row.
+    /// Whether reading a row takes no more than a copy.
+    pub fn in_memory(&self) -> bool {
+        matches!(self.source, Source::Memory { .. })
+    }
+
+    /// How many rows had a time before that of an earlier row, as far as they were read.
     pub fn out_of_order(&self) -> u64 {
-        self.clock.out_of_order
+        self.clock.out_of_order.load(Ordering::Relaxed)
+    }
+
+    /// The same, for whoever watches while another thread reads.
+    pub fn out_of_order_counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.clock.out_of_order)
     }
 
     /// The time format in use, once a row was read.
@@ -220,7 +236,7 @@ struct RowClock {
     span_us: u64,
     /// What earlier passes over a repeated input add to the time.
     pass_us: u64,
-    out_of_order: u64,
+    out_of_order: Arc<AtomicU64>,
 }
 
 impl RowClock {
@@ -237,6 +253,10 @@ impl RowClock {
                 column: column.clone(),
                 reason,
             })?;
+        }
+        let key_bytes = if columns.key.is_some() { cells.key.len() } else { KEY_BYTES };
+        if key_bytes + cells.data.len() > RECORD_BYTES_MAX {
+            return Err(Fault::TooLong { place: cells.place, bytes_max: RECORD_BYTES_MAX });
         }
         row.key.clone_from(&cells.key);
         row.data.clone_from(&cells.data);
@@ -262,7 +282,7 @@ impl RowClock {
         let first_us = *self.first_us.get_or_insert(time_us);
         let after_us = u64::try_from(time_us.saturating_sub(first_us)).unwrap_or(0);
         if after_us < self.latest_us || time_us < first_us {
-            self.out_of_order += 1;
+            self.out_of_order.fetch_add(1, Ordering::Relaxed);
         }
         self.latest_us = self.latest_us.max(after_us);
         row.after_us = self.pass_us + self.latest_us;
