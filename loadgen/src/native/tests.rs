@@ -150,7 +150,8 @@ fn repeated_rows_run_until_the_bytes() {
 fn rows_are_replayed_by_their_times() {
     let text = "k,t\na,100\nb,110\nc,105\nd,130\n";
     let columns = Columns { key: Some("k".to_owned()), time: Some("t".to_owned()), ..Columns::default() };
-    let plan = plan(start(Manners::default()), 1, 1, Pace::Replay { speed: 100.0 });
+    let mut plan = plan(start(Manners::default()), 1, 1, Pace::Replay { speed: 100.0 });
+    plan.connections = 1;
     let begun = Instant::now();
     let (produced, read) = run(&plan, rows(".csv", text, columns, false));
     assert!(begun.elapsed() >= Duration::from_millis(300), "30 s at a hundred times their speed");
