@@ -1,1 +1,30 @@
-//! The one place with system calls: ring, operations, buffers, clocks, affinity.
+//! The one place with system calls: ring, operations, buffers, files, clocks, affinity.
+//!
+//! The engine sees the world through [`Io`] alone: operations go in with a token, completions come out with raw results
+//! and the buffers that the operation held. [`Ring`] is io_uring; a simulator implements the same boundary elsewhere.
+//!
+//! ```text
+//!   engine ---Op, Token---> Io ---one io_uring_enter a turn---> kernel
+//!          <--Completion---    ---file helper thread: open, allocate, rename, unlink, directory sync
+//! ```
+
+mod affinity;
+mod bell;
+mod boundary;
+mod buffer;
+mod clock;
+mod directory;
+mod file_system;
+mod files;
+mod ring;
+
+pub use affinity::{available_cores, pin};
+pub use bell::Waker;
+pub use boundary::{
+    Completion, DirEntry, FileId, FileOp, Io, ListenerId, Op, Payload, Received, SocketId, Token, Wait,
+};
+pub use buffer::{Buf, BufMut, Pool};
+pub use clock::{Clock, thread_cpu_ns};
+pub use directory::{Alignment, DataDir, DirError};
+pub use file_system::FileSystem;
+pub use ring::{Probe, Ring, RingConfig, RingError, probe};

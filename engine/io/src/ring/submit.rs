@@ -1,0 +1,191 @@
+//! The beginning of operations: from what the caller asks for to submission entries.
+//!
+//! An entry is queued only after its operation is in the table, which then owns what the entry points to.
+
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+
+use io_uring::types::{CancelBuilder, Fd};
+use io_uring::{opcode, squeue};
+
+use super::operation::Work;
+use super::receive::GROUP;
+use super::{REGISTERED_BYTES_MAX, Ring};
+use crate::files::Task;
+use crate::{Completion, FileId, FileOp, ListenerId, Op, Payload, SocketId, Token};
+
+const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+
+impl Ring {
+    pub(super) fn begin(&mut self, op: Op, token: Token) {
+        match op {
+            Op::Write { file, offset, buf, durable } => {
+                let Some(fd) = self.enter_file(file) else { return self.refuse(token, libc::EBADF, Payload::None) };
+                let (start, bytes) = (buf.as_ptr(), buf.len() as u32);
+                let flags = if durable { libc::RWF_DSYNC } else { 0 };
+                let entry = match self.registered(start, buf.len()) {
+                    Some(index) => {
+                        opcode::WriteFixed::new(fd, start, bytes, index).offset(offset).rw_flags(flags).build()
+                    }
+                    None => opcode::Write::new(fd, start, bytes).offset(offset).rw_flags(flags).build(),
+                };
+                self.start_operation(entry, token, Work::Write { file: file.0, _buf: buf });
+            }
+            Op::Read { file, offset, mut buf } => {
+                let Some(fd) = self.enter_file(file) else { return self.refuse(token, libc::EBADF, Payload::Buf(buf)) };
+                let (start, bytes) = (buf.as_mut_ptr(), buf.len() as u32);
+                let entry = match self.registered(start, buf.len()) {
+                    Some(index) => opcode::ReadFixed::new(fd, start, bytes, index).offset(offset).build(),
+                    None => opcode::Read::new(fd, start, bytes).offset(offset).build(),
+                };
+                self.start_operation(entry, token, Work::Read { file: file.0, buf });
+            }
+            Op::Accept(listener) => self.accept(listener, token),
+            Op::Receive(socket) => {
+                let Some(fd) = self.enter_socket(socket) else {
+                    return self.refuse(token, libc::EBADF, Payload::None);
+                };
+                let entry = opcode::RecvMulti::new(fd, GROUP).build();
+                self.start_operation(entry, token, Work::Receive { socket: socket.0 });
+            }
+            Op::SendBytes { socket, bytes, from } => self.send_bytes(socket, bytes, from, token),
+            Op::SendBuf { socket, buf, from, to } => {
+                let Some(range) = buf.get(from..to) else { return self.refuse(token, libc::EINVAL, Payload::None) };
+                let (start, bytes) = (range.as_ptr(), range.len() as u32);
+                let Some(fd) = self.enter_socket(socket) else {
+                    return self.refuse(token, libc::EBADF, Payload::None);
+                };
+                let entry = opcode::Send::new(fd, start, bytes).flags(SEND_FLAGS).build();
+                self.start_operation(entry, token, Work::SendBuf { socket: socket.0, _buf: buf });
+            }
+            Op::Close(socket) => self.close(socket, token),
+            Op::File(op) => self.begin_task(op, token),
+        }
+    }
+
+    /// Polls a bell from here on: a completion for each time it rings.
+    pub(super) fn listen_for(&mut self, work: Work) {
+        let bell = if matches!(work, Work::Woken) { &self.wakers } else { &self.answers };
+        let entry = opcode::PollAdd::new(Fd(bell.raw_fd()), libc::POLLIN as u32).multi(true).build();
+        self.start_operation(entry, Token::WAKE, work);
+    }
+
+    pub(super) fn cancel_all(&mut self) {
+        let entry = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
+        self.start_operation(entry, Token::WAKE, Work::Cancel);
+    }
+
+    /// Closes a connection that nothing is in flight on.
+    pub(super) fn close_now(&mut self, number: u32, token: Token) {
+        let socket = self.sockets.get_mut(number).expect("it stays until it is closed");
+        // From here on the descriptor is the kernel's to close.
+        let fd = socket.fd.take().expect("it is closed once").into_raw_fd();
+        let entry = opcode::Close::new(Fd(fd)).build();
+        self.start_operation(entry, token, Work::Close { socket: number });
+    }
+
+    /// Hands a file that nothing is in flight on to the file thread, for closing.
+    pub(super) fn close_file_now(&mut self, number: u32, token: Token) {
+        let file = self.open_files.get_mut(number).expect("it stays until it is closed");
+        let file = file.file.take().expect("it is closed once");
+        let key = self.in_flight.insert(token, Work::Task { file: Some(number), closes: true });
+        self.files.ask(key, Task::Close(file));
+    }
+
+    fn accept(&mut self, listener: ListenerId, token: Token) {
+        let Some(socket) = self.listeners.get(listener.0 as usize) else {
+            return self.refuse(token, libc::EBADF, Payload::None);
+        };
+        // Not SOCK_NONBLOCK: the kernel would answer -EAGAIN instead of waiting.
+        let entry = opcode::AcceptMulti::new(Fd(socket.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
+        self.start_operation(entry, token, Work::Accept);
+    }
+
+    fn send_bytes(&mut self, socket: SocketId, bytes: Vec<u8>, from: usize, token: Token) {
+        let Some(range) = bytes.get(from..) else { return self.refuse(token, libc::EINVAL, Payload::Bytes(bytes)) };
+        let (start, length) = (range.as_ptr(), range.len() as u32);
+        let Some(fd) = self.enter_socket(socket) else {
+            return self.refuse(token, libc::EBADF, Payload::Bytes(bytes));
+        };
+        let entry = opcode::Send::new(fd, start, length).flags(SEND_FLAGS).build();
+        self.start_operation(entry, token, Work::SendBytes { socket: socket.0, bytes });
+    }
+
+    fn close(&mut self, socket: SocketId, token: Token) {
+        let Some(entry) = self.sockets.get_mut(socket.0).filter(|socket| socket.closing.is_none()) else {
+            return self.refuse(token, libc::EBADF, Payload::None);
+        };
+        entry.closing = Some(token);
+        if entry.in_flight == 0 {
+            return self.close_now(socket.0, token);
+        }
+        let fd = Fd(raw_fd(entry));
+        let entry = opcode::AsyncCancel2::new(CancelBuilder::fd(fd).all()).build();
+        self.start_operation(entry, token, Work::Cancel);
+    }
+
+    fn begin_task(&mut self, op: FileOp, token: Token) {
+        let file = match &op {
+            FileOp::Close(file) | FileOp::Sync(file) => Some(*file),
+            FileOp::Allocate { file, .. } | FileOp::Truncate { file, .. } => Some(*file),
+            _ => None,
+        };
+        let Some(FileId(number)) = file else {
+            let task = Task::new(op, None).expect("it names no file");
+            let key = self.in_flight.insert(token, Work::Task { file: None, closes: false });
+            return self.files.ask(key, task);
+        };
+        let Some(entry) = self.open_files.get_mut(number).filter(|file| file.closing.is_none()) else {
+            return self.refuse(token, libc::EBADF, Payload::None);
+        };
+        if matches!(op, FileOp::Close(_)) {
+            entry.closing = Some(token);
+            // Else the last operation to end closes it: an entry still queued must not find its descriptor reused.
+            if entry.in_flight == 0 {
+                self.close_file_now(number, token);
+            }
+            return;
+        }
+        entry.in_flight += 1;
+        let task = Task::new(op, entry.file.clone()).expect("the file is open");
+        let key = self.in_flight.insert(token, Work::Task { file: Some(number), closes: false });
+        self.files.ask(key, task);
+    }
+
+    fn start_operation(&mut self, entry: squeue::Entry, token: Token, work: Work) {
+        let key = self.in_flight.insert(token, work);
+        self.push(entry.user_data(key));
+    }
+
+    /// Ends an operation that never began.
+    fn refuse(&mut self, token: Token, errno: i32, payload: Payload) {
+        self.ready.push(Completion { token, result: -errno, more: false, payload });
+    }
+
+    /// Counts one more operation on a file, if it is open.
+    fn enter_file(&mut self, FileId(number): FileId) -> Option<Fd> {
+        let open = self.open_files.get_mut(number).filter(|file| file.closing.is_none())?;
+        let fd = open.file.as_ref()?.as_raw_fd();
+        open.in_flight += 1;
+        Some(Fd(fd))
+    }
+
+    /// Counts one more operation on a connection, if it is open.
+    fn enter_socket(&mut self, SocketId(number): SocketId) -> Option<Fd> {
+        let socket = self.sockets.get_mut(number).filter(|socket| socket.closing.is_none())?;
+        socket.in_flight += 1;
+        Some(Fd(raw_fd(socket)))
+    }
+
+    /// The registered buffer that memory lies in.
+    fn registered(&self, start: *const u8, bytes: usize) -> Option<u16> {
+        let region = self.pool.region();
+        let offset = (start as usize).checked_sub(region.start() as usize)?;
+        // Pieces are aligned to their size, so none lies across two registered buffers.
+        let within = offset + bytes <= region.bytes();
+        (self.buffers_registered && within).then_some((offset / REGISTERED_BYTES_MAX) as u16)
+    }
+}
+
+fn raw_fd(socket: &super::Socket) -> RawFd {
+    socket.fd.as_ref().expect("only a closing connection has none").as_raw_fd()
+}

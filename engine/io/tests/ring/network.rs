@@ -1,0 +1,156 @@
+//! Connections over loopback.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use io::{Io, Op, Payload, SocketId, Token};
+
+use crate::rig::Rig;
+
+/// Takes one delivery in and recycles its buffer.
+fn receive(rig: &mut Rig, token: Token) -> Vec<u8> {
+    let completion = rig.next(token);
+    let Payload::Received(received) = completion.payload else { panic!("{completion:?}") };
+    assert_eq!(completion.result, received.length as i32);
+    let bytes = rig.ring.received(received).to_vec();
+    rig.ring.recycle(received);
+    bytes
+}
+
+#[test]
+fn bytes_go_there_and_back() {
+    let mut rig = Rig::new();
+    let (socket, mut peer) = rig.connect();
+    let receiving = rig.submit(Op::Receive(socket));
+    for round in 0..100_usize {
+        let sent = vec![round as u8; 1 + round * 37];
+        peer.write_all(&sent).unwrap();
+        let mut got = Vec::new();
+        while got.len() < sent.len() {
+            got.extend(receive(&mut rig, receiving));
+        }
+        assert_eq!(got, sent);
+        let send = rig.run(Op::SendBytes { socket, bytes: got, from: 0 });
+        assert_eq!(send.result, sent.len() as i32);
+        assert!(matches!(send.payload, Payload::Bytes(bytes) if bytes == sent));
+        let mut back = vec![0; sent.len()];
+        peer.read_exact(&mut back).unwrap();
+        assert_eq!(back, sent);
+    }
+    drop(peer);
+    let end = rig.next(receiving);
+    assert_eq!((end.result, end.more), (0, false));
+    assert!(matches!(end.payload, Payload::None));
+    assert_eq!(rig.run(Op::Close(socket)).result, 0);
+}
+
+#[test]
+fn parts_of_buffers_are_sent() {
+    let mut rig = Rig::new();
+    let (socket, mut peer) = rig.connect();
+    let buf = rig.buffer(8192, 3).freeze();
+    assert_eq!(rig.run(Op::SendBuf { socket, buf: buf.clone(), from: 100, to: 5000 }).result, 4900);
+    assert_eq!(rig.run(Op::SendBytes { socket, bytes: b"hello".to_vec(), from: 2 }).result, 3);
+    assert_eq!(rig.run(Op::SendBuf { socket, buf: buf.clone(), from: 10, to: 9000 }).result, -libc::EINVAL);
+    assert_eq!(rig.run(Op::SendBytes { socket, bytes: b"hello".to_vec(), from: 6 }).result, -libc::EINVAL);
+    let mut got = vec![0; 4903];
+    peer.read_exact(&mut got).unwrap();
+    assert_eq!((&got[..4900], &got[4900..]), (&buf[100..5000], &b"llo"[..]));
+}
+#[test]
+fn all_of_a_large_send_arrives() {
+    let mut rig = Rig::new();
+    let (socket, mut peer) = rig.connect();
+    let bytes: Vec<u8> = (0..16 << 20).map(|index: u32| (index / 251) as u8).collect();
+    let expected = bytes.clone();
+    let reader = std::thread::spawn(move || {
+        let mut got = vec![0; expected.len()];
+        peer.read_exact(&mut got).unwrap();
+        assert!(got == expected);
+    });
+    assert_eq!(rig.run(Op::SendBytes { socket, bytes, from: 0 }).result, 16 << 20);
+    reader.join().unwrap();
+}
+
+#[test]
+fn receives_stall_without_buffers_and_go_on_with_recycled_ones() {
+    let mut rig = Rig::new();
+    let (socket, mut peer) = rig.connect();
+    let buffers = rig.ring.receive_buffers();
+    assert_eq!(buffers, 8);
+    let sent: Vec<u8> = (0..buffers * 4096 + 5000).map(|index| (index / 7) as u8).collect();
+    peer.write_all(&sent).unwrap();
+    let receiving = rig.submit(Op::Receive(socket));
+    let mut held = Vec::new();
+    let stalled = loop {
+        let completion = rig.next(receiving);
+        match completion.payload {
+            Payload::Received(received) => held.push(received),
+            _ => break completion,
+        }
+    };
+    assert_eq!((stalled.result, stalled.more, held.len()), (-libc::ENOBUFS, false, buffers));
+    let mut got = Vec::new();
+    for received in held {
+        got.extend_from_slice(rig.ring.received(received));
+        rig.ring.recycle(received);
+    }
+    let receiving = rig.submit(Op::Receive(socket));
+    while got.len() < sent.len() {
+        got.extend(receive(&mut rig, receiving));
+    }
+    assert!(got == sent);
+}
+
+#[test]
+fn a_recycled_buffer_can_not_be_looked_at() {
+    let mut rig = Rig::new();
+    let (socket, mut peer) = rig.connect();
+    let receiving = rig.submit(Op::Receive(socket));
+    peer.write_all(b"x").unwrap();
+    let completion = rig.next(receiving);
+    let Payload::Received(received) = completion.payload else { panic!("{completion:?}") };
+    rig.ring.recycle(received);
+    let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| rig.ring.received(received).len()));
+    assert!(looked.is_err());
+}
+
+#[test]
+fn closing_ends_what_is_in_flight() {
+    let mut rig = Rig::new();
+    let (socket, mut peer) = rig.connect();
+    let receiving = rig.submit(Op::Receive(socket));
+    // More than the sockets hold, and the peer does not read.
+    let sending = rig.submit(Op::SendBytes { socket, bytes: vec![7; 64 << 20], from: 0 });
+    peer.write_all(b"x").unwrap();
+    receive(&mut rig, receiving);
+    let closing = rig.submit(Op::Close(socket));
+    let late = rig.submit(Op::Receive(socket));
+    assert_eq!(rig.next(closing).result, 0);
+    let sent = rig.next(sending);
+    assert!(sent.result < 64 << 20 && !sent.more, "{}", sent.result);
+    assert!(matches!(sent.payload, Payload::Bytes(bytes) if bytes.len() == 64 << 20));
+    let received = rig.next(receiving);
+    assert!(received.result < 0 && !received.more);
+    assert_eq!(rig.next(late).result, -libc::EBADF);
+    assert_eq!(rig.run(Op::Close(socket)).result, -libc::EBADF);
+    let mut rest = Vec::new();
+    // The peer hears of it, as an end or as a reset.
+    let _ = peer.read_to_end(&mut rest);
+    assert!(rest.len() < 64 << 20);
+}
+
+#[test]
+fn connections_past_the_limit_are_turned_away() {
+    let mut rig = Rig::with(|config| config.sockets_max = 2);
+    let (listener, address) = rig.listen();
+    let accepting = rig.submit(Op::Accept(listener));
+    let mut peers: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let results: Vec<_> = (0..3).map(|_| rig.next(accepting).result).collect();
+    assert_eq!(results, [0, 1, -libc::ENFILE]);
+    assert_eq!(peers[2].read(&mut [0; 1]).unwrap_or(0), 0, "the third is closed");
+    assert_eq!(rig.run(Op::Close(SocketId(1))).result, 0);
+    peers.push(TcpStream::connect(address).unwrap());
+    let accepted = rig.next(accepting);
+    assert_eq!((accepted.result, accepted.more), (1, true), "its number is free again");
+}
