@@ -7,6 +7,7 @@ pub mod goal;
 pub mod input;
 pub mod machine;
 pub mod native;
+pub mod options;
 pub mod recorder;
 pub mod report;
 pub mod schedule;

@@ -44,6 +44,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseUnitError> {
     parse(text, &DURATIONS, "a duration; write 15s, 500ms or 2m").map(|ns| Duration::from_nanos(ns as u64))
 }
 
+/// Reads a count, such as `200000`, `200_000`, `200k` or `1.5M`.
+pub fn parse_count(text: &str) -> Result<f64, ParseUnitError> {
+    parse(text, &[("", 1.0), ("k", 1e3), ("M", 1e6)], "a number; write 200000, 200k or 1.5M")
+}
+
 fn parse(text: &str, units: &[(&str, f64)], expected: &'static str) -> Result<f64, ParseUnitError> {
     let error = || ParseUnitError { text: text.to_owned(), expected };
     let trimmed = text.trim();
