@@ -1,1 +1,35 @@
-//! The log: shards, journal, commit, recovery, reads, on one reactor a core.
+//! The log: shards, journal, commit, recovery and reads, on one reactor a core.
+//!
+//! Bytes, shards, sequence numbers and time; no HTTP, no JSON. Disk, network, clock and randomness come in through
+//! [`io::Io`]: the ring in production, faults in simulation, the same code in both.
+//!
+//! ```text
+//!   connection -> intake (a queue a shard) -> journal (commit batches) -> durable -> acks
+//!        \-> reads (tail cache, index, footers) <-----------/
+//! ```
+//!
+//! In the order of a record: `reactor` is the loop; `connection` is one client; `intake` holds records until their batch;
+//! `journal` writes batches and seals segments; `appends` gathers results; `reads` serves what is durable; `recovery`
+//! finds it all again; `catalog` knows streams and shards; `limits` bounds everything.
+
+#![forbid(unsafe_code)]
+
+mod appends;
+mod catalog;
+mod connection;
+mod damage;
+mod intake;
+mod journal;
+pub mod limits;
+mod reactor;
+mod reads;
+mod recovery;
+mod shards;
+mod slots;
+mod superblock;
+mod token;
+mod watermark;
+
+pub use damage::{Damage, DamagedRecords, DamagedStretch};
+pub use reactor::{Config, Reactor, Stats, Status};
+pub use recovery::{Cut, OpenError, Recovered};

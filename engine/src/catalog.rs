@@ -1,0 +1,232 @@
+//! Streams and shards: a state machine fed by commands, which travel in the journal as records of the catalog's own shard.
+//!
+//! A snapshot is the commands that make the same state. It lies in the footer of every sealed segment; what came after is
+//! replayed from the tail. Applying is deterministic: identifiers are in the command, not drawn here.
+//!
+//! ```text
+//!   command  0 version | 1 kind | 2 name length | 4 stream | 8 first shard | 12 shards | 16 created ms | 24 name
+//!   snapshot length (4 bytes) command, length command, ...
+//! ```
+
+use std::collections::BTreeMap;
+
+use frame::limits::{SHARDS_PER_STREAM_MAX, STREAM_NAME_BYTES_MAX};
+use frame::route::even_range;
+use frame::{ShardId, StreamId};
+
+use crate::limits::{SHARDS_MAX, STREAMS_MAX};
+
+const VERSION: u8 = 1;
+const CREATE_STREAM: u8 = 1;
+const FIXED_BYTES: usize = 24;
+
+/// A change of the catalog.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct CreateStream {
+    pub(crate) stream: StreamId,
+    pub(crate) name: String,
+    pub(crate) first_shard: ShardId,
+    pub(crate) shards: u32,
+    pub(crate) created_ms: u64,
+}
+
+/// Why a stream can't be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum CreateError {
+    /// The caller: the name has no or too many characters, or others than letters, digits and `_.-`.
+    Name,
+    /// The caller: no shards, or more than a stream may have.
+    Shards,
+    /// The caller: it exists with this many shards.
+    Exists(u32),
+    /// The data directory has all the streams or shards that it may have.
+    Full,
+}
+
+/// A stream, and where its hash keys go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Stream {
+    pub(crate) stream: StreamId,
+    pub(crate) name: String,
+    pub(crate) created_ms: u64,
+    pub(crate) first_shard: ShardId,
+    /// The last hash key of each shard, rising.
+    ends: Vec<u128>,
+}
+
+impl Stream {
+    /// The shard that a hash key belongs to.
+    pub(crate) fn route(&self, hash_key: u128) -> ShardId {
+        let index = self.ends.partition_point(|&end| end < hash_key);
+        ShardId(self.first_shard.0 + index as u32)
+    }
+
+    pub(crate) fn shard_count(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    /// Shards with their inclusive hash ranges.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = (ShardId, u128, u128)> + '_ {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|end| end.wrapping_add(1)));
+        (self.first_shard.0..).zip(starts.zip(&self.ends)).map(|(shard, (start, &end))| (ShardId(shard), start, end))
+    }
+
+    pub(crate) fn has(&self, shard: ShardId) -> bool {
+        (self.first_shard.0..self.first_shard.0 + self.shard_count()).contains(&shard.0)
+    }
+}
+
+/// All streams.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Catalog {
+    /// By identifier, which count from 1. Nothing where the command that made it was damaged.
+    streams: Vec<Option<Stream>>,
+    by_name: BTreeMap<String, StreamId>,
+    next_shard: u32,
+    snapshot_bytes: usize,
+}
+
+impl Catalog {
+    pub(crate) fn new() -> Catalog {
+        Catalog { streams: Vec::new(), by_name: BTreeMap::new(), next_shard: 1, snapshot_bytes: 0 }
+    }
+
+    /// The command that would make a stream, or why none may.
+    pub(crate) fn plan_create(&self, name: &str, shards: u32, now_ms: u64) -> Result<CreateStream, CreateError> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        if name.is_empty() || name.len() > STREAM_NAME_BYTES_MAX || !name.bytes().all(legal) {
+            return Err(CreateError::Name);
+        }
+        if shards == 0 || shards as usize > SHARDS_PER_STREAM_MAX {
+            return Err(CreateError::Shards);
+        }
+        if let Some(stream) = self.by_name(name) {
+            return Err(CreateError::Exists(stream.shard_count()));
+        }
+        if self.streams.len() >= STREAMS_MAX || self.next_shard as usize + shards as usize > SHARDS_MAX {
+            return Err(CreateError::Full);
+        }
+        Ok(CreateStream {
+            stream: StreamId(self.streams.len() as u32 + 1),
+            name: name.to_owned(),
+            first_shard: ShardId(self.next_shard),
+            shards,
+            created_ms: now_ms,
+        })
+    }
+
+    /// Applies a command that is durable. `None` if it does not follow from this state: the log is damaged.
+    pub(crate) fn apply(&mut self, command: &CreateStream) -> Option<()> {
+        let CreateStream { stream, name, first_shard, shards, created_ms } = command;
+        let follows = (self.streams.len() + 1..=STREAMS_MAX).contains(&(stream.0 as usize))
+            && (self.next_shard..SHARDS_MAX as u32).contains(&first_shard.0)
+            && (1..=SHARDS_PER_STREAM_MAX).contains(&(*shards as usize))
+            && !self.by_name.contains_key(name);
+        if !follows {
+            return None;
+        }
+        let count = *shards as usize;
+        self.streams.resize(stream.0 as usize - 1, None);
+        self.streams.push(Some(Stream {
+            stream: *stream,
+            name: name.clone(),
+            created_ms: *created_ms,
+            first_shard: *first_shard,
+            ends: (0..count).map(|index| even_range(index, count).1).collect(),
+        }));
+        self.by_name.insert(name.clone(), *stream);
+        self.next_shard = first_shard.0 + shards;
+        self.snapshot_bytes += 4 + FIXED_BYTES + name.len();
+        Some(())
+    }
+
+    pub(crate) fn stream(&self, stream: StreamId) -> Option<&Stream> {
+        self.streams.get((stream.0 as usize).checked_sub(1)?)?.as_ref()
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Stream> {
+        self.by_name.get(name).and_then(|&stream| self.stream(stream))
+    }
+
+    /// Names after `after`, in order.
+    pub(crate) fn names_after<'a>(&'a self, after: &'a str) -> impl Iterator<Item = &'a str> {
+        let from = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        self.by_name.range::<str, _>(from).map(|(name, _)| name.as_str())
+    }
+
+    /// Shards in all, the catalog's own included: their identifiers are below this.
+    pub(crate) fn shard_count(&self) -> usize {
+        self.next_shard as usize
+    }
+
+    /// Never gives shard numbers below `count` to new streams: records of them were found.
+    pub(crate) fn reserve_shards(&mut self, count: usize) {
+        self.next_shard = self.next_shard.max(count as u32);
+    }
+
+    /// Bytes of [`Catalog::snapshot`].
+    pub(crate) fn snapshot_bytes(&self) -> usize {
+        self.snapshot_bytes
+    }
+
+    /// Commands that make this state.
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.snapshot_bytes);
+        for stream in self.streams.iter().flatten() {
+            let command = CreateStream {
+                stream: stream.stream,
+                name: stream.name.clone(),
+                first_shard: stream.first_shard,
+                shards: stream.shard_count(),
+                created_ms: stream.created_ms,
+            }
+            .encode();
+            out.extend_from_slice(&(command.len() as u32).to_le_bytes());
+            out.extend_from_slice(&command);
+        }
+        out
+    }
+
+    /// The state that a snapshot describes; `None` if it is not one.
+    pub(crate) fn restore(mut snapshot: &[u8]) -> Option<Catalog> {
+        let mut catalog = Catalog::new();
+        while let Some((length, rest)) = snapshot.split_first_chunk::<4>() {
+            let (command, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            catalog.apply(&CreateStream::decode(command)?)?;
+            snapshot = rest;
+        }
+        snapshot.is_empty().then_some(catalog)
+    }
+}
+
+impl CreateStream {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION, CREATE_STREAM];
+        out.extend_from_slice(&(self.name.len() as u16).to_le_bytes());
+        out.extend_from_slice(&self.stream.0.to_le_bytes());
+        out.extend_from_slice(&self.first_shard.0.to_le_bytes());
+        out.extend_from_slice(&self.shards.to_le_bytes());
+        out.extend_from_slice(&self.created_ms.to_le_bytes());
+        out.extend_from_slice(self.name.as_bytes());
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<CreateStream> {
+        let (fixed, name) = bytes.split_first_chunk::<FIXED_BYTES>()?;
+        let [VERSION, CREATE_STREAM, n0, n1, rest @ ..] = *fixed else { return None };
+        let number = |at: usize| Some(u32::from_le_bytes(*rest.get(at..)?.first_chunk()?));
+        let name = std::str::from_utf8(name).ok()?;
+        (name.len() == usize::from(u16::from_le_bytes([n0, n1]))).then_some(())?;
+        Some(CreateStream {
+            stream: StreamId(number(0)?),
+            first_shard: ShardId(number(4)?),
+            shards: number(8)?,
+            created_ms: u64::from_le_bytes(*rest.get(12..)?.first_chunk()?),
+            name: name.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "catalog_tests.rs"]
+mod tests;

@@ -1,0 +1,62 @@
+//! Tests of the catalog.
+
+use super::*;
+
+fn with_streams() -> Catalog {
+    let mut catalog = Catalog::new();
+    for (name, shards) in [("orders", 4), ("clicks", 1), ("a.b-c_d", 1000)] {
+        let command = catalog.plan_create(name, shards, 7).expect("legal");
+        assert_eq!(CreateStream::decode(&command.encode()), Some(command.clone()));
+        catalog.apply(&command).expect("follows");
+    }
+    catalog
+}
+
+#[test]
+fn a_snapshot_restores_the_state() {
+    let catalog = with_streams();
+    let snapshot = catalog.snapshot();
+    assert_eq!(snapshot.len(), catalog.snapshot_bytes());
+    assert_eq!(Catalog::restore(&snapshot), Some(catalog));
+    assert_eq!(Catalog::restore(&snapshot[..snapshot.len() - 1]), None);
+    assert_eq!(Catalog::restore(&[]), Some(Catalog::new()));
+}
+
+#[test]
+fn every_hash_key_has_its_shard() {
+    let catalog = with_streams();
+    let stream = catalog.by_name("orders").expect("made");
+    for (shard, start, end) in stream.shards() {
+        assert_eq!((stream.route(start), stream.route(end)), (shard, shard));
+        assert!(stream.has(shard));
+    }
+    assert_eq!(stream.shards().last().map(|(_, _, end)| end), Some(u128::MAX));
+    assert!(!stream.has(ShardId::CATALOG) && !stream.has(ShardId(5)));
+}
+
+#[test]
+fn bad_requests_are_told_apart() {
+    let catalog = with_streams();
+    let plan = |name: &str, shards| catalog.plan_create(name, shards, 0).map(|_| ());
+    assert_eq!(plan("", 1), Err(CreateError::Name));
+    assert_eq!(plan("a/b", 1), Err(CreateError::Name));
+    assert_eq!(plan(&"x".repeat(129), 1), Err(CreateError::Name));
+    assert_eq!(plan("x", 0), Err(CreateError::Shards));
+    assert_eq!(plan("x", 10_001), Err(CreateError::Shards));
+    assert_eq!(plan("orders", 1), Err(CreateError::Exists(4)));
+}
+
+#[test]
+fn a_command_that_does_not_follow_is_refused() {
+    let mut catalog = with_streams();
+    let command = catalog.plan_create("next", 2, 0).expect("legal");
+    catalog.apply(&command).expect("follows");
+    assert_eq!(catalog.apply(&command), None);
+}
+
+#[test]
+fn names_are_listed_in_order() {
+    let catalog = with_streams();
+    assert_eq!(catalog.names_after("").collect::<Vec<_>>(), ["a.b-c_d", "clicks", "orders"]);
+    assert_eq!(catalog.names_after("clicks").collect::<Vec<_>>(), ["orders"]);
+}

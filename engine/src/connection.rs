@@ -1,0 +1,242 @@
+//! One native connection: what it has sent and was not parsed, what it is owed, what is on its way to it.
+//!
+//! ```text
+//!   accepted -> [live] --end of stream--> [half-closed: answers go on] --all answered--> [closing] -> gone
+//!                  \--violation: error sent--> [last words] ----sent----------------------/
+//! ```
+
+use std::collections::VecDeque;
+
+use frame::proto::{Ack, Server};
+use io::{Buf, Io, Op, Received, SocketId};
+
+use crate::appends::Appends;
+use crate::token::{self, Peer};
+
+/// Bytes on their way to a client.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    /// Messages made for this connection.
+    Bytes(Vec<u8>),
+    /// Frames as they were written to the disk.
+    Frames(Buf, std::ops::Range<usize>),
+}
+
+impl Outgoing {
+    fn len(&self) -> usize {
+        match self {
+            Outgoing::Bytes(bytes) => bytes.len(),
+            Outgoing::Frames(_, range) => range.len(),
+        }
+    }
+}
+
+/// A send in flight: the frames, if it is not messages, and how much of it was sent before.
+#[derive(Debug)]
+struct Sending {
+    frames: Option<(Buf, std::ops::Range<usize>)>,
+    before: usize,
+}
+
+/// An append whose records are arriving.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arriving {
+    /// Its slot among the appends.
+    pub(crate) append: u32,
+    /// The stream, or nothing if there is none of that number.
+    pub(crate) stream: Option<frame::StreamId>,
+    /// Records so far.
+    pub(crate) records: u32,
+}
+
+/// How far a connection's end has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Phase {
+    /// Nobody uses the slot.
+    #[default]
+    Free,
+    /// Both directions are open.
+    Live,
+    /// The client sends no more; it is owed answers.
+    HalfClosed,
+    /// The client broke the protocol; it is told why, and no more is heard.
+    LastWords,
+    /// The socket is being closed.
+    Closing,
+}
+
+/// A connection's state. Reused.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    pub(crate) phase: Phase,
+    pub(crate) life: u16,
+    pub(crate) socket: Option<SocketId>,
+    pub(crate) server: Server,
+    /// Received and not parsed to the end; `at` counts in the first.
+    pub(crate) inbox: VecDeque<Received>,
+    pub(crate) at: usize,
+    pub(crate) arriving: Option<Arriving>,
+    /// Appends begun and not acknowledged.
+    pub(crate) appends: usize,
+    /// Read requests not answered.
+    pub(crate) reads: usize,
+    /// Appends that are done, in that order.
+    pub(crate) done: Vec<u32>,
+    /// Messages being made.
+    pub(crate) out: Vec<u8>,
+    queue: VecDeque<Outgoing>,
+    queued_bytes: usize,
+    spare: Vec<u8>,
+    /// What is in flight.
+    sending: Option<Sending>,
+    pub(crate) receiving: bool,
+    /// Whether it is on the reactor's list of connections to flush, or to parse again.
+    pub(crate) is_dirty: bool,
+    pub(crate) is_stalled: bool,
+}
+
+impl Connection {
+    /// Begins a new life in this slot.
+    pub(crate) fn begin(&mut self, socket: SocketId) {
+        self.phase = Phase::Live;
+        self.life = self.life.wrapping_add(1);
+        self.socket = Some(socket);
+        self.server = Server::new();
+        self.at = 0;
+        self.arriving = None;
+        (self.appends, self.reads, self.queued_bytes) = (0, 0, 0);
+        self.done.clear();
+        self.out.clear();
+        self.queue.clear();
+        self.sending = None;
+        (self.receiving, self.is_dirty, self.is_stalled) = (false, false, false);
+    }
+
+    /// Bytes that wait to be sent.
+    pub(crate) fn outgoing_bytes(&self) -> usize {
+        self.queued_bytes + self.out.len()
+    }
+
+    /// Whether it is owed nothing and nothing is on its way to it.
+    pub(crate) fn is_served(&self) -> bool {
+        let owed = self.appends + self.reads + self.done.len();
+        owed == 0 && self.out.is_empty() && self.queue.is_empty() && self.sending.is_none()
+    }
+
+    /// Whether every request that came whole was answered, and the answers are on their way or gone.
+    pub(crate) fn is_answered(&self) -> bool {
+        let arriving = usize::from(self.arriving.is_some());
+        self.appends <= arriving
+            && self.reads == 0
+            && self.done.is_empty()
+            && self.outgoing_bytes() == 0
+            && self.sending.is_none()
+    }
+
+    /// Queues frames behind the messages made so far.
+    pub(crate) fn send_frames(&mut self, buf: Buf, range: std::ops::Range<usize>) {
+        let messages = std::mem::replace(&mut self.out, std::mem::take(&mut self.spare));
+        self.enqueue(Outgoing::Bytes(messages));
+        self.enqueue(Outgoing::Frames(buf, range));
+    }
+
+    fn enqueue(&mut self, outgoing: Outgoing) {
+        if outgoing.len() > 0 {
+            self.queued_bytes += outgoing.len();
+            self.queue.push_back(outgoing);
+        }
+    }
+
+    /// Acknowledges the appends that are done, as many in one message as fit.
+    pub(crate) fn acknowledge(&mut self, appends: &mut Appends) {
+        let mut done = std::mem::take(&mut self.done);
+        let mut rest = &done[..];
+        while !rest.is_empty() {
+            let fitting = ack_one_message(&mut self.out, &mut self.server, appends, rest);
+            rest = &rest[fitting..];
+        }
+        for number in done.drain(..) {
+            appends.release(number);
+            self.appends -= 1;
+        }
+        self.done = done;
+    }
+
+    /// Starts the next send, if none is in flight.
+    pub(crate) fn flush(&mut self, io: &mut impl Io, peer: Peer) {
+        let Some(socket) = self.socket.filter(|_| self.sending.is_none() && self.phase != Phase::Closing) else {
+            return;
+        };
+        if self.queue.is_empty() && !self.out.is_empty() {
+            let messages = std::mem::replace(&mut self.out, std::mem::take(&mut self.spare));
+            self.enqueue(Outgoing::Bytes(messages));
+        }
+        let Some(outgoing) = self.queue.pop_front() else { return };
+        self.queued_bytes -= outgoing.len();
+        match outgoing {
+            Outgoing::Bytes(bytes) => {
+                self.sending = Some(Sending { frames: None, before: 0 });
+                io.submit(Op::SendBytes { socket, bytes, from: 0 }, token::send(peer));
+            }
+            Outgoing::Frames(buf, range) => {
+                self.sending = Some(Sending { frames: Some((buf.clone(), range.clone())), before: 0 });
+                io.submit(Op::SendBuf { socket, buf, from: range.start, to: range.end }, token::send(peer));
+            }
+        }
+    }
+
+    /// A send has completed. `false` if the client is gone.
+    pub(crate) fn sent(&mut self, io: &mut impl Io, peer: Peer, result: i32, bytes: Option<Vec<u8>>) -> bool {
+        let Some(Sending { frames, before }) = self.sending.take() else { return true };
+        let Some(socket) = self.socket.filter(|_| result > 0) else { return false };
+        let sent = before + result.unsigned_abs() as usize;
+        match (frames, bytes) {
+            (Some((buf, range)), _) if sent < range.len() => {
+                let (from, to) = (range.start + sent, range.end);
+                self.sending = Some(Sending { frames: Some((buf.clone(), range)), before: sent });
+                io.submit(Op::SendBuf { socket, buf, from, to }, token::send(peer));
+            }
+            (None, Some(bytes)) if sent < bytes.len() => {
+                self.sending = Some(Sending { frames: None, before: sent });
+                io.submit(Op::SendBytes { socket, bytes, from: sent }, token::send(peer));
+            }
+            (None, Some(mut bytes)) => {
+                bytes.clear();
+                self.spare = bytes;
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// Whether a send is in flight.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sending.is_some()
+    }
+}
+
+/// Writes one Ack with as many of `done` as fit; how many that were. What is unknown is left out: its connection is told
+/// by an error.
+fn ack_one_message(out: &mut Vec<u8>, server: &mut Server, appends: &Appends, done: &[u32]) -> usize {
+    let mut room = frame::limits::ACK_BYTES_MAX - frame::proto::HEADER_BYTES - frame::proto::ACK_FIXED_BYTES;
+    let mut fitting = 0;
+    for &number in done {
+        let append = appends.find(number);
+        let bytes = frame::proto::ACK_ENTRY_BYTES + append.results.len() * frame::proto::ACK_RESULT_BYTES;
+        if bytes > room {
+            break;
+        }
+        room -= bytes;
+        fitting += 1;
+        server.restore_credit(append.bytes);
+    }
+    let mut ack = Ack::begin(out, server.credit());
+    for &number in &done[..fitting] {
+        let append = appends.find(number);
+        if !append.unknown {
+            ack.batch(append.request, append.results.iter().copied());
+        }
+    }
+    ack.finish();
+    fitting
+}

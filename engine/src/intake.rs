@@ -1,0 +1,297 @@
+//! Records between their receipt and a commit batch: a queue per shard, served by deficit round robin.
+//!
+//! A record stays where it was received, in a buffer of the ring, until it is copied into the batch: the one copy in user
+//! space. A record that straddled two receives was gathered and lies in a spill of its own. Nothing is allocated once the
+//! tables have grown to the load.
+
+use std::collections::VecDeque;
+
+use frame::ShardId;
+use frame::batch::Writer;
+use frame::limits::FRAME_BYTES_MAX;
+use frame::proto::AckResult;
+use io::{Io, Received};
+
+use crate::appends::Appends;
+use crate::journal::Share;
+use crate::shards::Shards;
+use crate::slots::Slots;
+
+const NONE: u32 = u32::MAX;
+
+/// Steps towards the fair level; each at least halves what is left over in common loads.
+const FAIR_LEVEL_STEPS: usize = 4;
+
+/// An append number that stands for the catalog: its records are answered elsewhere.
+pub(crate) const CATALOG_APPEND: u32 = NONE;
+
+/// Where a record's frame lies until it is copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// In a receive buffer, which is held until then.
+    Received { buffer: u16, offset: u32 },
+    /// In a spill.
+    Spilled(u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    place: Place,
+    length: u32,
+    append: u32,
+    index: u32,
+    next: u32,
+}
+
+impl Default for Record {
+    fn default() -> Record {
+        Record { place: Place::Spilled(NONE), length: 0, append: NONE, index: 0, next: NONE }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Queue {
+    first: u32,
+    last: u32,
+    bytes: usize,
+    deficit: usize,
+}
+
+/// Records that wait for a commit batch.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    records: Slots<Record>,
+    queues: Vec<Queue>,
+    /// Shards with records, in the order of their turns.
+    active: VecDeque<ShardId>,
+    spills: Slots<Vec<u8>>,
+    /// Records, and parsers, that hold each receive buffer.
+    holds: Vec<u32>,
+    held: usize,
+    bytes: usize,
+}
+
+impl Intake {
+    pub(crate) fn new(receive_buffers: usize, shards: usize) -> Intake {
+        let mut intake = Intake {
+            records: Slots::new(),
+            queues: Vec::new(),
+            active: VecDeque::new(),
+            spills: Slots::new(),
+            holds: vec![0; receive_buffers],
+            held: 0,
+            bytes: 0,
+        };
+        intake.grow(shards);
+        intake
+    }
+
+    /// Makes queues for shards up to `count` in all.
+    pub(crate) fn grow(&mut self, count: usize) {
+        self.queues.resize(count, Queue { first: NONE, last: NONE, bytes: 0, deficit: 0 });
+    }
+
+    /// Bytes of frames that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// Shards with waiting records.
+    pub(crate) fn active_shards(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Receive buffers that are held.
+    pub(crate) fn held_buffers(&self) -> usize {
+        self.held
+    }
+
+    /// Holds a receive buffer once more.
+    pub(crate) fn hold(&mut self, buffer: u16) {
+        let holds = &mut self.holds[usize::from(buffer)];
+        self.held += usize::from(*holds == 0);
+        *holds += 1;
+    }
+
+    /// Lets go of a receive buffer once; the last one gives it back.
+    pub(crate) fn release(&mut self, io: &mut impl Io, buffer: u16) {
+        let holds = &mut self.holds[usize::from(buffer)];
+        *holds -= 1;
+        if *holds == 0 {
+            self.held -= 1;
+            io.recycle(Received { buffer, length: 0 });
+        }
+    }
+
+    /// Copies a gathered frame aside.
+    pub(crate) fn spill(&mut self, frame: &[u8]) -> Place {
+        let number = self.spills.take();
+        let spill = &mut self.spills[number];
+        spill.clear();
+        spill.extend_from_slice(frame);
+        Place::Spilled(number)
+    }
+
+    /// Queues a record of `length` bytes for `shard`: number `index` of append number `append`.
+    pub(crate) fn push(&mut self, shard: ShardId, place: Place, length: usize, append: u32, index: u32) {
+        let number = self.records.take();
+        self.records[number] = Record { place, length: length as u32, append, index, next: NONE };
+        let queue = &mut self.queues[shard.0 as usize];
+        if queue.first == NONE {
+            queue.first = number;
+            self.active.push_back(shard);
+        } else {
+            self.records[queue.last].next = number;
+        }
+        queue.last = number;
+        queue.bytes += length;
+        self.bytes += length;
+    }
+
+    /// The length of the frame that is next in turn, which a batch must have room for.
+    pub(crate) fn next_length(&self) -> Option<usize> {
+        let first = self.queues[self.active.front()?.0 as usize].first;
+        self.records.find(first).map(|record| record.length as usize)
+    }
+
+    /// Fills a batch of `room` bytes of frames: every active shard gets a fair share of it, in one extent. What a shard
+    /// saves up because its next frame did not fit counts the next time, and turns rotate, so that a large frame gets its
+    /// own. At least one frame is taken, if one waits.
+    pub(crate) fn fill(
+        &mut self,
+        io: &mut impl Io,
+        writer: &mut Writer<'_>,
+        shares: &mut Vec<Share>,
+        appends: &mut Appends,
+        shards: &mut Shards,
+        room: usize,
+    ) {
+        let now_ms = io.wall_ms();
+        let level = self.fair_level(room);
+        let mut taken = 0;
+        for _ in 0..self.active.len() {
+            let Some(shard) = self.active.pop_front() else { break };
+            let queue = &mut self.queues[shard.0 as usize];
+            queue.deficit = (queue.deficit + level).min(room.max(FRAME_BYTES_MAX));
+            taken += self.fill_extent(io, writer, shares, appends, shards, shard, now_ms, taken == 0);
+            if self.queues[shard.0 as usize].first == NONE {
+                self.queues[shard.0 as usize].deficit = 0;
+            } else {
+                self.active.push_back(shard);
+            }
+        }
+        if !self.active.is_empty() {
+            self.active.rotate_left(1);
+        }
+    }
+
+    /// What each active shard may take of `room`, so that those who want less leave the rest to the others.
+    fn fair_level(&self, room: usize) -> usize {
+        if self.bytes <= room {
+            return room;
+        }
+        let mut level = room / self.active.len().max(1);
+        for _ in 0..FAIR_LEVEL_STEPS {
+            let (mut taken, mut wanting) = (0, 0);
+            for shard in &self.active {
+                let bytes = self.queues[shard.0 as usize].bytes;
+                taken += bytes.min(level);
+                wanting += usize::from(bytes > level);
+            }
+            if wanting == 0 || taken >= room {
+                break;
+            }
+            level += (room - taken) / wanting;
+        }
+        level
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one step of `fill`, cut out for its length")]
+    fn fill_extent(
+        &mut self,
+        io: &mut impl Io,
+        writer: &mut Writer<'_>,
+        shares: &mut Vec<Share>,
+        appends: &mut Appends,
+        shards: &mut Shards,
+        shard: ShardId,
+        now_ms: u64,
+        force_one: bool,
+    ) -> usize {
+        let state = shards.shard_mut(shard);
+        state.arrival_ms = state.arrival_ms.max(now_ms);
+        let mut taken = 0;
+        while let Some(record) = self.records.find(self.queues[shard.0 as usize].first).copied() {
+            let length = record.length as usize;
+            let queue = &mut self.queues[shard.0 as usize];
+            let due = queue.deficit >= length || (force_one && taken == 0);
+            if !due || !writer.fits(length) {
+                break;
+            }
+            if taken == 0 {
+                writer.begin_extent(shard, state.next);
+            }
+            queue.deficit = queue.deficit.saturating_sub(length);
+            let sequence = match record.place {
+                Place::Received { buffer, offset } => {
+                    let received = io.received(Received { buffer, length: offset + record.length });
+                    let sequence = writer.push(&received[offset as usize..], state.arrival_ms);
+                    self.release(io, buffer);
+                    sequence
+                }
+                Place::Spilled(spill) => {
+                    let sequence = writer.push(&self.spills[spill], state.arrival_ms);
+                    self.spills.release(spill);
+                    sequence
+                }
+            };
+            state.next = sequence.next();
+            if record.append != CATALOG_APPEND {
+                appends.result(record.append, record.index, AckResult::Durable(shard, sequence));
+                add_share(shares, record.append);
+            }
+            taken += length;
+            self.pop(shard);
+        }
+        taken
+    }
+
+    /// Takes every waiting record away, for a journal that can't write them.
+    pub(crate) fn drain(&mut self, io: &mut impl Io, mut refuse: impl FnMut(u32, u32)) {
+        while let Some(&shard) = self.active.front() {
+            while let Some(record) = self.records.find(self.queues[shard.0 as usize].first).copied() {
+                match record.place {
+                    Place::Received { buffer, .. } => self.release(io, buffer),
+                    Place::Spilled(spill) => self.spills.release(spill),
+                }
+                refuse(record.append, record.index);
+                self.pop(shard);
+            }
+            self.queues[shard.0 as usize].deficit = 0;
+            self.active.pop_front();
+        }
+    }
+
+    fn pop(&mut self, shard: ShardId) {
+        let queue = &mut self.queues[shard.0 as usize];
+        let number = queue.first;
+        let record = self.records[number];
+        queue.first = record.next;
+        queue.bytes -= record.length as usize;
+        self.bytes -= record.length as usize;
+        self.records.release(number);
+    }
+}
+
+/// Counts one more record of `append` in a commit batch.
+fn add_share(shares: &mut Vec<Share>, append: u32) {
+    match shares.last_mut() {
+        Some(share) if share.append == append => share.records += 1,
+        _ => shares.push(Share { append, records: 1 }),
+    }
+}

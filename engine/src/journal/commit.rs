@@ -1,0 +1,46 @@
+//! A commit batch on its way to the disk: what becomes true when it is durable.
+
+use frame::Position;
+use frame::batch::Extent;
+use io::Buf;
+
+/// How many records of one append a commit batch carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Share {
+    /// The append's slot.
+    pub(crate) append: u32,
+    /// Its records in this batch.
+    pub(crate) records: u32,
+}
+
+/// One commit batch, from its closing to its acknowledgements. Reused.
+#[derive(Debug, Default)]
+pub(crate) struct Commit {
+    /// Where it lies.
+    pub(crate) position: Position,
+    /// Its length.
+    pub(crate) length: u32,
+    /// Its bytes, until the cache of the tail takes them over.
+    pub(crate) buf: Option<Buf>,
+    /// Its frames, by shard.
+    pub(crate) extents: Vec<Extent>,
+    /// Whose records it carries.
+    pub(crate) shares: Vec<Share>,
+    /// Whether its write has completed; those before it may not have.
+    pub(crate) written: bool,
+}
+
+impl Commit {
+    /// The place after it.
+    pub(crate) fn end(&self) -> Position {
+        self.position.advance(self.length)
+    }
+
+    /// Empties it for the next use.
+    pub(crate) fn clear(&mut self) {
+        self.buf = None;
+        self.extents.clear();
+        self.shares.clear();
+        self.written = false;
+    }
+}

@@ -1,0 +1,358 @@
+//! The journal: one sequential log of commit batches, in segments, owned by one reactor.
+//!
+//! A batch is closed when a write in flight is free, written durably, and, once all before it are durable too, handed back
+//! for its acknowledgements. The next batch gathers what arrives meanwhile: group commit without a timer. The first write
+//! that fails, or is short, poisons the journal until a restart: a second flush could report success while data is gone.
+
+mod commit;
+mod index;
+mod seal;
+mod segments;
+mod tail;
+
+pub(crate) use commit::{Commit, Share};
+pub(crate) use index::{ENTRY_BYTES as INDEX_ENTRY_BYTES, Index};
+pub(crate) use seal::{FooterCache, Seal, Sealer};
+pub(crate) use segments::{Blueprint, Ready, Segments, Shortage, Tokens, UNFINISHED, file_name, parse_name};
+pub(crate) use tail::Tail;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use frame::batch::{Extent, FLAG_EPOCH_START, Head, Writer};
+use frame::limits::{BLOCK_BYTES, EXTENTS_PER_SEGMENT_MAX};
+use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, PlacedExtent, Trailer, footer_bytes_max};
+use frame::{Position, SegmentNumber};
+use io::{Buf, Completion, FileId, Io, Op, Token};
+
+use crate::catalog::Catalog;
+use crate::shards::Shards;
+use crate::watermark::Watermarks;
+
+/// The segment that batches are written to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Open {
+    pub(crate) number: SegmentNumber,
+    pub(crate) file: FileId,
+    pub(crate) bytes: u32,
+    /// Extents in its batches so far, those in flight included.
+    pub(crate) extents: usize,
+    /// The checksum of its last batch, once it was left.
+    pub(crate) last_checksum: u64,
+}
+
+/// A segment that gets no more batches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sealed {
+    pub(crate) number: SegmentNumber,
+    pub(crate) file: FileId,
+    /// Where its batches end and its footer starts.
+    pub(crate) footer_at: u32,
+    pub(crate) footer_length: u32,
+}
+
+/// What recovery hands over.
+pub(crate) struct Start {
+    pub(crate) blueprint: Blueprint,
+    pub(crate) open: Open,
+    pub(crate) tail: Position,
+    pub(crate) previous_checksum: u64,
+    pub(crate) index: Index,
+    pub(crate) sealed: Vec<Sealed>,
+    pub(crate) footers: FooterCache,
+    /// Segments that were left without a footer on disk.
+    pub(crate) seals: Vec<Seal>,
+}
+
+/// One reactor's journal.
+pub(crate) struct Journal {
+    blueprint: Blueprint,
+    open: Open,
+    /// Segments left behind by the tail whose last batches are not durable yet, oldest first.
+    closing: VecDeque<Open>,
+    tail: Position,
+    previous_checksum: u64,
+    marks: Watermarks,
+    in_flight: VecDeque<Commit>,
+    spare: Vec<Commit>,
+    serial_front: u32,
+    writes_max: usize,
+    /// The end of the newest batch with records.
+    content_end: Position,
+    /// What the newest batch on disk, or on its way there, says is durable.
+    marked: Position,
+    poisoned: Option<i32>,
+    sealer: Sealer,
+    pub(crate) segments: Segments,
+    pub(crate) index: Index,
+    pub(crate) sealed: Vec<Sealed>,
+    pub(crate) footers: FooterCache,
+    pub(crate) cache: Tail,
+    /// Batches written in this life.
+    pub(crate) batches: u64,
+}
+
+impl Journal {
+    pub(crate) fn new(start: Start, segments: Segments, seal: Token, tail_bytes: usize, writes_max: usize) -> Journal {
+        let mut sealer = Sealer::new(seal);
+        start.seals.into_iter().for_each(|seal| sealer.add(seal));
+        Journal {
+            blueprint: start.blueprint,
+            open: start.open,
+            closing: VecDeque::new(),
+            tail: start.tail,
+            previous_checksum: start.previous_checksum,
+            marks: Watermarks::at(start.tail),
+            in_flight: VecDeque::with_capacity(writes_max),
+            spare: Vec::with_capacity(writes_max),
+            serial_front: 0,
+            writes_max,
+            content_end: start.tail,
+            marked: start.tail,
+            poisoned: None,
+            sealer,
+            segments,
+            index: start.index,
+            sealed: start.sealed,
+            footers: start.footers,
+            cache: Tail::new(tail_bytes),
+            batches: 0,
+        }
+    }
+
+    /// Why appends are refused, if the journal failed: the errno, or 0 for a short write.
+    pub(crate) fn poisoned(&self) -> Option<i32> {
+        self.poisoned
+    }
+
+    /// The open segment's number, which the index describes unless a closing one is not durable yet.
+    pub(crate) fn indexed_segment(&self) -> (SegmentNumber, FileId) {
+        let open = self.closing.front().unwrap_or(&self.open);
+        (open.number, open.file)
+    }
+
+    /// Everything before this place is on stable storage.
+    pub(crate) fn durable(&self) -> Position {
+        self.marks.durable()
+    }
+
+    /// Whether a write in flight is free.
+    pub(crate) fn may_write(&self) -> bool {
+        self.poisoned.is_none() && self.in_flight.len() < self.writes_max
+    }
+
+    /// Whether nothing is in flight.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// Whether the disk does not yet say that everything is durable.
+    pub(crate) fn wants_mark(&self) -> bool {
+        self.poisoned.is_none() && self.is_quiet() && self.marked < self.content_end
+    }
+
+    /// There is no room for a mark: it is not wanted any more, until more becomes durable.
+    pub(crate) fn give_up_mark(&mut self) {
+        self.marked = self.content_end;
+    }
+
+    /// Whether every left segment is sealed, and no segment is being made.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_quiet() && self.closing.is_empty() && self.sealer.is_idle() && !self.segments.is_busy()
+    }
+
+    /// An empty commit, for the caller to fill.
+    pub(crate) fn spare_commit(&mut self) -> Commit {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Gives an unused or finished commit back.
+    pub(crate) fn recycle(&mut self, mut commit: Commit) {
+        commit.clear();
+        self.spare.push(commit);
+    }
+
+    /// Makes room for a batch of `bytes` with at most `extents` extents, going on to the next segment where needed.
+    pub(crate) fn make_room(
+        &mut self,
+        bytes: usize,
+        extents: usize,
+        shards: usize,
+        catalog: &Catalog,
+    ) -> Result<(), Shortage> {
+        let extents = self.open.extents + extents;
+        let footer = footer_bytes_max(shards, extents, catalog.snapshot_bytes() + BLOCK_BYTES) + BLOCK_BYTES;
+        let fits = self.tail.offset() as usize + bytes + footer <= self.open.bytes as usize;
+        if fits && extents <= EXTENTS_PER_SEGMENT_MAX {
+            return Ok(());
+        }
+        let next = self.segments.take()?;
+        self.closing.push_back(Open { last_checksum: self.previous_checksum, ..self.open });
+        self.open = Open { number: next.number, file: next.file, bytes: next.bytes, extents: 0, last_checksum: 0 };
+        self.tail = Position::new(next.number, FIRST_BATCH);
+        Ok(())
+    }
+
+    /// The header of the batch that goes to the place after the newest one.
+    pub(crate) fn head(&self, now_ms: u64, epoch_start_skip: Option<u64>) -> Head {
+        Head {
+            log_id: self.blueprint.log_id,
+            journal: self.blueprint.journal,
+            position: self.tail,
+            epoch: self.blueprint.epoch,
+            flags: if epoch_start_skip.is_some() { FLAG_EPOCH_START } else { 0 },
+            previous_checksum: self.previous_checksum,
+            durable: self.marks.durable(),
+            written_ms: now_ms,
+            skip: epoch_start_skip.unwrap_or(0),
+        }
+    }
+
+    /// Starts the durable write of a batch that was closed under `head`, in the room made by [`Journal::make_room`].
+    pub(crate) fn write(&mut self, io: &mut impl Io, head: &Head, buf: Buf, checksum: u64, mut commit: Commit) {
+        debug_assert_eq!(head.position, self.tail);
+        commit.position = self.tail;
+        commit.length = buf.len() as u32;
+        self.open.extents += commit.extents.len();
+        self.marked = self.marked.max(head.durable);
+        self.previous_checksum = checksum;
+        self.tail = self.tail.advance(buf.len() as u32);
+        self.marks.append(self.tail);
+        if !commit.extents.is_empty() {
+            self.content_end = self.tail;
+        }
+        commit.buf = Some(buf.clone());
+        let serial = self.serial_front.wrapping_add(self.in_flight.len() as u32);
+        self.in_flight.push_back(commit);
+        self.batches += 1;
+        let offset = u64::from(head.position.offset());
+        io.submit(Op::Write { file: self.open.file, offset, buf, durable: true }, crate::token::commit(serial));
+    }
+
+    /// Writes an empty batch, which says that all before it is durable; with `epoch_start_skip`, the first of a life.
+    ///
+    /// # Errors
+    /// There is no room or no memory now; the caller tries again.
+    pub(crate) fn write_mark(
+        &mut self,
+        io: &mut impl Io,
+        shards: &Shards,
+        catalog: &Catalog,
+        epoch_start_skip: Option<u64>,
+    ) -> Result<(), Shortage> {
+        self.make_room(BLOCK_BYTES, 0, shards.len(), catalog)?;
+        let mut buf = io.pool().take(BLOCK_BYTES).ok_or(Shortage::Making)?;
+        let mut commit = self.spare_commit();
+        let head = self.head(io.wall_ms(), epoch_start_skip);
+        let (_, checksum) = Writer::new(&mut buf, &mut commit.extents).finish(&head);
+        self.write(io, &head, buf.freeze(), checksum, commit);
+        Ok(())
+    }
+
+    /// The write of the batch with this serial number has completed.
+    ///
+    /// # Errors
+    /// The errno, or 0 for a short write. The journal is poisoned from here on.
+    pub(crate) fn complete_write(&mut self, serial: u32, completion: &Completion) -> Result<(), i32> {
+        let at = serial.wrapping_sub(self.serial_front) as usize;
+        let Some(commit) = self.in_flight.get_mut(at) else { return Ok(()) };
+        if completion.result.cast_unsigned() != commit.length {
+            let errno = completion.result.min(0);
+            self.poisoned.get_or_insert(errno);
+            return Err(errno);
+        }
+        commit.written = true;
+        self.marks.write(commit.end());
+        Ok(())
+    }
+
+    /// The oldest batch in flight, if it has become durable: its records may be read from here on, and are to be
+    /// acknowledged. The caller gives it back by [`Journal::acknowledged`].
+    pub(crate) fn next_durable(&mut self, shards: &mut Shards, catalog: &Catalog) -> Option<Commit> {
+        if self.poisoned.is_some() || !self.in_flight.front()?.written {
+            return None;
+        }
+        let mut commit = self.in_flight.pop_front()?;
+        self.serial_front = self.serial_front.wrapping_add(1);
+        let end = commit.end();
+        while let Some(left) = self.closing.front().filter(|left| left.number < commit.position.segment()).copied() {
+            self.closing.pop_front();
+            self.seal(left, shards, catalog);
+        }
+        self.marks.make_durable(end);
+        for extent in &commit.extents {
+            shards.make_durable(extent);
+            self.index.push(extent.shard, place(commit.position, extent));
+        }
+        if let Some(buf) = commit.buf.take() {
+            self.cache.push(commit.position, buf);
+        }
+        Some(commit)
+    }
+
+    /// The acknowledgements of a durable batch are on their way.
+    pub(crate) fn acknowledged(&mut self, commit: Commit) {
+        self.marks.ack(commit.end());
+        self.recycle(commit);
+    }
+
+    /// The batches that were in flight when the journal was poisoned, oldest first: nobody knows what became of them.
+    pub(crate) fn take_unknown(&mut self) -> impl Iterator<Item = Commit> + '_ {
+        self.serial_front = self.serial_front.wrapping_add(self.in_flight.len() as u32);
+        self.in_flight.drain(..)
+    }
+
+    /// Makes the footer of a segment whose batches are all durable. The index goes on with the next segment.
+    fn seal(&mut self, left: Open, shards: &Shards, catalog: &Catalog) {
+        let mut writer = FooterWriter::default();
+        let mut extents = Vec::new();
+        for (shard, state) in shards.iter() {
+            self.index.collect(shard, &mut extents);
+            let first = self.index.first_sequence(shard).unwrap_or(state.durable_next);
+            writer.shard(shard, first, state.durable_next, state.arrival_ms, extents.iter().copied());
+        }
+        let end = self.marks.durable();
+        let Blueprint { log_id, journal, epoch, .. } = self.blueprint;
+        let head = FooterHead { log_id, journal, position: end, epoch, last_checksum: left.last_checksum };
+        let (bytes, footer_checksum) = writer.finish(&head, &catalog.snapshot());
+        let footer_length = bytes.len() as u32;
+        let trailer = Trailer { log_id, journal, epoch, footer: end, footer_length, footer_checksum };
+        self.sealed.push(Sealed { number: left.number, file: left.file, footer_at: end.offset(), footer_length });
+        if let Some(footer) = Footer::parse(bytes.clone()) {
+            self.footers.insert(left.number, Rc::new(footer));
+        }
+        self.sealer.add(Seal { file: left.file, file_bytes: left.bytes, footer: bytes, trailer });
+        self.index.restart(shards.iter().map(|(_, state)| state.durable_next));
+    }
+
+    /// Starts what the journal needs besides batches. `idle` allows zeros to be written into segments ahead.
+    pub(crate) fn advance(&mut self, io: &mut impl Io, idle: bool) {
+        if self.poisoned.is_none() {
+            self.sealer.advance(io);
+            self.segments.advance(io, idle);
+        }
+    }
+
+    /// A write of a footer or trailer has completed.
+    ///
+    /// # Errors
+    /// The errno, or 0 for a short write. The journal is poisoned from here on.
+    pub(crate) fn complete_seal(&mut self, completion: &Completion) -> Result<(), i32> {
+        let outcome = self.sealer.complete(completion);
+        if let Err(errno) = outcome {
+            self.poisoned.get_or_insert(errno);
+        }
+        outcome
+    }
+}
+
+/// An extent's place in its segment.
+pub(crate) fn place(batch: Position, extent: &Extent) -> PlacedExtent {
+    PlacedExtent {
+        offset: batch.offset() + extent.offset,
+        length: extent.length,
+        count: extent.count,
+        first_sequence: extent.first_sequence,
+        arrival_ms: extent.arrival_ms,
+    }
+}

@@ -1,0 +1,126 @@
+//! Sealing: a segment that will get no more batches receives its footer, then its trailer, each made durable.
+//!
+//! Nothing waits for it: appends go on in the next segment, reads use the footer from memory, and recovery scans a segment
+//! whose footer did not make it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use frame::limits::BLOCK_BYTES;
+use frame::segment::{Footer, Trailer};
+use io::{Completion, FileId, Io, Op, Token};
+
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// A segment's footer and trailer, to be written.
+#[derive(Debug)]
+pub(crate) struct Seal {
+    pub(crate) file: FileId,
+    pub(crate) file_bytes: u32,
+    pub(crate) footer: Vec<u8>,
+    pub(crate) trailer: Trailer,
+}
+
+/// A footer on its way to the disk.
+#[derive(Debug)]
+struct Job {
+    seal: Seal,
+    written: usize,
+    trailer_sent: bool,
+}
+
+/// Segments being sealed, one write at a time.
+#[derive(Debug)]
+pub(crate) struct Sealer {
+    token: Token,
+    jobs: VecDeque<Job>,
+    in_flight: usize,
+}
+
+impl Sealer {
+    pub(crate) fn new(token: Token) -> Sealer {
+        Sealer { token, jobs: VecDeque::new(), in_flight: 0 }
+    }
+
+    /// Begins to seal a segment.
+    pub(crate) fn add(&mut self, seal: Seal) {
+        self.jobs.push_back(Job { seal, written: 0, trailer_sent: false });
+    }
+
+    /// Starts the next write, if none is in flight.
+    pub(crate) fn advance(&mut self, io: &mut impl Io) {
+        let Some(job) = self.jobs.front_mut().filter(|_| self.in_flight == 0) else { return };
+        let rest = &job.seal.footer[job.written..];
+        let trailer = job.seal.trailer.encode();
+        let (offset, bytes): (u64, &[u8]) = if rest.is_empty() {
+            (u64::from(job.seal.file_bytes) - BLOCK_BYTES as u64, &trailer)
+        } else {
+            let footer_at = u64::from(job.seal.trailer.footer.offset());
+            (footer_at + job.written as u64, &rest[..rest.len().min(CHUNK_BYTES)])
+        };
+        let Some(mut buf) = io.pool().take(bytes.len()) else { return };
+        buf.copy_from_slice(bytes);
+        job.trailer_sent = rest.is_empty();
+        self.in_flight = bytes.len();
+        io.submit(Op::Write { file: job.seal.file, offset, buf: buf.freeze(), durable: true }, self.token);
+    }
+
+    /// A write has completed. `Err` with the errno if it failed, short writes included.
+    pub(crate) fn complete(&mut self, completion: &Completion) -> Result<(), i32> {
+        let expected = std::mem::take(&mut self.in_flight);
+        if completion.result.cast_unsigned() as usize != expected {
+            self.jobs.clear();
+            return Err(completion.result.min(0));
+        }
+        let Some(job) = self.jobs.front_mut() else { return Ok(()) };
+        if job.trailer_sent {
+            self.jobs.pop_front();
+        } else {
+            job.written += expected;
+        }
+        Ok(())
+    }
+
+    /// Whether every segment is sealed.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.in_flight == 0
+    }
+}
+
+/// Footers in memory, the newest used kept, within a budget.
+pub(crate) struct FooterCache {
+    /// Those that are not on disk, made again by recovery. Kept whatever the budget.
+    pinned: BTreeMap<frame::SegmentNumber, Rc<Footer>>,
+    entries: VecDeque<(frame::SegmentNumber, Rc<Footer>)>,
+    bytes: usize,
+    budget_bytes: usize,
+}
+
+impl FooterCache {
+    pub(crate) fn new(budget_bytes: usize, pinned: BTreeMap<frame::SegmentNumber, Rc<Footer>>) -> FooterCache {
+        FooterCache { pinned, entries: VecDeque::new(), bytes: 0, budget_bytes }
+    }
+
+    /// The footer of a segment, if it is in memory. It becomes the newest used.
+    pub(crate) fn find(&mut self, segment: frame::SegmentNumber) -> Option<Rc<Footer>> {
+        if let Some(footer) = self.pinned.get(&segment) {
+            return Some(Rc::clone(footer));
+        }
+        let at = self.entries.iter().position(|(number, _)| *number == segment)?;
+        let entry = self.entries.remove(at)?;
+        let footer = Rc::clone(&entry.1);
+        self.entries.push_back(entry);
+        Some(footer)
+    }
+
+    /// Keeps a footer, and lets go of the longest unused past the budget. One is always kept.
+    pub(crate) fn insert(&mut self, segment: frame::SegmentNumber, footer: Rc<Footer>) {
+        self.bytes += footer.memory_bytes();
+        self.entries.push_back((segment, footer));
+        while self.bytes > self.budget_bytes && self.entries.len() > 1 {
+            if let Some((_, oldest)) = self.entries.pop_front() {
+                self.bytes -= oldest.memory_bytes();
+            }
+        }
+    }
+}

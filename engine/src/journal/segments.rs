@@ -1,0 +1,337 @@
+//! Segments made ahead of their use, so that a commit needs one flush and no metadata.
+//!
+//! ```text
+//!   open NAME.new -> allocate -> header, durable -> fsync -> rename -> directory sync -> [ready] -> open segment
+//!                                                                                          |
+//!                                    while idle: zeros written, fsync -> [ready, pre-written]
+//! ```
+//!
+//! A segment is never zeroed beside a writer that needs the disk: that would double the bytes (see D5). When appends
+//! outrun the pool, the writer goes on into allocated, unwritten space.
+
+use std::collections::VecDeque;
+
+use frame::limits::BLOCK_BYTES;
+use frame::segment::{FIRST_BATCH, Header};
+use frame::{Epoch, JournalNumber, LogId, SegmentNumber};
+use io::{Buf, Completion, FileId, FileOp, Io, Op, Token};
+
+use crate::limits::{ALLOCATE_RETRY_NS, ZERO_CHUNK_BYTES};
+
+/// The name of a segment's file.
+pub(crate) fn file_name(journal: JournalNumber, segment: SegmentNumber) -> String {
+    format!("{:04}-{:010}.segment", journal.0, segment.0)
+}
+
+/// The suffix of a file that is not yet a segment. Leftovers are removed at start.
+pub(crate) const UNFINISHED: &str = ".new";
+
+/// The journal and segment that a file's name says, if it is a segment's.
+pub(crate) fn parse_name(name: &str) -> Option<(JournalNumber, SegmentNumber)> {
+    let (journal, segment) = name.strip_suffix(".segment")?.split_once('-')?;
+    Some((JournalNumber(journal.parse().ok()?), SegmentNumber(segment.parse().ok()?)))
+}
+
+/// Tokens of the pool's operations; it has at most one of each in flight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tokens {
+    pub(crate) make: Token,
+    pub(crate) zero: Token,
+}
+
+/// What every segment of a journal has in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Blueprint {
+    pub(crate) log_id: LogId,
+    pub(crate) journal: JournalNumber,
+    pub(crate) epoch: Epoch,
+    pub(crate) segment_bytes: u32,
+}
+
+/// A segment that can be written to at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ready {
+    pub(crate) number: SegmentNumber,
+    pub(crate) file: FileId,
+    pub(crate) bytes: u32,
+    pub(crate) prewritten: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Open,
+    Allocate,
+    Header,
+    Sync,
+    Rename,
+    SyncDir,
+    /// Making failed; what was made is closed and removed.
+    Close,
+    Remove,
+}
+
+#[derive(Debug)]
+struct Making {
+    number: SegmentNumber,
+    file: FileId,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+struct Zeroing {
+    number: SegmentNumber,
+    offset: u64,
+    syncing: bool,
+}
+
+/// Why no segment can be had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shortage {
+    /// One is being made.
+    Making,
+    /// The disk budget is used up, or the disk is full.
+    Full,
+}
+
+/// Segments ready ahead of the open one.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    blueprint: Blueprint,
+    tokens: Tokens,
+    ready: VecDeque<Ready>,
+    making: Option<Making>,
+    zeroing: Option<Zeroing>,
+    zeros: Option<Buf>,
+    next_number: SegmentNumber,
+    /// How many to keep ready.
+    target: usize,
+    /// How many the journal may have in all, and has.
+    count_max: usize,
+    count: usize,
+    /// The disk refused; not tried again before this time.
+    retry_ns: Option<u64>,
+    last_errno: i32,
+}
+
+impl Segments {
+    /// `leftovers` are segments that an earlier life made ready and never used; `used` is how many others there are.
+    pub(crate) fn new(
+        blueprint: Blueprint,
+        tokens: Tokens,
+        leftovers: Vec<Ready>,
+        next_number: SegmentNumber,
+        used: usize,
+        target: usize,
+        disk_bytes: u64,
+    ) -> Segments {
+        let count_max = usize::try_from(disk_bytes / u64::from(blueprint.segment_bytes)).unwrap_or(usize::MAX);
+        Segments {
+            blueprint,
+            tokens,
+            count: used + leftovers.len(),
+            ready: leftovers.into(),
+            making: None,
+            zeroing: None,
+            zeros: None,
+            next_number,
+            target,
+            count_max,
+            retry_ns: None,
+            last_errno: 0,
+        }
+    }
+
+    /// Takes the next segment for writing.
+    pub(crate) fn take(&mut self) -> Result<Ready, Shortage> {
+        match self.ready.front() {
+            Some(front) if self.zeroing.as_ref().is_some_and(|zeroing| zeroing.number == front.number) => {
+                // A zero in flight must not land on a batch: `complete_zero` stops, as the journal is no longer idle.
+                Err(Shortage::Making)
+            }
+            Some(_) => self.ready.pop_front().ok_or(Shortage::Making),
+            None if self.making.is_some() => Err(Shortage::Making),
+            None if self.is_full() => Err(Shortage::Full),
+            None => Err(Shortage::Making),
+        }
+    }
+
+    /// Whether a segment can be taken at once.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Whether appends have nowhere to go.
+    pub(crate) fn is_full(&self) -> bool {
+        self.ready.is_empty() && self.making.is_none() && (self.count >= self.count_max || self.retry_ns.is_some())
+    }
+
+    /// Whether as many are ready, and pre-written, as are wanted or the budget allows.
+    pub(crate) fn is_prepared(&self) -> bool {
+        let wanted = self.target.min(self.ready.len() + self.count_max.saturating_sub(self.count));
+        self.is_full() || (self.ready.len() >= wanted && self.ready.iter().all(|ready| ready.prewritten))
+    }
+
+    /// When the disk is to be asked again.
+    pub(crate) fn retry_ns(&self) -> Option<u64> {
+        self.retry_ns
+    }
+
+    /// What the disk said when it refused.
+    pub(crate) fn last_errno(&self) -> i32 {
+        self.last_errno
+    }
+
+    /// Starts what should be started. `idle` allows zeros to be written.
+    pub(crate) fn advance(&mut self, io: &mut impl Io, idle: bool) {
+        if self.retry_ns.is_some_and(|at| io.mono_ns() >= at) {
+            self.retry_ns = None;
+        }
+        let wanted = self.making.is_none() && self.retry_ns.is_none() && self.ready.len() < self.target;
+        if wanted && self.count < self.count_max {
+            self.count += 1;
+            let number = self.next_number;
+            self.making = Some(Making { number, file: FileId(0), stage: Stage::Open });
+            let name = self.unfinished_name(number);
+            io.submit(Op::File(FileOp::Open { name, create: true }), self.tokens.make);
+        }
+        if idle && self.zeroing.is_none() {
+            self.begin_zero(io);
+        }
+    }
+
+    fn name(&self, number: SegmentNumber) -> String {
+        file_name(self.blueprint.journal, number)
+    }
+
+    fn unfinished_name(&self, number: SegmentNumber) -> String {
+        self.name(number) + UNFINISHED
+    }
+
+    /// A step of making has completed.
+    pub(crate) fn complete_make(&mut self, io: &mut impl Io, completion: &Completion) {
+        let Some(mut making) = self.making.take() else { return };
+        let number = making.number;
+        let failed = completion.result < 0;
+        let (stage, op) = match making.stage {
+            Stage::Close => (Stage::Remove, Op::File(FileOp::Remove(self.unfinished_name(number)))),
+            Stage::Remove => return self.give_up(io, self.last_errno),
+            Stage::Open if failed => return self.give_up(io, completion.result),
+            _ if failed => {
+                self.last_errno = completion.result;
+                (Stage::Close, Op::File(FileOp::Close(making.file)))
+            }
+            Stage::Open => {
+                making.file = FileId(completion.result.cast_unsigned());
+                let bytes = u64::from(self.blueprint.segment_bytes);
+                (Stage::Allocate, Op::File(FileOp::Allocate { file: making.file, bytes }))
+            }
+            Stage::Allocate => match self.header(io, number) {
+                Some(buf) => (Stage::Header, Op::Write { file: making.file, offset: 0, buf, durable: true }),
+                None => (Stage::Close, Op::File(FileOp::Close(making.file))),
+            },
+            Stage::Header => (Stage::Sync, Op::File(FileOp::Sync(making.file))),
+            Stage::Sync => {
+                let (from, to) = (self.unfinished_name(number), self.name(number));
+                (Stage::Rename, Op::File(FileOp::Rename { from, to }))
+            }
+            Stage::Rename => (Stage::SyncDir, Op::File(FileOp::SyncDir)),
+            Stage::SyncDir => {
+                let (file, bytes) = (making.file, self.blueprint.segment_bytes);
+                self.ready.push_back(Ready { number, file, bytes, prewritten: false });
+                self.next_number = SegmentNumber(number.0 + 1);
+                return;
+            }
+        };
+        making.stage = stage;
+        self.making = Some(making);
+        io.submit(op, self.tokens.make);
+    }
+
+    fn give_up(&mut self, io: &impl Io, errno: i32) {
+        self.count -= 1;
+        self.last_errno = errno;
+        self.retry_ns = Some(io.mono_ns() + ALLOCATE_RETRY_NS);
+    }
+
+    fn header(&self, io: &impl Io, segment: SegmentNumber) -> Option<Buf> {
+        let Blueprint { log_id, journal, epoch, segment_bytes } = self.blueprint;
+        let mut buf = io.pool().take(BLOCK_BYTES)?;
+        let header = Header { log_id, journal, segment, epoch, file_bytes: u64::from(segment_bytes) };
+        buf.copy_from_slice(&header.encode());
+        Some(buf.freeze())
+    }
+
+    fn begin_zero(&mut self, io: &mut impl Io) {
+        let Some(ready) = self.ready.iter().find(|ready| !ready.prewritten) else { return };
+        let (number, file, bytes) = (ready.number, ready.file, ready.bytes);
+        if self.zeros.is_none() {
+            let Some(mut zeros) = io.pool().take(ZERO_CHUNK_BYTES) else { return };
+            zeros.fill(0);
+            self.zeros = Some(zeros.freeze());
+        }
+        self.zeroing = Some(Zeroing { number, offset: u64::from(FIRST_BATCH), syncing: false });
+        self.zero_on(io, file, bytes);
+    }
+
+    /// A step of zeroing has completed. Stops where it stands if the journal is no longer idle.
+    pub(crate) fn complete_zero(&mut self, io: &mut impl Io, completion: &Completion, idle: bool) {
+        let Some(zeroing) = &mut self.zeroing else { return };
+        let found = self.ready.iter_mut().find(|ready| ready.number == zeroing.number);
+        let Some(ready) = found.filter(|_| idle && completion.result >= 0) else {
+            self.zeroing = None;
+            return;
+        };
+        if zeroing.syncing {
+            ready.prewritten = true;
+            self.zeroing = None;
+            return;
+        }
+        zeroing.offset += completion.result.unsigned_abs() as u64;
+        let (file, bytes) = (ready.file, ready.bytes);
+        self.zero_on(io, file, bytes);
+    }
+
+    fn zero_on(&mut self, io: &mut impl Io, file: FileId, bytes: u32) {
+        let (Some(zeroing), Some(zeros)) = (&mut self.zeroing, &self.zeros) else { return };
+        let left = u64::from(bytes) - zeroing.offset;
+        if left == 0 {
+            zeroing.syncing = true;
+            return io.submit(Op::File(FileOp::Sync(file)), self.tokens.zero);
+        }
+        let buf = if left >= zeros.len() as u64 {
+            zeros.clone()
+        } else {
+            let Some(mut short) = io.pool().take(left as usize) else {
+                self.zeroing = None;
+                return;
+            };
+            short.fill(0);
+            short.freeze()
+        };
+        io.submit(Op::Write { file, offset: zeroing.offset, buf, durable: false }, self.tokens.zero);
+    }
+
+    /// Whether zeros would be written if the journal were idle.
+    pub(crate) fn wants_zeros(&self) -> bool {
+        self.zeroing.is_none() && self.ready.iter().any(|ready| !ready.prewritten)
+    }
+
+    /// Whether an operation of the pool is in flight.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.making.is_some() || self.zeroing.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_apart() {
+        let name = file_name(JournalNumber(3), SegmentNumber(12));
+        assert_eq!(name, "0003-0000000012.segment");
+        assert_eq!(parse_name(&name), Some((JournalNumber(3), SegmentNumber(12))));
+        assert_eq!(parse_name(&(name + UNFINISHED)), None);
+        assert_eq!(parse_name("superblock"), None);
+    }
+}

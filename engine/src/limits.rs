@@ -1,0 +1,139 @@
+//! Every bound of the engine, in one place, and how one memory budget is shared out.
+
+use frame::limits::{APPEND_BYTES_MAX, BATCH_BYTES_MAX, FRAME_BYTES_MAX};
+
+/// Commit batches whose writes may be in flight at once.
+pub const WRITES_IN_FLIGHT_MAX: usize = 16;
+
+/// A commit batch closes at this size, unless one frame alone is larger. A power of two, so that none of its buffer is
+/// wasted.
+pub const BATCH_BYTES_TARGET: usize = 256 << 10;
+
+/// Bytes of appends that one connection may have unacknowledged.
+pub const WINDOW_BYTES: u64 = 8 << 20;
+
+/// Appends that one connection may have unacknowledged.
+pub const WINDOW_BATCHES: u64 = 1024;
+
+/// Bytes of records that wait for a commit batch, over all connections. Past it input is left unread.
+pub const PENDING_BYTES_MAX: usize = 64 << 20;
+
+/// One receive buffer.
+pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
+
+/// Connections at once.
+pub const CONNECTIONS_MAX: usize = 16_384;
+
+/// Reads that one connection may have waiting. Past it they are refused as busy.
+pub const READS_WAITING_MAX: usize = 64;
+
+/// One read from the disk.
+pub const READ_CHUNK_BYTES_MAX: usize = 1 << 20;
+
+/// Reads from the disk that one read request may have in flight.
+pub const READ_CHUNKS_MAX: usize = 32;
+
+/// Bytes that all reads in progress may hold.
+pub const READ_BYTES_IN_PROGRESS_MAX: usize = 16 << 20;
+
+/// Bytes of one read result's frames, whatever the client allows.
+pub const READ_RESULT_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes waiting to be sent to one client; past it nothing more is read from it.
+pub const OUTGOING_BYTES_MAX: usize = 4 << 20;
+
+/// Names in one answer to ListStreams.
+pub const LIST_STREAMS_MAX: u32 = 100;
+
+/// Streams of a data directory.
+pub const STREAMS_MAX: usize = 100_000;
+
+/// Shards of a data directory.
+pub const SHARDS_MAX: usize = 1_000_000;
+
+/// An idle journal says so on disk after this long, so that its last batch can't be taken for a torn one.
+pub const IDLE_MARK_NS: u64 = 5_000_000;
+
+/// Sequence numbers that every shard skips after recovery cut unmarked batches: more than can be in flight.
+pub const SEQUENCE_SKIP: u64 = 1 << 20;
+
+/// Bytes that are copied aside before recovery cuts them.
+pub const CUT_COPY_BYTES_MAX: usize = 8 << 20;
+
+/// Zeros written at once into a segment ahead of its use.
+pub const ZERO_CHUNK_BYTES: usize = 1 << 20;
+
+/// The journal counts as idle, so that zeros may be written, after this long without an append.
+pub const ZERO_AFTER_IDLE_NS: u64 = 100_000_000;
+
+/// After the disk was full, allocation is tried again after this long.
+pub const ALLOCATE_RETRY_NS: u64 = 500_000_000;
+
+/// A clean shutdown gives acknowledgements and readers this long.
+pub const SHUTDOWN_NS: u64 = 10_000_000_000;
+
+/// The smallest memory budget.
+pub const MEMORY_BYTES_MIN: usize = 128 << 20;
+
+const _: () = {
+    assert!(BATCH_BYTES_TARGET.is_power_of_two() && BATCH_BYTES_TARGET <= BATCH_BYTES_MAX);
+    assert!(WINDOW_BYTES >= APPEND_BYTES_MAX as u64);
+    assert!(PENDING_BYTES_MAX >= FRAME_BYTES_MAX);
+    assert!(READ_RESULT_BYTES_MAX + FRAME_BYTES_MAX <= frame::limits::READ_BYTES_MAX);
+    assert!(READ_BYTES_IN_PROGRESS_MAX >= 2 * (FRAME_BYTES_MAX + 2 * READ_CHUNK_BYTES_MAX));
+    // In flight are at most the writes in flight, each of the smallest frames.
+    assert!(SEQUENCE_SKIP as usize >= WRITES_IN_FLIGHT_MAX * BATCH_BYTES_MAX / frame::frame::HEADER_BYTES);
+};
+
+/// One memory budget, shared out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Memory {
+    /// Receive buffers, shared by all connections.
+    pub receive_bytes: usize,
+    /// The aligned pool: commit batches in flight, the cache of the tail, and reads in progress.
+    pub pool_bytes: usize,
+    /// Of the pool: what the cache of the tail may keep.
+    pub tail_bytes: usize,
+    /// Footers kept for reads of older segments.
+    pub footer_bytes: usize,
+    /// The index of the open segment.
+    pub index_bytes: usize,
+    /// Connections, and records that straddled receives.
+    pub connection_bytes: usize,
+}
+
+impl Memory {
+    /// Shares out `budget` bytes, which are at least [`MEMORY_BYTES_MIN`].
+    pub fn share(budget: usize) -> Memory {
+        let budget = budget.max(MEMORY_BYTES_MIN);
+        let receive_bytes = (budget / 8).min(64 << 20);
+        // Half of the budget, down to a power of two: the pool is one region of that size.
+        let pool_bytes = 1 << (budget / 2).ilog2();
+        let tail_bytes = pool_bytes / 2;
+        let footer_bytes = budget / 16;
+        let index_bytes = frame::limits::EXTENTS_PER_SEGMENT_MAX * crate::journal::INDEX_ENTRY_BYTES;
+        let connection_bytes = budget - receive_bytes - pool_bytes - footer_bytes - index_bytes;
+        Memory { receive_bytes, pool_bytes, tail_bytes, footer_bytes, index_bytes, connection_bytes }
+    }
+
+    /// What all shares add up to.
+    pub fn total_bytes(&self) -> usize {
+        self.receive_bytes + self.pool_bytes + self.footer_bytes + self.index_bytes + self.connection_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shares_add_up() {
+        for budget in [MEMORY_BYTES_MIN, 200 << 20, 512 << 20, 4 << 30] {
+            let memory = Memory::share(budget);
+            assert_eq!(memory.total_bytes(), budget);
+            let in_flight = WRITES_IN_FLIGHT_MAX * BATCH_BYTES_TARGET;
+            let rest = memory.pool_bytes - memory.tail_bytes;
+            assert!(rest >= in_flight + READ_BYTES_IN_PROGRESS_MAX, "budget {budget}: {memory:?}");
+        }
+    }
+}

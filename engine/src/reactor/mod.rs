@@ -1,0 +1,537 @@
+//! The reactor: one thread, one loop, one shard set, one journal.
+//!
+//! A turn reaps completions, runs what became ready and submits, with one system call:
+//!
+//! ```text
+//!   turn: completions -> parse inputs -> close commit batches -> reads -> acknowledgements and answers out
+//! ```
+//!
+//! Owned by one thread; other threads reach it through the waker of its `Io` only.
+
+mod requests;
+
+use frame::batch::{Writer, batch_bytes};
+use frame::limits::BATCH_BYTES_MAX;
+use frame::proto::{AckResult, ErrorCode, Failure, Server};
+use frame::{Frame, RequestId, Sequence, ShardId};
+use io::{Completion, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
+
+use crate::appends::Appends;
+use crate::catalog::{Catalog, CreateStream};
+use crate::connection::{Connection, Phase};
+use crate::damage::Damage;
+use crate::intake::{CATALOG_APPEND, Intake};
+use crate::journal::{Commit, Journal, Shortage};
+use crate::limits::{
+    BATCH_BYTES_TARGET, CONNECTIONS_MAX, IDLE_MARK_NS, Memory, OUTGOING_BYTES_MAX, PENDING_BYTES_MAX, SHUTDOWN_NS,
+    WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
+};
+use crate::reads::{Answer, Answered, ChunkRead, Reads, Sight};
+use crate::recovery::{self, OpenError, Recovered};
+use crate::shards::Shards;
+use crate::slots::Slots;
+use crate::superblock::Store;
+use crate::token::{self, Kind, Peer};
+
+/// How a data directory is run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Bytes of a segment file, for a new data directory: a multiple of 4096 from 4 MiB to 1 GiB.
+    pub segment_bytes: u32,
+    /// The memory budget, in bytes.
+    pub memory_bytes: usize,
+    /// What all segments together may take, in bytes. Past it appends are refused.
+    pub disk_bytes: u64,
+    /// Segments to keep ready ahead of the open one.
+    pub segments_ready: usize,
+    /// Whether opening waits until all of them are filled with zeros.
+    pub prewrite: bool,
+    /// Writes in flight at once, 1 to [`WRITES_IN_FLIGHT_MAX`].
+    pub writes_in_flight: usize,
+    /// A commit batch closes at this size, unless one frame alone is larger.
+    pub batch_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            segment_bytes: 256 << 20,
+            memory_bytes: 512 << 20,
+            disk_bytes: u64::MAX,
+            segments_ready: 2,
+            prewrite: false,
+            writes_in_flight: 4,
+            batch_bytes: BATCH_BYTES_TARGET,
+        }
+    }
+}
+
+/// What the reactor wants of its caller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// Another turn.
+    Running,
+    /// The clean shutdown is complete; nothing is left to do.
+    Stopped,
+}
+
+/// What has happened since the start. Counts only grow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Records that became durable.
+    pub records: u64,
+    /// Bytes of batches written, padding included.
+    pub written_bytes: u64,
+    /// Batches written, marks included.
+    pub batches: u64,
+    /// Records refused.
+    pub refused: u64,
+    /// Connections accepted.
+    pub connections: u64,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Why the journal refuses appends, if it failed: the errno, or 0 for a short write.
+    pub poisoned: Option<i32>,
+}
+
+/// A stream that is being made.
+#[derive(Debug)]
+struct Pending {
+    command: CreateStream,
+    /// Its number in the catalog's shard; none before it was put into a batch.
+    waiters: Vec<(Peer, RequestId)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Life {
+    Running,
+    Stopping { deadline_ns: u64 },
+    Stopped,
+}
+
+/// One reactor.
+pub struct Reactor<I: Io> {
+    io: I,
+    config: Config,
+    connections: Slots<Connection>,
+    intake: Intake,
+    appends: Appends,
+    journal: Journal,
+    shards: Shards,
+    catalog: Catalog,
+    /// Commands on their way to the disk, in their order, and a copy of the catalog that they have been applied to.
+    pending: std::collections::VecDeque<Pending>,
+    planned: Catalog,
+    reads: Reads,
+    damage: Damage,
+    store: Store,
+    listener: Option<ListenerId>,
+    accepting: bool,
+    life: Life,
+    stats: Stats,
+    last_append_ns: u64,
+    idle_since_ns: Option<u64>,
+    // Lists that are filled and emptied within a turn.
+    completions: Vec<Completion>,
+    dirty: Vec<Peer>,
+    stalled: Vec<Peer>,
+    starved: Vec<Peer>,
+    answered: Vec<Answered>,
+}
+
+impl<I: Io> Reactor<I> {
+    /// Opens the data directory of `io`, or makes it, and writes the first batch of this life.
+    ///
+    /// # Errors
+    /// The directory can't be opened; the error says why and what to do.
+    pub fn open(mut io: I, config: Config) -> Result<(Reactor<I>, Recovered), OpenError> {
+        let memory = Memory::share(config.memory_bytes);
+        let opened = recovery::open(&mut io, &config, &memory)?;
+        let writes = config.writes_in_flight.clamp(1, WRITES_IN_FLIGHT_MAX);
+        let tail_bytes = io.pool().capacity_bytes() / 2;
+        let journal = Journal::new(opened.start, opened.segments, token::SEAL, tail_bytes, writes);
+        let mut reactor = Reactor {
+            intake: Intake::new(io.receive_buffers(), opened.shards.len()),
+            connections: Slots::new(),
+            appends: Appends::new(),
+            journal,
+            shards: opened.shards,
+            planned: opened.catalog.clone(),
+            catalog: opened.catalog,
+            pending: std::collections::VecDeque::new(),
+            reads: Reads::new(),
+            damage: opened.recovered.damage.clone(),
+            store: opened.store,
+            listener: None,
+            accepting: false,
+            life: Life::Running,
+            stats: Stats::default(),
+            last_append_ns: 0,
+            idle_since_ns: None,
+            completions: Vec::new(),
+            dirty: Vec::new(),
+            stalled: Vec::new(),
+            starved: Vec::new(),
+            answered: Vec::new(),
+            io,
+            config,
+        };
+        reactor.begin_life(opened.recovered.skipped)?;
+        Ok((reactor, opened.recovered))
+    }
+
+    /// Makes the first batch of this life durable, so that nothing older can pass for newer.
+    fn begin_life(&mut self, skip: u64) -> Result<(), OpenError> {
+        loop {
+            match self.journal.write_mark(&mut self.io, &self.shards, &self.catalog, Some(skip)) {
+                Ok(()) => break,
+                Err(Shortage::Full) => {
+                    return Err(OpenError::NoSpace { errno: self.journal.segments.last_errno() });
+                }
+                Err(Shortage::Making) => self.wait_for_segment(),
+            }
+        }
+        while !self.journal.is_quiet() {
+            self.io.turn(Wait::Forever, &mut self.completions);
+            self.reap();
+            if let Some(errno) = self.journal.poisoned() {
+                return Err(OpenError::io("writing the first batch", errno));
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_segment(&mut self) {
+        self.journal.advance(&mut self.io, false);
+        self.io.turn(Wait::Forever, &mut self.completions);
+        self.reap();
+    }
+
+    /// Accepts connections from `listener` from the next turn on.
+    pub fn listen(&mut self, listener: ListenerId) {
+        self.listener = Some(listener);
+    }
+
+    /// Begins a clean shutdown: no new connections and no new input; what was received is made durable and acknowledged.
+    pub fn shut_down(&mut self) {
+        if self.life == Life::Running {
+            self.life = Life::Stopping { deadline_ns: self.io.mono_ns() + SHUTDOWN_NS };
+            self.advance();
+        }
+    }
+
+    /// What has happened so far.
+    pub fn stats(&self) -> Stats {
+        Stats { batches: self.journal.batches, poisoned: self.journal.poisoned(), ..self.stats }
+    }
+
+    /// The world, for those who own both.
+    pub fn io(&mut self) -> &mut I {
+        &mut self.io
+    }
+
+    /// Ends the reactor and gives the world back.
+    pub fn into_io(self) -> I {
+        self.io
+    }
+
+    /// One turn of the loop. Sleeps if there is nothing to do.
+    pub fn turn(&mut self) -> Status {
+        if self.life == Life::Stopped {
+            return Status::Stopped;
+        }
+        let wait = self.wait();
+        self.io.turn(wait, &mut self.completions);
+        self.stats.turns += 1;
+        self.reap();
+        self.advance();
+        if self.life == Life::Stopped { Status::Stopped } else { Status::Running }
+    }
+
+    /// How long the next turn may sleep.
+    fn wait(&self) -> Wait {
+        if !self.stalled.is_empty() && self.may_take_input() {
+            return Wait::No;
+        }
+        let mut until = u64::MAX;
+        if self.journal.wants_mark() {
+            until = until.min(self.idle_since_ns.map_or(0, |since| since + IDLE_MARK_NS));
+        }
+        if let Some(retry) = self.journal.segments.retry_ns() {
+            until = until.min(retry);
+        }
+        if self.journal.segments.wants_zeros() {
+            until = until.min(self.last_append_ns + ZERO_AFTER_IDLE_NS);
+        }
+        if let Life::Stopping { deadline_ns } = self.life {
+            until = until.min(deadline_ns);
+        }
+        if until == u64::MAX { Wait::Forever } else { Wait::Until(until) }
+    }
+
+    /// Takes up every completion.
+    fn reap(&mut self) {
+        let mut completions = std::mem::take(&mut self.completions);
+        for completion in completions.drain(..) {
+            self.complete(completion);
+        }
+        self.completions = completions;
+        self.settle_commits();
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        match token::kind(completion.token) {
+            Kind::Commit(serial) => {
+                if let Err(errno) = self.journal.complete_write(serial, &completion) {
+                    self.poison(errno);
+                }
+            }
+            Kind::Receive(peer) => self.received(peer, completion),
+            Kind::Send(peer) => self.sent(peer, completion),
+            Kind::Accept => self.accepted(&completion),
+            Kind::Close(peer) => self.closed(peer),
+            Kind::Make => self.journal.segments.complete_make(&mut self.io, &completion),
+            Kind::Zero => {
+                let idle = self.is_idle();
+                self.journal.segments.complete_zero(&mut self.io, &completion, idle);
+            }
+            Kind::Seal => {
+                if let Err(errno) = self.journal.complete_seal(&completion) {
+                    self.poison(errno);
+                }
+            }
+            Kind::Chunk(slot, chunk) => self.chunk_read(slot, chunk, completion),
+            Kind::Wake | Kind::Blocking | Kind::Unknown => {}
+        }
+    }
+
+    fn chunk_read(&mut self, slot: u32, chunk: u16, completion: Completion) {
+        let buf = match completion.payload {
+            Payload::Buf(buf) => Some(buf),
+            _ => None,
+        };
+        let mut sight = Sight { journal: &mut self.journal, shards: &self.shards, damage: &self.damage };
+        let read = ChunkRead { slot, chunk, result: completion.result, buf };
+        self.reads.complete(&mut self.io, &mut sight, &mut self.answered, read);
+    }
+
+    /// Hands on what has become durable, in order.
+    fn settle_commits(&mut self) {
+        while let Some(commit) = self.journal.next_durable(&mut self.shards, &self.catalog) {
+            self.stats.written_bytes += u64::from(commit.length);
+            for extent in &commit.extents {
+                self.stats.records += u64::from(extent.count);
+                if extent.shard == ShardId::CATALOG {
+                    self.apply_pending(extent.count);
+                }
+            }
+            for share in &commit.shares {
+                if self.appends.settle(share.append, share.records) {
+                    self.append_done(share.append);
+                }
+            }
+            self.journal.acknowledged(commit);
+        }
+    }
+
+    /// The oldest `count` commands are durable: they are true from here on.
+    fn apply_pending(&mut self, count: u32) {
+        for _ in 0..count {
+            let Some(pending) = self.pending.pop_front() else { return };
+            let applied = self.catalog.apply(&pending.command);
+            assert!(applied.is_some(), "commands are planned against the catalog that they will find");
+            self.shards.grow(self.catalog.shard_count());
+            self.intake.grow(self.catalog.shard_count());
+            self.journal.index.grow(self.catalog.shard_count());
+            for (peer, request) in pending.waiters {
+                self.answer_stream(peer, request, &pending.command.name);
+            }
+        }
+    }
+
+    /// An append's last record is settled: its connection hears of it at the end of the turn.
+    fn append_done(&mut self, number: u32) {
+        let append = self.appends.find(number);
+        let peer = append.peer;
+        let (unknown, request) = (append.unknown, append.request);
+        let Some(connection) = live(&mut self.connections, peer) else {
+            self.appends.release(number);
+            return;
+        };
+        if unknown {
+            let detail = "a write failed; whether these records are stored is known after a restart".to_owned();
+            Server::failure(&mut connection.out, request, &Failure { code: ErrorCode::StorageFailed, detail });
+        }
+        connection.done.push(number);
+        self.make_dirty(peer);
+    }
+
+    /// A write has failed: what is in flight is unknown, what waits is refused, and so is all that comes.
+    fn poison(&mut self, errno: i32) {
+        tracing::error!(
+            errno = -errno,
+            "a write to the journal failed; appends are refused until a restart, reads go on"
+        );
+        let unknown: Vec<Commit> = self.journal.take_unknown().collect();
+        for commit in unknown {
+            for share in &commit.shares {
+                if self.appends.settle_unknown(share.append, share.records) {
+                    self.append_done(share.append);
+                }
+            }
+        }
+        self.refuse_waiting(ErrorCode::StorageFailed);
+    }
+
+    /// Refuses every record that waits for a batch.
+    fn refuse_waiting(&mut self, code: ErrorCode) {
+        let mut refused = Vec::new();
+        self.intake.drain(&mut self.io, |append, index| refused.push((append, index)));
+        for (append, index) in refused {
+            if append == CATALOG_APPEND {
+                continue;
+            }
+            self.stats.refused += 1;
+            self.appends.result(append, index, AckResult::Refused(code));
+            if self.appends.settle(append, 1) {
+                self.append_done(append);
+            }
+        }
+        for pending in std::mem::take(&mut self.pending) {
+            for (peer, request) in pending.waiters {
+                self.fail(peer, request, code, "the stream could not be stored");
+            }
+        }
+        self.planned = self.catalog.clone();
+    }
+
+    /// Runs what became ready.
+    fn advance(&mut self) {
+        self.arm();
+        self.parse_stalled();
+        self.commit();
+        let idle = self.is_idle();
+        self.journal.advance(&mut self.io, idle);
+        let mut sight = Sight { journal: &mut self.journal, shards: &self.shards, damage: &self.damage };
+        self.reads.advance(&mut self.io, &mut sight, &mut self.answered);
+        self.answer_reads();
+        self.flush();
+        self.mark_when_idle();
+        self.step_shutdown();
+    }
+
+    /// Closes commit batches while writes are free and records wait.
+    fn commit(&mut self) {
+        while !self.intake.is_empty() {
+            if self.journal.poisoned().is_some() {
+                return self.refuse_waiting(ErrorCode::StorageFailed);
+            }
+            if !self.journal.may_write() {
+                return;
+            }
+            match self.commit_one() {
+                Ok(()) => {}
+                Err(Shortage::Making) => return,
+                Err(Shortage::Full) => return self.refuse_waiting(ErrorCode::DiskFull),
+            }
+        }
+    }
+
+    fn commit_one(&mut self) -> Result<(), Shortage> {
+        let extents = self.intake.active_shards();
+        let least = batch_bytes(self.intake.next_length().unwrap_or(0), 1);
+        let wanted = batch_bytes(self.intake.bytes(), extents);
+        let bytes = wanted.min(self.config.batch_bytes).max(least).min(BATCH_BYTES_MAX);
+        self.journal.make_room(bytes, extents, self.shards.len(), &self.planned)?;
+        let mut buf = self.take_buffer(bytes).ok_or(Shortage::Making)?;
+        let mut commit = self.journal.spare_commit();
+        let head = self.journal.head(self.io.wall_ms(), None);
+        let Commit { extents: table, shares, .. } = &mut commit;
+        let mut writer = Writer::new(&mut buf, table);
+        let room = bytes.saturating_sub(frame::batch::HEADER_BYTES + extents * frame::batch::EXTENT_BYTES);
+        self.intake.fill(&mut self.io, &mut writer, shares, &mut self.appends, &mut self.shards, room);
+        let (length, checksum) = writer.finish(&head);
+        buf.truncate(length);
+        self.journal.write(&mut self.io, &head, buf.freeze(), checksum, commit);
+        self.last_append_ns = self.io.mono_ns();
+        self.idle_since_ns = None;
+        Ok(())
+    }
+
+    /// Aligned memory for a batch, taken from the cache of the tail where the pool has none left.
+    fn take_buffer(&mut self, bytes: usize) -> Option<io::BufMut> {
+        loop {
+            if let Some(buf) = self.io.pool().take(bytes) {
+                return Some(buf);
+            }
+            if !self.journal.cache.evict() {
+                return None;
+            }
+        }
+    }
+
+    /// Nothing is in flight and nothing has been for a while.
+    fn is_idle(&self) -> bool {
+        self.intake.is_empty()
+            && self.journal.is_quiet()
+            && self.io.mono_ns() >= self.last_append_ns + ZERO_AFTER_IDLE_NS
+    }
+
+    /// Says on disk that all is durable, once the journal has been quiet for a moment.
+    fn mark_when_idle(&mut self) {
+        if !self.journal.wants_mark() || !self.intake.is_empty() {
+            self.idle_since_ns = None;
+            return;
+        }
+        let now = self.io.mono_ns();
+        let since = *self.idle_since_ns.get_or_insert(now);
+        let stopping = self.life != Life::Running;
+        if (stopping || now >= since + IDLE_MARK_NS)
+            && self.journal.write_mark(&mut self.io, &self.shards, &self.planned, None).is_err()
+        {
+            // No room for a mark: the next life scans a little longer. Not tried again before the next append.
+            self.idle_since_ns = Some(now);
+            self.journal.give_up_mark();
+        }
+    }
+
+    /// Goes on with a clean shutdown.
+    fn step_shutdown(&mut self) {
+        let Life::Stopping { deadline_ns } = self.life else { return };
+        let late = self.io.mono_ns() >= deadline_ns;
+        let poisoned = self.journal.poisoned().is_some();
+        let settled = self.intake.is_empty() && (poisoned || (self.journal.is_settled() && !self.journal.wants_mark()));
+        let served = self.reads.is_idle()
+            && self
+                .connections
+                .iter_mut()
+                .all(|(_, c)| matches!(c.phase, Phase::Free | Phase::Closing) || c.is_answered());
+        if !(late || (settled && served)) {
+            return;
+        }
+        if settled && !poisoned {
+            let durable = self.journal.durable();
+            let written = self.store.update(&mut self.io, |superblock| {
+                superblock.durable = durable;
+                superblock.clean = true;
+            });
+            if let Err(error) = written {
+                tracing::warn!(%error, "the superblock could not be updated; the next start reads the journal's tail");
+            }
+        }
+        self.life = Life::Stopped;
+    }
+
+    /// Whether records may be taken in.
+    fn may_take_input(&self) -> bool {
+        self.intake.bytes() < PENDING_BYTES_MAX
+    }
+}
+
+/// The connection of `peer`, if it is still that one and not on its way out.
+fn live(connections: &mut Slots<Connection>, peer: Peer) -> Option<&mut Connection> {
+    let known = connections.find(peer.slot).is_some_and(|connection| {
+        connection.life == peer.life && !matches!(connection.phase, Phase::Free | Phase::Closing)
+    });
+    known.then(|| &mut connections[peer.slot])
+}

@@ -1,0 +1,90 @@
+//! Operations one at a time, for the start, when nothing else runs yet.
+
+use frame::limits::BLOCK_BYTES;
+use io::{BufMut, Completion, DirEntry, FileId, FileOp, Io, Op, Payload, Wait};
+
+use super::OpenError;
+use crate::token;
+
+/// Performs an operation and waits for it.
+pub(crate) fn call(io: &mut impl Io, op: Op) -> Completion {
+    let mut completions = Vec::new();
+    io.submit(op, token::BLOCKING);
+    loop {
+        io.turn(Wait::Forever, &mut completions);
+        if let Some(at) = completions.iter().position(|completion| completion.token == token::BLOCKING) {
+            return completions.swap_remove(at);
+        }
+    }
+}
+
+fn file_call(io: &mut impl Io, op: FileOp, doing: &str) -> Result<i32, OpenError> {
+    let completion = call(io, Op::File(op));
+    if completion.result < 0 { Err(OpenError::io(doing, completion.result)) } else { Ok(completion.result) }
+}
+
+pub(crate) fn open_file(io: &mut impl Io, name: &str, create: bool) -> Result<FileId, OpenError> {
+    let op = FileOp::Open { name: name.to_owned(), create };
+    file_call(io, op, &format!("opening {name}")).map(|result| FileId(result.cast_unsigned()))
+}
+
+pub(crate) fn close_file(io: &mut impl Io, file: FileId) -> Result<(), OpenError> {
+    file_call(io, FileOp::Close(file), "closing a file").map(drop)
+}
+
+pub(crate) fn list(io: &mut impl Io) -> Result<Vec<DirEntry>, OpenError> {
+    let completion = call(io, Op::File(FileOp::List));
+    match completion.payload {
+        Payload::Entries(entries) if completion.result >= 0 => Ok(entries),
+        _ => Err(OpenError::io("listing the data directory", completion.result)),
+    }
+}
+
+pub(crate) fn remove(io: &mut impl Io, name: &str) -> Result<(), OpenError> {
+    file_call(io, FileOp::Remove(name.to_owned()), &format!("removing {name}")).map(drop)
+}
+
+pub(crate) fn sync(io: &mut impl Io, file: FileId) -> Result<(), OpenError> {
+    file_call(io, FileOp::Sync(file), "flushing a file").map(drop)
+}
+
+pub(crate) fn sync_dir(io: &mut impl Io) -> Result<(), OpenError> {
+    file_call(io, FileOp::SyncDir, "flushing the data directory").map(drop)
+}
+
+pub(crate) fn rename(io: &mut impl Io, from: &str, to: &str) -> Result<(), OpenError> {
+    let op = FileOp::Rename { from: from.to_owned(), to: to.to_owned() };
+    file_call(io, op, &format!("renaming {from} to {to}")).map(drop)
+}
+
+/// Memory for the start; the pool has room then.
+pub(crate) fn take(io: &impl Io, bytes: usize) -> Result<BufMut, OpenError> {
+    io.pool().take(bytes).ok_or(OpenError::Memory { bytes })
+}
+
+/// Reads up to `bytes` at `offset`; fewer only at the end of the file.
+pub(crate) fn read(io: &mut impl Io, file: FileId, offset: u64, bytes: usize) -> Result<BufMut, OpenError> {
+    let buf = take(io, bytes)?;
+    let completion = call(io, Op::Read { file, offset, buf });
+    match completion.payload {
+        Payload::Buf(mut buf) if completion.result >= 0 => {
+            buf.truncate(completion.result.cast_unsigned() as usize);
+            Ok(buf)
+        }
+        _ => Err(OpenError::io("reading a file of the data directory", completion.result)),
+    }
+}
+
+/// Writes `bytes`, padded with zeros to whole blocks, durably.
+pub(crate) fn write(io: &mut impl Io, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), OpenError> {
+    let mut buf = take(io, bytes.len().next_multiple_of(BLOCK_BYTES))?;
+    buf[..bytes.len()].copy_from_slice(bytes);
+    buf[bytes.len()..].fill(0);
+    let expected = buf.len();
+    let completion = call(io, Op::Write { file, offset, buf: buf.freeze(), durable: true });
+    if completion.result.cast_unsigned() as usize == expected {
+        Ok(())
+    } else {
+        Err(OpenError::io("writing a file of the data directory", completion.result.min(0)))
+    }
+}

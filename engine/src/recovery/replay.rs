@@ -1,0 +1,383 @@
+//! Replays the batches after the last sealed segment, by the decision table. A batch that follows is accepted without it.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use frame::batch::{Extent, FLAG_EPOCH_START, Header};
+use frame::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
+use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, Trailer};
+use frame::superblock::Superblock;
+use frame::{Epoch, Frame, Position, SegmentNumber, Sequence, ShardId};
+use io::{FileOp, Io, Op};
+
+use super::table::{Decision, Evidence, Found, decide};
+use super::{AtPlace, Cut, OpenError, Scan, Segment, blocking};
+use crate::catalog::{Catalog, CreateStream};
+use crate::damage::{Damage, DamagedRecords, DamagedStretch};
+use crate::journal::{Blueprint, FooterCache, Index, Open, Seal, Sealed, Start, place};
+use crate::limits::CUT_COPY_BYTES_MAX;
+use crate::shards::{Shard, Shards};
+
+/// The state that batches are applied to.
+pub(crate) struct Replay {
+    catalog: Catalog,
+    shards: Shards,
+    index: Index,
+    epoch: Epoch,
+    checksum: u64,
+    /// After damage the chain is broken: the next batch is taken as it is.
+    chain_broken: bool,
+    /// Extents of the segment that is being replayed.
+    extents: usize,
+    /// Footers that did not make it to the disk.
+    seals: Vec<Seal>,
+}
+
+/// Where the log ends.
+pub(crate) struct Outcome {
+    /// The segment to go on in; none if the last one is damaged at its end.
+    pub(crate) open: Option<Segment>,
+    pub(crate) tail: Position,
+    pub(crate) cut: Option<Cut>,
+    pub(crate) damage: Damage,
+    /// Whether numbers must be skipped.
+    pub(crate) skip: bool,
+    pub(crate) scanned_bytes: u64,
+}
+
+/// How one segment's replay ended.
+enum End {
+    Tail(Position),
+    Cut(Position),
+    Next(Position),
+    /// Damaged up to the end of the segment.
+    Lost(Position),
+}
+
+impl Replay {
+    pub(crate) fn new(catalog: Catalog, shards: Shards, epoch: Epoch, checksum: u64) -> Replay {
+        let index = Index::new(shards.iter().map(|(_, shard)| shard.durable_next));
+        Replay { catalog, shards, index, epoch, checksum, chain_broken: false, extents: 0, seals: Vec::new() }
+    }
+
+    /// The state that a footer describes.
+    pub(crate) fn after(footer: &Footer) -> Result<Replay, OpenError> {
+        let position = footer.head.position;
+        let mut catalog = Catalog::restore(footer.catalog()).ok_or(OpenError::Catalog { position })?;
+        let mut shards = Shards::new();
+        for row in footer.shards() {
+            shards.grow((row.shard.0 as usize + 1).max(shards.len()));
+            *shards.shard_mut(row.shard) = Shard { next: row.next, durable_next: row.next, arrival_ms: row.arrival_ms };
+        }
+        catalog.reserve_shards(shards.len());
+        shards.grow(catalog.shard_count());
+        Ok(Replay::new(catalog, shards, footer.head.epoch, footer.head.last_checksum))
+    }
+
+    /// Hands over what the journal starts from.
+    pub(crate) fn start(
+        self,
+        blueprint: Blueprint,
+        open: Open,
+        tail: Position,
+        sealed: Vec<Sealed>,
+        footers: FooterCache,
+    ) -> (Start, Catalog, Shards) {
+        let open = Open { extents: self.extents, ..open };
+        let start = Start {
+            blueprint,
+            open,
+            tail,
+            previous_checksum: self.checksum,
+            index: self.index,
+            sealed,
+            footers,
+            seals: self.seals,
+        };
+        (start, self.catalog, self.shards)
+    }
+
+    /// Replays `segments`, in order, to the end of the log. Segments that are left on the way get their footers in memory.
+    pub(crate) fn run(
+        &mut self,
+        io: &mut impl Io,
+        blueprint: &Blueprint,
+        was: &Superblock,
+        segments: &[Segment],
+        sealed: &mut BTreeMap<SegmentNumber, Sealed>,
+        pinned: &mut BTreeMap<SegmentNumber, Rc<Footer>>,
+    ) -> Result<Outcome, OpenError> {
+        let mut outcome = Outcome {
+            open: None,
+            tail: Position::default(),
+            cut: None,
+            damage: Damage::default(),
+            skip: false,
+            scanned_bytes: 0,
+        };
+        for (at, segment) in segments.iter().enumerate() {
+            let later = &segments[at + 1..];
+            let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *segment);
+            let end = self.segment(io, blueprint, was, &mut scan, segment, later, &mut outcome)?;
+            if let End::Cut(position) = end {
+                outcome.cut = Some(copy_aside(io, blueprint, &mut scan, segment, position)?);
+                outcome.skip = true;
+            }
+            outcome.scanned_bytes += scan.read_bytes;
+            match end {
+                End::Tail(tail) | End::Cut(tail) => {
+                    (outcome.open, outcome.tail) = (Some(*segment), tail);
+                    return Ok(outcome);
+                }
+                End::Next(position) => self.leave(blueprint, segment, position, true, sealed, pinned),
+                End::Lost(position) => self.leave(blueprint, segment, position, false, sealed, pinned),
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Replays a segment that later ones are known to follow, for its footer.
+    pub(crate) fn whole_segment(
+        &mut self,
+        io: &mut impl Io,
+        blueprint: &Blueprint,
+        segment: &Segment,
+        sealed: &mut BTreeMap<SegmentNumber, Sealed>,
+        pinned: &mut BTreeMap<SegmentNumber, Rc<Footer>>,
+    ) -> Result<(), OpenError> {
+        let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *segment);
+        let (mut at, mut extents) = (FIRST_BATCH, Vec::new());
+        while at + (BLOCK_BYTES as u32) < segment.bytes {
+            match scan.at(io, at, &mut extents)? {
+                AtPlace::Intact(header) if header.head.epoch >= self.epoch => {
+                    self.accept(io, &mut scan, &header, &extents, &mut Damage::default())?;
+                    at += header.length as u32;
+                }
+                _ => at += BLOCK_BYTES as u32,
+            }
+        }
+        self.leave(blueprint, segment, Position::new(segment.number, at), false, sealed, pinned);
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one step of `run`, cut out for its length")]
+    fn segment(
+        &mut self,
+        io: &mut impl Io,
+        blueprint: &Blueprint,
+        was: &Superblock,
+        scan: &mut Scan,
+        segment: &Segment,
+        later: &[Segment],
+        outcome: &mut Outcome,
+    ) -> Result<End, OpenError> {
+        let mut extents = Vec::new();
+        let mut at = FIRST_BATCH;
+        loop {
+            let position = Position::new(segment.number, at);
+            if at as usize + BLOCK_BYTES > segment.bytes as usize {
+                return Ok(End::Next(position));
+            }
+            let found = scan.at(io, at, &mut extents)?;
+            if let AtPlace::Intact(header) = &found
+                && self.follows(header)
+            {
+                self.accept(io, scan, header, &extents, &mut outcome.damage)?;
+                at += header.length as u32;
+                continue;
+            }
+            let ahead = scan.look_ahead(io, at, self.epoch)?;
+            let remains = match found {
+                AtPlace::Intact(header) | AtPlace::HeaderOnly(header) => header.head.epoch >= self.epoch,
+                AtPlace::NoHeader => ahead.first_intact.is_some() || !(was.clean || scan.is_blank(io, at)?),
+            };
+            let evidence = Evidence {
+                found: if remains { Found::Remains } else { Found::Blank },
+                next_segment_continues: self.continues_in(io, blueprint, later)?,
+                claimed: ahead.claimed.max(was.durable).max(claimed_later(io, blueprint, later)?) > position,
+            };
+            match decide(evidence) {
+                Decision::NextSegment => return Ok(End::Next(position)),
+                Decision::CleanEnd => return Ok(End::Tail(position)),
+                Decision::CutTail => return Ok(End::Cut(position)),
+                Decision::Damaged => {
+                    outcome.skip = true;
+                    self.chain_broken = true;
+                    let Some(to) = ahead.first_intact.filter(|&to| to > position) else {
+                        let to = Position::new(segment.number, segment.bytes);
+                        outcome.damage.stretches.push(DamagedStretch { from: position, to });
+                        return Ok(End::Lost(position));
+                    };
+                    outcome.damage.stretches.push(DamagedStretch { from: position, to });
+                    at = to.offset();
+                }
+            }
+        }
+    }
+
+    /// Whether an intact batch continues the chain.
+    fn follows(&self, header: &Header) -> bool {
+        let same_life = header.head.epoch == self.epoch;
+        let new_life = header.head.epoch > self.epoch && header.head.flags & FLAG_EPOCH_START != 0;
+        if self.chain_broken {
+            return header.head.epoch >= self.epoch;
+        }
+        header.head.previous_checksum == self.checksum && (same_life || new_life)
+    }
+
+    /// Whether the first batch of the next segment continues the chain.
+    fn continues_in(&self, io: &mut impl Io, blueprint: &Blueprint, later: &[Segment]) -> Result<bool, OpenError> {
+        let Some(next) = later.first() else { return Ok(false) };
+        let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *next);
+        Ok(match scan.at(io, FIRST_BATCH, &mut Vec::new())? {
+            AtPlace::Intact(header) => {
+                header.head.previous_checksum == self.checksum && header.head.epoch >= self.epoch && !self.chain_broken
+            }
+            _ => false,
+        })
+    }
+
+    /// Applies a batch.
+    fn accept(
+        &mut self,
+        io: &mut impl Io,
+        scan: &mut Scan,
+        header: &Header,
+        extents: &[Extent],
+        damage: &mut Damage,
+    ) -> Result<(), OpenError> {
+        if header.head.flags & FLAG_EPOCH_START != 0 {
+            self.shards.skip(header.head.skip);
+        }
+        for extent in extents {
+            let placed = place(header.head.position, extent);
+            if extent.shard == ShardId::CATALOG {
+                let frames = scan.bytes(io, placed.offset, placed.length as usize)?;
+                let frames = frames.get(..placed.length as usize).unwrap_or_default();
+                apply_commands(&mut self.catalog, frames, header.head.position)?;
+                self.shards.grow(self.catalog.shard_count().max(self.shards.len()));
+            }
+            if extent.shard.0 as usize >= self.shards.len() {
+                // The command that made this shard lies in the damage. Its number is not given again.
+                self.catalog.reserve_shards(extent.shard.0 as usize + 1);
+                self.shards.grow(self.catalog.shard_count());
+            }
+            self.index.grow(self.shards.len());
+            let expected = self.shards.shard_mut(extent.shard).next;
+            if self.chain_broken || extent.first_sequence > expected {
+                note_gap(damage, extent, expected);
+            }
+            if extent.first_sequence >= expected {
+                self.index.push(extent.shard, placed);
+                self.shards.recover(extent);
+            }
+        }
+        self.extents += extents.len();
+        self.epoch = header.head.epoch;
+        self.checksum = header.checksum;
+        self.chain_broken = false;
+        Ok(())
+    }
+
+    /// A segment has ended without a footer: makes it, in memory, and with `seal` for the disk as well. A damaged one is
+    /// left as it is.
+    fn leave(
+        &mut self,
+        blueprint: &Blueprint,
+        segment: &Segment,
+        end: Position,
+        seal: bool,
+        sealed: &mut BTreeMap<SegmentNumber, Sealed>,
+        pinned: &mut BTreeMap<SegmentNumber, Rc<Footer>>,
+    ) {
+        let mut writer = FooterWriter::default();
+        let mut extents = Vec::new();
+        for (shard, state) in self.shards.iter() {
+            self.index.collect(shard, &mut extents);
+            let first = self.index.first_sequence(shard).unwrap_or(state.next);
+            writer.shard(shard, first, state.next, state.arrival_ms, extents.iter().copied());
+        }
+        let head = FooterHead {
+            log_id: blueprint.log_id,
+            journal: blueprint.journal,
+            position: end,
+            epoch: self.epoch,
+            last_checksum: self.checksum,
+        };
+        let (bytes, footer_checksum) = writer.finish(&head, &self.catalog.snapshot());
+        let place = Sealed {
+            number: segment.number,
+            file: segment.file,
+            footer_at: end.offset(),
+            footer_length: bytes.len() as u32,
+        };
+        sealed.insert(segment.number, place);
+        if seal {
+            let Sealed { footer_length, .. } = place;
+            let FooterHead { log_id, journal, epoch, .. } = head;
+            let trailer = Trailer { log_id, journal, epoch, footer: end, footer_length, footer_checksum };
+            self.seals.push(Seal { file: segment.file, file_bytes: segment.bytes, footer: bytes.clone(), trailer });
+        }
+        if let Some(footer) = Footer::parse(bytes) {
+            pinned.insert(segment.number, Rc::new(footer));
+        }
+        self.index.restart(self.shards.iter().map(|(_, shard)| shard.next));
+        self.extents = 0;
+    }
+}
+
+/// What later segments claim to be durable.
+fn claimed_later(io: &mut impl Io, blueprint: &Blueprint, later: &[Segment]) -> Result<Position, OpenError> {
+    let mut claimed = Position::default();
+    for segment in later {
+        let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *segment);
+        if let AtPlace::Intact(header) | AtPlace::HeaderOnly(header) = scan.at(io, FIRST_BATCH, &mut Vec::new())? {
+            claimed = claimed.max(header.head.durable);
+        }
+    }
+    Ok(claimed)
+}
+
+fn apply_commands(catalog: &mut Catalog, mut frames: &[u8], position: Position) -> Result<(), OpenError> {
+    while !frames.is_empty() {
+        let frame = Frame::parse(frames).map_err(|_| OpenError::Contradiction { position })?;
+        let applied = CreateStream::decode(frame.data()).and_then(|command| catalog.apply(&command));
+        applied.ok_or(OpenError::Catalog { position })?;
+        frames = &frames[frame.length()..];
+    }
+    Ok(())
+}
+
+fn note_gap(damage: &mut Damage, extent: &Extent, expected: Sequence) {
+    if extent.first_sequence > expected && !damage.stretches.is_empty() {
+        damage.records.push(DamagedRecords { shard: extent.shard, from: expected, to: extent.first_sequence });
+    }
+}
+
+/// Copies what is about to be cut into a file of its own.
+fn copy_aside(
+    io: &mut impl Io,
+    blueprint: &Blueprint,
+    scan: &mut Scan,
+    segment: &Segment,
+    position: Position,
+) -> Result<Cut, OpenError> {
+    let name = format!("cut-{:010}-{:010}-{:08x}", blueprint.epoch.0, segment.number.0, position.offset());
+    let ahead = scan.look_ahead(io, position.offset(), Epoch(0))?;
+    let known = ahead.end.max(position.advance(BLOCK_BYTES as u32)).0 - position.0;
+    let left = (segment.bytes - position.offset()) as usize;
+    let bytes = (known as usize).clamp(BATCH_BYTES_MAX, CUT_COPY_BYTES_MAX).min(left);
+    let file = blocking::open_file(io, &name, true)?;
+    let mut copied = 0;
+    while copied < bytes {
+        let chunk = (bytes - copied).min(BATCH_BYTES_MAX);
+        let from = scan.bytes(io, position.offset() + copied as u32, chunk)?;
+        let from = from[..chunk.min(from.len())].to_vec();
+        blocking::write(io, file, copied as u64, &from)?;
+        copied += chunk;
+    }
+    blocking::sync(io, file)?;
+    blocking::close_file(io, file)?;
+    blocking::call(io, Op::File(FileOp::SyncDir));
+    Ok(Cut { from: position, copy: name, bytes })
+}

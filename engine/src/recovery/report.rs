@@ -1,0 +1,164 @@
+//! What opening a data directory found, and why it can fail.
+
+use std::fmt;
+
+use frame::{Epoch, Position};
+
+use crate::damage::Damage;
+
+/// Unmarked batches that were torn by the end of the last life, and cut. They were never acknowledged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cut {
+    /// Where the log ends now.
+    pub from: Position,
+    /// The file in the data directory that holds a copy of what was cut.
+    pub copy: String,
+    /// Its bytes.
+    pub bytes: usize,
+}
+
+/// What opening found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recovered {
+    /// This life.
+    pub epoch: Epoch,
+    /// Whether the directory was made by this call.
+    pub fresh: bool,
+    /// Whether the last life ended by a clean shutdown.
+    pub clean: bool,
+    /// Segments found.
+    pub segments: usize,
+    /// Bytes that were read to find the end.
+    pub scanned_bytes: u64,
+    /// What was cut.
+    pub cut: Option<Cut>,
+    /// Numbers that every shard skipped because of the cut.
+    pub skipped: u64,
+    /// What is damaged although it was durable.
+    pub damage: Damage,
+    /// How long it took.
+    pub elapsed_ns: u64,
+}
+
+/// Why a data directory can't be opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OpenError {
+    /// The system refused an operation.
+    Io {
+        /// What was being done.
+        doing: String,
+        /// The errno, or 0 for a short write.
+        errno: i32,
+    },
+    /// Written by a newer version.
+    NewerVersion {
+        /// That version.
+        version: u16,
+    },
+    /// There are segments and no superblock.
+    NoSuperblock {
+        /// How many segments.
+        segments: usize,
+    },
+    /// The superblock's copies are damaged.
+    Superblock {
+        /// Copies that are intact.
+        intact: usize,
+    },
+    /// A segment's header is damaged.
+    SegmentHeader {
+        /// Its file.
+        name: String,
+    },
+    /// A segment belongs to another log.
+    ForeignSegment {
+        /// Its file.
+        name: String,
+    },
+    /// A size that a segment can't have.
+    SegmentBytes {
+        /// That size.
+        bytes: u64,
+    },
+    /// The catalog in a footer or the journal can't be read.
+    Catalog {
+        /// Where.
+        position: Position,
+    },
+    /// An intact batch contradicts itself: a fault of the version that wrote it.
+    Contradiction {
+        /// Where.
+        position: Position,
+    },
+    /// The pool of aligned memory is too small.
+    Memory {
+        /// What was asked of it.
+        bytes: usize,
+    },
+    /// No segment could be allocated.
+    NoSpace {
+        /// The errno, or 0 if the disk budget allows none.
+        errno: i32,
+    },
+}
+
+impl OpenError {
+    pub(crate) fn io(doing: &str, result: i32) -> OpenError {
+        OpenError::Io { doing: doing.to_owned(), errno: -result.min(0) }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Io { doing, errno: 0 } => write!(f, "{doing}: fewer bytes than asked for; check the disk"),
+            OpenError::Io { doing, errno } => {
+                write!(f, "{doing}: {}; check the disk and the directory's permissions", reason(*errno))
+            }
+            OpenError::NewerVersion { version } => write!(
+                f,
+                "the data directory was written in format version {version}, newer than this build knows; use the newer build"
+            ),
+            OpenError::NoSuperblock { segments } => write!(
+                f,
+                "the data directory has {segments} segments and no superblock; restore the file `superblock`, or choose an empty directory"
+            ),
+            OpenError::Superblock { intact } => write!(
+                f,
+                "the superblock is damaged ({intact} of 4 copies are intact, 2 that agree are needed); restore the file `superblock`"
+            ),
+            OpenError::SegmentHeader { name } => {
+                write!(f, "the header of segment file {name} is damaged; restore the file, or move it away to open without its records")
+            }
+            OpenError::ForeignSegment { name } => {
+                write!(f, "segment file {name} belongs to another data directory; move it back there")
+            }
+            OpenError::SegmentBytes { bytes } => write!(
+                f,
+                "a segment can't have {bytes} bytes; choose a multiple of 4096 from 4 MiB to 1 GiB"
+            ),
+            OpenError::Catalog { position } => {
+                write!(f, "the catalog at {position} can't be read; the streams' names are lost without it: restore the data directory")
+            }
+            OpenError::Contradiction { position } => {
+                write!(f, "the batch at {position} is intact and contradicts itself; this is a bug: keep the data directory and report it")
+            }
+            OpenError::Memory { bytes } => {
+                write!(f, "{bytes} bytes of aligned memory are not to be had; raise the memory budget")
+            }
+            OpenError::NoSpace { errno: 0 } => f.write_str(
+                "the disk budget leaves no room for a segment; raise it to at least one segment, or make segments smaller",
+            ),
+            OpenError::NoSpace { errno } => {
+                write!(f, "no segment could be allocated: {}; free space on the disk, or make segments smaller", reason(-errno))
+            }
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// The system's words for an errno.
+fn reason(errno: i32) -> std::io::Error {
+    std::io::Error::from_raw_os_error(errno)
+}

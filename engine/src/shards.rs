@@ -1,0 +1,75 @@
+//! The shard set of one reactor: how far each shard has come.
+
+use frame::batch::Extent;
+use frame::{Sequence, ShardId};
+
+/// One shard's numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Shard {
+    /// What the next record takes.
+    pub(crate) next: Sequence,
+    /// What follows the newest durable record.
+    pub(crate) durable_next: Sequence,
+    /// The newest arrival given. The next is never before it, whatever the wall clock does.
+    pub(crate) arrival_ms: u64,
+}
+
+impl Shard {
+    pub(crate) const NEW: Shard = Shard { next: Sequence(1), durable_next: Sequence(1), arrival_ms: 0 };
+}
+
+/// All shards, by number. Number 0 is the catalog's own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Shards(Vec<Shard>);
+
+impl Shards {
+    /// The catalog's shard alone.
+    pub(crate) fn new() -> Shards {
+        Shards(vec![Shard::NEW])
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Adds new shards, up to `count` in all.
+    pub(crate) fn grow(&mut self, count: usize) {
+        self.0.resize(count, Shard::NEW);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ShardId, &Shard)> {
+        self.0.iter().enumerate().map(|(number, shard)| (ShardId(number as u32), shard))
+    }
+
+    pub(crate) fn find(&self, shard: ShardId) -> Option<&Shard> {
+        self.0.get(shard.0 as usize)
+    }
+
+    pub(crate) fn shard_mut(&mut self, shard: ShardId) -> &mut Shard {
+        &mut self.0[shard.0 as usize]
+    }
+
+    /// An extent of a live shard has become durable.
+    pub(crate) fn make_durable(&mut self, extent: &Extent) {
+        let shard = self.shard_mut(extent.shard);
+        assert!(extent.first_sequence >= shard.durable_next, "shard {} went back", extent.shard);
+        shard.durable_next = extent.last_sequence().next();
+        assert!(shard.durable_next <= shard.next, "shard {} is durable past what was given", extent.shard);
+    }
+
+    /// An extent was found by recovery.
+    pub(crate) fn recover(&mut self, extent: &Extent) {
+        let shard = self.shard_mut(extent.shard);
+        shard.next = extent.last_sequence().next();
+        shard.durable_next = shard.next;
+        shard.arrival_ms = shard.arrival_ms.max(extent.arrival_ms);
+    }
+
+    /// Every shard's next number skips `count`.
+    pub(crate) fn skip(&mut self, count: u64) {
+        for shard in &mut self.0 {
+            shard.next = Sequence(shard.next.0 + count);
+            shard.durable_next = shard.next;
+        }
+    }
+}

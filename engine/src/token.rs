@@ -1,0 +1,91 @@
+//! What the reactor calls its operations: a kind, and the number that the kind needs.
+
+use io::Token;
+
+/// What a completion is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Another thread woke the reactor.
+    Wake,
+    /// A connection was accepted.
+    Accept,
+    /// Bytes of a connection arrived.
+    Receive(Peer),
+    /// Bytes to a connection were sent.
+    Send(Peer),
+    /// A connection is closed.
+    Close(Peer),
+    /// A commit batch was written.
+    Commit(u32),
+    /// A segment is being made.
+    Make,
+    /// Zeros were written ahead.
+    Zero,
+    /// A footer or trailer was written.
+    Seal,
+    /// A read request's chunk was read: the request's slot and the chunk.
+    Chunk(u32, u16),
+    /// An operation whose completion somebody waits for on the spot.
+    Blocking,
+    /// None of the above.
+    Unknown,
+}
+
+/// A connection's slot and life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Peer {
+    pub(crate) slot: u32,
+    pub(crate) life: u16,
+}
+
+const fn token(kind: u8, middle: u16, number: u32) -> Token {
+    Token((kind as u64) << 56 | (middle as u64) << 32 | number as u64)
+}
+
+pub(crate) const ACCEPT: Token = token(1, 0, 0);
+pub(crate) const MAKE: Token = token(6, 0, 0);
+pub(crate) const ZERO: Token = token(7, 0, 0);
+pub(crate) const SEAL: Token = token(8, 0, 0);
+pub(crate) const BLOCKING: Token = token(11, 0, 0);
+
+pub(crate) fn receive(peer: Peer) -> Token {
+    token(2, peer.life, peer.slot)
+}
+
+pub(crate) fn send(peer: Peer) -> Token {
+    token(3, peer.life, peer.slot)
+}
+
+pub(crate) fn close(peer: Peer) -> Token {
+    token(4, peer.life, peer.slot)
+}
+
+pub(crate) fn commit(serial: u32) -> Token {
+    token(5, 0, serial)
+}
+
+pub(crate) fn chunk(slot: u32, chunk: u16) -> Token {
+    token(10, chunk, slot)
+}
+
+/// What a token was made for.
+pub(crate) fn kind(token: Token) -> Kind {
+    if token == Token::WAKE {
+        return Kind::Wake;
+    }
+    let (middle, number) = ((token.0 >> 32) as u16, token.0 as u32);
+    let peer = Peer { slot: number, life: middle };
+    match token.0 >> 56 {
+        1 => Kind::Accept,
+        2 => Kind::Receive(peer),
+        3 => Kind::Send(peer),
+        4 => Kind::Close(peer),
+        5 => Kind::Commit(number),
+        6 => Kind::Make,
+        7 => Kind::Zero,
+        8 => Kind::Seal,
+        10 => Kind::Chunk(number, middle),
+        11 => Kind::Blocking,
+        _ => Kind::Unknown,
+    }
+}

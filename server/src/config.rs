@@ -1,0 +1,315 @@
+//! What the server is told: by flag, else by environment, else by TOML file, else the default.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+/// A number of bytes, as people write it: `64MiB`, `4g`, `1000000`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bytes(
+    /// That many.
+    pub u64,
+);
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Bytes, String> {
+        let text = text.trim();
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let shift = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 0,
+            "k" | "kib" => 10,
+            "m" | "mib" => 20,
+            "g" | "gib" => 30,
+            "t" | "tib" => 40,
+            _ => return Err(format!("`{text}` is not a size; write for example 512MiB or 4GiB")),
+        };
+        let number: u64 = number.parse().map_err(|_| format!("`{text}` is not a size; write for example 512MiB"))?;
+        let bytes = number.checked_mul(1 << shift).ok_or_else(|| format!("`{text}` is more than 64 bits hold"))?;
+        Ok(Bytes(bytes))
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+        match units.into_iter().find(|(shift, _)| self.0 >= 1 << shift && self.0.trailing_zeros() >= *shift) {
+            Some((shift, unit)) => write!(f, "{}{unit}", self.0 >> shift),
+            None => self.0.fmt(f),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Number(u64),
+            Text(String),
+        }
+        match Either::deserialize(deserializer)? {
+            Either::Number(number) => Ok(Bytes(number)),
+            Either::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One word a field, without colours.
+    Plain,
+}
+
+/// Settings that may come from flag, environment and file alike.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Settings {
+    /// The data directory; made if it is missing.
+    #[arg(long, env = "MILLSTREAM_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where native clients connect; port 0 takes any free one [default: 127.0.0.1:4570]
+    #[arg(long, env = "MILLSTREAM_NATIVE", value_name = "ADDR")]
+    pub native: Option<SocketAddr>,
+    /// The core that the reactor is pinned to [default: the first one available]
+    #[arg(long, env = "MILLSTREAM_CORE", value_name = "N")]
+    pub core: Option<usize>,
+    /// Bytes of a segment file, for a new data directory, 4MiB to 1GiB [default: 256MiB]
+    #[arg(long, env = "MILLSTREAM_SEGMENT_BYTES", value_name = "BYTES")]
+    pub segment_bytes: Option<Bytes>,
+    /// The memory budget, at least 128MiB [default: 512MiB]
+    #[arg(long, env = "MILLSTREAM_MEMORY_BYTES", value_name = "BYTES")]
+    pub memory_bytes: Option<Bytes>,
+    /// The disk budget; past it appends are refused [default: none]
+    #[arg(long, env = "MILLSTREAM_DISK_BYTES", value_name = "BYTES")]
+    pub disk_bytes: Option<Bytes>,
+    /// Segments to keep ready ahead of the one that is written to [default: 2]
+    #[arg(long, env = "MILLSTREAM_SEGMENTS_READY", value_name = "N")]
+    pub segments_ready: Option<usize>,
+    /// Fill the ready segments with zeros before accepting anybody: slower to start, faster to write
+    #[arg(long, env = "MILLSTREAM_PREWRITE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub prewrite: Option<bool>,
+    /// Writes in flight at once, 1 to 16 [default: 4]
+    #[arg(long, env = "MILLSTREAM_WRITES_IN_FLIGHT", value_name = "N")]
+    pub writes_in_flight: Option<usize>,
+    /// A commit batch closes at this size [default: 256KiB]
+    #[arg(long, env = "MILLSTREAM_BATCH_BYTES", value_name = "BYTES")]
+    pub batch_bytes: Option<Bytes>,
+    /// Accept a file system that does not keep what it acknowledges (tmpfs, network, FUSE); results are marked
+    #[arg(long, env = "MILLSTREAM_NOT_DURABLE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub not_durable: Option<bool>,
+    /// What to log, as `error`, `warn`, `info`, `debug`, `trace`, or per module [default: info]
+    #[arg(long, env = "MILLSTREAM_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How log lines look [default: text]
+    #[arg(long, env = "MILLSTREAM_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// Arguments of `millstream serve`.
+#[derive(Args, Debug)]
+pub struct ServeArguments {
+    /// A TOML file with these settings, by their long names; flags and environment go before it
+    #[arg(long, env = "MILLSTREAM_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// The server's settings, whole and checked.
+#[derive(Clone, Debug)]
+pub struct ServeConfig {
+    /// Where the data lies.
+    pub data: PathBuf,
+    /// Where native clients connect.
+    pub native: SocketAddr,
+    /// The core of the reactor.
+    pub core: Option<usize>,
+    /// How the data directory is run.
+    pub engine: engine::Config,
+    /// Whether a file system that keeps nothing is accepted.
+    pub not_durable: bool,
+    /// What to log.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// Why the settings make no server. Whoever wrote them is at fault.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The file can't be read.
+    Unreadable(PathBuf, std::io::Error),
+    /// The file is not what it should be.
+    Malformed(PathBuf, Box<toml::de::Error>),
+    /// No data directory is named.
+    NoData,
+    /// A value that is not allowed.
+    OutOfRange {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        range: &'static str,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::Unreadable(path, error) => {
+                write!(f, "the configuration file {} can't be read: {error}", path.display())
+            }
+            ConfigError::Malformed(path, error) => {
+                write!(f, "the configuration file {} is malformed: {error}", path.display())
+            }
+            ConfigError::NoData => f.write_str("no data directory is given; say which with --data DIR"),
+            ConfigError::OutOfRange { name, value, range } => write!(f, "--{name} {value} is out of range: {range}"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl ServeArguments {
+    /// Merges flags, environment, file and defaults.
+    pub fn resolve(self) -> Result<ServeConfig, ConfigError> {
+        let file = self.config.as_deref().map_or(Ok(Settings::default()), read_file)?;
+        self.settings.or(file).check()
+    }
+}
+
+fn read_file(path: &Path) -> Result<Settings, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable(path.to_owned(), error))?;
+    toml::from_str(&text).map_err(|error| ConfigError::Malformed(path.to_owned(), Box::new(error)))
+}
+
+impl Settings {
+    /// What is not set here is taken from `other`.
+    fn or(self, other: Settings) -> Settings {
+        Settings {
+            data: self.data.or(other.data),
+            native: self.native.or(other.native),
+            core: self.core.or(other.core),
+            segment_bytes: self.segment_bytes.or(other.segment_bytes),
+            memory_bytes: self.memory_bytes.or(other.memory_bytes),
+            disk_bytes: self.disk_bytes.or(other.disk_bytes),
+            segments_ready: self.segments_ready.or(other.segments_ready),
+            prewrite: self.prewrite.or(other.prewrite),
+            writes_in_flight: self.writes_in_flight.or(other.writes_in_flight),
+            batch_bytes: self.batch_bytes.or(other.batch_bytes),
+            not_durable: self.not_durable.or(other.not_durable),
+            log: self.log.or(other.log),
+            log_format: self.log_format.or(other.log_format),
+        }
+    }
+
+    fn check(self) -> Result<ServeConfig, ConfigError> {
+        let usual = engine::Config::default();
+        let within = |name, bytes: Option<Bytes>, usual: u64, least: u64, most: u64, range| match bytes {
+            None => Ok(usual),
+            Some(bytes) if (least..=most).contains(&bytes.0) => Ok(bytes.0),
+            Some(bytes) => Err(ConfigError::OutOfRange { name, value: bytes.to_string(), range }),
+        };
+        let count = |name, count: Option<usize>, usual: usize, least: usize, most: usize, range| match count {
+            None => Ok(usual),
+            Some(count) if (least..=most).contains(&count) => Ok(count),
+            Some(count) => Err(ConfigError::OutOfRange { name, value: count.to_string(), range }),
+        };
+        let segment_bytes = u64::from(usual.segment_bytes);
+        let memory_bytes = usual.memory_bytes as u64;
+        let least_memory = engine::limits::MEMORY_BYTES_MIN as u64;
+        let engine = engine::Config {
+            segment_bytes: u32::try_from(within(
+                "segment-bytes",
+                self.segment_bytes.map(|bytes| Bytes(bytes.0 / 4096 * 4096)),
+                segment_bytes,
+                4 << 20,
+                1 << 30,
+                "4MiB to 1GiB",
+            )?)
+            .unwrap_or(usual.segment_bytes),
+            memory_bytes: within(
+                "memory-bytes",
+                self.memory_bytes,
+                memory_bytes,
+                least_memory,
+                1 << 40,
+                "at least 128MiB",
+            )? as usize,
+            disk_bytes: self.disk_bytes.map_or(usual.disk_bytes, |bytes| bytes.0),
+            segments_ready: count("segments-ready", self.segments_ready, usual.segments_ready, 1, 1024, "1 to 1024")?,
+            prewrite: self.prewrite.unwrap_or(usual.prewrite),
+            writes_in_flight: count(
+                "writes-in-flight",
+                self.writes_in_flight,
+                usual.writes_in_flight,
+                1,
+                16,
+                "1 to 16",
+            )?,
+            batch_bytes: within(
+                "batch-bytes",
+                self.batch_bytes,
+                usual.batch_bytes as u64,
+                4096,
+                1 << 20,
+                "4KiB to 1MiB",
+            )? as usize,
+        };
+        Ok(ServeConfig {
+            data: self.data.ok_or(ConfigError::NoData)?,
+            native: self.native.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], frame::proto::PORT))),
+            core: self.core,
+            engine,
+            not_durable: self.not_durable.unwrap_or(false),
+            log: self.log.unwrap_or_else(|| "info".to_owned()),
+            log_format: self.log_format.unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_and_written() {
+        for (text, bytes) in [("0", 0), ("4096", 4096), ("64KiB", 64 << 10), ("2 m", 2 << 20), ("3g", 3 << 30)] {
+            assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
+        }
+        for text in ["", "x", "4.5g", "-1", "1zb", "99999999999t"] {
+            assert!(text.parse::<Bytes>().is_err(), "{text}");
+        }
+        assert_eq!(Bytes(64 << 20).to_string(), "64MiB");
+        assert_eq!(Bytes(4097).to_string(), "4097");
+    }
+
+    #[test]
+    fn flags_go_before_the_file() {
+        let file: Settings = toml::from_str("data = \"/a\"\nsegment-bytes = \"8MiB\"\ncore = 3").unwrap();
+        let flags = Settings { core: Some(1), ..Settings::default() };
+        let config = flags.or(file).check().unwrap();
+        assert_eq!((config.core, config.engine.segment_bytes), (Some(1), 8 << 20));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let outcome = Settings { data: Some("x".into()), segment_bytes: Some(Bytes(1)), ..Settings::default() }.check();
+        assert!(outcome.unwrap_err().to_string().contains("--segment-bytes"));
+        assert!(Settings::default().check().unwrap_err().to_string().contains("--data"));
+        assert!(toml::from_str::<Settings>("sgement-bytes = 1").is_err());
+    }
+}

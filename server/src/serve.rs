@@ -1,0 +1,199 @@
+//! `millstream serve`: one reactor on its own pinned thread, until a signal asks for a clean shutdown.
+
+use std::fmt;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use engine::limits::{Memory, RECEIVE_BUFFER_BYTES};
+use engine::{OpenError, Reactor, Recovered, Status};
+use io::{DataDir, DirError, Ring, RingConfig, RingError, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{ConfigError, LogFormat, ServeArguments, ServeConfig};
+
+/// Signals this close together are one request to stop.
+const SAME_REQUEST: Duration = Duration::from_millis(500);
+
+/// Why the server does not run, or ended.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The settings.
+    Config(ConfigError),
+    /// The log's filter.
+    Log(String),
+    /// The data directory, as a directory.
+    Directory(DirError),
+    /// io_uring.
+    Ring(RingError),
+    /// The data directory, as a log.
+    Open(OpenError),
+    /// The address.
+    Listen(SocketAddr, std::io::Error),
+    /// The core is not one of this process's.
+    Core {
+        /// The one asked for.
+        core: usize,
+        /// Those there are.
+        available: Vec<usize>,
+    },
+    /// Handling signals.
+    Signals(std::io::Error),
+    /// Starting a thread.
+    Thread(std::io::Error),
+    /// The reactor's thread ended by a panic, which it has printed.
+    Reactor,
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeError::Config(error) => error.fmt(f),
+            ServeError::Log(error) => {
+                write!(f, "--log is not a filter: {error}; write for example info or engine=debug")
+            }
+            ServeError::Directory(error) => error.fmt(f),
+            ServeError::Ring(error) => error.fmt(f),
+            ServeError::Open(error) => error.fmt(f),
+            ServeError::Listen(address, error) => {
+                write!(f, "can't listen on {address}: {error}; choose another address with --native ADDR")
+            }
+            ServeError::Core { core, available } => {
+                write!(f, "core {core} is not available to this process; choose --core out of {available:?}")
+            }
+            ServeError::Signals(error) => write!(f, "signals can't be handled: {error}"),
+            ServeError::Thread(error) => write!(f, "the reactor's thread can't be started: {error}"),
+            ServeError::Reactor => f.write_str("the reactor failed; its last words are above"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// Runs the server until it is told to stop.
+pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
+    let config = arguments.resolve().map_err(ServeError::Config)?;
+    start_log(&config)?;
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(ServeError::Signals)?;
+    let handle = signals.handle();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (started, start) = mpsc::channel();
+    let reactor = {
+        let stop = Arc::clone(&stop);
+        let thread = std::thread::Builder::new().name("reactor-0".to_owned());
+        thread.spawn(move || react(&config, &stop, &started)).map_err(ServeError::Thread)?
+    };
+    let Ok(waker) = start.recv() else {
+        return reactor.join().map_err(|_| ServeError::Reactor)?;
+    };
+    let watcher = std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            let mut first: Option<Instant> = None;
+            for signal in &mut signals {
+                // One request may arrive twice, from a terminal and from a wrapper.
+                if first.is_some_and(|first| first.elapsed() < SAME_REQUEST) {
+                    continue;
+                }
+                if first.replace(Instant::now()).is_some() {
+                    tracing::warn!(signal, "told to stop again; ending at once");
+                    std::process::exit(130);
+                }
+                tracing::info!(signal, "shutting down; once more ends at once");
+                stop.store(true, Ordering::Release);
+                waker.wake();
+            }
+        })
+        .map_err(ServeError::Thread)?;
+    let outcome = reactor.join();
+    handle.close();
+    let _ = watcher.join();
+    outcome.map_err(|_| ServeError::Reactor)?
+}
+
+fn start_log(config: &ServeConfig) -> Result<(), ServeError> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| ServeError::Log(error.to_string()))?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => subscriber.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Plain => subscriber.with_ansi(false).with_target(false).init(),
+    }
+    Ok(())
+}
+
+/// The reactor's thread.
+fn react(config: &ServeConfig, stop: &AtomicBool, started: &mpsc::Sender<Waker>) -> Result<(), ServeError> {
+    let core = pin(config.core)?;
+    let directory = DataDir::open(&config.data, config.not_durable).map_err(ServeError::Directory)?;
+    let (durable, file_system) = (directory.durable(), directory.file_system());
+    let memory = Memory::share(config.engine.memory_bytes);
+    let buffers = u16::try_from((memory.receive_bytes / RECEIVE_BUFFER_BYTES).next_power_of_two()).unwrap_or(1 << 15);
+    let mut ring = Ring::new(RingConfig {
+        pool_bytes: memory.pool_bytes,
+        receive_buffers: buffers,
+        receive_buffer_bytes: RECEIVE_BUFFER_BYTES as u32,
+        ..RingConfig::new(directory)
+    })
+    .map_err(ServeError::Ring)?;
+    let (listener, address) = ring.listen(config.native).map_err(|error| ServeError::Listen(config.native, error))?;
+    let waker = ring.waker();
+    let registered = ring.buffers_registered();
+    let (mut reactor, recovered) = Reactor::open(ring, config.engine.clone()).map_err(ServeError::Open)?;
+    log_recovery(&recovered);
+    tracing::info!(core, %file_system, durable, registered, "io_uring");
+    if !durable {
+        tracing::warn!(%file_system, "what is acknowledged here is not durable: results are marked");
+    }
+    reactor.listen(listener);
+    announce(address);
+    let _ = started.send(waker);
+    loop {
+        if stop.load(Ordering::Acquire) {
+            reactor.shut_down();
+        }
+        if reactor.turn() == Status::Stopped {
+            let stats = reactor.stats();
+            tracing::info!(records = stats.records, batches = stats.batches, refused = stats.refused, "stopped");
+            return Ok(());
+        }
+    }
+}
+
+/// Pins this thread, by default to the first core, which leaves the others to clients on the same machine.
+fn pin(core: Option<usize>) -> Result<usize, ServeError> {
+    let available = io::available_cores();
+    let core = core.or(available.first().copied()).unwrap_or(0);
+    if io::pin(core) { Ok(core) } else { Err(ServeError::Core { core, available }) }
+}
+
+/// The one line on standard output that says where to connect.
+fn announce(address: SocketAddr) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "ready native={address}").and_then(|()| out.flush());
+}
+
+fn log_recovery(recovered: &Recovered) {
+    let Recovered { epoch, fresh, clean, segments, scanned_bytes, elapsed_ns, .. } = recovered;
+    let elapsed_ms = elapsed_ns / 1_000_000;
+    tracing::info!(epoch = epoch.0, fresh, clean, segments, scanned_bytes, elapsed_ms, "data directory open");
+    if let Some(cut) = &recovered.cut {
+        tracing::warn!(
+            from = %cut.from, copy = cut.copy, bytes = cut.bytes, skipped = recovered.skipped,
+            "the last life ended in the middle of writes that were never acknowledged: they are cut, a copy is kept"
+        );
+    }
+    for stretch in &recovered.damage.stretches {
+        tracing::error!(
+            from = %stretch.from, to = %stretch.to,
+            "durable records are damaged and refused to readers; the rest is readable: check the disk"
+        );
+    }
+    for records in &recovered.damage.records {
+        tracing::error!(shard = %records.shard, from = %records.from, to = %records.to, "damaged records");
+    }
+}
