@@ -166,30 +166,16 @@ pub(crate) struct FanoutArgs {
 impl SpaceArgs {
     /// The space in a directory.
     pub(crate) fn space(&self, dir: PathBuf) -> Space {
-        Space {
-            dir,
-            bytes: self.file_bytes,
-            prepare: self.prepare,
-            keep: self.keep,
-        }
+        Space { dir, bytes: self.file_bytes, prepare: self.prepare, keep: self.keep }
     }
 }
 
 /// The values that an option stands for: what was given, or the default for one point or for a sweep.
-pub(crate) fn points<T: Copy>(
-    name: &str,
-    given: &[T],
-    sweep: bool,
-    one: T,
-    many: &[T],
-) -> Result<Vec<T>, LimitError> {
+pub(crate) fn points<T: Copy>(name: &str, given: &[T], sweep: bool, one: T, many: &[T]) -> Result<Vec<T>, LimitError> {
     match (given, sweep) {
         ([], true) => Ok(many.to_vec()),
         ([], false) => Ok(vec![one]),
-        ([_, _, ..], false) => Err(LimitError::argument(
-            format!("{name} is a list"),
-            "give one value, or --sweep",
-        )),
+        ([_, _, ..], false) => Err(LimitError::argument(format!("{name} is a list"), "give one value, or --sweep")),
         (given, _) => Ok(given.to_vec()),
     }
 }
@@ -201,17 +187,13 @@ fn counts() -> clap::builder::RangedI64ValueParser<u16> {
 fn parse_seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= 3600.0 => Ok(seconds),
-        _ => Err(format!(
-            "'{text}' is not a time: give seconds, over 0 and at most 3600"
-        )),
+        _ => Err(format!("'{text}' is not a time: give seconds, over 0 and at most 3600")),
     }
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (1.0..=10_000_000.0).contains(&rate) => Ok(rate),
-        _ => Err(format!(
-            "'{text}' is not a rate: give messages per second, 1 to 10000000"
-        )),
+        _ => Err(format!("'{text}' is not a rate: give messages per second, 1 to 10000000")),
     }
 }

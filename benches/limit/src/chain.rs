@@ -86,14 +86,7 @@ impl Run {
 
     /// The heading of `row`.
     pub(crate) fn heading() -> String {
-        format!(
-            "{} {:>8} {:>8} {:>9} {:>9}",
-            Figures::heading(),
-            "server s",
-            "client s",
-            "write p50",
-            "in flight"
-        )
+        format!("{} {:>8} {:>8} {:>9} {:>9}", Figures::heading(), "server s", "client s", "write p50", "in flight")
     }
 }
 

@@ -51,12 +51,7 @@ mod tests {
                 let mut to = vec![255; 200];
                 copy_past_cache(&from[7..7 + length], &mut to[start..start + length]);
                 assert_eq!(&to[start..start + length], &from[7..7 + length]);
-                assert!(
-                    to[..start]
-                        .iter()
-                        .chain(&to[start + length..])
-                        .all(|byte| *byte == 255)
-                );
+                assert!(to[..start].iter().chain(&to[start + length..]).all(|byte| *byte == 255));
             }
         }
     }

@@ -21,10 +21,7 @@ pub(crate) fn pin(core: usize) -> Result<(), LimitError> {
     if core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
         return Ok(());
     }
-    Err(LimitError::argument(
-        format!("this thread could not be pinned to core {core}"),
-        "see the process's cpuset",
-    ))
+    Err(LimitError::argument(format!("this thread could not be pinned to core {core}"), "see the process's cpuset"))
 }
 
 /// Seconds of processor time that the calling thread has used, user and kernel.
@@ -48,11 +45,7 @@ pub(crate) fn machine_cpu_s() -> Option<f64> {
 
 /// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, and more that is not this machine's.
 fn parse_busy_ticks(line: &str) -> Option<u64> {
-    let ticks: Vec<u64> = line
-        .split_ascii_whitespace()
-        .skip(1)
-        .map_while(|field| field.parse().ok())
-        .collect();
+    let ticks: Vec<u64> = line.split_ascii_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
     let [user, nice, system, _idle, _iowait, irq, softirq, ..] = ticks[..] else {
         return None;
     };
@@ -60,10 +53,7 @@ fn parse_busy_ticks(line: &str) -> Option<u64> {
 }
 
 fn clock_s(clock: libc::clockid_t) -> f64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid timespec that outlives the call; the kernel only writes into it.
     let code = unsafe { libc::clock_gettime(clock, &raw mut time) };
     assert_eq!(code, 0, "the processor clocks exist on every Linux");
@@ -76,10 +66,7 @@ mod tests {
 
     #[test]
     fn busy_time_leaves_out_idle_and_waiting() {
-        assert_eq!(
-            parse_busy_ticks("cpu  1 2 4 1000 2000 8 16 4000 0 0"),
-            Some(31)
-        );
+        assert_eq!(parse_busy_ticks("cpu  1 2 4 1000 2000 8 16 4000 0 0"), Some(31));
         assert_eq!(parse_busy_ticks("cpu  1 2"), None);
     }
 
@@ -90,9 +77,6 @@ mod tests {
         while thread_cpu_s() - thread_s < 0.01 {
             sum = std::hint::black_box(sum + 1);
         }
-        assert!(
-            process_cpu_s() - process_s >= 0.01,
-            "the thread is part of the process"
-        );
+        assert!(process_cpu_s() - process_s >= 0.01, "the thread is part of the process");
     }
 }

@@ -25,10 +25,7 @@ impl Device {
         if folder.join("partition").exists() {
             folder.pop();
         }
-        let device = Self {
-            name: folder.file_name()?.to_string_lossy().into_owned(),
-            stat: folder.join("stat"),
-        };
+        let device = Self { name: folder.file_name()?.to_string_lossy().into_owned(), stat: folder.join("stat") };
         device.flushes().map(|_| device)
     }
 
@@ -55,10 +52,6 @@ mod tests {
     fn flushes_are_the_sixteenth_field() {
         let stat = "84973 24539 3721482 15332 11590 34195 3984400 16288 0 10636 32004 4021 78 215752 344 897 39\n";
         assert_eq!(parse_flushes(stat), Some(897));
-        assert_eq!(
-            parse_flushes("1 2 3"),
-            None,
-            "an old kernel has fewer fields"
-        );
+        assert_eq!(parse_flushes("1 2 3"), None, "an old kernel has fewer fields");
     }
 }

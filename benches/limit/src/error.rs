@@ -12,27 +12,13 @@ pub(crate) enum LimitError {
     /// A directory on a file system whose figures would not be those of a disk.
     FileSystem { dir: PathBuf, name: &'static str },
     /// Not enough room for the file that is written to.
-    Space {
-        dir: PathBuf,
-        needed_bytes: u64,
-        free_bytes: u64,
-    },
+    Space { dir: PathBuf, needed_bytes: u64, free_bytes: u64 },
     /// A file operation failed.
-    File {
-        path: PathBuf,
-        step: &'static str,
-        source: io::Error,
-    },
+    File { path: PathBuf, step: &'static str, source: io::Error },
     /// The ring could not be set up or entered.
-    Ring {
-        step: &'static str,
-        source: io::Error,
-    },
+    Ring { step: &'static str, source: io::Error },
     /// A socket operation failed.
-    Socket {
-        step: &'static str,
-        source: io::Error,
-    },
+    Socket { step: &'static str, source: io::Error },
     /// A write completed with fewer bytes than it was given.
     ShortWrite { expected_bytes: u32, got_bytes: u32 },
     /// The two ends of the chain disagree about the bytes between them.
@@ -55,11 +41,7 @@ impl fmt::Display for LimitError {
                  give --dir on a local disk file system such as ext4 or xfs",
                 dir.display()
             ),
-            Self::Space {
-                dir,
-                needed_bytes,
-                free_bytes,
-            } => write!(
+            Self::Space { dir, needed_bytes, free_bytes } => write!(
                 f,
                 "{} has {free_bytes} bytes free and {needed_bytes} are needed: \
                  free some or give a smaller --file-bytes",
@@ -74,10 +56,7 @@ impl fmt::Display for LimitError {
                 write!(f, "{}", ring_advice(source))
             }
             Self::Socket { step, source } => write!(f, "loopback socket: {step}: {source}"),
-            Self::ShortWrite {
-                expected_bytes,
-                got_bytes,
-            } => write!(
+            Self::ShortWrite { expected_bytes, got_bytes } => write!(
                 f,
                 "a write of {expected_bytes} bytes stopped after {got_bytes}: \
                  see whether the disk is full"
@@ -85,10 +64,7 @@ impl fmt::Display for LimitError {
             Self::Protocol { what } => {
                 write!(f, "{what}: this is a fault of the limit program, report it")
             }
-            Self::Stalled {
-                waiting_for,
-                after_s,
-            } => write!(
+            Self::Stalled { waiting_for, after_s } => write!(
                 f,
                 "nothing moved for {after_s} s while waiting for {waiting_for}: \
                  see the kernel's log for a stuck device"
@@ -110,24 +86,15 @@ impl std::error::Error for LimitError {}
 impl LimitError {
     /// An argument that cannot be measured, and what to give instead.
     pub(crate) fn argument(what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::Argument {
-            what: what.into(),
-            fix: fix.into(),
-        }
+        Self::Argument { what: what.into(), fix: fix.into() }
     }
 
     /// The error of a completion that should have moved `expected_bytes`.
     pub(crate) fn from_write(result: i32, expected_bytes: u32) -> Self {
         if result < 0 {
-            return Self::Ring {
-                step: "write",
-                source: io::Error::from_raw_os_error(-result),
-            };
+            return Self::Ring { step: "write", source: io::Error::from_raw_os_error(-result) };
         }
-        Self::ShortWrite {
-            expected_bytes,
-            got_bytes: result.unsigned_abs(),
-        }
+        Self::ShortWrite { expected_bytes, got_bytes: result.unsigned_abs() }
     }
 }
 

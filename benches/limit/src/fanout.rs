@@ -75,10 +75,7 @@ pub(crate) fn run(fanout: Fanout) -> Result<Run, LimitError> {
     let bytes: u64 = received.bytes.iter().sum();
     if bytes != sent.ops * fanout.size_bytes {
         return Err(LimitError::Protocol {
-            what: format!(
-                "{} bytes were sent and {bytes} received",
-                sent.ops * fanout.size_bytes
-            ),
+            what: format!("{} bytes were sent and {bytes} received", sent.ops * fanout.size_bytes),
         });
     }
     Ok(Run {
@@ -135,17 +132,9 @@ fn send(sockets: Vec<TcpStream>, fanout: Fanout, over: &AtomicBool) -> Result<Se
         }
     }
     for socket in &sockets {
-        socket
-            .shutdown(Shutdown::Write)
-            .map_err(|source| LimitError::Socket {
-                step: "shut down",
-                source,
-            })?;
+        socket.shutdown(Shutdown::Write).map_err(|source| LimitError::Socket { step: "shut down", source })?;
     }
-    Ok(Sent {
-        ops,
-        cpu_s: cpu::thread_cpu_s(),
-    })
+    Ok(Sent { ops, cpu_s: cpu::thread_cpu_s() })
 }
 
 struct Received {
@@ -161,9 +150,7 @@ fn receive(sockets: Vec<TcpStream>) -> Result<Received, LimitError> {
     let length = u32::try_from(RECEIVE_BYTES).expect("a small constant");
     let entry = |index: usize| {
         let socket = types::Fixed(u32::try_from(index).expect("sockets are few"));
-        opcode::Recv::new(socket, memory.at(index), length)
-            .build()
-            .user_data(index as u64)
+        opcode::Recv::new(socket, memory.at(index), length).build().user_data(index as u64)
     };
     for index in 0..sockets.len() {
         // SAFETY: `memory` is dropped after the ring; a slot is read only between a completion and the next receive.
@@ -175,8 +162,7 @@ fn receive(sockets: Vec<TcpStream>) -> Result<Received, LimitError> {
         ring.turn()?;
         while let Some(done) = ring.completion() {
             let index = done.user_data() as usize;
-            let count = usize::try_from(done.result())
-                .map_err(|_| socket_error("receive", done.result()))?;
+            let count = usize::try_from(done.result()).map_err(|_| socket_error("receive", done.result()))?;
             if count == 0 {
                 open -= 1;
                 continue;
@@ -187,17 +173,11 @@ fn receive(sockets: Vec<TcpStream>) -> Result<Received, LimitError> {
             unsafe { ring.push(&entry(index)) }?;
         }
     }
-    Ok(Received {
-        bytes,
-        cpu_s: cpu::thread_cpu_s(),
-    })
+    Ok(Received { bytes, cpu_s: cpu::thread_cpu_s() })
 }
 
 fn touch(bytes: &[u8]) {
-    let sum = bytes
-        .iter()
-        .step_by(LINE_BYTES)
-        .fold(0_u64, |sum, byte| sum + u64::from(*byte));
+    let sum = bytes.iter().step_by(LINE_BYTES).fold(0_u64, |sum, byte| sum + u64::from(*byte));
     std::hint::black_box(sum);
 }
 
@@ -207,10 +187,7 @@ fn register(ring: &Ring, sockets: &[TcpStream]) -> Result<(), LimitError> {
 }
 
 fn socket_error(step: &'static str, result: i32) -> LimitError {
-    let source = if result < 0 {
-        std::io::Error::from_raw_os_error(-result)
-    } else {
-        std::io::ErrorKind::WriteZero.into()
-    };
+    let source =
+        if result < 0 { std::io::Error::from_raw_os_error(-result) } else { std::io::ErrorKind::WriteZero.into() };
     LimitError::Socket { step, source }
 }

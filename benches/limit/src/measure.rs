@@ -15,15 +15,7 @@ use crate::units::show_bytes;
 use crate::write::{self, Flush};
 use crate::{cpu, fanout};
 
-const SIZES: [u64; 7] = [
-    4 << 10,
-    16 << 10,
-    64 << 10,
-    128 << 10,
-    256 << 10,
-    512 << 10,
-    1 << 20,
-];
+const SIZES: [u64; 7] = [4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20];
 const DEPTHS: [u16; 6] = [1, 2, 4, 8, 16, 32];
 const CHAIN_SIZES: [u64; 6] = [4 << 10, 12 << 10, 64 << 10, 256 << 10, 512 << 10, 1 << 20];
 const CHAIN_CONNECTIONS: [u16; 2] = [1, 4];
@@ -83,29 +75,12 @@ pub(crate) fn write(args: WriteArgs, output: Output) -> Result<(), LimitError> {
     let device = Device::under(&args.dir);
     let mut targets = Targets::new(args.space.space(args.dir.clone()));
     let mut found = Vec::new();
-    output.line(&format!(
-        "{:>6} {:>5} {}",
-        "size",
-        "depth",
-        Figures::heading()
-    ));
+    output.line(&format!("{:>6} {:>5} {}", "size", "depth", Figures::heading()));
     for (size_bytes, depth) in pairs(&sizes, &depths) {
-        let point = write::Point {
-            size_bytes,
-            depth: usize::from(depth),
-            flush: args.flush,
-        };
+        let point = write::Point { size_bytes, depth: usize::from(depth), flush: args.flush };
         let run = write::run(targets.next()?, point, args.seconds, device.as_ref())?;
-        output.line(&format!(
-            "{:>6} {depth:>5} {}",
-            show_bytes(size_bytes),
-            run.figures.row()
-        ));
-        found.push(WritePoint {
-            size_bytes,
-            depth: point.depth,
-            run,
-        });
+        output.line(&format!("{:>6} {depth:>5} {}", show_bytes(size_bytes), run.figures.row()));
+        found.push(WritePoint { size_bytes, depth: point.depth, run });
     }
     let parameters = WriteParameters {
         dir: args.dir,
@@ -117,16 +92,7 @@ pub(crate) fn write(args: WriteArgs, output: Output) -> Result<(), LimitError> {
     };
     let name = |p: &WritePoint| format!("{} x {}", show_bytes(p.size_bytes), p.depth);
     let rate = |p: &WritePoint| p.run.figures.mb_per_s;
-    conclude(
-        "write",
-        parameters,
-        device.as_ref(),
-        found,
-        args.sweep,
-        output,
-        name,
-        rate,
-    );
+    conclude("write", parameters, device.as_ref(), found, args.sweep, output, name, rate);
     Ok(())
 }
 
@@ -160,11 +126,7 @@ pub(crate) fn steady(args: SteadyArgs, output: Output) -> Result<(), LimitError>
         prepare: Prepare::Written,
         keep: args.keep,
     })?;
-    let point = write::Point {
-        size_bytes: args.size,
-        depth,
-        flush: Flush::Dsync,
-    };
+    let point = write::Point { size_bytes: args.size, depth, flush: Flush::Dsync };
     let started = Instant::now();
     let mut rates = Vec::new();
     while !is_steady(&rates) && started.elapsed().as_secs_f64() < args.timeout_s {
@@ -186,19 +148,12 @@ pub(crate) fn steady(args: SteadyArgs, output: Output) -> Result<(), LimitError>
         },
         kernel: kernel(),
         device: device.map(|device| device.name().to_owned()),
-        result: Steady {
-            steady,
-            seconds: started.elapsed().as_secs_f64(),
-            rates_mb_per_s: rates,
-        },
+        result: Steady { steady, seconds: started.elapsed().as_secs_f64(), rates_mb_per_s: rates },
     });
     if steady {
         return Ok(());
     }
-    Err(LimitError::Unsteady {
-        after_s: started.elapsed().as_secs(),
-        rates: count,
-    })
+    Err(LimitError::Unsteady { after_s: started.elapsed().as_secs(), rates: count })
 }
 
 #[derive(Clone, Serialize)]
@@ -228,24 +183,13 @@ struct ChainParameters {
 /// `limit chain`: one point of limit (b), or a sweep.
 pub(crate) fn chain(args: ChainArgs, output: Output) -> Result<(), LimitError> {
     let plan = chain_points(&args)?;
-    let timing = Timing {
-        warmup_s: args.warmup,
-        seconds: args.seconds,
-        server_core: args.core,
-        client_core: args.client_core,
-    };
+    let timing =
+        Timing { warmup_s: args.warmup, seconds: args.seconds, server_core: args.core, client_core: args.client_core };
     let dir = args.dir.clone().filter(|_| !args.no_write);
     let device = dir.as_deref().and_then(Device::under);
     let mut targets = dir.map(|dir| Targets::new(args.space.space(dir)));
     let mut found = Vec::new();
-    output.line(&format!(
-        "{:>6} {:>5} {:>8} {:>6} {}",
-        "size",
-        "conns",
-        "inflight",
-        "writes",
-        chain::Run::heading(),
-    ));
+    output.line(&format!("{:>6} {:>5} {:>8} {:>6} {}", "size", "conns", "inflight", "writes", chain::Run::heading(),));
     for point in plan {
         let target = targets.as_mut().map(Targets::next).transpose()?;
         let run = chain::run(target, point, timing, device.as_ref())?;
@@ -278,22 +222,10 @@ pub(crate) fn chain(args: ChainArgs, output: Output) -> Result<(), LimitError> {
     };
     let name = |p: &ChainPoint| {
         let size = show_bytes(p.size_bytes);
-        format!(
-            "{size} over {} connections, {} writes",
-            p.connections, p.writes
-        )
+        format!("{size} over {} connections, {} writes", p.connections, p.writes)
     };
     let rate = |p: &ChainPoint| p.run.figures.mb_per_s;
-    conclude(
-        "chain",
-        parameters,
-        device.as_ref(),
-        found,
-        args.sweep,
-        output,
-        name,
-        rate,
-    );
+    conclude("chain", parameters, device.as_ref(), found, args.sweep, output, name, rate);
     Ok(())
 }
 
@@ -309,10 +241,7 @@ struct FanoutParameters {
 /// `limit fanout`: limit (c).
 pub(crate) fn fanout(args: &FanoutArgs, output: Output) -> Result<(), LimitError> {
     if args.size == 0 || args.size > 64 << 20 {
-        return Err(LimitError::argument(
-            format!("--size {} cannot be sent", args.size),
-            "give 1 byte to 64m",
-        ));
+        return Err(LimitError::argument(format!("--size {} cannot be sent", args.size), "give 1 byte to 64m"));
     }
     let run = fanout::run(fanout::Fanout {
         sockets: usize::from(args.sockets),
@@ -323,7 +252,13 @@ pub(crate) fn fanout(args: &FanoutArgs, output: Output) -> Result<(), LimitError
     })?;
     output.line(&format!(
         "{} to {} sockets: {:.1} MB/s in all, {:.0} sends/s, sender {:.2} s and receiver {:.2} s of {:.2} s",
-        show_bytes(args.size), args.sockets, run.mb_per_s, run.ops_per_s, run.send_cpu_s, run.receive_cpu_s, run.seconds
+        show_bytes(args.size),
+        args.sockets,
+        run.mb_per_s,
+        run.ops_per_s,
+        run.send_cpu_s,
+        run.receive_cpu_s,
+        run.seconds
     ));
     output.result(&Record {
         command: "fanout",
@@ -344,13 +279,7 @@ pub(crate) fn fanout(args: &FanoutArgs, output: Output) -> Result<(), LimitError
 /// The points of the chain that were asked for, checked.
 fn chain_points(args: &ChainArgs) -> Result<Vec<chain::Point>, LimitError> {
     let sizes = points("--size", &args.size, args.sweep, 256 << 10, &CHAIN_SIZES)?;
-    let connections = points(
-        "--connections",
-        &args.connections,
-        args.sweep,
-        4,
-        &CHAIN_CONNECTIONS,
-    )?;
+    let connections = points("--connections", &args.connections, args.sweep, 4, &CHAIN_CONNECTIONS)?;
     let writes = points("--writes", &args.writes, args.sweep, 4, &CHAIN_WRITES)?;
     let pace = match args.rate {
         Some(messages_per_s) => Pace::Open { messages_per_s },
@@ -388,32 +317,15 @@ fn conclude<P: Serialize, T: Serialize + Clone>(
     rate: impl Fn(&T) -> f64,
 ) {
     let device = device.map(|device| device.name().to_owned());
-    let top = best(&found, &rate)
-        .expect("there is at least one point")
-        .clone();
+    let top = best(&found, &rate).expect("there is at least one point").clone();
     if sweep {
         output.line(&format!("best: {}, {:.1} MB/s", name(&top), rate(&top)));
-        let result = Sweep {
-            best: top,
-            points: found,
-        };
-        output.result(&Record {
-            command,
-            parameters,
-            kernel: kernel(),
-            device,
-            result,
-        });
+        let result = Sweep { best: top, points: found };
+        output.result(&Record { command, parameters, kernel: kernel(), device, result });
         return;
     }
     let result = found.remove(0);
-    output.result(&Record {
-        command,
-        parameters,
-        kernel: kernel(),
-        device,
-        result,
-    });
+    output.result(&Record { command, parameters, kernel: kernel(), device, result });
 }
 
 /// Prepared space for point after point: written space serves all of them, allocated space only one.
@@ -424,10 +336,7 @@ struct Targets {
 
 impl Targets {
     fn new(space: Space) -> Self {
-        Self {
-            space,
-            current: None,
-        }
+        Self { space, current: None }
     }
 
     fn next(&mut self) -> Result<&mut Target, LimitError> {
@@ -468,15 +377,11 @@ fn pin(core: Option<usize>) -> Result<(), LimitError> {
 }
 
 fn pairs<A: Copy, B: Copy>(a: &[A], b: &[B]) -> Vec<(A, B)> {
-    a.iter()
-        .flat_map(|&a| b.iter().map(move |&b| (a, b)))
-        .collect()
+    a.iter().flat_map(|&a| b.iter().map(move |&b| (a, b))).collect()
 }
 
 fn kernel() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease")
-        .map(|text| text.trim().to_owned())
-        .unwrap_or_default()
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

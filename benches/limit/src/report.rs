@@ -17,8 +17,7 @@ pub(crate) struct Latencies {
 
 impl Latencies {
     pub(crate) fn new() -> Self {
-        let histogram =
-            Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("the bounds are valid");
+        let histogram = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("the bounds are valid");
         Self { histogram }
     }
 
@@ -100,9 +99,7 @@ impl Figures {
             self.latency_us.p999,
             self.latency_us.max,
             self.usage.process_cpu_s,
-            self.usage
-                .flushes
-                .map_or_else(|| "-".to_owned(), |count| count.to_string()),
+            self.usage.flushes.map_or_else(|| "-".to_owned(), |count| count.to_string()),
         )
     }
 
@@ -142,9 +139,7 @@ impl Output {
 
 /// The point of a sweep with the highest rate.
 pub(crate) fn best<T>(points: &[T], mb_per_s: impl Fn(&T) -> f64) -> Option<&T> {
-    points
-        .iter()
-        .max_by(|a, b| mb_per_s(a).total_cmp(&mb_per_s(b)))
+    points.iter().max_by(|a, b| mb_per_s(a).total_cmp(&mb_per_s(b)))
 }
 
 #[cfg(test)]

@@ -35,10 +35,7 @@ impl Ring {
             .setup_coop_taskrun()
             .setup_taskrun_flag()
             .build(entries)
-            .map_err(|source| LimitError::Ring {
-                step: "setup",
-                source,
-            })?;
+            .map_err(|source| LimitError::Ring { step: "setup", source })?;
         Ok(Self { inner })
     }
 
@@ -47,29 +44,20 @@ impl Ring {
         self.inner
             .submitter()
             .register_files(files)
-            .map_err(|source| LimitError::Ring {
-                step: "register files",
-                source,
-            })
+            .map_err(|source| LimitError::Ring { step: "register files", source })
     }
 
     /// Registers each slot of `memory` as the buffer of the same index. False where the locked-memory limit is too low
     /// for it; then the operations must name plain addresses.
     pub(crate) fn register_memory(&self, memory: &Memory) -> Result<bool, LimitError> {
         let slots: Vec<libc::iovec> = (0..memory.count)
-            .map(|slot| libc::iovec {
-                iov_base: memory.at(slot).cast(),
-                iov_len: memory.slot_bytes,
-            })
+            .map(|slot| libc::iovec { iov_base: memory.at(slot).cast(), iov_len: memory.slot_bytes })
             .collect();
         // SAFETY: the slots lie inside the mapping that `memory` owns, and the owner drops the ring before the memory.
         match unsafe { self.inner.submitter().register_buffers(&slots) } {
             Ok(()) => Ok(true),
             Err(source) if source.raw_os_error() == Some(libc::ENOMEM) => Ok(false),
-            Err(source) => Err(LimitError::Ring {
-                step: "register buffers",
-                source,
-            }),
+            Err(source) => Err(LimitError::Ring { step: "register buffers", source }),
         }
     }
 
@@ -123,10 +111,7 @@ impl Ring {
             Ok(_) => Ok(()),
             Err(source) => match source.raw_os_error() {
                 Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => Ok(()),
-                _ => Err(LimitError::Ring {
-                    step: "enter",
-                    source,
-                }),
+                _ => Err(LimitError::Ring { step: "enter", source }),
             },
         }
     }
@@ -136,10 +121,7 @@ impl Drop for Ring {
     fn drop(&mut self) {
         // After an error, receives may still be armed on memory that is about to go. Nothing to cancel is the usual case.
         let wait = Timespec::new().sec(CANCEL_WAIT_S);
-        let _ = self
-            .inner
-            .submitter()
-            .register_sync_cancel(Some(wait), CancelBuilder::any());
+        let _ = self.inner.submitter().register_sync_cancel(Some(wait), CancelBuilder::any());
     }
 }
 
@@ -169,18 +151,10 @@ impl Memory {
         };
         let base = NonNull::new(base.cast::<u8>())
             .filter(|_| base != libc::MAP_FAILED)
-            .ok_or_else(|| LimitError::Ring {
-                step: "map buffers",
-                source: io::Error::last_os_error(),
-            })?;
+            .ok_or_else(|| LimitError::Ring { step: "map buffers", source: io::Error::last_os_error() })?;
         // SAFETY: the range is the mapping just made; this is advice, so a refusal is no error.
         unsafe { libc::madvise(base.as_ptr().cast(), map_bytes, libc::MADV_HUGEPAGE) };
-        let mut memory = Self {
-            base,
-            map_bytes,
-            slot_bytes,
-            count,
-        };
+        let mut memory = Self { base, map_bytes, slot_bytes, count };
         memory.fill();
         Ok(memory)
     }
@@ -210,9 +184,7 @@ impl Memory {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         for slot in 0..self.count {
             for word in self.slot_mut(slot).chunks_mut(8) {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 word.copy_from_slice(&state.to_le_bytes()[..word.len()]);
             }
         }

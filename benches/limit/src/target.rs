@@ -90,10 +90,8 @@ impl Target {
             self.file = if last { 0 } else { self.file + 1 };
             self.offset = 0;
         }
-        let position = Position {
-            file: u32::try_from(self.file).expect("bounded by the size of a disk"),
-            offset: self.offset,
-        };
+        let position =
+            Position { file: u32::try_from(self.file).expect("bounded by the size of a disk"), offset: self.offset };
         self.offset += bytes;
         Some(position)
     }
@@ -139,13 +137,7 @@ impl Target {
     }
 
     fn over(files: Vec<File>, file_bytes: u64, wraps: bool) -> Self {
-        Self {
-            files,
-            file_bytes,
-            wraps,
-            file: 0,
-            offset: 0,
-        }
+        Self { files, file_bytes, wraps, file: 0, offset: 0 }
     }
 }
 
@@ -159,11 +151,7 @@ impl Drop for Target {
 }
 
 /// Checks what every measurement needs of a write's size and of the space it goes to.
-pub(crate) fn check_sizes(
-    size_bytes: u64,
-    in_flight: usize,
-    space_bytes: u64,
-) -> Result<(), LimitError> {
+pub(crate) fn check_sizes(size_bytes: u64, in_flight: usize, space_bytes: u64) -> Result<(), LimitError> {
     if size_bytes == 0 || !size_bytes.is_multiple_of(BLOCK_BYTES) {
         return Err(LimitError::argument(
             format!("--size {size_bytes} is not a whole number of disk blocks"),
@@ -171,10 +159,7 @@ pub(crate) fn check_sizes(
         ));
     }
     if size_bytes > 64 << 20 {
-        return Err(LimitError::argument(
-            format!("--size {size_bytes} is over 64m"),
-            "give a smaller one",
-        ));
+        return Err(LimitError::argument(format!("--size {size_bytes} is over 64m"), "give a smaller one"));
     }
     if !space_bytes.is_multiple_of(BLOCK_BYTES) {
         return Err(LimitError::argument(
@@ -207,10 +192,7 @@ fn reopen(path: &Path, space: &Space) -> Result<Option<File>, LimitError> {
 }
 
 fn create(path: &Path) -> Result<File, LimitError> {
-    let file = direct()
-        .create(true)
-        .open(path)
-        .map_err(|e| at(path, "create", e))?;
+    let file = direct().create(true).open(path).map_err(|e| at(path, "create", e))?;
     lock(&file, path)?;
     file.set_len(0).map_err(|e| at(path, "truncate", e))?;
     Ok(file)
@@ -218,10 +200,7 @@ fn create(path: &Path) -> Result<File, LimitError> {
 
 fn direct() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_DIRECT | libc::O_CLOEXEC);
+    options.read(true).write(true).custom_flags(libc::O_DIRECT | libc::O_CLOEXEC);
     options
 }
 
@@ -265,17 +244,10 @@ fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
 fn check_file_system(dir: &Path) -> Result<(), LimitError> {
     let facts = fs::metadata(dir).map_err(|e| at(dir, "look at", e))?;
     if !facts.is_dir() {
-        return Err(at(
-            dir,
-            "look at",
-            io::Error::from_raw_os_error(libc::ENOTDIR),
-        ));
+        return Err(at(dir, "look at", io::Error::from_raw_os_error(libc::ENOTDIR)));
     }
     match refused_name(statfs(dir)?.f_type) {
-        Some(name) => Err(LimitError::FileSystem {
-            dir: dir.to_owned(),
-            name,
-        }),
+        Some(name) => Err(LimitError::FileSystem { dir: dir.to_owned(), name }),
         None => Ok(()),
     }
 }
@@ -300,11 +272,7 @@ fn check_free(dir: &Path, needed_bytes: u64) -> Result<(), LimitError> {
     if needed_bytes <= free_bytes {
         return Ok(());
     }
-    Err(LimitError::Space {
-        dir: dir.to_owned(),
-        needed_bytes,
-        free_bytes,
-    })
+    Err(LimitError::Space { dir: dir.to_owned(), needed_bytes, free_bytes })
 }
 
 fn statfs(dir: &Path) -> Result<libc::statfs, LimitError> {
@@ -320,11 +288,7 @@ fn statfs(dir: &Path) -> Result<libc::statfs, LimitError> {
 }
 
 fn at(path: &Path, step: &'static str, source: io::Error) -> LimitError {
-    LimitError::File {
-        path: path.to_owned(),
-        step,
-        source,
-    }
+    LimitError::File { path: path.to_owned(), step, source }
 }
 
 #[cfg(test)]
@@ -332,18 +296,14 @@ mod tests {
     use super::*;
 
     fn target(files: usize, wraps: bool) -> Target {
-        let files = (0..files)
-            .map(|_| File::open("/dev/null").expect("every Linux has it"))
-            .collect();
+        let files = (0..files).map(|_| File::open("/dev/null").expect("every Linux has it")).collect();
         Target::over(files, 3 * BLOCK_BYTES, wraps)
     }
 
     #[test]
     fn written_space_wraps() {
         let mut target = target(1, true);
-        let offsets: Vec<u64> = (0..5)
-            .map(|_| target.next(BLOCK_BYTES).expect("it wraps").offset)
-            .collect();
+        let offsets: Vec<u64> = (0..5).map(|_| target.next(BLOCK_BYTES).expect("it wraps").offset).collect();
         assert_eq!(offsets, [0, 4096, 8192, 0, 4096]);
     }
 
@@ -360,10 +320,7 @@ mod tests {
     #[test]
     fn memory_file_systems_are_refused_by_name() {
         assert_eq!(refused_name(libc::TMPFS_MAGIC), Some("tmpfs (memory)"));
-        assert_eq!(
-            refused_name(libc::FUSE_SUPER_MAGIC),
-            Some("FUSE (another program)")
-        );
+        assert_eq!(refused_name(libc::FUSE_SUPER_MAGIC), Some("FUSE (another program)"));
         assert_eq!(refused_name(libc::EXT4_SUPER_MAGIC), None);
     }
 }

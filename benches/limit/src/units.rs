@@ -32,13 +32,7 @@ mod tests {
 
     #[test]
     fn sizes_read_and_write_back() {
-        for (text, bytes) in [
-            ("4k", 4096),
-            ("256K", 262_144),
-            ("1m", 1 << 20),
-            ("2g", 2 << 30),
-            ("512", 512),
-        ] {
+        for (text, bytes) in [("4k", 4096), ("256K", 262_144), ("1m", 1 << 20), ("2g", 2 << 30), ("512", 512)] {
             assert_eq!(parse_bytes(text), Ok(bytes));
             assert_eq!(show_bytes(bytes), text.to_ascii_lowercase());
         }

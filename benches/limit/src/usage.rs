@@ -30,14 +30,8 @@ impl Usage {
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             process_cpu_s: self.process_cpu_s - earlier.process_cpu_s,
-            machine_cpu_s: self
-                .machine_cpu_s
-                .zip(earlier.machine_cpu_s)
-                .map(|(now, before)| now - before),
-            flushes: self
-                .flushes
-                .zip(earlier.flushes)
-                .map(|(now, before)| now - before),
+            machine_cpu_s: self.machine_cpu_s.zip(earlier.machine_cpu_s).map(|(now, before)| now - before),
+            flushes: self.flushes.zip(earlier.flushes).map(|(now, before)| now - before),
         }
     }
 }

@@ -48,12 +48,7 @@ pub(crate) struct Run {
 
 /// Writes for `seconds`, or until allocated space is used up. Every write that was started is counted, and the clock
 /// stops with the last of them.
-pub(crate) fn run(
-    target: &mut Target,
-    point: Point,
-    seconds: f64,
-    device: Option<&Device>,
-) -> Result<Run, LimitError> {
+pub(crate) fn run(target: &mut Target, point: Point, seconds: f64, device: Option<&Device>) -> Result<Run, LimitError> {
     let mut writer = Writer::new(target, point)?;
     let before = Usage::now(device);
     let started = Instant::now();
@@ -98,12 +93,7 @@ impl Writer {
     }
 
     /// Keeps `depth` writes in flight until the deadline, then waits for the rest. True if space ran out first.
-    fn write_until(
-        &mut self,
-        target: &mut Target,
-        started: Instant,
-        deadline: Instant,
-    ) -> Result<bool, LimitError> {
+    fn write_until(&mut self, target: &mut Target, started: Instant, deadline: Instant) -> Result<bool, LimitError> {
         let mut space_used_up = false;
         let mut in_flight = 0;
         let mut now = started;
@@ -139,15 +129,8 @@ impl Writer {
             Flush::Dsync => libc::RWF_DSYNC,
             Flush::Fdatasync | Flush::None => 0,
         };
-        let mut write = write_entry(
-            &self.memory,
-            slot,
-            self.size,
-            position,
-            sync,
-            self.registered,
-        )
-        .user_data(slot as u64);
+        let mut write =
+            write_entry(&self.memory, slot, self.size, position, sync, self.registered).user_data(slot as u64);
         if self.point.flush == Flush::Fdatasync {
             // The write tells only of failure; the flush's completion is the operation's.
             write = write.flags(squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS);
@@ -167,11 +150,7 @@ impl Writer {
 
     /// The slot that a completion frees, if it did what was asked.
     fn check(&self, user_data: u64, result: i32) -> Result<usize, LimitError> {
-        let expected = if user_data & FLUSH_BIT == 0 {
-            i64::from(self.size)
-        } else {
-            0
-        };
+        let expected = if user_data & FLUSH_BIT == 0 { i64::from(self.size) } else { 0 };
         if i64::from(result) != expected {
             return Err(LimitError::from_write(result, self.size));
         }
@@ -192,13 +171,7 @@ pub(crate) fn write_entry(
     let address = memory.at(slot);
     if registered {
         let index = u16::try_from(slot).expect("the number of buffers is bounded");
-        return opcode::WriteFixed::new(file, address, size, index)
-            .offset(position.offset)
-            .rw_flags(rw_flags)
-            .build();
+        return opcode::WriteFixed::new(file, address, size, index).offset(position.offset).rw_flags(rw_flags).build();
     }
-    opcode::Write::new(file, address, size)
-        .offset(position.offset)
-        .rw_flags(rw_flags)
-        .build()
+    opcode::Write::new(file, address, size).offset(position.offset).rw_flags(rw_flags).build()
 }

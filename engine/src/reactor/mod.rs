@@ -127,6 +127,7 @@ pub struct Reactor<I: Io> {
     store: Store,
     listener: Option<ListenerId>,
     accepting: bool,
+    accept_after_ns: u64,
     life: Life,
     stats: Stats,
     last_append_ns: u64,
@@ -164,6 +165,7 @@ impl<I: Io> Reactor<I> {
             store: opened.store,
             listener: None,
             accepting: false,
+            accept_after_ns: 0,
             life: Life::Running,
             stats: Stats::default(),
             last_append_ns: 0,
@@ -265,6 +267,9 @@ impl<I: Io> Reactor<I> {
         }
         if let Life::Stopping { deadline_ns } = self.life {
             until = until.min(deadline_ns);
+        }
+        if self.listener.is_some() && !self.accepting && self.life == Life::Running {
+            until = until.min(self.accept_after_ns);
         }
         if until == u64::MAX { Wait::Forever } else { Wait::Until(until) }
     }

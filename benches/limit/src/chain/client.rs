@@ -102,12 +102,7 @@ impl Schedule {
             Pace::Closed => 0.0,
             Pace::Open { messages_per_s } => 1e9 / messages_per_s,
         };
-        Self {
-            counted_from,
-            ends: counted_from + Duration::from_secs_f64(timing.seconds),
-            started,
-            interval_ns,
-        }
+        Self { counted_from, ends: counted_from + Duration::from_secs_f64(timing.seconds), started, interval_ns }
     }
 
     fn phase(&self, now: Instant) -> Phase {
@@ -209,8 +204,7 @@ impl Client {
 
     /// Every message that was to be sent has its reply.
     fn finished(&self) -> bool {
-        let taken_up =
-            self.pace == Pace::Closed || self.schedule.due(self.next_id) >= self.schedule.ends;
+        let taken_up = self.pace == Pace::Closed || self.schedule.due(self.next_id) >= self.schedule.ends;
         taken_up && self.waiting == 0
     }
 
@@ -264,9 +258,7 @@ impl Client {
                 continue;
             }
             connection.sending = true;
-            let message = connection
-                .gather
-                .fill(&mut connection.queue, &self.body, self.size);
+            let message = connection.gather.fill(&mut connection.queue, &self.body, self.size);
             let socket = types::Fixed(u32::try_from(index).expect("connections are few"));
             let entry = opcode::SendMsg::new(socket, message)
                 .flags((libc::MSG_NOSIGNAL | libc::MSG_WAITALL) as u32)
@@ -281,20 +273,13 @@ impl Client {
     /// Enters the kernel, and stays there as long as nothing is due.
     fn wait(&mut self, now: Instant) -> Result<(), LimitError> {
         if self.waiting > 0 && now.duration_since(self.last_reply).as_secs() > STALL_S {
-            return Err(LimitError::Stalled {
-                waiting_for: format!("{} replies", self.waiting),
-                after_s: STALL_S,
-            });
+            return Err(LimitError::Stalled { waiting_for: format!("{} replies", self.waiting), after_s: STALL_S });
         }
         let ahead = match (self.pace, self.phase) {
             (Pace::Closed, _) | (_, Phase::Over) => Duration::from_secs(1),
             _ => self.schedule.due(self.next_id).duration_since(now),
         };
-        if ahead > SPIN {
-            self.ring.turn_within(ahead - SPIN)
-        } else {
-            self.ring.poll()
-        }
+        if ahead > SPIN { self.ring.turn_within(ahead - SPIN) } else { self.ring.poll() }
     }
 
     fn sent(&mut self, index: usize, result: i32) -> Result<(), LimitError> {
@@ -304,10 +289,7 @@ impl Client {
         if bytes == connection.gather.bytes {
             return Ok(());
         }
-        Err(LimitError::Socket {
-            step: "send",
-            source: std::io::ErrorKind::WriteZero.into(),
-        })
+        Err(LimitError::Socket { step: "send", source: std::io::ErrorKind::WriteZero.into() })
     }
 
     fn receive(&mut self, index: usize) -> Result<(), LimitError> {
@@ -334,9 +316,8 @@ impl Client {
         let whole = filled - filled % HEADER_BYTES;
         for start in (0..whole).step_by(HEADER_BYTES) {
             let reply = &self.inbox.slot(index)[start..start + HEADER_BYTES];
-            let id = message::decode(reply, self.size).ok_or_else(|| LimitError::Protocol {
-                what: "a reply that answers nothing arrived".into(),
-            })?;
+            let id = message::decode(reply, self.size)
+                .ok_or_else(|| LimitError::Protocol { what: "a reply that answers nothing arrived".into() })?;
             self.answered(id, now);
         }
         self.inbox.slot_mut(index).copy_within(whole..filled, 0);
@@ -388,13 +369,7 @@ impl Client {
 
 impl Connection {
     fn new(socket: TcpStream) -> Self {
-        Self {
-            socket,
-            queue: VecDeque::new(),
-            gather: Gather::new(),
-            sending: false,
-            inbox_filled: 0,
-        }
+        Self { socket, queue: VecDeque::new(), gather: Gather::new(), sending: false, inbox_filled: 0 }
     }
 }
 
@@ -407,10 +382,7 @@ impl Drop for Connection {
 
 impl Gather {
     fn new() -> Box<Self> {
-        let piece = libc::iovec {
-            iov_base: std::ptr::null_mut(),
-            iov_len: 0,
-        };
+        let piece = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         Box::new(Self {
             headers: [[0; HEADER_BYTES]; GATHER_MESSAGES_MAX],
             pieces: [piece; 2 * GATHER_MESSAGES_MAX],
@@ -423,21 +395,15 @@ impl Gather {
     /// Takes messages from the queue into one send.
     fn fill(&mut self, queue: &mut VecDeque<u64>, body: &Memory, size: u32) -> *const libc::msghdr {
         let bytes_max = GATHER_BYTES_MAX / u64::from(size);
-        let count = usize::try_from(bytes_max)
-            .unwrap_or(GATHER_MESSAGES_MAX)
-            .clamp(1, GATHER_MESSAGES_MAX)
-            .min(queue.len());
+        let count =
+            usize::try_from(bytes_max).unwrap_or(GATHER_MESSAGES_MAX).clamp(1, GATHER_MESSAGES_MAX).min(queue.len());
         let size_bytes = size as usize;
         for (index, id) in queue.drain(..count).enumerate() {
             self.headers[index] = message::encode(id, size);
-            self.pieces[2 * index] = libc::iovec {
-                iov_base: self.headers[index].as_mut_ptr().cast(),
-                iov_len: HEADER_BYTES,
-            };
-            self.pieces[2 * index + 1] = libc::iovec {
-                iov_base: body.at(0).cast(),
-                iov_len: size_bytes - HEADER_BYTES,
-            };
+            self.pieces[2 * index] =
+                libc::iovec { iov_base: self.headers[index].as_mut_ptr().cast(), iov_len: HEADER_BYTES };
+            self.pieces[2 * index + 1] =
+                libc::iovec { iov_base: body.at(0).cast(), iov_len: size_bytes - HEADER_BYTES };
         }
         self.bytes = count * size_bytes;
         self.message.msg_iov = self.pieces.as_mut_ptr();
@@ -457,13 +423,7 @@ struct Meter<'a> {
 
 impl<'a> Meter<'a> {
     fn new(device: Option<&'a Device>) -> Self {
-        Self {
-            device,
-            started: None,
-            ended: None,
-            usage: Usage::now(device),
-            thread: CpuClock::default(),
-        }
+        Self { device, started: None, ended: None, usage: Usage::now(device), thread: CpuClock::default() }
     }
 
     fn observe(&mut self, phase: Phase, now: Instant) {

@@ -117,11 +117,7 @@ struct Connection {
 }
 
 impl<'a> Server<'a> {
-    fn new(
-        sockets: Vec<TcpStream>,
-        target: Option<&'a mut Target>,
-        point: Point,
-    ) -> Result<Self, LimitError> {
+    fn new(sockets: Vec<TcpStream>, target: Option<&'a mut Target>, point: Point) -> Result<Self, LimitError> {
         let size = u32::try_from(point.size_bytes).expect("checked with the arguments");
         let count = sockets.len() + point.writes;
         let ring = Ring::new(2 * sockets.len() + point.writes)?;
@@ -195,9 +191,7 @@ impl<'a> Server<'a> {
         if bytes == 0 {
             connection.open = false;
             return match connection.gathering {
-                Some(_) => Err(LimitError::Protocol {
-                    what: "a connection ended in the middle of a message".into(),
-                }),
+                Some(_) => Err(LimitError::Protocol { what: "a connection ended in the middle of a message".into() }),
                 None => Ok(()),
             };
         }
@@ -232,11 +226,8 @@ impl<'a> Server<'a> {
                 continue;
             }
             connection.gathering = None;
-            let id = message::decode(self.buffers.slot(slot), self.size).ok_or_else(|| {
-                LimitError::Protocol {
-                    what: "a message without its header arrived".into(),
-                }
-            })?;
+            let id = message::decode(self.buffers.slot(slot), self.size)
+                .ok_or_else(|| LimitError::Protocol { what: "a message without its header arrived".into() })?;
             self.owners[slot] = (index, id);
             self.ready.push_back(slot);
         }
@@ -271,15 +262,8 @@ impl<'a> Server<'a> {
                 return Ok(());
             };
             position.file += self.first_file;
-            let entry = write_entry(
-                &self.buffers,
-                slot,
-                self.size,
-                position,
-                libc::RWF_DSYNC,
-                self.registered,
-            )
-            .user_data(WRITE << KIND_SHIFT | slot as u64);
+            let entry = write_entry(&self.buffers, slot, self.size, position, libc::RWF_DSYNC, self.registered)
+                .user_data(WRITE << KIND_SHIFT | slot as u64);
             // SAFETY: the buffer outlives the ring and is not free before the completion.
             unsafe { self.ring.push(&entry) }?;
             self.started[slot] = Instant::now();
@@ -351,9 +335,7 @@ impl<'a> Server<'a> {
         let bytes = socket_result("reply", result)?;
         let connection = &mut self.connections[index];
         if bytes != connection.sending.len() {
-            return Err(LimitError::Protocol {
-                what: format!("a reply stopped after {bytes} bytes"),
-            });
+            return Err(LimitError::Protocol { what: format!("a reply stopped after {bytes} bytes") });
         }
         connection.sending.clear();
         if !connection.replies.is_empty() {
@@ -385,10 +367,7 @@ impl Drop for Connection {
 
 /// The bytes that a socket operation moved.
 pub(super) fn socket_result(step: &'static str, result: i32) -> Result<usize, LimitError> {
-    usize::try_from(result).map_err(|_| LimitError::Socket {
-        step,
-        source: io::Error::from_raw_os_error(-result),
-    })
+    usize::try_from(result).map_err(|_| LimitError::Socket { step, source: io::Error::from_raw_os_error(-result) })
 }
 
 /// Processor time of the calling thread between the edges of the counted window, as it sees them pass.

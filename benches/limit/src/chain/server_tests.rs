@@ -8,13 +8,7 @@ use super::*;
 
 fn serve_bytes(bytes: &[u8]) -> Result<Served, LimitError> {
     let (accepted, mut connected) = connect(1).expect("loopback is there");
-    let point = Point {
-        size_bytes: 4096,
-        connections: 1,
-        inflight: 1,
-        writes: 1,
-        pace: Pace::Closed,
-    };
+    let point = Point { size_bytes: 4096, connections: 1, inflight: 1, writes: 1, pace: Pace::Closed };
     thread::scope(|scope| {
         let server = scope.spawn(|| serve(accepted, None, point, &Window::default()));
         connected[0].write_all(bytes).expect("the socket takes it");

@@ -9,8 +9,7 @@ use crate::program::{Folder, check_figures, check_flushes, cores, measure, numbe
 #[test]
 fn one_small_message_at_a_time_is_one_flush_each() {
     let folder = Folder::new("chain-one");
-    let arguments =
-        "--size 4k --connections 1 --inflight 1 --writes 1 --seconds 0.3 --file-bytes 4m";
+    let arguments = "--size 4k --connections 1 --inflight 1 --writes 1 --seconds 0.3 --file-bytes 4m";
     let Some(point) = chain(arguments, Some(&folder)) else {
         return;
     };
@@ -18,11 +17,7 @@ fn one_small_message_at_a_time_is_one_flush_each() {
     check_flushes(&point, 0.95);
     assert!(number(&point["server_cpu_s"]) > 0.0, "{point}");
     assert!(number(&point["client_cpu_s"]) > 0.0, "{point}");
-    assert_eq!(
-        folder.files(),
-        Vec::<String>::new(),
-        "nothing is left behind"
-    );
+    assert_eq!(folder.files(), Vec::<String>::new(), "nothing is left behind");
 }
 
 #[test]
@@ -30,24 +25,18 @@ fn every_write_on_the_disk_is_a_whole_message() {
     const SIZE: usize = 12 << 10;
     const BLOCKS: usize = 32;
     let folder = Folder::new("chain-disk");
-    let arguments =
-        "--size 12k --connections 3 --inflight 4 --writes 4 --seconds 0.3 --file-bytes 384k --keep";
+    let arguments = "--size 12k --connections 3 --inflight 4 --writes 4 --seconds 0.3 --file-bytes 384k --keep";
     let Some(point) = chain(arguments, Some(&folder)) else {
         return;
     };
     check_figures(&point);
     check_flushes(&point, 0.0);
     let disk = std::fs::read(folder.path().join("limit-written.dat")).expect("--keep leaves it");
-    let written = disk
-        .chunks_exact(SIZE)
-        .filter(|block| block[..16] != [0; 16]);
+    let written = disk.chunks_exact(SIZE).filter(|block| block[..16] != [0; 16]);
     let mut ids = HashSet::new();
     let mut bodies = HashSet::new();
     for block in written {
-        assert_eq!(
-            block[8..12],
-            u32::try_from(SIZE).expect("small").to_le_bytes()
-        );
+        assert_eq!(block[8..12], u32::try_from(SIZE).expect("small").to_le_bytes());
         ids.insert(block[..8].to_vec());
         bodies.insert(block[16..].to_vec());
     }
@@ -75,39 +64,28 @@ fn an_open_loop_keeps_its_rate_and_times_from_when_messages_were_due() {
         return;
     };
     check_figures(&point);
-    assert_eq!(
-        number(&point["figures"]["ops"]),
-        500.0,
-        "each message that was due"
-    );
+    assert_eq!(number(&point["figures"]["ops"]), 500.0, "each message that was due");
     // At a rate that nothing reaches, the messages wait for their turn: their latencies show it.
-    let arguments =
-        "--no-write --size 4k --connections 1 --rate 10000000 --seconds 0.02 --warmup 0.001";
+    let arguments = "--no-write --size 4k --connections 1 --rate 10000000 --seconds 0.02 --warmup 0.001";
     let flooded = chain(arguments, None).expect("it could be measured before");
     check_figures(&flooded);
     assert_eq!(number(&flooded["figures"]["ops"]), 200_000.0);
     assert!(number(&flooded["figures"]["seconds"]) > 0.02, "{flooded}");
-    assert!(
-        number(&flooded["figures"]["latency_us"]["max"]) > 5_000.0,
-        "{flooded}"
-    );
+    assert!(number(&flooded["figures"]["latency_us"]["max"]) > 5_000.0, "{flooded}");
 }
 
 #[test]
 fn allocated_space_is_used_once_and_then_the_run_ends() {
     let folder = Folder::new("chain-allocated");
-    let arguments = "--size 64k --connections 2 --writes 2 --seconds 30 --warmup 0.001 --file-bytes 16m --prepare allocated";
+    let arguments =
+        "--size 64k --connections 2 --writes 2 --seconds 30 --warmup 0.001 --file-bytes 16m --prepare allocated";
     let Some(point) = chain(arguments, Some(&folder)) else {
         return;
     };
     check_figures(&point);
     assert_eq!(point["space_used_up"], true);
     assert!(number(&point["figures"]["bytes"]) <= f64::from(16 << 20));
-    assert_eq!(
-        folder.files(),
-        Vec::<String>::new(),
-        "nothing is left behind"
-    );
+    assert_eq!(folder.files(), Vec::<String>::new(), "nothing is left behind");
 }
 
 #[test]
@@ -120,10 +98,7 @@ fn a_sweep_names_the_best_of_its_points() {
     assert_eq!(points.len(), 4);
     points.iter().for_each(check_figures);
     let rate = |point: &Value| number(&point["figures"]["mb_per_s"]);
-    assert_eq!(
-        rate(&sweep["best"]),
-        points.iter().map(rate).fold(0.0, f64::max)
-    );
+    assert_eq!(rate(&sweep["best"]), points.iter().map(rate).fold(0.0, f64::max));
 }
 
 fn chain(arguments: &str, folder: Option<&Folder>) -> Option<Value> {

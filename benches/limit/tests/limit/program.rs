@@ -48,10 +48,7 @@ impl Drop for Folder {
 
 /// Runs `limit` with these arguments.
 pub(crate) fn limit(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_limit"))
-        .args(arguments)
-        .output()
-        .expect("cargo built the binary")
+    Command::new(env!("CARGO_BIN_EXE_limit")).args(arguments).output().expect("cargo built the binary")
 }
 
 /// Runs `limit --json`, and reads the one object that it prints. None, said in one line, where this machine lacks what the
@@ -60,9 +57,8 @@ pub(crate) fn measure(arguments: &[&str]) -> Option<Value> {
     let output = limit(&[arguments, &["--json"]].concat());
     let errors = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        let lacking = errors.lines().find(|line| {
-            line.contains("io_uring is not permitted") || line.contains("no io_uring")
-        });
+        let lacking =
+            errors.lines().find(|line| line.contains("io_uring is not permitted") || line.contains("no io_uring"));
         match lacking {
             Some(line) if std::env::var_os("MILLSTREAM_NO_SKIP").is_none() => {
                 eprintln!("skipped: {line}");
@@ -86,9 +82,7 @@ pub(crate) fn cores() -> [String; 4] {
 }
 
 pub(crate) fn number(value: &Value) -> f64 {
-    value
-        .as_f64()
-        .unwrap_or_else(|| panic!("{value} is no number"))
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 
 /// Checks that the figures of one point agree with each other and with its size.
@@ -101,10 +95,7 @@ pub(crate) fn check_figures(point: &Value) {
     assert!((number(&figures["ops_per_s"]) * seconds / ops - 1.0).abs() < 1e-6);
     assert!((number(&figures["mb_per_s"]) * 1e6 * seconds / bytes - 1.0).abs() < 1e-6);
     let latency = &figures["latency_us"];
-    let order: Vec<f64> = ["p50", "p99", "p999", "max"]
-        .iter()
-        .map(|name| number(&latency[name]))
-        .collect();
+    let order: Vec<f64> = ["p50", "p99", "p999", "max"].iter().map(|name| number(&latency[name])).collect();
     assert!(order[0] > 0.0 && order.is_sorted(), "{latency}");
     // No more operations can have been in flight at a time than were allowed, so their latencies bound the rate.
     assert!(number(&figures["process_cpu_s"]) > 0.0, "{point}");
@@ -119,8 +110,5 @@ pub(crate) fn check_flushes(point: &Value, flushes_per_op: f64) {
     }
     let flushes = number(&figures["flushes"]);
     assert!(flushes > 0.0, "durable writes flush: {point}");
-    assert!(
-        flushes >= flushes_per_op * number(&figures["ops"]),
-        "{point}"
-    );
+    assert!(flushes >= flushes_per_op * number(&figures["ops"]), "{point}");
 }

@@ -12,20 +12,14 @@ fn one_durable_write_at_a_time_is_one_flush_each() {
     check_figures(&point);
     check_flushes(&point, 0.95);
     assert_eq!(number(&point["size_bytes"]), 4096.0);
-    assert_eq!(
-        folder.files(),
-        Vec::<String>::new(),
-        "nothing is left behind"
-    );
+    assert_eq!(folder.files(), Vec::<String>::new(), "nothing is left behind");
 }
 
 #[test]
 fn writes_in_flight_wrap_around_in_written_space() {
     let folder = Folder::new("write-wrap");
     for flush in ["dsync", "fdatasync", "none"] {
-        let arguments = format!(
-            "write --size 64k --depth 4 --seconds 0.2 --file-bytes 1m --flush {flush} --dir"
-        );
+        let arguments = format!("write --size 64k --depth 4 --seconds 0.2 --file-bytes 1m --flush {flush} --dir");
         let Some(point) = measure(&words(&arguments, &folder)) else {
             return;
         };
@@ -40,8 +34,7 @@ fn writes_in_flight_wrap_around_in_written_space() {
 #[test]
 fn allocated_space_is_used_once_and_then_the_run_ends() {
     let folder = Folder::new("write-allocated");
-    let arguments =
-        "write --size 64k --depth 4 --seconds 30 --file-bytes 4m --prepare allocated --dir";
+    let arguments = "write --size 64k --depth 4 --seconds 30 --file-bytes 4m --prepare allocated --dir";
     let Some(point) = measure(&words(arguments, &folder)) else {
         return;
     };
@@ -49,11 +42,7 @@ fn allocated_space_is_used_once_and_then_the_run_ends() {
     check_flushes(&point, 0.0);
     assert_eq!(number(&point["figures"]["bytes"]), f64::from(4 << 20));
     assert_eq!(point["space_used_up"], true);
-    assert_eq!(
-        folder.files(),
-        Vec::<String>::new(),
-        "nothing is left behind"
-    );
+    assert_eq!(folder.files(), Vec::<String>::new(), "nothing is left behind");
 }
 
 #[test]
@@ -98,10 +87,7 @@ fn a_sweep_names_the_best_of_its_points() {
 #[test]
 fn fewer_rates_than_it_takes_are_not_steady() {
     let folder = Folder::new("steady");
-    let output = limit(&words(
-        "steady --json --timeout-s 1 --file-bytes 4m --dir",
-        &folder,
-    ));
+    let output = limit(&words("steady --json --timeout-s 1 --file-bytes 4m --dir", &folder));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
     if errors.contains("io_uring") {
