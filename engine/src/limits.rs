@@ -69,6 +69,9 @@ pub const ZERO_AFTER_IDLE_NS: u64 = 100_000_000;
 /// After the disk was full, allocation is tried again after this long.
 pub const ALLOCATE_RETRY_NS: u64 = 500_000_000;
 
+/// After no connection could be accepted, for want of descriptors say, it is tried again after this long.
+pub const ACCEPT_RETRY_NS: u64 = 100_000_000;
+
 /// A clean shutdown gives acknowledgements and readers this long.
 pub const SHUTDOWN_NS: u64 = 10_000_000_000;
 

@@ -77,7 +77,9 @@ pub(crate) struct Journal {
     spare: Vec<Commit>,
     serial_front: u32,
     writes_max: usize,
-    /// What the newest mark on disk, or on its way there, says is durable.
+    /// The end of the newest batch with records.
+    content_end: Position,
+    /// What the newest batch on disk, or on its way there, says is durable.
     marked: Position,
     poisoned: Option<i32>,
     sealer: Sealer,
@@ -105,6 +107,7 @@ impl Journal {
             spare: Vec::with_capacity(writes_max),
             serial_front: 0,
             writes_max,
+            content_end: start.tail,
             marked: start.tail,
             poisoned: None,
             sealer,
@@ -145,12 +148,12 @@ impl Journal {
 
     /// Whether the disk does not yet say that everything is durable.
     pub(crate) fn wants_mark(&self) -> bool {
-        self.poisoned.is_none() && self.is_quiet() && self.marked < self.marks.durable()
+        self.poisoned.is_none() && self.is_quiet() && self.marked < self.content_end
     }
 
     /// There is no room for a mark: it is not wanted any more, until more becomes durable.
     pub(crate) fn give_up_mark(&mut self) {
-        self.marked = self.marks.durable();
+        self.marked = self.content_end;
     }
 
     /// Whether every left segment is sealed, and no segment is being made.
@@ -215,6 +218,9 @@ impl Journal {
         self.previous_checksum = checksum;
         self.tail = self.tail.advance(buf.len() as u32);
         self.marks.append(self.tail);
+        if !commit.extents.is_empty() {
+            self.content_end = self.tail;
+        }
         commit.buf = Some(buf.clone());
         let serial = self.serial_front.wrapping_add(self.in_flight.len() as u32);
         self.in_flight.push_back(commit);

@@ -127,6 +127,7 @@ pub struct Reactor<I: Io> {
     store: Store,
     listener: Option<ListenerId>,
     accepting: bool,
+    accept_after_ns: u64,
     life: Life,
     stats: Stats,
     last_append_ns: u64,
@@ -164,6 +165,7 @@ impl<I: Io> Reactor<I> {
             store: opened.store,
             listener: None,
             accepting: false,
+            accept_after_ns: 0,
             life: Life::Running,
             stats: Stats::default(),
             last_append_ns: 0,
@@ -216,6 +218,7 @@ impl<I: Io> Reactor<I> {
     pub fn shut_down(&mut self) {
         if self.life == Life::Running {
             self.life = Life::Stopping { deadline_ns: self.io.mono_ns() + SHUTDOWN_NS };
+            self.advance();
         }
     }
 
@@ -236,6 +239,9 @@ impl<I: Io> Reactor<I> {
 
     /// One turn of the loop. Sleeps if there is nothing to do.
     pub fn turn(&mut self) -> Status {
+        if self.life == Life::Stopped {
+            return Status::Stopped;
+        }
         let wait = self.wait();
         self.io.turn(wait, &mut self.completions);
         self.stats.turns += 1;
@@ -261,6 +267,9 @@ impl<I: Io> Reactor<I> {
         }
         if let Life::Stopping { deadline_ns } = self.life {
             until = until.min(deadline_ns);
+        }
+        if self.listener.is_some() && !self.accepting && self.life == Life::Running {
+            until = until.min(self.accept_after_ns);
         }
         if until == u64::MAX { Wait::Forever } else { Wait::Until(until) }
     }

@@ -10,7 +10,7 @@ use super::*;
 use crate::catalog::{CreateError, Stream};
 use crate::connection::Arriving;
 use crate::intake::Place;
-use crate::limits::{LIST_STREAMS_MAX, READS_WAITING_MAX, WINDOW_BATCHES, WINDOW_BYTES};
+use crate::limits::{ACCEPT_RETRY_NS, LIST_STREAMS_MAX, READS_WAITING_MAX, WINDOW_BATCHES, WINDOW_BYTES};
 
 /// The kernel's word that no receive buffer is free.
 const ENOBUFS: i32 = 105;
@@ -20,7 +20,8 @@ const ECANCELED: i32 = 125;
 impl<I: Io> Reactor<I> {
     /// Starts what must always be running: accepting, and receives that ran out of buffers.
     pub(super) fn arm(&mut self) {
-        if let Some(listener) = self.listener.filter(|_| !self.accepting && self.life == Life::Running) {
+        let may_accept = !self.accepting && self.life == Life::Running && self.io.mono_ns() >= self.accept_after_ns;
+        if let Some(listener) = self.listener.filter(|_| may_accept) {
             self.accepting = true;
             self.io.submit(Op::Accept(listener), token::ACCEPT);
         }
@@ -41,8 +42,9 @@ impl<I: Io> Reactor<I> {
     pub(super) fn accepted(&mut self, completion: &Completion) {
         self.accepting = completion.more;
         if completion.result < 0 {
-            if completion.result != -ECANCELED {
-                tracing::warn!(errno = -completion.result, "a connection could not be accepted");
+            if completion.result != -ECANCELED && self.life == Life::Running {
+                tracing::warn!(errno = -completion.result, "a connection could not be accepted; trying again soon");
+                self.accept_after_ns = self.io.mono_ns() + ACCEPT_RETRY_NS;
             }
             return;
         }
