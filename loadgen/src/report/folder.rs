@@ -62,6 +62,12 @@ impl fmt::Display for FolderError {
 
 impl std::error::Error for FolderError {}
 
+/// The report as JSON.
+pub fn json(report: &RunReport) -> String {
+    let json = serde_json::to_string_pretty(report).expect("the report has no map with other keys than text");
+    compact_numbers(&json)
+}
+
 /// Writes `<date>-<host>-<what>/` below `results`.
 pub fn write_folder(
     results: &Path,
@@ -69,9 +75,8 @@ pub fn write_folder(
     recorder: &Recorder,
     started: SystemTime,
 ) -> Result<ResultFolder, FolderError> {
-    let json = serde_json::to_string_pretty(report).expect("the report has no map with other keys than text");
     let files: [(&str, Vec<u8>); 5] = [
-        ("result.json", compact_numbers(&json).into_bytes()),
+        ("result.json", json(report).into_bytes()),
         ("result.txt", format!("$ {}\n\n{}\n", report.command, table(report)).into_bytes()),
         ("latency.hlog", histogram_log(recorder, started, &report.what)),
         ("latency.svg", latency_plot(report, recorder).into_bytes()),

@@ -12,8 +12,8 @@ use crate::machine::{BusyThread, Disk, Machine};
 use crate::recorder::{Recorder, SLOT_NS};
 use crate::verify::Verdict;
 
-pub use folder::{FolderError, RESULT_BYTES_MAX, ResultFolder, write_folder};
-pub use table::table;
+pub use folder::{FolderError, RESULT_BYTES_MAX, ResultFolder, json, write_folder};
+pub use table::{summary, table};
 
 /// The version of the JSON's layout.
 pub const FORMAT: u32 = 1;
@@ -270,6 +270,24 @@ pub struct VerificationReport {
 }
 
 impl VerificationReport {
+    /// A verification that did not come to its end.
+    pub fn failed(reason: String, refused_by_reason: Vec<(String, u64)>) -> Self {
+        let refused = refused_by_reason.iter().map(|(_, count)| count).sum();
+        Self {
+            good: false,
+            acknowledged: 0,
+            refused,
+            refused_by_reason,
+            unknown: 0,
+            unknown_present: 0,
+            read: 0,
+            read_seconds: 0.0,
+            read_bytes_per_s: 0.0,
+            faults: 0,
+            faults_told: vec![reason],
+        }
+    }
+
     /// Sums up a verdict.
     pub fn new(verdict: &Verdict, refused_by_reason: Vec<(String, u64)>, read_seconds: f64, read_bytes: u64) -> Self {
         Self {

@@ -24,6 +24,43 @@ pub fn table(report: &RunReport) -> String {
     text
 }
 
+/// Several runs of one command side by side, with the median and the worst of each figure.
+pub fn summary(reports: &[RunReport]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["run", "throughput", "records/s", "p50", "p99", "p99.9", "max", "marks"]);
+    let latency = |report: &RunReport, percent: f64| {
+        report.measured.latency_ns.at.iter().find(|at| at.0 == percent).map_or(0, |at| at.1)
+    };
+    let row = |name: String, report: &[f64], marks: usize| {
+        let mut cells = vec![name, show_rate(report[0]), show_count(report[1] as u64)];
+        cells.extend(report[2..].iter().map(|ns| show_ns(*ns as u64)));
+        cells.push(marks.to_string());
+        cells
+    };
+    let figures = |report: &RunReport| -> Vec<f64> {
+        let latencies = [50.0, 99.0, 99.9, 100.0].map(|percent| latency(report, percent) as f64);
+        [report.measured.bytes_per_s, report.measured.records_per_s].into_iter().chain(latencies).collect()
+    };
+    let all: Vec<Vec<f64>> = reports.iter().map(figures).collect();
+    for (number, (report, figures)) in reports.iter().zip(&all).enumerate() {
+        table.add_row(row((number + 1).to_string(), figures, report.marks.len()));
+    }
+    // More is better for the first two, less for the others.
+    let ranked = |column: usize| -> Vec<f64> {
+        let mut values: Vec<f64> = all.iter().map(|figures| figures[column]).collect();
+        values.sort_by(|a, b| if column < 2 { b.total_cmp(a) } else { a.total_cmp(b) });
+        values
+    };
+    let columns: Vec<Vec<f64>> = (0..all[0].len()).map(ranked).collect();
+    let marks = reports.iter().filter(|report| !report.marks.is_empty()).count();
+    let median: Vec<f64> = columns.iter().map(|ranked| ranked[ranked.len() / 2]).collect();
+    let worst: Vec<f64> = columns.iter().map(|ranked| ranked[ranked.len() - 1]).collect();
+    table.add_row(row("median".to_owned(), &median, marks));
+    table.add_row(row("worst".to_owned(), &worst, marks));
+    table.trim_fmt()
+}
+
 fn latency_table(report: &RunReport) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
