@@ -2,6 +2,8 @@
 //!
 //! The reactor runs on this thread, whose allocations are counted; the client has a thread of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test says what failed by failing")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;

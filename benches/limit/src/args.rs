@@ -67,6 +67,10 @@ pub(crate) struct WriteArgs {
     /// Core to run on [default: wherever the kernel likes].
     #[arg(long, value_name = "N")]
     pub(crate) core: Option<usize>,
+    /// Memory that the data comes from in turn. More than the caches hold shows what it costs the device to read data that is
+    /// not in them, as a log's is not [default: one buffer for each write in flight].
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(crate) source_bytes: Option<u64>,
     /// Measure every pair of size and depth, print a table and the best point.
     #[arg(long)]
     pub(crate) sweep: bool,

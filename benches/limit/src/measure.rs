@@ -1,31 +1,33 @@
-//! One function for each subcommand: check what was asked for, measure it, say what was found.
+//! A file for each subcommand: check what was asked for, measure it, say what was found. Here is what they share.
 
-use std::path::PathBuf;
-use std::time::Instant;
+mod chain;
+mod fanout;
+mod steady;
+mod write;
 
 use serde::Serialize;
 
-use crate::args::{ChainArgs, FanoutArgs, SteadyArgs, WriteArgs, points};
-use crate::chain::{self, Pace, Timing};
+use crate::cpu;
 use crate::device::Device;
 use crate::error::LimitError;
-use crate::report::{Figures, Output, best};
-use crate::target::{Prepare, Space, Target, check_sizes};
-use crate::units::show_bytes;
-use crate::write::{self, Flush};
-use crate::{cpu, fanout};
+use crate::report::{Output, best};
+use crate::target::{Prepare, Space, Target};
 
+<<<<<<< HEAD
 const SIZES: [u64; 7] = [4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20];
 const DEPTHS: [u16; 6] = [1, 2, 4, 8, 16, 32];
 const CHAIN_SIZES: [u64; 6] = [4 << 10, 12 << 10, 64 << 10, 256 << 10, 512 << 10, 1 << 20];
 const CHAIN_CONNECTIONS: [u16; 2] = [1, 4];
 const CHAIN_WRITES: [u16; 4] = [1, 4, 8, 16];
+=======
+pub(crate) use chain::chain;
+pub(crate) use fanout::fanout;
+pub(crate) use steady::steady;
+pub(crate) use write::write;
+>>>>>>> limit
 
 /// Buffers of a run are kept under this.
 const MEMORY_BYTES_MAX: u64 = 1 << 30;
-/// So many one-second rates within `STEADY_SPREAD` of the highest are steady.
-const STEADY_RATES: usize = 5;
-const STEADY_SPREAD: f64 = 0.10;
 
 /// A result with what it takes to read it.
 #[derive(Serialize)]
@@ -45,6 +47,7 @@ struct Sweep<T> {
     points: Vec<T>,
 }
 
+<<<<<<< HEAD
 #[derive(Clone, Serialize)]
 struct WritePoint {
     size_bytes: u64,
@@ -302,20 +305,26 @@ fn chain_points(args: &ChainArgs) -> Result<Vec<chain::Point>, LimitError> {
         }
     }
     Ok(plan)
+=======
+/// A measured point, as a sweep compares it.
+trait Measured: Serialize {
+    /// What tells it from the others, for people.
+    fn name(&self) -> String;
+    /// What the best point has most of.
+    fn mb_per_s(&self) -> f64;
+>>>>>>> limit
 }
 
 /// Ends a measurement: names the best point of a sweep, prints the result for programs.
-#[expect(clippy::too_many_arguments, reason = "each is one part of the record")]
-fn conclude<P: Serialize, T: Serialize + Clone>(
+fn conclude<P: Serialize, T: Measured + Clone>(
     command: &'static str,
     parameters: P,
     device: Option<&Device>,
-    mut found: Vec<T>,
+    points: Vec<T>,
     sweep: bool,
     output: Output,
-    name: impl Fn(&T) -> String,
-    rate: impl Fn(&T) -> f64,
 ) {
+<<<<<<< HEAD
     let device = device.map(|device| device.name().to_owned());
     let top = best(&found, &rate).expect("there is at least one point").clone();
     if sweep {
@@ -326,6 +335,38 @@ fn conclude<P: Serialize, T: Serialize + Clone>(
     }
     let result = found.remove(0);
     output.result(&Record { command, parameters, kernel: kernel(), device, result });
+=======
+    let best = best(&points, T::mb_per_s)
+        .expect("there is at least one point")
+        .clone();
+    if sweep {
+        output.line(&format!(
+            "best: {}, {:.1} MB/s",
+            best.name(),
+            best.mb_per_s()
+        ));
+        output.result(&Record::new(
+            command,
+            parameters,
+            device,
+            Sweep { best, points },
+        ));
+    } else {
+        output.result(&Record::new(command, parameters, device, best));
+    }
+}
+
+impl<P, R> Record<P, R> {
+    fn new(command: &'static str, parameters: P, device: Option<&Device>, result: R) -> Self {
+        Self {
+            command,
+            parameters,
+            kernel: kernel(),
+            device: device.map(|device| device.name().to_owned()),
+            result,
+        }
+    }
+>>>>>>> limit
 }
 
 /// Prepared space for point after point: written space serves all of them, allocated space only one.
@@ -351,16 +392,6 @@ impl Targets {
     }
 }
 
-fn is_steady(rates: &[f64]) -> bool {
-    let Some(start) = rates.len().checked_sub(STEADY_RATES) else {
-        return false;
-    };
-    let last = &rates[start..];
-    let high = last.iter().copied().fold(0.0, f64::max);
-    let low = last.iter().copied().fold(f64::INFINITY, f64::min);
-    high - low <= STEADY_SPREAD * high
-}
-
 fn check_memory(size_bytes: u64, buffers: usize) -> Result<(), LimitError> {
     let needed = size_bytes.saturating_mul(buffers as u64);
     if needed <= MEMORY_BYTES_MAX {
@@ -382,16 +413,4 @@ fn pairs<A: Copy, B: Copy>(a: &[A], b: &[B]) -> Vec<(A, B)> {
 
 fn kernel() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease").map(|text| text.trim().to_owned()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steady_is_the_last_five_within_a_tenth() {
-        assert!(!is_steady(&[100.0; 4]), "four are too few");
-        assert!(is_steady(&[10.0, 100.0, 95.0, 90.0, 92.0, 99.0]));
-        assert!(!is_steady(&[100.0, 95.0, 89.0, 92.0, 99.0]));
-    }
 }

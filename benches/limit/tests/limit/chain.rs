@@ -15,6 +15,13 @@ fn one_small_message_at_a_time_is_one_flush_each() {
     };
     check_figures(&point);
     check_flushes(&point, 0.95);
+    let in_flight = number(&point["writes_in_flight"]);
+    assert!(in_flight > 0.0 && in_flight < 1.1, "one at a time: {point}");
+    let write_us = number(&point["write_us"]["p50"]);
+    assert!(
+        write_us < number(&point["figures"]["latency_us"]["p50"]),
+        "a part of the chain: {point}"
+    );
     assert!(number(&point["server_cpu_s"]) > 0.0, "{point}");
     assert!(number(&point["client_cpu_s"]) > 0.0, "{point}");
     assert_eq!(folder.files(), Vec::<String>::new(), "nothing is left behind");
