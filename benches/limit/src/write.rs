@@ -142,22 +142,10 @@ impl Writer {
             Flush::Dsync => libc::RWF_DSYNC,
             Flush::Fdatasync | Flush::None => 0,
         };
-<<<<<<< HEAD
-        let mut write =
-            write_entry(&self.memory, slot, self.size, position, sync, self.registered).user_data(slot as u64);
-=======
         let buffer = self.next_buffer;
         self.next_buffer = (buffer + 1) % self.point.buffers();
-        let mut write = write_entry(
-            &self.memory,
-            buffer,
-            self.size,
-            position,
-            sync,
-            self.registered,
-        )
-        .user_data(slot as u64);
->>>>>>> limit
+        let mut write =
+            write_entry(&self.memory, buffer, self.size, position, sync, self.registered).user_data(slot as u64);
         if self.point.flush == Flush::Fdatasync {
             // The write tells only of failure; the flush's completion is the operation's.
             write = write.flags(squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS);

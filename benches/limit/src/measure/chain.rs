@@ -44,24 +44,13 @@ struct ChainParameters {
 /// `limit chain`: one point of limit (b), or a sweep.
 pub(crate) fn chain(args: ChainArgs, output: Output) -> Result<(), LimitError> {
     let plan = chain_points(&args)?;
-    let timing = Timing {
-        warmup_s: args.warmup,
-        seconds: args.seconds,
-        server_core: args.core,
-        client_core: args.client_core,
-    };
+    let timing =
+        Timing { warmup_s: args.warmup, seconds: args.seconds, server_core: args.core, client_core: args.client_core };
     let dir = args.dir.clone().filter(|_| !args.no_write);
     let device = dir.as_deref().and_then(Device::under);
     let mut targets = dir.map(|dir| Targets::new(args.space.space(dir)));
     let mut found = Vec::new();
-    output.line(&format!(
-        "{:>6} {:>5} {:>8} {:>6} {}",
-        "size",
-        "conns",
-        "inflight",
-        "writes",
-        chain::Run::heading(),
-    ));
+    output.line(&format!("{:>6} {:>5} {:>8} {:>6} {}", "size", "conns", "inflight", "writes", chain::Run::heading(),));
     for point in plan {
         let target = targets.as_mut().map(Targets::next).transpose()?;
         let run = chain::run(target, point, timing, device.as_ref())?;
@@ -92,24 +81,14 @@ pub(crate) fn chain(args: ChainArgs, output: Output) -> Result<(), LimitError> {
         core: args.core,
         client_core: args.client_core,
     };
-    conclude(
-        "chain",
-        parameters,
-        device.as_ref(),
-        found,
-        args.sweep,
-        output,
-    );
+    conclude("chain", parameters, device.as_ref(), found, args.sweep, output);
     Ok(())
 }
 
 impl Measured for ChainPoint {
     fn name(&self) -> String {
         let size = show_bytes(self.size_bytes);
-        format!(
-            "{size} over {} connections, {} writes",
-            self.connections, self.writes
-        )
+        format!("{size} over {} connections, {} writes", self.connections, self.writes)
     }
 
     fn mb_per_s(&self) -> f64 {
@@ -120,13 +99,7 @@ impl Measured for ChainPoint {
 /// The points of the chain that were asked for, checked.
 fn chain_points(args: &ChainArgs) -> Result<Vec<chain::Point>, LimitError> {
     let sizes = points("--size", &args.size, args.sweep, 256 << 10, &SIZES)?;
-    let connections = points(
-        "--connections",
-        &args.connections,
-        args.sweep,
-        4,
-        &CONNECTIONS,
-    )?;
+    let connections = points("--connections", &args.connections, args.sweep, 4, &CONNECTIONS)?;
     let writes = points("--writes", &args.writes, args.sweep, 4, &WRITES)?;
     let pace = match args.rate {
         Some(messages_per_s) => Pace::Open { messages_per_s },

@@ -21,10 +21,7 @@ struct FanoutParameters {
 /// `limit fanout`: limit (c).
 pub(crate) fn fanout(args: &FanoutArgs, output: Output) -> Result<(), LimitError> {
     if args.size == 0 || args.size > 64 << 20 {
-        return Err(LimitError::argument(
-            format!("--size {} cannot be sent", args.size),
-            "give 1 byte to 64m",
-        ));
+        return Err(LimitError::argument(format!("--size {} cannot be sent", args.size), "give 1 byte to 64m"));
     }
     let run = fanout::run(fanout::Fanout {
         sockets: usize::from(args.sockets),

@@ -47,12 +47,7 @@ pub(crate) fn steady(args: SteadyArgs, output: Output) -> Result<(), LimitError>
         prepare: Prepare::Written,
         keep: args.keep,
     })?;
-    let point = write::Point {
-        size_bytes: args.size,
-        depth,
-        flush: Flush::Dsync,
-        source_bytes: 0,
-    };
+    let point = write::Point { size_bytes: args.size, depth, flush: Flush::Dsync, source_bytes: 0 };
     let started = Instant::now();
     let mut rates = Vec::new();
     while !is_steady(&rates) && started.elapsed().as_secs_f64() < args.timeout_s {
@@ -70,19 +65,12 @@ pub(crate) fn steady(args: SteadyArgs, output: Output) -> Result<(), LimitError>
         file_bytes: args.file_bytes,
         core: args.core,
     };
-    let found = Steady {
-        steady,
-        seconds: started.elapsed().as_secs_f64(),
-        rates_mb_per_s: rates,
-    };
+    let found = Steady { steady, seconds: started.elapsed().as_secs_f64(), rates_mb_per_s: rates };
     output.result(&Record::new("steady", parameters, device.as_ref(), found));
     if steady {
         return Ok(());
     }
-    Err(LimitError::Unsteady {
-        after_s: started.elapsed().as_secs(),
-        rates: count,
-    })
+    Err(LimitError::Unsteady { after_s: started.elapsed().as_secs(), rates: count })
 }
 
 fn is_steady(rates: &[f64]) -> bool {

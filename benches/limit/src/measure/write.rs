@@ -13,15 +13,7 @@ use crate::target::{Prepare, check_sizes};
 use crate::units::show_bytes;
 use crate::write::{self, Flush};
 
-const SIZES: [u64; 7] = [
-    4 << 10,
-    16 << 10,
-    64 << 10,
-    128 << 10,
-    256 << 10,
-    512 << 10,
-    1 << 20,
-];
+const SIZES: [u64; 7] = [4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20];
 const DEPTHS: [u16; 6] = [1, 2, 4, 8, 16, 32];
 
 #[derive(Clone, Serialize)]
@@ -63,25 +55,11 @@ pub(crate) fn write(args: WriteArgs, output: Output) -> Result<(), LimitError> {
     let device = Device::under(&args.dir);
     let mut targets = Targets::new(args.space.space(args.dir.clone()));
     let mut found = Vec::new();
-    output.line(&format!(
-        "{:>6} {:>5} {}",
-        "size",
-        "depth",
-        Figures::heading()
-    ));
+    output.line(&format!("{:>6} {:>5} {}", "size", "depth", Figures::heading()));
     for point in plan {
         let run = write::run(targets.next()?, point, args.seconds, device.as_ref())?;
-        output.line(&format!(
-            "{:>6} {:>5} {}",
-            show_bytes(point.size_bytes),
-            point.depth,
-            run.figures.row()
-        ));
-        found.push(WritePoint {
-            size_bytes: point.size_bytes,
-            depth: point.depth,
-            run,
-        });
+        output.line(&format!("{:>6} {:>5} {}", show_bytes(point.size_bytes), point.depth, run.figures.row()));
+        found.push(WritePoint { size_bytes: point.size_bytes, depth: point.depth, run });
     }
     let parameters = WriteParameters {
         dir: args.dir,
@@ -92,14 +70,7 @@ pub(crate) fn write(args: WriteArgs, output: Output) -> Result<(), LimitError> {
         source_bytes: args.source_bytes,
         core: args.core,
     };
-    conclude(
-        "write",
-        parameters,
-        device.as_ref(),
-        found,
-        args.sweep,
-        output,
-    );
+    conclude("write", parameters, device.as_ref(), found, args.sweep, output);
     Ok(())
 }
 
