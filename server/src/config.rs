@@ -10,7 +10,10 @@ use serde::Deserialize;
 
 /// A number of bytes, as people write it: `64MiB`, `4g`, `1000000`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Bytes(pub(crate) u64);
+pub struct Bytes(
+    /// That many.
+    pub u64,
+);
 
 impl FromStr for Bytes {
     type Err = String;
@@ -61,7 +64,7 @@ impl<'de> Deserialize<'de> for Bytes {
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
+pub enum LogFormat {
     /// For people.
     #[default]
     Text,
@@ -72,51 +75,51 @@ pub(crate) enum LogFormat {
 /// Settings that may come from flag, environment and file alike.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// The data directory; made if it is missing.
     #[arg(long, env = "MILLSTREAM_DATA", value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
+    pub data: Option<PathBuf>,
     /// Where native clients connect; port 0 takes any free one [default: 127.0.0.1:4570]
     #[arg(long, env = "MILLSTREAM_NATIVE", value_name = "ADDR")]
-    pub(crate) native: Option<SocketAddr>,
+    pub native: Option<SocketAddr>,
     /// The core that the reactor is pinned to [default: the first one available]
     #[arg(long, env = "MILLSTREAM_CORE", value_name = "N")]
-    pub(crate) core: Option<usize>,
+    pub core: Option<usize>,
     /// Bytes of a segment file, for a new data directory, 4MiB to 1GiB [default: 256MiB]
     #[arg(long, env = "MILLSTREAM_SEGMENT_BYTES", value_name = "BYTES")]
-    pub(crate) segment_bytes: Option<Bytes>,
+    pub segment_bytes: Option<Bytes>,
     /// The memory budget, at least 128MiB [default: 512MiB]
     #[arg(long, env = "MILLSTREAM_MEMORY_BYTES", value_name = "BYTES")]
-    pub(crate) memory_bytes: Option<Bytes>,
+    pub memory_bytes: Option<Bytes>,
     /// The disk budget; past it appends are refused [default: none]
     #[arg(long, env = "MILLSTREAM_DISK_BYTES", value_name = "BYTES")]
-    pub(crate) disk_bytes: Option<Bytes>,
+    pub disk_bytes: Option<Bytes>,
     /// Segments to keep ready ahead of the one that is written to [default: 2]
     #[arg(long, env = "MILLSTREAM_SEGMENTS_READY", value_name = "N")]
-    pub(crate) segments_ready: Option<usize>,
+    pub segments_ready: Option<usize>,
     /// Fill the ready segments with zeros before accepting anybody: slower to start, faster to write
     #[arg(long, env = "MILLSTREAM_PREWRITE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
-    pub(crate) prewrite: Option<bool>,
+    pub prewrite: Option<bool>,
     /// Writes in flight at once, 1 to 16 [default: 4]
     #[arg(long, env = "MILLSTREAM_WRITES_IN_FLIGHT", value_name = "N")]
-    pub(crate) writes_in_flight: Option<usize>,
+    pub writes_in_flight: Option<usize>,
     /// A commit batch closes at this size [default: 256KiB]
     #[arg(long, env = "MILLSTREAM_BATCH_BYTES", value_name = "BYTES")]
-    pub(crate) batch_bytes: Option<Bytes>,
+    pub batch_bytes: Option<Bytes>,
     /// Accept a file system that does not keep what it acknowledges (tmpfs, network, FUSE); results are marked
     #[arg(long, env = "MILLSTREAM_NOT_DURABLE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
-    pub(crate) not_durable: Option<bool>,
+    pub not_durable: Option<bool>,
     /// What to log, as `error`, `warn`, `info`, `debug`, `trace`, or per module [default: info]
     #[arg(long, env = "MILLSTREAM_LOG", value_name = "FILTER")]
-    pub(crate) log: Option<String>,
+    pub log: Option<String>,
     /// How log lines look [default: text]
     #[arg(long, env = "MILLSTREAM_LOG_FORMAT", value_name = "FORMAT")]
-    pub(crate) log_format: Option<LogFormat>,
+    pub log_format: Option<LogFormat>,
 }
 
 /// Arguments of `millstream serve`.
 #[derive(Args, Debug)]
-pub(crate) struct ServeArguments {
+pub struct ServeArguments {
     /// A TOML file with these settings, by their long names; flags and environment go before it
     #[arg(long, env = "MILLSTREAM_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -126,23 +129,41 @@ pub(crate) struct ServeArguments {
 
 /// The server's settings, whole and checked.
 #[derive(Clone, Debug)]
-pub(crate) struct ServeConfig {
-    pub(crate) data: PathBuf,
-    pub(crate) native: SocketAddr,
-    pub(crate) core: Option<usize>,
-    pub(crate) engine: engine::Config,
-    pub(crate) not_durable: bool,
-    pub(crate) log: String,
-    pub(crate) log_format: LogFormat,
+pub struct ServeConfig {
+    /// Where the data lies.
+    pub data: PathBuf,
+    /// Where native clients connect.
+    pub native: SocketAddr,
+    /// The core of the reactor.
+    pub core: Option<usize>,
+    /// How the data directory is run.
+    pub engine: engine::Config,
+    /// Whether a file system that keeps nothing is accepted.
+    pub not_durable: bool,
+    /// What to log.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
 }
 
 /// Why the settings make no server. Whoever wrote them is at fault.
 #[derive(Debug)]
-pub(crate) enum ConfigError {
+pub enum ConfigError {
+    /// The file can't be read.
     Unreadable(PathBuf, std::io::Error),
+    /// The file is not what it should be.
     Malformed(PathBuf, Box<toml::de::Error>),
+    /// No data directory is named.
     NoData,
-    OutOfRange { name: &'static str, value: String, range: &'static str },
+    /// A value that is not allowed.
+    OutOfRange {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        range: &'static str,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -164,7 +185,7 @@ impl std::error::Error for ConfigError {}
 
 impl ServeArguments {
     /// Merges flags, environment, file and defaults.
-    pub(crate) fn resolve(self) -> Result<ServeConfig, ConfigError> {
+    pub fn resolve(self) -> Result<ServeConfig, ConfigError> {
         let file = self.config.as_deref().map_or(Ok(Settings::default()), read_file)?;
         self.settings.or(file).check()
     }

@@ -1,11 +1,9 @@
 //! `millstream`: the streaming log's server and the tools around it.
 
-mod config;
-mod serve;
-
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use server::{config, serve};
 
 /// A durable streaming log: the server, and tools to look at it.
 #[derive(Parser)]

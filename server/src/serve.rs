@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
-use engine::limits::{Memory, RECEIVE_BUFFER_BYTES};
+use engine::limits::{CONNECTIONS_MAX, Memory, RECEIVE_BUFFER_BYTES};
 use engine::{OpenError, Reactor, Recovered, Status};
 use io::{DataDir, DirError, Ring, RingConfig, RingError, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -16,20 +17,34 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{ConfigError, LogFormat, ServeArguments, ServeConfig};
 
+/// Signals this close together are one request to stop.
+const SAME_REQUEST: Duration = Duration::from_millis(500);
+
 /// Why the server does not run, or ended.
 #[derive(Debug)]
-pub(crate) enum ServeError {
+pub enum ServeError {
+    /// The settings.
     Config(ConfigError),
+    /// The log's filter.
     Log(String),
+    /// The data directory, as a directory.
     Directory(DirError),
+    /// io_uring.
     Ring(RingError),
+    /// The data directory, as a log.
     Open(OpenError),
+    /// The address.
     Listen(SocketAddr, std::io::Error),
+    /// The core is not one of this process's.
     Core {
+        /// The one asked for.
         core: usize,
+        /// Those there are.
         available: Vec<usize>,
     },
+    /// Handling signals.
     Signals(std::io::Error),
+    /// Starting a thread.
     Thread(std::io::Error),
     /// The reactor's thread ended by a panic, which it has printed.
     Reactor,
@@ -61,7 +76,7 @@ impl fmt::Display for ServeError {
 impl std::error::Error for ServeError {}
 
 /// Runs the server until it is told to stop.
-pub(crate) fn run(arguments: ServeArguments) -> Result<(), ServeError> {
+pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let config = arguments.resolve().map_err(ServeError::Config)?;
     start_log(&config)?;
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(ServeError::Signals)?;
@@ -79,12 +94,18 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let watcher = std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
+            let mut first: Option<Instant> = None;
             for signal in &mut signals {
-                if stop.swap(true, Ordering::AcqRel) {
+                // One request may arrive twice, from a terminal and from a wrapper.
+                if first.is_some_and(|first| first.elapsed() < SAME_REQUEST) {
+                    continue;
+                }
+                if first.replace(Instant::now()).is_some() {
                     tracing::warn!(signal, "told to stop again; ending at once");
                     std::process::exit(130);
                 }
                 tracing::info!(signal, "shutting down; once more ends at once");
+                stop.store(true, Ordering::Release);
                 waker.wake();
             }
         })
@@ -116,6 +137,7 @@ fn react(config: &ServeConfig, stop: &AtomicBool, started: &mpsc::Sender<Waker>)
         pool_bytes: memory.pool_bytes,
         receive_buffers: buffers,
         receive_buffer_bytes: RECEIVE_BUFFER_BYTES as u32,
+        sockets_max: CONNECTIONS_MAX as u32,
         ..RingConfig::new(directory)
     })
     .map_err(ServeError::Ring)?;
