@@ -1,6 +1,7 @@
 //! One client of a life: makes streams, appends batches, reads, and misbehaves, as the dice say.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use frame::proto::{AckResult, Append, ErrorCode, Read, ReadResult, StreamDescription};
 use frame::{RequestId, Sequence, ShardId, StreamId};
@@ -37,8 +38,16 @@ pub(crate) struct Intent {
 #[derive(Debug)]
 enum Asked {
     Stream,
-    Append { first: u64, records: u32 },
-    Read { shard: ShardId, from: Sequence },
+    Append {
+        first: u64,
+        records: u32,
+    },
+    /// With where the shard was known to end.
+    Read {
+        shard: ShardId,
+        from: Sequence,
+        tip: Sequence,
+    },
     Ping,
 }
 
@@ -141,17 +150,18 @@ impl LoadClient {
             let shard = self.dice.pick(&stream.shards).shard;
             let tip = model.tip(shard);
             let from = Sequence(if self.dice.chance(0.5) { tip.0 } else { self.dice.skewed(1..=tip.0) });
-            return self.read(world, stream.stream, shard, from);
+            return self.read(world, model, stream.stream, shard, from);
         }
         let batch = self.make_batch(model, &stream);
         self.send_batch(world, batch);
     }
 
-    fn read(&mut self, world: &World, stream: StreamId, shard: ShardId, from: Sequence) {
+    fn read(&mut self, world: &World, model: &Model, stream: StreamId, shard: ShardId, from: Sequence) {
         let bytes_max = self.dice.skewed(1..=2 << 20) as u32;
         let read = Read { stream, shard, from, bytes_max };
         let request = self.link.say(world, |client, out| client.read(out, &read));
-        self.asked.insert(request, Asked::Read { shard, from });
+        let tip = model.tip(shard);
+        self.asked.insert(request, Asked::Read { shard, from, tip });
     }
 
     fn make_batch(&mut self, model: &mut Model, stream: &StreamDescription) -> Batch {
@@ -230,7 +240,7 @@ impl LoadClient {
             }
             _ => {
                 let unknown = StreamId(model.stream_ids().map(|id| id.0).max().unwrap_or(0) + 1000);
-                self.read(world, unknown, *shard, Sequence(1));
+                self.read(world, model, unknown, *shard, Sequence(1));
             }
         }
         true
@@ -325,21 +335,23 @@ impl LoadClient {
         frames: &[Vec<u8>],
     ) -> Result<(), Breach> {
         let asked = self.answered(request)?;
-        let Asked::Read { shard, from } = asked else {
+        let Asked::Read { shard, from, tip } = asked else {
             return Err(Breach::new("one answer", format!("records for {asked:?}")));
         };
-        take_up_records(model, shard, from, result, frames).map(drop)
+        take_up_records(model, shard, from..=tip, result, frames).map(drop)
     }
 }
 
-/// Checks a read result by itself, and what it holds against the model.
+/// Checks a read result by itself, and what it holds against the model. It was asked for from the start of `range` on, when
+/// the shard was known to end at the end of it.
 pub(crate) fn take_up_records(
     model: &mut Model,
     shard: ShardId,
-    from: Sequence,
+    range: RangeInclusive<Sequence>,
     result: &ReadResult,
     frames: &[Vec<u8>],
 ) -> Result<Vec<crate::model::Found>, Breach> {
+    let from = *range.start();
     let wrong = |detail: String| Err(Breach::new("read result", detail));
     if result.shard != shard || result.next < from || result.next > result.tip {
         return wrong(format!("{result:?} for shard {shard} from {from}"));
@@ -357,6 +369,6 @@ pub(crate) fn take_up_records(
     if !found.is_empty() && result.next != next {
         return wrong(format!("{result:?} for shard {shard}, and the last record makes {next}"));
     }
-    model.told_tip(shard, result.tip)?;
+    model.told_tip(shard, result.tip, *range.end())?;
     Ok(found)
 }
