@@ -35,8 +35,11 @@ pub enum ServeError {
     Open(OpenError),
     /// The address.
     Listen(SocketAddr, std::io::Error),
+    /// The core that the reactor shall run on.
     Core {
+        /// Which was asked for.
         core: usize,
+        /// Which this process may use.
         available: Vec<usize>,
     },
     /// Handling signals.
