@@ -11,6 +11,7 @@ use frame::proto::{Ack, Server};
 use io::{Buf, Io, Op, Received, SocketId};
 
 use crate::appends::Appends;
+use crate::limits::{OUTGOING_BYTES_MAX, READS_PER_CONNECTION_MAX};
 use crate::token::{self, Peer};
 
 /// Bytes on their way to a client.
@@ -93,6 +94,10 @@ pub(crate) struct Connection {
     /// Whether it is on the reactor's list of connections to flush, or to parse again.
     pub(crate) is_dirty: bool,
     pub(crate) is_stalled: bool,
+    /// Whether it is not heard until it has taken some of its answers.
+    pub(crate) is_blocked: bool,
+    /// When the send in flight began.
+    sending_since_ns: u64,
 }
 
 impl Connection {
@@ -109,12 +114,22 @@ impl Connection {
         self.out.clear();
         self.queue.clear();
         self.sending = None;
-        (self.receiving, self.is_dirty, self.is_stalled) = (false, false, false);
+        (self.receiving, self.is_dirty, self.is_stalled, self.is_blocked) = (false, false, false, false);
     }
 
     /// Bytes that wait to be sent.
     pub(crate) fn outgoing_bytes(&self) -> usize {
         self.queued_bytes + self.out.len()
+    }
+
+    /// Whether it has so many answers to take that it is not heard until it took some.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.outgoing_bytes() > OUTGOING_BYTES_MAX || self.reads >= READS_PER_CONNECTION_MAX
+    }
+
+    /// Whether a send has been in flight since before `ns`.
+    pub(crate) fn sends_since_before(&self, ns: u64) -> bool {
+        self.is_sending() && self.sending_since_ns < ns
     }
 
     /// Whether it is owed nothing and nothing is on its way to it.
@@ -173,6 +188,7 @@ impl Connection {
         }
         let Some(outgoing) = self.queue.pop_front() else { return };
         self.queued_bytes -= outgoing.len();
+        self.sending_since_ns = io.mono_ns();
         match outgoing {
             Outgoing::Bytes(bytes) => {
                 self.sending = Some(Sending { frames: None, before: 0 });
@@ -190,6 +206,7 @@ impl Connection {
         let Some(Sending { frames, before }) = self.sending.take() else { return true };
         let Some(socket) = self.socket.filter(|_| result > 0) else { return false };
         let sent = before + result.unsigned_abs() as usize;
+        self.sending_since_ns = io.mono_ns();
         match (frames, bytes) {
             (Some((buf, range)), _) if sent < range.len() => {
                 let (from, to) = (range.start + sent, range.end);

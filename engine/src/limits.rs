@@ -24,8 +24,8 @@ pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 /// Connections at once.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
-/// Reads that one connection may have waiting. Past it they are refused as busy.
-pub const READS_WAITING_MAX: usize = 64;
+/// Reads of one connection at once. The next is heard when one of them is answered.
+pub const READS_PER_CONNECTION_MAX: usize = 4;
 
 /// One read from the disk.
 pub const READ_CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -39,7 +39,13 @@ pub const READ_BYTES_IN_PROGRESS_MAX: usize = 16 << 20;
 /// Bytes of one read result's frames, whatever the client allows.
 pub const READ_RESULT_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes waiting to be sent to one client; past it nothing more is read from it.
+/// A client that takes nothing of what it is sent for so long is gone.
+pub const SEND_TIMEOUT_NS: u64 = 30_000_000_000;
+
+/// How often that is looked at.
+pub const SEND_CHECK_NS: u64 = 1_000_000_000;
+
+/// Bytes waiting to be sent to one client; past it nothing more is heard from it.
 pub const OUTGOING_BYTES_MAX: usize = 4 << 20;
 
 /// Names in one answer to ListStreams.
@@ -68,6 +74,9 @@ pub const ZERO_AFTER_IDLE_NS: u64 = 100_000_000;
 
 /// After the disk was full, allocation is tried again after this long.
 pub const ALLOCATE_RETRY_NS: u64 = 500_000_000;
+
+/// After no connection could be accepted, for want of descriptors say, it is tried again after this long.
+pub const ACCEPT_RETRY_NS: u64 = 100_000_000;
 
 /// A clean shutdown gives acknowledgements and readers this long.
 pub const SHUTDOWN_NS: u64 = 10_000_000_000;

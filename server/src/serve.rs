@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use engine::limits::{Memory, RECEIVE_BUFFER_BYTES};
+use engine::limits::{CONNECTIONS_MAX, Memory, RECEIVE_BUFFER_BYTES};
 use engine::{OpenError, Reactor, Recovered, Status};
 use io::{DataDir, DirError, Ring, RingConfig, RingError, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -35,11 +35,11 @@ pub enum ServeError {
     Open(OpenError),
     /// The address.
     Listen(SocketAddr, std::io::Error),
-    /// The core that the reactor shall run on.
+    /// The core is not one of this process's.
     Core {
-        /// Which was asked for.
+        /// The one asked for.
         core: usize,
-        /// Which this process may use.
+        /// Those there are.
         available: Vec<usize>,
     },
     /// Handling signals.
@@ -137,6 +137,7 @@ fn react(config: &ServeConfig, stop: &AtomicBool, started: &mpsc::Sender<Waker>)
         pool_bytes: memory.pool_bytes,
         receive_buffers: buffers,
         receive_buffer_bytes: RECEIVE_BUFFER_BYTES as u32,
+        sockets_max: CONNECTIONS_MAX as u32,
         ..RingConfig::new(directory)
     })
     .map_err(ServeError::Ring)?;

@@ -1,7 +1,7 @@
 //! The data directory: made if missing, locked, and proven able to keep what is written to it.
 //!
 //! One process holds a data directory at a time: the lock lives as long as the last clone of [`DataDir`], the thread that
-//! works on its files included. Nothing is trusted about the file system that a probe file can show: a direct, durable
+//! works on its files included, and as long as the ring has writes in flight, even those of a killed process. Nothing is trusted about the file system that a probe file can show: a direct, durable
 //! write must succeed and read back.
 
 use std::ffi::OsStr;
@@ -25,8 +25,8 @@ use crate::file_system::FileSystem;
 pub(crate) const LOCK_NAME: &str = "lock";
 const PROBE_NAME: &str = "probe.tmp";
 
-/// After a process was killed its ring may keep the lock for a moment, until the kernel has taken the ring apart.
-const LOCK_TRIES: u32 = 100;
+/// After a process was killed its ring keeps the lock until its last write has ended and the kernel has taken it apart.
+const LOCK_TRIES: u32 = 150;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A directory that this process alone writes to. Clones are the same directory.
@@ -38,7 +38,7 @@ pub struct DataDir {
 struct Held {
     path: PathBuf,
     directory: OwnedFd,
-    _lock: OwnedFd,
+    lock: OwnedFd,
     file_system: FileSystem,
     /// `None` where direct access is refused.
     alignment: Option<Alignment>,
@@ -74,7 +74,7 @@ impl DataDir {
             None if allow_not_durable => None,
             None => return Err(DirError::NotDirect { path: path.to_owned(), file_system }),
         };
-        let held = Held { path: path.to_owned(), directory, _lock: lock, file_system, alignment };
+        let held = Held { path: path.to_owned(), directory, lock, file_system, alignment };
         Ok(DataDir { held: Arc::new(held) })
     }
 
@@ -100,6 +100,11 @@ impl DataDir {
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.held.directory.as_fd()
+    }
+
+    /// What holds the lock: whoever keeps it open keeps the directory locked.
+    pub(crate) fn lock_fd(&self) -> BorrowedFd<'_> {
+        self.held.lock.as_fd()
     }
 }
 

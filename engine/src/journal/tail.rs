@@ -24,6 +24,11 @@ impl Tail {
         Tail { batches: VecDeque::with_capacity(budget_bytes / 4096), held_bytes: 0, budget_bytes }
     }
 
+    /// Bytes of the pool that it keeps.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// Adds a batch that has just become durable, and lets go of the oldest past the budget.
     pub(crate) fn push(&mut self, position: Position, buf: Buf) {
         self.held_bytes += buf.held_bytes();

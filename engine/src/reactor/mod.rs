@@ -23,8 +23,8 @@ use crate::damage::Damage;
 use crate::intake::{CATALOG_APPEND, Intake};
 use crate::journal::{Commit, Journal, Shortage};
 use crate::limits::{
-    BATCH_BYTES_TARGET, CONNECTIONS_MAX, IDLE_MARK_NS, Memory, OUTGOING_BYTES_MAX, PENDING_BYTES_MAX, SHUTDOWN_NS,
-    WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
+    BATCH_BYTES_TARGET, CONNECTIONS_MAX, IDLE_MARK_NS, Memory, PENDING_BYTES_MAX, SHUTDOWN_NS, WRITES_IN_FLIGHT_MAX,
+    ZERO_AFTER_IDLE_NS,
 };
 use crate::reads::{Answer, Answered, ChunkRead, Reads, Sight};
 use crate::recovery::{self, OpenError, Recovered};
@@ -127,6 +127,8 @@ pub struct Reactor<I: Io> {
     store: Store,
     listener: Option<ListenerId>,
     accepting: bool,
+    accept_after_ns: u64,
+    send_check_ns: u64,
     life: Life,
     stats: Stats,
     last_append_ns: u64,
@@ -164,6 +166,8 @@ impl<I: Io> Reactor<I> {
             store: opened.store,
             listener: None,
             accepting: false,
+            accept_after_ns: 0,
+            send_check_ns: 0,
             life: Life::Running,
             stats: Stats::default(),
             last_append_ns: 0,
@@ -265,6 +269,12 @@ impl<I: Io> Reactor<I> {
         }
         if let Life::Stopping { deadline_ns } = self.life {
             until = until.min(deadline_ns);
+        }
+        if self.listener.is_some() && !self.accepting && self.life == Life::Running {
+            until = until.min(self.accept_after_ns);
+        }
+        if self.connections.in_use() > 0 {
+            until = until.min(self.send_check_ns);
         }
         if until == u64::MAX { Wait::Forever } else { Wait::Until(until) }
     }
@@ -415,6 +425,7 @@ impl<I: Io> Reactor<I> {
         let mut sight = Sight { journal: &mut self.journal, shards: &self.shards, damage: &self.damage };
         self.reads.advance(&mut self.io, &mut sight, &mut self.answered);
         self.answer_reads();
+        self.close_unheard();
         self.flush();
         self.mark_when_idle();
         self.step_shutdown();

@@ -10,7 +10,7 @@ use super::*;
 use crate::catalog::{CreateError, Stream};
 use crate::connection::Arriving;
 use crate::intake::Place;
-use crate::limits::{LIST_STREAMS_MAX, READS_WAITING_MAX, WINDOW_BATCHES, WINDOW_BYTES};
+use crate::limits::{ACCEPT_RETRY_NS, LIST_STREAMS_MAX, SEND_CHECK_NS, SEND_TIMEOUT_NS, WINDOW_BATCHES, WINDOW_BYTES};
 
 /// The kernel's word that no receive buffer is free.
 const ENOBUFS: i32 = 105;
@@ -20,7 +20,8 @@ const ECANCELED: i32 = 125;
 impl<I: Io> Reactor<I> {
     /// Starts what must always be running: accepting, and receives that ran out of buffers.
     pub(super) fn arm(&mut self) {
-        if let Some(listener) = self.listener.filter(|_| !self.accepting && self.life == Life::Running) {
+        let may_accept = !self.accepting && self.life == Life::Running && self.io.mono_ns() >= self.accept_after_ns;
+        if let Some(listener) = self.listener.filter(|_| may_accept) {
             self.accepting = true;
             self.io.submit(Op::Accept(listener), token::ACCEPT);
         }
@@ -41,8 +42,9 @@ impl<I: Io> Reactor<I> {
     pub(super) fn accepted(&mut self, completion: &Completion) {
         self.accepting = completion.more;
         if completion.result < 0 {
-            if completion.result != -ECANCELED {
-                tracing::warn!(errno = -completion.result, "a connection could not be accepted");
+            if completion.result != -ECANCELED && self.life == Life::Running {
+                tracing::warn!(errno = -completion.result, "a connection could not be accepted; trying again soon");
+                self.accept_after_ns = self.io.mono_ns() + ACCEPT_RETRY_NS;
             }
             return;
         }
@@ -124,7 +126,11 @@ impl<I: Io> Reactor<I> {
                 return self.drop_inbox(peer);
             }
             let Some(&received) = connection.inbox.front() else { return };
-            if !may_take || connection.outgoing_bytes() > OUTGOING_BYTES_MAX {
+            if connection.is_behind() {
+                connection.is_blocked = true;
+                return;
+            }
+            if !may_take {
                 if !connection.is_stalled {
                     connection.is_stalled = true;
                     self.stalled.push(peer);
@@ -140,10 +146,10 @@ impl<I: Io> Reactor<I> {
     /// Parses one receive buffer to its end, or until there is no room.
     fn parse_received(&mut self, peer: Peer, received: Received) -> Result<(), Violation> {
         loop {
-            if self.intake.bytes() >= PENDING_BYTES_MAX {
+            let connection = &mut self.connections[peer.slot];
+            if self.intake.bytes() >= PENDING_BYTES_MAX || connection.is_behind() {
                 return Ok(());
             }
-            let connection = &mut self.connections[peer.slot];
             let input = self.io.received(received);
             let mut at = connection.at;
             let event = connection.server.step(input, &mut at)?;
@@ -318,21 +324,18 @@ impl<I: Io> Reactor<I> {
             let detail = format!("stream {} has no shard {}", stream.name, read.shard);
             return self.fail(peer, request, ErrorCode::UnknownShard, &detail);
         }
-        let connection = &mut self.connections[peer.slot];
-        if connection.reads >= READS_WAITING_MAX {
-            return self.fail(
-                peer,
-                request,
-                ErrorCode::Busy,
-                "too many reads wait on this connection; read their answers",
-            );
-        }
-        connection.reads += 1;
+        self.connections[peer.slot].reads += 1;
         self.reads.add(peer, request, read);
     }
 
     /// Sends the answers of finished reads.
     pub(super) fn answer_reads(&mut self) {
+        if self.answered.is_empty() {
+            return;
+        }
+        // Slow readers may not keep the memory that appends need: past a share of it they get copies.
+        let pool = self.io.pool();
+        let share_frames = pool.used_bytes() - self.journal.cache.held_bytes() < pool.capacity_bytes() / 4;
         let mut answered = std::mem::take(&mut self.answered);
         for Answered { peer, request, answer } in answered.drain(..) {
             let Some(connection) = live(&mut self.connections, peer) else { continue };
@@ -343,11 +346,16 @@ impl<I: Io> Reactor<I> {
                     let bytes = runs.iter().map(|(_, range)| range.len()).sum();
                     result.encode(&mut connection.out, request, bytes);
                     for (buf, range) in runs {
-                        connection.send_frames(buf, range);
+                        if share_frames {
+                            connection.send_frames(buf, range);
+                        } else {
+                            connection.out.extend_from_slice(&buf[range]);
+                        }
                     }
                 }
             }
             self.make_dirty(peer);
+            self.hear_again(peer);
         }
         self.answered = answered;
     }
@@ -438,7 +446,37 @@ impl<I: Io> Reactor<I> {
         if connection.phase == Phase::Closing {
             return self.finish_closing(peer);
         }
-        if there { self.make_dirty(peer) } else { self.close(peer) }
+        if !there {
+            return self.close(peer);
+        }
+        self.make_dirty(peer);
+        self.hear_again(peer);
+    }
+
+    /// Goes on with a connection that had too many answers to take, once it took some.
+    fn hear_again(&mut self, peer: Peer) {
+        let Some(connection) = live(&mut self.connections, peer) else { return };
+        if connection.is_blocked && !connection.is_behind() {
+            connection.is_blocked = false;
+            self.parse(peer);
+        }
+    }
+
+    /// Closes connections that have taken nothing of what they are sent for too long.
+    pub(super) fn close_unheard(&mut self) {
+        let now = self.io.mono_ns();
+        if now < self.send_check_ns {
+            return;
+        }
+        self.send_check_ns = now + SEND_CHECK_NS;
+        let limit = now.saturating_sub(SEND_TIMEOUT_NS);
+        let gone: Vec<Peer> = self
+            .connections
+            .iter_mut()
+            .filter(|(_, connection)| connection.sends_since_before(limit))
+            .map(|(slot, connection)| Peer { slot, life: connection.life })
+            .collect();
+        gone.into_iter().for_each(|peer| self.close(peer));
     }
 
     /// Ends a connection: what it was owed is dropped, what it appended is stored.

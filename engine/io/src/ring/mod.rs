@@ -5,7 +5,8 @@
 //! its last completion, whatever the caller does meanwhile. A dropped ring cancels, takes every completion in, closes, and
 //! only then lets go of memory.
 //!
-//! On one connection, one send at a time: the kernel may interleave two that are in flight together.
+//! Descriptors are plain: registered ones saved 70 ns an operation where a write costs 6 us and more, and a lasting receive
+//! looks its descriptor up once. On one connection, one send at a time: the kernel may interleave two in flight together.
 //!
 //! ```text
 //!  submit: Op -> table of operations -> submission queue --+
@@ -23,7 +24,7 @@ mod submit;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -132,6 +133,12 @@ impl Ring {
     pub fn new(config: RingConfig) -> Result<Ring, RingError> {
         let failed = |step| move |source| RingError::Failed { step, source };
         let uring = setup::make(SUBMISSIONS, COMPLETIONS)?.ring;
+        // A killed process leaves writes behind that the disk still carries out. They must not fall on what the next process
+        // writes, so the lock goes with the ring, which the kernel takes apart after its last operation.
+        uring
+            .submitter()
+            .register_files(&[config.data_dir.lock_fd().as_raw_fd()])
+            .map_err(failed("registering the directory's lock"))?;
         let pool = Pool::new(config.pool_bytes).map_err(failed("mapping the pool"))?;
         let buffers_registered = register_pool(&uring, &pool)?;
         let mut receive = ReceiveBuffers::map(config.receive_buffers, config.receive_buffer_bytes)
@@ -227,7 +234,11 @@ impl Ring {
         if let Some(time) = &time {
             args = args.timespec(time);
         }
-        let flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        let mut flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        if self.in_flight.with_disk() == 0 && self.uring.params().is_feature_no_iowait() {
+            // An idle server waits for people, not for a disk, and shall not look as if it did.
+            flags |= EnterFlags::NO_IOWAIT;
+        }
         // SAFETY: the arguments are those of an extended wait, alive during the call.
         let entered = unsafe { self.uring.submitter().enter(submit, want, flags.bits(), Some(&args)) };
         match entered.map_err(|error| error.raw_os_error()) {
@@ -329,7 +340,10 @@ impl Io for Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        if !self.drain() {
+        if self.drain() {
+            // Nothing is left that the lock must outlive; the kernel would keep it for a moment after the ring is closed.
+            let _ = self.uring.submitter().unregister_files();
+        } else {
             // The kernel may still write to, or send from, what these operations own, at any time to come and even after the
             // ring is closed. Memory that is lost is better than memory that changes under its next owner.
             std::mem::forget(std::mem::replace(&mut self.in_flight, InFlight::with_capacity(0)));

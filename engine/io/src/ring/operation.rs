@@ -48,8 +48,12 @@ pub(super) enum Work {
 }
 
 impl Work {
+    fn is_disks(&self) -> bool {
+        matches!(self, Work::Write { .. } | Work::Read { .. })
+    }
+
     /// Whether the kernel knows of it.
-    pub(super) fn is_kernels(&self) -> bool {
+    fn is_kernels(&self) -> bool {
         !matches!(self, Work::Task { .. })
     }
 }
@@ -59,16 +63,18 @@ pub(super) struct InFlight {
     operations: Slab<(u32, Operation)>,
     lives: u32,
     with_kernel: usize,
+    with_disk: usize,
 }
 
 impl InFlight {
     pub(super) fn with_capacity(capacity: usize) -> InFlight {
-        InFlight { operations: Slab::with_capacity(capacity), lives: 0, with_kernel: 0 }
+        InFlight { operations: Slab::with_capacity(capacity), lives: 0, with_kernel: 0, with_disk: 0 }
     }
 
     pub(super) fn insert(&mut self, token: Token, work: Work) -> u64 {
         self.lives = self.lives.wrapping_add(1);
         self.with_kernel += usize::from(work.is_kernels());
+        self.with_disk += usize::from(work.is_disks());
         let number = self.operations.insert((self.lives, Operation { token, work }));
         u64::from(self.lives) << 32 | u64::from(number)
     }
@@ -84,7 +90,13 @@ impl InFlight {
         self.get(key);
         let (_, operation) = self.operations.remove(key as u32).expect("just looked");
         self.with_kernel -= usize::from(operation.work.is_kernels());
+        self.with_disk -= usize::from(operation.work.is_disks());
         operation
+    }
+
+    /// Reads and writes.
+    pub(super) fn with_disk(&self) -> usize {
+        self.with_disk
     }
 
     /// Operations that the kernel knows of.

@@ -1,6 +1,7 @@
 //! A ring on a directory of its own, and what tests ask of it again and again.
 
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use io::{
@@ -14,13 +15,20 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Rig {
     // Before the directory, so that nothing works in it when it goes.
     pub(crate) ring: Ring,
-    pub(crate) directory: TempDir,
+    pub(crate) path: PathBuf,
+    _directory: Option<TempDir>,
     seen: Vec<Completion>,
     tokens: u64,
 }
 
 pub(crate) fn directory() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+/// Says why a test can't run here. That is a failure where the environment variable `CI` is set.
+pub(crate) fn skip(missing: &str) {
+    assert!(std::env::var_os("CI").is_none(), "a skip is a failure where CI is set: {missing}");
+    eprintln!("skipped: {missing}");
 }
 
 impl Rig {
@@ -30,14 +38,24 @@ impl Rig {
 
     pub(crate) fn with(change: impl FnOnce(&mut RingConfig)) -> Rig {
         let directory = directory();
-        let data_dir = DataDir::open(directory.path(), false).unwrap();
+        let mut rig = Rig::at(directory.path(), change);
+        rig._directory = Some(directory);
+        rig
+    }
+
+    pub(crate) fn at(path: &Path, change: impl FnOnce(&mut RingConfig)) -> Rig {
+        Rig::of(DataDir::open(path, false).unwrap(), change)
+    }
+
+    pub(crate) fn of(data_dir: DataDir, change: impl FnOnce(&mut RingConfig)) -> Rig {
+        let path = data_dir.path().to_owned();
         let mut config = RingConfig::new(data_dir);
         config.pool_bytes = 4 << 20;
         config.receive_buffers = 8;
         config.receive_buffer_bytes = 4096;
         change(&mut config);
         let ring = Ring::new(config).unwrap();
-        Rig { ring, directory, seen: Vec::new(), tokens: 0 }
+        Rig { ring, path, _directory: None, seen: Vec::new(), tokens: 0 }
     }
 
     /// Submits under a token of its own.
@@ -58,6 +76,11 @@ impl Rig {
             assert!(self.ring.mono_ns() < deadline_ns, "{token:?} did not complete; seen: {:?}", self.seen);
             self.ring.turn(Wait::Until(deadline_ns), &mut self.seen);
         }
+    }
+
+    /// Whether `token` completed in a turn so far and was not asked for.
+    pub(crate) fn has(&self, token: Token) -> bool {
+        self.seen.iter().any(|completion| completion.token == token)
     }
 
     /// Submits and waits for the only completion.

@@ -1,0 +1,7 @@
+//! Every subcommand run tiny through the real binary: the figures must add up, and what cannot be measured is refused.
+
+mod chain;
+mod fanout;
+mod program;
+mod refusals;
+mod write;

@@ -1,0 +1,18 @@
+//! The load generator: drives a stream with records at a known schedule, verifies every one of them afterwards, and
+//! reports what it measured in a way that can be trusted.
+//!
+//! It never links the engine or the server: what it knows of them is the bytes of the native protocol.
+
+pub mod goal;
+pub mod input;
+pub mod machine;
+pub mod native;
+pub mod options;
+pub mod recorder;
+pub mod report;
+pub mod run;
+pub mod schedule;
+pub mod server;
+pub mod units;
+pub mod verify;
+pub mod workload;

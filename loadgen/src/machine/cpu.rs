@@ -1,0 +1,129 @@
+//! How busy threads and processors were between two moments, from `/proc`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Instant;
+
+use serde::Serialize;
+
+/// The processor time that every thread of a process has used so far.
+#[derive(Clone, Debug)]
+pub struct CpuSample {
+    at: Instant,
+    /// Name and ticks by thread.
+    threads: BTreeMap<u32, (String, u64)>,
+}
+
+/// How busy one thread was, or several of one kind.
+#[derive(Clone, Debug, Serialize)]
+pub struct BusyThread {
+    /// Its name.
+    pub thread: String,
+    /// The share of one core that it used.
+    pub busy: f64,
+}
+
+impl CpuSample {
+    /// Samples the threads of a process, its kernel workers among them; empty if it is gone.
+    pub fn of(pid: u32) -> Self {
+        let mut threads = BTreeMap::new();
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let Some(id) = task.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let Ok(stat) = fs::read_to_string(task.path().join("stat")) else { continue };
+            if let Some(thread) = parse_stat(&stat) {
+                threads.insert(id, thread);
+            }
+        }
+        Self { at: Instant::now(), threads }
+    }
+}
+
+/// Name and ticks of user and system time off a `stat` line. The name stands in brackets and may hold any character.
+fn parse_stat(stat: &str) -> Option<(String, u64)> {
+    let (open, close) = (stat.find('(')?, stat.rfind(')')?);
+    let mut fields = stat.get(close + 2..)?.split(' ');
+    let user: u64 = fields.nth(11)?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some((stat.get(open + 1..close)?.to_owned(), user + system))
+}
+
+/// How busy each thread was between two samples, the busiest first. The kernel's io_uring workers count as one.
+pub fn busy_threads(before: &CpuSample, after: &CpuSample) -> Vec<BusyThread> {
+    let ticks_per_s = rustix::param::clock_ticks_per_second() as f64;
+    let seconds = after.at.duration_since(before.at).as_secs_f64();
+    if seconds <= 0.0 {
+        return Vec::new();
+    }
+    let mut workers = 0.0;
+    let mut threads = Vec::new();
+    for (id, (name, ticks)) in &after.threads {
+        let earlier = before.threads.get(id).map_or(0, |thread| thread.1);
+        let busy = ticks.saturating_sub(earlier) as f64 / ticks_per_s / seconds;
+        if name.starts_with("iou-wrk") || name.starts_with("iou-sqp") {
+            workers += busy;
+        } else {
+            threads.push(BusyThread { thread: name.clone(), busy });
+        }
+    }
+    if workers > 0.0 {
+        threads.push(BusyThread { thread: "io_uring workers".to_owned(), busy: workers });
+    }
+    threads.sort_by(|a, b| b.busy.total_cmp(&a.busy));
+    threads
+}
+
+/// The busy and idle time of all processors so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MachineSample {
+    busy: u64,
+    all: u64,
+}
+
+impl MachineSample {
+    /// Samples `/proc/stat`.
+    pub fn now() -> Self {
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = stat.lines().next().unwrap_or_default();
+        // user nice system idle iowait irq softirq steal; guest time is within user.
+        let fields: Vec<u64> = line.split_ascii_whitespace().skip(1).take(8).filter_map(|f| f.parse().ok()).collect();
+        let idle = fields.iter().skip(3).take(2).sum::<u64>();
+        let all = fields.iter().sum();
+        Self { busy: all - idle, all }
+    }
+
+    /// The share of all processors that was busy since an earlier sample.
+    pub fn busy_since(self, earlier: Self) -> f64 {
+        let all = self.all.saturating_sub(earlier.all);
+        if all == 0 { 0.0 } else { self.busy.saturating_sub(earlier.busy) as f64 / all as f64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_lines_are_read_past_any_name() {
+        let line = "77 (a (b) c) S 1 2 3 0 -1 4194624 5 6 7 8 120 30 0 0 20 0 3 0 9 10";
+        assert_eq!(parse_stat(line), Some(("a (b) c".to_owned(), 150)));
+        assert_eq!(parse_stat("nonsense"), None);
+    }
+
+    #[test]
+    fn a_spinning_thread_is_busy() {
+        let before = (CpuSample::of(std::process::id()), MachineSample::now());
+        let spin = std::thread::Builder::new().name("spins".to_owned()).spawn(|| {
+            let start = Instant::now();
+            while start.elapsed().as_millis() < 300 {
+                std::hint::spin_loop();
+            }
+            CpuSample::of(std::process::id())
+        });
+        let after = spin.unwrap().join().unwrap();
+        let threads = busy_threads(&before.0, &after);
+        let busy = threads.iter().find(|thread| thread.thread == "spins").unwrap().busy;
+        assert!((0.05..1.2).contains(&busy), "{busy}");
+        assert!(MachineSample::now().busy_since(before.1) > 0.05);
+    }
+}

@@ -1,0 +1,149 @@
+//! The disk under a directory: its file system, device, write cache, free space and flush counter.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// The disk under a directory.
+#[derive(Clone, Debug, Serialize)]
+pub struct Disk {
+    /// The file system's type.
+    pub file_system: String,
+    /// The block device, where there is one.
+    pub device: Option<String>,
+    /// What the kernel takes its cache for: `write back` (volatile: flushes matter) or `write through`.
+    pub write_cache: Option<String>,
+    /// The `stat` files of the whole devices that carry it: flushes are counted there, not on partitions.
+    #[serde(skip)]
+    counters: Vec<PathBuf>,
+}
+
+impl Disk {
+    /// The disk under `directory`, which exists.
+    pub fn under(directory: &Path) -> io::Result<Self> {
+        let directory = directory.canonicalize()?;
+        let (file_system, source) = mount_of(&directory)?;
+        let device = Path::new(&source).is_absolute().then(|| PathBuf::from(source));
+        let number = match &device {
+            Some(device) => fs::metadata(device).map(|found| found.rdev()).ok(),
+            None => None,
+        };
+        let number = number.unwrap_or(fs::metadata(&directory)?.dev());
+        let mut leaves = BTreeSet::new();
+        let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+        if let Ok(block) = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")) {
+            find_leaves(&whole_device(block), &mut leaves);
+        }
+        let write_cache = leaves
+            .first()
+            .and_then(|leaf| fs::read_to_string(leaf.join("queue/write_cache")).ok())
+            .map(|text| text.trim().to_owned());
+        let device = if leaves.is_empty() { None } else { device.map(|path| path.display().to_string()) };
+        let counters = leaves.into_iter().map(|leaf| leaf.join("stat")).collect();
+        Ok(Self { file_system, device, write_cache, counters })
+    }
+
+    /// Flushes that the device has completed so far: the 16th field of its `stat`. `None` where there is no such count.
+    pub fn flushes(&self) -> Option<u64> {
+        if self.counters.is_empty() {
+            return None;
+        }
+        self.counters
+            .iter()
+            .map(|path| fs::read_to_string(path).ok()?.split_ascii_whitespace().nth(15)?.parse::<u64>().ok())
+            .sum()
+    }
+
+    /// Bytes that may still be written to the file system of `directory`.
+    pub fn free_bytes(directory: &Path) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(directory)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    /// One line for people.
+    pub fn describe(&self) -> String {
+        let device = self.device.as_deref().unwrap_or("no block device");
+        match &self.write_cache {
+            Some(cache) => format!("{} on {device}, write cache: {cache}", self.file_system),
+            None => format!("{} on {device}", self.file_system),
+        }
+    }
+}
+
+/// Type and source of the mount that holds a path.
+fn mount_of(path: &Path) -> io::Result<(String, String)> {
+    let table = fs::read_to_string("/proc/self/mountinfo")?;
+    let mut best: Option<(usize, String, String)> = None;
+    for line in table.lines() {
+        let Some((place, source)) = line.split_once(" - ") else { continue };
+        let Some(point) = place.split(' ').nth(4).map(unescape) else { continue };
+        let mut source = source.split(' ');
+        let (Some(kind), Some(source)) = (source.next(), source.next()) else { continue };
+        let depth = Path::new(&point).components().count();
+        // A later line covers an earlier one of the same place.
+        if path.starts_with(&point) && best.as_ref().is_none_or(|best| best.0 <= depth) {
+            best = Some((depth, kind.to_owned(), unescape(source)));
+        }
+    }
+    best.map(|(_, kind, source)| (kind, source)).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+}
+
+/// Undoes the octal escapes of the mount table.
+fn unescape(text: &str) -> String {
+    text.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+}
+
+fn whole_device(block: PathBuf) -> PathBuf {
+    match block.parent() {
+        Some(parent) if block.join("partition").exists() => parent.to_owned(),
+        _ => block,
+    }
+}
+
+/// The devices at the bottom of a stack of mapped ones.
+fn find_leaves(block: &Path, leaves: &mut BTreeSet<PathBuf>) {
+    let below: Vec<PathBuf> = fs::read_dir(block.join("slaves"))
+        .map(|entries| entries.flatten().filter_map(|entry| entry.path().canonicalize().ok()).collect())
+        .unwrap_or_default();
+    if below.is_empty() {
+        leaves.insert(block.to_owned());
+    }
+    for device in below {
+        find_leaves(&whole_device(device), leaves);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_synced_file_moves_the_counter() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let disk = Disk::under(directory).unwrap();
+        assert!(Disk::free_bytes(directory).unwrap() > 0);
+        let Some(before) = disk.flushes() else {
+            // Nothing to count on an overlay or a memory file system, and it says so.
+            assert!(disk.describe().contains("no block device"), "{}", disk.describe());
+            return;
+        };
+        if disk.write_cache.as_deref() == Some("write back") {
+            let mut file = tempfile::tempfile_in(directory).unwrap();
+            file.write_all(b"x").unwrap();
+            file.sync_all().unwrap();
+            assert!(disk.flushes().unwrap() > before);
+        }
+    }
+
+    #[test]
+    fn memory_has_no_device() {
+        let disk = Disk::under(Path::new("/dev/shm")).unwrap();
+        assert_eq!((disk.file_system.as_str(), disk.flushes()), ("tmpfs", None));
+    }
+}

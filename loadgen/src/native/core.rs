@@ -1,0 +1,64 @@
+//! What the connections of one core share: the clock, and everything that is counted. One thread owns it all.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::shared::Shared;
+use crate::recorder::Recorder;
+use crate::schedule::Lateness;
+use crate::verify::Ledger;
+
+/// Pairs of numbers that a core's own account may take before it is merged into the common one: with several cores, the
+/// numbers of a shard are consecutive only over all of them.
+const LEDGER_RUNS_MAX: usize = 4096;
+
+/// Time since the run's start, the same on all cores.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock(pub(super) Instant);
+
+impl Clock {
+    pub(super) fn now_ns(self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+}
+
+/// The counts of one core.
+#[derive(Debug)]
+pub(super) struct Counts {
+    pub(super) recorder: Recorder,
+    pub(super) ledger: Ledger,
+    pub(super) lateness: Lateness,
+    pub(super) batches: u64,
+    pub(super) waited_for_credit: u64,
+    pub(super) lost: Vec<String>,
+}
+
+impl Counts {
+    pub(super) fn new(recorder: Recorder, ledger: Ledger) -> Self {
+        Self { recorder, ledger, lateness: Lateness::default(), batches: 0, waited_for_credit: 0, lost: Vec::new() }
+    }
+}
+
+/// One core of a run.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) clock: Clock,
+    pub(super) shared: Arc<Shared>,
+    pub(super) bytes_max: u64,
+    pub(super) counts: RefCell<Counts>,
+}
+
+impl Core {
+    pub(super) fn stopped(&self) -> bool {
+        self.shared.stopped().is_some()
+    }
+
+    /// Hands a grown account over to the common one.
+    pub(super) fn trim_ledger(&self, counts: &mut Counts) {
+        if counts.ledger.runs() > LEDGER_RUNS_MAX {
+            let empty = Ledger::new(counts.ledger.shards().clone());
+            self.shared.merge_ledger(std::mem::replace(&mut counts.ledger, empty));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Why the native protocol could not be driven.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use frame::proto::{Failure, Violation};
+
+/// Why the native protocol could not be driven.
+#[derive(Debug)]
+pub enum NativeError {
+    /// io_uring is refused here.
+    Ring(io::Error),
+    /// A core could not be given to a thread.
+    Core {
+        /// Which.
+        core: usize,
+    },
+    /// No connection to the server.
+    Connect {
+        /// Its address.
+        target: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The connection broke in the middle.
+    Broken {
+        /// The server's address.
+        target: SocketAddr,
+        /// How.
+        reason: String,
+    },
+    /// The server broke the protocol.
+    Protocol(Violation),
+    /// The server refused a request.
+    Refused {
+        /// What was asked for.
+        request: String,
+        /// What it said.
+        failure: Failure,
+    },
+    /// A batch of the size asked for never fits what the server accepts.
+    BatchTooLarge {
+        /// The smallest message.
+        bytes: usize,
+        /// The most that the server accepts.
+        bytes_max: usize,
+    },
+}
+
+impl fmt::Display for NativeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ring(source) => write!(
+                f,
+                "io_uring is refused ({source}): allow it (kernel.io_uring_disabled=0, and a container profile that permits io_uring_setup), or raise the locked memory limit if it says so"
+            ),
+            Self::Core { core } => {
+                write!(f, "core {core} cannot be used by this process; choose others with --cores")
+            }
+            Self::Connect { target, source } => {
+                write!(f, "cannot connect to {target}: {source}; check that a server listens there")
+            }
+            Self::Broken { target, reason } => {
+                write!(f, "the connection to {target} ended: {reason}; the server's log says more")
+            }
+            Self::Protocol(violation) => {
+                write!(f, "the server does not keep to the protocol: {violation}; is it a Millstream of this version?")
+            }
+            Self::Refused { request, failure } => write!(f, "the server refused to {request}: {failure}"),
+            Self::BatchTooLarge { bytes, bytes_max } => write!(
+                f,
+                "one record takes a message of {bytes} bytes and the server accepts {bytes_max}; make records smaller with --record-bytes"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for NativeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Ring(source) | Self::Connect { source, .. } => Some(source),
+            Self::Protocol(violation) => Some(violation),
+            Self::Refused { failure, .. } => Some(failure),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Produces a person's own rows: in their order, as fast as they may or at the times that they say.
+//!
+//! Rows of one key go over one connection, so that they stay in order. A batch closes when it is full or when the next
+//! row is not due, or not there, yet.
+
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::batch::Message;
+use super::core::Core;
+use super::link::Link;
+use super::pace::Pacer;
+use super::produce::check_end;
+use super::shared::Stop;
+use super::{NativeError, Pace, Plan};
+use crate::input::{InputError, Row, Rows};
+use crate::workload::Lane;
+
+/// Messages that may wait on one connection: enough to keep it busy, few enough to bound memory.
+const WAITING_MAX: usize = 4;
+
+/// Rows read ahead of an input that is read as a stream.
+const ROWS_AHEAD: usize = 4096;
+
+/// How often a wait looks at the clock and the stop sign.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Sends all rows up to the end or a fault in them, which is returned.
+pub(super) async fn feed(
+    rows: Rows,
+    lane: &mut Lane,
+    plan: &Plan,
+    core: &Core,
+    links: &[Rc<Link>],
+    pacer: &mut Pacer,
+) -> Result<Option<InputError>, NativeError> {
+    let mut source = RowSource::new(rows);
+    let mut feed = Feed { plan, core, links, open: links.iter().map(|_| None).collect() };
+    let mut row = Row::default();
+    let fault = loop {
+        match source.next(&mut row) {
+            Next::Row => {}
+            Next::NotYet => {
+                feed.hand_over_all().await;
+                if check_end(plan, core, links) {
+                    return Ok(None);
+                }
+                source.wait().await;
+                continue;
+            }
+            Next::Fault(error) => break Some(error),
+            Next::End => break None,
+        }
+        let mut due_ns = None;
+        if let Pace::Replay { speed } = plan.pace {
+            let due = (row.after_us as f64 * 1e3 / speed) as u64;
+            if due > core.clock.now_ns() {
+                feed.hand_over_all().await;
+                pacer.wait_until(due, core.clock, || check_end(plan, core, links)).await;
+            }
+            due_ns = Some(due);
+        }
+        if row.key.is_empty() {
+            row.key.extend_from_slice(lane.key());
+        }
+        if !feed.add(&row, due_ns).await? {
+            return Ok(None);
+        }
+    };
+    feed.hand_over_all().await;
+    while !links.iter().all(|link| link.idle()) && !check_end(plan, core, links) {
+        tokio::time::sleep(LOOK / 10).await;
+    }
+    core.shared.stop(if fault.is_some() { Stop::InputFault } else { Stop::InputEnd });
+    Ok(fault)
+}
+
+/// The messages under construction, one a connection.
+struct Feed<'a> {
+    plan: &'a Plan,
+    core: &'a Core,
+    links: &'a [Rc<Link>],
+    open: Vec<Option<Message>>,
+}
+
+impl Feed<'_> {
+    /// Adds a row to its connection's message; `false` to stop.
+    async fn add(&mut self, row: &Row, due_ns: Option<u64>) -> Result<bool, NativeError> {
+        let Some(at) = self.link_of(&row.key) else { return Ok(false) };
+        let link = &self.links[at];
+        link.check_record_size(row.key.len(), row.data.len())?;
+        let full = self.open[at].as_ref().is_some_and(|open| !link.has_room(open, row.key.len(), row.data.len()));
+        if full && !self.hand_over(at).await {
+            return Ok(false);
+        }
+        let link = &self.links[at];
+        let message = self.open[at].get_or_insert_with(|| link.begin_message());
+        message.push(&row.key, &row.data).expect("reading the rows bounded key and data");
+        if let Some(due_ns) = due_ns {
+            message.intend(due_ns);
+        }
+        Ok(true)
+    }
+
+    /// The connection of a key; the next one that is alive if that one is gone.
+    fn link_of(&self, key: &[u8]) -> Option<usize> {
+        let count = self.links.len();
+        let first = (xxh3_64(key) % count as u64) as usize;
+        (first..first + count).map(|at| at % count).find(|&at| !self.links[at].ended())
+    }
+
+    /// Gives a message to its connection once there is room; `false` to stop.
+    async fn hand_over(&mut self, at: usize) -> bool {
+        let Some(message) = self.open[at].take() else { return true };
+        let link = &self.links[at];
+        while link.waiting() >= WAITING_MAX {
+            let _ = timeout(LOOK, link.progress.notified()).await;
+            if check_end(self.plan, self.core, self.links) {
+                return false;
+            }
+        }
+        link.push_message(message);
+        !self.core.stopped()
+    }
+
+    async fn hand_over_all(&mut self) {
+        for at in 0..self.open.len() {
+            self.hand_over(at).await;
+        }
+    }
+}
+
+/// Rows, from memory or from a thread of their own, so that no slow read holds up the core.
+enum RowSource {
+    Memory(Box<Rows>),
+    Thread { rows: mpsc::Receiver<Result<Row, InputError>>, waited: Option<Result<Row, InputError>>, ended: bool },
+}
+
+/// What a look for the next row found.
+enum Next {
+    Row,
+    NotYet,
+    End,
+    Fault(InputError),
+}
+
+impl RowSource {
+    fn new(mut rows: Rows) -> Self {
+        if rows.in_memory() {
+            return Self::Memory(Box::new(rows));
+        }
+        let (sender, receiver) = mpsc::channel(ROWS_AHEAD);
+        let read = move || {
+            loop {
+                let mut row = Row::default();
+                let next = match rows.read(&mut row) {
+                    Ok(true) => Ok(row),
+                    Ok(false) => return,
+                    Err(error) => Err(error),
+                };
+                let fault = next.is_err();
+                if sender.blocking_send(next).is_err() || fault {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("rows".to_owned()).spawn(read).expect("the system has room for one more thread");
+        Self::Thread { rows: receiver, waited: None, ended: false }
+    }
+
+    /// Looks for the next row without waiting.
+    fn next(&mut self, row: &mut Row) -> Next {
+        let found = match self {
+            Self::Memory(rows) => match rows.read(row) {
+                Ok(true) => return Next::Row,
+                Ok(false) => return Next::End,
+                Err(error) => return Next::Fault(error),
+            },
+            Self::Thread { ended: true, .. } => return Next::End,
+            Self::Thread { rows, waited, .. } => match waited.take().map_or_else(|| rows.try_recv(), Ok) {
+                Ok(found) => found,
+                Err(mpsc::error::TryRecvError::Empty) => return Next::NotYet,
+                Err(mpsc::error::TryRecvError::Disconnected) => return Next::End,
+            },
+        };
+        match found {
+            Ok(next) => {
+                *row = next;
+                Next::Row
+            }
+            Err(error) => Next::Fault(error),
+        }
+    }
+
+    /// Waits for a row for a while.
+    async fn wait(&mut self) {
+        if let Self::Thread { rows, waited, ended } = self
+            && let Ok(received) = timeout(LOOK, rows.recv()).await
+        {
+            *ended = received.is_none();
+            *waited = received;
+        }
+    }
+}

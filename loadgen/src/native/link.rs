@@ -1,0 +1,302 @@
+//! One connection that produces: a writer task that sends messages in order, and a reader task that takes their
+//! acknowledgements. Both run on the core that owns the connection.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+
+use frame::StreamId;
+use frame::proto::{Client, ClientEvent};
+use tokio::sync::Notify;
+use tokio_uring::net::TcpStream;
+
+use super::batch::{BatchLimits, Message, message_bytes};
+use super::core::Core;
+use super::session::{Received, Session};
+use super::{NativeError, Pace};
+use crate::recorder::BatchTimes;
+use crate::verify::{InFlight, Ledger};
+
+/// Buffers of sent messages kept for the next ones.
+const SPARE_BUFFERS_MAX: usize = 8;
+
+/// One producing connection.
+pub(super) struct Link {
+    pub(super) number: u32,
+    stream: TcpStream,
+    limits: BatchLimits,
+    pace: Pace,
+    /// The streams it writes in turn.
+    streams: Vec<StreamId>,
+    state: RefCell<State>,
+    /// The writer waits here for room, credit, a due time, a message, or the end.
+    wake: Notify,
+    /// A message was taken off the outbox, or an acknowledgement came.
+    pub(super) progress: Notify,
+}
+
+struct State {
+    client: Client,
+    in_flight: Option<InFlight>,
+    outstanding: u32,
+    /// Times of an open loop that have come.
+    due: VecDeque<u64>,
+    /// Messages of a person's own rows.
+    outbox: VecDeque<Message>,
+    spare: Vec<Vec<u8>>,
+    next_stream: usize,
+    ended: bool,
+}
+
+impl Link {
+    /// Connects. Returns what was received beyond the handshake for [`receive`].
+    pub(super) async fn connect(
+        target: SocketAddr,
+        number: u32,
+        streams: Vec<StreamId>,
+        batch_records: u32,
+        pace: Pace,
+        ledger: &Ledger,
+    ) -> Result<(Rc<Self>, Received), NativeError> {
+        let (session, welcome) = Session::open(target).await?;
+        let server_bytes = (welcome.append_bytes_max as usize).min(welcome.credit.bytes as usize);
+        let state = State {
+            client: session.client,
+            in_flight: Some(InFlight::new(number, ledger)),
+            outstanding: 0,
+            due: VecDeque::new(),
+            outbox: VecDeque::new(),
+            spare: Vec::new(),
+            next_stream: 0,
+            ended: false,
+        };
+        let link = Self {
+            number,
+            stream: session.stream,
+            limits: BatchLimits::new(batch_records, welcome.append_records_max, server_bytes),
+            pace,
+            streams,
+            state: RefCell::new(state),
+            wake: Notify::new(),
+            progress: Notify::new(),
+        };
+        Ok((Rc::new(link), session.received))
+    }
+
+    /// Refuses records of which not even one fits the server's messages.
+    pub(super) fn check_record_size(&self, key_bytes: usize, data_bytes: usize) -> Result<(), NativeError> {
+        let (bytes, bytes_max) = (message_bytes(key_bytes, data_bytes), self.limits.bytes);
+        if bytes > bytes_max { Err(NativeError::BatchTooLarge { bytes, bytes_max }) } else { Ok(()) }
+    }
+
+    /// Begins a message to the next of its streams.
+    pub(super) fn begin_message(&self) -> Message {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let stream = self.streams[state.next_stream % self.streams.len()];
+        state.next_stream += 1;
+        let batch = state.in_flight.as_mut().map(InFlight::spare).unwrap_or_default();
+        Message::begin(state.spare.pop().unwrap_or_default(), batch, &mut state.client, stream)
+    }
+
+    /// Whether a record still fits a message.
+    pub(super) fn has_room(&self, message: &Message, key_bytes: usize, data_bytes: usize) -> bool {
+        message.has_room(self.limits, key_bytes, data_bytes)
+    }
+
+    /// Adds a time of an open loop that has come.
+    pub(super) fn push_due(&self, due_ns: u64) {
+        self.state.borrow_mut().due.push_back(due_ns);
+        self.wake.notify_one();
+    }
+
+    /// Adds a message of a person's own rows.
+    pub(super) fn push_message(&self, message: Message) {
+        self.state.borrow_mut().outbox.push_back(message);
+        self.wake.notify_one();
+    }
+
+    /// Messages waiting to be sent.
+    pub(super) fn waiting(&self) -> usize {
+        self.state.borrow().outbox.len()
+    }
+
+    /// Whether everything sent has its answer and nothing waits.
+    pub(super) fn idle(&self) -> bool {
+        let state = self.state.borrow();
+        state.ended || (state.outstanding == 0 && state.outbox.is_empty())
+    }
+
+    /// Batches sent without an answer.
+    pub(super) fn outstanding(&self) -> u32 {
+        let state = self.state.borrow();
+        if state.ended { 0 } else { state.outstanding }
+    }
+
+    /// Whether the connection is gone.
+    pub(super) fn ended(&self) -> bool {
+        self.state.borrow().ended
+    }
+
+    /// Lets the writer look at the stop sign.
+    pub(super) fn nudge(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Ends the connection from this side: both tasks end by themselves then, with nothing left in the ring.
+    pub(super) fn shut_down(&self) {
+        self.state.borrow_mut().ended = true;
+        let _ = self.stream.shutdown(Shutdown::Both);
+        self.wake.notify_one();
+    }
+
+    /// Waits for the turn to send a made-up batch: the time it was meant to leave, on a schedule; `None` to stop.
+    pub(super) async fn turn(&self, core: &Core) -> Option<Option<u64>> {
+        self.until(core, |state| match self.pace {
+            Pace::Closed { inflight } => (state.outstanding < inflight).then_some(None),
+            Pace::Open { .. } | Pace::Replay { .. } => state.due.pop_front().map(Some),
+        })
+        .await
+    }
+
+    /// Waits for a message in the outbox, and for room in a closed loop; `None` to stop.
+    pub(super) async fn next_message(&self, core: &Core) -> Option<Message> {
+        let message = self
+            .until(core, |state| match self.pace {
+                Pace::Closed { inflight } if state.outstanding >= inflight => None,
+                _ => state.outbox.pop_front(),
+            })
+            .await;
+        self.progress.notify_one();
+        message
+    }
+
+    async fn until<T>(&self, core: &Core, mut ready: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
+        loop {
+            if core.stopped() || self.ended() {
+                return None;
+            }
+            if let Some(found) = ready(&mut self.state.borrow_mut()) {
+                return Some(found);
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Sends one message as soon as there is credit for it; `false` to stop.
+    pub(super) async fn send(&self, core: &Core, mut message: Message) -> bool {
+        let length = message.bytes.len();
+        if !self.state.borrow().client.may_append(length) {
+            core.counts.borrow_mut().waited_for_credit += 1;
+            if self.until(core, |state| state.client.may_append(length).then_some(())).await.is_none() {
+                return false;
+            }
+        }
+        if !core.shared.reserve(message.content_bytes, core.bytes_max) {
+            return false;
+        }
+        message.finish();
+        let Message { bytes, mut batch, .. } = message;
+        batch.sent_ns = core.clock.now_ns();
+        match self.pace {
+            Pace::Closed { .. } => batch.intended_ns = batch.sent_ns,
+            Pace::Open { .. } | Pace::Replay { .. } => {
+                core.counts.borrow_mut().lateness.record(batch.intended_ns, batch.sent_ns);
+            }
+        }
+        {
+            let mut state = self.state.borrow_mut();
+            state.client.appended(length);
+            state.outstanding += 1;
+            state.in_flight.as_mut().expect("taken only after the writer ended").sent(batch);
+        }
+        let (written, bytes) = self.stream.write_all(bytes).await;
+        if let Err(error) = written {
+            self.end(core, format!("sending failed: {error}"));
+            return false;
+        }
+        let mut state = self.state.borrow_mut();
+        if state.spare.len() < SPARE_BUFFERS_MAX {
+            state.spare.push(bytes);
+        }
+        true
+    }
+
+    /// Marks the connection as gone, once.
+    fn end(&self, core: &Core, reason: String) {
+        let ended = std::mem::replace(&mut self.state.borrow_mut().ended, true);
+        if !ended {
+            core.counts.borrow_mut().lost.push(format!("connection {}: {reason}", self.number));
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+        self.wake.notify_one();
+        self.progress.notify_one();
+    }
+
+    /// Settles what is left once both tasks have ended, and returns times of an open loop that were never served.
+    pub(super) fn settle(&self, core: &Core) {
+        let mut state = self.state.borrow_mut();
+        let mut counts = core.counts.borrow_mut();
+        let now_ns = core.clock.now_ns();
+        for due_ns in state.due.drain(..) {
+            counts.lateness.record(due_ns, now_ns);
+        }
+        if let Some(in_flight) = state.in_flight.take() {
+            in_flight.ended(&mut counts.ledger);
+        }
+    }
+
+    /// Takes the events in `received` from `at` on. An error ends the connection.
+    fn take_events(&self, core: &Core, input: &[u8], mut at: usize) -> Result<(), String> {
+        let acked_ns = core.clock.now_ns();
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        loop {
+            match state.client.step(input, &mut at).map_err(|violation| violation.to_string())? {
+                None => return Ok(()),
+                Some(ClientEvent::Credit) => self.wake.notify_one(),
+                Some(ClientEvent::Ack(span)) => {
+                    let mut counts = core.counts.borrow_mut();
+                    let in_flight = state.in_flight.as_mut().expect("taken only after the reader ended");
+                    for batch in state.client.acks(&span, input) {
+                        let acked = in_flight.acknowledged(batch.request.0, batch.results(), &mut counts.ledger);
+                        let (intended_ns, sent_ns) = (acked.intended_ns, acked.sent_ns);
+                        let times = BatchTimes { intended_ns, sent_ns, acked_ns };
+                        if acked.records > 0 {
+                            counts.recorder.acknowledged(times, acked.records, acked.bytes);
+                            core.shared.count_acked(acked.records, acked.bytes);
+                        }
+                        if acked.complete {
+                            counts.batches += 1;
+                            state.outstanding = state.outstanding.saturating_sub(1);
+                        }
+                    }
+                    core.trim_ledger(&mut counts);
+                    self.wake.notify_one();
+                    self.progress.notify_one();
+                }
+                Some(ClientEvent::Error(_, failure)) => return Err(failure.to_string()),
+                Some(other) => return Err(format!("the server answered what was not asked: {other:?}")),
+            }
+        }
+    }
+}
+
+/// The reader task: takes acknowledgements until the connection ends.
+pub(super) async fn receive(link: Rc<Link>, core: Rc<Core>, mut received: Received) {
+    loop {
+        let input = &received.buffer[..received.filled];
+        if let Err(reason) = link.take_events(&core, input, received.at) {
+            link.end(&core, reason);
+            return;
+        }
+        let (read, buffer) = link.stream.read(received.buffer).await;
+        received = Received { buffer, filled: 0, at: 0 };
+        match read {
+            Ok(0) => return link.end(&core, "the server closed it".to_owned()),
+            Ok(bytes) => received.filled = bytes,
+            Err(error) => return link.end(&core, format!("receiving failed: {error}")),
+        }
+    }
+}

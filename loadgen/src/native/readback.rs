@@ -1,0 +1,145 @@
+//! Reads every shard from its first record to its last and holds it against the account.
+//!
+//! A few connections on one core take shard after shard. Each record's checksums are computed from its bytes again, and
+//! content made from a recipe is compared with the recipe byte by byte.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use frame::limits::READ_BYTES_MAX;
+use frame::proto::{ClientEvent, Failure, Read, ReadResult, Span};
+use frame::{Frame, Sequence, ShardId, StreamId};
+
+use super::runtime::run_pinned;
+use super::session::Session;
+use super::shared::Shared;
+use super::{NativeError, ReadBack, Stream};
+use crate::verify::{Ledger, Readback};
+use crate::workload::Recipe;
+
+/// Connections that read at the same time: while one result is verified the next is on its way.
+const CONNECTIONS: usize = 2;
+
+/// Bytes of records asked for at once.
+const READ_BYTES: u32 = 2 << 20;
+
+const _: () = assert!((READ_BYTES as usize) < READ_BYTES_MAX);
+
+/// Reads everything back. `recipe` is given for made-up records.
+pub fn read_back(
+    target: SocketAddr,
+    streams: &[Stream],
+    ledger: Ledger,
+    recipe: Option<Recipe>,
+    core: usize,
+    shared: &Arc<Shared>,
+) -> Result<ReadBack, NativeError> {
+    let begun = Instant::now();
+    let shards = streams.iter().flat_map(|s| s.shards.iter().map(|&(shard, first)| (s.id, shard, first))).collect();
+    let shelf = Rc::new(Shelf {
+        readback: RefCell::new(Readback::new(ledger)),
+        shards: RefCell::new(shards),
+        recipe,
+        shared: Arc::clone(shared),
+    });
+    run_pinned(core, async {
+        let readers: Vec<_> =
+            (0..CONNECTIONS).map(|_| tokio_uring::spawn(read_shards(target, Rc::clone(&shelf)))).collect();
+        for reader in readers {
+            reader.await.expect("a reader does not panic")?;
+        }
+        Ok(())
+    })??;
+    let seconds = begun.elapsed().as_secs_f64();
+    let shelf = Rc::into_inner(shelf).expect("every reader has ended");
+    Ok(ReadBack { verdict: shelf.readback.into_inner().finish(), seconds, bytes: shared.progress().read_bytes })
+}
+
+/// What the reading connections share.
+struct Shelf {
+    readback: RefCell<Readback>,
+    shards: RefCell<VecDeque<(StreamId, ShardId, Sequence)>>,
+    recipe: Option<Recipe>,
+    shared: Arc<Shared>,
+}
+
+impl Shelf {
+    fn next_shard(&self) -> Option<(StreamId, ShardId, Sequence)> {
+        self.shards.borrow_mut().pop_front()
+    }
+
+    /// Holds one record against the account; returns its bytes of data and key.
+    fn take(&self, shard: ShardId, bytes: &[u8]) -> Result<u64, String> {
+        let frame = Frame::parse(bytes).map_err(|error| format!("a frame that is none: {error}"))?;
+        let sound = frame.verify_payload().is_ok()
+            && frame.verify_header(shard).is_ok()
+            && self.recipe.as_ref().is_none_or(|recipe| recipe.recognises(frame.data()));
+        let mut readback = self.readback.borrow_mut();
+        if sound {
+            readback.record(shard, frame.sequence(), frame.payload_checksum());
+        } else {
+            readback.damaged(shard, frame.sequence());
+        }
+        Ok((frame.key().len() + frame.data().len()) as u64)
+    }
+}
+
+/// Takes shards off the shelf until none is left.
+async fn read_shards(target: SocketAddr, shelf: Rc<Shelf>) -> Result<(), NativeError> {
+    let (mut session, _) = Session::open(target).await?;
+    let mut request = Vec::new();
+    while let Some((stream, shard, mut from)) = shelf.next_shard() {
+        loop {
+            session.client.read(&mut request, &Read { stream, shard, from, bytes_max: READ_BYTES });
+            request = session.send(request).await?;
+            match read_result(&mut session, shard, &shelf).await? {
+                Ok(result) if result.next < result.tip && result.next > from => from = result.next,
+                Ok(result) if result.next < result.tip => {
+                    let reason = format!("the server stays at {} of {}", result.next, result.tip);
+                    shelf.readback.borrow_mut().unreadable(shard, from, reason);
+                    break;
+                }
+                Ok(_) => break,
+                Err(failure) => {
+                    shelf.readback.borrow_mut().unreadable(shard, from, failure.to_string());
+                    break;
+                }
+            }
+        }
+    }
+    session.close();
+    Ok(())
+}
+
+/// Takes one read result; what the server refused comes back as such.
+async fn read_result(
+    session: &mut Session,
+    shard: ShardId,
+    shelf: &Shelf,
+) -> Result<Result<ReadResult, Failure>, NativeError> {
+    let mut begun: Option<ReadResult> = None;
+    let mut bytes = 0;
+    loop {
+        match session.event().await? {
+            ClientEvent::ReadBegin(_, result) => begun = Some(result),
+            ClientEvent::Record(span) => bytes += take_record(session, shard, shelf, &span)?,
+            ClientEvent::ReadEnd(_) => {
+                shelf.shared.count_read(bytes);
+                let nothing = || session.unexpected(&ClientEvent::Credit);
+                return begun.map(Ok).ok_or_else(nothing);
+            }
+            ClientEvent::Error(_, failure) => return Ok(Err(failure)),
+            ClientEvent::Credit => {}
+            other => return Err(session.unexpected(&other)),
+        }
+    }
+}
+
+fn take_record(session: &Session, shard: ShardId, shelf: &Shelf, span: &Span) -> Result<u64, NativeError> {
+    let taken = shelf.take(shard, session.bytes(span));
+    taken.map_err(|reason| NativeError::Broken { target: session.target, reason })
+}

@@ -1,0 +1,94 @@
+//! One connection that asks and waits for answers: the handshake, streams, reading.
+
+use std::net::{Shutdown, SocketAddr};
+
+use frame::proto::{Client, ClientEvent, Failure, Span, Welcome};
+use tokio_uring::net::TcpStream;
+
+use super::NativeError;
+
+/// Bytes received at once.
+pub(super) const RECEIVE_BYTES: usize = 256 * 1024;
+
+/// A connection after its handshake.
+pub(super) struct Session {
+    pub(super) target: SocketAddr,
+    pub(super) stream: TcpStream,
+    pub(super) client: Client,
+    pub(super) received: Received,
+}
+
+/// Bytes received, and how far they were used.
+pub(super) struct Received {
+    pub(super) buffer: Vec<u8>,
+    pub(super) filled: usize,
+    pub(super) at: usize,
+}
+
+impl Session {
+    /// Connects and shakes hands.
+    pub(super) async fn open(target: SocketAddr) -> Result<(Self, Welcome), NativeError> {
+        let stream = TcpStream::connect(target).await.map_err(|source| NativeError::Connect { target, source })?;
+        stream.set_nodelay(true).map_err(|source| NativeError::Connect { target, source })?;
+        let mut hello = Vec::new();
+        let client = Client::new(&mut hello);
+        let received = Received { buffer: vec![0; RECEIVE_BYTES], filled: 0, at: 0 };
+        let mut session = Self { target, stream, client, received };
+        session.send(hello).await?;
+        match session.event().await? {
+            ClientEvent::Welcome(welcome) => Ok((session, welcome)),
+            ClientEvent::Error(_, failure) => Err(refused("open a connection", failure)),
+            other => Err(session.unexpected(&other)),
+        }
+    }
+
+    /// Sends all of `bytes` and returns the buffer, empty.
+    pub(super) async fn send(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, NativeError> {
+        let (sent, mut bytes) = self.stream.write_all(bytes).await;
+        bytes.clear();
+        match sent {
+            Ok(()) => Ok(bytes),
+            Err(error) => Err(NativeError::Broken { target: self.target, reason: error.to_string() }),
+        }
+    }
+
+    /// Waits for the next event. Its spans hold until the next call.
+    pub(super) async fn event(&mut self) -> Result<ClientEvent, NativeError> {
+        loop {
+            let Received { buffer, filled, at } = &mut self.received;
+            if let Some(event) = self.client.step(&buffer[..*filled], at).map_err(NativeError::Protocol)? {
+                return Ok(event);
+            }
+            let (read, buffer) = self.stream.read(std::mem::take(buffer)).await;
+            let broken = |reason: String| NativeError::Broken { target: self.target, reason };
+            self.received = Received { buffer, filled: 0, at: 0 };
+            self.received.filled = match read {
+                Ok(0) => return Err(broken("the server closed it".to_owned())),
+                Ok(bytes) => bytes,
+                Err(error) => return Err(broken(error.to_string())),
+            };
+        }
+    }
+
+    /// The bytes of a span of the last event.
+    pub(super) fn bytes(&self, span: &Span) -> &[u8] {
+        self.client.bytes(span, &self.received.buffer[..self.received.filled])
+    }
+
+    /// An answer that was not asked for.
+    pub(super) fn unexpected(&self, event: &ClientEvent) -> NativeError {
+        NativeError::Broken {
+            target: self.target,
+            reason: format!("the server answered what was not asked: {event:?}"),
+        }
+    }
+
+    /// Ends the connection, so that nothing of it is left in the ring.
+    pub(super) fn close(self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+pub(super) fn refused(request: &str, failure: Failure) -> NativeError {
+    NativeError::Refused { request: request.to_owned(), failure }
+}

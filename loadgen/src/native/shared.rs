@@ -1,0 +1,131 @@
+//! What the cores of one run share, and the only things they do: counters, the start, and the stop sign.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use crate::verify::Ledger;
+
+/// Why a run stopped producing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Stop {
+    /// Its time was over.
+    Time = 1,
+    /// Its bytes were sent.
+    Bytes = 2,
+    /// The input ended.
+    InputEnd = 3,
+    /// A person asked for it.
+    Interrupted = 4,
+    /// No connection was left.
+    ConnectionsLost = 5,
+    /// The input turned out to be malformed.
+    InputFault = 6,
+}
+
+impl Stop {
+    const ALL: [Self; 6] =
+        [Self::Time, Self::Bytes, Self::InputEnd, Self::Interrupted, Self::ConnectionsLost, Self::InputFault];
+}
+
+/// Shared between the cores of a run and whoever watches it.
+#[derive(Debug, Default)]
+pub struct Shared {
+    start: OnceLock<Instant>,
+    stop: AtomicU8,
+    done: AtomicBool,
+    sent_bytes: AtomicU64,
+    acked_bytes: AtomicU64,
+    acked_records: AtomicU64,
+    read_bytes: AtomicU64,
+    /// Accounts that grew past what a core keeps on its own.
+    ledger: Mutex<Option<Ledger>>,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Time since the start; 0 before.
+    pub elapsed_s: f64,
+    /// Bytes of data and keys acknowledged.
+    pub acked_bytes: u64,
+    /// Records acknowledged.
+    pub acked_records: u64,
+    /// Bytes of data and keys read back.
+    pub read_bytes: u64,
+    /// Why producing stopped, once it did.
+    pub stop: Option<Stop>,
+    /// Whether every core is done producing.
+    pub done: bool,
+}
+
+impl Shared {
+    /// A run that has not started.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// Asks all cores to stop sending; the first reason stays.
+    pub fn stop(&self, why: Stop) {
+        let _ = self.stop.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Why producing stopped, once it did.
+    pub fn stopped(&self) -> Option<Stop> {
+        let why = self.stop.load(Ordering::Acquire);
+        Stop::ALL.into_iter().find(|&stop| stop as u8 == why)
+    }
+
+    /// How far the run has come.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            elapsed_s: self.start.get().map_or(0.0, |start| start.elapsed().as_secs_f64()),
+            acked_bytes: self.acked_bytes.load(Ordering::Relaxed),
+            acked_records: self.acked_records.load(Ordering::Relaxed),
+            read_bytes: self.read_bytes.load(Ordering::Relaxed),
+            stop: self.stopped(),
+            done: self.done.load(Ordering::Acquire),
+        }
+    }
+
+    pub(super) fn begin(&self) -> Instant {
+        *self.start.get_or_init(Instant::now)
+    }
+
+    pub(super) fn finish(&self) {
+        self.done.store(true, Ordering::Release);
+    }
+
+    /// Takes `bytes` off what may still be sent; `false`, and stop, if that is less.
+    pub(super) fn reserve(&self, bytes: u64, bytes_max: u64) -> bool {
+        let reserved = self.sent_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= bytes_max;
+        if !reserved {
+            self.sent_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.stop(Stop::Bytes);
+        }
+        reserved
+    }
+
+    pub(super) fn count_acked(&self, records: u64, bytes: u64) {
+        self.acked_records.fetch_add(records, Ordering::Relaxed);
+        self.acked_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_read(&self, bytes: u64) {
+        self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Merges a core's account into the common one.
+    pub(super) fn merge_ledger(&self, ledger: Ledger) {
+        let mut common = self.ledger.lock().expect("no core panics while it merges");
+        match common.as_mut() {
+            Some(common) => common.merge(ledger),
+            None => *common = Some(ledger),
+        }
+    }
+
+    pub(super) fn take_ledger(&self) -> Option<Ledger> {
+        self.ledger.lock().expect("no core panics while it merges").take()
+    }
+}

@@ -1,0 +1,40 @@
+//! Makes the streams of a run, before anything is measured.
+
+use std::net::SocketAddr;
+
+use frame::StreamId;
+use frame::proto::ClientEvent;
+
+use super::runtime::run_pinned;
+use super::session::{Session, refused};
+use super::{NativeError, Stream};
+
+/// Makes each stream, or finds it if it exists with as many shards. Records that are there already are not this run's:
+/// each shard's first number is the one it gives next.
+pub fn prepare_streams(
+    target: SocketAddr,
+    names: &[String],
+    shards: u32,
+    core: usize,
+) -> Result<Vec<Stream>, NativeError> {
+    run_pinned(core, async {
+        let (mut session, _) = Session::open(target).await?;
+        let mut streams = Vec::with_capacity(names.len());
+        let mut request = Vec::new();
+        for name in names {
+            session.client.create_stream(&mut request, name, shards);
+            request = session.send(request).await?;
+            let made = match session.event().await? {
+                ClientEvent::Stream(_, made) => made,
+                ClientEvent::Error(_, failure) => {
+                    return Err(refused(&format!("make stream {name} with {shards} shards"), failure));
+                }
+                other => return Err(session.unexpected(&other)),
+            };
+            let shards = made.shards.iter().map(|shard| (shard.shard, shard.tip.max(frame::Sequence(1)))).collect();
+            streams.push(Stream { id: StreamId(made.stream.0), shards });
+        }
+        session.close();
+        Ok(streams)
+    })?
+}

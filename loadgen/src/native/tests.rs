@@ -1,0 +1,247 @@
+//! Runs against a server in memory: one that keeps its word, and ones that break it.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::memory_server::{Breaks, Manners, start};
+use super::*;
+use crate::input::{Columns, InputSpec};
+use crate::verify::Fault;
+
+fn core() -> usize {
+    core_affinity::get_core_ids().unwrap().last().unwrap().id
+}
+
+fn plan(target: SocketAddr, streams: u32, shards: u32, pace: Pace) -> Plan {
+    let names: Vec<String> = (0..streams).map(|i| format!("load-{i}")).collect();
+    Plan {
+        target,
+        streams: prepare_streams(target, &names, shards, core()).unwrap(),
+        connections: 3,
+        batch_records: 50,
+        pace,
+        warmup: Duration::ZERO,
+        duration: None,
+        bytes_max: 2_000_000,
+        cores: vec![core()],
+        seed: 1,
+    }
+}
+
+fn recipe() -> Recipe {
+    Recipe::new("uniform:0..400".parse().unwrap(), "distinct".parse().unwrap(), 1)
+}
+
+/// Produces and reads back.
+fn run(plan: &Plan, source: Source) -> (Produced, ReadBack) {
+    let recipe = match &source {
+        Source::Generated(recipe) => Some(recipe.clone()),
+        Source::Rows(..) => None,
+    };
+    let shared = Shared::new();
+    let mut produced = produce(plan, source, &shared).unwrap();
+    let ledger =
+        std::mem::replace(&mut produced.ledger, crate::verify::Ledger::new(crate::verify::Shards::new(vec![])));
+    let read = read_back(plan.target, &plan.streams, ledger, recipe, core(), &shared).unwrap();
+    (produced, read)
+}
+
+fn generated(plan: &Plan) -> (Produced, ReadBack) {
+    run(plan, Source::Generated(recipe()))
+}
+
+fn closed() -> Pace {
+    Pace::Closed { inflight: 4 }
+}
+
+fn rows(suffix: &str, text: &str, columns: Columns, repeat: bool) -> Source {
+    let mut file = tempfile::Builder::new().suffix(suffix).tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let spec = InputSpec { path: Some(file.path().to_owned()), format: None, columns, time_format: None, repeat };
+    Source::Rows(Box::new(Rows::open(spec).unwrap()), recipe())
+}
+
+#[test]
+fn a_closed_loop_ends_by_its_bytes_and_everything_is_there() {
+    let plan = plan(start(Manners::default()), 2, 4, closed());
+    let (produced, read) = generated(&plan);
+    assert!(read.verdict.good(), "{:?}", read.verdict);
+    assert_eq!(produced.stop, Stop::Bytes);
+    let total = produced.recorder.total();
+    assert!(total.bytes <= 2_000_000 && total.bytes > 1_800_000, "{total:?}");
+    assert_eq!((read.verdict.acknowledged, read.verdict.read, read.bytes), (total.records, total.records, total.bytes));
+    assert_eq!(produced.recorder.latency().len(), total.records);
+    assert!(produced.lost.is_empty());
+}
+
+#[test]
+fn several_cores_share_the_connections() {
+    let mut plan = plan(start(Manners::default()), 5, 2, closed());
+    plan.cores = vec![core(), core()];
+    let (produced, read) = generated(&plan);
+    assert!(read.verdict.good(), "{:?}", read.verdict);
+    assert_eq!(read.verdict.acknowledged, produced.recorder.total().records);
+    // With more streams than connections every stream is written all the same.
+    let again = prepare_streams(plan.target, &(0..5).map(|i| format!("load-{i}")).collect::<Vec<_>>(), 2, core());
+    let tips = again.unwrap().into_iter().flat_map(|stream| stream.shards).map(|(_, tip)| tip.0);
+    assert!(tips.into_iter().all(|tip| tip > 1));
+}
+
+#[test]
+fn little_credit_is_honoured() {
+    let mut plan =
+        plan(start(Manners { credit_batches: 2, ..Manners::default() }), 1, 1, Pace::Closed { inflight: 50 });
+    plan.bytes_max = 300_000;
+    let (produced, read) = generated(&plan);
+    assert!(read.verdict.good() && produced.waited_for_credit > 0, "{:?}", read.verdict);
+}
+
+#[test]
+fn an_open_loop_keeps_its_schedule() {
+    let pace = Pace::Open { records_per_s: 20_000.0, arrivals: crate::schedule::Arrivals::Constant };
+    let mut plan = plan(start(Manners::default()), 1, 4, pace);
+    (plan.duration, plan.bytes_max) = (Some(Duration::from_millis(500)), u64::MAX);
+    let (produced, read) = generated(&plan);
+    assert!(read.verdict.good(), "{:?}", read.verdict);
+    assert_eq!(produced.stop, Stop::Time);
+    assert_eq!(produced.batches, 200, "400 batches a second for half a second");
+    let late = produced.lateness.judge(100_000_000);
+    assert_eq!((late.batches, late.threshold_ns), (200, 10_000_000));
+}
+
+#[test]
+fn a_stall_is_charged_to_every_batch_it_delays() {
+    let pace = Pace::Open { records_per_s: 20_000.0, arrivals: crate::schedule::Arrivals::Constant };
+    let manners = Manners { delay: Duration::from_millis(50), credit_batches: 1, ..Manners::default() };
+    let mut plan = plan(start(manners), 1, 1, pace);
+    (plan.duration, plan.bytes_max) = (Some(Duration::from_millis(400)), u64::MAX);
+    let (produced, _) = generated(&plan);
+    let latency_ms = produced.recorder.latency().max() / 1_000_000;
+    let service_ms = produced.recorder.service().max() / 1_000_000;
+    assert!(latency_ms > 200 && service_ms < 200, "latency {latency_ms} ms, service time {service_ms} ms");
+    assert!(produced.lateness.judge(0).marks_run());
+}
+
+#[test]
+fn rows_are_sent_as_they_stand() {
+    let target = start(Manners::default());
+    let text = "k,v\nred,1\nblue,2\nred,3\n";
+    let columns = Columns { key: Some("k".to_owned()), ..Columns::default() };
+    let plan = plan(target, 1, 3, closed());
+    let (produced, read) = run(&plan, rows(".csv", text, columns, false));
+    assert_eq!((produced.stop, read.verdict.acknowledged, read.bytes), (Stop::InputEnd, 3, 5 + 6 + 5 + 10));
+    assert!(read.verdict.good(), "{:?}", read.verdict);
+}
+
+#[test]
+fn repeated_rows_run_until_the_bytes() {
+    let text: String = (0..1000).map(|i| format!("{{\"k\":\"key{}\",\"n\":{i}}}\n", i % 7)).collect();
+    for key in [Some("k".to_owned()), None] {
+        let columns = Columns { key, ..Columns::default() };
+        let plan = plan(start(Manners::default()), 1, 3, closed());
+        let (produced, read) = run(&plan, rows(".jsonl", &text, columns, true));
+        assert_eq!(produced.stop, Stop::Bytes);
+        assert!(read.verdict.good() && read.verdict.acknowledged > 50_000, "{:?}", read.verdict);
+    }
+}
+
+#[test]
+fn rows_are_replayed_by_their_times() {
+    let text = "k,t\na,100\nb,110\nc,105\nd,130\n";
+    let columns = Columns { key: Some("k".to_owned()), time: Some("t".to_owned()), ..Columns::default() };
+    let mut plan = plan(start(Manners::default()), 1, 1, Pace::Replay { speed: 100.0 });
+    plan.connections = 1;
+    let begun = Instant::now();
+    let (produced, read) = run(&plan, rows(".csv", text, columns, false));
+    assert!(begun.elapsed() >= Duration::from_millis(300), "30 s at a hundred times their speed");
+    assert_eq!((produced.rows_out_of_order, read.verdict.acknowledged), (1, 4));
+    assert!(read.verdict.good());
+    assert_eq!(produced.lateness.judge(u64::MAX >> 1).batches, 3, "the rows at 10 s share a batch");
+}
+
+#[test]
+fn a_fault_in_a_streamed_input_stops_and_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("rows.jsonl");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::write(pipe, "{\"k\":\"a\"}\n{\"k\":\"b\"}\nnot json\n").unwrap()
+    });
+    let columns = Columns { key: Some("k".to_owned()), ..Columns::default() };
+    let spec = InputSpec { path: Some(pipe), format: None, columns, time_format: None, repeat: false };
+    let source = Source::Rows(Box::new(Rows::open(spec).unwrap()), recipe());
+    let plan = plan(start(Manners::default()), 1, 1, closed());
+    let (produced, read) = run(&plan, source);
+    writer.join().unwrap();
+    assert_eq!((produced.stop, read.verdict.acknowledged), (Stop::InputFault, 2));
+    assert!(produced.input_error.unwrap().to_string().contains("line 3 (row 3)"));
+    assert!(read.verdict.good());
+}
+
+#[test]
+fn a_stop_from_outside_is_obeyed() {
+    let mut plan = plan(start(Manners { delay: Duration::from_millis(1), ..Manners::default() }), 1, 1, closed());
+    plan.bytes_max = u64::MAX;
+    let shared = Shared::new();
+    let stopper = std::thread::spawn({
+        let shared = Arc::clone(&shared);
+        move || {
+            while shared.progress().acked_records < 1000 {
+                std::thread::yield_now();
+            }
+            shared.stop(Stop::Interrupted);
+        }
+    });
+    let produced = produce(&plan, Source::Generated(recipe()), &shared).unwrap();
+    stopper.join().unwrap();
+    assert_eq!(produced.stop, Stop::Interrupted);
+    assert_eq!(produced.ledger.unknown(), 0, "acknowledgements on their way are waited for");
+}
+
+#[test]
+fn broken_words_are_found_out() {
+    type Expected = fn(&Fault) -> bool;
+    let cases: [(Breaks, Expected); 5] = [
+        (Breaks::LosesRecord(700), |fault| matches!(fault, Fault::Lost { .. })),
+        (Breaks::StoresTwice(700), |fault| matches!(fault, Fault::Unaccounted { .. })),
+        (Breaks::ChangesByte(700), |fault| matches!(fault, Fault::Damaged { .. })),
+        (Breaks::StoresRefused(700), |fault| {
+            matches!(fault, Fault::RefusedPresent { .. } | Fault::NumberGivenTwice { .. })
+        }),
+        (Breaks::SwapsRecords(700), |fault| matches!(fault, Fault::Changed { .. })),
+    ];
+    for (breaks, expected) in cases {
+        let manners = Manners { breaks: Some(breaks), ..Manners::default() };
+        let mut plan = plan(start(manners), 1, 1, closed());
+        plan.bytes_max = 300_000;
+        let (_, read) = generated(&plan);
+        let faults = read.verdict.faults;
+        assert!(faults.count() > 0 && expected(&faults.told()[0]), "{breaks:?}: {faults:?}");
+    }
+}
+
+#[test]
+fn a_refusal_is_no_fault() {
+    let manners = Manners { breaks: Some(Breaks::RefusesRecord(700)), ..Manners::default() };
+    let (_, read) = generated(&plan(start(manners), 1, 2, closed()));
+    assert!(read.verdict.good() && read.verdict.refused == 1, "{:?}", read.verdict);
+}
+
+#[test]
+fn a_lost_connection_leaves_its_batches_unknown() {
+    let manners = Manners { breaks: Some(Breaks::ClosesAfterBatch(30)), ..Manners::default() };
+    let (produced, read) = generated(&plan(start(manners), 1, 2, closed()));
+    assert_eq!(produced.lost.len(), 1, "{:?}", produced.lost);
+    assert!(read.verdict.good(), "{:?}", read.verdict);
+    assert!(read.verdict.unknown >= 50 && read.verdict.unknown_present >= 50, "{:?}", read.verdict);
+    assert!(produced.recorder.total().bytes > 1_000_000, "the other connections go on");
+}
+
+#[test]
+fn no_server_says_so() {
+    let target = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = prepare_streams(target, &["s".to_owned()], 1, core()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot connect to 127.0.0.1:"), "{error}");
+}

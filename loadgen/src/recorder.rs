@@ -1,0 +1,255 @@
+//! What a run measured: latency, and throughput over time.
+//!
+//! Each client core owns one recorder; they are merged at the end. Times are nanoseconds since the run's start on the
+//! monotonic clock. What was meant to be sent before the warm-up ended is counted in no histogram.
+
+use hdrhistogram::Histogram;
+
+/// The width of a throughput slot.
+pub const SLOT_NS: u64 = 100_000_000;
+
+/// Latency intervals kept at most: when there would be more, neighbours are joined.
+pub const INTERVALS_MAX: usize = 64;
+
+const INTERVAL_NS_FIRST: u64 = 1_000_000_000;
+
+/// An empty histogram of nanoseconds: to an hour, with three significant digits.
+pub fn new_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(100, 3_600_000_000_000, 3).expect("the bounds are in order")
+}
+
+/// What was acknowledged in one slot of time.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Slot {
+    /// Records acknowledged.
+    pub records: u64,
+    /// Their bytes: data and key.
+    pub bytes: u64,
+}
+
+/// When one batch was meant to leave, left, and was acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchTimes {
+    /// When it was meant to leave; for a person's own data, the oldest of its rows.
+    pub intended_ns: u64,
+    /// When it was submitted.
+    pub sent_ns: u64,
+    /// When its acknowledgement was read.
+    pub acked_ns: u64,
+}
+
+/// Latency and throughput of one client core, or of all once merged.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    warmup_ns: u64,
+    end_ns: u64,
+    latency: Histogram<u64>,
+    service: Histogram<u64>,
+    interval_ns: u64,
+    intervals: Vec<Histogram<u64>>,
+    slots: Vec<Slot>,
+    total: Slot,
+    measured: Slot,
+    last_ack_ns: u64,
+}
+
+impl Recorder {
+    /// Measures between `warmup_ns` and `end_ns`; the end is `u64::MAX` where only bytes bound the run.
+    pub fn new(warmup_ns: u64, end_ns: u64) -> Self {
+        Self {
+            warmup_ns,
+            end_ns,
+            latency: new_histogram(),
+            service: new_histogram(),
+            interval_ns: INTERVAL_NS_FIRST,
+            intervals: Vec::new(),
+            slots: Vec::new(),
+            total: Slot::default(),
+            measured: Slot::default(),
+            last_ack_ns: 0,
+        }
+    }
+
+    /// Counts `records` of one batch, `bytes` together, acknowledged at one time.
+    pub fn acknowledged(&mut self, times: BatchTimes, records: u64, bytes: u64) {
+        self.last_ack_ns = self.last_ack_ns.max(times.acked_ns);
+        let slot = (times.acked_ns / SLOT_NS) as usize;
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, Slot::default());
+        }
+        for count in [&mut self.slots[slot], &mut self.total] {
+            count.records += records;
+            count.bytes += bytes;
+        }
+        if (self.warmup_ns..=self.end_ns).contains(&times.acked_ns) {
+            self.measured.records += records;
+            self.measured.bytes += bytes;
+        }
+        if times.intended_ns < self.warmup_ns {
+            return;
+        }
+        let latency_ns = times.acked_ns.saturating_sub(times.intended_ns);
+        self.latency.saturating_record_n(latency_ns, records);
+        self.service.saturating_record_n(times.acked_ns.saturating_sub(times.sent_ns), records);
+        let interval = self.interval_of(times.acked_ns);
+        interval.saturating_record_n(latency_ns, records);
+    }
+
+    fn interval_of(&mut self, at_ns: u64) -> &mut Histogram<u64> {
+        while (at_ns / self.interval_ns) as usize >= INTERVALS_MAX {
+            self.join_intervals();
+        }
+        let index = (at_ns / self.interval_ns) as usize;
+        if self.intervals.len() <= index {
+            self.intervals.resize_with(index + 1, new_histogram);
+        }
+        &mut self.intervals[index]
+    }
+
+    fn join_intervals(&mut self) {
+        self.interval_ns *= 2;
+        let mut joined: Vec<Histogram<u64>> = Vec::with_capacity(INTERVALS_MAX);
+        for (index, interval) in self.intervals.drain(..).enumerate() {
+            match joined.last_mut() {
+                Some(last) if index % 2 == 1 => last.add(&interval).expect("all have the same bounds"),
+                _ => joined.push(interval),
+            }
+        }
+        self.intervals = joined;
+    }
+
+    /// Takes in what another core measured.
+    pub fn merge(&mut self, mut other: Self) {
+        const SAME: &str = "all have the same bounds";
+        self.latency.add(&other.latency).expect(SAME);
+        self.service.add(&other.service).expect(SAME);
+        while self.interval_ns < other.interval_ns {
+            self.join_intervals();
+        }
+        while other.interval_ns < self.interval_ns {
+            other.join_intervals();
+        }
+        let longest = self.intervals.len().max(other.intervals.len());
+        self.intervals.resize_with(longest, new_histogram);
+        for (mine, theirs) in self.intervals.iter_mut().zip(&other.intervals) {
+            mine.add(theirs).expect(SAME);
+        }
+        self.slots.resize(self.slots.len().max(other.slots.len()), Slot::default());
+        for (mine, theirs) in self.slots.iter_mut().zip(&other.slots) {
+            mine.records += theirs.records;
+            mine.bytes += theirs.bytes;
+        }
+        for (mine, theirs) in [(&mut self.total, other.total), (&mut self.measured, other.measured)] {
+            mine.records += theirs.records;
+            mine.bytes += theirs.bytes;
+        }
+        self.last_ack_ns = self.last_ack_ns.max(other.last_ack_ns);
+    }
+
+    /// Latency from the intended time to the acknowledgement, a count a record.
+    pub fn latency(&self) -> &Histogram<u64> {
+        &self.latency
+    }
+
+    /// Time from the submission to the acknowledgement, a count a record.
+    pub fn service(&self) -> &Histogram<u64> {
+        &self.service
+    }
+
+    /// The latency of each interval in turn, and how long an interval is.
+    pub fn intervals(&self) -> (u64, &[Histogram<u64>]) {
+        (self.interval_ns, &self.intervals)
+    }
+
+    /// What was acknowledged in each [`SLOT_NS`] since the start.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// Everything acknowledged, warm-up included.
+    pub fn total(&self) -> Slot {
+        self.total
+    }
+
+    /// What was acknowledged between the end of the warm-up and the end of the run.
+    pub fn measured(&self) -> Slot {
+        self.measured
+    }
+
+    /// How long was measured: from the end of the warm-up to the run's end, or to the last acknowledgement if that came
+    /// first, as it does when bytes end the run.
+    pub fn measured_ns(&self) -> u64 {
+        self.end_ns.min(self.last_ack_ns).saturating_sub(self.warmup_ns)
+    }
+
+    /// When the last acknowledgement came.
+    pub fn last_ack_ns(&self) -> u64 {
+        self.last_ack_ns
+    }
+
+    /// Where the warm-up ended.
+    pub fn warmup_ns(&self) -> u64 {
+        self.warmup_ns
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn times(intended_ms: u64, sent_ms: u64, acked_ms: u64) -> BatchTimes {
+        BatchTimes { intended_ns: intended_ms * MS, sent_ns: sent_ms * MS, acked_ns: acked_ms * MS }
+    }
+
+    #[test]
+    fn latency_counts_from_the_intended_time() {
+        let mut recorder = Recorder::new(0, u64::MAX);
+        recorder.acknowledged(times(10, 40, 45), 100, 5000);
+        assert_eq!(recorder.latency().len(), 100);
+        assert!(recorder.latency().max().abs_diff(35 * MS) < MS / 10);
+        assert!(recorder.service().max().abs_diff(5 * MS) < MS / 10);
+    }
+
+    #[test]
+    fn warm_up_and_what_comes_after_the_end_are_not_measured() {
+        let mut recorder = Recorder::new(1000 * MS, 2000 * MS);
+        recorder.acknowledged(times(900, 900, 990), 1, 10);
+        recorder.acknowledged(times(990, 990, 1010), 2, 20);
+        recorder.acknowledged(times(1500, 1500, 1510), 4, 40);
+        recorder.acknowledged(times(1990, 1990, 2010), 8, 80);
+        assert_eq!(recorder.total(), Slot { records: 15, bytes: 150 });
+        assert_eq!(recorder.measured(), Slot { records: 6, bytes: 60 });
+        assert_eq!(recorder.measured_ns(), 1000 * MS);
+        assert_eq!(recorder.latency().len(), 12, "by the intended time");
+        assert_eq!(recorder.slots()[15], Slot { records: 4, bytes: 40 });
+    }
+
+    #[test]
+    fn a_run_ended_by_bytes_is_measured_to_its_last_ack() {
+        let mut recorder = Recorder::new(0, 10_000 * MS);
+        recorder.acknowledged(times(0, 0, 400), 1, 10);
+        assert_eq!(recorder.measured_ns(), 400 * MS);
+    }
+
+    #[test]
+    fn intervals_join_and_merge_without_loss() {
+        let (mut one, mut two) = (Recorder::new(0, u64::MAX), Recorder::new(0, u64::MAX));
+        for second in 0..300 {
+            one.acknowledged(times(second * 1000, second * 1000, second * 1000 + 5), 1, 1);
+        }
+        for second in 0..10 {
+            two.acknowledged(times(second * 1000, second * 1000, second * 1000 + 7), 1, 1);
+        }
+        two.merge(one);
+        let (interval_ns, intervals) = two.intervals();
+        assert_eq!(interval_ns, 8_000 * MS);
+        assert!(intervals.len() <= INTERVALS_MAX);
+        let counts: Vec<u64> = intervals.iter().map(Histogram::len).collect();
+        assert_eq!(counts[..3], [16, 10, 8]);
+        assert_eq!(counts.iter().sum::<u64>(), 310);
+        assert_eq!(two.latency().len(), 310);
+        assert_eq!(two.slots().iter().map(|slot| slot.records).sum::<u64>(), 310);
+    }
+}

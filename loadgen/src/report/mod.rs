@@ -1,0 +1,336 @@
+//! What a run leaves behind: a table for people, JSON, the histogram log, and two plots, in a folder of its own.
+
+mod folder;
+mod histogram_log;
+mod plot;
+mod table;
+
+use serde::Serialize;
+
+use crate::goal::GoalOutcome;
+use crate::machine::{BusyThread, Disk, Machine};
+use crate::recorder::{Recorder, SLOT_NS};
+use crate::verify::Verdict;
+
+pub use folder::{FolderError, RESULT_BYTES_MAX, ResultFolder, json, write_folder};
+pub use table::{summary, table};
+
+/// The version of the JSON's layout.
+pub const FORMAT: u32 = 1;
+
+/// Latency percentiles that the table and the JSON give.
+pub const PERCENTILES: [f64; 6] = [50.0, 90.0, 99.0, 99.9, 99.99, 100.0];
+
+/// Throughput points in the JSON at most.
+const POINTS_MAX: usize = 600;
+
+/// Everything about one run.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunReport {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// What ran, in a few words: the name of its folder ends in it.
+    pub what: String,
+    /// When it started, in UTC.
+    pub started: String,
+    /// The command line.
+    pub command: String,
+    /// What must be known before any figure is believed; empty for a good run.
+    pub marks: Vec<Mark>,
+    /// How the load was made.
+    pub load: Load,
+    /// The machine and the commit.
+    pub machine: Machine,
+    /// The server.
+    pub server: ServerReport,
+    /// What was measured.
+    pub measured: Measured,
+    /// How busy threads were while it was measured.
+    pub busy: Busy,
+    /// Lateness of an open loop.
+    pub late: Option<LateReport>,
+    /// The device's flushes over the run.
+    pub flushes: Flushes,
+    /// What became of the records.
+    pub verification: VerificationReport,
+    /// The goals given with `--expect`.
+    pub goals: Vec<GoalOutcome>,
+    /// Throughput over time.
+    pub throughput: Throughput,
+}
+
+/// Something that must be known before a figure is believed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(tag = "mark", content = "why", rename_all = "kebab-case")]
+pub enum Mark {
+    /// The data is wrong, or nothing can be concluded from the run.
+    Void(String),
+    /// The run was stopped before its end.
+    Partial(String),
+    /// The generator did not keep its schedule.
+    GeneratorLate(String),
+    /// The generator, not the server, was the limit.
+    GeneratorBound(String),
+    /// The data directory is on a file system that does not survive a power cut.
+    NotDurable(String),
+    /// A connection ended before its batches were acknowledged.
+    ConnectionLost(String),
+    /// Something about the input that changes what the run means.
+    Input(String),
+    /// Something that could not be observed.
+    Unobserved(String),
+}
+
+impl Mark {
+    /// Its text, for people.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Void(why) => format!("VOID: {why}"),
+            Self::Partial(why) => format!("partial: {why}"),
+            Self::GeneratorLate(why) => format!("generator late: {why}"),
+            Self::GeneratorBound(why) => format!("generator-bound: {why}"),
+            Self::NotDurable(why) => format!("not durable: {why}"),
+            Self::ConnectionLost(why) => format!("connection lost: {why}"),
+            Self::Input(why) => format!("input: {why}"),
+            Self::Unobserved(why) => format!("not observed: {why}"),
+        }
+    }
+}
+
+/// How the load was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Load {
+    /// `closed`, `open, constant`, `open, poisson` or `replay`.
+    pub kind: String,
+    /// Records a second asked for.
+    pub records_per_s: Option<f64>,
+    /// Streams written.
+    pub streams: u32,
+    /// Shards of each.
+    pub shards: u32,
+    /// Connections.
+    pub connections: u32,
+    /// Records a batch at most.
+    pub batch_records: u32,
+    /// Batches in flight on each connection, in a closed loop.
+    pub inflight: Option<u32>,
+    /// How large records are.
+    pub record_bytes: String,
+    /// Under which keys.
+    pub keys: String,
+    /// The person's own data.
+    pub input: Option<String>,
+    /// The seed.
+    pub seed: u64,
+    /// The bounds: seconds and bytes, whichever is first.
+    pub seconds_max: Option<f64>,
+    /// The bound in bytes.
+    pub bytes_max: u64,
+    /// Seconds dropped at the start.
+    pub warmup_s: f64,
+    /// What the generator's connections run on.
+    pub io: String,
+    /// Cores of the generator.
+    pub cores: Vec<usize>,
+}
+
+/// The server that was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServerReport {
+    /// Its address.
+    pub address: String,
+    /// The command that started it, if this program did.
+    pub command: Option<String>,
+    /// The cores it may use, if this program started it.
+    pub cores: Option<String>,
+    /// The disk under its data directory, where it can be seen from here.
+    pub disk: Option<Disk>,
+}
+
+/// Throughput and latency.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    /// From the end of the warm-up to the end.
+    pub seconds: f64,
+    /// Records acknowledged in that time.
+    pub records: u64,
+    /// Their bytes: data and keys.
+    pub bytes: u64,
+    /// Records a second.
+    pub records_per_s: f64,
+    /// Bytes a second.
+    pub bytes_per_s: f64,
+    /// Records acknowledged in all, warm-up included.
+    pub records_total: u64,
+    /// Their bytes.
+    pub bytes_total: u64,
+    /// Acknowledgements of batches in all.
+    pub batches_total: u64,
+    /// From the intended send time to the acknowledgement, a record at a time.
+    pub latency_ns: Percentiles,
+    /// From the submission to the acknowledgement.
+    pub service_ns: Percentiles,
+}
+
+impl Measured {
+    /// Sums up a recorder.
+    pub fn new(recorder: &Recorder, batches_total: u64) -> Self {
+        let seconds = recorder.measured_ns() as f64 / 1e9;
+        let (measured, total) = (recorder.measured(), recorder.total());
+        let per_s = |count: u64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
+        Self {
+            seconds,
+            records: measured.records,
+            bytes: measured.bytes,
+            records_per_s: per_s(measured.records),
+            bytes_per_s: per_s(measured.bytes),
+            records_total: total.records,
+            bytes_total: total.bytes,
+            batches_total,
+            latency_ns: Percentiles::of(recorder.latency()),
+            service_ns: Percentiles::of(recorder.service()),
+        }
+    }
+}
+
+/// A histogram in a few numbers, in nanoseconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Percentiles {
+    /// The mean.
+    pub mean: f64,
+    /// Value at each of [`PERCENTILES`].
+    pub at: Vec<(f64, u64)>,
+}
+
+impl Percentiles {
+    fn of(histogram: &hdrhistogram::Histogram<u64>) -> Self {
+        let at = PERCENTILES.map(|percent| (percent, histogram.value_at_percentile(percent)));
+        Self { mean: histogram.mean(), at: at.to_vec() }
+    }
+}
+
+/// How busy threads and the machine were while the run was measured; 1 is one core.
+#[derive(Clone, Debug, Serialize)]
+pub struct Busy {
+    /// The server's threads, the busiest first.
+    pub server: Vec<BusyThread>,
+    /// The generator's.
+    pub generator: Vec<BusyThread>,
+    /// The share of the whole machine.
+    pub machine: f64,
+}
+
+/// Lateness of an open loop.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LateReport {
+    /// Batches on the schedule.
+    pub batches: u64,
+    /// Those submitted later than the threshold.
+    pub late: u64,
+    /// The greater of 100 microseconds and 10 % of the reported median latency.
+    pub threshold_ns: u64,
+    /// The latest.
+    pub max_ns: u64,
+}
+
+/// Flushes of the device from the first batch to the last acknowledgement.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Flushes {
+    /// How many; `None` where the device does not count them or is not seen.
+    pub count: Option<u64>,
+    /// Flushes for each acknowledged batch.
+    pub per_batch: Option<f64>,
+}
+
+/// What became of the records.
+#[derive(Clone, Debug, Serialize)]
+pub struct VerificationReport {
+    /// Whether everything read back is as it must be.
+    pub good: bool,
+    /// Records acknowledged.
+    pub acknowledged: u64,
+    /// Records refused.
+    pub refused: u64,
+    /// How many for which reason.
+    pub refused_by_reason: Vec<(String, u64)>,
+    /// Records whose fate was unknown.
+    pub unknown: u64,
+    /// Those of the unknown that are there.
+    pub unknown_present: u64,
+    /// Records read back.
+    pub read: u64,
+    /// How long that took.
+    pub read_seconds: f64,
+    /// Bytes a second, data and keys, while reading back.
+    pub read_bytes_per_s: f64,
+    /// What is wrong: how many faults, and the first ones in words.
+    pub faults: u64,
+    /// The first ones.
+    pub faults_told: Vec<String>,
+}
+
+impl VerificationReport {
+    /// A verification that did not come to its end.
+    pub fn failed(reason: String, refused_by_reason: Vec<(String, u64)>) -> Self {
+        let refused = refused_by_reason.iter().map(|(_, count)| count).sum();
+        Self {
+            good: false,
+            acknowledged: 0,
+            refused,
+            refused_by_reason,
+            unknown: 0,
+            unknown_present: 0,
+            read: 0,
+            read_seconds: 0.0,
+            read_bytes_per_s: 0.0,
+            faults: 0,
+            faults_told: vec![reason],
+        }
+    }
+
+    /// Sums up a verdict.
+    pub fn new(verdict: &Verdict, refused_by_reason: Vec<(String, u64)>, read_seconds: f64, read_bytes: u64) -> Self {
+        Self {
+            good: verdict.good(),
+            acknowledged: verdict.acknowledged,
+            refused: verdict.refused,
+            refused_by_reason,
+            unknown: verdict.unknown,
+            unknown_present: verdict.unknown_present,
+            read: verdict.read,
+            read_seconds,
+            read_bytes_per_s: if read_seconds > 0.0 { read_bytes as f64 / read_seconds } else { 0.0 },
+            faults: verdict.faults.count(),
+            faults_told: verdict.faults.told().iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// Throughput over time, from the start of the run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Throughput {
+    /// How long a point covers.
+    pub point_s: f64,
+    /// Bytes a second in each.
+    pub bytes_per_s: Vec<f64>,
+    /// Records a second in each.
+    pub records_per_s: Vec<f64>,
+}
+
+impl Throughput {
+    /// The recorder's slots, joined where there are many. The last one, which the run's end cut, is left out.
+    pub fn new(recorder: &Recorder) -> Self {
+        let slots = recorder.slots();
+        let whole = &slots[..slots.len().saturating_sub(1)];
+        let join = whole.len().div_ceil(POINTS_MAX).max(1);
+        let point_s = SLOT_NS as f64 / 1e9 * join as f64;
+        let points = whole.chunks_exact(join);
+        let sum = |field: fn(&crate::recorder::Slot) -> u64| -> Vec<f64> {
+            points.clone().map(|slots| slots.iter().map(field).sum::<u64>() as f64 / point_s).collect()
+        };
+        Self { point_s, bytes_per_s: sum(|slot| slot.bytes), records_per_s: sum(|slot| slot.records) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

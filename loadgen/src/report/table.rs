@@ -1,0 +1,231 @@
+//! The table for people: what was measured first, then what it was measured on.
+
+use std::fmt::Write;
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+
+use super::{Percentiles, RunReport};
+use crate::units::{show_bytes, show_count, show_ns, show_rate};
+
+/// The whole table, marks first.
+pub fn table(report: &RunReport) -> String {
+    let mut text = String::new();
+    for mark in &report.marks {
+        let _ = writeln!(text, "** {}", mark.text());
+    }
+    let mut rows = Table::new();
+    rows.load_style(presets::NOTHING);
+    for (name, value) in measured_rows(report).into_iter().chain(context_rows(report)) {
+        rows.add_row(vec![Cell::new(name), Cell::new(value)]);
+    }
+    for line in latency_table(report).lines().chain(rows.lines()) {
+        let _ = writeln!(text, "{}", line.trim_end().strip_prefix(' ').unwrap_or(&line));
+    }
+    text
+}
+
+/// Several runs of one command side by side, with the median and the worst of each figure.
+pub fn summary(reports: &[RunReport]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["run", "throughput", "records/s", "p50", "p99", "p99.9", "max", "marks"]);
+    let latency = |report: &RunReport, percent: f64| {
+        report.measured.latency_ns.at.iter().find(|at| at.0 == percent).map_or(0, |at| at.1)
+    };
+    let row = |name: String, report: &[f64], marks: usize| {
+        let mut cells = vec![name, show_rate(report[0]), show_count(report[1] as u64)];
+        cells.extend(report[2..].iter().map(|ns| show_ns(*ns as u64)));
+        cells.push(marks.to_string());
+        cells
+    };
+    let figures = |report: &RunReport| -> Vec<f64> {
+        let latencies = [50.0, 99.0, 99.9, 100.0].map(|percent| latency(report, percent) as f64);
+        [report.measured.bytes_per_s, report.measured.records_per_s].into_iter().chain(latencies).collect()
+    };
+    let all: Vec<Vec<f64>> = reports.iter().map(figures).collect();
+    for (number, (report, figures)) in reports.iter().zip(&all).enumerate() {
+        table.add_row(row((number + 1).to_string(), figures, report.marks.len()));
+    }
+    // More is better for the first two, less for the others.
+    let ranked = |column: usize| -> Vec<f64> {
+        let mut values: Vec<f64> = all.iter().map(|figures| figures[column]).collect();
+        values.sort_by(|a, b| if column < 2 { b.total_cmp(a) } else { a.total_cmp(b) });
+        values
+    };
+    let columns: Vec<Vec<f64>> = (0..all[0].len()).map(ranked).collect();
+    let marks = reports.iter().filter(|report| !report.marks.is_empty()).count();
+    let median: Vec<f64> = columns.iter().map(|ranked| ranked[ranked.len() / 2]).collect();
+    let worst: Vec<f64> = columns.iter().map(|ranked| ranked[ranked.len() - 1]).collect();
+    table.add_row(row("median".to_owned(), &median, marks));
+    table.add_row(row("worst".to_owned(), &worst, marks));
+    table.trim_fmt()
+}
+
+fn latency_table(report: &RunReport) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let at = &report.measured.latency_ns.at;
+    let header = at.iter().map(|(percent, _)| {
+        let name = if *percent == 100.0 { "max".to_owned() } else { format!("p{percent}") };
+        Cell::new(name).set_alignment(CellAlignment::Right)
+    });
+    table.set_header([Cell::new("")].into_iter().chain([Cell::new("mean")]).chain(header));
+    let row = |name: &str, percentiles: &Percentiles| -> Vec<Cell> {
+        let values = percentiles.at.iter().map(|(_, ns)| *ns);
+        let cells = [percentiles.mean as u64].into_iter().chain(values).map(|ns| Cell::new(show_ns(ns)));
+        [Cell::new(name)].into_iter().chain(cells.map(|cell| cell.set_alignment(CellAlignment::Right))).collect()
+    };
+    table.add_row(row("latency", &report.measured.latency_ns));
+    table.add_row(row("service time", &report.measured.service_ns));
+    table
+}
+
+fn measured_rows(report: &RunReport) -> Vec<(&'static str, String)> {
+    let measured = &report.measured;
+    let mut rows = vec![
+        (
+            "throughput",
+            format!(
+                "{}, {} records/s over {:.1} s",
+                show_rate(measured.bytes_per_s),
+                show_count(measured.records_per_s as u64),
+                measured.seconds
+            ),
+        ),
+        (
+            "written",
+            format!(
+                "{} records, {}, in {} batches",
+                show_count(measured.records_total),
+                show_bytes(measured.bytes_total),
+                show_count(measured.batches_total)
+            ),
+        ),
+        ("verified", verified(report)),
+        ("flushes", flushes(report)),
+        ("busy", busy(report)),
+    ];
+    if let Some(late) = &report.late {
+        let share = if late.batches == 0 { 0.0 } else { late.late as f64 / late.batches as f64 * 100.0 };
+        rows.push((
+            "lateness",
+            format!(
+                "{} of {} batches ({share:.2} %) left more than {} late, the latest {}",
+                show_count(late.late),
+                show_count(late.batches),
+                show_ns(late.threshold_ns),
+                show_ns(late.max_ns)
+            ),
+        ));
+    }
+    for goal in &report.goals {
+        let met = if goal.met { "met" } else { "MISSED" };
+        rows.push(("goal", format!("{}: {met}, measured {}", goal.goal, goal.measured)));
+    }
+    rows
+}
+
+fn verified(report: &RunReport) -> String {
+    let found = &report.verification;
+    let mut text = format!(
+        "{} of {} acknowledged records read back at {}",
+        show_count(found.read.min(found.acknowledged)),
+        show_count(found.acknowledged),
+        show_rate(found.read_bytes_per_s)
+    );
+    if found.good {
+        text.push_str(": each once, in order, unchanged");
+    }
+    if found.refused > 0 {
+        let reasons: Vec<String> =
+            found.refused_by_reason.iter().map(|(reason, count)| format!("{reason} {}", show_count(*count))).collect();
+        let _ = write!(text, "\n{} refused ({})", show_count(found.refused), reasons.join(", "));
+    }
+    if found.unknown > 0 {
+        let (unknown, present) = (show_count(found.unknown), show_count(found.unknown_present));
+        let _ = write!(text, "\n{unknown} of unknown fate, {present} of them there");
+    }
+    for fault in &found.faults_told {
+        let _ = write!(text, "\n{fault}");
+    }
+    let untold = found.faults.saturating_sub(found.faults_told.len() as u64);
+    if untold > 0 {
+        let _ = write!(text, "\nand {} further faults", show_count(untold));
+    }
+    text
+}
+
+fn flushes(report: &RunReport) -> String {
+    match (report.flushes.count, report.flushes.per_batch) {
+        (Some(count), Some(per_batch)) => {
+            format!("{} of the device, {per_batch:.2} an acknowledged batch", show_count(count))
+        }
+        _ => "not counted here".to_owned(),
+    }
+}
+
+fn busy(report: &RunReport) -> String {
+    let show = |threads: &[crate::machine::BusyThread]| -> String {
+        let shown: Vec<String> = threads
+            .iter()
+            .filter(|thread| thread.busy >= 0.005)
+            .take(4)
+            .map(|thread| format!("{} {:.0} %", thread.thread, thread.busy * 100.0))
+            .collect();
+        if shown.is_empty() { "not seen".to_owned() } else { shown.join(", ") }
+    };
+    format!(
+        "server: {}\ngenerator: {}\nmachine: {:.0} % of {} cores",
+        show(&report.busy.server),
+        show(&report.busy.generator),
+        report.busy.machine * 100.0,
+        report.machine.cores
+    )
+}
+
+fn context_rows(report: &RunReport) -> Vec<(&'static str, String)> {
+    let load = &report.load;
+    let mut shape = load.kind.clone();
+    if let Some(rate) = load.records_per_s {
+        let _ = write!(shape, " at {} records/s", show_count(rate as u64));
+    }
+    let _ = write!(
+        shape,
+        ": {} stream(s) of {} shard(s), {} connection(s), {} records a batch",
+        load.streams, load.shards, load.connections, load.batch_records
+    );
+    if let Some(inflight) = load.inflight {
+        let _ = write!(shape, ", {inflight} in flight");
+    }
+    let records = match &load.input {
+        Some(input) => format!("{input}, keyed by {}", load.keys),
+        None => format!("{}, keys {}, seed {}", load.record_bytes, load.keys, load.seed),
+    };
+    let machine = &report.machine;
+    let cores: Vec<String> = load.cores.iter().map(ToString::to_string).collect();
+    vec![
+        ("load", shape),
+        ("records", records),
+        (
+            "machine",
+            format!(
+                "{}, {} cores, {}, Linux {}",
+                machine.cpu,
+                machine.cores,
+                show_bytes(machine.memory_bytes),
+                machine.kernel
+            ),
+        ),
+        ("disk", report.server.disk.as_ref().map_or_else(|| "not seen from here".to_owned(), |disk| disk.describe())),
+        (
+            "placement",
+            format!(
+                "generator on core {}, server on {}, io {}",
+                cores.join(","),
+                report.server.cores.as_deref().unwrap_or("cores of its own choice"),
+                load.io
+            ),
+        ),
+        ("commit", machine.commit.clone()),
+    ]
+}

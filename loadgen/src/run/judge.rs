@@ -1,0 +1,144 @@
+//! What a run's figures are worth: its marks, its goals, its exit status.
+
+use super::Status;
+use crate::goal::Reached;
+use crate::native::{Produced, Stop};
+use crate::options::Options;
+use crate::report::{Mark, RunReport};
+use crate::schedule::Late;
+use crate::units::show_ns;
+
+/// One record at a time must flush the device at least so often for each acknowledgement.
+const FLUSHES_AN_ACK_MIN: f64 = 0.95;
+
+/// A thread this busy is taken for the limit.
+const BUSY_MAX: f64 = 0.90;
+
+/// Completes the report with marks and goals, and says how the command ends.
+pub(super) fn judge(mut report: RunReport, options: &Options, produced: &Produced, late: &Late) -> (Status, RunReport) {
+    let mut status = Status::Good;
+    if let Some(why) = void(&report, options) {
+        report.marks.push(Mark::Void(why));
+        status = Status::Void;
+    }
+    match produced.stop {
+        Stop::Interrupted => report.marks.push(Mark::Partial("stopped by a signal".to_owned())),
+        Stop::ConnectionsLost => report.marks.push(Mark::Partial("no connection was left".to_owned())),
+        Stop::InputFault => {
+            let why = "the input is malformed from some row on; what came before it was sent and verified";
+            report.marks.push(Mark::Partial(why.to_owned()));
+            status = status.graver(Status::NotRun);
+        }
+        Stop::Time | Stop::Bytes | Stop::InputEnd => {}
+    }
+    if options.not_durable {
+        let why = "what was acknowledged need not survive a power cut on this file system";
+        report.marks.push(Mark::NotDurable(why.to_owned()));
+    }
+    for why in &produced.lost {
+        report.marks.push(Mark::ConnectionLost(why.clone()));
+    }
+    if late.marks_run() {
+        report.marks.push(Mark::GeneratorLate(lateness(produced, late)));
+        status = status.graver(Status::GeneratorLate);
+    }
+    report.marks.extend(generator_bound(&report));
+    if produced.rows_out_of_order > 0 {
+        let why =
+            format!("{} rows lay before an earlier row in time and were sent at once", produced.rows_out_of_order);
+        report.marks.push(Mark::Input(why));
+    }
+    report.marks.extend(unobserved(&report, options));
+    let latency = produced.recorder.latency();
+    let reached = Reached {
+        latency_ns: |percent| latency.value_at_percentile(percent),
+        bytes_per_s: report.measured.bytes_per_s,
+        records_per_s: report.measured.records_per_s,
+    };
+    report.goals = options.expect.iter().map(|goal| goal.judge(&reached)).collect();
+    if report.goals.iter().any(|goal| !goal.met) {
+        status = status.graver(Status::GoalMissed);
+    }
+    (status, report)
+}
+
+/// Why nothing can be concluded from the run, if so.
+fn void(report: &RunReport, options: &Options) -> Option<String> {
+    let found = &report.verification;
+    if !found.good {
+        return Some(match found.faults {
+            0 => format!("what was acknowledged could not be read back: {}", found.faults_told.join("; ")),
+            1 => "one record or more is not as acknowledged".to_owned(),
+            faults => format!("{faults} faults were found in what was acknowledged"),
+        });
+    }
+    if report.measured.records_total == 0 {
+        return Some("not one record was acknowledged".to_owned());
+    }
+    let per_ack = report.flushes.per_batch?;
+    if one_at_a_time(report) && volatile_cache(report) && per_ack < FLUSHES_AN_ACK_MIN && !options.not_durable {
+        return Some(format!(
+            "one record at a time made {per_ack:.2} device flushes an acknowledgement, and less than {FLUSHES_AN_ACK_MIN} can't have been durable"
+        ));
+    }
+    None
+}
+
+fn one_at_a_time(report: &RunReport) -> bool {
+    let load = &report.load;
+    load.connections == 1 && load.batch_records == 1 && load.inflight == Some(1)
+}
+
+fn volatile_cache(report: &RunReport) -> bool {
+    report.server.disk.as_ref().and_then(|disk| disk.write_cache.as_deref()) == Some("write back")
+}
+
+fn lateness(produced: &Produced, late: &Late) -> String {
+    let mut text = format!(
+        "{:.1} % of the batches left more than {} after their time, the latest {}",
+        late.share() * 100.0,
+        show_ns(late.threshold_ns),
+        show_ns(late.max_ns)
+    );
+    if produced.waited_for_credit > 0 {
+        text.push_str(&format!("; {} waited for the server's credit", produced.waited_for_credit));
+    }
+    text
+}
+
+/// In a closed loop the generator must not be what limits the rate.
+fn generator_bound(report: &RunReport) -> Option<Mark> {
+    report.load.inflight?;
+    let busiest = report.busy.generator.iter().find(|thread| thread.thread.starts_with("load-"))?;
+    if busiest.busy <= BUSY_MAX {
+        return None;
+    }
+    let reactor = report.busy.server.iter().find(|thread| thread.thread.starts_with("reactor"));
+    let generator = format!("the generator's core was {:.0} % busy", busiest.busy * 100.0);
+    match reactor {
+        Some(reactor) if reactor.busy > BUSY_MAX => None,
+        Some(reactor) => {
+            Some(Mark::GeneratorBound(format!("{generator} and the reactor {:.0} %", reactor.busy * 100.0)))
+        }
+        None => Some(Mark::GeneratorBound(format!("{generator}, and the server's threads are not seen from here"))),
+    }
+}
+
+fn unobserved(report: &RunReport, options: &Options) -> Option<Mark> {
+    let Some(disk) = &report.server.disk else {
+        let why =
+            "the server's disk, so its flushes are not counted; name its directory with --dir if it is on this machine";
+        return Some(Mark::Unobserved(why.to_owned()));
+    };
+    if options.not_durable {
+        return None;
+    }
+    if report.flushes.count.is_none() {
+        return Some(Mark::Unobserved(format!("flushes: {} does not count them", disk.file_system)));
+    }
+    if !volatile_cache(report) {
+        let why = "flushes: the device says that its cache is not volatile, and then the kernel sends it none";
+        return Some(Mark::Unobserved(why.to_owned()));
+    }
+    None
+}

@@ -1,0 +1,198 @@
+//! When each batch is meant to leave, and how late it left.
+//!
+//! An open loop sends on a schedule fixed beforehand, whatever the server does: latency counts from the intended time,
+//! so that a stall is charged to every batch that it delayed. A closed loop has no schedule: a batch is meant to leave
+//! the moment another is acknowledged.
+
+use std::str::FromStr;
+
+use hdrhistogram::Histogram;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rand_distr::Exp1;
+
+use crate::recorder::new_histogram;
+
+/// How the batches of an open loop are spread in time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Arrivals {
+    /// One every so often, exactly.
+    Constant,
+    /// Independent of one another, as those of many users are: the gaps are exponential.
+    Poisson,
+}
+
+impl FromStr for Arrivals {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "constant" => Ok(Self::Constant),
+            "poisson" => Ok(Self::Poisson),
+            other => Err(format!("{other:?} is not a kind of arrivals; give constant or poisson")),
+        }
+    }
+}
+
+impl Arrivals {
+    /// The name by which it is given.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Constant => "constant",
+            Self::Poisson => "poisson",
+        }
+    }
+}
+
+/// The intended send times of an open loop, in nanoseconds since the start, one after another without end.
+#[derive(Debug)]
+pub struct Schedule {
+    arrivals: Arrivals,
+    gap_ns: f64,
+    next_ns: f64,
+    random: StdRng,
+}
+
+impl Schedule {
+    /// `rate` batches a second. `part` of `parts` schedules that together make the whole: constant ones interleave.
+    ///
+    /// # Panics
+    /// If `rate` isn't above 0 or `part` isn't below `parts`.
+    pub fn new(arrivals: Arrivals, rate: f64, seed: u64, part: u64, parts: u64) -> Self {
+        assert!(rate > 0.0 && part < parts, "rate {rate}, part {part} of {parts}");
+        let gap_ns = 1e9 / rate * parts as f64;
+        let mut random = StdRng::seed_from_u64(seed ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let next_ns = match arrivals {
+            Arrivals::Constant => gap_ns * part as f64 / parts as f64,
+            Arrivals::Poisson => gap_ns * random.sample::<f64, _>(Exp1),
+        };
+        Self { arrivals, gap_ns, next_ns, random }
+    }
+}
+
+impl Iterator for Schedule {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        let due_ns = self.next_ns;
+        self.next_ns += match self.arrivals {
+            Arrivals::Constant => self.gap_ns,
+            Arrivals::Poisson => self.gap_ns * self.random.sample::<f64, _>(Exp1),
+        };
+        Some(due_ns as u64)
+    }
+}
+
+/// A batch may always leave this much after its time.
+pub const LATE_NS_MIN: u64 = 100_000;
+
+/// ... or this share of the reported median latency, whichever is greater.
+pub const LATE_SHARE_OF_P50: f64 = 0.10;
+
+/// Above this share of late batches a run's latency is not to be trusted, and it is marked so.
+pub const LATE_BATCHES_SHARE_MAX: f64 = 0.01;
+
+/// How late batches were submitted.
+#[derive(Clone, Debug)]
+pub struct Lateness {
+    histogram: Histogram<u64>,
+}
+
+/// The verdict on a run's lateness.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Late {
+    /// Batches submitted on a schedule.
+    pub batches: u64,
+    /// Those submitted more than the threshold after their time.
+    pub late: u64,
+    /// The threshold.
+    pub threshold_ns: u64,
+    /// The latest of all.
+    pub max_ns: u64,
+}
+
+impl Late {
+    /// The share of batches that were late.
+    pub fn share(&self) -> f64 {
+        if self.batches == 0 { 0.0 } else { self.late as f64 / self.batches as f64 }
+    }
+
+    /// Whether so many were late that the run is marked.
+    pub fn marks_run(&self) -> bool {
+        self.share() > LATE_BATCHES_SHARE_MAX
+    }
+}
+
+impl Default for Lateness {
+    fn default() -> Self {
+        Self { histogram: new_histogram() }
+    }
+}
+
+impl Lateness {
+    /// Counts a batch meant for `intended_ns` and submitted at `sent_ns`.
+    pub fn record(&mut self, intended_ns: u64, sent_ns: u64) {
+        self.histogram.saturating_record(sent_ns.saturating_sub(intended_ns));
+    }
+
+    /// Takes in what another core counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.histogram.add(&other.histogram).expect("both have the same bounds");
+    }
+
+    /// Judges by the median latency that the run reports.
+    pub fn judge(&self, p50_ns: u64) -> Late {
+        let threshold_ns = LATE_NS_MIN.max((p50_ns as f64 * LATE_SHARE_OF_P50) as u64);
+        let on_time = self.histogram.count_between(0, threshold_ns);
+        let batches = self.histogram.len();
+        Late { batches, late: batches - on_time, threshold_ns, max_ns: self.histogram.max() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constant_arrivals_are_even_and_parts_interleave() {
+        let whole: Vec<u64> = Schedule::new(Arrivals::Constant, 4000.0, 1, 0, 1).take(8).collect();
+        assert_eq!(whole[..4], [0, 250_000, 500_000, 750_000]);
+        let mut parts: Vec<u64> =
+            (0..2).flat_map(|part| Schedule::new(Arrivals::Constant, 4000.0, 1, part, 2).take(4)).collect();
+        parts.sort_unstable();
+        assert_eq!(parts, whole);
+    }
+
+    #[test]
+    fn constant_arrivals_do_not_drift() {
+        let due = Schedule::new(Arrivals::Constant, 3.0, 1, 0, 1).nth(3_000_000);
+        assert!(due.unwrap().abs_diff(1_000_000_000_000_000) < 100_000);
+    }
+
+    #[test]
+    fn poisson_arrivals_have_the_rate_and_the_spread() {
+        let times: Vec<u64> = Schedule::new(Arrivals::Poisson, 10_000.0, 7, 0, 1).take(100_000).collect();
+        let gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+        assert!((mean / 100_000.0 - 1.0).abs() < 0.02, "mean gap {mean}");
+        assert!((variance.sqrt() / mean - 1.0).abs() < 0.03, "an exponential's deviation is its mean");
+        let again: Vec<u64> = Schedule::new(Arrivals::Poisson, 10_000.0, 7, 0, 1).take(10).collect();
+        assert_eq!(again, times[..10], "the seed decides");
+    }
+
+    #[test]
+    fn lateness_is_judged_by_the_greater_bound() {
+        let mut lateness = Lateness::default();
+        for i in 0..1000 {
+            lateness.record(1_000_000, 1_000_000 + if i < 15 { 400_000 } else { 50_000 });
+        }
+        let strict = lateness.judge(200_000);
+        assert_eq!((strict.batches, strict.late, strict.threshold_ns), (1000, 15, 100_000));
+        assert!(strict.marks_run());
+        let lenient = lateness.judge(5_000_000);
+        assert_eq!((lenient.late, lenient.threshold_ns), (0, 500_000));
+        assert!(!lenient.marks_run());
+        assert!(!Lateness::default().judge(0).marks_run(), "no schedule, nothing late");
+    }
+}

@@ -1,0 +1,114 @@
+//! A set of numbers kept as runs, so that what a shard gave one after another takes the room of one pair.
+
+/// Numbers in rising runs that neither touch nor overlap.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Runs {
+    /// First and last number of each run.
+    runs: Vec<(u64, u64)>,
+    /// The run that grew last: the next number most often belongs to it.
+    warm: usize,
+}
+
+impl Runs {
+    /// Adds a number; `false` if it was there.
+    pub(crate) fn insert(&mut self, number: u64) -> bool {
+        if let Some(&(_, last)) = self.runs.get(self.warm)
+            && number == last + 1
+            && self.runs.get(self.warm + 1).is_none_or(|next| next.0 > number + 1)
+        {
+            self.runs[self.warm].1 = number;
+            return true;
+        }
+        let at = self.runs.partition_point(|run| run.1 < number);
+        if self.runs.get(at).is_some_and(|run| run.0 <= number) {
+            return false;
+        }
+        let joins_before = at > 0 && self.runs[at - 1].1 + 1 == number;
+        let joins_after = self.runs.get(at).is_some_and(|run| run.0 == number + 1);
+        self.warm = match (joins_before, joins_after) {
+            (true, true) => {
+                self.runs[at - 1].1 = self.runs[at].1;
+                self.runs.remove(at);
+                at - 1
+            }
+            (true, false) => {
+                self.runs[at - 1].1 = number;
+                at - 1
+            }
+            (false, true) => {
+                self.runs[at].0 = number;
+                at
+            }
+            (false, false) => {
+                self.runs.insert(at, (number, number));
+                at
+            }
+        };
+        true
+    }
+
+    /// Takes in another set and returns a number that both had, if there is one.
+    pub(crate) fn merge(&mut self, other: Runs) -> Option<u64> {
+        let mut all = std::mem::take(&mut self.runs);
+        all.extend(other.runs);
+        all.sort_unstable();
+        let mut shared = None;
+        for (first, last) in all {
+            match self.runs.last_mut() {
+                Some(run) if first <= run.1 => {
+                    shared = shared.or(Some(first));
+                    run.1 = run.1.max(last);
+                }
+                Some(run) if first == run.1 + 1 => run.1 = last,
+                _ => self.runs.push((first, last)),
+            }
+        }
+        self.warm = self.runs.len().saturating_sub(1);
+        shared
+    }
+
+    /// The runs, rising.
+    pub(crate) fn as_slice(&self) -> &[(u64, u64)] {
+        &self.runs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::seq::SliceRandom;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    #[test]
+    fn any_order_gives_the_same_runs() {
+        for seed in 0..200 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let mut numbers: Vec<u64> = (1..200).filter(|_| random.random_bool(0.8)).collect();
+            let mut want: Vec<(u64, u64)> = Vec::new();
+            for &number in &numbers {
+                match want.last_mut() {
+                    Some(run) if run.1 + 1 == number => run.1 = number,
+                    _ => want.push((number, number)),
+                }
+            }
+            numbers.shuffle(&mut random);
+            let (left, right) = numbers.split_at(numbers.len() / 3);
+            let (mut one, mut two) = (Runs::default(), Runs::default());
+            assert!(left.iter().all(|&n| one.insert(n)) && right.iter().all(|&n| two.insert(n)));
+            assert!(!one.insert(left[0]), "it was there");
+            assert_eq!(one.merge(two), None);
+            assert_eq!(one.as_slice(), want, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_merge_reports_what_both_had() {
+        let (mut one, mut two) = (Runs::default(), Runs::default());
+        (5..10).for_each(|n| assert!(one.insert(n)));
+        (9..12).for_each(|n| assert!(two.insert(n)));
+        assert_eq!(one.merge(two), Some(9));
+        assert_eq!(one.as_slice(), [(5, 11)]);
+    }
+}
