@@ -121,7 +121,12 @@ impl<I: Io> Reactor<I> {
     fn parse(&mut self, peer: Peer) {
         loop {
             let may_take = self.may_take_input();
+            let stopping = self.life != Life::Running;
             let Some(connection) = live(&mut self.connections, peer) else { return };
+            if stopping {
+                // What is not parsed by now was never taken in: its sender learns that from the end of the connection.
+                return;
+            }
             if connection.phase == Phase::LastWords {
                 return self.drop_inbox(peer);
             }
@@ -417,6 +422,11 @@ impl<I: Io> Reactor<I> {
             if matches!(phase, Phase::Free | Phase::Closing) {
                 continue;
             }
+            if phase == Phase::HalfClosed && connection.inbox.is_empty() {
+                // The rest of this append will never come.
+                self.abandon_arriving(peer);
+            }
+            let connection = &mut self.connections[peer.slot];
             connection.acknowledge(&mut self.appends);
             connection.flush(&mut self.io, peer);
             let told = !connection.is_sending() && connection.outgoing_bytes() == 0;
