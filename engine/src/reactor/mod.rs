@@ -363,8 +363,8 @@ impl<I: Io> Reactor<I> {
     fn append_done(&mut self, number: u32) {
         let append = self.appends.find(number);
         let peer = append.peer;
-        let (unknown, request) = (append.unknown, append.request);
-        let Some(connection) = live(&mut self.connections, peer) else {
+        let (unknown, abandoned, request) = (append.unknown, append.abandoned, append.request);
+        let Some(connection) = live(&mut self.connections, peer).filter(|_| !abandoned) else {
             self.appends.release(number);
             return;
         };

@@ -3,3 +3,4 @@
 mod lifecycle;
 mod rig;
 mod tools;
+mod wire;
