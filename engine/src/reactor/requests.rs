@@ -428,11 +428,6 @@ impl<I: Io> Reactor<I> {
             if matches!(phase, Phase::Free | Phase::Closing) {
                 continue;
             }
-            if phase == Phase::HalfClosed && connection.inbox.is_empty() {
-                // The rest of this append will never come.
-                self.abandon_arriving(peer);
-            }
-            let connection = &mut self.connections[peer.slot];
             connection.acknowledge(&mut self.appends);
             connection.flush(&mut self.io, peer);
             let told = !connection.is_sending() && connection.outgoing_bytes() == 0;
