@@ -91,18 +91,6 @@ fn a_backlog_is_counted_with_the_flushes_that_it_took() {
 }
 
 #[test]
-fn a_backlog_is_counted_with_the_flushes_that_it_took() {
-    let folder = Folder::new("chain-backlog");
-    let arguments = "--size 4k --connections 1 --writes 1 --rate 5000 --seconds 0.1 --warmup 0.001 --file-bytes 4m";
-    let Some(point) = chain(arguments, Some(&folder)) else {
-        return;
-    };
-    check_figures(&point);
-    assert_eq!(number(&point["figures"]["ops"]), 500.0);
-    check_flushes(&point, 0.95);
-}
-
-#[test]
 fn allocated_space_is_used_once_and_then_the_run_ends() {
     let folder = Folder::new("chain-allocated");
     let arguments =
