@@ -249,21 +249,22 @@ impl Request {
             return Plan::Answer(failure(ErrorCode::Damaged, detail));
         }
         let bytes_max = (read.bytes_max as usize).min(READ_RESULT_BYTES_MAX);
-        let indexed = sight.journal.index.first_sequence(read.shard).is_none_or(|first| from >= first);
-        if !indexed {
-            match find_sealed(sight.journal, read.shard, from) {
+        let first_indexed = sight.journal.index.first_sequence(read.shard);
+        let mut search = from;
+        while first_indexed.is_some_and(|first| search < first) {
+            let (sealed, footer) = match find_sealed(sight.journal, read.shard, search) {
                 Err(sealed) => return Plan::NeedFooter(sealed),
-                Ok(Some((sealed, footer))) => {
-                    if let Some(row) = footer.shard(read.shard) {
-                        let extents = footer.extents(&row).skip_while(|extent| extent.last_sequence() < from);
-                        self.gather(sight.journal, sealed.number, sealed.file, extents, bytes_max);
-                    }
-                    if !self.pieces.is_empty() {
-                        return Plan::Ready;
-                    }
-                }
-                Ok(None) => {}
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+            };
+            let Some(row) = footer.shard(read.shard).filter(|row| row.next > search) else { break };
+            let extents = footer.extents(&row).skip_while(|extent| extent.last_sequence() < from);
+            self.gather(sight.journal, sealed.number, sealed.file, extents, bytes_max);
+            if !self.pieces.is_empty() {
+                return Plan::Ready;
             }
+            // Recovery skipped numbers at the end of this segment: the next record is in a later one.
+            search = row.next;
         }
         let (segment, file) = sight.journal.indexed_segment();
         let extents: Vec<PlacedExtent> =
