@@ -55,6 +55,14 @@ pub(crate) struct Ready {
     pub(crate) file: FileId,
     pub(crate) bytes: u32,
     pub(crate) prewritten: bool,
+    /// Zeros could not be written to it: not tried again in this life.
+    pub(crate) zeros_failed: bool,
+}
+
+impl Ready {
+    fn wants_zeros(&self) -> bool {
+        !self.prewritten && !self.zeros_failed
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +89,8 @@ struct Making {
 struct Zeroing {
     number: SegmentNumber,
     offset: u64,
+    /// What the operation in flight returns if all goes well; a flush returns 0.
+    expected: u32,
     syncing: bool,
 }
 
@@ -165,10 +175,11 @@ impl Segments {
         self.ready.is_empty() && self.making.is_none() && (self.count >= self.count_max || self.retry_ns.is_some())
     }
 
-    /// Whether as many are ready, and pre-written, as are wanted or the budget allows.
+    /// Whether as many are ready, and pre-written, as are wanted and can be had for now.
     pub(crate) fn is_prepared(&self) -> bool {
-        let wanted = self.target.min(self.ready.len() + self.count_max.saturating_sub(self.count));
-        self.is_full() || (self.ready.len() >= wanted && self.ready.iter().all(|ready| ready.prewritten))
+        let to_come = if self.retry_ns.is_some() { 0 } else { self.count_max.saturating_sub(self.count) };
+        let wanted = self.target.min(self.ready.len() + to_come);
+        self.is_full() || (self.ready.len() >= wanted && !self.ready.iter().any(Ready::wants_zeros))
     }
 
     /// When the disk is to be asked again.
@@ -237,7 +248,7 @@ impl Segments {
             Stage::Rename => (Stage::SyncDir, Op::File(FileOp::SyncDir)),
             Stage::SyncDir => {
                 let (file, bytes) = (making.file, self.blueprint.segment_bytes);
-                self.ready.push_back(Ready { number, file, bytes, prewritten: false });
+                self.ready.push_back(Ready { number, file, bytes, prewritten: false, zeros_failed: false });
                 self.next_number = SegmentNumber(number.0 + 1);
                 return;
             }
@@ -263,31 +274,42 @@ impl Segments {
     }
 
     fn begin_zero(&mut self, io: &mut impl Io) {
-        let Some(ready) = self.ready.iter().find(|ready| !ready.prewritten) else { return };
+        let Some(ready) = self.ready.iter().find(|ready| ready.wants_zeros()) else { return };
         let (number, file, bytes) = (ready.number, ready.file, ready.bytes);
         if self.zeros.is_none() {
             let Some(mut zeros) = io.pool().take(ZERO_CHUNK_BYTES) else { return };
             zeros.fill(0);
             self.zeros = Some(zeros.freeze());
         }
-        self.zeroing = Some(Zeroing { number, offset: u64::from(FIRST_BATCH), syncing: false });
+        self.zeroing = Some(Zeroing { number, offset: u64::from(FIRST_BATCH), expected: 0, syncing: false });
         self.zero_on(io, file, bytes);
     }
 
-    /// A step of zeroing has completed. Stops where it stands if the journal is no longer idle.
+    /// A step of zeroing has completed. Stops where it stands if the journal is no longer idle, and for good if the disk
+    /// did not take all of it: the segment is used as it is.
     pub(crate) fn complete_zero(&mut self, io: &mut impl Io, completion: &Completion, idle: bool) {
         let Some(zeroing) = &mut self.zeroing else { return };
         let found = self.ready.iter_mut().find(|ready| ready.number == zeroing.number);
-        let Some(ready) = found.filter(|_| idle && completion.result >= 0) else {
+        let Some(ready) = found.filter(|_| idle) else {
             self.zeroing = None;
             return;
         };
+        if completion.result.cast_unsigned() != zeroing.expected {
+            tracing::warn!(
+                errno = -completion.result.min(0),
+                segment = ready.number.0,
+                "no zeros could be written ahead"
+            );
+            ready.zeros_failed = true;
+            self.zeroing = None;
+            return;
+        }
         if zeroing.syncing {
             ready.prewritten = true;
             self.zeroing = None;
             return;
         }
-        zeroing.offset += completion.result.unsigned_abs() as u64;
+        zeroing.offset += u64::from(zeroing.expected);
         let (file, bytes) = (ready.file, ready.bytes);
         self.zero_on(io, file, bytes);
     }
@@ -296,7 +318,7 @@ impl Segments {
         let (Some(zeroing), Some(zeros)) = (&mut self.zeroing, &self.zeros) else { return };
         let left = u64::from(bytes) - zeroing.offset;
         if left == 0 {
-            zeroing.syncing = true;
+            (zeroing.syncing, zeroing.expected) = (true, 0);
             return io.submit(Op::File(FileOp::Sync(file)), self.tokens.zero);
         }
         let buf = if left >= zeros.len() as u64 {
@@ -309,12 +331,13 @@ impl Segments {
             short.fill(0);
             short.freeze()
         };
+        zeroing.expected = buf.len() as u32;
         io.submit(Op::Write { file, offset: zeroing.offset, buf, durable: false }, self.tokens.zero);
     }
 
     /// Whether zeros would be written if the journal were idle.
     pub(crate) fn wants_zeros(&self) -> bool {
-        self.zeroing.is_none() && self.ready.iter().any(|ready| !ready.prewritten)
+        self.zeroing.is_none() && self.ready.iter().any(Ready::wants_zeros)
     }
 
     /// Whether an operation of the pool is in flight.

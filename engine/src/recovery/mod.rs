@@ -239,7 +239,7 @@ fn replay(
     let leftovers: Vec<Ready> = after
         .iter()
         .filter(|segment| !used.contains(&segment.number))
-        .map(|s| Ready { number: s.number, file: s.file, bytes: s.bytes, prewritten: false })
+        .map(|s| Ready { number: s.number, file: s.file, bytes: s.bytes, prewritten: false, zeros_failed: false })
         .collect();
     let last = found.last().map_or(SegmentNumber(0), |segment| segment.number);
     let mut segments = pool(config, blueprint, leftovers, SegmentNumber(last.0 + 1), used.len());
