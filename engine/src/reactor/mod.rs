@@ -261,11 +261,15 @@ impl<I: Io> Reactor<I> {
         if self.journal.wants_mark() {
             until = until.min(self.idle_since_ns.map_or(0, |since| since + IDLE_MARK_NS));
         }
-        if let Some(retry) = self.journal.segments.retry_ns() {
-            until = until.min(retry);
-        }
-        if self.journal.segments.wants_zeros() {
-            until = until.min(self.last_append_ns + ZERO_AFTER_IDLE_NS);
+        // A poisoned journal makes no segments; waking up for them would never end.
+        if self.journal.poisoned().is_none() {
+            if let Some(retry) = self.journal.segments.retry_ns() {
+                until = until.min(retry);
+            }
+            // Zeros wait for what is in flight, however long that takes; its completion ends the sleep.
+            if self.journal.segments.wants_zeros() && self.journal.is_quiet() && self.intake.is_empty() {
+                until = until.min(self.last_append_ns + ZERO_AFTER_IDLE_NS);
+            }
         }
         if let Life::Stopping { deadline_ns } = self.life {
             until = until.min(deadline_ns);
