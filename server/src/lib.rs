@@ -2,4 +2,8 @@
 
 pub mod client;
 pub mod config;
+pub mod connect;
+pub mod put;
 pub mod serve;
+pub mod streams;
+pub mod tail;

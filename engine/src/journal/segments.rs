@@ -259,6 +259,7 @@ impl Segments {
     }
 
     fn give_up(&mut self, io: &impl Io, errno: i32) {
+        tracing::warn!(errno = -errno, "no segment could be made ahead; appends are refused once the last one is full");
         self.count -= 1;
         self.last_errno = errno;
         self.retry_ns = Some(io.mono_ns() + ALLOCATE_RETRY_NS);

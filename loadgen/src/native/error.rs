@@ -16,6 +16,8 @@ pub enum NativeError {
         /// Which.
         core: usize,
     },
+    /// A thread could not be started.
+    Thread(io::Error),
     /// No connection to the server.
     Connect {
         /// Its address.
@@ -51,13 +53,11 @@ pub enum NativeError {
 impl fmt::Display for NativeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ring(source) => write!(
-                f,
-                "io_uring is refused ({source}): allow it (kernel.io_uring_disabled=0, and a container profile that permits io_uring_setup), or raise the locked memory limit if it says so"
-            ),
+            Self::Ring(source) => f.write_str(&super::runtime::why_refused(source)),
             Self::Core { core } => {
                 write!(f, "core {core} cannot be used by this process; choose others with --cores")
             }
+            Self::Thread(source) => write!(f, "a thread cannot be started: {source}; raise the limit (ulimit -u)"),
             Self::Connect { target, source } => {
                 write!(f, "cannot connect to {target}: {source}; check that a server listens there")
             }
@@ -79,7 +79,7 @@ impl fmt::Display for NativeError {
 impl std::error::Error for NativeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Ring(source) | Self::Connect { source, .. } => Some(source),
+            Self::Ring(source) | Self::Thread(source) | Self::Connect { source, .. } => Some(source),
             Self::Protocol(violation) => Some(violation),
             Self::Refused { failure, .. } => Some(failure),
             _ => None,

@@ -15,7 +15,7 @@ use super::core::{Clock, Core, Counts};
 use super::feed::feed;
 use super::link::{Link, receive};
 use super::pace::Pacer;
-use super::runtime::run_pinned;
+use super::runtime::run_here;
 use super::shared::{Shared, Stop};
 use super::{NativeError, Pace, Plan, Produced, Source};
 use crate::input::{InputError, Rows};
@@ -66,7 +66,7 @@ pub fn produce(plan: &Plan, source: Source, shared: &Arc<Shared>) -> Result<Prod
                 let source = sources.remove(0);
                 let place = CorePlace { part, parts: cores.len(), ready: &ready };
                 let run = move || {
-                    let run = run_pinned(core, run_core(plan, source, shared, &place));
+                    let run = run_here(core, run_core(plan, source, shared, &place));
                     run.unwrap_or_else(|error| {
                         // Without its ring the core never came to the barrier.
                         shared.stop(Stop::ConnectionsLost);
@@ -81,7 +81,7 @@ pub fn produce(plan: &Plan, source: Source, shared: &Arc<Shared>) -> Result<Prod
             .into_iter()
             .map(|thread| match thread {
                 Ok(thread) => thread.join().expect("a core's thread does not panic"),
-                Err(source) => Err(NativeError::Ring(source)),
+                Err(source) => Err(NativeError::Thread(source)),
             })
             .collect()
     });

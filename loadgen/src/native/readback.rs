@@ -18,7 +18,7 @@ use super::runtime::run_pinned;
 use super::session::Session;
 use super::shared::Shared;
 use super::{NativeError, ReadBack, Stream};
-use crate::verify::{Ledger, Readback};
+use crate::verify::{Ledger, Readback, Verdict};
 use crate::workload::Recipe;
 
 /// Connections that read at the same time: while one result is verified the next is on its way.
@@ -39,24 +39,28 @@ pub fn read_back(
     shared: &Arc<Shared>,
 ) -> Result<ReadBack, NativeError> {
     let begun = Instant::now();
+    let verdict = run_pinned(core, || read_all(target, streams, ledger, recipe, Arc::clone(shared)))??;
+    Ok(ReadBack { verdict, seconds: begun.elapsed().as_secs_f64(), bytes: shared.progress().read_bytes })
+}
+
+async fn read_all(
+    target: SocketAddr,
+    streams: &[Stream],
+    ledger: Ledger,
+    recipe: Option<Recipe>,
+    shared: Arc<Shared>,
+) -> Result<Verdict, NativeError> {
     let shards = streams.iter().flat_map(|s| s.shards.iter().map(|&(shard, first)| (s.id, shard, first))).collect();
-    let shelf = Rc::new(Shelf {
-        readback: RefCell::new(Readback::new(ledger)),
-        shards: RefCell::new(shards),
-        recipe,
-        shared: Arc::clone(shared),
-    });
-    run_pinned(core, async {
-        let readers: Vec<_> =
-            (0..CONNECTIONS).map(|_| tokio_uring::spawn(read_shards(target, Rc::clone(&shelf)))).collect();
-        for reader in readers {
-            reader.await.expect("a reader does not panic")?;
-        }
-        Ok(())
-    })??;
-    let seconds = begun.elapsed().as_secs_f64();
-    let shelf = Rc::into_inner(shelf).expect("every reader has ended");
-    Ok(ReadBack { verdict: shelf.readback.into_inner().finish(), seconds, bytes: shared.progress().read_bytes })
+    let (readback, shards) = (RefCell::new(Readback::new(ledger)), RefCell::new(shards));
+    let shelf = Rc::new(Shelf { readback, shards, recipe, shared });
+    let readers: Vec<_> =
+        (0..CONNECTIONS).map(|_| tokio_uring::spawn(read_shards(target, Rc::clone(&shelf)))).collect();
+    let mut outcome = Ok(());
+    for reader in readers {
+        outcome = outcome.and(reader.await.expect("a reader does not panic"));
+    }
+    outcome?;
+    Ok(Rc::into_inner(shelf).expect("every reader has ended").readback.into_inner().finish())
 }
 
 /// What the reading connections share.

@@ -17,7 +17,7 @@ pub fn prepare_streams(
     shards: u32,
     core: usize,
 ) -> Result<Vec<Stream>, NativeError> {
-    run_pinned(core, async {
+    run_pinned(core, || async {
         let (mut session, _) = Session::open(target).await?;
         let mut streams = Vec::with_capacity(names.len());
         let mut request = Vec::new();

@@ -25,9 +25,10 @@ type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 /// Latency and service time by percentile, the tail spread out.
 pub(super) fn latency_plot(report: &RunReport, recorder: &Recorder) -> String {
     draw(|area| {
+        // In a closed loop the two are the same, and the latency hides the other.
         let curves = [
-            ("latency, from the intended send time", LATENCY, percentile_curve(recorder.latency())),
             ("service time, from the submission", SERVICE, percentile_curve(recorder.service())),
+            ("latency, from the intended send time", LATENCY, percentile_curve(recorder.latency())),
         ];
         let points = || curves.iter().flat_map(|(_, _, curve)| curve.iter().copied());
         let nines = points().map(|(nines, _)| nines).fold(2.0, f64::max).ceil();

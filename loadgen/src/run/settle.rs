@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::RunError;
 use crate::input::{Columns, InputError, InputSpec, Rows};
 use crate::machine::Disk;
-use crate::native::{Pace, Source, check_io};
+use crate::native::{NativeError, Pace, Source, check_io};
 use crate::options::{Options, Speed};
 use crate::report::Load;
 use crate::units::show_bytes;
@@ -55,6 +55,9 @@ impl Settled {
         let mut cores = options.cores.clone();
         if cores.is_empty() {
             cores.push(*available.last().ok_or(RunError::NoCore)?);
+        }
+        if let Some(&core) = cores.iter().find(|core| !available.contains(core)) {
+            return Err(RunError::Native(NativeError::Core { core }));
         }
         let free_core = available.iter().copied().find(|core| !cores.contains(core));
         let server_core = options.server_core.or(free_core).unwrap_or(cores[0]);

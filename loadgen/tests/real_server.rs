@@ -1,0 +1,259 @@
+//! The program from the command line against the real server: results, verification, exit statuses, faults.
+
+#![expect(clippy::unwrap_used, reason = "what helps tests may panic as they may")]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use loadgen::native::prepare_streams;
+use loadgen::server::{Server, ServerSpec, find_server};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// Where servers and results of these tests are made, on the disk of the build.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+fn load(scratch: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream-load"));
+    // Settings of whoever runs the tests must not reach the program.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLSTREAM")) {
+        command.env_remove(name);
+    }
+    command.args(["--json", "--warmup", "0s", "--results"]).arg(scratch.join("results"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs it with a server of its own.
+fn run(scratch: &Path, arguments: &[&str]) -> Output {
+    load(scratch, arguments).arg("--dir").arg(scratch).args(SMALL_SERVER).output().unwrap()
+}
+
+/// A server that needs little room and starts at once.
+const SMALL_SERVER: [&str; 2] = ["--server-arg=--segment-bytes=8MiB", "--server-arg=--segments-ready=1"];
+
+fn report(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn message(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The marks of a report, without those that say how busy this machine is.
+fn marks(report: &Value) -> Vec<String> {
+    let marks = report["marks"].as_array().unwrap().iter().map(|mark| mark["mark"].as_str().unwrap().to_owned());
+    marks.filter(|mark| !matches!(mark.as_str(), "generator-late" | "generator-bound" | "unobserved")).collect()
+}
+
+fn files(path: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(path).map(|entries| entries.flatten().map(|entry| entry.path()).collect());
+    entries.unwrap_or_default()
+}
+
+#[test]
+fn a_run_verifies_everything_and_leaves_only_its_result() {
+    let scratch = scratch();
+    let output = run(scratch.path(), &["--bytes", "20MB", "--streams", "2", "--shards", "3"]);
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let report = report(&output);
+    let verification = &report["verification"];
+    assert_eq!((&verification["good"], marks(&report)), (&Value::Bool(true), vec![]));
+    assert_eq!(verification["acknowledged"], verification["read"]);
+    assert!(report["measured"]["bytes_total"].as_u64().unwrap() > 19_000_000, "{report}");
+    assert!(report["flushes"]["count"].is_u64() || report["server"]["disk"]["device"].is_null(), "{report}");
+    let results = files(&scratch.path().join("results/local"));
+    assert_eq!((results.len(), files(&results[0]).len()), (1, 5), "{results:?}");
+    assert_eq!(files(scratch.path()).len(), 1, "the server's directory is gone");
+}
+
+#[test]
+fn runs_are_repeated_and_kept() {
+    let scratch = scratch();
+    let output = run(scratch.path(), &["--bytes", "2MB", "--repeat", "2", "--keep", "--name", "kept"]);
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let results = files(&scratch.path().join("results"));
+    assert!(results.len() == 2 && results.iter().all(|path| path.to_string_lossy().contains("-kept")), "{results:?}");
+}
+
+#[test]
+fn the_example_is_replayed_and_compared() {
+    let scratch = scratch();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/flights-600.json");
+    let arguments = ["--input", example, "--key", "origin", "--time", "date", "--speed", "400000"];
+    let output = run(scratch.path(), &arguments);
+    // A busy machine may make the generator late, which this test is not about.
+    assert!(matches!(output.status.code(), Some(0 | 4)), "{}", message(&output));
+    let report = report(&output);
+    assert_eq!((&report["verification"]["good"], marks(&report)), (&Value::Bool(true), vec![]));
+    assert_eq!(report["verification"]["read"], 600);
+    let content: u64 = {
+        let rows: Vec<&serde_json::value::RawValue> = serde_json::from_slice(EXAMPLE).unwrap();
+        rows.iter().map(|row| row.get().len() as u64 + 3).sum()
+    };
+    assert_eq!(report["measured"]["bytes_total"], content, "each row as it stands, and its key");
+    let looped = ["--input", example, "--key", "origin", "--loop", "--speed", "max", "--bytes", "5MB"];
+    let output = run(scratch.path(), &looped);
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+}
+
+const EXAMPLE: &[u8] = include_bytes!("../examples/flights-600.json");
+
+#[test]
+fn rows_come_from_standard_input_too() {
+    let scratch = scratch();
+    let mut command = load(scratch.path(), &["--input", "-", "--key", "k"]);
+    let input = scratch.path().join("rows");
+    std::fs::write(&input, "{\"k\":\"a\"}\n{\"k\":\"b\"}\n").unwrap();
+    command.arg("--dir").arg(scratch.path()).args(SMALL_SERVER).stdin(std::fs::File::open(&input).unwrap());
+    let output = command.output().unwrap();
+    assert_eq!((output.status.code(), &report(&output)["verification"]["read"]), (Some(0), &Value::from(2)));
+}
+
+#[test]
+fn what_cannot_run_says_why_in_one_line() {
+    let scratch = scratch();
+    let rows = scratch.path().join("rows.csv");
+    std::fs::write(&rows, "origin,delay\nSFO,1\nOAK\n").unwrap();
+    let rows = rows.to_str().unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for (arguments, part) in [
+        (&["--input", rows, "--key", "airport"][..], "its columns are: origin, delay"),
+        (&["--input", rows, "--key", "origin"], "line 3 (row 2): 1 fields where the header has 2"),
+        (&["--input", "/nowhere.json"], "cannot open /nowhere.json"),
+        (&["--bytes", "1000TiB"], "lower --bytes"),
+        (&["--target", &closed], "cannot connect to"),
+        (&["--cores", "4000"], "core 4000 cannot be used"),
+        (&["--stream", "not a name"], "the server refused to make stream not a name"),
+    ] {
+        let mut command = load(scratch.path(), arguments);
+        if !arguments.contains(&"--target") {
+            command.arg("--dir").arg(scratch.path()).args(SMALL_SERVER);
+        }
+        let output = command.output().unwrap();
+        let message = message(&output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
+        let last = message.trim_end().lines().last().unwrap_or_default();
+        assert!(last.starts_with("millstream-load: ") && last.contains(part), "{arguments:?}: {message}");
+    }
+    assert_eq!(files(scratch.path()).len(), 1, "nothing is left but the rows: {:?}", files(scratch.path()));
+}
+
+#[test]
+fn a_missed_goal_has_its_own_status() {
+    let scratch = scratch();
+    let arguments = ["--bytes", "1MB", "--expect", "p50<1ns", "--expect", "throughput>1kB/s"];
+    let output = run(scratch.path(), &arguments);
+    assert_eq!(output.status.code(), Some(3), "{}", message(&output));
+    let met: Vec<bool> = report(&output)["goals"].as_array().unwrap().iter().map(|goal| goal["met"] == true).collect();
+    assert_eq!(met, [false, true]);
+}
+
+/// A server of the test's own, and a stream on it that is watched from outside.
+struct Watched {
+    server: Server,
+    core: usize,
+}
+
+impl Watched {
+    fn start(scratch: &Path) -> Self {
+        let program = find_server(|_| {}).unwrap();
+        let core = core_affinity::get_core_ids().unwrap()[0].id;
+        let arguments = vec!["--segment-bytes=8MiB".to_owned(), "--segments-ready=1".to_owned()];
+        let spec = ServerSpec { parent: scratch.to_owned(), core, not_durable: false, arguments };
+        Self { server: Server::start(&program, &spec).unwrap(), core }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Starts a load that would never end and waits until records are there.
+    fn loaded(&self, scratch: &Path) -> Child {
+        let address = self.address().to_string();
+        let arguments =
+            ["--target", &address, "--stream", "watched", "--shards", "1", "--duration", "1h", "--bytes", "1TiB"];
+        let child = load(scratch, &arguments).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.records() < 1000 {
+            assert!(Instant::now() < deadline, "no record came");
+        }
+        child
+    }
+
+    fn records(&self) -> u64 {
+        let streams = prepare_streams(self.address(), &["watched".to_owned()], 1, self.core).unwrap();
+        streams[0].shards[0].1.0
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
+}
+
+#[test]
+fn ctrl_c_stops_verifies_and_marks_the_result_partial() {
+    let scratch = scratch();
+    let watched = Watched::start(scratch.path());
+    let child = watched.loaded(scratch.path());
+    signal(child.id(), Signal::INT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let report = report(&output);
+    assert_eq!((&report["verification"]["good"], marks(&report)), (&Value::Bool(true), vec!["partial".to_owned()]));
+    assert!(report["verification"]["read"].as_u64().unwrap() > 1000);
+    watched.server.stop().unwrap();
+}
+
+#[test]
+fn a_killed_server_makes_the_run_void() {
+    let scratch = scratch();
+    let watched = Watched::start(scratch.path());
+    let child = watched.loaded(scratch.path());
+    signal(watched.server.pid(), Signal::KILL);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", message(&output));
+    let report = report(&output);
+    let marks = marks(&report);
+    assert!(marks.contains(&"void".to_owned()) && marks.contains(&"connection-lost".to_owned()), "{marks:?}");
+}
+
+#[test]
+fn an_existing_stream_keeps_what_it_had() {
+    let scratch = scratch();
+    let watched = Watched::start(scratch.path());
+    let address = watched.address().to_string();
+    for _ in 0..2 {
+        let arguments = ["--target", &address, "--stream", "kept", "--bytes", "2MB"];
+        let output = load(scratch.path(), &arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    }
+    watched.server.stop().unwrap();
+}
+
+#[test]
+fn io_uring_refused_is_told_with_what_to_change() {
+    use seccompiler::{SeccompAction, SeccompFilter, TargetArch, apply_filter};
+    /// The same on every architecture since Linux 5.1.
+    const IO_URING_SETUP: i64 = 425;
+    let scratch = scratch();
+    let path = scratch.path().to_owned();
+    let arch: TargetArch = std::env::consts::ARCH.try_into().unwrap();
+    // A filter is its thread's for good, and its children's.
+    let refused = std::thread::spawn(move || {
+        let rules = [(IO_URING_SETUP, vec![])].into_iter().collect();
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(1), arch).unwrap();
+        let program: seccompiler::BpfProgram = filter.try_into().unwrap();
+        apply_filter(&program).unwrap();
+        run(&path, &["--bytes", "1MB"])
+    });
+    let output = refused.join().unwrap();
+    let message = message(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert_eq!(message.trim_end().lines().count(), 1, "{message}");
+    assert!(message.contains("seccomp filter refuses it") && message.contains("--security-opt"), "{message}");
+}
