@@ -47,7 +47,7 @@ impl Mood {
         }
         if self.keeps(dice) {
             trace.count("disk: kept");
-            vec![0..bytes]
+            std::iter::once(0..bytes).collect()
         } else {
             trace.count("disk: lost");
             Vec::new()
