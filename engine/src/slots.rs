@@ -18,6 +18,8 @@ impl<T: Default> Slots<T> {
     pub(crate) fn take(&mut self) -> u32 {
         self.free.pop().unwrap_or_else(|| {
             self.entries.push(T::default());
+            // Room to release all of them, so that releasing never allocates.
+            self.free.reserve(self.entries.len());
             self.entries.len() as u32 - 1
         })
     }

@@ -1,4 +1,9 @@
 //! What the `millstream` binary is made of: arguments, configuration, the server, and the tools around it.
 
+pub mod client;
 pub mod config;
+pub mod connect;
+pub mod put;
 pub mod serve;
+pub mod streams;
+pub mod tail;

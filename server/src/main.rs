@@ -1,9 +1,10 @@
 //! `millstream`: the streaming log's server and the tools around it.
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use server::{config, serve};
+use server::{config, put, serve, streams, tail};
 
 /// A durable streaming log: the server, and tools to look at it.
 #[derive(Parser)]
@@ -17,17 +18,28 @@ struct Arguments {
 enum Command {
     /// Run the server on a data directory.
     Serve(config::ServeArguments),
+    /// List the streams of a server, or make one.
+    Streams(streams::StreamsArguments),
+    /// Put records into a stream.
+    Put(put::PutArguments),
+    /// Print records of a stream, up to its end at the time of the start.
+    Tail(tail::TailArguments),
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(arguments),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("millstream: {error}");
-            ExitCode::FAILURE
-        }
+    let done = |()| ExitCode::SUCCESS;
+    match Arguments::parse().command {
+        Command::Serve(arguments) => report(serve::run(arguments).map(done)),
+        Command::Streams(arguments) => report(streams::run(arguments).map(done)),
+        Command::Put(arguments) => report(put::run(arguments)),
+        Command::Tail(arguments) => report(tail::run(arguments)),
     }
+}
+
+/// The exit status; a failure's one line goes to standard error.
+fn report(outcome: Result<ExitCode, impl Display>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("millstream: {error}");
+        ExitCode::FAILURE
+    })
 }

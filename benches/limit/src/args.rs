@@ -25,6 +25,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Limit (a): sequential O_DIRECT writes, a number of them in flight.
     Write(WriteArgs),
+    /// Sequential O_DIRECT reads of a number of bytes that were written before.
+    Read(ReadArgs),
     /// Repeats one-second rates of limit (a) until the last five are within 10 % of each other.
     Steady(SteadyArgs),
     /// Limit (b): loopback receive, one copy, a durable write, a reply, as one operation.
@@ -67,11 +69,37 @@ pub(crate) struct WriteArgs {
     /// Core to run on [default: wherever the kernel likes].
     #[arg(long, value_name = "N")]
     pub(crate) core: Option<usize>,
+    /// Memory that the data comes from in turn. More than the caches hold shows what it costs the device to read data that is
+    /// not in them, as a log's is not [default: one buffer for each write in flight].
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(crate) source_bytes: Option<u64>,
     /// Measure every pair of size and depth, print a table and the best point.
     #[arg(long)]
     pub(crate) sweep: bool,
     #[command(flatten)]
     pub(crate) space: SpaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReadArgs {
+    /// Directory on the disk to measure; it must exist.
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    /// Bytes to read in all, each once.
+    #[arg(long, value_name = "SIZE", default_value = "256m", value_parser = parse_bytes)]
+    pub(crate) bytes: u64,
+    /// Bytes per read.
+    #[arg(long, value_name = "SIZE", default_value = "1m", value_parser = parse_bytes)]
+    pub(crate) size: u64,
+    /// Reads in flight.
+    #[arg(long, value_name = "N", default_value = "4", value_parser = counts())]
+    pub(crate) depth: u16,
+    /// Core to run on [default: wherever the kernel likes].
+    #[arg(long, value_name = "N")]
+    pub(crate) core: Option<usize>,
+    /// Leave the written file, limit-written.dat, in the directory, and use one that an earlier run left.
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 #[derive(Debug, Args)]

@@ -48,7 +48,7 @@ mod tests {
         let from: Vec<u8> = (0..200_u8).collect();
         for start in 0..20 {
             for length in 0..100 {
-                let mut to = vec![255; 200];
+                let mut to = [255; 200];
                 copy_past_cache(&from[7..7 + length], &mut to[start..start + length]);
                 assert_eq!(&to[start..start + length], &from[7..7 + length]);
                 assert!(to[..start].iter().chain(&to[start + length..]).all(|byte| *byte == 255));

@@ -21,6 +21,8 @@ pub(crate) enum LimitError {
     Socket { step: &'static str, source: io::Error },
     /// A write completed with fewer bytes than it was given.
     ShortWrite { expected_bytes: u32, got_bytes: u32 },
+    /// A read completed with fewer bytes than it asked for.
+    ShortRead { expected_bytes: u32, got_bytes: u32 },
     /// The two ends of the chain disagree about the bytes between them.
     Protocol { what: String },
     /// Nothing came back for too long.
@@ -61,6 +63,11 @@ impl fmt::Display for LimitError {
                 "a write of {expected_bytes} bytes stopped after {got_bytes}: \
                  see whether the disk is full"
             ),
+            Self::ShortRead { expected_bytes, got_bytes } => write!(
+                f,
+                "a read of {expected_bytes} bytes stopped after {got_bytes}: \
+                 see whether something else changed the file"
+            ),
             Self::Protocol { what } => {
                 write!(f, "{what}: this is a fault of the limit program, report it")
             }
@@ -89,12 +96,20 @@ impl LimitError {
         Self::Argument { what: what.into(), fix: fix.into() }
     }
 
-    /// The error of a completion that should have moved `expected_bytes`.
+    /// The error of a write that should have moved `expected_bytes`.
     pub(crate) fn from_write(result: i32, expected_bytes: u32) -> Self {
         if result < 0 {
             return Self::Ring { step: "write", source: io::Error::from_raw_os_error(-result) };
         }
         Self::ShortWrite { expected_bytes, got_bytes: result.unsigned_abs() }
+    }
+
+    /// The error of a read that should have moved `expected_bytes`.
+    pub(crate) fn from_read(result: i32, expected_bytes: u32) -> Self {
+        if result < 0 {
+            return Self::Ring { step: "read", source: io::Error::from_raw_os_error(-result) };
+        }
+        Self::ShortRead { expected_bytes, got_bytes: result.unsigned_abs() }
     }
 }
 

@@ -11,6 +11,7 @@ mod device;
 mod error;
 mod fanout;
 mod measure;
+mod read;
 mod report;
 mod ring;
 mod target;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let output = Output { json: cli.json };
     let done = match cli.command {
         Command::Write(args) => measure::write(args, output),
+        Command::Read(args) => measure::read(args, output),
         Command::Steady(args) => measure::steady(args, output),
         Command::Chain(args) => measure::chain(args, output),
         Command::Fanout(args) => measure::fanout(&args, output),

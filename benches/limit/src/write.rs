@@ -34,6 +34,16 @@ pub(crate) struct Point {
     pub(crate) size_bytes: u64,
     pub(crate) depth: usize,
     pub(crate) flush: Flush,
+    /// Memory that the data comes from in turn; less than a buffer for each write in flight counts as that.
+    pub(crate) source_bytes: u64,
+}
+
+impl Point {
+    /// How many buffers the data comes from.
+    pub(crate) fn buffers(self) -> usize {
+        let buffers = usize::try_from(self.source_bytes / self.size_bytes).unwrap_or(usize::MAX);
+        buffers.max(self.depth)
+    }
 }
 
 /// What a run at one point found.
@@ -63,13 +73,15 @@ pub(crate) fn run(target: &mut Target, point: Point, seconds: f64, device: Optio
     })
 }
 
-/// A ring with a buffer for each write in flight.
+/// A ring, with buffers that are only read, so that two writes may share one.
 struct Writer {
     ring: Ring,
     memory: Memory,
     registered: bool,
     point: Point,
     size: u32,
+    next_buffer: usize,
+    /// For each place in flight, when its write was started.
     started: Vec<Instant>,
     latencies: Latencies,
 }
@@ -78,7 +90,7 @@ impl Writer {
     fn new(target: &Target, point: Point) -> Result<Self, LimitError> {
         let ring = Ring::new(2 * point.depth)?;
         let size = u32::try_from(point.size_bytes).expect("checked with the arguments");
-        let memory = Memory::new(point.depth, size as usize)?;
+        let memory = Memory::new(point.buffers(), size as usize)?;
         ring.register_files(&target.descriptors())?;
         let registered = ring.register_memory(&memory)?;
         Ok(Self {
@@ -87,6 +99,7 @@ impl Writer {
             registered,
             point,
             size,
+            next_buffer: 0,
             started: vec![Instant::now(); point.depth],
             latencies: Latencies::new(),
         })
@@ -129,13 +142,15 @@ impl Writer {
             Flush::Dsync => libc::RWF_DSYNC,
             Flush::Fdatasync | Flush::None => 0,
         };
+        let buffer = self.next_buffer;
+        self.next_buffer = (buffer + 1) % self.point.buffers();
         let mut write =
-            write_entry(&self.memory, slot, self.size, position, sync, self.registered).user_data(slot as u64);
+            write_entry(&self.memory, buffer, self.size, position, sync, self.registered).user_data(slot as u64);
         if self.point.flush == Flush::Fdatasync {
             // The write tells only of failure; the flush's completion is the operation's.
             write = write.flags(squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS);
         }
-        // SAFETY: `memory` outlives the ring, and the slot is not used again before its completion.
+        // SAFETY: `memory` outlives the ring, and nothing writes into it.
         unsafe { self.ring.push(&write) }?;
         if self.point.flush == Flush::Fdatasync {
             let flush = opcode::Fsync::new(types::Fixed(position.file))

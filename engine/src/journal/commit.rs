@@ -30,7 +30,15 @@ pub(crate) struct Commit {
     pub(crate) written: bool,
 }
 
+/// Room that a commit has from the start: extents and shares of a batch of small records of many producers.
+const ROOM: usize = 2048;
+
 impl Commit {
+    /// An empty one, with room.
+    pub(crate) fn with_room() -> Commit {
+        Commit { extents: Vec::with_capacity(ROOM), shares: Vec::with_capacity(ROOM), ..Commit::default() }
+    }
+
     /// The place after it.
     pub(crate) fn end(&self) -> Position {
         self.position.advance(self.length)

@@ -104,7 +104,7 @@ impl Journal {
             previous_checksum: start.previous_checksum,
             marks: Watermarks::at(start.tail),
             in_flight: VecDeque::with_capacity(writes_max),
-            spare: Vec::with_capacity(writes_max),
+            spare: (0..=writes_max).map(|_| Commit::with_room()).collect(),
             serial_front: 0,
             writes_max,
             content_end: start.tail,
@@ -163,7 +163,7 @@ impl Journal {
 
     /// An empty commit, for the caller to fill.
     pub(crate) fn spare_commit(&mut self) -> Commit {
-        self.spare.pop().unwrap_or_default()
+        self.spare.pop().unwrap_or_else(Commit::with_room)
     }
 
     /// Gives an unused or finished commit back.

@@ -57,8 +57,11 @@ pub(super) fn drive(
         let phase = client.schedule.phase(now);
         if phase != client.phase {
             client.phase = phase;
-            window.enter(phase);
-            meter.observe(phase, now);
+            // In open loop the last replies belong to what is counted, with what they cost.
+            if phase == Phase::Counted || point.pace == Pace::Closed {
+                window.enter(phase);
+                meter.observe(phase, now);
+            }
         }
         if phase == Phase::Over && client.finished() {
             break;
@@ -352,17 +355,12 @@ impl Client {
         self.last_counted = Some(now);
     }
 
-    /// The time that the counted messages took. In open loop a backlog stretches it past the window; space that is used up
-    /// ends it early.
+    /// The time that the counted messages took: the window, and in open loop the last replies; less if the space was used up.
     fn counted_s(&self, meter: &Meter, space_used_up: bool) -> f64 {
         let started = meter.started.unwrap_or(self.schedule.counted_from);
         let over = meter.ended.unwrap_or(self.schedule.ends);
         let last = self.last_counted.unwrap_or(over);
-        let ended = match self.pace {
-            _ if space_used_up => last,
-            Pace::Closed => over,
-            Pace::Open { .. } => over.max(last),
-        };
+        let ended = if space_used_up { last } else { over };
         ended.duration_since(started).as_secs_f64()
     }
 }

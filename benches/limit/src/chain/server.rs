@@ -22,7 +22,11 @@ use crate::ring::{Memory, Ring};
 use crate::target::Target;
 use crate::write::write_entry;
 
-/// Bytes that one receive takes at most.
+/// Bytes that one receive takes at most. Messages come through this staging area by plain receives. Measured without the write,
+/// processor time of this thread per GB at 256 KiB x 4 connections, 12 KiB x 16 and 4 KiB x 1 (medians of six alternating runs):
+/// plain 0.148, 0.69 and 8.2 s; a receive of the whole message with MSG_WAITALL 0.138, 0.68 and 8.7 s; multishot with provided
+/// buffers of 64 KiB 0.156, 0.75 and 9.8 s. The rates differed less than the machine's noise, so the simplest stays. Staging of
+/// 32 KiB to 1 MiB made no difference either.
 const RECEIVE_BYTES: usize = 256 << 10;
 
 const KIND_SHIFT: u32 = 32;

@@ -15,6 +15,10 @@ fn one_small_message_at_a_time_is_one_flush_each() {
     };
     check_figures(&point);
     check_flushes(&point, 0.95);
+    let in_flight = number(&point["writes_in_flight"]);
+    assert!(in_flight > 0.0 && in_flight < 1.1, "one at a time: {point}");
+    let write_us = number(&point["write_us"]["p50"]);
+    assert!(write_us < number(&point["figures"]["latency_us"]["p50"]), "a part of the chain: {point}");
     assert!(number(&point["server_cpu_s"]) > 0.0, "{point}");
     assert!(number(&point["client_cpu_s"]) > 0.0, "{point}");
     assert_eq!(folder.files(), Vec::<String>::new(), "nothing is left behind");
@@ -72,6 +76,18 @@ fn an_open_loop_keeps_its_rate_and_times_from_when_messages_were_due() {
     assert_eq!(number(&flooded["figures"]["ops"]), 200_000.0);
     assert!(number(&flooded["figures"]["seconds"]) > 0.02, "{flooded}");
     assert!(number(&flooded["figures"]["latency_us"]["max"]) > 5_000.0, "{flooded}");
+}
+
+#[test]
+fn a_backlog_is_counted_with_the_flushes_that_it_took() {
+    let folder = Folder::new("chain-backlog");
+    let arguments = "--size 4k --connections 1 --writes 1 --rate 5000 --seconds 0.1 --warmup 0.001 --file-bytes 4m";
+    let Some(point) = chain(arguments, Some(&folder)) else {
+        return;
+    };
+    check_figures(&point);
+    assert_eq!(number(&point["figures"]["ops"]), 500.0);
+    check_flushes(&point, 0.95);
 }
 
 #[test]

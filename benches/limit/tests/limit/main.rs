@@ -3,5 +3,6 @@
 mod chain;
 mod fanout;
 mod program;
+mod read;
 mod refusals;
 mod write;

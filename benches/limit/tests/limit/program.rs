@@ -97,7 +97,11 @@ pub(crate) fn check_figures(point: &Value) {
     let latency = &figures["latency_us"];
     let order: Vec<f64> = ["p50", "p99", "p999", "max"].iter().map(|name| number(&latency[name])).collect();
     assert!(order[0] > 0.0 && order.is_sorted(), "{latency}");
-    // No more operations can have been in flight at a time than were allowed, so their latencies bound the rate.
+    if let Some(depth) = point["depth"].as_f64() {
+        // No more than these were in flight at a time, so their latencies bound the rate.
+        let in_flight = number(&latency["mean"]) * ops / 1e6 / seconds;
+        assert!(in_flight > 0.0 && in_flight <= depth * 1.001, "{point}");
+    }
     assert!(number(&figures["process_cpu_s"]) > 0.0, "{point}");
 }
 

@@ -1,0 +1,95 @@
+//! At steady state nothing is allocated from the receipt of an append to its acknowledgement.
+//!
+//! The reactor runs on this thread, whose allocations are counted; the client has a thread of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test says what failed by failing")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use engine::{Config, Reactor};
+use frame::proto::{Client, ClientEvent};
+use io::{DataDir, Ring, RingConfig};
+
+const BATCHES: u64 = 10_000;
+const WARM_UP: u64 = 3_000;
+const IN_FLIGHT: usize = 32;
+const RECORDS: u32 = 20;
+
+#[test]
+fn ten_thousand_appends_allocate_nothing() {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let ring = Ring::new(RingConfig::new(DataDir::open(directory.path(), false).unwrap()));
+    let mut ring = ring.unwrap();
+    let (listener, address) = ring.listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    // One segment for all of it: a new one is made once in hundreds of megabytes, and that allocates.
+    let config = Config { segment_bytes: 1 << 30, segments_ready: 1, ..Config::default() };
+    let (mut reactor, _) = Reactor::open(ring, config).unwrap();
+    reactor.listen(listener);
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let client = {
+        let acknowledged = Arc::clone(&acknowledged);
+        std::thread::spawn(move || append(address, &acknowledged))
+    };
+    while acknowledged.load(Ordering::Relaxed) < WARM_UP {
+        reactor.turn();
+    }
+    let counted = allocation_counter::measure(|| {
+        let until = acknowledged.load(Ordering::Relaxed) + BATCHES;
+        while acknowledged.load(Ordering::Relaxed) < until {
+            reactor.turn();
+        }
+    });
+    drop(reactor);
+    client.join().unwrap();
+    assert_eq!(counted.count_total, 0, "{BATCHES} appends made {counted:?}");
+}
+
+/// Appends until the server goes away, over eight shards, with frames that straddle receives. In bursts first, so that
+/// everything grows to the most that it will hold.
+fn append(address: SocketAddr, acknowledged: &AtomicU64) {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let mut out = Vec::new();
+    let mut client = Client::new(&mut out);
+    client.create_stream(&mut out, "stream", 8);
+    let mut frames = Vec::new();
+    for record in 0..RECORDS {
+        frame::frame::encode(&mut frames, format!("key {record}").as_bytes(), None, &[7; 300]).unwrap();
+    }
+    let mut input = vec![0; 1 << 16];
+    let (mut stream, mut owed, mut in_bursts) = (None, 0, true);
+    loop {
+        if socket.write_all(&out).is_err() {
+            return;
+        }
+        out.clear();
+        let Ok(received @ 1..) = socket.read(&mut input) else { return };
+        let mut at = 0;
+        while let Some(event) = client.step(&input[..received], &mut at).unwrap() {
+            let done = match event {
+                ClientEvent::Stream(_, description) => {
+                    stream = Some(description.stream);
+                    IN_FLIGHT
+                }
+                ClientEvent::Ack(span) => {
+                    let count = client.acks(&span, &input[..received]).count();
+                    let before = acknowledged.fetch_add(count as u64, Ordering::Relaxed);
+                    in_bursts = before < WARM_UP;
+                    count
+                }
+                ClientEvent::Welcome(_) => 0,
+                other => panic!("{other:?}"),
+            };
+            let Some(stream) = stream else { continue };
+            owed += done;
+            if in_bursts && owed < IN_FLIGHT {
+                continue;
+            }
+            for _ in 0..std::mem::take(&mut owed) {
+                client.append(&mut out, stream, RECORDS, &frames);
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Where the commands find their server, and how they write to an output that may be closed.
+
+use std::io::{self, ErrorKind, StdoutLock, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use clap::Args;
+
+use crate::client::{Client, ClientError, Timeouts};
+
+/// Bytes of output that gather before they are written.
+const OUTPUT_BYTES: usize = 64 << 10;
+
+/// Arguments of every command that asks a server.
+#[derive(Args, Clone, Debug)]
+pub struct ServerArguments {
+    /// Where the server is
+    #[arg(
+        long,
+        env = "MILLSTREAM_NATIVE",
+        value_name = "ADDR",
+        global = true,
+        default_value = "127.0.0.1:4570",
+        value_parser = resolve
+    )]
+    native: SocketAddr,
+}
+
+impl ServerArguments {
+    /// Connects to that server.
+    ///
+    /// # Errors
+    /// It is not there, or is no server.
+    pub fn connect(&self) -> Result<Client, ClientError> {
+        Client::connect(self.native, Timeouts::default())
+    }
+}
+
+fn resolve(text: &str) -> Result<SocketAddr, String> {
+    let wrong = |why: String| format!("{why}; write for example 127.0.0.1:4570 or localhost:4570");
+    let mut addresses = text.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
+    addresses.next().ok_or_else(|| wrong("no such host".to_owned()))
+}
+
+/// Standard output, buffered, whose reader may leave: then it is [`Output::is_closed`], and what is written is dropped.
+pub(crate) struct Output {
+    out: io::BufWriter<StdoutLock<'static>>,
+    closed: bool,
+}
+
+impl Output {
+    pub(crate) fn new() -> Output {
+        Output { out: io::BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock()), closed: false }
+    }
+
+    /// Whether nobody reads any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Writes by `write`.
+    ///
+    /// # Errors
+    /// Whatever is not a reader's leaving.
+    pub(crate) fn write(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        let written = write(&mut self.out);
+        self.note(written)
+    }
+
+    /// Hands everything on.
+    ///
+    /// # Errors
+    /// As [`Output::write`].
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.write(|out| out.flush())
+    }
+
+    fn note(&mut self, written: io::Result<()>) -> io::Result<()> {
+        match written {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}

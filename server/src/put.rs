@@ -1,0 +1,369 @@
+//! `millstream put`: records from arguments, or one a line from standard input, into a stream.
+//!
+//! A thread reads and gathers lines; this one sends and takes results. A batch goes when it is full, or when the input has
+//! nothing more at the moment: so a slow producer's line goes at once, and a file goes in large batches.
+
+mod lines;
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+
+use clap::Args;
+use frame::StreamId;
+use frame::proto::{AckResult, ErrorCode, Failure};
+
+use crate::client::{Batch, Client, ClientError};
+use crate::connect::{Output, ServerArguments};
+use lines::{Line, Lines};
+
+/// A batch goes at this size.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Batches that wait between the reading thread and this one.
+const BATCHES_WAITING: usize = 8;
+
+/// Arguments of `millstream put`.
+#[derive(Args, Debug)]
+pub struct PutArguments {
+    #[command(flatten)]
+    server: ServerArguments,
+    /// Where the records go
+    stream: String,
+    /// A record each; `-`, or nothing, takes one a line from standard input
+    #[arg(value_name = "DATA")]
+    data: Vec<String>,
+    /// The partition key of all records [default: the record's number, which spreads them over the shards]
+    #[arg(long, value_name = "K", conflicts_with = "key_column")]
+    key: Option<String>,
+    /// The partition key is this column of the record, counted from 1
+    #[arg(long, value_name = "N")]
+    key_column: Option<std::num::NonZeroUsize>,
+    /// What parts the columns
+    #[arg(long, value_name = "CHAR", default_value_t = ',', requires = "key_column")]
+    delimiter: char,
+    /// Make the stream first, with so many shards, if it is missing
+    #[arg(long, value_name = "SHARDS")]
+    create: Option<u32>,
+    /// Tell each record's shard and sequence number
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// Why the command failed.
+#[derive(Debug)]
+pub enum PutError {
+    /// Between here and the server. What was stored before is in the summary.
+    Client(ClientError, Summary),
+    /// Standard input can't be read.
+    Input(io::Error, Summary),
+    /// Standard output takes no more.
+    Output(io::Error),
+    /// The reading thread can't be started.
+    Thread(io::Error),
+}
+
+impl fmt::Display for PutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PutError::Client(error, summary) => write!(f, "{error}; until then {summary}"),
+            PutError::Input(error, summary) => write!(f, "standard input can't be read: {error}; until then {summary}"),
+            PutError::Output(error) => write!(f, "standard output can't be written to: {error}"),
+            PutError::Thread(error) => write!(f, "the reading thread can't be started: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for PutError {}
+
+/// What became of the records.
+#[derive(Clone, Default, Debug)]
+pub struct Summary {
+    /// On stable storage.
+    pub stored: u64,
+    /// Refused, by reason.
+    pub refused: Vec<(String, u64)>,
+}
+
+impl Summary {
+    fn refuse(&mut self, reason: String) {
+        match self.refused.iter_mut().find(|(other, _)| *other == reason) {
+            Some((_, count)) => *count += 1,
+            None => self.refused.push((reason, 1)),
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} records stored", self.stored)?;
+        self.refused.iter().try_for_each(|(reason, count)| write!(f, ", {count} refused ({reason})"))
+    }
+}
+
+/// What the reading thread hands over.
+enum Input {
+    /// Records, and the number of the first, counted from 1.
+    Batch(Batch, Vec<u64>),
+    /// Not sent, and why.
+    Refused(u64, String),
+    /// The input failed.
+    Failed(io::Error),
+}
+
+/// Puts the records; the exit status says whether all were stored.
+///
+/// # Errors
+/// Why it could not go on.
+pub fn run(arguments: PutArguments) -> Result<ExitCode, PutError> {
+    let nothing = |error| PutError::Client(error, Summary::default());
+    let mut client = arguments.server.connect().map_err(nothing)?;
+    let stream = find_stream(&mut client, &arguments).map_err(nothing)?;
+    let (sender, input) = sync_channel(BATCHES_WAITING);
+    std::thread::Builder::new()
+        .name("input".to_owned())
+        .spawn({
+            let keys = Keys::of(&arguments);
+            let data = arguments.data;
+            move || gather(&data, &keys, &sender)
+        })
+        .map_err(PutError::Thread)?;
+    let mut put = Put { client, stream, sent: Vec::new(), summary: Summary::default(), output: Output::new() };
+    let outcome = put.all(&input, arguments.verbose);
+    let Put { summary, mut output, .. } = put;
+    match outcome {
+        Ok(()) => {}
+        Err(Stop::Client(error)) => {
+            let _ = output.flush();
+            return Err(PutError::Client(error, summary));
+        }
+        Err(Stop::Input(error)) => {
+            let _ = output.flush();
+            return Err(PutError::Input(error, summary));
+        }
+        Err(Stop::Output(error)) => return Err(PutError::Output(error)),
+    }
+    if !arguments.verbose {
+        output.write(|out| writeln!(out, "{summary}")).map_err(PutError::Output)?;
+    }
+    output.flush().map_err(PutError::Output)?;
+    Ok(if summary.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn find_stream(client: &mut Client, arguments: &PutArguments) -> Result<StreamId, ClientError> {
+    let described = client.describe_stream(&arguments.stream);
+    let description = match (described, arguments.create) {
+        (Err(error), Some(shards)) if error.code() == Some(ErrorCode::UnknownStream) => {
+            client.create_stream(&arguments.stream, shards)
+        }
+        (Err(ClientError::Refused(failure)), None) if failure.code == ErrorCode::UnknownStream => {
+            let detail = format!("{}; --create SHARDS makes it", failure.detail);
+            Err(ClientError::Refused(Failure { detail, ..failure }))
+        }
+        (described, _) => described,
+    }?;
+    Ok(description.stream)
+}
+
+/// Why sending ended before the input did.
+enum Stop {
+    Client(ClientError),
+    Input(io::Error),
+    Output(io::Error),
+}
+
+/// A put in progress.
+struct Put {
+    client: Client,
+    stream: StreamId,
+    /// Numbers of the records of each append that is not answered.
+    sent: Vec<(frame::RequestId, Vec<u64>)>,
+    summary: Summary,
+    output: Output,
+}
+
+impl Put {
+    fn all(&mut self, input: &Receiver<Input>, verbose: bool) -> Result<(), Stop> {
+        loop {
+            // What there is to send goes first; results are taken while there is nothing to send.
+            let next = match input.try_recv() {
+                Ok(next) => Some(next),
+                Err(TryRecvError::Empty) if !self.sent.is_empty() => {
+                    self.take_result(verbose)?;
+                    continue;
+                }
+                Err(TryRecvError::Empty) => {
+                    self.output.flush().map_err(Stop::Output)?;
+                    input.recv().ok()
+                }
+                Err(TryRecvError::Disconnected) => None,
+            };
+            match next {
+                Some(Input::Batch(batch, numbers)) => {
+                    let request = self.client.send(self.stream, &batch).map_err(Stop::Client)?;
+                    self.sent.push((request, numbers));
+                }
+                Some(Input::Refused(number, reason)) => self.refuse(number, reason),
+                Some(Input::Failed(error)) => {
+                    self.drain(verbose)?;
+                    return Err(Stop::Input(error));
+                }
+                None => return self.drain(verbose),
+            }
+        }
+    }
+
+    fn drain(&mut self, verbose: bool) -> Result<(), Stop> {
+        while !self.sent.is_empty() {
+            self.take_result(verbose)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the results of one append.
+    fn take_result(&mut self, verbose: bool) -> Result<(), Stop> {
+        let Some(appended) = self.client.next_appended().map_err(Stop::Client)? else { return Ok(()) };
+        let Some(at) = self.sent.iter().position(|(request, _)| *request == appended.request) else { return Ok(()) };
+        let (_, numbers) = self.sent.remove(at);
+        let results = appended.outcome.map_err(|failure| Stop::Client(ClientError::Refused(failure)))?;
+        for (number, result) in numbers.into_iter().zip(results) {
+            match result {
+                AckResult::Refused(code) => self.refuse(number, reason(code)),
+                AckResult::Durable(shard, sequence) => {
+                    self.summary.stored += 1;
+                    if verbose {
+                        let line =
+                            |out: &mut dyn io::Write| writeln!(out, "{number} shard {shard} sequence {sequence}");
+                        self.output.write(line).map_err(Stop::Output)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a refused record; the first of each reason is told at once.
+    fn refuse(&mut self, number: u64, reason: String) {
+        if !self.summary.refused.iter().any(|(other, _)| *other == reason) {
+            eprintln!("millstream: record {number} is refused: {reason}");
+        }
+        self.summary.refuse(reason);
+    }
+}
+
+/// Why the server refused a record, and what to do.
+fn reason(code: ErrorCode) -> String {
+    let advice = match code {
+        ErrorCode::DiskFull => "free space or raise the server's --disk-bytes, then put it again",
+        ErrorCode::StorageFailed => "look at the server's log and restart it",
+        ErrorCode::UnknownStream => "create the stream",
+        ErrorCode::Checksum => "it changed on its way; put it again",
+        _ => "put it again",
+    };
+    format!("{code}: {advice}")
+}
+
+/// Where partition keys come from.
+enum Keys {
+    Fixed(Vec<u8>),
+    Column(usize, Vec<u8>),
+    Number,
+}
+
+impl Keys {
+    fn of(arguments: &PutArguments) -> Keys {
+        match (&arguments.key, arguments.key_column) {
+            (Some(key), _) => Keys::Fixed(key.clone().into_bytes()),
+            (None, Some(column)) => Keys::Column(column.get(), arguments.delimiter.to_string().into_bytes()),
+            (None, None) => Keys::Number,
+        }
+    }
+
+    /// The key of a record; why it has none.
+    fn key(&self, number: u64, data: &[u8]) -> Result<Vec<u8>, String> {
+        match self {
+            Keys::Fixed(key) => Ok(key.clone()),
+            Keys::Number => Ok(number.to_string().into_bytes()),
+            Keys::Column(column, delimiter) => lines::column(data, delimiter, *column)
+                .map(<[u8]>::to_vec)
+                .ok_or_else(|| format!("it has no column {column}; choose another with --key-column")),
+        }
+    }
+}
+
+/// The reading thread: gathers records until the input ends or nobody wants more.
+fn gather(data: &[String], keys: &Keys, sender: &SyncSender<Input>) {
+    let mut gatherer = Gatherer { keys, sender, number: 0, batch: Batch::new(), numbers: Vec::new() };
+    let from_stdin = data.is_empty() || data == ["-"];
+    let _ = if from_stdin { gatherer.lines() } else { gatherer.arguments(data) };
+}
+
+/// Nobody wants more records.
+struct Unwanted;
+
+struct Gatherer<'a> {
+    keys: &'a Keys,
+    sender: &'a SyncSender<Input>,
+    number: u64,
+    batch: Batch,
+    numbers: Vec<u64>,
+}
+
+impl Gatherer<'_> {
+    fn arguments(&mut self, data: &[String]) -> Result<(), Unwanted> {
+        data.iter().try_for_each(|data| self.record(data.as_bytes()))?;
+        self.send()
+    }
+
+    fn lines(&mut self) -> Result<(), Unwanted> {
+        let mut lines = Lines::new(io::stdin().lock());
+        loop {
+            if lines.would_wait() {
+                self.send()?;
+            }
+            match lines.next() {
+                Ok(Line::End) => return self.send(),
+                Ok(Line::Record(line)) => self.record(line)?,
+                Ok(Line::TooLong) => {
+                    self.number += 1;
+                    self.refuse(frame::FrameError::Lengths.to_string())?;
+                }
+                Err(error) => {
+                    self.send()?;
+                    return self.sender.send(Input::Failed(error)).map_err(|_| Unwanted);
+                }
+            }
+        }
+    }
+
+    fn record(&mut self, data: &[u8]) -> Result<(), Unwanted> {
+        self.number += 1;
+        let key = match self.keys.key(self.number, data) {
+            Ok(key) => key,
+            Err(reason) => return self.refuse(reason),
+        };
+        match self.batch.push(&key, data) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.send()?;
+                let _ = self.batch.push(&key, data);
+            }
+            Err(error) => return self.refuse(error.to_string()),
+        }
+        self.numbers.push(self.number);
+        if self.batch.message_bytes() >= BATCH_BYTES { self.send() } else { Ok(()) }
+    }
+
+    fn refuse(&mut self, reason: String) -> Result<(), Unwanted> {
+        self.sender.send(Input::Refused(self.number, reason)).map_err(|_| Unwanted)
+    }
+
+    fn send(&mut self) -> Result<(), Unwanted> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let (batch, numbers) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.numbers));
+        self.sender.send(Input::Batch(batch, numbers)).map_err(|_| Unwanted)
+    }
+}

@@ -1,0 +1,140 @@
+//! `millstream streams`: which streams there are, and making one.
+
+use std::fmt;
+use std::io;
+
+use clap::{Args, Subcommand};
+use frame::proto::StreamDescription;
+
+use crate::client::{Client, ClientError};
+use crate::connect::{Output, ServerArguments};
+
+/// Arguments of `millstream streams`.
+#[derive(Args, Debug)]
+pub struct StreamsArguments {
+    #[command(flatten)]
+    server: ServerArguments,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// List all streams with their shards (this is what happens without a word, too).
+    List,
+    /// Make a stream; one that exists with as many shards is left as it is.
+    Create {
+        /// 1 to 128 letters, digits, `_`, `.` or `-`
+        name: String,
+        /// How many shards share the hash keys evenly
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        shards: u32,
+    },
+}
+
+/// Why the command failed.
+#[derive(Debug)]
+pub enum StreamsError {
+    /// Between here and the server.
+    Client(ClientError),
+    /// Standard output takes no more.
+    Output(io::Error),
+}
+
+impl fmt::Display for StreamsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StreamsError::Client(error) => error.fmt(f),
+            StreamsError::Output(error) => write!(f, "standard output can't be written to: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StreamsError {}
+
+/// Lists the streams, or makes one.
+///
+/// # Errors
+/// The server's refusal, or the connection's end.
+pub fn run(arguments: StreamsArguments) -> Result<(), StreamsError> {
+    let mut client = arguments.server.connect().map_err(StreamsError::Client)?;
+    let mut output = Output::new();
+    match arguments.action {
+        None | Some(Action::List) => list(&mut client, &mut output)?,
+        Some(Action::Create { name, shards }) => {
+            let stream = client.create_stream(&name, shards).map_err(StreamsError::Client)?;
+            print(&stream, &mut output)?;
+        }
+    }
+    output.flush().map_err(StreamsError::Output)
+}
+
+fn list(client: &mut Client, output: &mut Output) -> Result<(), StreamsError> {
+    for name in client.list_streams().map_err(StreamsError::Client)? {
+        let stream = client.describe_stream(&name).map_err(StreamsError::Client)?;
+        print(&stream, output)?;
+        if output.is_closed() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A line for the stream and one for each shard: what may be read, and the number that comes next.
+fn print(stream: &StreamDescription, output: &mut Output) -> Result<(), StreamsError> {
+    let StreamDescription { stream: number, name, created_ms, shards } = stream;
+    let write = |out: &mut dyn io::Write| {
+        let count = shards.len();
+        writeln!(out, "{name}: stream {number}, {count} shards, created {}", UtcTime(*created_ms))?;
+        for shard in shards {
+            let (id, trim, tip) = (shard.shard, shard.trim, shard.tip);
+            let held = if tip > trim { format!("{trim} to {}", tip.0 - 1) } else { "none".to_owned() };
+            writeln!(out, "  shard {id}: records {held}, next {tip}")?;
+        }
+        Ok(())
+    };
+    output.write(write).map_err(StreamsError::Output)
+}
+
+/// Milliseconds since 1970, as people write them.
+pub(crate) struct UtcTime(pub(crate) u64);
+
+impl fmt::Display for UtcTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, second) = (self.0 / 86_400_000, self.0 / 1000 % 86_400);
+        let (year, month, day) = civil(days);
+        let (hour, minute, second, milli) = (second / 3600, second / 60 % 60, second % 60, self.0 % 1000);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    }
+}
+
+/// Year, month and day of a number of days since 1970, by the calendar's 400-year cycle that begins in March.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (cycle, day_of_cycle) = (days / 146_097, days % 146_097);
+    let year_of_cycle = (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (cycle * 400 + year_of_cycle + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_dates() {
+        // Checked with `date -u -d @SECONDS`.
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (1_796_083_200_001, "2026-12-01T00:00:00.001Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(UtcTime(ms).to_string(), text);
+        }
+    }
+}

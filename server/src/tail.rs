@@ -1,0 +1,188 @@
+//! `millstream tail`: a stream's records as text, from a sequence number to the end at the time of the start.
+//!
+//! Shards come one after the other. A damaged record is named on standard error and passed over; the exit status tells.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use clap::Args;
+use frame::proto::{ErrorCode, Failure, ShardDescription};
+use frame::{Frame, Sequence, ShardId, StreamId};
+
+use crate::client::{Client, ClientError};
+use crate::connect::{Output, ServerArguments};
+use crate::streams::UtcTime;
+
+/// Bytes asked for at once.
+const READ_BYTES: u32 = 1 << 20;
+
+/// Arguments of `millstream tail`.
+#[derive(Args, Debug)]
+pub struct TailArguments {
+    #[command(flatten)]
+    server: ServerArguments,
+    /// Whose records
+    stream: String,
+    /// Only this shard, as `millstream streams` numbers them [default: all, one after the other]
+    #[arg(long, value_name = "N")]
+    shard: Option<u32>,
+    /// The first sequence number in each shard
+    #[arg(long, value_name = "SEQ", default_value_t = 1)]
+    from: u64,
+    /// At most so many records in all
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
+    limit: u64,
+    /// Before each record its shard, sequence number, arrival and key, parted by tabs
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// Why the command failed.
+#[derive(Debug)]
+pub enum TailError {
+    /// Between here and the server.
+    Client(ClientError),
+    /// The stream has no such shard.
+    NoShard {
+        /// The stream.
+        stream: String,
+        /// What was asked for.
+        shard: u32,
+        /// What there is.
+        shards: Vec<ShardId>,
+    },
+    /// No shard has come that far.
+    PastEnd {
+        /// The stream.
+        stream: String,
+        /// What was asked for.
+        from: u64,
+        /// The highest number of any shard asked for.
+        last: u64,
+    },
+    /// Standard output takes no more.
+    Output(io::Error),
+}
+
+impl fmt::Display for TailError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TailError::Client(error) => error.fmt(f),
+            TailError::NoShard { stream, shard, shards } => {
+                let (first, last) = (shards.first(), shards.last());
+                write!(f, "stream {stream} has no shard {shard}")?;
+                match first.zip(last) {
+                    Some((first, last)) => write!(f, "; choose one from {first} to {last}"),
+                    None => Ok(()),
+                }
+            }
+            TailError::PastEnd { stream, from, last } => {
+                write!(f, "stream {stream} has no record {from} yet; its last one is {last}")
+            }
+            TailError::Output(error) => write!(f, "standard output can't be written to: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for TailError {}
+
+/// Prints the records; the exit status says whether all could be read.
+///
+/// # Errors
+/// Why it could not go on.
+pub fn run(arguments: TailArguments) -> Result<ExitCode, TailError> {
+    let client = arguments.server.connect().map_err(TailError::Client)?;
+    let (stream, verbose, left) = (StreamId(0), arguments.verbose, arguments.limit);
+    let mut tail = Tail { client, stream, verbose, left, damaged: false, output: Output::new() };
+    let description = tail.client.describe_stream(&arguments.stream).map_err(TailError::Client)?;
+    tail.stream = description.stream;
+    let shards = choose(&arguments, description.shards)?;
+    for shard in &shards {
+        if arguments.from < shard.tip.0 {
+            tail.shard(shard.shard, Sequence(arguments.from.max(shard.trim.0)), shard.tip)?;
+        }
+    }
+    tail.output.flush().map_err(TailError::Output)?;
+    Ok(if tail.damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The shards asked for, if at least one of them has come as far as the first number.
+fn choose(arguments: &TailArguments, mut shards: Vec<ShardDescription>) -> Result<Vec<ShardDescription>, TailError> {
+    let stream = &arguments.stream;
+    if let Some(shard) = arguments.shard {
+        let all = shards.iter().map(|shard| shard.shard).collect();
+        shards.retain(|other| other.shard.0 == shard);
+        if shards.is_empty() {
+            return Err(TailError::NoShard { stream: stream.clone(), shard, shards: all });
+        }
+    }
+    let furthest = shards.iter().map(|shard| shard.tip.0).max().unwrap_or(1);
+    if arguments.from > furthest {
+        return Err(TailError::PastEnd { stream: stream.clone(), from: arguments.from, last: furthest - 1 });
+    }
+    Ok(shards)
+}
+
+struct Tail {
+    client: Client,
+    stream: StreamId,
+    verbose: bool,
+    left: u64,
+    damaged: bool,
+    output: Output,
+}
+
+impl Tail {
+    /// Prints one shard's records from `from` to before `tip`.
+    fn shard(&mut self, shard: ShardId, mut from: Sequence, tip: Sequence) -> Result<(), TailError> {
+        let mut refused: Option<(Sequence, Failure)> = None;
+        while from < tip && self.left > 0 && !self.output.is_closed() {
+            match self.client.read(self.stream, shard, from, READ_BYTES) {
+                Ok(records) => {
+                    self.tell(shard, refused.take(), from);
+                    for frame in records.iter().take_while(|frame| frame.sequence() < tip) {
+                        if self.left == 0 {
+                            break;
+                        }
+                        self.left -= 1;
+                        self.print(shard, &frame)?;
+                    }
+                    from = records.result.next.max(from.next());
+                }
+                Err(ClientError::Refused(failure)) if failure.code == ErrorCode::Damaged => {
+                    refused.get_or_insert((from, failure));
+                    from = from.next();
+                }
+                Err(error) => {
+                    let _ = self.output.flush();
+                    return Err(TailError::Client(error));
+                }
+            }
+        }
+        self.tell(shard, refused, from);
+        Ok(())
+    }
+
+    /// Names records that were refused, before those from `to` on.
+    fn tell(&mut self, shard: ShardId, refused: Option<(Sequence, Failure)>, to: Sequence) {
+        let Some((from, failure)) = refused else { return };
+        self.damaged = true;
+        let _ = self.output.flush();
+        eprintln!("millstream: records {from} to {} of shard {shard} are passed over: {failure}", to.0 - 1);
+    }
+
+    fn print(&mut self, shard: ShardId, frame: &Frame<'_>) -> Result<(), TailError> {
+        let verbose = self.verbose;
+        let write = |out: &mut dyn io::Write| {
+            if verbose {
+                write!(out, "{shard}\t{}\t{}\t", frame.sequence(), UtcTime(frame.arrival_ms()))?;
+                out.write_all(frame.key())?;
+                out.write_all(b"\t")?;
+            }
+            out.write_all(frame.data())?;
+            out.write_all(b"\n")
+        };
+        self.output.write(write).map_err(TailError::Output)
+    }
+}

@@ -1,0 +1,185 @@
+//! Starts, stops and kills: what was acknowledged is there afterwards.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use frame::proto::{AckResult, ErrorCode};
+use frame::{Sequence, ShardId};
+use rustix::process::Signal;
+use server::client::{Batch, ClientError, Timeouts};
+
+use crate::rig::{PATIENCE, Server, directory, read_all, store};
+
+#[test]
+fn a_restart_keeps_everything() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let mut expected: Vec<Vec<(Sequence, Vec<u8>)>> = vec![Vec::new(); 3];
+    for life in 0..4_u32 {
+        let server = Server::start(&data);
+        let mut client = server.client();
+        let stream = client.create_stream("kept", 3).unwrap();
+        for round in 0..20_u32 {
+            // 20 rounds of 100 x about 1 KiB, so that lives end in different segments.
+            let record = |index: u32| format!("{life} {round} {index} {}", "x".repeat(1000)).into_bytes();
+            let records: Vec<Vec<u8>> = (0..100).map(record).collect();
+            let key = format!("{}", round % 7);
+            for ((shard, sequence), record) in
+                store(&mut client, stream.stream, &key, &records).into_iter().zip(records)
+            {
+                expected[shard.0 as usize - 1].push((sequence, record));
+            }
+        }
+        for (shard, expected) in (1..).zip(&expected) {
+            assert!(read_all(&mut client, &stream, ShardId(shard)) == *expected, "life {life}, shard {shard}");
+        }
+        // By turns a clean shutdown and none.
+        if life % 2 == 0 { server.stop() } else { server.kill() }
+    }
+    let server = Server::start(&data);
+    let mut client = server.client();
+    let stream = client.describe_stream("kept").unwrap();
+    for (shard, expected) in (1..).zip(&expected) {
+        assert!(read_all(&mut client, &stream, ShardId(shard)) == *expected, "shard {shard}");
+    }
+    server.stop();
+}
+
+#[test]
+fn a_clean_shutdown_under_load_loses_nothing() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let server = Server::start(&data);
+    let stream = server.client().create_stream("busy", 1).unwrap();
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let address = server.address;
+    let writers: Vec<_> = (0..3_u64)
+        .map(|writer| {
+            let acknowledged = Arc::clone(&acknowledged);
+            std::thread::spawn(move || write_until_stopped(address, stream.stream, writer, &acknowledged))
+        })
+        .collect();
+    // The load is on once results come in.
+    while acknowledged.load(Ordering::Acquire) < 2_000 {
+        std::thread::yield_now();
+    }
+    server.stop();
+    let mut stored: Vec<(Sequence, Vec<u8>)> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
+    stored.sort();
+    let server = Server::start(&data);
+    assert!(!server.log_text().contains("middle of writes"), "a clean start: {}", server.log_text());
+    let mut client = server.client();
+    let stream = client.describe_stream("busy").unwrap();
+    let found = read_all(&mut client, &stream, ShardId(1));
+    // More may be there than was heard of: acknowledgements that the connection's end took along.
+    let mut rest = found.iter();
+    for record in &stored {
+        assert!(rest.any(|found| found == record), "record {} is lost or changed", record.0);
+    }
+    server.stop();
+}
+
+/// Sends numbered records, several appends in flight, until the server stops. Returns what it acknowledged.
+fn write_until_stopped(
+    address: std::net::SocketAddr,
+    stream: frame::StreamId,
+    writer: u64,
+    acknowledged: &AtomicU64,
+) -> Vec<(Sequence, Vec<u8>)> {
+    let mut client =
+        server::client::Client::connect(address, Timeouts { connect: PATIENCE, answer: PATIENCE }).unwrap();
+    let mut stored = Vec::new();
+    let mut sent = std::collections::VecDeque::new();
+    for number in 0_u64.. {
+        let record = format!("{writer} {number}").into_bytes();
+        let mut batch = Batch::new();
+        assert!(batch.push(b"k", &record).unwrap());
+        let step = client
+            .send(stream, &batch)
+            .map(|request| sent.push_back((request, record)))
+            .and_then(|()| if client.outstanding().count() < 8 { Ok(None) } else { client.next_appended() });
+        match step {
+            Ok(None) => {}
+            Ok(Some(appended)) => take(&mut sent, appended, &mut stored, acknowledged),
+            Err(ClientError::Lost { .. } | ClientError::Ended(_)) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    // What the server had acknowledged before it closed still lies in the socket.
+    while let Ok(Some(appended)) = client.next_appended() {
+        take(&mut sent, appended, &mut stored, acknowledged);
+    }
+    stored
+}
+
+type Sent = std::collections::VecDeque<(frame::RequestId, Vec<u8>)>;
+
+fn take(
+    sent: &mut Sent,
+    appended: server::client::Appended,
+    stored: &mut Vec<(Sequence, Vec<u8>)>,
+    acknowledged: &AtomicU64,
+) {
+    let at = sent.iter().position(|(request, _)| *request == appended.request).unwrap();
+    let (_, record) = sent.remove(at).unwrap();
+    match appended.outcome.as_deref() {
+        Ok([AckResult::Durable(_, sequence)]) => {
+            stored.push((*sequence, record));
+            acknowledged.fetch_add(1, Ordering::Release);
+        }
+        Ok([AckResult::Refused(ErrorCode::ShuttingDown)]) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_stopped_process_goes_on_where_it_was() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let mut client = server.client();
+    let stream = client.create_stream("paused", 1).unwrap();
+    store(&mut client, stream.stream, "k", ["before"]);
+    server.signal(Signal::STOP);
+    let mut batch = Batch::new();
+    assert!(batch.push(b"k", b"meanwhile").unwrap());
+    let request = client.send(stream.stream, &batch).unwrap();
+    server.signal(Signal::CONT);
+    let appended = client.next_appended().unwrap().unwrap();
+    assert_eq!((appended.request, appended.outcome), (request, Ok(vec![AckResult::Durable(ShardId(1), Sequence(2))])));
+    let found: Vec<Vec<u8>> = read_all(&mut client, &stream, ShardId(1)).into_iter().map(|(_, data)| data).collect();
+    assert_eq!(found, [b"before".to_vec(), b"meanwhile".to_vec()]);
+    server.stop();
+}
+
+#[test]
+fn an_idle_server_is_quiet() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let mut client = server.client();
+    let stream = client.create_stream("idle", 1).unwrap();
+    store(&mut client, stream.stream, "k", ["x"]);
+    // What opening and this record have set going (a mark, zeros ahead) ends first.
+    let mut before = cpu_ticks(&server);
+    for _ in 0..20 {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let now = cpu_ticks(&server);
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    // Ticks of 10 ms: 3 are 1 % of 3 s.
+    let used = cpu_ticks(&server) - before;
+    assert!(used < 3, "{used} ticks of CPU in 3 s of nothing");
+    client.ping().unwrap();
+    server.stop();
+}
+
+/// CPU time of the process, all threads, in ticks of 10 ms.
+fn cpu_ticks(server: &Server) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid().as_raw_nonzero())).unwrap();
+    // Fields 14 and 15, counted from 1; the second is a name in parentheses that may hold anything.
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
