@@ -28,11 +28,11 @@ use io::Io;
 use crate::Config;
 use crate::catalog::Catalog;
 use crate::journal::{self, Blueprint, FooterCache, Open, Ready, Sealed, Segments, Start, Tokens, UNFINISHED};
-use crate::limits::{Memory, SEQUENCE_SKIP};
+use crate::limits::{CUT_COPIES_MAX, Memory, SEQUENCE_SKIP};
 use crate::shards::Shards;
 use crate::superblock::{self, Store};
 use crate::token;
-use replay::Replay;
+use replay::{CUT_COPY_PREFIX, Replay};
 
 /// The journal of the one reactor that there is.
 const JOURNAL: JournalNumber = JournalNumber(0);
@@ -50,7 +50,7 @@ pub(crate) struct Opened {
 /// Opens the data directory of `io`, or makes it.
 pub(crate) fn open(io: &mut impl Io, config: &Config, memory: &Memory) -> Result<Opened, OpenError> {
     let started_ns = io.mono_ns();
-    let names = clear_unfinished(io)?;
+    let names = clear(io)?;
     let has_superblock = names.iter().any(|name| name == superblock::NAME);
     let numbers = segment_numbers(&names);
     let mut store = if has_superblock {
@@ -82,12 +82,19 @@ pub(crate) fn open(io: &mut impl Io, config: &Config, memory: &Memory) -> Result
     Ok(opened)
 }
 
-/// Removes what an earlier life did not finish making. Returns the other names.
-fn clear_unfinished(io: &mut impl Io) -> Result<Vec<String>, OpenError> {
+/// Removes what an earlier life did not finish making, and the oldest copies of what was cut, so that there is room for
+/// one more. Returns the other names.
+fn clear(io: &mut impl Io) -> Result<Vec<String>, OpenError> {
     let entries = blocking::list(io)?;
-    let (unfinished, names): (Vec<String>, Vec<String>) =
+    let (mut needless, names): (Vec<String>, Vec<String>) =
         entries.into_iter().map(|entry| entry.name).partition(|name| name.ends_with(UNFINISHED));
-    for name in &unfinished {
+    let (mut copies, names): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| name.starts_with(CUT_COPY_PREFIX));
+    // The life that made a copy comes first in its name.
+    copies.sort_unstable();
+    copies.truncate((copies.len() + 1).saturating_sub(CUT_COPIES_MAX));
+    needless.append(&mut copies);
+    for name in &needless {
         blocking::remove(io, name)?;
     }
     Ok(names)
