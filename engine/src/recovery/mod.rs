@@ -212,19 +212,10 @@ fn replay(
     let mut sealed = BTreeMap::new();
     let mut base = None;
     for segment in found.iter().rev() {
-        // Footers before the newest are read when they are needed, if their trailers are there.
-        match base {
-            None => {
-                if let Some((place, footer)) = read_footer(io, blueprint.log_id, segment)? {
-                    sealed.insert(segment.number, place);
-                    base = Some((segment.number, Rc::new(footer)));
-                }
-            }
-            Some(_) => {
-                if let Some(place) = read_trailer(io, blueprint.log_id, segment)? {
-                    sealed.insert(segment.number, place);
-                }
-            }
+        // Every footer is looked at: one that is damaged is made again from its batches, while only the newest is kept.
+        if let Some((place, footer)) = read_footer(io, blueprint.log_id, segment)? {
+            sealed.insert(segment.number, place);
+            base.get_or_insert_with(|| (segment.number, Rc::new(footer)));
         }
     }
     let mut pinned = BTreeMap::new();
@@ -323,25 +314,6 @@ fn finish(io: &mut impl Io, config: &Config, mut opened: Opened, skip: u64) -> R
     opened.shards.skip(skip);
     opened.recovered.skipped = skip;
     Ok(opened)
-}
-
-/// Where a sealed segment's footer lies, by its trailer alone.
-fn read_trailer(io: &mut impl Io, log_id: LogId, segment: &Segment) -> Result<Option<Sealed>, OpenError> {
-    let at = u64::from(segment.bytes) - BLOCK_BYTES as u64;
-    let block = blocking::read(io, segment.file, at, BLOCK_BYTES)?;
-    let own = |trailer: &Trailer| {
-        let end = u64::from(trailer.footer.offset()) + u64::from(trailer.footer_length);
-        trailer.log_id == log_id
-            && trailer.journal == JOURNAL
-            && trailer.footer.segment() == segment.number
-            && end <= at
-    };
-    Ok(Trailer::parse(&block).filter(own).map(|trailer| Sealed {
-        number: segment.number,
-        file: segment.file,
-        footer_at: trailer.footer.offset(),
-        footer_length: trailer.footer_length,
-    }))
 }
 
 /// Segments before the newest sealed one that have no footer of their own, because of damage: made again, in memory.
