@@ -249,20 +249,21 @@ impl Request {
             return Plan::Answer(failure(ErrorCode::Damaged, detail));
         }
         let bytes_max = (read.bytes_max as usize).min(READ_RESULT_BYTES_MAX);
-        let indexed = sight.journal.index.first_sequence(read.shard).is_none_or(|first| from >= first);
-        if !indexed {
+        let mut from = from;
+        while sight.journal.index.first_sequence(read.shard).is_some_and(|first| from < first) {
             match find_sealed(sight.journal, read.shard, from) {
                 Err(sealed) => return Plan::NeedFooter(sealed),
+                Ok(None) => break,
                 Ok(Some((sealed, footer))) => {
-                    if let Some(row) = footer.shard(read.shard) {
-                        let extents = footer.extents(&row).skip_while(|extent| extent.last_sequence() < from);
-                        self.gather(sight.journal, sealed.number, sealed.file, extents, bytes_max);
-                    }
+                    let Some(row) = footer.shard(read.shard) else { break };
+                    let extents = footer.extents(&row).skip_while(|extent| extent.last_sequence() < from);
+                    self.gather(sight.journal, sealed.number, sealed.file, extents, bytes_max);
                     if !self.pieces.is_empty() {
                         return Plan::Ready;
                     }
+                    // What is left of this segment's numbers are those that recovery skipped.
+                    from = row.next;
                 }
-                Ok(None) => {}
             }
         }
         let (segment, file) = sight.journal.indexed_segment();

@@ -254,7 +254,9 @@ fn replay(
         }
     };
     // What recovery found may never have been flushed: it is, before anybody reads it.
-    blocking::sync(io, open.file)?;
+    for segment in after.iter().filter(|segment| used.contains(&segment.number)) {
+        blocking::sync(io, segment.file)?;
+    }
     let skip = if outcome.skip { SEQUENCE_SKIP } else { 0 };
     let recovered = Recovered {
         epoch: blueprint.epoch,
@@ -281,26 +283,27 @@ fn pool(config: &Config, blueprint: Blueprint, leftovers: Vec<Ready>, next: Segm
 
 /// Has a segment made, waiting for it. With `prewrite`, as many as are wanted, filled with zeros.
 fn take_segment(io: &mut impl Io, segments: &mut Segments, prewrite: bool) -> Result<Ready, OpenError> {
-    prepare(io, segments, prewrite);
+    prepare(io, segments, prewrite)?;
     segments.take().map_err(|_| OpenError::NoSpace { errno: segments.last_errno() })
 }
 
 /// Waits until a segment is ready, or with `prewrite` all that are wanted, filled with zeros; or until none can be had.
-fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool) {
+fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool) -> Result<(), OpenError> {
     let mut completions = Vec::new();
     loop {
         segments.advance(io, prewrite);
         let enough = if prewrite { segments.is_prepared() } else { segments.has_ready() || segments.is_full() };
         if enough {
-            return;
+            return Ok(());
         }
         io.turn(io::Wait::Forever, &mut completions);
         for completion in completions.drain(..) {
-            match completion.token {
+            let outcome = match completion.token {
                 token::MAKE => segments.complete_make(io, &completion),
                 token::ZERO => segments.complete_zero(io, &completion, prewrite),
-                _ => {}
-            }
+                _ => Ok(()),
+            };
+            outcome.map_err(|errno| OpenError::io("making a segment", errno))?;
         }
     }
 }
@@ -308,7 +311,7 @@ fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool) {
 /// Fills the pool if that is wanted, and notes how many numbers the first batch of this life skips.
 fn finish(io: &mut impl Io, config: &Config, mut opened: Opened, skip: u64) -> Result<Opened, OpenError> {
     if config.prewrite {
-        prepare(io, &mut opened.segments, true);
+        prepare(io, &mut opened.segments, true)?;
     }
     opened.shards.skip(skip);
     opened.recovered.skipped = skip;
