@@ -279,7 +279,7 @@ impl Disk {
         let flushes_more = durable && self.dice.chance(0.5);
         let (runs, durable, result) = match outcome {
             Outcome::Good => (std::iter::once(0..bytes.len()).collect(), durable, bytes.len() as i32),
-            Outcome::Short(length) => (vec![0..length], false, length as i32),
+            Outcome::Short(length) => (std::iter::once(0..length).collect(), false, length as i32),
             Outcome::Failed(errno) => (mood::remains(bytes.len(), &mut self.dice, trace), false, errno),
             Outcome::Nothing(errno) => (Vec::new(), false, errno),
         };
