@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use server::{config, put, serve, streams, tail};
+use server::{config, inspect, put, serve, streams, tail};
 
 /// A durable streaming log: the server, and tools to look at it.
 #[derive(Parser)]
@@ -24,6 +24,8 @@ enum Command {
     Put(put::PutArguments),
     /// Print records of a stream, up to its end at the time of the start.
     Tail(tail::TailArguments),
+    /// Show what lies in a data directory, and verify it.
+    Inspect(inspect::InspectArguments),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Streams(arguments) => report(streams::run(arguments).map(done)),
         Command::Put(arguments) => report(put::run(arguments)),
         Command::Tail(arguments) => report(tail::run(arguments)),
+        Command::Inspect(arguments) => report(inspect::run(arguments)),
     }
 }
 

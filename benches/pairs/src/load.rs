@@ -135,10 +135,13 @@ pub(crate) fn side(command: String, mut detail: Value) -> Result<Side, PairsErro
         number(&detail, path).ok_or_else(|| PairsError::Result { command: command.clone(), missing: path.to_owned() })
     };
     let records_per_s = need("/measured/records_per_s")?;
+    // A run too short for two samples has no busy times, which is not the same as none busy.
     let busy = |group: &str, is_meant: fn(&str) -> bool| -> f64 {
-        let threads = detail.pointer(group).and_then(Value::as_array).into_iter().flatten();
-        let meant = threads.filter(|thread| thread["thread"].as_str().is_some_and(is_meant));
-        meant.filter_map(|thread| thread["busy"].as_f64()).sum()
+        let threads = detail.pointer(group).and_then(Value::as_array).filter(|threads| !threads.is_empty());
+        threads.map_or(f64::NAN, |threads| {
+            let meant = threads.iter().filter(|thread| thread["thread"].as_str().is_some_and(is_meant));
+            meant.filter_map(|thread| thread["busy"].as_f64()).fold(0.0, |sum, busy| sum + busy)
+        })
     };
     let reactor = busy("/busy/server", |name| name.starts_with("reactor") || name == "io_uring workers");
     let machine = need("/busy/machine")? * need("/machine/cores")?;
@@ -206,6 +209,16 @@ mod tests {
         assert!((side.figure(CPU_NS_PER_RECORD) - 400.0).abs() < 1e-6, "reactor and workers, nobody else");
         assert!((side.figure(MACHINE_NS_PER_RECORD) - 1500.0).abs() < 1e-6);
         assert!(side.is_void() && side.detail.get("throughput").is_none());
+    }
+
+    #[test]
+    fn busy_times_that_were_not_seen_are_no_numbers() {
+        let detail = json!({
+            "machine": {"cores": 2}, "measured": {"records_per_s": 1e6, "bytes_per_s": 1e9},
+            "busy": {"server": [], "generator": [], "machine": 0.0},
+        });
+        let side = side("millstream-load".to_owned(), detail).expect("it is whole");
+        assert!(side.figure(CPU_NS_PER_RECORD).is_nan());
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn ingest_is_a_pair_of_server_and_limit() {
     assert_eq!(measured["reached"].as_bool(), Some(ratio >= 0.75));
     assert_eq!(pair["a"]["detail"]["verification"]["good"], true, "{pair}");
     let page = fs::read_to_string(folder.join("README.md")).expect("every folder has one");
-    assert!(page.contains("A smoke run") && page.contains("at least 0.75"), "{page}");
+    assert!(page.contains("a smoke run") && page.contains("at least 0.75"), "{page}");
     assert!(fs::read_to_string(folder.join("ingest.svg")).expect("a plot of each measure").contains("median"));
     let private = within.path().to_str().expect("target/ has a plain name");
     for file in ["result.json", "README.md"] {

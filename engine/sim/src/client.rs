@@ -283,7 +283,9 @@ impl LoadClient {
             }
             Heard::Acked(request, results) => self.acked(world, model, request, &results)?,
             Heard::Records(request, result, frames) => self.records(model, request, &result, &frames)?,
-            Heard::Pong(request) => drop(self.answered(request)?),
+            Heard::Pong(request) => {
+                self.answered(request)?;
+            }
             Heard::Failed(RequestId(0), failure) => {
                 world.note(format_args!("client {} is told: {failure}", self.number));
                 self.is_done = true;

@@ -55,14 +55,6 @@ pub(crate) struct Ready {
     pub(crate) file: FileId,
     pub(crate) bytes: u32,
     pub(crate) prewritten: bool,
-    /// Zeros could not be written to it: not tried again in this life.
-    pub(crate) zeros_failed: bool,
-}
-
-impl Ready {
-    fn wants_zeros(&self) -> bool {
-        !self.prewritten && !self.zeros_failed
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,8 +81,6 @@ struct Making {
 struct Zeroing {
     number: SegmentNumber,
     offset: u64,
-    /// What the operation in flight returns if all goes well; a flush returns 0.
-    expected: u32,
     syncing: bool,
 }
 
@@ -175,11 +165,10 @@ impl Segments {
         self.ready.is_empty() && self.making.is_none() && (self.count >= self.count_max || self.retry_ns.is_some())
     }
 
-    /// Whether as many are ready, and pre-written, as are wanted and can be had for now.
+    /// Whether as many are ready, and pre-written, as are wanted or as budget and disk allow now.
     pub(crate) fn is_prepared(&self) -> bool {
-        let to_come = if self.retry_ns.is_some() { 0 } else { self.count_max.saturating_sub(self.count) };
-        let wanted = self.target.min(self.ready.len() + to_come);
-        self.is_full() || (self.ready.len() >= wanted && !self.ready.iter().any(Ready::wants_zeros))
+        let enough = self.ready.len() >= self.target || self.count >= self.count_max || self.retry_ns.is_some();
+        enough && !self.is_busy() && !self.wants_zeros()
     }
 
     /// When the disk is to be asked again.
@@ -219,14 +208,24 @@ impl Segments {
     }
 
     /// A step of making has completed.
-    pub(crate) fn complete_make(&mut self, io: &mut impl Io, completion: &Completion) {
-        let Some(mut making) = self.making.take() else { return };
+    ///
+    /// # Errors
+    /// The errno of a disk that fails. One that is full, and a process out of memory or files, are asked again later.
+    pub(crate) fn complete_make(&mut self, io: &mut impl Io, completion: &Completion) -> Result<(), i32> {
+        let Some(mut making) = self.making.take() else { return Ok(()) };
         let number = making.number;
         let failed = completion.result < 0;
+        let outcome = if failed && !is_passing(completion.result) { Err(completion.result) } else { Ok(()) };
         let (stage, op) = match making.stage {
             Stage::Close => (Stage::Remove, Op::File(FileOp::Remove(self.unfinished_name(number)))),
-            Stage::Remove => return self.give_up(io, self.last_errno),
-            Stage::Open if failed => return self.give_up(io, completion.result),
+            Stage::Remove => {
+                self.give_up(io, self.last_errno);
+                return outcome;
+            }
+            Stage::Open if failed => {
+                self.give_up(io, completion.result);
+                return outcome;
+            }
             _ if failed => {
                 self.last_errno = completion.result;
                 (Stage::Close, Op::File(FileOp::Close(making.file)))
@@ -248,14 +247,15 @@ impl Segments {
             Stage::Rename => (Stage::SyncDir, Op::File(FileOp::SyncDir)),
             Stage::SyncDir => {
                 let (file, bytes) = (making.file, self.blueprint.segment_bytes);
-                self.ready.push_back(Ready { number, file, bytes, prewritten: false, zeros_failed: false });
+                self.ready.push_back(Ready { number, file, bytes, prewritten: false });
                 self.next_number = SegmentNumber(number.0 + 1);
-                return;
+                return outcome;
             }
         };
         making.stage = stage;
         self.making = Some(making);
         io.submit(op, self.tokens.make);
+        outcome
     }
 
     fn give_up(&mut self, io: &impl Io, errno: i32) {
@@ -274,51 +274,44 @@ impl Segments {
     }
 
     fn begin_zero(&mut self, io: &mut impl Io) {
-        let Some(ready) = self.ready.iter().find(|ready| ready.wants_zeros()) else { return };
+        let Some(ready) = self.ready.iter().find(|ready| !ready.prewritten) else { return };
         let (number, file, bytes) = (ready.number, ready.file, ready.bytes);
         if self.zeros.is_none() {
             let Some(mut zeros) = io.pool().take(ZERO_CHUNK_BYTES) else { return };
             zeros.fill(0);
             self.zeros = Some(zeros.freeze());
         }
-        self.zeroing = Some(Zeroing { number, offset: u64::from(FIRST_BATCH), expected: 0, syncing: false });
+        self.zeroing = Some(Zeroing { number, offset: u64::from(FIRST_BATCH), syncing: false });
         self.zero_on(io, file, bytes);
     }
 
-    /// A step of zeroing has completed. Stops where it stands if the journal is no longer idle, and for good if the disk
-    /// did not take all of it: the segment is used as it is.
-    pub(crate) fn complete_zero(&mut self, io: &mut impl Io, completion: &Completion, idle: bool) {
-        let Some(zeroing) = &mut self.zeroing else { return };
+    /// A step of zeroing has completed. Stops where it stands if the journal is no longer idle.
+    ///
+    /// # Errors
+    /// The errno of a disk that fails.
+    pub(crate) fn complete_zero(&mut self, io: &mut impl Io, completion: &Completion, idle: bool) -> Result<(), i32> {
+        let Some(zeroing) = &mut self.zeroing else { return Ok(()) };
         let found = self.ready.iter_mut().find(|ready| ready.number == zeroing.number);
-        let Some(ready) = found.filter(|_| idle) else {
+        let Some(ready) = found.filter(|_| idle && completion.result >= 0) else {
             self.zeroing = None;
-            return;
+            return if completion.result < 0 { Err(completion.result) } else { Ok(()) };
         };
-        if completion.result.cast_unsigned() != zeroing.expected {
-            tracing::warn!(
-                errno = -completion.result.min(0),
-                segment = ready.number.0,
-                "no zeros could be written ahead"
-            );
-            ready.zeros_failed = true;
-            self.zeroing = None;
-            return;
-        }
         if zeroing.syncing {
             ready.prewritten = true;
             self.zeroing = None;
-            return;
+            return Ok(());
         }
-        zeroing.offset += u64::from(zeroing.expected);
+        zeroing.offset += completion.result.unsigned_abs() as u64;
         let (file, bytes) = (ready.file, ready.bytes);
         self.zero_on(io, file, bytes);
+        Ok(())
     }
 
     fn zero_on(&mut self, io: &mut impl Io, file: FileId, bytes: u32) {
         let (Some(zeroing), Some(zeros)) = (&mut self.zeroing, &self.zeros) else { return };
         let left = u64::from(bytes) - zeroing.offset;
         if left == 0 {
-            (zeroing.syncing, zeroing.expected) = (true, 0);
+            zeroing.syncing = true;
             return io.submit(Op::File(FileOp::Sync(file)), self.tokens.zero);
         }
         let buf = if left >= zeros.len() as u64 {
@@ -331,13 +324,12 @@ impl Segments {
             short.fill(0);
             short.freeze()
         };
-        zeroing.expected = buf.len() as u32;
         io.submit(Op::Write { file, offset: zeroing.offset, buf, durable: false }, self.tokens.zero);
     }
 
     /// Whether zeros would be written if the journal were idle.
     pub(crate) fn wants_zeros(&self) -> bool {
-        self.zeroing.is_none() && self.ready.iter().any(Ready::wants_zeros)
+        self.zeroing.is_none() && self.ready.iter().any(|ready| !ready.prewritten)
     }
 
     /// Whether an operation of the pool is in flight.
@@ -346,16 +338,12 @@ impl Segments {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_told_apart() {
-        let name = file_name(JournalNumber(3), SegmentNumber(12));
-        assert_eq!(name, "0003-0000000012.segment");
-        assert_eq!(parse_name(&name), Some((JournalNumber(3), SegmentNumber(12))));
-        assert_eq!(parse_name(&(name + UNFINISHED)), None);
-        assert_eq!(parse_name("superblock"), None);
-    }
+/// Whether a refusal says nothing about what was written: EAGAIN, ENOMEM, ENFILE, EMFILE, ENOSPC, EDQUOT. Any other may
+/// have taken writes of the journal along that were not flushed yet, so that their own flush succeeds in vain.
+fn is_passing(result: i32) -> bool {
+    matches!(-result, 11 | 12 | 23 | 24 | 28 | 122)
 }
+
+#[cfg(test)]
+#[path = "segments_tests.rs"]
+mod tests;

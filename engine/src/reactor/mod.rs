@@ -261,13 +261,11 @@ impl<I: Io> Reactor<I> {
         if self.journal.wants_mark() {
             until = until.min(self.idle_since_ns.map_or(0, |since| since + IDLE_MARK_NS));
         }
-        // A poisoned journal makes no segments; waking up for them would never end.
         if self.journal.poisoned().is_none() {
             if let Some(retry) = self.journal.segments.retry_ns() {
                 until = until.min(retry);
             }
-            // Zeros wait for what is in flight, however long that takes; its completion ends the sleep.
-            if self.journal.segments.wants_zeros() && self.journal.is_quiet() && self.intake.is_empty() {
+            if self.journal.segments.wants_zeros() {
                 until = until.min(self.last_append_ns + ZERO_AFTER_IDLE_NS);
             }
         }
@@ -304,10 +302,16 @@ impl<I: Io> Reactor<I> {
             Kind::Send(peer) => self.sent(peer, completion),
             Kind::Accept => self.accepted(&completion),
             Kind::Close(peer) => self.closed(peer),
-            Kind::Make => self.journal.segments.complete_make(&mut self.io, &completion),
+            Kind::Make => {
+                if let Err(errno) = self.journal.complete_make(&mut self.io, &completion) {
+                    self.poison(errno);
+                }
+            }
             Kind::Zero => {
                 let idle = self.is_idle();
-                self.journal.segments.complete_zero(&mut self.io, &completion, idle);
+                if let Err(errno) = self.journal.complete_zero(&mut self.io, &completion, idle) {
+                    self.poison(errno);
+                }
             }
             Kind::Seal => {
                 if let Err(errno) = self.journal.complete_seal(&completion) {

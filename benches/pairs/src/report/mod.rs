@@ -44,8 +44,9 @@ impl Verdict {
         }
     }
 
-    fn text(self) -> &'static str {
+    fn text(self, quick: bool) -> &'static str {
         match self {
+            _ if quick => "a smoke run, whose figures mean nothing",
             Self::Reached => "reached",
             Self::Missed => "missed",
             Self::Void => "void: see the marks",
@@ -111,7 +112,12 @@ pub(crate) fn write(
         }
     }
     let here = std::env::current_dir().unwrap_or_default();
-    println!("{}: {}: {}", report.target, verdict.text(), folder.strip_prefix(&here).unwrap_or(&folder).display());
+    println!(
+        "{}: {}: {}",
+        report.target,
+        verdict.text(bench.options.quick),
+        folder.strip_prefix(&here).unwrap_or(&folder).display()
+    );
     Ok(verdict)
 }
 

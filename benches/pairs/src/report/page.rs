@@ -15,10 +15,7 @@ const POINTS_SHOWN: usize = 8;
 
 /// The whole page.
 pub(super) fn page(report: &Report) -> String {
-    let mut page = format!("# {}: {}\n\n{}\n\n", report.target, report.verdict.text(), report.goal);
-    if report.quick {
-        page.push_str("**A smoke run: its figures mean nothing.**\n\n");
-    }
+    let mut page = format!("# {}: {}\n\n{}\n\n", report.target, report.verdict.text(report.quick), report.goal);
     page.push_str("| measure | to reach | median | worst | by the median | by every pair |\n");
     page.push_str("| --- | --- | --- | --- | --- | --- |\n");
     let yes = |reached: bool| if reached { "reached" } else { "**missed**" };
