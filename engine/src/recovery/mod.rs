@@ -228,7 +228,7 @@ fn replay(
     };
     let after: Vec<Segment> =
         found.iter().filter(|segment| base.as_ref().is_none_or(|(base, _)| segment.number > *base)).copied().collect();
-    let outcome = replay.run(io, &blueprint, was, &after, &mut sealed, &mut pinned)?;
+    let mut outcome = replay.run(io, &blueprint, was, &after, &mut sealed, &mut pinned)?;
     let mut footers = FooterCache::new(memory.footer_bytes, pinned);
     if let Some((number, footer)) = base {
         footers.insert(number, footer);
@@ -256,6 +256,7 @@ fn replay(
         blocking::sync(io, segment.file)?;
     }
     let skip = if outcome.skip { SEQUENCE_SKIP } else { 0 };
+    outcome.damage.records.extend(replay.doubts(skip));
     let recovered = Recovered {
         epoch: blueprint.epoch,
         clean: was.clean,
@@ -311,7 +312,6 @@ fn finish(io: &mut impl Io, config: &Config, mut opened: Opened, skip: u64) -> R
     if config.prewrite {
         prepare(io, &mut opened.segments, true)?;
     }
-    opened.shards.skip(skip);
     opened.recovered.skipped = skip;
     Ok(opened)
 }
