@@ -145,9 +145,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         self.world.next_life(death, surroundings);
         if self.profile == Profile::Damage && self.life.get() + 2 == self.plan.lives {
             let mut dice = Dice::new(self.seed, 0, "rot");
-            for _ in 0..dice.within(1..=3) {
-                self.is_damaged |= self.world.rot(&mut dice).is_some();
-            }
+            self.is_damaged |= self.world.rot(&mut dice).is_some();
         }
     }
 
@@ -208,8 +206,11 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             Ok((mut reactor, recovered)) => {
                 self.world.note(format_args!("opened: {recovered:?}"));
                 self.count_recovered(&recovered);
-                if !self.is_damaged && !recovered.damage.is_empty() {
-                    return Err(Breach::new("readable", format!("nothing was damaged: {:?}", recovered.damage)));
+                if !recovered.damage.is_empty() {
+                    if !self.is_damaged {
+                        return Err(Breach::new("readable", format!("nothing was damaged: {:?}", recovered.damage)));
+                    }
+                    self.model.told_damage();
                 }
                 reactor.listen(LISTENER);
                 Ok(Some(reactor))
