@@ -38,6 +38,11 @@ impl Damage {
         self.records.iter().find(covering).map(|records| records.to)
     }
 
+    /// The first damaged record of `shard` after `sequence`: one answer to a read never reaches over it.
+    pub(crate) fn next_after(&self, shard: ShardId, sequence: Sequence) -> Option<Sequence> {
+        self.records.iter().filter(|r| r.shard == shard && r.from > sequence).map(|r| r.from).min()
+    }
+
     /// Whether nothing is.
     pub fn is_empty(&self) -> bool {
         self.stretches.is_empty() && self.records.is_empty()

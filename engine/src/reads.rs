@@ -324,6 +324,7 @@ impl Request {
         let tip = sight.shards.find(read.shard).map_or(from, |shard| shard.durable_next);
         let tip_arrival_ms = sight.shards.find(read.shard).map_or(0, |shard| shard.arrival_ms);
         let mut result = ReadResult { shard: read.shard, records: 0, next: from, tip, tip_arrival_ms };
+        let end = sight.damage.next_after(read.shard, from).unwrap_or(tip);
         let mut runs = Vec::new();
         let mut bytes = 0;
         for piece in &self.pieces {
@@ -332,11 +333,12 @@ impl Request {
                 Piece::Disk { chunk, range } => match self.chunks.get(*chunk).and_then(|chunk| chunk.buf.as_ref()) {
                     Some(buf) => (buf, range.clone(), true),
                     None => {
-                        return stop_at_damage(result, runs, "the disk did not read them");
+                        return stop_at_damage(result, runs, "the disk did not read them", None);
                     }
                 },
             };
-            let run = walk(&buf[range.clone()], read.shard, verify, &mut result, bytes_max.saturating_sub(bytes));
+            let room = bytes_max.saturating_sub(bytes);
+            let run = walk(&buf[range.clone()], read.shard, verify, &mut result, end, room);
             if !run.taken.is_empty() {
                 bytes += run.taken.len();
                 runs.push((buf.clone(), range.start + run.taken.start..range.start + run.taken.end));
@@ -344,12 +346,18 @@ impl Request {
             match run.end {
                 RunEnd::Whole => {}
                 RunEnd::Enough => break,
-                RunEnd::Damaged => return stop_at_damage(result, runs, "they differ from their checksums"),
+                RunEnd::AtEnd => {
+                    result.next = end;
+                    break;
+                }
+                RunEnd::Damaged { next } => {
+                    return stop_at_damage(result, runs, "they differ from their checksums", next);
+                }
             }
         }
         if result.records == 0 && self.pieces.is_empty() {
             // Nothing lies between `from` and the tip but numbers that recovery skipped.
-            result.next = tip;
+            result.next = end;
         }
         Answer::Records(result, runs)
     }
@@ -361,7 +369,12 @@ const MERGE_GAP_BYTES: u64 = 16 << 10;
 enum RunEnd {
     Whole,
     Enough,
-    Damaged,
+    /// The next frame lies past the end asked for.
+    AtEnd,
+    /// A frame that is wanted is not what was written; `next` is the first intact one after it in the extent.
+    Damaged {
+        next: Option<Sequence>,
+    },
 }
 
 struct Run {
@@ -369,17 +382,27 @@ struct Run {
     end: RunEnd,
 }
 
-/// Walks the frames of an extent: passes over those before `result.next`, counts those after it while they fit.
-fn walk(extent: &[u8], shard: ShardId, verify: bool, result: &mut ReadResult, bytes_max: usize) -> Run {
+/// Walks the frames of an extent: passes over those before `result.next`, counts those from there to `end` while they fit.
+fn walk(extent: &[u8], shard: ShardId, verify: bool, result: &mut ReadResult, end: Sequence, bytes_max: usize) -> Run {
     let (mut at, mut start) = (0, None);
     while at < extent.len() {
-        let intact = Frame::parse(&extent[at..])
-            .ok()
-            .filter(|frame| !verify || (frame.verify_header(shard).is_ok() && frame.verify_payload().is_ok()));
-        let Some(frame) = intact else {
-            return Run { taken: start.unwrap_or(at)..at, end: RunEnd::Damaged };
+        let Some(frame) = Frame::parse(&extent[at..]).ok().filter(|frame| !verify || is_intact(frame, shard)) else {
+            match next_intact(extent, at, shard) {
+                // What is damaged lies before what is wanted.
+                Some((place, sequence)) if start.is_none() && sequence <= result.next => {
+                    at = place;
+                    continue;
+                }
+                next => {
+                    let next = next.map(|(_, sequence)| sequence);
+                    return Run { taken: start.unwrap_or(at)..at, end: RunEnd::Damaged { next } };
+                }
+            }
         };
         if frame.sequence() >= result.next {
+            if frame.sequence() >= end {
+                return Run { taken: start.unwrap_or(at)..at, end: RunEnd::AtEnd };
+            }
             let first = *start.get_or_insert(at);
             let enough = at + frame.length() - first > bytes_max && result.records > 0;
             if enough {
@@ -393,15 +416,36 @@ fn walk(extent: &[u8], shard: ShardId, verify: bool, result: &mut ReadResult, by
     Run { taken: start.unwrap_or(at)..at, end: RunEnd::Whole }
 }
 
+fn is_intact(frame: &Frame<'_>, shard: ShardId) -> bool {
+    frame.verify_header(shard).is_ok() && frame.verify_payload().is_ok()
+}
+
+/// The place and number of the first intact frame after the damaged one at `at`. The length that a damaged frame claims is
+/// not believed: every place where a frame may begin is looked at.
+fn next_intact(extent: &[u8], at: usize, shard: ShardId) -> Option<(usize, Sequence)> {
+    (at + 8..extent.len()).step_by(8).find_map(|place| {
+        let frame = Frame::parse(&extent[place..]).ok().filter(|frame| is_intact(frame, shard))?;
+        Some((place, frame.sequence()))
+    })
+}
+
 /// What was read before the damage is good; the damage is told when it is asked for by itself.
-fn stop_at_damage(result: ReadResult, runs: Vec<(Buf, Range<usize>)>, why: &str) -> Answer {
+fn stop_at_damage(result: ReadResult, runs: Vec<(Buf, Range<usize>)>, why: &str, next: Option<Sequence>) -> Answer {
     if result.records > 0 {
         return Answer::Records(result, runs);
     }
-    let detail = format!(
-        "records of shard {} from {} on can't be read: {why}; check the disk, and read on after them",
-        result.shard, result.next
-    );
+    let (shard, from) = (result.shard, result.next);
+    let detail = match next {
+        Some(next) => {
+            let last = next.0 - 1;
+            format!(
+                "records {from} to {last} of shard {shard} can't be read: {why}; check the disk, read on from {next}"
+            )
+        }
+        None => {
+            format!("records of shard {shard} from {from} on can't be read: {why}; check the disk, read on after them")
+        }
+    };
     failure(ErrorCode::Damaged, detail)
 }
 

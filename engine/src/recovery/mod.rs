@@ -28,11 +28,11 @@ use io::Io;
 use crate::Config;
 use crate::catalog::Catalog;
 use crate::journal::{self, Blueprint, FooterCache, Open, Ready, Sealed, Segments, Start, Tokens, UNFINISHED};
-use crate::limits::{Memory, SEQUENCE_SKIP};
+use crate::limits::{CUT_COPIES_MAX, Memory, SEQUENCE_SKIP};
 use crate::shards::Shards;
 use crate::superblock::{self, Store};
 use crate::token;
-use replay::Replay;
+use replay::{CUT_COPY_PREFIX, Replay};
 
 /// The journal of the one reactor that there is.
 const JOURNAL: JournalNumber = JournalNumber(0);
@@ -50,7 +50,7 @@ pub(crate) struct Opened {
 /// Opens the data directory of `io`, or makes it.
 pub(crate) fn open(io: &mut impl Io, config: &Config, memory: &Memory) -> Result<Opened, OpenError> {
     let started_ns = io.mono_ns();
-    let names = clear_unfinished(io)?;
+    let names = clear(io)?;
     let has_superblock = names.iter().any(|name| name == superblock::NAME);
     let numbers = segment_numbers(&names);
     let mut store = if has_superblock {
@@ -82,12 +82,19 @@ pub(crate) fn open(io: &mut impl Io, config: &Config, memory: &Memory) -> Result
     Ok(opened)
 }
 
-/// Removes what an earlier life did not finish making. Returns the other names.
-fn clear_unfinished(io: &mut impl Io) -> Result<Vec<String>, OpenError> {
+/// Removes what an earlier life did not finish making, and the oldest copies of what was cut, so that there is room for
+/// one more. Returns the other names.
+fn clear(io: &mut impl Io) -> Result<Vec<String>, OpenError> {
     let entries = blocking::list(io)?;
-    let (unfinished, names): (Vec<String>, Vec<String>) =
+    let (mut needless, names): (Vec<String>, Vec<String>) =
         entries.into_iter().map(|entry| entry.name).partition(|name| name.ends_with(UNFINISHED));
-    for name in &unfinished {
+    let (mut copies, names): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| name.starts_with(CUT_COPY_PREFIX));
+    // The life that made a copy comes first in its name.
+    copies.sort_unstable();
+    copies.truncate((copies.len() + 1).saturating_sub(CUT_COPIES_MAX));
+    needless.append(&mut copies);
+    for name in &needless {
         blocking::remove(io, name)?;
     }
     Ok(names)
@@ -205,19 +212,10 @@ fn replay(
     let mut sealed = BTreeMap::new();
     let mut base = None;
     for segment in found.iter().rev() {
-        // Footers before the newest are read when they are needed, if their trailers are there.
-        match base {
-            None => {
-                if let Some((place, footer)) = read_footer(io, blueprint.log_id, segment)? {
-                    sealed.insert(segment.number, place);
-                    base = Some((segment.number, Rc::new(footer)));
-                }
-            }
-            Some(_) => {
-                if let Some(place) = read_trailer(io, blueprint.log_id, segment)? {
-                    sealed.insert(segment.number, place);
-                }
-            }
+        // Every footer is looked at: one that is damaged is made again from its batches, while only the newest is kept.
+        if let Some((place, footer)) = read_footer(io, blueprint.log_id, segment)? {
+            sealed.insert(segment.number, place);
+            base.get_or_insert_with(|| (segment.number, Rc::new(footer)));
         }
     }
     let mut pinned = BTreeMap::new();
@@ -316,25 +314,6 @@ fn finish(io: &mut impl Io, config: &Config, mut opened: Opened, skip: u64) -> R
     opened.shards.skip(skip);
     opened.recovered.skipped = skip;
     Ok(opened)
-}
-
-/// Where a sealed segment's footer lies, by its trailer alone.
-fn read_trailer(io: &mut impl Io, log_id: LogId, segment: &Segment) -> Result<Option<Sealed>, OpenError> {
-    let at = u64::from(segment.bytes) - BLOCK_BYTES as u64;
-    let block = blocking::read(io, segment.file, at, BLOCK_BYTES)?;
-    let own = |trailer: &Trailer| {
-        let end = u64::from(trailer.footer.offset()) + u64::from(trailer.footer_length);
-        trailer.log_id == log_id
-            && trailer.journal == JOURNAL
-            && trailer.footer.segment() == segment.number
-            && end <= at
-    };
-    Ok(Trailer::parse(&block).filter(own).map(|trailer| Sealed {
-        number: segment.number,
-        file: segment.file,
-        footer_at: trailer.footer.offset(),
-        footer_length: trailer.footer_length,
-    }))
 }
 
 /// Segments before the newest sealed one that have no footer of their own, because of damage: made again, in memory.

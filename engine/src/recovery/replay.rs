@@ -354,6 +354,9 @@ fn note_gap(damage: &mut Damage, extent: &Extent, expected: Sequence) {
     }
 }
 
+/// What names of copies begin with; the life that made the copy follows.
+pub(crate) const CUT_COPY_PREFIX: &str = "cut-";
+
 /// Copies what is about to be cut into a file of its own.
 fn copy_aside(
     io: &mut impl Io,
@@ -362,7 +365,7 @@ fn copy_aside(
     segment: &Segment,
     position: Position,
 ) -> Result<Cut, OpenError> {
-    let name = format!("cut-{:010}-{:010}-{:08x}", blueprint.epoch.0, segment.number.0, position.offset());
+    let name = format!("{CUT_COPY_PREFIX}{:010}-{:010}-{:08x}", blueprint.epoch.0, segment.number.0, position.offset());
     let ahead = scan.look_ahead(io, position.offset(), Epoch(0))?;
     let known = ahead.end.max(position.advance(BLOCK_BYTES as u32)).0 - position.0;
     let left = (segment.bytes - position.offset()) as usize;
