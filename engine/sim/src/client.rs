@@ -12,6 +12,9 @@ use crate::model::{Breach, Model, Outcome};
 use crate::record::{DATA_BYTES_MIN, Recipe};
 use crate::world::World;
 
+/// Times that a client asks for streams to be made before it gives up.
+const STREAM_TRIES_MAX: u32 = 20;
+
 /// What a client means to do.
 #[derive(Clone, Debug)]
 pub(crate) struct Intent {
@@ -71,6 +74,8 @@ pub(crate) struct LoadClient {
     asked: BTreeMap<RequestId, Asked>,
     is_welcome: bool,
     batches_left: u32,
+    /// Times that it asks for a stream.
+    tries_left: u32,
     /// A batch that waits for credit.
     held: Option<Batch>,
     next_step_ns: u64,
@@ -85,6 +90,7 @@ impl LoadClient {
             link: Link::open(world),
             number,
             batches_left: intent.batches,
+            tries_left: STREAM_TRIES_MAX,
             intent,
             dice,
             asked: BTreeMap::new(),
@@ -112,7 +118,7 @@ impl LoadClient {
         if !self.is_welcome || self.is_done() || now_ns < self.next_step_ns {
             return Ok(());
         }
-        if self.batches_left == 0 {
+        if self.batches_left == 0 || self.tries_left == 0 {
             self.is_done = self.asked.is_empty();
             return Ok(());
         }
@@ -123,6 +129,14 @@ impl LoadClient {
         self.next_step_ns = now_ns + self.dice.skewed(1..=self.intent.pause_ns_max);
         world.wake_at(self.next_step_ns);
         Ok(())
+    }
+
+    /// Nobody looks after the connection any more: it is dropped, or stays open unread.
+    pub(crate) fn leave(&mut self, world: &World) {
+        if !self.link.is_over() && self.dice.chance(0.5) {
+            self.link.reset(world);
+        }
+        world.set_reading(self.link.id, false);
     }
 
     /// Takes up what has arrived, and no more.
@@ -141,6 +155,7 @@ impl LoadClient {
         let Some(stream) = model.stream(&name).cloned() else {
             let request = self.link.say(world, |client, out| client.create_stream(out, &name, shards));
             self.asked.insert(request, Asked::Stream);
+            self.tries_left -= 1;
             return;
         };
         if self.dice.chance(self.intent.mischief) && self.misbehave(world, model, &stream.shards[0].shard) {

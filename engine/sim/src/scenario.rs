@@ -299,6 +299,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
                 client.step(&self.world, &mut self.model)?;
             }
         }
+        clients.iter_mut().for_each(|client| client.leave(&self.world));
         Ok(Stage::Done)
     }
 

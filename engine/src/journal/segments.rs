@@ -288,7 +288,7 @@ impl Segments {
     /// A step of zeroing has completed. Stops where it stands if the journal is no longer idle.
     ///
     /// # Errors
-    /// The errno of a disk that fails.
+    /// The errno of a disk that fails, or 0 if it writes nothing.
     pub(crate) fn complete_zero(&mut self, io: &mut impl Io, completion: &Completion, idle: bool) -> Result<(), i32> {
         let Some(zeroing) = &mut self.zeroing else { return Ok(()) };
         let found = self.ready.iter_mut().find(|ready| ready.number == zeroing.number);
@@ -301,7 +301,13 @@ impl Segments {
             self.zeroing = None;
             return Ok(());
         }
-        zeroing.offset += completion.result.unsigned_abs() as u64;
+        // A short write goes on at the last whole block.
+        let written = u64::from(completion.result.unsigned_abs()) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+        if written == 0 {
+            self.zeroing = None;
+            return Err(0);
+        }
+        zeroing.offset += written;
         let (file, bytes) = (ready.file, ready.bytes);
         self.zero_on(io, file, bytes);
         Ok(())

@@ -265,7 +265,8 @@ impl<I: Io> Reactor<I> {
             if let Some(retry) = self.journal.segments.retry_ns() {
                 until = until.min(retry);
             }
-            if self.journal.segments.wants_zeros() {
+            // Zeros wait for what is in flight, however long that takes; its completion ends the sleep.
+            if self.journal.segments.wants_zeros() && self.journal.is_quiet() && self.intake.is_empty() {
                 until = until.min(self.last_append_ns + ZERO_AFTER_IDLE_NS);
             }
         }
