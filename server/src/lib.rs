@@ -3,6 +3,7 @@
 pub mod client;
 pub mod config;
 pub mod connect;
+pub mod doctor;
 pub mod inspect;
 pub mod put;
 pub mod serve;

@@ -8,7 +8,7 @@ use crate::bench::Bench;
 use crate::error::PairsError;
 use crate::load::Space;
 use crate::point::LimitPoint;
-use crate::side::{MB_PER_S, P50_US, P99_US, Side, number};
+use crate::side::{MB_PER_S, P50_US, P99_US, SECONDS, Side, number};
 
 /// Messages a second.
 pub(crate) const OPS_PER_S: &str = "messages/s";
@@ -87,6 +87,7 @@ fn side(command: String, detail: Value) -> Result<Side, PairsError> {
     };
     let figures = BTreeMap::from([
         (MB_PER_S, need("/figures/mb_per_s")?),
+        (SECONDS, need("/figures/seconds")?),
         (OPS_PER_S, need("/figures/ops_per_s")?),
         (P50_US, need("/figures/latency_us/p50")?),
         (P99_US, need("/figures/latency_us/p99")?),

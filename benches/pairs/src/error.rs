@@ -19,6 +19,8 @@ pub(crate) enum PairsError {
     Result { command: String, missing: String },
     /// A file or directory of our own.
     File { path: PathBuf, source: io::Error },
+    /// Nothing can be concluded from a run that others would be compared with.
+    Void { command: String, marks: String },
     /// Too little room on the disk.
     Space { needed_bytes: u64, free_bytes: u64, keep_free: u64 },
     /// A core that this process may not use.
@@ -43,6 +45,7 @@ impl fmt::Display for PairsError {
             Self::Result { command, missing } => {
                 write!(f, "`{command}` printed a result without {missing}: build all programs from one commit")
             }
+            Self::Void { command, marks } => write!(f, "`{command}` was void: {marks}"),
             Self::File { path, source } => write!(f, "{}: {source}; choose another with --dir", path.display()),
             Self::Space { needed_bytes, free_bytes, keep_free } => write!(
                 f,

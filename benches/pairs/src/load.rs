@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::bench::Bench;
 use crate::error::PairsError;
 use crate::point::ServerPoint;
-use crate::side::{MB_PER_S, P50_US, P99_US, Side, number};
+use crate::side::{MB_PER_S, P50_US, P99_US, SECONDS, Side, number};
 
 /// Records a second, all shards together.
 pub(crate) const RECORDS_PER_S: &str = "records/s";
@@ -148,6 +148,7 @@ pub(crate) fn side(command: String, mut detail: Value) -> Result<Side, PairsErro
     let per_record = |cores: f64| if records_per_s > 0.0 { cores / records_per_s * 1e9 } else { f64::NAN };
     let figures = BTreeMap::from([
         (MB_PER_S, need("/measured/bytes_per_s")? / 1e6),
+        (SECONDS, number(&detail, "/measured/seconds").unwrap_or(f64::NAN)),
         (RECORDS_PER_S, records_per_s),
         (P50_US, percentile_us(&detail, 50.0).unwrap_or(f64::NAN)),
         (P99_US, percentile_us(&detail, 99.0).unwrap_or(f64::NAN)),
@@ -158,7 +159,7 @@ pub(crate) fn side(command: String, mut detail: Value) -> Result<Side, PairsErro
     ]);
     let mut marks: Vec<String> = detail["marks"].as_array().into_iter().flatten().map(mark).collect();
     if records_per_s == 0.0 {
-        marks.push("void: nothing was acknowledged after the warm-up".to_owned());
+        marks.push("void: nothing was acknowledged after the warm-up; more --bytes make it longer".to_owned());
     }
     if let Some(detail) = detail.as_object_mut() {
         detail.remove("throughput");

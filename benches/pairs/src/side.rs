@@ -5,12 +5,17 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::error::PairsError;
+
 /// Figures that measures compare and that the result's table shows, by name.
 pub(crate) const MB_PER_S: &str = "MB/s";
 /// The median latency.
 pub(crate) const P50_US: &str = "p50 us";
 /// The 99th percentile.
 pub(crate) const P99_US: &str = "p99 us";
+
+/// Seconds that were counted: fewer than asked for where the bytes were written before.
+pub(crate) const SECONDS: &str = "s";
 
 /// What one side did.
 #[derive(Debug, Clone, Serialize)]
@@ -34,6 +39,14 @@ impl Side {
     /// Whether nothing can be concluded from it.
     pub(crate) fn is_void(&self) -> bool {
         self.marks.iter().any(|mark| mark.starts_with("void"))
+    }
+
+    /// Itself, unless it is void.
+    pub(crate) fn sound(self) -> Result<Self, PairsError> {
+        if self.is_void() {
+            return Err(PairsError::Void { command: self.command, marks: self.marks.join("; ") });
+        }
+        Ok(self)
     }
 }
 

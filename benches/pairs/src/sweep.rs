@@ -73,7 +73,7 @@ fn best_server(bench: &Bench, space: Space, points: Vec<ServerPoint>) -> Result<
     let measure = |point: ServerPoint| {
         let base = Load::new(bench, point, space);
         let load = Load { seconds: SECONDS, warmup_s: 0.5, bytes: base.bytes.min(BYTES_MAX), ..base };
-        load.run(bench).map(|side| side.figure(MB_PER_S))
+        Ok(load.run(bench)?.sound()?.figure(MB_PER_S))
     };
     let mut rates = Vec::new();
     for point in points {

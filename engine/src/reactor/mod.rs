@@ -20,7 +20,7 @@ use crate::appends::Appends;
 use crate::catalog::{Catalog, CreateStream};
 use crate::connection::{Connection, Phase};
 use crate::damage::Damage;
-use crate::intake::{CATALOG_APPEND, Intake};
+use crate::intake::{Batch, CATALOG_APPEND, Intake};
 use crate::journal::{Commit, Journal, Shortage};
 use crate::limits::{
     BATCH_BYTES_TARGET, CONNECTIONS_MAX, IDLE_MARK_NS, Memory, PENDING_BYTES_MAX, SHUTDOWN_NS, WRITES_IN_FLIGHT_MAX,
@@ -488,7 +488,9 @@ impl<I: Io> Reactor<I> {
         let Commit { extents: table, shares, .. } = &mut commit;
         let mut writer = Writer::new(&mut buf, table);
         let room = bytes.saturating_sub(frame::batch::HEADER_BYTES + extents * frame::batch::EXTENT_BYTES);
-        self.intake.fill(&mut self.io, &mut writer, shares, &mut self.appends, &mut self.shards, room);
+        let (appends, shards) = (&mut self.appends, &mut self.shards);
+        let mut batch = Batch { writer: &mut writer, shares, appends, shards };
+        self.intake.fill(&mut self.io, &mut batch, room);
         let (length, checksum) = writer.finish(&head);
         buf.truncate(length);
         self.journal.write(&mut self.io, &head, buf.freeze(), checksum, commit);

@@ -11,7 +11,9 @@ use server::client::{Client, Fault};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::rig::{Finished, Server, directory, millstream, read_all, refusal, run, serve, store};
+use crate::rig::{
+    Finished, Server, apart_from_io_uring, directory, millstream, read_all, refusal, run, serve, skip, store,
+};
 
 const BLOCK: u64 = 4096;
 
@@ -282,20 +284,9 @@ fn lines(count: u32) -> Vec<u8> {
 
 #[test]
 fn a_refused_ring_is_said_in_one_line() {
-    use seccompiler::{SeccompAction, SeccompFilter, TargetArch, apply_filter};
     let directory = directory();
     let data = directory.path().join("data");
-    // The filter is of this thread and of what it starts.
-    let started = std::thread::spawn(move || {
-        let setup = (425_i64, vec![]);
-        let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
-        let (other, this) = (SeccompAction::Allow, SeccompAction::Errno(1));
-        let filter = SeccompFilter::new([setup].into_iter().collect(), other, this, arch).unwrap();
-        let program: seccompiler::BpfProgram = filter.try_into().unwrap();
-        apply_filter(&program).unwrap();
-        run(serve(&data, &["--log", "error"]), b"")
-    });
-    let line = started.join().unwrap().refusal();
+    let line = apart_from_io_uring(move || run(serve(&data, &["--log", "error"]), b"")).refusal();
     assert!(line.contains("seccomp filter refuses it") && line.contains("--security-opt"), "{line}");
 }
 
@@ -338,12 +329,6 @@ fn step(command: &mut Command) -> Result<(), String> {
     let said = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     let words = String::from_utf8_lossy(&said.stderr);
     said.status.success().then_some(()).ok_or_else(|| format!("{command:?}: {}", words.trim()))
-}
-
-/// Says what is missing, in one line. Where CI is set that is a failure.
-fn skip(missing: &str) {
-    assert!(std::env::var_os("CI").is_none(), "a skip is a failure where CI is set: {missing}");
-    eprintln!("skipped: {missing}");
 }
 
 #[test]

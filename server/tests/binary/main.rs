@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its rig too")]
 
 mod directories;
+mod doctor;
 mod lifecycle;
 mod rig;
 mod tools;

@@ -90,6 +90,6 @@ fn highest_rate(bench: &Bench) -> Result<(f64, ServerPoint, Vec<Sweep>), PairsEr
             (point, vec![sweep])
         }
     };
-    let afresh = Load::new(bench, point, Space::Written).run(bench)?;
+    let afresh = Load::new(bench, point, Space::Written).run(bench)?.sound()?;
     Ok((afresh.figure(RECORDS_PER_S), point, sweeps))
 }

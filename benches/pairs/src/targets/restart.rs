@@ -105,10 +105,7 @@ impl<'a> Log<'a> {
         log.server = Some(log.start()?);
         bench.say(&format!("restart: writing {} to open", show_bytes(bytes)));
         let (command, result) = bench.load(&log.arguments(&log.load))?;
-        let side = load::side(command.clone(), result)?;
-        if side.is_void() || side.figure(load::RECORDS_PER_S) <= 0.0 {
-            return Err(PairsError::Failed { command, why: "was void".to_owned(), log: side.marks.join("; ") });
-        }
+        load::side(command, result)?.sound()?;
         Ok(log)
     }
 
