@@ -1,0 +1,21 @@
+//! Every acknowledged record is read at its number, or called damaged there.
+
+use frame::ShardId;
+
+use crate::model::{Breach, Model, Outcome, Reading};
+
+pub(super) fn check(model: &Model, shard: ShardId, reading: &Reading) -> Result<(), Breach> {
+    for (number, attempt) in model.attempts_on(shard) {
+        let Outcome::Acked(sequence) = attempt.outcome else { continue };
+        match reading.at(sequence) {
+            Some(found) if found.attempt == number => {}
+            None if reading.damaged.contains(&sequence) => {}
+            found => {
+                let detail =
+                    format!("attempt {number} was acknowledged at {sequence} of shard {shard}: found {found:?}");
+                return Err(Breach::new("acked", detail));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! What must hold whenever everything is read back, one promise a file. The model itself checks what can be told from a
+//! single answer: whose bytes a record has, that a number is given once, that tips rise and streams stay.
+
+mod acked;
+mod once;
+mod order;
+mod refused;
+mod rising;
+mod stable;
+#[cfg(test)]
+mod tests;
+
+use frame::ShardId;
+
+use crate::model::{Breach, Model, Reading};
+
+/// Checks all that was read back from a shard. With `may_be_damaged`, what is missing must have been called damaged.
+pub(crate) fn check(model: &Model, shard: ShardId, reading: &Reading, may_be_damaged: bool) -> Result<(), Breach> {
+    if !may_be_damaged && let Some(at) = reading.damaged.first() {
+        return Err(Breach::new(
+            "readable",
+            format!("record {at} of shard {shard} is called damaged, and nothing was"),
+        ));
+    }
+    rising::check(shard, reading, may_be_damaged)?;
+    once::check(shard, reading)?;
+    acked::check(model, shard, reading)?;
+    refused::check(model, shard, reading)?;
+    order::check(model, shard, reading, may_be_damaged)?;
+    stable::check(model, shard, reading)
+}

@@ -1,0 +1,362 @@
+//! One client of a life: makes streams, appends batches, reads, and misbehaves, as the dice say.
+
+use std::collections::BTreeMap;
+
+use frame::proto::{AckResult, Append, ErrorCode, Read, ReadResult, StreamDescription};
+use frame::{RequestId, Sequence, ShardId, StreamId};
+
+use crate::dice::Dice;
+use crate::link::{Heard, Link};
+use crate::model::{Breach, Model, Outcome};
+use crate::record::{DATA_BYTES_MIN, Recipe};
+use crate::world::World;
+
+/// What a client means to do.
+#[derive(Clone, Debug)]
+pub(crate) struct Intent {
+    /// Streams that it uses, and how many shards each has.
+    pub(crate) streams: Vec<(String, u32)>,
+    /// Batches that it appends.
+    pub(crate) batches: u32,
+    /// The most records of a batch.
+    pub(crate) records_max: u64,
+    /// The most bytes of a record's data.
+    pub(crate) data_bytes_max: u64,
+    /// Every record has the same size.
+    pub(crate) fixed_size: bool,
+    /// The most batches that wait for their acknowledgement.
+    pub(crate) in_flight_max: usize,
+    /// The longest pause between two batches.
+    pub(crate) pause_ns_max: u64,
+    /// How likely a step goes wrong on purpose.
+    pub(crate) mischief: f64,
+    /// How likely it reads instead of appending.
+    pub(crate) reads: f64,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Stream,
+    Append { first: u64, records: u32 },
+    Read { shard: ShardId, from: Sequence },
+    Ping,
+}
+
+/// Attempts of one batch, and their frames.
+#[derive(Debug)]
+struct Batch {
+    stream: StreamId,
+    first: u64,
+    records: u32,
+    frames: Vec<u8>,
+}
+
+/// A client at work.
+#[derive(Debug)]
+pub(crate) struct LoadClient {
+    link: Link,
+    /// Numbered over all lives.
+    number: u32,
+    intent: Intent,
+    dice: Dice,
+    asked: BTreeMap<RequestId, Asked>,
+    is_welcome: bool,
+    batches_left: u32,
+    /// A batch that waits for credit.
+    held: Option<Batch>,
+    next_step_ns: u64,
+    /// It does not read before this time.
+    deaf_until_ns: u64,
+    is_done: bool,
+}
+
+impl LoadClient {
+    pub(crate) fn new(world: &World, number: u32, intent: Intent, dice: Dice) -> LoadClient {
+        LoadClient {
+            link: Link::open(world),
+            number,
+            batches_left: intent.batches,
+            intent,
+            dice,
+            asked: BTreeMap::new(),
+            held: None,
+            is_welcome: false,
+            next_step_ns: 0,
+            deaf_until_ns: 0,
+            is_done: false,
+        }
+    }
+
+    /// Whether it has done all it meant to and waits for nothing, or its connection is over.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_done || self.link.is_over()
+    }
+
+    /// Takes up what has arrived, and goes on.
+    pub(crate) fn step(&mut self, world: &World, model: &mut Model) -> Result<(), Breach> {
+        self.listen(world, model)?;
+        let now_ns = world.now_ns();
+        if self.deaf_until_ns > 0 && now_ns >= self.deaf_until_ns {
+            self.deaf_until_ns = 0;
+            world.set_reading(self.link.id, true);
+        }
+        if !self.is_welcome || self.is_done() || now_ns < self.next_step_ns {
+            return Ok(());
+        }
+        if self.batches_left == 0 {
+            self.is_done = self.asked.is_empty();
+            return Ok(());
+        }
+        if self.asked.len() >= self.intent.in_flight_max {
+            return Ok(());
+        }
+        self.act(world, model);
+        self.next_step_ns = now_ns + self.dice.skewed(1..=self.intent.pause_ns_max);
+        world.wake_at(self.next_step_ns);
+        Ok(())
+    }
+
+    /// Takes up what has arrived, and no more.
+    pub(crate) fn listen(&mut self, world: &World, model: &mut Model) -> Result<(), Breach> {
+        for heard in self.link.hear(world)? {
+            self.take_up(world, model, heard)?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, world: &World, model: &mut Model) {
+        if let Some(batch) = self.held.take() {
+            return self.send_batch(world, batch);
+        }
+        let (name, shards) = self.dice.pick(&self.intent.streams).clone();
+        let Some(stream) = model.stream(&name).cloned() else {
+            let request = self.link.say(world, |client, out| client.create_stream(out, &name, shards));
+            self.asked.insert(request, Asked::Stream);
+            return;
+        };
+        if self.dice.chance(self.intent.mischief) && self.misbehave(world, model, &stream.shards[0].shard) {
+            return;
+        }
+        if self.dice.chance(self.intent.reads) {
+            let shard = self.dice.pick(&stream.shards).shard;
+            let tip = model.tip(shard);
+            let from = Sequence(if self.dice.chance(0.5) { tip.0 } else { self.dice.skewed(1..=tip.0) });
+            return self.read(world, stream.stream, shard, from);
+        }
+        let batch = self.make_batch(model, &stream);
+        self.send_batch(world, batch);
+    }
+
+    fn read(&mut self, world: &World, stream: StreamId, shard: ShardId, from: Sequence) {
+        let bytes_max = self.dice.skewed(1..=2 << 20) as u32;
+        let read = Read { stream, shard, from, bytes_max };
+        let request = self.link.say(world, |client, out| client.read(out, &read));
+        self.asked.insert(request, Asked::Read { shard, from });
+    }
+
+    fn make_batch(&mut self, model: &mut Model, stream: &StreamDescription) -> Batch {
+        let records = self.dice.skewed(1..=self.intent.records_max) as u32;
+        let first = model.attempts().len() as u64;
+        let mut frames = Vec::new();
+        for _ in 0..records {
+            let data_bytes = match self.intent.fixed_size {
+                true => self.intent.data_bytes_max,
+                false => self.dice.skewed(DATA_BYTES_MIN as u64..=self.intent.data_bytes_max),
+            };
+            let explicit_hash = self.dice.chance(0.1).then(|| u128::from_le_bytes(self.dice.bytes()));
+            let key = self.dice.within(0..=30) as u16;
+            let is_spoiled = self.dice.chance(self.intent.mischief / 10.0);
+            let recipe = |attempt| Recipe { attempt, key, explicit_hash, data_bytes: data_bytes as usize };
+            let start = frames.len();
+            model.submit(stream, self.number, recipe, is_spoiled).encode(&mut frames);
+            if is_spoiled {
+                // The payload's checksum, which the server compares.
+                frames[start + 16] ^= 1;
+            }
+        }
+        Batch { stream: stream.stream, first, records, frames }
+    }
+
+    fn send_batch(&mut self, world: &World, batch: Batch) {
+        let message_bytes = batch.frames.len() + frame::proto::HEADER_BYTES + frame::proto::APPEND_FIXED_BYTES;
+        if !self.link.client.may_append(message_bytes) {
+            world.count("client: no credit");
+            self.held = Some(batch);
+            return;
+        }
+        let Batch { stream, first, records, frames } = batch;
+        let request = self.link.say(world, |client, out| client.append(out, stream, records, &frames));
+        self.asked.insert(request, Asked::Append { first, records });
+        self.batches_left -= 1;
+        world.note(format_args!("client {} appends {first}..{}", self.number, first + u64::from(records)));
+    }
+
+    /// Does something that no good client does. `false` if it came to nothing.
+    fn misbehave(&mut self, world: &World, model: &mut Model, shard: &ShardId) -> bool {
+        match self.dice.index(7) {
+            0 => {
+                world.count("client: gone in mid-batch");
+                self.send_part_of_a_batch(world, model);
+                if self.dice.chance(0.5) {
+                    self.link.reset(world);
+                } else {
+                    world.finish(self.link.id);
+                    self.batches_left = 0;
+                }
+            }
+            1 => {
+                world.count("client: reset");
+                self.link.reset(world);
+            }
+            2 => {
+                world.count("client: half-closed");
+                world.finish(self.link.id);
+                self.batches_left = 0;
+            }
+            3 => {
+                world.count("client: deaf");
+                self.deaf_until_ns = world.now_ns() + self.dice.skewed(1_000_000..=1_000_000_000);
+                world.set_reading(self.link.id, false);
+                world.wake_at(self.deaf_until_ns);
+            }
+            4 => {
+                world.count("client: garbage");
+                world.send(self.link.id, &self.dice.bytes());
+                self.batches_left = 0;
+            }
+            5 => {
+                let request = self.link.say(world, |client, out| client.ping(out));
+                self.asked.insert(request, Asked::Ping);
+            }
+            _ => {
+                let unknown = StreamId(model.stream_ids().map(|id| id.0).max().unwrap_or(0) + 1000);
+                self.read(world, unknown, *shard, Sequence(1));
+            }
+        }
+        true
+    }
+
+    fn send_part_of_a_batch(&mut self, world: &World, model: &mut Model) {
+        let known = self.intent.streams.iter().find_map(|(name, _)| model.stream(name)).cloned();
+        let Some(stream) = known else { return };
+        let Batch { records, frames, .. } = self.make_batch(model, &stream);
+        let mut message = Vec::new();
+        let request = self.link.client.next_request();
+        let start = Append::begin(&mut message, request);
+        message.extend_from_slice(&frames);
+        Append { stream: stream.stream, records }.finish(&mut message, start);
+        let length = self.dice.index(message.len());
+        world.send(self.link.id, &message[..length]);
+    }
+
+    fn take_up(&mut self, world: &World, model: &mut Model, heard: Heard) -> Result<(), Breach> {
+        match heard {
+            Heard::Welcome => self.is_welcome = true,
+            Heard::Stream(request, description) => {
+                self.answered(request)?;
+                model.described(&description)?;
+            }
+            Heard::Acked(request, results) => self.acked(world, model, request, &results)?,
+            Heard::Records(request, result, frames) => self.records(model, request, &result, &frames)?,
+            Heard::Pong(request) => drop(self.answered(request)?),
+            Heard::Failed(RequestId(0), failure) => {
+                world.note(format_args!("client {} is told: {failure}", self.number));
+                self.is_done = true;
+            }
+            Heard::Failed(request, failure) => {
+                let asked = self.answered(request)?;
+                world.note(format_args!("client {} is told {failure} of {asked:?}", self.number));
+                if matches!(asked, Asked::Read { .. } if failure.code == ErrorCode::UnknownSequence) {
+                    return Err(Breach::new("tips rise", format!("{asked:?}: {failure}")));
+                }
+            }
+            Heard::Ended(end) => world.note(format_args!("client {}: {end:?}", self.number)),
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, request: RequestId) -> Result<Asked, Breach> {
+        let asked = self.asked.remove(&request);
+        asked.ok_or_else(|| Breach::new("one answer", format!("request {request} of client {}", self.number)))
+    }
+
+    fn acked(
+        &mut self,
+        world: &World,
+        model: &mut Model,
+        request: RequestId,
+        results: &[(u32, AckResult)],
+    ) -> Result<(), Breach> {
+        let asked = self.answered(request)?;
+        let Asked::Append { first, records } = asked else {
+            return Err(Breach::new("one answer", format!("an acknowledgement of {asked:?}")));
+        };
+        world.note(format_args!("client {} has its answer to {first}..", self.number));
+        for &(index, result) in results {
+            if index >= records {
+                return Err(Breach::new("one answer", format!("a result of record {index} of {records}")));
+            }
+            let number = first + u64::from(index);
+            match result {
+                AckResult::Durable(shard, sequence) => model.acked(number, shard, sequence)?,
+                AckResult::Refused(code) => {
+                    world.count(match code {
+                        ErrorCode::DiskFull => "engine: refused, disk full",
+                        ErrorCode::StorageFailed => "engine: refused, storage failed",
+                        ErrorCode::Checksum => "engine: refused, checksum",
+                        _ => "engine: refused otherwise",
+                    });
+                    model.refused(number, code)?;
+                }
+            }
+        }
+        let unanswered = (first..first + u64::from(records)).find(|&n| model.attempt(n).outcome == Outcome::Unknown);
+        match unanswered {
+            Some(number) => Err(Breach::new("one answer", format!("attempt {number} is missing in its answer"))),
+            None => Ok(()),
+        }
+    }
+
+    fn records(
+        &mut self,
+        model: &mut Model,
+        request: RequestId,
+        result: &ReadResult,
+        frames: &[Vec<u8>],
+    ) -> Result<(), Breach> {
+        let asked = self.answered(request)?;
+        let Asked::Read { shard, from } = asked else {
+            return Err(Breach::new("one answer", format!("records for {asked:?}")));
+        };
+        take_up_records(model, shard, from, result, frames).map(drop)
+    }
+}
+
+/// Checks a read result by itself, and what it holds against the model.
+pub(crate) fn take_up_records(
+    model: &mut Model,
+    shard: ShardId,
+    from: Sequence,
+    result: &ReadResult,
+    frames: &[Vec<u8>],
+) -> Result<Vec<crate::model::Found>, Breach> {
+    let wrong = |detail: String| Err(Breach::new("read result", detail));
+    if result.shard != shard || result.next < from || result.next > result.tip {
+        return wrong(format!("{result:?} for shard {shard} from {from}"));
+    }
+    let mut found = Vec::with_capacity(frames.len());
+    let mut next = from;
+    for bytes in frames {
+        let record = model.read(shard, bytes)?;
+        if record.sequence < next {
+            return wrong(format!("{record:?} of shard {shard} where {next} was due"));
+        }
+        next = record.sequence.next();
+        found.push(record);
+    }
+    if !found.is_empty() && result.next != next {
+        return wrong(format!("{result:?} for shard {shard}, and the last record makes {next}"));
+    }
+    model.told_tip(shard, result.tip)?;
+    Ok(found)
+}

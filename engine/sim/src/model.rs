@@ -1,0 +1,241 @@
+//! What the clients know: every attempt to append a record and what they were told of it, every stream, and every
+//! sequence number that was ever given. What contradicts it is a breach.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use frame::proto::{ErrorCode, StreamDescription};
+use frame::route::hash_key;
+use frame::{Frame, Sequence, ShardId, StreamId};
+
+use crate::record::{self, Recipe};
+
+/// A promise of the engine that was broken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Breach {
+    /// Which promise.
+    pub rule: &'static str,
+    /// What was seen.
+    pub detail: String,
+}
+
+impl Breach {
+    pub(crate) fn new(rule: &'static str, detail: String) -> Breach {
+        Breach { rule, detail }
+    }
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.detail)
+    }
+}
+
+/// What a client was told of an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// Nothing: it may be stored or not.
+    Unknown,
+    /// It is durable, under this number.
+    Acked(Sequence),
+    /// It is not stored.
+    Refused(ErrorCode),
+}
+
+/// One attempt to append one record.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) recipe: Recipe,
+    pub(crate) shard: ShardId,
+    /// Numbered over all lives. A connection's attempts have rising numbers.
+    pub(crate) connection: u32,
+    /// Its bytes differ from its checksum: it must be refused.
+    pub(crate) is_spoiled: bool,
+    pub(crate) outcome: Outcome,
+    /// Where it was read once.
+    pub(crate) read_at: Option<Sequence>,
+}
+
+/// A record that was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Found {
+    pub(crate) sequence: Sequence,
+    pub(crate) attempt: u64,
+    pub(crate) arrival_ms: u64,
+}
+
+/// Everything that one shard had to give, from the first number on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) found: Vec<Found>,
+    /// Numbers at which the engine said that records are damaged.
+    pub(crate) damaged: Vec<Sequence>,
+    pub(crate) tip: Sequence,
+}
+
+/// All that the clients of a run know.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    attempts: Vec<Attempt>,
+    by_shard: BTreeMap<ShardId, Vec<u64>>,
+    streams: BTreeMap<String, StreamDescription>,
+    given: BTreeMap<(ShardId, Sequence), u64>,
+    tips: BTreeMap<ShardId, Sequence>,
+}
+
+impl Model {
+    /// An attempt is about to be made. `recipe` is given its number.
+    pub(crate) fn submit(
+        &mut self,
+        stream: &StreamDescription,
+        connection: u32,
+        recipe: impl FnOnce(u64) -> Recipe,
+        is_spoiled: bool,
+    ) -> Recipe {
+        let number = self.attempts.len() as u64;
+        let recipe = recipe(number);
+        let hash = recipe.explicit_hash.unwrap_or_else(|| hash_key(recipe.key().as_bytes()));
+        let owner = stream.shards.iter().find(|shard| (shard.hash_start..=shard.hash_end).contains(&hash));
+        let shard = owner.expect("a description covers every hash key").shard;
+        let (outcome, read_at) = (Outcome::Unknown, None);
+        self.attempts.push(Attempt { recipe, shard, connection, is_spoiled, outcome, read_at });
+        self.by_shard.entry(shard).or_default().push(number);
+        recipe
+    }
+
+    pub(crate) fn attempt(&self, number: u64) -> &Attempt {
+        &self.attempts[number as usize]
+    }
+
+    pub(crate) fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    /// Attempts on a shard, with their numbers, in the order in which they were made.
+    pub(crate) fn attempts_on(&self, shard: ShardId) -> impl Iterator<Item = (u64, &Attempt)> {
+        let numbers = self.by_shard.get(&shard).map(Vec::as_slice).unwrap_or_default();
+        numbers.iter().map(|&number| (number, self.attempt(number)))
+    }
+
+    /// The engine acknowledges an attempt.
+    pub(crate) fn acked(&mut self, number: u64, shard: ShardId, sequence: Sequence) -> Result<(), Breach> {
+        let attempt = self.attempt(number);
+        if attempt.is_spoiled {
+            return Err(Breach::new(
+                "refused",
+                format!("attempt {number} is spoiled and was acknowledged at {sequence}"),
+            ));
+        }
+        if attempt.shard != shard {
+            let detail = format!("attempt {number} belongs to shard {} and went to shard {shard}", attempt.shard);
+            return Err(Breach::new("routing", detail));
+        }
+        if attempt.outcome != Outcome::Unknown {
+            let detail = format!("attempt {number} was told {:?} and then {sequence}", attempt.outcome);
+            return Err(Breach::new("one answer", detail));
+        }
+        self.give(shard, sequence, number)?;
+        self.attempts[number as usize].outcome = Outcome::Acked(sequence);
+        Ok(())
+    }
+
+    /// The engine refuses an attempt.
+    pub(crate) fn refused(&mut self, number: u64, code: ErrorCode) -> Result<(), Breach> {
+        let attempt = &mut self.attempts[number as usize];
+        if attempt.outcome != Outcome::Unknown {
+            let detail = format!("attempt {number} was told {:?} and then refused: {code}", attempt.outcome);
+            return Err(Breach::new("one answer", detail));
+        }
+        if attempt.is_spoiled != (code == ErrorCode::Checksum) {
+            let detail = format!("attempt {number} (spoiled: {}) was refused: {code}", attempt.is_spoiled);
+            return Err(Breach::new("right refusal", detail));
+        }
+        attempt.outcome = Outcome::Refused(code);
+        Ok(())
+    }
+
+    /// A record was read from a shard: which attempt it is, and whether that can be.
+    pub(crate) fn read(&mut self, shard: ShardId, bytes: &[u8]) -> Result<Found, Breach> {
+        let foreign = |detail: String| Breach::new("nothing else", detail);
+        let frame = Frame::parse(bytes).map_err(|error| foreign(format!("shard {shard}: not a frame: {error}")))?;
+        let sequence = frame.sequence();
+        let checked = frame.verify_header(shard).and_then(|()| frame.verify_payload());
+        checked.map_err(|error| foreign(format!("shard {shard}, record {sequence}: {error}")))?;
+        let number = record::attempt_of(&frame).filter(|&number| number < self.attempts.len() as u64);
+        let number = number.ok_or_else(|| foreign(format!("shard {shard}, record {sequence}: nobody's")))?;
+        let attempt = self.attempt(number);
+        if attempt.shard != shard || !attempt.recipe.is(&frame) {
+            return Err(foreign(format!("shard {shard}, record {sequence} is not attempt {number} as it was made")));
+        }
+        if attempt.read_at.is_some_and(|before| before != sequence) {
+            let detail = format!("attempt {number} was read at {:?} and at {sequence}", attempt.read_at);
+            return Err(Breach::new("at most once", detail));
+        }
+        self.give(shard, sequence, number)?;
+        self.attempts[number as usize].read_at = Some(sequence);
+        Ok(Found { sequence, attempt: number, arrival_ms: frame.arrival_ms() })
+    }
+
+    /// A number of a shard belongs to this attempt from now on.
+    fn give(&mut self, shard: ShardId, sequence: Sequence, number: u64) -> Result<(), Breach> {
+        let owner = *self.given.entry((shard, sequence)).or_insert(number);
+        if owner != number {
+            let detail = format!("record {sequence} of shard {shard} was attempt {owner} and is now attempt {number}");
+            return Err(Breach::new("numbers are given once", detail));
+        }
+        Ok(())
+    }
+
+    /// The engine says where a shard ends.
+    pub(crate) fn told_tip(&mut self, shard: ShardId, tip: Sequence) -> Result<(), Breach> {
+        let before = self.tips.entry(shard).or_insert(tip);
+        if tip < *before {
+            return Err(Breach::new("tips rise", format!("shard {shard} ended at {before} and now ends at {tip}")));
+        }
+        *before = tip;
+        Ok(())
+    }
+
+    /// The end of a shard, as far as it was told.
+    pub(crate) fn tip(&self, shard: ShardId) -> Sequence {
+        self.tips.get(&shard).copied().unwrap_or(Sequence(1))
+    }
+
+    /// The engine describes a stream, which it thereby says is stored.
+    pub(crate) fn described(&mut self, description: &StreamDescription) -> Result<(), Breach> {
+        for shard in &description.shards {
+            self.told_tip(shard.shard, shard.tip)?;
+        }
+        let settings = without_tips(description);
+        let before = self.streams.entry(description.name.clone()).or_insert_with(|| settings.clone());
+        if *before != settings {
+            return Err(Breach::new("streams stay", format!("was {before:?}, is {settings:?}")));
+        }
+        Ok(())
+    }
+
+    /// A stream, if it is known to be stored.
+    pub(crate) fn stream(&self, name: &str) -> Option<&StreamDescription> {
+        self.streams.get(name)
+    }
+
+    /// The number of a stream, if it is known to be stored.
+    pub(crate) fn stream_ids(&self) -> impl Iterator<Item = StreamId> + '_ {
+        self.streams.values().map(|stream| stream.stream)
+    }
+}
+
+/// What must never change of a description.
+fn without_tips(description: &StreamDescription) -> StreamDescription {
+    let mut settings = description.clone();
+    settings.shards.iter_mut().for_each(|shard| shard.tip = Sequence(1));
+    settings
+}
+
+impl Reading {
+    /// The record of this number. Records are in the order of their numbers.
+    pub(crate) fn at(&self, sequence: Sequence) -> Option<&Found> {
+        let at = self.found.binary_search_by_key(&sequence, |found| found.sequence).ok()?;
+        self.found.get(at)
+    }
+}

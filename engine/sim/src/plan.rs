@@ -1,0 +1,147 @@
+//! What a run is going to do, drawn from its seed: how many lives, how the engine is configured, how much load, and how
+//! each life ends.
+
+use engine::Config;
+
+use crate::client::Intent;
+use crate::dice::Dice;
+use crate::profile::Profile;
+use crate::world::{Death, Surroundings};
+
+const SEGMENT_BYTES: u32 = 4 << 20;
+
+/// How a life is meant to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// At this step of the disk, wherever the life is by then; or like `Idle` if it never gets there.
+    AtStep(u64, Death),
+    /// When the load is done.
+    AfterLoad(Death),
+    /// Some time after the load was done.
+    Idle(Death),
+    /// By a clean shutdown after the load; then the process is gone, or the power as well.
+    Clean(Death),
+}
+
+/// One life.
+#[derive(Clone, Debug)]
+pub(crate) struct LifePlan {
+    pub(crate) surroundings: Surroundings,
+    pub(crate) config: Config,
+    pub(crate) clients: Vec<Intent>,
+    pub(crate) end: End,
+}
+
+/// What all lives of a run have in common.
+#[derive(Debug)]
+pub(crate) struct RunPlan {
+    pub(crate) lives: u64,
+    streams: Vec<(String, u32)>,
+    profile: Profile,
+    seed: u64,
+    size: Size,
+    fixed_size: bool,
+    config: Config,
+}
+
+/// How much is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Size {
+    Small,
+    Middle,
+    /// Enough to roll segments.
+    Rolling,
+}
+
+impl RunPlan {
+    pub(crate) fn new(seed: u64, profile: Profile) -> RunPlan {
+        let mut dice = Dice::new(seed, 0, "run");
+        let streams = (0..dice.skewed(1..=3)).map(|number| (format!("stream-{number}"), dice.skewed(1..=4) as u32));
+        let streams = streams.collect();
+        let size = *dice.pick(&[Size::Small, Size::Small, Size::Small, Size::Middle, Size::Middle, Size::Rolling]);
+        let config = Config {
+            segment_bytes: SEGMENT_BYTES,
+            memory_bytes: engine::limits::MEMORY_BYTES_MIN,
+            disk_bytes: if dice.chance(0.2) { u64::from(SEGMENT_BYTES) * dice.within(2..=4) } else { u64::MAX },
+            segments_ready: dice.within(1..=2) as usize,
+            prewrite: dice.chance(0.1),
+            writes_in_flight: dice.skewed(1..=16) as usize,
+            batch_bytes: dice.skewed(4096..=256 << 10) as usize,
+        };
+        RunPlan { lives: dice.within(2..=6), streams, profile, seed, size, fixed_size: dice.chance(0.3), config }
+    }
+
+    /// Names of all streams that clients may have made.
+    pub(crate) fn stream_names(&self) -> Vec<String> {
+        self.streams.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A life's plan. The last one is calm.
+    pub(crate) fn life(&self, life: u64) -> LifePlan {
+        let mut dice = Dice::new(self.seed, life, "plan");
+        let is_last = life + 1 >= self.lives;
+        let calm = Surroundings::calm();
+        let is_small = dice.chance(0.1);
+        let small_bytes = u64::from(SEGMENT_BYTES) * dice.within(2..=6);
+        let surroundings = Surroundings {
+            disk: if is_last { calm.disk } else { self.profile.disk(&mut dice) },
+            network: self.profile.network(&mut dice),
+            capacity_bytes: if is_small { small_bytes } else { calm.capacity_bytes },
+            clock_jumps: if dice.chance(0.2) { 0.002 } else { 0.0 },
+            wakes: if dice.chance(0.2) { 0.02 } else { 0.0 },
+            receive_buffers: dice.skewed(2..=64) as u16,
+            receive_buffer_bytes: dice.skewed(256..=64 << 10) as usize,
+        };
+        let clients = (0..dice.skewed(1..=4)).map(|_| self.intent(&mut dice)).collect();
+        let death = *dice.pick(&[Death::PowerCut, Death::PowerCut, Death::Killed]);
+        let end = match dice.index(10) {
+            _ if is_last => End::Clean(Death::PowerCut),
+            at if self.profile == Profile::Damage && life + 2 == self.lives => {
+                // What is damaged after this life was marked as durable.
+                if at < 5 { End::Idle(Death::PowerCut) } else { End::Clean(Death::PowerCut) }
+            }
+            0 | 1 => End::AtStep(dice.within(1..=150), death),
+            2..=5 => End::AtStep(dice.skewed(40..=2000), death),
+            6 => End::AfterLoad(death),
+            7 | 8 => End::Idle(death),
+            _ => End::Clean(death),
+        };
+        let disk_bytes = if is_last { u64::MAX } else { self.config.disk_bytes };
+        let config = Config { writes_in_flight: dice.skewed(1..=16) as usize, disk_bytes, ..self.config.clone() };
+        LifePlan { surroundings, config, clients, end }
+    }
+
+    fn intent(&self, dice: &mut Dice) -> Intent {
+        let (batches, records_max, data_bytes_max) = match self.size {
+            Size::Small => (dice.skewed(1..=20), dice.skewed(1..=10), dice.skewed(8..=1000)),
+            Size::Middle => (dice.skewed(5..=60), dice.skewed(1..=30), dice.skewed(100..=20_000)),
+            Size::Rolling => (dice.within(10..=40), dice.skewed(1..=3), dice.within(50_000..=300_000)),
+        };
+        Intent {
+            streams: self.streams.clone(),
+            batches: batches as u32,
+            records_max,
+            data_bytes_max,
+            fixed_size: self.fixed_size,
+            in_flight_max: dice.skewed(1..=16) as usize,
+            pause_ns_max: dice.skewed(1_000..=20_000_000),
+            mischief: *dice.pick(&[0.0, 0.0, 0.02, 0.1]),
+            reads: *dice.pick(&[0.0, 0.1, 0.4]),
+        }
+    }
+
+    /// A batch or more on every stream, by one well-behaved client: appends must work.
+    pub(crate) fn proof_of_life(&self) -> Intent {
+        Intent {
+            streams: self.streams.clone(),
+            batches: 3 * self.streams.len() as u32,
+            records_max: 8,
+            data_bytes_max: 500,
+            fixed_size: false,
+            in_flight_max: 4,
+            pause_ns_max: 1_000_000,
+            mischief: 0.0,
+            reads: 0.0,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Reads everything back: every stream that may exist, every shard from its first number on.
+
+use std::collections::BTreeMap;
+
+use frame::proto::{ErrorCode, Read, StreamDescription};
+use frame::{RequestId, Sequence, ShardId};
+
+use crate::client::take_up_records;
+use crate::dice::Dice;
+use crate::link::{Heard, Link};
+use crate::model::{Breach, Model, Outcome, Reading};
+use crate::world::World;
+
+/// What is being read.
+#[derive(Debug)]
+struct Shard {
+    stream: frame::StreamId,
+    reading: Reading,
+    from: Sequence,
+}
+
+#[derive(Clone, Debug)]
+enum Asked {
+    Stream(String),
+    Read(ShardId),
+}
+
+/// A client that reads everything once, a request at a time.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    link: Link,
+    dice: Dice,
+    is_welcome: bool,
+    to_describe: Vec<String>,
+    to_read: Vec<ShardId>,
+    shards: BTreeMap<ShardId, Shard>,
+    asked: Option<(RequestId, Asked)>,
+    is_done: bool,
+}
+
+impl Reader {
+    pub(crate) fn new(world: &World, names: Vec<String>, dice: Dice) -> Reader {
+        Reader {
+            link: Link::open(world),
+            dice,
+            is_welcome: false,
+            to_describe: names,
+            to_read: Vec::new(),
+            shards: BTreeMap::new(),
+            asked: None,
+            is_done: false,
+        }
+    }
+
+    /// Whether everything was read.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// What was read.
+    pub(crate) fn into_readings(self) -> impl Iterator<Item = (ShardId, Reading)> {
+        self.shards.into_iter().map(|(number, shard)| (number, shard.reading))
+    }
+
+    /// Takes up what has arrived, and asks on.
+    pub(crate) fn step(&mut self, world: &World, model: &mut Model) -> Result<(), Breach> {
+        self.listen(world, model)?;
+        if self.is_welcome && self.asked.is_none() && !self.is_done {
+            self.ask(world);
+        }
+        Ok(())
+    }
+
+    /// Takes up what has arrived, and no more.
+    pub(crate) fn listen(&mut self, world: &World, model: &mut Model) -> Result<(), Breach> {
+        for heard in self.link.hear(world)? {
+            self.take_up(world, model, heard)?;
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, world: &World) {
+        if let Some(name) = self.to_describe.pop() {
+            let request = self.link.say(world, |client, out| client.describe_stream(out, &name));
+            self.asked = Some((request, Asked::Stream(name)));
+            return;
+        }
+        let Some(&number) = self.to_read.last() else {
+            self.is_done = true;
+            return self.link.reset(world);
+        };
+        let shard = &self.shards[&number];
+        let bytes_max = if self.dice.chance(0.2) { self.dice.skewed(1..=100_000) } else { 4 << 20 };
+        let read = Read { stream: shard.stream, shard: number, from: shard.from, bytes_max: bytes_max as u32 };
+        let request = self.link.say(world, |client, out| client.read(out, &read));
+        self.asked = Some((request, Asked::Read(number)));
+    }
+
+    fn take_up(&mut self, world: &World, model: &mut Model, heard: Heard) -> Result<(), Breach> {
+        match heard {
+            Heard::Welcome => self.is_welcome = true,
+            Heard::Stream(request, description) => {
+                self.answered(request)?;
+                model.described(&description)?;
+                self.add(&description);
+            }
+            Heard::Records(request, result, frames) => {
+                let Asked::Read(number) = self.answered(request)? else {
+                    return Err(Breach::new("one answer", "records for another request".to_owned()));
+                };
+                let shard = self.shards.get_mut(&number).expect("it was asked for");
+                let found = take_up_records(model, number, shard.from, &result, &frames)?;
+                if found.is_empty() && result.next == shard.from && result.next < result.tip {
+                    let detail =
+                        format!("shard {number} gives nothing from {} on, and ends at {}", shard.from, result.tip);
+                    return Err(Breach::new("readable", detail));
+                }
+                shard.reading.found.extend(found);
+                shard.reading.tip = result.tip;
+                shard.from = result.next;
+                if result.next == result.tip {
+                    self.to_read.pop();
+                }
+            }
+            Heard::Failed(request, failure) if request != RequestId(0) => match self.answered(request)? {
+                Asked::Stream(name) => {
+                    if failure.code != ErrorCode::UnknownStream || model.stream(&name).is_some() {
+                        return Err(Breach::new("streams stay", format!("stream {name}: {failure}")));
+                    }
+                }
+                Asked::Read(number) if failure.code == ErrorCode::Damaged => self.pass_damage(world, model, number),
+                Asked::Read(_) if failure.code == ErrorCode::Busy => {}
+                Asked::Read(number) => {
+                    let from = self.shards[&number].from;
+                    return Err(Breach::new("readable", format!("shard {number} from {from}: {failure}")));
+                }
+            },
+            other if world.is_dead() => world.note(format_args!("reader: {other:?}")),
+            other => return Err(Breach::new("readable", format!("the reader was told {other:?}"))),
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, request: RequestId) -> Result<Asked, Breach> {
+        let asked = self.asked.take().filter(|(asked, _)| *asked == request);
+        asked.map(|(_, asked)| asked).ok_or_else(|| Breach::new("one answer", format!("request {request}")))
+    }
+
+    fn add(&mut self, description: &StreamDescription) {
+        for shard in &description.shards {
+            let reading = Reading { tip: shard.tip, ..Reading::default() };
+            let state = Shard { stream: description.stream, reading, from: Sequence(1) };
+            self.shards.insert(shard.shard, state);
+            self.to_read.push(shard.shard);
+        }
+    }
+
+    /// Goes on at the next number that the model knows of: it must be read, or be called damaged as well.
+    fn pass_damage(&mut self, world: &World, model: &Model, number: ShardId) {
+        let shard = self.shards.get_mut(&number).expect("it was asked for");
+        world.count("engine: called damaged");
+        world.note(format_args!("shard {number} is damaged at {}", shard.from));
+        shard.reading.damaged.push(shard.from);
+        let known = model.attempts_on(number).filter_map(|(_, attempt)| match attempt.outcome {
+            Outcome::Acked(sequence) => Some(sequence),
+            _ => attempt.read_at,
+        });
+        let next = known.filter(|&sequence| sequence > shard.from).min();
+        match next.filter(|&next| next < shard.reading.tip) {
+            Some(next) => shard.from = next,
+            None => {
+                self.to_read.pop();
+            }
+        }
+    }
+}

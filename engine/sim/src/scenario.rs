@@ -1,0 +1,359 @@
+//! A run: some lives of one data directory, each with load and an end, and everything read back in between.
+//!
+//! ```text
+//!   open -> read everything back -> load -> end (power cut, kill, clean shutdown)
+//!    ^                                        |
+//!    +----------------------------------------+      last life: all read back, appends must work, read back again
+//! ```
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use engine::{OpenError, Reactor, Status};
+use io::{Io, Pool};
+
+use crate::checkers;
+use crate::client::LoadClient;
+use crate::dice::Dice;
+use crate::model::{Breach, Model, Outcome};
+use crate::plan::{End, LifePlan, RunPlan};
+use crate::profile::Profile;
+use crate::reader::Reader;
+use crate::trace::Trace;
+use crate::world::{Death, LISTENER, SimIo, Surroundings, World};
+
+/// Aligned memory of a run. Small enough to run out now and then.
+const POOL_BYTES: usize = 16 << 20;
+
+/// Turns of one life at most: more means that it never comes to rest.
+const TURNS_MAX: u64 = 2_000_000;
+
+/// Appends succeed within this time after faults stop.
+const LIVENESS_NS: u64 = 5_000_000_000;
+
+/// A run that went well.
+#[derive(Debug)]
+pub struct Run {
+    /// Everything that happened.
+    pub trace: Trace,
+    /// Records acknowledged.
+    pub acked: usize,
+    /// Records whose fate their client never learned.
+    pub unknown: usize,
+    /// Power cuts and kills.
+    pub deaths: u64,
+}
+
+/// A run in which a promise was broken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// The kind of run.
+    pub profile: Profile,
+    /// In which life it showed.
+    pub life: u64,
+    /// What was broken.
+    pub breach: Breach,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { seed, profile, life, breach } = self;
+        write!(
+            f,
+            "seed {seed}, profile {profile:?}, life {life}: {breach}\n  replay: MILLSTREAM_SEED={seed} \
+             MILLSTREAM_PROFILE={profile:?} cargo test -p sim --test one_seed -- --nocapture"
+        )
+    }
+}
+
+/// Runs a seed against the engine as it is.
+///
+/// # Errors
+/// A promise was broken, or the engine panicked.
+pub fn run(seed: u64, profile: Profile) -> Result<Run, Failure> {
+    run_with(seed, profile, Trace::default(), |io| io)
+}
+
+/// Runs a seed with a world that `wrap` may falsify, and a trace that may print.
+///
+/// # Errors
+/// A promise was broken, or the engine panicked.
+pub fn run_with<I: Io>(seed: u64, profile: Profile, trace: Trace, wrap: impl Fn(SimIo) -> I) -> Result<Run, Failure> {
+    let life = Rc::new(Cell::new(0));
+    let at = Rc::clone(&life);
+    let outcome = catch_unwind(AssertUnwindSafe(|| Scenario::new(seed, profile, trace, wrap, at)?.run()));
+    let outcome = outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(Breach::new("panic", text.unwrap_or_else(|| "no message".to_owned())))
+    });
+    outcome.map_err(|breach| Failure { seed, profile, life: life.get(), breach })
+}
+
+/// How a stage of a life ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Done,
+    Dead,
+}
+
+struct Scenario<W> {
+    seed: u64,
+    profile: Profile,
+    plan: RunPlan,
+    world: World,
+    model: Model,
+    wrap: W,
+    life: Rc<Cell<u64>>,
+    connections: u32,
+    /// Whether what is stored has been damaged.
+    is_damaged: bool,
+    deaths: u64,
+}
+
+impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
+    fn new(seed: u64, profile: Profile, trace: Trace, wrap: W, life: Rc<Cell<u64>>) -> Result<Scenario<W>, Breach> {
+        let plan = RunPlan::new(seed, profile);
+        let pool = Pool::new(POOL_BYTES).map_err(|error| Breach::new("no memory", error.to_string()))?;
+        let world = World::new(seed, pool, plan.life(0).surroundings, trace);
+        let model = Model::default();
+        Ok(Scenario { seed, profile, plan, world, model, wrap, life, connections: 0, is_damaged: false, deaths: 0 })
+    }
+
+    fn run(mut self) -> Result<Run, Breach> {
+        for life in 0..self.plan.lives {
+            self.life.set(life);
+            let plan = self.plan.life(life);
+            let is_last = life + 1 == self.plan.lives;
+            let death = if is_last { self.last_life(&plan)? } else { self.live(&plan)? };
+            let next = self.plan.life(life + 1).surroundings;
+            self.next_world(death, next);
+        }
+        self.read_once_more()?;
+        let attempts = self.model.attempts();
+        let acked = attempts.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Acked(_))).count();
+        let unknown = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Unknown).count();
+        Ok(Run { acked, unknown, deaths: self.deaths, trace: self.world.into_trace() })
+    }
+
+    fn next_world(&mut self, death: Death, surroundings: Surroundings) {
+        self.deaths += 1;
+        self.world.next_life(death, surroundings);
+        if self.profile == Profile::Damage && self.life.get() + 2 == self.plan.lives {
+            let mut dice = Dice::new(self.seed, 0, "rot");
+            for _ in 0..dice.within(1..=3) {
+                self.is_damaged |= self.world.rot(&mut dice).is_some();
+            }
+        }
+    }
+
+    /// One life with faults. Returns how it ended.
+    fn live(&mut self, plan: &LifePlan) -> Result<Death, Breach> {
+        if let End::AtStep(step, _) = plan.end {
+            self.world.cut_at_step(step);
+        }
+        let death = match plan.end {
+            End::AtStep(_, death) | End::AfterLoad(death) | End::Idle(death) | End::Clean(death) => death,
+        };
+        let Some(mut reactor) = self.open(plan)? else { return Ok(death) };
+        let mut stage = self.read_back(&mut reactor)?;
+        if stage == Stage::Done {
+            stage = self.load(&mut reactor, plan)?;
+        }
+        if stage == Stage::Done {
+            match plan.end {
+                End::AfterLoad(_) => {}
+                End::Idle(_) | End::AtStep(..) => self.idle(&mut reactor)?,
+                End::Clean(_) => self.shut_down(&mut reactor)?,
+            }
+        }
+        self.world.die();
+        drop(reactor);
+        Ok(death)
+    }
+
+    /// The last life: nothing fails any more.
+    fn last_life(&mut self, plan: &LifePlan) -> Result<Death, Breach> {
+        self.world.heal();
+        let Some(mut reactor) = self.open(plan)? else {
+            self.world.die();
+            return Ok(Death::PowerCut);
+        };
+        self.read_back(&mut reactor)?;
+        self.prove_life(&mut reactor)?;
+        self.read_back(&mut reactor)?;
+        self.shut_down(&mut reactor)?;
+        self.world.die();
+        Ok(Death::PowerCut)
+    }
+
+    /// After the last life, everything is read once more.
+    fn read_once_more(&mut self) -> Result<(), Breach> {
+        let plan = self.plan.life(self.plan.lives);
+        self.world.heal();
+        let Some(mut reactor) = self.open(&plan)? else { return Ok(()) };
+        self.read_back(&mut reactor)?;
+        drop(reactor);
+        Ok(())
+    }
+
+    /// Opens the data directory. Nothing if it could not be, and that is no breach.
+    fn open(&mut self, plan: &LifePlan) -> Result<Option<Reactor<I>>, Breach> {
+        match Reactor::open((self.wrap)(self.world.io()), plan.config.clone()) {
+            _ if self.world.is_dead() => Ok(None),
+            Ok((mut reactor, recovered)) => {
+                self.world.note(format_args!("opened: {recovered:?}"));
+                self.count_recovered(&recovered);
+                if !self.is_damaged && !recovered.damage.is_empty() {
+                    return Err(Breach::new("readable", format!("nothing was damaged: {:?}", recovered.damage)));
+                }
+                reactor.listen(LISTENER);
+                Ok(Some(reactor))
+            }
+            Err(error) => self.open_failed(plan, &error).map(|()| None),
+        }
+    }
+
+    fn open_failed(&mut self, plan: &LifePlan, error: &OpenError) -> Result<(), Breach> {
+        self.world.note(format_args!("not opened: {error}"));
+        let calm = Surroundings::calm();
+        let has_faults = plan.surroundings.disk != calm.disk && self.life.get() + 1 < self.plan.lives;
+        let is_full = plan.surroundings.capacity_bytes != calm.capacity_bytes || plan.config.disk_bytes != u64::MAX;
+        let is_expected = match error {
+            OpenError::Io { .. } => has_faults,
+            OpenError::NoSpace { .. } => has_faults || is_full,
+            _ => self.is_damaged,
+        };
+        if !is_expected {
+            return Err(Breach::new("opens", error.to_string()));
+        }
+        self.world.count("engine: not opened");
+        self.world.die();
+        Ok(())
+    }
+
+    fn count_recovered(&self, recovered: &engine::Recovered) {
+        let branches = [
+            ("recovery: fresh", recovered.fresh),
+            ("recovery: clean", recovered.clean && !recovered.fresh),
+            ("recovery: cut", recovered.cut.is_some()),
+            ("recovery: several segments", recovered.segments > 2),
+            ("recovery: damage", !recovered.damage.is_empty()),
+        ];
+        branches.into_iter().filter(|(_, hit)| *hit).for_each(|(branch, _)| self.world.count(branch));
+    }
+
+    /// Reads everything back and checks it.
+    fn read_back(&mut self, reactor: &mut Reactor<I>) -> Result<Stage, Breach> {
+        self.world.suspend_faults();
+        let dice = Dice::new(self.seed, self.life.get(), "reader");
+        let mut reader = Reader::new(&self.world, self.plan.stream_names(), dice);
+        while !reader.is_done() {
+            if self.turn(reactor)? == Stage::Dead {
+                self.world.hang_up();
+                reader.listen(&self.world, &mut self.model)?;
+                return Ok(Stage::Dead);
+            }
+            reader.step(&self.world, &mut self.model)?;
+        }
+        let mut records = 0;
+        for (shard, reading) in reader.into_readings() {
+            records += reading.found.len();
+            checkers::check(&self.model, shard, &reading, self.is_damaged)?;
+        }
+        self.world.note(format_args!("read back: {records} records"));
+        self.world.resume_faults();
+        Ok(Stage::Done)
+    }
+
+    /// Lets clients work until all are done.
+    fn load(&mut self, reactor: &mut Reactor<I>, plan: &LifePlan) -> Result<Stage, Breach> {
+        let mut clients = Vec::new();
+        for intent in &plan.clients {
+            clients.push(self.client(intent.clone()));
+        }
+        self.work(reactor, &mut clients)
+    }
+
+    fn client(&mut self, intent: crate::client::Intent) -> LoadClient {
+        let number = self.connections;
+        self.connections += 1;
+        let dice = Dice::new(self.seed, u64::from(number), "client");
+        LoadClient::new(&self.world, number, intent, dice)
+    }
+
+    fn work(&mut self, reactor: &mut Reactor<I>, clients: &mut [LoadClient]) -> Result<Stage, Breach> {
+        while !clients.iter().all(LoadClient::is_done) {
+            if self.turn(reactor)? == Stage::Dead {
+                self.world.hang_up();
+                for client in clients {
+                    client.listen(&self.world, &mut self.model)?;
+                }
+                return Ok(Stage::Dead);
+            }
+            for client in &mut *clients {
+                client.step(&self.world, &mut self.model)?;
+            }
+        }
+        Ok(Stage::Done)
+    }
+
+    /// Appends must succeed, now that nothing fails any more.
+    fn prove_life(&mut self, reactor: &mut Reactor<I>) -> Result<(), Breach> {
+        let before = self.model.attempts().len();
+        let started_ns = self.world.now_ns();
+        let client = self.client(self.plan.proof_of_life());
+        self.work(reactor, &mut [client])?;
+        let elapsed_ns = self.world.now_ns() - started_ns;
+        let failed = self.model.attempts()[before..].iter().find(|a| !matches!(a.outcome, Outcome::Acked(_)));
+        match failed {
+            Some(attempt) => Err(Breach::new("liveness", format!("faults have stopped: {attempt:?}"))),
+            None if elapsed_ns > LIVENESS_NS => Err(Breach::new("liveness", format!("it took {elapsed_ns} ns"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets some time pass with nothing to do.
+    fn idle(&mut self, reactor: &mut Reactor<I>) -> Result<(), Breach> {
+        let mut dice = Dice::new(self.seed, self.life.get(), "idle");
+        let until_ns = self.world.now_ns()
+            + match self.profile {
+                // Long enough for an idle journal to say so on disk.
+                Profile::Damage => 1_000_000_000,
+                _ => dice.skewed(100_000..=2_000_000_000),
+            };
+        self.world.wake_at(until_ns);
+        while self.world.now_ns() < until_ns && self.turn(reactor)? == Stage::Done {}
+        Ok(())
+    }
+
+    fn shut_down(&mut self, reactor: &mut Reactor<I>) -> Result<(), Breach> {
+        reactor.shut_down();
+        let mut turns = 0;
+        while reactor.turn() == Status::Running && !self.world.is_dead() {
+            turns += 1;
+            if turns > TURNS_MAX || self.world.is_stuck() {
+                return Err(Breach::new("liveness", "the shutdown does not end".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, reactor: &mut Reactor<I>) -> Result<Stage, Breach> {
+        reactor.turn();
+        if self.world.is_dead() {
+            return Ok(Stage::Dead);
+        }
+        if self.world.is_stuck() {
+            return Err(Breach::new("liveness", "the reactor sleeps for good, and clients wait".to_owned()));
+        }
+        if reactor.stats().turns > TURNS_MAX {
+            return Err(Breach::new("liveness", "the reactor does not come to rest".to_owned()));
+        }
+        Ok(Stage::Done)
+    }
+}

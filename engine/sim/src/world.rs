@@ -1,0 +1,480 @@
+//! The world of one life: disk, network and clock, and the order in which things happen. Single-threaded; the reactor
+//! reaches it through [`SimIo`], the test through [`World`].
+//!
+//! ```text
+//!   submit -> queue -> turn: started, then what is due completes; if nothing is, time goes on to what is due next
+//!                        \-- every start and every completion on the disk is a step; at the fatal one the power is cut
+//! ```
+//!
+//! After the fatal step nothing the reactor does has any effect, and everything it asks for fails at once: so code that
+//! waits on the spot comes to its end, and the test takes the disk to the next life.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::rc::Rc;
+
+use io::{Completion, Io, ListenerId, Op, Payload, Pool, Received, Token, Wait};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::clock::Clock;
+use crate::dice::Dice;
+use crate::disk::{Disk, DiskFaults, DiskOp, Rot};
+use crate::errno;
+use crate::network::{Buffers, ConnectionId, End, Network, NetworkFaults, Outgoing};
+use crate::trace::Trace;
+
+/// The one listener that there is.
+pub const LISTENER: ListenerId = ListenerId(0);
+
+/// Turns that a reactor may take after its end before it must have noticed.
+const IDLE_TURNS_MAX: u32 = 1000;
+
+/// What surrounds one life.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Surroundings {
+    /// How the disk fails.
+    pub disk: DiskFaults,
+    /// How the network behaves.
+    pub network: NetworkFaults,
+    /// Bytes that the disk takes.
+    pub capacity_bytes: u64,
+    /// The wall clock is set wrong in a turn.
+    pub clock_jumps: f64,
+    /// A turn that waits comes back with nothing.
+    pub wakes: f64,
+    /// Receive buffers.
+    pub receive_buffers: u16,
+    /// Bytes of each.
+    pub receive_buffer_bytes: usize,
+}
+
+impl Surroundings {
+    /// Good hardware, a quick network and a big disk.
+    pub fn calm() -> Surroundings {
+        Surroundings {
+            disk: DiskFaults::default(),
+            network: NetworkFaults::CALM,
+            capacity_bytes: 1 << 40,
+            clock_jumps: 0.0,
+            wakes: 0.0,
+            receive_buffers: 32,
+            receive_buffer_bytes: 16 << 10,
+        }
+    }
+}
+
+/// How a life ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Death {
+    /// The power is cut: what was not flushed is lost, kept or torn.
+    PowerCut,
+    /// The process is gone, by a signal or by itself; the machine goes on.
+    Killed,
+}
+
+#[derive(Debug)]
+struct Inner {
+    seed: u64,
+    life: u64,
+    surroundings: Surroundings,
+    clock: Clock,
+    disk: Disk,
+    network: Network,
+    queue: Vec<(Op, Token)>,
+    /// When a client wants to be called.
+    alarms: BTreeSet<u64>,
+    dice: Dice,
+    trace: Trace,
+    /// Starts and completions on the disk so far.
+    steps: u64,
+    fatal_step: Option<u64>,
+    is_dead: bool,
+    is_stuck: bool,
+    /// Turns since the life was over or stuck.
+    idle_turns: u32,
+}
+
+/// A life's world, as the test holds it. Clones are the same world.
+#[derive(Clone, Debug)]
+pub struct World {
+    inner: Rc<RefCell<Inner>>,
+    pool: Pool,
+}
+
+impl World {
+    /// The world of a run's first life: an empty disk. `pool` serves all lives, one after the other.
+    pub fn new(seed: u64, pool: Pool, surroundings: Surroundings, trace: Trace) -> World {
+        let disk = Disk::new(Dice::new(seed, 0, "disk"), surroundings.disk, surroundings.capacity_bytes);
+        let inner = Inner {
+            seed,
+            life: 0,
+            clock: Clock::new(&mut Dice::new(seed, 0, "clock")),
+            disk,
+            network: Network::new(Dice::new(seed, 0, "network"), surroundings.network),
+            queue: Vec::new(),
+            alarms: BTreeSet::new(),
+            dice: Dice::new(seed, 0, "world"),
+            trace,
+            steps: 0,
+            fatal_step: None,
+            is_dead: false,
+            is_stuck: false,
+            idle_turns: 0,
+            surroundings,
+        };
+        World { inner: Rc::new(RefCell::new(inner)), pool }
+    }
+
+    /// The next life begins: the same disk, as far as it survived the death of this one.
+    ///
+    /// # Panics
+    /// If somebody still holds the last life's world, or a buffer of its pool: the engine leaks.
+    pub fn next_life(&self, death: Death, surroundings: Surroundings) {
+        assert_eq!(Rc::strong_count(&self.inner), 1, "the reactor of the last life was dropped");
+        let mut inner = self.inner.borrow_mut();
+        let inner = &mut *inner;
+        let life = inner.life;
+        inner.note(format_args!("life {life} ends: {death:?}"));
+        inner.queue.clear();
+        inner.alarms.clear();
+        inner.life += 1;
+        let (seed, life) = (inner.seed, inner.life);
+        inner.network = Network::new(Dice::new(seed, life, "network"), surroundings.network);
+        inner.dice = Dice::new(seed, life, "world");
+        match death {
+            Death::PowerCut => {
+                inner.disk.cut_power(&mut inner.trace);
+                inner.clock.reboot(&mut inner.dice);
+            }
+            Death::Killed => {
+                inner.disk.kill(&mut inner.trace);
+                inner.clock.advance(inner.dice.skewed(1_000_000..=10_000_000_000));
+            }
+        }
+        assert_eq!(self.pool.used_bytes(), 0, "the last life left buffers behind");
+        inner.disk.set_faults(surroundings.disk, surroundings.capacity_bytes);
+        inner.surroundings = surroundings;
+        (inner.steps, inner.fatal_step) = (0, None);
+        (inner.is_dead, inner.is_stuck, inner.idle_turns) = (false, false, 0);
+    }
+
+    /// Ends the run: what was recorded.
+    pub fn into_trace(self) -> Trace {
+        std::mem::take(&mut self.inner.borrow_mut().trace)
+    }
+
+    /// The world as a reactor sees it. One a life.
+    pub fn io(&self) -> SimIo {
+        let surroundings = self.inner.borrow().surroundings;
+        let buffers = Buffers::new(surroundings.receive_buffers, surroundings.receive_buffer_bytes);
+        SimIo { world: self.clone(), buffers }
+    }
+
+    /// Cuts the power at this step of the disk, counted from the life's start.
+    pub fn cut_at_step(&self, step: u64) {
+        self.inner.borrow_mut().fatal_step = Some(step);
+    }
+
+    /// Cuts the power, or kills, now: which of the two, [`World::next_life`] is told.
+    pub fn die(&self) {
+        self.inner.borrow_mut().die();
+    }
+
+    /// Whether the life is over.
+    pub fn is_dead(&self) -> bool {
+        self.inner.borrow().is_dead
+    }
+
+    /// Whether the reactor last slept with nothing left that could wake it.
+    pub fn is_stuck(&self) -> bool {
+        self.inner.borrow().is_stuck
+    }
+
+    /// Starts and completions on the disk in this life.
+    pub fn steps(&self) -> u64 {
+        self.inner.borrow().steps
+    }
+
+    /// From now on nothing fails any more, and the disk has room.
+    pub fn heal(&self) {
+        let mut inner = self.inner.borrow_mut();
+        let Surroundings { disk, capacity_bytes, clock_jumps, wakes, .. } = Surroundings::calm();
+        inner.surroundings = Surroundings { disk, capacity_bytes, clock_jumps, wakes, ..inner.surroundings };
+        inner.disk.set_faults(disk, capacity_bytes);
+        inner.note(format_args!("faults stop"));
+    }
+
+    /// Nothing fails until [`World::resume_faults`].
+    pub(crate) fn suspend_faults(&self) {
+        let mut inner = self.inner.borrow_mut();
+        let capacity_bytes = inner.surroundings.capacity_bytes;
+        inner.disk.set_faults(DiskFaults::default(), capacity_bytes);
+    }
+
+    /// Faults go on, unless [`World::heal`] ended them.
+    pub(crate) fn resume_faults(&self) {
+        let mut inner = self.inner.borrow_mut();
+        let Surroundings { disk, capacity_bytes, .. } = inner.surroundings;
+        inner.disk.set_faults(disk, capacity_bytes);
+    }
+
+    /// Damages one place of what is stored. Only right after a power cut, before the next life begins.
+    pub fn rot(&self, dice: &mut Dice) -> Option<Rot> {
+        let mut inner = self.inner.borrow_mut();
+        let Inner { disk, trace, clock, .. } = &mut *inner;
+        let rot = disk.rot(dice, trace);
+        trace.step(clock.elapsed_ns(), format_args!("{rot:?}"));
+        rot
+    }
+
+    /// Nanoseconds of the monotonic clock.
+    pub fn now_ns(&self) -> u64 {
+        self.inner.borrow().clock.mono_ns()
+    }
+
+    /// Has the test called again at this time.
+    pub fn wake_at(&self, mono_ns: u64) {
+        self.inner.borrow_mut().alarms.insert(mono_ns);
+    }
+
+    /// Adds a line to the trace.
+    pub fn note(&self, line: fmt::Arguments<'_>) {
+        self.inner.borrow_mut().note(line);
+    }
+
+    /// Counts a rare branch.
+    pub fn count(&self, what: &'static str) {
+        self.inner.borrow_mut().trace.count(what);
+    }
+
+    /// Opens a client's connection.
+    pub fn connect(&self) -> ConnectionId {
+        let mut inner = self.inner.borrow_mut();
+        let now_ns = inner.clock.mono_ns();
+        inner.network.connect(now_ns)
+    }
+
+    /// Sends a client's bytes.
+    pub fn send(&self, id: ConnectionId, bytes: &[u8]) {
+        let mut inner = self.inner.borrow_mut();
+        let now_ns = inner.clock.mono_ns();
+        inner.network.client_send(now_ns, id, bytes);
+    }
+
+    /// Takes what has arrived for a client, and the end if it has.
+    pub fn take(&self, id: ConnectionId, out: &mut Vec<u8>) -> Option<End> {
+        let mut inner = self.inner.borrow_mut();
+        let now_ns = inner.clock.mono_ns();
+        inner.network.client_take(now_ns, id, out)
+    }
+
+    /// A client sends no more, but still reads.
+    pub fn finish(&self, id: ConnectionId) {
+        let mut inner = self.inner.borrow_mut();
+        let now_ns = inner.clock.mono_ns();
+        inner.network.client_finish(now_ns, id);
+    }
+
+    /// A client is gone.
+    pub fn reset(&self, id: ConnectionId) {
+        let mut inner = self.inner.borrow_mut();
+        let now_ns = inner.clock.mono_ns();
+        inner.network.client_reset(now_ns, id);
+    }
+
+    /// A client stops reading, or goes on.
+    pub fn set_reading(&self, id: ConnectionId, is_read: bool) {
+        self.inner.borrow_mut().network.set_reading(id, is_read);
+    }
+
+    /// After a death: lets what was on its way to the clients arrive, or not.
+    pub fn hang_up(&self) {
+        let mut inner = self.inner.borrow_mut();
+        let now_ns = inner.clock.mono_ns();
+        inner.network.hang_up(now_ns);
+        inner.clock.advance(60_000_000_000);
+    }
+}
+
+impl Inner {
+    fn note(&mut self, line: fmt::Arguments<'_>) {
+        self.trace.step(self.clock.elapsed_ns(), line);
+    }
+
+    fn die(&mut self) {
+        if !self.is_dead {
+            self.is_dead = true;
+            self.trace.step(self.clock.elapsed_ns(), format_args!("the end, at step {}", self.steps));
+        }
+    }
+
+    /// A start or completion on the disk. Whether it is one too many.
+    fn step(&mut self) -> bool {
+        self.steps += 1;
+        if self.fatal_step == Some(self.steps) {
+            self.die();
+        }
+        self.is_dead
+    }
+
+    fn turn(&mut self, wait: Wait, buffers: &mut Buffers, completions: &mut Vec<Completion>) {
+        self.watch_for_loops();
+        let before = completions.len();
+        self.start_queued();
+        loop {
+            if self.is_dead {
+                return self.fail_everything(completions);
+            }
+            self.complete(buffers, completions);
+            let now_ns = self.clock.mono_ns();
+            if completions.len() > before || self.is_test_due(now_ns) {
+                break;
+            }
+            let until = match wait {
+                Wait::No => break,
+                Wait::Until(until) if until <= now_ns => break,
+                Wait::Until(until) => Some(until),
+                Wait::Forever => None,
+            };
+            if self.dice.chance(self.surroundings.wakes) {
+                self.trace.count("world: woken for nothing");
+                break;
+            }
+            let alarm = self.alarms.first().copied();
+            let due = [self.disk.next_due_ns(), self.network.next_due_ns(), alarm, until].into_iter().flatten().min();
+            let Some(due_ns) = due else {
+                self.is_stuck = true;
+                break;
+            };
+            self.clock.advance_to(due_ns);
+        }
+        let passed_ns = self.dice.skewed(100..=20_000);
+        self.clock.advance(passed_ns);
+        if self.dice.chance(self.surroundings.clock_jumps) {
+            let by_ms = self.clock.jump(&mut self.dice);
+            self.trace.count("clock: jump");
+            self.note(format_args!("the wall clock jumps by {by_ms} ms"));
+        }
+    }
+
+    /// The test ends a life that is over or stuck; code that waits on the spot has to see it by itself.
+    fn watch_for_loops(&mut self) {
+        self.idle_turns = if self.is_dead || self.is_stuck { self.idle_turns + 1 } else { 0 };
+        assert!(self.idle_turns < IDLE_TURNS_MAX, "the reactor waits on the spot for what never comes");
+    }
+
+    /// Whether the test has something to do: an alarm went off, or bytes arrived for a client.
+    fn is_test_due(&mut self, now_ns: u64) -> bool {
+        let armed = self.alarms.len();
+        self.alarms.retain(|&at| at > now_ns);
+        self.alarms.len() < armed || self.network.client_due(now_ns)
+    }
+
+    /// Starts what was submitted. Receives and accepts are armed, everything else takes its time.
+    fn start_queued(&mut self) {
+        for (op, token) in std::mem::take(&mut self.queue) {
+            if self.is_dead {
+                self.queue.push((op, token));
+                continue;
+            }
+            let now_ns = self.clock.mono_ns();
+            match op {
+                Op::Write { file, offset, buf, durable } => {
+                    self.note(format_args!("disk: {:x} writes {:016x}", token.0, xxh3_64(&buf)));
+                    self.start_disk(now_ns, token, DiskOp::Write { file, offset, buf, durable });
+                }
+                Op::Read { file, offset, buf } => self.start_disk(now_ns, token, DiskOp::Read { file, offset, buf }),
+                Op::File(op) => self.start_disk(now_ns, token, DiskOp::File(op)),
+                Op::Accept(listener) => {
+                    assert_eq!(listener, LISTENER, "there is one listener");
+                    self.network.accept(token);
+                }
+                Op::Receive(socket) => self.network.receive(socket, token),
+                Op::SendBytes { socket, bytes, from } => {
+                    let to = bytes.len();
+                    self.network.send(now_ns, socket, token, Outgoing::Bytes(bytes), from, to);
+                }
+                Op::SendBuf { socket, buf, from, to } => {
+                    self.network.send(now_ns, socket, token, Outgoing::Buf(buf), from, to);
+                }
+                Op::Close(socket) => self.network.close(now_ns, socket, token),
+            }
+        }
+    }
+
+    fn start_disk(&mut self, now_ns: u64, token: Token, op: DiskOp) {
+        self.disk.start(now_ns, token, op, &mut self.trace);
+        self.step();
+    }
+
+    fn complete(&mut self, buffers: &mut Buffers, completions: &mut Vec<Completion>) {
+        let now_ns = self.clock.mono_ns();
+        while let Some(completion) = self.disk.complete(now_ns, &mut self.trace) {
+            completions.push(completion);
+            if self.step() {
+                return;
+            }
+        }
+        self.network.complete(now_ns, buffers, completions, &mut self.trace);
+    }
+
+    /// The power is gone: whoever waits for the disk hears of it.
+    fn fail_everything(&mut self, completions: &mut Vec<Completion>) {
+        let failed = |token| Completion { token, result: errno::IO, more: false, payload: Payload::None };
+        completions.extend(self.disk.take_waiting().into_iter().map(failed));
+        let disk_ops = std::mem::take(&mut self.queue)
+            .into_iter()
+            .filter(|(op, _)| matches!(op, Op::Write { .. } | Op::Read { .. } | Op::File(_)));
+        completions.extend(disk_ops.map(|(_, token)| failed(token)));
+    }
+}
+
+/// The world as a reactor sees it.
+#[derive(Debug)]
+pub struct SimIo {
+    world: World,
+    buffers: Buffers,
+}
+
+impl Io for SimIo {
+    fn submit(&mut self, op: Op, token: Token) {
+        self.world.inner.borrow_mut().queue.push((op, token));
+    }
+
+    fn turn(&mut self, wait: Wait, completions: &mut Vec<Completion>) {
+        self.world.inner.borrow_mut().turn(wait, &mut self.buffers, completions);
+    }
+
+    fn received(&self, received: Received) -> &[u8] {
+        self.buffers.bytes(received)
+    }
+
+    fn recycle(&mut self, received: Received) {
+        self.buffers.recycle(received);
+    }
+
+    fn receive_buffers(&self) -> usize {
+        self.buffers.count()
+    }
+
+    fn pool(&self) -> &Pool {
+        &self.world.pool
+    }
+
+    fn mono_ns(&self) -> u64 {
+        self.world.inner.borrow().clock.mono_ns()
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.world.inner.borrow().clock.wall_ms()
+    }
+
+    fn boottime_ms(&self) -> u64 {
+        self.world.inner.borrow().clock.boottime_ms()
+    }
+
+    fn random(&mut self) -> [u8; 16] {
+        self.world.inner.borrow_mut().dice.bytes()
+    }
+}
