@@ -136,6 +136,9 @@ fn decode(block: &[u8]) -> Result<Option<Superblock>, u16> {
     if raw.magic.get() != MAGIC || checksum(raw) != raw.checksum.get() {
         return Ok(None);
     }
+    if raw.generation.get() == u64::MAX || raw.epoch.get() == u64::MAX {
+        return Ok(None);
+    }
     if raw.version.get() != VERSION {
         return Err(raw.version.get());
     }
