@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use frame::batch::{Extent, FLAG_EPOCH_START, Header};
-use frame::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
+use frame::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, SEQUENCE_MAX};
 use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, Trailer};
 use frame::superblock::Superblock;
 use frame::{Epoch, Frame, Position, SegmentNumber, Sequence, ShardId};
@@ -15,7 +15,7 @@ use super::{AtPlace, Cut, OpenError, Scan, Segment, blocking};
 use crate::catalog::{Catalog, CreateStream};
 use crate::damage::{Damage, DamagedRecords, DamagedStretch};
 use crate::journal::{Blueprint, FooterCache, Index, Open, Seal, Sealed, Start, place};
-use crate::limits::CUT_COPY_BYTES_MAX;
+use crate::limits::{CUT_COPY_BYTES_MAX, SEQUENCE_SKIP, SHARDS_MAX};
 use crate::shards::{Shard, Shards};
 
 /// The state that batches are applied to.
@@ -66,6 +66,9 @@ impl Replay {
         let mut catalog = Catalog::restore(footer.catalog()).ok_or(OpenError::Catalog { position })?;
         let mut shards = Shards::new();
         for row in footer.shards() {
+            if row.shard.0 as usize >= SHARDS_MAX || row.next.0 >= SEQUENCE_MAX {
+                return Err(OpenError::Contradiction { position });
+            }
             shards.grow((row.shard.0 as usize + 1).max(shards.len()));
             *shards.shard_mut(row.shard) = Shard { next: row.next, durable_next: row.next, arrival_ms: row.arrival_ms };
         }
@@ -246,15 +249,22 @@ impl Replay {
         extents: &[Extent],
         damage: &mut Damage,
     ) -> Result<(), OpenError> {
+        let position = header.head.position;
         if header.head.flags & FLAG_EPOCH_START != 0 {
+            if header.head.skip > SEQUENCE_SKIP {
+                return Err(OpenError::Contradiction { position });
+            }
             self.shards.skip(header.head.skip);
         }
         for extent in extents {
-            let placed = place(header.head.position, extent);
+            if extent.shard.0 as usize >= SHARDS_MAX {
+                return Err(OpenError::Contradiction { position });
+            }
+            let placed = place(position, extent);
             if extent.shard == ShardId::CATALOG {
                 let frames = scan.bytes(io, placed.offset, placed.length as usize)?;
                 let frames = frames.get(..placed.length as usize).unwrap_or_default();
-                apply_commands(&mut self.catalog, frames, header.head.position)?;
+                apply_commands(&mut self.catalog, frames, position)?;
                 self.shards.grow(self.catalog.shard_count().max(self.shards.len()));
             }
             if extent.shard.0 as usize >= self.shards.len() {
@@ -263,11 +273,14 @@ impl Replay {
                 self.shards.grow(self.catalog.shard_count());
             }
             self.index.grow(self.shards.len());
-            let expected = self.shards.shard_mut(extent.shard).next;
+            let Shard { next: expected, arrival_ms, .. } = *self.shards.shard_mut(extent.shard);
             if self.chain_broken || extent.first_sequence > expected {
                 note_gap(damage, extent, expected);
             }
             if extent.first_sequence >= expected {
+                if extent.arrival_ms < arrival_ms {
+                    return Err(OpenError::Contradiction { position });
+                }
                 self.index.push(extent.shard, placed);
                 self.shards.recover(extent);
             }
