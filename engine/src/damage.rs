@@ -38,6 +38,11 @@ impl Damage {
         self.records.iter().find(covering).map(|records| records.to)
     }
 
+    /// Where the shard's next damage after `sequence` begins.
+    pub(crate) fn first_after(&self, shard: ShardId, sequence: Sequence) -> Option<Sequence> {
+        self.records.iter().filter(|r| r.shard == shard && r.from > sequence).map(|records| records.from).min()
+    }
+
     /// Whether nothing is.
     pub fn is_empty(&self) -> bool {
         self.stretches.is_empty() && self.records.is_empty()

@@ -26,9 +26,15 @@ use crate::token::{self, Peer};
 
 const BLOCK: u64 = frame::limits::BLOCK_BYTES as u64;
 
-/// A run of one shard's frames, where it is.
+/// A run of one shard's frames: the number of the first, which the others follow without gaps, and where it is.
 #[derive(Debug)]
-enum Piece {
+struct Piece {
+    first: Sequence,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
     /// In memory, as it was written.
     Memory(Buf, Range<usize>),
     /// On disk: bytes of a chunk of this request.
@@ -63,6 +69,8 @@ pub(crate) struct Request {
     state: State,
     pieces: Vec<Piece>,
     chunks: Vec<Chunk>,
+    /// The answer ends before this number: the first one that is damaged, or the one after the newest.
+    end: Sequence,
     held_bytes: usize,
 }
 
@@ -248,6 +256,8 @@ impl Request {
                 format!("records {from} to {} of shard {} are damaged; read on from {next}", next.0 - 1, read.shard);
             return Plan::Answer(failure(ErrorCode::Damaged, detail));
         }
+        let end = sight.damage.first_after(read.shard, from).unwrap_or(tip);
+        self.end = end;
         let bytes_max = (read.bytes_max as usize).min(READ_RESULT_BYTES_MAX);
         let indexed = sight.journal.index.first_sequence(read.shard).is_none_or(|first| from >= first);
         if !indexed {
@@ -256,6 +266,7 @@ impl Request {
                 Ok(Some((sealed, footer))) => {
                     if let Some(row) = footer.shard(read.shard) {
                         let extents = footer.extents(&row).skip_while(|extent| extent.last_sequence() < from);
+                        let extents = extents.take_while(|extent| extent.first_sequence < end);
                         self.gather(sight.journal, sealed.number, sealed.file, extents, bytes_max);
                     }
                     if !self.pieces.is_empty() {
@@ -266,8 +277,9 @@ impl Request {
             }
         }
         let (segment, file) = sight.journal.indexed_segment();
-        let extents: Vec<PlacedExtent> =
-            sight.journal.index.extents_from(read.shard, from).take(READ_CHUNKS_MAX * 8).collect();
+        let extents =
+            sight.journal.index.extents_from(read.shard, from).take_while(|extent| extent.first_sequence < end);
+        let extents: Vec<PlacedExtent> = extents.take(READ_CHUNKS_MAX * 8).collect();
         self.gather(sight.journal, segment, file, extents.into_iter(), bytes_max);
         Plan::Ready
     }
@@ -288,7 +300,8 @@ impl Request {
             }
             bytes += extent.length as usize;
             if let Some((buf, at)) = journal.cache.find(Position::new(segment, extent.offset)) {
-                self.pieces.push(Piece::Memory(buf.clone(), at..at + extent.length as usize));
+                let source = Source::Memory(buf.clone(), at..at + extent.length as usize);
+                self.pieces.push(Piece { first: extent.first_sequence, source });
             } else if !self.add_disk(file, &extent) {
                 return;
             }
@@ -312,7 +325,8 @@ impl Request {
         }
         let chunk = self.chunks.len() - 1;
         let base = self.chunks[chunk].start;
-        self.pieces.push(Piece::Disk { chunk, range: (from - base) as usize..(to - base) as usize });
+        let source = Source::Disk { chunk, range: (from - base) as usize..(to - base) as usize };
+        self.pieces.push(Piece { first: extent.first_sequence, source });
         true
     }
 
@@ -326,16 +340,17 @@ impl Request {
         let mut runs = Vec::new();
         let mut bytes = 0;
         for piece in &self.pieces {
-            let (buf, range, verify) = match piece {
-                Piece::Memory(buf, range) => (buf, range.clone(), false),
-                Piece::Disk { chunk, range } => match self.chunks.get(*chunk).and_then(|chunk| chunk.buf.as_ref()) {
+            let (buf, range, verify) = match &piece.source {
+                Source::Memory(buf, range) => (buf, range.clone(), false),
+                Source::Disk { chunk, range } => match self.chunks.get(*chunk).and_then(|chunk| chunk.buf.as_ref()) {
                     Some(buf) => (buf, range.clone(), true),
                     None => {
                         return stop_at_damage(result, runs, "the disk did not read them");
                     }
                 },
             };
-            let run = walk(&buf[range.clone()], read.shard, verify, &mut result, bytes_max.saturating_sub(bytes));
+            let (extent, left) = (&buf[range.clone()], bytes_max.saturating_sub(bytes));
+            let run = walk(extent, piece.first, read.shard, verify, &mut result, left);
             if !run.taken.is_empty() {
                 bytes += run.taken.len();
                 runs.push((buf.clone(), range.start + run.taken.start..range.start + run.taken.end));
@@ -347,8 +362,8 @@ impl Request {
             }
         }
         if result.records == 0 && self.pieces.is_empty() {
-            // Nothing lies between `from` and the tip but numbers that recovery skipped.
-            result.next = tip;
+            // Nothing lies between `from` and the end but numbers that recovery skipped.
+            result.next = self.end;
         }
         Answer::Records(result, runs)
     }
@@ -368,12 +383,21 @@ struct Run {
     end: RunEnd,
 }
 
-/// Walks the frames of an extent: passes over those before `result.next`, counts those after it while they fit.
-fn walk(extent: &[u8], shard: ShardId, verify: bool, result: &mut ReadResult, bytes_max: usize) -> Run {
-    let (mut at, mut start) = (0, None);
+/// Walks the frames of an extent: passes over those before `result.next`, counts those after it while they fit. A frame of
+/// another number than is due was written somewhere else, and ended up here.
+fn walk(
+    extent: &[u8],
+    first: Sequence,
+    shard: ShardId,
+    verify: bool,
+    result: &mut ReadResult,
+    bytes_max: usize,
+) -> Run {
+    let (mut at, mut start, mut due) = (0, None, first);
     while at < extent.len() {
         let intact = Frame::parse(&extent[at..])
             .ok()
+            .filter(|frame| frame.sequence() == due)
             .filter(|frame| !verify || (frame.verify_header(shard).is_ok() && frame.verify_payload().is_ok()));
         let Some(frame) = intact else {
             return Run { taken: start.unwrap_or(at)..at, end: RunEnd::Damaged };
@@ -388,6 +412,7 @@ fn walk(extent: &[u8], shard: ShardId, verify: bool, result: &mut ReadResult, by
             result.next = frame.sequence().next();
         }
         at += frame.length();
+        due = due.next();
     }
     Run { taken: start.unwrap_or(at)..at, end: RunEnd::Whole }
 }
