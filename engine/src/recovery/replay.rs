@@ -139,7 +139,8 @@ impl Replay {
         Ok(outcome)
     }
 
-    /// Replays a segment that later ones are known to follow, for its footer.
+    /// Replays a segment that later ones are known to follow, for its footer. Returns where its last intact batch ends: what
+    /// followed it may be lost.
     pub(crate) fn whole_segment(
         &mut self,
         io: &mut impl Io,
@@ -147,20 +148,27 @@ impl Replay {
         segment: &Segment,
         sealed: &mut BTreeMap<SegmentNumber, Sealed>,
         pinned: &mut BTreeMap<SegmentNumber, Rc<Footer>>,
-    ) -> Result<(), OpenError> {
+        damage: &mut Damage,
+    ) -> Result<Position, OpenError> {
         let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *segment);
-        let (mut at, mut extents) = (FIRST_BATCH, Vec::new());
+        let (mut at, mut intact_to, mut extents) = (FIRST_BATCH, FIRST_BATCH, Vec::new());
+        let position = |at| Position::new(segment.number, at);
         while at + (BLOCK_BYTES as u32) < segment.bytes {
             match scan.at(io, at, &mut extents)? {
                 AtPlace::Intact(header) if header.head.epoch >= self.epoch => {
-                    self.accept(io, &mut scan, &header, &extents, &mut Damage::default())?;
+                    if header.head.previous_checksum != self.checksum {
+                        damage.stretches.push(DamagedStretch { from: position(intact_to), to: position(at) });
+                        self.chain_broken = true;
+                    }
+                    self.accept(io, &mut scan, &header, &extents, damage)?;
                     at += header.length as u32;
+                    intact_to = at;
                 }
                 _ => at += BLOCK_BYTES as u32,
             }
         }
-        self.leave(blueprint, segment, Position::new(segment.number, at), false, sealed, pinned);
-        Ok(())
+        self.leave(blueprint, segment, position(at), false, sealed, pinned);
+        Ok(position(intact_to))
     }
 
     #[expect(clippy::too_many_arguments, reason = "one step of `run`, cut out for its length")]
@@ -364,6 +372,21 @@ fn apply_commands(catalog: &mut Catalog, mut frames: &[u8], position: Position) 
 fn note_gap(damage: &mut Damage, extent: &Extent, expected: Sequence) {
     if extent.first_sequence > expected && !damage.stretches.is_empty() {
         damage.records.push(DamagedRecords { shard: extent.shard, from: expected, to: extent.first_sequence });
+    }
+}
+
+/// What lies between two footers that follow each other: numbers that the second says were given before it, and the first,
+/// which was made of what is intact up to `intact_to`, does not know.
+pub(crate) fn note_gaps_between(before: &Footer, intact_to: Position, after: &Footer, damage: &mut Damage) {
+    let known = damage.records.len();
+    for row in after.shards() {
+        let next = before.shard(row.shard).map_or(Sequence(1), |before| before.next);
+        if row.first > next {
+            damage.records.push(DamagedRecords { shard: row.shard, from: next, to: row.first });
+        }
+    }
+    if damage.records.len() > known {
+        damage.stretches.push(DamagedStretch { from: intact_to, to: before.head.position });
     }
 }
 
