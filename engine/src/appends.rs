@@ -17,6 +17,8 @@ pub(crate) struct Append {
     open: bool,
     /// Records whose batch is not durable yet.
     waiting: u32,
+    /// Whether its connection ended before it was whole: nobody is told of it.
+    pub(crate) abandoned: bool,
     /// Whether some record's fate is unknown: then no acknowledgement may claim anything.
     pub(crate) unknown: bool,
     /// A result a record, by its index in the append, in the order of their batches.
@@ -44,7 +46,7 @@ impl Appends {
         let append = &mut self.0[number];
         append.results.clear();
         (append.peer, append.request, append.bytes) = (peer, request, 0);
-        (append.open, append.waiting, append.unknown) = (true, 0, false);
+        (append.open, append.waiting, append.unknown, append.abandoned) = (true, 0, false, false);
         number
     }
 
@@ -81,6 +83,7 @@ impl Appends {
 
     /// Its connection ended before all its records arrived. Whether it is done.
     pub(crate) fn abandon(&mut self, number: u32) -> bool {
+        self.0[number].abandoned = true;
         self.end(number, 0)
     }
 

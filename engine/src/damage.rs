@@ -38,9 +38,9 @@ impl Damage {
         self.records.iter().find(covering).map(|records| records.to)
     }
 
-    /// Where the shard's next damage after `sequence` begins.
-    pub(crate) fn first_after(&self, shard: ShardId, sequence: Sequence) -> Option<Sequence> {
-        self.records.iter().filter(|r| r.shard == shard && r.from > sequence).map(|records| records.from).min()
+    /// The first damaged record of `shard` after `sequence`: one answer to a read never reaches over it.
+    pub(crate) fn next_after(&self, shard: ShardId, sequence: Sequence) -> Option<Sequence> {
+        self.records.iter().filter(|r| r.shard == shard && r.from > sequence).map(|r| r.from).min()
     }
 
     /// Adds what was found further on in the journal.

@@ -22,6 +22,9 @@ const NONE: u32 = u32::MAX;
 /// Steps towards the fair level; each at least halves what is left over in common loads.
 const FAIR_LEVEL_STEPS: usize = 4;
 
+/// The least that a shard takes in its turn, so that a batch of many shards is still a full one.
+const QUANTUM_BYTES_MIN: usize = 4096;
+
 /// An append number that stands for the catalog: its records are answered elsewhere.
 pub(crate) const CATALOG_APPEND: u32 = NONE;
 
@@ -55,6 +58,24 @@ struct Queue {
     last: u32,
     bytes: usize,
     deficit: usize,
+}
+
+/// A batch being filled, and all that changes with it.
+pub(crate) struct Batch<'a, 'w> {
+    pub(crate) writer: &'a mut Writer<'w>,
+    pub(crate) shares: &'a mut Vec<Share>,
+    pub(crate) appends: &'a mut Appends,
+    pub(crate) shards: &'a mut Shards,
+}
+
+/// Why a shard's extent ended.
+enum ExtentEnd {
+    /// The shard has no more records.
+    Empty,
+    /// Its next frame is more than its share.
+    NotDue,
+    /// Its next frame does not fit.
+    Full,
 }
 
 /// Records that wait for a commit batch.
@@ -159,34 +180,28 @@ impl Intake {
         self.records.find(first).map(|record| record.length as usize)
     }
 
-    /// Fills a batch of `room` bytes of frames: every active shard gets a fair share of it, in one extent. What a shard
-    /// saves up because its next frame did not fit counts the next time, and turns rotate, so that a large frame gets its
-    /// own. At least one frame is taken, if one waits.
-    pub(crate) fn fill(
-        &mut self,
-        io: &mut impl Io,
-        writer: &mut Writer<'_>,
-        shares: &mut Vec<Share>,
-        appends: &mut Appends,
-        shards: &mut Shards,
-        room: usize,
-    ) {
+    /// Fills a batch of `room` bytes of frames, by deficit round robin: a shard in turn takes a fair share of it, in one
+    /// extent, and goes to the end of the queue. What it saves up because its next frame is larger counts the next time. A
+    /// shard that finds the batch full is the first in the next one. At least one frame is taken, if one waits.
+    pub(crate) fn fill(&mut self, io: &mut impl Io, batch: &mut Batch<'_, '_>, room: usize) {
         let now_ms = io.wall_ms();
-        let level = self.fair_level(room);
+        let level = self.fair_level(room).max(QUANTUM_BYTES_MIN);
         let mut taken = 0;
         for _ in 0..self.active.len() {
-            let Some(shard) = self.active.pop_front() else { break };
-            let queue = &mut self.queues[shard.0 as usize];
-            queue.deficit = (queue.deficit + level).min(room.max(FRAME_BYTES_MAX));
-            taken += self.fill_extent(io, writer, shares, appends, shards, shard, now_ms, taken == 0);
-            if self.queues[shard.0 as usize].first == NONE {
-                self.queues[shard.0 as usize].deficit = 0;
-            } else {
-                self.active.push_back(shard);
+            let Some(shard) = self.active.pop_front() else { return };
+            let deficit = &mut self.queues[shard.0 as usize].deficit;
+            *deficit = (*deficit + level).min(room.max(FRAME_BYTES_MAX));
+            let (bytes, end) = self.fill_extent(io, batch, shard, now_ms, taken == 0);
+            taken += bytes;
+            let deficit = &mut self.queues[shard.0 as usize].deficit;
+            match end {
+                ExtentEnd::Empty => *deficit = 0,
+                ExtentEnd::NotDue => self.active.push_back(shard),
+                ExtentEnd::Full => {
+                    *deficit = deficit.saturating_sub(level);
+                    return self.active.push_front(shard);
+                }
             }
-        }
-        if !self.active.is_empty() {
-            self.active.rotate_left(1);
         }
     }
 
@@ -211,18 +226,15 @@ impl Intake {
         level
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one step of `fill`, cut out for its length")]
     fn fill_extent(
         &mut self,
         io: &mut impl Io,
-        writer: &mut Writer<'_>,
-        shares: &mut Vec<Share>,
-        appends: &mut Appends,
-        shards: &mut Shards,
+        batch: &mut Batch<'_, '_>,
         shard: ShardId,
         now_ms: u64,
         force_one: bool,
-    ) -> usize {
+    ) -> (usize, ExtentEnd) {
+        let Batch { writer, shares, appends, shards } = batch;
         let state = shards.shard_mut(shard);
         state.arrival_ms = state.arrival_ms.max(now_ms);
         let mut taken = 0;
@@ -230,8 +242,11 @@ impl Intake {
             let length = record.length as usize;
             let queue = &mut self.queues[shard.0 as usize];
             let due = queue.deficit >= length || (force_one && taken == 0);
-            if !due || !writer.fits(length) {
-                break;
+            if !due {
+                return (taken, ExtentEnd::NotDue);
+            }
+            if !writer.fits(length) {
+                return (taken, ExtentEnd::Full);
             }
             if taken == 0 {
                 writer.begin_extent(shard, state.next);
@@ -258,7 +273,7 @@ impl Intake {
             taken += length;
             self.pop(shard);
         }
-        taken
+        (taken, ExtentEnd::Empty)
     }
 
     /// Takes every waiting record away, for a journal that can't write them.
@@ -295,3 +310,7 @@ fn add_share(shares: &mut Vec<Share>, append: u32) {
         _ => shares.push(Share { append, records: 1 }),
     }
 }
+
+#[cfg(test)]
+#[path = "intake_tests.rs"]
+mod tests;

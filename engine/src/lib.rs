@@ -18,6 +18,7 @@ mod appends;
 mod catalog;
 mod connection;
 mod damage;
+pub mod inspect;
 mod intake;
 mod journal;
 pub mod limits;

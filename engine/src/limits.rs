@@ -66,6 +66,9 @@ pub const SEQUENCE_SKIP: u64 = 1 << 20;
 /// Bytes that are copied aside before recovery cuts them.
 pub const CUT_COPY_BYTES_MAX: usize = 8 << 20;
 
+/// Copies of what was cut that are kept. A crash under load leaves one each time.
+pub const CUT_COPIES_MAX: usize = 8;
+
 /// Zeros written at once into a segment ahead of its use.
 pub const ZERO_CHUNK_BYTES: usize = 1 << 20;
 

@@ -26,15 +26,9 @@ use crate::token::{self, Peer};
 
 const BLOCK: u64 = frame::limits::BLOCK_BYTES as u64;
 
-/// A run of one shard's frames: the number of the first, which the others follow without gaps, and where it is.
+/// A run of one shard's frames, where it is.
 #[derive(Debug)]
-struct Piece {
-    first: Sequence,
-    source: Source,
-}
-
-#[derive(Debug)]
-enum Source {
+enum Piece {
     /// In memory, as it was written.
     Memory(Buf, Range<usize>),
     /// On disk: bytes of a chunk of this request.
@@ -69,8 +63,6 @@ pub(crate) struct Request {
     state: State,
     pieces: Vec<Piece>,
     chunks: Vec<Chunk>,
-    /// The answer ends before this number: the first one that is damaged, or the one after the newest.
-    end: Sequence,
     held_bytes: usize,
 }
 
@@ -256,30 +248,27 @@ impl Request {
                 format!("records {from} to {} of shard {} are damaged; read on from {next}", next.0 - 1, read.shard);
             return Plan::Answer(failure(ErrorCode::Damaged, detail));
         }
-        let end = sight.damage.first_after(read.shard, from).unwrap_or(tip);
-        self.end = end;
         let bytes_max = (read.bytes_max as usize).min(READ_RESULT_BYTES_MAX);
-        let indexed = sight.journal.index.first_sequence(read.shard).is_none_or(|first| from >= first);
-        if !indexed {
+        let mut from = from;
+        while sight.journal.index.first_sequence(read.shard).is_some_and(|first| from < first) {
             match find_sealed(sight.journal, read.shard, from) {
                 Err(sealed) => return Plan::NeedFooter(sealed),
+                Ok(None) => break,
                 Ok(Some((sealed, footer))) => {
-                    if let Some(row) = footer.shard(read.shard) {
-                        let extents = footer.extents(&row).skip_while(|extent| extent.last_sequence() < from);
-                        let extents = extents.take_while(|extent| extent.first_sequence < end);
-                        self.gather(sight.journal, sealed.number, sealed.file, extents, bytes_max);
-                    }
+                    let Some(row) = footer.shard(read.shard) else { break };
+                    let extents = footer.extents(&row).skip_while(|extent| extent.last_sequence() < from);
+                    self.gather(sight.journal, sealed.number, sealed.file, extents, bytes_max);
                     if !self.pieces.is_empty() {
                         return Plan::Ready;
                     }
+                    // What is left of this segment's numbers are those that recovery skipped.
+                    from = row.next;
                 }
-                Ok(None) => {}
             }
         }
         let (segment, file) = sight.journal.indexed_segment();
-        let extents =
-            sight.journal.index.extents_from(read.shard, from).take_while(|extent| extent.first_sequence < end);
-        let extents: Vec<PlacedExtent> = extents.take(READ_CHUNKS_MAX * 8).collect();
+        let extents: Vec<PlacedExtent> =
+            sight.journal.index.extents_from(read.shard, from).take(READ_CHUNKS_MAX * 8).collect();
         self.gather(sight.journal, segment, file, extents.into_iter(), bytes_max);
         Plan::Ready
     }
@@ -300,8 +289,7 @@ impl Request {
             }
             bytes += extent.length as usize;
             if let Some((buf, at)) = journal.cache.find(Position::new(segment, extent.offset)) {
-                let source = Source::Memory(buf.clone(), at..at + extent.length as usize);
-                self.pieces.push(Piece { first: extent.first_sequence, source });
+                self.pieces.push(Piece::Memory(buf.clone(), at..at + extent.length as usize));
             } else if !self.add_disk(file, &extent) {
                 return;
             }
@@ -325,8 +313,7 @@ impl Request {
         }
         let chunk = self.chunks.len() - 1;
         let base = self.chunks[chunk].start;
-        let source = Source::Disk { chunk, range: (from - base) as usize..(to - base) as usize };
-        self.pieces.push(Piece { first: extent.first_sequence, source });
+        self.pieces.push(Piece::Disk { chunk, range: (from - base) as usize..(to - base) as usize });
         true
     }
 
@@ -337,20 +324,21 @@ impl Request {
         let tip = sight.shards.find(read.shard).map_or(from, |shard| shard.durable_next);
         let tip_arrival_ms = sight.shards.find(read.shard).map_or(0, |shard| shard.arrival_ms);
         let mut result = ReadResult { shard: read.shard, records: 0, next: from, tip, tip_arrival_ms };
+        let end = sight.damage.next_after(read.shard, from).unwrap_or(tip);
         let mut runs = Vec::new();
         let mut bytes = 0;
         for piece in &self.pieces {
-            let (buf, range, verify) = match &piece.source {
-                Source::Memory(buf, range) => (buf, range.clone(), false),
-                Source::Disk { chunk, range } => match self.chunks.get(*chunk).and_then(|chunk| chunk.buf.as_ref()) {
+            let (buf, range, verify) = match piece {
+                Piece::Memory(buf, range) => (buf, range.clone(), false),
+                Piece::Disk { chunk, range } => match self.chunks.get(*chunk).and_then(|chunk| chunk.buf.as_ref()) {
                     Some(buf) => (buf, range.clone(), true),
                     None => {
-                        return stop_at_damage(result, runs, "the disk did not read them");
+                        return stop_at_damage(result, runs, "the disk did not read them", None);
                     }
                 },
             };
-            let (extent, left) = (&buf[range.clone()], bytes_max.saturating_sub(bytes));
-            let run = walk(extent, piece.first, read.shard, verify, &mut result, left);
+            let room = bytes_max.saturating_sub(bytes);
+            let run = walk(&buf[range.clone()], read.shard, verify, &mut result, end, room);
             if !run.taken.is_empty() {
                 bytes += run.taken.len();
                 runs.push((buf.clone(), range.start + run.taken.start..range.start + run.taken.end));
@@ -358,12 +346,18 @@ impl Request {
             match run.end {
                 RunEnd::Whole => {}
                 RunEnd::Enough => break,
-                RunEnd::Damaged => return stop_at_damage(result, runs, "they differ from their checksums"),
+                RunEnd::AtEnd => {
+                    result.next = end;
+                    break;
+                }
+                RunEnd::Damaged { next } => {
+                    return stop_at_damage(result, runs, "they differ from their checksums", next);
+                }
             }
         }
         if result.records == 0 && self.pieces.is_empty() {
-            // Nothing lies between `from` and the end but numbers that recovery skipped.
-            result.next = self.end;
+            // Nothing lies between `from` and the tip but numbers that recovery skipped.
+            result.next = end;
         }
         Answer::Records(result, runs)
     }
@@ -375,7 +369,12 @@ const MERGE_GAP_BYTES: u64 = 16 << 10;
 enum RunEnd {
     Whole,
     Enough,
-    Damaged,
+    /// The next frame lies past the end asked for.
+    AtEnd,
+    /// A frame that is wanted is not what was written; `next` is the first intact one after it in the extent.
+    Damaged {
+        next: Option<Sequence>,
+    },
 }
 
 struct Run {
@@ -383,26 +382,27 @@ struct Run {
     end: RunEnd,
 }
 
-/// Walks the frames of an extent: passes over those before `result.next`, counts those after it while they fit. A frame of
-/// another number than is due was written somewhere else, and ended up here.
-fn walk(
-    extent: &[u8],
-    first: Sequence,
-    shard: ShardId,
-    verify: bool,
-    result: &mut ReadResult,
-    bytes_max: usize,
-) -> Run {
-    let (mut at, mut start, mut due) = (0, None, first);
+/// Walks the frames of an extent: passes over those before `result.next`, counts those from there to `end` while they fit.
+fn walk(extent: &[u8], shard: ShardId, verify: bool, result: &mut ReadResult, end: Sequence, bytes_max: usize) -> Run {
+    let (mut at, mut start) = (0, None);
     while at < extent.len() {
-        let intact = Frame::parse(&extent[at..])
-            .ok()
-            .filter(|frame| frame.sequence() == due)
-            .filter(|frame| !verify || (frame.verify_header(shard).is_ok() && frame.verify_payload().is_ok()));
-        let Some(frame) = intact else {
-            return Run { taken: start.unwrap_or(at)..at, end: RunEnd::Damaged };
+        let Some(frame) = Frame::parse(&extent[at..]).ok().filter(|frame| !verify || is_intact(frame, shard)) else {
+            match next_intact(extent, at, shard) {
+                // What is damaged lies before what is wanted.
+                Some((place, sequence)) if start.is_none() && sequence <= result.next => {
+                    at = place;
+                    continue;
+                }
+                next => {
+                    let next = next.map(|(_, sequence)| sequence);
+                    return Run { taken: start.unwrap_or(at)..at, end: RunEnd::Damaged { next } };
+                }
+            }
         };
         if frame.sequence() >= result.next {
+            if frame.sequence() >= end {
+                return Run { taken: start.unwrap_or(at)..at, end: RunEnd::AtEnd };
+            }
             let first = *start.get_or_insert(at);
             let enough = at + frame.length() - first > bytes_max && result.records > 0;
             if enough {
@@ -412,20 +412,40 @@ fn walk(
             result.next = frame.sequence().next();
         }
         at += frame.length();
-        due = due.next();
     }
     Run { taken: start.unwrap_or(at)..at, end: RunEnd::Whole }
 }
 
+fn is_intact(frame: &Frame<'_>, shard: ShardId) -> bool {
+    frame.verify_header(shard).is_ok() && frame.verify_payload().is_ok()
+}
+
+/// The place and number of the first intact frame after the damaged one at `at`. The length that a damaged frame claims is
+/// not believed: every place where a frame may begin is looked at.
+fn next_intact(extent: &[u8], at: usize, shard: ShardId) -> Option<(usize, Sequence)> {
+    (at + 8..extent.len()).step_by(8).find_map(|place| {
+        let frame = Frame::parse(&extent[place..]).ok().filter(|frame| is_intact(frame, shard))?;
+        Some((place, frame.sequence()))
+    })
+}
+
 /// What was read before the damage is good; the damage is told when it is asked for by itself.
-fn stop_at_damage(result: ReadResult, runs: Vec<(Buf, Range<usize>)>, why: &str) -> Answer {
+fn stop_at_damage(result: ReadResult, runs: Vec<(Buf, Range<usize>)>, why: &str, next: Option<Sequence>) -> Answer {
     if result.records > 0 {
         return Answer::Records(result, runs);
     }
-    let detail = format!(
-        "records of shard {} from {} on can't be read: {why}; check the disk, and read on after them",
-        result.shard, result.next
-    );
+    let (shard, from) = (result.shard, result.next);
+    let detail = match next {
+        Some(next) => {
+            let last = next.0 - 1;
+            format!(
+                "records {from} to {last} of shard {shard} can't be read: {why}; check the disk, read on from {next}"
+            )
+        }
+        None => {
+            format!("records of shard {shard} from {from} on can't be read: {why}; check the disk, read on after them")
+        }
+    };
     failure(ErrorCode::Damaged, detail)
 }
 

@@ -100,7 +100,7 @@ pub struct Settings {
     /// Fill the ready segments with zeros before accepting anybody: slower to start, faster to write
     #[arg(long, env = "MILLSTREAM_PREWRITE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub prewrite: Option<bool>,
-    /// Writes in flight at once, 1 to 16 [default: 4]
+    /// Writes in flight at once, 1 to 16 [default: 16]
     #[arg(long, env = "MILLSTREAM_WRITES_IN_FLIGHT", value_name = "N")]
     pub writes_in_flight: Option<usize>,
     /// A commit batch closes at this size [default: 256KiB]

@@ -3,6 +3,8 @@
 pub mod client;
 pub mod config;
 pub mod connect;
+pub mod doctor;
+pub mod inspect;
 pub mod put;
 pub mod serve;
 pub mod streams;

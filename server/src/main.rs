@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use server::{config, put, serve, streams, tail};
+use server::{config, doctor, inspect, put, serve, streams, tail};
 
 /// A durable streaming log: the server, and tools to look at it.
 #[derive(Parser)]
@@ -24,6 +24,10 @@ enum Command {
     Put(put::PutArguments),
     /// Print records of a stream, up to its end at the time of the start.
     Tail(tail::TailArguments),
+    /// Say whether a server can run on this machine and directory, and what to change.
+    Doctor(doctor::DoctorArguments),
+    /// Show what lies in a data directory, and verify it.
+    Inspect(inspect::InspectArguments),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +37,8 @@ fn main() -> ExitCode {
         Command::Streams(arguments) => report(streams::run(arguments).map(done)),
         Command::Put(arguments) => report(put::run(arguments)),
         Command::Tail(arguments) => report(tail::run(arguments)),
+        Command::Doctor(arguments) => report(doctor::run(arguments)),
+        Command::Inspect(arguments) => report(inspect::run(arguments)),
     }
 }
 

@@ -108,12 +108,39 @@ impl Superblock {
         block
     }
 
+    /// One copy's block: `Ok(None)` if it is damaged or blank.
+    ///
+    /// # Errors
+    /// Its version, if it is intact and of another one.
+    pub fn decode(block: &[u8]) -> Result<Option<Superblock>, u16> {
+        let Ok((raw, _)) = Raw::ref_from_prefix(block) else { return Ok(None) };
+        if raw.magic.get() != MAGIC || checksum(raw) != raw.checksum.get() {
+            return Ok(None);
+        }
+        if raw.generation.get() == u64::MAX || raw.epoch.get() == u64::MAX {
+            return Ok(None);
+        }
+        if raw.version.get() != VERSION {
+            return Err(raw.version.get());
+        }
+        Ok(Some(Superblock {
+            log_id: LogId(raw.log_id),
+            generation: raw.generation.get(),
+            epoch: Epoch(raw.epoch.get()),
+            durable: Position(raw.durable.get()),
+            segment_bytes: raw.segment_bytes.get(),
+            clean: raw.clean.get() != 0,
+            wall_ms: raw.wall_ms.get(),
+            boottime_ms: raw.boottime_ms.get(),
+        }))
+    }
+
     /// The newest superblock that [`QUORUM`] copies of `file` agree on.
     pub fn choose(file: &[u8]) -> Result<Superblock, SuperblockError> {
         let mut intact = [None; COPIES];
         let mut newer = None;
         for (slot, block) in intact.iter_mut().zip(file.chunks(BLOCK_BYTES)) {
-            match decode(block) {
+            match Superblock::decode(block) {
                 Ok(copy) => *slot = copy,
                 Err(version) => newer = Some(version),
             }
@@ -128,30 +155,6 @@ impl Superblock {
             .copied()
             .ok_or(SuperblockError::NoQuorum(copies().count()))
     }
-}
-
-/// One copy: `Ok(None)` if it is damaged or blank, `Err` if it is intact and of another version.
-fn decode(block: &[u8]) -> Result<Option<Superblock>, u16> {
-    let Ok((raw, _)) = Raw::ref_from_prefix(block) else { return Ok(None) };
-    if raw.magic.get() != MAGIC || checksum(raw) != raw.checksum.get() {
-        return Ok(None);
-    }
-    if raw.generation.get() == u64::MAX || raw.epoch.get() == u64::MAX {
-        return Ok(None);
-    }
-    if raw.version.get() != VERSION {
-        return Err(raw.version.get());
-    }
-    Ok(Some(Superblock {
-        log_id: LogId(raw.log_id),
-        generation: raw.generation.get(),
-        epoch: Epoch(raw.epoch.get()),
-        durable: Position(raw.durable.get()),
-        segment_bytes: raw.segment_bytes.get(),
-        clean: raw.clean.get() != 0,
-        wall_ms: raw.wall_ms.get(),
-        boottime_ms: raw.boottime_ms.get(),
-    }))
 }
 
 fn checksum(raw: &Raw) -> u64 {

@@ -1,6 +1,7 @@
 //! One client of a life: makes streams, appends batches, reads, and misbehaves, as the dice say.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use frame::proto::{AckResult, Append, ErrorCode, Read, ReadResult, StreamDescription};
 use frame::{RequestId, Sequence, ShardId, StreamId};
@@ -10,6 +11,9 @@ use crate::link::{Heard, Link};
 use crate::model::{Breach, Model, Outcome};
 use crate::record::{DATA_BYTES_MIN, Recipe};
 use crate::world::World;
+
+/// Times that a client asks for streams to be made before it gives up.
+const STREAM_TRIES_MAX: u32 = 20;
 
 /// What a client means to do.
 #[derive(Clone, Debug)]
@@ -37,8 +41,16 @@ pub(crate) struct Intent {
 #[derive(Debug)]
 enum Asked {
     Stream,
-    Append { first: u64, records: u32 },
-    Read { shard: ShardId, from: Sequence },
+    Append {
+        first: u64,
+        records: u32,
+    },
+    /// With where the shard was known to end.
+    Read {
+        shard: ShardId,
+        from: Sequence,
+        tip: Sequence,
+    },
     Ping,
 }
 
@@ -62,6 +74,8 @@ pub(crate) struct LoadClient {
     asked: BTreeMap<RequestId, Asked>,
     is_welcome: bool,
     batches_left: u32,
+    /// Times that it asks for a stream.
+    tries_left: u32,
     /// A batch that waits for credit.
     held: Option<Batch>,
     next_step_ns: u64,
@@ -76,6 +90,7 @@ impl LoadClient {
             link: Link::open(world),
             number,
             batches_left: intent.batches,
+            tries_left: STREAM_TRIES_MAX,
             intent,
             dice,
             asked: BTreeMap::new(),
@@ -103,7 +118,7 @@ impl LoadClient {
         if !self.is_welcome || self.is_done() || now_ns < self.next_step_ns {
             return Ok(());
         }
-        if self.batches_left == 0 {
+        if self.batches_left == 0 || self.tries_left == 0 {
             self.is_done = self.asked.is_empty();
             return Ok(());
         }
@@ -114,6 +129,14 @@ impl LoadClient {
         self.next_step_ns = now_ns + self.dice.skewed(1..=self.intent.pause_ns_max);
         world.wake_at(self.next_step_ns);
         Ok(())
+    }
+
+    /// Nobody looks after the connection any more: it is dropped, or stays open unread.
+    pub(crate) fn leave(&mut self, world: &World) {
+        if !self.link.is_over() && self.dice.chance(0.5) {
+            self.link.reset(world);
+        }
+        world.set_reading(self.link.id, false);
     }
 
     /// Takes up what has arrived, and no more.
@@ -132,6 +155,7 @@ impl LoadClient {
         let Some(stream) = model.stream(&name).cloned() else {
             let request = self.link.say(world, |client, out| client.create_stream(out, &name, shards));
             self.asked.insert(request, Asked::Stream);
+            self.tries_left -= 1;
             return;
         };
         if self.dice.chance(self.intent.mischief) && self.misbehave(world, model, &stream.shards[0].shard) {
@@ -141,17 +165,18 @@ impl LoadClient {
             let shard = self.dice.pick(&stream.shards).shard;
             let tip = model.tip(shard);
             let from = Sequence(if self.dice.chance(0.5) { tip.0 } else { self.dice.skewed(1..=tip.0) });
-            return self.read(world, stream.stream, shard, from);
+            return self.read(world, model, stream.stream, shard, from);
         }
         let batch = self.make_batch(model, &stream);
         self.send_batch(world, batch);
     }
 
-    fn read(&mut self, world: &World, stream: StreamId, shard: ShardId, from: Sequence) {
+    fn read(&mut self, world: &World, model: &Model, stream: StreamId, shard: ShardId, from: Sequence) {
         let bytes_max = self.dice.skewed(1..=2 << 20) as u32;
         let read = Read { stream, shard, from, bytes_max };
         let request = self.link.say(world, |client, out| client.read(out, &read));
-        self.asked.insert(request, Asked::Read { shard, from });
+        let tip = model.tip(shard);
+        self.asked.insert(request, Asked::Read { shard, from, tip });
     }
 
     fn make_batch(&mut self, model: &mut Model, stream: &StreamDescription) -> Batch {
@@ -230,7 +255,7 @@ impl LoadClient {
             }
             _ => {
                 let unknown = StreamId(model.stream_ids().map(|id| id.0).max().unwrap_or(0) + 1000);
-                self.read(world, unknown, *shard, Sequence(1));
+                self.read(world, model, unknown, *shard, Sequence(1));
             }
         }
         true
@@ -258,7 +283,9 @@ impl LoadClient {
             }
             Heard::Acked(request, results) => self.acked(world, model, request, &results)?,
             Heard::Records(request, result, frames) => self.records(model, request, &result, &frames)?,
-            Heard::Pong(request) => drop(self.answered(request)?),
+            Heard::Pong(request) => {
+                self.answered(request)?;
+            }
             Heard::Failed(RequestId(0), failure) => {
                 world.note(format_args!("client {} is told: {failure}", self.number));
                 self.is_done = true;
@@ -325,21 +352,23 @@ impl LoadClient {
         frames: &[Vec<u8>],
     ) -> Result<(), Breach> {
         let asked = self.answered(request)?;
-        let Asked::Read { shard, from } = asked else {
+        let Asked::Read { shard, from, tip } = asked else {
             return Err(Breach::new("one answer", format!("records for {asked:?}")));
         };
-        take_up_records(model, shard, from, result, frames).map(drop)
+        take_up_records(model, shard, from..=tip, result, frames).map(drop)
     }
 }
 
-/// Checks a read result by itself, and what it holds against the model.
+/// Checks a read result by itself, and what it holds against the model. It was asked for from the start of `range` on, when
+/// the shard was known to end at the end of it.
 pub(crate) fn take_up_records(
     model: &mut Model,
     shard: ShardId,
-    from: Sequence,
+    range: RangeInclusive<Sequence>,
     result: &ReadResult,
     frames: &[Vec<u8>],
 ) -> Result<Vec<crate::model::Found>, Breach> {
+    let from = *range.start();
     let wrong = |detail: String| Err(Breach::new("read result", detail));
     if result.shard != shard || result.next < from || result.next > result.tip {
         return wrong(format!("{result:?} for shard {shard} from {from}"));
@@ -357,6 +386,6 @@ pub(crate) fn take_up_records(
     if !found.is_empty() && result.next != next {
         return wrong(format!("{result:?} for shard {shard}, and the last record makes {next}"));
     }
-    model.told_tip(shard, result.tip)?;
+    model.told_tip(shard, result.tip, *range.end())?;
     Ok(found)
 }

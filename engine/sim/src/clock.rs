@@ -17,15 +17,13 @@ pub struct Clock {
     wall_offset_ms: i64,
     /// What the boot clock says beyond the monotonic one: sleep.
     asleep_ms: u64,
-    /// True time since the run began, whatever the clocks say.
-    elapsed_ns: u64,
 }
 
 impl Clock {
     /// The clocks when a run begins.
     pub fn new(dice: &mut Dice) -> Clock {
         let mono_ns = dice.skewed(1_000_000..=10_u64.pow(16));
-        Clock { mono_ns, wall_offset_ms: FIRST_WALL_MS - (mono_ns / 1_000_000) as i64, asleep_ms: 0, elapsed_ns: 0 }
+        Clock { mono_ns, wall_offset_ms: FIRST_WALL_MS - (mono_ns / 1_000_000) as i64, asleep_ms: 0 }
     }
 
     /// Nanoseconds that never go back within one boot.
@@ -43,15 +41,9 @@ impl Clock {
         self.mono_ns / 1_000_000 + self.asleep_ms
     }
 
-    /// True nanoseconds since the run began.
-    pub fn elapsed_ns(&self) -> u64 {
-        self.elapsed_ns
-    }
-
     /// Lets time pass.
     pub fn advance(&mut self, by_ns: u64) {
         self.mono_ns += by_ns;
-        self.elapsed_ns += by_ns;
     }
 
     /// Lets time pass up to `mono_ns`, unless that was before.

@@ -186,13 +186,13 @@ impl Model {
         Ok(())
     }
 
-    /// The engine says where a shard ends.
-    pub(crate) fn told_tip(&mut self, shard: ShardId, tip: Sequence) -> Result<(), Breach> {
-        let before = self.tips.entry(shard).or_insert(tip);
-        if tip < *before {
-            return Err(Breach::new("tips rise", format!("shard {shard} ended at {before} and now ends at {tip}")));
+    /// The engine says where a shard ends, in answer to a request that was made when it was known to end at `least`.
+    pub(crate) fn told_tip(&mut self, shard: ShardId, tip: Sequence, least: Sequence) -> Result<(), Breach> {
+        if tip < least {
+            return Err(Breach::new("tips rise", format!("shard {shard} ended at {least} and now ends at {tip}")));
         }
-        *before = tip;
+        let known = self.tips.entry(shard).or_insert(tip);
+        *known = tip.max(*known);
         Ok(())
     }
 
@@ -204,7 +204,7 @@ impl Model {
     /// The engine describes a stream, which it thereby says is stored.
     pub(crate) fn described(&mut self, description: &StreamDescription) -> Result<(), Breach> {
         for shard in &description.shards {
-            self.told_tip(shard.shard, shard.tip)?;
+            self.told_tip(shard.shard, shard.tip, Sequence(1))?;
         }
         let settings = without_tips(description);
         let before = self.streams.entry(description.name.clone()).or_insert_with(|| settings.clone());

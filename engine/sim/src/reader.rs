@@ -109,7 +109,7 @@ impl Reader {
                     return Err(Breach::new("one answer", "records for another request".to_owned()));
                 };
                 let shard = self.shards.get_mut(&number).expect("it was asked for");
-                let found = take_up_records(model, number, shard.from, &result, &frames)?;
+                let found = take_up_records(model, number, shard.from..=model.tip(number), &result, &frames)?;
                 if found.is_empty() && result.next == shard.from && result.next < result.tip {
                     let detail =
                         format!("shard {number} gives nothing from {} on, and ends at {}", shard.from, result.tip);

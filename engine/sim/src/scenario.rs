@@ -28,7 +28,7 @@ use crate::world::{Death, LISTENER, SimIo, Surroundings, World};
 const POOL_BYTES: usize = 16 << 20;
 
 /// Turns of one life at most: more means that it never comes to rest.
-const TURNS_MAX: u64 = 2_000_000;
+const TURNS_MAX: u64 = 200_000;
 
 /// Appends succeed within this time after faults stop.
 const LIVENESS_NS: u64 = 5_000_000_000;
@@ -299,6 +299,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
                 client.step(&self.world, &mut self.model)?;
             }
         }
+        clients.iter_mut().for_each(|client| client.leave(&self.world));
         Ok(Stage::Done)
     }
 

@@ -224,7 +224,7 @@ impl World {
         let mut inner = self.inner.borrow_mut();
         let Inner { disk, trace, clock, .. } = &mut *inner;
         let rot = disk.rot(dice, trace);
-        trace.step(clock.elapsed_ns(), format_args!("{rot:?}"));
+        trace.step(clock.mono_ns(), format_args!("{rot:?}"));
         rot
     }
 
@@ -309,13 +309,13 @@ impl World {
 
 impl Inner {
     fn note(&mut self, line: fmt::Arguments<'_>) {
-        self.trace.step(self.clock.elapsed_ns(), line);
+        self.trace.step(self.clock.mono_ns(), line);
     }
 
     fn die(&mut self) {
         if !self.is_dead {
             self.is_dead = true;
-            self.trace.step(self.clock.elapsed_ns(), format_args!("the end, at step {}", self.steps));
+            self.trace.step(self.clock.mono_ns(), format_args!("the end, at step {}", self.steps));
         }
     }
 

@@ -31,7 +31,7 @@ fn run_all(profile: Profile, seeds: std::ops::Range<u64>) -> Total {
                         return;
                     }
                     let outcome = run(seed, profile);
-                    let mut total = total.lock().unwrap();
+                    let mut total = total.lock().expect("no thread panics while it counts");
                     match outcome {
                         Ok(run) => {
                             total.acked += run.acked;
@@ -48,7 +48,7 @@ fn run_all(profile: Profile, seeds: std::ops::Range<u64>) -> Total {
             });
         }
     });
-    total.into_inner().unwrap()
+    total.into_inner().expect("no thread panics while it counts")
 }
 
 fn check(profile: Profile, count: u64, must_hit: &[&str]) {

@@ -339,6 +339,36 @@ impl Journal {
     /// The errno, or 0 for a short write. The journal is poisoned from here on.
     pub(crate) fn complete_seal(&mut self, completion: &Completion) -> Result<(), i32> {
         let outcome = self.sealer.complete(completion);
+        self.poison_if(outcome)
+    }
+
+    /// A step of making a segment has completed.
+    ///
+    /// # Errors
+    /// The errno of a disk that fails. The journal is poisoned from here on: a failed flush of any file may have taken
+    /// batches along that were written and not flushed yet. For the same reason a segment that was being made when the
+    /// journal was poisoned gets no name: what is in it may be gone.
+    pub(crate) fn complete_make(&mut self, io: &mut impl Io, completion: &Completion) -> Result<(), i32> {
+        if self.poisoned.is_some() {
+            return Ok(());
+        }
+        let outcome = self.segments.complete_make(io, completion);
+        self.poison_if(outcome)
+    }
+
+    /// A step of writing zeros ahead has completed.
+    ///
+    /// # Errors
+    /// As of [`Journal::complete_make`].
+    pub(crate) fn complete_zero(&mut self, io: &mut impl Io, completion: &Completion, idle: bool) -> Result<(), i32> {
+        if self.poisoned.is_some() {
+            return Ok(());
+        }
+        let outcome = self.segments.complete_zero(io, completion, idle);
+        self.poison_if(outcome)
+    }
+
+    fn poison_if(&mut self, outcome: Result<(), i32>) -> Result<(), i32> {
         if let Err(errno) = outcome {
             self.poisoned.get_or_insert(errno);
         }

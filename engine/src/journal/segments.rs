@@ -165,10 +165,10 @@ impl Segments {
         self.ready.is_empty() && self.making.is_none() && (self.count >= self.count_max || self.retry_ns.is_some())
     }
 
-    /// Whether as many are ready, and pre-written, as are wanted or the budget allows.
+    /// Whether as many are ready, and pre-written, as are wanted or as budget and disk allow now.
     pub(crate) fn is_prepared(&self) -> bool {
-        let wanted = self.target.min(self.ready.len() + self.count_max.saturating_sub(self.count));
-        self.is_full() || (self.ready.len() >= wanted && self.ready.iter().all(|ready| ready.prewritten))
+        let enough = self.ready.len() >= self.target || self.count >= self.count_max || self.retry_ns.is_some();
+        enough && !self.is_busy() && !self.wants_zeros()
     }
 
     /// When the disk is to be asked again.
@@ -208,14 +208,24 @@ impl Segments {
     }
 
     /// A step of making has completed.
-    pub(crate) fn complete_make(&mut self, io: &mut impl Io, completion: &Completion) {
-        let Some(mut making) = self.making.take() else { return };
+    ///
+    /// # Errors
+    /// The errno of a disk that fails. One that is full, and a process out of memory or files, are asked again later.
+    pub(crate) fn complete_make(&mut self, io: &mut impl Io, completion: &Completion) -> Result<(), i32> {
+        let Some(mut making) = self.making.take() else { return Ok(()) };
         let number = making.number;
         let failed = completion.result < 0;
+        let outcome = if failed && !is_passing(completion.result) { Err(completion.result) } else { Ok(()) };
         let (stage, op) = match making.stage {
             Stage::Close => (Stage::Remove, Op::File(FileOp::Remove(self.unfinished_name(number)))),
-            Stage::Remove => return self.give_up(io, self.last_errno),
-            Stage::Open if failed => return self.give_up(io, completion.result),
+            Stage::Remove => {
+                self.give_up(io, self.last_errno);
+                return outcome;
+            }
+            Stage::Open if failed => {
+                self.give_up(io, completion.result);
+                return outcome;
+            }
             _ if failed => {
                 self.last_errno = completion.result;
                 (Stage::Close, Op::File(FileOp::Close(making.file)))
@@ -239,15 +249,17 @@ impl Segments {
                 let (file, bytes) = (making.file, self.blueprint.segment_bytes);
                 self.ready.push_back(Ready { number, file, bytes, prewritten: false });
                 self.next_number = SegmentNumber(number.0 + 1);
-                return;
+                return outcome;
             }
         };
         making.stage = stage;
         self.making = Some(making);
         io.submit(op, self.tokens.make);
+        outcome
     }
 
     fn give_up(&mut self, io: &impl Io, errno: i32) {
+        tracing::warn!(errno = -errno, "no segment could be made ahead; appends are refused once the last one is full");
         self.count -= 1;
         self.last_errno = errno;
         self.retry_ns = Some(io.mono_ns() + ALLOCATE_RETRY_NS);
@@ -274,21 +286,31 @@ impl Segments {
     }
 
     /// A step of zeroing has completed. Stops where it stands if the journal is no longer idle.
-    pub(crate) fn complete_zero(&mut self, io: &mut impl Io, completion: &Completion, idle: bool) {
-        let Some(zeroing) = &mut self.zeroing else { return };
+    ///
+    /// # Errors
+    /// The errno of a disk that fails, or 0 if it writes nothing.
+    pub(crate) fn complete_zero(&mut self, io: &mut impl Io, completion: &Completion, idle: bool) -> Result<(), i32> {
+        let Some(zeroing) = &mut self.zeroing else { return Ok(()) };
         let found = self.ready.iter_mut().find(|ready| ready.number == zeroing.number);
         let Some(ready) = found.filter(|_| idle && completion.result >= 0) else {
             self.zeroing = None;
-            return;
+            return if completion.result < 0 { Err(completion.result) } else { Ok(()) };
         };
         if zeroing.syncing {
             ready.prewritten = true;
             self.zeroing = None;
-            return;
+            return Ok(());
         }
-        zeroing.offset += completion.result.unsigned_abs() as u64;
+        // A short write goes on at the last whole block.
+        let written = u64::from(completion.result.unsigned_abs()) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+        if written == 0 {
+            self.zeroing = None;
+            return Err(0);
+        }
+        zeroing.offset += written;
         let (file, bytes) = (ready.file, ready.bytes);
         self.zero_on(io, file, bytes);
+        Ok(())
     }
 
     fn zero_on(&mut self, io: &mut impl Io, file: FileId, bytes: u32) {
@@ -322,16 +344,12 @@ impl Segments {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_told_apart() {
-        let name = file_name(JournalNumber(3), SegmentNumber(12));
-        assert_eq!(name, "0003-0000000012.segment");
-        assert_eq!(parse_name(&name), Some((JournalNumber(3), SegmentNumber(12))));
-        assert_eq!(parse_name(&(name + UNFINISHED)), None);
-        assert_eq!(parse_name("superblock"), None);
-    }
+/// Whether a refusal says nothing about what was written: EAGAIN, ENOMEM, ENFILE, EMFILE, ENOSPC, EDQUOT. Any other may
+/// have taken writes of the journal along that were not flushed yet, so that their own flush succeeds in vain.
+fn is_passing(result: i32) -> bool {
+    matches!(-result, 11 | 12 | 23 | 24 | 28 | 122)
 }
+
+#[cfg(test)]
+#[path = "segments_tests.rs"]
+mod tests;

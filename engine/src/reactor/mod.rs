@@ -20,7 +20,7 @@ use crate::appends::Appends;
 use crate::catalog::{Catalog, CreateStream};
 use crate::connection::{Connection, Phase};
 use crate::damage::Damage;
-use crate::intake::{CATALOG_APPEND, Intake};
+use crate::intake::{Batch, CATALOG_APPEND, Intake};
 use crate::journal::{Commit, Journal, Shortage};
 use crate::limits::{
     BATCH_BYTES_TARGET, CONNECTIONS_MAX, IDLE_MARK_NS, Memory, PENDING_BYTES_MAX, SHUTDOWN_NS, WRITES_IN_FLIGHT_MAX,
@@ -60,7 +60,7 @@ impl Default for Config {
             disk_bytes: u64::MAX,
             segments_ready: 2,
             prewrite: false,
-            writes_in_flight: 4,
+            writes_in_flight: WRITES_IN_FLIGHT_MAX,
             batch_bytes: BATCH_BYTES_TARGET,
         }
     }
@@ -261,11 +261,14 @@ impl<I: Io> Reactor<I> {
         if self.journal.wants_mark() {
             until = until.min(self.idle_since_ns.map_or(0, |since| since + IDLE_MARK_NS));
         }
-        if let Some(retry) = self.journal.segments.retry_ns() {
-            until = until.min(retry);
-        }
-        if self.journal.segments.wants_zeros() {
-            until = until.min(self.last_append_ns + ZERO_AFTER_IDLE_NS);
+        if self.journal.poisoned().is_none() {
+            if let Some(retry) = self.journal.segments.retry_ns() {
+                until = until.min(retry);
+            }
+            // Zeros wait for what is in flight, however long that takes; its completion ends the sleep.
+            if self.journal.segments.wants_zeros() && self.journal.is_quiet() && self.intake.is_empty() {
+                until = until.min(self.last_append_ns + ZERO_AFTER_IDLE_NS);
+            }
         }
         if let Life::Stopping { deadline_ns } = self.life {
             until = until.min(deadline_ns);
@@ -300,10 +303,16 @@ impl<I: Io> Reactor<I> {
             Kind::Send(peer) => self.sent(peer, completion),
             Kind::Accept => self.accepted(&completion),
             Kind::Close(peer) => self.closed(peer),
-            Kind::Make => self.journal.segments.complete_make(&mut self.io, &completion),
+            Kind::Make => {
+                if let Err(errno) = self.journal.complete_make(&mut self.io, &completion) {
+                    self.poison(errno);
+                }
+            }
             Kind::Zero => {
                 let idle = self.is_idle();
-                self.journal.segments.complete_zero(&mut self.io, &completion, idle);
+                if let Err(errno) = self.journal.complete_zero(&mut self.io, &completion, idle) {
+                    self.poison(errno);
+                }
             }
             Kind::Seal => {
                 if let Err(errno) = self.journal.complete_seal(&completion) {
@@ -363,8 +372,8 @@ impl<I: Io> Reactor<I> {
     fn append_done(&mut self, number: u32) {
         let append = self.appends.find(number);
         let peer = append.peer;
-        let (unknown, request) = (append.unknown, append.request);
-        let Some(connection) = live(&mut self.connections, peer) else {
+        let (unknown, abandoned, request) = (append.unknown, append.abandoned, append.request);
+        let Some(connection) = live(&mut self.connections, peer).filter(|_| !abandoned) else {
             self.appends.release(number);
             return;
         };
@@ -391,14 +400,18 @@ impl<I: Io> Reactor<I> {
             }
         }
         self.refuse_waiting(ErrorCode::StorageFailed);
+        // Commands in flight are as unknown as records: whoever asked learns it after the restart.
+        self.refuse_commands(self.pending.len(), ErrorCode::StorageFailed);
     }
 
     /// Refuses every record that waits for a batch.
     fn refuse_waiting(&mut self, code: ErrorCode) {
         let mut refused = Vec::new();
+        let mut commands = 0;
         self.intake.drain(&mut self.io, |append, index| refused.push((append, index)));
         for (append, index) in refused {
             if append == CATALOG_APPEND {
+                commands += 1;
                 continue;
             }
             self.stats.refused += 1;
@@ -407,12 +420,25 @@ impl<I: Io> Reactor<I> {
                 self.append_done(append);
             }
         }
-        for pending in std::mem::take(&mut self.pending) {
+        self.refuse_commands(commands, code);
+    }
+
+    /// Refuses the newest `count` commands: they never reached a batch. Those before them are on their way.
+    fn refuse_commands(&mut self, count: usize, code: ErrorCode) {
+        if count == 0 {
+            return;
+        }
+        let refused = self.pending.split_off(self.pending.len() - count);
+        for pending in refused {
             for (peer, request) in pending.waiters {
                 self.fail(peer, request, code, "the stream could not be stored");
             }
         }
         self.planned = self.catalog.clone();
+        for pending in &self.pending {
+            let applied = self.planned.apply(&pending.command);
+            debug_assert!(applied.is_some(), "it was planned in this order");
+        }
     }
 
     /// Runs what became ready.
@@ -460,7 +486,9 @@ impl<I: Io> Reactor<I> {
         let Commit { extents: table, shares, .. } = &mut commit;
         let mut writer = Writer::new(&mut buf, table);
         let room = bytes.saturating_sub(frame::batch::HEADER_BYTES + extents * frame::batch::EXTENT_BYTES);
-        self.intake.fill(&mut self.io, &mut writer, shares, &mut self.appends, &mut self.shards, room);
+        let (appends, shards) = (&mut self.appends, &mut self.shards);
+        let mut batch = Batch { writer: &mut writer, shares, appends, shards };
+        self.intake.fill(&mut self.io, &mut batch, room);
         let (length, checksum) = writer.finish(&head);
         buf.truncate(length);
         self.journal.write(&mut self.io, &head, buf.freeze(), checksum, commit);

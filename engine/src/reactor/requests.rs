@@ -91,7 +91,6 @@ impl<I: Io> Reactor<I> {
                 // The client sends no more. What it sent before is still parsed and answered.
                 connection.phase = Phase::HalfClosed;
                 self.parse(peer);
-                self.make_dirty(peer);
             }
             (result, _) if result == -ENOBUFS => self.starved.push(peer),
             _ => self.close(peer),
@@ -121,11 +120,23 @@ impl<I: Io> Reactor<I> {
     fn parse(&mut self, peer: Peer) {
         loop {
             let may_take = self.may_take_input();
+            let stopping = self.life != Life::Running;
             let Some(connection) = live(&mut self.connections, peer) else { return };
+            if stopping {
+                // What is not parsed by now was never taken in: its sender learns that from the end of the connection.
+                return;
+            }
             if connection.phase == Phase::LastWords {
                 return self.drop_inbox(peer);
             }
-            let Some(&received) = connection.inbox.front() else { return };
+            let Some(&received) = connection.inbox.front() else {
+                if connection.phase == Phase::HalfClosed {
+                    // No more comes: an append that is not whole never will be.
+                    self.abandon_arriving(peer);
+                    self.make_dirty(peer);
+                }
+                return;
+            };
             if connection.is_behind() {
                 connection.is_blocked = true;
                 return;

@@ -62,18 +62,32 @@ pub(crate) fn take(io: &impl Io, bytes: usize) -> Result<BufMut, OpenError> {
     io.pool().take(bytes).ok_or(OpenError::Memory { bytes })
 }
 
-/// Reads up to `bytes` at `offset`; fewer only at the end of the file.
+/// Reads up to `bytes` at `offset`; fewer only at the end of the file. A read may be short for other reasons, which must
+/// not pass for an end: it is one when it comes to the same count again and again.
 pub(crate) fn read(io: &mut impl Io, file: FileId, offset: u64, bytes: usize) -> Result<BufMut, OpenError> {
-    let buf = take(io, bytes)?;
-    let completion = call(io, Op::Read { file, offset, buf });
-    match completion.payload {
-        Payload::Buf(mut buf) if completion.result >= 0 => {
-            buf.truncate(completion.result.cast_unsigned() as usize);
-            Ok(buf)
+    let mut buf = take(io, bytes)?;
+    let (mut last, mut times) = (-1, 0);
+    loop {
+        let completion = call(io, Op::Read { file, offset, buf });
+        let Payload::Buf(mut read) = completion.payload else {
+            return Err(OpenError::io("reading a file of the data directory", completion.result));
+        };
+        if completion.result < 0 {
+            return Err(OpenError::io("reading a file of the data directory", completion.result));
         }
-        _ => Err(OpenError::io("reading a file of the data directory", completion.result)),
+        let length = completion.result.cast_unsigned() as usize;
+        times = if completion.result == last { times + 1 } else { 1 };
+        last = completion.result;
+        if length == read.len() || times == END_SEEN {
+            read.truncate(length);
+            return Ok(read);
+        }
+        buf = read;
     }
 }
+
+/// Short reads in a row, of the same count, that make the end of a file.
+const END_SEEN: u32 = 3;
 
 /// Writes `bytes`, padded with zeros to whole blocks, durably.
 pub(crate) fn write(io: &mut impl Io, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), OpenError> {

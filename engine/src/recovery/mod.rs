@@ -29,11 +29,11 @@ use crate::Config;
 use crate::catalog::Catalog;
 use crate::damage::Damage;
 use crate::journal::{self, Blueprint, FooterCache, Open, Ready, Sealed, Segments, Start, Tokens, UNFINISHED};
-use crate::limits::{Memory, SEQUENCE_SKIP};
+use crate::limits::{CUT_COPIES_MAX, Memory, SEQUENCE_SKIP};
 use crate::shards::Shards;
 use crate::superblock::{self, Store};
 use crate::token;
-use replay::{Replay, note_gaps_between};
+use replay::{CUT_COPY_PREFIX, Replay, note_gaps_between};
 
 /// The journal of the one reactor that there is.
 const JOURNAL: JournalNumber = JournalNumber(0);
@@ -51,7 +51,7 @@ pub(crate) struct Opened {
 /// Opens the data directory of `io`, or makes it.
 pub(crate) fn open(io: &mut impl Io, config: &Config, memory: &Memory) -> Result<Opened, OpenError> {
     let started_ns = io.mono_ns();
-    let names = clear_unfinished(io)?;
+    let names = clear(io)?;
     let has_superblock = names.iter().any(|name| name == superblock::NAME);
     let numbers = segment_numbers(&names);
     let mut store = if has_superblock {
@@ -83,12 +83,19 @@ pub(crate) fn open(io: &mut impl Io, config: &Config, memory: &Memory) -> Result
     Ok(opened)
 }
 
-/// Removes what an earlier life did not finish making. Returns the other names.
-fn clear_unfinished(io: &mut impl Io) -> Result<Vec<String>, OpenError> {
+/// Removes what an earlier life did not finish making, and the oldest copies of what was cut, so that there is room for
+/// one more. Returns the other names.
+fn clear(io: &mut impl Io) -> Result<Vec<String>, OpenError> {
     let entries = blocking::list(io)?;
-    let (unfinished, names): (Vec<String>, Vec<String>) =
+    let (mut needless, names): (Vec<String>, Vec<String>) =
         entries.into_iter().map(|entry| entry.name).partition(|name| name.ends_with(UNFINISHED));
-    for name in &unfinished {
+    let (mut copies, names): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| name.starts_with(CUT_COPY_PREFIX));
+    // The life that made a copy comes first in its name.
+    copies.sort_unstable();
+    copies.truncate((copies.len() + 1).saturating_sub(CUT_COPIES_MAX));
+    needless.append(&mut copies);
+    for name in &needless {
         blocking::remove(io, name)?;
     }
     Ok(names)
@@ -206,19 +213,10 @@ fn replay(
     let mut sealed = BTreeMap::new();
     let mut base = None;
     for segment in found.iter().rev() {
-        // Footers before the newest are read when they are needed, if their trailers are there.
-        match base {
-            None => {
-                if let Some((place, footer)) = read_footer(io, blueprint.log_id, segment)? {
-                    sealed.insert(segment.number, place);
-                    base = Some((segment.number, Rc::new(footer)));
-                }
-            }
-            Some(_) => {
-                if let Some(place) = read_trailer(io, blueprint.log_id, segment)? {
-                    sealed.insert(segment.number, place);
-                }
-            }
+        // Every footer is looked at: one that is damaged is made again from its batches, while only the newest is kept.
+        if let Some((place, footer)) = read_footer(io, blueprint.log_id, segment)? {
+            sealed.insert(segment.number, place);
+            base.get_or_insert_with(|| (segment.number, Rc::new(footer)));
         }
     }
     let mut pinned = BTreeMap::new();
@@ -257,7 +255,9 @@ fn replay(
         }
     };
     // What recovery found may never have been flushed: it is, before anybody reads it.
-    blocking::sync(io, open.file)?;
+    for segment in after.iter().filter(|segment| used.contains(&segment.number)) {
+        blocking::sync(io, segment.file)?;
+    }
     let skip = if outcome.skip { SEQUENCE_SKIP } else { 0 };
     let recovered = Recovered {
         epoch: blueprint.epoch,
@@ -284,26 +284,27 @@ fn pool(config: &Config, blueprint: Blueprint, leftovers: Vec<Ready>, next: Segm
 
 /// Has a segment made, waiting for it. With `prewrite`, as many as are wanted, filled with zeros.
 fn take_segment(io: &mut impl Io, segments: &mut Segments, prewrite: bool) -> Result<Ready, OpenError> {
-    prepare(io, segments, prewrite);
+    prepare(io, segments, prewrite)?;
     segments.take().map_err(|_| OpenError::NoSpace { errno: segments.last_errno() })
 }
 
 /// Waits until a segment is ready, or with `prewrite` all that are wanted, filled with zeros; or until none can be had.
-fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool) {
+fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool) -> Result<(), OpenError> {
     let mut completions = Vec::new();
     loop {
         segments.advance(io, prewrite);
         let enough = if prewrite { segments.is_prepared() } else { segments.has_ready() || segments.is_full() };
         if enough {
-            return;
+            return Ok(());
         }
         io.turn(io::Wait::Forever, &mut completions);
         for completion in completions.drain(..) {
-            match completion.token {
+            let outcome = match completion.token {
                 token::MAKE => segments.complete_make(io, &completion),
                 token::ZERO => segments.complete_zero(io, &completion, prewrite),
-                _ => {}
-            }
+                _ => Ok(()),
+            };
+            outcome.map_err(|errno| OpenError::io("making a segment", errno))?;
         }
     }
 }
@@ -311,30 +312,11 @@ fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool) {
 /// Fills the pool if that is wanted, and notes how many numbers the first batch of this life skips.
 fn finish(io: &mut impl Io, config: &Config, mut opened: Opened, skip: u64) -> Result<Opened, OpenError> {
     if config.prewrite {
-        prepare(io, &mut opened.segments, true);
+        prepare(io, &mut opened.segments, true)?;
     }
     opened.shards.skip(skip);
     opened.recovered.skipped = skip;
     Ok(opened)
-}
-
-/// Where a sealed segment's footer lies, by its trailer alone.
-fn read_trailer(io: &mut impl Io, log_id: LogId, segment: &Segment) -> Result<Option<Sealed>, OpenError> {
-    let at = u64::from(segment.bytes) - BLOCK_BYTES as u64;
-    let block = blocking::read(io, segment.file, at, BLOCK_BYTES)?;
-    let own = |trailer: &Trailer| {
-        let end = u64::from(trailer.footer.offset()) + u64::from(trailer.footer_length);
-        trailer.log_id == log_id
-            && trailer.journal == JOURNAL
-            && trailer.footer.segment() == segment.number
-            && end <= at
-    };
-    Ok(Trailer::parse(&block).filter(own).map(|trailer| Sealed {
-        number: segment.number,
-        file: segment.file,
-        footer_at: trailer.footer.offset(),
-        footer_length: trailer.footer_length,
-    }))
 }
 
 /// Segments before the newest sealed one that have no footer of their own, because of damage: made again, in memory.

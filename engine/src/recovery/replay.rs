@@ -390,6 +390,9 @@ pub(crate) fn note_gaps_between(before: &Footer, intact_to: Position, after: &Fo
     }
 }
 
+/// What names of copies begin with; the life that made the copy follows.
+pub(crate) const CUT_COPY_PREFIX: &str = "cut-";
+
 /// Copies what is about to be cut into a file of its own.
 fn copy_aside(
     io: &mut impl Io,
@@ -398,7 +401,7 @@ fn copy_aside(
     segment: &Segment,
     position: Position,
 ) -> Result<Cut, OpenError> {
-    let name = format!("cut-{:010}-{:010}-{:08x}", blueprint.epoch.0, segment.number.0, position.offset());
+    let name = format!("{CUT_COPY_PREFIX}{:010}-{:010}-{:08x}", blueprint.epoch.0, segment.number.0, position.offset());
     let ahead = scan.look_ahead(io, position.offset(), Epoch(0))?;
     let known = ahead.end.max(position.advance(BLOCK_BYTES as u32)).0 - position.0;
     let left = (segment.bytes - position.offset()) as usize;

@@ -198,8 +198,8 @@ fn a_repeated_input_goes_on_in_time() {
 #[test]
 fn a_large_file_streams_and_repeats() {
     let mut text = b"k,t,v\n".to_vec();
-    let filler = "x".repeat(1 << 20);
-    let count = MEMORY_BYTES_MAX / (1 << 20) + 2;
+    let filler = "x".repeat(1 << 19);
+    let count = MEMORY_BYTES_MAX / (1 << 19) + 2;
     for i in 0..count {
         text.extend_from_slice(format!("key{i},{i},{filler}\n").as_bytes());
     }

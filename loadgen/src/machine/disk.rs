@@ -47,6 +47,13 @@ impl Disk {
         Ok(Self { file_system, device, write_cache, counters })
     }
 
+    /// A disk for the tests of others.
+    #[cfg(test)]
+    pub(crate) fn sample(write_cache: &str) -> Self {
+        let (device, write_cache) = (Some("/dev/sample".to_owned()), Some(write_cache.to_owned()));
+        Self { file_system: "ext4".to_owned(), device, write_cache, counters: Vec::new() }
+    }
+
     /// Flushes that the device has completed so far: the 16th field of its `stat`. `None` where there is no such count.
     pub fn flushes(&self) -> Option<u64> {
         if self.counters.is_empty() {

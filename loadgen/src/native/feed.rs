@@ -19,6 +19,7 @@ use super::produce::check_end;
 use super::shared::Stop;
 use super::{NativeError, Pace, Plan};
 use crate::input::{InputError, Row, Rows};
+use crate::schedule::Schedule;
 use crate::workload::Lane;
 
 /// Messages that may wait on one connection: enough to keep it busy, few enough to bound memory.
@@ -41,6 +42,7 @@ pub(super) async fn feed(
 ) -> Result<Option<InputError>, NativeError> {
     let mut source = RowSource::new(rows);
     let mut feed = Feed { plan, core, links, open: links.iter().map(|_| None).collect() };
+    let mut rhythm = Rhythm::new(plan);
     let mut row = Row::default();
     let fault = loop {
         match source.next(&mut row) {
@@ -56,14 +58,10 @@ pub(super) async fn feed(
             Next::Fault(error) => break Some(error),
             Next::End => break None,
         }
-        let mut due_ns = None;
-        if let Pace::Replay { speed } = plan.pace {
-            let due = (row.after_us as f64 * 1e3 / speed) as u64;
-            if due > core.clock.now_ns() {
-                feed.hand_over_all().await;
-                pacer.wait_until(due, core.clock, || check_end(plan, core, links)).await;
-            }
-            due_ns = Some(due);
+        let due_ns = rhythm.due_ns(&row);
+        if let Some(due_ns) = due_ns.filter(|&due_ns| due_ns > core.clock.now_ns()) {
+            feed.hand_over_all().await;
+            pacer.wait_until(due_ns, core.clock, || check_end(plan, core, links)).await;
         }
         if row.key.is_empty() {
             row.key.extend_from_slice(lane.key());
@@ -78,6 +76,45 @@ pub(super) async fn feed(
     }
     core.shared.stop(if fault.is_some() { Stop::InputFault } else { Stop::InputEnd });
     Ok(fault)
+}
+
+/// When rows are due.
+enum Rhythm {
+    /// At once.
+    Free,
+    /// At their own times, so many times faster.
+    Own { speed: f64 },
+    /// A batch of them at each time of a schedule.
+    Schedule { schedule: Box<Schedule>, due_ns: u64, batch_rows: u32, left: u32 },
+}
+
+impl Rhythm {
+    fn new(plan: &Plan) -> Self {
+        match plan.pace {
+            Pace::Closed { .. } => Self::Free,
+            Pace::Replay { speed } => Self::Own { speed },
+            Pace::Open { records_per_s, arrivals } => {
+                let rate = records_per_s / f64::from(plan.batch_records);
+                let schedule = Box::new(Schedule::new(arrivals, rate, plan.seed, 0, 1));
+                Self::Schedule { schedule, due_ns: 0, batch_rows: plan.batch_records, left: 0 }
+            }
+        }
+    }
+
+    fn due_ns(&mut self, row: &Row) -> Option<u64> {
+        match self {
+            Self::Free => None,
+            Self::Own { speed } => Some((row.after_us as f64 * 1e3 / *speed) as u64),
+            Self::Schedule { schedule, due_ns, batch_rows, left } => {
+                if *left == 0 {
+                    *due_ns = schedule.next().expect("a schedule has no end");
+                    *left = *batch_rows;
+                }
+                *left -= 1;
+                Some(*due_ns)
+            }
+        }
+    }
 }
 
 /// The messages under construction, one a connection.

@@ -9,6 +9,8 @@ use super::*;
 use crate::input::{Columns, InputSpec};
 use crate::verify::Fault;
 
+const MS: Duration = Duration::from_millis(1);
+
 fn core() -> usize {
     core_affinity::get_core_ids().unwrap().last().unwrap().id
 }
@@ -90,8 +92,12 @@ fn several_cores_share_the_connections() {
 
 #[test]
 fn little_credit_is_honoured() {
-    let mut plan =
-        plan(start(Manners { credit_batches: 2, ..Manners::default() }), 1, 1, Pace::Closed { inflight: 50 });
+    let mut plan = plan(
+        start(Manners { credit_batches: 2, delay: MS * 2, ..Manners::default() }),
+        1,
+        1,
+        Pace::Closed { inflight: 50 },
+    );
     plan.bytes_max = 300_000;
     let (produced, read) = generated(&plan);
     assert!(read.verdict.good() && produced.waited_for_credit > 0, "{:?}", read.verdict);
@@ -158,6 +164,20 @@ fn rows_are_replayed_by_their_times() {
     assert_eq!((produced.rows_out_of_order, read.verdict.acknowledged), (1, 4));
     assert!(read.verdict.good());
     assert_eq!(produced.lateness.judge(u64::MAX >> 1).batches, 3, "the rows at 10 s share a batch");
+}
+
+#[test]
+fn rows_keep_a_schedule_too() {
+    let text: String = (0..200).map(|i| format!("{{\"k\":\"key{}\"}}\n", i % 7)).collect();
+    let columns = Columns { key: Some("k".to_owned()), ..Columns::default() };
+    let pace = Pace::Open { records_per_s: 1000.0, arrivals: crate::schedule::Arrivals::Constant };
+    let mut plan = plan(start(Manners::default()), 1, 1, pace);
+    plan.connections = 1;
+    let begun = Instant::now();
+    let (produced, read) = run(&plan, rows(".jsonl", &text, columns, false));
+    assert!(begun.elapsed() >= Duration::from_millis(150), "50 rows each 50 ms");
+    assert_eq!((produced.batches, read.verdict.acknowledged), (4, 200));
+    assert!(read.verdict.good() && produced.recorder.latency().max() < 1_000_000_000);
 }
 
 #[test]

@@ -333,4 +333,6 @@ impl Throughput {
 }
 
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;

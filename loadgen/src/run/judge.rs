@@ -142,3 +142,109 @@ fn unobserved(report: &RunReport, options: &Options) -> Option<Mark> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{BusyThread, Disk};
+    use crate::recorder::{BatchTimes, Recorder};
+    use crate::report::sample;
+    use crate::schedule::Lateness;
+    use crate::verify::{Ledger, Shards};
+
+    /// A closed loop that went well.
+    fn good() -> (RunReport, Produced) {
+        let mut recorder = Recorder::new(0, u64::MAX);
+        recorder.acknowledged(BatchTimes { intended_ns: 0, sent_ns: 0, acked_ns: 1_000_000 }, 10, 1000);
+        let mut report = sample::report(&recorder);
+        report.marks.clear();
+        report.load.inflight = Some(4);
+        report.server.disk = Some(Disk::sample("write back"));
+        let produced = Produced {
+            recorder,
+            ledger: Ledger::new(Shards::new(Vec::new())),
+            lateness: Lateness::default(),
+            batches: 1,
+            waited_for_credit: 0,
+            lost: Vec::new(),
+            stop: Stop::Time,
+            input_error: None,
+            rows_out_of_order: 0,
+        };
+        (report, produced)
+    }
+
+    fn options(arguments: &[&str]) -> Options {
+        let all = ["millstream-load"].iter().chain(arguments).map(std::ffi::OsString::from);
+        Options::read(all).unwrap()
+    }
+
+    fn judged(report: RunReport, produced: &Produced, arguments: &[&str]) -> (Status, Vec<Mark>) {
+        let late = produced.lateness.judge(0);
+        let (status, report) = judge(report, &options(arguments), produced, &late);
+        (status, report.marks)
+    }
+
+    #[test]
+    fn a_good_run_has_no_mark() {
+        let (report, produced) = good();
+        assert_eq!(judged(report, &produced, &[]), (Status::Good, vec![]));
+    }
+
+    #[test]
+    fn one_record_at_a_time_without_flushes_is_void() {
+        let one_at_a_time = |per_batch, cache: &str| {
+            let (mut report, produced) = good();
+            (report.load.connections, report.load.batch_records, report.load.inflight) = (1, 1, Some(1));
+            report.flushes.per_batch = per_batch;
+            report.server.disk = Some(Disk::sample(cache));
+            (report, produced)
+        };
+        let (report, produced) = one_at_a_time(Some(0.94), "write back");
+        let (status, marks) = judged(report.clone(), &produced, &[]);
+        assert!(status == Status::Void && matches!(marks[..], [Mark::Void(_)]), "{marks:?}");
+        let (status, marks) = judged(report, &produced, &["--not-durable"]);
+        assert!(status == Status::Good && matches!(marks[..], [Mark::NotDurable(_)]), "{marks:?}");
+        let (report, produced) = one_at_a_time(Some(0.96), "write back");
+        assert_eq!(judged(report, &produced, &[]).0, Status::Good);
+        let (report, produced) = one_at_a_time(Some(0.0), "write through");
+        let (status, marks) = judged(report, &produced, &[]);
+        assert!(status == Status::Good && matches!(marks[..], [Mark::Unobserved(_)]), "{marks:?}");
+    }
+
+    #[test]
+    fn a_busy_generator_beside_an_idle_reactor_is_marked() {
+        let bound = |generator: f64, reactor: f64| {
+            let (mut report, produced) = good();
+            report.busy.generator = vec![BusyThread { thread: "load-1".to_owned(), busy: generator }];
+            report.busy.server = vec![BusyThread { thread: "reactor-0".to_owned(), busy: reactor }];
+            matches!(judged(report, &produced, &[]), (Status::Good, marks) if matches!(marks[..], [Mark::GeneratorBound(_)]))
+        };
+        assert!(bound(0.95, 0.6));
+        assert!(!bound(0.95, 0.95) && !bound(0.85, 0.6));
+    }
+
+    #[test]
+    fn the_gravest_status_is_the_exit_status() {
+        let (report, mut produced) = good();
+        produced.lateness.record(0, 10_000_000);
+        let (status, marks) = judged(report.clone(), &produced, &["--expect", "p50<1ns"]);
+        assert!(status == Status::GeneratorLate && matches!(marks[..], [Mark::GeneratorLate(_)]), "{marks:?}");
+        let mut wrong = report.clone();
+        (wrong.verification.good, wrong.verification.faults) = (false, 3);
+        assert_eq!(judged(wrong, &produced, &["--expect", "p50<1ns"]).0, Status::Void);
+        let (_, unlate) = good();
+        assert_eq!(judged(report, &unlate, &["--expect", "p50<1ns"]).0, Status::GoalMissed);
+    }
+
+    #[test]
+    fn what_went_wrong_is_marked() {
+        let (report, mut produced) = good();
+        produced.stop = Stop::Interrupted;
+        produced.lost = vec!["connection 3: the server closed it".to_owned()];
+        produced.rows_out_of_order = 7;
+        let (status, marks) = judged(report, &produced, &[]);
+        assert_eq!(status, Status::Good);
+        assert!(matches!(marks[..], [Mark::Partial(_), Mark::ConnectionLost(_), Mark::Input(_)]), "{marks:?}");
+    }
+}

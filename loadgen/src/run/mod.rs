@@ -19,7 +19,8 @@ use crate::machine::{Disk, Machine};
 use crate::native::{self, NativeError, Plan, Produced, ReadBack, Shared, Source};
 use crate::options::Options;
 use crate::report::{
-    self, FORMAT, Flushes, FolderError, LateReport, Measured, RunReport, ServerReport, Throughput, VerificationReport,
+    self, FORMAT, Flushes, FolderError, LateReport, Mark, Measured, RunReport, ServerReport, Throughput,
+    VerificationReport,
 };
 use crate::server::{Server, ServerError, ServerSpec, find_server};
 use crate::units::show_bytes;
@@ -178,9 +179,11 @@ impl Run<'_> {
             cores: server.as_ref().map(|_| format!("core {}", self.settled.server_core)),
             disk,
         };
-        let (status, report) = self.judge(&outcome, server_report, input, started);
-        if let Some(server) = server {
-            server.stop().map_err(RunError::Server)?;
+        let (mut status, mut report) = self.judge(&outcome, server_report, input, started);
+        if let Some(Err(error)) = server.map(Server::stop) {
+            eprintln!("millstream-load: {error}");
+            report.marks.insert(0, Mark::Void("the server did not end well".to_owned()));
+            status = status.graver(Status::Void);
         }
         let folder = report::write_folder(&self.settled.results, &report, &outcome.produced.recorder, started)
             .map_err(RunError::Folder)?;

@@ -1,5 +1,9 @@
 //! The `millstream` binary as it is: started, asked, stopped, killed and fed what is wrong.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its rig too")]
 
+mod directories;
+mod doctor;
 mod lifecycle;
 mod rig;
 mod tools;
+mod wire;

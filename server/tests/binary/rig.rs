@@ -251,3 +251,26 @@ pub(crate) fn read_all(client: &mut Client, stream: &StreamDescription, shard: S
         from = records.result.next;
     }
 }
+
+/// Runs `work` on a thread to which, and to whose processes, io_uring is refused.
+pub(crate) fn apart_from_io_uring<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    use seccompiler::{SeccompAction, SeccompFilter, TargetArch, apply_filter};
+    /// The same on all architectures.
+    const IO_URING_SETUP: i64 = 425;
+    let apart = std::thread::spawn(move || {
+        let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+        let (others, setup) = (SeccompAction::Allow, SeccompAction::Errno(1));
+        let rules = [(IO_URING_SETUP, Vec::new())].into_iter().collect();
+        let program: seccompiler::BpfProgram =
+            SeccompFilter::new(rules, others, setup, arch).unwrap().try_into().unwrap();
+        apply_filter(&program).unwrap();
+        work()
+    });
+    apart.join().unwrap()
+}
+
+/// Says what is missing, in one line. Where CI is set that is a failure.
+pub(crate) fn skip(missing: &str) {
+    assert!(std::env::var_os("CI").is_none(), "a skip is a failure where CI is set: {missing}");
+    eprintln!("skipped: {missing}");
+}

@@ -138,7 +138,7 @@ impl Ring {
         match (cqueue::buffer_select(flags), u32::try_from(result)) {
             (Some(buffer), Ok(length @ 1..)) => Payload::Received(self.receive.lend(buffer, length)),
             (Some(buffer), _) => {
-                self.receive.give(buffer);
+                self.receive.returned(buffer);
                 Payload::None
             }
             (None, _) => Payload::None,

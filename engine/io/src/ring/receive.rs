@@ -2,6 +2,9 @@
 //!
 //! Each buffer belongs either to the kernel or, once a receive delivered it, to the caller until recycled. Only the caller's
 //! may be looked at, which is checked.
+//!
+//! The kernel takes the offered buffers in turn, so all of them would pass through the processor's cache one after another,
+//! however few are in use. Only [`OFFERED`] are offered at a time; the rest are spare, and the newest used goes back first.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -17,14 +20,20 @@ pub(super) const GROUP: u16 = 0;
 /// The kernel's limit.
 const BUFFERS_MAX: u16 = 1 << 15;
 
+/// Buffers that the kernel may pick from. One is offered for each that it took, as soon as its completion is seen.
+const OFFERED: u16 = 64;
+
 pub(super) struct ReceiveBuffers {
     /// The entries, shared with the kernel, which takes from the head.
     entries: Region,
     memory: Region,
     count: u16,
     buffer_bytes: usize,
-    /// Where the next buffer goes back; only its low bits matter.
+    /// Where the next buffer is offered; only its low bits matter.
     tail: u16,
+    offered: u16,
+    /// Neither offered nor lent; the last is the newest used.
+    spare: Vec<u16>,
     /// Bytes delivered in each buffer that the caller holds; 0 if the kernel has it.
     lent: Box<[u32]>,
 }
@@ -38,17 +47,18 @@ impl ReceiveBuffers {
         let entries = Region::map(entry_bytes.next_multiple_of(BLOCK_BYTES))?;
         let memory = Region::map(buffer_bytes * usize::from(count))?;
         let lent = vec![0; usize::from(count)].into_boxed_slice();
-        Ok(ReceiveBuffers { entries, memory, count, buffer_bytes, tail: 0, lent })
+        let spare = (0..count).rev().collect();
+        Ok(ReceiveBuffers { entries, memory, count, buffer_bytes, tail: 0, offered: 0, spare, lent })
     }
 
-    /// Hands all buffers to the kernel. They must stay mapped until `ring` is closed and nothing is in flight on it.
+    /// Makes the buffers known to the kernel and offers the first. They must stay mapped until `ring` is closed and nothing is in flight on it.
     pub(super) fn register(&mut self, ring: &IoUring) -> std::io::Result<()> {
         // SAFETY: the entries are mapped, page-aligned and as many as said; the owner keeps them until the ring is closed.
         unsafe {
             let entries = self.entries.start() as u64;
             ring.submitter().register_buf_ring_with_flags(entries, self.count, GROUP, 0)?;
         }
-        (0..self.count).for_each(|buffer| self.give(buffer));
+        self.offer();
         Ok(())
     }
 
@@ -60,6 +70,8 @@ impl ReceiveBuffers {
     pub(super) fn lend(&mut self, buffer: u16, length: u32) -> Received {
         debug_assert_eq!(self.lent[usize::from(buffer)], 0, "the kernel delivers only what it has");
         self.lent[usize::from(buffer)] = length;
+        self.offered -= 1;
+        self.offer();
         Received { buffer, length }
     }
 
@@ -76,7 +88,15 @@ impl ReceiveBuffers {
     pub(super) fn recycle(&mut self, buffer: u16) {
         let lent = std::mem::take(&mut self.lent[usize::from(buffer)]);
         assert_ne!(lent, 0, "buffer {buffer} is not the caller's to give back");
-        self.give(buffer);
+        self.spare.push(buffer);
+        self.offer();
+    }
+
+    /// Takes back a buffer that the kernel returned with no bytes.
+    pub(super) fn returned(&mut self, buffer: u16) {
+        self.offered -= 1;
+        self.spare.push(buffer);
+        self.offer();
     }
 
     /// Keeps the memory mapped for good, for when the kernel may still write to it.
@@ -91,8 +111,17 @@ impl ReceiveBuffers {
         unsafe { self.memory.start().add(usize::from(buffer) * self.buffer_bytes) }
     }
 
-    /// Puts a buffer at the tail, for the kernel. Also for one that came with no bytes.
-    pub(super) fn give(&mut self, buffer: u16) {
+    /// Offers spare buffers, the newest used first, up to the bound.
+    fn offer(&mut self) {
+        while self.offered < OFFERED {
+            let Some(buffer) = self.spare.pop() else { return };
+            self.publish(buffer);
+            self.offered += 1;
+        }
+    }
+
+    /// Puts a buffer at the tail, for the kernel.
+    fn publish(&mut self, buffer: u16) {
         let address = self.start(buffer) as u64;
         let base = self.entries.start().cast::<BufRingEntry>();
         let at = usize::from(self.tail & (self.count - 1));

@@ -7,8 +7,6 @@ mod order;
 mod refused;
 mod rising;
 mod stable;
-#[cfg(test)]
-mod tests;
 
 use frame::ShardId;
 

@@ -143,7 +143,7 @@ impl Disk {
         let empty = Vec::new();
         let mut writes: BTreeMap<Inode, Vec<(u64, &[u8])>> = BTreeMap::new();
         for (inode, offset, buf) in &in_flight {
-            writes.entry(*inode).or_insert_with(Vec::new).push((*offset, buf));
+            writes.entry(*inode).or_default().push((*offset, buf));
         }
         for (inode, file) in &mut self.files {
             file.cut_power(writes.get(inode).unwrap_or(&empty), mood, &mut self.dice, trace);
@@ -280,8 +280,8 @@ impl Disk {
         let ended = self.ticks;
         let flushes_more = durable && self.dice.chance(0.5);
         let (runs, durable, result) = match outcome {
-            Outcome::Good => (vec![0..bytes.len()], durable, bytes.len() as i32),
-            Outcome::Short(length) => (vec![0..length], false, length as i32),
+            Outcome::Good => (std::iter::once(0..bytes.len()).collect(), durable, bytes.len() as i32),
+            Outcome::Short(length) => (std::iter::once(0..length).collect(), false, length as i32),
             Outcome::Failed(errno) => (mood::remains(bytes.len(), &mut self.dice, trace), false, errno),
             Outcome::Nothing(errno) => (Vec::new(), false, errno),
         };

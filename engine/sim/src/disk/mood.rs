@@ -47,7 +47,7 @@ impl Mood {
         }
         if self.keeps(dice) {
             trace.count("disk: kept");
-            vec![0..bytes]
+            std::iter::once(0..bytes).collect()
         } else {
             trace.count("disk: lost");
             Vec::new()
@@ -59,17 +59,17 @@ impl Mood {
 fn torn_sectors(sectors: usize, dice: &mut Dice) -> Vec<Range<usize>> {
     let at = dice.index(sectors);
     let range = |sectors: Range<usize>| sectors.start * SECTOR_BYTES..sectors.end * SECTOR_BYTES;
-    let runs = match dice.index(5) {
-        0 => vec![0..at],
-        1 => vec![at..sectors],
-        2 => vec![0..at, at + 1..sectors],
-        3 => vec![at..at + 1],
+    let runs: Box<dyn Iterator<Item = Range<usize>>> = match dice.index(5) {
+        0 => Box::new(std::iter::once(0..at)),
+        1 => Box::new(std::iter::once(at..sectors)),
+        2 => Box::new([0..at, at + 1..sectors].into_iter()),
+        3 => Box::new(std::iter::once(at..at + 1)),
         _ => {
             let density = *dice.pick(&[0.1, 0.5, 0.9]);
-            (0..sectors).filter(|_| dice.chance(density)).map(|sector| sector..sector + 1).collect()
+            Box::new((0..sectors).filter(move |_| dice.chance(density)).map(|sector| sector..sector + 1))
         }
     };
-    runs.into_iter().filter(|run| !run.is_empty()).map(range).collect()
+    runs.filter(|run| !run.is_empty()).map(range).collect()
 }
 
 /// Some of the sectors of a write of `bytes` that failed: it may have left anything behind.

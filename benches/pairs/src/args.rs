@@ -1,0 +1,87 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use crate::point::{LimitPoint, ServerPoint};
+use crate::units::parse_bytes;
+
+/// Measures the server and the machine's own limit against each other, in pairs in the order A B B A.
+#[derive(Debug, Clone, Parser)]
+#[command(version, max_term_width = 120)]
+pub(crate) struct Options {
+    /// What to measure.
+    #[arg(value_enum)]
+    pub(crate) target: Target,
+    /// Pairs of each measurement.
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) pairs: u32,
+    /// Seconds that are counted in a measurement.
+    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    pub(crate) seconds: f64,
+    /// Bytes that a measurement writes at most; `fresh` and `restart` have more of their own [default: 6GiB].
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(crate) bytes: Option<u64>,
+    /// Seconds to wait at most for the disk to be steady before a measurement; then it is made and marked.
+    #[arg(long, value_name = "S", default_value_t = 60.0)]
+    pub(crate) steady_max: f64,
+    /// Core of the server and of limit's server thread.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) server_core: usize,
+    /// Core of the load generator and of limit's client thread.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) load_core: usize,
+    /// Measure the server at this point, CONNECTIONSxINFLIGHTxBATCH[,writes=N][,batch=SIZE], instead of sweeping.
+    #[arg(long, value_name = "POINT")]
+    pub(crate) server_point: Option<ServerPoint>,
+    /// Measure the limit at this point, SIZExCONNECTIONSxWRITES, instead of sweeping.
+    #[arg(long, value_name = "POINT")]
+    pub(crate) limit_point: Option<LimitPoint>,
+    /// One more argument for every server, such as --server-arg=--memory-bytes=1GiB; may be repeated.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub(crate) server_arg: Vec<String>,
+    /// Where to write, in a directory that is removed afterwards [default: the build's target directory].
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Leave so much of the disk free.
+    #[arg(long, value_name = "SIZE", default_value = "25GiB", value_parser = parse_bytes)]
+    pub(crate) keep_free: u64,
+    /// Keep the result in results/, to be committed, rather than in results/local/.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Where results are kept [default: results/ of the source tree].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) results: Option<PathBuf>,
+    /// See that it runs: one short pair without a sweep, whose figures mean nothing.
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// Durable ingest of 1 KiB records at the best points of both sides, into pre-written space.
+    Ingest,
+    /// The same from an empty directory into allocated space, for 60 s or 16 GiB.
+    Fresh,
+    /// 16 connections, each with 10 records in flight.
+    SmallBatches,
+    /// Processor time for each record of 100 bytes against the MD5 of its key.
+    SmallRecords,
+    /// One record at a time, and an open loop at half of the highest rate.
+    Latency,
+    /// 1,000 shards against 8.
+    Shards,
+    /// Opening 10 GiB, and the first append after kill -9 under full load.
+    Restart,
+    /// All of them, one after the other.
+    All,
+}
+
+impl Target {
+    /// As it is typed, and as its folder's name ends.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().expect("no target is hidden").get_name().to_owned()
+    }
+}

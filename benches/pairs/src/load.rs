@@ -1,0 +1,230 @@
+//! The server's side: one run of `millstream-load`, which starts the server, verifies what it wrote, and prints JSON.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::bench::Bench;
+use crate::error::PairsError;
+use crate::point::ServerPoint;
+use crate::side::{MB_PER_S, P50_US, P99_US, SECONDS, Side, number};
+
+/// Records a second, all shards together.
+pub(crate) const RECORDS_PER_S: &str = "records/s";
+/// Processor time of the reactor and its kernel workers for each record.
+pub(crate) const CPU_NS_PER_RECORD: &str = "cpu ns/record";
+/// Busy time of all processors, with whatever, for each record.
+pub(crate) const MACHINE_NS_PER_RECORD: &str = "machine ns/record";
+/// How busy the reactor's core was with it.
+pub(crate) const REACTOR_BUSY: &str = "reactor busy";
+/// How busy the generator's core was with it.
+pub(crate) const LOAD_BUSY: &str = "load busy";
+
+/// A record of 1 KiB with its header and key takes this many times its data on disk.
+const DISK_GROWTH: f64 = 1.10;
+
+/// The space that a side writes into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Space {
+    /// Zeros were written to it before.
+    Written,
+    /// It was only allocated.
+    Allocated,
+}
+
+impl Space {
+    /// The word of the limit program for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Allocated => "allocated",
+        }
+    }
+}
+
+/// One run of the load generator on a server of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Load {
+    pub(crate) point: ServerPoint,
+    pub(crate) record_bytes: u64,
+    pub(crate) shards: u32,
+    /// Records a second of an open loop.
+    pub(crate) rate: Option<f64>,
+    pub(crate) seconds: f64,
+    pub(crate) warmup_s: f64,
+    /// Data and keys to write at most.
+    pub(crate) bytes: u64,
+    pub(crate) space: Space,
+    /// Bytes on disk for each byte of data: small batches pad to whole blocks.
+    pub(crate) growth: f64,
+}
+
+impl Load {
+    /// Records of 1 KiB over 8 shards in a closed loop.
+    pub(crate) fn new(bench: &Bench, point: ServerPoint, space: Space) -> Self {
+        Self {
+            point,
+            record_bytes: 1024,
+            shards: 8,
+            rate: None,
+            seconds: bench.seconds(),
+            warmup_s: bench.warmup_s(),
+            bytes: bench.bytes(),
+            space,
+            growth: DISK_GROWTH,
+        }
+    }
+
+    /// Segments that hold all that is written.
+    fn segments(&self, bench: &Bench) -> u64 {
+        (self.bytes as f64 * self.growth) as u64 / bench.segment_bytes() + 2
+    }
+
+    /// Room on the disk that the run takes: the pool is made full again behind the writer.
+    fn disk_bytes(&self, bench: &Bench) -> u64 {
+        let times = match self.space {
+            Space::Written => 2,
+            Space::Allocated => 1,
+        };
+        (times * self.segments(bench) + 2) * bench.segment_bytes()
+    }
+
+    /// The load itself, in the words of the load generator.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![
+            format!("--connections={}", self.point.connections),
+            format!("--inflight={}", self.point.inflight),
+            format!("--batch-records={}", self.point.batch_records),
+            format!("--record-bytes={}", self.record_bytes),
+            format!("--shards={}", self.shards),
+            format!("--duration={}s", self.warmup_s + self.seconds),
+            format!("--warmup={}s", self.warmup_s),
+            format!("--bytes={}", self.bytes),
+        ];
+        arguments.extend(self.rate.map(|rate| format!("--rate={rate:.0}")));
+        arguments
+    }
+
+    /// What the server is told beyond its directory, address and core.
+    pub(crate) fn server_arguments(&self, bench: &Bench) -> Vec<String> {
+        let mut arguments = bench.server_arguments();
+        if self.space == Space::Written {
+            arguments.push("--prewrite".to_owned());
+            arguments.push(format!("--segments-ready={}", self.segments(bench)));
+        }
+        arguments.extend(self.point.writes.map(|writes| format!("--writes-in-flight={writes}")));
+        arguments.extend(self.point.batch_bytes.map(|bytes| format!("--batch-bytes={bytes}")));
+        arguments
+    }
+
+    /// Runs it.
+    pub(crate) fn run(&self, bench: &Bench) -> Result<Side, PairsError> {
+        bench.check_space(self.disk_bytes(bench))?;
+        let mut arguments = self.arguments();
+        arguments.push(format!("--server-core={}", bench.options.server_core));
+        arguments.extend(self.server_arguments(bench).iter().map(|argument| format!("--server-arg={argument}")));
+        arguments.push(format!("--dir={}", bench.directory()));
+        let (command, detail) = bench.load(&arguments)?;
+        side(command, detail)
+    }
+}
+
+/// Reads the load generator's result.
+pub(crate) fn side(command: String, mut detail: Value) -> Result<Side, PairsError> {
+    let need = |path: &str| {
+        number(&detail, path).ok_or_else(|| PairsError::Result { command: command.clone(), missing: path.to_owned() })
+    };
+    let records_per_s = need("/measured/records_per_s")?;
+    // A run too short for two samples has no busy times, which is not the same as none busy.
+    let busy = |group: &str, is_meant: fn(&str) -> bool| -> f64 {
+        let threads = detail.pointer(group).and_then(Value::as_array).filter(|threads| !threads.is_empty());
+        threads.map_or(f64::NAN, |threads| {
+            let meant = threads.iter().filter(|thread| thread["thread"].as_str().is_some_and(is_meant));
+            meant.filter_map(|thread| thread["busy"].as_f64()).fold(0.0, |sum, busy| sum + busy)
+        })
+    };
+    let reactor = busy("/busy/server", |name| name.starts_with("reactor") || name == "io_uring workers");
+    let machine = need("/busy/machine")? * need("/machine/cores")?;
+    let per_record = |cores: f64| if records_per_s > 0.0 { cores / records_per_s * 1e9 } else { f64::NAN };
+    let figures = BTreeMap::from([
+        (MB_PER_S, need("/measured/bytes_per_s")? / 1e6),
+        (SECONDS, number(&detail, "/measured/seconds").unwrap_or(f64::NAN)),
+        (RECORDS_PER_S, records_per_s),
+        (P50_US, percentile_us(&detail, 50.0).unwrap_or(f64::NAN)),
+        (P99_US, percentile_us(&detail, 99.0).unwrap_or(f64::NAN)),
+        (CPU_NS_PER_RECORD, per_record(reactor)),
+        (MACHINE_NS_PER_RECORD, per_record(machine)),
+        (REACTOR_BUSY, reactor),
+        (LOAD_BUSY, busy("/busy/generator", |name| name.starts_with("load-"))),
+    ]);
+    let mut marks: Vec<String> = detail["marks"].as_array().into_iter().flatten().map(mark).collect();
+    if records_per_s == 0.0 {
+        marks.push("void: nothing was acknowledged after the warm-up; more --bytes make it longer".to_owned());
+    }
+    if let Some(detail) = detail.as_object_mut() {
+        detail.remove("throughput");
+    }
+    Ok(Side { command, figures, marks, detail })
+}
+
+fn mark(mark: &Value) -> String {
+    let text = |name: &str| mark[name].as_str().unwrap_or_default().to_owned();
+    format!("{}: {}", text("mark"), text("why"))
+}
+
+/// The latency at a percentile, from the intended send time.
+fn percentile_us(detail: &Value, percent: f64) -> Option<f64> {
+    let at = detail.pointer("/measured/latency_ns/at")?.as_array()?;
+    let found = at.iter().find(|pair| pair[0].as_f64() == Some(percent))?;
+    Some(found[1].as_f64()? / 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_result_of_the_load_generator_is_read() {
+        let detail = json!({
+            "marks": [{"mark": "void", "why": "2 faults"}],
+            "machine": {"cores": 2},
+            "measured": {
+                "records_per_s": 1e6, "bytes_per_s": 116e6,
+                "latency_ns": {"at": [[50.0, 2000], [99.0, 9000]]},
+            },
+            "busy": {
+                "server": [
+                    {"thread": "reactor-0", "busy": 0.3}, {"thread": "io_uring workers", "busy": 0.1},
+                    {"thread": "signals", "busy": 0.5},
+                ],
+                "generator": [{"thread": "load-1", "busy": 0.6}],
+                "machine": 0.75,
+            },
+            "throughput": {"bytes_per_s": [1, 2, 3]},
+        });
+        let side = side("millstream-load".to_owned(), detail).expect("it is whole");
+        assert_eq!(side.figure(MB_PER_S), 116.0);
+        assert_eq!((side.figure(P50_US), side.figure(P99_US)), (2.0, 9.0));
+        assert!((side.figure(CPU_NS_PER_RECORD) - 400.0).abs() < 1e-6, "reactor and workers, nobody else");
+        assert!((side.figure(MACHINE_NS_PER_RECORD) - 1500.0).abs() < 1e-6);
+        assert!(side.is_void() && side.detail.get("throughput").is_none());
+    }
+
+    #[test]
+    fn busy_times_that_were_not_seen_are_no_numbers() {
+        let detail = json!({
+            "machine": {"cores": 2}, "measured": {"records_per_s": 1e6, "bytes_per_s": 1e9},
+            "busy": {"server": [], "generator": [], "machine": 0.0},
+        });
+        let side = side("millstream-load".to_owned(), detail).expect("it is whole");
+        assert!(side.figure(CPU_NS_PER_RECORD).is_nan());
+    }
+
+    #[test]
+    fn a_result_without_figures_is_refused() {
+        let outcome = side("millstream-load".to_owned(), json!({}));
+        assert!(matches!(outcome, Err(PairsError::Result { .. })));
+    }
+}

@@ -1,0 +1,58 @@
+//! The server and the machine's own limit, measured against each other in pairs.
+//!
+//! It drives `millstream-load` and `limit` as a person would, by their command lines, and knows neither engine nor protocol.
+//! Each target of the project is one argument and leaves one folder of results. Exit status: 0 every target reached by its
+//! median, 1 could not run, 2 a run was void or stopped early, 3 a target missed.
+
+mod args;
+mod bench;
+mod chain;
+mod child;
+mod error;
+mod hash;
+mod load;
+mod measure;
+mod pair;
+mod point;
+mod programs;
+mod report;
+mod server;
+mod side;
+mod sweep;
+mod targets;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use crate::args::{Options, Target};
+use crate::bench::Bench;
+use crate::report::Verdict;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let wanted = match options.target {
+        Target::All => Target::value_variants().iter().copied().filter(|target| *target != Target::All).collect(),
+        one => vec![one],
+    };
+    let bench = match Bench::new(options) {
+        Ok(bench) => bench,
+        Err(error) => {
+            eprintln!("pairs: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    let mut gravest = Verdict::Reached;
+    for target in wanted {
+        let verdict = targets::run(&bench, target).unwrap_or_else(|error| {
+            eprintln!("pairs: {}: {error}", target.name());
+            Verdict::NotRun
+        });
+        gravest = gravest.max(verdict);
+        if bench.interrupted() {
+            break;
+        }
+    }
+    ExitCode::from(gravest.status())
+}

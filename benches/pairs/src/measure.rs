@@ -1,0 +1,171 @@
+//! What is asked of a pair: one number out of two figures, and the bound that the project sets for it.
+
+use serde::Serialize;
+
+use crate::side::Side;
+use crate::units::show;
+
+/// How a pair becomes one number.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Compare {
+    /// A's figure by B's.
+    Ratio,
+    /// The same after so much is taken off A's: "at most 1.5 times plus 200" is "less 200, at most 1.5 times".
+    RatioLess(f64),
+    /// A's figure less B's.
+    Difference,
+    /// A's figure alone.
+    First,
+}
+
+/// What the number must be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Bound {
+    /// The bound itself.
+    pub(crate) fn value(self) -> f64 {
+        match self {
+            Self::AtLeast(bound) | Self::AtMost(bound) => bound,
+        }
+    }
+
+    /// Whether a number keeps it. What is no number does not.
+    pub(crate) fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => value >= bound,
+            Self::AtMost(bound) => value <= bound,
+        }
+    }
+
+    /// In words.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::AtLeast(bound) => format!("at least {}", show(bound)),
+            Self::AtMost(bound) => format!("at most {}", show(bound)),
+        }
+    }
+
+    fn worst(self, values: &[f64]) -> f64 {
+        let pick = match self {
+            Self::AtLeast(_) => f64::min,
+            Self::AtMost(_) => f64::max,
+        };
+        values.iter().copied().reduce(pick).unwrap_or(f64::NAN)
+    }
+}
+
+/// One number of every pair, and its bound.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Measure {
+    /// The name of its plot.
+    pub(crate) slug: &'static str,
+    /// What it is, for people.
+    pub(crate) title: &'static str,
+    pub(crate) figure_a: &'static str,
+    pub(crate) figure_b: &'static str,
+    pub(crate) compare: Compare,
+    pub(crate) bound: Bound,
+}
+
+impl Measure {
+    /// The same figure of both sides, one by the other.
+    pub(crate) fn ratio(slug: &'static str, title: &'static str, figure: &'static str, bound: Bound) -> Self {
+        Self { slug, title, figure_a: figure, figure_b: figure, compare: Compare::Ratio, bound }
+    }
+
+    /// The number of one pair.
+    pub(crate) fn value(&self, a: &Side, b: &Side) -> f64 {
+        let (a, b) = (a.figure(self.figure_a), b.figure(self.figure_b));
+        match self.compare {
+            Compare::Ratio => a / b,
+            Compare::RatioLess(less) => (a - less) / b,
+            Compare::Difference => a - b,
+            Compare::First => a,
+        }
+    }
+
+    /// What all pairs come to.
+    pub(crate) fn sum_up(self, values: Vec<f64>) -> Measured {
+        let (median, worst) = (median(&values), self.bound.worst(&values));
+        Measured {
+            reached: self.bound.holds(median),
+            worst_reached: self.bound.holds(worst),
+            measure: self,
+            values,
+            median,
+            worst,
+        }
+    }
+}
+
+/// A measure over all pairs.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Measured {
+    #[serde(flatten)]
+    pub(crate) measure: Measure,
+    /// In the order of the pairs.
+    pub(crate) values: Vec<f64>,
+    pub(crate) median: f64,
+    pub(crate) worst: f64,
+    /// Whether the median keeps the bound.
+    pub(crate) reached: bool,
+    /// Whether every pair does.
+    pub(crate) worst_reached: bool,
+}
+
+/// The middle value, or the mean of the two.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match (sorted.len() / 2, sorted.len() % 2) {
+        (0, 0) => f64::NAN,
+        (middle, 0) => f64::midpoint(sorted[middle - 1], sorted[middle]),
+        (middle, _) => sorted[middle],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn side(figure: f64) -> Side {
+        let figures = BTreeMap::from([("f", figure)]);
+        Side { command: String::new(), figures, marks: Vec::new(), detail: Value::Null }
+    }
+
+    fn measure(compare: Compare, bound: Bound) -> Measure {
+        Measure { slug: "s", title: "t", figure_a: "f", figure_b: "f", compare, bound }
+    }
+
+    #[test]
+    fn pairs_become_numbers() {
+        let value = |compare| measure(compare, Bound::AtMost(1.5)).value(&side(500.0), &side(200.0));
+        let all = [Compare::Ratio, Compare::RatioLess(200.0), Compare::Difference, Compare::First].map(value);
+        assert_eq!(all, [2.5, 1.5, 300.0, 500.0]);
+    }
+
+    #[test]
+    fn the_median_decides_and_the_worst_is_told() {
+        let least = measure(Compare::Ratio, Bound::AtLeast(0.75)).sum_up(vec![0.9, 0.7, 0.8, 0.76]);
+        assert!((least.median - 0.78).abs() < 1e-9 && least.worst == 0.7);
+        assert!(least.reached && !least.worst_reached);
+        let most = measure(Compare::Ratio, Bound::AtMost(1.3)).sum_up(vec![1.4, 1.2, 1.5]);
+        assert_eq!((most.median, most.worst, most.reached), (1.4, 1.5, false));
+    }
+
+    #[test]
+    fn no_number_reaches_nothing() {
+        assert!(!measure(Compare::Ratio, Bound::AtMost(1.0)).sum_up(Vec::new()).reached);
+        assert!(!Bound::AtLeast(0.0).holds(f64::NAN) && !Bound::AtMost(9.0).holds(f64::NAN));
+    }
+}

@@ -1,0 +1,128 @@
+//! Pairs in the order A B B A, each side only when the disk is steady. Every pair is kept.
+
+use serde::Serialize;
+
+use crate::bench::{Bench, Steadiness};
+use crate::error::PairsError;
+use crate::measure::{Measure, Measured};
+use crate::side::Side;
+use crate::units::show;
+
+/// A side with the state of the machine when it began.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Taken {
+    pub(crate) before: Steadiness,
+    #[serde(flatten)]
+    pub(crate) side: Side,
+}
+
+/// Two sides, measured one after the other.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Pair {
+    /// `AB` or `BA`.
+    pub(crate) order: &'static str,
+    pub(crate) a: Taken,
+    pub(crate) b: Taken,
+}
+
+impl Pair {
+    /// Whether the disk was steady before both.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.a.before.steady && self.b.before.steady
+    }
+
+    fn is_void(&self) -> bool {
+        self.a.side.is_void() || self.b.side.is_void()
+    }
+}
+
+/// Who is compared with whom, and in what.
+pub(crate) struct Plan {
+    pub(crate) title: &'static str,
+    pub(crate) name_a: &'static str,
+    pub(crate) name_b: &'static str,
+    pub(crate) measures: Vec<Measure>,
+}
+
+/// All pairs of one comparison, and what they come to.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Part {
+    pub(crate) title: &'static str,
+    pub(crate) name_a: &'static str,
+    pub(crate) name_b: &'static str,
+    pub(crate) measures: Vec<Measured>,
+    /// Why there are fewer pairs than asked for.
+    pub(crate) stopped: Option<String>,
+    pub(crate) pairs: Vec<Pair>,
+}
+
+impl Part {
+    /// Whether the median of every measure keeps its bound.
+    pub(crate) fn reached(&self) -> bool {
+        self.measures.iter().all(|measured| measured.reached)
+    }
+
+    /// Whether a run in it was void, or it was stopped early.
+    pub(crate) fn is_void(&self) -> bool {
+        self.stopped.is_some() || self.pairs.iter().any(Pair::is_void)
+    }
+}
+
+/// Measures the pairs. What fails or is stopped after the first pair ends them early, and is told.
+pub(crate) fn run(
+    bench: &Bench,
+    plan: Plan,
+    a: &mut dyn FnMut() -> Result<Side, PairsError>,
+    b: &mut dyn FnMut() -> Result<Side, PairsError>,
+) -> Result<Part, PairsError> {
+    let count = bench.pairs();
+    let mut pairs = Vec::new();
+    let mut stopped = None;
+    for number in 0..count {
+        match one(bench, &plan, number, a, b) {
+            Ok(pair) => pairs.push(pair),
+            Err(error) if pairs.is_empty() => return Err(error),
+            Err(error) => {
+                bench.say(&format!("{error}"));
+                stopped = Some(error.to_string());
+                break;
+            }
+        }
+    }
+    let values = |measure: &Measure| pairs.iter().map(|pair| measure.value(&pair.a.side, &pair.b.side)).collect();
+    let measures = plan.measures.into_iter().map(|measure| {
+        let values = values(&measure);
+        measure.sum_up(values)
+    });
+    let measures = measures.collect();
+    Ok(Part { title: plan.title, name_a: plan.name_a, name_b: plan.name_b, measures, stopped, pairs })
+}
+
+fn one(
+    bench: &Bench,
+    plan: &Plan,
+    number: u32,
+    a: &mut dyn FnMut() -> Result<Side, PairsError>,
+    b: &mut dyn FnMut() -> Result<Side, PairsError>,
+) -> Result<Pair, PairsError> {
+    let take = |name: &str, side: &mut dyn FnMut() -> Result<Side, PairsError>| {
+        let before = bench.steady()?;
+        let side = side()?;
+        let figures = side.figures.iter().map(|(name, value)| format!("{} {name}", show(*value)));
+        let figures = figures.collect::<Vec<_>>().join(", ");
+        bench.say(&format!("{}, pair {} of {}: {name}: {figures}", plan.title, number + 1, bench.pairs()));
+        Ok(Taken { before, side })
+    };
+    // Each pair turns the order of the one before: A B, B A, A B.
+    let (order, a, b) = if number.is_multiple_of(2) {
+        let a = take(plan.name_a, a)?;
+        ("AB", a, take(plan.name_b, b)?)
+    } else {
+        let b = take(plan.name_b, b)?;
+        ("BA", take(plan.name_a, a)?, b)
+    };
+    for measure in &plan.measures {
+        bench.say(&format!("  {}: {}", measure.title, show(measure.value(&a.side, &b.side))));
+    }
+    Ok(Pair { order, a, b })
+}

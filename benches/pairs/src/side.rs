@@ -1,0 +1,56 @@
+//! One measurement of one side.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::PairsError;
+
+/// Figures that measures compare and that the result's table shows, by name.
+pub(crate) const MB_PER_S: &str = "MB/s";
+/// The median latency.
+pub(crate) const P50_US: &str = "p50 us";
+/// The 99th percentile.
+pub(crate) const P99_US: &str = "p99 us";
+
+/// Seconds that were counted: fewer than asked for where the bytes were written before.
+pub(crate) const SECONDS: &str = "s";
+
+/// What one side did.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Side {
+    /// The command, directories left out.
+    pub(crate) command: String,
+    /// What is compared and shown.
+    pub(crate) figures: BTreeMap<&'static str, f64>,
+    /// What must be known before the figures are believed.
+    pub(crate) marks: Vec<String>,
+    /// All that the program printed, series left out.
+    pub(crate) detail: Value,
+}
+
+impl Side {
+    /// A figure that the side is known to have.
+    pub(crate) fn figure(&self, name: &str) -> f64 {
+        self.figures.get(name).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Whether nothing can be concluded from it.
+    pub(crate) fn is_void(&self) -> bool {
+        self.marks.iter().any(|mark| mark.starts_with("void"))
+    }
+
+    /// Itself, unless it is void.
+    pub(crate) fn sound(self) -> Result<Self, PairsError> {
+        if self.is_void() {
+            return Err(PairsError::Void { command: self.command, marks: self.marks.join("; ") });
+        }
+        Ok(self)
+    }
+}
+
+/// A number in a result by its path, such as `/measured/seconds`.
+pub(crate) fn number(value: &Value, path: &str) -> Option<f64> {
+    value.pointer(path)?.as_f64()
+}

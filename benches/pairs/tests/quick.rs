@@ -1,0 +1,95 @@
+//! The smallest run of the real programs: a server, the load generator and the limit, one pair, a folder of results.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// What the program lacks where a test may be skipped.
+const LACKING: [&str; 2] = ["io_uring is not permitted", "no io_uring"];
+
+fn pairs(target: &str, within: &Path) -> Output {
+    let cores = core_affinity::get_core_ids().expect("Linux tells");
+    let core = |core: Option<&core_affinity::CoreId>| core.expect("there is one").id.to_string();
+    Command::new(env!("CARGO_BIN_EXE_pairs"))
+        .args([target, "--quick", "--keep-free=0", "--keep"])
+        .args(["--server-core", &core(cores.first()), "--load-core", &core(cores.last())])
+        .arg("--dir")
+        .arg(within.join("work"))
+        .arg("--results")
+        .arg(within.join("results"))
+        .output()
+        .expect("cargo built the binary")
+}
+
+/// The folder that a run left, or none where this machine can't run it, which is a failure where `MILLSTREAM_NO_SKIP` is set.
+fn folder(output: &Output, within: &Path) -> Option<PathBuf> {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    // Whether a target is reached means nothing in a smoke run.
+    if !matches!(output.status.code(), Some(0 | 3)) {
+        let lacking = errors.lines().find(|line| LACKING.iter().any(|lack| line.contains(lack)));
+        match lacking {
+            Some(line) if std::env::var_os("MILLSTREAM_NO_SKIP").is_none() => {
+                eprintln!("skipped: {line}");
+                return None;
+            }
+            _ => panic!("{}: {errors}", output.status),
+        }
+    }
+    let mut folders = fs::read_dir(within.join("results")).expect("it was made");
+    let folder = folders.next().expect("one run, one folder").expect("nobody else changes it").path();
+    assert!(folders.next().is_none());
+    assert_eq!(fs::read_dir(within.join("work")).expect("it was made").count(), 0, "nothing is left behind");
+    Some(folder)
+}
+
+fn result(folder: &Path) -> Value {
+    let json = fs::read(folder.join("result.json")).expect("every folder has one");
+    serde_json::from_slice(&json).expect("it is JSON")
+}
+
+fn temporary() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("target/ can be written to")
+}
+
+#[test]
+fn ingest_is_a_pair_of_server_and_limit() {
+    let within = temporary();
+    let output = pairs("ingest", within.path());
+    let Some(folder) = folder(&output, within.path()) else { return };
+    let result = result(&folder);
+    assert_eq!((result["target"].as_str(), result["quick"].as_bool()), (Some("ingest"), Some(true)));
+    let part = &result["parts"][0];
+    let pair = &part["pairs"][0];
+    let rate = |side: &str| pair[side]["figures"]["MB/s"].as_f64().expect("both sides have one");
+    let (server, limit) = (rate("a"), rate("b"));
+    assert!(server > 0.0 && limit > 0.0, "{pair}");
+    let measured = &part["measures"][0];
+    let ratio = measured["median"].as_f64().expect("a number");
+    assert!((ratio - server / limit).abs() < 1e-9, "{measured}");
+    assert_eq!(measured["reached"].as_bool(), Some(ratio >= 0.75));
+    assert_eq!(pair["a"]["detail"]["verification"]["good"], true, "{pair}");
+    let page = fs::read_to_string(folder.join("README.md")).expect("every folder has one");
+    assert!(page.contains("a smoke run") && page.contains("at least 0.75"), "{page}");
+    assert!(fs::read_to_string(folder.join("ingest.svg")).expect("a plot of each measure").contains("median"));
+    let private = within.path().to_str().expect("target/ has a plain name");
+    for file in ["result.json", "README.md"] {
+        let text = fs::read_to_string(folder.join(file)).expect("just read");
+        assert!(!text.contains(private), "{file} names a directory of this machine: {text}");
+    }
+}
+
+#[test]
+fn a_killed_server_opens_and_appends() {
+    let within = temporary();
+    let output = pairs("restart", within.path());
+    let Some(folder) = folder(&output, within.path()) else { return };
+    let result = result(&folder);
+    let pair = &result["parts"][0]["pairs"][0];
+    let figure = |name: &str| pair["a"]["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"));
+    assert!(figure("open s") > 0.0 && figure("open after kill s") > 0.0);
+    assert!(figure("kill to first append s") > figure("open after kill s"), "{pair}");
+    assert_eq!(pair["a"]["marks"].as_array().map(Vec::len), Some(0), "{pair}");
+    assert_eq!(result["parts"][0]["measures"].as_array().map(Vec::len), Some(3));
+}

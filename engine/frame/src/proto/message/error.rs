@@ -1,0 +1,112 @@
+//! Why a request, a record or a connection was refused.
+
+use std::fmt;
+
+use super::fields::{Control, FieldsOf, put_text};
+use super::kind::Kind;
+use crate::limits::ERROR_DETAIL_BYTES_MAX;
+use crate::proto::Violation;
+
+/// Why a request, a record or a connection was refused. The number is on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u16)]
+pub enum ErrorCode {
+    /// The caller broke the protocol; the connection ends.
+    Protocol = 1,
+    /// The caller: no such stream.
+    UnknownStream = 2,
+    /// The caller: a stream of that name exists, with other settings.
+    StreamExists = 3,
+    /// The caller: a value out of its bounds.
+    InvalidArgument = 4,
+    /// The caller: the stream has no such shard.
+    UnknownShard = 5,
+    /// The caller: a sequence number that was never given.
+    UnknownSequence = 6,
+    /// The caller: the record differs from its checksum.
+    Checksum = 7,
+    /// Throttled: the disk budget is used up. Try again when space was freed.
+    DiskFull = 8,
+    /// Storage: a write failed; appends are refused until a restart.
+    StorageFailed = 9,
+    /// Storage: these records are damaged on disk; the others are readable.
+    Damaged = 10,
+    /// Throttled: too many connections or requests at once. Try again.
+    Busy = 11,
+    /// The server is shutting down. Connect again.
+    ShuttingDown = 12,
+}
+
+impl ErrorCode {
+    /// The code of a number; numbers of a newer server count as [`ErrorCode::Protocol`].
+    pub fn from_number(number: u16) -> ErrorCode {
+        use ErrorCode::*;
+        [
+            Protocol,
+            UnknownStream,
+            StreamExists,
+            InvalidArgument,
+            UnknownShard,
+            UnknownSequence,
+            Checksum,
+            DiskFull,
+            StorageFailed,
+            Damaged,
+            Busy,
+            ShuttingDown,
+        ]
+        .into_iter()
+        .find(|&code| code as u16 == number)
+        .unwrap_or(Protocol)
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ErrorCode::Protocol => "protocol violation",
+            ErrorCode::UnknownStream => "unknown stream",
+            ErrorCode::StreamExists => "stream exists",
+            ErrorCode::InvalidArgument => "invalid argument",
+            ErrorCode::UnknownShard => "unknown shard",
+            ErrorCode::UnknownSequence => "unknown sequence number",
+            ErrorCode::Checksum => "checksum mismatch",
+            ErrorCode::DiskFull => "disk budget used up",
+            ErrorCode::StorageFailed => "storage failed",
+            ErrorCode::Damaged => "damaged on disk",
+            ErrorCode::Busy => "busy",
+            ErrorCode::ShuttingDown => "shutting down",
+        })
+    }
+}
+
+/// Why a request failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// The number that programs go by.
+    pub code: ErrorCode,
+    /// What happened and what to do, for people.
+    pub detail: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Control for Failure {
+    const KIND: Kind = Kind::Error;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.code as u16).to_le_bytes());
+        put_text(out, &self.detail[..self.detail.floor_char_boundary(ERROR_DETAIL_BYTES_MAX)]);
+    }
+
+    fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<Failure, Violation> {
+        let code = ErrorCode::from_number(fields.u16()?);
+        Ok(Failure { code, detail: fields.text(ERROR_DETAIL_BYTES_MAX)? })
+    }
+}

@@ -1,0 +1,18 @@
+//! The messages: what each says, and its bytes. Numbers are little-endian; texts are a 16-bit length and UTF-8.
+
+mod append;
+mod error;
+mod fields;
+mod handshake;
+mod kind;
+mod read;
+mod stream;
+
+pub use append::{Ack, AckBatch, AckResult, Append};
+pub use error::{ErrorCode, Failure};
+pub(crate) use fields::Control;
+pub use handshake::{Credit, Hello, Welcome};
+pub(crate) use handshake::{Ping, Pong};
+pub use kind::Kind;
+pub use read::{Read, ReadResult};
+pub use stream::{CreateStream, DescribeStream, ListStreams, ShardDescription, StreamDescription, StreamList};

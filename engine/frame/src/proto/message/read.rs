@@ -1,0 +1,77 @@
+//! Reads and their answers.
+
+use super::fields::{Control, Fields, FieldsOf};
+use super::kind::Kind;
+use crate::id::{RequestId, Sequence, ShardId, StreamId};
+use crate::proto::{HEADER_BYTES, READ_FIXED_BYTES, Violation, begin, finish};
+
+/// Ask for records of a shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Read {
+    /// The stream.
+    pub stream: StreamId,
+    /// One of its shards.
+    pub shard: ShardId,
+    /// The first number wanted; what recovery skipped is passed over.
+    pub from: Sequence,
+    /// At most so many bytes of frames, but always one frame if there is one.
+    pub bytes_max: u32,
+}
+
+/// The fixed part of a ReadResult; its frames follow, as they lie on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadResult {
+    /// The shard.
+    pub shard: ShardId,
+    /// How many frames follow.
+    pub records: u32,
+    /// What to ask for next.
+    pub next: Sequence,
+    /// The number after the newest durable record.
+    pub tip: Sequence,
+    /// When the newest record arrived, in milliseconds since 1970.
+    pub tip_arrival_ms: u64,
+}
+
+impl Control for Read {
+    const KIND: Kind = Kind::Read;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.stream.0.to_le_bytes());
+        out.extend_from_slice(&self.shard.0.to_le_bytes());
+        out.extend_from_slice(&self.from.0.to_le_bytes());
+        out.extend_from_slice(&self.bytes_max.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+    }
+
+    fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<Read, Violation> {
+        let (stream, shard) = (StreamId(fields.u32()?), ShardId(fields.u32()?));
+        let (from, bytes_max) = (Sequence(fields.u64()?), fields.u32()?);
+        fields.u32()?;
+        Ok(Read { stream, shard, from, bytes_max })
+    }
+}
+
+impl ReadResult {
+    /// The message's bytes before its frames, of which there are `frames_bytes`.
+    pub fn encode(&self, out: &mut Vec<u8>, request: RequestId, frames_bytes: usize) {
+        let start = begin(out, Kind::ReadResult, request);
+        out.extend_from_slice(&self.shard.0.to_le_bytes());
+        out.extend_from_slice(&self.records.to_le_bytes());
+        for number in [self.next.0, self.tip.0, self.tip_arrival_ms, 0, 0] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        finish(out, start, READ_FIXED_BYTES, HEADER_BYTES + READ_FIXED_BYTES + frames_bytes);
+    }
+
+    pub(crate) fn decode(fixed: &[u8]) -> Result<ReadResult, Violation> {
+        let mut fields = Fields(fixed);
+        Ok(ReadResult {
+            shard: ShardId(fields.u32()?),
+            records: fields.u32()?,
+            next: Sequence(fields.u64()?),
+            tip: Sequence(fields.u64()?),
+            tip_arrival_ms: fields.u64()?,
+        })
+    }
+}

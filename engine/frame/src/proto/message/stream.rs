@@ -1,0 +1,170 @@
+//! Streams: made, described, listed.
+
+use super::fields::{Control, FieldsOf, put_text};
+use super::kind::Kind;
+use crate::id::{Sequence, ShardId, StreamId};
+use crate::limits::STREAM_NAME_BYTES_MAX;
+use crate::proto::Violation;
+
+/// One shard in a description.
+pub(super) const SHARD_DESCRIPTION_BYTES: usize = 56;
+
+/// Make a stream of shards with equal hash ranges. Idempotent for equal settings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CreateStream {
+    /// 1 to 128 of `a-z A-Z 0-9 _ . -`.
+    pub name: String,
+    /// How many shards.
+    pub shards: u32,
+}
+
+/// Ask for a stream by name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DescribeStream {
+    /// Its name.
+    pub name: String,
+}
+
+/// A stream and its shards.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamDescription {
+    /// What Append and Read name it by.
+    pub stream: StreamId,
+    /// Its name.
+    pub name: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Its shards, by hash range.
+    pub shards: Vec<ShardDescription>,
+}
+
+/// One shard of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShardDescription {
+    /// What Read names it by.
+    pub shard: ShardId,
+    /// The first hash key that is routed to it.
+    pub hash_start: u128,
+    /// The last one.
+    pub hash_end: u128,
+    /// The oldest sequence number that may be read.
+    pub trim: Sequence,
+    /// The number after the newest durable record.
+    pub tip: Sequence,
+}
+
+/// Ask for names of streams.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListStreams {
+    /// Names after this one, in order; empty for the first.
+    pub after: String,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Names of streams, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamList {
+    /// The names.
+    pub names: Vec<String>,
+    /// Whether there are more after the last.
+    pub more: bool,
+}
+
+impl Control for CreateStream {
+    const KIND: Kind = Kind::CreateStream;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.shards.to_le_bytes());
+        put_text(out, &self.name);
+    }
+
+    fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<CreateStream, Violation> {
+        let shards = fields.u32()?;
+        Ok(CreateStream { shards, name: fields.text(STREAM_NAME_BYTES_MAX)? })
+    }
+}
+
+impl Control for DescribeStream {
+    const KIND: Kind = Kind::DescribeStream;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        put_text(out, &self.name);
+    }
+
+    fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<DescribeStream, Violation> {
+        Ok(DescribeStream { name: fields.text(STREAM_NAME_BYTES_MAX)? })
+    }
+}
+
+impl Control for StreamDescription {
+    const KIND: Kind = Kind::Stream;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.stream.0.to_le_bytes());
+        out.extend_from_slice(&(self.shards.len() as u32).to_le_bytes());
+        out.extend_from_slice(&self.created_ms.to_le_bytes());
+        put_text(out, &self.name);
+        for shard in &self.shards {
+            out.extend_from_slice(&shard.shard.0.to_le_bytes());
+            out.extend_from_slice(&[0; 4]);
+            out.extend_from_slice(&shard.hash_start.to_le_bytes());
+            out.extend_from_slice(&shard.hash_end.to_le_bytes());
+            out.extend_from_slice(&shard.trim.0.to_le_bytes());
+            out.extend_from_slice(&shard.tip.0.to_le_bytes());
+        }
+    }
+
+    fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<StreamDescription, Violation> {
+        let stream = StreamId(fields.u32()?);
+        let count = fields.u32()? as usize;
+        let created_ms = fields.u64()?;
+        let name = fields.text(STREAM_NAME_BYTES_MAX)?;
+        if count.saturating_mul(SHARD_DESCRIPTION_BYTES) != fields.0.len() {
+            return Err(Violation::Malformed("another number of shards than it says"));
+        }
+        let mut shards = Vec::with_capacity(count);
+        for _ in 0..count {
+            let shard = ShardId(fields.u32()?);
+            fields.u32()?;
+            let (hash_start, hash_end) = (fields.u128()?, fields.u128()?);
+            let (trim, tip) = (Sequence(fields.u64()?), Sequence(fields.u64()?));
+            shards.push(ShardDescription { shard, hash_start, hash_end, trim, tip });
+        }
+        Ok(StreamDescription { stream, name, created_ms, shards })
+    }
+}
+
+impl Control for ListStreams {
+    const KIND: Kind = Kind::ListStreams;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.limit.to_le_bytes());
+        put_text(out, &self.after);
+    }
+
+    fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<ListStreams, Violation> {
+        let limit = fields.u32()?;
+        Ok(ListStreams { limit, after: fields.text(STREAM_NAME_BYTES_MAX)? })
+    }
+}
+
+impl Control for StreamList {
+    const KIND: Kind = Kind::StreamList;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.names.len() as u32).to_le_bytes());
+        out.extend_from_slice(&u32::from(self.more).to_le_bytes());
+        self.names.iter().for_each(|name| put_text(out, name));
+    }
+
+    fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<StreamList, Violation> {
+        let count = fields.u32()? as usize;
+        let more = fields.u32()? != 0;
+        if count > fields.0.len() {
+            return Err(Violation::Malformed("more names than bytes"));
+        }
+        let names = (0..count).map(|_| fields.text(STREAM_NAME_BYTES_MAX)).collect::<Result<_, _>>()?;
+        Ok(StreamList { names, more })
+    }
+}

@@ -1,0 +1,242 @@
+//! `millstream doctor`: whether a server can run on this machine and directory, how fast its disk is, and what to change.
+//!
+//! It measures in a directory of its own inside the one named, removed afterwards, so that a server may run beside it.
+
+mod device;
+mod measure;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use engine::limits::{CONNECTIONS_MAX, Memory};
+use io::{DataDir, Probe, available_cores, probe};
+use rustix::process::{Resource, getrlimit};
+
+use crate::config::Bytes;
+use crate::connect::Output;
+use device::{Device, WriteCache};
+use measure::{Latency, measure};
+
+/// File descriptors beside those of connections: segments, the ring, signals.
+const FILES_BESIDE: u64 = 1024;
+
+/// A median durable write slower than this is worth a word.
+const SLOW_NS: u64 = 5_000_000;
+
+/// Arguments of `millstream doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArguments {
+    /// The data directory, or where one shall be made
+    #[arg(long, env = "MILLSTREAM_DATA", value_name = "DIR", default_value = ".")]
+    data: PathBuf,
+}
+
+/// Why the examination could not be told.
+#[derive(Debug)]
+pub enum DoctorError {
+    /// Standard output takes no more.
+    Output(std::io::Error),
+}
+
+impl fmt::Display for DoctorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DoctorError::Output(error) = self;
+        write!(f, "standard output can't be written to: {error}")
+    }
+}
+
+impl std::error::Error for DoctorError {}
+
+/// How well something is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Health {
+    Good,
+    /// A server runs; something could be better.
+    Fair,
+    /// No server runs.
+    Bad,
+}
+
+/// One thing that was looked at.
+#[derive(Debug)]
+struct Finding {
+    health: Health,
+    what: &'static str,
+    text: String,
+    /// What to change.
+    advice: Option<String>,
+}
+
+impl Finding {
+    fn good(what: &'static str, text: String) -> Finding {
+        Finding { health: Health::Good, what, text, advice: None }
+    }
+
+    fn fair(what: &'static str, text: String, advice: &str) -> Finding {
+        Finding { health: Health::Fair, what, text, advice: Some(advice.to_owned()) }
+    }
+
+    fn bad(what: &'static str, text: String) -> Finding {
+        Finding { health: Health::Bad, what, text, advice: None }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.health {
+            Health::Good => "ok",
+            Health::Fair => "fair",
+            Health::Bad => "BAD",
+        };
+        write!(f, "{mark:4} {:14} {}", self.what, self.text)?;
+        match &self.advice {
+            Some(advice) => write!(f, "\n     {:14} -> {advice}", ""),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Prints what was found; the exit status says whether a server can run.
+///
+/// # Errors
+/// Nobody can be told.
+pub fn run(arguments: DoctorArguments) -> Result<ExitCode, DoctorError> {
+    let probe = probe();
+    let mut findings = vec![ring(&probe), cores(), open_files()];
+    let place = nearest(&arguments.data);
+    findings.push(cache(Device::of(&place)));
+    findings.extend(disk(&place, &probe));
+    let can_run = findings.iter().all(|finding| finding.health != Health::Bad);
+    let mut output = Output::new();
+    let write = |out: &mut dyn std::io::Write| {
+        findings.iter().try_for_each(|finding| writeln!(out, "{finding}"))?;
+        let verdict = if can_run { "A server can run here." } else { "A server can't run here: see what is BAD." };
+        writeln!(out, "{verdict}")
+    };
+    output.write(write).and_then(|()| output.flush()).map_err(DoctorError::Output)?;
+    Ok(if can_run { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The directory itself, or the first above it that is there.
+fn nearest(path: &Path) -> PathBuf {
+    let there = path.ancestors().find(|ancestor| !ancestor.as_os_str().is_empty() && ancestor.exists());
+    there.unwrap_or(Path::new(".")).to_owned()
+}
+
+fn ring(probe: &Probe) -> Finding {
+    let text = probe.to_string();
+    match (&probe.refused, probe.features.contains(&"DEFER_TASKRUN")) {
+        (Some(_), _) => Finding::bad("io_uring", text),
+        (None, true) => Finding::good("io_uring", text),
+        (None, false) => Finding::fair("io_uring", text, "Linux 6.1 or newer takes less CPU for the same work"),
+    }
+}
+
+fn cores() -> Finding {
+    let cores = available_cores();
+    let text = format!("{} available to this process: {cores:?}", cores.len());
+    if cores.len() > 1 {
+        return Finding::good("cores", text);
+    }
+    Finding::fair("cores", text, "with one core the server shares it with its clients; give the process two or more")
+}
+
+fn open_files() -> Finding {
+    let wanted = CONNECTIONS_MAX as u64 + FILES_BESIDE;
+    let limit = getrlimit(Resource::Nofile).current;
+    match limit {
+        Some(files) if files < wanted => {
+            let text = format!("at most {files}, which is less than the {wanted} that all connections need");
+            Finding::fair("open files", text, "raise it where many clients connect (ulimit -n, LimitNOFILE=)")
+        }
+        Some(files) => Finding::good("open files", format!("at most {files}")),
+        None => Finding::good("open files", "any number".to_owned()),
+    }
+}
+
+fn cache(device: Option<Device>) -> Finding {
+    let Some(device) = device else {
+        let advice = "whether its flushes are honest is for whoever runs the file system to know";
+        return Finding::fair("device", "the disk below the file system is not told".to_owned(), advice);
+    };
+    let name = device.describe();
+    match device.write_cache {
+        WriteCache::Back => {
+            let text = format!("{name}, with a volatile write cache: every commit costs a flush");
+            Finding::good("device", text)
+        }
+        WriteCache::Through => {
+            let text = format!("{name}, says that it has no volatile write cache: a commit costs no flush");
+            let advice = "if the disk is virtual, see that its host does not cache writes either";
+            Finding::fair("device", text, advice)
+        }
+        WriteCache::Unknown => Finding::good("device", format!("{name}, write cache not told")),
+    }
+}
+
+/// The file system, locked memory and the disk's latency, as far as they can be had.
+fn disk(place: &Path, probe: &Probe) -> Vec<Finding> {
+    let scratch = match tempfile::Builder::new().prefix("millstream-doctor-").tempdir_in(place) {
+        Ok(scratch) => scratch,
+        Err(error) => {
+            let text = format!("nothing can be made in {}: {error}; name another one with --data", place.display());
+            return vec![Finding::bad("directory", text)];
+        }
+    };
+    let directory = match DataDir::open(scratch.path(), false) {
+        Ok(directory) => directory,
+        Err(error) => {
+            // Its own words name the scratch directory, which the reader has not asked about.
+            let text = error.to_string().replace(&scratch.path().display().to_string(), &place.display().to_string());
+            return vec![Finding::bad("directory", text)];
+        }
+    };
+    let mut findings = vec![alignment(place, &directory)];
+    if probe.refused.is_some() {
+        return findings;
+    }
+    let pool_bytes = Memory::share(engine::Config::default().memory_bytes).pool_bytes;
+    match measure(directory, pool_bytes) {
+        Ok(measured) => {
+            findings.push(locked(probe, measured.registered, pool_bytes));
+            findings.push(latency(&measured.plain, &measured.durable));
+        }
+        Err(error) => findings.push(Finding::bad("disk", error.to_string())),
+    }
+    findings
+}
+
+fn alignment(place: &Path, directory: &DataDir) -> Finding {
+    let (place, file_system) = (place.display(), directory.file_system());
+    match directory.alignment() {
+        Some(alignment) => {
+            let (memory, offset) = (alignment.memory_bytes, alignment.offset_bytes);
+            let text = format!(
+                "{place} is on {file_system}, direct access aligned to {memory} in memory and {offset} in files"
+            );
+            Finding::good("directory", text)
+        }
+        None => Finding::bad("directory", format!("{place} is on {file_system}, which refuses direct access")),
+    }
+}
+
+fn locked(probe: &Probe, registered: bool, pool_bytes: usize) -> Finding {
+    let limit = probe.locked_memory_bytes.map_or("any amount".to_owned(), |bytes| format!("{} at most", Bytes(bytes)));
+    let pool = Bytes(pool_bytes as u64);
+    if registered {
+        return Finding::good("locked memory", format!("{limit}; the server's pool of {pool} was registered"));
+    }
+    let text = format!("{limit}; the server's pool of {pool} can't be registered, each write pins its own memory");
+    Finding::fair("locked memory", text, "raise the limit to save CPU (ulimit -l, LimitMEMLOCK=)")
+}
+
+fn latency(plain: &Latency, durable: &Latency) -> Finding {
+    let text = format!("4 KiB written: {plain}; written and on stable storage: {durable}");
+    if durable.p50_ns > SLOW_NS {
+        let advice = "every commit waits for this; a local flash disk takes well under a millisecond";
+        return Finding::fair("latency", text, advice);
+    }
+    Finding::good("latency", text)
+}

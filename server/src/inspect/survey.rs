@@ -1,0 +1,268 @@
+//! Looks at a data directory: its files, the superblock's copies, each segment's header and footer, then the batches.
+
+use std::fs;
+use std::path::Path;
+
+use engine::inspect::{FileKind, Streams, file_kind};
+use frame::batch::Header as BatchHeader;
+use frame::limits::BLOCK_BYTES;
+use frame::segment::{Footer, Header, HeaderError, Trailer};
+use frame::superblock::{COPIES, FILE_BYTES, Superblock};
+use frame::{Epoch, JournalNumber, LogId, Position, SegmentNumber};
+use rustix::fs::{FlockOperation, flock};
+
+use super::InspectError;
+use super::report::{
+    Damage, FileReport, Report, SegmentReport, SegmentState, StreamReport, SuperblockCopy, SuperblockReport,
+};
+use super::walk::{Segment, Walk, first_batch};
+use super::window::Window;
+
+/// A server may be writing the superblock just now: a copy counts as damaged after so many looks.
+const SUPERBLOCK_LOOKS: usize = 5;
+
+/// The report on `directory`; with `verify` after reading everything, else after reading what was not sealed.
+pub(super) fn survey(directory: &Path, verify: bool) -> Result<Report, InspectError> {
+    let mut report = Report { directory: directory.display().to_string(), verified: verify, ..Report::default() };
+    let names = list(directory)?;
+    let mut numbers = Vec::new();
+    let mut has_superblock = false;
+    for (name, bytes) in names {
+        match file_kind(&name) {
+            FileKind::Superblock => has_superblock = true,
+            FileKind::Segment(journal, segment) => numbers.push((journal, segment, name)),
+            FileKind::Cut => report.cut_aside.push(FileReport { name, bytes }),
+            FileKind::Lock => report.in_use_by = owner(&directory.join(name)),
+            FileKind::Unfinished | FileKind::Other => report.other_files.push(FileReport { name, bytes }),
+        }
+    }
+    if !has_superblock && numbers.is_empty() {
+        return Err(InspectError::NoLog(directory.to_owned()));
+    }
+    let superblock = if has_superblock { read_superblock(directory, &mut report)? } else { None };
+    if !has_superblock {
+        report.damage.push(Damage::plain("superblock", 0, FILE_BYTES as u64, "the file is missing"));
+    }
+    numbers.sort();
+    let mut log_id = superblock.map(|superblock| superblock.log_id);
+    let mut segments = Vec::new();
+    for (journal, number, name) in numbers {
+        segments.extend(open_segment(directory, (journal, number), name, &mut log_id, &mut report.damage)?);
+    }
+    if let Some(log_id) = log_id {
+        let durable = superblock.map_or(Position::default(), |superblock| superblock.durable);
+        walk_all(&mut report, segments, log_id, durable, verify)?;
+    }
+    Ok(report)
+}
+
+fn list(directory: &Path) -> Result<Vec<(String, u64)>, InspectError> {
+    let unreadable = |source| InspectError::Unreadable { path: directory.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
+        names.push((entry.file_name().to_string_lossy().into_owned(), bytes));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The process that holds the lock, as far as it tells. The lock is only tried, shared, and let go at once.
+fn owner(lock: &Path) -> Option<String> {
+    let file = fs::File::open(lock).ok()?;
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => None,
+        Err(_) => Some(fs::read_to_string(lock).map_or_else(|_| "?".to_owned(), |text| text.trim().to_owned())),
+    }
+}
+
+fn read_superblock(directory: &Path, report: &mut Report) -> Result<Option<Superblock>, InspectError> {
+    let path = directory.join("superblock");
+    let mut window = Window::open(&path)?;
+    let mut copies = [None; COPIES];
+    for _ in 0..SUPERBLOCK_LOOKS {
+        window.forget();
+        let bytes = window.read(0, FILE_BYTES)?;
+        for (slot, block) in copies.iter_mut().zip(bytes.chunks(BLOCK_BYTES)) {
+            *slot =
+                Superblock::decode(block).map_err(|version| InspectError::Version { path: path.clone(), version })?;
+        }
+        if copies.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    for (number, copy) in (0_u64..).zip(&copies) {
+        report.superblock_copies.push(match copy {
+            Some(copy) => SuperblockCopy::Intact { generation: copy.generation },
+            None => {
+                let from = number * BLOCK_BYTES as u64;
+                let what = format!("copy {number} of the superblock differs from its checksum");
+                report.damage.push(Damage::plain("superblock", from, from + BLOCK_BYTES as u64, &what));
+                SuperblockCopy::Damaged
+            }
+        });
+    }
+    let chosen = Superblock::choose(window.read(0, FILE_BYTES)?).ok();
+    if chosen.is_none() {
+        report.damage.push(Damage::plain(
+            "superblock",
+            0,
+            FILE_BYTES as u64,
+            "no two copies agree: a server refuses it",
+        ));
+    }
+    report.superblock = chosen.map(|superblock| SuperblockReport {
+        log_id: superblock.log_id.to_string(),
+        epoch: superblock.epoch.0,
+        clean: superblock.clean,
+        durable: superblock.durable.to_string(),
+        segment_bytes: u64::from(superblock.segment_bytes),
+        wall_ms: superblock.wall_ms,
+    });
+    Ok(chosen)
+}
+
+/// Header, trailer and footer of a segment. `None`, and damage, if its header is not this log's.
+fn open_segment(
+    directory: &Path,
+    (journal, number): (JournalNumber, SegmentNumber),
+    name: String,
+    log_id: &mut Option<LogId>,
+    damage: &mut Vec<Damage>,
+) -> Result<Option<(JournalNumber, Segment)>, InspectError> {
+    let path = directory.join(&name);
+    let mut window = Window::open(&path)?;
+    let header = match Header::parse(window.read(0, BLOCK_BYTES)?) {
+        Ok(header) => header,
+        Err(HeaderError::Version(version)) => return Err(InspectError::Version { path, version }),
+        Err(HeaderError::Damaged) => {
+            damage.push(Damage::plain(&name, 0, BLOCK_BYTES as u64, "the segment's header differs from its checksum"));
+            return Ok(None);
+        }
+    };
+    let expected = *log_id.get_or_insert(header.log_id);
+    if header.log_id != expected || header.journal != journal || header.segment != number {
+        damage.push(Damage::plain(&name, 0, BLOCK_BYTES as u64, "the segment belongs to another log or place"));
+        return Ok(None);
+    }
+    let bytes = header.file_bytes;
+    if window.len()? < bytes {
+        damage.push(Damage::plain(&name, window.len()?, bytes, "the file is shorter than its header says"));
+    }
+    let mut segment = Segment { name, number, bytes, window, footer: None };
+    segment.footer = read_footer(&mut segment, expected, journal, damage)?;
+    Ok(Some((journal, segment)))
+}
+
+/// The footer that the trailer points to. What is neither blank nor of another segment's life must be right.
+fn read_footer(
+    segment: &mut Segment,
+    log_id: LogId,
+    journal: JournalNumber,
+    damage: &mut Vec<Damage>,
+) -> Result<Option<Footer>, InspectError> {
+    let at = segment.bytes - BLOCK_BYTES as u64;
+    let block = segment.window.read(at, BLOCK_BYTES)?;
+    let blank = block.iter().all(|&byte| byte == 0);
+    let Some(trailer) = Trailer::parse(block) else {
+        if !blank {
+            damage.push(Damage::plain(&segment.name, at, segment.bytes, "the trailer differs from its checksum"));
+        }
+        return Ok(None);
+    };
+    if trailer.log_id != log_id || trailer.journal != journal || trailer.footer.segment() != segment.number {
+        return Ok(None);
+    }
+    let (from, length) = (u64::from(trailer.footer.offset()), u64::from(trailer.footer_length));
+    let bytes = if from + length <= at { segment.window.read(from, length as usize)?.to_vec() } else { Vec::new() };
+    let footer = Footer::parse(bytes).filter(|footer| footer.head.position == trailer.footer);
+    if footer.is_none() {
+        let what = "the footer differs from its checksum; a server makes it again at the next start";
+        damage.push(Damage::plain(&segment.name, from, from + length, what));
+    }
+    Ok(footer)
+}
+
+/// Walks the segments of each journal, in order.
+fn walk_all(
+    report: &mut Report,
+    mut segments: Vec<(JournalNumber, Segment)>,
+    log_id: LogId,
+    durable: Position,
+    verify: bool,
+) -> Result<(), InspectError> {
+    let mut walk: Option<Walk> = None;
+    for index in 0..segments.len() {
+        let next_first = next_first(&mut segments, index, log_id)?;
+        let (journal, segment) = &mut segments[index];
+        if walk.as_ref().is_none_or(|walk| walk.journal != *journal) {
+            finish(walk.take(), report);
+        }
+        let walk = walk.get_or_insert_with(|| begin(log_id, *journal, durable, segment.number));
+        report.segments.push(match &segment.footer {
+            Some(footer) if !verify => {
+                walk.streams = Streams::from_snapshot(footer.catalog()).unwrap_or_default();
+                (walk.chained_to, walk.epoch) = (Some(footer.head.last_checksum), footer.head.epoch);
+                walk.next.extend(footer.shards().map(|row| (row.shard, row.next)));
+                by_footer(segment, footer)
+            }
+            _ => walk.segment(segment, next_first)?,
+        });
+    }
+    finish(walk, report);
+    Ok(())
+}
+
+/// The first batch of the segment after `index` in the same journal.
+fn next_first(
+    segments: &mut [(JournalNumber, Segment)],
+    index: usize,
+    log_id: LogId,
+) -> Result<Option<BatchHeader>, InspectError> {
+    let journal = segments[index].0;
+    match segments.get_mut(index + 1) {
+        Some((other, next)) if *other == journal => first_batch(next, log_id),
+        _ => Ok(None),
+    }
+}
+
+fn begin(log_id: LogId, journal: JournalNumber, durable: Position, first: SegmentNumber) -> Walk {
+    // A journal's first segment begins the chain; what precedes a later one is gone.
+    let chained_to = (first == SegmentNumber(1)).then_some(0);
+    let (epoch, next) = (Epoch(0), std::collections::BTreeMap::new());
+    Walk { log_id, journal, durable, chained_to, epoch, next, streams: Streams::new(), damage: Vec::new() }
+}
+
+fn finish(walk: Option<Walk>, report: &mut Report) {
+    let Some(walk) = walk else { return };
+    report.damage.extend(walk.damage);
+    report.streams.extend(walk.streams.entries().map(|entry| StreamReport {
+        name: entry.name,
+        stream: entry.stream.0,
+        first_shard: entry.first_shard.0,
+        shards: entry.shards,
+        created_ms: entry.created_ms,
+    }));
+}
+
+/// A sealed segment as its footer tells it.
+fn by_footer(segment: &Segment, footer: &Footer) -> SegmentReport {
+    let (mut extents, mut records, mut shards) = (0, 0, 0);
+    for row in footer.shards() {
+        extents += u64::from(row.extents);
+        shards += u64::from(row.extents > 0);
+        records += footer.extents(&row).map(|extent| u64::from(extent.count)).sum::<u64>();
+    }
+    SegmentReport {
+        file: segment.name.clone(),
+        file_bytes: segment.bytes,
+        state: SegmentState::Sealed,
+        used_bytes: u64::from(footer.head.position.offset()),
+        batches: None,
+        extents,
+        records,
+        shards,
+        remains_at: None,
+    }
+}

@@ -1,0 +1,202 @@
+//! `kill -9`, again and again, on the real server under full load: nothing acknowledged is lost, changed or reordered.
+//!
+//! Each life: start on what the last one left, one append, compare what is new (now and then everything), load, kill at a
+//! random moment. Settings differ from life to life. `MILLSTREAM_KILLS` says how many kills, else 100 where `CI` is set
+//! and 10 elsewhere; `MILLSTREAM_SEED` repeats a run's moments and settings as far as threads allow.
+
+#[path = "support/server.rs"]
+mod process;
+mod support;
+
+use std::error::Error;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use process::Server;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use support::ledger::{Extent, Ledger};
+use support::load::{self, Load};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const WRITERS: usize = 5;
+/// A data directory is left after so many kills, so that the disk it takes stays small.
+const KILLS_PER_DIRECTORY: u64 = 20;
+/// Everything is read again every so many lives.
+const LIVES_PER_FULL_READ: u64 = 5;
+/// How long anything may take before the server counts as hung.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The target is 2 s (see the benchmarks); this is a test on any machine, in a debug build.
+const FIRST_APPEND_MAX: Duration = Duration::from_secs(20);
+
+/// When a life ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Moment {
+    /// So long after the process was started, whatever it does then.
+    Starting(Duration),
+    /// As soon as the load's first record was acknowledged.
+    FirstAck,
+    /// When so many bytes were acknowledged.
+    Loaded(u64),
+    /// So long after the load ended: while the journal marks itself idle.
+    Idle(Duration),
+    /// So long after a clean shutdown was asked for, under load.
+    Stopping(Duration),
+}
+
+/// What a run has come to.
+#[derive(Default)]
+struct Tally {
+    kills: u64,
+    lives: u64,
+    acked: u64,
+    compared: u64,
+    unknown_found: u64,
+    /// From a kill under load to the first append acknowledged after it.
+    first_appends: Vec<Duration>,
+    /// How long the newest start took until it was ready.
+    start: Duration,
+}
+
+#[test]
+fn acknowledged_records_survive_every_kill() -> Outcome {
+    let kills = support::repetitions("MILLSTREAM_KILLS", 100, 10);
+    let seed = support::seed();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut tally = Tally { start: Duration::from_millis(200), ..Tally::default() };
+    let started = Instant::now();
+    while tally.kills < kills {
+        let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let until = kills.min(tally.kills + KILLS_PER_DIRECTORY);
+        if let Err(error) = directory(&scratch.path().join("data"), &mut rng, until, &mut tally) {
+            let kept = scratch.keep();
+            return Err(format!("seed {seed}, kill {}: {error}\nkept: {}", tally.kills, kept.display()).into());
+        }
+    }
+    tally.first_appends.sort_unstable();
+    println!(
+        "{} kills in {:.1?}: {} records acknowledged, {} compared, {} of unknown fate found",
+        tally.kills,
+        started.elapsed(),
+        tally.acked,
+        tally.compared,
+        tally.unknown_found,
+    );
+    let slowest = tally.first_appends.last().copied().unwrap_or_default();
+    let median = tally.first_appends.get(tally.first_appends.len() / 2).copied().unwrap_or_default();
+    println!("first append after a kill under load: median {median:.1?}, slowest {slowest:.1?}");
+    assert!(slowest < FIRST_APPEND_MAX, "the first append took {slowest:?}");
+    Ok(())
+}
+
+/// Lives of one data directory, until so many kills are reached; then a clean end, after which everything is read twice.
+fn directory(data: &Path, rng: &mut StdRng, until: u64, tally: &mut Tally) -> Outcome {
+    let mut ledger = Ledger::default();
+    let mut killed_under_load = None;
+    while tally.kills < until {
+        let moment = draw(rng, tally.start);
+        let mut server = Server::spawn(data, &settings(rng))?;
+        let spawned = Instant::now();
+        ledger.begin_life();
+        tally.lives += 1;
+        if let Moment::Starting(after) = moment {
+            std::thread::sleep(after);
+            tally.kills += u64::from(server.kill()?);
+            continue;
+        }
+        let load = begin(&mut server, &mut ledger, tally, spawned, killed_under_load.take())
+            .map_err(|error| format!("before {moment:?}: {error}\n{}", server.log_end()))?;
+        let killed = end(&mut server, load, &mut ledger, moment)
+            .map_err(|error| format!("{moment:?}: {error}\n{}", server.log_end()))?;
+        tally.kills += u64::from(killed);
+        killed_under_load = matches!(moment, Moment::FirstAck | Moment::Loaded(_)).then(Instant::now);
+    }
+    for _ in 0..2 {
+        let mut server = Server::spawn(data, &[])?;
+        ledger.begin_life();
+        let mut client = load::connect(server.ready()?)?;
+        load::streams(&mut client, &mut ledger)?;
+        ledger
+            .compare(&mut client, Extent::All)
+            .map_err(|error| format!("at the end: {error}\n{}", server.log_end()))?;
+        server.terminate();
+        let status = server.wait()?;
+        assert!(status.success(), "a clean shutdown ended with {status}:\n{}", server.log_end());
+    }
+    tally.acked += ledger.acked;
+    tally.compared += ledger.compared;
+    tally.unknown_found += ledger.unknown_found;
+    Ok(())
+}
+
+/// Gets a started server to where it is under load: one append, everything so far compared, clients at work.
+fn begin(
+    server: &mut Server,
+    ledger: &mut Ledger,
+    tally: &mut Tally,
+    spawned: Instant,
+    killed: Option<Instant>,
+) -> Outcome<Load> {
+    let address = server.ready()?;
+    tally.start = spawned.elapsed();
+    let mut client = load::connect(address)?;
+    let streams = load::streams(&mut client, ledger)?;
+    load::append_one(&mut client, ledger, &streams[0])?;
+    tally.first_appends.extend(killed.map(|killed| killed.elapsed()));
+    let extent = if tally.lives.is_multiple_of(LIVES_PER_FULL_READ) { Extent::All } else { Extent::New };
+    ledger.compare(&mut client, extent)?;
+    Ok(Load::start(address, ledger, &streams, WRITERS))
+}
+
+/// Ends the server at its moment. Whether by the kill.
+fn end(server: &mut Server, load: Load, ledger: &mut Ledger, moment: Moment) -> Outcome<bool> {
+    let bytes = match moment {
+        Moment::Loaded(bytes) => bytes,
+        Moment::Idle(_) | Moment::Stopping(_) => 2 << 20,
+        Moment::FirstAck | Moment::Starting(_) => 1,
+    };
+    let progress = std::sync::Arc::clone(&load.progress);
+    if !progress.wait(PATIENCE, |counts| counts.acked_bytes >= bytes) {
+        return Err(format!("the server hangs: {:?}", progress.counts()).into());
+    }
+    match moment {
+        Moment::Idle(after) => {
+            load.join(ledger)?;
+            std::thread::sleep(after);
+            return Ok(server.kill()?);
+        }
+        Moment::Stopping(after) => {
+            server.terminate();
+            std::thread::sleep(after);
+        }
+        Moment::FirstAck | Moment::Loaded(_) | Moment::Starting(_) => {}
+    }
+    let killed = server.kill()?;
+    load.join(ledger)?;
+    Ok(killed)
+}
+
+fn draw(rng: &mut StdRng, start: Duration) -> Moment {
+    match rng.random_range(0..20) {
+        0..4 => Moment::Starting(start.mul_f64(rng.random_range(0.0..1.1))),
+        4..6 => Moment::FirstAck,
+        6..16 => Moment::Loaded(1 << rng.random_range(12..25)),
+        16..18 => Moment::Idle(Duration::from_micros(rng.random_range(0..12_000))),
+        _ => Moment::Stopping(Duration::from_micros(rng.random_range(0..30_000))),
+    }
+}
+
+/// Small segments, so that they are rolled, sealed and made all the time; the rest differs from life to life.
+fn settings(rng: &mut StdRng) -> Vec<String> {
+    let mut one_of = |choices: &[&str]| choices[rng.random_range(0..choices.len())].to_owned();
+    let settings = [
+        ("--segment-bytes", one_of(&["4MiB", "8MiB"])),
+        ("--memory-bytes", "128MiB".to_owned()),
+        ("--segments-ready", one_of(&["1", "2", "3"])),
+        ("--writes-in-flight", one_of(&["1", "2", "4", "16"])),
+        ("--batch-bytes", one_of(&["16KiB", "64KiB", "256KiB", "1MiB"])),
+        ("--prewrite", one_of(&["false", "false", "true"])),
+    ];
+    settings.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+}

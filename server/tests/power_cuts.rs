@@ -1,0 +1,430 @@
+//! The power goes, again and again, under a real kernel and a disk with a volatile cache: nothing acknowledged is lost.
+//!
+//! Each life: open what the last cut left, one append, compare what is new (now and then everything), load, cut at a
+//! random moment: an arbitrary part of what was not flushed is gone. The engine runs in this process, on the ring, so that
+//! one test can strike out its wish for durability, and must then see a loss. `MILLSTREAM_CUTS` says how many cuts, else 60
+//! where `CI` is set and 8 elsewhere; `MILLSTREAM_SEED` repeats a run's moments as far as threads allow.
+
+#[path = "support/engine.rs"]
+mod process;
+mod support;
+
+#[path = "support/ledger_tests.rs"]
+mod ledger_tests;
+
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cutdisk::{Counters, Cut, CutDisk, require_or_skip};
+use engine::{Config, Damage, Stats};
+use io::{Completion, Io, Op, Pool, Received, Ring, Token, Wait};
+use process::Engine;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use support::ledger::{Extent, Ledger, Wrong};
+use support::load::{self, Load};
+use tempfile::TempDir;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const WRITERS: usize = 5;
+const SEGMENT_BYTES: u64 = 4 << 20;
+/// It lies in memory, and nothing in it is ever given back: after so many cuts a new one is taken.
+const DISK_BYTES: u64 = 512 << 20;
+const CUTS_PER_DISK: u64 = 10;
+const LIVES_PER_FULL_READ: u64 = 4;
+/// So many cuts can't all come at a moment when nothing is in the disk's cache.
+const CUTS_THAT_TEAR: u64 = 30;
+/// How long anything may take before the engine counts as hung.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A life's load, at most. What is still in flight then comes on top.
+const LOAD_BYTES_MAX: u64 = 12 << 20;
+/// Ready segments where they are pre-written: more than a life's load fills.
+const PREWRITTEN_SEGMENTS: usize = 8;
+
+/// When the power goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Moment {
+    /// So long after the engine began to open the directory.
+    Opening(Duration),
+    /// When so many bytes were acknowledged, with as much as clients can send under way.
+    Loaded(u64),
+    /// Then too, but only after flushes have begun to fail, the first one taking with it what was not flushed yet.
+    FlushesFail(u64),
+    /// So long after the load ended: while the journal marks itself idle.
+    Idle(Duration),
+    /// So long after a clean shutdown was asked for, under load.
+    Stopping(Duration),
+}
+
+/// Where a life's batches go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Space {
+    /// Segments filled with zeros before the load began.
+    Prewritten,
+    /// Segments that were only allocated: each write makes metadata.
+    Allocated,
+}
+
+/// A disk, the data directory on it, and what is known of its contents.
+struct Bench {
+    disk: CutDisk,
+    ledger: Ledger,
+    lives: u64,
+    /// How long the newest opening took.
+    opening: Duration,
+    /// The moments so far.
+    moments: Vec<Moment>,
+    cuts: Vec<Cut>,
+    // Dropped after the disk.
+    _dir: TempDir,
+}
+
+/// What a run has come to.
+#[derive(Default)]
+struct Tally {
+    cuts: Vec<Cut>,
+    acked: u64,
+    compared: u64,
+    unknown_found: u64,
+    counters: Counters,
+}
+
+impl Bench {
+    fn start(seed: u64) -> Outcome<Option<Bench>> {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let Some(mut disk) = require_or_skip(CutDisk::start(dir.path(), DISK_BYTES, seed)) else {
+            return Ok(None);
+        };
+        disk.mkfs()?;
+        disk.mount()?;
+        let opening = Duration::from_millis(50);
+        Ok(Some(Bench {
+            disk,
+            ledger: Ledger::default(),
+            lives: 0,
+            opening,
+            moments: Vec::new(),
+            cuts: Vec::new(),
+            _dir: dir,
+        }))
+    }
+
+    fn data(&self) -> PathBuf {
+        self.disk.path().join("data")
+    }
+
+    /// One life, from opening to the cut, after which the disk is there again.
+    fn life(&mut self, moment: Moment, config: Config, flushes: Flushes) -> Outcome {
+        let mut engine = Engine::begin(&self.data(), config.clone(), move |ring| Watched { ring, flushes });
+        self.lives += 1;
+        self.moments.push(moment);
+        self.ledger.begin_life();
+        if let Moment::Opening(after) = moment {
+            std::thread::sleep(after);
+            self.cut()?;
+            // It may have been quicker than the cut.
+            if engine.opened(PATIENCE).is_ok() {
+                engine.leave();
+            }
+            engine.end(PATIENCE);
+        } else {
+            let load = self.load(&mut engine)?;
+            self.end(engine, load, moment, &config)?;
+        }
+        self.disk.restore()?;
+        Ok(())
+    }
+
+    /// Gets an engine to where it is under load: one append, everything so far compared, clients at work.
+    fn load(&mut self, engine: &mut Engine) -> Outcome<Load> {
+        let began = Instant::now();
+        let opened = engine.opened(PATIENCE)?;
+        self.opening = began.elapsed();
+        let found = opened.recovered.damage;
+        if !found.is_empty() {
+            return Err(DamageFound(found).into());
+        }
+        let mut client = load::connect(opened.address)?;
+        let streams = load::streams(&mut client, &mut self.ledger)?;
+        load::append_one(&mut client, &mut self.ledger, &streams[0])?;
+        let extent = if self.lives.is_multiple_of(LIVES_PER_FULL_READ) { Extent::All } else { Extent::New };
+        self.ledger.compare(&mut client, extent)?;
+        Ok(Load::start(opened.address, &mut self.ledger, &streams, WRITERS))
+    }
+
+    /// Cuts at the moment. The engine sees its disk fail: it refuses appends, answers everybody, and can be dropped.
+    fn end(&mut self, engine: Engine, load: Load, moment: Moment, config: &Config) -> Outcome {
+        let bytes = match moment {
+            Moment::Loaded(bytes) | Moment::FlushesFail(bytes) => bytes,
+            Moment::Opening(_) | Moment::Idle(_) | Moment::Stopping(_) => 1 << 20,
+        };
+        let progress = Arc::clone(&load.progress);
+        if !progress.wait(PATIENCE, |counts| counts.acked_bytes >= bytes) {
+            return Err(format!("the engine hangs: {:?}", progress.counts()).into());
+        }
+        match moment {
+            Moment::Loaded(_) | Moment::Opening(_) => {
+                self.cut()?;
+                let stats = refused(engine, load, &mut self.ledger)?;
+                assert!(!config.prewrite || stats.written_bytes < PREWRITTEN_SEGMENTS as u64 * SEGMENT_BYTES);
+            }
+            Moment::FlushesFail(_) => {
+                self.disk.fail_flushes(u64::MAX);
+                refused(engine, load, &mut self.ledger)?;
+                self.cut()?;
+            }
+            Moment::Idle(after) => {
+                load.join(&mut self.ledger)?;
+                std::thread::sleep(after);
+                self.cut()?;
+                engine.leave();
+                engine.end(PATIENCE);
+            }
+            Moment::Stopping(after) => {
+                engine.shut_down();
+                std::thread::sleep(after);
+                self.cut()?;
+                engine.end(PATIENCE);
+                load.join(&mut self.ledger)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&self, error: &dyn Error, space: Space) -> String {
+        let Bench { moments, cuts, .. } = self;
+        format!("{space:?}: {error}; the moments of this disk: {moments:?}; the newest cut: {:?}", cuts.last())
+    }
+
+    fn cut(&mut self) -> Outcome {
+        let cut = self.disk.cut()?;
+        self.cuts.push(cut);
+        Ok(())
+    }
+
+    /// A clean end, after which everything is read again.
+    fn close(&mut self) -> Outcome {
+        for _ in 0..2 {
+            let mut engine = Engine::begin(&self.data(), config(Space::Allocated, 4), |ring| ring);
+            self.ledger.begin_life();
+            let opened = engine.opened(PATIENCE)?;
+            let mut client = load::connect(opened.address)?;
+            load::streams(&mut client, &mut self.ledger)?;
+            self.ledger.compare(&mut client, Extent::All)?;
+            drop(client);
+            engine.shut_down();
+            let stats = engine.end(PATIENCE).ok_or("it served")?;
+            assert_eq!(stats.poisoned, None);
+        }
+        Ok(())
+    }
+}
+
+/// The disk has failed: the engine refuses appends and answers everybody, until it is dropped.
+fn refused(engine: Engine, load: Load, ledger: &mut Ledger) -> Outcome<Stats> {
+    if !load.progress.wait(PATIENCE, |counts| counts.refused > 0) {
+        return Err("no append was refused after the disk had failed".into());
+    }
+    load.join(ledger)?;
+    engine.leave();
+    let stats = engine.end(PATIENCE).ok_or("it served")?;
+    assert!(stats.poisoned.is_some(), "the journal is not poisoned");
+    Ok(stats)
+}
+
+/// The engine itself found that durable records are gone.
+#[derive(Debug)]
+struct DamageFound(Damage);
+
+impl fmt::Display for DamageFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage { stretches, records } = &self.0;
+        let first = stretches.first();
+        write!(
+            f,
+            "recovery found {} damaged stretches, {first:?} first, with {} runs of records",
+            stretches.len(),
+            records.len()
+        )
+    }
+}
+
+impl Error for DamageFound {}
+
+/// Whether something acknowledged, or shown to a reader, is gone.
+fn is_loss(error: &(dyn Error + 'static)) -> bool {
+    let lost = |wrong: &Wrong| {
+        use Wrong::*;
+        matches!(wrong, Lost { .. } | Vanished { .. } | Rewritten { .. } | GivenAgain { .. } | Stream { .. })
+    };
+    error.is::<DamageFound>() || error.downcast_ref().is_some_and(lost)
+}
+
+fn config(space: Space, writes_in_flight: usize) -> Config {
+    let prewrite = space == Space::Prewritten;
+    Config {
+        segment_bytes: SEGMENT_BYTES as u32,
+        memory_bytes: 128 << 20,
+        segments_ready: if prewrite { PREWRITTEN_SEGMENTS } else { 1 },
+        prewrite,
+        writes_in_flight,
+        ..Config::default()
+    }
+}
+
+fn draw(rng: &mut StdRng, opening: Duration) -> Moment {
+    match rng.random_range(0..20) {
+        0..4 => Moment::Opening(opening.mul_f64(rng.random_range(0.0..1.1))),
+        4..13 => Moment::Loaded((1 << rng.random_range(12..24)).min(LOAD_BYTES_MAX)),
+        13..15 => Moment::FlushesFail((1 << rng.random_range(12..24)).min(LOAD_BYTES_MAX)),
+        15..17 => Moment::Idle(Duration::from_micros(rng.random_range(0..12_000))),
+        _ => Moment::Stopping(Duration::from_micros(rng.random_range(0..50_000))),
+    }
+}
+
+/// Cuts on as many disks as it takes. `false` where this machine can't.
+fn survive(space: Space, cuts: u64, rng: &mut StdRng, tally: &mut Tally) -> Outcome<bool> {
+    let mut left = cuts;
+    while left > 0 {
+        let Some(mut bench) = Bench::start(rng.random())? else { return Ok(false) };
+        for _ in 0..left.min(CUTS_PER_DISK) {
+            let moment = draw(rng, bench.opening);
+            let config = config(space, [1, 2, 4, 16][rng.random_range(0..4)]);
+            let outcome = bench.life(moment, config, Flushes::Kept);
+            outcome.map_err(|error| bench.describe(error.as_ref(), space))?;
+        }
+        let closed = bench.close();
+        closed.map_err(|error| bench.describe(error.as_ref(), space))?;
+        left -= left.min(CUTS_PER_DISK);
+        let counters = bench.disk.counters();
+        tally.acked += bench.ledger.acked;
+        tally.compared += bench.ledger.compared;
+        tally.unknown_found += bench.ledger.unknown_found;
+        tally.counters.flushes += counters.flushes;
+        tally.counters.written_bytes += counters.written_bytes;
+        tally.cuts.append(&mut bench.cuts);
+    }
+    Ok(true)
+}
+
+#[test]
+fn acknowledged_records_survive_every_cut() -> Outcome {
+    let cuts = support::repetitions("MILLSTREAM_CUTS", 60, 8);
+    let mut rng = StdRng::seed_from_u64(support::seed());
+    let mut tally = Tally::default();
+    let started = Instant::now();
+    for (space, share) in [(Space::Prewritten, cuts / 2), (Space::Allocated, cuts - cuts / 2)] {
+        if !survive(space, share, &mut rng, &mut tally)? {
+            return Ok(());
+        }
+    }
+    println!(
+        "{} cuts in {:.1?}: {} records acknowledged, {} compared, {} of unknown fate found",
+        tally.cuts.len(),
+        started.elapsed(),
+        tally.acked,
+        tally.compared,
+        tally.unknown_found,
+    );
+    let sum = |what: fn(&Cut) -> u64| tally.cuts.iter().map(what).sum::<u64>();
+    let (dropped, torn) = (sum(|cut| cut.sectors_dropped), sum(|cut| cut.writes_torn));
+    let Counters { flushes, written_bytes, .. } = tally.counters;
+    println!("{dropped} sectors dropped, {torn} writes torn; {flushes} flushes for {} MiB", written_bytes >> 20);
+    // Had nothing been at stake, the test would prove nothing. A few cuts may all come at an idle moment.
+    assert!(cuts < CUTS_THAT_TEAR || (dropped > 0 && torn > 0));
+    Ok(())
+}
+
+#[test]
+fn without_the_durable_flag_a_loss_is_seen_within_5_cuts() -> Outcome {
+    let Some(mut bench) = Bench::start(support::seed())? else {
+        return Ok(());
+    };
+    for cuts in 0..5 {
+        // What the last cut took is seen by the next life.
+        let Err(error) = bench.life(Moment::Loaded(2 << 20), config(Space::Prewritten, 4), Flushes::Stripped) else {
+            continue;
+        };
+        return seen(error, cuts);
+    }
+    match bench.close() {
+        Err(error) => seen(error, 5),
+        Ok(()) => Err("nothing was lost in 5 cuts although nothing was flushed".into()),
+    }
+}
+
+/// What is wrong after so many cuts is a loss.
+fn seen(error: Box<dyn Error>, cuts: u64) -> Outcome {
+    if !is_loss(error.as_ref()) {
+        return Err(format!("after {cuts} cuts: {error}, which is no loss").into());
+    }
+    println!("seen after {cuts} cuts: {error}");
+    Ok(())
+}
+
+/// What becomes of the engine's wish to have a write durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Flushes {
+    /// It is granted.
+    Kept,
+    /// It is struck out: writes complete in the disk's volatile cache. The engine can't know.
+    Stripped,
+}
+
+/// The ring, with the test's hand on every write.
+struct Watched {
+    ring: Ring,
+    flushes: Flushes,
+}
+
+impl Io for Watched {
+    fn submit(&mut self, op: Op, token: Token) {
+        let op = match op {
+            Op::Write { file, offset, buf, durable } => {
+                Op::Write { file, offset, buf, durable: durable && self.flushes == Flushes::Kept }
+            }
+            op => op,
+        };
+        self.ring.submit(op, token);
+    }
+
+    fn turn(&mut self, wait: Wait, completions: &mut Vec<Completion>) {
+        self.ring.turn(wait, completions);
+    }
+
+    fn received(&self, received: Received) -> &[u8] {
+        self.ring.received(received)
+    }
+
+    fn recycle(&mut self, received: Received) {
+        self.ring.recycle(received);
+    }
+
+    fn receive_buffers(&self) -> usize {
+        self.ring.receive_buffers()
+    }
+
+    fn pool(&self) -> &Pool {
+        self.ring.pool()
+    }
+
+    fn mono_ns(&self) -> u64 {
+        self.ring.mono_ns()
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.ring.wall_ms()
+    }
+
+    fn boottime_ms(&self) -> u64 {
+        self.ring.boottime_ms()
+    }
+
+    fn random(&mut self) -> [u8; 16] {
+        self.ring.random()
+    }
+}
