@@ -43,6 +43,12 @@ impl Damage {
         self.records.iter().filter(|r| r.shard == shard && r.from > sequence).map(|r| r.from).min()
     }
 
+    /// Adds what was found further on in the journal.
+    pub(crate) fn append(&mut self, later: Damage) {
+        self.stretches.extend(later.stretches);
+        self.records.extend(later.records);
+    }
+
     /// Whether nothing is.
     pub fn is_empty(&self) -> bool {
         self.stretches.is_empty() && self.records.is_empty()

@@ -9,7 +9,7 @@
 //! shard. A footer that is not in memory is read first, and the plan made again.
 
 use std::collections::VecDeque;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
 use frame::proto::{ErrorCode, Failure, Read, ReadResult};
@@ -26,9 +26,15 @@ use crate::token::{self, Peer};
 
 const BLOCK: u64 = frame::limits::BLOCK_BYTES as u64;
 
-/// A run of one shard's frames, where it is.
+/// A run of one shard's frames: their numbers, without gaps, and where it is.
 #[derive(Debug)]
-enum Piece {
+struct Piece {
+    numbers: RangeInclusive<Sequence>,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
     /// In memory, as it was written.
     Memory(Buf, Range<usize>),
     /// On disk: bytes of a chunk of this request.
@@ -289,7 +295,8 @@ impl Request {
             }
             bytes += extent.length as usize;
             if let Some((buf, at)) = journal.cache.find(Position::new(segment, extent.offset)) {
-                self.pieces.push(Piece::Memory(buf.clone(), at..at + extent.length as usize));
+                let source = Source::Memory(buf.clone(), at..at + extent.length as usize);
+                self.pieces.push(Piece { numbers: extent.first_sequence..=extent.last_sequence(), source });
             } else if !self.add_disk(file, &extent) {
                 return;
             }
@@ -313,7 +320,8 @@ impl Request {
         }
         let chunk = self.chunks.len() - 1;
         let base = self.chunks[chunk].start;
-        self.pieces.push(Piece::Disk { chunk, range: (from - base) as usize..(to - base) as usize });
+        let source = Source::Disk { chunk, range: (from - base) as usize..(to - base) as usize };
+        self.pieces.push(Piece { numbers: extent.first_sequence..=extent.last_sequence(), source });
         true
     }
 
@@ -328,17 +336,17 @@ impl Request {
         let mut runs = Vec::new();
         let mut bytes = 0;
         for piece in &self.pieces {
-            let (buf, range, verify) = match piece {
-                Piece::Memory(buf, range) => (buf, range.clone(), false),
-                Piece::Disk { chunk, range } => match self.chunks.get(*chunk).and_then(|chunk| chunk.buf.as_ref()) {
+            let (buf, range, verify) = match &piece.source {
+                Source::Memory(buf, range) => (buf, range.clone(), false),
+                Source::Disk { chunk, range } => match self.chunks.get(*chunk).and_then(|chunk| chunk.buf.as_ref()) {
                     Some(buf) => (buf, range.clone(), true),
                     None => {
                         return stop_at_damage(result, runs, "the disk did not read them", None);
                     }
                 },
             };
-            let room = bytes_max.saturating_sub(bytes);
-            let run = walk(&buf[range.clone()], read.shard, verify, &mut result, end, room);
+            let extent = Extent { bytes: &buf[range.clone()], shard: read.shard, numbers: &piece.numbers, verify };
+            let run = walk(&extent, &mut result, end, bytes_max.saturating_sub(bytes));
             if !run.taken.is_empty() {
                 bytes += run.taken.len();
                 runs.push((buf.clone(), range.start + run.taken.start..range.start + run.taken.end));
@@ -382,15 +390,40 @@ struct Run {
     end: RunEnd,
 }
 
+/// An extent as it was read, and what it must be.
+struct Extent<'a> {
+    bytes: &'a [u8],
+    shard: ShardId,
+    numbers: &'a RangeInclusive<Sequence>,
+    verify: bool,
+}
+
+impl<'a> Extent<'a> {
+    /// The frame at `at`, if it is intact. One of another number than the extent holds was written somewhere else, and
+    /// ended up here.
+    fn frame(&self, at: usize) -> Option<Frame<'a>> {
+        let frame = Frame::parse(&self.bytes[at..]).ok().filter(|frame| self.numbers.contains(&frame.sequence()))?;
+        (!self.verify || (frame.verify_header(self.shard).is_ok() && frame.verify_payload().is_ok())).then_some(frame)
+    }
+
+    /// The place and number of the first intact frame after the damaged one at `at`, which bears number `due`. The length
+    /// that a damaged frame claims is not believed: every place where a frame may begin is looked at.
+    fn next_intact(&self, at: usize, due: Sequence) -> Option<(usize, Sequence)> {
+        let places = (at + 8..self.bytes.len()).step_by(8);
+        let mut frames = places.filter_map(|place| Some((place, self.frame(place)?.sequence())));
+        frames.find(|&(_, sequence)| sequence > due)
+    }
+}
+
 /// Walks the frames of an extent: passes over those before `result.next`, counts those from there to `end` while they fit.
-fn walk(extent: &[u8], shard: ShardId, verify: bool, result: &mut ReadResult, end: Sequence, bytes_max: usize) -> Run {
-    let (mut at, mut start) = (0, None);
-    while at < extent.len() {
-        let Some(frame) = Frame::parse(&extent[at..]).ok().filter(|frame| !verify || is_intact(frame, shard)) else {
-            match next_intact(extent, at, shard) {
+fn walk(extent: &Extent<'_>, result: &mut ReadResult, end: Sequence, bytes_max: usize) -> Run {
+    let (mut at, mut start, mut due) = (0, None, *extent.numbers.start());
+    while at < extent.bytes.len() {
+        let Some(frame) = extent.frame(at).filter(|frame| frame.sequence() == due) else {
+            match extent.next_intact(at, due) {
                 // What is damaged lies before what is wanted.
                 Some((place, sequence)) if start.is_none() && sequence <= result.next => {
-                    at = place;
+                    (at, due) = (place, sequence);
                     continue;
                 }
                 next => {
@@ -412,21 +445,9 @@ fn walk(extent: &[u8], shard: ShardId, verify: bool, result: &mut ReadResult, en
             result.next = frame.sequence().next();
         }
         at += frame.length();
+        due = due.next();
     }
     Run { taken: start.unwrap_or(at)..at, end: RunEnd::Whole }
-}
-
-fn is_intact(frame: &Frame<'_>, shard: ShardId) -> bool {
-    frame.verify_header(shard).is_ok() && frame.verify_payload().is_ok()
-}
-
-/// The place and number of the first intact frame after the damaged one at `at`. The length that a damaged frame claims is
-/// not believed: every place where a frame may begin is looked at.
-fn next_intact(extent: &[u8], at: usize, shard: ShardId) -> Option<(usize, Sequence)> {
-    (at + 8..extent.len()).step_by(8).find_map(|place| {
-        let frame = Frame::parse(&extent[place..]).ok().filter(|frame| is_intact(frame, shard))?;
-        Some((place, frame.sequence()))
-    })
 }
 
 /// What was read before the damage is good; the damage is told when it is asked for by itself.

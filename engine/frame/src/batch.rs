@@ -27,7 +27,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::frame;
 use crate::id::{Epoch, JournalNumber, LogId, Position, Sequence, ShardId};
-use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
+use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, SEQUENCE_MAX};
 
 /// Bytes before the frames.
 pub const HEADER_BYTES: usize = 128;
@@ -323,7 +323,8 @@ impl Header {
                 arrival_ms: row.arrival_ms.get(),
             };
             let frames_fit = extent.count as usize * frame::HEADER_BYTES <= extent.length as usize;
-            if extent.offset != expected || extent.count == 0 || !frames_fit || extent.first_sequence.0 == 0 {
+            let numbered = (1..SEQUENCE_MAX - u64::from(extent.count)).contains(&extent.first_sequence.0);
+            if extent.offset != expected || extent.count == 0 || !frames_fit || !numbered {
                 return Err(PayloadError::Table);
             }
             expected = expected.checked_add(extent.length).ok_or(PayloadError::Table)?;

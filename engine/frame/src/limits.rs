@@ -33,6 +33,9 @@ pub const ACK_BYTES_MAX: usize = 1 << 20;
 /// One read result, headers included.
 pub const READ_BYTES_MAX: usize = 4 << 20;
 
+/// Sequence numbers end before this, so that no number and no skipping of numbers overflows.
+pub const SEQUENCE_MAX: u64 = 1 << 62;
+
 /// A stream's name in bytes, the service's own bound.
 pub const STREAM_NAME_BYTES_MAX: usize = 128;
 

@@ -213,12 +213,15 @@ impl Trailer {
         block_of(raw.as_bytes())
     }
 
-    /// Reads a trailer's block; `None` if it is blank or damaged. The caller compares log, journal and segment.
+    /// Reads a trailer's block; `None` if it is blank or damaged, or what it points to is no run of whole blocks. The caller compares log, journal and segment.
     pub fn parse(block: &[u8]) -> Option<Trailer> {
         let (raw, _) = RawTrailer::ref_from_prefix(block).ok()?;
         let intact = raw.magic.get() == TRAILER_MAGIC
             && raw.version.get() == VERSION
-            && tail_checksum(raw.as_bytes(), TRAILER_MAGIC) == raw.checksum.get();
+            && tail_checksum(raw.as_bytes(), TRAILER_MAGIC) == raw.checksum.get()
+            && (raw.footer_offset.get() as usize).is_multiple_of(BLOCK_BYTES)
+            && (raw.footer_length.get() as usize).is_multiple_of(BLOCK_BYTES)
+            && raw.footer_length.get() > 0;
         intact.then(|| Trailer {
             log_id: LogId(raw.log_id),
             journal: JournalNumber(raw.journal.get()),

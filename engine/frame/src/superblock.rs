@@ -117,6 +117,9 @@ impl Superblock {
         if raw.magic.get() != MAGIC || checksum(raw) != raw.checksum.get() {
             return Ok(None);
         }
+        if raw.generation.get() == u64::MAX || raw.epoch.get() == u64::MAX {
+            return Ok(None);
+        }
         if raw.version.get() != VERSION {
             return Err(raw.version.get());
         }

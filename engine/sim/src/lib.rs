@@ -30,7 +30,7 @@ mod world;
 
 pub use clock::Clock;
 pub use dice::Dice;
-pub use disk::{DiskFaults, Rot};
+pub use disk::{DiskFaults, Files, Rot};
 pub use model::Breach;
 pub use network::{ConnectionId, End, NetworkFaults};
 pub use profile::Profile;

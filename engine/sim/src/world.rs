@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clock::Clock;
 use crate::dice::Dice;
-use crate::disk::{Disk, DiskFaults, DiskOp, Rot};
+use crate::disk::{Disk, DiskFaults, DiskOp, Files, Rot};
 use crate::errno;
 use crate::network::{Buffers, ConnectionId, End, Network, NetworkFaults, Outgoing};
 use crate::trace::Trace;
@@ -226,6 +226,16 @@ impl World {
         let rot = disk.rot(dice, trace);
         trace.step(clock.mono_ns(), format_args!("{rot:?}"));
         rot
+    }
+
+    /// What is on the disk. Only right after a power cut, before the next life begins.
+    pub fn files(&self) -> Files {
+        self.inner.borrow().disk.files()
+    }
+
+    /// Puts files on the disk of a world that has just been made.
+    pub fn load(&self, files: Files) {
+        self.inner.borrow_mut().disk.load(files);
     }
 
     /// Nanoseconds of the monotonic clock.

@@ -27,12 +27,13 @@ use io::Io;
 
 use crate::Config;
 use crate::catalog::Catalog;
+use crate::damage::Damage;
 use crate::journal::{self, Blueprint, FooterCache, Open, Ready, Sealed, Segments, Start, Tokens, UNFINISHED};
 use crate::limits::{CUT_COPIES_MAX, Memory, SEQUENCE_SKIP};
 use crate::shards::Shards;
 use crate::superblock::{self, Store};
 use crate::token;
-use replay::{CUT_COPY_PREFIX, Replay};
+use replay::{CUT_COPY_PREFIX, Replay, note_gaps_between};
 
 /// The journal of the one reactor that there is.
 const JOURNAL: JournalNumber = JournalNumber(0);
@@ -219,8 +220,9 @@ fn replay(
         }
     }
     let mut pinned = BTreeMap::new();
+    let mut damage = Damage::default();
     if let Some((base, _)) = &base {
-        remake_footers(io, &blueprint, &found, *base, &mut sealed, &mut pinned)?;
+        remake_footers(io, &blueprint, &found, *base, &mut sealed, &mut pinned, &mut damage)?;
     }
     let mut replay = match &base {
         Some((_, footer)) => Replay::after(footer)?,
@@ -228,7 +230,8 @@ fn replay(
     };
     let after: Vec<Segment> =
         found.iter().filter(|segment| base.as_ref().is_none_or(|(base, _)| segment.number > *base)).copied().collect();
-    let mut outcome = replay.run(io, &blueprint, was, &after, &mut sealed, &mut pinned)?;
+    let outcome = replay.run(io, &blueprint, was, &after, &mut sealed, &mut pinned)?;
+    damage.append(outcome.damage);
     let mut footers = FooterCache::new(memory.footer_bytes, pinned);
     if let Some((number, footer)) = base {
         footers.insert(number, footer);
@@ -256,14 +259,14 @@ fn replay(
         blocking::sync(io, segment.file)?;
     }
     let skip = if outcome.skip { SEQUENCE_SKIP } else { 0 };
-    outcome.damage.records.extend(replay.doubts(skip));
+    damage.records.extend(replay.doubts(skip));
     let recovered = Recovered {
         epoch: blueprint.epoch,
         clean: was.clean,
         segments: found.len(),
         scanned_bytes: outcome.scanned_bytes,
         cut: outcome.cut,
-        damage: outcome.damage,
+        damage,
         ..Recovered::default()
     };
     let sealed = sealed.into_values().collect();
@@ -324,6 +327,7 @@ fn remake_footers(
     base: SegmentNumber,
     sealed: &mut BTreeMap<SegmentNumber, Sealed>,
     pinned: &mut BTreeMap<SegmentNumber, Rc<Footer>>,
+    damage: &mut Damage,
 ) -> Result<(), OpenError> {
     let missing: Vec<Segment> = found
         .iter()
@@ -343,7 +347,13 @@ fn remake_footers(
             Some(footer) => Replay::after(&footer)?,
             None => Replay::new(Catalog::new(), Shards::new(), Epoch(0), 0),
         };
-        replay.whole_segment(io, blueprint, &segment, sealed, pinned)?;
+        let intact_to = replay.whole_segment(io, blueprint, &segment, sealed, pinned, damage)?;
+        let next =
+            found.iter().find(|other| other.number > segment.number).filter(|next| sealed.contains_key(&next.number));
+        let after = next.map(|next| read_footer(io, blueprint.log_id, next)).transpose()?.flatten();
+        if let (Some(before), Some((_, after))) = (pinned.get(&segment.number), after) {
+            note_gaps_between(before, intact_to, &after, damage);
+        }
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use frame::batch::{Extent, FLAG_EPOCH_START, Header};
-use frame::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
+use frame::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, SEQUENCE_MAX};
 use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, Trailer};
 use frame::superblock::Superblock;
 use frame::{Epoch, Frame, Position, SegmentNumber, Sequence, ShardId};
@@ -15,7 +15,7 @@ use super::{AtPlace, Cut, OpenError, Scan, Segment, blocking};
 use crate::catalog::{Catalog, CreateStream};
 use crate::damage::{Damage, DamagedRecords, DamagedStretch};
 use crate::journal::{Blueprint, FooterCache, Index, Open, Seal, Sealed, Start, place};
-use crate::limits::CUT_COPY_BYTES_MAX;
+use crate::limits::{CUT_COPY_BYTES_MAX, SEQUENCE_SKIP, SHARDS_MAX};
 use crate::shards::{Shard, Shards};
 
 /// The state that batches are applied to.
@@ -69,6 +69,9 @@ impl Replay {
         let mut catalog = Catalog::restore(footer.catalog()).ok_or(OpenError::Catalog { position })?;
         let mut shards = Shards::new();
         for row in footer.shards() {
+            if row.shard.0 as usize >= SHARDS_MAX || row.next.0 >= SEQUENCE_MAX {
+                return Err(OpenError::Contradiction { position });
+            }
             shards.grow((row.shard.0 as usize + 1).max(shards.len()));
             *shards.shard_mut(row.shard) = Shard { next: row.next, durable_next: row.next, arrival_ms: row.arrival_ms };
         }
@@ -148,7 +151,8 @@ impl Replay {
         })
     }
 
-    /// Replays a segment that later ones are known to follow, for its footer.
+    /// Replays a segment that later ones are known to follow, for its footer. Returns where its last intact batch ends: what
+    /// followed it may be lost.
     pub(crate) fn whole_segment(
         &mut self,
         io: &mut impl Io,
@@ -156,20 +160,27 @@ impl Replay {
         segment: &Segment,
         sealed: &mut BTreeMap<SegmentNumber, Sealed>,
         pinned: &mut BTreeMap<SegmentNumber, Rc<Footer>>,
-    ) -> Result<(), OpenError> {
+        damage: &mut Damage,
+    ) -> Result<Position, OpenError> {
         let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *segment);
-        let (mut at, mut extents) = (FIRST_BATCH, Vec::new());
+        let (mut at, mut intact_to, mut extents) = (FIRST_BATCH, FIRST_BATCH, Vec::new());
+        let position = |at| Position::new(segment.number, at);
         while at + (BLOCK_BYTES as u32) < segment.bytes {
             match scan.at(io, at, &mut extents)? {
                 AtPlace::Intact(header) if header.head.epoch >= self.epoch => {
-                    self.accept(io, &mut scan, &header, &extents, &mut Damage::default())?;
+                    if header.head.previous_checksum != self.checksum {
+                        damage.stretches.push(DamagedStretch { from: position(intact_to), to: position(at) });
+                        self.chain_broken = true;
+                    }
+                    self.accept(io, &mut scan, &header, &extents, damage)?;
                     at += header.length as u32;
+                    intact_to = at;
                 }
                 _ => at += BLOCK_BYTES as u32,
             }
         }
-        self.leave(blueprint, segment, Position::new(segment.number, at), false, sealed, pinned);
-        Ok(())
+        self.leave(blueprint, segment, position(at), false, sealed, pinned);
+        Ok(position(intact_to))
     }
 
     #[expect(clippy::too_many_arguments, reason = "one step of `run`, cut out for its length")]
@@ -261,15 +272,22 @@ impl Replay {
         extents: &[Extent],
         damage: &mut Damage,
     ) -> Result<(), OpenError> {
+        let position = header.head.position;
         if header.head.flags & FLAG_EPOCH_START != 0 {
+            if header.head.skip > SEQUENCE_SKIP {
+                return Err(OpenError::Contradiction { position });
+            }
             self.shards.skip(header.head.skip);
         }
         for extent in extents {
-            let placed = place(header.head.position, extent);
+            if extent.shard.0 as usize >= SHARDS_MAX {
+                return Err(OpenError::Contradiction { position });
+            }
+            let placed = place(position, extent);
             if extent.shard == ShardId::CATALOG {
                 let frames = scan.bytes(io, placed.offset, placed.length as usize)?;
                 let frames = frames.get(..placed.length as usize).unwrap_or_default();
-                apply_commands(&mut self.catalog, frames, header.head.position)?;
+                apply_commands(&mut self.catalog, frames, position)?;
                 self.shards.grow(self.catalog.shard_count().max(self.shards.len()));
             }
             if extent.shard.0 as usize >= self.shards.len() {
@@ -278,10 +296,13 @@ impl Replay {
                 self.shards.grow(self.catalog.shard_count());
             }
             self.index.grow(self.shards.len());
-            let expected = self.shards.shard_mut(extent.shard).next;
+            let Shard { next: expected, arrival_ms, .. } = *self.shards.shard_mut(extent.shard);
             let due = self.doubtful.remove(&extent.shard).unwrap_or(expected);
             note_gap(damage, extent, due);
             if extent.first_sequence >= expected {
+                if extent.arrival_ms < arrival_ms {
+                    return Err(OpenError::Contradiction { position });
+                }
                 self.index.push(extent.shard, placed);
                 self.shards.recover(extent);
             }
@@ -365,6 +386,21 @@ fn apply_commands(catalog: &mut Catalog, mut frames: &[u8], position: Position) 
 fn note_gap(damage: &mut Damage, extent: &Extent, due: Sequence) {
     if extent.first_sequence > due && !damage.stretches.is_empty() {
         damage.records.push(DamagedRecords { shard: extent.shard, from: due, to: extent.first_sequence });
+    }
+}
+
+/// What lies between two footers that follow each other: numbers that the second says were given before it, and the first,
+/// which was made of what is intact up to `intact_to`, does not know.
+pub(crate) fn note_gaps_between(before: &Footer, intact_to: Position, after: &Footer, damage: &mut Damage) {
+    let known = damage.records.len();
+    for row in after.shards() {
+        let next = before.shard(row.shard).map_or(Sequence(1), |before| before.next);
+        if row.first > next {
+            damage.records.push(DamagedRecords { shard: row.shard, from: next, to: row.first });
+        }
+    }
+    if damage.records.len() > known {
+        damage.stretches.push(DamagedStretch { from: intact_to, to: before.head.position });
     }
 }
 

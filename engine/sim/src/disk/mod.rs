@@ -13,6 +13,7 @@
 
 mod faults;
 mod file;
+mod files;
 mod image;
 mod mood;
 mod names;
@@ -31,6 +32,7 @@ use crate::trace::Trace;
 pub use faults::DiskFaults;
 use faults::{Faults, Outcome};
 use file::File;
+pub use files::Files;
 use mood::Mood;
 use names::{Inode, Names};
 pub use rot::Rot;

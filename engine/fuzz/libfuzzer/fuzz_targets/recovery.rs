@@ -1,0 +1,5 @@
+//! `fuzz::recovery`, guided by coverage.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::recovery::run(input));

@@ -1,0 +1,5 @@
+//! `fuzz::segment`, guided by coverage.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::segment::run(input));

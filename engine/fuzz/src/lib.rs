@@ -1,0 +1,66 @@
+//! Fuzz targets: functions that take any bytes and panic where a promise of the formats or of recovery is broken.
+//!
+//! ```text
+//!   corpus/<target>/* -> replay                       `cargo test -p fuzz`: the corpus, then so many seeds
+//!        \-> mutate(seed) -> Target::run -> panic?    libfuzzer/: the same functions, guided by coverage
+//! ```
+//!
+//! A seed makes one input, out of the corpus as it stands; a failure names target, seed and a file with the input in hex.
+//! Either replays it:
+//!
+//! ```text
+//!   MILLSTREAM_FUZZ_TARGET=wire MILLSTREAM_FUZZ_SEED=17 cargo test -p fuzz --test one_seed -- --nocapture
+//!   MILLSTREAM_FUZZ_TARGET=wire MILLSTREAM_FUZZ_INPUT=target/tmp/wire-17.hex cargo test -p fuzz --test one_seed
+//! ```
+//!
+//! `MILLSTREAM_FUZZ_SEEDS=n` runs n seeds a target in place of the default. Guided by coverage, an hour a target (the
+//! sanitizer needs unstable flags, which `RUSTC_BOOTSTRAP` permits on a stable compiler; `cargo install cargo-fuzz` first):
+//!
+//! ```text
+//!   cd engine/fuzz/libfuzzer
+//!   RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . wire ../corpus/wire -- -max_total_time=3600
+//! ```
+//!
+//! What it finds goes into the corpus in its smallest form (`cargo fuzz tmin`), with the fix. After a change of a format
+//! `cargo run -p fuzz --example corpus` writes the starting points anew.
+
+#![forbid(unsafe_code)]
+
+pub mod canary;
+mod checksum;
+pub mod frame;
+mod image;
+mod mutator;
+mod program;
+pub mod recovery;
+pub mod segment;
+mod session;
+mod talk;
+pub mod wire;
+
+pub use mutator::{Random, mutate};
+pub use session::{Found, Session, from_hex};
+
+/// One thing that is fuzzed.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name: that of its corpus and of its libFuzzer binary.
+    pub name: &'static str,
+    /// Judges one input. Panics if a promise is broken.
+    pub run: fn(&[u8]),
+    /// Inputs to start from, each with a name. The corpus holds them, and what was found since.
+    pub starts: fn() -> Vec<(&'static str, Vec<u8>)>,
+    /// Seeds that a test run tries: what takes a few seconds.
+    pub seeds: u64,
+}
+
+/// All targets that must not fail.
+pub const TARGETS: [Target; 4] = [
+    Target { name: "frame", run: frame::run, starts: frame::starts, seeds: 20_000 },
+    Target { name: "wire", run: wire::run, starts: wire::starts, seeds: 4_000 },
+    Target { name: "segment", run: segment::run, starts: segment::starts, seeds: 10_000 },
+    Target { name: "recovery", run: recovery::run, starts: recovery::starts, seeds: 300 },
+];
+
+/// The one that must.
+pub const CANARY: Target = Target { name: "canary", run: canary::run, starts: canary::starts, seeds: 20_000 };
