@@ -73,7 +73,7 @@ impl Replay {
                 return Err(OpenError::Contradiction { position });
             }
             shards.grow((row.shard.0 as usize + 1).max(shards.len()));
-            *shards.shard_mut(row.shard) = Shard { next: row.next, durable_next: row.next, arrival_ms: row.arrival_ms };
+            *shards.shard_mut(row.shard) = Shard::at(row.next, row.arrival_ms);
         }
         catalog.reserve_shards(shards.len());
         shards.grow(catalog.shard_count());
