@@ -20,11 +20,18 @@ const MADE: u8 = 1;
 const REPAIRED: u8 = 2;
 const LOG: LogId = LogId(*b"a log to be read");
 
+/// Makes the bytes of one kind, and asserts that they read back.
+type Make = fn(&mut Program<'_>) -> Vec<u8>;
+/// Makes their checksums right.
+type Repair = fn(&mut [u8]);
+/// Asserts what must hold of them if they parse.
+type Judge = fn(&[u8]);
+
 /// Judges one input.
 pub fn run(input: &[u8]) {
     let mut program = Program(input);
     let (kind, how) = (program.byte() % KINDS, program.byte());
-    let (make, repair, judge): (fn(&mut Program<'_>) -> Vec<u8>, fn(&mut [u8]), fn(&[u8])) = match kind {
+    let (make, repair, judge): (Make, Repair, Judge) = match kind {
         0 => (make_batch, repair_batch, judge_batch),
         1 => (make_header, repair_header, judge_header),
         2 => (make_trailer, repair_trailer, judge_trailer),
@@ -240,7 +247,7 @@ fn judge_superblock(bytes: &[u8]) {
 pub fn starts() -> Vec<(&'static str, Vec<u8>)> {
     let parts: Vec<u8> = (0..96_u8).map(|at| at.wrapping_mul(37) | 3).collect();
     let made = |kind: u8, how: u8| [&[kind, how], &parts[..64]].concat();
-    let raw = |kind: u8, make: fn(&mut Program<'_>) -> Vec<u8>| {
+    let raw = |kind: u8, make: Make| {
         let mut bytes = make(&mut Program(&parts[..64]));
         bytes.truncate(2 * BLOCK_BYTES);
         [&[kind, REPAIRED], &bytes[..]].concat()
