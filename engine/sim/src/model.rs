@@ -1,7 +1,7 @@
 //! What the clients know: every attempt to append a record and what they were told of it, every stream, and every
 //! sequence number that was ever given. What contradicts it is a breach.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use frame::proto::{ErrorCode, StreamDescription};
@@ -81,6 +81,10 @@ pub(crate) struct Model {
     streams: BTreeMap<String, StreamDescription>,
     given: BTreeMap<(ShardId, Sequence), u64>,
     tips: BTreeMap<ShardId, Sequence>,
+    /// Numbers that the engine called damaged once.
+    damaged: BTreeSet<(ShardId, Sequence)>,
+    /// The engine said that the journal is damaged: a stream's making may have been lost.
+    may_miss_streams: bool,
 }
 
 impl Model {
@@ -217,6 +221,36 @@ impl Model {
     /// A stream, if it is known to be stored.
     pub(crate) fn stream(&self, name: &str) -> Option<&StreamDescription> {
         self.streams.get(name)
+    }
+
+    /// The engine says that the journal is damaged.
+    pub(crate) fn told_damage(&mut self) {
+        self.may_miss_streams = true;
+    }
+
+    /// The engine says that a record is damaged.
+    pub(crate) fn told_damaged(&mut self, shard: ShardId, sequence: Sequence) {
+        self.damaged.insert((shard, sequence));
+    }
+
+    /// Whether the engine called this record damaged.
+    pub(crate) fn is_damaged(&self, shard: ShardId, sequence: Sequence) -> bool {
+        self.damaged.contains(&(shard, sequence))
+    }
+
+    /// A stream is not there, which only damage may do. Then its shards are gone with all their records, and a stream that
+    /// is made later may be given their numbers: the engine can't know that they were ever given.
+    pub(crate) fn missing(&mut self, name: &str) -> Result<(), Breach> {
+        let Some(stream) = self.streams.remove(name) else { return Ok(()) };
+        if !self.may_miss_streams {
+            return Err(Breach::new("streams stay", format!("stream {name} is gone")));
+        }
+        for shard in stream.shards {
+            self.given.retain(|(owner, _), _| *owner != shard.shard);
+            self.by_shard.remove(&shard.shard);
+            self.tips.remove(&shard.shard);
+        }
+        Ok(())
     }
 
     /// The number of a stream, if it is known to be stored.

@@ -23,6 +23,17 @@ pub(crate) enum End {
     Clean(Death),
 }
 
+/// A life's end that overrides the plan's: every step of a run can be tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cut {
+    /// Which life, from 0.
+    pub life: u64,
+    /// At which start or completion of the disk, from 1.
+    pub step: u64,
+    /// How.
+    pub death: Death,
+}
+
 /// One life.
 #[derive(Clone, Debug)]
 pub(crate) struct LifePlan {
@@ -42,6 +53,7 @@ pub(crate) struct RunPlan {
     size: Size,
     fixed_size: bool,
     config: Config,
+    cut: Option<Cut>,
 }
 
 /// How much is written.
@@ -54,7 +66,7 @@ enum Size {
 }
 
 impl RunPlan {
-    pub(crate) fn new(seed: u64, profile: Profile) -> RunPlan {
+    pub(crate) fn new(seed: u64, profile: Profile, cut: Option<Cut>) -> RunPlan {
         let mut dice = Dice::new(seed, 0, "run");
         let streams = (0..dice.skewed(1..=3)).map(|number| (format!("stream-{number}"), dice.skewed(1..=4) as u32));
         let streams = streams.collect();
@@ -68,7 +80,7 @@ impl RunPlan {
             writes_in_flight: dice.skewed(1..=16) as usize,
             batch_bytes: dice.skewed(4096..=256 << 10) as usize,
         };
-        RunPlan { lives: dice.within(2..=6), streams, profile, seed, size, fixed_size: dice.chance(0.3), config }
+        RunPlan { lives: dice.within(2..=6), streams, profile, seed, size, fixed_size: dice.chance(0.3), config, cut }
     }
 
     /// Names of all streams that clients may have made.
@@ -107,6 +119,10 @@ impl RunPlan {
             _ => End::Clean(death),
         };
         let disk_bytes = if is_last { u64::MAX } else { self.config.disk_bytes };
+        let end = match self.cut {
+            Some(cut) if cut.life == life => End::AtStep(cut.step, cut.death),
+            _ => end,
+        };
         let config = Config { writes_in_flight: dice.skewed(1..=16) as usize, disk_bytes, ..self.config.clone() };
         LifePlan { surroundings, config, clients, end }
     }

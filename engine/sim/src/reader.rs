@@ -123,11 +123,8 @@ impl Reader {
                 }
             }
             Heard::Failed(request, failure) if request != RequestId(0) => match self.answered(request)? {
-                Asked::Stream(name) => {
-                    if failure.code != ErrorCode::UnknownStream || model.stream(&name).is_some() {
-                        return Err(Breach::new("streams stay", format!("stream {name}: {failure}")));
-                    }
-                }
+                Asked::Stream(name) if failure.code == ErrorCode::UnknownStream => model.missing(&name)?,
+                Asked::Stream(name) => return Err(Breach::new("streams stay", format!("stream {name}: {failure}"))),
                 Asked::Read(number) if failure.code == ErrorCode::Damaged => self.pass_damage(world, model, number),
                 Asked::Read(_) if failure.code == ErrorCode::Busy => {}
                 Asked::Read(number) => {
@@ -156,11 +153,12 @@ impl Reader {
     }
 
     /// Goes on at the next number that the model knows of: it must be read, or be called damaged as well.
-    fn pass_damage(&mut self, world: &World, model: &Model, number: ShardId) {
+    fn pass_damage(&mut self, world: &World, model: &mut Model, number: ShardId) {
         let shard = self.shards.get_mut(&number).expect("it was asked for");
         world.count("engine: called damaged");
         world.note(format_args!("shard {number} is damaged at {}", shard.from));
         shard.reading.damaged.push(shard.from);
+        model.told_damaged(number, shard.from);
         let known = model.attempts_on(number).filter_map(|(_, attempt)| match attempt.outcome {
             Outcome::Acked(sequence) => Some(sequence),
             _ => attempt.read_at,

@@ -23,15 +23,25 @@ impl Recipe {
         format!("key-{}", self.key)
     }
 
+    /// The data, eight bytes at a time: the number itself, then what follows from it.
+    fn words(&self) -> impl Iterator<Item = [u8; 8]> {
+        let next = |word: &u64| Some(word.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1));
+        std::iter::successors(Some(self.attempt), next).map(u64::to_le_bytes)
+    }
+
     fn data(&self) -> Vec<u8> {
-        let mut data = Vec::with_capacity(self.data_bytes + 8);
-        let mut word = self.attempt;
-        while data.len() < self.data_bytes {
-            data.extend_from_slice(&word.to_le_bytes());
-            word = word.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
-        }
+        let mut data = vec![0; self.data_bytes.next_multiple_of(8)];
+        data.as_chunks_mut().0.iter_mut().zip(self.words()).for_each(|(chunk, word)| *chunk = word);
         data.truncate(self.data_bytes);
         data
+    }
+
+    fn is_data(&self, data: &[u8]) -> bool {
+        let (chunks, rest) = data.as_chunks();
+        let mut words = self.words();
+        data.len() == self.data_bytes
+            && chunks.iter().zip(words.by_ref()).all(|(chunk, word)| *chunk == word)
+            && words.next().is_some_and(|word| word.starts_with(rest))
     }
 
     /// Appends the frame to `out`.
@@ -44,11 +54,36 @@ impl Recipe {
     pub(crate) fn is(&self, frame: &Frame<'_>) -> bool {
         frame.key() == self.key().as_bytes()
             && frame.explicit_hash_key() == self.explicit_hash
-            && frame.data() == self.data()
+            && self.is_data(frame.data())
     }
 }
 
 /// The attempt that a frame says it is.
 pub(crate) fn attempt_of(frame: &Frame<'_>) -> Option<u64> {
     frame.data().first_chunk().map(|number| u64::from_le_bytes(*number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_itself_and_no_other() {
+        for data_bytes in [8, 9, 15, 16, 100, 1001] {
+            let recipe = Recipe { attempt: 7, key: 3, explicit_hash: None, data_bytes };
+            let mut bytes = Vec::new();
+            recipe.encode(&mut bytes);
+            let frame = Frame::parse(&bytes).unwrap();
+            assert_eq!(attempt_of(&frame), Some(7));
+            assert!(recipe.is(&frame));
+            assert!(!Recipe { attempt: 8, ..recipe }.is(&frame));
+            assert!(!Recipe { key: 4, ..recipe }.is(&frame));
+            assert!(!Recipe { data_bytes: data_bytes + 1, ..recipe }.is(&frame));
+            for at in 0..data_bytes {
+                let mut other = bytes.clone();
+                other[frame::frame::HEADER_BYTES + recipe.key().len() + at] ^= 1;
+                assert!(!recipe.is(&Frame::parse(&other).unwrap()), "byte {at} of {data_bytes}");
+            }
+        }
+    }
 }

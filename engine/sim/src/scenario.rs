@@ -18,7 +18,7 @@ use crate::checkers;
 use crate::client::LoadClient;
 use crate::dice::Dice;
 use crate::model::{Breach, Model, Outcome};
-use crate::plan::{End, LifePlan, RunPlan};
+use crate::plan::{Cut, End, LifePlan, RunPlan};
 use crate::profile::Profile;
 use crate::reader::Reader;
 use crate::trace::Trace;
@@ -44,6 +44,8 @@ pub struct Run {
     pub unknown: usize,
     /// Power cuts and kills.
     pub deaths: u64,
+    /// Starts and completions of the disk in each life.
+    pub steps: Vec<u64>,
 }
 
 /// A run in which a promise was broken.
@@ -75,17 +77,31 @@ impl fmt::Display for Failure {
 /// # Errors
 /// A promise was broken, or the engine panicked.
 pub fn run(seed: u64, profile: Profile) -> Result<Run, Failure> {
-    run_with(seed, profile, Trace::default(), |io| io)
+    run_with(seed, profile, Options::default(), |io| io)
 }
 
-/// Runs a seed with a world that `wrap` may falsify, and a trace that may print.
+/// What may be changed of a run.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Whether the trace is printed.
+    pub prints: bool,
+    /// Another end of one life.
+    pub cut: Option<Cut>,
+}
+
+/// Runs a seed with a world that `wrap` may falsify.
 ///
 /// # Errors
 /// A promise was broken, or the engine panicked.
-pub fn run_with<I: Io>(seed: u64, profile: Profile, trace: Trace, wrap: impl Fn(SimIo) -> I) -> Result<Run, Failure> {
+pub fn run_with<I: Io>(
+    seed: u64,
+    profile: Profile,
+    options: Options,
+    wrap: impl Fn(SimIo) -> I,
+) -> Result<Run, Failure> {
     let life = Rc::new(Cell::new(0));
     let at = Rc::clone(&life);
-    let outcome = catch_unwind(AssertUnwindSafe(|| Scenario::new(seed, profile, trace, wrap, at)?.run()));
+    let outcome = catch_unwind(AssertUnwindSafe(|| Scenario::new(seed, profile, options, wrap, at)?.run()));
     let outcome = outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -113,15 +129,28 @@ struct Scenario<W> {
     /// Whether what is stored has been damaged.
     is_damaged: bool,
     deaths: u64,
+    steps: Vec<u64>,
 }
 
 impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
-    fn new(seed: u64, profile: Profile, trace: Trace, wrap: W, life: Rc<Cell<u64>>) -> Result<Scenario<W>, Breach> {
-        let plan = RunPlan::new(seed, profile);
+    fn new(seed: u64, profile: Profile, options: Options, wrap: W, life: Rc<Cell<u64>>) -> Result<Scenario<W>, Breach> {
+        let plan = RunPlan::new(seed, profile, options.cut);
         let pool = Pool::new(POOL_BYTES).map_err(|error| Breach::new("no memory", error.to_string()))?;
-        let world = World::new(seed, pool, plan.life(0).surroundings, trace);
+        let world = World::new(seed, pool, plan.life(0).surroundings, Trace::new(options.prints));
         let model = Model::default();
-        Ok(Scenario { seed, profile, plan, world, model, wrap, life, connections: 0, is_damaged: false, deaths: 0 })
+        Ok(Scenario {
+            seed,
+            profile,
+            plan,
+            world,
+            model,
+            wrap,
+            life,
+            connections: 0,
+            is_damaged: false,
+            deaths: 0,
+            steps: Vec::new(),
+        })
     }
 
     fn run(mut self) -> Result<Run, Breach> {
@@ -137,17 +166,16 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         let attempts = self.model.attempts();
         let acked = attempts.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Acked(_))).count();
         let unknown = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Unknown).count();
-        Ok(Run { acked, unknown, deaths: self.deaths, trace: self.world.into_trace() })
+        Ok(Run { acked, unknown, deaths: self.deaths, steps: self.steps, trace: self.world.into_trace() })
     }
 
     fn next_world(&mut self, death: Death, surroundings: Surroundings) {
         self.deaths += 1;
+        self.steps.push(self.world.steps());
         self.world.next_life(death, surroundings);
         if self.profile == Profile::Damage && self.life.get() + 2 == self.plan.lives {
             let mut dice = Dice::new(self.seed, 0, "rot");
-            for _ in 0..dice.within(1..=3) {
-                self.is_damaged |= self.world.rot(&mut dice).is_some();
-            }
+            self.is_damaged |= self.world.rot(&mut dice).is_some();
         }
     }
 
@@ -208,8 +236,11 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             Ok((mut reactor, recovered)) => {
                 self.world.note(format_args!("opened: {recovered:?}"));
                 self.count_recovered(&recovered);
-                if !self.is_damaged && !recovered.damage.is_empty() {
-                    return Err(Breach::new("readable", format!("nothing was damaged: {:?}", recovered.damage)));
+                if !recovered.damage.is_empty() {
+                    if !self.is_damaged {
+                        return Err(Breach::new("readable", format!("nothing was damaged: {:?}", recovered.damage)));
+                    }
+                    self.model.told_damage();
                 }
                 reactor.listen(LISTENER);
                 Ok(Some(reactor))

@@ -1,7 +1,7 @@
 //! One seed, with everything that happens printed: `MILLSTREAM_SEED=n MILLSTREAM_PROFILE=Crash`. Without a seed it takes
 //! number 0.
 
-use sim::{Profile, Trace, run_with};
+use sim::{Options, Profile, run_with};
 
 #[test]
 fn one_seed() {
@@ -10,7 +10,7 @@ fn one_seed() {
     let name = std::env::var("MILLSTREAM_PROFILE").unwrap_or_else(|_| "Crash".to_owned());
     let profile = Profile::ALL.into_iter().find(|profile| format!("{profile:?}") == name);
     let profile = profile.unwrap_or_else(|| panic!("MILLSTREAM_PROFILE is one of {:?}", Profile::ALL));
-    match run_with(number, profile, Trace::new(seed.is_some()), |io| io) {
+    match run_with(number, profile, Options { prints: seed.is_some(), cut: None }, |io| io) {
         Ok(run) => println!("seed {number}: {} acknowledged, trace {:016x}", run.acked, run.trace.hash()),
         Err(failure) => panic!("{failure}"),
     }

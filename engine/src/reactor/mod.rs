@@ -202,6 +202,8 @@ impl<I: Io> Reactor<I> {
                 return Err(OpenError::io("writing the first batch", errno));
             }
         }
+        // Not before that batch says so: if it begins a segment, the footer of the one before must not say it as well.
+        self.shards.skip(skip);
         Ok(())
     }
 

@@ -259,6 +259,7 @@ fn replay(
         blocking::sync(io, segment.file)?;
     }
     let skip = if outcome.skip { SEQUENCE_SKIP } else { 0 };
+    damage.records.extend(replay.doubts(skip));
     let recovered = Recovered {
         epoch: blueprint.epoch,
         clean: was.clean,
@@ -314,7 +315,6 @@ fn finish(io: &mut impl Io, config: &Config, mut opened: Opened, skip: u64) -> R
     if config.prewrite {
         prepare(io, &mut opened.segments, true)?;
     }
-    opened.shards.skip(skip);
     opened.recovered.skipped = skip;
     Ok(opened)
 }

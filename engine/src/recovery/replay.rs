@@ -27,6 +27,8 @@ pub(crate) struct Replay {
     checksum: u64,
     /// After damage the chain is broken: the next batch is taken as it is.
     chain_broken: bool,
+    /// By shard, the number that was due at damage: whether it and those after it were lost, the shard's next extent tells.
+    doubtful: BTreeMap<ShardId, Sequence>,
     /// Extents of the segment that is being replayed.
     extents: usize,
     /// Footers that did not make it to the disk.
@@ -57,7 +59,8 @@ enum End {
 impl Replay {
     pub(crate) fn new(catalog: Catalog, shards: Shards, epoch: Epoch, checksum: u64) -> Replay {
         let index = Index::new(shards.iter().map(|(_, shard)| shard.durable_next));
-        Replay { catalog, shards, index, epoch, checksum, chain_broken: false, extents: 0, seals: Vec::new() }
+        let doubtful = BTreeMap::new();
+        Replay { catalog, shards, index, epoch, checksum, chain_broken: false, doubtful, extents: 0, seals: Vec::new() }
     }
 
     /// The state that a footer describes.
@@ -139,6 +142,15 @@ impl Replay {
         Ok(outcome)
     }
 
+    /// At the end of the log: what may have been lost of shards that have nothing after the damage. All the numbers that
+    /// they skip because of it are refused, as nobody knows how many were given.
+    pub(crate) fn doubts(&self, skip: u64) -> impl Iterator<Item = DamagedRecords> + '_ {
+        self.doubtful.iter().filter_map(move |(&shard, &from)| {
+            let to = Sequence(self.shards.find(shard)?.next.0 + skip);
+            Some(DamagedRecords { shard, from, to })
+        })
+    }
+
     /// Replays a segment that later ones are known to follow, for its footer. Returns where its last intact batch ends: what
     /// followed it may be lost.
     pub(crate) fn whole_segment(
@@ -214,6 +226,9 @@ impl Replay {
                 Decision::Damaged => {
                     outcome.skip = true;
                     self.chain_broken = true;
+                    for (shard, state) in self.shards.iter() {
+                        self.doubtful.entry(shard).or_insert(state.next);
+                    }
                     let Some(to) = ahead.first_intact.filter(|&to| to > position) else {
                         let to = Position::new(segment.number, segment.bytes);
                         outcome.damage.stretches.push(DamagedStretch { from: position, to });
@@ -293,9 +308,8 @@ impl Replay {
             }
             self.index.grow(self.shards.len());
             let Shard { next: expected, arrival_ms, .. } = *self.shards.shard_mut(extent.shard);
-            if self.chain_broken || extent.first_sequence > expected {
-                note_gap(damage, extent, expected);
-            }
+            let due = self.doubtful.remove(&extent.shard).unwrap_or(expected);
+            note_gap(damage, extent, due);
             if extent.first_sequence >= expected {
                 if extent.arrival_ms < arrival_ms {
                     return Err(OpenError::Contradiction { position });
@@ -368,9 +382,9 @@ fn apply_commands(catalog: &mut Catalog, mut frames: &[u8], position: Position) 
     Ok(())
 }
 
-fn note_gap(damage: &mut Damage, extent: &Extent, expected: Sequence) {
-    if extent.first_sequence > expected && !damage.stretches.is_empty() {
-        damage.records.push(DamagedRecords { shard: extent.shard, from: expected, to: extent.first_sequence });
+fn note_gap(damage: &mut Damage, extent: &Extent, due: Sequence) {
+    if extent.first_sequence > due && !damage.stretches.is_empty() {
+        damage.records.push(DamagedRecords { shard: extent.shard, from: due, to: extent.first_sequence });
     }
 }
 

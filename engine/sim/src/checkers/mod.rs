@@ -7,6 +7,8 @@ mod order;
 mod refused;
 mod rising;
 mod stable;
+#[cfg(test)]
+mod tests;
 
 use frame::ShardId;
 

@@ -1,0 +1,130 @@
+//! Each checker must find what it is for: a reading that is right but for one thing.
+
+use frame::proto::{ErrorCode, ShardDescription, StreamDescription};
+use frame::{Sequence, ShardId, StreamId};
+
+use super::check;
+use crate::model::{Found, Model, Reading};
+use crate::record::Recipe;
+
+const SHARD: ShardId = ShardId(1);
+
+/// Six attempts of one connection: 0 to 3 acknowledged at 1 to 4, 4 unknown, 5 refused; and what a good engine would read.
+fn good() -> (Model, Reading) {
+    let shard =
+        ShardDescription { shard: SHARD, hash_start: 0, hash_end: u128::MAX, trim: Sequence(1), tip: Sequence(1) };
+    let stream = StreamDescription { stream: StreamId(1), name: "s".to_owned(), created_ms: 0, shards: vec![shard] };
+    let mut model = Model::default();
+    for _ in 0..6 {
+        model.submit(&stream, 0, |attempt| Recipe { attempt, key: 0, explicit_hash: None, data_bytes: 8 }, false);
+    }
+    for number in 0..4 {
+        model.acked(number, SHARD, Sequence(number + 1)).unwrap();
+    }
+    model.refused(5, ErrorCode::DiskFull).unwrap();
+    let found = (0..4).map(|attempt| Found { sequence: Sequence(attempt + 1), attempt, arrival_ms: 10 }).collect();
+    (model, Reading { found, damaged: Vec::new(), tip: Sequence(5) })
+}
+
+/// The rule that a spoiled reading breaks.
+fn broken(spoil: impl FnOnce(&mut Model, &mut Reading)) -> &'static str {
+    let (mut model, mut reading) = good();
+    assert_eq!(check(&model, SHARD, &reading, false), Ok(()));
+    spoil(&mut model, &mut reading);
+    check(&model, SHARD, &reading, false).expect_err("something is wrong").rule
+}
+
+fn found(sequence: u64, attempt: u64) -> Found {
+    Found { sequence: Sequence(sequence), attempt, arrival_ms: 10 }
+}
+
+#[test]
+fn an_unknown_record_may_be_there() {
+    let (model, mut reading) = good();
+    reading.found.push(found(5, 4));
+    reading.tip = Sequence(6);
+    assert_eq!(check(&model, SHARD, &reading, false), Ok(()));
+}
+
+#[test]
+fn what_is_wrong_is_found() {
+    assert_eq!(broken(|_, reading| reading.found.truncate(3)), "acked");
+    assert_eq!(broken(|_, reading| reading.found[3].attempt = 4), "acked");
+    assert_eq!(broken(|_, reading| reading.found[1].sequence = Sequence(1)), "rising");
+    assert_eq!(broken(|_, reading| reading.found[2].arrival_ms = 9), "rising");
+    assert_eq!(broken(|_, reading| reading.tip = Sequence(4)), "rising");
+    assert_eq!(broken(|_, reading| reading.found.retain(|found| found.attempt != 1)), "rising");
+    assert_eq!(broken(|_, reading| reading.damaged.push(Sequence(2))), "readable");
+    let add = |reading: &mut Reading, attempt| {
+        reading.found.push(found(5, attempt));
+        reading.tip = Sequence(6);
+    };
+    assert_eq!(broken(|_, reading| add(reading, 5)), "refused");
+    assert_eq!(broken(|_, reading| add(reading, 2)), "at most once");
+}
+
+#[test]
+fn disorder_and_holes_are_found() {
+    let swap = |model: &mut Model, reading: &mut Reading| {
+        *model = good_but_unknown();
+        reading.found.swap(1, 2);
+        reading.found[1].sequence = Sequence(2);
+        reading.found[2].sequence = Sequence(3);
+    };
+    assert_eq!(broken(swap), "order");
+    let hole = |model: &mut Model, reading: &mut Reading| {
+        *model = good_but_unknown();
+        reading.found.remove(1);
+        reading.found[1].sequence = Sequence(2);
+        reading.found[2].sequence = Sequence(3);
+    };
+    assert_eq!(broken(hole), "no holes");
+}
+
+/// The same attempts, of which nobody has heard.
+fn good_but_unknown() -> Model {
+    let (model, _) = good();
+    let mut unknown = Model::default();
+    let shard =
+        ShardDescription { shard: SHARD, hash_start: 0, hash_end: u128::MAX, trim: Sequence(1), tip: Sequence(1) };
+    let stream = StreamDescription { stream: StreamId(1), name: "s".to_owned(), created_ms: 0, shards: vec![shard] };
+    for attempt in model.attempts() {
+        unknown.submit(&stream, 0, |_| attempt.recipe, false);
+    }
+    unknown
+}
+
+#[test]
+fn a_record_once_read_must_stay() {
+    let (mut model, mut reading) = good();
+    let mut bytes = Vec::new();
+    model.attempt(4).recipe.encode(&mut bytes);
+    frame::frame::stamp(&mut bytes, SHARD, Sequence(5), 10);
+    let record = model.read(SHARD, &bytes).unwrap();
+    assert_eq!(check(&model, SHARD, &reading, false).expect_err("it is gone").rule, "stable");
+    reading.found.push(record);
+    reading.tip = Sequence(6);
+    assert_eq!(check(&model, SHARD, &reading, false), Ok(()));
+}
+
+#[test]
+fn the_model_knows_what_is_not_its_own() {
+    let (mut model, _) = good();
+    let record = |recipe: Recipe, sequence| {
+        let mut bytes = Vec::new();
+        recipe.encode(&mut bytes);
+        frame::frame::stamp(&mut bytes, SHARD, Sequence(sequence), 10);
+        bytes
+    };
+    let recipe = model.attempt(4).recipe;
+    let mut rule = |bytes: &[u8]| model.read(SHARD, bytes).expect_err("it is not right").rule;
+    assert_eq!(rule(&record(recipe, 4)), "numbers are given once");
+    assert_eq!(rule(&record(Recipe { attempt: 99, ..recipe }, 5)), "nothing else");
+    assert_eq!(rule(&record(Recipe { key: 7, ..recipe }, 5)), "nothing else");
+    let mut torn = record(recipe, 5);
+    *torn.last_mut().unwrap() ^= 1;
+    assert_eq!(rule(&torn), "nothing else");
+    assert_eq!(model.acked(4, ShardId(2), Sequence(5)).expect_err("another shard").rule, "routing");
+    assert_eq!(model.acked(0, SHARD, Sequence(9)).expect_err("again").rule, "one answer");
+    assert_eq!(model.refused(5, ErrorCode::DiskFull).expect_err("again").rule, "one answer");
+}

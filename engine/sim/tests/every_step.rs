@@ -1,0 +1,45 @@
+//! Every start and every completion of the disk as a point of death, by power cut and by kill: not sampled, all of them.
+
+mod cores;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sim::{Cut, Death, Options, Profile, Run, run, run_with};
+
+/// Runs whose every step is tried.
+const RUNS: usize = 3;
+
+fn whole(seed: u64) -> Run {
+    run(seed, Profile::Crash).unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+/// All deaths of a run's lives but the last.
+fn deaths(steps: &[u64]) -> impl Iterator<Item = Cut> {
+    let lives = steps[..steps.len() - 1].iter().enumerate();
+    lives.flat_map(|(life, &steps)| {
+        let deaths = [Death::PowerCut, Death::Killed].into_iter();
+        deaths.flat_map(move |death| (1..=steps).map(move |step| Cut { life: life as u64, step, death }))
+    })
+}
+
+#[test]
+fn death_at_every_step_loses_nothing() {
+    // Short runs, so that most of their steps are those of opening, making segments and shutting down.
+    let is_short = |run: &Run| {
+        let steps: u64 = run.steps[..run.steps.len() - 1].iter().sum();
+        run.acked > 20 && run.steps.len() >= 3 && (100..400).contains(&steps)
+    };
+    let short = (0..).map(|seed| (seed, whole(seed))).filter(|(_, run)| is_short(run)).take(RUNS);
+    let cuts: Vec<(u64, Cut)> =
+        short.flat_map(|(seed, run)| deaths(&run.steps).map(move |cut| (seed, cut)).collect::<Vec<_>>()).collect();
+    let tried = AtomicUsize::new(0);
+    cores::for_each(cuts.into_iter(), |(seed, cut)| {
+        let options = Options { prints: false, cut: Some(cut) };
+        if let Err(failure) = run_with(seed, Profile::Crash, options, |io| io) {
+            panic!("with {cut:?}: {failure}\n  (the replay needs that cut as well)");
+        }
+        tried.fetch_add(1, Ordering::Relaxed);
+    });
+    println!("{tried:?} deaths");
+    assert!(tried.into_inner() >= 600);
+}
