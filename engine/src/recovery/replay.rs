@@ -307,13 +307,10 @@ impl Replay {
                 self.shards.grow(self.catalog.shard_count());
             }
             self.index.grow(self.shards.len());
-            let Shard { next: expected, arrival_ms, .. } = *self.shards.shard_mut(extent.shard);
+            let expected = self.shards.shard_mut(extent.shard).next;
             let due = self.doubtful.remove(&extent.shard).unwrap_or(expected);
             note_gap(damage, extent, due);
             if extent.first_sequence >= expected {
-                if extent.arrival_ms < arrival_ms {
-                    return Err(OpenError::Contradiction { position });
-                }
                 self.index.push(extent.shard, placed);
                 self.shards.recover(extent);
             }
