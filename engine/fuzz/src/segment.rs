@@ -212,8 +212,8 @@ fn judge_footer(bytes: &[u8]) {
 fn make_superblock(program: &mut Program<'_>) -> Vec<u8> {
     let superblock = Superblock {
         log_id: LOG,
-        generation: program.long(),
-        epoch: Epoch(program.long()),
+        generation: program.long().min(u64::MAX - 1),
+        epoch: Epoch(program.long().min(u64::MAX - 1)),
         durable: Position(program.long()),
         segment_bytes: program.word(),
         clean: program.byte() & 1 != 0,
