@@ -330,7 +330,7 @@ impl Request {
         let from = read.from.max(Sequence(1));
         let bytes_max = (read.bytes_max as usize).min(READ_RESULT_BYTES_MAX);
         let tip = sight.shards.find(read.shard).map_or(from, |shard| shard.durable_next);
-        let tip_arrival_ms = sight.shards.find(read.shard).map_or(0, |shard| shard.arrival_ms);
+        let tip_arrival_ms = sight.shards.find(read.shard).map_or(0, |shard| shard.durable_arrival_ms);
         let mut result = ReadResult { shard: read.shard, records: 0, next: from, tip, tip_arrival_ms };
         let end = sight.damage.next_after(read.shard, from).unwrap_or(tip);
         let mut runs = Vec::new();

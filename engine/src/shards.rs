@@ -12,10 +12,17 @@ pub(crate) struct Shard {
     pub(crate) durable_next: Sequence,
     /// The newest arrival given. The next is never before it, whatever the wall clock does.
     pub(crate) arrival_ms: u64,
+    /// The newest arrival of a durable record.
+    pub(crate) durable_arrival_ms: u64,
 }
 
 impl Shard {
-    pub(crate) const NEW: Shard = Shard { next: Sequence(1), durable_next: Sequence(1), arrival_ms: 0 };
+    pub(crate) const NEW: Shard = Shard::at(Sequence(1), 0);
+
+    /// A shard whose next record takes `next` and whose newest came at `arrival_ms`, all of it durable.
+    pub(crate) const fn at(next: Sequence, arrival_ms: u64) -> Shard {
+        Shard { next, durable_next: next, arrival_ms, durable_arrival_ms: arrival_ms }
+    }
 }
 
 /// All shards, by number. Number 0 is the catalog's own.
@@ -54,6 +61,7 @@ impl Shards {
         let shard = self.shard_mut(extent.shard);
         assert!(extent.first_sequence >= shard.durable_next, "shard {} went back", extent.shard);
         shard.durable_next = extent.last_sequence().next();
+        shard.durable_arrival_ms = extent.arrival_ms;
         assert!(shard.durable_next <= shard.next, "shard {} is durable past what was given", extent.shard);
     }
 
@@ -63,6 +71,7 @@ impl Shards {
         shard.next = extent.last_sequence().next();
         shard.durable_next = shard.next;
         shard.arrival_ms = shard.arrival_ms.max(extent.arrival_ms);
+        shard.durable_arrival_ms = shard.arrival_ms;
     }
 
     /// Every shard's next number skips `count`.

@@ -301,7 +301,8 @@ pub struct FooterWriter {
 }
 
 impl FooterWriter {
-    /// Adds a shard with its extents in the order of their places. Shards come in rising order.
+    /// Adds a shard with its extents in the order of their places. Shards come in rising order. Arrivals never fall within a
+    /// shard; one that does counts as the one before it.
     pub fn shard(
         &mut self,
         shard: ShardId,
@@ -314,6 +315,7 @@ impl FooterWriter {
         let mut count = 0_u32;
         let mut previous = RunState::start(first);
         for extent in extents {
+            let extent = PlacedExtent { arrival_ms: extent.arrival_ms.max(previous.arrival_ms), ..extent };
             varint::put(&mut self.runs, u64::from((extent.offset - previous.end) / 8));
             varint::put(&mut self.runs, u64::from(extent.length / 8));
             varint::put(&mut self.runs, u64::from(extent.count));

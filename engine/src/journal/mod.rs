@@ -309,7 +309,7 @@ impl Journal {
         for (shard, state) in shards.iter() {
             self.index.collect(shard, &mut extents);
             let first = self.index.first_sequence(shard).unwrap_or(state.durable_next);
-            writer.shard(shard, first, state.durable_next, state.arrival_ms, extents.iter().copied());
+            writer.shard(shard, first, state.durable_next, state.durable_arrival_ms, extents.iter().copied());
         }
         let end = self.marks.durable();
         let Blueprint { log_id, journal, epoch, .. } = self.blueprint;

@@ -73,7 +73,7 @@ impl Replay {
                 return Err(OpenError::Contradiction { position });
             }
             shards.grow((row.shard.0 as usize + 1).max(shards.len()));
-            *shards.shard_mut(row.shard) = Shard { next: row.next, durable_next: row.next, arrival_ms: row.arrival_ms };
+            *shards.shard_mut(row.shard) = Shard::at(row.next, row.arrival_ms);
         }
         catalog.reserve_shards(shards.len());
         shards.grow(catalog.shard_count());
@@ -214,11 +214,11 @@ impl Replay {
                 AtPlace::Intact(header) | AtPlace::HeaderOnly(header) => header.head.epoch >= self.epoch,
                 AtPlace::NoHeader => ahead.first_intact.is_some() || !(was.clean || scan.is_blank(io, at)?),
             };
-            let evidence = Evidence {
-                found: if remains { Found::Remains } else { Found::Blank },
-                next_segment_continues: self.continues_in(io, blueprint, later)?,
-                claimed: ahead.claimed.max(was.durable).max(claimed_later(io, blueprint, later)?) > position,
-            };
+            let next_segment_continues = self.continues_in(io, blueprint, later)?;
+            let claimed = !next_segment_continues
+                && ahead.claimed.max(was.durable).max(self.claimed_later(io, blueprint, later)?) > position;
+            let found = if remains { Found::Remains } else { Found::Blank };
+            let evidence = Evidence { found, next_segment_continues, claimed };
             match decide(evidence) {
                 Decision::NextSegment => return Ok(End::Next(position)),
                 Decision::CleanEnd => return Ok(End::Tail(position)),
@@ -263,6 +263,17 @@ impl Replay {
         })
     }
 
+    /// What later segments claim to be durable: any of their batches may, since the first may be damaged as well, or say no
+    /// more than what was durable when it was written.
+    fn claimed_later(&self, io: &mut impl Io, blueprint: &Blueprint, later: &[Segment]) -> Result<Position, OpenError> {
+        let mut claimed = Position::default();
+        for segment in later {
+            let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *segment);
+            claimed = claimed.max(scan.look_through(io, self.epoch)?.claimed);
+        }
+        Ok(claimed)
+    }
+
     /// Applies a batch.
     fn accept(
         &mut self,
@@ -296,13 +307,10 @@ impl Replay {
                 self.shards.grow(self.catalog.shard_count());
             }
             self.index.grow(self.shards.len());
-            let Shard { next: expected, arrival_ms, .. } = *self.shards.shard_mut(extent.shard);
+            let expected = self.shards.shard_mut(extent.shard).next;
             let due = self.doubtful.remove(&extent.shard).unwrap_or(expected);
             note_gap(damage, extent, due);
             if extent.first_sequence >= expected {
-                if extent.arrival_ms < arrival_ms {
-                    return Err(OpenError::Contradiction { position });
-                }
                 self.index.push(extent.shard, placed);
                 self.shards.recover(extent);
             }
@@ -359,18 +367,6 @@ impl Replay {
         self.index.restart(self.shards.iter().map(|(_, shard)| shard.next));
         self.extents = 0;
     }
-}
-
-/// What later segments claim to be durable.
-fn claimed_later(io: &mut impl Io, blueprint: &Blueprint, later: &[Segment]) -> Result<Position, OpenError> {
-    let mut claimed = Position::default();
-    for segment in later {
-        let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *segment);
-        if let AtPlace::Intact(header) | AtPlace::HeaderOnly(header) = scan.at(io, FIRST_BATCH, &mut Vec::new())? {
-            claimed = claimed.max(header.head.durable);
-        }
-    }
-    Ok(claimed)
 }
 
 fn apply_commands(catalog: &mut Catalog, mut frames: &[u8], position: Position) -> Result<(), OpenError> {

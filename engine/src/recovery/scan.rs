@@ -2,6 +2,7 @@
 
 use frame::batch::{Extent, Header, PayloadError};
 use frame::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
+use frame::segment::FIRST_BATCH;
 use frame::{Epoch, JournalNumber, LogId, Position, SegmentNumber};
 use io::{BufMut, FileId, Io};
 
@@ -106,10 +107,20 @@ impl Scan {
 
     /// Looks at every block from `offset` on for headers of this segment.
     pub(crate) fn look_ahead(&mut self, io: &mut impl Io, offset: u32, epoch: Epoch) -> Result<Ahead, OpenError> {
+        self.look(io, offset, epoch, self.segment.bytes)
+    }
+
+    /// Looks at every block of this segment for its headers, but gives up after a stretch without any that is longer than
+    /// one damaged batch: so a segment that was never written costs little.
+    pub(crate) fn look_through(&mut self, io: &mut impl Io, epoch: Epoch) -> Result<Ahead, OpenError> {
+        self.look(io, FIRST_BATCH, epoch, WINDOW_BYTES as u32)
+    }
+
+    fn look(&mut self, io: &mut impl Io, offset: u32, epoch: Epoch, patience: u32) -> Result<Ahead, OpenError> {
         let mut ahead = Ahead::default();
         let mut extents = Vec::new();
-        let mut at = offset;
-        while (at as usize) + BLOCK_BYTES <= self.segment.bytes as usize {
+        let (mut at, mut found) = (offset, offset);
+        while (at as usize) + BLOCK_BYTES <= self.segment.bytes as usize && at - found < patience {
             match self.at(io, at, &mut extents)? {
                 AtPlace::Intact(header) => {
                     ahead.note(&header);
@@ -118,9 +129,13 @@ impl Scan {
                         ahead.first_intact = Some(header.head.position);
                     }
                     at += header.length as u32;
+                    found = at;
                     continue;
                 }
-                AtPlace::HeaderOnly(header) => ahead.note(&header),
+                AtPlace::HeaderOnly(header) => {
+                    ahead.note(&header);
+                    found = at;
+                }
                 AtPlace::NoHeader => {}
             }
             at += BLOCK_BYTES as u32;
