@@ -98,6 +98,8 @@ fn clear(io: &mut impl Io) -> Result<Vec<String>, OpenError> {
     for name in &needless {
         blocking::remove(io, name)?;
     }
+    // A life that was killed may have left names that were never flushed: they are, before anything relies on them.
+    blocking::sync_dir(io)?;
     Ok(names)
 }
 
