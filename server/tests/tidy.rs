@@ -49,6 +49,9 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
+/// The coverage-guided fuzzer's glue: a workspace of its own, so that its library stays out of every other build.
+const OWN_WORKSPACE: &str = "engine/fuzz/libfuzzer";
+
 /// All files below the root with one of these endings, by their path from there.
 fn files(endings: &[&str]) -> Vec<String> {
     let (mut found, mut folders) = (Vec::new(), vec![root()]);
@@ -57,7 +60,8 @@ fn files(endings: &[&str]) -> Vec<String> {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() && !path.is_symlink() {
-                if name != "target" && name != ".git" {
+                let own = path.strip_prefix(root()).is_ok_and(|path| path == Path::new(OWN_WORKSPACE));
+                if name != "target" && name != ".git" && !own {
                     folders.push(path);
                 }
             } else if endings.iter().any(|ending| name.ends_with(ending)) {
