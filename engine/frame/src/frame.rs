@@ -60,6 +60,16 @@ struct Header {
 
 const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
 
+impl Header {
+    /// The same with what the server adds.
+    fn stamped(mut self, shard: ShardId, sequence: Sequence, arrival_ms: u64) -> Header {
+        self.sequence.set(sequence.0);
+        self.arrival_ms.set(arrival_ms);
+        self.header_checksum.set(header_checksum(&self, shard));
+        self
+    }
+}
+
 /// Why bytes are not a frame. The sender is at fault, or, for bytes from the disk, the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FrameError {
@@ -176,6 +186,11 @@ impl<'a> Frame<'a> {
         self.header.payload_checksum.get()
     }
 
+    /// The server's checksum over the header, the payload's checksum included.
+    pub fn header_checksum(&self) -> u64 {
+        self.header.header_checksum.get()
+    }
+
     /// Whether key and data are as the producer sent them.
     pub fn verify_payload(&self) -> Result<(), FrameError> {
         if payload_checksum(self.header, self.body) == self.header.payload_checksum.get() {
@@ -252,9 +267,21 @@ pub fn encode(out: &mut Vec<u8>, key: &[u8], explicit_hash_key: Option<u128>, da
 /// If `frame` is shorter than a header.
 pub fn stamp(frame: &mut [u8], shard: ShardId, sequence: Sequence, arrival_ms: u64) {
     let (header, _) = Header::mut_from_prefix(frame).expect("the caller parsed this frame");
-    header.sequence.set(sequence.0);
-    header.arrival_ms.set(arrival_ms);
-    header.header_checksum.set(header_checksum(header, shard));
+    *header = header.stamped(shard, sequence, arrival_ms);
+}
+
+/// Copies a frame that [`Frame::parse`] accepted, with what the server adds: sequence, arrival and header checksum, which is
+/// returned. The header is made before it is stored, so that nothing just stored has to be loaded again.
+///
+/// # Panics
+/// If `frame` is shorter than a header, or `place` not as long as `frame`.
+pub fn copy_stamped(place: &mut [u8], frame: &[u8], shard: ShardId, sequence: Sequence, arrival_ms: u64) -> u64 {
+    let (header, body) = Header::read_from_prefix(frame).expect("the caller parsed this frame");
+    let header = header.stamped(shard, sequence, arrival_ms);
+    let (head, rest) = place.split_at_mut(HEADER_BYTES);
+    head.copy_from_slice(header.as_bytes());
+    rest.copy_from_slice(body);
+    header.header_checksum.get()
 }
 
 fn payload_checksum(header: &Header, body: &[u8]) -> u64 {
