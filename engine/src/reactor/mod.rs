@@ -28,6 +28,7 @@ use crate::limits::{
 };
 use crate::reads::{Answer, Answered, ChunkRead, Reads, Sight};
 use crate::recovery::{self, OpenError, Recovered};
+use crate::router::Router;
 use crate::shards::Shards;
 use crate::slots::Slots;
 use crate::superblock::Store;
@@ -114,6 +115,7 @@ pub struct Reactor<I: Io> {
     io: I,
     config: Config,
     connections: Slots<Connection>,
+    router: Router,
     intake: Intake,
     appends: Appends,
     journal: Journal,
@@ -153,6 +155,7 @@ impl<I: Io> Reactor<I> {
         let tail_bytes = io.pool().capacity_bytes() / 2;
         let journal = Journal::new(opened.start, opened.segments, token::SEAL, tail_bytes, writes);
         let mut reactor = Reactor {
+            router: Router::new(),
             intake: Intake::new(io.receive_buffers(), opened.shards.len()),
             connections: Slots::new(),
             appends: Appends::new(),
@@ -291,6 +294,7 @@ impl<I: Io> Reactor<I> {
             self.complete(completion);
         }
         self.completions = completions;
+        self.route();
         self.settle_commits();
     }
 
@@ -447,6 +451,7 @@ impl<I: Io> Reactor<I> {
     fn advance(&mut self) {
         self.arm();
         self.parse_stalled();
+        self.route();
         self.commit();
         let idle = self.is_idle();
         self.journal.advance(&mut self.io, idle);

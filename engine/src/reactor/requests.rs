@@ -1,16 +1,17 @@
 //! Connections of the reactor: accepted, heard, answered, closed.
 
+use frame::StreamId;
 use frame::proto::{
     Append, CreateStream as CreateRequest, DescribeStream, ListStreams, Read, ServerEvent, ServerLimits,
     ShardDescription, Span, StreamDescription, StreamList, Violation,
 };
-use frame::route::hash_key;
 
 use super::*;
 use crate::catalog::{CreateError, Stream};
 use crate::connection::Arriving;
 use crate::intake::Place;
 use crate::limits::{ACCEPT_RETRY_NS, LIST_STREAMS_MAX, SEND_CHECK_NS, SEND_TIMEOUT_NS, WINDOW_BATCHES, WINDOW_BYTES};
+use crate::router::Unrouted;
 
 /// The kernel's word that no receive buffer is free.
 const ENOBUFS: i32 = 105;
@@ -157,10 +158,11 @@ impl<I: Io> Reactor<I> {
     /// Parses one receive buffer to its end, or until there is no room.
     fn parse_received(&mut self, peer: Peer, received: Received) -> Result<(), Violation> {
         loop {
-            let connection = &mut self.connections[peer.slot];
-            if self.intake.bytes() >= PENDING_BYTES_MAX || connection.is_behind() {
+            if self.intake.bytes() >= PENDING_BYTES_MAX || self.connections[peer.slot].is_behind() {
                 return Ok(());
             }
+            self.records_within(peer, received)?;
+            let connection = &mut self.connections[peer.slot];
             let input = self.io.received(received);
             let mut at = connection.at;
             let event = connection.server.step(input, &mut at)?;
@@ -178,40 +180,66 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// One record of an append: checked, routed, queued.
-    fn record(&mut self, peer: Peer, received: Received, span: &Span) -> Result<(), Violation> {
+    /// Takes up the records of the append that is arriving which lie whole in the buffer: nearly all there are.
+    fn records_within(&mut self, peer: Peer, received: Received) -> Result<(), Violation> {
+        let poisoned = self.journal.poisoned().is_some();
         let connection = &mut self.connections[peer.slot];
-        let Some(arriving) = &mut connection.arriving else { return Ok(()) };
-        let (append, index) = (arriving.append, arriving.records);
-        arriving.records += 1;
-        let stream = arriving.stream;
+        let Some(mut arriving) = connection.arriving else { return Ok(()) };
+        let mut at = connection.at;
+        loop {
+            let connection = &mut self.connections[peer.slot];
+            let input = self.io.received(received);
+            let Some(range) = connection.server.frame_within(input, &mut at) else { break };
+            let frame = Frame::parse(&input[range.clone()]).map_err(Violation::Frame)?;
+            let checked = check(arriving.stream, &frame, poisoned);
+            let length = frame.length();
+            let place = Place::Received { buffer: received.buffer, offset: range.start as u32 };
+            if checked.is_ok() {
+                self.intake.hold(received.buffer);
+            }
+            self.take_in(&mut arriving, checked, place, length);
+        }
+        let connection = &mut self.connections[peer.slot];
+        connection.at = at;
+        connection.arriving = Some(arriving);
+        Ok(())
+    }
+
+    /// One record that straddled two receives, and was gathered.
+    fn record(&mut self, peer: Peer, received: Received, span: &Span) -> Result<(), Violation> {
+        let poisoned = self.journal.poisoned().is_some();
+        let connection = &mut self.connections[peer.slot];
+        let Some(mut arriving) = connection.arriving else { return Ok(()) };
         let bytes = connection.server.bytes(span, self.io.received(received));
         let frame = Frame::parse(bytes).map_err(Violation::Frame)?;
-        let refusal = match stream.and_then(|stream| self.catalog.stream(stream)) {
-            None => Some(ErrorCode::UnknownStream),
-            Some(_) if frame.verify_payload().is_err() => Some(ErrorCode::Checksum),
-            Some(_) if self.journal.poisoned().is_some() => Some(ErrorCode::StorageFailed),
-            Some(stream) => {
-                let hash = frame.explicit_hash_key().unwrap_or_else(|| hash_key(frame.key()));
-                let place = match span {
-                    Span::Input(range) => {
-                        self.intake.hold(received.buffer);
-                        Place::Received { buffer: received.buffer, offset: range.start as u32 }
-                    }
-                    Span::Gathered => self.intake.spill(bytes),
-                };
-                self.intake.push(stream.route(hash), place, frame.length(), append, index);
-                None
+        let checked = check(arriving.stream, &frame, poisoned);
+        let length = frame.length();
+        let place = if checked.is_ok() { self.intake.spill(bytes) } else { Place::NONE };
+        self.take_in(&mut arriving, checked, place, length);
+        self.connections[peer.slot].arriving = Some(arriving);
+        Ok(())
+    }
+
+    /// Hands a record on to be routed, or notes that it is refused.
+    fn take_in(&mut self, arriving: &mut Arriving, checked: Result<StreamId, ErrorCode>, place: Place, length: usize) {
+        let (append, index) = (arriving.append, arriving.records);
+        arriving.records += 1;
+        match checked {
+            Ok(stream) => {
+                self.appends.wait(append);
+                let record = Unrouted { stream, place, length, append, index };
+                self.router.push(&self.io, &self.catalog, &mut self.intake, record);
             }
-        };
-        match refusal {
-            None => self.appends.wait(append),
-            Some(code) => {
+            Err(code) => {
                 self.stats.refused += 1;
                 self.appends.result(append, index, AckResult::Refused(code));
             }
         }
-        Ok(())
+    }
+
+    /// Queues what has gathered with its shards. Called once the input that there is has been parsed.
+    pub(super) fn route(&mut self) {
+        self.router.route(&self.io, &self.catalog, &mut self.intake);
     }
 
     fn request(&mut self, peer: Peer, event: ServerEvent) {
@@ -526,4 +554,13 @@ impl<I: Io> Reactor<I> {
             self.connections.release(peer.slot);
         }
     }
+}
+
+/// The stream that a record goes to, or why it is refused.
+fn check(stream: Option<StreamId>, frame: &Frame<'_>, poisoned: bool) -> Result<StreamId, ErrorCode> {
+    let stream = stream.ok_or(ErrorCode::UnknownStream)?;
+    if frame.verify_payload().is_err() {
+        return Err(ErrorCode::Checksum);
+    }
+    if poisoned { Err(ErrorCode::StorageFailed) } else { Ok(stream) }
 }

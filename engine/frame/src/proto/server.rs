@@ -4,7 +4,7 @@
 //!   new -> [await Hello] --Hello--> [open] --violation--> [closed]
 //! ```
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
@@ -110,6 +110,16 @@ impl Server {
                 Ok(Some(ServerEvent::AppendEnd { request, bytes: append.bytes }))
             }
         }
+    }
+
+    /// The next frame of the append that is open, if it lies whole in `input` from `at`, which moves on: the short way for
+    /// [`ServerEvent::Record`]. With `None` nothing has changed, and [`Server::step`] goes on.
+    #[inline]
+    pub fn frame_within(&mut self, input: &[u8], at: &mut usize) -> Option<Range<usize>> {
+        let append = self.append.as_mut().filter(|append| append.seen < append.said)?;
+        let frame = self.decoder.frame_within(input, at)?;
+        append.seen += 1;
+        Some(frame)
     }
 
     /// The bytes of a span that the last step returned for this `input`.
