@@ -8,6 +8,7 @@
 //!
 //! Owned by one thread; other threads reach it through the waker of its `Io` only.
 
+mod receives;
 mod requests;
 
 use frame::batch::{Writer, batch_bytes};
