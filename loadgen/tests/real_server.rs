@@ -222,6 +222,70 @@ fn a_killed_server_makes_the_run_void() {
     assert!(marks.contains(&"void".to_owned()) && marks.contains(&"connection-lost".to_owned()), "{marks:?}");
 }
 
+/// Bug: the server of a killed load generator went on for good, with its directory and its core. Mechanism: only an end that
+/// the generator itself noticed told it to stop. Fix: it stops when the pipe ends that the generator holds, and the next start
+/// removes the directory.
+#[test]
+fn a_killed_generator_leaves_no_server_and_the_next_removes_its_directory() {
+    let scratch = scratch();
+    let mut command = load(scratch.path(), &["--duration", "1h", "--bytes", "1GB", "--shards", "1"]);
+    let mut child = command.arg("--dir").arg(scratch.path()).args(SMALL_SERVER).spawn().unwrap();
+    let server = wait_for("a server that has written", || {
+        let (directory, pid) = servers(child.id())?;
+        // Appends are under way: the first segment is followed by others.
+        (files(&directory.join("data")).len() > 4).then_some((directory, pid))
+    });
+    let (directory, pid) = server;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_for("the server's end", || (!is_running(pid)).then_some(()));
+    let log = std::fs::read_to_string(directory.join("server.log")).unwrap();
+    assert!(log.contains("standard input has ended; shutting down") && log.contains("stopped"), "{log}");
+    // What looks like it and is in use, or is not of ours, stays.
+    let (used, others) = (scratch.path().join("millstream-load-1-0"), scratch.path().join("millstream-load-1-1"));
+    std::fs::create_dir(&used).unwrap();
+    std::fs::create_dir(&others).unwrap();
+    let lock = std::fs::File::create(used.join("server.log")).unwrap();
+    lock.lock().unwrap();
+
+    let output = run(scratch.path(), &["--bytes", "1MB"]);
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let removed = format!("removed {}, which a killed run had left", directory.display());
+    assert!(message(&output).contains(&removed), "{}", message(&output));
+    assert!(!directory.exists() && used.exists() && others.exists());
+    let again = run(scratch.path(), &["--bytes", "1MB"]);
+    assert!(!message(&again).contains("a killed run"), "{}", message(&again));
+}
+
+/// What `there` finds, once it does.
+fn wait_for<T>(what: &str, mut there: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = there() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} does not come");
+        std::thread::yield_now();
+    }
+}
+
+/// The server that a generator has started: its directory and its process.
+fn servers(generator: u32) -> Option<(PathBuf, u32)> {
+    let children = std::fs::read_to_string(format!("/proc/{generator}/task/{generator}/children")).ok()?;
+    children.split_whitespace().find_map(|pid| {
+        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+        let mut arguments = command.split('\0').skip_while(|argument| *argument != "--data");
+        let data = PathBuf::from(arguments.nth(1)?);
+        Some((data.parent()?.to_owned(), pid.parse().ok()?))
+    })
+}
+
+/// Whether a process runs: neither gone nor waiting to be collected.
+fn is_running(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
 #[test]
 fn an_existing_stream_keeps_what_it_had() {
     let scratch = scratch();

@@ -123,6 +123,9 @@ pub struct ServeArguments {
     /// A TOML file with these settings, by their long names; flags and environment go before it
     #[arg(long, env = "MILLSTREAM_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Shut down cleanly when standard input ends: it goes when whoever holds the other end goes, however that ends
+    #[arg(long)]
+    until_stdin_ends: bool,
     #[command(flatten)]
     settings: Settings,
 }
@@ -140,6 +143,8 @@ pub struct ServeConfig {
     pub engine: engine::Config,
     /// Whether a file system that keeps nothing is accepted.
     pub not_durable: bool,
+    /// Whether the end of standard input asks for a clean shutdown.
+    pub until_stdin_ends: bool,
     /// What to log.
     pub log: String,
     /// How log lines look.
@@ -187,7 +192,8 @@ impl ServeArguments {
     /// Merges flags, environment, file and defaults.
     pub fn resolve(self) -> Result<ServeConfig, ConfigError> {
         let file = self.config.as_deref().map_or(Ok(Settings::default()), read_file)?;
-        self.settings.or(file).check()
+        let config = self.settings.or(file).check()?;
+        Ok(ServeConfig { until_stdin_ends: self.until_stdin_ends, ..config })
     }
 }
 
@@ -275,6 +281,7 @@ impl Settings {
             core: self.core,
             engine,
             not_durable: self.not_durable.unwrap_or(false),
+            until_stdin_ends: false,
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),
         })

@@ -1,7 +1,7 @@
 //! `millstream serve`: one reactor on its own pinned thread, until a signal asks for a clean shutdown.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,6 +82,7 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(ServeError::Signals)?;
     let handle = signals.handle();
     let stop = Arc::new(AtomicBool::new(false));
+    let until_stdin_ends = config.until_stdin_ends;
     let (started, start) = mpsc::channel();
     let reactor = {
         let stop = Arc::clone(&stop);
@@ -91,6 +92,9 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let Ok(waker) = start.recv() else {
         return reactor.join().map_err(|_| ServeError::Reactor)?;
     };
+    if until_stdin_ends {
+        stop_at_end_of_stdin(Arc::clone(&stop), waker.clone()).map_err(ServeError::Thread)?;
+    }
     let watcher = std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
@@ -114,6 +118,20 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     handle.close();
     let _ = watcher.join();
     outcome.map_err(|_| ServeError::Reactor)?
+}
+
+/// Asks for a clean shutdown when standard input ends. The thread is not waited for: it may read until the process ends.
+fn stop_at_end_of_stdin(stop: Arc<AtomicBool>, waker: Waker) -> std::io::Result<()> {
+    let watch = move || {
+        let mut ignored = [0; 512];
+        let mut input = std::io::stdin().lock();
+        // An input that fails brings no more than one that has ended.
+        while matches!(input.read(&mut ignored), Ok(1..)) {}
+        tracing::info!("standard input has ended; shutting down");
+        stop.store(true, Ordering::Release);
+        waker.wake();
+    };
+    std::thread::Builder::new().name("stdin".to_owned()).spawn(watch).map(drop)
 }
 
 fn start_log(config: &ServeConfig) -> Result<(), ServeError> {

@@ -22,7 +22,7 @@ use crate::report::{
     self, FORMAT, Flushes, FolderError, LateReport, Mark, Measured, RunReport, ServerReport, Throughput,
     VerificationReport,
 };
-use crate::server::{Server, ServerError, ServerSpec, find_server};
+use crate::server::{Server, ServerError, ServerSpec, find_server, remove_leftovers};
 use crate::units::show_bytes;
 use crate::verify::{Ledger, Shards};
 
@@ -200,6 +200,8 @@ impl Run<'_> {
     }
 
     fn start_server(&self, program: &Path) -> Result<Server, RunError> {
+        // First, for they may take the space.
+        remove_leftovers(&self.settled.parent, |text| eprintln!("{text}"));
         self.settled.check_space(self.options)?;
         let spec = ServerSpec {
             parent: self.settled.parent.clone(),
