@@ -106,6 +106,10 @@ impl fmt::Display for ServerError {
             ),
             Self::Build { command } => write!(f, "{command} failed; its messages are above"),
             Self::Start { what, source } => write!(f, "cannot start {what}: {source}"),
+            // Its own line says what happened and what to change.
+            Self::NotReady { log, .. } if own_words(log).is_some() => {
+                write!(f, "the server did not start: {}", own_words(log).unwrap_or_default())
+            }
             Self::NotReady { reason, log } => write!(f, "the server did not start: {reason}\n{log}"),
             Self::BadEnd { reason, log } => write!(f, "the server did not end well: {reason}\n{log}"),
         }
@@ -113,6 +117,11 @@ impl fmt::Display for ServerError {
 }
 
 impl std::error::Error for ServerError {}
+
+/// What a server that refuses to start says last.
+fn own_words(log: &str) -> Option<&str> {
+    log.lines().last()?.strip_prefix("millstream: ")
+}
 
 /// Finds the server's program, and builds it where this program was run from its source tree.
 pub fn find_server(say: impl Fn(&str)) -> Result<PathBuf, ServerError> {

@@ -157,7 +157,14 @@ pub enum ConfigError {
     /// The file can't be read.
     Unreadable(PathBuf, std::io::Error),
     /// The file is not what it should be.
-    Malformed(PathBuf, Box<toml::de::Error>),
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line that is wrong, counted from 1, where one is to blame.
+        line: Option<usize>,
+        /// What is wrong with it.
+        error: Box<toml::de::Error>,
+    },
     /// No data directory is named.
     NoData,
     /// A value that is not allowed.
@@ -175,10 +182,19 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfigError::Unreadable(path, error) => {
-                write!(f, "the configuration file {} can't be read: {error}", path.display())
+                write!(
+                    f,
+                    "the configuration file {} can't be read: {error}; check its name and its permissions",
+                    path.display()
+                )
             }
-            ConfigError::Malformed(path, error) => {
-                write!(f, "the configuration file {} is malformed: {error}", path.display())
+            ConfigError::Malformed { path, line, error } => {
+                write!(f, "the configuration file {}", path.display())?;
+                if let Some(line) = line {
+                    write!(f, ", line {line},")?;
+                }
+                // The error's own text draws the line, over several.
+                write!(f, " is malformed: {}; mend or remove that", error.message().replace('\n', ", "))
             }
             ConfigError::NoData => f.write_str("no data directory is given; say which with --data DIR"),
             ConfigError::OutOfRange { name, value, range } => write!(f, "--{name} {value} is out of range: {range}"),
@@ -199,7 +215,11 @@ impl ServeArguments {
 
 fn read_file(path: &Path) -> Result<Settings, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable(path.to_owned(), error))?;
-    toml::from_str(&text).map_err(|error| ConfigError::Malformed(path.to_owned(), Box::new(error)))
+    toml::from_str(&text).map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map(|before| 1 + before.matches('\n').count());
+        ConfigError::Malformed { path: path.to_owned(), line, error: Box::new(error) }
+    })
 }
 
 impl Settings {
@@ -240,13 +260,13 @@ impl Settings {
         let engine = engine::Config {
             segment_bytes: u32::try_from(within(
                 "segment-bytes",
-                self.segment_bytes.map(|bytes| Bytes(bytes.0 / 4096 * 4096)),
+                self.segment_bytes,
                 segment_bytes,
                 4 << 20,
                 1 << 30,
                 "4MiB to 1GiB",
             )?)
-            .unwrap_or(usual.segment_bytes),
+            .map_or(usual.segment_bytes, |bytes| bytes / 4096 * 4096),
             memory_bytes: within(
                 "memory-bytes",
                 self.memory_bytes,
@@ -315,7 +335,7 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let outcome = Settings { data: Some("x".into()), segment_bytes: Some(Bytes(1)), ..Settings::default() }.check();
-        assert!(outcome.unwrap_err().to_string().contains("--segment-bytes"));
+        assert!(outcome.unwrap_err().to_string().contains("--segment-bytes 1 is out of range"));
         assert!(Settings::default().check().unwrap_err().to_string().contains("--data"));
         assert!(toml::from_str::<Settings>("sgement-bytes = 1").is_err());
     }

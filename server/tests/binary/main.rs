@@ -6,5 +6,6 @@ mod directories;
 mod doctor;
 mod lifecycle;
 mod rig;
+mod settings;
 mod tools;
 mod wire;
