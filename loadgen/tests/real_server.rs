@@ -128,6 +128,10 @@ fn what_cannot_run_says_why_in_one_line() {
         (&["--bytes", "1000TiB"], "lower --bytes"),
         (&["--target", &closed], "cannot connect to"),
         (&["--cores", "4000"], "core 4000 cannot be used"),
+        (
+            &["--server-arg=--memory-bytes=1"],
+            "the server did not start: --memory-bytes 1 is out of range: at least 128MiB",
+        ),
         (&["--stream", "not a name"], "the server refused to make stream not a name"),
     ] {
         let mut command = load(scratch.path(), arguments);
@@ -141,6 +145,32 @@ fn what_cannot_run_says_why_in_one_line() {
         assert!(last.starts_with("millstream-load: ") && last.contains(part), "{arguments:?}: {message}");
     }
     assert_eq!(files(scratch.path()).len(), 1, "nothing is left but the rows: {:?}", files(scratch.path()));
+}
+
+/// Bug: a run against a server that somebody else had started on tmpfs was not marked. Mechanism: the mark was made of the
+/// option with which a server is started here. Fix: the server says so.
+#[test]
+fn results_of_a_server_that_keeps_nothing_are_marked() {
+    let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
+        assert!(std::env::var_os("CI").is_none(), "a skip is a failure where CI is set: no tmpfs at /dev/shm");
+        return eprintln!("skipped: no tmpfs at /dev/shm");
+    };
+    let scratch = scratch();
+    let program = find_server(|_| {}).unwrap();
+    let arguments = vec!["--segment-bytes=8MiB".to_owned(), "--segments-ready=1".to_owned()];
+    let spec = ServerSpec { parent: memory.path().to_owned(), core: 0, not_durable: true, arguments };
+    let server = Server::start(&program, &spec).unwrap();
+    let output = load(scratch.path(), &["--target", &server.address().to_string(), "--bytes", "1MB"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    assert_eq!(
+        (marks(&report(&output)), &report(&output)["server"]["is_durable"]),
+        (vec!["not-durable".to_owned()], &Value::Bool(false))
+    );
+    server.stop().unwrap();
+    // Started here, it is refused in one line unless it was asked for.
+    let refused = load(scratch.path(), &["--bytes", "1MB", "--dir"]).arg(memory.path()).output().unwrap();
+    let message = message(&refused);
+    assert!(message.contains("it is on tmpfs") && message.trim_end().lines().count() == 1, "{message}");
 }
 
 #[test]
@@ -186,7 +216,7 @@ impl Watched {
     }
 
     fn records(&self) -> u64 {
-        let streams = prepare_streams(self.address(), &["watched".to_owned()], 1, self.core).unwrap();
+        let streams = prepare_streams(self.address(), &["watched".to_owned()], 1, self.core).unwrap().streams;
         streams[0].shards[0].1.0
     }
 }

@@ -167,6 +167,7 @@ fn react(config: &ServeConfig, stop: &AtomicBool, started: &mpsc::Sender<Waker>)
     tracing::info!(core, %file_system, durable, registered, "io_uring");
     if !durable {
         tracing::warn!(%file_system, "what is acknowledged here is not durable: results are marked");
+        reactor.tell_not_durable();
     }
     reactor.listen(listener);
     announce(address);

@@ -207,6 +207,7 @@ impl<I: Io> Reactor<I> {
         match event {
             ServerEvent::Hello(request) => {
                 let limits = ServerLimits { window_bytes: WINDOW_BYTES, window_batches: WINDOW_BATCHES };
+                connection.server.offer(self.features);
                 connection.server.welcome(&mut connection.out, request, epoch, limits);
                 self.make_dirty(peer);
             }

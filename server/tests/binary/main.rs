@@ -4,6 +4,7 @@
 mod deaf;
 mod directories;
 mod doctor;
+mod file_systems;
 mod lifecycle;
 mod rig;
 mod settings;
