@@ -175,6 +175,9 @@ fn damage_in_a_sealed_segment_takes_only_its_records() {
 
 /// Also a regression test. Bug: a reader was never told of records that recovery had found damaged. Mechanism: only a read
 /// that began within them was refused; one that began before reached over them. Fix: a read ends where damage begins.
+///
+/// And bug: `inspect` named the bytes of such a batch and not its records. Mechanism: only a footer told it which those are.
+/// Fix: what comes after the batch tells as well.
 #[test]
 fn damage_in_the_open_segment_takes_only_its_batch() {
     let directory = directory();
@@ -201,6 +204,8 @@ fn damage_in_the_open_segment_takes_only_its_batch() {
     assert_eq!(to - from + 1, lost.len() as u32, "one run");
     let named = format!("records {from} to {to} of shard 1 are passed over: damaged on disk");
     assert!(finished.err.contains(&named), "{}", finished.err);
+    let named = format!("records of a damaged batch (shard 1, records {from} to {to})");
+    assert!(looked.text().contains(&named) && looked.text().matches("(shard ").count() == 1, "{}", looked.text());
     // No number is given again.
     let placed = store(&mut server.client(), stream.stream, "k", ["after"]);
     assert!(placed[0].1 > Sequence(1_000), "{placed:?}");
