@@ -69,10 +69,14 @@ impl fmt::Display for PutError {
         match self {
             PutError::Client(error, summary) => write!(f, "{error}; before that, {summary}"),
             PutError::Input(error, summary) => {
-                write!(f, "standard input can't be read: {error}; before that, {summary}")
+                write!(f, "standard input can't be read: {error}; give it again from there: before that, {summary}")
             }
-            PutError::Output(error) => write!(f, "standard output can't be written to: {error}"),
-            PutError::Thread(error) => write!(f, "the reading thread can't be started: {error}"),
+            PutError::Output(error) => {
+                write!(f, "standard output can't be written to: {error}; send it to another place")
+            }
+            PutError::Thread(error) => {
+                write!(f, "the reading thread can't be started: {error}; raise the limit on threads (ulimit -u)")
+            }
         }
     }
 }
@@ -101,7 +105,8 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} records stored", self.stored)?;
+        let records = if self.stored == 1 { "record" } else { "records" };
+        write!(f, "{} {records} stored", self.stored)?;
         if self.is_volatile {
             f.write_str(", not durably: the server's file system loses them with the power")?;
         }

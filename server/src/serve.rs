@@ -66,9 +66,15 @@ impl fmt::Display for ServeError {
             ServeError::Core { core, available } => {
                 write!(f, "core {core} is not available to this process; choose --core out of {available:?}")
             }
-            ServeError::Signals(error) => write!(f, "signals can't be handled: {error}"),
-            ServeError::Thread(error) => write!(f, "the reactor's thread can't be started: {error}"),
-            ServeError::Reactor => f.write_str("the reactor failed; its last words are above"),
+            ServeError::Signals(error) => {
+                write!(f, "signals can't be handled: {error}; raise the limit on open files (ulimit -n)")
+            }
+            ServeError::Thread(error) => {
+                write!(f, "a thread can't be started: {error}; raise the limit on threads (ulimit -u)")
+            }
+            ServeError::Reactor => {
+                f.write_str("the reactor failed, its last words are above; start the server again, and report them")
+            }
         }
     }
 }

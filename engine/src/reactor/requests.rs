@@ -317,10 +317,15 @@ impl<I: Io> Reactor<I> {
 
     fn read(&mut self, peer: Peer, request: RequestId, read: Read) {
         let Some(stream) = self.catalog.stream(read.stream) else {
-            return self.fail(peer, request, ErrorCode::UnknownStream, "there is no stream of that number");
+            return self.fail(
+                peer,
+                request,
+                ErrorCode::UnknownStream,
+                "there is no stream of that number; list the streams there are",
+            );
         };
         if !stream.has(read.shard) {
-            let detail = format!("stream {} has no shard {}", stream.name, read.shard);
+            let detail = format!("stream {} has no shard {}; describe it to see its shards", stream.name, read.shard);
             return self.fail(peer, request, ErrorCode::UnknownShard, &detail);
         }
         self.connections[peer.slot].reads += 1;

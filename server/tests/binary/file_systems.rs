@@ -47,7 +47,7 @@ fn a_local_file_system_is_not_marked() {
     let server = Server::start(&directory.path().join("data"));
     assert!(server.client().welcome().is_durable());
     let put = run(server.command(["put", "s", "--create", "1", "a"]), b"").good();
-    assert_eq!(put.text(), "1 records stored\n");
+    assert_eq!(put.text(), "1 record stored\n");
     server.stop();
 }
 
