@@ -21,6 +21,10 @@ pub const PENDING_BYTES_MAX: usize = 64 << 20;
 /// One receive buffer.
 pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 
+/// Receive buffers that one connection may fill with what can't be parsed yet; past it nothing more is received from it.
+/// A little more may come before the receive has ended.
+pub const INBOX_BUFFERS_MAX: usize = 4;
+
 /// Connections at once.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
@@ -84,12 +88,17 @@ pub const ACCEPT_RETRY_NS: u64 = 100_000_000;
 /// A clean shutdown gives acknowledgements and readers this long.
 pub const SHUTDOWN_NS: u64 = 10_000_000_000;
 
+/// Receive buffers get this part of the memory budget.
+const RECEIVE_SHARE: usize = 8;
+
 /// The smallest memory budget.
 pub const MEMORY_BYTES_MIN: usize = 128 << 20;
 
 const _: () = {
     assert!(BATCH_BYTES_TARGET.is_power_of_two() && BATCH_BYTES_TARGET <= BATCH_BYTES_MAX);
     assert!(WINDOW_BYTES >= APPEND_BYTES_MAX as u64);
+    // However little memory there is, it takes many whose input waits to leave none for the others.
+    assert!(INBOX_BUFFERS_MAX * RECEIVE_BUFFER_BYTES * 32 <= MEMORY_BYTES_MIN / RECEIVE_SHARE);
     assert!(PENDING_BYTES_MAX >= FRAME_BYTES_MAX);
     assert!(READ_RESULT_BYTES_MAX + FRAME_BYTES_MAX <= frame::limits::READ_BYTES_MAX);
     assert!(READ_BYTES_IN_PROGRESS_MAX >= 2 * (FRAME_BYTES_MAX + 2 * READ_CHUNK_BYTES_MAX));
@@ -118,7 +127,7 @@ impl Memory {
     /// Shares out `budget` bytes, which are at least [`MEMORY_BYTES_MIN`].
     pub fn share(budget: usize) -> Memory {
         let budget = budget.max(MEMORY_BYTES_MIN);
-        let receive_bytes = (budget / 8).min(64 << 20);
+        let receive_bytes = (budget / RECEIVE_SHARE).min(64 << 20);
         // Half of the budget, down to a power of two: the pool is one region of that size.
         let pool_bytes = 1 << (budget / 2).ilog2();
         let tail_bytes = pool_bytes / 2;

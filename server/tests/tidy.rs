@@ -12,7 +12,7 @@ use cargo_metadata::{Metadata, MetadataCommand, TargetKind};
 const LINES_MAX: usize = 500;
 
 /// Files that are longer, and what they may not get past. They only shrink.
-const LONGER: [(&str, usize); 2] = [("engine/src/reactor/mod.rs", 580), ("engine/src/reactor/requests.rs", 540)];
+const LONGER: [(&str, usize); 2] = [("engine/src/reactor/mod.rs", 555), ("engine/src/reactor/requests.rs", 540)];
 
 /// Of the workspace's crates, those that each may depend on, for its tests too.
 const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [

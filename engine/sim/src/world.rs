@@ -401,6 +401,7 @@ impl Inner {
                     self.network.accept(token);
                 }
                 Op::Receive(socket) => self.network.receive(socket, token),
+                Op::StopReceive(socket) => self.network.stop_receive(now_ns, socket),
                 Op::SendBytes { socket, bytes, from } => {
                     let to = bytes.len();
                     self.network.send(now_ns, socket, token, Outgoing::Bytes(bytes), from, to);

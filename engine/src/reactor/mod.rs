@@ -8,7 +8,9 @@
 //!
 //! Owned by one thread; other threads reach it through the waker of its `Io` only.
 
+mod receives;
 mod requests;
+mod shutdown;
 
 use frame::batch::{Writer, batch_bytes};
 use frame::limits::BATCH_BYTES_MAX;
@@ -23,7 +25,7 @@ use crate::damage::Damage;
 use crate::intake::{Batch, CATALOG_APPEND, Intake};
 use crate::journal::{Commit, Journal, Shortage};
 use crate::limits::{
-    BATCH_BYTES_TARGET, CONNECTIONS_MAX, IDLE_MARK_NS, Memory, PENDING_BYTES_MAX, SHUTDOWN_NS, WRITES_IN_FLIGHT_MAX,
+    BATCH_BYTES_TARGET, CONNECTIONS_MAX, IDLE_MARK_NS, Memory, PENDING_BYTES_MAX, WRITES_IN_FLIGHT_MAX,
     ZERO_AFTER_IDLE_NS,
 };
 use crate::reads::{Answer, Answered, ChunkRead, Reads, Sight};
@@ -131,6 +133,8 @@ pub struct Reactor<I: Io> {
     accepting: bool,
     accept_after_ns: u64,
     send_check_ns: u64,
+    /// What clients are told of this server when they connect.
+    features: u64,
     life: Life,
     stats: Stats,
     last_append_ns: u64,
@@ -171,6 +175,7 @@ impl<I: Io> Reactor<I> {
             accepting: false,
             accept_after_ns: 0,
             send_check_ns: 0,
+            features: 0,
             life: Life::Running,
             stats: Stats::default(),
             last_append_ns: 0,
@@ -216,17 +221,14 @@ impl<I: Io> Reactor<I> {
         self.reap();
     }
 
+    /// Has clients told that what is acknowledged need not survive a power cut.
+    pub fn tell_not_durable(&mut self) {
+        self.features |= frame::proto::FEATURE_NOT_DURABLE;
+    }
+
     /// Accepts connections from `listener` from the next turn on.
     pub fn listen(&mut self, listener: ListenerId) {
         self.listener = Some(listener);
-    }
-
-    /// Begins a clean shutdown: no new connections and no new input; what was received is made durable and acknowledged.
-    pub fn shut_down(&mut self) {
-        if self.life == Life::Running {
-            self.life = Life::Stopping { deadline_ns: self.io.mono_ns() + SHUTDOWN_NS };
-            self.advance();
-        }
     }
 
     /// What has happened so far.
@@ -539,33 +541,6 @@ impl<I: Io> Reactor<I> {
             self.idle_since_ns = Some(now);
             self.journal.give_up_mark();
         }
-    }
-
-    /// Goes on with a clean shutdown.
-    fn step_shutdown(&mut self) {
-        let Life::Stopping { deadline_ns } = self.life else { return };
-        let late = self.io.mono_ns() >= deadline_ns;
-        let poisoned = self.journal.poisoned().is_some();
-        let settled = self.intake.is_empty() && (poisoned || (self.journal.is_settled() && !self.journal.wants_mark()));
-        let served = self.reads.is_idle()
-            && self
-                .connections
-                .iter_mut()
-                .all(|(_, c)| matches!(c.phase, Phase::Free | Phase::Closing) || c.is_answered());
-        if !(late || (settled && served)) {
-            return;
-        }
-        if settled && !poisoned {
-            let durable = self.journal.durable();
-            let written = self.store.update(&mut self.io, |superblock| {
-                superblock.durable = durable;
-                superblock.clean = true;
-            });
-            if let Err(error) = written {
-                tracing::warn!(%error, "the superblock could not be updated; the next start reads the journal's tail");
-            }
-        }
-        self.life = Life::Stopped;
     }
 
     /// Whether records may be taken in.

@@ -19,27 +19,6 @@ const ENOBUFS: i32 = 105;
 const ECANCELED: i32 = 125;
 
 impl<I: Io> Reactor<I> {
-    /// Starts what must always be running: accepting, and receives that ran out of buffers.
-    pub(super) fn arm(&mut self) {
-        let may_accept = !self.accepting && self.life == Life::Running && self.io.mono_ns() >= self.accept_after_ns;
-        if let Some(listener) = self.listener.filter(|_| may_accept) {
-            self.accepting = true;
-            self.io.submit(Op::Accept(listener), token::ACCEPT);
-        }
-        if self.intake.held_buffers() < self.io.receive_buffers() {
-            for peer in std::mem::take(&mut self.starved) {
-                self.receive(peer);
-            }
-        }
-    }
-
-    fn receive(&mut self, peer: Peer) {
-        let Some(connection) = live(&mut self.connections, peer) else { return };
-        let Some(socket) = connection.socket.filter(|_| !connection.receiving) else { return };
-        connection.receiving = true;
-        self.io.submit(Op::Receive(socket), token::receive(peer));
-    }
-
     pub(super) fn accepted(&mut self, completion: &Completion) {
         self.accepting = completion.more;
         if completion.result < 0 {
@@ -76,6 +55,8 @@ impl<I: Io> Reactor<I> {
         }
         let connection = &mut self.connections[peer.slot];
         connection.receiving = completion.more;
+        let was_stopped = connection.is_stopping && completion.result == -ECANCELED;
+        connection.is_stopping &= completion.more;
         if connection.phase != Phase::Live {
             self.drop_received(received);
             return self.finish_closing(peer);
@@ -84,6 +65,7 @@ impl<I: Io> Reactor<I> {
             (1.., Some(received)) => {
                 connection.inbox.push_back(received);
                 self.parse(peer);
+                self.stop_receiving_when_full(peer);
                 if !completion.more {
                     self.receive(peer);
                 }
@@ -94,6 +76,9 @@ impl<I: Io> Reactor<I> {
                 self.parse(peer);
             }
             (result, _) if result == -ENOBUFS => self.starved.push(peer),
+            // If its input was parsed meanwhile, nothing else would begin it again.
+            _ if was_stopped && connection.inbox.is_empty() => self.receive(peer),
+            _ if was_stopped => {}
             _ => self.close(peer),
         }
     }
@@ -136,6 +121,8 @@ impl<I: Io> Reactor<I> {
                     self.abandon_arriving(peer);
                     self.make_dirty(peer);
                 }
+                // Receiving may have stopped while the inbox was full.
+                self.receive(peer);
                 return;
             };
             if connection.is_behind() {
@@ -248,6 +235,7 @@ impl<I: Io> Reactor<I> {
         match event {
             ServerEvent::Hello(request) => {
                 let limits = ServerLimits { window_bytes: WINDOW_BYTES, window_batches: WINDOW_BATCHES };
+                connection.server.offer(self.features);
                 connection.server.welcome(&mut connection.out, request, epoch, limits);
                 self.make_dirty(peer);
             }
@@ -357,10 +345,15 @@ impl<I: Io> Reactor<I> {
 
     fn read(&mut self, peer: Peer, request: RequestId, read: Read) {
         let Some(stream) = self.catalog.stream(read.stream) else {
-            return self.fail(peer, request, ErrorCode::UnknownStream, "there is no stream of that number");
+            return self.fail(
+                peer,
+                request,
+                ErrorCode::UnknownStream,
+                "there is no stream of that number; list the streams there are",
+            );
         };
         if !stream.has(read.shard) {
-            let detail = format!("stream {} has no shard {}", stream.name, read.shard);
+            let detail = format!("stream {} has no shard {}; describe it to see its shards", stream.name, read.shard);
             return self.fail(peer, request, ErrorCode::UnknownShard, &detail);
         }
         self.connections[peer.slot].reads += 1;

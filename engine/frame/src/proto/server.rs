@@ -64,6 +64,7 @@ struct OpenAppend {
 pub struct Server {
     decoder: Decoder,
     greeted: bool,
+    features: u64,
     granted: Credit,
     used: Credit,
     append: Option<OpenAppend>,
@@ -75,6 +76,7 @@ impl Server {
         Server {
             decoder: Decoder::new(),
             greeted: false,
+            features: 0,
             granted: Credit::default(),
             used: Credit::default(),
             append: None,
@@ -177,12 +179,17 @@ impl Server {
         Ok(())
     }
 
+    /// What the answer to Hello will say of this server, [`FEATURE_NOT_DURABLE`](super::FEATURE_NOT_DURABLE).
+    pub fn offer(&mut self, features: u64) {
+        self.features = features;
+    }
+
     /// Answers a Hello, with the first credit.
     pub fn welcome(&mut self, out: &mut Vec<u8>, request: RequestId, epoch: u64, limits: ServerLimits) {
         self.granted = Credit { bytes: limits.window_bytes, batches: limits.window_batches };
         let welcome = Welcome {
             version: VERSION,
-            features: 0,
+            features: self.features,
             epoch,
             append_bytes_max: APPEND_BYTES_MAX as u32,
             append_records_max: APPEND_RECORDS_MAX as u32,
