@@ -319,7 +319,8 @@ impl Journal {
         let trailer = Trailer { log_id, journal, epoch, footer: end, footer_length, footer_checksum };
         self.sealed.push(Sealed { number: left.number, file: left.file, footer_at: end.offset(), footer_length });
         if let Some(footer) = Footer::parse(bytes.clone()) {
-            self.footers.insert(left.number, Rc::new(footer));
+            // Readers find it in memory until its write is durable: what is on disk before that is no footer.
+            self.footers.pin(left.number, Rc::new(footer));
         }
         self.sealer.add(Seal { file: left.file, file_bytes: left.bytes, footer: bytes, trailer });
         self.index.restart(shards.iter().map(|(_, state)| state.durable_next));
@@ -339,7 +340,10 @@ impl Journal {
     /// The errno, or 0 for a short write. The journal is poisoned from here on.
     pub(crate) fn complete_seal(&mut self, completion: &Completion) -> Result<(), i32> {
         let outcome = self.sealer.complete(completion);
-        self.poison_if(outcome)
+        if let Ok(Some(sealed)) = outcome {
+            self.footers.unpin(sealed);
+        }
+        self.poison_if(outcome.map(drop))
     }
 
     /// A step of making a segment has completed.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use frame::SegmentNumber;
 use frame::limits::BLOCK_BYTES;
 use frame::segment::{Footer, Trailer};
 use io::{Completion, FileId, Io, Op, Token};
@@ -65,20 +66,20 @@ impl Sealer {
         io.submit(Op::Write { file: job.seal.file, offset, buf: buf.freeze(), durable: true }, self.token);
     }
 
-    /// A write has completed. `Err` with the errno if it failed, short writes included.
-    pub(crate) fn complete(&mut self, completion: &Completion) -> Result<(), i32> {
+    /// A write has completed. Tells the segment that it was the last write of: its footer can be read from disk from now on.
+    /// `Err` with the errno if it failed, short writes included.
+    pub(crate) fn complete(&mut self, completion: &Completion) -> Result<Option<SegmentNumber>, i32> {
         let expected = std::mem::take(&mut self.in_flight);
         if completion.result.cast_unsigned() as usize != expected {
             self.jobs.clear();
             return Err(completion.result.min(0));
         }
-        let Some(job) = self.jobs.front_mut() else { return Ok(()) };
+        let Some(job) = self.jobs.front_mut() else { return Ok(None) };
         if job.trailer_sent {
-            self.jobs.pop_front();
-        } else {
-            job.written += expected;
+            return Ok(self.jobs.pop_front().map(|job| job.seal.trailer.footer.segment()));
         }
-        Ok(())
+        job.written += expected;
+        Ok(None)
     }
 
     /// Whether every segment is sealed.
@@ -89,20 +90,20 @@ impl Sealer {
 
 /// Footers in memory, the newest used kept, within a budget.
 pub(crate) struct FooterCache {
-    /// Those that are not on disk, made again by recovery. Kept whatever the budget.
-    pinned: BTreeMap<frame::SegmentNumber, Rc<Footer>>,
-    entries: VecDeque<(frame::SegmentNumber, Rc<Footer>)>,
+    /// Those that are not on disk, or not yet. Kept whatever the budget.
+    pinned: BTreeMap<SegmentNumber, Rc<Footer>>,
+    entries: VecDeque<(SegmentNumber, Rc<Footer>)>,
     bytes: usize,
     budget_bytes: usize,
 }
 
 impl FooterCache {
-    pub(crate) fn new(budget_bytes: usize, pinned: BTreeMap<frame::SegmentNumber, Rc<Footer>>) -> FooterCache {
+    pub(crate) fn new(budget_bytes: usize, pinned: BTreeMap<SegmentNumber, Rc<Footer>>) -> FooterCache {
         FooterCache { pinned, entries: VecDeque::new(), bytes: 0, budget_bytes }
     }
 
     /// The footer of a segment, if it is in memory. It becomes the newest used.
-    pub(crate) fn find(&mut self, segment: frame::SegmentNumber) -> Option<Rc<Footer>> {
+    pub(crate) fn find(&mut self, segment: SegmentNumber) -> Option<Rc<Footer>> {
         if let Some(footer) = self.pinned.get(&segment) {
             return Some(Rc::clone(footer));
         }
@@ -113,8 +114,20 @@ impl FooterCache {
         Some(footer)
     }
 
-    /// Keeps a footer, and lets go of the longest unused past the budget. One is always kept.
-    pub(crate) fn insert(&mut self, segment: frame::SegmentNumber, footer: Rc<Footer>) {
+    /// Keeps a footer that is not on disk yet, until [`FooterCache::unpin`].
+    pub(crate) fn pin(&mut self, segment: SegmentNumber, footer: Rc<Footer>) {
+        self.pinned.insert(segment, footer);
+    }
+
+    /// A footer is on disk now, and may be let go of like any other.
+    pub(crate) fn unpin(&mut self, segment: SegmentNumber) {
+        if let Some(footer) = self.pinned.remove(&segment) {
+            self.insert(segment, footer);
+        }
+    }
+
+    /// Keeps a footer that is on disk, and lets go of the longest unused past the budget. One is always kept.
+    pub(crate) fn insert(&mut self, segment: SegmentNumber, footer: Rc<Footer>) {
         self.bytes += footer.memory_bytes();
         self.entries.push_back((segment, footer));
         while self.bytes > self.budget_bytes && self.entries.len() > 1 {
@@ -124,3 +137,7 @@ impl FooterCache {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "seal_tests.rs"]
+mod tests;

@@ -210,12 +210,15 @@ impl Segments {
     /// A step of making has completed.
     ///
     /// # Errors
-    /// The errno of a disk that fails. One that is full, and a process out of memory or files, are asked again later.
+    /// The errno of a disk that fails, or 0 for a short write. A disk that is full, and a process out of memory or files,
+    /// are asked again later.
     pub(crate) fn complete_make(&mut self, io: &mut impl Io, completion: &Completion) -> Result<(), i32> {
         let Some(mut making) = self.making.take() else { return Ok(()) };
         let number = making.number;
-        let failed = completion.result < 0;
-        let outcome = if failed && !is_passing(completion.result) { Err(completion.result) } else { Ok(()) };
+        let is_short = matches!(making.stage, Stage::Header) && completion.result != BLOCK_BYTES as i32;
+        let failed = completion.result < 0 || is_short;
+        let errno = completion.result.min(0);
+        let outcome = if failed && !is_passing(errno) { Err(errno) } else { Ok(()) };
         let (stage, op) = match making.stage {
             Stage::Close => (Stage::Remove, Op::File(FileOp::Remove(self.unfinished_name(number)))),
             Stage::Remove => {
@@ -223,11 +226,11 @@ impl Segments {
                 return outcome;
             }
             Stage::Open if failed => {
-                self.give_up(io, completion.result);
+                self.give_up(io, errno);
                 return outcome;
             }
             _ if failed => {
-                self.last_errno = completion.result;
+                self.last_errno = errno;
                 (Stage::Close, Op::File(FileOp::Close(making.file)))
             }
             Stage::Open => {

@@ -265,7 +265,8 @@ impl<I: Io> Reactor<I> {
             return Wait::No;
         }
         let mut until = u64::MAX;
-        if self.journal.wants_mark() {
+        // As in `mark_when_idle`: no mark is due while records wait, for a segment say, whose completion ends the sleep.
+        if self.journal.wants_mark() && self.intake.is_empty() {
             until = until.min(self.idle_since_ns.map_or(0, |since| since + IDLE_MARK_NS));
         }
         if self.journal.poisoned().is_none() {

@@ -1,0 +1,56 @@
+//! Footers on their way to the disk, and what readers find of them meanwhile.
+
+use frame::segment::{FooterHead, FooterWriter};
+use frame::{Epoch, JournalNumber, LogId, Position, Sequence, ShardId};
+use io::Payload;
+
+use super::*;
+
+fn footer(segment: u32) -> (Seal, Rc<Footer>) {
+    let (log_id, journal, epoch) = (LogId([1; 16]), JournalNumber(0), Epoch(1));
+    let position = Position::new(SegmentNumber(segment), 8192);
+    let mut writer = FooterWriter::default();
+    writer.shard(ShardId(0), Sequence(1), Sequence(1), 0, []);
+    let (bytes, footer_checksum) =
+        writer.finish(&FooterHead { log_id, journal, position, epoch, last_checksum: 0 }, &[]);
+    let footer_length = bytes.len() as u32;
+    let trailer = Trailer { log_id, journal, epoch, footer: position, footer_length, footer_checksum };
+    let seal = Seal { file: FileId(segment), file_bytes: 4 << 20, footer: bytes.clone(), trailer };
+    (seal, Rc::new(Footer::parse(bytes).unwrap()))
+}
+
+/// Bug: with a small budget for footers, and many segments filled at once, readers were told that a segment's footer is
+/// damaged. Mechanism: the footer was let go of before it was on disk, and read from there. Fix: it is kept, whatever the
+/// budget, until its trailer is durable.
+#[test]
+fn a_footer_is_kept_until_it_is_on_disk() {
+    let mut cache = FooterCache::new(0, BTreeMap::new());
+    for segment in 1..=3 {
+        cache.pin(SegmentNumber(segment), footer(segment).1);
+    }
+    for segment in 4..=6 {
+        cache.insert(SegmentNumber(segment), footer(segment).1);
+    }
+    let held = |cache: &mut FooterCache| (1..=6).map(|n| cache.find(SegmentNumber(n)).is_some()).collect::<Vec<_>>();
+    assert_eq!(held(&mut cache), [true, true, true, false, false, true]);
+    cache.unpin(SegmentNumber(1));
+    assert_eq!(held(&mut cache), [true, true, true, false, false, false]);
+    cache.unpin(SegmentNumber(2));
+    assert_eq!(held(&mut cache), [false, true, true, false, false, false]);
+}
+
+/// A segment is called sealed by its trailer's completion, and by no earlier one.
+#[test]
+fn a_segment_is_sealed_when_its_trailer_is_durable() {
+    let mut sealer = Sealer::new(Token(1));
+    sealer.add(footer(7).0);
+    let mut completes = |written: usize| {
+        sealer.in_flight = written;
+        sealer.jobs[0].trailer_sent = sealer.jobs[0].written == sealer.jobs[0].seal.footer.len();
+        let completion = Completion { token: Token(1), result: written as i32, more: false, payload: Payload::None };
+        sealer.complete(&completion)
+    };
+    assert_eq!(completes(BLOCK_BYTES), Ok(None));
+    assert_eq!(completes(BLOCK_BYTES), Ok(Some(SegmentNumber(7))));
+    assert!(sealer.is_idle());
+}
