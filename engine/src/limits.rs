@@ -15,6 +15,9 @@ pub const WINDOW_BYTES: u64 = 8 << 20;
 /// Appends that one connection may have unacknowledged.
 pub const WINDOW_BATCHES: u64 = 1024;
 
+/// Of the cache of the tail, what is kept although nobody has read near the tail for long.
+pub const TAIL_KEPT_BYTES_MIN: usize = 4 << 20;
+
 /// Bytes of records that wait for a commit batch, over all connections. Past it input is left unread.
 pub const PENDING_BYTES_MAX: usize = 64 << 20;
 

@@ -18,7 +18,7 @@ use frame::{Frame, Position, RequestId, SegmentNumber, Sequence, ShardId};
 use io::{Buf, BufMut, FileId, Io, Op};
 
 use crate::damage::Damage;
-use crate::journal::{Journal, Sealed};
+use crate::journal::{Journal, Sealed, Tail};
 use crate::limits::{READ_BYTES_IN_PROGRESS_MAX, READ_CHUNK_BYTES_MAX, READ_CHUNKS_MAX, READ_RESULT_BYTES_MAX};
 use crate::shards::Shards;
 use crate::slots::Slots;
@@ -263,7 +263,7 @@ impl Request {
                 Ok(Some((sealed, footer))) => {
                     let Some(row) = footer.shard(read.shard) else { break };
                     let extents = footer.extents(&row).skip_while(|extent| extent.last_sequence() < from);
-                    self.gather(sight.journal, sealed.number, sealed.file, extents, bytes_max);
+                    self.gather(&mut sight.journal.cache, sealed.number, sealed.file, extents, bytes_max);
                     if !self.pieces.is_empty() {
                         return Plan::Ready;
                     }
@@ -275,14 +275,14 @@ impl Request {
         let (segment, file) = sight.journal.indexed_segment();
         let extents: Vec<PlacedExtent> =
             sight.journal.index.extents_from(read.shard, from).take(READ_CHUNKS_MAX * 8).collect();
-        self.gather(sight.journal, segment, file, extents.into_iter(), bytes_max);
+        self.gather(&mut sight.journal.cache, segment, file, extents.into_iter(), bytes_max);
         Plan::Ready
     }
 
     /// Takes extents until there are enough bytes, or chunks.
     fn gather(
         &mut self,
-        journal: &Journal,
+        cache: &mut Tail,
         segment: SegmentNumber,
         file: FileId,
         extents: impl Iterator<Item = PlacedExtent>,
@@ -293,8 +293,12 @@ impl Request {
             if bytes > 0 && (bytes >= bytes_max || bytes + extent.length as usize > 2 * READ_RESULT_BYTES_MAX) {
                 return;
             }
+            let position = Position::new(segment, extent.offset);
+            if bytes == 0 {
+                cache.asked(position);
+            }
             bytes += extent.length as usize;
-            if let Some((buf, at)) = journal.cache.find(Position::new(segment, extent.offset)) {
+            if let Some((buf, at)) = cache.find(position) {
                 let source = Source::Memory(buf.clone(), at..at + extent.length as usize);
                 self.pieces.push(Piece { numbers: extent.first_sequence..=extent.last_sequence(), source });
             } else if !self.add_disk(file, &extent) {
