@@ -39,3 +39,27 @@ fn a_lost_footer_is_made_again() {
     let (_, input) = starts.iter().find(|(name, _)| *name == "zero-trailer").expect("there is such a start");
     assert_eq!(outcome(input), Outcome::Whole);
 }
+
+/// Bug: after a crash a full disk kept the data directory from opening. Mechanism: the copy of the torn tail found no space,
+/// and that was an error. Fix: there is no copy then, and the report says so.
+#[test]
+fn a_full_disk_opens_without_a_copy_of_the_torn_tail() {
+    IMAGES.with(|images| {
+        let image = images.iter().find(|image| image.is_cut).expect("one has a torn tail");
+        let full_bytes = image.files.names().map(|name| image.files.length(name)).sum();
+        for (capacity_bytes, is_copied) in [(full_bytes, false), (full_bytes + (8 << 20), true)] {
+            let surroundings = Surroundings { capacity_bytes, ..Surroundings::calm() };
+            let world = World::new(0, image.pool.clone(), surroundings, sim::Trace::default());
+            world.load(image.files.clone());
+            let (mut talk, recovered) = Talk::open(&world).expect("there is no space, and no damage");
+            let cut = recovered.cut.expect("the tail is torn");
+            assert_eq!(cut.copy.is_some(), is_copied);
+            let served = read_all(image, &mut talk, &BTreeMap::new());
+            assert!(image.records.keys().eq(served.records.keys()));
+            talk.die();
+            world.next_life(Death::PowerCut, Surroundings::calm());
+            let copies = world.files().names().filter(|name| name.starts_with("cut-")).count();
+            assert_eq!(copies, usize::from(is_copied), "what could not be copied whole leaves nothing");
+        }
+    });
+}

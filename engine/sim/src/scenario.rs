@@ -273,6 +273,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             ("recovery: clean", recovered.clean && !recovered.fresh),
             ("recovery: cut", recovered.cut.is_some()),
             ("recovery: several segments", recovered.segments > 2),
+            ("recovery: cut without a copy", recovered.cut.as_ref().is_some_and(|cut| cut.copy.is_none())),
             ("recovery: damage", !recovered.damage.is_empty()),
         ];
         branches.into_iter().filter(|(_, hit)| *hit).for_each(|(branch, _)| self.world.count(branch));

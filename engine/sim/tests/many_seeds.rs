@@ -105,6 +105,7 @@ fn faults_lose_nothing() {
         "disk: write failed",
         "engine: not opened",
         "engine: refused, storage failed",
+        "recovery: cut without a copy",
     ];
     check(Profile::Faults, 1000, &[&EVERYWHERE[..], &faults].concat());
 }

@@ -11,9 +11,9 @@ use crate::damage::Damage;
 pub struct Cut {
     /// Where the log ends now.
     pub from: Position,
-    /// The file in the data directory that holds a copy of what was cut.
-    pub copy: String,
-    /// Its bytes.
+    /// The file in the data directory that holds a copy of what was cut; none if there was no space for it.
+    pub copy: Option<String>,
+    /// Bytes that were to be copied.
     pub bytes: usize,
 }
 
@@ -103,6 +103,11 @@ pub enum OpenError {
 }
 
 impl OpenError {
+
+    /// Whether there was no space, or no quota (ENOSPC, EDQUOT).
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, OpenError::Io { errno: 28 | 122, .. })
+    }
     pub(crate) fn io(doing: &str, result: i32) -> OpenError {
         OpenError::Io { doing: doing.to_owned(), errno: -result.min(0) }
     }
