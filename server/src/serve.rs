@@ -189,6 +189,12 @@ fn log_recovery(recovered: &Recovered) {
             "the last life ended in the middle of writes that were never acknowledged: they are cut"
         );
     }
+    for file in &recovered.remade_headers {
+        tracing::error!(
+            file,
+            "the header of this segment was damaged and is written again; its records are readable: check the disk"
+        );
+    }
     for stretch in &recovered.damage.stretches {
         tracing::error!(
             from = %stretch.from, to = %stretch.to,

@@ -116,6 +116,7 @@ fn damage_is_noticed() {
         "engine: called damaged",
         "engine: not opened",
         "recovery: damage",
+        "recovery: header made again",
         "rot: bit flipped",
         "rot: page misdirected",
         "rot: sectors zeroed",
