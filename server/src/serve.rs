@@ -208,9 +208,16 @@ fn log_recovery(recovered: &Recovered) {
     let elapsed_ms = elapsed_ns / 1_000_000;
     tracing::info!(epoch = epoch.0, fresh, clean, segments, scanned_bytes, elapsed_ms, "data directory open");
     if let Some(cut) = &recovered.cut {
+        let copy = cut.copy.as_deref().unwrap_or("none, for want of space");
         tracing::warn!(
-            from = %cut.from, copy = cut.copy, bytes = cut.bytes, skipped = recovered.skipped,
-            "the last life ended in the middle of writes that were never acknowledged: they are cut, a copy is kept"
+            from = %cut.from, copy, bytes = cut.bytes, skipped = recovered.skipped,
+            "the last life ended in the middle of writes that were never acknowledged: they are cut"
+        );
+    }
+    for file in &recovered.remade_headers {
+        tracing::error!(
+            file,
+            "the header of this segment was damaged and is written again; its records are readable: check the disk"
         );
     }
     for stretch in &recovered.damage.stretches {

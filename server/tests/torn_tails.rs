@@ -111,7 +111,7 @@ fn only_the_newest_copies_of_what_was_cut_are_kept() -> Outcome {
         let mut engine = Engine::begin(&data, config(), |ring| ring);
         let cut = engine.opened(PATIENCE)?.recovered.cut;
         assert_eq!(cut.is_some(), life > 0, "each life but the first finds a torn tail");
-        copies.extend(cut.map(|cut| cut.copy));
+        copies.extend(cut.and_then(|cut| cut.copy));
         engine.leave();
         engine.end(PATIENCE);
         tear_after_the_end(&data)?;

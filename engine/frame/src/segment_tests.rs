@@ -1,6 +1,7 @@
 //! Tests of segment header, footer and trailer.
 
 use super::*;
+use crate::{Sequence, ShardId};
 
 fn extents() -> Vec<PlacedExtent> {
     vec![

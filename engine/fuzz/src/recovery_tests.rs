@@ -1,5 +1,7 @@
 //! The rules must notice what they are there for: a record that was altered with every checksum made to fit.
 
+use frame::limits::BLOCK_BYTES;
+
 use super::*;
 
 const FRAME_HEADER_BYTES: usize = frame::frame::HEADER_BYTES;
@@ -38,4 +40,77 @@ fn a_lost_footer_is_made_again() {
     let starts = starts();
     let (_, input) = starts.iter().find(|(name, _)| *name == "zero-trailer").expect("there is such a start");
     assert_eq!(outcome(input), Outcome::Whole);
+}
+
+/// Bug: after a crash a full disk kept the data directory from opening. Mechanism: the copy of the torn tail found no space,
+/// and that was an error. Fix: there is no copy then, and the report says so.
+#[test]
+fn a_full_disk_opens_without_a_copy_of_the_torn_tail() {
+    IMAGES.with(|images| {
+        let image = images.iter().find(|image| image.is_cut).expect("one has a torn tail");
+        let full_bytes = image.files.names().map(|name| image.files.length(name)).sum();
+        for (capacity_bytes, is_copied) in [(full_bytes, false), (full_bytes + (8 << 20), true)] {
+            let surroundings = Surroundings { capacity_bytes, ..Surroundings::calm() };
+            let world = World::new(0, image.pool.clone(), surroundings, sim::Trace::default());
+            world.load(image.files.clone());
+            let (mut talk, recovered) = Talk::open(&world).expect("there is no space, and no damage");
+            let cut = recovered.cut.expect("the tail is torn");
+            assert_eq!(cut.copy.is_some(), is_copied);
+            let served = read_all(image, &mut talk, &BTreeMap::new());
+            assert!(image.records.keys().eq(served.records.keys()));
+            talk.die();
+            world.next_life(Death::PowerCut, Surroundings::calm());
+            let copies = world.files().names().filter(|name| name.starts_with("cut-")).count();
+            assert_eq!(copies, usize::from(is_copied), "what could not be copied whole leaves nothing");
+        }
+    });
+}
+
+/// Bug: a single damaged block, the header of a segment, kept a whole data directory from opening. Mechanism: without it the
+/// file was not believed to be this log's. Fix: batches, footer and trailer say so themselves; the header is written again,
+/// the operator is told which, and everything is readable.
+#[test]
+fn a_damaged_segment_header_costs_nothing() {
+    IMAGES.with(|images| {
+        let headers = |image: &Image| image.places.iter().filter(|place| place.role == Role::Header).count();
+        assert!(images.iter().map(headers).sum::<usize>() >= 8);
+        for image in images {
+            for place in image.places.iter().filter(|place| place.role == Role::Header) {
+                let mut files = image.files.clone();
+                files.write(&place.file, 0, &[0xa5; 512]);
+                let world = image::world(files, &image.pool);
+                let (mut talk, recovered) = Talk::open(&world).expect("only a header is damaged");
+                assert_eq!(recovered.remade_headers, std::slice::from_ref(&place.file));
+                assert!(recovered.damage.is_empty());
+                let served = read_all(image, &mut talk, &BTreeMap::new());
+                assert!(image.records.keys().eq(served.records.keys()));
+                talk.die();
+                world.next_life(Death::PowerCut, Surroundings::calm());
+                let (talk, recovered) = Talk::open(&world).expect("nothing is damaged any more");
+                assert!(recovered.remade_headers.is_empty());
+                talk.die();
+            }
+        }
+    });
+}
+
+/// A file of another log is refused, with or without its header.
+#[test]
+fn a_segment_of_another_log_is_refused() {
+    IMAGES.with(|images| {
+        for is_headless in [false, true] {
+            let own = &images[0];
+            let name = "0000-0000000001.segment";
+            let mut files = own.files.clone();
+            let superblock = frame::superblock::Superblock { log_id: frame::LogId([9; 16]), ..own.superblock };
+            files.write(SUPERBLOCK, 0, &superblock.encode().repeat(4));
+            if is_headless {
+                files.write(name, 0, &[0; BLOCK_BYTES]);
+            }
+            let world = image::world(files, &own.pool);
+            let error = Talk::open(&world).map(drop).expect_err("it is another log's");
+            assert_eq!(error, OpenError::ForeignSegment { name: name.to_owned() });
+            world.die();
+        }
+    });
 }

@@ -236,10 +236,11 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             Ok((mut reactor, recovered)) => {
                 self.world.note(format_args!("opened: {recovered:?}"));
                 self.count_recovered(&recovered);
+                let is_whole = recovered.damage.is_empty() && recovered.remade_headers.is_empty();
+                if !is_whole && !self.is_damaged {
+                    return Err(Breach::new("readable", format!("nothing was damaged: {recovered:?}")));
+                }
                 if !recovered.damage.is_empty() {
-                    if !self.is_damaged {
-                        return Err(Breach::new("readable", format!("nothing was damaged: {:?}", recovered.damage)));
-                    }
                     self.model.told_damage();
                 }
                 reactor.listen(LISTENER);
@@ -272,7 +273,9 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             ("recovery: fresh", recovered.fresh),
             ("recovery: clean", recovered.clean && !recovered.fresh),
             ("recovery: cut", recovered.cut.is_some()),
+            ("recovery: cut without a copy", recovered.cut.as_ref().is_some_and(|cut| cut.copy.is_none())),
             ("recovery: several segments", recovered.segments > 2),
+            ("recovery: header made again", !recovered.remade_headers.is_empty()),
             ("recovery: damage", !recovered.damage.is_empty()),
         ];
         branches.into_iter().filter(|(_, hit)| *hit).for_each(|(branch, _)| self.world.count(branch));

@@ -105,6 +105,7 @@ fn faults_lose_nothing() {
         "disk: write failed",
         "engine: not opened",
         "engine: refused, storage failed",
+        "recovery: cut without a copy",
     ];
     check(Profile::Faults, 1000, &[&EVERYWHERE[..], &faults].concat());
 }
@@ -115,6 +116,7 @@ fn damage_is_noticed() {
         "engine: called damaged",
         "engine: not opened",
         "recovery: damage",
+        "recovery: header made again",
         "rot: bit flipped",
         "rot: page misdirected",
         "rot: sectors zeroed",

@@ -32,6 +32,10 @@ pub(crate) fn close_file(io: &mut impl Io, file: FileId) -> Result<(), OpenError
     file_call(io, FileOp::Close(file), "closing a file").map(drop)
 }
 
+pub(crate) fn allocate(io: &mut impl Io, file: FileId, bytes: u64) -> Result<(), OpenError> {
+    file_call(io, FileOp::Allocate { file, bytes }, "allocating a file").map(drop)
+}
+
 pub(crate) fn list(io: &mut impl Io) -> Result<Vec<DirEntry>, OpenError> {
     let completion = call(io, Op::File(FileOp::List));
     match completion.payload {

@@ -20,10 +20,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use frame::limits::{BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
-use frame::segment::{Footer, Header, HeaderError, Trailer};
+use frame::segment::{FIRST_BATCH, Footer, Header, HeaderError, Trailer};
 use frame::superblock::Superblock;
-use frame::{Epoch, JournalNumber, LogId, SegmentNumber};
-use io::Io;
+use frame::{Epoch, JournalNumber, LogId, SegmentNumber, batch};
+use io::{FileId, Io};
 
 use crate::Config;
 use crate::catalog::Catalog;
@@ -72,13 +72,15 @@ pub(crate) fn open(io: &mut impl Io, config: &Config, memory: &Memory) -> Result
         epoch: store.current.epoch,
         segment_bytes: was.segment_bytes,
     };
-    let found = open_segments(io, &blueprint, &numbers)?;
+    let mut remade_headers = Vec::new();
+    let found = open_segments(io, &blueprint, &numbers, &mut remade_headers)?;
     let mut opened = if found.is_empty() {
         begin(io, config, memory, blueprint, store)?
     } else {
         replay(io, config, memory, blueprint, store, &was, found)?
     };
     opened.recovered.fresh = !has_superblock;
+    opened.recovered.remade_headers = remade_headers;
     opened.recovered.elapsed_ns = io.mono_ns() - started_ns;
     Ok(opened)
 }
@@ -134,11 +136,12 @@ fn create(io: &mut impl Io, config: &Config) -> Result<Store, OpenError> {
     Store::create(io, first)
 }
 
-/// Opens every segment and checks that it is this log's.
+/// Opens every segment and checks that it is this log's. Those whose header had to be made again are named in `remade`.
 fn open_segments(
     io: &mut impl Io,
     blueprint: &Blueprint,
     numbers: &[SegmentNumber],
+    remade: &mut Vec<String>,
 ) -> Result<Vec<Segment>, OpenError> {
     let mut segments = Vec::with_capacity(numbers.len());
     for &number in numbers {
@@ -148,7 +151,11 @@ fn open_segments(
         let header = match Header::parse(&block) {
             Ok(header) => header,
             Err(HeaderError::Version(version)) => return Err(OpenError::NewerVersion { version }),
-            Err(HeaderError::Damaged) => return Err(OpenError::SegmentHeader { name }),
+            Err(HeaderError::Damaged) => {
+                let header = remake_header(io, blueprint, number, file, &name)?;
+                remade.push(name.clone());
+                header
+            }
         };
         if header.log_id != blueprint.log_id || header.journal != JOURNAL || header.segment != number {
             return Err(OpenError::ForeignSegment { name });
@@ -156,6 +163,28 @@ fn open_segments(
         segments.push(Segment { number, file, bytes: header.file_bytes as u32 });
     }
     Ok(segments)
+}
+
+/// Writes a damaged header again: all that it says is known, and every batch tells by itself whose it is, so that nothing
+/// but this block is lost. A file whose trailer or first batch is of another log is left as it is.
+fn remake_header(
+    io: &mut impl Io,
+    blueprint: &Blueprint,
+    segment: SegmentNumber,
+    file: FileId,
+    name: &str,
+) -> Result<Header, OpenError> {
+    let Blueprint { log_id, epoch, segment_bytes, .. } = *blueprint;
+    let file_bytes = u64::from(segment_bytes);
+    let trailer = blocking::read(io, file, file_bytes - BLOCK_BYTES as u64, BLOCK_BYTES)?;
+    let is_foreign = Trailer::parse(&trailer).is_some_and(|trailer| trailer.log_id != log_id);
+    let first = blocking::read(io, file, u64::from(FIRST_BATCH), BLOCK_BYTES)?;
+    if is_foreign || batch::Header::parse(&first).is_some_and(|first| first.head.log_id != log_id) {
+        return Err(OpenError::ForeignSegment { name: name.to_owned() });
+    }
+    let header = Header { log_id, journal: JOURNAL, segment, epoch, file_bytes };
+    blocking::write(io, file, 0, &header.encode())?;
+    Ok(header)
 }
 
 /// The footer of a segment, if it was sealed.
@@ -196,7 +225,7 @@ fn begin(
     let first = take_segment(io, &mut segments, config.prewrite)?;
     let replay = Replay::new(catalog, shards, Epoch(0), 0);
     let footers = FooterCache::new(memory.footer_bytes, BTreeMap::new());
-    let tail = frame::Position::new(first.number, frame::segment::FIRST_BATCH);
+    let tail = frame::Position::new(first.number, FIRST_BATCH);
     let (start, catalog, shards) = replay.start(blueprint, open_from(&first), tail, Vec::new(), footers);
     let recovered = Recovered { epoch: blueprint.epoch, clean: true, ..Recovered::default() };
     finish(io, config, Opened { start, segments, catalog, shards, store, recovered }, 0)
@@ -253,7 +282,7 @@ fn replay(
         ),
         None => {
             let next = take_segment(io, &mut segments, false)?;
-            (open_from(&next), frame::Position::new(next.number, frame::segment::FIRST_BATCH))
+            (open_from(&next), frame::Position::new(next.number, FIRST_BATCH))
         }
     };
     // What recovery found may never have been flushed: it is, before anybody reads it.

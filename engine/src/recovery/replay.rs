@@ -8,7 +8,7 @@ use frame::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, SEQUENCE_MAX};
 use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, Trailer};
 use frame::superblock::Superblock;
 use frame::{Epoch, Frame, Position, SegmentNumber, Sequence, ShardId};
-use io::{FileOp, Io, Op};
+use io::{FileId, Io};
 
 use super::table::{Decision, Evidence, Found, decide};
 use super::{AtPlace, Cut, OpenError, Scan, Segment, blocking};
@@ -403,7 +403,8 @@ pub(crate) fn note_gaps_between(before: &Footer, intact_to: Position, after: &Fo
 /// What names of copies begin with; the life that made the copy follows.
 pub(crate) const CUT_COPY_PREFIX: &str = "cut-";
 
-/// Copies what is about to be cut into a file of its own.
+/// Copies what is about to be cut into a file of its own. A disk without space for it is no reason not to open: then
+/// there is no copy, and the report says so. A disk that fails is one.
 fn copy_aside(
     io: &mut impl Io,
     blueprint: &Blueprint,
@@ -416,7 +417,44 @@ fn copy_aside(
     let known = ahead.end.max(position.advance(BLOCK_BYTES as u32)).0 - position.0;
     let left = (segment.bytes - position.offset()) as usize;
     let bytes = (known as usize).clamp(BATCH_BYTES_MAX, CUT_COPY_BYTES_MAX).min(left);
-    let file = blocking::open_file(io, &name, true)?;
+    let copy = match write_copy(io, scan, &name, position, bytes) {
+        Ok(()) => Some(name),
+        Err(error) if error.is_full() => {
+            tracing::warn!(%error, %position, bytes, "what is cut could not be copied aside; it is cut all the same");
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Cut { from: position, copy, bytes })
+}
+
+/// Writes the copy. What was begun and can't be ended is removed.
+fn write_copy(
+    io: &mut impl Io,
+    scan: &mut Scan,
+    name: &str,
+    position: Position,
+    bytes: usize,
+) -> Result<(), OpenError> {
+    let file = blocking::open_file(io, name, true)?;
+    let written = fill_copy(io, scan, file, position, bytes);
+    blocking::close_file(io, file)?;
+    if written.is_err() {
+        blocking::remove(io, name)?;
+    }
+    blocking::sync_dir(io)?;
+    written
+}
+
+fn fill_copy(
+    io: &mut impl Io,
+    scan: &mut Scan,
+    file: FileId,
+    position: Position,
+    bytes: usize,
+) -> Result<(), OpenError> {
+    // All of the space first: a write that finds it used up half-way would be a short one, as those of a failing disk.
+    blocking::allocate(io, file, bytes.next_multiple_of(BLOCK_BYTES) as u64)?;
     let mut copied = 0;
     while copied < bytes {
         let chunk = (bytes - copied).min(BATCH_BYTES_MAX);
@@ -425,8 +463,5 @@ fn copy_aside(
         blocking::write(io, file, copied as u64, &from)?;
         copied += chunk;
     }
-    blocking::sync(io, file)?;
-    blocking::close_file(io, file)?;
-    blocking::call(io, Op::File(FileOp::SyncDir));
-    Ok(Cut { from: position, copy: name, bytes })
+    blocking::sync(io, file)
 }

@@ -11,9 +11,9 @@ use crate::damage::Damage;
 pub struct Cut {
     /// Where the log ends now.
     pub from: Position,
-    /// The file in the data directory that holds a copy of what was cut.
-    pub copy: String,
-    /// Its bytes.
+    /// The file in the data directory that holds a copy of what was cut; none if there was no space for it.
+    pub copy: Option<String>,
+    /// Bytes that were to be copied.
     pub bytes: usize,
 }
 
@@ -34,6 +34,8 @@ pub struct Recovered {
     pub cut: Option<Cut>,
     /// Numbers that every shard skipped because of the cut.
     pub skipped: u64,
+    /// Segment files whose header was damaged, and was written again. Their batches did not depend on it.
+    pub remade_headers: Vec<String>,
     /// What is damaged although it was durable.
     pub damage: Damage,
     /// How long it took.
@@ -64,11 +66,6 @@ pub enum OpenError {
     Superblock {
         /// Copies that are intact.
         intact: usize,
-    },
-    /// A segment's header is damaged.
-    SegmentHeader {
-        /// Its file.
-        name: String,
     },
     /// A segment belongs to another log.
     ForeignSegment {
@@ -106,6 +103,11 @@ impl OpenError {
     pub(crate) fn io(doing: &str, result: i32) -> OpenError {
         OpenError::Io { doing: doing.to_owned(), errno: -result.min(0) }
     }
+
+    /// Whether there was no space, or no quota (ENOSPC, EDQUOT).
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, OpenError::Io { errno: 28 | 122, .. })
+    }
 }
 
 impl fmt::Display for OpenError {
@@ -127,9 +129,6 @@ impl fmt::Display for OpenError {
                 f,
                 "the superblock is damaged ({intact} of 4 copies are intact, 2 that agree are needed); restore the file `superblock`"
             ),
-            OpenError::SegmentHeader { name } => {
-                write!(f, "the header of segment file {name} is damaged; restore the file, or move it away to open without its records")
-            }
             OpenError::ForeignSegment { name } => {
                 write!(f, "segment file {name} belongs to another data directory; move it back there")
             }

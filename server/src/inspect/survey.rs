@@ -5,7 +5,7 @@ use std::path::Path;
 
 use engine::inspect::{FileKind, Streams, file_kind};
 use frame::batch::Header as BatchHeader;
-use frame::limits::BLOCK_BYTES;
+use frame::limits::{BLOCK_BYTES, SEGMENT_BYTES_MIN};
 use frame::segment::{Footer, Header, HeaderError, Trailer};
 use frame::superblock::{COPIES, FILE_BYTES, Superblock};
 use frame::{Epoch, JournalNumber, LogId, Position, SegmentNumber};
@@ -123,7 +123,8 @@ fn read_superblock(directory: &Path, report: &mut Report) -> Result<Option<Super
     Ok(chosen)
 }
 
-/// Header, trailer and footer of a segment. `None`, and damage, if its header is not this log's.
+/// Header, trailer and footer of a segment. `None`, and damage, if it is not this log's. One whose header is damaged is
+/// looked at all the same: its batches tell whose they are.
 fn open_segment(
     directory: &Path,
     (journal, number): (JournalNumber, SegmentNumber),
@@ -133,20 +134,27 @@ fn open_segment(
 ) -> Result<Option<(JournalNumber, Segment)>, InspectError> {
     let path = directory.join(&name);
     let mut window = Window::open(&path)?;
-    let header = match Header::parse(window.read(0, BLOCK_BYTES)?) {
-        Ok(header) => header,
+    let (expected, bytes) = match Header::parse(window.read(0, BLOCK_BYTES)?) {
+        Ok(header) => {
+            let expected = *log_id.get_or_insert(header.log_id);
+            if header.log_id != expected || header.journal != journal || header.segment != number {
+                let what = "the segment belongs to another log or place";
+                damage.push(Damage::plain(&name, 0, BLOCK_BYTES as u64, what));
+                return Ok(None);
+            }
+            (expected, header.file_bytes)
+        }
         Err(HeaderError::Version(version)) => return Err(InspectError::Version { path, version }),
         Err(HeaderError::Damaged) => {
-            damage.push(Damage::plain(&name, 0, BLOCK_BYTES as u64, "the segment's header differs from its checksum"));
-            return Ok(None);
+            let what = "the segment's header differs from its checksum; a server writes it again at the next start";
+            damage.push(Damage::plain(&name, 0, BLOCK_BYTES as u64, what));
+            let bytes = window.len()? / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+            match *log_id {
+                Some(expected) if bytes >= SEGMENT_BYTES_MIN => (expected, bytes),
+                _ => return Ok(None),
+            }
         }
     };
-    let expected = *log_id.get_or_insert(header.log_id);
-    if header.log_id != expected || header.journal != journal || header.segment != number {
-        damage.push(Damage::plain(&name, 0, BLOCK_BYTES as u64, "the segment belongs to another log or place"));
-        return Ok(None);
-    }
-    let bytes = header.file_bytes;
     if window.len()? < bytes {
         damage.push(Damage::plain(&name, window.len()?, bytes, "the file is shorter than its header says"));
     }

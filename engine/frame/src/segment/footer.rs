@@ -1,0 +1,304 @@
+//! A segment's footer: what the segment holds of each shard, and all that recovery needs of what came before it. Its layout
+//! is drawn in [`super`].
+
+use xxhash_rust::xxh3::xxh3_64;
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::{VERSION, tail_checksum};
+use crate::id::{Epoch, JournalNumber, LogId, Position, Sequence, ShardId};
+use crate::limits::{BLOCK_BYTES, EXTENTS_PER_SEGMENT_MAX};
+use crate::varint;
+
+const FOOTER_MAGIC: u64 = u64::from_le_bytes(*b"MSFOOTR1");
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct RawFooter {
+    magic: U64,
+    version: U16,
+    reserved: [u8; 6],
+    log_id: [u8; 16],
+    journal: U32,
+    shards: U32,
+    position: U64,
+    epoch: U64,
+    last_checksum: U64,
+    reserved_skip: U64,
+    catalog_bytes: U32,
+    run_bytes: U32,
+    payload_checksum: U64,
+    checksum: U64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct RawRow {
+    shard: U32,
+    extents: U32,
+    runs_at: U32,
+    reserved: U32,
+    first: U64,
+    next: U64,
+    arrival_ms: U64,
+}
+
+const FOOTER_HEADER_BYTES: usize = size_of::<RawFooter>();
+const ROW_BYTES: usize = size_of::<RawRow>();
+/// The most bytes of one extent's run: five numbers, of which two fit 32 bits and one is a count.
+const RUN_BYTES_MAX: usize = 5 + 5 + 5 + 10 + 10;
+
+const _: () = {
+    assert!(FOOTER_HEADER_BYTES == 96 && ROW_BYTES == 40);
+    assert!(EXTENTS_PER_SEGMENT_MAX * RUN_BYTES_MAX < u32::MAX as usize);
+};
+
+/// One extent as an index holds it: placed in its segment rather than in its batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PlacedExtent {
+    /// Bytes from the start of the segment, a multiple of 8.
+    pub offset: u32,
+    /// Bytes, a multiple of 8.
+    pub length: u32,
+    /// Frames.
+    pub count: u32,
+    /// The first one's number; the others follow without gaps.
+    pub first_sequence: Sequence,
+    /// The last one's arrival, in milliseconds since 1970.
+    pub arrival_ms: u64,
+}
+
+impl PlacedExtent {
+    /// The last frame's number.
+    pub fn last_sequence(&self) -> Sequence {
+        Sequence(self.first_sequence.0 + u64::from(self.count) - 1)
+    }
+}
+
+/// What a footer says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FooterHead {
+    /// The data directory's name.
+    pub log_id: LogId,
+    /// The journal that it belongs to.
+    pub journal: JournalNumber,
+    /// Where it starts.
+    pub position: Position,
+    /// The life that sealed the segment.
+    pub epoch: Epoch,
+    /// The checksum of the segment's last batch, to which the next segment's first is chained.
+    pub last_checksum: u64,
+}
+
+/// What a footer says of one shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShardRow {
+    /// Which shard.
+    pub shard: ShardId,
+    /// Its extents in this segment.
+    pub extents: u32,
+    /// The number that its next record would have taken when the segment began.
+    pub first: Sequence,
+    /// The number that its next record takes after the segment.
+    pub next: Sequence,
+    /// The newest arrival given so far, in milliseconds since 1970.
+    pub arrival_ms: u64,
+    runs_at: u32,
+}
+
+/// At most so many bytes of footer for so many shards, extents and bytes of catalog, padding included.
+pub const fn footer_bytes_max(shards: usize, extents: usize, catalog_bytes: usize) -> usize {
+    (FOOTER_HEADER_BYTES + catalog_bytes + 8 + shards * ROW_BYTES + extents * RUN_BYTES_MAX)
+        .next_multiple_of(BLOCK_BYTES)
+}
+
+/// Collects the shards of a segment, in rising order, and makes its footer.
+#[derive(Default)]
+pub struct FooterWriter {
+    rows: Vec<u8>,
+    runs: Vec<u8>,
+    shards: u32,
+}
+
+impl FooterWriter {
+    /// Adds a shard with its extents in the order of their places. Shards come in rising order. Arrivals never fall within a
+    /// shard; one that does counts as the one before it.
+    pub fn shard(
+        &mut self,
+        shard: ShardId,
+        first: Sequence,
+        next: Sequence,
+        arrival_ms: u64,
+        extents: impl IntoIterator<Item = PlacedExtent>,
+    ) {
+        let runs_at = self.runs.len() as u32;
+        let mut count = 0_u32;
+        let mut previous = RunState::start(first);
+        for extent in extents {
+            let extent = PlacedExtent { arrival_ms: extent.arrival_ms.max(previous.arrival_ms), ..extent };
+            varint::put(&mut self.runs, u64::from((extent.offset - previous.end) / 8));
+            varint::put(&mut self.runs, u64::from(extent.length / 8));
+            varint::put(&mut self.runs, u64::from(extent.count));
+            varint::put(&mut self.runs, extent.first_sequence.0 - previous.next.0);
+            varint::put(&mut self.runs, extent.arrival_ms - previous.arrival_ms);
+            previous.step(&extent);
+            count += 1;
+        }
+        let row = RawRow {
+            shard: U32::new(shard.0),
+            extents: U32::new(count),
+            runs_at: U32::new(runs_at),
+            reserved: U32::ZERO,
+            first: U64::new(first.0),
+            next: U64::new(next.0),
+            arrival_ms: U64::new(arrival_ms),
+        };
+        self.rows.extend_from_slice(row.as_bytes());
+        self.shards += 1;
+    }
+
+    /// The footer's bytes, a multiple of the block, and its checksum for the trailer.
+    pub fn finish(self, head: &FooterHead, catalog: &[u8]) -> (Vec<u8>, u64) {
+        let mut bytes = vec![0; FOOTER_HEADER_BYTES];
+        bytes.extend_from_slice(catalog);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes.extend_from_slice(&self.rows);
+        bytes.extend_from_slice(&self.runs);
+        bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), 0);
+        let mut raw = RawFooter {
+            magic: U64::new(FOOTER_MAGIC),
+            version: U16::new(VERSION),
+            reserved: [0; 6],
+            log_id: head.log_id.0,
+            journal: U32::new(head.journal.0),
+            shards: U32::new(self.shards),
+            position: U64::new(head.position.0),
+            epoch: U64::new(head.epoch.0),
+            last_checksum: U64::new(head.last_checksum),
+            reserved_skip: U64::ZERO,
+            catalog_bytes: U32::new(catalog.len() as u32),
+            run_bytes: U32::new(self.runs.len() as u32),
+            payload_checksum: U64::new(xxh3_64(&bytes[FOOTER_HEADER_BYTES..])),
+            checksum: U64::ZERO,
+        };
+        let checksum = tail_checksum(raw.as_bytes(), FOOTER_MAGIC);
+        raw.checksum.set(checksum);
+        bytes[..FOOTER_HEADER_BYTES].copy_from_slice(raw.as_bytes());
+        (bytes, checksum)
+    }
+}
+
+/// A footer whose checksums are right.
+pub struct Footer {
+    /// What it says of itself.
+    pub head: FooterHead,
+    bytes: Vec<u8>,
+    catalog: std::ops::Range<usize>,
+    rows: std::ops::Range<usize>,
+    runs: std::ops::Range<usize>,
+}
+
+impl Footer {
+    /// Takes the bytes that a trailer points to; `None` if they are not an intact footer.
+    pub fn parse(bytes: Vec<u8>) -> Option<Footer> {
+        let (raw, payload) = RawFooter::ref_from_prefix(&bytes).ok()?;
+        let intact = raw.magic.get() == FOOTER_MAGIC
+            && raw.version.get() == VERSION
+            && tail_checksum(raw.as_bytes(), FOOTER_MAGIC) == raw.checksum.get()
+            && xxh3_64(payload) == raw.payload_checksum.get();
+        if !intact {
+            return None;
+        }
+        let head = FooterHead {
+            log_id: LogId(raw.log_id),
+            journal: JournalNumber(raw.journal.get()),
+            position: Position(raw.position.get()),
+            epoch: Epoch(raw.epoch.get()),
+            last_checksum: raw.last_checksum.get(),
+        };
+        let catalog = FOOTER_HEADER_BYTES..FOOTER_HEADER_BYTES.checked_add(raw.catalog_bytes.get() as usize)?;
+        let rows_start = catalog.end.next_multiple_of(8);
+        let rows = rows_start..rows_start.checked_add((raw.shards.get() as usize).checked_mul(ROW_BYTES)?)?;
+        let runs = rows.end..rows.end.checked_add(raw.run_bytes.get() as usize)?;
+        (runs.end <= bytes.len()).then_some(Footer { head, bytes, catalog, rows, runs })
+    }
+
+    /// The catalog as it stood when the segment was sealed.
+    pub fn catalog(&self) -> &[u8] {
+        &self.bytes[self.catalog.clone()]
+    }
+
+    /// Bytes that it occupies in memory.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Footer>() + self.bytes.capacity()
+    }
+
+    /// Every shard of the journal, by rising number.
+    pub fn shards(&self) -> impl ExactSizeIterator<Item = ShardRow> + '_ {
+        self.raw_rows().iter().map(row_of)
+    }
+
+    /// The row of `shard`, if the journal held it when the segment was sealed.
+    pub fn shard(&self, shard: ShardId) -> Option<ShardRow> {
+        let rows = self.raw_rows();
+        let at = rows.binary_search_by_key(&shard.0, |row| row.shard.get()).ok()?;
+        rows.get(at).map(row_of)
+    }
+
+    /// The extents of a row of this footer, in the order of their places. Ends early where the coding is broken.
+    pub fn extents(&self, row: &ShardRow) -> impl Iterator<Item = PlacedExtent> + '_ {
+        let mut runs = self.bytes[self.runs.clone()].get(row.runs_at as usize..).unwrap_or_default();
+        let mut previous = RunState::start(row.first);
+        (0..row.extents).map_while(move |_| {
+            let extent = take_run(&mut runs, &previous)?;
+            previous.step(&extent);
+            Some(extent)
+        })
+    }
+
+    fn raw_rows(&self) -> &[RawRow] {
+        <[RawRow]>::ref_from_bytes(&self.bytes[self.rows.clone()]).expect("the range is whole rows")
+    }
+}
+
+/// Where the next run counts from.
+struct RunState {
+    end: u32,
+    next: Sequence,
+    arrival_ms: u64,
+}
+
+impl RunState {
+    fn start(first: Sequence) -> RunState {
+        RunState { end: 0, next: first, arrival_ms: 0 }
+    }
+
+    fn step(&mut self, extent: &PlacedExtent) {
+        self.end = extent.offset + extent.length;
+        self.next = extent.last_sequence().next();
+        self.arrival_ms = extent.arrival_ms;
+    }
+}
+
+fn take_run(runs: &mut &[u8], previous: &RunState) -> Option<PlacedExtent> {
+    let eights = |number: u64| u32::try_from(number).ok()?.checked_mul(8);
+    let offset = previous.end.checked_add(eights(varint::take(runs)?)?)?;
+    let length = eights(varint::take(runs)?)?;
+    let count = u32::try_from(varint::take(runs)?).ok().filter(|&count| count > 0)?;
+    let first = previous.next.0.checked_add(varint::take(runs)?)?;
+    let arrival_ms = previous.arrival_ms.checked_add(varint::take(runs)?)?;
+    first.checked_add(u64::from(count))?;
+    offset.checked_add(length)?;
+    Some(PlacedExtent { offset, length, count, first_sequence: Sequence(first), arrival_ms })
+}
+
+fn row_of(raw: &RawRow) -> ShardRow {
+    ShardRow {
+        shard: ShardId(raw.shard.get()),
+        extents: raw.extents.get(),
+        first: Sequence(raw.first.get()),
+        next: Sequence(raw.next.get()),
+        arrival_ms: raw.arrival_ms.get(),
+        runs_at: raw.runs_at.get(),
+    }
+}
