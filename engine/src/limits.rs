@@ -32,7 +32,7 @@ pub const INBOX_BUFFERS_MAX: usize = 4;
 pub const CONNECTIONS_MAX: usize = 16_384;
 
 /// Reads of one connection at once. The next is heard when one of them is answered.
-pub const READS_PER_CONNECTION_MAX: usize = 4;
+pub const READS_PER_CONNECTION_MAX: usize = 3;
 
 /// One read from the disk.
 pub const READ_CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -53,7 +53,7 @@ pub const SEND_TIMEOUT_NS: u64 = 30_000_000_000;
 pub const SEND_CHECK_NS: u64 = 1_000_000_000;
 
 /// Bytes waiting to be sent to one client; past it nothing more is heard from it.
-pub const OUTGOING_BYTES_MAX: usize = 4 << 20;
+pub const OUTGOING_BYTES_MAX: usize = 1 << 20;
 
 /// Names in one answer to ListStreams.
 pub const LIST_STREAMS_MAX: u32 = 100;

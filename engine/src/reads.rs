@@ -250,12 +250,11 @@ impl Request {
             return Plan::Answer(failure(ErrorCode::UnknownSequence, detail));
         }
         if let Some(next) = sight.damage.covers(read.shard, from) {
-            let detail =
-                format!("records {from} to {} of shard {} are damaged; read on from {next}", next.0 - 1, read.shard);
+            let last = next.0 - 1;
+            let detail = format!("records {from} to {last} of shard {} are damaged; read on from {next}", read.shard);
             return Plan::Answer(failure(ErrorCode::Damaged, detail));
         }
-        let bytes_max = (read.bytes_max as usize).min(READ_RESULT_BYTES_MAX);
-        let mut from = from;
+        let (bytes_max, mut from) = ((read.bytes_max as usize).min(READ_RESULT_BYTES_MAX), from);
         while sight.journal.index.first_sequence(read.shard).is_some_and(|first| from < first) {
             match find_sealed(sight.journal, read.shard, from) {
                 Err(sealed) => return Plan::NeedFooter(sealed),
@@ -273,8 +272,8 @@ impl Request {
             }
         }
         let (segment, file) = sight.journal.indexed_segment();
-        let extents: Vec<PlacedExtent> =
-            sight.journal.index.extents_from(read.shard, from).take(READ_CHUNKS_MAX * 8).collect();
+        let extents = sight.journal.index.extents_from(read.shard, from);
+        let extents: Vec<PlacedExtent> = extents.take(READ_CHUNKS_MAX * 8).collect();
         self.gather(&mut sight.journal.cache, segment, file, extents.into_iter(), bytes_max);
         Plan::Ready
     }

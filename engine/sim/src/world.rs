@@ -30,9 +30,8 @@ pub const LISTENER: ListenerId = ListenerId(0);
 /// Turns that a reactor may take after its end before it must have noticed.
 const IDLE_TURNS_MAX: u32 = 1000;
 
-/// Turns in a row that do not sleep, start nothing and complete nothing: more means that the reactor waits on the spot for
-/// what time will bring. So it did once while records waited for a segment (faults, seed 283): a mark was said to be due
-/// then, and was not written before the records were.
+/// Turns in a row that do not sleep, start nothing and complete nothing: with more the reactor waits on the spot, as it did
+/// (faults, seed 283) when a mark was due that waited for records.
 const SPINS_MAX: u32 = 3;
 
 /// What surrounds one life.
