@@ -51,7 +51,8 @@ pub(crate) struct Outcome {
 /// How one segment's replay ended.
 enum End {
     Tail(Position),
-    Cut(Position),
+    /// Torn from here to the second place, at least.
+    Cut(Position, Position),
     Next(Position),
     /// Damaged up to the end of the segment.
     Lost(Position),
@@ -136,13 +137,13 @@ impl Replay {
             let later = &segments[at + 1..];
             let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *segment);
             let end = self.segment(io, blueprint, was, &mut scan, segment, later, &mut outcome)?;
-            if let End::Cut(position) = end {
-                outcome.cut = Some(copy_aside(io, blueprint, &mut scan, segment, position)?);
+            if let End::Cut(position, known_to) = end {
+                outcome.cut = Some(copy_aside(io, blueprint, &mut scan, segment, position, known_to)?);
                 outcome.skip = true;
             }
             outcome.scanned_bytes += scan.read_bytes;
             match end {
-                End::Tail(tail) | End::Cut(tail) => {
+                End::Tail(tail) | End::Cut(tail, _) => {
                     (outcome.open, outcome.tail) = (Some(*segment), tail);
                     return Ok(outcome);
                 }
@@ -220,6 +221,10 @@ impl Replay {
                 at += header.length as u32;
                 continue;
             }
+            if was.clean && position == was.durable {
+                // The last life ended here, says the superblock, and none has written since.
+                return Ok(End::Tail(position));
+            }
             let ahead = scan.look_ahead(io, at, self.epoch)?;
             let remains = match found {
                 AtPlace::Intact(header) | AtPlace::HeaderOnly(header) => header.head.epoch >= self.epoch,
@@ -233,7 +238,7 @@ impl Replay {
             match decide(evidence) {
                 Decision::NextSegment => return Ok(End::Next(position)),
                 Decision::CleanEnd => return Ok(End::Tail(position)),
-                Decision::CutTail => return Ok(End::Cut(position)),
+                Decision::CutTail => return Ok(End::Cut(position, ahead.end)),
                 Decision::Damaged => {
                     outcome.skip = true;
                     self.chain_broken = true;
@@ -427,10 +432,10 @@ fn copy_aside(
     scan: &mut Scan,
     segment: &Segment,
     position: Position,
+    known_to: Position,
 ) -> Result<Cut, OpenError> {
     let name = format!("{CUT_COPY_PREFIX}{:010}-{:010}-{:08x}", blueprint.epoch.0, segment.number.0, position.offset());
-    let ahead = scan.look_ahead(io, position.offset(), Epoch(0))?;
-    let known = ahead.end.max(position.advance(BLOCK_BYTES as u32)).0 - position.0;
+    let known = known_to.max(position.advance(BLOCK_BYTES as u32)).0 - position.0;
     let left = (segment.bytes - position.offset()) as usize;
     let bytes = (known as usize).clamp(BATCH_BYTES_MAX, CUT_COPY_BYTES_MAX).min(left);
     let copy = match write_copy(io, scan, &name, position, bytes) {
