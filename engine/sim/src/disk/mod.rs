@@ -4,7 +4,8 @@
 //!   start ----latency, fault drawn----> in flight ----due: applied----> completion
 //!                                           |
 //!   power cut: each write in flight, and each one that was not flushed, is lost, kept or torn by sectors
-//!   process killed: writes in flight are lost, kept or torn; what was not flushed stays so
+//!   process killed: writes in flight are lost, kept or torn; what was not flushed stays so; what a failed flush lost
+//!                   is not seen any more
 //! ```
 //!
 //! Nothing takes effect before its completion, and no completion comes before the turn after its start. Operations in
@@ -171,6 +172,7 @@ impl Disk {
                 file.write(offset + run.start as u64, &buf[run], false, self.ticks);
             }
         }
+        self.files.values_mut().for_each(File::reopen);
     }
 
     /// Some of the operations on files in flight take effect; all end. Returns the writes.
