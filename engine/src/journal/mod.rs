@@ -275,8 +275,15 @@ impl Journal {
 
     /// The oldest batch in flight, if it has become durable: its records may be read from here on, and are to be
     /// acknowledged. The caller gives it back by [`Journal::acknowledged`].
+    ///
+    /// None while a segment ahead is being flushed. A flush of the device that fails may let go of all that is in the
+    /// device's cache, a batch among it whose own flush comes after it and is good (virtual disks: the host's fsync reports
+    /// lost pages once). That failure is told to whoever asked for that flush, on another thread, and the batch's success
+    /// may be heard of first. So the batch waits for the outcome of every flush that it ran beside. Writes of this journal
+    /// need no such care: the kernel does not begin a flush while another one runs, so that of two whose order matters the
+    /// failure is posted to the same ring a whole flush earlier.
     pub(crate) fn next_durable(&mut self, shards: &mut Shards, catalog: &Catalog) -> Option<Commit> {
-        if self.poisoned.is_some() || !self.in_flight.front()?.written {
+        if self.poisoned.is_some() || self.segments.is_flushing() || !self.in_flight.front()?.written {
             return None;
         }
         let mut commit = self.in_flight.pop_front()?;

@@ -112,6 +112,15 @@ impl File {
         }
     }
 
+    /// The newest write is gone, although it completed.
+    pub(crate) fn lose_newest(&mut self) {
+        if let Some(newest) = self.log.back_mut() {
+            newest.fate = Fate::Gone;
+            self.shows_lost = true;
+        }
+        self.fold();
+    }
+
     /// The process that had the file open is gone: whoever opens it next reads what the disk has.
     pub(crate) fn reopen(&mut self) {
         if self.shows_lost {
