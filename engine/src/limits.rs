@@ -76,6 +76,12 @@ pub const CUT_COPY_BYTES_MAX: usize = 8 << 20;
 /// Copies of what was cut that are kept. A crash under load leaves one each time.
 pub const CUT_COPIES_MAX: usize = 8;
 
+/// Ranges of damaged records that are kept apart of one shard. Past it the closest become one.
+pub const DAMAGED_RANGES_MAX: usize = 64;
+
+/// Damaged stretches of a journal that are told to the operator: the newest.
+pub const DAMAGED_STRETCHES_MAX: usize = 1024;
+
 /// Zeros written at once into a segment ahead of its use.
 pub const ZERO_CHUNK_BYTES: usize = 1 << 20;
 

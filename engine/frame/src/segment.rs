@@ -10,10 +10,13 @@
 //!   trailer  0 MSTRAIL1 | 8 ver | 10 0 | 16 log id | 32 journal | 36 segment | 40 epoch | 48 footer offset
 //!            52 footer length | 56 footer checksum | 64 checksum
 //!   footer   0 MSFOOTR1 | 8 ver | 10 0 | 16 log id | 32 journal | 36 shards | 40 position | 48 epoch
-//!            56 last batch's checksum | 64 next segment's skip, 0 | 72 catalog bytes | 76 run bytes
+//!            56 last batch's checksum | 64 damaged records | 68 damaged stretches | 72 catalog bytes | 76 run bytes
 //!            80 payload checksum | 88 header checksum | 96 catalog snapshot, zeros to a multiple of 8
-//!            | a row of 40 bytes a shard, by shard | runs | zeros to a multiple of 4096
+//!            | a row of 40 bytes a shard, by shard | damaged records, 24 bytes each | damaged stretches, 16 bytes each
+//!            | runs | zeros to a multiple of 4096
 //!   row      0 shard | 4 extents | 8 first byte of its runs | 12 0 | 16 first number | 24 next number | 32 last arrival
+//!   records  0 shard | 4 0 | 8 first number | 16 number after the last, or the first: not known yet
+//!   stretch  0 position | 8 position after it
 //!   run      LEB128: gap from the previous extent's end / 8, length / 8, count, gap in numbers, gap in arrival
 //! ```
 //!
@@ -24,7 +27,10 @@
 
 mod footer;
 
-pub use footer::{Footer, FooterHead, FooterWriter, PlacedExtent, ShardRow, footer_bytes_max};
+pub use footer::{
+    DamagedRecords, DamagedStretch, Footer, FooterHead, FooterWriter, PlacedExtent, ShardRow, damage_bytes,
+    footer_bytes_max,
+};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 use zerocopy::little_endian::{U16, U32, U64};

@@ -22,7 +22,15 @@ fn footer() -> (Vec<u8>, u64) {
     writer.shard(ShardId(0), Sequence(1), Sequence(1), 0, []);
     writer.shard(ShardId(4), Sequence(5), Sequence(4112), 1_700_000_000_000, extents());
     writer.shard(ShardId(9), Sequence(2), Sequence(3), 7, extents().into_iter().take(1));
+    damaged().0.iter().for_each(|records| writer.damaged_records(records));
+    writer.damaged_stretch(&damaged().1);
     writer.finish(&head(), b"catalog")
+}
+
+fn damaged() -> ([DamagedRecords; 2], DamagedStretch) {
+    let records = |from, to| DamagedRecords { shard: ShardId(4), from: Sequence(from), to: Sequence(to) };
+    let place = |offset| Position::new(SegmentNumber(1), offset);
+    ([records(7, 9), records(30, 30)], DamagedStretch { from: place(4096), to: place(12_288) })
 }
 
 fn head() -> FooterHead {
@@ -38,7 +46,7 @@ fn head() -> FooterHead {
 #[test]
 fn a_footer_is_read_back() {
     let (bytes, _) = footer();
-    assert!(bytes.len() <= footer_bytes_max(3, 4, 7));
+    assert!(bytes.len() <= footer_bytes_max(3, 4, 7, damage_bytes(2, 1)));
     let footer = Footer::parse(bytes).expect("intact");
     assert_eq!(footer.head, head());
     assert_eq!(footer.catalog(), b"catalog");
@@ -47,6 +55,8 @@ fn a_footer_is_read_back() {
     assert_eq!((row.first, row.next, row.extents), (Sequence(5), Sequence(4112), 3));
     assert_eq!(footer.extents(&row).collect::<Vec<_>>(), extents());
     assert_eq!(footer.shard(ShardId(5)), None);
+    assert_eq!(footer.damaged_records().collect::<Vec<_>>(), damaged().0);
+    assert_eq!(footer.damaged_stretches().collect::<Vec<_>>(), [damaged().1]);
     let empty = footer.shard(ShardId(0)).expect("listed");
     assert_eq!(footer.extents(&empty).count(), 0);
 }

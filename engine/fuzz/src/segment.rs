@@ -8,7 +8,7 @@
 
 use frame::batch::{self, Extent, Writer};
 use frame::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, SEGMENT_BYTES_MAX};
-use frame::segment::{Footer, FooterHead, FooterWriter, Header, PlacedExtent, Trailer};
+use frame::segment::{DamagedRecords, DamagedStretch, Footer, FooterHead, FooterWriter, Header, PlacedExtent, Trailer};
 use frame::superblock::{COPIES, Superblock};
 use frame::{Epoch, JournalNumber, LogId, Position, SegmentNumber, Sequence, ShardId};
 
@@ -172,6 +172,15 @@ fn make_footer(program: &mut Program<'_>) -> Vec<u8> {
         writer.shard(shard, first, next, arrival_ms, extents.iter().copied());
         shards.push((shard, first, next, arrival_ms, extents));
     }
+    let mut damaged = Vec::new();
+    for _ in 0..program.byte() % 3 {
+        let shard = ShardId(u32::from(program.byte()));
+        let records = DamagedRecords { shard, from: Sequence(program.long()), to: Sequence(program.long()) };
+        let stretch = DamagedStretch { from: Position(records.from.0), to: Position(records.to.0) };
+        writer.damaged_records(&records);
+        writer.damaged_stretch(&stretch);
+        damaged.push((records, stretch));
+    }
     let catalog_bytes = usize::from(program.byte());
     let catalog = program.bytes(catalog_bytes);
     let head = FooterHead {
@@ -184,6 +193,7 @@ fn make_footer(program: &mut Program<'_>) -> Vec<u8> {
     let (bytes, _) = writer.finish(&head, catalog);
     let footer = Footer::parse(bytes.clone()).expect("what was written parses");
     assert_eq!((footer.head, footer.catalog(), footer.shards().len()), (head, catalog, shards.len()));
+    assert!(footer.damaged_records().zip(footer.damaged_stretches()).eq(damaged));
     for (shard, first, next, arrival_ms, extents) in shards {
         let row = footer.shard(shard).expect("it was written");
         assert_eq!((row.first, row.next, row.arrival_ms), (first, next, arrival_ms));
@@ -195,6 +205,7 @@ fn make_footer(program: &mut Program<'_>) -> Vec<u8> {
 fn judge_footer(bytes: &[u8]) {
     let Some(footer) = Footer::parse(bytes.to_vec()) else { return };
     assert!(footer.catalog().len() <= bytes.len());
+    assert!(footer.damaged_records().len() * 24 + footer.damaged_stretches().len() * 16 <= bytes.len());
     for row in footer.shards() {
         // Rows out of order are found by luck; it must be the row asked for all the same.
         assert!(footer.shard(row.shard).is_none_or(|found| found.shard == row.shard));

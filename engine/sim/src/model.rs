@@ -1,7 +1,7 @@
 //! What the clients know: every attempt to append a record and what they were told of it, every stream, and every
 //! sequence number that was ever given. What contradicts it is a breach.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use frame::proto::{ErrorCode, StreamDescription};
@@ -81,8 +81,6 @@ pub(crate) struct Model {
     streams: BTreeMap<String, StreamDescription>,
     given: BTreeMap<(ShardId, Sequence), u64>,
     tips: BTreeMap<ShardId, Sequence>,
-    /// Numbers that the engine called damaged once.
-    damaged: BTreeSet<(ShardId, Sequence)>,
     /// The engine said that the journal is damaged: a stream's making may have been lost.
     may_miss_streams: bool,
 }
@@ -226,16 +224,6 @@ impl Model {
     /// The engine says that the journal is damaged.
     pub(crate) fn told_damage(&mut self) {
         self.may_miss_streams = true;
-    }
-
-    /// The engine says that a record is damaged.
-    pub(crate) fn told_damaged(&mut self, shard: ShardId, sequence: Sequence) {
-        self.damaged.insert((shard, sequence));
-    }
-
-    /// Whether the engine called this record damaged.
-    pub(crate) fn is_damaged(&self, shard: ShardId, sequence: Sequence) -> bool {
-        self.damaged.contains(&(shard, sequence))
     }
 
     /// A stream is not there, which only damage may do. Then its shards are gone with all their records, and a stream that

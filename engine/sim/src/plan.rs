@@ -47,6 +47,8 @@ pub(crate) struct LifePlan {
 #[derive(Debug)]
 pub(crate) struct RunPlan {
     pub(crate) lives: u64,
+    /// The life before which what is stored is damaged, if any is.
+    pub(crate) rots_before: u64,
     streams: Vec<(String, u32)>,
     profile: Profile,
     seed: u64,
@@ -80,7 +82,10 @@ impl RunPlan {
             writes_in_flight: dice.skewed(1..=16) as usize,
             batch_bytes: dice.skewed(4096..=256 << 10) as usize,
         };
-        RunPlan { lives: dice.within(2..=6), streams, profile, seed, size, fixed_size: dice.chance(0.3), config, cut }
+        let (lives, fixed_size) = (dice.within(2..=6), dice.chance(0.3));
+        // Half of the time before the last life, else so that damage is met by several.
+        let rots_before = if dice.chance(0.5) { lives - 1 } else { dice.within(1..=lives - 1) };
+        RunPlan { lives, rots_before, streams, profile, seed, size, fixed_size, config, cut }
     }
 
     /// Names of all streams that clients may have made.
@@ -108,7 +113,7 @@ impl RunPlan {
         let death = *dice.pick(&[Death::PowerCut, Death::PowerCut, Death::Killed]);
         let end = match dice.index(10) {
             _ if is_last => End::Clean(Death::PowerCut),
-            at if self.profile == Profile::Damage && life + 2 == self.lives => {
+            at if self.profile == Profile::Damage && life + 1 == self.rots_before => {
                 // What is damaged after this life was marked as durable.
                 if at < 5 { End::Idle(Death::PowerCut) } else { End::Clean(Death::PowerCut) }
             }

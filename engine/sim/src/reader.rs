@@ -153,12 +153,11 @@ impl Reader {
     }
 
     /// Goes on at the next number that the model knows of: it must be read, or be called damaged as well.
-    fn pass_damage(&mut self, world: &World, model: &mut Model, number: ShardId) {
+    fn pass_damage(&mut self, world: &World, model: &Model, number: ShardId) {
         let shard = self.shards.get_mut(&number).expect("it was asked for");
         world.count("engine: called damaged");
         world.note(format_args!("shard {number} is damaged at {}", shard.from));
         shard.reading.damaged.push(shard.from);
-        model.told_damaged(number, shard.from);
         let known = model.attempts_on(number).filter_map(|(_, attempt)| match attempt.outcome {
             Outcome::Acked(sequence) => Some(sequence),
             _ => attempt.read_at,

@@ -173,7 +173,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         self.deaths += 1;
         self.steps.push(self.world.steps());
         self.world.next_life(death, surroundings);
-        if self.profile == Profile::Damage && self.life.get() + 2 == self.plan.lives {
+        if self.profile == Profile::Damage && self.life.get() + 1 == self.plan.rots_before {
             let mut dice = Dice::new(self.seed, 0, "rot");
             self.is_damaged |= self.world.rot(&mut dice).is_some();
         }

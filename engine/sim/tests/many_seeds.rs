@@ -114,7 +114,6 @@ fn faults_lose_nothing() {
 fn damage_is_noticed() {
     let damage = [
         "engine: called damaged",
-        "engine: not opened",
         "recovery: damage",
         "recovery: header made again",
         "rot: bit flipped",

@@ -26,6 +26,7 @@ use frame::{Position, SegmentNumber};
 use io::{Buf, Completion, FileId, Io, Op, Token};
 
 use crate::catalog::Catalog;
+use crate::damage::Damage;
 use crate::shards::Shards;
 use crate::watermark::Watermarks;
 
@@ -60,6 +61,8 @@ pub(crate) struct Start {
     pub(crate) index: Index,
     pub(crate) sealed: Vec<Sealed>,
     pub(crate) footers: FooterCache,
+    /// All damage that is known.
+    pub(crate) damage: Damage,
     /// Segments that were left without a footer on disk.
     pub(crate) seals: Vec<Seal>,
 }
@@ -83,6 +86,8 @@ pub(crate) struct Journal {
     marked: Position,
     poisoned: Option<i32>,
     sealer: Sealer,
+    /// What every footer says is damaged.
+    damage: Damage,
     pub(crate) segments: Segments,
     pub(crate) index: Index,
     pub(crate) sealed: Vec<Sealed>,
@@ -111,6 +116,7 @@ impl Journal {
             marked: start.tail,
             poisoned: None,
             sealer,
+            damage: start.damage,
             segments,
             index: start.index,
             sealed: start.sealed,
@@ -181,7 +187,8 @@ impl Journal {
         catalog: &Catalog,
     ) -> Result<(), Shortage> {
         let extents = self.open.extents + extents;
-        let footer = footer_bytes_max(shards, extents, catalog.snapshot_bytes() + BLOCK_BYTES) + BLOCK_BYTES;
+        let catalog_bytes = catalog.snapshot_bytes() + BLOCK_BYTES;
+        let footer = footer_bytes_max(shards, extents, catalog_bytes, self.damage.footer_bytes()) + BLOCK_BYTES;
         let fits = self.tail.offset() as usize + bytes + footer <= self.open.bytes as usize;
         if fits && extents <= EXTENTS_PER_SEGMENT_MAX {
             return Ok(());
@@ -268,8 +275,15 @@ impl Journal {
 
     /// The oldest batch in flight, if it has become durable: its records may be read from here on, and are to be
     /// acknowledged. The caller gives it back by [`Journal::acknowledged`].
+    ///
+    /// None while a segment ahead is being flushed. A flush of the device that fails may let go of all that is in the
+    /// device's cache, a batch among it whose own flush comes after it and is good (virtual disks: the host's fsync reports
+    /// lost pages once). That failure is told to whoever asked for that flush, on another thread, and the batch's success
+    /// may be heard of first. So the batch waits for the outcome of every flush that it ran beside. Writes of this journal
+    /// need no such care: the kernel does not begin a flush while another one runs, so that of two whose order matters the
+    /// failure is posted to the same ring a whole flush earlier.
     pub(crate) fn next_durable(&mut self, shards: &mut Shards, catalog: &Catalog) -> Option<Commit> {
-        if self.poisoned.is_some() || !self.in_flight.front()?.written {
+        if self.poisoned.is_some() || self.segments.is_flushing() || !self.in_flight.front()?.written {
             return None;
         }
         let mut commit = self.in_flight.pop_front()?;
@@ -311,6 +325,7 @@ impl Journal {
             let first = self.index.first_sequence(shard).unwrap_or(state.durable_next);
             writer.shard(shard, first, state.durable_next, state.durable_arrival_ms, extents.iter().copied());
         }
+        self.damage.write(&mut writer);
         let end = self.marks.durable();
         let Blueprint { log_id, journal, epoch, .. } = self.blueprint;
         let head = FooterHead { log_id, journal, position: end, epoch, last_checksum: left.last_checksum };
@@ -322,7 +337,10 @@ impl Journal {
             // Readers find it in memory until its write is durable: what is on disk before that is no footer.
             self.footers.pin(left.number, Rc::new(footer));
         }
-        self.sealer.add(Seal { file: left.file, file_bytes: left.bytes, footer: bytes, trailer });
+        let seal = Seal { file: left.file, file_bytes: left.bytes, footer: bytes, trailer };
+        if seal.fits() {
+            self.sealer.add(seal);
+        }
         self.index.restart(shards.iter().map(|(_, state)| state.durable_next));
     }
 

@@ -22,6 +22,15 @@ pub(crate) struct Seal {
     pub(crate) trailer: Trailer,
 }
 
+impl Seal {
+    /// Whether there is room for it. There is none where damage was found in a segment that was almost full: it stays
+    /// without, and is replayed at every start.
+    pub(crate) fn fits(&self) -> bool {
+        let footer_end = self.trailer.footer.offset() as usize + self.footer.len();
+        footer_end + BLOCK_BYTES <= self.file_bytes as usize
+    }
+}
+
 /// A footer on its way to the disk.
 #[derive(Debug)]
 struct Job {

@@ -341,6 +341,12 @@ impl Segments {
         self.zeroing.is_none() && self.ready.iter().any(|ready| !ready.prewritten)
     }
 
+    /// Whether a flush of a file or of the directory is in flight.
+    pub(crate) fn is_flushing(&self) -> bool {
+        let makes = self.making.as_ref().is_some_and(|making| matches!(making.stage, Stage::Sync | Stage::SyncDir));
+        makes || self.zeroing.as_ref().is_some_and(|zeroing| zeroing.syncing)
+    }
+
     /// Whether an operation of the pool is in flight.
     pub(crate) fn is_busy(&self) -> bool {
         self.making.is_some() || self.zeroing.is_some()

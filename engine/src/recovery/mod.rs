@@ -226,7 +226,8 @@ fn begin(
     let replay = Replay::new(catalog, shards, Epoch(0), 0);
     let footers = FooterCache::new(memory.footer_bytes, BTreeMap::new());
     let tail = frame::Position::new(first.number, FIRST_BATCH);
-    let (start, catalog, shards) = replay.start(blueprint, open_from(&first), tail, Vec::new(), footers);
+    let (start, catalog, shards) =
+        replay.start(blueprint, open_from(&first), tail, Vec::new(), footers, Damage::default());
     let recovered = Recovered { epoch: blueprint.epoch, clean: true, ..Recovered::default() };
     finish(io, config, Opened { start, segments, catalog, shards, store, recovered }, 0)
 }
@@ -262,7 +263,7 @@ fn replay(
     let after: Vec<Segment> =
         found.iter().filter(|segment| base.as_ref().is_none_or(|(base, _)| segment.number > *base)).copied().collect();
     let outcome = replay.run(io, &blueprint, was, &after, &mut sealed, &mut pinned)?;
-    damage.append(outcome.damage);
+    damage.append(std::mem::take(&mut replay.damage));
     let mut footers = FooterCache::new(memory.footer_bytes, pinned);
     if let Some((number, footer)) = base {
         footers.insert(number, footer);
@@ -291,17 +292,18 @@ fn replay(
     }
     let skip = if outcome.skip { SEQUENCE_SKIP } else { 0 };
     damage.records.extend(replay.doubts(skip));
+    damage.settle();
     let recovered = Recovered {
         epoch: blueprint.epoch,
         clean: was.clean,
         segments: found.len(),
         scanned_bytes: outcome.scanned_bytes,
         cut: outcome.cut,
-        damage,
+        damage: damage.clone(),
         ..Recovered::default()
     };
     let sealed = sealed.into_values().collect();
-    let (start, catalog, shards) = replay.start(blueprint, open, tail, sealed, footers);
+    let (start, catalog, shards) = replay.start(blueprint, open, tail, sealed, footers, damage);
     finish(io, config, Opened { start, segments, catalog, shards, store, recovered }, skip)
 }
 
@@ -378,7 +380,8 @@ fn remake_footers(
             Some(footer) => Replay::after(&footer)?,
             None => Replay::new(Catalog::new(), Shards::new(), Epoch(0), 0),
         };
-        let intact_to = replay.whole_segment(io, blueprint, &segment, sealed, pinned, damage)?;
+        let intact_to = replay.whole_segment(io, blueprint, &segment, sealed, pinned)?;
+        damage.append(replay.damage);
         let next =
             found.iter().find(|other| other.number > segment.number).filter(|next| sealed.contains_key(&next.number));
         let after = next.map(|next| read_footer(io, blueprint.log_id, next)).transpose()?.flatten();

@@ -33,6 +33,8 @@ pub(crate) struct Replay {
     extents: usize,
     /// Footers that did not make it to the disk.
     seals: Vec<Seal>,
+    /// What is damaged, here and in all before it.
+    pub(crate) damage: Damage,
 }
 
 /// Where the log ends.
@@ -41,7 +43,6 @@ pub(crate) struct Outcome {
     pub(crate) open: Option<Segment>,
     pub(crate) tail: Position,
     pub(crate) cut: Option<Cut>,
-    pub(crate) damage: Damage,
     /// Whether numbers must be skipped.
     pub(crate) skip: bool,
     pub(crate) scanned_bytes: u64,
@@ -50,7 +51,8 @@ pub(crate) struct Outcome {
 /// How one segment's replay ended.
 enum End {
     Tail(Position),
-    Cut(Position),
+    /// Torn from here to the second place, at least.
+    Cut(Position, Position),
     Next(Position),
     /// Damaged up to the end of the segment.
     Lost(Position),
@@ -59,8 +61,18 @@ enum End {
 impl Replay {
     pub(crate) fn new(catalog: Catalog, shards: Shards, epoch: Epoch, checksum: u64) -> Replay {
         let index = Index::new(shards.iter().map(|(_, shard)| shard.durable_next));
-        let doubtful = BTreeMap::new();
-        Replay { catalog, shards, index, epoch, checksum, chain_broken: false, doubtful, extents: 0, seals: Vec::new() }
+        Replay {
+            catalog,
+            shards,
+            index,
+            epoch,
+            checksum,
+            chain_broken: false,
+            doubtful: BTreeMap::new(),
+            extents: 0,
+            seals: Vec::new(),
+            damage: Damage::default(),
+        }
     }
 
     /// The state that a footer describes.
@@ -77,7 +89,12 @@ impl Replay {
         }
         catalog.reserve_shards(shards.len());
         shards.grow(catalog.shard_count());
-        Ok(Replay::new(catalog, shards, footer.head.epoch, footer.head.last_checksum))
+        let mut replay = Replay::new(catalog, shards, footer.head.epoch, footer.head.last_checksum);
+        let (open, known) = footer.damaged_records().partition(|records| records.from == records.to);
+        let doubtful: Vec<DamagedRecords> = open;
+        replay.doubtful = doubtful.into_iter().map(|records| (records.shard, records.from)).collect();
+        replay.damage = Damage { stretches: footer.damaged_stretches().collect(), records: known };
+        Ok(replay)
     }
 
     /// Hands over what the journal starts from.
@@ -88,6 +105,7 @@ impl Replay {
         tail: Position,
         sealed: Vec<Sealed>,
         footers: FooterCache,
+        damage: Damage,
     ) -> (Start, Catalog, Shards) {
         let open = Open { extents: self.extents, ..open };
         let start = Start {
@@ -98,6 +116,7 @@ impl Replay {
             index: self.index,
             sealed,
             footers,
+            damage,
             seals: self.seals,
         };
         (start, self.catalog, self.shards)
@@ -113,25 +132,18 @@ impl Replay {
         sealed: &mut BTreeMap<SegmentNumber, Sealed>,
         pinned: &mut BTreeMap<SegmentNumber, Rc<Footer>>,
     ) -> Result<Outcome, OpenError> {
-        let mut outcome = Outcome {
-            open: None,
-            tail: Position::default(),
-            cut: None,
-            damage: Damage::default(),
-            skip: false,
-            scanned_bytes: 0,
-        };
+        let mut outcome = Outcome { open: None, tail: Position::default(), cut: None, skip: false, scanned_bytes: 0 };
         for (at, segment) in segments.iter().enumerate() {
             let later = &segments[at + 1..];
             let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *segment);
             let end = self.segment(io, blueprint, was, &mut scan, segment, later, &mut outcome)?;
-            if let End::Cut(position) = end {
-                outcome.cut = Some(copy_aside(io, blueprint, &mut scan, segment, position)?);
+            if let End::Cut(position, known_to) = end {
+                outcome.cut = Some(copy_aside(io, blueprint, &mut scan, segment, position, known_to)?);
                 outcome.skip = true;
             }
             outcome.scanned_bytes += scan.read_bytes;
             match end {
-                End::Tail(tail) | End::Cut(tail) => {
+                End::Tail(tail) | End::Cut(tail, _) => {
                     (outcome.open, outcome.tail) = (Some(*segment), tail);
                     return Ok(outcome);
                 }
@@ -160,7 +172,6 @@ impl Replay {
         segment: &Segment,
         sealed: &mut BTreeMap<SegmentNumber, Sealed>,
         pinned: &mut BTreeMap<SegmentNumber, Rc<Footer>>,
-        damage: &mut Damage,
     ) -> Result<Position, OpenError> {
         let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *segment);
         let (mut at, mut intact_to, mut extents) = (FIRST_BATCH, FIRST_BATCH, Vec::new());
@@ -169,10 +180,11 @@ impl Replay {
             match scan.at(io, at, &mut extents)? {
                 AtPlace::Intact(header) if header.head.epoch >= self.epoch => {
                     if header.head.previous_checksum != self.checksum {
-                        damage.stretches.push(DamagedStretch { from: position(intact_to), to: position(at) });
+                        let stretch = DamagedStretch { from: position(intact_to), to: position(at) };
+                        self.damage.stretches.push(stretch);
                         self.chain_broken = true;
                     }
-                    self.accept(io, &mut scan, &header, &extents, damage)?;
+                    self.accept(io, &mut scan, &header, &extents)?;
                     at += header.length as u32;
                     intact_to = at;
                 }
@@ -205,9 +217,13 @@ impl Replay {
             if let AtPlace::Intact(header) = &found
                 && self.follows(header)
             {
-                self.accept(io, scan, header, &extents, &mut outcome.damage)?;
+                self.accept(io, scan, header, &extents)?;
                 at += header.length as u32;
                 continue;
+            }
+            if was.clean && position == was.durable {
+                // The last life ended here, says the superblock, and none has written since.
+                return Ok(End::Tail(position));
             }
             let ahead = scan.look_ahead(io, at, self.epoch)?;
             let remains = match found {
@@ -222,7 +238,7 @@ impl Replay {
             match decide(evidence) {
                 Decision::NextSegment => return Ok(End::Next(position)),
                 Decision::CleanEnd => return Ok(End::Tail(position)),
-                Decision::CutTail => return Ok(End::Cut(position)),
+                Decision::CutTail => return Ok(End::Cut(position, ahead.end)),
                 Decision::Damaged => {
                     outcome.skip = true;
                     self.chain_broken = true;
@@ -231,10 +247,10 @@ impl Replay {
                     }
                     let Some(to) = ahead.first_intact.filter(|&to| to > position) else {
                         let to = Position::new(segment.number, segment.bytes);
-                        outcome.damage.stretches.push(DamagedStretch { from: position, to });
+                        self.damage.stretches.push(DamagedStretch { from: position, to });
                         return Ok(End::Lost(position));
                     };
-                    outcome.damage.stretches.push(DamagedStretch { from: position, to });
+                    self.damage.stretches.push(DamagedStretch { from: position, to });
                     at = to.offset();
                 }
             }
@@ -281,7 +297,6 @@ impl Replay {
         scan: &mut Scan,
         header: &Header,
         extents: &[Extent],
-        damage: &mut Damage,
     ) -> Result<(), OpenError> {
         let position = header.head.position;
         if header.head.flags & FLAG_EPOCH_START != 0 {
@@ -309,7 +324,7 @@ impl Replay {
             self.index.grow(self.shards.len());
             let expected = self.shards.shard_mut(extent.shard).next;
             let due = self.doubtful.remove(&extent.shard).unwrap_or(expected);
-            note_gap(damage, extent, due);
+            note_gap(&mut self.damage, extent, due);
             if extent.first_sequence >= expected {
                 self.index.push(extent.shard, placed);
                 self.shards.recover(extent);
@@ -340,6 +355,11 @@ impl Replay {
             let first = self.index.first_sequence(shard).unwrap_or(state.next);
             writer.shard(shard, first, state.next, state.arrival_ms, extents.iter().copied());
         }
+        self.damage.settle();
+        self.damage.write(&mut writer);
+        for (&shard, &from) in &self.doubtful {
+            writer.damaged_records(&DamagedRecords { shard, from, to: from });
+        }
         let head = FooterHead {
             log_id: blueprint.log_id,
             journal: blueprint.journal,
@@ -359,7 +379,8 @@ impl Replay {
             let Sealed { footer_length, .. } = place;
             let FooterHead { log_id, journal, epoch, .. } = head;
             let trailer = Trailer { log_id, journal, epoch, footer: end, footer_length, footer_checksum };
-            self.seals.push(Seal { file: segment.file, file_bytes: segment.bytes, footer: bytes.clone(), trailer });
+            let seal = Seal { file: segment.file, file_bytes: segment.bytes, footer: bytes.clone(), trailer };
+            self.seals.extend(Some(seal).filter(Seal::fits));
         }
         if let Some(footer) = Footer::parse(bytes) {
             pinned.insert(segment.number, Rc::new(footer));
@@ -411,10 +432,10 @@ fn copy_aside(
     scan: &mut Scan,
     segment: &Segment,
     position: Position,
+    known_to: Position,
 ) -> Result<Cut, OpenError> {
     let name = format!("{CUT_COPY_PREFIX}{:010}-{:010}-{:08x}", blueprint.epoch.0, segment.number.0, position.offset());
-    let ahead = scan.look_ahead(io, position.offset(), Epoch(0))?;
-    let known = ahead.end.max(position.advance(BLOCK_BYTES as u32)).0 - position.0;
+    let known = known_to.max(position.advance(BLOCK_BYTES as u32)).0 - position.0;
     let left = (segment.bytes - position.offset()) as usize;
     let bytes = (known as usize).clamp(BATCH_BYTES_MAX, CUT_COPY_BYTES_MAX).min(left);
     let copy = match write_copy(io, scan, &name, position, bytes) {

@@ -6,14 +6,15 @@ use std::path::Path;
 use engine::inspect::{FileKind, Streams, file_kind};
 use frame::batch::Header as BatchHeader;
 use frame::limits::{BLOCK_BYTES, SEGMENT_BYTES_MIN};
-use frame::segment::{Footer, Header, HeaderError, Trailer};
+use frame::segment::{DamagedRecords, Footer, Header, HeaderError, Trailer};
 use frame::superblock::{COPIES, FILE_BYTES, Superblock};
 use frame::{Epoch, JournalNumber, LogId, Position, SegmentNumber};
 use rustix::fs::{FlockOperation, flock};
 
 use super::InspectError;
 use super::report::{
-    Damage, FileReport, Report, SegmentReport, SegmentState, StreamReport, SuperblockCopy, SuperblockReport,
+    Damage, FileReport, LostRecords, Report, SegmentReport, SegmentState, StreamReport, SuperblockCopy,
+    SuperblockReport,
 };
 use super::walk::{Segment, Walk, first_batch};
 use super::window::Window;
@@ -200,6 +201,10 @@ fn walk_all(
     durable: Position,
     verify: bool,
 ) -> Result<(), InspectError> {
+    let mut footers = segments.iter().rev().filter_map(|(_, segment)| Some((&segment.name, segment.footer.as_ref()?)));
+    if let Some((file, footer)) = footers.next() {
+        report.damage.extend(known_damage(file, footer));
+    }
     let mut walk: Option<Walk> = None;
     for index in 0..segments.len() {
         let next_first = next_first(&mut segments, index, log_id)?;
@@ -220,6 +225,19 @@ fn walk_all(
     }
     finish(walk, report);
     Ok(())
+}
+
+/// What earlier starts found damaged. The newest footer lists all of it.
+fn known_damage<'a>(file: &'a str, footer: &'a Footer) -> impl Iterator<Item = Damage> + 'a {
+    let at = u64::from(footer.head.position.offset());
+    let named = footer.damaged_records().filter(|records| records.from < records.to);
+    named.map(move |DamagedRecords { shard, from, to }| Damage {
+        file: file.to_owned(),
+        from: at,
+        to: at,
+        what: "the footer says that a start found these records damaged; they are refused".to_owned(),
+        records: Some(LostRecords { shard: shard.0, first: from.0, last: to.0 - 1 }),
+    })
 }
 
 /// The first batch of the segment after `index` in the same journal.

@@ -24,7 +24,8 @@ struct RawFooter {
     position: U64,
     epoch: U64,
     last_checksum: U64,
-    reserved_skip: U64,
+    damaged_records: U32,
+    damaged_stretches: U32,
     catalog_bytes: U32,
     run_bytes: U32,
     payload_checksum: U64,
@@ -43,13 +44,32 @@ struct RawRow {
     arrival_ms: U64,
 }
 
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct RawDamagedRecords {
+    shard: U32,
+    reserved: U32,
+    from: U64,
+    to: U64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct RawDamagedStretch {
+    from: U64,
+    to: U64,
+}
+
 const FOOTER_HEADER_BYTES: usize = size_of::<RawFooter>();
 const ROW_BYTES: usize = size_of::<RawRow>();
+const DAMAGED_RECORDS_BYTES: usize = size_of::<RawDamagedRecords>();
+const DAMAGED_STRETCH_BYTES: usize = size_of::<RawDamagedStretch>();
 /// The most bytes of one extent's run: five numbers, of which two fit 32 bits and one is a count.
 const RUN_BYTES_MAX: usize = 5 + 5 + 5 + 10 + 10;
 
 const _: () = {
     assert!(FOOTER_HEADER_BYTES == 96 && ROW_BYTES == 40);
+    assert!(DAMAGED_RECORDS_BYTES == 24 && DAMAGED_STRETCH_BYTES == 16);
     assert!(EXTENTS_PER_SEGMENT_MAX * RUN_BYTES_MAX < u32::MAX as usize);
 };
 
@@ -106,9 +126,35 @@ pub struct ShardRow {
     runs_at: u32,
 }
 
-/// At most so many bytes of footer for so many shards, extents and bytes of catalog, padding included.
-pub const fn footer_bytes_max(shards: usize, extents: usize, catalog_bytes: usize) -> usize {
-    (FOOTER_HEADER_BYTES + catalog_bytes + 8 + shards * ROW_BYTES + extents * RUN_BYTES_MAX)
+/// Records of one shard that are damaged or lost.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct DamagedRecords {
+    /// Whose.
+    pub shard: ShardId,
+    /// The first.
+    pub from: Sequence,
+    /// The one after the last. In a footer the same as the first where that is not known yet: the shard's next extent
+    /// tells it.
+    pub to: Sequence,
+}
+
+/// A stretch of the journal that is damaged although it was durable.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct DamagedStretch {
+    /// Where it starts.
+    pub from: Position,
+    /// The next intact batch, or the end of the segment.
+    pub to: Position,
+}
+
+/// Bytes of so many rows of damage.
+pub const fn damage_bytes(records: usize, stretches: usize) -> usize {
+    records * DAMAGED_RECORDS_BYTES + stretches * DAMAGED_STRETCH_BYTES
+}
+
+/// At most so many bytes of footer for so many shards, extents, bytes of catalog and of [`damage_bytes`], padding included.
+pub const fn footer_bytes_max(shards: usize, extents: usize, catalog_bytes: usize, damage_bytes: usize) -> usize {
+    (FOOTER_HEADER_BYTES + catalog_bytes + 8 + shards * ROW_BYTES + damage_bytes + extents * RUN_BYTES_MAX)
         .next_multiple_of(BLOCK_BYTES)
 }
 
@@ -116,6 +162,8 @@ pub const fn footer_bytes_max(shards: usize, extents: usize, catalog_bytes: usiz
 #[derive(Default)]
 pub struct FooterWriter {
     rows: Vec<u8>,
+    records: Vec<u8>,
+    stretches: Vec<u8>,
     runs: Vec<u8>,
     shards: u32,
 }
@@ -157,12 +205,32 @@ impl FooterWriter {
         self.shards += 1;
     }
 
+    /// Adds records that are damaged, in this segment or before it.
+    pub fn damaged_records(&mut self, records: &DamagedRecords) {
+        let DamagedRecords { shard, from, to } = *records;
+        let raw = RawDamagedRecords {
+            shard: U32::new(shard.0),
+            reserved: U32::ZERO,
+            from: U64::new(from.0),
+            to: U64::new(to.0),
+        };
+        self.records.extend_from_slice(raw.as_bytes());
+    }
+
+    /// Adds a stretch that is damaged, in this segment or before it.
+    pub fn damaged_stretch(&mut self, stretch: &DamagedStretch) {
+        let raw = RawDamagedStretch { from: U64::new(stretch.from.0), to: U64::new(stretch.to.0) };
+        self.stretches.extend_from_slice(raw.as_bytes());
+    }
+
     /// The footer's bytes, a multiple of the block, and its checksum for the trailer.
     pub fn finish(self, head: &FooterHead, catalog: &[u8]) -> (Vec<u8>, u64) {
         let mut bytes = vec![0; FOOTER_HEADER_BYTES];
         bytes.extend_from_slice(catalog);
         bytes.resize(bytes.len().next_multiple_of(8), 0);
         bytes.extend_from_slice(&self.rows);
+        bytes.extend_from_slice(&self.records);
+        bytes.extend_from_slice(&self.stretches);
         bytes.extend_from_slice(&self.runs);
         bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), 0);
         let mut raw = RawFooter {
@@ -175,7 +243,8 @@ impl FooterWriter {
             position: U64::new(head.position.0),
             epoch: U64::new(head.epoch.0),
             last_checksum: U64::new(head.last_checksum),
-            reserved_skip: U64::ZERO,
+            damaged_records: U32::new((self.records.len() / DAMAGED_RECORDS_BYTES) as u32),
+            damaged_stretches: U32::new((self.stretches.len() / DAMAGED_STRETCH_BYTES) as u32),
             catalog_bytes: U32::new(catalog.len() as u32),
             run_bytes: U32::new(self.runs.len() as u32),
             payload_checksum: U64::new(xxh3_64(&bytes[FOOTER_HEADER_BYTES..])),
@@ -195,6 +264,8 @@ pub struct Footer {
     bytes: Vec<u8>,
     catalog: std::ops::Range<usize>,
     rows: std::ops::Range<usize>,
+    records: std::ops::Range<usize>,
+    stretches: std::ops::Range<usize>,
     runs: std::ops::Range<usize>,
 }
 
@@ -218,9 +289,11 @@ impl Footer {
         };
         let catalog = FOOTER_HEADER_BYTES..FOOTER_HEADER_BYTES.checked_add(raw.catalog_bytes.get() as usize)?;
         let rows_start = catalog.end.next_multiple_of(8);
-        let rows = rows_start..rows_start.checked_add((raw.shards.get() as usize).checked_mul(ROW_BYTES)?)?;
-        let runs = rows.end..rows.end.checked_add(raw.run_bytes.get() as usize)?;
-        (runs.end <= bytes.len()).then_some(Footer { head, bytes, catalog, rows, runs })
+        let rows = table(rows_start, raw.shards, ROW_BYTES)?;
+        let records = table(rows.end, raw.damaged_records, DAMAGED_RECORDS_BYTES)?;
+        let stretches = table(records.end, raw.damaged_stretches, DAMAGED_STRETCH_BYTES)?;
+        let runs = stretches.end..stretches.end.checked_add(raw.run_bytes.get() as usize)?;
+        (runs.end <= bytes.len()).then_some(Footer { head, bytes, catalog, rows, records, stretches, runs })
     }
 
     /// The catalog as it stood when the segment was sealed.
@@ -245,6 +318,23 @@ impl Footer {
         rows.get(at).map(row_of)
     }
 
+    /// Records that are damaged, in this segment and all before it.
+    pub fn damaged_records(&self) -> impl ExactSizeIterator<Item = DamagedRecords> + '_ {
+        let raw = <[RawDamagedRecords]>::ref_from_bytes(&self.bytes[self.records.clone()]);
+        raw.expect("the range is whole rows").iter().map(|raw| DamagedRecords {
+            shard: ShardId(raw.shard.get()),
+            from: Sequence(raw.from.get()),
+            to: Sequence(raw.to.get()),
+        })
+    }
+
+    /// Stretches that are damaged, in this segment and all before it.
+    pub fn damaged_stretches(&self) -> impl ExactSizeIterator<Item = DamagedStretch> + '_ {
+        let raw = <[RawDamagedStretch]>::ref_from_bytes(&self.bytes[self.stretches.clone()]);
+        let rows = raw.expect("the range is whole rows").iter();
+        rows.map(|raw| DamagedStretch { from: Position(raw.from.get()), to: Position(raw.to.get()) })
+    }
+
     /// The extents of a row of this footer, in the order of their places. Ends early where the coding is broken.
     pub fn extents(&self, row: &ShardRow) -> impl Iterator<Item = PlacedExtent> + '_ {
         let mut runs = self.bytes[self.runs.clone()].get(row.runs_at as usize..).unwrap_or_default();
@@ -259,6 +349,11 @@ impl Footer {
     fn raw_rows(&self) -> &[RawRow] {
         <[RawRow]>::ref_from_bytes(&self.bytes[self.rows.clone()]).expect("the range is whole rows")
     }
+}
+
+/// Where `count` rows lie.
+fn table(start: usize, count: U32, row_bytes: usize) -> Option<std::ops::Range<usize>> {
+    Some(start..start.checked_add((count.get() as usize).checked_mul(row_bytes)?)?)
 }
 
 /// Where the next run counts from.

@@ -45,6 +45,8 @@ pub(crate) struct File {
     safe_bytes: u64,
     log: VecDeque<Entry>,
     allocated_bytes: u64,
+    /// Reads may show what a failed flush has lost.
+    shows_lost: bool,
 }
 
 impl File {
@@ -96,15 +98,32 @@ impl File {
     }
 
     /// A flush that started at tick `started` has failed, and the disk let go of some of what it had: it is gone,
-    /// whatever a later flush says. Reads may still show it.
+    /// whatever a later flush says. Reads may still show it, in this life.
     pub(crate) fn flush_failed(&mut self, started: u64, dice: &mut Dice) {
         let dropped = *dice.pick(&[0.0, 0.5, 1.0]);
         for entry in self.log.iter_mut().filter(|entry| entry.ended < started && entry.fate == Fate::Volatile) {
             if matches!(entry.change, Change::Write { .. }) && dice.chance(dropped) {
                 entry.fate = Fate::Gone;
+                self.shows_lost = true;
             }
         }
         if dice.chance(0.5) {
+            self.show_what_is_left();
+        }
+    }
+
+    /// The newest write is gone, although it completed.
+    pub(crate) fn lose_newest(&mut self) {
+        if let Some(newest) = self.log.back_mut() {
+            newest.fate = Fate::Gone;
+            self.shows_lost = true;
+        }
+        self.fold();
+    }
+
+    /// The process that had the file open is gone: whoever opens it next reads what the disk has.
+    pub(crate) fn reopen(&mut self) {
+        if self.shows_lost {
             self.show_what_is_left();
         }
     }
@@ -134,6 +153,7 @@ impl File {
         }
         self.safe.cut(self.safe_bytes);
         self.now = self.safe.clone();
+        self.shows_lost = false;
         self.now_bytes = self.safe_bytes;
         self.allocated_bytes = self.safe_bytes;
     }
@@ -185,6 +205,7 @@ impl File {
             shown.settle(entry.change.clone());
         }
         self.now = shown.safe;
+        self.shows_lost = false;
     }
 }
 

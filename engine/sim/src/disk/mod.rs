@@ -4,7 +4,8 @@
 //!   start ----latency, fault drawn----> in flight ----due: applied----> completion
 //!                                           |
 //!   power cut: each write in flight, and each one that was not flushed, is lost, kept or torn by sectors
-//!   process killed: writes in flight are lost, kept or torn; what was not flushed stays so
+//!   process killed: writes in flight are lost, kept or torn; what was not flushed stays so; what a failed flush lost
+//!                   is not seen any more
 //! ```
 //!
 //! Nothing takes effect before its completion, and no completion comes before the turn after its start. Operations in
@@ -55,6 +56,8 @@ struct InFlight {
     names: u64,
     /// Whether its caller has been told that the power is gone.
     is_told: bool,
+    /// Whether a flush that failed meanwhile, of whatever file, took it along: it completes, and is not on the disk.
+    is_taken: bool,
     op: DiskOp,
     outcome: Outcome,
 }
@@ -104,7 +107,21 @@ impl Disk {
         let due_ns = now_ns + self.faults.latency_ns(&mut self.dice, trace);
         trace.step(now_ns, format_args!("disk: {:x} {} {outcome:?}", token.0, describe(&op)));
         let (started, names) = (self.ticks, self.names.changes());
-        self.in_flight.push(InFlight { token, due_ns, started, names, is_told: false, op, outcome });
+        self.in_flight.push(InFlight { token, due_ns, started, names, is_told: false, is_taken: false, op, outcome });
+        self.take_along();
+    }
+
+    /// A flush of the device that fails lets go of what is in the device's cache, whatever file it belongs to: also of
+    /// writes whose own flush comes after it, and is good. It fails as soon as it starts, here; its caller hears of it later.
+    fn take_along(&mut self) {
+        let fails = |op: &InFlight| {
+            matches!(op.op, DiskOp::File(FileOp::Sync(_) | FileOp::SyncDir)) && matches!(op.outcome, Outcome::Failed(_))
+        };
+        let Some(failing) = self.in_flight.last().filter(|op| fails(op)) else { return };
+        let started = failing.started;
+        for op in self.in_flight.iter_mut().filter(|op| op.started < started) {
+            op.is_taken |= matches!(op.op, DiskOp::Write { durable: true, .. }) && self.dice.chance(0.5);
+        }
     }
 
     /// When the next operation completes.
@@ -171,6 +188,7 @@ impl Disk {
                 file.write(offset + run.start as u64, &buf[run], false, self.ticks);
             }
         }
+        self.files.values_mut().for_each(File::reopen);
     }
 
     /// Some of the operations on files in flight take effect; all end. Returns the writes.
@@ -245,7 +263,13 @@ impl Disk {
     fn apply(&mut self, done: InFlight, trace: &mut Trace) -> (i32, Payload) {
         match done.op {
             DiskOp::Write { file, offset, buf, durable } => {
-                (self.apply_write(file, offset, &buf, durable, done.started, done.outcome, trace), Payload::None)
+                let durable = durable && !done.is_taken;
+                let result = self.apply_write(file, offset, &buf, durable, done.started, done.outcome, trace);
+                if done.is_taken && done.outcome == Outcome::Good {
+                    trace.count("disk: durable write taken by a flush");
+                    self.file(file).lose_newest();
+                }
+                (result, Payload::None)
             }
             DiskOp::Read { file, offset, mut buf } => {
                 let result = match done.outcome {
