@@ -461,10 +461,8 @@ fn stop_at_damage(result: ReadResult, runs: Vec<(Buf, Range<usize>)>, why: &str,
     let (shard, from) = (result.shard, result.next);
     let detail = match next {
         Some(next) => {
-            let last = next.0 - 1;
-            format!(
-                "records {from} to {last} of shard {shard} can't be read: {why}; check the disk, read on from {next}"
-            )
+            let range = format!("{from} to {}", next.0 - 1);
+            format!("records {range} of shard {shard} can't be read: {why}; check the disk, read on from {next}")
         }
         None => {
             format!("records of shard {shard} from {from} on can't be read: {why}; check the disk, read on after them")

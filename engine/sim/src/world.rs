@@ -9,12 +9,14 @@
 //! After the fatal step nothing the reactor does has any effect, and everything it asks for fails at once: so code that
 //! waits on the spot comes to its end, and the test takes the disk to the next life.
 
+mod seen;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
-use io::{Completion, Io, ListenerId, Op, Payload, Pool, Received, Token, Wait};
+use io::{Completion, ListenerId, Op, Payload, Pool, Token, Wait};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clock::Clock;
@@ -23,6 +25,7 @@ use crate::disk::{Disk, DiskFaults, DiskOp, Files, Rot};
 use crate::errno;
 use crate::network::{Buffers, ConnectionId, End, Network, NetworkFaults, Outgoing};
 use crate::trace::Trace;
+pub use seen::SimIo;
 
 /// The one listener that there is.
 pub const LISTENER: ListenerId = ListenerId(0);
@@ -450,54 +453,5 @@ impl Inner {
             .into_iter()
             .filter(|(op, _)| matches!(op, Op::Write { .. } | Op::Read { .. } | Op::File(_)));
         completions.extend(disk_ops.map(|(_, token)| failed(token)));
-    }
-}
-
-/// The world as a reactor sees it.
-#[derive(Debug)]
-pub struct SimIo {
-    world: World,
-    buffers: Buffers,
-}
-
-impl Io for SimIo {
-    fn submit(&mut self, op: Op, token: Token) {
-        self.world.inner.borrow_mut().queue.push((op, token));
-    }
-
-    fn turn(&mut self, wait: Wait, completions: &mut Vec<Completion>) {
-        self.world.inner.borrow_mut().turn(wait, &mut self.buffers, completions);
-    }
-
-    fn received(&self, received: Received) -> &[u8] {
-        self.buffers.bytes(received)
-    }
-
-    fn recycle(&mut self, received: Received) {
-        self.buffers.recycle(received);
-    }
-
-    fn receive_buffers(&self) -> usize {
-        self.buffers.count()
-    }
-
-    fn pool(&self) -> &Pool {
-        &self.world.pool
-    }
-
-    fn mono_ns(&self) -> u64 {
-        self.world.inner.borrow().clock.mono_ns()
-    }
-
-    fn wall_ms(&self) -> u64 {
-        self.world.inner.borrow().clock.wall_ms()
-    }
-
-    fn boottime_ms(&self) -> u64 {
-        self.world.inner.borrow().clock.boottime_ms()
-    }
-
-    fn random(&mut self) -> [u8; 16] {
-        self.world.inner.borrow_mut().dice.bytes()
     }
 }
