@@ -30,9 +30,8 @@ pub const LISTENER: ListenerId = ListenerId(0);
 /// Turns that a reactor may take after its end before it must have noticed.
 const IDLE_TURNS_MAX: u32 = 1000;
 
-/// Turns in a row that do not sleep, start nothing and complete nothing: more means that the reactor waits on the spot for
-/// what time will bring. So it did once while records waited for a segment (faults, seed 283): a mark was said to be due
-/// then, and was not written before the records were.
+/// Turns in a row that neither sleep nor do anything: more means that the reactor waits on the spot for what time brings. So
+/// it did while records waited for a segment and a mark was said to be due (faults, seed 283).
 const SPINS_MAX: u32 = 3;
 
 /// What surrounds one life.
@@ -339,37 +338,34 @@ impl Inner {
     fn turn(&mut self, wait: Wait, buffers: &mut Buffers, completions: &mut Vec<Completion>) {
         self.watch_for_loops();
         let before = completions.len();
-        let (mut is_spinning, was_idle) = (false, self.queue.is_empty());
+        let is_idle = self.queue.is_empty();
         self.start_queued();
-        loop {
+        let is_spinning = loop {
             if self.is_dead {
                 return self.fail_everything(completions);
             }
             self.complete(buffers, completions);
             let now_ns = self.clock.mono_ns();
             if completions.len() > before || self.is_test_due(now_ns) {
-                break;
+                break false;
             }
             let until = match wait {
                 Wait::Until(until) if until > now_ns => Some(until),
                 Wait::Forever => None,
-                Wait::No | Wait::Until(_) => {
-                    is_spinning = was_idle;
-                    break;
-                }
+                Wait::No | Wait::Until(_) => break is_idle,
             };
             if self.dice.chance(self.surroundings.wakes) {
                 self.trace.count("world: woken for nothing");
-                break;
+                break false;
             }
             let alarm = self.alarms.first().copied();
             let due = [self.disk.next_due_ns(), self.network.next_due_ns(), alarm, until].into_iter().flatten().min();
             let Some(due_ns) = due else {
                 self.is_stuck = true;
-                break;
+                break false;
             };
             self.clock.advance_to(due_ns);
-        }
+        };
         self.spins = if is_spinning { self.spins + 1 } else { 0 };
         assert!(self.spins < SPINS_MAX, "the reactor does not sleep, and has nothing to do");
         let passed_ns = self.dice.skewed(100..=20_000);

@@ -23,8 +23,8 @@ use crate::damage::Damage;
 use crate::intake::{Batch, CATALOG_APPEND, Intake};
 use crate::journal::{Commit, Journal, Shortage};
 use crate::limits::{
-    BATCH_BYTES_TARGET, CONNECTIONS_MAX, IDLE_MARK_NS, Memory, PENDING_BYTES_MAX, SHUTDOWN_NS, WRITES_IN_FLIGHT_MAX,
-    ZERO_AFTER_IDLE_NS,
+    BATCH_BYTES_TARGET, COMPLETIONS_ROOM, CONNECTIONS_MAX, IDLE_MARK_NS, Memory, PENDING_BYTES_MAX, SHUTDOWN_NS,
+    WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
 };
 use crate::reads::{Answer, Answered, ChunkRead, Reads, Sight};
 use crate::recovery::{self, OpenError, Recovered};
@@ -32,9 +32,6 @@ use crate::shards::Shards;
 use crate::slots::Slots;
 use crate::superblock::Store;
 use crate::token::{self, Kind, Peer};
-
-/// Completions that a turn has room for from the start, so that a burst allocates nothing.
-const COMPLETIONS_ROOM: usize = 256;
 
 /// How a data directory is run.
 #[derive(Clone, PartialEq, Eq, Debug)]
