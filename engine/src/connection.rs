@@ -11,7 +11,7 @@ use frame::proto::{Ack, Server};
 use io::{Buf, Io, Op, Received, SocketId};
 
 use crate::appends::Appends;
-use crate::limits::{OUTGOING_BYTES_MAX, READS_PER_CONNECTION_MAX};
+use crate::limits::{INBOX_BUFFERS_MAX, OUTGOING_BYTES_MAX, READS_PER_CONNECTION_MAX};
 use crate::token::{self, Peer};
 
 /// Bytes on their way to a client.
@@ -91,6 +91,8 @@ pub(crate) struct Connection {
     /// What is in flight.
     sending: Option<Sending>,
     pub(crate) receiving: bool,
+    /// Whether the receive was told to end, and has not.
+    pub(crate) is_stopping: bool,
     /// Whether it is on the reactor's list of connections to flush, or to parse again.
     pub(crate) is_dirty: bool,
     pub(crate) is_stalled: bool,
@@ -114,7 +116,8 @@ impl Connection {
         self.out.clear();
         self.queue.clear();
         self.sending = None;
-        (self.receiving, self.is_dirty, self.is_stalled, self.is_blocked) = (false, false, false, false);
+        (self.receiving, self.is_stopping) = (false, false);
+        (self.is_dirty, self.is_stalled, self.is_blocked) = (false, false, false);
     }
 
     /// Bytes that wait to be sent.
@@ -125,6 +128,11 @@ impl Connection {
     /// Whether it has so many answers to take that it is not heard until it took some.
     pub(crate) fn is_behind(&self) -> bool {
         self.outgoing_bytes() > OUTGOING_BYTES_MAX || self.reads >= READS_PER_CONNECTION_MAX
+    }
+
+    /// Whether so much of its input waits to be parsed that no more is received.
+    pub(crate) fn is_full(&self) -> bool {
+        self.inbox.len() > INBOX_BUFFERS_MAX
     }
 
     /// Whether a send has been in flight since before `ns`.

@@ -37,6 +37,11 @@ pub(crate) enum Place {
     Spilled(u32),
 }
 
+impl Place {
+    /// Nowhere: of a record that was refused.
+    pub(crate) const NONE: Place = Place::Spilled(NONE);
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Record {
     place: Place,
@@ -48,7 +53,7 @@ struct Record {
 
 impl Default for Record {
     fn default() -> Record {
-        Record { place: Place::Spilled(NONE), length: 0, append: NONE, index: 0, next: NONE }
+        Record { place: Place::NONE, length: 0, append: NONE, index: 0, next: NONE }
     }
 }
 
@@ -158,6 +163,17 @@ impl Intake {
         Place::Spilled(number)
     }
 
+    /// The first `length` bytes at a place.
+    pub(crate) fn bytes_at<'a>(&'a self, io: &'a impl Io, place: Place, length: usize) -> &'a [u8] {
+        match place {
+            Place::Received { buffer, offset } => {
+                let received = io.received(Received { buffer, length: offset + length as u32 });
+                received.get(offset as usize..).unwrap_or_default()
+            }
+            Place::Spilled(spill) => self.spills[spill].get(..length).unwrap_or_default(),
+        }
+    }
+
     /// Queues a record of `length` bytes for `shard`: number `index` of append number `append`.
     pub(crate) fn push(&mut self, shard: ShardId, place: Place, length: usize, append: u32, index: u32) {
         let number = self.records.take();
@@ -252,19 +268,8 @@ impl Intake {
                 writer.begin_extent(shard, state.next);
             }
             queue.deficit = queue.deficit.saturating_sub(length);
-            let sequence = match record.place {
-                Place::Received { buffer, offset } => {
-                    let received = io.received(Received { buffer, length: offset + record.length });
-                    let sequence = writer.push(&received[offset as usize..], state.arrival_ms);
-                    self.release(io, buffer);
-                    sequence
-                }
-                Place::Spilled(spill) => {
-                    let sequence = writer.push(&self.spills[spill], state.arrival_ms);
-                    self.spills.release(spill);
-                    sequence
-                }
-            };
+            let sequence = writer.push(self.bytes_at(io, record.place, length), state.arrival_ms);
+            self.give_back(io, record.place);
             state.next = sequence.next();
             if record.append != CATALOG_APPEND {
                 appends.result(record.append, record.index, AckResult::Durable(shard, sequence));
@@ -276,14 +281,19 @@ impl Intake {
         (taken, ExtentEnd::Empty)
     }
 
+    /// A record's bytes are not needed any more.
+    fn give_back(&mut self, io: &mut impl Io, place: Place) {
+        match place {
+            Place::Received { buffer, .. } => self.release(io, buffer),
+            Place::Spilled(spill) => self.spills.release(spill),
+        }
+    }
+
     /// Takes every waiting record away, for a journal that can't write them.
     pub(crate) fn drain(&mut self, io: &mut impl Io, mut refuse: impl FnMut(u32, u32)) {
         while let Some(&shard) = self.active.front() {
             while let Some(record) = self.records.find(self.queues[shard.0 as usize].first).copied() {
-                match record.place {
-                    Place::Received { buffer, .. } => self.release(io, buffer),
-                    Place::Spilled(spill) => self.spills.release(spill),
-                }
+                self.give_back(io, record.place);
                 refuse(record.append, record.index);
                 self.pop(shard);
             }

@@ -4,11 +4,12 @@
 //! [`io::Io`]: the ring in production, faults in simulation, the same code in both.
 //!
 //! ```text
-//!   connection -> intake (a queue a shard) -> journal (commit batches) -> durable -> acks
+//!   connection -> router -> intake (a queue a shard) -> journal (commit batches) -> durable -> acks
 //!        \-> reads (tail cache, index, footers) <-----------/
 //! ```
 //!
-//! In the order of a record: `reactor` is the loop; `connection` is one client; `intake` holds records until their batch;
+//! In the order of a record: `reactor` is the loop; `connection` is one client; `router` finds the shard of each
+//! record; `intake` holds records until their batch;
 //! `journal` writes batches and seals segments; `appends` gathers results; `reads` serves what is durable; `recovery`
 //! finds it all again; `catalog` knows streams and shards; `limits` bounds everything.
 
@@ -25,6 +26,7 @@ pub mod limits;
 mod reactor;
 mod reads;
 mod recovery;
+mod router;
 mod shards;
 mod slots;
 mod superblock;

@@ -15,17 +15,24 @@ pub const WINDOW_BYTES: u64 = 8 << 20;
 /// Appends that one connection may have unacknowledged.
 pub const WINDOW_BATCHES: u64 = 1024;
 
+/// Of the cache of the tail, what is kept although nobody has read near the tail for long.
+pub const TAIL_KEPT_BYTES_MIN: usize = 4 << 20;
+
 /// Bytes of records that wait for a commit batch, over all connections. Past it input is left unread.
 pub const PENDING_BYTES_MAX: usize = 64 << 20;
 
 /// One receive buffer.
 pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
 
+/// Receive buffers that one connection may fill with what can't be parsed yet; past it nothing more is received from it.
+/// A little more may come before the receive has ended.
+pub const INBOX_BUFFERS_MAX: usize = 4;
+
 /// Connections at once.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
 /// Reads of one connection at once. The next is heard when one of them is answered.
-pub const READS_PER_CONNECTION_MAX: usize = 4;
+pub const READS_PER_CONNECTION_MAX: usize = 3;
 
 /// One read from the disk.
 pub const READ_CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -46,7 +53,7 @@ pub const SEND_TIMEOUT_NS: u64 = 30_000_000_000;
 pub const SEND_CHECK_NS: u64 = 1_000_000_000;
 
 /// Bytes waiting to be sent to one client; past it nothing more is heard from it.
-pub const OUTGOING_BYTES_MAX: usize = 4 << 20;
+pub const OUTGOING_BYTES_MAX: usize = 1 << 20;
 
 /// Names in one answer to ListStreams.
 pub const LIST_STREAMS_MAX: u32 = 100;
@@ -93,12 +100,17 @@ pub const ACCEPT_RETRY_NS: u64 = 100_000_000;
 /// A clean shutdown gives acknowledgements and readers this long.
 pub const SHUTDOWN_NS: u64 = 10_000_000_000;
 
+/// Receive buffers get this part of the memory budget.
+const RECEIVE_SHARE: usize = 8;
+
 /// The smallest memory budget.
 pub const MEMORY_BYTES_MIN: usize = 128 << 20;
 
 const _: () = {
     assert!(BATCH_BYTES_TARGET.is_power_of_two() && BATCH_BYTES_TARGET <= BATCH_BYTES_MAX);
     assert!(WINDOW_BYTES >= APPEND_BYTES_MAX as u64);
+    // However little memory there is, it takes many whose input waits to leave none for the others.
+    assert!(INBOX_BUFFERS_MAX * RECEIVE_BUFFER_BYTES * 32 <= MEMORY_BYTES_MIN / RECEIVE_SHARE);
     assert!(PENDING_BYTES_MAX >= FRAME_BYTES_MAX);
     assert!(READ_RESULT_BYTES_MAX + FRAME_BYTES_MAX <= frame::limits::READ_BYTES_MAX);
     assert!(READ_BYTES_IN_PROGRESS_MAX >= 2 * (FRAME_BYTES_MAX + 2 * READ_CHUNK_BYTES_MAX));
@@ -127,7 +139,7 @@ impl Memory {
     /// Shares out `budget` bytes, which are at least [`MEMORY_BYTES_MIN`].
     pub fn share(budget: usize) -> Memory {
         let budget = budget.max(MEMORY_BYTES_MIN);
-        let receive_bytes = (budget / 8).min(64 << 20);
+        let receive_bytes = (budget / RECEIVE_SHARE).min(64 << 20);
         // Half of the budget, down to a power of two: the pool is one region of that size.
         let pool_bytes = 1 << (budget / 2).ilog2();
         let tail_bytes = pool_bytes / 2;

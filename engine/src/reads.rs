@@ -18,7 +18,7 @@ use frame::{Frame, Position, RequestId, SegmentNumber, Sequence, ShardId};
 use io::{Buf, BufMut, FileId, Io, Op};
 
 use crate::damage::Damage;
-use crate::journal::{Journal, Sealed};
+use crate::journal::{Journal, Sealed, Tail};
 use crate::limits::{READ_BYTES_IN_PROGRESS_MAX, READ_CHUNK_BYTES_MAX, READ_CHUNKS_MAX, READ_RESULT_BYTES_MAX};
 use crate::shards::Shards;
 use crate::slots::Slots;
@@ -250,12 +250,11 @@ impl Request {
             return Plan::Answer(failure(ErrorCode::UnknownSequence, detail));
         }
         if let Some(next) = sight.damage.covers(read.shard, from) {
-            let detail =
-                format!("records {from} to {} of shard {} are damaged; read on from {next}", next.0 - 1, read.shard);
+            let last = next.0 - 1;
+            let detail = format!("records {from} to {last} of shard {} are damaged; read on from {next}", read.shard);
             return Plan::Answer(failure(ErrorCode::Damaged, detail));
         }
-        let bytes_max = (read.bytes_max as usize).min(READ_RESULT_BYTES_MAX);
-        let mut from = from;
+        let (bytes_max, mut from) = ((read.bytes_max as usize).min(READ_RESULT_BYTES_MAX), from);
         while sight.journal.index.first_sequence(read.shard).is_some_and(|first| from < first) {
             match find_sealed(sight.journal, read.shard, from) {
                 Err(sealed) => return Plan::NeedFooter(sealed),
@@ -263,7 +262,7 @@ impl Request {
                 Ok(Some((sealed, footer))) => {
                     let Some(row) = footer.shard(read.shard) else { break };
                     let extents = footer.extents(&row).skip_while(|extent| extent.last_sequence() < from);
-                    self.gather(sight.journal, sealed.number, sealed.file, extents, bytes_max);
+                    self.gather(&mut sight.journal.cache, sealed.number, sealed.file, extents, bytes_max);
                     if !self.pieces.is_empty() {
                         return Plan::Ready;
                     }
@@ -273,16 +272,16 @@ impl Request {
             }
         }
         let (segment, file) = sight.journal.indexed_segment();
-        let extents: Vec<PlacedExtent> =
-            sight.journal.index.extents_from(read.shard, from).take(READ_CHUNKS_MAX * 8).collect();
-        self.gather(sight.journal, segment, file, extents.into_iter(), bytes_max);
+        let extents = sight.journal.index.extents_from(read.shard, from);
+        let extents: Vec<PlacedExtent> = extents.take(READ_CHUNKS_MAX * 8).collect();
+        self.gather(&mut sight.journal.cache, segment, file, extents.into_iter(), bytes_max);
         Plan::Ready
     }
 
     /// Takes extents until there are enough bytes, or chunks.
     fn gather(
         &mut self,
-        journal: &Journal,
+        cache: &mut Tail,
         segment: SegmentNumber,
         file: FileId,
         extents: impl Iterator<Item = PlacedExtent>,
@@ -293,8 +292,12 @@ impl Request {
             if bytes > 0 && (bytes >= bytes_max || bytes + extent.length as usize > 2 * READ_RESULT_BYTES_MAX) {
                 return;
             }
+            let position = Position::new(segment, extent.offset);
+            if bytes == 0 {
+                cache.asked(position);
+            }
             bytes += extent.length as usize;
-            if let Some((buf, at)) = journal.cache.find(Position::new(segment, extent.offset)) {
+            if let Some((buf, at)) = cache.find(position) {
                 let source = Source::Memory(buf.clone(), at..at + extent.length as usize);
                 self.pieces.push(Piece { numbers: extent.first_sequence..=extent.last_sequence(), source });
             } else if !self.add_disk(file, &extent) {
@@ -458,10 +461,8 @@ fn stop_at_damage(result: ReadResult, runs: Vec<(Buf, Range<usize>)>, why: &str,
     let (shard, from) = (result.shard, result.next);
     let detail = match next {
         Some(next) => {
-            let last = next.0 - 1;
-            format!(
-                "records {from} to {last} of shard {shard} can't be read: {why}; check the disk, read on from {next}"
-            )
+            let range = format!("{from} to {}", next.0 - 1);
+            format!("records {range} of shard {shard} can't be read: {why}; check the disk, read on from {next}")
         }
         None => {
             format!("records of shard {shard} from {from} on can't be read: {why}; check the disk, read on after them")

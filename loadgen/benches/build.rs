@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use frame::frame::encode;
+use frame::frame::encode_parts;
 use frame::limits::APPEND_BYTES_MAX;
 use loadgen::workload::{KEY_BYTES, Recipe};
 
@@ -18,8 +18,8 @@ fn build(criterion: &mut Criterion) {
             bencher.iter(|| {
                 batch.clear();
                 for _ in 0..records {
-                    let (key, data) = lane.record();
-                    encode(&mut batch, key, None, data).expect("within the limits");
+                    let record = lane.record();
+                    encode_parts(&mut batch, &record.key, None, record.data()).expect("within the limits");
                 }
                 black_box(batch.len())
             });

@@ -213,7 +213,14 @@ pub enum OptionsError {
     /// The file can't be read.
     Unreadable(PathBuf, std::io::Error),
     /// The file isn't TOML.
-    Malformed(PathBuf, Box<toml::de::Error>),
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line that is wrong, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        error: Box<toml::de::Error>,
+    },
     /// The file names a setting there is not.
     Unknown(PathBuf, String, Vec<String>),
     /// Two settings contradict each other.
@@ -225,11 +232,19 @@ impl fmt::Display for OptionsError {
         match self {
             Self::Arguments(error) => error.fmt(f),
             Self::Unreadable(path, error) => {
-                write!(f, "the configuration file {} can't be read: {error}", path.display())
+                write!(
+                    f,
+                    "the configuration file {} can't be read: {error}; check its name and its permissions",
+                    path.display()
+                )
             }
-            Self::Malformed(path, error) => {
-                write!(f, "the configuration file {} is malformed: {error}", path.display())
-            }
+            // The error's own text draws the line, over several.
+            Self::Malformed { path, line, error } => write!(
+                f,
+                "the configuration file {}, line {line}, is malformed: {}; mend or remove that",
+                path.display(),
+                error.message().replace('\n', ", ")
+            ),
             Self::Unknown(path, name, known) => {
                 write!(f, "{} sets {name:?}, which there is not; there are: {}", path.display(), known.join(", "))
             }
@@ -277,7 +292,14 @@ impl Options {
 /// A file's entries as flags, those left out that were given otherwise.
 fn flags_of_file(path: &Path, given: &ArgMatches) -> Result<Vec<OsString>, OptionsError> {
     let text = std::fs::read_to_string(path).map_err(|error| OptionsError::Unreadable(path.to_owned(), error))?;
-    let table: toml::Table = text.parse().map_err(|error| OptionsError::Malformed(path.to_owned(), Box::new(error)))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        OptionsError::Malformed {
+            path: path.to_owned(),
+            line: 1 + before.matches('\n').count(),
+            error: Box::new(error),
+        }
+    })?;
     let command = Options::command();
     let mut flags = Vec::new();
     for (name, value) in table {
@@ -340,13 +362,14 @@ mod tests {
         for (text, part) in [
             ("shard = 3", "sets \"shard\", which there is not; there are: target, dir"),
             ("shards = 0", "0 is not in 1..=10000"),
-            ("shards = ", "malformed"),
+            ("keep = true\nshards = ", "line 2, is malformed: "),
             ("record-bytes = \"much\"", "is not a number of bytes"),
         ] {
             let mut file = tempfile::NamedTempFile::new().unwrap();
             file.write_all(text.as_bytes()).unwrap();
             let error = read(&["--config", file.path().to_str().unwrap()]).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
+            assert!(!text.contains('\n') || !error.contains('\n'), "not one line: {error}");
         }
         assert!(read(&["--config", "/nowhere.toml"]).unwrap_err().to_string().contains("can't be read"));
     }

@@ -1,5 +1,9 @@
 //! A server of our own: found or built beside this program, started on a directory that is removed afterwards.
 //!
+//! It reads the other end of a pipe that this process holds, and shuts down when that ends: so it does not stay when this
+//! process is killed. Its log is locked while either of them lives. A directory whose log nobody locks is what a killed run
+//! left, and the next start removes it.
+//!
 //! It runs in a process group of its own, so that Ctrl-C reaches the generator alone, which stops, verifies and then
 //! ends the server.
 
@@ -25,6 +29,12 @@ const STOP_MAX: Duration = Duration::from_secs(60);
 /// Lines of its log shown when it fails.
 const LOG_LINES_SHOWN: usize = 12;
 
+/// Its log, in its directory.
+const LOG: &str = "server.log";
+
+/// How names of directories begin that servers are started on.
+const DIRECTORY_PREFIX: &str = "millstream-load-";
+
 /// How a server is started.
 #[derive(Clone, Debug)]
 pub struct ServerSpec {
@@ -46,6 +56,8 @@ pub struct Server {
     address: SocketAddr,
     command: String,
     stopped: bool,
+    /// Locked.
+    _log: File,
 }
 
 /// Why there is no server, or why it did not end well.
@@ -94,6 +106,10 @@ impl fmt::Display for ServerError {
             ),
             Self::Build { command } => write!(f, "{command} failed; its messages are above"),
             Self::Start { what, source } => write!(f, "cannot start {what}: {source}"),
+            // Its own line says what happened and what to change.
+            Self::NotReady { log, .. } if own_words(log).is_some() => {
+                write!(f, "the server did not start: {}", own_words(log).unwrap_or_default())
+            }
             Self::NotReady { reason, log } => write!(f, "the server did not start: {reason}\n{log}"),
             Self::BadEnd { reason, log } => write!(f, "the server did not end well: {reason}\n{log}"),
         }
@@ -101,6 +117,11 @@ impl fmt::Display for ServerError {
 }
 
 impl std::error::Error for ServerError {}
+
+/// What a server that refuses to start says last.
+fn own_words(log: &str) -> Option<&str> {
+    log.lines().last()?.strip_prefix("millstream: ")
+}
 
 /// Finds the server's program, and builds it where this program was run from its source tree.
 pub fn find_server(say: impl Fn(&str)) -> Result<PathBuf, ServerError> {
@@ -154,21 +175,24 @@ impl Server {
 
     fn start_in(program: &Path, spec: &ServerSpec, directory: &Path) -> Result<Self, ServerError> {
         let failed = |source| ServerError::Start { what: program.display().to_string(), source };
-        let log = File::create(directory.join("server.log")).map_err(failed)?;
+        let log = locked_log(directory).map_err(failed)?;
+        let inherited = log.try_clone().map_err(failed)?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--data").arg(directory.join("data"));
-        command.args(["--native", "127.0.0.1:0", "--core", &spec.core.to_string()]);
+        command.args(["--native", "127.0.0.1:0", "--core", &spec.core.to_string(), "--until-stdin-ends"]);
         if spec.not_durable {
             command.arg("--not-durable");
         }
         command.args(&spec.arguments);
         let shown: Vec<String> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0);
+        // The child keeps this end of the pipe for us: dropped with it, or by the kernel.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(inherited).process_group(0);
         let mut child = command.spawn().map_err(failed)?;
         let output = child.stdout.take().expect("it was piped");
         let shown = format!("millstream {}", shown.join(" ").replace(&directory.display().to_string(), "TEMPORARY"));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { child, directory: directory.to_owned(), address, command: shown, stopped: false };
+        let directory = directory.to_owned();
+        let mut server = Self { child, directory, address, command: shown, stopped: false, _log: log };
         let lines = read_lines(output);
         let deadline = Instant::now() + READY_MAX;
         loop {
@@ -255,7 +279,7 @@ impl Server {
 
     /// The last lines of its log.
     pub fn log_end(&self) -> String {
-        let log = fs::read_to_string(self.directory.join("server.log")).unwrap_or_default();
+        let log = fs::read_to_string(self.directory.join(LOG)).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
     }
@@ -268,12 +292,39 @@ impl Drop for Server {
     }
 }
 
+/// The log of a server in `directory`, locked for as long as anybody has it open.
+fn locked_log(directory: &Path) -> io::Result<File> {
+    let (unlocked, path) = (directory.join("server.log.new"), directory.join(LOG));
+    let log = File::create(&unlocked)?;
+    // Fresh and ours, so nobody else has a lock. Under its own name only now: who looks for leftovers finds it locked.
+    log.lock()?;
+    fs::rename(unlocked, path)?;
+    Ok(log)
+}
+
+/// Removes the directories of runs that were killed, and says so. One whose server still ends is left to the next start.
+pub fn remove_leftovers(parent: &Path, say: impl Fn(&str)) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let is_ours = entry.file_name().to_string_lossy().starts_with(DIRECTORY_PREFIX);
+        let Some(log) = File::open(path.join(LOG)).ok().filter(|_| is_ours) else { continue };
+        if log.try_lock().is_err() {
+            continue;
+        }
+        match fs::remove_dir_all(&path) {
+            Ok(()) => say(&format!("removed {}, which a killed run had left", path.display())),
+            Err(error) => say(&format!("a killed run left {}; remove it: {error}", path.display())),
+        }
+    }
+}
+
 /// A new directory below `parent`, of this process alone.
 fn make_directory(parent: &Path) -> Result<PathBuf, ServerError> {
     let failed = |path: &Path, source| ServerError::Start { what: format!("a server in {}", path.display()), source };
     fs::create_dir_all(parent).map_err(|source| failed(parent, source))?;
     for attempt in 0.. {
-        let path = parent.join(format!("millstream-load-{}-{attempt}", std::process::id()));
+        let path = parent.join(format!("{DIRECTORY_PREFIX}{}-{attempt}", std::process::id()));
         match fs::create_dir(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -177,8 +177,6 @@ impl Recipe {
             random: StdRng::seed_from_u64(scramble(self.seed ^ u64::from(lane))),
             zipf,
             log_normal,
-            key: [0; KEY_BYTES],
-            data: Vec::new(),
         }
     }
 
@@ -214,27 +212,40 @@ pub struct Lane {
     random: StdRng,
     zipf: Option<Zipf<f64>>,
     log_normal: Option<LogNormal<f64>>,
-    key: [u8; KEY_BYTES],
-    data: Vec<u8>,
+}
+
+/// One record, in parts that have not been copied yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Made<'a> {
+    /// Its partition key.
+    pub key: [u8; KEY_BYTES],
+    stamp: [u8; STAMP_BYTES],
+    stamp_bytes: usize,
+    content: &'a [u8],
+}
+
+impl Made<'_> {
+    /// Its data: the stamp, as far as it fits, and the content.
+    pub fn data(&self) -> [&[u8]; 2] {
+        [&self.stamp[..self.stamp_bytes], self.content]
+    }
 }
 
 impl Lane {
-    /// The next record: its key and its data.
-    pub fn record(&mut self) -> (&[u8], &[u8]) {
+    /// The next record.
+    pub fn record(&mut self) -> Made<'_> {
         let number = self.next;
-        self.key();
+        let key = self.key();
         let bytes = self.size();
-        self.data.clear();
-        self.data.extend_from_slice(&u64::from(self.lane).to_le_bytes());
-        self.data.extend_from_slice(&number.to_le_bytes());
-        let rest = bytes.saturating_sub(STAMP_BYTES);
-        self.data.extend_from_slice(self.recipe.cut(self.lane, number, rest));
-        self.data.truncate(bytes);
-        (&self.key, &self.data)
+        let mut stamp = [0; STAMP_BYTES];
+        stamp[..8].copy_from_slice(&u64::from(self.lane).to_le_bytes());
+        stamp[8..].copy_from_slice(&number.to_le_bytes());
+        let content = self.recipe.cut(self.lane, number, bytes.saturating_sub(STAMP_BYTES));
+        Made { key, stamp, stamp_bytes: bytes.min(STAMP_BYTES), content }
     }
 
     /// The next record's key alone, for data that brings none; it counts as a record.
-    pub fn key(&mut self) -> &[u8] {
+    pub fn key(&mut self) -> [u8; KEY_BYTES] {
         let own = u64::from(self.lane).rotate_left(40) ^ self.next;
         self.next += 1;
         let choice = match self.recipe.keys {
@@ -247,8 +258,7 @@ impl Lane {
             Keys::Hot(share) if self.random.random_bool(share) => u64::MAX,
             Keys::Hot(_) => own,
         };
-        self.key = hexadecimal(scramble(choice ^ self.recipe.seed));
-        &self.key
+        hexadecimal(scramble(choice ^ self.recipe.seed))
     }
 
     fn size(&mut self) -> usize {
@@ -275,11 +285,19 @@ fn scramble(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// Sixteen digits, eight at a time: each byte of a word holds one.
 fn hexadecimal(number: u64) -> [u8; KEY_BYTES] {
+    const LOW: u64 = 0x0f0f_0f0f_0f0f_0f0f;
+    const ONES: u64 = 0x0101_0101_0101_0101;
     let mut digits = [0; KEY_BYTES];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
-        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+    for (word, half) in digits.chunks_exact_mut(8).zip([number >> 32, number & 0xffff_ffff]) {
+        let pairs = (half | half << 16) & 0x0000_ffff_0000_ffff;
+        let bytes = (pairs | pairs << 8) & 0x00ff_00ff_00ff_00ff;
+        let nibbles = (bytes | bytes << 4) & LOW;
+        // Six more carries a nibble past nine into the next bit, which says that its digit is a letter.
+        let letters = (nibbles + 6 * ONES) >> 4 & ONES;
+        let text = nibbles + u64::from(b'0') * ONES + letters * u64::from(b'a' - b'9' - 1);
+        word.copy_from_slice(&text.to_be_bytes());
     }
     digits
 }
@@ -298,7 +316,7 @@ mod tests {
         let mut lane = recipe("16", keys).lane(0);
         let mut counts = HashMap::<Vec<u8>, usize>::new();
         for _ in 0..records {
-            *counts.entry(lane.record().0.to_vec()).or_default() += 1;
+            *counts.entry(lane.record().key.to_vec()).or_default() += 1;
         }
         let mut counts: Vec<usize> = counts.into_values().collect();
         counts.sort_unstable_by(|a, b| b.cmp(a));
@@ -325,13 +343,14 @@ mod tests {
         for lane in 0..3 {
             let mut lane = recipe.lane(lane);
             for _ in 0..10_000 {
-                let (key, data) = lane.record();
-                assert!(recipe.recognises(data));
-                assert!(seen.insert(data.to_vec()) && seen.insert(key.to_vec()));
+                let record = lane.record();
+                let data = record.data().concat();
+                assert!(recipe.recognises(&data));
+                assert!(seen.insert(data) && seen.insert(record.key.to_vec()));
             }
         }
         let mut lane = recipe.lane(0);
-        let data = lane.record().1.to_vec();
+        let data = lane.record().data().concat();
         for byte in 0..data.len() {
             let mut changed = data.clone();
             changed[byte] ^= 1;
@@ -340,10 +359,17 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_hexadecimal() {
+        for number in [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX, 0x9a9a_9a9a_0f0f_f0f0] {
+            assert_eq!(hexadecimal(number), format!("{number:016x}").as_bytes());
+        }
+    }
+
+    #[test]
     fn sizes_follow_their_distribution() {
         let sizes = |text: &str| {
             let mut lane = recipe(text, "distinct").lane(0);
-            let mut sizes: Vec<usize> = (0..20_001).map(|_| lane.record().1.len()).collect();
+            let mut sizes: Vec<usize> = (0..20_001).map(|_| lane.record().data().concat().len()).collect();
             sizes.sort_unstable();
             sizes
         };

@@ -123,6 +123,9 @@ pub struct ServeArguments {
     /// A TOML file with these settings, by their long names; flags and environment go before it
     #[arg(long, env = "MILLSTREAM_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Shut down cleanly when standard input ends: it goes when whoever holds the other end goes, however that ends
+    #[arg(long)]
+    until_stdin_ends: bool,
     #[command(flatten)]
     settings: Settings,
 }
@@ -140,6 +143,8 @@ pub struct ServeConfig {
     pub engine: engine::Config,
     /// Whether a file system that keeps nothing is accepted.
     pub not_durable: bool,
+    /// Whether the end of standard input asks for a clean shutdown.
+    pub until_stdin_ends: bool,
     /// What to log.
     pub log: String,
     /// How log lines look.
@@ -152,7 +157,14 @@ pub enum ConfigError {
     /// The file can't be read.
     Unreadable(PathBuf, std::io::Error),
     /// The file is not what it should be.
-    Malformed(PathBuf, Box<toml::de::Error>),
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line that is wrong, counted from 1, where one is to blame.
+        line: Option<usize>,
+        /// What is wrong with it.
+        error: Box<toml::de::Error>,
+    },
     /// No data directory is named.
     NoData,
     /// A value that is not allowed.
@@ -170,10 +182,19 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfigError::Unreadable(path, error) => {
-                write!(f, "the configuration file {} can't be read: {error}", path.display())
+                write!(
+                    f,
+                    "the configuration file {} can't be read: {error}; check its name and its permissions",
+                    path.display()
+                )
             }
-            ConfigError::Malformed(path, error) => {
-                write!(f, "the configuration file {} is malformed: {error}", path.display())
+            ConfigError::Malformed { path, line, error } => {
+                write!(f, "the configuration file {}", path.display())?;
+                if let Some(line) = line {
+                    write!(f, ", line {line},")?;
+                }
+                // The error's own text draws the line, over several.
+                write!(f, " is malformed: {}; mend or remove that", error.message().replace('\n', ", "))
             }
             ConfigError::NoData => f.write_str("no data directory is given; say which with --data DIR"),
             ConfigError::OutOfRange { name, value, range } => write!(f, "--{name} {value} is out of range: {range}"),
@@ -187,13 +208,18 @@ impl ServeArguments {
     /// Merges flags, environment, file and defaults.
     pub fn resolve(self) -> Result<ServeConfig, ConfigError> {
         let file = self.config.as_deref().map_or(Ok(Settings::default()), read_file)?;
-        self.settings.or(file).check()
+        let config = self.settings.or(file).check()?;
+        Ok(ServeConfig { until_stdin_ends: self.until_stdin_ends, ..config })
     }
 }
 
 fn read_file(path: &Path) -> Result<Settings, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable(path.to_owned(), error))?;
-    toml::from_str(&text).map_err(|error| ConfigError::Malformed(path.to_owned(), Box::new(error)))
+    toml::from_str(&text).map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map(|before| 1 + before.matches('\n').count());
+        ConfigError::Malformed { path: path.to_owned(), line, error: Box::new(error) }
+    })
 }
 
 impl Settings {
@@ -234,13 +260,13 @@ impl Settings {
         let engine = engine::Config {
             segment_bytes: u32::try_from(within(
                 "segment-bytes",
-                self.segment_bytes.map(|bytes| Bytes(bytes.0 / 4096 * 4096)),
+                self.segment_bytes,
                 segment_bytes,
                 4 << 20,
                 1 << 30,
                 "4MiB to 1GiB",
             )?)
-            .unwrap_or(usual.segment_bytes),
+            .map_or(usual.segment_bytes, |bytes| bytes / 4096 * 4096),
             memory_bytes: within(
                 "memory-bytes",
                 self.memory_bytes,
@@ -275,6 +301,7 @@ impl Settings {
             core: self.core,
             engine,
             not_durable: self.not_durable.unwrap_or(false),
+            until_stdin_ends: false,
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),
         })
@@ -308,7 +335,7 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let outcome = Settings { data: Some("x".into()), segment_bytes: Some(Bytes(1)), ..Settings::default() }.check();
-        assert!(outcome.unwrap_err().to_string().contains("--segment-bytes"));
+        assert!(outcome.unwrap_err().to_string().contains("--segment-bytes 1 is out of range"));
         assert!(Settings::default().check().unwrap_err().to_string().contains("--data"));
         assert!(toml::from_str::<Settings>("sgement-bytes = 1").is_err());
     }

@@ -43,7 +43,7 @@ pub enum DoctorError {
 impl fmt::Display for DoctorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let DoctorError::Output(error) = self;
-        write!(f, "standard output can't be written to: {error}")
+        write!(f, "standard output can't be written to: {error}; send it to another place")
     }
 }
 

@@ -71,7 +71,9 @@ impl fmt::Display for InspectError {
                 "{} is of format version {version}, which this build does not know; use a newer one",
                 path.display()
             ),
-            InspectError::Output(error) => write!(f, "standard output can't be written to: {error}"),
+            InspectError::Output(error) => {
+                write!(f, "standard output can't be written to: {error}; send it to another place")
+            }
         }
     }
 }

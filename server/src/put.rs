@@ -67,10 +67,16 @@ pub enum PutError {
 impl fmt::Display for PutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PutError::Client(error, summary) => write!(f, "{error}; until then {summary}"),
-            PutError::Input(error, summary) => write!(f, "standard input can't be read: {error}; until then {summary}"),
-            PutError::Output(error) => write!(f, "standard output can't be written to: {error}"),
-            PutError::Thread(error) => write!(f, "the reading thread can't be started: {error}"),
+            PutError::Client(error, summary) => write!(f, "{error}; before that, {summary}"),
+            PutError::Input(error, summary) => {
+                write!(f, "standard input can't be read: {error}; give it again from there: before that, {summary}")
+            }
+            PutError::Output(error) => {
+                write!(f, "standard output can't be written to: {error}; send it to another place")
+            }
+            PutError::Thread(error) => {
+                write!(f, "the reading thread can't be started: {error}; raise the limit on threads (ulimit -u)")
+            }
         }
     }
 }
@@ -84,6 +90,8 @@ pub struct Summary {
     pub stored: u64,
     /// Refused, by reason.
     pub refused: Vec<(String, u64)>,
+    /// The server's file system need not keep what is stored.
+    pub is_volatile: bool,
 }
 
 impl Summary {
@@ -97,7 +105,11 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} records stored", self.stored)?;
+        let records = if self.stored == 1 { "record" } else { "records" };
+        write!(f, "{} {records} stored", self.stored)?;
+        if self.is_volatile {
+            f.write_str(", not durably: the server's file system loses them with the power")?;
+        }
         self.refused.iter().try_for_each(|(reason, count)| write!(f, ", {count} refused ({reason})"))
     }
 }
@@ -129,7 +141,8 @@ pub fn run(arguments: PutArguments) -> Result<ExitCode, PutError> {
             move || gather(&data, &keys, &sender)
         })
         .map_err(PutError::Thread)?;
-    let mut put = Put { client, stream, sent: Vec::new(), summary: Summary::default(), output: Output::new() };
+    let summary = Summary { is_volatile: !client.welcome().is_durable(), ..Summary::default() };
+    let mut put = Put { client, stream, sent: Vec::new(), summary, output: Output::new() };
     let outcome = put.all(&input, arguments.verbose);
     let Put { summary, mut output, .. } = put;
     match outcome {

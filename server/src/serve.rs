@@ -1,7 +1,7 @@
 //! `millstream serve`: one reactor on its own pinned thread, until a signal asks for a clean shutdown.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,9 +66,15 @@ impl fmt::Display for ServeError {
             ServeError::Core { core, available } => {
                 write!(f, "core {core} is not available to this process; choose --core out of {available:?}")
             }
-            ServeError::Signals(error) => write!(f, "signals can't be handled: {error}"),
-            ServeError::Thread(error) => write!(f, "the reactor's thread can't be started: {error}"),
-            ServeError::Reactor => f.write_str("the reactor failed; its last words are above"),
+            ServeError::Signals(error) => {
+                write!(f, "signals can't be handled: {error}; raise the limit on open files (ulimit -n)")
+            }
+            ServeError::Thread(error) => {
+                write!(f, "a thread can't be started: {error}; raise the limit on threads (ulimit -u)")
+            }
+            ServeError::Reactor => {
+                f.write_str("the reactor failed, its last words are above; start the server again, and report them")
+            }
         }
     }
 }
@@ -82,6 +88,7 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(ServeError::Signals)?;
     let handle = signals.handle();
     let stop = Arc::new(AtomicBool::new(false));
+    let until_stdin_ends = config.until_stdin_ends;
     let (started, start) = mpsc::channel();
     let reactor = {
         let stop = Arc::clone(&stop);
@@ -91,6 +98,9 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let Ok(waker) = start.recv() else {
         return reactor.join().map_err(|_| ServeError::Reactor)?;
     };
+    if until_stdin_ends {
+        stop_at_end_of_stdin(Arc::clone(&stop), waker.clone()).map_err(ServeError::Thread)?;
+    }
     let watcher = std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
@@ -114,6 +124,20 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     handle.close();
     let _ = watcher.join();
     outcome.map_err(|_| ServeError::Reactor)?
+}
+
+/// Asks for a clean shutdown when standard input ends. The thread is not waited for: it may read until the process ends.
+fn stop_at_end_of_stdin(stop: Arc<AtomicBool>, waker: Waker) -> std::io::Result<()> {
+    let watch = move || {
+        let mut ignored = [0; 512];
+        let mut input = std::io::stdin().lock();
+        // An input that fails brings no more than one that has ended.
+        while matches!(input.read(&mut ignored), Ok(1..)) {}
+        tracing::info!("standard input has ended; shutting down");
+        stop.store(true, Ordering::Release);
+        waker.wake();
+    };
+    std::thread::Builder::new().name("stdin".to_owned()).spawn(watch).map(drop)
 }
 
 fn start_log(config: &ServeConfig) -> Result<(), ServeError> {
@@ -149,6 +173,7 @@ fn react(config: &ServeConfig, stop: &AtomicBool, started: &mpsc::Sender<Waker>)
     tracing::info!(core, %file_system, durable, registered, "io_uring");
     if !durable {
         tracing::warn!(%file_system, "what is acknowledged here is not durable: results are marked");
+        reactor.tell_not_durable();
     }
     reactor.listen(listener);
     announce(address);

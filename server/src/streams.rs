@@ -45,7 +45,9 @@ impl fmt::Display for StreamsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StreamsError::Client(error) => error.fmt(f),
-            StreamsError::Output(error) => write!(f, "standard output can't be written to: {error}"),
+            StreamsError::Output(error) => {
+                write!(f, "standard output can't be written to: {error}; send it to another place")
+            }
         }
     }
 }
@@ -85,7 +87,8 @@ fn print(stream: &StreamDescription, output: &mut Output) -> Result<(), StreamsE
     let StreamDescription { stream: number, name, created_ms, shards } = stream;
     let write = |out: &mut dyn io::Write| {
         let count = shards.len();
-        writeln!(out, "{name}: stream {number}, {count} shards, created {}", UtcTime(*created_ms))?;
+        let noun = if count == 1 { "shard" } else { "shards" };
+        writeln!(out, "{name}: stream {number}, {count} {noun}, created {}", UtcTime(*created_ms))?;
         for shard in shards {
             let (id, trim, tip) = (shard.shard, shard.trim, shard.tip);
             let held = if tip > trim { format!("{trim} to {}", tip.0 - 1) } else { "none".to_owned() };

@@ -78,9 +78,11 @@ impl fmt::Display for TailError {
                 }
             }
             TailError::PastEnd { stream, from, last } => {
-                write!(f, "stream {stream} has no record {from} yet; its last one is {last}")
+                write!(f, "stream {stream} has no record {from} yet, its last one is {last}; choose a smaller --from")
             }
-            TailError::Output(error) => write!(f, "standard output can't be written to: {error}"),
+            TailError::Output(error) => {
+                write!(f, "standard output can't be written to: {error}; send it to another place")
+            }
         }
     }
 }

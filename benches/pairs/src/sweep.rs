@@ -23,12 +23,12 @@ const BYTES_MAX: u64 = 3 << 30;
 const AGAIN: usize = 3;
 
 /// The load: batches in flight on a connection, and records in each.
-const LOADS: [(u32, u32); 8] = [(8, 100), (16, 100), (4, 250), (8, 250), (2, 500), (4, 500), (2, 1000), (4, 1000)];
-const CONNECTIONS: [u32; 3] = [2, 4, 8];
+const LOADS: [(u32, u32); 5] = [(8, 100), (8, 250), (4, 500), (3, 1000), (8, 1000)];
+const CONNECTIONS: [u32; 3] = [1, 2, 4];
 
 /// The server's settings.
-const WRITES: [u32; 4] = [2, 4, 8, 16];
-const BATCH_BYTES: [u64; 4] = [128 << 10, 256 << 10, 512 << 10, 1 << 20];
+const WRITES: [u32; 3] = [4, 8, 16];
+const BATCH_BYTES: [u64; 3] = [256 << 10, 512 << 10, 1 << 20];
 
 /// One point of a sweep.
 #[derive(Debug, Clone, Serialize)]
@@ -89,9 +89,9 @@ pub(crate) fn limit(bench: &Bench, space: Space) -> Result<(LimitPoint, Sweep), 
     let bytes = file_bytes(bench.bytes().min(BYTES_MAX));
     bench.check_space(bytes)?;
     let mut arguments = vec!["chain".to_owned(), "--sweep".to_owned()];
-    arguments.push("--size=128k,256k,512k,1m".to_owned());
-    arguments.push("--connections=1,2,4".to_owned());
-    arguments.push("--writes=2,4,8,16".to_owned());
+    arguments.push("--size=256k,512k,1m".to_owned());
+    arguments.push("--connections=1,2".to_owned());
+    arguments.push("--writes=4,8,16".to_owned());
     arguments.extend(timing(bench, SECONDS, 0.5, space, bytes));
     bench.say("sweep: limit chain");
     let (command, found) = bench.limit(&arguments)?;

@@ -16,16 +16,18 @@
 //! 128  frames, grouped by shard | extent table, 32 bytes each | zeros to a multiple of 4096
 //! ```
 //!
-//! The payload checksum covers everything from 128 to `length`; the header checksum covers bytes 0..120 and so all of the
-//! batch. `previous checksum` is the header checksum of the batch before, in this or the previous segment. `durable mark`
+//! Every frame has a checksum of its payload, made by the producer, and one of its header, which covers the first. The
+//! batch's payload checksum covers the header checksums of its frames, in their order, and everything behind the frames: so
+//! no byte escapes, and none is hashed again when a batch is closed. The header checksum covers bytes 0..120 and so all of
+//! the batch. `previous checksum` is the header checksum of the batch before, in this or the previous segment. `durable mark`
 //! is a place up to which everything was on stable storage when this batch was written: it is never after `position`.
 //! A batch without frames is a mark: it says so of all before it.
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::frame;
+use crate::frame::{self, Frame};
 use crate::id::{Epoch, JournalNumber, LogId, Position, Sequence, ShardId};
 use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, SEQUENCE_MAX};
 
@@ -128,6 +130,25 @@ impl Extent {
     pub fn last_sequence(&self) -> Sequence {
         Sequence(self.first_sequence.0 + u64::from(self.count) - 1)
     }
+
+    /// Whether `frames` are of this shard, as many as said, and numbered as said.
+    fn agrees_with(&self, frames: &[u8]) -> bool {
+        let numbered = (1..SEQUENCE_MAX - u64::from(self.count)).contains(&self.first_sequence.0);
+        if self.count == 0 || !numbered {
+            return false;
+        }
+        let mut next = self.first_sequence;
+        let mut left = frames;
+        while !left.is_empty() {
+            let Ok(frame) = Frame::parse(left) else { return false };
+            if frame.verify_header(self.shard).is_err() || frame.sequence() != next {
+                return false;
+            }
+            next = next.next();
+            left = left.get(frame.length()..).unwrap_or_default();
+        }
+        next.0 - self.first_sequence.0 == u64::from(self.count)
+    }
 }
 
 /// Bytes of a batch with these contents, padding included.
@@ -142,13 +163,14 @@ pub struct Writer<'a> {
     bytes: &'a mut [u8],
     extents: &'a mut Vec<Extent>,
     at: usize,
+    payload: Xxh3,
 }
 
 impl<'a> Writer<'a> {
     /// A batch in `bytes`, whose length is a multiple of the block; `extents` is emptied and then lists what was written.
     pub fn new(bytes: &'a mut [u8], extents: &'a mut Vec<Extent>) -> Writer<'a> {
         extents.clear();
-        Writer { bytes, extents, at: HEADER_BYTES }
+        Writer { bytes, extents, at: HEADER_BYTES, payload: Xxh3::new() }
     }
 
     /// Whether a frame of `length` bytes fits, even if it begins an extent.
@@ -176,8 +198,8 @@ impl<'a> Writer<'a> {
         let extent = self.extents.last_mut().expect("an extent was begun");
         let sequence = Sequence(extent.first_sequence.0 + u64::from(extent.count));
         let place = &mut self.bytes[self.at..self.at + bytes.len()];
-        place.copy_from_slice(bytes);
-        frame::stamp(place, extent.shard, sequence, arrival_ms);
+        let checksum = frame::copy_stamped(place, bytes, extent.shard, sequence, arrival_ms);
+        self.payload.update(&checksum.to_le_bytes());
         extent.count += 1;
         extent.length += bytes.len() as u32;
         extent.arrival_ms = arrival_ms;
@@ -186,7 +208,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes table, padding and header. Returns the batch's length and its checksum.
-    pub fn finish(self, head: &Head) -> (usize, u64) {
+    pub fn finish(mut self, head: &Head) -> (usize, u64) {
         let frame_bytes = self.at - HEADER_BYTES;
         let length = batch_bytes(frame_bytes, self.extents.len());
         let mut at = self.at;
@@ -203,6 +225,7 @@ impl<'a> Writer<'a> {
             at += EXTENT_BYTES;
         }
         self.bytes[at..length].fill(0);
+        self.payload.update(&self.bytes[self.at..length]);
         let mut raw = RawHeader {
             magic: U64::new(MAGIC),
             version: U16::new(VERSION),
@@ -219,7 +242,7 @@ impl<'a> Writer<'a> {
             skip: U64::new(head.skip),
             frame_bytes: U32::new(frame_bytes as u32),
             extent_count: U32::new(self.extents.len() as u32),
-            payload_checksum: U64::new(xxh3_64(&self.bytes[HEADER_BYTES..length])),
+            payload_checksum: U64::new(self.payload.digest()),
             reserved: [0; 16],
             header_checksum: U64::ZERO,
         };
@@ -302,17 +325,15 @@ impl Header {
         self.extent_count == 0
     }
 
-    /// Checks the payload of the batch in `bytes` and fills `extents` with its table.
+    /// Checks the payload of the batch in `bytes`, frame by frame, and fills `extents` with its table.
     pub fn extents(&self, bytes: &[u8], extents: &mut Vec<Extent>) -> Result<(), PayloadError> {
         extents.clear();
         let payload = bytes.get(HEADER_BYTES..self.length).ok_or(PayloadError::Short)?;
-        if xxh3_64(payload) != self.payload_checksum {
-            return Err(PayloadError::Checksum);
-        }
-        let table = payload.get(self.frame_bytes..).ok_or(PayloadError::Table)?;
+        let (frames, rest) = payload.split_at_checked(self.frame_bytes).ok_or(PayloadError::Table)?;
+        self.check_payload(frames, rest)?;
         let (rows, _) =
-            <[RawExtent]>::ref_from_prefix_with_elems(table, self.extent_count).map_err(|_| PayloadError::Table)?;
-        let mut expected = HEADER_BYTES as u32;
+            <[RawExtent]>::ref_from_prefix_with_elems(rest, self.extent_count).map_err(|_| PayloadError::Table)?;
+        let mut left = frames;
         for row in rows {
             let extent = Extent {
                 shard: ShardId(row.shard.get()),
@@ -322,15 +343,28 @@ impl Header {
                 first_sequence: Sequence(row.first_sequence.get()),
                 arrival_ms: row.arrival_ms.get(),
             };
-            let frames_fit = extent.count as usize * frame::HEADER_BYTES <= extent.length as usize;
-            let numbered = (1..SEQUENCE_MAX - u64::from(extent.count)).contains(&extent.first_sequence.0);
-            if extent.offset != expected || extent.count == 0 || !frames_fit || !numbered {
+            let (own, behind) = left.split_at_checked(extent.length as usize).ok_or(PayloadError::Table)?;
+            if extent.offset as usize != HEADER_BYTES + frames.len() - left.len() || !extent.agrees_with(own) {
                 return Err(PayloadError::Table);
             }
-            expected = expected.checked_add(extent.length).ok_or(PayloadError::Table)?;
+            left = behind;
             extents.push(extent);
         }
-        if expected as usize == HEADER_BYTES + self.frame_bytes { Ok(()) } else { Err(PayloadError::Table) }
+        if left.is_empty() { Ok(()) } else { Err(PayloadError::Table) }
+    }
+
+    /// Whether the frames and what lies behind them are what was written.
+    fn check_payload(&self, frames: &[u8], rest: &[u8]) -> Result<(), PayloadError> {
+        let mut checksums = Xxh3::new();
+        let mut left = frames;
+        while !left.is_empty() {
+            let frame = Frame::parse(left).map_err(|_| PayloadError::Checksum)?;
+            frame.verify_payload().map_err(|_| PayloadError::Checksum)?;
+            checksums.update(&frame.header_checksum().to_le_bytes());
+            left = left.get(frame.length()..).unwrap_or_default();
+        }
+        checksums.update(rest);
+        if checksums.digest() == self.payload_checksum { Ok(()) } else { Err(PayloadError::Checksum) }
     }
 }
 

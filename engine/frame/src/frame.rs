@@ -60,6 +60,16 @@ struct Header {
 
 const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
 
+impl Header {
+    /// The same with what the server adds.
+    fn stamped(mut self, shard: ShardId, sequence: Sequence, arrival_ms: u64) -> Header {
+        self.sequence.set(sequence.0);
+        self.arrival_ms.set(arrival_ms);
+        self.header_checksum.set(header_checksum(&self, shard));
+        self
+    }
+}
+
 /// Why bytes are not a frame. The sender is at fault, or, for bytes from the disk, the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FrameError {
@@ -176,6 +186,11 @@ impl<'a> Frame<'a> {
         self.header.payload_checksum.get()
     }
 
+    /// The server's checksum over the header, the payload's checksum included.
+    pub fn header_checksum(&self) -> u64 {
+        self.header.header_checksum.get()
+    }
+
     /// Whether key and data are as the producer sent them.
     pub fn verify_payload(&self) -> Result<(), FrameError> {
         if payload_checksum(self.header, self.body) == self.header.payload_checksum.get() {
@@ -215,17 +230,31 @@ pub const fn frame_bytes(extension_bytes: usize, key_bytes: usize, data_bytes: u
 /// # Errors
 /// [`FrameError::Lengths`] if key or data exceed [`KEY_BYTES_MAX`] or [`RECORD_BYTES_MAX`].
 pub fn encode(out: &mut Vec<u8>, key: &[u8], explicit_hash_key: Option<u128>, data: &[u8]) -> Result<(), FrameError> {
-    if key.len() > KEY_BYTES_MAX || key.len() + data.len() > RECORD_BYTES_MAX {
+    encode_parts(out, key, explicit_hash_key, [data]).map(drop)
+}
+
+/// The same for data that lies in parts, which saves its maker from joining them first. Returns the payload checksum.
+///
+/// # Errors
+/// [`FrameError::Lengths`] if key or data exceed [`KEY_BYTES_MAX`] or [`RECORD_BYTES_MAX`].
+pub fn encode_parts<const PARTS: usize>(
+    out: &mut Vec<u8>,
+    key: &[u8],
+    explicit_hash_key: Option<u128>,
+    data: [&[u8]; PARTS],
+) -> Result<u64, FrameError> {
+    let data_length = data.iter().map(|part| part.len()).sum::<usize>();
+    if key.len() > KEY_BYTES_MAX || key.len() + data_length > RECORD_BYTES_MAX {
         return Err(FrameError::Lengths);
     }
     let extension_bytes = if explicit_hash_key.is_some() { EXPLICIT_HASH_KEY_BYTES } else { 0 };
-    let length = frame_bytes(extension_bytes, key.len(), data.len());
+    let length = frame_bytes(extension_bytes, key.len(), data_length);
     let header = Header {
         length: U32::new(length as u32),
         version: VERSION,
         extension_words: (extension_bytes / 8) as u8,
         flags: U16::new(if explicit_hash_key.is_some() { FLAG_EXPLICIT_HASH_KEY } else { 0 }),
-        data_length: U32::new(data.len() as u32),
+        data_length: U32::new(data_length as u32),
         key_length: U16::new(key.len() as u16),
         reserved: U16::ZERO,
         payload_checksum: U64::ZERO,
@@ -234,16 +263,19 @@ pub fn encode(out: &mut Vec<u8>, key: &[u8], explicit_hash_key: Option<u128>, da
         header_checksum: U64::ZERO,
     };
     let start = out.len();
+    out.reserve(length);
     out.extend_from_slice(header.as_bytes());
     if let Some(hash_key) = explicit_hash_key {
         out.extend_from_slice(&hash_key.to_le_bytes());
     }
     out.extend_from_slice(key);
-    out.extend_from_slice(data);
+    for part in data {
+        out.extend_from_slice(part);
+    }
     out.resize(start + length, 0);
     let checksum = payload_checksum(&header, &out[start + HEADER_BYTES..]);
     out[start + 16..start + 24].copy_from_slice(&checksum.to_le_bytes());
-    Ok(())
+    Ok(checksum)
 }
 
 /// Writes what the server adds to a frame that [`Frame::parse`] accepted: sequence, arrival and header checksum.
@@ -252,9 +284,21 @@ pub fn encode(out: &mut Vec<u8>, key: &[u8], explicit_hash_key: Option<u128>, da
 /// If `frame` is shorter than a header.
 pub fn stamp(frame: &mut [u8], shard: ShardId, sequence: Sequence, arrival_ms: u64) {
     let (header, _) = Header::mut_from_prefix(frame).expect("the caller parsed this frame");
-    header.sequence.set(sequence.0);
-    header.arrival_ms.set(arrival_ms);
-    header.header_checksum.set(header_checksum(header, shard));
+    *header = header.stamped(shard, sequence, arrival_ms);
+}
+
+/// Copies a frame that [`Frame::parse`] accepted, with what the server adds: sequence, arrival and header checksum, which is
+/// returned. The header is made before it is stored, so that nothing just stored has to be loaded again.
+///
+/// # Panics
+/// If `frame` is shorter than a header, or `place` not as long as `frame`.
+pub fn copy_stamped(place: &mut [u8], frame: &[u8], shard: ShardId, sequence: Sequence, arrival_ms: u64) -> u64 {
+    let (header, body) = Header::read_from_prefix(frame).expect("the caller parsed this frame");
+    let header = header.stamped(shard, sequence, arrival_ms);
+    let (head, rest) = place.split_at_mut(HEADER_BYTES);
+    head.copy_from_slice(header.as_bytes());
+    rest.copy_from_slice(body);
+    header.header_checksum.get()
 }
 
 fn payload_checksum(header: &Header, body: &[u8]) -> u64 {

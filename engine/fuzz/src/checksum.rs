@@ -1,16 +1,44 @@
 //! Repairs checksums after a change, as a writer with a fault would have left them: so that what lies behind them is
 //! reached as well. Written from the format's description, not from its code.
 
+use std::ops::Range;
+
 use frame::{batch, proto, superblock};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// Repairs a batch, as long as it says it is, or as there are bytes.
+/// Repairs a batch, as long as it says it is, or as there are bytes: each frame that its lengths lead to, then the rest.
 pub(crate) fn repair_batch(bytes: &mut [u8]) {
     let Some(length) = word(bytes, 12).filter(|_| bytes.len() >= batch::HEADER_BYTES) else { return };
     let length = (length as usize).clamp(batch::HEADER_BYTES, bytes.len());
-    let payload = xxh3_64(&bytes[batch::HEADER_BYTES..length]);
-    put(bytes, 96, payload);
+    let frames_end = batch::HEADER_BYTES + word(bytes, 88).unwrap_or(0) as usize;
+    let frames_end = frames_end.min(length);
+    let shards = shards_of_frames(&bytes[..length], frames_end);
+    let mut sums = Vec::new();
+    let mut at = batch::HEADER_BYTES;
+    while at + frame::frame::HEADER_BYTES <= frames_end {
+        let claimed = word(bytes, at).unwrap_or(0) as usize;
+        let end = (at + claimed.max(frame::frame::HEADER_BYTES)).min(frames_end);
+        let record = &mut bytes[at..end];
+        repair_frame(record);
+        let shard = shards.iter().find(|(range, _)| range.contains(&at)).map_or(0, |(_, shard)| *shard);
+        repair_tail(record, 40, u64::from(shard));
+        sums.extend_from_slice(&record[40..48]);
+        at = end;
+    }
+    sums.extend_from_slice(&bytes[frames_end..length]);
+    put(bytes, 96, xxh3_64(&sums));
     repair_tail(bytes, 120, batch::MAGIC);
+}
+
+/// The shard of each extent that the table behind the frames tells of.
+fn shards_of_frames(batch: &[u8], frames_end: usize) -> Vec<(Range<usize>, u32)> {
+    let count = word(batch, 92).unwrap_or(0) as usize;
+    let rows = batch[frames_end..].chunks_exact(batch::EXTENT_BYTES).take(count);
+    rows.filter_map(|row| {
+        let (shard, offset, length) = (word(row, 0)?, word(row, 8)? as usize, word(row, 12)? as usize);
+        Some((offset..offset.checked_add(length)?, shard))
+    })
+    .collect()
 }
 
 /// Repairs a segment's header.

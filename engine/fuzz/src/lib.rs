@@ -13,12 +13,13 @@
 //!   MILLSTREAM_FUZZ_TARGET=wire MILLSTREAM_FUZZ_INPUT=target/tmp/wire-17.hex cargo test -p fuzz --test one_seed
 //! ```
 //!
-//! `MILLSTREAM_FUZZ_SEEDS=n` runs n seeds a target in place of the default. Guided by coverage, an hour a target (the
-//! sanitizer needs unstable flags, which `RUSTC_BOOTSTRAP` permits on a stable compiler; `cargo install cargo-fuzz` first):
+//! `MILLSTREAM_FUZZ_SEEDS=n` runs n seeds a target in place of the default. Guided by coverage, on the stable toolchain (no
+//! sanitizer: those need unstable flags, and look for faults that code without `unsafe` does not have); `.ci/fuzz` runs all
+//! targets so, after the canary:
 //!
 //! ```text
-//!   cd engine/fuzz/libfuzzer
-//!   RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . wire ../corpus/wire -- -max_total_time=3600
+//!   cargo install cargo-fuzz --locked; cd engine/fuzz/libfuzzer; mkdir -p target/found/wire
+//!   cargo fuzz run --fuzz-dir . -s none wire target/found/wire ../corpus/wire -- -max_total_time=3600
 //! ```
 //!
 //! What it finds goes into the corpus in its smallest form (`cargo fuzz tmin`), with the fix. After a change of a format
@@ -50,16 +51,16 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Inputs to start from, each with a name. The corpus holds them, and what was found since.
     pub starts: fn() -> Vec<(&'static str, Vec<u8>)>,
-    /// Seeds that a test run tries: what takes a few seconds.
+    /// Seeds that a test run tries: what takes about half a minute at most.
     pub seeds: u64,
 }
 
 /// All targets that must not fail.
 pub const TARGETS: [Target; 4] = [
-    Target { name: "frame", run: frame::run, starts: frame::starts, seeds: 20_000 },
-    Target { name: "wire", run: wire::run, starts: wire::starts, seeds: 4_000 },
-    Target { name: "segment", run: segment::run, starts: segment::starts, seeds: 10_000 },
-    Target { name: "recovery", run: recovery::run, starts: recovery::starts, seeds: 300 },
+    Target { name: "frame", run: frame::run, starts: frame::starts, seeds: 1_500_000 },
+    Target { name: "wire", run: wire::run, starts: wire::starts, seeds: 300_000 },
+    Target { name: "segment", run: segment::run, starts: segment::starts, seeds: 1_000_000 },
+    Target { name: "recovery", run: recovery::run, starts: recovery::starts, seeds: 2_000 },
 ];
 
 /// The one that must.

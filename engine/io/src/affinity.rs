@@ -7,5 +7,6 @@ pub fn available_cores() -> Vec<usize> {
 
 /// Pins the calling thread. `false` if the core is not available.
 pub fn pin(core: usize) -> bool {
-    core_affinity::set_for_current(core_affinity::CoreId { id: core })
+    // The crate panics, past unwinding, at a number that no CPU set has room for.
+    available_cores().contains(&core) && core_affinity::set_for_current(core_affinity::CoreId { id: core })
 }

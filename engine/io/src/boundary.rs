@@ -72,6 +72,9 @@ pub enum Op {
     Accept(ListenerId),
     /// Bytes of a connection, one completion each, until one arrives without `more`.
     Receive(SocketId),
+    /// Ends the receive of a connection, which completes once more: with -ECANCELED and without `more`, unless it ended by
+    /// itself. Until then it may deliver more. Has no completion of its own, and does nothing where nothing is received.
+    StopReceive(SocketId),
     /// Sends `bytes` from `from` on. `bytes` come back with the completion; the count may be short.
     SendBytes {
         /// The connection.

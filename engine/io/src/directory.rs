@@ -60,6 +60,9 @@ impl DataDir {
     /// # Errors
     /// What is wrong with the directory, and what to do.
     pub fn open(path: &Path, allow_not_durable: bool) -> Result<DataDir, DirError> {
+        if !allow_not_durable {
+            check_place(path)?;
+        }
         make(path)?;
         let directory = openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| DirError::of(path, "opening it", errno))?;
@@ -112,6 +115,16 @@ impl fmt::Debug for DataDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DataDir({} on {})", self.path().display(), self.file_system())
     }
+}
+
+/// Looks at what there is of `path` first: the file system is named also where nothing can be made on it, and nothing is
+/// left behind.
+fn check_place(path: &Path) -> Result<(), DirError> {
+    let there =
+        path.ancestors().map(|ancestor| if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor });
+    let Some(found) = there.map(rustix::fs::statfs).find_map(Result::ok) else { return Ok(()) };
+    let file_system = FileSystem::of_magic(found.f_type as u32);
+    if file_system.is_durable() { Ok(()) } else { Err(DirError::NotDurable { path: path.to_owned(), file_system }) }
 }
 
 /// Makes what is missing of `path`, each name made durable in its parent: a log in a directory that a power cut takes away

@@ -9,12 +9,14 @@
 //! After the fatal step nothing the reactor does has any effect, and everything it asks for fails at once: so code that
 //! waits on the spot comes to its end, and the test takes the disk to the next life.
 
+mod seen;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
-use io::{Completion, Io, ListenerId, Op, Payload, Pool, Received, Token, Wait};
+use io::{Completion, ListenerId, Op, Payload, Pool, Token, Wait};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clock::Clock;
@@ -23,6 +25,7 @@ use crate::disk::{Disk, DiskFaults, DiskOp, Files, Rot};
 use crate::errno;
 use crate::network::{Buffers, ConnectionId, End, Network, NetworkFaults, Outgoing};
 use crate::trace::Trace;
+pub use seen::SimIo;
 
 /// The one listener that there is.
 pub const LISTENER: ListenerId = ListenerId(0);
@@ -30,8 +33,8 @@ pub const LISTENER: ListenerId = ListenerId(0);
 /// Turns that a reactor may take after its end before it must have noticed.
 const IDLE_TURNS_MAX: u32 = 1000;
 
-/// Turns in a row that neither sleep nor do anything: more means that the reactor waits on the spot for what time brings. So
-/// it did while records waited for a segment and a mark was said to be due (faults, seed 283).
+/// Turns in a row that do not sleep, start nothing and complete nothing: with more the reactor waits on the spot, as it did
+/// (faults, seed 283) when a mark was due that waited for records.
 const SPINS_MAX: u32 = 3;
 
 /// What surrounds one life.
@@ -338,34 +341,37 @@ impl Inner {
     fn turn(&mut self, wait: Wait, buffers: &mut Buffers, completions: &mut Vec<Completion>) {
         self.watch_for_loops();
         let before = completions.len();
-        let is_idle = self.queue.is_empty();
+        let (mut is_spinning, was_idle) = (false, self.queue.is_empty());
         self.start_queued();
-        let is_spinning = loop {
+        loop {
             if self.is_dead {
                 return self.fail_everything(completions);
             }
             self.complete(buffers, completions);
             let now_ns = self.clock.mono_ns();
             if completions.len() > before || self.is_test_due(now_ns) {
-                break false;
+                break;
             }
             let until = match wait {
                 Wait::Until(until) if until > now_ns => Some(until),
                 Wait::Forever => None,
-                Wait::No | Wait::Until(_) => break is_idle,
+                Wait::No | Wait::Until(_) => {
+                    is_spinning = was_idle;
+                    break;
+                }
             };
             if self.dice.chance(self.surroundings.wakes) {
                 self.trace.count("world: woken for nothing");
-                break false;
+                break;
             }
             let alarm = self.alarms.first().copied();
             let due = [self.disk.next_due_ns(), self.network.next_due_ns(), alarm, until].into_iter().flatten().min();
             let Some(due_ns) = due else {
                 self.is_stuck = true;
-                break false;
+                break;
             };
             self.clock.advance_to(due_ns);
-        };
+        }
         self.spins = if is_spinning { self.spins + 1 } else { 0 };
         assert!(self.spins < SPINS_MAX, "the reactor does not sleep, and has nothing to do");
         let passed_ns = self.dice.skewed(100..=20_000);
@@ -410,6 +416,7 @@ impl Inner {
                     self.network.accept(token);
                 }
                 Op::Receive(socket) => self.network.receive(socket, token),
+                Op::StopReceive(socket) => self.network.stop_receive(now_ns, socket),
                 Op::SendBytes { socket, bytes, from } => {
                     let to = bytes.len();
                     self.network.send(now_ns, socket, token, Outgoing::Bytes(bytes), from, to);
@@ -446,54 +453,5 @@ impl Inner {
             .into_iter()
             .filter(|(op, _)| matches!(op, Op::Write { .. } | Op::Read { .. } | Op::File(_)));
         completions.extend(disk_ops.map(|(_, token)| failed(token)));
-    }
-}
-
-/// The world as a reactor sees it.
-#[derive(Debug)]
-pub struct SimIo {
-    world: World,
-    buffers: Buffers,
-}
-
-impl Io for SimIo {
-    fn submit(&mut self, op: Op, token: Token) {
-        self.world.inner.borrow_mut().queue.push((op, token));
-    }
-
-    fn turn(&mut self, wait: Wait, completions: &mut Vec<Completion>) {
-        self.world.inner.borrow_mut().turn(wait, &mut self.buffers, completions);
-    }
-
-    fn received(&self, received: Received) -> &[u8] {
-        self.buffers.bytes(received)
-    }
-
-    fn recycle(&mut self, received: Received) {
-        self.buffers.recycle(received);
-    }
-
-    fn receive_buffers(&self) -> usize {
-        self.buffers.count()
-    }
-
-    fn pool(&self) -> &Pool {
-        &self.world.pool
-    }
-
-    fn mono_ns(&self) -> u64 {
-        self.world.inner.borrow().clock.mono_ns()
-    }
-
-    fn wall_ms(&self) -> u64 {
-        self.world.inner.borrow().clock.wall_ms()
-    }
-
-    fn boottime_ms(&self) -> u64 {
-        self.world.inner.borrow().clock.boottime_ms()
-    }
-
-    fn random(&mut self) -> [u8; 16] {
-        self.world.inner.borrow_mut().dice.bytes()
     }
 }

@@ -6,28 +6,31 @@
 //!   turn: completions -> parse inputs -> close commit batches -> reads -> acknowledgements and answers out
 //! ```
 //!
-//! Owned by one thread; other threads reach it through the waker of its `Io` only.
+//! `connections` moves bytes, `input` parses them and sends records on, `requests` answers what is not an append, `commits`
+//! closes batches and settles them, `shutdown` ends. Owned by one thread; other threads reach it through the waker of its `Io` only.
 
+mod commits;
+mod connections;
+mod input;
 mod requests;
+mod shutdown;
 
-use frame::batch::{Writer, batch_bytes};
-use frame::limits::BATCH_BYTES_MAX;
-use frame::proto::{AckResult, ErrorCode, Failure, Server};
-use frame::{Frame, RequestId, Sequence, ShardId};
+use frame::proto::{ErrorCode, Failure, Server};
+use frame::{RequestId, Sequence, ShardId};
 use io::{Completion, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
 
 use crate::appends::Appends;
 use crate::catalog::{Catalog, CreateStream};
 use crate::connection::{Connection, Phase};
 use crate::damage::Damage;
-use crate::intake::{Batch, CATALOG_APPEND, Intake};
-use crate::journal::{Commit, Journal, Shortage};
+use crate::intake::{CATALOG_APPEND, Intake};
+use crate::journal::{Journal, Shortage};
 use crate::limits::{
-    BATCH_BYTES_TARGET, COMPLETIONS_ROOM, CONNECTIONS_MAX, IDLE_MARK_NS, Memory, PENDING_BYTES_MAX, SHUTDOWN_NS,
-    WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
+    BATCH_BYTES_TARGET, COMPLETIONS_ROOM, IDLE_MARK_NS, Memory, WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
 };
 use crate::reads::{Answer, Answered, ChunkRead, Reads, Sight};
 use crate::recovery::{self, OpenError, Recovered};
+use crate::router::Router;
 use crate::shards::Shards;
 use crate::slots::Slots;
 use crate::superblock::Store;
@@ -114,6 +117,7 @@ pub struct Reactor<I: Io> {
     io: I,
     config: Config,
     connections: Slots<Connection>,
+    router: Router,
     intake: Intake,
     appends: Appends,
     journal: Journal,
@@ -129,6 +133,8 @@ pub struct Reactor<I: Io> {
     accepting: bool,
     accept_after_ns: u64,
     send_check_ns: u64,
+    /// What clients are told of this server when they connect.
+    features: u64,
     life: Life,
     stats: Stats,
     last_append_ns: u64,
@@ -153,6 +159,7 @@ impl<I: Io> Reactor<I> {
         let tail_bytes = io.pool().capacity_bytes() / 2;
         let journal = Journal::new(opened.start, opened.segments, token::SEAL, tail_bytes, writes);
         let mut reactor = Reactor {
+            router: Router::new(),
             intake: Intake::new(io.receive_buffers(), opened.shards.len()),
             connections: Slots::new(),
             appends: Appends::new(),
@@ -168,6 +175,7 @@ impl<I: Io> Reactor<I> {
             accepting: false,
             accept_after_ns: 0,
             send_check_ns: 0,
+            features: 0,
             life: Life::Running,
             stats: Stats::default(),
             last_append_ns: 0,
@@ -213,17 +221,14 @@ impl<I: Io> Reactor<I> {
         self.reap();
     }
 
+    /// Has clients told that what is acknowledged need not survive a power cut.
+    pub fn tell_not_durable(&mut self) {
+        self.features |= frame::proto::FEATURE_NOT_DURABLE;
+    }
+
     /// Accepts connections from `listener` from the next turn on.
     pub fn listen(&mut self, listener: ListenerId) {
         self.listener = Some(listener);
-    }
-
-    /// Begins a clean shutdown: no new connections and no new input; what was received is made durable and acknowledged.
-    pub fn shut_down(&mut self) {
-        if self.life == Life::Running {
-            self.life = Life::Stopping { deadline_ns: self.io.mono_ns() + SHUTDOWN_NS };
-            self.advance();
-        }
     }
 
     /// What has happened so far.
@@ -292,6 +297,7 @@ impl<I: Io> Reactor<I> {
             self.complete(completion);
         }
         self.completions = completions;
+        self.route();
         self.settle_commits();
     }
 
@@ -337,117 +343,11 @@ impl<I: Io> Reactor<I> {
         self.reads.complete(&mut self.io, &mut sight, &mut self.answered, read);
     }
 
-    /// Hands on what has become durable, in order.
-    fn settle_commits(&mut self) {
-        while let Some(commit) = self.journal.next_durable(&mut self.shards, &self.catalog) {
-            self.stats.written_bytes += u64::from(commit.length);
-            for extent in &commit.extents {
-                self.stats.records += u64::from(extent.count);
-                if extent.shard == ShardId::CATALOG {
-                    self.apply_pending(extent.count);
-                }
-            }
-            for share in &commit.shares {
-                if self.appends.settle(share.append, share.records) {
-                    self.append_done(share.append);
-                }
-            }
-            self.journal.acknowledged(commit);
-        }
-    }
-
-    /// The oldest `count` commands are durable: they are true from here on.
-    fn apply_pending(&mut self, count: u32) {
-        for _ in 0..count {
-            let Some(pending) = self.pending.pop_front() else { return };
-            let applied = self.catalog.apply(&pending.command);
-            assert!(applied.is_some(), "commands are planned against the catalog that they will find");
-            self.shards.grow(self.catalog.shard_count());
-            self.intake.grow(self.catalog.shard_count());
-            self.journal.index.grow(self.catalog.shard_count());
-            for (peer, request) in pending.waiters {
-                self.answer_stream(peer, request, &pending.command.name);
-            }
-        }
-    }
-
-    /// An append's last record is settled: its connection hears of it at the end of the turn.
-    fn append_done(&mut self, number: u32) {
-        let append = self.appends.find(number);
-        let peer = append.peer;
-        let (unknown, abandoned, request) = (append.unknown, append.abandoned, append.request);
-        let Some(connection) = live(&mut self.connections, peer).filter(|_| !abandoned) else {
-            self.appends.release(number);
-            return;
-        };
-        if unknown {
-            let detail = "a write failed; whether these records are stored is known after a restart".to_owned();
-            Server::failure(&mut connection.out, request, &Failure { code: ErrorCode::StorageFailed, detail });
-        }
-        connection.done.push(number);
-        self.make_dirty(peer);
-    }
-
-    /// A write has failed: what is in flight is unknown, what waits is refused, and so is all that comes.
-    fn poison(&mut self, errno: i32) {
-        tracing::error!(
-            errno = -errno,
-            "a write to the journal failed; appends are refused until a restart, reads go on"
-        );
-        let unknown: Vec<Commit> = self.journal.take_unknown().collect();
-        for commit in unknown {
-            for share in &commit.shares {
-                if self.appends.settle_unknown(share.append, share.records) {
-                    self.append_done(share.append);
-                }
-            }
-        }
-        self.refuse_waiting(ErrorCode::StorageFailed);
-        // Commands in flight are as unknown as records: whoever asked learns it after the restart.
-        self.refuse_commands(self.pending.len(), ErrorCode::StorageFailed);
-    }
-
-    /// Refuses every record that waits for a batch.
-    fn refuse_waiting(&mut self, code: ErrorCode) {
-        let mut refused = Vec::new();
-        let mut commands = 0;
-        self.intake.drain(&mut self.io, |append, index| refused.push((append, index)));
-        for (append, index) in refused {
-            if append == CATALOG_APPEND {
-                commands += 1;
-                continue;
-            }
-            self.stats.refused += 1;
-            self.appends.result(append, index, AckResult::Refused(code));
-            if self.appends.settle(append, 1) {
-                self.append_done(append);
-            }
-        }
-        self.refuse_commands(commands, code);
-    }
-
-    /// Refuses the newest `count` commands: they never reached a batch. Those before them are on their way.
-    fn refuse_commands(&mut self, count: usize, code: ErrorCode) {
-        if count == 0 {
-            return;
-        }
-        let refused = self.pending.split_off(self.pending.len() - count);
-        for pending in refused {
-            for (peer, request) in pending.waiters {
-                self.fail(peer, request, code, "the stream could not be stored");
-            }
-        }
-        self.planned = self.catalog.clone();
-        for pending in &self.pending {
-            let applied = self.planned.apply(&pending.command);
-            debug_assert!(applied.is_some(), "it was planned in this order");
-        }
-    }
-
     /// Runs what became ready.
     fn advance(&mut self) {
         self.arm();
         self.parse_stalled();
+        self.route();
         self.commit();
         let idle = self.is_idle();
         self.journal.advance(&mut self.io, idle);
@@ -458,115 +358,6 @@ impl<I: Io> Reactor<I> {
         self.flush();
         self.mark_when_idle();
         self.step_shutdown();
-    }
-
-    /// Closes commit batches while writes are free and records wait.
-    fn commit(&mut self) {
-        while !self.intake.is_empty() {
-            if self.journal.poisoned().is_some() {
-                return self.refuse_waiting(ErrorCode::StorageFailed);
-            }
-            if !self.journal.may_write() {
-                return;
-            }
-            match self.commit_one() {
-                Ok(()) => {}
-                Err(Shortage::Making) => return,
-                Err(Shortage::Full) => return self.refuse_waiting(ErrorCode::DiskFull),
-            }
-        }
-    }
-
-    fn commit_one(&mut self) -> Result<(), Shortage> {
-        let extents = self.intake.active_shards();
-        let least = batch_bytes(self.intake.next_length().unwrap_or(0), 1);
-        let wanted = batch_bytes(self.intake.bytes(), extents);
-        let bytes = wanted.min(self.config.batch_bytes).max(least).min(BATCH_BYTES_MAX);
-        self.journal.make_room(bytes, extents, self.shards.len(), &self.planned)?;
-        let mut buf = self.take_buffer(bytes).ok_or(Shortage::Making)?;
-        let mut commit = self.journal.spare_commit();
-        let head = self.journal.head(self.io.wall_ms(), None);
-        let Commit { extents: table, shares, .. } = &mut commit;
-        let mut writer = Writer::new(&mut buf, table);
-        let room = bytes.saturating_sub(frame::batch::HEADER_BYTES + extents * frame::batch::EXTENT_BYTES);
-        let (appends, shards) = (&mut self.appends, &mut self.shards);
-        let mut batch = Batch { writer: &mut writer, shares, appends, shards };
-        self.intake.fill(&mut self.io, &mut batch, room);
-        let (length, checksum) = writer.finish(&head);
-        buf.truncate(length);
-        self.journal.write(&mut self.io, &head, buf.freeze(), checksum, commit);
-        self.last_append_ns = self.io.mono_ns();
-        self.idle_since_ns = None;
-        Ok(())
-    }
-
-    /// Aligned memory for a batch, taken from the cache of the tail where the pool has none left.
-    fn take_buffer(&mut self, bytes: usize) -> Option<io::BufMut> {
-        loop {
-            if let Some(buf) = self.io.pool().take(bytes) {
-                return Some(buf);
-            }
-            if !self.journal.cache.evict() {
-                return None;
-            }
-        }
-    }
-
-    /// Nothing is in flight and nothing has been for a while.
-    fn is_idle(&self) -> bool {
-        self.intake.is_empty()
-            && self.journal.is_quiet()
-            && self.io.mono_ns() >= self.last_append_ns + ZERO_AFTER_IDLE_NS
-    }
-
-    /// Says on disk that all is durable, once the journal has been quiet for a moment.
-    fn mark_when_idle(&mut self) {
-        if !self.journal.wants_mark() || !self.intake.is_empty() {
-            self.idle_since_ns = None;
-            return;
-        }
-        let now = self.io.mono_ns();
-        let since = *self.idle_since_ns.get_or_insert(now);
-        let stopping = self.life != Life::Running;
-        if (stopping || now >= since + IDLE_MARK_NS)
-            && self.journal.write_mark(&mut self.io, &self.shards, &self.planned, None).is_err()
-        {
-            // No room for a mark: the next life scans a little longer. Not tried again before the next append.
-            self.idle_since_ns = Some(now);
-            self.journal.give_up_mark();
-        }
-    }
-
-    /// Goes on with a clean shutdown.
-    fn step_shutdown(&mut self) {
-        let Life::Stopping { deadline_ns } = self.life else { return };
-        let late = self.io.mono_ns() >= deadline_ns;
-        let poisoned = self.journal.poisoned().is_some();
-        let settled = self.intake.is_empty() && (poisoned || (self.journal.is_settled() && !self.journal.wants_mark()));
-        let served = self.reads.is_idle()
-            && self
-                .connections
-                .iter_mut()
-                .all(|(_, c)| matches!(c.phase, Phase::Free | Phase::Closing) || c.is_answered());
-        if !(late || (settled && served)) {
-            return;
-        }
-        if settled && !poisoned {
-            let durable = self.journal.durable();
-            let written = self.store.update(&mut self.io, |superblock| {
-                superblock.durable = durable;
-                superblock.clean = true;
-            });
-            if let Err(error) = written {
-                tracing::warn!(%error, "the superblock could not be updated; the next start reads the journal's tail");
-            }
-        }
-        self.life = Life::Stopped;
-    }
-
-    /// Whether records may be taken in.
-    fn may_take_input(&self) -> bool {
-        self.intake.bytes() < PENDING_BYTES_MAX
     }
 }
 

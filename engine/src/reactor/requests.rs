@@ -1,225 +1,23 @@
-//! Connections of the reactor: accepted, heard, answered, closed.
+//! What clients ask for besides appends, and the answers.
 
 use frame::proto::{
     Append, CreateStream as CreateRequest, DescribeStream, ListStreams, Read, ServerEvent, ServerLimits,
-    ShardDescription, Span, StreamDescription, StreamList, Violation,
+    ShardDescription, StreamDescription, StreamList,
 };
-use frame::route::hash_key;
 
 use super::*;
 use crate::catalog::{CreateError, Stream};
 use crate::connection::Arriving;
-use crate::intake::Place;
-use crate::limits::{ACCEPT_RETRY_NS, LIST_STREAMS_MAX, SEND_CHECK_NS, SEND_TIMEOUT_NS, WINDOW_BATCHES, WINDOW_BYTES};
-
-/// The kernel's word that no receive buffer is free.
-const ENOBUFS: i32 = 105;
-/// The kernel's word that an operation was cancelled.
-const ECANCELED: i32 = 125;
+use crate::limits::{LIST_STREAMS_MAX, WINDOW_BATCHES, WINDOW_BYTES};
 
 impl<I: Io> Reactor<I> {
-    /// Starts what must always be running: accepting, and receives that ran out of buffers.
-    pub(super) fn arm(&mut self) {
-        let may_accept = !self.accepting && self.life == Life::Running && self.io.mono_ns() >= self.accept_after_ns;
-        if let Some(listener) = self.listener.filter(|_| may_accept) {
-            self.accepting = true;
-            self.io.submit(Op::Accept(listener), token::ACCEPT);
-        }
-        if self.intake.held_buffers() < self.io.receive_buffers() {
-            for peer in std::mem::take(&mut self.starved) {
-                self.receive(peer);
-            }
-        }
-    }
-
-    fn receive(&mut self, peer: Peer) {
-        let Some(connection) = live(&mut self.connections, peer) else { return };
-        let Some(socket) = connection.socket.filter(|_| !connection.receiving) else { return };
-        connection.receiving = true;
-        self.io.submit(Op::Receive(socket), token::receive(peer));
-    }
-
-    pub(super) fn accepted(&mut self, completion: &Completion) {
-        self.accepting = completion.more;
-        if completion.result < 0 {
-            if completion.result != -ECANCELED && self.life == Life::Running {
-                tracing::warn!(errno = -completion.result, "a connection could not be accepted; trying again soon");
-                self.accept_after_ns = self.io.mono_ns() + ACCEPT_RETRY_NS;
-            }
-            return;
-        }
-        let socket = SocketId(completion.result.cast_unsigned());
-        self.stats.connections += 1;
-        let slot = self.connections.take();
-        let connection = &mut self.connections[slot];
-        connection.begin(socket);
-        let peer = Peer { slot, life: connection.life };
-        if self.connections.in_use() > CONNECTIONS_MAX || self.life != Life::Running {
-            return self.close(peer);
-        }
-        self.receive(peer);
-    }
-
-    /// Bytes of a connection, its end, or its failure.
-    pub(super) fn received(&mut self, peer: Peer, completion: Completion) {
-        let received = match completion.payload {
-            Payload::Received(received) => Some(received),
-            _ => None,
-        };
-        if let Some(received) = received {
-            self.intake.hold(received.buffer);
-        }
-        let known = self.connections.find(peer.slot).is_some_and(|connection| connection.life == peer.life);
-        if !known {
-            return self.drop_received(received);
-        }
-        let connection = &mut self.connections[peer.slot];
-        connection.receiving = completion.more;
-        if connection.phase != Phase::Live {
-            self.drop_received(received);
-            return self.finish_closing(peer);
-        }
-        match (completion.result, received) {
-            (1.., Some(received)) => {
-                connection.inbox.push_back(received);
-                self.parse(peer);
-                if !completion.more {
-                    self.receive(peer);
-                }
-            }
-            (0, _) => {
-                // The client sends no more. What it sent before is still parsed and answered.
-                connection.phase = Phase::HalfClosed;
-                self.parse(peer);
-            }
-            (result, _) if result == -ENOBUFS => self.starved.push(peer),
-            _ => self.close(peer),
-        }
-    }
-
-    fn drop_received(&mut self, received: Option<Received>) {
-        if let Some(received) = received {
-            self.intake.release(&mut self.io, received.buffer);
-        }
-    }
-
-    /// Goes on with connections whose input had to wait.
-    pub(super) fn parse_stalled(&mut self) {
-        if self.stalled.is_empty() || !self.may_take_input() {
-            return;
-        }
-        for peer in std::mem::take(&mut self.stalled) {
-            if let Some(connection) = live(&mut self.connections, peer) {
-                connection.is_stalled = false;
-                self.parse(peer);
-            }
-        }
-    }
-
-    /// Parses what a connection has sent, as far as there is room for it.
-    fn parse(&mut self, peer: Peer) {
-        loop {
-            let may_take = self.may_take_input();
-            let stopping = self.life != Life::Running;
-            let Some(connection) = live(&mut self.connections, peer) else { return };
-            if stopping {
-                // What is not parsed by now was never taken in: its sender learns that from the end of the connection.
-                return;
-            }
-            if connection.phase == Phase::LastWords {
-                return self.drop_inbox(peer);
-            }
-            let Some(&received) = connection.inbox.front() else {
-                if connection.phase == Phase::HalfClosed {
-                    // No more comes: an append that is not whole never will be.
-                    self.abandon_arriving(peer);
-                    self.make_dirty(peer);
-                }
-                return;
-            };
-            if connection.is_behind() {
-                connection.is_blocked = true;
-                return;
-            }
-            if !may_take {
-                if !connection.is_stalled {
-                    connection.is_stalled = true;
-                    self.stalled.push(peer);
-                }
-                return;
-            }
-            if let Err(violation) = self.parse_received(peer, received) {
-                return self.violated(peer, &violation);
-            }
-        }
-    }
-
-    /// Parses one receive buffer to its end, or until there is no room.
-    fn parse_received(&mut self, peer: Peer, received: Received) -> Result<(), Violation> {
-        loop {
-            let connection = &mut self.connections[peer.slot];
-            if self.intake.bytes() >= PENDING_BYTES_MAX || connection.is_behind() {
-                return Ok(());
-            }
-            let input = self.io.received(received);
-            let mut at = connection.at;
-            let event = connection.server.step(input, &mut at)?;
-            connection.at = at;
-            match event {
-                None => {
-                    connection.inbox.pop_front();
-                    connection.at = 0;
-                    self.intake.release(&mut self.io, received.buffer);
-                    return Ok(());
-                }
-                Some(ServerEvent::Record(span)) => self.record(peer, received, &span)?,
-                Some(event) => self.request(peer, event),
-            }
-        }
-    }
-
-    /// One record of an append: checked, routed, queued.
-    fn record(&mut self, peer: Peer, received: Received, span: &Span) -> Result<(), Violation> {
-        let connection = &mut self.connections[peer.slot];
-        let Some(arriving) = &mut connection.arriving else { return Ok(()) };
-        let (append, index) = (arriving.append, arriving.records);
-        arriving.records += 1;
-        let stream = arriving.stream;
-        let bytes = connection.server.bytes(span, self.io.received(received));
-        let frame = Frame::parse(bytes).map_err(Violation::Frame)?;
-        let refusal = match stream.and_then(|stream| self.catalog.stream(stream)) {
-            None => Some(ErrorCode::UnknownStream),
-            Some(_) if frame.verify_payload().is_err() => Some(ErrorCode::Checksum),
-            Some(_) if self.journal.poisoned().is_some() => Some(ErrorCode::StorageFailed),
-            Some(stream) => {
-                let hash = frame.explicit_hash_key().unwrap_or_else(|| hash_key(frame.key()));
-                let place = match span {
-                    Span::Input(range) => {
-                        self.intake.hold(received.buffer);
-                        Place::Received { buffer: received.buffer, offset: range.start as u32 }
-                    }
-                    Span::Gathered => self.intake.spill(bytes),
-                };
-                self.intake.push(stream.route(hash), place, frame.length(), append, index);
-                None
-            }
-        };
-        match refusal {
-            None => self.appends.wait(append),
-            Some(code) => {
-                self.stats.refused += 1;
-                self.appends.result(append, index, AckResult::Refused(code));
-            }
-        }
-        Ok(())
-    }
-
-    fn request(&mut self, peer: Peer, event: ServerEvent) {
+    pub(super) fn request(&mut self, peer: Peer, event: ServerEvent) {
         let epoch = self.store.current.epoch.0;
         let connection = &mut self.connections[peer.slot];
         match event {
             ServerEvent::Hello(request) => {
                 let limits = ServerLimits { window_bytes: WINDOW_BYTES, window_batches: WINDOW_BATCHES };
+                connection.server.offer(self.features);
                 connection.server.welcome(&mut connection.out, request, epoch, limits);
                 self.make_dirty(peer);
             }
@@ -329,10 +127,15 @@ impl<I: Io> Reactor<I> {
 
     fn read(&mut self, peer: Peer, request: RequestId, read: Read) {
         let Some(stream) = self.catalog.stream(read.stream) else {
-            return self.fail(peer, request, ErrorCode::UnknownStream, "there is no stream of that number");
+            return self.fail(
+                peer,
+                request,
+                ErrorCode::UnknownStream,
+                "there is no stream of that number; list the streams there are",
+            );
         };
         if !stream.has(read.shard) {
-            let detail = format!("stream {} has no shard {}", stream.name, read.shard);
+            let detail = format!("stream {} has no shard {}; describe it to see its shards", stream.name, read.shard);
             return self.fail(peer, request, ErrorCode::UnknownShard, &detail);
         }
         self.connections[peer.slot].reads += 1;
@@ -376,154 +179,6 @@ impl<I: Io> Reactor<I> {
             let failure = Failure { code, detail: detail.to_owned() };
             Server::failure(&mut connection.out, request, &failure);
             self.make_dirty(peer);
-        }
-    }
-
-    /// The client broke the protocol: it is told, and heard no more.
-    fn violated(&mut self, peer: Peer, violation: &Violation) {
-        tracing::debug!(%violation, slot = peer.slot, "a client broke the protocol");
-        self.drop_inbox(peer);
-        self.abandon_arriving(peer);
-        if let Some(connection) = live(&mut self.connections, peer) {
-            Server::violation(&mut connection.out, violation);
-            connection.phase = Phase::LastWords;
-            self.make_dirty(peer);
-        }
-    }
-
-    fn drop_inbox(&mut self, peer: Peer) {
-        while let Some(received) = self.connections[peer.slot].inbox.pop_front() {
-            self.intake.release(&mut self.io, received.buffer);
-        }
-        self.connections[peer.slot].at = 0;
-    }
-
-    /// An append that will never be whole: its records that were taken are stored, and nobody is told.
-    fn abandon_arriving(&mut self, peer: Peer) {
-        let connection = &mut self.connections[peer.slot];
-        if let Some(arriving) = connection.arriving.take() {
-            connection.appends -= 1;
-            if self.appends.abandon(arriving.append) {
-                self.appends.release(arriving.append);
-            }
-        }
-    }
-
-    pub(super) fn make_dirty(&mut self, peer: Peer) {
-        let connection = &mut self.connections[peer.slot];
-        if !connection.is_dirty {
-            connection.is_dirty = true;
-            self.dirty.push(peer);
-        }
-    }
-
-    /// Sends what was made for connections in this turn, and closes those that are done.
-    pub(super) fn flush(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for peer in dirty.drain(..) {
-            let Some(connection) = self.connections.find(peer.slot).filter(|c| c.life == peer.life) else { continue };
-            let phase = connection.phase;
-            let connection = &mut self.connections[peer.slot];
-            connection.is_dirty = false;
-            if matches!(phase, Phase::Free | Phase::Closing) {
-                continue;
-            }
-            connection.acknowledge(&mut self.appends);
-            connection.flush(&mut self.io, peer);
-            let told = !connection.is_sending() && connection.outgoing_bytes() == 0;
-            let done = match phase {
-                Phase::LastWords => told,
-                Phase::HalfClosed => connection.is_served() && connection.inbox.is_empty(),
-                _ => false,
-            };
-            if done {
-                self.close(peer);
-            }
-        }
-        self.dirty = dirty;
-    }
-
-    pub(super) fn sent(&mut self, peer: Peer, completion: Completion) {
-        let bytes = match completion.payload {
-            Payload::Bytes(bytes) => Some(bytes),
-            _ => None,
-        };
-        let known = self.connections.find(peer.slot).is_some_and(|connection| connection.life == peer.life);
-        if !known {
-            return;
-        }
-        let connection = &mut self.connections[peer.slot];
-        let there = connection.sent(&mut self.io, peer, completion.result, bytes);
-        if connection.phase == Phase::Closing {
-            return self.finish_closing(peer);
-        }
-        if !there {
-            return self.close(peer);
-        }
-        self.make_dirty(peer);
-        self.hear_again(peer);
-    }
-
-    /// Goes on with a connection that had too many answers to take, once it took some.
-    fn hear_again(&mut self, peer: Peer) {
-        let Some(connection) = live(&mut self.connections, peer) else { return };
-        if connection.is_blocked && !connection.is_behind() {
-            connection.is_blocked = false;
-            self.parse(peer);
-        }
-    }
-
-    /// Closes connections that have taken nothing of what they are sent for too long.
-    pub(super) fn close_unheard(&mut self) {
-        let now = self.io.mono_ns();
-        if now < self.send_check_ns {
-            return;
-        }
-        self.send_check_ns = now + SEND_CHECK_NS;
-        let limit = now.saturating_sub(SEND_TIMEOUT_NS);
-        let gone: Vec<Peer> = self
-            .connections
-            .iter_mut()
-            .filter(|(_, connection)| connection.sends_since_before(limit))
-            .map(|(slot, connection)| Peer { slot, life: connection.life })
-            .collect();
-        gone.into_iter().for_each(|peer| self.close(peer));
-    }
-
-    /// Ends a connection: what it was owed is dropped, what it appended is stored.
-    pub(super) fn close(&mut self, peer: Peer) {
-        let connection = &mut self.connections[peer.slot];
-        if matches!(connection.phase, Phase::Free | Phase::Closing) {
-            return;
-        }
-        let Some(socket) = connection.socket else { return };
-        connection.phase = Phase::Closing;
-        for number in std::mem::take(&mut connection.done) {
-            self.appends.release(number);
-        }
-        self.drop_inbox(peer);
-        self.abandon_arriving(peer);
-        self.io.submit(Op::Close(socket), token::close(peer));
-    }
-
-    pub(super) fn closed(&mut self, peer: Peer) {
-        let known = self.connections.find(peer.slot).is_some_and(|connection| connection.life == peer.life);
-        if known {
-            self.connections[peer.slot].socket = None;
-            self.finish_closing(peer);
-        }
-    }
-
-    /// Frees the slot once the socket is closed and nothing is in flight on it.
-    fn finish_closing(&mut self, peer: Peer) {
-        let connection = &mut self.connections[peer.slot];
-        let over = connection.phase == Phase::Closing
-            && connection.socket.is_none()
-            && !connection.receiving
-            && !connection.is_sending();
-        if over {
-            connection.phase = Phase::Free;
-            self.connections.release(peer.slot);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use frame::limits::APPEND_RECORDS_MAX;
 use frame::proto::{APPEND_FIXED_BYTES, Append, Client, HEADER_BYTES};
-use frame::{Frame, FrameError, StreamId, frame as frames};
+use frame::{FrameError, StreamId, frame as frames};
 
 use crate::verify::{SentBatch, SentRecord};
 
@@ -55,11 +55,9 @@ impl Message {
     }
 
     /// Adds a record.
-    pub(super) fn push(&mut self, key: &[u8], data: &[u8]) -> Result<(), FrameError> {
-        let start = self.bytes.len();
-        frames::encode(&mut self.bytes, key, None, data)?;
-        let checksum = Frame::parse(&self.bytes[start..])?.payload_checksum();
-        let bytes = key.len() + data.len();
+    pub(super) fn push<const PARTS: usize>(&mut self, key: &[u8], data: [&[u8]; PARTS]) -> Result<(), FrameError> {
+        let checksum = frames::encode_parts(&mut self.bytes, key, None, data)?;
+        let bytes = key.len() + data.iter().map(|part| part.len()).sum::<usize>();
         self.batch.records.push(SentRecord { checksum, bytes: bytes as u32 });
         self.content_bytes += bytes as u64;
         Ok(())

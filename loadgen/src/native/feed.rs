@@ -64,7 +64,7 @@ pub(super) async fn feed(
             pacer.wait_until(due_ns, core.clock, || check_end(plan, core, links)).await;
         }
         if row.key.is_empty() {
-            row.key.extend_from_slice(lane.key());
+            row.key.extend_from_slice(&lane.key());
         }
         if !feed.add(&row, due_ns).await? {
             return Ok(None);
@@ -137,7 +137,7 @@ impl Feed<'_> {
         }
         let link = &self.links[at];
         let message = self.open[at].get_or_insert_with(|| link.begin_message());
-        message.push(&row.key, &row.data).expect("reading the rows bounded key and data");
+        message.push(&row.key, [&row.data]).expect("reading the rows bounded key and data");
         if let Some(due_ns) = due_ns {
             message.intend(due_ns);
         }

@@ -34,7 +34,7 @@ pub use produce::produce;
 pub use readback::read_back;
 pub use runtime::{Io, check_io};
 pub use shared::{Progress, Shared, Stop};
-pub use streams::prepare_streams;
+pub use streams::{Prepared, prepare_streams};
 
 /// One stream that the run writes.
 #[derive(Clone, Debug)]

@@ -236,8 +236,8 @@ async fn write_generated(link: Rc<Link>, core: Rc<Core>, lane: Rc<RefCell<Lane>>
         {
             let mut lane = lane.borrow_mut();
             while link.has_room(&message, KEY_BYTES, largest) {
-                let (key, data) = lane.record();
-                message.push(key, data).expect("generated records keep within the limits");
+                let record = lane.record();
+                message.push(&record.key, record.data()).expect("generated records keep within the limits");
             }
         }
         let Some(due) = link.turn(&core).await else { return };

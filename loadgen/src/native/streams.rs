@@ -9,6 +9,15 @@ use super::runtime::run_pinned;
 use super::session::{Session, refused};
 use super::{NativeError, Stream};
 
+/// What a run writes to.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Its streams.
+    pub streams: Vec<Stream>,
+    /// Whether the server says that what it acknowledges survives a power cut.
+    pub is_durable: bool,
+}
+
 /// Makes each stream, or finds it if it exists with as many shards. Records that are there already are not this run's:
 /// each shard's first number is the one it gives next.
 pub fn prepare_streams(
@@ -16,9 +25,9 @@ pub fn prepare_streams(
     names: &[String],
     shards: u32,
     core: usize,
-) -> Result<Vec<Stream>, NativeError> {
+) -> Result<Prepared, NativeError> {
     run_pinned(core, || async {
-        let (mut session, _) = Session::open(target).await?;
+        let (mut session, welcome) = Session::open(target).await?;
         let mut streams = Vec::with_capacity(names.len());
         let mut request = Vec::new();
         for name in names {
@@ -35,6 +44,6 @@ pub fn prepare_streams(
             streams.push(Stream { id: StreamId(made.stream.0), shards });
         }
         session.close();
-        Ok(streams)
+        Ok(Prepared { streams, is_durable: welcome.is_durable() })
     })?
 }

@@ -19,7 +19,7 @@ fn plan(target: SocketAddr, streams: u32, shards: u32, pace: Pace) -> Plan {
     let names: Vec<String> = (0..streams).map(|i| format!("load-{i}")).collect();
     Plan {
         target,
-        streams: prepare_streams(target, &names, shards, core()).unwrap(),
+        streams: prepare_streams(target, &names, shards, core()).unwrap().streams,
         connections: 3,
         batch_records: 50,
         pace,
@@ -86,7 +86,7 @@ fn several_cores_share_the_connections() {
     assert_eq!(read.verdict.acknowledged, produced.recorder.total().records);
     // With more streams than connections every stream is written all the same.
     let again = prepare_streams(plan.target, &(0..5).map(|i| format!("load-{i}")).collect::<Vec<_>>(), 2, core());
-    let tips = again.unwrap().into_iter().flat_map(|stream| stream.shards).map(|(_, tip)| tip.0);
+    let tips = again.unwrap().streams.into_iter().flat_map(|stream| stream.shards).map(|(_, tip)| tip.0);
     assert!(tips.into_iter().all(|tip| tip > 1));
 }
 

@@ -143,6 +143,8 @@ pub struct ServerReport {
     pub command: Option<String>,
     /// The cores it may use, if this program started it.
     pub cores: Option<String>,
+    /// Whether it says that what it acknowledges survives a power cut.
+    pub is_durable: bool,
     /// The disk under its data directory, where it can be seen from here.
     pub disk: Option<Disk>,
 }

@@ -36,7 +36,13 @@ pub(crate) fn report(recorder: &Recorder) -> RunReport {
             memory_bytes: 1 << 34,
             commit: "0123456789ab".to_owned(),
         },
-        server: ServerReport { address: "127.0.0.1:4570".to_owned(), command: None, cores: None, disk: None },
+        server: ServerReport {
+            address: "127.0.0.1:4570".to_owned(),
+            command: None,
+            cores: None,
+            is_durable: true,
+            disk: None,
+        },
         measured: Measured::new(recorder, 80_000),
         busy: Busy {
             server: vec![BusyThread { thread: "reactor-0".to_owned(), busy: 0.61 }],

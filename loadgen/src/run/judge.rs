@@ -17,7 +17,7 @@ const BUSY_MAX: f64 = 0.90;
 /// Completes the report with marks and goals, and says how the command ends.
 pub(super) fn judge(mut report: RunReport, options: &Options, produced: &Produced, late: &Late) -> (Status, RunReport) {
     let mut status = Status::Good;
-    if let Some(why) = void(&report, options) {
+    if let Some(why) = void(&report) {
         report.marks.push(Mark::Void(why));
         status = Status::Void;
     }
@@ -31,7 +31,7 @@ pub(super) fn judge(mut report: RunReport, options: &Options, produced: &Produce
         }
         Stop::Time | Stop::Bytes | Stop::InputEnd => {}
     }
-    if options.not_durable {
+    if !report.server.is_durable {
         let why = "what was acknowledged need not survive a power cut on this file system";
         report.marks.push(Mark::NotDurable(why.to_owned()));
     }
@@ -48,7 +48,7 @@ pub(super) fn judge(mut report: RunReport, options: &Options, produced: &Produce
             format!("{} rows lay before an earlier row in time and were sent at once", produced.rows_out_of_order);
         report.marks.push(Mark::Input(why));
     }
-    report.marks.extend(unobserved(&report, options));
+    report.marks.extend(unobserved(&report));
     let latency = produced.recorder.latency();
     let reached = Reached {
         latency_ns: |percent| latency.value_at_percentile(percent),
@@ -63,7 +63,7 @@ pub(super) fn judge(mut report: RunReport, options: &Options, produced: &Produce
 }
 
 /// Why nothing can be concluded from the run, if so.
-fn void(report: &RunReport, options: &Options) -> Option<String> {
+fn void(report: &RunReport) -> Option<String> {
     let found = &report.verification;
     if !found.good {
         return Some(match found.faults {
@@ -76,7 +76,7 @@ fn void(report: &RunReport, options: &Options) -> Option<String> {
         return Some("not one record was acknowledged".to_owned());
     }
     let per_ack = report.flushes.per_batch?;
-    if one_at_a_time(report) && volatile_cache(report) && per_ack < FLUSHES_AN_ACK_MIN && !options.not_durable {
+    if one_at_a_time(report) && volatile_cache(report) && per_ack < FLUSHES_AN_ACK_MIN && report.server.is_durable {
         return Some(format!(
             "one record at a time made {per_ack:.2} device flushes an acknowledgement, and less than {FLUSHES_AN_ACK_MIN} can't have been durable"
         ));
@@ -124,13 +124,13 @@ fn generator_bound(report: &RunReport) -> Option<Mark> {
     }
 }
 
-fn unobserved(report: &RunReport, options: &Options) -> Option<Mark> {
+fn unobserved(report: &RunReport) -> Option<Mark> {
     let Some(disk) = &report.server.disk else {
         let why =
             "the server's disk, so its flushes are not counted; name its directory with --dir if it is on this machine";
         return Some(Mark::Unobserved(why.to_owned()));
     };
-    if options.not_durable {
+    if !report.server.is_durable {
         return None;
     }
     if report.flushes.count.is_none() {
@@ -203,7 +203,9 @@ mod tests {
         let (report, produced) = one_at_a_time(Some(0.94), "write back");
         let (status, marks) = judged(report.clone(), &produced, &[]);
         assert!(status == Status::Void && matches!(marks[..], [Mark::Void(_)]), "{marks:?}");
-        let (status, marks) = judged(report, &produced, &["--not-durable"]);
+        let mut volatile = report;
+        volatile.server.is_durable = false;
+        let (status, marks) = judged(volatile, &produced, &[]);
         assert!(status == Status::Good && matches!(marks[..], [Mark::NotDurable(_)]), "{marks:?}");
         let (report, produced) = one_at_a_time(Some(0.96), "write back");
         assert_eq!(judged(report, &produced, &[]).0, Status::Good);

@@ -16,13 +16,13 @@ use jiff::Timestamp;
 
 use crate::input::InputError;
 use crate::machine::{Disk, Machine};
-use crate::native::{self, NativeError, Plan, Produced, ReadBack, Shared, Source};
+use crate::native::{self, NativeError, Plan, Prepared, Produced, ReadBack, Shared, Source};
 use crate::options::Options;
 use crate::report::{
     self, FORMAT, Flushes, FolderError, LateReport, Mark, Measured, RunReport, ServerReport, Throughput,
     VerificationReport,
 };
-use crate::server::{Server, ServerError, ServerSpec, find_server};
+use crate::server::{Server, ServerError, ServerSpec, find_server, remove_leftovers};
 use crate::units::show_bytes;
 use crate::verify::{Ledger, Shards};
 
@@ -159,6 +159,7 @@ struct Outcome {
     refused_by_reason: Vec<(String, u64)>,
     observed: Observed,
     flushes: Flushes,
+    is_durable: bool,
 }
 
 impl Run<'_> {
@@ -177,6 +178,7 @@ impl Run<'_> {
             address: self.target(server.as_ref()).to_string(),
             command: server.as_ref().map(|server| server.command().to_owned()),
             cores: server.as_ref().map(|_| format!("core {}", self.settled.server_core)),
+            is_durable: outcome.is_durable,
             disk,
         };
         let (mut status, mut report) = self.judge(&outcome, server_report, input, started);
@@ -200,6 +202,8 @@ impl Run<'_> {
     }
 
     fn start_server(&self, program: &Path) -> Result<Server, RunError> {
+        // First, for they may take the space.
+        remove_leftovers(&self.settled.parent, |text| eprintln!("{text}"));
         self.settled.check_space(self.options)?;
         let spec = ServerSpec {
             parent: self.settled.parent.clone(),
@@ -220,7 +224,8 @@ impl Run<'_> {
         let target = self.target(server);
         let core = settled.cores[0];
         let names = settled.stream_names(options);
-        let streams = native::prepare_streams(target, &names, options.shards, core).map_err(RunError::Native)?;
+        let Prepared { streams, is_durable } =
+            native::prepare_streams(target, &names, options.shards, core).map_err(RunError::Native)?;
         let plan = Plan {
             target,
             streams,
@@ -248,7 +253,8 @@ impl Run<'_> {
         let refused_by_reason = refused.collect();
         let ledger = std::mem::replace(&mut produced.ledger, Ledger::new(Shards::new(Vec::new())));
         let read = observe_reading(&shared, || native::read_back(target, &plan.streams, ledger, recipe, core, &shared));
-        Ok(Outcome { produced, read, refused_by_reason, observed, flushes: Flushes { count, per_batch } })
+        let flushes = Flushes { count, per_batch };
+        Ok(Outcome { produced, read, refused_by_reason, observed, flushes, is_durable })
     }
 
     /// An error of the protocol, with the last words of our own server where it ended.

@@ -128,7 +128,9 @@ impl fmt::Display for ClientError {
                 unknown(f, *unanswered)
             }
             ClientError::Refused(failure) => failure.fmt(f),
-            ClientError::Ended(failure) => write!(f, "the server ended the connection: {failure}"),
+            ClientError::Ended(failure) => {
+                write!(f, "the server ended the connection: {failure}; its log may say more")
+            }
             ClientError::Violation(violation) => {
                 write!(
                     f,

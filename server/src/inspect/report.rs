@@ -192,10 +192,14 @@ impl fmt::Display for Report {
         match (self.damage.len(), self.verified) {
             (0, true) => f.write_str("everything was read and is whole"),
             (0, false) => f.write_str("no damage seen; --verify reads everything"),
-            (count, true) => {
-                write!(f, "{count} damages; the records named are refused to readers, the rest is readable")
+            (1, true) => {
+                f.write_str("1 place is damaged; the records named are refused to readers, the rest is readable")
             }
-            (count, false) => write!(f, "{count} damages; --verify reads everything"),
+            (1, false) => f.write_str("1 place is damaged; --verify reads everything"),
+            (count, true) => {
+                write!(f, "{count} places are damaged; the records named are refused to readers, the rest is readable")
+            }
+            (count, false) => write!(f, "{count} places are damaged; --verify reads everything"),
         }
     }
 }

@@ -257,7 +257,8 @@ fn begin(log_id: LogId, journal: JournalNumber, durable: Position, first: Segmen
     // A journal's first segment begins the chain; what precedes a later one is gone.
     let chained_to = (first == SegmentNumber(1)).then_some(0);
     let (epoch, next) = (Epoch(0), std::collections::BTreeMap::new());
-    Walk { log_id, journal, durable, chained_to, epoch, next, streams: Streams::new(), damage: Vec::new() }
+    let (streams, damage, untold) = (Streams::new(), Vec::new(), None);
+    Walk { log_id, journal, durable, chained_to, epoch, next, streams, damage, untold }
 }
 
 fn finish(walk: Option<Walk>, report: &mut Report) {

@@ -10,7 +10,7 @@ use frame::{Epoch, Frame, JournalNumber, LogId, Position, SegmentNumber, Sequenc
 
 use super::InspectError;
 use super::extents::{Found, check_frames, compare};
-use super::report::{Damage, SegmentReport, SegmentState};
+use super::report::{Damage, LostRecords, SegmentReport, SegmentState};
 use super::window::Window;
 
 /// A segment to walk.
@@ -35,6 +35,15 @@ pub(super) struct Walk {
     pub(super) next: BTreeMap<ShardId, Sequence>,
     pub(super) streams: Streams,
     pub(super) damage: Vec<Damage>,
+    /// Damage whose records no footer tells: the next intact batch of a shard tells by the number it goes on with.
+    pub(super) untold: Option<Untold>,
+}
+
+/// A damaged stretch of a segment without a footer.
+pub(super) struct Untold {
+    file: String,
+    from: u64,
+    to: u64,
 }
 
 /// What one segment's batches came to.
@@ -133,6 +142,7 @@ impl Walk {
             if extent.shard == ShardId::CATALOG {
                 self.apply_commands(&segment.name, &placed, frames.unwrap_or_default());
             }
+            self.tell(header, extent);
             let next = self.next.entry(extent.shard).or_insert(extent.first_sequence);
             if extent.first_sequence < *next {
                 let what = format!("records of shard {} take numbers that were given before", extent.shard);
@@ -146,6 +156,23 @@ impl Walk {
         self.chained_to = Some(header.checksum);
         self.epoch = header.head.epoch;
         Ok(())
+    }
+
+    /// Names the records of a shard between those before a damaged stretch and those after it.
+    fn tell(&mut self, header: &Header, extent: &Extent) {
+        if header.head.flags & FLAG_EPOCH_START != 0 {
+            // A new life may have skipped numbers.
+            self.untold = None;
+        }
+        let Some(untold) = &self.untold else { return };
+        let Some(first) = self.next.get(&extent.shard).filter(|next| **next < extent.first_sequence) else { return };
+        self.damage.push(Damage {
+            file: untold.file.clone(),
+            from: untold.from,
+            to: untold.to,
+            what: "records of a damaged batch".to_owned(),
+            records: Some(LostRecords { shard: extent.shard.0, first: first.0, last: extent.first_sequence.0 - 1 }),
+        });
     }
 
     fn apply_commands(&mut self, file: &str, extent: &PlacedExtent, mut frames: &[u8]) {
@@ -208,9 +235,15 @@ impl Walk {
         Ok(Some(to))
     }
 
-    /// Names the records that a damaged stretch takes, by the footer, if there is one. Those that are whole are not named.
+    /// Names the records that a damaged stretch takes, by the footer; those that are whole are not named. Without a footer
+    /// readers are refused all of its batches, and the batches after them tell which records those were.
     fn name_lost(&mut self, segment: &mut Segment, from: u64, to: u64) -> Result<(), InspectError> {
-        let Some(footer) = &segment.footer else { return Ok(()) };
+        let Some(footer) = &segment.footer else {
+            let earlier = self.untold.as_ref().filter(|untold| untold.file == segment.name);
+            let from = earlier.map_or(from, |untold| untold.from);
+            self.untold = Some(Untold { file: segment.name.clone(), from, to });
+            return Ok(());
+        };
         for row in footer.shards() {
             for extent in
                 footer.extents(&row).filter(|e| u64::from(e.offset) < to && u64::from(e.offset + e.length) > from)

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use frame::proto::ErrorCode;
 use frame::{Sequence, ShardId};
@@ -11,9 +10,7 @@ use server::client::{Client, Fault};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::rig::{
-    Finished, Server, apart_from_io_uring, directory, millstream, read_all, refusal, run, serve, skip, store,
-};
+use crate::rig::{Finished, Server, apart_from_io_uring, directory, millstream, read_all, refusal, run, serve, store};
 
 const BLOCK: u64 = 4096;
 
@@ -106,18 +103,6 @@ fn a_directory_in_use_is_refused() {
 }
 
 #[test]
-fn tmpfs_is_refused_by_name_and_taken_when_told() {
-    let Ok(directory) = tempfile::tempdir_in("/dev/shm") else { return skip("no tmpfs to write to at /dev/shm") };
-    let data = directory.path().join("data");
-    let line = refusal(&data, &[]);
-    assert!(line.contains("tmpfs") && line.contains("--not-durable"), "{line}");
-    let server = Server::start_with(&data, &["--not-durable"]);
-    fill(&mut server.client(), 10);
-    assert!(server.log_text().contains("not durable"), "{}", server.log_text());
-    server.stop();
-}
-
-#[test]
 fn a_missing_superblock_is_named() {
     let (_directory, data) = filled(1, true);
     fs::remove_file(data.join("superblock")).unwrap();
@@ -190,6 +175,9 @@ fn damage_in_a_sealed_segment_takes_only_its_records() {
 
 /// Also a regression test. Bug: a reader was never told of records that recovery had found damaged. Mechanism: only a read
 /// that began within them was refused; one that began before reached over them. Fix: a read ends where damage begins.
+///
+/// And bug: `inspect` named the bytes of such a batch and not its records. Mechanism: only a footer told it which those are.
+/// Fix: what comes after the batch tells as well.
 #[test]
 fn damage_in_the_open_segment_takes_only_its_batch() {
     let directory = directory();
@@ -216,6 +204,8 @@ fn damage_in_the_open_segment_takes_only_its_batch() {
     assert_eq!(to - from + 1, lost.len() as u32, "one run");
     let named = format!("records {from} to {to} of shard 1 are passed over: damaged on disk");
     assert!(finished.err.contains(&named), "{}", finished.err);
+    let named = format!("records of a damaged batch (shard 1, records {from} to {to})");
+    assert!(looked.text().contains(&named) && looked.text().matches("(shard ").count() == 1, "{}", looked.text());
     // No number is given again.
     let placed = store(&mut server.client(), stream.stream, "k", ["after"]);
     assert!(placed[0].1 > Sequence(1_000), "{placed:?}");
@@ -250,85 +240,11 @@ fn a_footer_that_is_damaged_is_made_again() {
 }
 
 #[test]
-fn a_full_or_read_only_disk_is_said_in_one_line() {
-    let Some(disk) = LoopDisk::new(24 << 20) else { return };
-    // No room for a segment.
-    let data = disk.path.join("data");
-    let ballast = disk.path.join("ballast");
-    fs::write(&ballast, vec![1; 20 << 20]).unwrap();
-    let line = refusal(&data, &[]);
-    assert!(line.contains("no segment could be allocated") && line.contains("free space"), "{line}");
-    // A server that fills the disk refuses, and goes on when there is room.
-    fs::write(&ballast, vec![1; 6 << 20]).unwrap();
-    let server = Server::start(&data);
-    let stored = run(server.command(["put", "s", "--create", "1", "--key", "k"]), &lines(20_000));
-    assert_eq!(stored.status.code(), Some(1));
-    assert!(stored.err.contains("disk budget used up") || stored.err.contains("free space"), "{}", stored.err);
-    let kept = tail(&server).0.len();
-    assert!((2_000..20_000).contains(&kept), "{kept} records");
-    fs::remove_file(&ballast).unwrap();
-    let deadline = std::time::Instant::now() + crate::rig::PATIENCE;
-    while !run(server.command(["put", "s", "--key", "k", "more"]), b"").status.success() {
-        assert!(std::time::Instant::now() < deadline, "appends do not resume though space is free");
-    }
-    server.stop();
-    disk.remount_read_only();
-    let line = refusal(&data, &[]);
-    assert!(line.contains("read-only"), "{line}");
-    assert!(inspect(&data).good().text().contains("whole"));
-}
-
-fn lines(count: u32) -> Vec<u8> {
-    (1..=count).flat_map(|number| [record(number), b"\n".to_vec()].concat()).collect()
-}
-
-#[test]
 fn a_refused_ring_is_said_in_one_line() {
     let directory = directory();
     let data = directory.path().join("data");
     let line = apart_from_io_uring(move || run(serve(&data, &["--log", "error"]), b"")).refusal();
     assert!(line.contains("seccomp filter refuses it") && line.contains("--security-opt"), "{line}");
-}
-
-/// An ext4 of its own on a loop device, unmounted when dropped.
-struct LoopDisk {
-    _directory: TempDir,
-    path: PathBuf,
-}
-
-impl LoopDisk {
-    /// One of `bytes`; nothing, after saying why, where that can't be had.
-    fn new(bytes: u64) -> Option<LoopDisk> {
-        let directory = directory();
-        let (image, path) = (directory.path().join("image"), directory.path().join("mounted"));
-        File::create(&image).unwrap().set_len(bytes).unwrap();
-        fs::create_dir(&path).unwrap();
-        let made = step(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-O", "^has_journal"]).arg(&image))
-            .and_then(|()| step(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&path)));
-        match made {
-            Ok(()) => Some(LoopDisk { _directory: directory, path }),
-            Err(missing) => {
-                skip(&missing);
-                None
-            }
-        }
-    }
-
-    fn remount_read_only(&self) {
-        step(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.path)).unwrap();
-    }
-}
-
-impl Drop for LoopDisk {
-    fn drop(&mut self) {
-        let _ = step(Command::new("umount").arg("--lazy").arg(&self.path));
-    }
-}
-
-fn step(command: &mut Command) -> Result<(), String> {
-    let said = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    let words = String::from_utf8_lossy(&said.stderr);
-    said.status.success().then_some(()).ok_or_else(|| format!("{command:?}: {}", words.trim()))
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Starts, stops and kills: what was acknowledged is there afterwards.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,7 +9,7 @@ use frame::{Sequence, ShardId};
 use rustix::process::Signal;
 use server::client::{Batch, ClientError, Timeouts};
 
-use crate::rig::{PATIENCE, Server, directory, read_all, store};
+use crate::rig::{PATIENCE, Server, directory, read_all, serve, store};
 
 #[test]
 fn a_restart_keeps_everything() {
@@ -148,6 +149,27 @@ fn a_stopped_process_goes_on_where_it_was() {
     assert_eq!((appended.request, appended.outcome), (request, Ok(vec![AckResult::Durable(ShardId(1), Sequence(2))])));
     let found: Vec<Vec<u8>> = read_all(&mut client, &stream, ShardId(1)).into_iter().map(|(_, data)| data).collect();
     assert_eq!(found, [b"before".to_vec(), b"meanwhile".to_vec()]);
+    server.stop();
+}
+
+#[test]
+fn the_end_of_standard_input_is_a_clean_shutdown_where_asked_for() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut server = Server::start_piped(&data, serve(&data, &["--until-stdin-ends"]), reader.into());
+    let mut client = server.client();
+    let stream = client.create_stream("kept", 1).unwrap();
+    store(&mut client, stream.stream, "k", ["x"]);
+    // What is written there means nothing.
+    (&writer).write_all(b"quit\n").unwrap();
+    server.assert_well();
+    drop(writer);
+    server.ended();
+    // Otherwise it means nothing either: the others here run with an empty input. And it was clean.
+    let server = Server::start(&data);
+    assert!(!server.log_text().contains("middle of writes"), "{}", server.log_text());
+    assert_eq!(read_all(&mut server.client(), &stream, ShardId(1)).len(), 1);
     server.stop();
 }
 

@@ -1,9 +1,12 @@
 //! The `millstream` binary as it is: started, asked, stopped, killed and fed what is wrong.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its rig too")]
 
+mod deaf;
 mod directories;
 mod doctor;
+mod file_systems;
 mod lifecycle;
 mod rig;
+mod settings;
 mod tools;
 mod wire;

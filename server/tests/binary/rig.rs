@@ -130,10 +130,16 @@ impl Server {
 
     /// Starts a command that becomes a server on `data`; its log goes to a file beside the directory.
     #[track_caller]
-    pub(crate) fn start_command(data: &Path, mut command: Command) -> Server {
+    pub(crate) fn start_command(data: &Path, command: Command) -> Server {
+        Server::start_piped(data, command, Stdio::null())
+    }
+
+    /// Likewise, with an input.
+    #[track_caller]
+    pub(crate) fn start_piped(data: &Path, mut command: Command, input: Stdio) -> Server {
         let log = data.with_extension("log");
         let err = File::options().create(true).append(true).open(&log).unwrap();
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(err).spawn().unwrap();
+        let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(err).spawn().unwrap();
         let out = child.stdout.take().unwrap();
         let (told, ready) = mpsc::channel();
         std::thread::spawn(move || {
@@ -173,6 +179,13 @@ impl Server {
     #[track_caller]
     pub(crate) fn stop(mut self) {
         self.signal(Signal::INT);
+        let status = wait(&mut self.child);
+        assert!(status.success(), "{status}: {}", self.log_text());
+    }
+
+    /// Waits for an end that was asked for otherwise.
+    #[track_caller]
+    pub(crate) fn ended(mut self) {
         let status = wait(&mut self.child);
         assert!(status.success(), "{status}: {}", self.log_text());
     }

@@ -27,7 +27,7 @@ fn what_is_put_is_tailed() {
     assert_eq!(tail(&["letters", "--from", "2", "--limit", "2"]).good().out, b"b\nc\n");
     assert_eq!(tail(&["letters", "--from", "7"]).good().out, b"");
     let past = tail(&["letters", "--from", "8"]).refusal();
-    assert!(past.contains("no record 8") && past.contains("last one is 6"), "{past}");
+    assert!(past.contains("no record 8") && past.contains("last one is 6; choose a smaller --from"), "{past}");
     let shard = tail(&["letters", "--shard", "9"]).refusal();
     assert!(shard.contains("no shard 9") && shard.contains("from 1 to 1"), "{shard}");
     let line = tail(&["letters", "--verbose", "--from", "3", "--limit", "1"]).good();
@@ -37,7 +37,7 @@ fn what_is_put_is_tailed() {
 
     let listed = run(server.command(["streams"]), b"").good();
     let [stream, shard] = listed.text().lines().collect::<Vec<_>>()[..] else { panic!("{}", listed.text()) };
-    assert!(stream.starts_with("letters: stream 1, 1 shards, created 20"), "{stream}");
+    assert!(stream.starts_with("letters: stream 1, 1 shard, created 20"), "{stream}");
     assert_eq!(shard, "  shard 1: records 1 to 6, next 7");
     server.stop();
 }

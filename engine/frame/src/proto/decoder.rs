@@ -106,6 +106,21 @@ impl Decoder {
         }
     }
 
+    /// The next frame of the message, if it lies whole in `input` from `at`, which moves on: the short way for what
+    /// [`Decoder::step`] would return. `None` leaves everything as it was.
+    pub(crate) fn frame_within(&mut self, input: &[u8], at: &mut usize) -> Option<Range<usize>> {
+        self.forget_used();
+        let Stage::Frames { request, left } = self.stage else { return None };
+        let rest = input.get(*at..)?;
+        let length = frame::claimed_length(*rest.first_chunk()?).ok()?;
+        if length > left || length > rest.len() || !self.gathered.is_empty() {
+            return None;
+        }
+        self.stage = Stage::Frames { request, left: left - length };
+        *at += length;
+        Some(*at - length..*at)
+    }
+
     /// The length of the frame that starts at `at`, or in the gathered bytes; `None` while its first bytes are not there.
     fn frame_length(&mut self, input: &[u8], at: &mut usize) -> Result<Option<usize>, Violation> {
         self.forget_used();
@@ -143,6 +158,7 @@ impl Decoder {
         self.gathered_used.then_some(Span::Gathered)
     }
 
+    #[inline]
     fn forget_used(&mut self) {
         if self.gathered_used {
             self.gathered.clear();

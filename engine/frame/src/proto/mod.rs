@@ -32,8 +32,8 @@ mod server;
 pub use client::{Client, ClientEvent};
 pub use decoder::Span;
 pub use message::{
-    Ack, AckBatch, AckResult, Append, CreateStream, Credit, DescribeStream, ErrorCode, Failure, Hello, Kind,
-    ListStreams, Read, ReadResult, ShardDescription, StreamDescription, StreamList, Welcome,
+    Ack, AckBatch, AckResult, Append, CreateStream, Credit, DescribeStream, ErrorCode, FEATURE_NOT_DURABLE, Failure,
+    Hello, Kind, ListStreams, Read, ReadResult, ShardDescription, StreamDescription, StreamList, Welcome,
 };
 pub use server::{Server, ServerEvent, ServerLimits};
 

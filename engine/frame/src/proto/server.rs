@@ -4,7 +4,7 @@
 //!   new -> [await Hello] --Hello--> [open] --violation--> [closed]
 //! ```
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
@@ -64,6 +64,7 @@ struct OpenAppend {
 pub struct Server {
     decoder: Decoder,
     greeted: bool,
+    features: u64,
     granted: Credit,
     used: Credit,
     append: Option<OpenAppend>,
@@ -75,6 +76,7 @@ impl Server {
         Server {
             decoder: Decoder::new(),
             greeted: false,
+            features: 0,
             granted: Credit::default(),
             used: Credit::default(),
             append: None,
@@ -110,6 +112,16 @@ impl Server {
                 Ok(Some(ServerEvent::AppendEnd { request, bytes: append.bytes }))
             }
         }
+    }
+
+    /// The next frame of the append that is open, if it lies whole in `input` from `at`, which moves on: the short way for
+    /// [`ServerEvent::Record`]. With `None` nothing has changed, and [`Server::step`] goes on.
+    #[inline]
+    pub fn frame_within(&mut self, input: &[u8], at: &mut usize) -> Option<Range<usize>> {
+        let append = self.append.as_mut().filter(|append| append.seen < append.said)?;
+        let frame = self.decoder.frame_within(input, at)?;
+        append.seen += 1;
+        Some(frame)
     }
 
     /// The bytes of a span that the last step returned for this `input`.
@@ -167,12 +179,17 @@ impl Server {
         Ok(())
     }
 
+    /// What the answer to Hello will say of this server, [`FEATURE_NOT_DURABLE`](super::FEATURE_NOT_DURABLE).
+    pub fn offer(&mut self, features: u64) {
+        self.features = features;
+    }
+
     /// Answers a Hello, with the first credit.
     pub fn welcome(&mut self, out: &mut Vec<u8>, request: RequestId, epoch: u64, limits: ServerLimits) {
         self.granted = Credit { bytes: limits.window_bytes, batches: limits.window_batches };
         let welcome = Welcome {
             version: VERSION,
-            features: 0,
+            features: self.features,
             epoch,
             append_bytes_max: APPEND_BYTES_MAX as u32,
             append_records_max: APPEND_RECORDS_MAX as u32,

@@ -58,6 +58,7 @@ impl Ring {
                 Payload::None
             }
             Work::Receive { socket } => {
+                self.forget_receive(socket, key);
                 self.leave_socket(socket);
                 self.delivered(result, flags)
             }
@@ -74,6 +75,14 @@ impl Ring {
                 Payload::None
             }
             Work::Cancel => return,
+            Work::StopReceive { socket, receive } => {
+                // A receive that was just being run again is not found, and goes on.
+                let goes_on = self.sockets.get(socket).is_some_and(|socket| socket.receive == Some(receive));
+                if result == -libc::ENOENT && goes_on && !self.ending {
+                    self.stop_receive(socket);
+                }
+                return;
+            }
             Work::Woken => {
                 self.listen_again(Work::Woken);
                 return self.woken(completions);
@@ -130,7 +139,7 @@ impl Ring {
         if self.sockets.len() >= self.sockets_max {
             return -libc::ENFILE;
         }
-        self.sockets.insert(Socket { fd: Some(fd), in_flight: 0, closing: None }).cast_signed()
+        self.sockets.insert(Socket { fd: Some(fd), in_flight: 0, closing: None, receive: None }).cast_signed()
     }
 
     /// What a receive delivered. Its end and its errors come without bytes.
@@ -150,6 +159,14 @@ impl Ring {
         file.in_flight -= 1;
         if let (0, Some(token)) = (file.in_flight, file.closing) {
             self.close_file_now(number, token);
+        }
+    }
+
+    /// The receive with this key has ended.
+    fn forget_receive(&mut self, number: u32, key: u64) {
+        let socket = self.sockets.get_mut(number).expect("a connection stays while operations are in flight on it");
+        if socket.receive == Some(key) {
+            socket.receive = None;
         }
     }
 

@@ -123,7 +123,9 @@ impl fmt::Display for RingError {
             RingError::OpenFiles { files_max: None } => {
                 write!(f, "no file descriptor is left in the system; close some")
             }
-            RingError::Failed { step, source } => write!(f, "{step} failed: {source}"),
+            RingError::Failed { step, source } => {
+                write!(f, "{step} failed: {source}; look for its cause in the kernel's log (dmesg)")
+            }
         }
     }
 }

@@ -99,6 +99,8 @@ struct Socket {
     fd: Option<OwnedFd>,
     in_flight: u32,
     closing: Option<Token>,
+    /// The key of the receive in flight.
+    receive: Option<u64>,
 }
 
 /// io_uring, for one reactor. Made on the reactor's thread and never leaves it.

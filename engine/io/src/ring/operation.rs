@@ -36,6 +36,11 @@ pub(super) enum Work {
     },
     /// Of everything on one connection, or of everything.
     Cancel,
+    /// Of the receive with this key.
+    StopReceive {
+        socket: u32,
+        receive: u64,
+    },
     /// Polls the bell that wakers ring.
     Woken,
     /// Polls the bell that the file thread rings.

@@ -21,7 +21,7 @@ pub(super) const GROUP: u16 = 0;
 const BUFFERS_MAX: u16 = 1 << 15;
 
 /// Buffers that the kernel may pick from. One is offered for each that it took, as soon as its completion is seen.
-const OFFERED: u16 = 64;
+const OFFERED: u16 = 32;
 
 pub(super) struct ReceiveBuffers {
     /// The entries, shared with the kernel, which takes from the head.

@@ -45,8 +45,10 @@ impl Ring {
                     return self.refuse(token, libc::EBADF, Payload::None);
                 };
                 let entry = opcode::RecvMulti::new(fd, GROUP).build();
-                self.start_operation(entry, token, Work::Receive { socket: socket.0 });
+                let key = self.start_operation(entry, token, Work::Receive { socket: socket.0 });
+                self.sockets.get_mut(socket.0).expect("just entered").receive = Some(key);
             }
+            Op::StopReceive(socket) => self.stop_receive(socket.0),
             Op::SendBytes { socket, bytes, from } => self.send_bytes(socket, bytes, from, token),
             Op::SendBuf { socket, buf, from, to } => {
                 let Some(range) = buf.get(from..to) else { return self.refuse(token, libc::EINVAL, Payload::None) };
@@ -67,6 +69,14 @@ impl Ring {
         let bell = if matches!(work, Work::Woken) { &self.wakers } else { &self.answers };
         let entry = opcode::PollAdd::new(Fd(bell.raw_fd()), libc::POLLIN as u32).multi(true).build();
         self.start_operation(entry, Token::WAKE, work);
+    }
+
+    /// Cancels the receive of a connection, if there is one.
+    pub(super) fn stop_receive(&mut self, number: u32) {
+        let socket = self.sockets.get(number).filter(|socket| socket.closing.is_none());
+        let Some(receive) = socket.and_then(|socket| socket.receive) else { return };
+        let entry = opcode::AsyncCancel::new(receive).build();
+        self.start_operation(entry, Token::WAKE, Work::StopReceive { socket: number, receive });
     }
 
     pub(super) fn cancel_all(&mut self) {
@@ -151,9 +161,10 @@ impl Ring {
         self.files.ask(key, task);
     }
 
-    fn start_operation(&mut self, entry: squeue::Entry, token: Token, work: Work) {
+    fn start_operation(&mut self, entry: squeue::Entry, token: Token, work: Work) -> u64 {
         let key = self.in_flight.insert(token, work);
         self.push(entry.user_data(key));
+        key
     }
 
     /// Ends an operation that never began.

@@ -154,3 +154,68 @@ fn connections_past_the_limit_are_turned_away() {
     let accepted = rig.next(accepting);
     assert_eq!((accepted.result, accepted.more), (1, true), "its number is free again");
 }
+
+/// Bug: one client that sent and never read could hold every receive buffer. Mechanism: a receive ended only with its
+/// connection. Fix: it can be stopped, and begun again with nothing lost.
+#[test]
+fn a_stopped_receive_ends_and_a_new_one_goes_on() {
+    let mut rig = Rig::new();
+    let (socket, mut peer) = rig.connect();
+    let token = rig.submit(Op::Receive(socket));
+    let (mut sent, mut got) = (Vec::new(), Vec::new());
+    for round in 0..200_usize {
+        // By turns idle, with bytes waiting, and with more of them than there are buffers.
+        let bytes = vec![round as u8; [0, 1, 5000, 60_000][round % 4]];
+        peer.write_all(&bytes).unwrap();
+        sent.extend_from_slice(&bytes);
+        rig.ring.submit(Op::StopReceive(socket), Token(u64::MAX - 1));
+        // Twice is once.
+        rig.ring.submit(Op::StopReceive(socket), Token(u64::MAX - 1));
+        loop {
+            let completion = rig.next(token);
+            if let Payload::Received(received) = completion.payload {
+                got.extend_from_slice(rig.ring.received(received));
+                rig.ring.recycle(received);
+            }
+            if !completion.more {
+                let stopped = [-libc::ECANCELED, -libc::ENOBUFS].contains(&completion.result);
+                assert!(stopped || completion.result > 0, "round {round}: {completion:?}");
+                break;
+            }
+        }
+        // What arrives while nothing is received waits in the socket.
+        peer.write_all(b"later").unwrap();
+        sent.extend_from_slice(b"later");
+        assert!(!rig.has(token));
+        rig.ring.submit(Op::Receive(socket), token);
+    }
+    while got.len() < sent.len() {
+        let completion = rig.next(token);
+        if let Payload::Received(received) = completion.payload {
+            got.extend_from_slice(rig.ring.received(received));
+            rig.ring.recycle(received);
+        }
+        if !completion.more {
+            rig.ring.submit(Op::Receive(socket), token);
+        }
+    }
+    assert!(got == sent);
+    assert!(!rig.has(Token(u64::MAX - 1)), "a stop has no completion of its own");
+}
+
+#[test]
+fn stopping_what_is_not_received_does_nothing() {
+    let mut rig = Rig::new();
+    let (socket, mut peer) = rig.connect();
+    rig.ring.submit(Op::StopReceive(socket), Token(u64::MAX - 1));
+    rig.ring.submit(Op::StopReceive(SocketId(77)), Token(u64::MAX - 1));
+    let receiving = rig.submit(Op::Receive(socket));
+    peer.write_all(b"x").unwrap();
+    assert_eq!(receive(&mut rig, receiving), b"x");
+    // A close right after a stop ends the same receive once.
+    rig.ring.submit(Op::StopReceive(socket), Token(u64::MAX - 1));
+    assert_eq!(rig.run(Op::Close(socket)).result, 0);
+    let end = rig.next(receiving);
+    assert_eq!((end.result, end.more), (-libc::ECANCELED, false));
+    assert!(!rig.has(receiving) && !rig.has(Token(u64::MAX - 1)));
+}

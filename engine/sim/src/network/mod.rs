@@ -94,6 +94,8 @@ struct Connection {
     /// Whether its client has seen the end.
     is_over: bool,
     receive: Option<Token>,
+    /// When the receive ends because it was stopped.
+    stop_ns: Option<u64>,
     sending: Option<Sending>,
 }
 
@@ -201,6 +203,15 @@ impl Network {
         connection.receive = Some(token);
     }
 
+    /// Ends a receive some time from now; until then it goes on.
+    pub(crate) fn stop_receive(&mut self, now_ns: u64, socket: SocketId) {
+        let due_ns = now_ns + self.dice.skewed(500..=20_000);
+        let connection = self.connection(socket);
+        if connection.receive.is_some() && connection.stop_ns.is_none() {
+            connection.stop_ns = Some(due_ns);
+        }
+    }
+
     pub(crate) fn send(
         &mut self,
         now_ns: u64,
@@ -222,6 +233,7 @@ impl Network {
         let delay_ns_max = self.faults.delay_ns_max;
         let connection = self.connection(socket);
         let (receive, sending) = (connection.receive.take(), connection.sending.take());
+        connection.stop_ns = None;
         let unread = connection.to_server.bytes() > 0;
         let id = self.sockets[socket.0 as usize].take().expect("it was open");
         let end = if unread { End::Reset } else { End::Finished };
@@ -242,7 +254,12 @@ impl Network {
         let ended = self.ended.iter().map(|(due_ns, _)| *due_ns);
         let window_bytes = self.faults.window_bytes;
         let connections = self.connections.iter().flat_map(|connection| {
-            [connection.receive_due_ns(), connection.send_due_ns(window_bytes), connection.client_due_ns()]
+            [
+                connection.receive_due_ns(),
+                connection.stop_ns,
+                connection.send_due_ns(window_bytes),
+                connection.client_due_ns(),
+            ]
         });
         connections.flatten().chain(accept).chain(ended).min()
     }
@@ -327,10 +344,13 @@ impl Network {
     ) {
         let connection = &mut self.connections[id];
         while let Some(token) = connection.receive {
-            if connection.to_server.due_ns().is_none_or(|due_ns| due_ns > now_ns) {
+            let (result, payload) = if connection.stop_ns.is_some_and(|due_ns| due_ns <= now_ns) {
+                trace.count("network: receive stopped");
+                connection.receive = None;
+                (errno::CANCELLED, Payload::None)
+            } else if connection.to_server.due_ns().is_none_or(|due_ns| due_ns > now_ns) {
                 return;
-            }
-            let (result, payload) = if let Some(end) = connection.to_server.ended(now_ns) {
+            } else if let Some(end) = connection.to_server.ended(now_ns) {
                 connection.receive = None;
                 (if end == End::Finished { 0 } else { errno::RESET }, Payload::None)
             } else if let Some(received) = buffers.fill(|most, out| connection.to_server.take(now_ns, most, out)) {
@@ -344,6 +364,9 @@ impl Network {
                 connection.receive = None;
                 (errno::NO_BUFFERS, Payload::None)
             };
+            if connection.receive.is_none() {
+                connection.stop_ns = None;
+            }
             completions.push(Completion { token, result, more: connection.receive.is_some(), payload });
         }
     }

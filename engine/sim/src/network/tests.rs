@@ -138,3 +138,33 @@ fn a_reset_reaches_the_server() {
     let completion = bench.next().pop().expect("the send fails");
     assert!([errno::PIPE, errno::RESET].contains(&completion.result));
 }
+
+#[test]
+fn a_stopped_receive_ends_once_and_loses_nothing() {
+    let mut stopped = 0;
+    for seed in 0..20 {
+        let mut bench = Bench::new(seed);
+        let (id, socket) = bench.accepted();
+        let sent: Vec<u8> = (0..3000_u32).map(|number| number as u8).collect();
+        sent.chunks(300).for_each(|chunk| bench.network.client_send(bench.now_ns, id, chunk));
+        let mut got = Vec::new();
+        while got.len() < sent.len() {
+            bench.network.receive(socket, Token(2));
+            bench.network.stop_receive(bench.now_ns, socket);
+            let mut ends = false;
+            while !ends {
+                for completion in bench.next() {
+                    assert!(!ends, "seed {seed}: {completion:?} after the end");
+                    if let Payload::Received(received) = completion.payload {
+                        got.extend_from_slice(bench.buffers.bytes(received));
+                        bench.buffers.recycle(received);
+                    }
+                    stopped += u32::from(completion.result == errno::CANCELLED);
+                    ends = !completion.more;
+                }
+            }
+        }
+        assert_eq!(got, sent, "seed {seed}");
+    }
+    assert!(stopped > 20, "{stopped} receives were stopped");
+}

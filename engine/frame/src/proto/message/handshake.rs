@@ -7,6 +7,9 @@ use crate::proto::Violation;
 /// The first eight bytes of a Hello, so that another protocol's client is told apart.
 const HELLO_MAGIC: u64 = u64::from_le_bytes(*b"MSNATIVE");
 
+/// A server's feature: what it acknowledges need not survive a power cut, for its file system does not keep it.
+pub const FEATURE_NOT_DURABLE: u64 = 1;
+
 /// Client's first message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hello {
@@ -14,7 +17,7 @@ pub struct Hello {
     pub version_min: u16,
     /// The newest version that it speaks.
     pub version_max: u16,
-    /// Features that it would use, a bit each. None is defined in version 1.
+    /// Features that it would use, a bit each. None is a client's in version 1.
     pub features: u64,
 }
 
@@ -23,7 +26,7 @@ pub struct Hello {
 pub struct Welcome {
     /// The version that both will speak.
     pub version: u16,
-    /// Features that both will use.
+    /// Features that both will use, and what the server says of itself: [`FEATURE_NOT_DURABLE`].
     pub features: u64,
     /// Which life of the data directory answers.
     pub epoch: u64,
@@ -42,6 +45,13 @@ pub struct Credit {
     pub bytes: u64,
     /// Append messages.
     pub batches: u64,
+}
+
+impl Welcome {
+    /// Whether what is acknowledged survives a power cut.
+    pub fn is_durable(&self) -> bool {
+        self.features & FEATURE_NOT_DURABLE == 0
+    }
 }
 
 impl Control for Hello {

@@ -1,0 +1,195 @@
+//! Commit batches: closed while records wait, settled once they are durable, refused when they can't be written.
+
+use frame::batch::{Writer, batch_bytes};
+use frame::limits::BATCH_BYTES_MAX;
+use frame::proto::AckResult;
+
+use super::*;
+use crate::intake::Batch;
+use crate::journal::Commit;
+
+impl<I: Io> Reactor<I> {
+    /// Closes commit batches while writes are free and records wait.
+    pub(super) fn commit(&mut self) {
+        while !self.intake.is_empty() {
+            if self.journal.poisoned().is_some() {
+                return self.refuse_waiting(ErrorCode::StorageFailed);
+            }
+            if !self.journal.may_write() {
+                return;
+            }
+            match self.commit_one() {
+                Ok(()) => {}
+                Err(Shortage::Making) => return,
+                Err(Shortage::Full) => return self.refuse_waiting(ErrorCode::DiskFull),
+            }
+        }
+    }
+
+    pub(super) fn commit_one(&mut self) -> Result<(), Shortage> {
+        let extents = self.intake.active_shards();
+        let least = batch_bytes(self.intake.next_length().unwrap_or(0), 1);
+        let wanted = batch_bytes(self.intake.bytes(), extents);
+        let bytes = wanted.min(self.config.batch_bytes).max(least).min(BATCH_BYTES_MAX);
+        self.journal.make_room(bytes, extents, self.shards.len(), &self.planned)?;
+        let mut buf = self.take_buffer(bytes).ok_or(Shortage::Making)?;
+        let mut commit = self.journal.spare_commit();
+        let head = self.journal.head(self.io.wall_ms(), None);
+        let Commit { extents: table, shares, .. } = &mut commit;
+        let mut writer = Writer::new(&mut buf, table);
+        let room = bytes.saturating_sub(frame::batch::HEADER_BYTES + extents * frame::batch::EXTENT_BYTES);
+        let (appends, shards) = (&mut self.appends, &mut self.shards);
+        let mut batch = Batch { writer: &mut writer, shares, appends, shards };
+        self.intake.fill(&mut self.io, &mut batch, room);
+        let (length, checksum) = writer.finish(&head);
+        buf.truncate(length);
+        self.journal.write(&mut self.io, &head, buf.freeze(), checksum, commit);
+        self.last_append_ns = self.io.mono_ns();
+        self.idle_since_ns = None;
+        Ok(())
+    }
+
+    /// Aligned memory for a batch, taken from the cache of the tail where the pool has none left.
+    pub(super) fn take_buffer(&mut self, bytes: usize) -> Option<io::BufMut> {
+        loop {
+            if let Some(buf) = self.io.pool().take(bytes) {
+                return Some(buf);
+            }
+            if !self.journal.cache.evict() {
+                return None;
+            }
+        }
+    }
+
+    /// Hands on what has become durable, in order.
+    pub(super) fn settle_commits(&mut self) {
+        while let Some(commit) = self.journal.next_durable(&mut self.shards, &self.catalog) {
+            self.stats.written_bytes += u64::from(commit.length);
+            for extent in &commit.extents {
+                self.stats.records += u64::from(extent.count);
+                if extent.shard == ShardId::CATALOG {
+                    self.apply_pending(extent.count);
+                }
+            }
+            for share in &commit.shares {
+                if self.appends.settle(share.append, share.records) {
+                    self.append_done(share.append);
+                }
+            }
+            self.journal.acknowledged(commit);
+        }
+    }
+
+    /// The oldest `count` commands are durable: they are true from here on.
+    pub(super) fn apply_pending(&mut self, count: u32) {
+        for _ in 0..count {
+            let Some(pending) = self.pending.pop_front() else { return };
+            let applied = self.catalog.apply(&pending.command);
+            assert!(applied.is_some(), "commands are planned against the catalog that they will find");
+            self.shards.grow(self.catalog.shard_count());
+            self.intake.grow(self.catalog.shard_count());
+            self.journal.index.grow(self.catalog.shard_count());
+            for (peer, request) in pending.waiters {
+                self.answer_stream(peer, request, &pending.command.name);
+            }
+        }
+    }
+
+    /// An append's last record is settled: its connection hears of it at the end of the turn.
+    pub(super) fn append_done(&mut self, number: u32) {
+        let append = self.appends.find(number);
+        let peer = append.peer;
+        let (unknown, abandoned, request) = (append.unknown, append.abandoned, append.request);
+        let Some(connection) = live(&mut self.connections, peer).filter(|_| !abandoned) else {
+            self.appends.release(number);
+            return;
+        };
+        if unknown {
+            let detail = "a write failed; whether these records are stored is known after a restart".to_owned();
+            Server::failure(&mut connection.out, request, &Failure { code: ErrorCode::StorageFailed, detail });
+        }
+        connection.done.push(number);
+        self.make_dirty(peer);
+    }
+
+    /// A write has failed: what is in flight is unknown, what waits is refused, and so is all that comes.
+    pub(super) fn poison(&mut self, errno: i32) {
+        tracing::error!(
+            errno = -errno,
+            "a write to the journal failed; appends are refused until a restart, reads go on"
+        );
+        let unknown: Vec<Commit> = self.journal.take_unknown().collect();
+        for commit in unknown {
+            for share in &commit.shares {
+                if self.appends.settle_unknown(share.append, share.records) {
+                    self.append_done(share.append);
+                }
+            }
+        }
+        self.refuse_waiting(ErrorCode::StorageFailed);
+        // Commands in flight are as unknown as records: whoever asked learns it after the restart.
+        self.refuse_commands(self.pending.len(), ErrorCode::StorageFailed);
+    }
+
+    /// Refuses every record that waits for a batch.
+    pub(super) fn refuse_waiting(&mut self, code: ErrorCode) {
+        let mut refused = Vec::new();
+        let mut commands = 0;
+        self.intake.drain(&mut self.io, |append, index| refused.push((append, index)));
+        for (append, index) in refused {
+            if append == CATALOG_APPEND {
+                commands += 1;
+                continue;
+            }
+            self.stats.refused += 1;
+            self.appends.result(append, index, AckResult::Refused(code));
+            if self.appends.settle(append, 1) {
+                self.append_done(append);
+            }
+        }
+        self.refuse_commands(commands, code);
+    }
+
+    /// Refuses the newest `count` commands: they never reached a batch. Those before them are on their way.
+    pub(super) fn refuse_commands(&mut self, count: usize, code: ErrorCode) {
+        if count == 0 {
+            return;
+        }
+        let refused = self.pending.split_off(self.pending.len() - count);
+        for pending in refused {
+            for (peer, request) in pending.waiters {
+                self.fail(peer, request, code, "the stream could not be stored");
+            }
+        }
+        self.planned = self.catalog.clone();
+        for pending in &self.pending {
+            let applied = self.planned.apply(&pending.command);
+            debug_assert!(applied.is_some(), "it was planned in this order");
+        }
+    }
+
+    /// Nothing is in flight and nothing has been for a while.
+    pub(super) fn is_idle(&self) -> bool {
+        self.intake.is_empty()
+            && self.journal.is_quiet()
+            && self.io.mono_ns() >= self.last_append_ns + ZERO_AFTER_IDLE_NS
+    }
+
+    /// Says on disk that all is durable, once the journal has been quiet for a moment.
+    pub(super) fn mark_when_idle(&mut self) {
+        if !self.journal.wants_mark() || !self.intake.is_empty() {
+            self.idle_since_ns = None;
+            return;
+        }
+        let now = self.io.mono_ns();
+        let since = *self.idle_since_ns.get_or_insert(now);
+        let stopping = self.life != Life::Running;
+        if (stopping || now >= since + IDLE_MARK_NS)
+            && self.journal.write_mark(&mut self.io, &self.shards, &self.planned, None).is_err()
+        {
+            // No room for a mark: the next life scans a little longer. Not tried again before the next append.
+            self.idle_since_ns = Some(now);
+            self.journal.give_up_mark();
+        }
+    }
+}

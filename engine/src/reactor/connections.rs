@@ -1,0 +1,266 @@
+//! Connections of the reactor: accepted, received from, sent to, closed.
+//!
+//! All connections share the receive buffers. One whose input can't be parsed yet may hold a few of them and no more.
+
+use frame::proto::Violation;
+
+use super::*;
+use crate::limits::{ACCEPT_RETRY_NS, CONNECTIONS_MAX, SEND_CHECK_NS, SEND_TIMEOUT_NS};
+
+/// The kernel's word that no receive buffer is free.
+const ENOBUFS: i32 = 105;
+/// The kernel's word that an operation was cancelled.
+const ECANCELED: i32 = 125;
+
+impl<I: Io> Reactor<I> {
+    pub(super) fn accepted(&mut self, completion: &Completion) {
+        self.accepting = completion.more;
+        if completion.result < 0 {
+            if completion.result != -ECANCELED && self.life == Life::Running {
+                tracing::warn!(errno = -completion.result, "a connection could not be accepted; trying again soon");
+                self.accept_after_ns = self.io.mono_ns() + ACCEPT_RETRY_NS;
+            }
+            return;
+        }
+        let socket = SocketId(completion.result.cast_unsigned());
+        self.stats.connections += 1;
+        let slot = self.connections.take();
+        let connection = &mut self.connections[slot];
+        connection.begin(socket);
+        let peer = Peer { slot, life: connection.life };
+        if self.connections.in_use() > CONNECTIONS_MAX || self.life != Life::Running {
+            return self.close(peer);
+        }
+        self.receive(peer);
+    }
+
+    /// Bytes of a connection, its end, or its failure.
+    pub(super) fn received(&mut self, peer: Peer, completion: Completion) {
+        let received = match completion.payload {
+            Payload::Received(received) => Some(received),
+            _ => None,
+        };
+        if let Some(received) = received {
+            self.intake.hold(received.buffer);
+        }
+        let known = self.connections.find(peer.slot).is_some_and(|connection| connection.life == peer.life);
+        if !known {
+            return self.drop_received(received);
+        }
+        let connection = &mut self.connections[peer.slot];
+        connection.receiving = completion.more;
+        let was_stopped = connection.is_stopping && completion.result == -ECANCELED;
+        connection.is_stopping &= completion.more;
+        if connection.phase != Phase::Live {
+            self.drop_received(received);
+            return self.finish_closing(peer);
+        }
+        match (completion.result, received) {
+            (1.., Some(received)) => {
+                connection.inbox.push_back(received);
+                self.parse(peer);
+                self.stop_receiving_when_full(peer);
+                if !completion.more {
+                    self.receive(peer);
+                }
+            }
+            (0, _) => {
+                // The client sends no more. What it sent before is still parsed and answered.
+                connection.phase = Phase::HalfClosed;
+                self.parse(peer);
+            }
+            (result, _) if result == -ENOBUFS => self.starved.push(peer),
+            // If its input was parsed meanwhile, nothing else would begin it again.
+            _ if was_stopped && connection.inbox.is_empty() => self.receive(peer),
+            _ if was_stopped => {}
+            _ => self.close(peer),
+        }
+    }
+
+    pub(super) fn drop_received(&mut self, received: Option<Received>) {
+        if let Some(received) = received {
+            self.intake.release(&mut self.io, received.buffer);
+        }
+    }
+
+    /// Starts what must always be running: accepting, and receives that ran out of buffers.
+    pub(super) fn arm(&mut self) {
+        let may_accept = !self.accepting && self.life == Life::Running && self.io.mono_ns() >= self.accept_after_ns;
+        if let Some(listener) = self.listener.filter(|_| may_accept) {
+            self.accepting = true;
+            self.io.submit(Op::Accept(listener), token::ACCEPT);
+        }
+        if self.intake.held_buffers() < self.io.receive_buffers() {
+            for peer in std::mem::take(&mut self.starved) {
+                self.receive(peer);
+            }
+        }
+    }
+
+    pub(super) fn receive(&mut self, peer: Peer) {
+        let Some(connection) = live(&mut self.connections, peer) else { return };
+        let may_receive = connection.phase == Phase::Live && !connection.receiving && !connection.is_full();
+        let Some(socket) = connection.socket.filter(|_| may_receive) else { return };
+        connection.receiving = true;
+        self.io.submit(Op::Receive(socket), token::receive(peer));
+    }
+
+    /// Stops receiving from a connection whose input piles up: the buffers are everybody's. It begins again when that input
+    /// has been parsed; what the client sends meanwhile stays with it.
+    pub(super) fn stop_receiving_when_full(&mut self, peer: Peer) {
+        let Some(connection) = live(&mut self.connections, peer) else { return };
+        let may_stop = connection.is_full() && connection.receiving && !connection.is_stopping;
+        if let Some(socket) = connection.socket.filter(|_| may_stop) {
+            connection.is_stopping = true;
+            self.io.submit(Op::StopReceive(socket), token::receive(peer));
+        }
+    }
+
+    pub(super) fn make_dirty(&mut self, peer: Peer) {
+        let connection = &mut self.connections[peer.slot];
+        if !connection.is_dirty {
+            connection.is_dirty = true;
+            self.dirty.push(peer);
+        }
+    }
+
+    /// Sends what was made for connections in this turn, and closes those that are done.
+    pub(super) fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for peer in dirty.drain(..) {
+            let Some(connection) = self.connections.find(peer.slot).filter(|c| c.life == peer.life) else { continue };
+            let phase = connection.phase;
+            let connection = &mut self.connections[peer.slot];
+            connection.is_dirty = false;
+            if matches!(phase, Phase::Free | Phase::Closing) {
+                continue;
+            }
+            connection.acknowledge(&mut self.appends);
+            connection.flush(&mut self.io, peer);
+            let told = !connection.is_sending() && connection.outgoing_bytes() == 0;
+            let done = match phase {
+                Phase::LastWords => told,
+                Phase::HalfClosed => connection.is_served() && connection.inbox.is_empty(),
+                _ => false,
+            };
+            if done {
+                self.close(peer);
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    pub(super) fn sent(&mut self, peer: Peer, completion: Completion) {
+        let bytes = match completion.payload {
+            Payload::Bytes(bytes) => Some(bytes),
+            _ => None,
+        };
+        let known = self.connections.find(peer.slot).is_some_and(|connection| connection.life == peer.life);
+        if !known {
+            return;
+        }
+        let connection = &mut self.connections[peer.slot];
+        let there = connection.sent(&mut self.io, peer, completion.result, bytes);
+        if connection.phase == Phase::Closing {
+            return self.finish_closing(peer);
+        }
+        if !there {
+            return self.close(peer);
+        }
+        self.make_dirty(peer);
+        self.hear_again(peer);
+    }
+
+    /// Goes on with a connection that had too many answers to take, once it took some.
+    pub(super) fn hear_again(&mut self, peer: Peer) {
+        let Some(connection) = live(&mut self.connections, peer) else { return };
+        if connection.is_blocked && !connection.is_behind() {
+            connection.is_blocked = false;
+            self.parse(peer);
+        }
+    }
+
+    /// Closes connections that have taken nothing of what they are sent for too long.
+    pub(super) fn close_unheard(&mut self) {
+        let now = self.io.mono_ns();
+        if now < self.send_check_ns {
+            return;
+        }
+        self.send_check_ns = now + SEND_CHECK_NS;
+        let limit = now.saturating_sub(SEND_TIMEOUT_NS);
+        let gone: Vec<Peer> = self
+            .connections
+            .iter_mut()
+            .filter(|(_, connection)| connection.sends_since_before(limit))
+            .map(|(slot, connection)| Peer { slot, life: connection.life })
+            .collect();
+        gone.into_iter().for_each(|peer| self.close(peer));
+    }
+
+    /// The client broke the protocol: it is told, and heard no more.
+    pub(super) fn violated(&mut self, peer: Peer, violation: &Violation) {
+        tracing::debug!(%violation, slot = peer.slot, "a client broke the protocol");
+        self.drop_inbox(peer);
+        self.abandon_arriving(peer);
+        if let Some(connection) = live(&mut self.connections, peer) {
+            Server::violation(&mut connection.out, violation);
+            connection.phase = Phase::LastWords;
+            self.make_dirty(peer);
+        }
+    }
+
+    pub(super) fn drop_inbox(&mut self, peer: Peer) {
+        while let Some(received) = self.connections[peer.slot].inbox.pop_front() {
+            self.intake.release(&mut self.io, received.buffer);
+        }
+        self.connections[peer.slot].at = 0;
+    }
+
+    /// An append that will never be whole: its records that were taken are stored, and nobody is told.
+    pub(super) fn abandon_arriving(&mut self, peer: Peer) {
+        let connection = &mut self.connections[peer.slot];
+        if let Some(arriving) = connection.arriving.take() {
+            connection.appends -= 1;
+            if self.appends.abandon(arriving.append) {
+                self.appends.release(arriving.append);
+            }
+        }
+    }
+
+    /// Ends a connection: what it was owed is dropped, what it appended is stored.
+    pub(super) fn close(&mut self, peer: Peer) {
+        let connection = &mut self.connections[peer.slot];
+        if matches!(connection.phase, Phase::Free | Phase::Closing) {
+            return;
+        }
+        let Some(socket) = connection.socket else { return };
+        connection.phase = Phase::Closing;
+        for number in std::mem::take(&mut connection.done) {
+            self.appends.release(number);
+        }
+        self.drop_inbox(peer);
+        self.abandon_arriving(peer);
+        self.io.submit(Op::Close(socket), token::close(peer));
+    }
+
+    pub(super) fn closed(&mut self, peer: Peer) {
+        let known = self.connections.find(peer.slot).is_some_and(|connection| connection.life == peer.life);
+        if known {
+            self.connections[peer.slot].socket = None;
+            self.finish_closing(peer);
+        }
+    }
+
+    /// Frees the slot once the socket is closed and nothing is in flight on it.
+    pub(super) fn finish_closing(&mut self, peer: Peer) {
+        let connection = &mut self.connections[peer.slot];
+        let over = connection.phase == Phase::Closing
+            && connection.socket.is_none()
+            && !connection.receiving
+            && !connection.is_sending();
+        if over {
+            connection.phase = Phase::Free;
+            self.connections.release(peer.slot);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What clients have sent: parsed, checked, and records on their way to their shards.
+
+use frame::proto::{AckResult, ServerEvent, Span, Violation};
+use frame::{Frame, StreamId};
+
+use super::*;
+use crate::connection::Arriving;
+use crate::intake::Place;
+use crate::limits::PENDING_BYTES_MAX;
+use crate::router::Unrouted;
+
+impl<I: Io> Reactor<I> {
+    /// Goes on with connections whose input had to wait.
+    pub(super) fn parse_stalled(&mut self) {
+        if self.stalled.is_empty() || !self.may_take_input() {
+            return;
+        }
+        for peer in std::mem::take(&mut self.stalled) {
+            if let Some(connection) = live(&mut self.connections, peer) {
+                connection.is_stalled = false;
+                self.parse(peer);
+            }
+        }
+    }
+
+    /// Parses what a connection has sent, as far as there is room for it.
+    pub(super) fn parse(&mut self, peer: Peer) {
+        loop {
+            let may_take = self.may_take_input();
+            let stopping = self.life != Life::Running;
+            let Some(connection) = live(&mut self.connections, peer) else { return };
+            if stopping {
+                // What is not parsed by now was never taken in: its sender learns that from the end of the connection.
+                return;
+            }
+            if connection.phase == Phase::LastWords {
+                return self.drop_inbox(peer);
+            }
+            let Some(&received) = connection.inbox.front() else {
+                if connection.phase == Phase::HalfClosed {
+                    // No more comes: an append that is not whole never will be.
+                    self.abandon_arriving(peer);
+                    self.make_dirty(peer);
+                }
+                // Receiving may have stopped while the inbox was full.
+                self.receive(peer);
+                return;
+            };
+            if connection.is_behind() {
+                connection.is_blocked = true;
+                return;
+            }
+            if !may_take {
+                if !connection.is_stalled {
+                    connection.is_stalled = true;
+                    self.stalled.push(peer);
+                }
+                return;
+            }
+            if let Err(violation) = self.parse_received(peer, received) {
+                return self.violated(peer, &violation);
+            }
+        }
+    }
+
+    /// Parses one receive buffer to its end, or until there is no room.
+    pub(super) fn parse_received(&mut self, peer: Peer, received: Received) -> Result<(), Violation> {
+        loop {
+            if self.intake.bytes() >= PENDING_BYTES_MAX || self.connections[peer.slot].is_behind() {
+                return Ok(());
+            }
+            self.records_within(peer, received)?;
+            let connection = &mut self.connections[peer.slot];
+            let input = self.io.received(received);
+            let mut at = connection.at;
+            let event = connection.server.step(input, &mut at)?;
+            connection.at = at;
+            match event {
+                None => {
+                    connection.inbox.pop_front();
+                    connection.at = 0;
+                    self.intake.release(&mut self.io, received.buffer);
+                    return Ok(());
+                }
+                Some(ServerEvent::Record(span)) => self.record(peer, received, &span)?,
+                Some(event) => self.request(peer, event),
+            }
+        }
+    }
+
+    /// Takes up the records of the append that is arriving which lie whole in the buffer: nearly all there are.
+    pub(super) fn records_within(&mut self, peer: Peer, received: Received) -> Result<(), Violation> {
+        let poisoned = self.journal.poisoned().is_some();
+        let connection = &mut self.connections[peer.slot];
+        let Some(mut arriving) = connection.arriving else { return Ok(()) };
+        let mut at = connection.at;
+        loop {
+            let connection = &mut self.connections[peer.slot];
+            let input = self.io.received(received);
+            let Some(range) = connection.server.frame_within(input, &mut at) else { break };
+            let frame = Frame::parse(&input[range.clone()]).map_err(Violation::Frame)?;
+            let checked = check(arriving.stream, &frame, poisoned);
+            let length = frame.length();
+            let place = Place::Received { buffer: received.buffer, offset: range.start as u32 };
+            if checked.is_ok() {
+                self.intake.hold(received.buffer);
+            }
+            self.take_in(&mut arriving, checked, place, length);
+        }
+        let connection = &mut self.connections[peer.slot];
+        connection.at = at;
+        connection.arriving = Some(arriving);
+        Ok(())
+    }
+
+    /// One record that straddled two receives, and was gathered.
+    pub(super) fn record(&mut self, peer: Peer, received: Received, span: &Span) -> Result<(), Violation> {
+        let poisoned = self.journal.poisoned().is_some();
+        let connection = &mut self.connections[peer.slot];
+        let Some(mut arriving) = connection.arriving else { return Ok(()) };
+        let bytes = connection.server.bytes(span, self.io.received(received));
+        let frame = Frame::parse(bytes).map_err(Violation::Frame)?;
+        let checked = check(arriving.stream, &frame, poisoned);
+        let length = frame.length();
+        let place = if checked.is_ok() { self.intake.spill(bytes) } else { Place::NONE };
+        self.take_in(&mut arriving, checked, place, length);
+        self.connections[peer.slot].arriving = Some(arriving);
+        Ok(())
+    }
+
+    /// Hands a record on to be routed, or notes that it is refused.
+    pub(super) fn take_in(
+        &mut self,
+        arriving: &mut Arriving,
+        checked: Result<StreamId, ErrorCode>,
+        place: Place,
+        length: usize,
+    ) {
+        let (append, index) = (arriving.append, arriving.records);
+        arriving.records += 1;
+        match checked {
+            Ok(stream) => {
+                self.appends.wait(append);
+                let record = Unrouted { stream, place, length, append, index };
+                self.router.push(&self.io, &self.catalog, &mut self.intake, record);
+            }
+            Err(code) => {
+                self.stats.refused += 1;
+                self.appends.result(append, index, AckResult::Refused(code));
+            }
+        }
+    }
+
+    /// Queues what has gathered with its shards. Called once the input that there is has been parsed.
+    pub(super) fn route(&mut self) {
+        self.router.route(&self.io, &self.catalog, &mut self.intake);
+    }
+
+    /// Whether records may be taken in.
+    pub(super) fn may_take_input(&self) -> bool {
+        self.intake.bytes() < PENDING_BYTES_MAX
+    }
+}
+
+/// The stream that a record goes to, or why it is refused.
+fn check(stream: Option<StreamId>, frame: &Frame<'_>, poisoned: bool) -> Result<StreamId, ErrorCode> {
+    let stream = stream.ok_or(ErrorCode::UnknownStream)?;
+    if frame.verify_payload().is_err() {
+        return Err(ErrorCode::Checksum);
+    }
+    if poisoned { Err(ErrorCode::StorageFailed) } else { Ok(stream) }
+}

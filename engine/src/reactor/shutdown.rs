@@ -1,0 +1,41 @@
+//! The clean shutdown: no new input; what was taken in is made durable and acknowledged; the superblock says that all is.
+
+use super::*;
+use crate::limits::SHUTDOWN_NS;
+
+impl<I: Io> Reactor<I> {
+    /// Begins a clean shutdown: no new connections and no new input; what was received is made durable and acknowledged.
+    pub fn shut_down(&mut self) {
+        if self.life == Life::Running {
+            self.life = Life::Stopping { deadline_ns: self.io.mono_ns() + SHUTDOWN_NS };
+            self.advance();
+        }
+    }
+
+    /// Goes on with a clean shutdown.
+    pub(super) fn step_shutdown(&mut self) {
+        let Life::Stopping { deadline_ns } = self.life else { return };
+        let late = self.io.mono_ns() >= deadline_ns;
+        let poisoned = self.journal.poisoned().is_some();
+        let settled = self.intake.is_empty() && (poisoned || (self.journal.is_settled() && !self.journal.wants_mark()));
+        let served = self.reads.is_idle()
+            && self
+                .connections
+                .iter_mut()
+                .all(|(_, c)| matches!(c.phase, Phase::Free | Phase::Closing) || c.is_answered());
+        if !(late || (settled && served)) {
+            return;
+        }
+        if settled && !poisoned {
+            let durable = self.journal.durable();
+            let written = self.store.update(&mut self.io, |superblock| {
+                superblock.durable = durable;
+                superblock.clean = true;
+            });
+            if let Err(error) = written {
+                tracing::warn!(%error, "the superblock could not be updated; the next start reads the journal's tail");
+            }
+        }
+        self.life = Life::Stopped;
+    }
+}

@@ -1,0 +1,153 @@
+//! Clients that send and never read, beside others that work.
+//!
+//! Bug: one such client could hold every receive buffer until it was closed, 30 s later; nobody else was heard so long.
+//! Mechanism: what it sent was still received when it could not be parsed any more, for it took none of its answers. Fix: the
+//! server stops receiving from it, so that what it sends stays in its own socket.
+
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use frame::proto::{Client as Proto, ClientEvent, Read};
+use frame::{RequestId, Sequence, ShardId, StreamId};
+use server::client::Client;
+
+use crate::rig::{PATIENCE, Server, directory, read_all, store};
+
+/// Far below the 30 s after which the server closes who takes nothing.
+const HELD_UP: Duration = Duration::from_secs(12);
+
+/// A connection that keeps sending, on a thread of its own, and never reads.
+struct Deaf {
+    socket: TcpStream,
+    /// Set when a send had to wait for so long that the server does not take any more.
+    is_stuck: Arc<AtomicBool>,
+    sender: std::thread::JoinHandle<()>,
+}
+
+impl Deaf {
+    fn new(server: &Server, mut ask: impl FnMut(&mut Proto, &mut Vec<u8>) -> RequestId) -> Deaf {
+        let mut socket = TcpStream::connect(server.address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut bytes = Vec::new();
+        let mut proto = Proto::new(&mut bytes);
+        socket.write_all(&bytes).unwrap();
+        let mut welcome = [0; 256];
+        let got = std::io::Read::read(&mut socket, &mut welcome).unwrap();
+        assert!(matches!(proto.step(&welcome[..got], &mut 0), Ok(Some(ClientEvent::Welcome(_)))));
+        bytes.clear();
+        for _ in 0..4000 {
+            ask(&mut proto, &mut bytes);
+        }
+        socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let is_stuck = Arc::new(AtomicBool::new(false));
+        let (stuck, mut sending) = (Arc::clone(&is_stuck), socket.try_clone().unwrap());
+        let sender = std::thread::spawn(move || {
+            let mut at = 0;
+            loop {
+                match sending.write(&bytes[at..]) {
+                    Ok(taken) => at = (at + taken) % bytes.len(),
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                        stuck.store(true, Ordering::Release);
+                    }
+                    // Its end.
+                    Err(_) => return,
+                }
+            }
+        });
+        Deaf { socket, is_stuck, sender }
+    }
+
+    fn end(self) {
+        // The server may have closed it.
+        let _ = self.socket.shutdown(Shutdown::Both);
+        self.sender.join().unwrap();
+    }
+}
+
+/// The longest and the middle time of appends and of pings.
+fn work(client: &mut Client, stream: StreamId, rounds: usize) -> [(Duration, Duration); 2] {
+    let (mut appends, mut pings) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        let begin = Instant::now();
+        store(client, stream, "k", [format!("round {round}")]);
+        appends.push(begin.elapsed());
+        let begin = Instant::now();
+        client.ping().unwrap();
+        pings.push(begin.elapsed());
+    }
+    [appends, pings].map(|mut times| {
+        times.sort();
+        (times[times.len() - 1], times[times.len() / 2])
+    })
+}
+
+#[test]
+fn who_only_sends_holds_nobody_up() {
+    let directory = directory();
+    // The least memory: 256 receive buffers, which one connection fills in a moment.
+    let server = Server::start(&directory.path().join("data"));
+    let mut bystander = server.client();
+    let stream = bystander.create_stream("calm", 1).unwrap().stream;
+    let calm = work(&mut bystander, stream, 100);
+    let read = Read { stream, shard: ShardId(1), from: Sequence(1), bytes_max: 1 << 20 };
+    let deaf =
+        [Deaf::new(&server, |proto, out| proto.ping(out)), Deaf::new(&server, |proto, out| proto.read(out, &read))];
+    let deadline = Instant::now() + PATIENCE;
+    let mut rounds = 100;
+    // Until the server takes nothing more of either, and some time beyond it.
+    while !deaf.iter().all(|deaf| deaf.is_stuck.load(Ordering::Acquire)) {
+        assert!(Instant::now() < deadline, "the server takes in whatever a client sends that reads nothing");
+        let [(slowest_append, _), (slowest_ping, _)] = work(&mut bystander, stream, 1);
+        assert!(slowest_append < HELD_UP && slowest_ping < HELD_UP, "{slowest_append:?}, {slowest_ping:?}");
+        rounds += 1;
+    }
+    let beside = work(&mut bystander, stream, 100);
+    for (what, ((_, calm), (slowest, middle))) in ["append", "ping"].into_iter().zip(calm.into_iter().zip(beside)) {
+        assert!(slowest < HELD_UP, "one {what} took {slowest:?}");
+        // As before, within what a busy machine makes of it.
+        assert!(middle < calm * 20 + Duration::from_millis(50), "{what}: {middle:?} beside them, {calm:?} without");
+    }
+    deaf.into_iter().for_each(Deaf::end);
+    let stream = bystander.describe_stream("calm").unwrap();
+    assert_eq!(read_all(&mut bystander, &stream, ShardId(1)).len(), rounds + 100);
+    server.stop();
+}
+
+#[test]
+fn who_listens_at_last_gets_every_answer() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let (mut asked, mut heard) = (0_u64, 0_u64);
+    let mut socket = TcpStream::connect(server.address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut bytes = Vec::new();
+    let mut proto = Proto::new(&mut bytes);
+    socket.write_all(&bytes).unwrap();
+    bytes.clear();
+    for _ in 0..1000 {
+        proto.ping(&mut bytes);
+    }
+    // As many pings as go without an answer being read: several times the receive bound.
+    socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut at = 0;
+    while let Ok(taken) = socket.write(&bytes[at..]) {
+        asked += taken as u64;
+        at = (at + taken) % bytes.len();
+    }
+    assert!(asked > 4 << 20, "{asked} bytes of pings");
+    let pings = asked / 24;
+    let mut said = vec![0; 1 << 20];
+    while heard < pings {
+        let got = std::io::Read::read(&mut socket, &mut said).unwrap();
+        assert!(got > 0, "the server ended the connection after {heard} of {pings} answers");
+        let mut at = 0;
+        while let Some(event) = proto.step(&said[..got], &mut at).unwrap() {
+            heard += u64::from(matches!(event, ClientEvent::Pong(_)));
+        }
+    }
+    assert_eq!(heard, pings);
+    server.stop();
+}
