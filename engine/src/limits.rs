@@ -64,6 +64,9 @@ pub const STREAMS_MAX: usize = 100_000;
 /// Shards of a data directory.
 pub const SHARDS_MAX: usize = 1_000_000;
 
+/// Completions that a turn has room for from the start, so that a burst allocates nothing.
+pub const COMPLETIONS_ROOM: usize = 256;
+
 /// An idle journal says so on disk after this long, so that its last batch can't be taken for a torn one.
 pub const IDLE_MARK_NS: u64 = 5_000_000;
 

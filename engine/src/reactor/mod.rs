@@ -25,7 +25,9 @@ use crate::connection::{Connection, Phase};
 use crate::damage::Damage;
 use crate::intake::{CATALOG_APPEND, Intake};
 use crate::journal::{Journal, Shortage};
-use crate::limits::{BATCH_BYTES_TARGET, IDLE_MARK_NS, Memory, WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS};
+use crate::limits::{
+    BATCH_BYTES_TARGET, COMPLETIONS_ROOM, IDLE_MARK_NS, Memory, WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
+};
 use crate::reads::{Answer, Answered, ChunkRead, Reads, Sight};
 use crate::recovery::{self, OpenError, Recovered};
 use crate::router::Router;
@@ -33,9 +35,6 @@ use crate::shards::Shards;
 use crate::slots::Slots;
 use crate::superblock::Store;
 use crate::token::{self, Kind, Peer};
-
-/// Completions that a turn has room for from the start, so that a burst allocates nothing.
-const COMPLETIONS_ROOM: usize = 256;
 
 /// How a data directory is run.
 #[derive(Clone, PartialEq, Eq, Debug)]
