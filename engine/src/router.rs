@@ -1,7 +1,7 @@
 //! Records on their way from a connection to the queue of their shard: their keys are hashed together.
 //!
-//! One key's MD5 costs more than all else that is done for a record of 100 bytes; several together cost an eighth of it
-//! each. So records gather here, over all connections, until there are enough or the turn's input has been parsed. They
+//! One key's MD5 costs nearly as much as all else that is done for a record of 100 bytes; several together cost an eighth
+//! of it each. So records gather here, over all connections, until there are enough or the turn's input has been parsed. They
 //! leave in the order in which they came.
 
 use frame::Frame;

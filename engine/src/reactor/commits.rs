@@ -26,7 +26,7 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    pub(super) fn commit_one(&mut self) -> Result<(), Shortage> {
+    fn commit_one(&mut self) -> Result<(), Shortage> {
         let extents = self.intake.active_shards();
         let least = batch_bytes(self.intake.next_length().unwrap_or(0), 1);
         let wanted = batch_bytes(self.intake.bytes(), extents);
@@ -50,7 +50,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Aligned memory for a batch, taken from the cache of the tail where the pool has none left.
-    pub(super) fn take_buffer(&mut self, bytes: usize) -> Option<io::BufMut> {
+    fn take_buffer(&mut self, bytes: usize) -> Option<io::BufMut> {
         loop {
             if let Some(buf) = self.io.pool().take(bytes) {
                 return Some(buf);
@@ -81,7 +81,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// The oldest `count` commands are durable: they are true from here on.
-    pub(super) fn apply_pending(&mut self, count: u32) {
+    fn apply_pending(&mut self, count: u32) {
         for _ in 0..count {
             let Some(pending) = self.pending.pop_front() else { return };
             let applied = self.catalog.apply(&pending.command);
@@ -132,7 +132,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Refuses every record that waits for a batch.
-    pub(super) fn refuse_waiting(&mut self, code: ErrorCode) {
+    fn refuse_waiting(&mut self, code: ErrorCode) {
         let mut refused = Vec::new();
         let mut commands = 0;
         self.intake.drain(&mut self.io, |append, index| refused.push((append, index)));

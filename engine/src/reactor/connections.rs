@@ -77,7 +77,7 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    pub(super) fn drop_received(&mut self, received: Option<Received>) {
+    fn drop_received(&mut self, received: Option<Received>) {
         if let Some(received) = received {
             self.intake.release(&mut self.io, received.buffer);
         }

@@ -64,7 +64,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Parses one receive buffer to its end, or until there is no room.
-    pub(super) fn parse_received(&mut self, peer: Peer, received: Received) -> Result<(), Violation> {
+    fn parse_received(&mut self, peer: Peer, received: Received) -> Result<(), Violation> {
         loop {
             if self.intake.bytes() >= PENDING_BYTES_MAX || self.connections[peer.slot].is_behind() {
                 return Ok(());
@@ -89,7 +89,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Takes up the records of the append that is arriving which lie whole in the buffer: nearly all there are.
-    pub(super) fn records_within(&mut self, peer: Peer, received: Received) -> Result<(), Violation> {
+    fn records_within(&mut self, peer: Peer, received: Received) -> Result<(), Violation> {
         let poisoned = self.journal.poisoned().is_some();
         let connection = &mut self.connections[peer.slot];
         let Some(mut arriving) = connection.arriving else { return Ok(()) };
@@ -114,7 +114,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// One record that straddled two receives, and was gathered.
-    pub(super) fn record(&mut self, peer: Peer, received: Received, span: &Span) -> Result<(), Violation> {
+    fn record(&mut self, peer: Peer, received: Received, span: &Span) -> Result<(), Violation> {
         let poisoned = self.journal.poisoned().is_some();
         let connection = &mut self.connections[peer.slot];
         let Some(mut arriving) = connection.arriving else { return Ok(()) };
@@ -129,13 +129,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Hands a record on to be routed, or notes that it is refused.
-    pub(super) fn take_in(
-        &mut self,
-        arriving: &mut Arriving,
-        checked: Result<StreamId, ErrorCode>,
-        place: Place,
-        length: usize,
-    ) {
+    fn take_in(&mut self, arriving: &mut Arriving, checked: Result<StreamId, ErrorCode>, place: Place, length: usize) {
         let (append, index) = (arriving.append, arriving.records);
         arriving.records += 1;
         match checked {
