@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use loadgen::native::prepare_streams;
@@ -17,7 +18,15 @@ fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
+/// The server's program. Building it may take a minute where only other features of its libraries were built yet: it is done
+/// once, before any test waits for what the program does.
+fn server_program() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| find_server(|_| {}).unwrap());
+    &PROGRAM
+}
+
 fn load(scratch: &Path, arguments: &[&str]) -> Command {
+    server_program();
     let mut command = Command::new(env!("CARGO_BIN_EXE_millstream-load"));
     // Settings of whoever runs the tests must not reach the program.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLSTREAM")) {
@@ -156,10 +165,9 @@ fn results_of_a_server_that_keeps_nothing_are_marked() {
         return eprintln!("skipped: no tmpfs at /dev/shm");
     };
     let scratch = scratch();
-    let program = find_server(|_| {}).unwrap();
     let arguments = vec!["--segment-bytes=8MiB".to_owned(), "--segments-ready=1".to_owned()];
     let spec = ServerSpec { parent: memory.path().to_owned(), core: 0, not_durable: true, arguments };
-    let server = Server::start(&program, &spec).unwrap();
+    let server = Server::start(server_program(), &spec).unwrap();
     let output = load(scratch.path(), &["--target", &server.address().to_string(), "--bytes", "1MB"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", message(&output));
     assert_eq!(
@@ -191,11 +199,10 @@ struct Watched {
 
 impl Watched {
     fn start(scratch: &Path) -> Self {
-        let program = find_server(|_| {}).unwrap();
-        let core = core_affinity::get_core_ids().unwrap()[0].id;
+            let core = core_affinity::get_core_ids().unwrap()[0].id;
         let arguments = vec!["--segment-bytes=8MiB".to_owned(), "--segments-ready=1".to_owned()];
         let spec = ServerSpec { parent: scratch.to_owned(), core, not_durable: false, arguments };
-        Self { server: Server::start(&program, &spec).unwrap(), core }
+        Self { server: Server::start(server_program(), &spec).unwrap(), core }
     }
 
     fn address(&self) -> SocketAddr {
