@@ -199,7 +199,7 @@ struct Watched {
 
 impl Watched {
     fn start(scratch: &Path) -> Self {
-            let core = core_affinity::get_core_ids().unwrap()[0].id;
+        let core = core_affinity::get_core_ids().unwrap()[0].id;
         let arguments = vec!["--segment-bytes=8MiB".to_owned(), "--segments-ready=1".to_owned()];
         let spec = ServerSpec { parent: scratch.to_owned(), core, not_durable: false, arguments };
         Self { server: Server::start(server_program(), &spec).unwrap(), core }
