@@ -5,6 +5,9 @@ use frame::limits::{APPEND_BYTES_MAX, BATCH_BYTES_MAX, FRAME_BYTES_MAX};
 /// Commit batches whose writes may be in flight at once.
 pub const WRITES_IN_FLIGHT_MAX: usize = 16;
 
+/// Commit batches that are not handed on yet, as their writes, or those of batches before them, have not completed.
+pub const COMMITS_UNSETTLED_MAX: usize = 2 * WRITES_IN_FLIGHT_MAX;
+
 /// A commit batch closes at this size, unless one frame alone is larger. A power of two, so that none of its buffer is
 /// wasted.
 pub const BATCH_BYTES_TARGET: usize = 256 << 10;
@@ -114,8 +117,8 @@ const _: () = {
     assert!(PENDING_BYTES_MAX >= FRAME_BYTES_MAX);
     assert!(READ_RESULT_BYTES_MAX + FRAME_BYTES_MAX <= frame::limits::READ_BYTES_MAX);
     assert!(READ_BYTES_IN_PROGRESS_MAX >= 2 * (FRAME_BYTES_MAX + 2 * READ_CHUNK_BYTES_MAX));
-    // In flight are at most the writes in flight, each of the smallest frames.
-    assert!(SEQUENCE_SKIP as usize >= WRITES_IN_FLIGHT_MAX * BATCH_BYTES_MAX / frame::frame::HEADER_BYTES);
+    // What a crash may cut is at most that, each of the smallest frames.
+    assert!(SEQUENCE_SKIP as usize >= COMMITS_UNSETTLED_MAX * BATCH_BYTES_MAX / frame::frame::HEADER_BYTES);
 };
 
 /// One memory budget, shared out.
@@ -164,7 +167,7 @@ mod tests {
         for budget in [MEMORY_BYTES_MIN, 200 << 20, 512 << 20, 4 << 30] {
             let memory = Memory::share(budget);
             assert_eq!(memory.total_bytes(), budget);
-            let in_flight = WRITES_IN_FLIGHT_MAX * BATCH_BYTES_TARGET;
+            let in_flight = COMMITS_UNSETTLED_MAX * BATCH_BYTES_TARGET;
             let rest = memory.pool_bytes - memory.tail_bytes;
             assert!(rest >= in_flight + READ_BYTES_IN_PROGRESS_MAX, "budget {budget}: {memory:?}");
         }

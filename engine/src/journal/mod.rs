@@ -27,6 +27,7 @@ use io::{Buf, Completion, FileId, Io, Op, Token};
 
 use crate::catalog::Catalog;
 use crate::damage::Damage;
+use crate::limits::COMMITS_UNSETTLED_MAX;
 use crate::shards::Shards;
 use crate::watermark::Watermarks;
 
@@ -76,7 +77,10 @@ pub(crate) struct Journal {
     tail: Position,
     previous_checksum: u64,
     marks: Watermarks,
+    /// Written and not handed on yet, oldest first: their writes are in flight, or those before them, or a flush.
     in_flight: VecDeque<Commit>,
+    /// How many of them are being written.
+    writing: usize,
     spare: Vec<Commit>,
     serial_front: u32,
     writes_max: usize,
@@ -108,8 +112,9 @@ impl Journal {
             tail: start.tail,
             previous_checksum: start.previous_checksum,
             marks: Watermarks::at(start.tail),
-            in_flight: VecDeque::with_capacity(writes_max),
-            spare: (0..=writes_max).map(|_| Commit::with_room()).collect(),
+            in_flight: VecDeque::with_capacity(COMMITS_UNSETTLED_MAX),
+            writing: 0,
+            spare: (0..=COMMITS_UNSETTLED_MAX).map(|_| Commit::with_room()).collect(),
             serial_front: 0,
             writes_max,
             content_end: start.tail,
@@ -144,7 +149,7 @@ impl Journal {
 
     /// Whether a write in flight is free.
     pub(crate) fn may_write(&self) -> bool {
-        self.poisoned.is_none() && self.in_flight.len() < self.writes_max
+        self.poisoned.is_none() && self.writing < self.writes_max && self.in_flight.len() < COMMITS_UNSETTLED_MAX
     }
 
     /// Whether nothing is in flight.
@@ -231,6 +236,7 @@ impl Journal {
         commit.buf = Some(buf.clone());
         let serial = self.serial_front.wrapping_add(self.in_flight.len() as u32);
         self.in_flight.push_back(commit);
+        self.writing += 1;
         self.batches += 1;
         let offset = u64::from(head.position.offset());
         io.submit(Op::Write { file: self.open.file, offset, buf, durable: true }, crate::token::commit(serial));
@@ -263,6 +269,7 @@ impl Journal {
     pub(crate) fn complete_write(&mut self, serial: u32, completion: &Completion) -> Result<(), i32> {
         let at = serial.wrapping_sub(self.serial_front) as usize;
         let Some(commit) = self.in_flight.get_mut(at) else { return Ok(()) };
+        self.writing -= 1;
         if completion.result.cast_unsigned() != commit.length {
             let errno = completion.result.min(0);
             self.poisoned.get_or_insert(errno);

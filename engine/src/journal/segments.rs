@@ -1,10 +1,14 @@
 //! Segments made ahead of their use, so that a commit needs one flush and no metadata.
 //!
 //! ```text
-//!   open NAME.new -> allocate -> header, durable -> fsync -> rename -> directory sync -> [ready] -> open segment
-//!                                                                                          |
-//!                                    while idle: zeros written, fsync -> [ready, pre-written]
+//!   open NAME.new -> allocate -> header, durable -> rename -> [named] -> directory sync -> [ready] -> open segment
+//!                                                                                            |
+//!                                      while idle: zeros written, fsync -> [ready, pre-written]
 //! ```
+//!
+//! A flush on the file thread holds acknowledgements up, so there are few: the pool is refilled once half of it is used, and
+//! one sync of the directory makes the names of all that were made durable, unless the writer waits. The header's durable
+//! write makes the file's size and places durable too, as RWF_DSYNC says.
 //!
 //! A segment is never zeroed beside a writer that needs the disk: that would double the bytes (see D5). When appends
 //! outrun the pool, the writer goes on into allocated, unwritten space.
@@ -62,9 +66,7 @@ enum Stage {
     Open,
     Allocate,
     Header,
-    Sync,
     Rename,
-    SyncDir,
     /// Making failed; what was made is closed and removed.
     Close,
     Remove,
@@ -99,7 +101,13 @@ pub(crate) struct Segments {
     blueprint: Blueprint,
     tokens: Tokens,
     ready: VecDeque<Ready>,
+    /// Made and named, and their names may not be durable yet.
+    named: VecDeque<Ready>,
     making: Option<Making>,
+    /// How many of those named the directory sync in flight speaks of.
+    syncing: Option<usize>,
+    /// Whether the pool is being filled up.
+    filling: bool,
     zeroing: Option<Zeroing>,
     zeros: Option<Buf>,
     next_number: SegmentNumber,
@@ -130,7 +138,10 @@ impl Segments {
             tokens,
             count: used + leftovers.len(),
             ready: leftovers.into(),
+            named: VecDeque::new(),
             making: None,
+            syncing: None,
+            filling: true,
             zeroing: None,
             zeros: None,
             next_number,
@@ -149,7 +160,6 @@ impl Segments {
                 Err(Shortage::Making)
             }
             Some(_) => self.ready.pop_front().ok_or(Shortage::Making),
-            None if self.making.is_some() => Err(Shortage::Making),
             None if self.is_full() => Err(Shortage::Full),
             None => Err(Shortage::Making),
         }
@@ -162,7 +172,13 @@ impl Segments {
 
     /// Whether appends have nowhere to go.
     pub(crate) fn is_full(&self) -> bool {
-        self.ready.is_empty() && self.making.is_none() && (self.count >= self.count_max || self.retry_ns.is_some())
+        let is_coming = self.making.is_some() || !self.named.is_empty();
+        self.ready.is_empty() && !is_coming && (self.count >= self.count_max || self.retry_ns.is_some())
+    }
+
+    /// Has the pool filled up now, however much of it is left.
+    pub(crate) fn fill(&mut self) {
+        self.filling = true;
     }
 
     /// Whether as many are ready, and pre-written, as are wanted or as budget and disk allow now.
@@ -186,16 +202,30 @@ impl Segments {
         if self.retry_ns.is_some_and(|at| io.mono_ns() >= at) {
             self.retry_ns = None;
         }
-        let wanted = self.making.is_none() && self.retry_ns.is_none() && self.ready.len() < self.target;
-        if wanted && self.count < self.count_max {
+        if self.making.is_none() && self.syncing.is_none() {
+            self.begin_make(io);
+        }
+        if idle && self.zeroing.is_none() {
+            self.begin_zero(io);
+        }
+    }
+
+    /// Begins the next segment, or the sync that makes the names of those made durable.
+    fn begin_make(&mut self, io: &mut impl Io) {
+        let there = self.ready.len() + self.named.len();
+        self.filling |= there <= self.target / 2;
+        self.filling &= there < self.target;
+        let may_make = self.filling && self.count < self.count_max && self.retry_ns.is_none();
+        let is_awaited = self.ready.is_empty() || !may_make;
+        if is_awaited && !self.named.is_empty() && self.retry_ns.is_none() {
+            self.syncing = Some(self.named.len());
+            io.submit(Op::File(FileOp::SyncDir), self.tokens.make);
+        } else if may_make {
             self.count += 1;
             let number = self.next_number;
             self.making = Some(Making { number, file: FileId(0), stage: Stage::Open });
             let name = self.unfinished_name(number);
             io.submit(Op::File(FileOp::Open { name, create: true }), self.tokens.make);
-        }
-        if idle && self.zeroing.is_none() {
-            self.begin_zero(io);
         }
     }
 
@@ -213,6 +243,9 @@ impl Segments {
     /// The errno of a disk that fails, or 0 for a short write. A disk that is full, and a process out of memory or files,
     /// are asked again later.
     pub(crate) fn complete_make(&mut self, io: &mut impl Io, completion: &Completion) -> Result<(), i32> {
+        if let Some(named) = self.syncing.take() {
+            return self.complete_sync(io, completion, named);
+        }
         let Some(mut making) = self.making.take() else { return Ok(()) };
         let number = making.number;
         let is_short = matches!(making.stage, Stage::Header) && completion.result != BLOCK_BYTES as i32;
@@ -242,15 +275,13 @@ impl Segments {
                 Some(buf) => (Stage::Header, Op::Write { file: making.file, offset: 0, buf, durable: true }),
                 None => (Stage::Close, Op::File(FileOp::Close(making.file))),
             },
-            Stage::Header => (Stage::Sync, Op::File(FileOp::Sync(making.file))),
-            Stage::Sync => {
+            Stage::Header => {
                 let (from, to) = (self.unfinished_name(number), self.name(number));
                 (Stage::Rename, Op::File(FileOp::Rename { from, to }))
             }
-            Stage::Rename => (Stage::SyncDir, Op::File(FileOp::SyncDir)),
-            Stage::SyncDir => {
+            Stage::Rename => {
                 let (file, bytes) = (making.file, self.blueprint.segment_bytes);
-                self.ready.push_back(Ready { number, file, bytes, prewritten: false });
+                self.named.push_back(Ready { number, file, bytes, prewritten: false });
                 self.next_number = SegmentNumber(number.0 + 1);
                 return outcome;
             }
@@ -261,9 +292,23 @@ impl Segments {
         outcome
     }
 
+    /// The directory sync has completed that makes the names of the first `named` durable.
+    fn complete_sync(&mut self, io: &impl Io, completion: &Completion, named: usize) -> Result<(), i32> {
+        if completion.result >= 0 {
+            self.ready.extend(self.named.drain(..named));
+            return Ok(());
+        }
+        self.refused(io, completion.result);
+        if is_passing(completion.result) { Ok(()) } else { Err(completion.result) }
+    }
+
     fn give_up(&mut self, io: &impl Io, errno: i32) {
-        tracing::warn!(errno = -errno, "no segment could be made ahead; appends are refused once the last one is full");
         self.count -= 1;
+        self.refused(io, errno);
+    }
+
+    fn refused(&mut self, io: &impl Io, errno: i32) {
+        tracing::warn!(errno = -errno, "no segment could be made ahead; appends are refused once the last one is full");
         self.last_errno = errno;
         self.retry_ns = Some(io.mono_ns() + ALLOCATE_RETRY_NS);
     }
@@ -343,13 +388,12 @@ impl Segments {
 
     /// Whether a flush of a file or of the directory is in flight.
     pub(crate) fn is_flushing(&self) -> bool {
-        let makes = self.making.as_ref().is_some_and(|making| matches!(making.stage, Stage::Sync | Stage::SyncDir));
-        makes || self.zeroing.as_ref().is_some_and(|zeroing| zeroing.syncing)
+        self.syncing.is_some() || self.zeroing.as_ref().is_some_and(|zeroing| zeroing.syncing)
     }
 
     /// Whether an operation of the pool is in flight.
     pub(crate) fn is_busy(&self) -> bool {
-        self.making.is_some() || self.zeroing.is_some()
+        self.making.is_some() || self.syncing.is_some() || self.zeroing.is_some()
     }
 }
 

@@ -75,8 +75,8 @@ fn one_ready() -> (Played, Segments) {
     let blueprint =
         Blueprint { log_id: LogId([1; 16]), journal: JournalNumber(0), epoch: Epoch(1), segment_bytes: 4 << 20 };
     let mut segments = Segments::new(blueprint, TOKENS, Vec::new(), SegmentNumber(1), 0, 2, u64::MAX);
-    segments.advance(&mut io, false);
     while segments.ready.is_empty() {
+        segments.advance(&mut io, false);
         assert_eq!(io.submitted.pop(), Some(TOKENS.make));
         make_step(&mut io, &mut segments);
     }
@@ -120,11 +120,12 @@ fn a_failing_disk_is_told_from_zeroing() {
 #[test]
 fn a_failing_disk_is_told_from_making() {
     for (result, told) in [(EIO, Err(EIO)), (ENOSPC, Ok(()))] {
-        for steps in 0..6 {
+        for steps in 0..5 {
             let (mut io, mut segments) = one_ready();
             segments.advance(&mut io, false);
             for _ in 0..steps {
                 make_step(&mut io, &mut segments);
+                segments.advance(&mut io, false);
             }
             assert_eq!(segments.complete_make(&mut io, &completion(TOKENS.make, result)), told, "step {steps}");
         }
@@ -176,6 +177,7 @@ fn every_flush_in_flight_is_known() {
         assert_eq!(segments.is_flushing(), io.is_flush(), "{:?}", io.op);
         flushes.extend(io.is_flush().then_some("make"));
         make_step(&mut io, &mut segments);
+        segments.advance(&mut io, false);
     }
     segments.advance(&mut io, true);
     while segments.is_busy() {
@@ -184,6 +186,36 @@ fn every_flush_in_flight_is_known() {
         let good = completion(TOKENS.zero, io.good());
         assert_eq!(segments.complete_zero(&mut io, &good, true), Ok(()));
     }
-    assert_eq!(flushes, ["make", "make", "zero"]);
+    assert_eq!(flushes, ["make", "zero"]);
     assert!(!segments.is_flushing());
+}
+
+/// The pool is refilled once half of it is used, and its names are made durable together, unless the writer waits.
+#[test]
+fn a_refill_costs_one_flush() {
+    let (mut io, mut segments) = one_ready();
+    segments.target = 8;
+    let mut syncs = 0;
+    let mut settle = |segments: &mut Segments| {
+        let before = syncs;
+        segments.advance(&mut io, false);
+        while segments.is_busy() {
+            syncs += usize::from(io.is_flush());
+            make_step(&mut io, segments);
+            segments.advance(&mut io, false);
+        }
+        syncs - before
+    };
+    assert_eq!((settle(&mut segments), segments.ready.len()), (1, 8));
+    for left in [7, 6, 5] {
+        let taken = segments.take().unwrap();
+        assert_eq!(taken.number, SegmentNumber(8 - left));
+        assert_eq!((settle(&mut segments), segments.ready.len()), (0, left as usize));
+    }
+    segments.take().unwrap();
+    assert_eq!((settle(&mut segments), segments.ready.len()), (1, 8));
+    segments.ready.clear();
+    assert_eq!((settle(&mut segments), segments.ready.len()), (2, 8), "the first alone, as the writer waits");
+    let numbers: Vec<u64> = segments.ready.iter().map(|ready| u64::from(ready.number.0)).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
 }

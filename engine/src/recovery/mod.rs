@@ -325,6 +325,7 @@ fn take_segment(io: &mut impl Io, segments: &mut Segments, prewrite: bool) -> Re
 /// Waits until a segment is ready, or with `prewrite` all that are wanted, filled with zeros; or until none can be had.
 fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool) -> Result<(), OpenError> {
     let mut completions = Vec::new();
+    segments.fill();
     loop {
         segments.advance(io, prewrite);
         let enough = if prewrite { segments.is_prepared() } else { segments.has_ready() || segments.is_full() };
