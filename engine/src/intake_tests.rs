@@ -73,10 +73,10 @@ impl Rig {
 
     /// Fills a batch of `bytes`; its extents.
     fn fill(&mut self, bytes: usize) -> Vec<Extent> {
-        let (mut buf, mut extents, mut shares) = (vec![0; bytes], Vec::new(), Vec::new());
+        let (mut buf, mut extents, mut shares, mut refused) = (vec![0; bytes], Vec::new(), Vec::new(), Vec::new());
         let mut writer = Writer::new(&mut buf, &mut extents);
         let (appends, shards) = (&mut self.appends, &mut self.shards);
-        let mut batch = Batch { writer: &mut writer, shares: &mut shares, appends, shards };
+        let mut batch = Batch { writer: &mut writer, shares: &mut shares, refused: &mut refused, appends, shards };
         self.intake.fill(&mut self.io, &mut batch, bytes);
         extents
     }

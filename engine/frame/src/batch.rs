@@ -178,6 +178,11 @@ impl<'a> Writer<'a> {
         batch_bytes(self.at - HEADER_BYTES + length, self.extents.len() + 1) <= self.bytes.len()
     }
 
+    /// Whether nothing was written into it.
+    pub fn is_empty(&self) -> bool {
+        self.extents.is_empty()
+    }
+
     /// Begins `shard`'s extent, whose first frame will carry `first`.
     pub fn begin_extent(&mut self, shard: ShardId, first: Sequence) {
         self.extents.push(Extent {

@@ -27,7 +27,7 @@ use io::{Buf, Completion, FileId, Io, Op, Token};
 
 use crate::catalog::Catalog;
 use crate::damage::Damage;
-use crate::limits::COMMITS_UNSETTLED_MAX;
+use crate::limits::{BATCH_BYTES_TARGET, COMMITS_UNSETTLED_MAX};
 use crate::shards::Shards;
 use crate::watermark::Watermarks;
 
@@ -68,6 +68,17 @@ pub(crate) struct Start {
     pub(crate) seals: Vec<Seal>,
 }
 
+/// What a journal may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Bytes of the cache of the tail.
+    pub(crate) tail_bytes: usize,
+    /// Bytes of commit batches that are not handed on yet.
+    pub(crate) commit_bytes: usize,
+    /// Writes in flight.
+    pub(crate) writes: usize,
+}
+
 /// One reactor's journal.
 pub(crate) struct Journal {
     blueprint: Blueprint,
@@ -79,11 +90,12 @@ pub(crate) struct Journal {
     marks: Watermarks,
     /// Written and not handed on yet, oldest first: their writes are in flight, or those before them, or a flush.
     in_flight: VecDeque<Commit>,
-    /// How many of them are being written.
+    /// How many of them are being written, and the bytes of all.
     writing: usize,
+    in_flight_bytes: usize,
     spare: Vec<Commit>,
     serial_front: u32,
-    writes_max: usize,
+    bounds: Bounds,
     /// The end of the newest batch with records.
     content_end: Position,
     /// What the newest batch on disk, or on its way there, says is durable.
@@ -102,7 +114,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn new(start: Start, segments: Segments, seal: Token, tail_bytes: usize, writes_max: usize) -> Journal {
+    pub(crate) fn new(start: Start, segments: Segments, seal: Token, bounds: Bounds) -> Journal {
         let mut sealer = Sealer::new(seal);
         start.seals.into_iter().for_each(|seal| sealer.add(seal));
         Journal {
@@ -114,9 +126,10 @@ impl Journal {
             marks: Watermarks::at(start.tail),
             in_flight: VecDeque::with_capacity(COMMITS_UNSETTLED_MAX),
             writing: 0,
+            in_flight_bytes: 0,
             spare: (0..=COMMITS_UNSETTLED_MAX).map(|_| Commit::with_room()).collect(),
             serial_front: 0,
-            writes_max,
+            bounds,
             content_end: start.tail,
             marked: start.tail,
             poisoned: None,
@@ -126,7 +139,7 @@ impl Journal {
             index: start.index,
             sealed: start.sealed,
             footers: start.footers,
-            cache: Tail::new(tail_bytes),
+            cache: Tail::new(bounds.tail_bytes),
             batches: 0,
         }
     }
@@ -149,7 +162,10 @@ impl Journal {
 
     /// Whether a write in flight is free.
     pub(crate) fn may_write(&self) -> bool {
-        self.poisoned.is_none() && self.writing < self.writes_max && self.in_flight.len() < COMMITS_UNSETTLED_MAX
+        self.poisoned.is_none()
+            && self.writing < self.bounds.writes
+            && self.in_flight.len() < COMMITS_UNSETTLED_MAX
+            && self.in_flight_bytes + BATCH_BYTES_TARGET <= self.bounds.commit_bytes
     }
 
     /// Whether nothing is in flight.
@@ -237,6 +253,7 @@ impl Journal {
         let serial = self.serial_front.wrapping_add(self.in_flight.len() as u32);
         self.in_flight.push_back(commit);
         self.writing += 1;
+        self.in_flight_bytes += buf.len();
         self.batches += 1;
         let offset = u64::from(head.position.offset());
         io.submit(Op::Write { file: self.open.file, offset, buf, durable: true }, crate::token::commit(serial));
@@ -294,6 +311,7 @@ impl Journal {
             return None;
         }
         let mut commit = self.in_flight.pop_front()?;
+        self.in_flight_bytes -= commit.length as usize;
         self.serial_front = self.serial_front.wrapping_add(1);
         let end = commit.end();
         while let Some(left) = self.closing.front().filter(|left| left.number < commit.position.segment()).copied() {

@@ -39,14 +39,33 @@ impl<I: Io> Reactor<I> {
         let mut writer = Writer::new(&mut buf, table);
         let room = bytes.saturating_sub(frame::batch::HEADER_BYTES + extents * frame::batch::EXTENT_BYTES);
         let (appends, shards) = (&mut self.appends, &mut self.shards);
-        let mut batch = Batch { writer: &mut writer, shares, appends, shards };
+        let refused = &mut self.refused;
+        let mut batch = Batch { writer: &mut writer, shares, refused, appends, shards };
         self.intake.fill(&mut self.io, &mut batch, room);
+        if writer.is_empty() {
+            self.journal.recycle(commit);
+            self.settle_refused();
+            return Ok(());
+        }
         let (length, checksum) = writer.finish(&head);
         buf.truncate(length);
         self.journal.write(&mut self.io, &head, buf.freeze(), checksum, commit);
         self.last_append_ns = self.io.mono_ns();
         self.idle_since_ns = None;
+        self.settle_refused();
         Ok(())
+    }
+
+    /// Settles the records that were refused when their batch was filled.
+    fn settle_refused(&mut self) {
+        let mut refused = std::mem::take(&mut self.refused);
+        for append in refused.drain(..) {
+            self.stats.refused += 1;
+            if self.appends.settle(append, 1) {
+                self.append_done(append);
+            }
+        }
+        self.refused = refused;
     }
 
     /// Aligned memory for a batch, taken from the cache of the tail where the pool has none left.

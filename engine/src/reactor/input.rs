@@ -99,7 +99,7 @@ impl<I: Io> Reactor<I> {
             let input = self.io.received(received);
             let Some(range) = connection.server.frame_within(input, &mut at) else { break };
             let frame = Frame::parse(&input[range.clone()]).map_err(Violation::Frame)?;
-            let checked = check(arriving.stream, &frame, poisoned);
+            let checked = check(arriving.stream, poisoned);
             let length = frame.length();
             let place = Place::Received { buffer: received.buffer, offset: range.start as u32 };
             if checked.is_ok() {
@@ -120,7 +120,7 @@ impl<I: Io> Reactor<I> {
         let Some(mut arriving) = connection.arriving else { return Ok(()) };
         let bytes = connection.server.bytes(span, self.io.received(received));
         let frame = Frame::parse(bytes).map_err(Violation::Frame)?;
-        let checked = check(arriving.stream, &frame, poisoned);
+        let checked = check(arriving.stream, poisoned);
         let length = frame.length();
         let place = if checked.is_ok() { self.intake.spill(bytes) } else { Place::NONE };
         self.take_in(&mut arriving, checked, place, length);
@@ -156,11 +156,8 @@ impl<I: Io> Reactor<I> {
     }
 }
 
-/// The stream that a record goes to, or why it is refused.
-fn check(stream: Option<StreamId>, frame: &Frame<'_>, poisoned: bool) -> Result<StreamId, ErrorCode> {
+/// The stream that a record goes to, or why it is refused at once. Its payload is verified when it is copied.
+fn check(stream: Option<StreamId>, poisoned: bool) -> Result<StreamId, ErrorCode> {
     let stream = stream.ok_or(ErrorCode::UnknownStream)?;
-    if frame.verify_payload().is_err() {
-        return Err(ErrorCode::Checksum);
-    }
     if poisoned { Err(ErrorCode::StorageFailed) } else { Ok(stream) }
 }

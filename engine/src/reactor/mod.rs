@@ -24,7 +24,7 @@ use crate::catalog::{Catalog, CreateStream};
 use crate::connection::{Connection, Phase};
 use crate::damage::Damage;
 use crate::intake::{CATALOG_APPEND, Intake};
-use crate::journal::{Journal, Shortage};
+use crate::journal::{Bounds, Journal, Shortage};
 use crate::limits::{
     BATCH_BYTES_TARGET, COMPLETIONS_ROOM, IDLE_MARK_NS, Memory, WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
 };
@@ -145,6 +145,7 @@ pub struct Reactor<I: Io> {
     stalled: Vec<Peer>,
     starved: Vec<Peer>,
     answered: Vec<Answered>,
+    refused: Vec<u32>,
 }
 
 impl<I: Io> Reactor<I> {
@@ -157,7 +158,8 @@ impl<I: Io> Reactor<I> {
         let opened = recovery::open(&mut io, &config, &memory)?;
         let writes = config.writes_in_flight.clamp(1, WRITES_IN_FLIGHT_MAX);
         let tail_bytes = io.pool().capacity_bytes() / 2;
-        let journal = Journal::new(opened.start, opened.segments, token::SEAL, tail_bytes, writes);
+        let bounds = Bounds { tail_bytes, commit_bytes: memory.commit_bytes, writes };
+        let journal = Journal::new(opened.start, opened.segments, token::SEAL, bounds);
         let mut reactor = Reactor {
             router: Router::new(),
             intake: Intake::new(io.receive_buffers(), opened.shards.len()),
@@ -185,6 +187,7 @@ impl<I: Io> Reactor<I> {
             stalled: Vec::new(),
             starved: Vec::new(),
             answered: Vec::new(),
+            refused: Vec::new(),
             io,
             config,
         };
