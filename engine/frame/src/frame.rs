@@ -18,7 +18,8 @@
 
 use std::fmt;
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use twox_hash::XxHash3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -302,7 +303,7 @@ pub fn copy_stamped(place: &mut [u8], frame: &[u8], shard: ShardId, sequence: Se
 }
 
 fn payload_checksum(header: &Header, body: &[u8]) -> u64 {
-    xxh3_64_with_seed(&header.as_bytes()[..16], xxh3_64(body))
+    xxh3_64_with_seed(&header.as_bytes()[..16], XxHash3_64::oneshot(body))
 }
 
 fn header_checksum(header: &Header, shard: ShardId) -> u64 {
