@@ -49,7 +49,7 @@ fn batches(criterion: &mut Criterion) {
             for (shard, count) in spread(shards) {
                 writer.begin_extent(shard, Sequence(1));
                 for frame in records.by_ref().take(count as usize) {
-                    writer.push(frame, 1_700_000_000_000);
+                    writer.push(frame, 1_700_000_000_000).expect("it is intact");
                 }
             }
             writer.finish(&head())

@@ -57,7 +57,11 @@ pub(crate) struct Stream {
 impl Stream {
     /// The shard that a hash key belongs to.
     pub(crate) fn route(&self, hash_key: u128) -> ShardId {
-        let index = self.ends.partition_point(|&end| end < hash_key);
+        // Right where the ranges are equal, as they are until a split; a search costs several mispredicted branches.
+        let guess = (((hash_key >> 64) * self.ends.len() as u128) >> 64) as usize;
+        let is_after = guess == 0 || self.ends[guess - 1] < hash_key;
+        let is_it = is_after && hash_key <= self.ends[guess];
+        let index = if is_it { guess } else { self.ends.partition_point(|&end| end < hash_key) };
         ShardId(self.first_shard.0 + index as u32)
     }
 

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use frame::{Frame, ShardId};
+use frame::ShardId;
 use frame::batch::Writer;
 use frame::limits::FRAME_BYTES_MAX;
 use frame::proto::{AckResult, ErrorCode};
@@ -267,28 +267,25 @@ impl Intake {
             if !writer.fits(length) {
                 return (taken, ExtentEnd::Full);
             }
-            let bytes = self.bytes_at(io, record.place, length);
-            if !is_intact(bytes) {
-                appends.result(record.append, record.index, AckResult::Refused(ErrorCode::Checksum));
-                refused.push(record.append);
-                self.give_back(io, record.place);
-                self.pop(shard);
-                continue;
-            }
             if taken == 0 {
                 writer.begin_extent(shard, state.next);
             }
-            let sequence = writer.push(bytes, state.arrival_ms);
+            let pushed = writer.push(self.bytes_at(io, record.place, length), state.arrival_ms);
+            self.give_back(io, record.place);
+            self.pop(shard);
+            let Ok(sequence) = pushed else {
+                appends.result(record.append, record.index, AckResult::Refused(ErrorCode::Checksum));
+                refused.push(record.append);
+                continue;
+            };
             let queue = &mut self.queues[shard.0 as usize];
             queue.deficit = queue.deficit.saturating_sub(length);
-            self.give_back(io, record.place);
             state.next = sequence.next();
             if record.append != CATALOG_APPEND {
                 appends.result(record.append, record.index, AckResult::Durable(shard, sequence));
                 add_share(shares, record.append);
             }
             taken += length;
-            self.pop(shard);
         }
         (taken, ExtentEnd::Empty)
     }
@@ -323,11 +320,6 @@ impl Intake {
         self.bytes -= record.length as usize;
         self.records.release(number);
     }
-}
-
-/// Whether a record's key and data are as its producer sent them.
-fn is_intact(frame: &[u8]) -> bool {
-    Frame::parse(frame).is_ok_and(|frame| frame.verify_payload().is_ok())
 }
 
 /// Counts one more record of `append` in a commit batch.

@@ -12,12 +12,33 @@ use io::Io;
 use crate::catalog::Catalog;
 use crate::intake::{Intake, Place};
 
+/// What a frame that was parsed says of its route, so that it need not be parsed again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outline {
+    length: u32,
+    key_from: u16,
+    key_to: u16,
+    is_explicit: bool,
+}
+
+impl Outline {
+    pub(crate) fn of(frame: &Frame<'_>) -> Outline {
+        let key = frame.key_range();
+        Outline {
+            length: frame.length() as u32,
+            key_from: key.start as u16,
+            key_to: key.end as u16,
+            is_explicit: frame.explicit_hash_key().is_some(),
+        }
+    }
+}
+
 /// A record whose shard is not known yet. Its frame has been checked, and its payload has not.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unrouted {
     pub(crate) stream: StreamId,
     pub(crate) place: Place,
-    pub(crate) length: usize,
+    pub(crate) outline: Outline,
     pub(crate) append: u32,
     pub(crate) index: u32,
 }
@@ -47,16 +68,19 @@ impl Router {
         let mut keys: [&[u8]; KEYS_TOGETHER_MAX] = [&[]; KEYS_TOGETHER_MAX];
         let mut explicit = [None; KEYS_TOGETHER_MAX];
         for (at, record) in self.waiting.iter().enumerate() {
-            let bytes = intake.bytes_at(io, record.place, record.length);
-            let frame = Frame::parse(bytes).expect("a frame was checked before it came here");
-            (keys[at], explicit[at]) = (frame.key(), frame.explicit_hash_key());
+            let Outline { length, key_from, key_to, is_explicit } = record.outline;
+            let bytes = intake.bytes_at(io, record.place, length as usize);
+            keys[at] = &bytes[usize::from(key_from)..usize::from(key_to)];
+            if is_explicit {
+                explicit[at] = Frame::parse(bytes).ok().and_then(|frame| frame.explicit_hash_key());
+            }
         }
         let mut hashes = [0; KEYS_TOGETHER_MAX];
         self.hasher.hash(&keys[..self.waiting.len()], &mut hashes);
         for (at, record) in self.waiting.drain(..).enumerate() {
             let stream = catalog.stream(record.stream).expect("a stream of the catalog stays");
             let shard = stream.route(explicit[at].unwrap_or(hashes[at]));
-            intake.push(shard, record.place, record.length, record.append, record.index);
+            intake.push(shard, record.place, record.outline.length as usize, record.append, record.index);
         }
     }
 }

@@ -27,7 +27,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::frame::{self, Frame};
+use crate::frame::{self, Frame, FrameError};
 use crate::id::{Epoch, JournalNumber, LogId, Position, Sequence, ShardId};
 use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, SEQUENCE_MAX};
 
@@ -197,19 +197,30 @@ impl<'a> Writer<'a> {
 
     /// Copies a frame into the current extent and stamps it with the extent's next number, which is returned.
     ///
+    /// # Errors
+    /// The frame's payload is not as its producer sent it. Nothing is written, and an extent just begun is none.
+    ///
     /// # Panics
     /// If no extent was begun or the frame does not fit.
-    pub fn push(&mut self, bytes: &[u8], arrival_ms: u64) -> Sequence {
+    pub fn push(&mut self, bytes: &[u8], arrival_ms: u64) -> Result<Sequence, FrameError> {
         let extent = self.extents.last_mut().expect("an extent was begun");
         let sequence = Sequence(extent.first_sequence.0 + u64::from(extent.count));
         let place = &mut self.bytes[self.at..self.at + bytes.len()];
-        let checksum = frame::copy_stamped(place, bytes, extent.shard, sequence, arrival_ms);
+        let checksum = match frame::copy_stamped(place, bytes, extent.shard, sequence, arrival_ms) {
+            Ok(checksum) => checksum,
+            Err(error) => {
+                if extent.count == 0 {
+                    self.extents.pop();
+                }
+                return Err(error);
+            }
+        };
         self.payload.update(&checksum.to_le_bytes());
         extent.count += 1;
         extent.length += bytes.len() as u32;
         extent.arrival_ms = arrival_ms;
         self.at += bytes.len();
-        sequence
+        Ok(sequence)
     }
 
     /// Writes table, padding and header. Returns the batch's length and its checksum.

@@ -23,12 +23,33 @@ fn two_extents(bytes: &mut [u8]) -> (usize, Vec<Extent>) {
     let mut extents = Vec::new();
     let mut writer = Writer::new(bytes, &mut extents);
     writer.begin_extent(ShardId(1), Sequence(10));
-    assert_eq!(writer.push(&encoded, 100), Sequence(10));
-    assert_eq!(writer.push(&encoded, 101), Sequence(11));
+    assert_eq!(writer.push(&encoded, 100), Ok(Sequence(10)));
+    assert_eq!(writer.push(&encoded, 101), Ok(Sequence(11)));
     writer.begin_extent(ShardId(2), Sequence(1));
-    assert_eq!(writer.push(&encoded, 102), Sequence(1));
+    assert_eq!(writer.push(&encoded, 102), Ok(Sequence(1)));
     let (length, _) = writer.finish(&head());
     (length, extents)
+}
+
+#[test]
+fn a_damaged_payload_leaves_nothing() {
+    let mut encoded = Vec::new();
+    frame::encode(&mut encoded, b"key", None, b"data").expect("within limits");
+    let mut damaged = encoded.clone();
+    *damaged.last_mut().expect("it has bytes") ^= 1;
+    let (mut bytes, mut extents) = (vec![0; 4096], Vec::new());
+    let mut writer = Writer::new(&mut bytes, &mut extents);
+    writer.begin_extent(ShardId(1), Sequence(10));
+    assert_eq!(writer.push(&damaged, 100), Err(FrameError::PayloadChecksum));
+    assert!(writer.is_empty());
+    writer.begin_extent(ShardId(1), Sequence(10));
+    assert_eq!(writer.push(&encoded, 100), Ok(Sequence(10)));
+    assert_eq!(writer.push(&damaged, 100), Err(FrameError::PayloadChecksum));
+    assert_eq!(writer.push(&encoded, 100), Ok(Sequence(11)));
+    let (length, _) = writer.finish(&head());
+    assert_eq!((extents.len(), extents[0].count, extents[0].length as usize), (1, 2, 2 * encoded.len()));
+    let header = Header::parse(&bytes[..length]).expect("it was just written");
+    assert_eq!(header.extents(&bytes[..length], &mut extents), Ok(()));
 }
 
 #[test]
@@ -83,7 +104,7 @@ fn a_batch_keeps_within_its_buffer() {
     writer.begin_extent(ShardId(1), Sequence(1));
     let mut pushed = 0;
     while writer.fits(encoded.len()) {
-        writer.push(&encoded, 0);
+        writer.push(&encoded, 0).expect("it is intact");
         pushed += 1;
     }
     assert_eq!(pushed, (4096 - HEADER_BYTES - 2 * EXTENT_BYTES) / encoded.len());

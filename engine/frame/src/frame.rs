@@ -17,6 +17,7 @@
 //! covers bytes 0..40 and the shard, so that a frame found in another shard's place is not believed.
 
 use std::fmt;
+use std::ops::Range;
 
 use twox_hash::XxHash3_64;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -157,6 +158,12 @@ impl<'a> Frame<'a> {
         &self.body[start..start + usize::from(self.header.key_length.get())]
     }
 
+    /// Where in the frame the partition key lies.
+    pub fn key_range(&self) -> Range<usize> {
+        let start = HEADER_BYTES + usize::from(self.header.extension_words) * 8;
+        start..start + usize::from(self.header.key_length.get())
+    }
+
     /// The record's data.
     pub fn data(&self) -> &'a [u8] {
         let start = usize::from(self.header.extension_words) * 8 + usize::from(self.header.key_length.get());
@@ -289,17 +296,30 @@ pub fn stamp(frame: &mut [u8], shard: ShardId, sequence: Sequence, arrival_ms: u
 }
 
 /// Copies a frame that [`Frame::parse`] accepted, with what the server adds: sequence, arrival and header checksum, which is
-/// returned. The header is made before it is stored, so that nothing just stored has to be loaded again.
+/// returned. The payload is verified just before, so that hash and copy meet it once in the processor's cache. The header
+/// is made before it is stored, so that nothing just stored has to be loaded again.
+///
+/// # Errors
+/// The payload is not as its producer sent it. Nothing is copied.
 ///
 /// # Panics
 /// If `frame` is shorter than a header, or `place` not as long as `frame`.
-pub fn copy_stamped(place: &mut [u8], frame: &[u8], shard: ShardId, sequence: Sequence, arrival_ms: u64) -> u64 {
+pub fn copy_stamped(
+    place: &mut [u8],
+    frame: &[u8],
+    shard: ShardId,
+    sequence: Sequence,
+    arrival_ms: u64,
+) -> Result<u64, FrameError> {
     let (header, body) = Header::read_from_prefix(frame).expect("the caller parsed this frame");
+    if payload_checksum(&header, body) != header.payload_checksum.get() {
+        return Err(FrameError::PayloadChecksum);
+    }
     let header = header.stamped(shard, sequence, arrival_ms);
     let (head, rest) = place.split_at_mut(HEADER_BYTES);
     head.copy_from_slice(header.as_bytes());
     rest.copy_from_slice(body);
-    header.header_checksum.get()
+    Ok(header.header_checksum.get())
 }
 
 fn payload_checksum(header: &Header, body: &[u8]) -> u64 {

@@ -60,7 +60,7 @@ fn make_batch(program: &mut Program<'_>) -> Vec<u8> {
             let data_bytes = usize::from(program.byte());
             frame_bytes.clear();
             frame::frame::encode(&mut frame_bytes, b"key", None, &[9; 255][..data_bytes]).expect("short parts");
-            writer.push(&frame_bytes, u64::from(program.short()));
+            writer.push(&frame_bytes, u64::from(program.short())).expect("it is intact");
         }
     }
     let position = Position::new(SegmentNumber(3), 8 * BLOCK_BYTES as u32);

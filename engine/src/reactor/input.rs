@@ -7,7 +7,7 @@ use super::*;
 use crate::connection::Arriving;
 use crate::intake::Place;
 use crate::limits::PENDING_BYTES_MAX;
-use crate::router::Unrouted;
+use crate::router::{Outline, Unrouted};
 
 impl<I: Io> Reactor<I> {
     /// Goes on with connections whose input had to wait.
@@ -100,12 +100,12 @@ impl<I: Io> Reactor<I> {
             let Some(range) = connection.server.frame_within(input, &mut at) else { break };
             let frame = Frame::parse(&input[range.clone()]).map_err(Violation::Frame)?;
             let checked = check(arriving.stream, poisoned);
-            let length = frame.length();
+            let outline = Outline::of(&frame);
             let place = Place::Received { buffer: received.buffer, offset: range.start as u32 };
             if checked.is_ok() {
                 self.intake.hold(received.buffer);
             }
-            self.take_in(&mut arriving, checked, place, length);
+            self.take_in(&mut arriving, checked, place, outline);
         }
         let connection = &mut self.connections[peer.slot];
         connection.at = at;
@@ -121,21 +121,27 @@ impl<I: Io> Reactor<I> {
         let bytes = connection.server.bytes(span, self.io.received(received));
         let frame = Frame::parse(bytes).map_err(Violation::Frame)?;
         let checked = check(arriving.stream, poisoned);
-        let length = frame.length();
+        let outline = Outline::of(&frame);
         let place = if checked.is_ok() { self.intake.spill(bytes) } else { Place::NONE };
-        self.take_in(&mut arriving, checked, place, length);
+        self.take_in(&mut arriving, checked, place, outline);
         self.connections[peer.slot].arriving = Some(arriving);
         Ok(())
     }
 
     /// Hands a record on to be routed, or notes that it is refused.
-    fn take_in(&mut self, arriving: &mut Arriving, checked: Result<StreamId, ErrorCode>, place: Place, length: usize) {
+    fn take_in(
+        &mut self,
+        arriving: &mut Arriving,
+        checked: Result<StreamId, ErrorCode>,
+        place: Place,
+        outline: Outline,
+    ) {
         let (append, index) = (arriving.append, arriving.records);
         arriving.records += 1;
         match checked {
             Ok(stream) => {
                 self.appends.wait(append);
-                let record = Unrouted { stream, place, length, append, index };
+                let record = Unrouted { stream, place, outline, append, index };
                 self.router.push(&self.io, &self.catalog, &mut self.intake, record);
             }
             Err(code) => {
