@@ -2,12 +2,9 @@
 //!
 //! tokio's timers tick once a millisecond, so a timerfd, read through the ring, wakes the core shortly before the moment,
 //! and the rest is spun. The spin must go on submitting and completing operations, or it would delay what it measures.
-//! `tokio-uring` does both only when the runtime parks, and a task that yields keeps it from parking; a future that wakes
-//! itself by its waker lets it park without sleeping. So the spin is such a future, and each of its turns takes a look at
-//! ring and clock.
+//! `tokio-uring` does both only when the runtime parks, and whoever yields or wakes itself keeps it from parking. So each turn
+//! of the spin waits for an operation that does nothing: the runtime parks, submits it with all others, and is woken at once.
 
-use std::future::poll_fn;
-use std::task::Poll;
 use std::time::Duration;
 
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
@@ -69,14 +66,6 @@ impl Pacer {
 
 /// One turn of the runtime: tasks run, operations are submitted and completions taken, without sleeping.
 pub(super) async fn turn() {
-    let mut turned = false;
-    poll_fn(|context| {
-        if turned {
-            return Poll::Ready(());
-        }
-        turned = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+    // A failure is that of the ring, which the next operation on it will tell.
+    let _ = tokio_uring::no_op().await;
 }

@@ -116,6 +116,20 @@ fn an_open_loop_keeps_its_schedule() {
     assert_eq!((late.batches, late.threshold_ns), (200, 10_000_000));
 }
 
+/// Bug: nothing was sent before the end where batches were due more often than a wait is spun for: more than 6,666 a second
+/// of one core. Mechanism: the spin woke itself, and a runtime that has something to do submits nothing. Fix: each turn of
+/// the spin waits for an operation of the ring.
+#[test]
+fn an_open_loop_that_only_spins_sends_too() {
+    let pace = Pace::Open { records_per_s: 10_000.0, arrivals: crate::schedule::Arrivals::Constant };
+    let mut plan = plan(start(Manners::default()), 1, 4, pace);
+    (plan.duration, plan.bytes_max, plan.batch_records) = (Some(Duration::from_millis(500)), u64::MAX, 1);
+    let (produced, read) = generated(&plan);
+    assert!(read.verdict.good(), "{:?}", read.verdict);
+    let within = produced.recorder.latency().len();
+    assert!(within > 500, "{within} records of 5,000 were acknowledged within the run");
+}
+
 #[test]
 fn a_stall_is_charged_to_every_batch_it_delays() {
     let pace = Pace::Open { records_per_s: 20_000.0, arrivals: crate::schedule::Arrivals::Constant };
