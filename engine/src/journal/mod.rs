@@ -173,9 +173,10 @@ impl Journal {
         self.in_flight.is_empty()
     }
 
-    /// Whether the disk does not yet say that everything is durable.
+    /// Whether the disk does not yet say that everything is durable, or a segment was left and nothing written after it: its
+    /// seal waits for a batch in the next one, and the batch that was to be there had nothing but damaged records.
     pub(crate) fn wants_mark(&self) -> bool {
-        self.poisoned.is_none() && self.is_quiet() && self.marked < self.content_end
+        self.poisoned.is_none() && self.is_quiet() && (self.marked < self.content_end || !self.closing.is_empty())
     }
 
     /// There is no room for a mark: it is not wanted any more, until more becomes durable.

@@ -406,6 +406,30 @@ fn a_record_that_differs_from_its_checksum_is_refused_alone() {
     assert_eq!(found, [(Sequence(1), b"one".to_vec()), (Sequence(2), b"three".to_vec())]);
 }
 
+/// Bug: a clean shutdown waited for its deadline, and left a segment without its footer. Mechanism: the batch that was to
+/// begin the next segment had nothing but damaged records, so none was written, and the seal waits for one. Fix: a mark is.
+#[test]
+fn damaged_records_alone_do_not_hold_up_the_end() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let server = Server::start(&data);
+    let mut client = server.client();
+    let stream = client.create_stream("s", 1).unwrap().stream;
+    let large = vec![b'.'; 100 << 10];
+    for _ in 0..33 {
+        store(&mut client, stream, "k", [&large]);
+    }
+    // The idle journal says meanwhile that all is durable: no other mark is due.
+    std::thread::sleep(Duration::from_millis(200));
+    let mut batch = Batch::new();
+    assert!(batch.push(b"k", &[b'.'; 900 << 10]).unwrap());
+    *batch.frames_mut().last_mut().unwrap() ^= 1;
+    assert_eq!(client.append(stream, &batch).unwrap(), [AckResult::Refused(ErrorCode::Checksum)]);
+    server.stop();
+    let first = std::fs::read(data.join("0000-0000000001.segment")).unwrap();
+    assert!(first[first.len() - 4096..].iter().any(|&byte| byte != 0), "the first segment has no trailer");
+}
+
 #[test]
 fn a_client_that_stops_reading_holds_nobody_up() {
     let mut scene = Scene::new();
