@@ -4,9 +4,8 @@
 //! of it each. So records gather here, over all connections, until there are enough or the turn's input has been parsed. They
 //! leave in the order in which they came.
 
-use frame::Frame;
-use frame::StreamId;
 use frame::route::{KEYS_TOGETHER_MAX, KeyHasher};
+use frame::{Frame, StreamId};
 use io::Io;
 
 use crate::catalog::Catalog;
@@ -18,7 +17,7 @@ pub(crate) struct Outline {
     length: u32,
     key_from: u16,
     key_to: u16,
-    is_explicit: bool,
+    hash_key: Option<u128>,
 }
 
 impl Outline {
@@ -28,7 +27,7 @@ impl Outline {
             length: frame.length() as u32,
             key_from: key.start as u16,
             key_to: key.end as u16,
-            is_explicit: frame.explicit_hash_key().is_some(),
+            hash_key: frame.explicit_hash_key(),
         }
     }
 }
@@ -66,20 +65,16 @@ impl Router {
     /// Queues every record that waits with its shard.
     pub(crate) fn route(&mut self, io: &impl Io, catalog: &Catalog, intake: &mut Intake) {
         let mut keys: [&[u8]; KEYS_TOGETHER_MAX] = [&[]; KEYS_TOGETHER_MAX];
-        let mut explicit = [None; KEYS_TOGETHER_MAX];
         for (at, record) in self.waiting.iter().enumerate() {
-            let Outline { length, key_from, key_to, is_explicit } = record.outline;
+            let Outline { length, key_from, key_to, .. } = record.outline;
             let bytes = intake.bytes_at(io, record.place, length as usize);
             keys[at] = &bytes[usize::from(key_from)..usize::from(key_to)];
-            if is_explicit {
-                explicit[at] = Frame::parse(bytes).ok().and_then(|frame| frame.explicit_hash_key());
-            }
         }
         let mut hashes = [0; KEYS_TOGETHER_MAX];
         self.hasher.hash(&keys[..self.waiting.len()], &mut hashes);
         for (at, record) in self.waiting.drain(..).enumerate() {
             let stream = catalog.stream(record.stream).expect("a stream of the catalog stays");
-            let shard = stream.route(explicit[at].unwrap_or(hashes[at]));
+            let shard = stream.route(record.outline.hash_key.unwrap_or(hashes[at]));
             intake.push(shard, record.place, record.outline.length as usize, record.append, record.index);
         }
     }

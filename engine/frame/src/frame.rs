@@ -63,6 +63,20 @@ struct Header {
 const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
 
 impl Header {
+    /// Where the partition key starts, behind the header.
+    fn key_start(&self) -> usize {
+        usize::from(self.extension_words) * 8
+    }
+
+    /// Whether `body` is as the producer sent it.
+    fn verify(&self, body: &[u8]) -> Result<(), FrameError> {
+        if payload_checksum(self, body) == self.payload_checksum.get() {
+            Ok(())
+        } else {
+            Err(FrameError::PayloadChecksum)
+        }
+    }
+
     /// The same with what the server adds.
     fn stamped(mut self, shard: ShardId, sequence: Sequence, arrival_ms: u64) -> Header {
         self.sequence.set(sequence.0);
@@ -154,19 +168,19 @@ impl<'a> Frame<'a> {
 
     /// The partition key.
     pub fn key(&self) -> &'a [u8] {
-        let start = usize::from(self.header.extension_words) * 8;
+        let start = self.header.key_start();
         &self.body[start..start + usize::from(self.header.key_length.get())]
     }
 
     /// Where in the frame the partition key lies.
     pub fn key_range(&self) -> Range<usize> {
-        let start = HEADER_BYTES + usize::from(self.header.extension_words) * 8;
+        let start = HEADER_BYTES + self.header.key_start();
         start..start + usize::from(self.header.key_length.get())
     }
 
     /// The record's data.
     pub fn data(&self) -> &'a [u8] {
-        let start = usize::from(self.header.extension_words) * 8 + usize::from(self.header.key_length.get());
+        let start = self.header.key_start() + usize::from(self.header.key_length.get());
         &self.body[start..start + self.header.data_length.get() as usize]
     }
 
@@ -201,11 +215,7 @@ impl<'a> Frame<'a> {
 
     /// Whether key and data are as the producer sent them.
     pub fn verify_payload(&self) -> Result<(), FrameError> {
-        if payload_checksum(self.header, self.body) == self.header.payload_checksum.get() {
-            Ok(())
-        } else {
-            Err(FrameError::PayloadChecksum)
-        }
+        self.header.verify(self.body)
     }
 
     /// Whether sequence and arrival are as the server wrote them, for this very shard.
@@ -312,9 +322,7 @@ pub fn copy_stamped(
     arrival_ms: u64,
 ) -> Result<u64, FrameError> {
     let (header, body) = Header::read_from_prefix(frame).expect("the caller parsed this frame");
-    if payload_checksum(&header, body) != header.payload_checksum.get() {
-        return Err(FrameError::PayloadChecksum);
-    }
+    header.verify(body)?;
     let header = header.stamped(shard, sequence, arrival_ms);
     let (head, rest) = place.split_at_mut(HEADER_BYTES);
     head.copy_from_slice(header.as_bytes());

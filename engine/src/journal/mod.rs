@@ -90,9 +90,6 @@ pub(crate) struct Journal {
     marks: Watermarks,
     /// Written and not handed on yet, oldest first: their writes are in flight, or those before them, or a flush.
     in_flight: VecDeque<Commit>,
-    /// How many of them are being written, and the bytes of all.
-    writing: usize,
-    in_flight_bytes: usize,
     spare: Vec<Commit>,
     serial_front: u32,
     bounds: Bounds,
@@ -125,8 +122,6 @@ impl Journal {
             previous_checksum: start.previous_checksum,
             marks: Watermarks::at(start.tail),
             in_flight: VecDeque::with_capacity(COMMITS_UNSETTLED_MAX),
-            writing: 0,
-            in_flight_bytes: 0,
             spare: (0..=COMMITS_UNSETTLED_MAX).map(|_| Commit::with_room()).collect(),
             serial_front: 0,
             bounds,
@@ -162,10 +157,12 @@ impl Journal {
 
     /// Whether a write in flight is free.
     pub(crate) fn may_write(&self) -> bool {
+        let writing = self.in_flight.iter().filter(|commit| !commit.written).count();
+        let bytes = self.in_flight.iter().map(|commit| commit.length as usize).sum::<usize>();
         self.poisoned.is_none()
-            && self.writing < self.bounds.writes
+            && writing < self.bounds.writes
             && self.in_flight.len() < COMMITS_UNSETTLED_MAX
-            && self.in_flight_bytes + BATCH_BYTES_TARGET <= self.bounds.commit_bytes
+            && bytes + BATCH_BYTES_TARGET <= self.bounds.commit_bytes
     }
 
     /// Whether nothing is in flight.
@@ -253,8 +250,6 @@ impl Journal {
         commit.buf = Some(buf.clone());
         let serial = self.serial_front.wrapping_add(self.in_flight.len() as u32);
         self.in_flight.push_back(commit);
-        self.writing += 1;
-        self.in_flight_bytes += buf.len();
         self.batches += 1;
         let offset = u64::from(head.position.offset());
         io.submit(Op::Write { file: self.open.file, offset, buf, durable: true }, crate::token::commit(serial));
@@ -287,7 +282,6 @@ impl Journal {
     pub(crate) fn complete_write(&mut self, serial: u32, completion: &Completion) -> Result<(), i32> {
         let at = serial.wrapping_sub(self.serial_front) as usize;
         let Some(commit) = self.in_flight.get_mut(at) else { return Ok(()) };
-        self.writing -= 1;
         if completion.result.cast_unsigned() != commit.length {
             let errno = completion.result.min(0);
             self.poisoned.get_or_insert(errno);
@@ -312,7 +306,6 @@ impl Journal {
             return None;
         }
         let mut commit = self.in_flight.pop_front()?;
-        self.in_flight_bytes -= commit.length as usize;
         self.serial_front = self.serial_front.wrapping_add(1);
         let end = commit.end();
         while let Some(left) = self.closing.front().filter(|left| left.number < commit.position.segment()).copied() {

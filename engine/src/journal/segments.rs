@@ -104,8 +104,8 @@ pub(crate) struct Segments {
     /// Made and named, and their names may not be durable yet.
     named: VecDeque<Ready>,
     making: Option<Making>,
-    /// How many of those named the directory sync in flight speaks of.
-    syncing: Option<usize>,
+    /// Whether the directory is being synced. Nothing is made meanwhile, so it speaks of all that are named.
+    syncing: bool,
     /// Whether the pool is being filled up.
     filling: bool,
     zeroing: Option<Zeroing>,
@@ -140,7 +140,7 @@ impl Segments {
             ready: leftovers.into(),
             named: VecDeque::new(),
             making: None,
-            syncing: None,
+            syncing: false,
             filling: true,
             zeroing: None,
             zeros: None,
@@ -202,7 +202,7 @@ impl Segments {
         if self.retry_ns.is_some_and(|at| io.mono_ns() >= at) {
             self.retry_ns = None;
         }
-        if self.making.is_none() && self.syncing.is_none() {
+        if self.making.is_none() && !self.syncing {
             self.begin_make(io);
         }
         if idle && self.zeroing.is_none() {
@@ -218,7 +218,7 @@ impl Segments {
         let may_make = self.filling && self.count < self.count_max && self.retry_ns.is_none();
         let is_awaited = self.ready.is_empty() || !may_make;
         if is_awaited && !self.named.is_empty() && self.retry_ns.is_none() {
-            self.syncing = Some(self.named.len());
+            self.syncing = true;
             io.submit(Op::File(FileOp::SyncDir), self.tokens.make);
         } else if may_make {
             self.count += 1;
@@ -243,8 +243,8 @@ impl Segments {
     /// The errno of a disk that fails, or 0 for a short write. A disk that is full, and a process out of memory or files,
     /// are asked again later.
     pub(crate) fn complete_make(&mut self, io: &mut impl Io, completion: &Completion) -> Result<(), i32> {
-        if let Some(named) = self.syncing.take() {
-            return self.complete_sync(io, completion, named);
+        if std::mem::take(&mut self.syncing) {
+            return self.complete_sync(io, completion);
         }
         let Some(mut making) = self.making.take() else { return Ok(()) };
         let number = making.number;
@@ -292,10 +292,10 @@ impl Segments {
         outcome
     }
 
-    /// The directory sync has completed that makes the names of the first `named` durable.
-    fn complete_sync(&mut self, io: &impl Io, completion: &Completion, named: usize) -> Result<(), i32> {
+    /// The directory sync has completed: the names are durable.
+    fn complete_sync(&mut self, io: &impl Io, completion: &Completion) -> Result<(), i32> {
         if completion.result >= 0 {
-            self.ready.extend(self.named.drain(..named));
+            self.ready.append(&mut self.named);
             return Ok(());
         }
         self.refused(io, completion.result);
@@ -388,12 +388,12 @@ impl Segments {
 
     /// Whether a flush of a file or of the directory is in flight.
     pub(crate) fn is_flushing(&self) -> bool {
-        self.syncing.is_some() || self.zeroing.as_ref().is_some_and(|zeroing| zeroing.syncing)
+        self.syncing || self.zeroing.as_ref().is_some_and(|zeroing| zeroing.syncing)
     }
 
     /// Whether an operation of the pool is in flight.
     pub(crate) fn is_busy(&self) -> bool {
-        self.making.is_some() || self.syncing.is_some() || self.zeroing.is_some()
+        self.making.is_some() || self.syncing || self.zeroing.is_some()
     }
 }
 

@@ -56,7 +56,7 @@ impl<I: Io> Reactor<I> {
         Ok(())
     }
 
-    /// Settles the records that were refused when their batch was filled.
+    /// Settles the records that waited and were refused.
     fn settle_refused(&mut self) {
         let mut refused = std::mem::take(&mut self.refused);
         for append in refused.drain(..) {
@@ -152,20 +152,16 @@ impl<I: Io> Reactor<I> {
 
     /// Refuses every record that waits for a batch.
     fn refuse_waiting(&mut self, code: ErrorCode) {
-        let mut refused = Vec::new();
         let mut commands = 0;
-        self.intake.drain(&mut self.io, |append, index| refused.push((append, index)));
-        for (append, index) in refused {
+        self.intake.drain(&mut self.io, |append, index| {
             if append == CATALOG_APPEND {
                 commands += 1;
-                continue;
+                return;
             }
-            self.stats.refused += 1;
             self.appends.result(append, index, AckResult::Refused(code));
-            if self.appends.settle(append, 1) {
-                self.append_done(append);
-            }
-        }
+            self.refused.push(append);
+        });
+        self.settle_refused();
         self.refuse_commands(commands, code);
     }
 

@@ -93,13 +93,13 @@ impl<I: Io> Reactor<I> {
         let poisoned = self.journal.poisoned().is_some();
         let connection = &mut self.connections[peer.slot];
         let Some(mut arriving) = connection.arriving else { return Ok(()) };
+        let checked = check(arriving.stream, poisoned);
         let mut at = connection.at;
         loop {
             let connection = &mut self.connections[peer.slot];
             let input = self.io.received(received);
             let Some(range) = connection.server.frame_within(input, &mut at) else { break };
             let frame = Frame::parse(&input[range.clone()]).map_err(Violation::Frame)?;
-            let checked = check(arriving.stream, poisoned);
             let outline = Outline::of(&frame);
             let place = Place::Received { buffer: received.buffer, offset: range.start as u32 };
             if checked.is_ok() {
@@ -162,7 +162,7 @@ impl<I: Io> Reactor<I> {
     }
 }
 
-/// The stream that a record goes to, or why it is refused at once. Its payload is verified when it is copied.
+/// The stream that records of an append go to, or why they are refused at once. Payloads are verified when they are copied.
 fn check(stream: Option<StreamId>, poisoned: bool) -> Result<StreamId, ErrorCode> {
     let stream = stream.ok_or(ErrorCode::UnknownStream)?;
     if poisoned { Err(ErrorCode::StorageFailed) } else { Ok(stream) }

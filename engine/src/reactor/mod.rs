@@ -145,6 +145,7 @@ pub struct Reactor<I: Io> {
     stalled: Vec<Peer>,
     starved: Vec<Peer>,
     answered: Vec<Answered>,
+    /// The append of each record that waited and was refused.
     refused: Vec<u32>,
 }
 
