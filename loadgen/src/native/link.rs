@@ -18,9 +18,6 @@ use super::{NativeError, Pace};
 use crate::recorder::BatchTimes;
 use crate::verify::{InFlight, Ledger};
 
-/// Buffers of sent messages kept for the next ones.
-const SPARE_BUFFERS_MAX: usize = 8;
-
 /// One producing connection.
 pub(super) struct Link {
     pub(super) number: u32,
@@ -44,7 +41,6 @@ struct State {
     due: VecDeque<u64>,
     /// Messages of a person's own rows.
     outbox: VecDeque<Message>,
-    spare: Vec<Vec<u8>>,
     next_stream: usize,
     ended: bool,
 }
@@ -67,7 +63,6 @@ impl Link {
             outstanding: 0,
             due: VecDeque::new(),
             outbox: VecDeque::new(),
-            spare: Vec::new(),
             next_stream: 0,
             ended: false,
         };
@@ -91,13 +86,18 @@ impl Link {
     }
 
     /// Begins a message to the next of its streams.
-    pub(super) fn begin_message(&self) -> Message {
+    pub(super) fn begin_message(&self, core: &Core) -> Message {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         let stream = self.streams[state.next_stream % self.streams.len()];
         state.next_stream += 1;
         let batch = state.in_flight.as_mut().map(InFlight::spare).unwrap_or_default();
-        Message::begin(state.spare.pop().unwrap_or_default(), batch, &mut state.client, stream)
+        Message::begin(core.spare_buffer(), batch, &mut state.client, stream)
+    }
+
+    /// Whether it sends whenever one of its batches is acknowledged.
+    pub(super) fn is_closed_loop(&self) -> bool {
+        matches!(self.pace, Pace::Closed { .. })
     }
 
     /// Whether a record still fits a message.
@@ -216,10 +216,7 @@ impl Link {
             self.end(core, format!("sending failed: {error}"));
             return false;
         }
-        let mut state = self.state.borrow_mut();
-        if state.spare.len() < SPARE_BUFFERS_MAX {
-            state.spare.push(bytes);
-        }
+        core.keep_buffer(bytes);
         true
     }
 

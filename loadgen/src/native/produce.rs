@@ -159,6 +159,7 @@ async fn run_core(
         shared: Arc::clone(shared),
         bytes_max: plan.bytes_max,
         counts: RefCell::new(Counts::new(new_recorder(plan), new_ledger(plan))),
+        spare: RefCell::default(),
     });
     let mut tasks: Vec<JoinHandle<()>> = links
         .iter()
@@ -229,18 +230,22 @@ fn streams_of(plan: &Plan, number: u32) -> Vec<StreamId> {
     }
 }
 
-/// A writer of made-up records: builds each batch while it waits for its turn.
+/// A writer of made-up records. An open loop builds each batch while it waits for its time, so that building makes none
+/// late; a closed loop once it may be sent, so that it is still in the processor's cache when it is.
 async fn write_generated(link: Rc<Link>, core: Rc<Core>, lane: Rc<RefCell<Lane>>, largest: usize) {
-    loop {
-        let mut message = link.begin_message();
-        {
-            let mut lane = lane.borrow_mut();
-            while link.has_room(&message, KEY_BYTES, largest) {
-                let record = lane.record();
-                message.push(&record.key, record.data()).expect("generated records keep within the limits");
-            }
+    let build = || {
+        let mut message = link.begin_message(&core);
+        let mut lane = lane.borrow_mut();
+        while link.has_room(&message, KEY_BYTES, largest) {
+            let record = lane.record();
+            message.push(&record.key, record.data()).expect("generated records keep within the limits");
         }
+        message
+    };
+    loop {
+        let ahead = (!link.is_closed_loop()).then(&build);
         let Some(due) = link.turn(&core).await else { return };
+        let mut message = ahead.unwrap_or_else(&build);
         if let Some(due_ns) = due {
             message.intend(due_ns);
         }

@@ -73,7 +73,7 @@ fn what_a_server_can_not_have_is_told_in_one_line() {
         (["--native", address.as_str()], "choose another address with --native"),
         (["--core", "4000"], "choose --core out of ["),
         (["--log", "=,="], "write for example info"),
-        (["--writes-in-flight", "17"], "--writes-in-flight 17 is out of range: 1 to 16"),
+        (["--writes-in-flight", "33"], "--writes-in-flight 33 is out of range: 1 to 32"),
     ] {
         let mut command = millstream(["serve", "--data", data.to_str().unwrap()]);
         if arguments[0] != "--native" {

@@ -3,8 +3,9 @@
 //! Each buffer belongs either to the kernel or, once a receive delivered it, to the caller until recycled. Only the caller's
 //! may be looked at, which is checked.
 //!
-//! The kernel takes the offered buffers in turn, so all of them would pass through the processor's cache one after another,
-//! however few are in use. Only [`OFFERED`] are offered at a time; the rest are spare, and the newest used goes back first.
+//! What one turn of the loop receives should still be in the processor's cache when it is copied on. The kernel fills
+//! whatever is offered before it hands anything over, so only so many buffers are offered as [`TURN_BYTES`] fill, by how full
+//! they were of late; the rest are spare, and the newest used goes back first.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -20,8 +21,15 @@ pub(super) const GROUP: u16 = 0;
 /// The kernel's limit.
 const BUFFERS_MAX: u16 = 1 << 15;
 
-/// Buffers that the kernel may pick from. One is offered for each that it took, as soon as its completion is seen.
-const OFFERED: u16 = 32;
+/// Bytes that a turn should receive at most, over all connections: a part of a core's second-level cache, which also has to
+/// hold where they come from and go to.
+const TURN_BYTES: u32 = 384 << 10;
+
+/// Buffers that are offered at least, and at most.
+const OFFERED: std::ops::RangeInclusive<u32> = 4..=64;
+
+/// The share of the newest receive in the mean of how full they are: one of so many.
+const MEAN_OVER: u32 = 16;
 
 pub(super) struct ReceiveBuffers {
     /// The entries, shared with the kernel, which takes from the head.
@@ -32,6 +40,8 @@ pub(super) struct ReceiveBuffers {
     /// Where the next buffer is offered; only its low bits matter.
     tail: u16,
     offered: u16,
+    /// How many bytes receives delivered of late, as a moving mean.
+    mean_bytes: u32,
     /// Neither offered nor lent; the last is the newest used.
     spare: Vec<u16>,
     /// Bytes delivered in each buffer that the caller holds; 0 if the kernel has it.
@@ -48,7 +58,7 @@ impl ReceiveBuffers {
         let memory = Region::map(buffer_bytes * usize::from(count))?;
         let lent = vec![0; usize::from(count)].into_boxed_slice();
         let spare = (0..count).rev().collect();
-        Ok(ReceiveBuffers { entries, memory, count, buffer_bytes, tail: 0, offered: 0, spare, lent })
+        Ok(ReceiveBuffers { entries, memory, count, buffer_bytes, tail: 0, offered: 0, mean_bytes: 0, spare, lent })
     }
 
     /// Makes the buffers known to the kernel and offers the first. They must stay mapped until `ring` is closed and nothing is in flight on it.
@@ -70,6 +80,7 @@ impl ReceiveBuffers {
     pub(super) fn lend(&mut self, buffer: u16, length: u32) -> Received {
         debug_assert_eq!(self.lent[usize::from(buffer)], 0, "the kernel delivers only what it has");
         self.lent[usize::from(buffer)] = length;
+        self.mean_bytes = self.mean_bytes - self.mean_bytes / MEAN_OVER + length / MEAN_OVER;
         self.offered -= 1;
         self.offer();
         Received { buffer, length }
@@ -113,7 +124,8 @@ impl ReceiveBuffers {
 
     /// Offers spare buffers, the newest used first, up to the bound.
     fn offer(&mut self) {
-        while self.offered < OFFERED {
+        let wanted = (TURN_BYTES / self.mean_bytes.max(1)).clamp(*OFFERED.start(), *OFFERED.end());
+        while u32::from(self.offered) < wanted {
             let Some(buffer) = self.spare.pop() else { return };
             self.publish(buffer);
             self.offered += 1;
