@@ -13,6 +13,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     extent: PlacedExtent,
+    shard: ShardId,
     previous: u32,
     next: u32,
     jump: u32,
@@ -28,17 +29,33 @@ struct Chain {
     first_sequence: Sequence,
 }
 
+/// What an extent that is added needs of those before it.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    previous: u32,
+    /// Of the previous one.
+    depth: u32,
+    /// Where the previous one jumps to, and in the end where this one does.
+    over: u32,
+    over_depth: u32,
+    /// Where that one jumps to.
+    far: u32,
+}
+
 /// Durable extents of one segment.
 #[derive(Debug)]
 pub(crate) struct Index {
     entries: Vec<Entry>,
     chains: Vec<Chain>,
+    /// Filled and emptied within a call.
+    steps: Vec<Step>,
 }
 
 impl Index {
     /// An empty index. `nexts` are the shards' next numbers, by shard, as the segment begins.
     pub(crate) fn new(nexts: impl Iterator<Item = Sequence>) -> Index {
-        let mut index = Index { entries: Vec::with_capacity(EXTENTS_PER_SEGMENT_MAX), chains: Vec::new() };
+        let mut index =
+            Index { entries: Vec::with_capacity(EXTENTS_PER_SEGMENT_MAX), chains: Vec::new(), steps: Vec::new() };
         index.restart(nexts);
         index
     }
@@ -55,25 +72,39 @@ impl Index {
         self.chains.resize(count, Chain { last: NONE, first_sequence: Sequence(1) });
     }
 
-    /// Adds the newest extent of `shard`.
-    pub(crate) fn push(&mut self, shard: ShardId, extent: PlacedExtent) {
-        let chain = &mut self.chains[shard.0 as usize];
-        let this = self.entries.len() as u32;
-        let previous = chain.last;
-        let (jump, depth) = match self.entries.get(previous as usize) {
-            None => (this, 0),
-            Some(before) => {
-                let over = &self.entries[before.jump as usize];
-                let same_stretch = before.depth - over.depth == over.depth - self.entries[over.jump as usize].depth;
-                (if same_stretch { over.jump } else { previous }, before.depth + 1)
+    /// Adds the newest extents of some shards, each of another: those of one batch. In passes, so that what several of them
+    /// need and the cache has not is fetched at once, not one after the other.
+    pub(crate) fn push(&mut self, extents: impl Iterator<Item = (ShardId, PlacedExtent)> + Clone) {
+        let Index { entries, chains, steps } = self;
+        steps.clear();
+        steps.extend(extents.clone().map(|(shard, _)| {
+            let previous = chains[shard.0 as usize].last;
+            let (depth, over) = entries.get(previous as usize).map_or((0, NONE), |before| (before.depth, before.jump));
+            Step { previous, depth, over, over_depth: 0, far: NONE }
+        }));
+        for step in steps.iter_mut() {
+            if let Some(over) = entries.get(step.over as usize) {
+                (step.over_depth, step.far) = (over.depth, over.jump);
             }
-        };
-        if let Some(before) = self.entries.get_mut(previous as usize) {
-            debug_assert!(before.extent.last_sequence() < extent.first_sequence);
-            before.next = this;
         }
-        self.entries.push(Entry { extent, previous, next: NONE, jump, depth });
-        chain.last = this;
+        for step in steps.iter_mut() {
+            let far = entries.get(step.far as usize);
+            let same_stretch = far.is_some_and(|far| step.depth - step.over_depth == step.over_depth - far.depth);
+            step.over = if same_stretch { step.far } else { step.previous };
+        }
+        for (step, (shard, extent)) in steps.iter().zip(extents) {
+            let this = entries.len() as u32;
+            let (jump, depth) = match entries.get_mut(step.previous as usize) {
+                None => (this, 0),
+                Some(before) => {
+                    debug_assert!(before.extent.last_sequence() < extent.first_sequence);
+                    before.next = this;
+                    (step.over, step.depth + 1)
+                }
+            };
+            entries.push(Entry { extent, shard, previous: step.previous, next: NONE, jump, depth });
+            chains[shard.0 as usize].last = this;
+        }
     }
 
     /// The shard's extents from the one that holds `from`, or the first after it.
@@ -104,15 +135,43 @@ impl Index {
         self.chains.get(shard.0 as usize).map(|chain| chain.first_sequence)
     }
 
-    /// All extents of a shard in order, gathered in `into`.
-    pub(crate) fn collect(&self, shard: ShardId, into: &mut Vec<PlacedExtent>) {
-        into.clear();
-        let mut at = self.chains.get(shard.0 as usize).map_or(NONE, |chain| chain.last);
-        while let Some(entry) = self.entries.get(at as usize) {
-            into.push(entry.extent);
-            at = entry.previous;
+    /// All extents, by shard. One pass in the order of the table and no chain followed: with a thousand shards each step of
+    /// a chain misses the cache, and appends wait while a segment is sealed.
+    pub(crate) fn by_shard(&self) -> ByShard {
+        let mut ends = vec![0; self.chains.len()];
+        for entry in &self.entries {
+            ends[entry.shard.0 as usize] += 1;
         }
-        into.reverse();
+        let mut sum = 0;
+        for end in &mut ends {
+            // Where the shard's extents begin; it ends up where they end.
+            sum += std::mem::replace(end, sum);
+        }
+        let mut extents = vec![PlacedExtent::default(); self.entries.len()];
+        for entry in &self.entries {
+            let at = &mut ends[entry.shard.0 as usize];
+            extents[*at as usize] = entry.extent;
+            *at += 1;
+        }
+        ByShard { extents, ends }
+    }
+}
+
+/// The extents of an index, grouped.
+#[derive(Debug)]
+pub(crate) struct ByShard {
+    extents: Vec<PlacedExtent>,
+    /// Where the extents of each shard end, and so those of the next begin.
+    ends: Vec<u32>,
+}
+
+impl ByShard {
+    /// The extents of a shard, in their order.
+    pub(crate) fn extents(&self, shard: ShardId) -> &[PlacedExtent] {
+        let at = shard.0 as usize;
+        let end = |at: usize| self.ends.get(at).map_or(0, |&end| end as usize);
+        let start = at.checked_sub(1).map_or(0, end);
+        self.extents.get(start..end(at)).unwrap_or_default()
     }
 }
 
@@ -135,8 +194,8 @@ mod tests {
         for extents in [1_u64, 2, 3, 10, 1000] {
             let mut index = Index::new([Sequence(1); 3].into_iter());
             for at in 0..extents {
-                index.push(ShardId(1), extent(10 + at * 5));
-                index.push(ShardId(2), extent(1 + at * 3));
+                let batch = [(ShardId(1), extent(10 + at * 5)), (ShardId(2), extent(1 + at * 3))];
+                index.push(batch.into_iter());
             }
             for at in 0..extents {
                 for (from, expected) in [(10 + at * 5, at), (12 + at * 5, at), (13 + at * 5, at + 1)] {
@@ -146,9 +205,10 @@ mod tests {
             }
             assert_eq!(index.extents_from(ShardId(1), Sequence(0)).count(), extents as usize);
             assert_eq!(index.extents_from(ShardId(0), Sequence(0)).count(), 0);
-            let mut all = Vec::new();
-            index.collect(ShardId(2), &mut all);
-            assert_eq!(all, (0..extents).map(|at| extent(1 + at * 3)).collect::<Vec<_>>());
+            let all = index.by_shard();
+            assert_eq!(all.extents(ShardId(2)), (0..extents).map(|at| extent(1 + at * 3)).collect::<Vec<_>>());
+            assert_eq!(all.extents(ShardId(1)), (0..extents).map(|at| extent(10 + at * 5)).collect::<Vec<_>>());
+            assert_eq!((all.extents(ShardId(0)), all.extents(ShardId(3))), (&[][..], &[][..]));
         }
     }
 
@@ -156,7 +216,7 @@ mod tests {
     fn finding_takes_logarithmic_steps() {
         let mut index = Index::new([Sequence(1)].into_iter());
         for at in 0..100_000 {
-            index.push(ShardId(0), extent(1 + at * 3));
+            index.push(std::iter::once((ShardId(0), extent(1 + at * 3))));
         }
         let mut at = 99_999_u32;
         let mut steps = 0;

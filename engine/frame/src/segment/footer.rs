@@ -74,7 +74,7 @@ const _: () = {
 };
 
 /// One extent as an index holds it: placed in its segment rather than in its batch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PlacedExtent {
     /// Bytes from the start of the segment, a multiple of 8.
     pub offset: u32,
