@@ -111,7 +111,7 @@ async fn read(client: &Client, shard: &Shard) -> Outcome<Vec<(String, String, Ve
         let answer = client.get_records().set_shard_iterator(iterator).send().await?;
         for record in answer.records() {
             let data = record.data().clone().into_inner();
-            found.push((record.sequence_number().to_owned(), record.partition_key().to_owned(), data));
+            found.push((record.sequence_number().to_owned(), record.partition_key().unwrap_or_default().to_owned(), data));
         }
         if answer.millis_behind_latest() == Some(0) {
             return Ok(found);

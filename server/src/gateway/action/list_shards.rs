@@ -26,7 +26,7 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
     let (name, from, made) = match &input.next_token {
         Some(token) => {
             checks.done()?;
-            let place = resume(&input, token)?;
+            let place = resume(shared, &input, token)?;
             (place.name, place.from, Some(place.stream))
         }
         None => {
@@ -58,17 +58,17 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
     Ok(Shards { shards: shards.collect(), next_token: next })
 }
 
-/// Where a token goes on.
-fn resume(input: &ListShards, token: &str) -> Result<ShardsPlace, Error> {
+/// Where a token goes on. The service refuses a stream beside it, which boto3's paginator gives: here it may agree.
+fn resume(shared: &Shared, input: &ListShards, token: &str) -> Result<ShardsPlace, Error> {
     let argument = |message: &str| Error::new(ErrorKind::InvalidArgument, message);
-    if input.stream_name.is_some() || input.stream_arn.is_some() || input.exclusive_start_shard_id.is_some() {
-        return Err(argument(
-            "NextToken and StreamName, StreamARN or ExclusiveStartShardId cannot be provided together.",
-        ));
-    }
     let place = ShardsPlace::decode(token).ok_or_else(|| argument("Invalid NextToken."))?;
     if now_ms().saturating_sub(place.made_ms) > LIFETIME_MS {
         return Err(Error::new(ErrorKind::ExpiredNextToken, "NextToken has expired; list from the start."));
+    }
+    let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
+    let names_another = (name.is_some() || arn.is_some()) && shared.place.stream_of(name, arn)? != place.name;
+    if names_another || input.exclusive_start_shard_id.is_some() {
+        return Err(argument("NextToken cannot be provided with another stream or an ExclusiveStartShardId."));
     }
     Ok(place)
 }
