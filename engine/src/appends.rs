@@ -1,16 +1,15 @@
 //! Appends between their first byte and their acknowledgement: who waits for which results.
 
-use frame::RequestId;
-use frame::proto::AckResult;
+use frame::proto::{AckResult, ErrorCode};
+use frame::{Sequence, ShardId};
 
+use crate::handle::Asker;
 use crate::slots::Slots;
-use crate::token::Peer;
 
-/// One append of one connection. Reused.
+/// One append of a connection or a call. Reused.
 #[derive(Debug, Default)]
 pub(crate) struct Append {
-    pub(crate) peer: Peer,
-    pub(crate) request: RequestId,
+    pub(crate) asker: Asker,
     /// Credit to be given back.
     pub(crate) bytes: u64,
     /// Whether records may still arrive.
@@ -23,9 +22,23 @@ pub(crate) struct Append {
     pub(crate) unknown: bool,
     /// A result a record, by its index in the append, in the order of their batches.
     pub(crate) results: Vec<(u32, AckResult)>,
+    /// Of a call: from which of its results on records arrived when.
+    arrivals: Vec<(usize, u64)>,
 }
 
 impl Append {
+    /// When the record of each result arrived; 0 for what was refused before any arrived.
+    pub(crate) fn arrivals(&self) -> impl Iterator<Item = u64> + '_ {
+        let mut runs = self.arrivals.iter().peekable();
+        let mut arrival_ms = 0;
+        (0..self.results.len()).map(move |at| {
+            while let Some((_, next_ms)) = runs.next_if(|(from, _)| *from <= at) {
+                arrival_ms = *next_ms;
+            }
+            arrival_ms
+        })
+    }
+
     fn is_done(&self) -> bool {
         !self.open && self.waiting == 0
     }
@@ -41,11 +54,12 @@ impl Appends {
     }
 
     /// An append begins.
-    pub(crate) fn begin(&mut self, peer: Peer, request: RequestId) -> u32 {
+    pub(crate) fn begin(&mut self, asker: Asker) -> u32 {
         let number = self.0.take();
         let append = &mut self.0[number];
         append.results.clear();
-        (append.peer, append.request, append.bytes) = (peer, request, 0);
+        append.arrivals.clear();
+        (append.asker, append.bytes) = (asker, 0);
         (append.open, append.waiting, append.unknown, append.abandoned) = (true, 0, false, false);
         number
     }
@@ -55,9 +69,19 @@ impl Appends {
         self.0[number].waiting += 1;
     }
 
-    /// What a record will be told, or, for a refusal, is told.
-    pub(crate) fn result(&mut self, number: u32, index: u32, result: AckResult) {
-        self.0[number].results.push((index, result));
+    /// What a record will be told once its batch is durable.
+    pub(crate) fn stored(&mut self, number: u32, index: u32, shard: ShardId, sequence: Sequence, arrival_ms: u64) {
+        let append = &mut self.0[number];
+        let is_call = matches!(append.asker, Asker::Call(_));
+        if is_call && append.arrivals.last().is_none_or(|&(_, last_ms)| last_ms != arrival_ms) {
+            append.arrivals.push((append.results.len(), arrival_ms));
+        }
+        append.results.push((index, AckResult::Durable(shard, sequence)));
+    }
+
+    /// A record is refused.
+    pub(crate) fn refuse(&mut self, number: u32, index: u32, code: ErrorCode) {
+        self.0[number].results.push((index, AckResult::Refused(code)));
     }
 
     /// All its records have arrived. Whether it is done.

@@ -4,9 +4,13 @@
 //! replayed from the tail. Applying is deterministic: identifiers are in the command, not drawn here.
 //!
 //! ```text
-//!   command  0 version | 1 kind | 2 name length | 4 stream | 8 first shard | 12 shards | 16 created ms | 24 name
+//!   create   0 version | 1 kind | 2 name length | 4 stream | 8 first shard | 12 shards | 16 created ms | 24 name
+//!   delete   0 version | 1 kind | 2 0 | 4 stream | 8 0
+//!   reserve  0 version | 1 kind | 2 0 | 4 next stream | 8 next shard | 12 0
 //!   snapshot length (4 bytes) command, length command, ...
 //! ```
+//!
+//! Numbers of streams and shards are never given twice: a snapshot ends with those that come next.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +18,27 @@ use frame::limits::{SHARDS_PER_STREAM_MAX, STREAM_NAME_BYTES_MAX};
 use frame::route::even_range;
 use frame::{ShardId, StreamId};
 
+use crate::handle;
 use crate::limits::{SHARDS_MAX, STREAMS_MAX};
 
 const VERSION: u8 = 1;
 const CREATE_STREAM: u8 = 1;
+const DELETE_STREAM: u8 = 2;
+const RESERVE: u8 = 3;
 const FIXED_BYTES: usize = 24;
 
 /// A change of the catalog.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Command {
+    /// A stream is made.
+    Create(CreateStream),
+    /// A stream is gone.
+    Delete(StreamId),
+    /// Numbers below these are not given any more.
+    Reserve { next_stream: StreamId, next_shard: ShardId },
+}
+
+/// A new stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct CreateStream {
     pub(crate) stream: StreamId,
@@ -69,6 +87,17 @@ impl Stream {
         self.ends.len() as u32
     }
 
+    /// All of it but the hash ranges.
+    pub(crate) fn outline(&self) -> handle::Stream {
+        handle::Stream {
+            stream: self.stream,
+            name: self.name.clone(),
+            created_ms: self.created_ms,
+            first_shard: self.first_shard,
+            shards: self.shard_count(),
+        }
+    }
+
     /// Shards with their inclusive hash ranges.
     pub(crate) fn shards(&self) -> impl Iterator<Item = (ShardId, u128, u128)> + '_ {
         let starts = std::iter::once(0).chain(self.ends.iter().map(|end| end.wrapping_add(1)));
@@ -83,7 +112,7 @@ impl Stream {
 /// All streams.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Catalog {
-    /// By identifier, which count from 1. Nothing where the command that made it was damaged.
+    /// By identifier, which count from 1. Nothing where it was deleted, or the command that made it was damaged.
     streams: Vec<Option<Stream>>,
     by_name: BTreeMap<String, StreamId>,
     next_shard: u32,
@@ -92,11 +121,12 @@ pub(crate) struct Catalog {
 
 impl Catalog {
     pub(crate) fn new() -> Catalog {
-        Catalog { streams: Vec::new(), by_name: BTreeMap::new(), next_shard: 1, snapshot_bytes: 0 }
+        let snapshot_bytes = 4 + FIXED_BYTES;
+        Catalog { streams: Vec::new(), by_name: BTreeMap::new(), next_shard: 1, snapshot_bytes }
     }
 
     /// The command that would make a stream, or why none may.
-    pub(crate) fn plan_create(&self, name: &str, shards: u32, now_ms: u64) -> Result<CreateStream, CreateError> {
+    pub(crate) fn plan_create(&self, name: &str, shards: u32, now_ms: u64) -> Result<Command, CreateError> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         if name.is_empty() || name.len() > STREAM_NAME_BYTES_MAX || !name.bytes().all(legal) {
             return Err(CreateError::Name);
@@ -110,17 +140,44 @@ impl Catalog {
         if self.streams.len() >= STREAMS_MAX || self.next_shard as usize + shards as usize > SHARDS_MAX {
             return Err(CreateError::Full);
         }
-        Ok(CreateStream {
+        Ok(Command::Create(CreateStream {
             stream: StreamId(self.streams.len() as u32 + 1),
             name: name.to_owned(),
             first_shard: ShardId(self.next_shard),
             shards,
             created_ms: now_ms,
-        })
+        }))
+    }
+
+    /// The command that would delete a stream; `None` if there is none of that name.
+    pub(crate) fn plan_delete(&self, name: &str) -> Option<Command> {
+        self.by_name(name).map(|stream| Command::Delete(stream.stream))
     }
 
     /// Applies a command that is durable. `None` if it does not follow from this state: the log is damaged.
-    pub(crate) fn apply(&mut self, command: &CreateStream) -> Option<()> {
+    pub(crate) fn apply(&mut self, command: &Command) -> Option<()> {
+        match command {
+            Command::Create(create) => self.create(create),
+            Command::Delete(stream) => self.delete(*stream),
+            Command::Reserve { next_stream, next_shard } => {
+                let known = STREAMS_MAX.min((next_stream.0 as usize).checked_sub(1)?);
+                self.streams.resize(known.max(self.streams.len()), None);
+                self.reserve_shards(SHARDS_MAX.min(next_shard.0 as usize));
+                Some(())
+            }
+        }
+    }
+
+    fn delete(&mut self, stream: StreamId) -> Option<()> {
+        // Nothing, where the command that made it was damaged.
+        if let Some(stream) = self.streams.get_mut((stream.0 as usize).checked_sub(1)?)?.take() {
+            self.by_name.remove(&stream.name);
+            self.snapshot_bytes -= 4 + FIXED_BYTES + stream.name.len();
+        }
+        Some(())
+    }
+
+    fn create(&mut self, command: &CreateStream) -> Option<()> {
         let CreateStream { stream, name, first_shard, shards, created_ms } = command;
         let follows = (self.streams.len() + 1..=STREAMS_MAX).contains(&(stream.0 as usize))
             && (self.next_shard..SHARDS_MAX as u32).contains(&first_shard.0)
@@ -175,16 +232,24 @@ impl Catalog {
 
     /// Commands that make this state.
     pub(crate) fn snapshot(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.snapshot_bytes);
-        for stream in self.streams.iter().flatten() {
-            let command = CreateStream {
+        let reserve = Command::Reserve {
+            next_stream: StreamId(self.streams.len() as u32 + 1),
+            next_shard: ShardId(self.next_shard),
+        };
+        let create = |stream: &Stream| {
+            Command::Create(CreateStream {
                 stream: stream.stream,
                 name: stream.name.clone(),
                 first_shard: stream.first_shard,
                 shards: stream.shard_count(),
                 created_ms: stream.created_ms,
-            }
-            .encode();
+            })
+        };
+        // Numbers count up while streams are made, so what is reserved comes last.
+        let creates = self.streams.iter().flatten().map(create);
+        let mut out = Vec::with_capacity(self.snapshot_bytes);
+        for command in creates.chain([reserve]) {
+            let command = command.encode();
             out.extend_from_slice(&(command.len() as u32).to_le_bytes());
             out.extend_from_slice(&command);
         }
@@ -196,38 +261,50 @@ impl Catalog {
         let mut catalog = Catalog::new();
         while let Some((length, rest)) = snapshot.split_first_chunk::<4>() {
             let (command, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-            catalog.apply(&CreateStream::decode(command)?)?;
+            catalog.apply(&Command::decode(command)?)?;
             snapshot = rest;
         }
         snapshot.is_empty().then_some(catalog)
     }
 }
 
-impl CreateStream {
+impl Command {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION, CREATE_STREAM];
-        out.extend_from_slice(&(self.name.len() as u16).to_le_bytes());
-        out.extend_from_slice(&self.stream.0.to_le_bytes());
-        out.extend_from_slice(&self.first_shard.0.to_le_bytes());
-        out.extend_from_slice(&self.shards.to_le_bytes());
-        out.extend_from_slice(&self.created_ms.to_le_bytes());
-        out.extend_from_slice(self.name.as_bytes());
+        let (kind, numbers, created_ms, name) = match self {
+            Command::Create(create) => {
+                let numbers = [create.stream.0, create.first_shard.0, create.shards];
+                (CREATE_STREAM, numbers, create.created_ms, create.name.as_str())
+            }
+            Command::Delete(stream) => (DELETE_STREAM, [stream.0, 0, 0], 0, ""),
+            Command::Reserve { next_stream, next_shard } => (RESERVE, [next_stream.0, next_shard.0, 0], 0, ""),
+        };
+        let mut out = vec![VERSION, kind];
+        out.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        out.extend_from_slice(&created_ms.to_le_bytes());
+        out.extend_from_slice(name.as_bytes());
         out
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Option<CreateStream> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Command> {
         let (fixed, name) = bytes.split_first_chunk::<FIXED_BYTES>()?;
-        let [VERSION, CREATE_STREAM, n0, n1, rest @ ..] = *fixed else { return None };
+        let [VERSION, kind, n0, n1, rest @ ..] = *fixed else { return None };
         let number = |at: usize| Some(u32::from_le_bytes(*rest.get(at..)?.first_chunk()?));
         let name = std::str::from_utf8(name).ok()?;
         (name.len() == usize::from(u16::from_le_bytes([n0, n1]))).then_some(())?;
-        Some(CreateStream {
-            stream: StreamId(number(0)?),
-            first_shard: ShardId(number(4)?),
-            shards: number(8)?,
-            created_ms: u64::from_le_bytes(*rest.get(12..)?.first_chunk()?),
-            name: name.to_owned(),
-        })
+        let (stream, shard) = (StreamId(number(0)?), ShardId(number(4)?));
+        match kind {
+            CREATE_STREAM => Some(Command::Create(CreateStream {
+                stream,
+                first_shard: shard,
+                shards: number(8)?,
+                created_ms: u64::from_le_bytes(*rest.get(12..)?.first_chunk()?),
+                name: name.to_owned(),
+            })),
+            DELETE_STREAM => Some(Command::Delete(stream)),
+            RESERVE => Some(Command::Reserve { next_stream: stream, next_shard: shard }),
+            _ => None,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ fn with_streams() -> Catalog {
     let mut catalog = Catalog::new();
     for (name, shards) in [("orders", 4), ("clicks", 1), ("a.b-c_d", 1000)] {
         let command = catalog.plan_create(name, shards, 7).expect("legal");
-        assert_eq!(CreateStream::decode(&command.encode()), Some(command.clone()));
+        assert_eq!(Command::decode(&command.encode()), Some(command.clone()));
         catalog.apply(&command).expect("follows");
     }
     catalog
@@ -66,4 +66,28 @@ fn names_are_listed_in_order() {
     let catalog = with_streams();
     assert_eq!(catalog.names_after("").collect::<Vec<_>>(), ["a.b-c_d", "clicks", "orders"]);
     assert_eq!(catalog.names_after("clicks").collect::<Vec<_>>(), ["orders"]);
+}
+
+/// Numbers of deleted streams are not given again, also after a restart that knows nothing but the snapshot.
+#[test]
+fn what_is_deleted_leaves_its_numbers_used() {
+    let mut catalog = with_streams();
+    let largest = catalog.by_name("a.b-c_d").expect("made").stream;
+    let next_shard = catalog.shard_count();
+    for name in ["a.b-c_d", "clicks"] {
+        let command = catalog.plan_delete(name).expect("it is there");
+        assert_eq!(Command::decode(&command.encode()), Some(command.clone()));
+        catalog.apply(&command).expect("follows");
+        assert_eq!((catalog.by_name(name), catalog.plan_delete(name)), (None, None));
+        catalog.apply(&command).expect("once more does nothing");
+    }
+    assert_eq!(catalog.apply(&Command::Delete(StreamId(99))), None, "it was never made");
+    let snapshot = catalog.snapshot();
+    assert_eq!(snapshot.len(), catalog.snapshot_bytes());
+    let mut restored = Catalog::restore(&snapshot).expect("whole");
+    assert_eq!(restored, catalog);
+    let Ok(Command::Create(again)) = restored.plan_create("a.b-c_d", 1, 8) else { panic!("the name is free") };
+    assert!(again.stream > largest && again.first_shard.0 as usize == next_shard, "{again:?}");
+    restored.apply(&Command::Create(again)).expect("follows");
+    assert_eq!(restored.names_after("").collect::<Vec<_>>(), ["a.b-c_d", "orders"]);
 }

@@ -11,6 +11,7 @@ use frame::proto::{Ack, Server};
 use io::{Buf, Io, Op, Received, SocketId};
 
 use crate::appends::Appends;
+use crate::handle::Asker;
 use crate::limits::{INBOX_BUFFERS_MAX, OUTGOING_BYTES_MAX, READS_PER_CONNECTION_MAX};
 use crate::token::{self, Peer};
 
@@ -258,8 +259,10 @@ fn ack_one_message(out: &mut Vec<u8>, server: &mut Server, appends: &Appends, do
     let mut ack = Ack::begin(out, server.credit());
     for &number in &done[..fitting] {
         let append = appends.find(number);
-        if !append.unknown {
-            ack.batch(append.request, append.results.iter().copied());
+        if let Asker::Peer(_, request) = append.asker
+            && !append.unknown
+        {
+            ack.batch(request, append.results.iter().copied());
         }
     }
     ack.finish();

@@ -2,10 +2,10 @@
 //!
 //! Nothing here reads or writes: the caller hands in names and bytes.
 
-use frame::{JournalNumber, SegmentNumber, ShardId, StreamId};
+use frame::{JournalNumber, SegmentNumber};
 
-use crate::catalog::{Catalog, CreateStream};
-use crate::{journal, superblock};
+use crate::catalog::{Catalog, Command};
+use crate::{Stream, journal, superblock};
 
 /// What a name in a data directory stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,21 +38,6 @@ pub fn file_kind(name: &str) -> FileKind {
     }
 }
 
-/// A stream in the catalog.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StreamEntry {
-    /// Its number.
-    pub stream: StreamId,
-    /// Its name.
-    pub name: String,
-    /// When it was made, in milliseconds since 1970.
-    pub created_ms: u64,
-    /// The first of its shards; the others follow.
-    pub first_shard: ShardId,
-    /// How many shards.
-    pub shards: u32,
-}
-
 /// Streams, as the catalog's bytes on disk tell them.
 #[derive(Debug)]
 pub struct Streams(Catalog);
@@ -70,7 +55,7 @@ impl Streams {
 
     /// Applies the data of a record of the catalog's shard; `None` if it does not follow.
     pub fn apply(&mut self, command: &[u8]) -> Option<()> {
-        self.0.apply(&CreateStream::decode(command)?)
+        self.0.apply(&Command::decode(command)?)
     }
 
     /// Whether `snapshot` describes these streams.
@@ -79,14 +64,8 @@ impl Streams {
     }
 
     /// All of them, by name.
-    pub fn entries(&self) -> impl Iterator<Item = StreamEntry> + '_ {
-        self.0.names_after("").filter_map(|name| self.0.by_name(name)).map(|stream| StreamEntry {
-            stream: stream.stream,
-            name: stream.name.clone(),
-            created_ms: stream.created_ms,
-            first_shard: stream.first_shard,
-            shards: stream.shard_count(),
-        })
+    pub fn entries(&self) -> impl Iterator<Item = Stream> + '_ {
+        self.0.names_after("").filter_map(|name| self.0.by_name(name)).map(|stream| stream.outline())
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use frame::ShardId;
 use frame::batch::Writer;
 use frame::limits::FRAME_BYTES_MAX;
-use frame::proto::{AckResult, ErrorCode};
+use frame::proto::ErrorCode;
 use io::{Io, Received};
 
 use crate::appends::Appends;
@@ -274,7 +274,7 @@ impl Intake {
             self.give_back(io, record.place);
             self.pop(shard);
             let Ok(sequence) = pushed else {
-                appends.result(record.append, record.index, AckResult::Refused(ErrorCode::Checksum));
+                appends.refuse(record.append, record.index, ErrorCode::Checksum);
                 refused.push(record.append);
                 continue;
             };
@@ -282,7 +282,7 @@ impl Intake {
             queue.deficit = queue.deficit.saturating_sub(length);
             state.next = sequence.next();
             if record.append != CATALOG_APPEND {
-                appends.result(record.append, record.index, AckResult::Durable(shard, sequence));
+                appends.stored(record.append, record.index, shard, sequence, state.arrival_ms);
                 add_share(shares, record.append);
             }
             taken += length;

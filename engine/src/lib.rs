@@ -11,7 +11,7 @@
 //! In the order of a record: `reactor` is the loop; `connection` is one client; `router` finds the shard of each
 //! record; `intake` holds records until their batch;
 //! `journal` writes batches and seals segments; `appends` gathers results; `reads` serves what is durable; `recovery`
-//! finds it all again; `catalog` knows streams and shards; `limits` bounds everything.
+//! finds it all again; `catalog` knows streams and shards; `handle` is how other threads ask; `limits` bounds everything.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ mod appends;
 mod catalog;
 mod connection;
 mod damage;
+mod handle;
 pub mod inspect;
 mod intake;
 mod journal;
@@ -34,5 +35,6 @@ mod token;
 mod watermark;
 
 pub use damage::{Damage, DamagedRecords, DamagedStretch};
+pub use handle::{Answer, Call, Handle, Outcome, QueueFull, Stream};
 pub use reactor::{Config, Reactor, Stats, Status};
 pub use recovery::{Cut, OpenError, Recovered};

@@ -35,6 +35,12 @@ pub const INBOX_BUFFERS_MAX: usize = 4;
 /// Connections at once.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
+/// Calls of other threads that may wait for a turn. The next is refused.
+pub const CALLS_WAITING_MAX: usize = 1024;
+
+/// Calls of other threads that may be in progress. The next wait.
+pub const CALLS_IN_PROGRESS_MAX: usize = 4096;
+
 /// Reads of one connection at once. The next is heard when one of them is answered.
 pub const READS_PER_CONNECTION_MAX: usize = 3;
 

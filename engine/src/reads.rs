@@ -14,15 +14,16 @@ use std::rc::Rc;
 
 use frame::proto::{ErrorCode, Failure, Read, ReadResult};
 use frame::segment::{Footer, PlacedExtent};
-use frame::{Frame, Position, RequestId, SegmentNumber, Sequence, ShardId};
+use frame::{Frame, Position, SegmentNumber, Sequence, ShardId};
 use io::{Buf, BufMut, FileId, Io, Op};
 
 use crate::damage::Damage;
+use crate::handle::Asker;
 use crate::journal::{Journal, Sealed, Tail};
 use crate::limits::{READ_BYTES_IN_PROGRESS_MAX, READ_CHUNK_BYTES_MAX, READ_CHUNKS_MAX, READ_RESULT_BYTES_MAX};
 use crate::shards::Shards;
 use crate::slots::Slots;
-use crate::token::{self, Peer};
+use crate::token;
 
 const BLOCK: u64 = frame::limits::BLOCK_BYTES as u64;
 
@@ -63,8 +64,7 @@ enum State {
 /// One request. Reused.
 #[derive(Debug, Default)]
 pub(crate) struct Request {
-    pub(crate) peer: Peer,
-    request: RequestId,
+    asker: Asker,
     read: Option<Read>,
     state: State,
     pieces: Vec<Piece>,
@@ -84,8 +84,7 @@ pub(crate) enum Answer {
 /// An answer and who gets it.
 #[derive(Debug)]
 pub(crate) struct Answered {
-    pub(crate) peer: Peer,
-    pub(crate) request: RequestId,
+    pub(crate) asker: Asker,
     pub(crate) answer: Answer,
 }
 
@@ -119,10 +118,10 @@ impl Reads {
     }
 
     /// Queues a request.
-    pub(crate) fn add(&mut self, peer: Peer, request: RequestId, read: Read) {
+    pub(crate) fn add(&mut self, asker: Asker, read: Read) {
         let slot = self.requests.take();
         let entry = &mut self.requests[slot];
-        (entry.peer, entry.request, entry.read) = (peer, request, Some(read));
+        (entry.asker, entry.read) = (asker, Some(read));
         entry.state = State::Waiting;
         entry.pieces.clear();
         entry.chunks.clear();
@@ -224,7 +223,7 @@ impl Reads {
         request.chunks.clear();
         request.read = None;
         self.held_bytes -= std::mem::take(&mut request.held_bytes);
-        answered.push(Answered { peer: request.peer, request: request.request, answer });
+        answered.push(Answered { asker: request.asker, answer });
         self.requests.release(slot);
     }
 }

@@ -179,7 +179,15 @@ impl Server {
         let inherited = log.try_clone().map_err(failed)?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--data").arg(directory.join("data"));
-        command.args(["--native", "127.0.0.1:0", "--core", &spec.core.to_string(), "--until-stdin-ends"]);
+        command.args([
+            "--native",
+            "127.0.0.1:0",
+            "--http",
+            "off",
+            "--core",
+            &spec.core.to_string(),
+            "--until-stdin-ends",
+        ]);
         if spec.not_durable {
             command.arg("--not-durable");
         }

@@ -1,12 +1,16 @@
 //! What the server is told: by flag, else by environment, else by TOML file, else the default.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
+use wire::name::Place;
+
+/// The default port of the Kinesis API, the one that its emulators use.
+const HTTP_PORT: u16 = 4567;
 
 /// A number of bytes, as people write it: `64MiB`, `4g`, `1000000`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +65,62 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+/// Where the Kinesis API is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Http {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(SocketAddr),
+}
+
+impl Http {
+    const DEFAULT: Http = Http::At(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), HTTP_PORT));
+
+    fn address(self) -> Result<Option<SocketAddr>, ConfigError> {
+        match self {
+            Http::Off => Ok(None),
+            Http::At(address) if address.ip().is_loopback() => Ok(Some(address)),
+            Http::At(address) => Err(ConfigError::NotLoopback(address)),
+        }
+    }
+}
+
+impl FromStr for Http {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Http, String> {
+        match text {
+            "off" => Ok(Http::Off),
+            _ => text
+                .parse()
+                .map(Http::At)
+                .map_err(|_| format!("`{text}` is not an address; write for example 127.0.0.1:{HTTP_PORT}, or off")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Http {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Http, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The region and account that are named, or the usual ones.
+fn place(region: Option<String>, account: Option<String>) -> Result<Place, ConfigError> {
+    let usual = Place::default();
+    let place = Place { region: region.unwrap_or(usual.region), account: account.unwrap_or(usual.account) };
+    let out_of_range = |name, value: &String, range| Err(ConfigError::OutOfRange { name, value: value.clone(), range });
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if place.region.is_empty() || place.region.len() > 32 || !place.region.bytes().all(legal) {
+        return out_of_range("region", &place.region, "1 to 32 small letters, digits and hyphens");
+    }
+    if place.account.len() != 12 || !place.account.bytes().all(|byte| byte.is_ascii_digit()) {
+        return out_of_range("account", &place.account, "12 digits");
+    }
+    Ok(place)
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -82,6 +142,15 @@ pub struct Settings {
     /// Where native clients connect; port 0 takes any free one [default: 127.0.0.1:4570]
     #[arg(long, env = "MILLSTREAM_NATIVE", value_name = "ADDR")]
     pub native: Option<SocketAddr>,
+    /// Where the Kinesis API is served over HTTP, unsigned, so on loopback only; `off` for nowhere [default: 127.0.0.1:4567]
+    #[arg(long, env = "MILLSTREAM_HTTP", value_name = "ADDR")]
+    pub http: Option<Http>,
+    /// The region that ARNs name [default: us-east-1]
+    #[arg(long, env = "MILLSTREAM_REGION", value_name = "NAME")]
+    pub region: Option<String>,
+    /// The account that ARNs name, 12 digits [default: 000000000000]
+    #[arg(long, env = "MILLSTREAM_ACCOUNT", value_name = "DIGITS")]
+    pub account: Option<String>,
     /// The core that the reactor is pinned to [default: the first one available]
     #[arg(long, env = "MILLSTREAM_CORE", value_name = "N")]
     pub core: Option<usize>,
@@ -103,7 +172,7 @@ pub struct Settings {
     /// Writes in flight at once, 1 to 32 [default: 32]
     #[arg(long, env = "MILLSTREAM_WRITES_IN_FLIGHT", value_name = "N")]
     pub writes_in_flight: Option<usize>,
-    /// A commit batch closes at this size [default: 256KiB]
+    /// A commit batch closes at this size, 4KiB to 1MiB [default: 1MiB]
     #[arg(long, env = "MILLSTREAM_BATCH_BYTES", value_name = "BYTES")]
     pub batch_bytes: Option<Bytes>,
     /// Accept a file system that does not keep what it acknowledges (tmpfs, network, FUSE); results are marked
@@ -137,6 +206,10 @@ pub struct ServeConfig {
     pub data: PathBuf,
     /// Where native clients connect.
     pub native: SocketAddr,
+    /// Where the Kinesis API is served, if it is.
+    pub http: Option<SocketAddr>,
+    /// What ARNs name.
+    pub place: Place,
     /// The core of the reactor.
     pub core: Option<usize>,
     /// How the data directory is run.
@@ -167,6 +240,8 @@ pub enum ConfigError {
     },
     /// No data directory is named.
     NoData,
+    /// Unsigned requests are not taken from other machines.
+    NotLoopback(SocketAddr),
     /// A value that is not allowed.
     OutOfRange {
         /// The setting.
@@ -197,6 +272,10 @@ impl fmt::Display for ConfigError {
                 write!(f, " is malformed: {}; mend or remove that", error.message().replace('\n', ", "))
             }
             ConfigError::NoData => f.write_str("no data directory is given; say which with --data DIR"),
+            ConfigError::NotLoopback(address) => write!(
+                f,
+                "--http {address} is not on loopback, and requests are taken unsigned; use 127.0.0.1:{HTTP_PORT}, or --http off"
+            ),
             ConfigError::OutOfRange { name, value, range } => write!(f, "--{name} {value} is out of range: {range}"),
         }
     }
@@ -228,6 +307,9 @@ impl Settings {
         Settings {
             data: self.data.or(other.data),
             native: self.native.or(other.native),
+            http: self.http.or(other.http),
+            region: self.region.or(other.region),
+            account: self.account.or(other.account),
             core: self.core.or(other.core),
             segment_bytes: self.segment_bytes.or(other.segment_bytes),
             memory_bytes: self.memory_bytes.or(other.memory_bytes),
@@ -298,6 +380,8 @@ impl Settings {
         Ok(ServeConfig {
             data: self.data.ok_or(ConfigError::NoData)?,
             native: self.native.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], frame::proto::PORT))),
+            http: self.http.unwrap_or(Http::DEFAULT).address()?,
+            place: place(self.region, self.account)?,
             core: self.core,
             engine,
             not_durable: self.not_durable.unwrap_or(false),

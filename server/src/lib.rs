@@ -4,6 +4,7 @@ pub mod client;
 pub mod config;
 pub mod connect;
 pub mod doctor;
+mod gateway;
 pub mod inspect;
 pub mod put;
 pub mod serve;

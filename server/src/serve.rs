@@ -1,21 +1,23 @@
-//! `millstream serve`: one reactor on its own pinned thread, until a signal asks for a clean shutdown.
+//! `millstream serve`: one reactor on its own pinned thread, the gateway beside it, until a signal asks for a clean shutdown.
 
 use std::fmt;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::limits::{CONNECTIONS_MAX, Memory, RECEIVE_BUFFER_BYTES};
-use engine::{OpenError, Reactor, Recovered, Status};
+use engine::{Handle, OpenError, Reactor, Recovered, Status};
 use io::{DataDir, DirError, Ring, RingConfig, RingError, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
+use wire::name::Place;
 
 use crate::config::{ConfigError, LogFormat, ServeArguments, ServeConfig};
+use crate::gateway::{self, Gateway};
 
 /// Signals this close together are one request to stop.
 const SAME_REQUEST: Duration = Duration::from_millis(500);
@@ -33,8 +35,15 @@ pub enum ServeError {
     Ring(RingError),
     /// The data directory, as a log.
     Open(OpenError),
-    /// The address.
-    Listen(SocketAddr, std::io::Error),
+    /// An address.
+    Listen {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What is wrong with it.
+        error: std::io::Error,
+    },
     /// The core is not one of this process's.
     Core {
         /// The one asked for.
@@ -60,8 +69,8 @@ impl fmt::Display for ServeError {
             ServeError::Directory(error) => error.fmt(f),
             ServeError::Ring(error) => error.fmt(f),
             ServeError::Open(error) => error.fmt(f),
-            ServeError::Listen(address, error) => {
-                write!(f, "can't listen on {address}: {error}; choose another address with --native ADDR")
+            ServeError::Listen { setting, address, error } => {
+                write!(f, "can't listen on {address}: {error}; choose another address with --{setting} ADDR")
             }
             ServeError::Core { core, available } => {
                 write!(f, "core {core} is not available to this process; choose --core out of {available:?}")
@@ -81,44 +90,67 @@ impl fmt::Display for ServeError {
 
 impl std::error::Error for ServeError {}
 
+/// What a reactor's thread says of it once it accepts connections.
+struct Started {
+    waker: Waker,
+    handle: Handle,
+    native: SocketAddr,
+}
+
+/// Asks for a clean shutdown: of the gateway, whose requests in progress the reactor still answers, then of the reactor.
+struct Stopper {
+    gateway: Mutex<Option<Gateway>>,
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+impl Stopper {
+    fn stop(&self) {
+        let gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(gateway) = gateway {
+            gateway.stop();
+        }
+        self.stop_reactor();
+    }
+
+    fn stop_reactor(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
 /// Runs the server until it is told to stop.
 pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let config = arguments.resolve().map_err(ServeError::Config)?;
     start_log(&config)?;
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(ServeError::Signals)?;
     let handle = signals.handle();
+    let listen =
+        |address| gateway::listen(address).map_err(|error| ServeError::Listen { setting: "http", address, error });
+    let http = config.http.map(listen).transpose()?;
     let stop = Arc::new(AtomicBool::new(false));
-    let until_stdin_ends = config.until_stdin_ends;
+    let (until_stdin_ends, place) = (config.until_stdin_ends, config.place.clone());
     let (started, start) = mpsc::channel();
     let reactor = {
         let stop = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("reactor-0".to_owned());
         thread.spawn(move || react(&config, &stop, &started)).map_err(ServeError::Thread)?
     };
-    let Ok(waker) = start.recv() else {
+    let Ok(Started { waker, handle: engine, native }) = start.recv() else {
         return reactor.join().map_err(|_| ServeError::Reactor)?;
     };
-    if until_stdin_ends {
-        stop_at_end_of_stdin(Arc::clone(&stop), waker.clone()).map_err(ServeError::Thread)?;
+    let stopper = Arc::new(Stopper { gateway: Mutex::new(None), stop, waker });
+    let address = http.as_ref().map(|(_, address)| *address);
+    let opened = open_doors(http, engine, place, until_stdin_ends, &stopper);
+    if let Err(error) = opened {
+        stopper.stop();
+        let _ = reactor.join();
+        return Err(error);
     }
+    announce(native, address);
     let watcher = std::thread::Builder::new()
         .name("signals".to_owned())
-        .spawn(move || {
-            let mut first: Option<Instant> = None;
-            for signal in &mut signals {
-                // One request may arrive twice, from a terminal and from a wrapper.
-                if first.is_some_and(|first| first.elapsed() < SAME_REQUEST) {
-                    continue;
-                }
-                if first.replace(Instant::now()).is_some() {
-                    tracing::warn!(signal, "told to stop again; ending at once");
-                    std::process::exit(130);
-                }
-                tracing::info!(signal, "shutting down; once more ends at once");
-                stop.store(true, Ordering::Release);
-                waker.wake();
-            }
-        })
+        .spawn(move || watch_signals(&mut signals, &stopper))
         .map_err(ServeError::Thread)?;
     let outcome = reactor.join();
     handle.close();
@@ -126,16 +158,55 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     outcome.map_err(|_| ServeError::Reactor)?
 }
 
+/// Starts what stands beside the reactor.
+fn open_doors(
+    http: Option<(TcpListener, SocketAddr)>,
+    engine: Handle,
+    place: Place,
+    until_stdin_ends: bool,
+    stopper: &Arc<Stopper>,
+) -> Result<(), ServeError> {
+    if let Some((listener, _)) = http {
+        let gateway = Gateway::start(listener, engine, place).map_err(ServeError::Thread)?;
+        *stopper.gateway.lock().unwrap_or_else(PoisonError::into_inner) = Some(gateway);
+    }
+    if until_stdin_ends {
+        stop_at_end_of_stdin(Arc::clone(stopper)).map_err(ServeError::Thread)?;
+    }
+    Ok(())
+}
+
+/// Stops cleanly at the first signal, at once at the second.
+fn watch_signals(signals: &mut Signals, stopper: &Arc<Stopper>) {
+    let mut first: Option<Instant> = None;
+    for signal in signals {
+        // One request may arrive twice, from a terminal and from a wrapper.
+        if first.is_some_and(|first| first.elapsed() < SAME_REQUEST) {
+            continue;
+        }
+        if first.replace(Instant::now()).is_some() {
+            tracing::warn!(signal, "told to stop again; ending at once");
+            std::process::exit(130);
+        }
+        tracing::info!(signal, "shutting down; once more ends at once");
+        // On a thread of its own, so that the next signal is heard meanwhile.
+        let stopping = Arc::clone(stopper);
+        let stop = std::thread::Builder::new().name("stop".to_owned()).spawn(move || stopping.stop());
+        if stop.is_err() {
+            stopper.stop_reactor();
+        }
+    }
+}
+
 /// Asks for a clean shutdown when standard input ends. The thread is not waited for: it may read until the process ends.
-fn stop_at_end_of_stdin(stop: Arc<AtomicBool>, waker: Waker) -> std::io::Result<()> {
+fn stop_at_end_of_stdin(stopper: Arc<Stopper>) -> std::io::Result<()> {
     let watch = move || {
         let mut ignored = [0; 512];
         let mut input = std::io::stdin().lock();
         // An input that fails brings no more than one that has ended.
         while matches!(input.read(&mut ignored), Ok(1..)) {}
         tracing::info!("standard input has ended; shutting down");
-        stop.store(true, Ordering::Release);
-        waker.wake();
+        stopper.stop();
     };
     std::thread::Builder::new().name("stdin".to_owned()).spawn(watch).map(drop)
 }
@@ -151,7 +222,7 @@ fn start_log(config: &ServeConfig) -> Result<(), ServeError> {
 }
 
 /// The reactor's thread.
-fn react(config: &ServeConfig, stop: &AtomicBool, started: &mpsc::Sender<Waker>) -> Result<(), ServeError> {
+fn react(config: &ServeConfig, stop: &AtomicBool, started: &mpsc::Sender<Started>) -> Result<(), ServeError> {
     let core = pin(config.core)?;
     let directory = DataDir::open(&config.data, config.not_durable).map_err(ServeError::Directory)?;
     let (durable, file_system) = (directory.durable(), directory.file_system());
@@ -165,7 +236,11 @@ fn react(config: &ServeConfig, stop: &AtomicBool, started: &mpsc::Sender<Waker>)
         ..RingConfig::new(directory)
     })
     .map_err(ServeError::Ring)?;
-    let (listener, address) = ring.listen(config.native).map_err(|error| ServeError::Listen(config.native, error))?;
+    let (listener, address) = ring.listen(config.native).map_err(|error| ServeError::Listen {
+        setting: "native",
+        address: config.native,
+        error,
+    })?;
     let waker = ring.waker();
     let registered = ring.buffers_registered();
     let (mut reactor, recovered) = Reactor::open(ring, config.engine.clone()).map_err(ServeError::Open)?;
@@ -176,8 +251,11 @@ fn react(config: &ServeConfig, stop: &AtomicBool, started: &mpsc::Sender<Waker>)
         reactor.tell_not_durable();
     }
     reactor.listen(listener);
-    announce(address);
-    let _ = started.send(waker);
+    let handle = reactor.handle({
+        let waker = waker.clone();
+        move || waker.wake()
+    });
+    let _ = started.send(Started { waker, handle, native: address });
     loop {
         if stop.load(Ordering::Acquire) {
             reactor.shut_down();
@@ -198,9 +276,10 @@ fn pin(core: Option<usize>) -> Result<usize, ServeError> {
 }
 
 /// The one line on standard output that says where to connect.
-fn announce(address: SocketAddr) {
+fn announce(native: SocketAddr, http: Option<SocketAddr>) {
+    let http = http.map(|address| format!(" http={address}")).unwrap_or_default();
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "ready native={address}").and_then(|()| out.flush());
+    let _ = writeln!(out, "ready native={native}{http}").and_then(|()| out.flush());
 }
 
 fn log_recovery(recovered: &Recovered) {

@@ -12,14 +12,15 @@ use cargo_metadata::{Metadata, MetadataCommand, TargetKind};
 const LINES_MAX: usize = 500;
 
 /// Of the workspace's crates, those that each may depend on, for its tests too.
-const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
     ("frame", &[]),
     ("io", &[]),
     ("engine", &["frame", "io"]),
     ("sim", &["frame", "io", "engine"]),
     ("fuzz", &["frame", "io", "engine", "sim"]),
     ("cutdisk", &[]),
-    ("server", &["frame", "io", "engine", "cutdisk"]),
+    ("wire", &[]),
+    ("server", &["frame", "io", "engine", "wire", "cutdisk"]),
     ("loadgen", &["frame"]),
     ("benches", &["frame", "io", "engine"]),
     ("limit", &[]),
@@ -27,7 +28,8 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [
 ];
 
 /// What the source of a crate never names, outside of comments.
-const NEVER_NAMES: [(&str, &[&str]); 2] = [
+const NEVER_NAMES: [(&str, &[&str]); 3] = [
+    ("server/wire/src", &["std::net", "std::fs", "std::io", "std::thread", "std::time"]),
     ("engine/frame/src", &["std::net", "std::fs", "std::io", "std::thread", "std::time"]),
     (
         "engine/src",
@@ -46,8 +48,9 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The coverage-guided fuzzer's glue: a workspace of its own, so that its library stays out of every other build.
-const OWN_WORKSPACE: &str = "engine/fuzz/libfuzzer";
+/// Workspaces of their own, so that what they depend on stays out of every other build: the coverage-guided fuzzer's glue,
+/// and the service's own SDK.
+const OWN_WORKSPACES: [&str; 2] = ["engine/fuzz/libfuzzer", "server/sdk"];
 
 /// All files below the root with one of these endings, by their path from there.
 fn files(endings: &[&str]) -> Vec<String> {
@@ -57,7 +60,8 @@ fn files(endings: &[&str]) -> Vec<String> {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() && !path.is_symlink() {
-                let own = path.strip_prefix(root()).is_ok_and(|path| path == Path::new(OWN_WORKSPACE));
+                let own =
+                    path.strip_prefix(root()).is_ok_and(|path| OWN_WORKSPACES.iter().any(|own| path == Path::new(own)));
                 if name != "target" && name != ".git" && !own {
                     folders.push(path);
                 }

@@ -3,6 +3,7 @@
 //! ```text
 //!   scenario: lives of one data directory -> world (disk, network, clock) <- Io -> Reactor
 //!        |                                        ^ bytes
+//!        +-> caller: calls of another thread
 //!        +-> clients --------- submitted, acknowledged, refused, read --------> model -> checkers
 //! ```
 //!
@@ -11,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod caller;
 mod checkers;
 mod client;
 mod clock;

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use engine::{OpenError, Reactor, Status};
 use io::{Io, Pool};
 
+use crate::caller::Caller;
 use crate::checkers;
 use crate::client::LoadClient;
 use crate::dice::Dice;
@@ -123,6 +124,7 @@ struct Scenario<W> {
     plan: RunPlan,
     world: World,
     model: Model,
+    caller: Caller,
     wrap: W,
     life: Rc<Cell<u64>>,
     connections: u32,
@@ -144,6 +146,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             plan,
             world,
             model,
+            caller: Caller::new(seed),
             wrap,
             life,
             connections: 0,
@@ -171,6 +174,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
 
     fn next_world(&mut self, death: Death, surroundings: Surroundings) {
         self.deaths += 1;
+        self.caller.end();
         self.steps.push(self.world.steps());
         self.world.next_life(death, surroundings);
         if self.profile == Profile::Damage && self.life.get() + 1 == self.plan.rots_before {
@@ -244,6 +248,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
                     self.model.told_damage();
                 }
                 reactor.listen(LISTENER);
+                self.caller.begin(reactor.handle(|| ()));
                 Ok(Some(reactor))
             }
             Err(error) => self.open_failed(plan, &error).map(|()| None),
@@ -389,6 +394,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         if reactor.stats().turns > TURNS_MAX {
             return Err(Breach::new("liveness", "the reactor does not come to rest".to_owned()));
         }
+        self.caller.step(&self.world, self.is_damaged)?;
         Ok(Stage::Done)
     }
 }

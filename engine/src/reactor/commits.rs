@@ -2,7 +2,6 @@
 
 use frame::batch::{Writer, batch_bytes};
 use frame::limits::BATCH_BYTES_MAX;
-use frame::proto::AckResult;
 
 use super::*;
 use crate::intake::Batch;
@@ -102,14 +101,14 @@ impl<I: Io> Reactor<I> {
     /// The oldest `count` commands are durable: they are true from here on.
     fn apply_pending(&mut self, count: u32) {
         for _ in 0..count {
-            let Some(pending) = self.pending.pop_front() else { return };
-            let applied = self.catalog.apply(&pending.command);
+            let Some(Pending { command, waiters }) = self.pending.pop_front() else { return };
+            let applied = self.catalog.apply(&command);
             assert!(applied.is_some(), "commands are planned against the catalog that they will find");
             self.shards.grow(self.catalog.shard_count());
             self.intake.grow(self.catalog.shard_count());
             self.journal.index.grow(self.catalog.shard_count());
-            for (peer, request) in pending.waiters {
-                self.answer_stream(peer, request, &pending.command.name);
+            for asker in waiters {
+                self.answer_command(asker, &command);
             }
         }
     }
@@ -117,14 +116,17 @@ impl<I: Io> Reactor<I> {
     /// An append's last record is settled: its connection hears of it at the end of the turn.
     pub(super) fn append_done(&mut self, number: u32) {
         let append = self.appends.find(number);
-        let peer = append.peer;
-        let (unknown, abandoned, request) = (append.unknown, append.abandoned, append.request);
+        let (unknown, abandoned) = (append.unknown, append.abandoned);
+        let (peer, request) = match append.asker {
+            Asker::Peer(peer, request) => (peer, request),
+            Asker::Call(slot) => return self.answer_append(number, slot),
+        };
         let Some(connection) = live(&mut self.connections, peer).filter(|_| !abandoned) else {
             self.appends.release(number);
             return;
         };
         if unknown {
-            let detail = "a write failed; whether these records are stored is known after a restart".to_owned();
+            let detail = UNKNOWN_FATE.to_owned();
             Server::failure(&mut connection.out, request, &Failure { code: ErrorCode::StorageFailed, detail });
         }
         connection.done.push(number);
@@ -158,7 +160,7 @@ impl<I: Io> Reactor<I> {
                 commands += 1;
                 return;
             }
-            self.appends.result(append, index, AckResult::Refused(code));
+            self.appends.refuse(append, index, code);
             self.refused.push(append);
         });
         self.settle_refused();
@@ -172,8 +174,8 @@ impl<I: Io> Reactor<I> {
         }
         let refused = self.pending.split_off(self.pending.len() - count);
         for pending in refused {
-            for (peer, request) in pending.waiters {
-                self.fail(peer, request, code, "the stream could not be stored");
+            for asker in pending.waiters {
+                self.fail(asker, code, "the change of the stream could not be stored");
             }
         }
         self.planned = self.catalog.clone();

@@ -1,6 +1,6 @@
 //! What clients have sent: parsed, checked, and records on their way to their shards.
 
-use frame::proto::{AckResult, ServerEvent, Span, Violation};
+use frame::proto::{ServerEvent, Span, Violation};
 use frame::{Frame, StreamId};
 
 use super::*;
@@ -90,10 +90,9 @@ impl<I: Io> Reactor<I> {
 
     /// Takes up the records of the append that is arriving which lie whole in the buffer: nearly all there are.
     fn records_within(&mut self, peer: Peer, received: Received) -> Result<(), Violation> {
-        let poisoned = self.journal.poisoned().is_some();
+        let Some(mut arriving) = self.connections[peer.slot].arriving else { return Ok(()) };
+        let checked = self.check(arriving.stream);
         let connection = &mut self.connections[peer.slot];
-        let Some(mut arriving) = connection.arriving else { return Ok(()) };
-        let checked = check(arriving.stream, poisoned);
         let mut at = connection.at;
         loop {
             let connection = &mut self.connections[peer.slot];
@@ -115,12 +114,11 @@ impl<I: Io> Reactor<I> {
 
     /// One record that straddled two receives, and was gathered.
     fn record(&mut self, peer: Peer, received: Received, span: &Span) -> Result<(), Violation> {
-        let poisoned = self.journal.poisoned().is_some();
-        let connection = &mut self.connections[peer.slot];
+        let connection = &self.connections[peer.slot];
         let Some(mut arriving) = connection.arriving else { return Ok(()) };
         let bytes = connection.server.bytes(span, self.io.received(received));
         let frame = Frame::parse(bytes).map_err(Violation::Frame)?;
-        let checked = check(arriving.stream, poisoned);
+        let checked = self.check(arriving.stream);
         let outline = Outline::of(&frame);
         let place = if checked.is_ok() { self.intake.spill(bytes) } else { Place::NONE };
         self.take_in(&mut arriving, checked, place, outline);
@@ -146,7 +144,7 @@ impl<I: Io> Reactor<I> {
             }
             Err(code) => {
                 self.stats.refused += 1;
-                self.appends.result(append, index, AckResult::Refused(code));
+                self.appends.refuse(append, index, code);
             }
         }
     }
@@ -160,10 +158,11 @@ impl<I: Io> Reactor<I> {
     pub(super) fn may_take_input(&self) -> bool {
         self.intake.bytes() < PENDING_BYTES_MAX
     }
-}
 
-/// The stream that records of an append go to, or why they are refused at once. Payloads are verified when they are copied.
-fn check(stream: Option<StreamId>, poisoned: bool) -> Result<StreamId, ErrorCode> {
-    let stream = stream.ok_or(ErrorCode::UnknownStream)?;
-    if poisoned { Err(ErrorCode::StorageFailed) } else { Ok(stream) }
+    /// The stream that records of an append go to, or why they are refused at once: it may be gone since the append began.
+    /// Payloads are verified when they are copied.
+    fn check(&self, stream: Option<StreamId>) -> Result<StreamId, ErrorCode> {
+        let stream = stream.filter(|&stream| self.catalog.stream(stream).is_some()).ok_or(ErrorCode::UnknownStream)?;
+        if self.journal.poisoned().is_some() { Err(ErrorCode::StorageFailed) } else { Ok(stream) }
+    }
 }

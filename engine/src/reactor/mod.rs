@@ -7,22 +7,27 @@
 //! ```
 //!
 //! `connections` moves bytes, `input` parses them and sends records on, `requests` answers what is not an append, `commits`
-//! closes batches and settles them, `shutdown` ends. Owned by one thread; other threads reach it through the waker of its `Io` only.
+//! closes batches and settles them, `calls` takes up what other threads ask through a handle, `shutdown` ends. Owned by one thread; others reach it through
+//! handles and the waker of its `Io` only.
 
+mod calls;
 mod commits;
 mod connections;
 mod input;
 mod requests;
 mod shutdown;
 
+use std::sync::Arc;
+
 use frame::proto::{ErrorCode, Failure, Server};
 use frame::{RequestId, Sequence, ShardId};
 use io::{Completion, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
 
 use crate::appends::Appends;
-use crate::catalog::{Catalog, CreateStream};
+use crate::catalog::{Catalog, Command};
 use crate::connection::{Connection, Phase};
 use crate::damage::Damage;
+use crate::handle::{Asker, Caller, Calls};
 use crate::intake::{CATALOG_APPEND, Intake};
 use crate::journal::{Bounds, Journal, Shortage};
 use crate::limits::{
@@ -35,6 +40,9 @@ use crate::shards::Shards;
 use crate::slots::Slots;
 use crate::superblock::Store;
 use crate::token::{self, Kind, Peer};
+
+/// What is said of records when a write failed.
+const UNKNOWN_FATE: &str = "a write failed; whether these records are stored is known after a restart";
 
 /// How a data directory is run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -97,12 +105,11 @@ pub struct Stats {
     pub poisoned: Option<i32>,
 }
 
-/// A stream that is being made.
+/// A command on its way to the disk, and who waits for it.
 #[derive(Debug)]
 struct Pending {
-    command: CreateStream,
-    /// Its number in the catalog's shard; none before it was put into a batch.
-    waiters: Vec<(Peer, RequestId)>,
+    command: Command,
+    waiters: Vec<Asker>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,6 +134,9 @@ pub struct Reactor<I: Io> {
     pending: std::collections::VecDeque<Pending>,
     planned: Catalog,
     reads: Reads,
+    /// What other threads ask, once any may; and calls in progress.
+    calls: Option<Arc<Calls>>,
+    callers: Slots<Caller>,
     damage: Damage,
     store: Store,
     listener: Option<ListenerId>,
@@ -172,6 +182,8 @@ impl<I: Io> Reactor<I> {
             catalog: opened.catalog,
             pending: std::collections::VecDeque::new(),
             reads: Reads::new(),
+            calls: None,
+            callers: Slots::new(),
             damage: opened.recovered.damage.clone(),
             store: opened.store,
             listener: None,
@@ -351,6 +363,7 @@ impl<I: Io> Reactor<I> {
     fn advance(&mut self) {
         self.arm();
         self.parse_stalled();
+        self.take_calls();
         self.route();
         self.commit();
         let idle = self.is_idle();

@@ -8,6 +8,7 @@ use frame::proto::{
 use super::*;
 use crate::catalog::{CreateError, Stream};
 use crate::connection::Arriving;
+use crate::handle;
 use crate::limits::{LIST_STREAMS_MAX, WINDOW_BATCHES, WINDOW_BYTES};
 
 impl<I: Io> Reactor<I> {
@@ -32,57 +33,75 @@ impl<I: Io> Reactor<I> {
                     self.append_done(arriving.append);
                 }
             }
-            ServerEvent::CreateStream(request, create) => self.create_stream(peer, request, &create),
-            ServerEvent::DescribeStream(request, DescribeStream { name }) => self.answer_stream(peer, request, &name),
+            ServerEvent::CreateStream(request, create) => self.create_stream(Asker::Peer(peer, request), &create),
+            ServerEvent::DescribeStream(request, DescribeStream { name }) => {
+                self.answer_stream(Asker::Peer(peer, request), &name);
+            }
             ServerEvent::ListStreams(request, list) => self.list_streams(peer, request, &list),
-            ServerEvent::Read(request, read) => self.read(peer, request, read),
+            ServerEvent::Read(request, read) => self.read(Asker::Peer(peer, request), read),
             ServerEvent::Record(_) => {}
         }
     }
 
     fn begin_append(&mut self, peer: Peer, request: RequestId, append: Append) {
-        let number = self.appends.begin(peer, request);
+        let number = self.appends.begin(Asker::Peer(peer, request));
         let connection = &mut self.connections[peer.slot];
         connection.appends += 1;
         let stream = self.catalog.stream(append.stream).map(|stream| stream.stream);
         connection.arriving = Some(Arriving { append: number, stream, records: 0 });
     }
 
-    fn create_stream(&mut self, peer: Peer, request: RequestId, create: &CreateRequest) {
-        let same = |stream: &Stream| stream.shard_count() == create.shards;
-        if self.catalog.by_name(&create.name).is_some_and(same) {
-            return self.answer_stream(peer, request, &create.name);
-        }
-        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.command.name == create.name)
-            && pending.command.shards == create.shards
-        {
-            return pending.waiters.push((peer, request));
-        }
-        if self.journal.poisoned().is_some() {
-            return self.fail(peer, request, ErrorCode::StorageFailed, "a write failed; restart the server");
-        }
-        match self.planned.plan_create(&create.name, create.shards, self.io.wall_ms()) {
-            Ok(command) => self.plan(peer, request, command),
-            Err(CreateError::Name) => {
-                let detail = "a stream's name has 1 to 128 letters, digits, `_`, `.` or `-`";
-                self.fail(peer, request, ErrorCode::InvalidArgument, detail);
-            }
-            Err(CreateError::Shards) => {
-                self.fail(peer, request, ErrorCode::InvalidArgument, "a stream has 1 to 10000 shards");
-            }
-            Err(CreateError::Exists(shards)) => {
-                let detail = format!("stream {} exists with {shards} shards; choose another name", create.name);
-                self.fail(peer, request, ErrorCode::StreamExists, &detail);
-            }
-            Err(CreateError::Full) => {
-                let detail = "the data directory has all the streams or shards that it may have";
-                self.fail(peer, request, ErrorCode::InvalidArgument, detail);
+    /// Makes a stream, or finds that it is there as wanted.
+    fn create_stream(&mut self, asker: Asker, create: &CreateRequest) {
+        match self.planned.by_name(&create.name).filter(|stream| stream.shard_count() == create.shards) {
+            None => self.create_new_stream(asker, &create.name, create.shards),
+            Some(stream) if self.catalog.stream(stream.stream).is_some() => self.answer_stream(asker, &create.name),
+            Some(stream) => {
+                let makes_it = |command: &Command| matches!(command, Command::Create(c) if c.stream == stream.stream);
+                let mut pending = self.pending.iter_mut();
+                let pending = pending.find(|pending| makes_it(&pending.command));
+                pending.expect("what is planned is true or pending").waiters.push(asker);
             }
         }
     }
 
+    /// Makes a stream of a name that no other has.
+    pub(super) fn create_new_stream(&mut self, asker: Asker, name: &str, shards: u32) {
+        if self.journal.poisoned().is_some() {
+            return self.fail(asker, ErrorCode::StorageFailed, "a write failed; restart the server");
+        }
+        match self.planned.plan_create(name, shards, self.io.wall_ms()) {
+            Ok(command) => self.plan(asker, command),
+            Err(CreateError::Name) => {
+                let detail = "a stream's name has 1 to 128 letters, digits, `_`, `.` or `-`";
+                self.fail(asker, ErrorCode::InvalidArgument, detail);
+            }
+            Err(CreateError::Shards) => {
+                self.fail(asker, ErrorCode::InvalidArgument, "a stream has 1 to 10000 shards");
+            }
+            Err(CreateError::Exists(shards)) => {
+                let detail = format!("stream {name} exists with {shards} shards; choose another name");
+                self.fail(asker, ErrorCode::StreamExists, &detail);
+            }
+            Err(CreateError::Full) => {
+                let detail = "the data directory has all the streams or shards that it may have";
+                self.fail(asker, ErrorCode::InvalidArgument, detail);
+            }
+        }
+    }
+
+    pub(super) fn delete_stream(&mut self, asker: Asker, name: &str) {
+        if self.journal.poisoned().is_some() {
+            return self.fail(asker, ErrorCode::StorageFailed, "a write failed; restart the server");
+        }
+        match self.planned.plan_delete(name) {
+            Some(command) => self.plan(asker, command),
+            None => self.fail_unknown(asker, name),
+        }
+    }
+
     /// Sends a command to the journal, as a record of the catalog's shard.
-    fn plan(&mut self, peer: Peer, request: RequestId, command: CreateStream) {
+    fn plan(&mut self, asker: Asker, command: Command) {
         let mut bytes = Vec::new();
         let encoded = frame::frame::encode(&mut bytes, b"catalog", None, &command.encode());
         debug_assert!(encoded.is_ok(), "a command is far below a record's limit");
@@ -90,56 +109,76 @@ impl<I: Io> Reactor<I> {
         debug_assert!(applied.is_some(), "it was planned against this very catalog");
         let place = self.intake.spill(&bytes);
         self.intake.push(ShardId::CATALOG, place, bytes.len(), CATALOG_APPEND, 0);
-        self.pending.push_back(Pending { command, waiters: vec![(peer, request)] });
+        self.pending.push_back(Pending { command, waiters: vec![asker] });
     }
 
-    pub(super) fn answer_stream(&mut self, peer: Peer, request: RequestId, name: &str) {
-        let Some(stream) = self.catalog.by_name(name) else {
-            let detail = format!("there is no stream {name}; create it, or list the streams there are");
-            return self.fail(peer, request, ErrorCode::UnknownStream, &detail);
-        };
-        let shards = stream.shards().map(|(shard, hash_start, hash_end)| {
-            let tip = self.shards.find(shard).map_or(Sequence(1), |shard| shard.durable_next);
-            ShardDescription { shard, hash_start, hash_end, trim: Sequence(1), tip }
-        });
-        let description = StreamDescription {
-            stream: stream.stream,
-            name: stream.name.clone(),
-            created_ms: stream.created_ms,
-            shards: shards.collect(),
-        };
-        if let Some(connection) = live(&mut self.connections, peer) {
-            Server::stream(&mut connection.out, request, &description);
-            self.make_dirty(peer);
+    /// A command has become true.
+    pub(super) fn answer_command(&mut self, asker: Asker, command: &Command) {
+        match (asker, command) {
+            (_, Command::Create(create)) => self.answer_stream(asker, &create.name),
+            (Asker::Call(slot), _) => self.reply(slot, handle::Answer::Deleted),
+            (Asker::Peer(..), _) => {}
         }
     }
 
+    pub(super) fn answer_stream(&mut self, asker: Asker, name: &str) {
+        let Some(stream) = self.catalog.by_name(name) else { return self.fail_unknown(asker, name) };
+        match asker {
+            Asker::Call(slot) => {
+                let answer = handle::Answer::Stream(stream.outline(), Vec::new());
+                self.reply(slot, answer);
+            }
+            Asker::Peer(peer, request) => {
+                let description = StreamDescription {
+                    stream: stream.stream,
+                    name: stream.name.clone(),
+                    created_ms: stream.created_ms,
+                    shards: self.describe_shards(stream).collect(),
+                };
+                if let Some(connection) = live(&mut self.connections, peer) {
+                    Server::stream(&mut connection.out, request, &description);
+                    self.make_dirty(peer);
+                }
+            }
+        }
+    }
+
+    /// The shards of a stream, in their order.
+    pub(super) fn describe_shards<'a>(&'a self, stream: &'a Stream) -> impl Iterator<Item = ShardDescription> + 'a {
+        stream.shards().map(|(shard, hash_start, hash_end)| {
+            let tip = self.shards.find(shard).map_or(Sequence(1), |shard| shard.durable_next);
+            ShardDescription { shard, hash_start, hash_end, trim: Sequence(1), tip }
+        })
+    }
+
     fn list_streams(&mut self, peer: Peer, request: RequestId, list: &ListStreams) {
-        let limit = list.limit.clamp(1, LIST_STREAMS_MAX) as usize;
-        let mut names: Vec<String> = self.catalog.names_after(&list.after).take(limit + 1).map(str::to_owned).collect();
-        let more = names.len() > limit;
-        names.truncate(limit);
-        let answer = StreamList { names, more };
+        let answer = self.names_of_streams(list);
         let connection = &mut self.connections[peer.slot];
         Server::stream_list(&mut connection.out, request, &answer);
         self.make_dirty(peer);
     }
 
-    fn read(&mut self, peer: Peer, request: RequestId, read: Read) {
+    pub(super) fn names_of_streams(&self, list: &ListStreams) -> StreamList {
+        let limit = list.limit.clamp(1, LIST_STREAMS_MAX) as usize;
+        let mut names: Vec<String> = self.catalog.names_after(&list.after).take(limit + 1).map(str::to_owned).collect();
+        let more = names.len() > limit;
+        names.truncate(limit);
+        StreamList { names, more }
+    }
+
+    pub(super) fn read(&mut self, asker: Asker, read: Read) {
         let Some(stream) = self.catalog.stream(read.stream) else {
-            return self.fail(
-                peer,
-                request,
-                ErrorCode::UnknownStream,
-                "there is no stream of that number; list the streams there are",
-            );
+            let detail = "there is no stream of that number; list the streams there are";
+            return self.fail(asker, ErrorCode::UnknownStream, detail);
         };
         if !stream.has(read.shard) {
             let detail = format!("stream {} has no shard {}; describe it to see its shards", stream.name, read.shard);
-            return self.fail(peer, request, ErrorCode::UnknownShard, &detail);
+            return self.fail(asker, ErrorCode::UnknownShard, &detail);
         }
-        self.connections[peer.slot].reads += 1;
-        self.reads.add(peer, request, read);
+        if let Asker::Peer(peer, _) = asker {
+            self.connections[peer.slot].reads += 1;
+        }
+        self.reads.add(asker, read);
     }
 
     /// Sends the answers of finished reads.
@@ -151,34 +190,60 @@ impl<I: Io> Reactor<I> {
         let pool = self.io.pool();
         let share_frames = pool.used_bytes() - self.journal.cache.held_bytes() < pool.capacity_bytes() / 4;
         let mut answered = std::mem::take(&mut self.answered);
-        for Answered { peer, request, answer } in answered.drain(..) {
-            let Some(connection) = live(&mut self.connections, peer) else { continue };
-            connection.reads -= 1;
-            match answer {
-                Answer::Failure(failure) => Server::failure(&mut connection.out, request, &failure),
-                Answer::Records(result, runs) => {
-                    let bytes = runs.iter().map(|(_, range)| range.len()).sum();
-                    result.encode(&mut connection.out, request, bytes);
-                    for (buf, range) in runs {
-                        if share_frames {
-                            connection.send_frames(buf, range);
-                        } else {
-                            connection.out.extend_from_slice(&buf[range]);
+        for Answered { asker, answer } in answered.drain(..) {
+            match asker {
+                Asker::Peer(peer, request) => self.answer_read(peer, request, answer, share_frames),
+                Asker::Call(slot) => {
+                    let answer = match answer {
+                        Answer::Failure(failure) => handle::Answer::Failed(failure),
+                        Answer::Records(result, runs) => {
+                            let runs: Vec<&[u8]> = runs.iter().map(|(buf, range)| &buf[range.clone()]).collect();
+                            handle::Answer::Records(result, runs.concat())
                         }
-                    }
+                    };
+                    self.reply(slot, answer);
                 }
             }
-            self.make_dirty(peer);
-            self.hear_again(peer);
         }
         self.answered = answered;
     }
 
-    pub(super) fn fail(&mut self, peer: Peer, request: RequestId, code: ErrorCode, detail: &str) {
-        if let Some(connection) = live(&mut self.connections, peer) {
-            let failure = Failure { code, detail: detail.to_owned() };
-            Server::failure(&mut connection.out, request, &failure);
-            self.make_dirty(peer);
+    fn answer_read(&mut self, peer: Peer, request: RequestId, answer: Answer, share_frames: bool) {
+        let Some(connection) = live(&mut self.connections, peer) else { return };
+        connection.reads -= 1;
+        match answer {
+            Answer::Failure(failure) => Server::failure(&mut connection.out, request, &failure),
+            Answer::Records(result, runs) => {
+                let bytes = runs.iter().map(|(_, range)| range.len()).sum();
+                result.encode(&mut connection.out, request, bytes);
+                for (buf, range) in runs {
+                    if share_frames {
+                        connection.send_frames(buf, range);
+                    } else {
+                        connection.out.extend_from_slice(&buf[range]);
+                    }
+                }
+            }
+        }
+        self.make_dirty(peer);
+        self.hear_again(peer);
+    }
+
+    pub(super) fn fail_unknown(&mut self, asker: Asker, name: &str) {
+        let detail = format!("there is no stream {name}; create it, or list the streams there are");
+        self.fail(asker, ErrorCode::UnknownStream, &detail);
+    }
+
+    pub(super) fn fail(&mut self, asker: Asker, code: ErrorCode, detail: &str) {
+        let failure = Failure { code, detail: detail.to_owned() };
+        match asker {
+            Asker::Call(slot) => self.reply(slot, handle::Answer::Failed(failure)),
+            Asker::Peer(peer, request) => {
+                if let Some(connection) = live(&mut self.connections, peer) {
+                    Server::failure(&mut connection.out, request, &failure);
+                    self.make_dirty(peer);
+                }
+            }
         }
     }
 }

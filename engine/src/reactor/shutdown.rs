@@ -19,6 +19,7 @@ impl<I: Io> Reactor<I> {
         let poisoned = self.journal.poisoned().is_some();
         let settled = self.intake.is_empty() && (poisoned || (self.journal.is_settled() && !self.journal.wants_mark()));
         let served = self.reads.is_idle()
+            && self.callers.in_use() == 0
             && self
                 .connections
                 .iter_mut()

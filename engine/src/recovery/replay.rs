@@ -12,7 +12,7 @@ use io::{FileId, Io};
 
 use super::table::{Decision, Evidence, Found, decide};
 use super::{AtPlace, Cut, OpenError, Scan, Segment, blocking};
-use crate::catalog::{Catalog, CreateStream};
+use crate::catalog::{Catalog, Command};
 use crate::damage::{Damage, DamagedRecords, DamagedStretch};
 use crate::journal::{Blueprint, FooterCache, Index, Open, Seal, Sealed, Start, place};
 use crate::limits::{CUT_COPY_BYTES_MAX, SEQUENCE_SKIP, SHARDS_MAX};
@@ -392,7 +392,7 @@ impl Replay {
 fn apply_commands(catalog: &mut Catalog, mut frames: &[u8], position: Position) -> Result<(), OpenError> {
     while !frames.is_empty() {
         let frame = Frame::parse(frames).map_err(|_| OpenError::Contradiction { position })?;
-        let applied = CreateStream::decode(frame.data()).and_then(|command| catalog.apply(&command));
+        let applied = Command::decode(frame.data()).and_then(|command| catalog.apply(&command));
         applied.ok_or(OpenError::Catalog { position })?;
         frames = &frames[frame.length()..];
     }

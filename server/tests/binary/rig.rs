@@ -113,6 +113,8 @@ pub(crate) fn wait(child: &mut Child) -> ExitStatus {
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Where the Kinesis API is, if it is served.
+    pub(crate) http: Option<SocketAddr>,
     log: PathBuf,
 }
 
@@ -148,12 +150,14 @@ impl Server {
             let _ = told.send(line);
         });
         let line = ready.recv_timeout(PATIENCE).unwrap_or_default();
-        let Some(address) = line.trim_end().strip_prefix("ready native=") else {
+        let mut words = line.split_whitespace().skip(1);
+        let mut address = |name| words.next().and_then(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
+        let (Some(address), http) = (address("native"), address("http")) else {
             let _ = child.kill();
             let _ = child.wait();
             panic!("the server said {line:?}; its log: {}", std::fs::read_to_string(&log).unwrap_or_default());
         };
-        Server { child, address: address.parse().unwrap(), log }
+        Server { child, address, http, log }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -217,7 +221,7 @@ impl Drop for Server {
 
 /// `millstream serve` on `data`, with small segments.
 pub(crate) fn serve(data: &Path, more: &[&str]) -> Command {
-    let mut command = millstream(["serve", "--native", "127.0.0.1:0", "--data"]);
+    let mut command = millstream(["serve", "--native", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"]);
     command.arg(data).args(SMALL).args(more);
     command
 }

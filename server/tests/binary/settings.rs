@@ -71,6 +71,9 @@ fn what_a_server_can_not_have_is_told_in_one_line() {
     let address = taken.local_addr().unwrap().to_string();
     for (arguments, expected) in [
         (["--native", address.as_str()], "choose another address with --native"),
+        (["--http", address.as_str()], "choose another address with --http"),
+        (["--http", "0.0.0.0:4567"], "--http 0.0.0.0:4567 is not on loopback"),
+        (["--account", "12"], "--account 12 is out of range: 12 digits"),
         (["--core", "4000"], "choose --core out of ["),
         (["--log", "=,="], "write for example info"),
         (["--writes-in-flight", "33"], "--writes-in-flight 33 is out of range: 1 to 32"),
@@ -78,6 +81,9 @@ fn what_a_server_can_not_have_is_told_in_one_line() {
         let mut command = millstream(["serve", "--data", data.to_str().unwrap()]);
         if arguments[0] != "--native" {
             command.args(["--native", "127.0.0.1:0"]);
+        }
+        if arguments[0] != "--http" {
+            command.args(["--http", "127.0.0.1:0"]);
         }
         command.args(arguments).args(SMALL);
         let line = run(command, b"").refusal();

@@ -1,0 +1,169 @@
+//! How other threads reach a reactor: calls in a bounded queue, and a bell.
+//!
+//! A call is one message, whatever it carries: an append is a whole batch. Each is answered once, on the reactor's thread,
+//! by a function that must be short and may not block. Where it is dropped instead, the reactor has ended.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription};
+use frame::{RequestId, Sequence, ShardId, StreamId};
+
+use crate::limits::CALLS_WAITING_MAX;
+use crate::token::Peer;
+
+/// What a thread asks of a reactor.
+#[derive(Debug)]
+pub enum Call {
+    /// Makes a stream, which must not exist.
+    CreateStream {
+        /// Its name.
+        name: String,
+        /// How many shards.
+        shards: u32,
+    },
+    /// Removes a stream. What is on its way to it is stored, and found by nobody.
+    DeleteStream {
+        /// Its name.
+        name: String,
+    },
+    /// Tells of a stream and some of its shards.
+    DescribeStream {
+        /// Its name.
+        name: String,
+        /// The first shard wanted, counted from the stream's first.
+        from: u32,
+        /// How many at most.
+        limit: u32,
+    },
+    /// Streams after a name.
+    ListStreams(ListStreams),
+    /// Appends frames, made by [`frame::frame::encode`], one behind the other.
+    Append {
+        /// The stream's name.
+        name: String,
+        /// The frames.
+        frames: Vec<u8>,
+    },
+    /// Reads from a sequence number on.
+    Read(Read),
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub enum Answer {
+    /// The stream, and those of its shards that were asked for.
+    Stream(Stream, Vec<ShardDescription>),
+    /// The stream is no more.
+    Deleted,
+    /// Streams in the order of their names, and whether there are more.
+    Streams(Vec<Stream>, bool),
+    /// The stream appended to, and an outcome for each frame, in their order.
+    Appended(Stream, Vec<Outcome>),
+    /// The records read: frames, one behind the other.
+    Records(ReadResult, Vec<u8>),
+    /// What happened, and what to do.
+    Failed(Failure),
+}
+
+/// A stream without its shards.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stream {
+    /// Its number.
+    pub stream: StreamId,
+    /// Its name.
+    pub name: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// The first of its shards; the others follow.
+    pub first_shard: ShardId,
+    /// How many there are.
+    pub shards: u32,
+}
+
+/// What became of one record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It is on stable storage.
+    Durable {
+        /// Where.
+        shard: ShardId,
+        /// Its number there.
+        sequence: Sequence,
+        /// When it arrived, in milliseconds since 1970.
+        arrival_ms: u64,
+    },
+    /// It is not stored.
+    Refused(ErrorCode),
+}
+
+/// Takes the answer to a call.
+pub(crate) type Reply = Box<dyn FnOnce(Answer) + Send>;
+
+/// A call in progress. Reused.
+#[derive(Default)]
+pub(crate) struct Caller {
+    pub(crate) reply: Option<Reply>,
+    /// What an append goes to.
+    pub(crate) stream: Option<Stream>,
+}
+
+/// Who asked, and is owed the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asker {
+    /// A native connection, by a request of this number.
+    Peer(Peer, RequestId),
+    /// A call: its reply's slot.
+    Call(u32),
+}
+
+impl Default for Asker {
+    fn default() -> Asker {
+        Asker::Peer(Peer::default(), RequestId(0))
+    }
+}
+
+/// Calls that no turn has taken up yet.
+pub(crate) type Calls = ArrayQueue<(Call, Reply)>;
+
+/// The reactor has more calls waiting than it takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QueueFull;
+
+impl fmt::Display for QueueFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{CALLS_WAITING_MAX} calls wait for the reactor; try again")
+    }
+}
+
+impl std::error::Error for QueueFull {}
+
+/// Reaches one reactor from any thread. Clones reach the same one.
+#[derive(Clone)]
+pub struct Handle {
+    calls: Arc<Calls>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Handle {
+    pub(crate) fn new(calls: Arc<Calls>, wake: Arc<dyn Fn() + Send + Sync>) -> Handle {
+        Handle { calls, wake }
+    }
+
+    /// Makes a call; `reply` gets the answer, on the reactor's thread.
+    ///
+    /// # Errors
+    /// [`QueueFull`]: nothing happens.
+    pub fn call(&self, call: Call, reply: impl FnOnce(Answer) + Send + 'static) -> Result<(), QueueFull> {
+        self.calls.push((call, Box::new(reply))).map_err(|_| QueueFull)?;
+        (self.wake)();
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({} calls waiting)", self.calls.len())
+    }
+}

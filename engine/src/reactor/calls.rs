@@ -1,0 +1,108 @@
+//! What other threads ask, through a [`Handle`]: taken up in turn with what connections send.
+
+use std::sync::Arc;
+
+use frame::Frame;
+use frame::proto::{AckResult, StreamList};
+
+use super::*;
+use crate::handle::{Answer, Call, Calls, Handle, Outcome, Reply};
+use crate::limits::{CALLS_IN_PROGRESS_MAX, CALLS_WAITING_MAX};
+use crate::router::{Outline, Unrouted};
+
+impl<I: Io> Reactor<I> {
+    /// What other threads reach this reactor by. `wake` makes its turn end if it sleeps.
+    pub fn handle(&mut self, wake: impl Fn() + Send + Sync + 'static) -> Handle {
+        let calls = self.calls.get_or_insert_with(|| Arc::new(Calls::new(CALLS_WAITING_MAX)));
+        Handle::new(Arc::clone(calls), Arc::new(wake))
+    }
+
+    /// Takes up the calls that wait, while there is room for what they bring.
+    pub(super) fn take_calls(&mut self) {
+        let Some(calls) = self.calls.clone() else { return };
+        while self.life == Life::Running && self.may_take_input() && self.callers.in_use() < CALLS_IN_PROGRESS_MAX {
+            let Some((call, reply)) = calls.pop() else { return };
+            self.take_call(call, reply);
+        }
+    }
+
+    fn take_call(&mut self, call: Call, reply: Reply) {
+        let slot = self.callers.take();
+        self.callers[slot].reply = Some(reply);
+        let asker = Asker::Call(slot);
+        match call {
+            Call::CreateStream { name, shards } => self.create_new_stream(asker, &name, shards),
+            Call::DeleteStream { name } => self.delete_stream(asker, &name),
+            Call::DescribeStream { name, from, limit } => self.describe_stream(slot, &name, from, limit),
+            Call::ListStreams(list) => {
+                let StreamList { names, more } = self.names_of_streams(&list);
+                let streams = names.iter().filter_map(|name| self.catalog.by_name(name));
+                let answer = Answer::Streams(streams.map(|stream| stream.outline()).collect(), more);
+                self.reply(slot, answer);
+            }
+            Call::Append { name, frames } => self.append_frames(slot, &name, &frames),
+            Call::Read(read) => self.read(asker, read),
+        }
+    }
+
+    fn describe_stream(&mut self, slot: u32, name: &str, from: u32, limit: u32) {
+        let Some(stream) = self.catalog.by_name(name) else { return self.fail_unknown(Asker::Call(slot), name) };
+        let shards = self.describe_shards(stream).skip(from as usize).take(limit as usize).collect();
+        let answer = Answer::Stream(stream.outline(), shards);
+        self.reply(slot, answer);
+    }
+
+    /// Takes in an append's frames: each is copied, as its batch may close long after the call was taken up.
+    fn append_frames(&mut self, slot: u32, name: &str, mut frames: &[u8]) {
+        let asker = Asker::Call(slot);
+        if self.journal.poisoned().is_some() {
+            return self.fail(asker, ErrorCode::StorageFailed, "a write failed; restart the server");
+        }
+        let Some(stream) = self.catalog.by_name(name) else { return self.fail_unknown(asker, name) };
+        self.callers[slot].stream = Some(stream.outline());
+        let stream = stream.stream;
+        let append = self.appends.begin(asker);
+        let mut index = 0;
+        while let Ok(frame) = Frame::parse(frames) {
+            let (bytes, rest) = frames.split_at(frame.length());
+            let outline = Outline::of(&frame);
+            let place = self.intake.spill(bytes);
+            self.appends.wait(append);
+            let record = Unrouted { stream, place, outline, append, index };
+            self.router.push(&self.io, &self.catalog, &mut self.intake, record);
+            index += 1;
+            frames = rest;
+        }
+        debug_assert!(frames.is_empty(), "an append is made of whole frames");
+        if self.appends.end(append, 0) {
+            self.append_done(append);
+        }
+    }
+
+    /// An append of a call is settled.
+    pub(super) fn answer_append(&mut self, number: u32, slot: u32) {
+        let append = self.appends.find(number);
+        let mut outcomes = vec![Outcome::Refused(ErrorCode::StorageFailed); append.results.len()];
+        for ((index, result), arrival_ms) in append.results.iter().zip(append.arrivals()) {
+            outcomes[*index as usize] = match *result {
+                AckResult::Durable(shard, sequence) => Outcome::Durable { shard, sequence, arrival_ms },
+                AckResult::Refused(code) => Outcome::Refused(code),
+            };
+        }
+        let unknown = append.unknown;
+        self.appends.release(number);
+        match self.callers[slot].stream.take().filter(|_| !unknown) {
+            Some(stream) => self.reply(slot, Answer::Appended(stream, outcomes)),
+            None => self.fail(Asker::Call(slot), ErrorCode::StorageFailed, UNKNOWN_FATE),
+        }
+    }
+
+    pub(super) fn reply(&mut self, slot: u32, answer: Answer) {
+        let caller = &mut self.callers[slot];
+        caller.stream = None;
+        if let Some(reply) = caller.reply.take() {
+            self.callers.release(slot);
+            reply(answer);
+        }
+    }
+}

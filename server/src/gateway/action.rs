@@ -1,0 +1,118 @@
+//! The API's actions, one file each: from a request's body to an answer's.
+
+mod create_stream;
+mod delete_stream;
+mod describe_stream_summary;
+mod get_records;
+mod get_shard_iterator;
+mod list_shards;
+mod list_streams;
+mod put_record;
+mod put_records;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use engine::{Outcome, Stream};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wire::name::{Place, ShardName};
+use wire::sequence::SequenceNumber;
+use wire::shape::StoredRecord;
+use wire::validate::Checks;
+use wire::{Error, ErrorKind};
+
+use super::Shared;
+use super::log;
+
+/// Data and key of one record together.
+const RECORD_BYTES_MAX: usize = frame::limits::RECORD_BYTES_MAX;
+
+/// Carries an action out.
+pub(super) async fn run(shared: &Shared, action: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
+    match action {
+        "CreateStream" => create_stream::run(shared, parse(body)?).await.map(nothing),
+        "DeleteStream" => delete_stream::run(shared, parse(body)?).await.map(nothing),
+        "DescribeStreamSummary" => describe_stream_summary::run(shared, parse(body)?).await.and_then(write),
+        "GetRecords" => get_records::run(shared, parse(body)?).await.and_then(write),
+        "GetShardIterator" => get_shard_iterator::run(shared, parse(body)?).await.and_then(write),
+        "ListShards" => list_shards::run(shared, parse(body)?).await.and_then(write),
+        "ListStreams" => list_streams::run(shared, parse(body)?).await.and_then(write),
+        "PutRecord" => put_record::run(shared, parse(body)?).await.and_then(write),
+        "PutRecords" => put_records::run(shared, parse(body)?).await.and_then(write),
+        _ => Err(Error::new(ErrorKind::UnknownOperation, "")),
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    let unreadable = |message: String| Error::new(ErrorKind::Serialization, message);
+    // A list would be taken for the members in their order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(unreadable("The body of a request is a JSON object.".to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|error| unreadable(error.to_string()))
+}
+
+fn write<T: Serialize>(answer: T) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(&answer).map_err(|error| Error::new(ErrorKind::InternalFailure, error.to_string()))
+}
+
+/// Actions that have nothing to say answer with no bytes.
+fn nothing((): ()) -> Vec<u8> {
+    Vec::new()
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// The stream that a request means.
+fn stream_of(place: &Place, checks: &mut Checks, name: Option<&str>, arn: Option<&str>) -> Result<String, Error> {
+    checks.stream_name(name).length("streamARN", arn, 1, 2048).done()?;
+    place.stream_of(name, arn)
+}
+
+/// A record's sequence number, as callers see it.
+fn sequence_number(stream: &Stream, shard: ShardName, number: u64, arrival_ms: u64) -> String {
+    let shard_made_s = stream.created_ms / 1000;
+    SequenceNumber { shard_made_s, shard: shard.0, number, arrival_s: arrival_ms / 1000 }.to_string()
+}
+
+/// The name of a shard that the engine knows by a number of its own.
+fn shard_name(stream: &Stream, shard: frame::ShardId) -> ShardName {
+    ShardName(shard.0.saturating_sub(stream.first_shard.0))
+}
+
+/// Encodes a record into `frames`.
+fn encode(frames: &mut Vec<u8>, data: &[u8], key: &str, explicit_hash_key: Option<&str>) -> Result<(), Error> {
+    let argument = |message: String| Error::new(ErrorKind::InvalidArgument, message);
+    let hash_key = explicit_hash_key.map(|text| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| digits).ok_or_else(|| {
+            let rule = "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1].";
+            argument(format!("{rule} Specified value was {text}"))
+        })
+    });
+    frame::frame::encode(frames, key.as_bytes(), hash_key.transpose()?, data)
+        .map_err(|_| argument(format!("A record has at most {RECORD_BYTES_MAX} bytes of data and partition key.")))
+}
+
+/// Where a record is, or the error that says why it is nowhere.
+fn stored(place: &Place, stream: &Stream, outcome: Outcome) -> Result<StoredRecord, Error> {
+    match outcome {
+        Outcome::Durable { shard, sequence, arrival_ms } => {
+            let shard = shard_name(stream, shard);
+            let sequence_number = sequence_number(stream, shard, sequence.0, arrival_ms);
+            Ok(StoredRecord { shard_id: shard.to_string(), sequence_number })
+        }
+        Outcome::Refused(code) => {
+            let message = match log::kind(code) {
+                log::THROTTLED => {
+                    format!("Rate exceeded for stream {} under account {}.", stream.name, place.account)
+                }
+                _ => "Internal service failure.".to_owned(),
+            };
+            Err(Error::new(log::kind(code), message))
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! GetRecords: records from an iterator on, up to the limit or the end as it is now.
+
+use frame::proto::Read;
+use frame::{Frame, Sequence, ShardId, StreamId};
+use wire::iterator::{LIFETIME_MS, ShardIterator};
+use wire::name::ShardName;
+use wire::sequence::SequenceNumber;
+use wire::shape::{Blob, GetRecords, Record, Records, Timestamp};
+use wire::validate::Checks;
+use wire::{Error, ErrorKind};
+
+use super::now_ms;
+use crate::gateway::Shared;
+
+/// Records of one answer.
+const RECORDS_MAX: usize = 10_000;
+
+/// Data and keys of one answer.
+const ANSWER_BYTES_MAX: usize = 10 << 20;
+
+pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, Error> {
+    let mut checks = Checks::new();
+    checks.required("shardIterator", input.shard_iterator.as_ref());
+    checks.length("shardIterator", input.shard_iterator.as_deref(), 1, 512);
+    checks.range("limit", input.limit, 1, RECORDS_MAX as i64);
+    checks.done()?;
+    let mut at = resume(input.shard_iterator.as_deref().unwrap_or_default())?;
+    let limit = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(RECORDS_MAX);
+    let mut page = Page { records: Vec::new(), bytes: 0, arrival_ms: 0 };
+    let behind_ms = loop {
+        let read = Read {
+            stream: StreamId(at.stream),
+            shard: ShardId(at.shard),
+            from: Sequence(at.from),
+            bytes_max: (ANSWER_BYTES_MAX - page.bytes.min(ANSWER_BYTES_MAX)) as u32,
+        };
+        let (result, frames) = shared.log.read(&shared.place, &at.name, read).await?;
+        let whole = page.add(&mut at, &frames, limit)?;
+        if whole {
+            at.from = result.next.0;
+        }
+        if whole && result.next >= result.tip {
+            break 0;
+        }
+        if !whole || page.records.len() >= limit || page.bytes >= ANSWER_BYTES_MAX {
+            break now_ms().saturating_sub(page.arrival_ms).max(1);
+        }
+    };
+    at.nonce = uuid::Uuid::new_v4().as_u64_pair().0;
+    at.made_ms = now_ms();
+    Ok(Records { records: page.records, next_shard_iterator: at.encode(), millis_behind_latest: behind_ms })
+}
+
+/// The place that an iterator names, if it is still good.
+fn resume(text: &str) -> Result<ShardIterator, Error> {
+    let invalid = || Error::new(ErrorKind::InvalidArgument, "Invalid ShardIterator.");
+    let at = ShardIterator::decode(text).ok_or_else(invalid)?;
+    let now = now_ms();
+    if now.saturating_sub(at.made_ms) > LIFETIME_MS {
+        let message = format!(
+            "Iterator expired. The iterator was created at time {} while right now it is {now} which is further in the future \
+             than the tolerated delay of {LIFETIME_MS} milliseconds.",
+            at.made_ms
+        );
+        return Err(Error::new(ErrorKind::ExpiredIterator, message));
+    }
+    Ok(at)
+}
+
+/// An answer in the making.
+struct Page {
+    records: Vec<Record>,
+    bytes: usize,
+    /// When the last one arrived.
+    arrival_ms: u64,
+}
+
+impl Page {
+    /// Adds the records of `frames` while there is room, and moves `at` behind them. Whether all had room.
+    fn add(&mut self, at: &mut ShardIterator, mut frames: &[u8], limit: usize) -> Result<bool, Error> {
+        while !frames.is_empty() {
+            let frame = Frame::parse(frames).map_err(|error| {
+                Error::new(ErrorKind::InternalFailure, format!("Internal service failure: {error}"))
+            })?;
+            let bytes = frame.data().len() + frame.key().len();
+            let is_full = self.records.len() >= limit || self.bytes + bytes > ANSWER_BYTES_MAX;
+            if is_full && !self.records.is_empty() {
+                return Ok(false);
+            }
+            let number = SequenceNumber {
+                shard_made_s: at.stream_made_s,
+                shard: ShardName(at.shard_index).0,
+                number: frame.sequence().0,
+                arrival_s: frame.arrival_ms() / 1000,
+            };
+            self.records.push(Record {
+                sequence_number: number.to_string(),
+                approximate_arrival_timestamp: Timestamp { ms: frame.arrival_ms() },
+                data: Blob(frame.data().to_vec()),
+                partition_key: String::from_utf8_lossy(frame.key()).into_owned(),
+            });
+            self.bytes += bytes;
+            self.arrival_ms = frame.arrival_ms();
+            at.from = frame.sequence().0 + 1;
+            frames = &frames[frame.length()..];
+        }
+        Ok(true)
+    }
+}

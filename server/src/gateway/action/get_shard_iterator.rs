@@ -1,0 +1,68 @@
+//! GetShardIterator: a place in a shard to read from.
+
+use frame::proto::ShardDescription;
+use wire::iterator::ShardIterator;
+use wire::name::ShardName;
+use wire::sequence::SequenceNumber;
+use wire::shape::{GetShardIterator, Iterator};
+use wire::validate::Checks;
+use wire::{Error, ErrorKind};
+
+use super::{now_ms, stream_of};
+use crate::gateway::Shared;
+
+const TYPES: [&str; 5] = ["AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"];
+
+pub(super) async fn run(shared: &Shared, input: GetShardIterator) -> Result<Iterator, Error> {
+    let mut checks = Checks::new();
+    checks.required("shardId", input.shard_id.as_ref()).length("shardId", input.shard_id.as_deref(), 1, 128);
+    checks.required("shardIteratorType", input.shard_iterator_type.as_ref());
+    checks.one_of("shardIteratorType", input.shard_iterator_type.as_deref(), &TYPES);
+    let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
+    let name = stream_of(&shared.place, &mut checks, name, arn)?;
+    let shard_id = input.shard_id.as_deref().unwrap_or_default();
+    let no_shard = || shared.place.no_shard(shard_id, &name);
+    let shard = ShardName::parse(shard_id).ok_or_else(no_shard)?;
+    let (stream, found) = shared.log.describe(&shared.place, &name, shard.0, 1).await?;
+    let found = found.first().ok_or_else(no_shard)?;
+    let from = place(&input, shard, stream.created_ms / 1000, found)?;
+    let iterator = ShardIterator {
+        nonce: uuid::Uuid::new_v4().as_u64_pair().0,
+        made_ms: now_ms(),
+        from,
+        stream_made_s: stream.created_ms / 1000,
+        stream: stream.stream.0,
+        shard: found.shard.0,
+        shard_index: shard.0,
+        name,
+    };
+    Ok(Iterator { shard_iterator: iterator.encode() })
+}
+
+/// The number of the record that a reader begins with.
+fn place(input: &GetShardIterator, shard: ShardName, made_s: u64, found: &ShardDescription) -> Result<u64, Error> {
+    let argument = |message: String| Error::new(ErrorKind::InvalidArgument, message);
+    let kind = input.shard_iterator_type.as_deref().unwrap_or_default();
+    let needs_number = matches!(kind, "AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER");
+    let Some(text) = input.starting_sequence_number.as_deref().filter(|_| needs_number) else {
+        return match kind {
+            "TRIM_HORIZON" => Ok(found.trim.0),
+            "LATEST" => Ok(found.tip.0),
+            "AT_TIMESTAMP" => Err(argument("AT_TIMESTAMP is not served here yet; begin at TRIM_HORIZON.".to_owned())),
+            _ => Err(argument(format!("Must either specify timestamp or startingSequenceNumber for {kind}."))),
+        };
+    };
+    let invalid = || argument(format!("StartingSequenceNumber {text} used in GetShardIterator is invalid."));
+    let number = SequenceNumber::parse(text).ok_or_else(invalid)?;
+    if number.shard != shard.0 || number.shard_made_s != made_s {
+        return Err(argument(format!(
+            "Invalid StartingSequenceNumber. It encodes {}, while it was used in a call to a shard with {shard}",
+            ShardName(number.shard)
+        )));
+    }
+    let from = if kind == "AFTER_SEQUENCE_NUMBER" { number.number.saturating_add(1) } else { number.number };
+    if from > found.tip.0 {
+        return Err(invalid());
+    }
+    Ok(from.max(found.trim.0))
+}

@@ -1,0 +1,49 @@
+//! ListStreams: a page of streams in the order of their names.
+
+use wire::iterator::{LIFETIME_MS, StreamsPlace};
+use wire::shape::{ListStreams, StreamMode, StreamSummary, Streams, Timestamp};
+use wire::validate::Checks;
+use wire::{Error, ErrorKind};
+
+use super::now_ms;
+use crate::gateway::Shared;
+
+/// Streams of one page, whatever the limit.
+const PAGE: u32 = engine::limits::LIST_STREAMS_MAX;
+
+pub(super) async fn run(shared: &Shared, input: ListStreams) -> Result<Streams, Error> {
+    let mut checks = Checks::new();
+    checks.range("limit", input.limit, 1, 10_000);
+    checks.length("exclusiveStartStreamName", input.exclusive_start_stream_name.as_deref(), 1, 128);
+    checks.length("nextToken", input.next_token.as_deref(), 1, 1 << 20);
+    checks.done()?;
+    let after = match &input.next_token {
+        None => input.exclusive_start_stream_name.unwrap_or_default(),
+        Some(token) => {
+            let invalid = || Error::new(ErrorKind::InvalidArgument, "Invalid NextToken.");
+            let place = StreamsPlace::decode(token).ok_or_else(invalid)?;
+            if now_ms().saturating_sub(place.made_ms) > LIFETIME_MS {
+                return Err(Error::new(ErrorKind::ExpiredNextToken, "NextToken has expired; list from the start."));
+            }
+            place.after
+        }
+    };
+    let limit = input.limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(PAGE).min(PAGE);
+    let (streams, more) = shared.log.list(&shared.place, after, limit).await?;
+    let last = streams.last().filter(|_| more).map(|stream| stream.name.clone());
+    Ok(Streams {
+        stream_names: streams.iter().map(|stream| stream.name.clone()).collect(),
+        has_more_streams: more,
+        next_token: last.map(|after| StreamsPlace { made_ms: now_ms(), after }.encode()),
+        stream_summaries: streams
+            .into_iter()
+            .map(|stream| StreamSummary {
+                stream_arn: shared.place.arn(&stream.name),
+                stream_name: stream.name,
+                stream_status: "ACTIVE",
+                stream_mode_details: StreamMode { stream_mode: "PROVISIONED" },
+                stream_creation_timestamp: Timestamp { ms: stream.created_ms },
+            })
+            .collect(),
+    })
+}

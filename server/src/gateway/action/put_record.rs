@@ -1,0 +1,34 @@
+//! PutRecord: one record, which is on stable storage when it is answered.
+
+use wire::sequence::SequenceNumber;
+use wire::shape::{PutRecord, StoredRecord};
+use wire::validate::Checks;
+use wire::{Error, ErrorKind};
+
+use super::{encode, now_ms, stored, stream_of};
+use crate::gateway::Shared;
+
+pub(super) async fn run(shared: &Shared, input: PutRecord) -> Result<StoredRecord, Error> {
+    let mut checks = Checks::new();
+    checks.required("data", input.data.as_ref()).required("partitionKey", input.partition_key.as_ref());
+    checks.length("partitionKey", input.partition_key.as_deref(), 1, 256);
+    let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
+    let name = stream_of(&shared.place, &mut checks, name, arn)?;
+    if let Some(after) = &input.sequence_number_for_ordering {
+        let is_past = |number: SequenceNumber| number.arrival_s <= now_ms() / 1000;
+        if !SequenceNumber::parse(after).is_some_and(is_past) {
+            let account = &shared.place.account;
+            let message = format!(
+                "ExclusiveMinimumSequenceNumber {after} used in PutRecord on stream {name} under account {account} is invalid."
+            );
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+    }
+    let mut frames = Vec::new();
+    let key = input.partition_key.unwrap_or_default();
+    encode(&mut frames, &input.data.unwrap_or_default().0, &key, input.explicit_hash_key.as_deref())?;
+    let (stream, outcomes) = shared.log.append(&shared.place, &name, frames).await?;
+    let outcome = outcomes.first().copied();
+    let outcome = outcome.ok_or_else(|| Error::new(ErrorKind::InternalFailure, "Internal service failure."))?;
+    stored(&shared.place, &stream, outcome)
+}

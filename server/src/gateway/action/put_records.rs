@@ -1,0 +1,52 @@
+//! PutRecords: up to 500 records, each with an outcome of its own.
+
+use wire::shape::{FailedRecord, PutRecords, RecordOutcome, StoredRecords};
+use wire::validate::Checks;
+use wire::{Error, ErrorKind};
+
+use super::{encode, stored, stream_of};
+use crate::gateway::Shared;
+
+/// Data and keys of one request.
+const REQUEST_BYTES_MAX: usize = 10 << 20;
+
+pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredRecords, Error> {
+    let mut checks = Checks::new();
+    checks.required("records", input.records.as_ref());
+    let records = input.records.unwrap_or_default();
+    if input.stream_name.is_some() || input.stream_arn.is_some() {
+        checks.count("records", Some(records.len()), 1, 500);
+    }
+    for (at, record) in records.iter().enumerate().take(500) {
+        let member = |name: &str| format!("records.{}.member.{name}", at + 1);
+        checks.required(&member("data"), record.data.as_ref());
+        checks.required(&member("partitionKey"), record.partition_key.as_ref());
+        checks.length(&member("partitionKey"), record.partition_key.as_deref(), 1, 256);
+    }
+    let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
+    let name = stream_of(&shared.place, &mut checks, name, arn)?;
+    let mut frames = Vec::new();
+    let mut bytes = 0;
+    for record in &records {
+        let data = record.data.as_ref().map_or(&[][..], |data| &data.0);
+        let key = record.partition_key.as_deref().unwrap_or_default();
+        bytes += data.len() + key.len();
+        if bytes > REQUEST_BYTES_MAX {
+            let message = format!("The records of a request have at most {REQUEST_BYTES_MAX} bytes of data and keys.");
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        encode(&mut frames, data, key, record.explicit_hash_key.as_deref())?;
+    }
+    let (stream, outcomes) = shared.log.append(&shared.place, &name, frames).await?;
+    let records: Vec<RecordOutcome> = outcomes
+        .into_iter()
+        .map(|outcome| match stored(&shared.place, &stream, outcome) {
+            Ok(stored) => RecordOutcome::Stored(stored),
+            Err(Error { kind, message }) => {
+                RecordOutcome::Failed(FailedRecord { error_code: kind.record_code(), error_message: message })
+            }
+        })
+        .collect();
+    let failed_record_count = records.iter().filter(|record| matches!(record, RecordOutcome::Failed(_))).count() as u32;
+    Ok(StoredRecords { failed_record_count, records })
+}

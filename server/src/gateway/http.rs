@@ -1,0 +1,103 @@
+//! From an HTTP request to an action and back: what does not depend on the action.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use std::time::Duration;
+use tokio::sync::SemaphorePermit;
+use tokio::time::timeout;
+use wire::{Error, ErrorKind};
+
+use super::{Shared, action};
+
+/// The body of the largest request: 10 MiB of records in base64, with their keys.
+const BODY_BYTES_MAX: usize = 20 << 20;
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+const JSON: &str = "application/x-amz-json-1.1";
+const CBOR: &str = "application/x-amz-cbor-1.1";
+const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+const TARGET_PREFIX: &str = "Kinesis_20131202.";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+
+/// Answers one request.
+pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let mut response = match outcome(shared, request).await {
+        Ok(body) => respond(StatusCode::OK, JSON, body),
+        Err(Refusal::Api(error)) => {
+            let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            respond(status, JSON, error.json())
+        }
+        Err(Refusal::NotTheApi) => {
+            respond(StatusCode::NOT_FOUND, "application/xml", b"<UnknownOperationException/>\n".to_vec())
+        }
+    };
+    let id = uuid::Uuid::new_v4().to_string();
+    response.headers_mut().insert(REQUEST_ID, HeaderValue::try_from(id).expect("hexadecimal digits"));
+    response
+}
+
+/// Why there is no answer.
+enum Refusal {
+    /// The API's own error.
+    Api(Error),
+    /// Whoever asks does not speak this API.
+    NotTheApi,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal::Api(error)
+    }
+}
+
+async fn outcome(shared: &Shared, request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
+    if request.method() != Method::POST {
+        return Err(Refusal::NotTheApi);
+    }
+    let (head, body) = request.into_parts();
+    let text = |name: &HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = text(&CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    if content_type.eq_ignore_ascii_case(CBOR) {
+        let message = "CBOR is not spoken here yet; have the client send JSON, for example by CBOR_ENABLED=false";
+        return Err(Error::new(ErrorKind::Serialization, message).into());
+    }
+    if !content_type.eq_ignore_ascii_case(JSON) && !content_type.eq_ignore_ascii_case("application/json") {
+        return Err(Refusal::NotTheApi);
+    }
+    let Some(action) = text(&TARGET).strip_prefix(TARGET_PREFIX) else {
+        return Err(Error::new(ErrorKind::UnknownOperation, "").into());
+    };
+    let (body, _room) = receive(shared, body).await?;
+    Ok(action::run(shared, action, &body).await?)
+}
+
+/// The whole of a body, and the room that it takes.
+async fn receive<'a>(shared: &'a Shared, body: Incoming) -> Result<(Bytes, SemaphorePermit<'a>), Error> {
+    let too_large = || {
+        let message = format!("The body of a request has at most {BODY_BYTES_MAX} bytes.");
+        Error::new(ErrorKind::RequestTooLarge, message)
+    };
+    // A body of unknown length may be as long as any.
+    let length = body.size_hint().upper().unwrap_or(BODY_BYTES_MAX as u64);
+    let length =
+        u32::try_from(length).ok().filter(|&length| length as usize <= BODY_BYTES_MAX).ok_or_else(too_large)?;
+    let room = shared.bodies.acquire_many(length).await.expect("it is never closed");
+    match timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+        Ok(Ok(body)) => Ok((body.to_bytes(), room)),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Error::new(ErrorKind::Serialization, format!("The body did not arrive: {error}"))),
+        Err(_) => Err(Error::new(ErrorKind::Serialization, "The body did not arrive in time.")),
+    }
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,123 @@
+//! Calls on the engine, for tasks that wait for their answers; the engine's refusals as the API's errors.
+
+use engine::{Answer, Call, Handle, Outcome, Stream};
+use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription};
+use tokio::sync::oneshot;
+use wire::name::Place;
+use wire::{Error, ErrorKind};
+
+/// The log behind the gateway.
+#[derive(Debug)]
+pub(super) struct Log {
+    handle: Handle,
+}
+
+impl Log {
+    pub(super) fn new(handle: Handle) -> Log {
+        Log { handle }
+    }
+
+    /// Makes a stream.
+    pub(super) async fn create(&self, place: &Place, name: &str, shards: u32) -> Result<(), Error> {
+        match self.call(Call::CreateStream { name: name.to_owned(), shards }).await? {
+            Answer::Stream(..) => Ok(()),
+            answer => Err(refusal(place, name, answer)),
+        }
+    }
+
+    /// Removes a stream.
+    pub(super) async fn delete(&self, place: &Place, name: &str) -> Result<(), Error> {
+        match self.call(Call::DeleteStream { name: name.to_owned() }).await? {
+            Answer::Deleted => Ok(()),
+            answer => Err(refusal(place, name, answer)),
+        }
+    }
+
+    /// A stream, and up to `limit` of its shards from number `from` on.
+    pub(super) async fn describe(
+        &self,
+        place: &Place,
+        name: &str,
+        from: u32,
+        limit: u32,
+    ) -> Result<(Stream, Vec<ShardDescription>), Error> {
+        match self.call(Call::DescribeStream { name: name.to_owned(), from, limit }).await? {
+            Answer::Stream(stream, shards) => Ok((stream, shards)),
+            answer => Err(refusal(place, name, answer)),
+        }
+    }
+
+    /// Streams after a name, and whether there are more.
+    pub(super) async fn list(&self, place: &Place, after: String, limit: u32) -> Result<(Vec<Stream>, bool), Error> {
+        match self.call(Call::ListStreams(ListStreams { limit, after })).await? {
+            Answer::Streams(streams, more) => Ok((streams, more)),
+            answer => Err(refusal(place, "", answer)),
+        }
+    }
+
+    /// Appends frames.
+    pub(super) async fn append(
+        &self,
+        place: &Place,
+        name: &str,
+        frames: Vec<u8>,
+    ) -> Result<(Stream, Vec<Outcome>), Error> {
+        match self.call(Call::Append { name: name.to_owned(), frames }).await? {
+            Answer::Appended(stream, outcomes) => Ok((stream, outcomes)),
+            answer => Err(refusal(place, name, answer)),
+        }
+    }
+
+    /// Reads frames.
+    pub(super) async fn read(&self, place: &Place, name: &str, read: Read) -> Result<(ReadResult, Vec<u8>), Error> {
+        match self.call(Call::Read(read)).await? {
+            Answer::Records(result, frames) => Ok((result, frames)),
+            answer => Err(refusal(place, name, answer)),
+        }
+    }
+
+    async fn call(&self, call: Call) -> Result<Answer, Error> {
+        let (sender, receiver) = oneshot::channel();
+        let reply = move |answer| {
+            // Nobody, if the caller is gone.
+            let _ = sender.send(answer);
+        };
+        self.handle.call(call, reply).map_err(|full| Error::new(THROTTLED, full.to_string()))?;
+        receiver.await.map_err(|_| Error::new(ErrorKind::InternalFailure, "The server is shutting down."))
+    }
+}
+
+/// What a caller is told that should try again later.
+pub(super) const THROTTLED: ErrorKind = ErrorKind::ProvisionedThroughputExceeded;
+
+/// The API's error for what the engine said instead of an answer.
+fn refusal(place: &Place, name: &str, answer: Answer) -> Error {
+    let Answer::Failed(Failure { code, detail }) = answer else {
+        return Error::new(ErrorKind::InternalFailure, "Internal service failure.");
+    };
+    match code {
+        ErrorCode::UnknownStream => place.no_stream(name),
+        ErrorCode::StreamExists => {
+            let message = format!("Stream {name} under account {} already exists.", place.account);
+            Error::new(ErrorKind::ResourceInUse, message)
+        }
+        _ => Error::new(kind(code), detail),
+    }
+}
+
+/// The API's error for a code of the engine.
+pub(super) fn kind(code: ErrorCode) -> ErrorKind {
+    match code {
+        ErrorCode::UnknownStream | ErrorCode::UnknownShard => ErrorKind::ResourceNotFound,
+        ErrorCode::StreamExists => ErrorKind::ResourceInUse,
+        // The gateway checks names and numbers: what is left is a stream too many.
+        ErrorCode::InvalidArgument => ErrorKind::LimitExceeded,
+        ErrorCode::UnknownSequence => ErrorKind::InvalidArgument,
+        ErrorCode::DiskFull | ErrorCode::Busy => THROTTLED,
+        ErrorCode::Protocol
+        | ErrorCode::Checksum
+        | ErrorCode::StorageFailed
+        | ErrorCode::Damaged
+        | ErrorCode::ShuttingDown => ErrorKind::InternalFailure,
+    }
+}

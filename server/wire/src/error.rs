@@ -1,0 +1,107 @@
+//! The errors of the API: their names, their statuses, and how they are written.
+
+use std::fmt;
+
+use serde_json::json;
+
+/// Which error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ErrorKind {
+    /// The caller: a stream or shard that is not there.
+    ResourceNotFound,
+    /// The caller: a stream that is there already.
+    ResourceInUse,
+    /// The caller: a value that means nothing here.
+    InvalidArgument,
+    /// The caller: more than there may be.
+    LimitExceeded,
+    /// The caller: a value out of the bounds that the model gives it.
+    Validation,
+    /// Throttled: try again.
+    ProvisionedThroughputExceeded,
+    /// The caller: an iterator that is too old.
+    ExpiredIterator,
+    /// The caller: a token that is too old.
+    ExpiredNextToken,
+    /// The caller: an operation that is not known.
+    UnknownOperation,
+    /// The caller: a body that can't be read.
+    Serialization,
+    /// The caller: a body that is too large.
+    RequestTooLarge,
+    /// The server: try again.
+    InternalFailure,
+}
+
+impl ErrorKind {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorKind::ResourceNotFound => "ResourceNotFoundException",
+            ErrorKind::ResourceInUse => "ResourceInUseException",
+            ErrorKind::InvalidArgument => "InvalidArgumentException",
+            ErrorKind::LimitExceeded => "LimitExceededException",
+            ErrorKind::Validation => "ValidationException",
+            ErrorKind::ProvisionedThroughputExceeded => "ProvisionedThroughputExceededException",
+            ErrorKind::ExpiredIterator => "ExpiredIteratorException",
+            ErrorKind::ExpiredNextToken => "ExpiredNextTokenException",
+            ErrorKind::UnknownOperation => "UnknownOperationException",
+            ErrorKind::Serialization => "SerializationException",
+            ErrorKind::RequestTooLarge => "RequestEntityTooLargeException",
+            ErrorKind::InternalFailure => "InternalFailureException",
+        }
+    }
+
+    /// Its name where it is told of one record of several.
+    pub fn record_code(self) -> &'static str {
+        match self {
+            ErrorKind::InternalFailure => "InternalFailure",
+            _ => self.name(),
+        }
+    }
+
+    /// Its HTTP status.
+    pub fn status(self) -> u16 {
+        match self {
+            ErrorKind::InternalFailure => 500,
+            ErrorKind::RequestTooLarge => 413,
+            _ => 400,
+        }
+    }
+}
+
+/// An error, as a caller gets it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Error {
+    /// Which.
+    pub kind: ErrorKind,
+    /// What happened; empty where the service says nothing.
+    pub message: String,
+}
+
+impl Error {
+    /// An error with words.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error { kind, message: message.into() }
+    }
+
+    /// Its body in JSON.
+    pub fn json(&self) -> Vec<u8> {
+        let name = self.kind.name();
+        let body = match self.kind {
+            _ if self.message.is_empty() => json!({ "__type": name }),
+            // The one with a capital letter.
+            ErrorKind::Serialization => json!({ "__type": name, "Message": self.message }),
+            _ => json!({ "__type": name, "message": self.message }),
+        };
+        body.to_string().into_bytes()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.name(), self.message)
+    }
+}
+
+impl std::error::Error for Error {}

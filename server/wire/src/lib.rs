@@ -1,0 +1,14 @@
+//! The Kinesis Data Streams API as bytes: the shapes of its requests and answers, its errors, sequence numbers and
+//! iterators. Nothing here knows sockets, clocks or the log.
+
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod iterator;
+pub mod name;
+pub mod sequence;
+pub mod shape;
+mod token;
+pub mod validate;
+
+pub use error::{Error, ErrorKind};

@@ -1,0 +1,121 @@
+//! What things are called: accounts, ARNs of streams, names of shards.
+
+use std::fmt;
+
+use crate::error::{Error, ErrorKind};
+
+const SHARD_PREFIX: &str = "shardId-";
+
+/// Where a server says it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The region.
+    pub region: String,
+    /// The account, 12 digits.
+    pub account: String,
+}
+
+impl Default for Place {
+    fn default() -> Place {
+        Place { region: "us-east-1".to_owned(), account: "000000000000".to_owned() }
+    }
+}
+
+impl Place {
+    /// A stream's ARN.
+    pub fn arn(&self, stream: &str) -> String {
+        format!("arn:aws:kinesis:{}:{}:stream/{stream}", self.region, self.account)
+    }
+
+    /// There is no such stream.
+    pub fn no_stream(&self, stream: &str) -> Error {
+        let message = format!("Stream {stream} under account {} not found.", self.account);
+        Error::new(ErrorKind::ResourceNotFound, message)
+    }
+
+    /// The stream has no such shard.
+    pub fn no_shard(&self, shard: &str, stream: &str) -> Error {
+        let message = format!("Could not find shard {shard} in stream {stream} under account {}.", self.account);
+        Error::new(ErrorKind::ResourceNotFound, message)
+    }
+
+    /// The name of the stream that a request means, by name, by ARN or by both.
+    ///
+    /// # Errors
+    /// Neither is given, they disagree, or the ARN is not one of a stream of this account.
+    pub fn stream_of(&self, name: Option<&str>, arn: Option<&str>) -> Result<String, Error> {
+        let argument = |message: &str| Err(Error::new(ErrorKind::InvalidArgument, message));
+        match (name, arn.map(|arn| (arn, self.stream_in(arn)))) {
+            (Some(name), None) => Ok(name.to_owned()),
+            (None, Some((_, Some(found)))) => Ok(found.to_owned()),
+            (Some(name), Some((_, Some(found)))) if name == found => Ok(name.to_owned()),
+            (Some(_), Some((_, Some(_)))) => argument("StreamName and StreamARN are of different streams."),
+            (_, Some((arn, None))) => {
+                let message = format!("{arn} is not the ARN of a stream of account {}.", self.account);
+                argument(&message)
+            }
+            (None, None) => argument("Either StreamName or StreamARN must be provided."),
+        }
+    }
+
+    fn stream_in<'a>(&self, arn: &'a str) -> Option<&'a str> {
+        let mut parts = arn.splitn(6, ':');
+        let is_ours = parts.next() == Some("arn")
+            && parts.next().is_some_and(|partition| partition.starts_with("aws"))
+            && parts.next() == Some("kinesis")
+            && parts.next() == Some(self.region.as_str())
+            && parts.next() == Some(self.account.as_str());
+        parts.next().filter(|_| is_ours)?.strip_prefix("stream/")
+    }
+}
+
+/// A shard's name: its place in its stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShardName(
+    /// Counted within the stream.
+    pub u32,
+);
+
+impl ShardName {
+    /// Reads a name in its long or a short form: `shardId-000000000003`, `x-3`, `3`.
+    pub fn parse(text: &str) -> Option<ShardName> {
+        let digits = text.rsplit('-').next().unwrap_or(text);
+        let number = digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+        (number <= i32::MAX as u32).then_some(ShardName(number))
+    }
+}
+
+impl fmt::Display for ShardName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SHARD_PREFIX}{:012}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_found_by_name_or_arn() {
+        let place = Place::default();
+        let arn = place.arn("orders");
+        assert_eq!(arn, "arn:aws:kinesis:us-east-1:000000000000:stream/orders");
+        assert_eq!(place.stream_of(Some("orders"), None).as_deref(), Ok("orders"));
+        assert_eq!(place.stream_of(None, Some(&arn)).as_deref(), Ok("orders"));
+        assert_eq!(place.stream_of(Some("orders"), Some(&arn)).as_deref(), Ok("orders"));
+        for (name, arn) in [(Some("other"), Some(arn.as_str())), (None, None), (None, Some("arn:aws:s3:::bucket"))] {
+            assert_eq!(place.stream_of(name, arn).map_err(|error| error.kind), Err(ErrorKind::InvalidArgument));
+        }
+    }
+
+    #[test]
+    fn shards_have_long_and_short_names() {
+        for text in ["shardId-000000000003", "x-3", "3"] {
+            assert_eq!(ShardName::parse(text), Some(ShardName(3)), "{text}");
+        }
+        for text in ["", "shardId-", "shardId-+3", "shardId-99999999999", "x"] {
+            assert_eq!(ShardName::parse(text), None, "{text}");
+        }
+        assert_eq!(ShardName(3).to_string(), "shardId-000000000003");
+    }
+}
