@@ -73,7 +73,7 @@ fn ask_on(stream: &mut TcpStream, action: &str, body: &Value) -> (u16, Value) {
 }
 
 #[track_caller]
-fn good(address: SocketAddr, action: &str, body: &Value) -> Value {
+pub(crate) fn good(address: SocketAddr, action: &str, body: &Value) -> Value {
     let (status, answer) = ask(address, action, body);
     assert_eq!(status, 200, "{action} {body}: {answer}");
     answer

@@ -5,6 +5,7 @@ mod deaf;
 mod directories;
 mod doctor;
 mod file_systems;
+mod format;
 mod gateway;
 mod lifecycle;
 mod rig;
