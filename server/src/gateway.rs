@@ -32,6 +32,12 @@ const CONNECTIONS_MAX: usize = 4096;
 /// Bytes of request bodies at once, over all connections. The next wait.
 const BODY_BYTES_IN_PROGRESS_MAX: usize = 128 << 20;
 
+/// Bytes of long answers at once, over all connections, until they are sent. The next wait.
+const ANSWER_BYTES_IN_PROGRESS_MAX: usize = 256 << 20;
+
+/// A client that takes nothing of what it is sent for so long is gone.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long a connection may take for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -51,6 +57,8 @@ struct Shared {
     place: Place,
     /// Room for bodies, in bytes.
     bodies: Semaphore,
+    /// Room for long answers, in bytes.
+    answers: Arc<Semaphore>,
 }
 
 /// A running gateway. Dropping it ends it at once.
@@ -73,7 +81,8 @@ impl Gateway {
             .build()?;
         let (stop, stopped) = watch::channel(false);
         let bodies = Semaphore::new(BODY_BYTES_IN_PROGRESS_MAX);
-        let shared = Arc::new(Shared { log: Log::new(handle), place, bodies });
+        let answers = Arc::new(Semaphore::new(ANSWER_BYTES_IN_PROGRESS_MAX));
+        let shared = Arc::new(Shared { log: Log::new(handle), place, bodies, answers });
         let listener = {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
@@ -106,20 +115,25 @@ async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>, mut stopp
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
     loop {
-        let permit = Arc::clone(&connections).acquire_owned().await.expect("it is never closed");
+        let next = async {
+            let permit = Arc::clone(&connections).acquire_owned().await.expect("it is never closed");
+            listener.accept().await.map(|(stream, _)| (permit, stream))
+        };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = next => accepted,
             _ = stopped.changed() => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (permit, stream) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection over HTTP could not be accepted; trying again soon");
                 tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             }
         };
+        // Neither fails on a connected socket; a client that hung up meanwhile is found out below.
         let _ = stream.set_nodelay(true);
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, SEND_TIMEOUT.as_millis() as u32);
         let shared = Arc::clone(&shared);
         let service = service_fn(move |request| {
             let shared = Arc::clone(&shared);

@@ -1,12 +1,17 @@
 //! From an HTTP request to an action and back: what does not depend on the action.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use std::time::Duration;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
 use tokio::time::timeout;
 use wire::{Error, ErrorKind};
 
@@ -24,10 +29,41 @@ const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
+/// An answer's body, and the room that it takes until it is sent.
+#[derive(Debug)]
+pub(super) struct Answer {
+    bytes: Full<Bytes>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.bytes).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.bytes.size_hint()
+    }
+}
+
 /// Answers one request.
-pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Answer> {
     let mut response = match outcome(shared, request).await {
-        Ok(body) => respond(StatusCode::OK, JSON, body),
+        Ok((body, room)) => {
+            let mut response = respond(StatusCode::OK, JSON, body);
+            response.body_mut()._room = room;
+            response
+        }
         Err(Refusal::Api(error)) => {
             let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             respond(status, JSON, error.json())
@@ -55,7 +91,11 @@ impl From<Error> for Refusal {
     }
 }
 
-async fn outcome(shared: &Shared, request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
+/// The body of an answer, and its room.
+async fn outcome(
+    shared: &Shared,
+    request: Request<Incoming>,
+) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Refusal> {
     if request.method() != Method::POST {
         return Err(Refusal::NotTheApi);
     }
@@ -73,7 +113,13 @@ async fn outcome(shared: &Shared, request: Request<Incoming>) -> Result<Vec<u8>,
         return Err(Error::new(ErrorKind::UnknownOperation, "").into());
     };
     let (body, _room) = receive(shared, body).await?;
-    Ok(action::run(shared, action, &body).await?)
+    let Some(most) = action::long_answer_bytes(action) else {
+        return Ok((action::run(shared, action, &body).await?, None));
+    };
+    let mut most = Arc::clone(&shared.answers).acquire_many_owned(most).await.expect("it is never closed");
+    let answer = action::run(shared, action, &body).await?;
+    let room = most.split(answer.len()).unwrap_or(most);
+    Ok((answer, Some(room)))
 }
 
 /// The whole of a body, and the room that it takes.
@@ -95,8 +141,8 @@ async fn receive<'a>(shared: &'a Shared, body: Incoming) -> Result<(Bytes, Semap
     }
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn respond(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Answer> {
+    let mut response = Response::new(Answer { bytes: Full::new(Bytes::from(body)), _room: None });
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

@@ -372,3 +372,35 @@ fn a_clean_stop_answers_what_it_took() {
     let missing = stored.iter().filter(|sequence| found.binary_search(sequence).is_err()).count();
     assert_eq!(missing, 0, "{} acknowledged, {} found", stored.len(), found.len());
 }
+
+/// Clients that ask for much and take nothing of it hold up neither those who store nor memory.
+#[test]
+fn deaf_readers_hold_up_nobody_who_stores() {
+    let directory = directory();
+    let (server, address) = server(&directory.path().join("data"));
+    good(address, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    for _ in 0..12 {
+        good(address, "PutRecord", &json!({ "StreamName": "s", "Data": base64(1_000_000), "PartitionKey": "k" }));
+    }
+    let start = json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON" });
+    let iterator = good(address, "GetShardIterator", &start)["ShardIterator"].clone();
+    let body = json!({ "ShardIterator": iterator }).to_string();
+    let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", "Kinesis_20131202.GetRecords")];
+    let deaf: Vec<TcpStream> = (0..60)
+        .map(|_| {
+            let mut stream = connect(address);
+            send(&mut stream, "POST", &headers, body.as_bytes());
+            stream
+        })
+        .collect();
+    for _ in 0..50 {
+        good(address, "PutRecord", &json!({ "StreamName": "s", "Data": HELLO, "PartitionKey": "k" }));
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid().as_raw_nonzero())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().strip_suffix(" kB").unwrap();
+    let peak_mib = peak.trim().parse::<u64>().unwrap() >> 10;
+    // The least budget of the engine, the gateway's bounds, and what answers in the making take besides.
+    assert!(peak_mib < 128 + 128 + 2 * 256 + 128, "{peak_mib} MiB");
+    drop(deaf);
+    assert_eq!(records(address, "s").len(), 62, "readers are served again");
+}
