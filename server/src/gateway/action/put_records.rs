@@ -7,17 +7,18 @@ use wire::{Error, ErrorKind};
 use super::{encode, stored, stream_of};
 use crate::gateway::Shared;
 
+/// Records of one request.
+const RECORDS_MAX: usize = 500;
+
 /// Data and keys of one request.
 const REQUEST_BYTES_MAX: usize = 10 << 20;
 
 pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredRecords, Error> {
     let mut checks = Checks::new();
     checks.required("records", input.records.as_ref());
+    checks.count("records", input.records.as_ref().map(Vec::len), 1, RECORDS_MAX);
     let records = input.records.unwrap_or_default();
-    if input.stream_name.is_some() || input.stream_arn.is_some() {
-        checks.count("records", Some(records.len()), 1, 500);
-    }
-    for (at, record) in records.iter().enumerate().take(500) {
+    for (at, record) in records.iter().enumerate().take(RECORDS_MAX) {
         let member = |name: &str| format!("records.{}.member.{name}", at + 1);
         checks.required(&member("data"), record.data.as_ref());
         checks.required(&member("partitionKey"), record.partition_key.as_ref());
