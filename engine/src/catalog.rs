@@ -31,21 +31,11 @@ const FIXED_BYTES: usize = 24;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Command {
     /// A stream is made.
-    Create(CreateStream),
+    Create(handle::Stream),
     /// A stream is gone.
     Delete(StreamId),
     /// Numbers below these are not given any more.
     Reserve { next_stream: StreamId, next_shard: ShardId },
-}
-
-/// A new stream.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct CreateStream {
-    pub(crate) stream: StreamId,
-    pub(crate) name: String,
-    pub(crate) first_shard: ShardId,
-    pub(crate) shards: u32,
-    pub(crate) created_ms: u64,
 }
 
 /// Why a stream can't be made.
@@ -140,7 +130,7 @@ impl Catalog {
         if self.streams.len() >= STREAMS_MAX || self.next_shard as usize + shards as usize > SHARDS_MAX {
             return Err(CreateError::Full);
         }
-        Ok(Command::Create(CreateStream {
+        Ok(Command::Create(handle::Stream {
             stream: StreamId(self.streams.len() as u32 + 1),
             name: name.to_owned(),
             first_shard: ShardId(self.next_shard),
@@ -177,8 +167,8 @@ impl Catalog {
         Some(())
     }
 
-    fn create(&mut self, command: &CreateStream) -> Option<()> {
-        let CreateStream { stream, name, first_shard, shards, created_ms } = command;
+    fn create(&mut self, command: &handle::Stream) -> Option<()> {
+        let handle::Stream { stream, name, first_shard, shards, created_ms } = command;
         let follows = (self.streams.len() + 1..=STREAMS_MAX).contains(&(stream.0 as usize))
             && (self.next_shard..SHARDS_MAX as u32).contains(&first_shard.0)
             && (1..=SHARDS_PER_STREAM_MAX).contains(&(*shards as usize))
@@ -236,17 +226,8 @@ impl Catalog {
             next_stream: StreamId(self.streams.len() as u32 + 1),
             next_shard: ShardId(self.next_shard),
         };
-        let create = |stream: &Stream| {
-            Command::Create(CreateStream {
-                stream: stream.stream,
-                name: stream.name.clone(),
-                first_shard: stream.first_shard,
-                shards: stream.shard_count(),
-                created_ms: stream.created_ms,
-            })
-        };
         // Numbers count up while streams are made, so what is reserved comes last.
-        let creates = self.streams.iter().flatten().map(create);
+        let creates = self.streams.iter().flatten().map(|stream| Command::Create(stream.outline()));
         let mut out = Vec::with_capacity(self.snapshot_bytes);
         for command in creates.chain([reserve]) {
             let command = command.encode();
@@ -294,7 +275,7 @@ impl Command {
         (name.len() == usize::from(u16::from_le_bytes([n0, n1]))).then_some(())?;
         let (stream, shard) = (StreamId(number(0)?), ShardId(number(4)?));
         match kind {
-            CREATE_STREAM => Some(Command::Create(CreateStream {
+            CREATE_STREAM => Some(Command::Create(handle::Stream {
                 stream,
                 first_shard: shard,
                 shards: number(8)?,

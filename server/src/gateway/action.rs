@@ -15,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use engine::{Outcome, Stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use wire::iterator::LIFETIME_MS;
 use wire::name::{Place, ShardName};
 use wire::sequence::SequenceNumber;
 use wire::shape::StoredRecord;
@@ -74,6 +75,15 @@ fn nothing((): ()) -> Vec<u8> {
 /// Milliseconds since 1970.
 fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// What `NextToken` says, if it is a token and still good.
+fn resume<T>(place: Option<T>, made_ms: impl FnOnce(&T) -> u64) -> Result<T, Error> {
+    let place = place.ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "Invalid NextToken."))?;
+    if now_ms().saturating_sub(made_ms(&place)) > LIFETIME_MS {
+        return Err(Error::new(ErrorKind::ExpiredNextToken, "NextToken has expired; list from the start."));
+    }
+    Ok(place)
 }
 
 /// The stream that a request means.

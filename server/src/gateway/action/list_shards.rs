@@ -1,6 +1,6 @@
 //! ListShards: a page of a stream's shards. All of them are open, so every filter but AFTER_SHARD_ID lets all through.
 
-use wire::iterator::{LIFETIME_MS, ShardsPlace};
+use wire::iterator::ShardsPlace;
 use wire::name::ShardName;
 use wire::shape::{HashKeyRange, ListShards, SequenceNumberRange, Shard, Shards};
 use wire::validate::Checks;
@@ -61,10 +61,7 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
 /// Where a token goes on. The service refuses a stream beside it, which boto3's paginator gives: here it may agree.
 fn resume(shared: &Shared, input: &ListShards, token: &str) -> Result<ShardsPlace, Error> {
     let argument = |message: &str| Error::new(ErrorKind::InvalidArgument, message);
-    let place = ShardsPlace::decode(token).ok_or_else(|| argument("Invalid NextToken."))?;
-    if now_ms().saturating_sub(place.made_ms) > LIFETIME_MS {
-        return Err(Error::new(ErrorKind::ExpiredNextToken, "NextToken has expired; list from the start."));
-    }
+    let place = super::resume(ShardsPlace::decode(token), |place| place.made_ms)?;
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let names_another = (name.is_some() || arn.is_some()) && shared.place.stream_of(name, arn)? != place.name;
     if names_another || input.exclusive_start_shard_id.is_some() {

@@ -1,11 +1,11 @@
 //! ListStreams: a page of streams in the order of their names.
 
-use wire::iterator::{LIFETIME_MS, StreamsPlace};
+use wire::Error;
+use wire::iterator::StreamsPlace;
 use wire::shape::{ListStreams, StreamMode, StreamSummary, Streams, Timestamp};
 use wire::validate::Checks;
-use wire::{Error, ErrorKind};
 
-use super::now_ms;
+use super::{now_ms, resume};
 use crate::gateway::Shared;
 
 /// Streams of one page, whatever the limit.
@@ -19,14 +19,7 @@ pub(super) async fn run(shared: &Shared, input: ListStreams) -> Result<Streams, 
     checks.done()?;
     let after = match &input.next_token {
         None => input.exclusive_start_stream_name.unwrap_or_default(),
-        Some(token) => {
-            let invalid = || Error::new(ErrorKind::InvalidArgument, "Invalid NextToken.");
-            let place = StreamsPlace::decode(token).ok_or_else(invalid)?;
-            if now_ms().saturating_sub(place.made_ms) > LIFETIME_MS {
-                return Err(Error::new(ErrorKind::ExpiredNextToken, "NextToken has expired; list from the start."));
-            }
-            place.after
-        }
+        Some(token) => resume(StreamsPlace::decode(token), |place| place.made_ms)?.after,
     };
     let limit = input.limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(PAGE).min(PAGE);
     let (streams, more) = shared.log.list(&shared.place, after, limit).await?;
