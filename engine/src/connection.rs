@@ -92,6 +92,8 @@ pub(crate) struct Connection {
     /// What is in flight.
     sending: Option<Sending>,
     pub(crate) receiving: bool,
+    /// The reactor's turn in which it was last heard.
+    pub(crate) heard: u64,
     /// Whether the receive was told to end, and has not.
     pub(crate) is_stopping: bool,
     /// Whether it is on the reactor's list of connections to flush, or to parse again.
@@ -112,7 +114,7 @@ impl Connection {
         self.server = Server::new();
         self.at = 0;
         self.arriving = None;
-        (self.appends, self.reads, self.queued_bytes) = (0, 0, 0);
+        (self.appends, self.reads, self.queued_bytes, self.heard) = (0, 0, 0, 0);
         self.done.clear();
         self.out.clear();
         self.queue.clear();

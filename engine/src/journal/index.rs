@@ -1,8 +1,15 @@
 //! The index of the open segment: every durable extent, findable by shard and sequence number.
 //!
-//! One flat table, filled in the order of the journal, so that nothing is allocated as it grows. The extents of a shard
-//! are chained both ways; each also jumps back over a power-of-two-like stretch (a skew-binary list, Myers 1983), so that
-//! finding a number takes a logarithmic number of steps.
+//! One flat table without an allocation as it grows. The extents of a shard lie together in blocks, each twice as long as
+//! the one before, up to a bound:
+//!
+//! ```text
+//!   shard 1:  [a] <-> [b c] <-> [d e f .]        the newest block has room for one more
+//!   shard 2:  [g] <-> [h .]
+//! ```
+//!
+//! Adding one touches the shard's row and the next place of its newest block, and nothing that is old. Finding a number
+//! steps back over blocks, then halves one. A footer reads block after block.
 
 use frame::limits::EXTENTS_PER_SEGMENT_MAX;
 use frame::segment::PlacedExtent;
@@ -10,168 +17,128 @@ use frame::{Sequence, ShardId};
 
 const NONE: u32 = u32::MAX;
 
+/// The longest block. Making one is a short step, and stepping back over blocks of a single busy shard as well.
+const BLOCK_EXTENTS_MAX: u32 = 4096;
+
+/// Memory of one extent. The places of a shard's blocks are less than twice its extents, and its blocks few.
+pub(crate) const ENTRY_BYTES: usize = 2 * size_of::<PlacedExtent>() + size_of::<Block>();
+
+/// Consecutive extents of one shard.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    extent: PlacedExtent,
-    shard: ShardId,
+struct Block {
+    start: u32,
+    end: u32,
     previous: u32,
     next: u32,
-    jump: u32,
-    depth: u32,
 }
 
-/// Memory of one entry.
-pub(crate) const ENTRY_BYTES: usize = size_of::<Entry>();
-
+/// One shard's blocks.
 #[derive(Clone, Copy, Debug)]
-struct Chain {
-    last: u32,
+struct Row {
+    /// Its newest block.
+    block: u32,
+    /// Where its next extent goes, and where that block ends.
+    next: u32,
+    end: u32,
     first_sequence: Sequence,
 }
 
-/// What an extent that is added needs of those before it.
-#[derive(Clone, Copy, Debug)]
-struct Step {
-    previous: u32,
-    /// Of the previous one.
-    depth: u32,
-    /// Where the previous one jumps to, and in the end where this one does.
-    over: u32,
-    over_depth: u32,
-    /// Where that one jumps to.
-    far: u32,
+impl Row {
+    const fn new(first_sequence: Sequence) -> Row {
+        Row { block: NONE, next: 0, end: 0, first_sequence }
+    }
 }
 
 /// Durable extents of one segment.
 #[derive(Debug)]
 pub(crate) struct Index {
-    entries: Vec<Entry>,
-    chains: Vec<Chain>,
-    /// Filled and emptied within a call.
-    steps: Vec<Step>,
+    extents: Vec<PlacedExtent>,
+    blocks: Vec<Block>,
+    rows: Vec<Row>,
 }
 
 impl Index {
     /// An empty index. `nexts` are the shards' next numbers, by shard, as the segment begins.
     pub(crate) fn new(nexts: impl Iterator<Item = Sequence>) -> Index {
-        let mut index =
-            Index { entries: Vec::with_capacity(EXTENTS_PER_SEGMENT_MAX), chains: Vec::new(), steps: Vec::new() };
+        let mut index = Index {
+            extents: Vec::with_capacity(2 * EXTENTS_PER_SEGMENT_MAX),
+            blocks: Vec::with_capacity(EXTENTS_PER_SEGMENT_MAX),
+            rows: Vec::new(),
+        };
         index.restart(nexts);
         index
     }
 
     /// Forgets everything, for the next segment.
     pub(crate) fn restart(&mut self, nexts: impl Iterator<Item = Sequence>) {
-        self.entries.clear();
-        self.chains.clear();
-        self.chains.extend(nexts.map(|first_sequence| Chain { last: NONE, first_sequence }));
+        self.extents.clear();
+        self.blocks.clear();
+        self.rows.clear();
+        self.rows.extend(nexts.map(Row::new));
     }
 
     /// Adds shards that were just made, up to `count` in all.
     pub(crate) fn grow(&mut self, count: usize) {
-        self.chains.resize(count, Chain { last: NONE, first_sequence: Sequence(1) });
+        self.rows.resize(count, Row::new(Sequence(1)));
     }
 
-    /// Adds the newest extents of some shards, each of another: those of one batch. In passes, so that what several of them
-    /// need and the cache has not is fetched at once, not one after the other.
-    pub(crate) fn push(&mut self, extents: impl Iterator<Item = (ShardId, PlacedExtent)> + Clone) {
-        let Index { entries, chains, steps } = self;
-        steps.clear();
-        steps.extend(extents.clone().map(|(shard, _)| {
-            let previous = chains[shard.0 as usize].last;
-            let (depth, over) = entries.get(previous as usize).map_or((0, NONE), |before| (before.depth, before.jump));
-            Step { previous, depth, over, over_depth: 0, far: NONE }
-        }));
-        for step in steps.iter_mut() {
-            if let Some(over) = entries.get(step.over as usize) {
-                (step.over_depth, step.far) = (over.depth, over.jump);
+    /// Adds the newest extent of a shard.
+    pub(crate) fn push(&mut self, shard: ShardId, extent: PlacedExtent) {
+        let row = &mut self.rows[shard.0 as usize];
+        if row.next == row.end {
+            let previous = row.block;
+            let length = self.blocks.get(previous as usize).map_or(1, |block| 2 * (block.end - block.start));
+            row.block = self.blocks.len() as u32;
+            row.next = self.extents.len() as u32;
+            row.end = row.next + length.min(BLOCK_EXTENTS_MAX);
+            self.extents.resize(row.end as usize, PlacedExtent::default());
+            self.blocks.push(Block { start: row.next, end: row.end, previous, next: NONE });
+            if let Some(before) = self.blocks.get_mut(previous as usize) {
+                before.next = row.block;
             }
         }
-        for step in steps.iter_mut() {
-            let far = entries.get(step.far as usize);
-            let same_stretch = far.is_some_and(|far| step.depth - step.over_depth == step.over_depth - far.depth);
-            step.over = if same_stretch { step.far } else { step.previous };
-        }
-        for (step, (shard, extent)) in steps.iter().zip(extents) {
-            let this = entries.len() as u32;
-            let (jump, depth) = match entries.get_mut(step.previous as usize) {
-                None => (this, 0),
-                Some(before) => {
-                    debug_assert!(before.extent.last_sequence() < extent.first_sequence);
-                    before.next = this;
-                    (step.over, step.depth + 1)
-                }
-            };
-            entries.push(Entry { extent, shard, previous: step.previous, next: NONE, jump, depth });
-            chains[shard.0 as usize].last = this;
-        }
+        self.extents[row.next as usize] = extent;
+        row.next += 1;
     }
 
     /// The shard's extents from the one that holds `from`, or the first after it.
     pub(crate) fn extents_from(&self, shard: ShardId, from: Sequence) -> impl Iterator<Item = PlacedExtent> + '_ {
-        let holds = |at: u32| self.entries.get(at as usize).is_some_and(|e| e.extent.last_sequence() >= from);
-        let mut at = self.chains.get(shard.0 as usize).map_or(NONE, |chain| chain.last);
-        if !holds(at) {
-            at = NONE;
-        }
-        while let Some(entry) = self.entries.get(at as usize) {
-            if entry.jump != at && holds(entry.jump) {
-                at = entry.jump;
-            } else if holds(entry.previous) {
-                at = entry.previous;
-            } else {
+        let mut number = self.rows.get(shard.0 as usize).map_or(NONE, |row| row.block);
+        while let Some(block) = self.blocks.get(number as usize) {
+            if block.previous == NONE || self.extents[block.start as usize].first_sequence <= from {
                 break;
             }
+            number = block.previous;
         }
+        let mut rest = self.block(shard, number);
+        rest = &rest[rest.partition_point(|extent| extent.last_sequence() < from)..];
         std::iter::from_fn(move || {
-            let entry = self.entries.get(at as usize)?;
-            at = entry.next;
-            Some(entry.extent)
+            if rest.is_empty() {
+                number = self.blocks.get(number as usize)?.next;
+                rest = self.block(shard, number);
+            }
+            let (&extent, others) = rest.split_first()?;
+            rest = others;
+            Some(extent)
         })
+    }
+
+    /// All extents of a shard, in their order.
+    pub(crate) fn extents(&self, shard: ShardId) -> impl Iterator<Item = PlacedExtent> + '_ {
+        self.extents_from(shard, Sequence(0))
     }
 
     /// The shard's next number when the segment began.
     pub(crate) fn first_sequence(&self, shard: ShardId) -> Option<Sequence> {
-        self.chains.get(shard.0 as usize).map(|chain| chain.first_sequence)
+        self.rows.get(shard.0 as usize).map(|row| row.first_sequence)
     }
 
-    /// All extents, by shard. One pass in the order of the table and no chain followed: with a thousand shards each step of
-    /// a chain misses the cache, and appends wait while a segment is sealed.
-    pub(crate) fn by_shard(&self) -> ByShard {
-        let mut ends = vec![0; self.chains.len()];
-        for entry in &self.entries {
-            ends[entry.shard.0 as usize] += 1;
-        }
-        let mut sum = 0;
-        for end in &mut ends {
-            // Where the shard's extents begin; it ends up where they end.
-            sum += std::mem::replace(end, sum);
-        }
-        let mut extents = vec![PlacedExtent::default(); self.entries.len()];
-        for entry in &self.entries {
-            let at = &mut ends[entry.shard.0 as usize];
-            extents[*at as usize] = entry.extent;
-            *at += 1;
-        }
-        ByShard { extents, ends }
-    }
-}
-
-/// The extents of an index, grouped.
-#[derive(Debug)]
-pub(crate) struct ByShard {
-    extents: Vec<PlacedExtent>,
-    /// Where the extents of each shard end, and so those of the next begin.
-    ends: Vec<u32>,
-}
-
-impl ByShard {
-    /// The extents of a shard, in their order.
-    pub(crate) fn extents(&self, shard: ShardId) -> &[PlacedExtent] {
-        let at = shard.0 as usize;
-        let end = |at: usize| self.ends.get(at).map_or(0, |&end| end as usize);
-        let start = at.checked_sub(1).map_or(0, end);
-        self.extents.get(start..end(at)).unwrap_or_default()
+    /// What a block of the shard holds.
+    fn block(&self, shard: ShardId, number: u32) -> &[PlacedExtent] {
+        let Some(block) = self.blocks.get(number as usize) else { return &[] };
+        let row = &self.rows[shard.0 as usize];
+        let end = if number == row.block { row.next } else { block.end };
+        &self.extents[block.start as usize..end as usize]
     }
 }
 
@@ -191,11 +158,11 @@ mod tests {
 
     #[test]
     fn every_number_is_found() {
-        for extents in [1_u64, 2, 3, 10, 1000] {
+        for extents in [1_u64, 2, 3, 10, 1000, 20_000] {
             let mut index = Index::new([Sequence(1); 3].into_iter());
             for at in 0..extents {
-                let batch = [(ShardId(1), extent(10 + at * 5)), (ShardId(2), extent(1 + at * 3))];
-                index.push(batch.into_iter());
+                index.push(ShardId(1), extent(10 + at * 5));
+                index.push(ShardId(2), extent(1 + at * 3));
             }
             for at in 0..extents {
                 for (from, expected) in [(10 + at * 5, at), (12 + at * 5, at), (13 + at * 5, at + 1)] {
@@ -203,28 +170,25 @@ mod tests {
                     assert_eq!(found, (expected < extents).then(|| extent(10 + expected * 5)));
                 }
             }
-            assert_eq!(index.extents_from(ShardId(1), Sequence(0)).count(), extents as usize);
-            assert_eq!(index.extents_from(ShardId(0), Sequence(0)).count(), 0);
-            let all = index.by_shard();
-            assert_eq!(all.extents(ShardId(2)), (0..extents).map(|at| extent(1 + at * 3)).collect::<Vec<_>>());
-            assert_eq!(all.extents(ShardId(1)), (0..extents).map(|at| extent(10 + at * 5)).collect::<Vec<_>>());
-            assert_eq!((all.extents(ShardId(0)), all.extents(ShardId(3))), (&[][..], &[][..]));
+            let all: Vec<PlacedExtent> = index.extents(ShardId(1)).collect();
+            assert_eq!(all, (0..extents).map(|at| extent(10 + at * 5)).collect::<Vec<_>>());
+            let rest: Vec<PlacedExtent> = index.extents_from(ShardId(2), Sequence(4)).collect();
+            assert_eq!(rest, (1..extents).map(|at| extent(1 + at * 3)).collect::<Vec<_>>());
+            assert_eq!(index.extents(ShardId(0)).chain(index.extents(ShardId(3))).count(), 0);
         }
     }
 
     #[test]
-    fn finding_takes_logarithmic_steps() {
-        let mut index = Index::new([Sequence(1)].into_iter());
-        for at in 0..100_000 {
-            index.push(std::iter::once((ShardId(0), extent(1 + at * 3))));
+    fn it_never_outgrows_its_memory() {
+        for shards in [1_usize, 7, 1000, EXTENTS_PER_SEGMENT_MAX / 5, EXTENTS_PER_SEGMENT_MAX] {
+            let mut index = Index::new(vec![Sequence(1); shards].into_iter());
+            let rooms = (index.extents.capacity(), index.blocks.capacity());
+            for number in 0..EXTENTS_PER_SEGMENT_MAX {
+                index.push(ShardId((number % shards) as u32), extent(1 + 3 * (number / shards) as u64));
+            }
+            assert_eq!((index.extents.capacity(), index.blocks.capacity()), rooms, "{shards} shards");
+            let bytes = index.extents.len() * size_of::<PlacedExtent>() + index.blocks.len() * size_of::<Block>();
+            assert!(bytes <= EXTENTS_PER_SEGMENT_MAX * ENTRY_BYTES, "{shards} shards");
         }
-        let mut at = 99_999_u32;
-        let mut steps = 0;
-        while at != 0 {
-            let entry = &index.entries[at as usize];
-            at = if entry.jump == at { entry.previous } else { entry.jump };
-            steps += 1;
-        }
-        assert!(steps < 64, "{steps} jumps to the start");
     }
 }

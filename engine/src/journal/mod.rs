@@ -314,7 +314,7 @@ impl Journal {
         }
         self.marks.make_durable(end);
         commit.extents.iter().for_each(|extent| shards.make_durable(extent));
-        self.index.push(commit.extents.iter().map(|extent| (extent.shard, place(commit.position, extent))));
+        commit.extents.iter().for_each(|extent| self.index.push(extent.shard, place(commit.position, extent)));
         if let Some(buf) = commit.buf.take() {
             self.cache.push(commit.position, buf);
         }
@@ -336,16 +336,9 @@ impl Journal {
     /// Makes the footer of a segment whose batches are all durable. The index goes on with the next segment.
     fn seal(&mut self, left: Open, shards: &Shards, catalog: &Catalog) {
         let mut writer = FooterWriter::default();
-        let extents = self.index.by_shard();
         for (shard, state) in shards.iter() {
             let first = self.index.first_sequence(shard).unwrap_or(state.durable_next);
-            writer.shard(
-                shard,
-                first,
-                state.durable_next,
-                state.durable_arrival_ms,
-                extents.extents(shard).iter().copied(),
-            );
+            writer.shard(shard, first, state.durable_next, state.durable_arrival_ms, self.index.extents(shard));
         }
         self.damage.write(&mut writer);
         let end = self.marks.durable();

@@ -58,6 +58,7 @@ impl<I: Io> Reactor<I> {
         match (completion.result, received) {
             (1.., Some(received)) => {
                 connection.inbox.push_back(received);
+                connection.heard = self.stats.turns;
                 self.parse(peer);
                 self.stop_receiving_when_full(peer);
                 if !completion.more {
@@ -91,9 +92,11 @@ impl<I: Io> Reactor<I> {
             self.io.submit(Op::Accept(listener), token::ACCEPT);
         }
         if self.intake.held_buffers() < self.io.receive_buffers() {
-            for peer in std::mem::take(&mut self.starved) {
-                self.receive(peer);
-            }
+            // The first may take all buffers that there are: it is the one that has waited longest.
+            let mut starved = std::mem::take(&mut self.starved);
+            starved.sort_unstable_by_key(|peer| (self.connections.find(peer.slot).map(|known| known.heard), peer.slot));
+            starved.drain(..).for_each(|peer| self.receive(peer));
+            self.starved = starved;
         }
     }
 

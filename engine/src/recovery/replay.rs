@@ -326,7 +326,7 @@ impl Replay {
             let due = self.doubtful.remove(&extent.shard).unwrap_or(expected);
             note_gap(&mut self.damage, extent, due);
             if extent.first_sequence >= expected {
-                self.index.push(std::iter::once((extent.shard, placed)));
+                self.index.push(extent.shard, placed);
                 self.shards.recover(extent);
             }
         }
@@ -349,10 +349,9 @@ impl Replay {
         pinned: &mut BTreeMap<SegmentNumber, Rc<Footer>>,
     ) {
         let mut writer = FooterWriter::default();
-        let extents = self.index.by_shard();
         for (shard, state) in self.shards.iter() {
             let first = self.index.first_sequence(shard).unwrap_or(state.next);
-            writer.shard(shard, first, state.next, state.arrival_ms, extents.extents(shard).iter().copied());
+            writer.shard(shard, first, state.next, state.arrival_ms, self.index.extents(shard));
         }
         self.damage.settle();
         self.damage.write(&mut writer);
