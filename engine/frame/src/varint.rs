@@ -1,12 +1,20 @@
 //! LEB128 numbers, for the delta-coded part of a footer.
 
-/// Appends `value` in one to ten bytes.
-pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
+/// Appends `values`, each in one to ten bytes.
+pub(crate) fn put<const COUNT: usize>(out: &mut Vec<u8>, values: [u64; COUNT]) {
+    let mut bytes = [[0; 10]; COUNT];
+    let bytes = bytes.as_flattened_mut();
+    let mut length = 0;
+    for mut value in values {
+        while value >= 0x80 {
+            bytes[length] = value as u8 | 0x80;
+            length += 1;
+            value >>= 7;
+        }
+        bytes[length] = value as u8;
+        length += 1;
     }
-    out.push(value as u8);
+    out.extend_from_slice(&bytes[..length]);
 }
 
 /// Takes a number off the front of `bytes`; `None` if they end too soon or it does not fit 64 bits.
@@ -34,7 +42,7 @@ mod tests {
     fn round_trip() {
         for value in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX] {
             let mut out = Vec::new();
-            put(&mut out, value);
+            put(&mut out, [value]);
             let mut bytes = &out[..];
             assert_eq!(take(&mut bytes), Some(value));
             assert!(bytes.is_empty());

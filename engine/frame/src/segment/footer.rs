@@ -184,11 +184,14 @@ impl FooterWriter {
         let mut previous = RunState::start(first);
         for extent in extents {
             let extent = PlacedExtent { arrival_ms: extent.arrival_ms.max(previous.arrival_ms), ..extent };
-            varint::put(&mut self.runs, u64::from((extent.offset - previous.end) / 8));
-            varint::put(&mut self.runs, u64::from(extent.length / 8));
-            varint::put(&mut self.runs, u64::from(extent.count));
-            varint::put(&mut self.runs, extent.first_sequence.0 - previous.next.0);
-            varint::put(&mut self.runs, extent.arrival_ms - previous.arrival_ms);
+            let run = [
+                u64::from((extent.offset - previous.end) / 8),
+                u64::from(extent.length / 8),
+                u64::from(extent.count),
+                extent.first_sequence.0 - previous.next.0,
+                extent.arrival_ms - previous.arrival_ms,
+            ];
+            varint::put(&mut self.runs, run);
             previous.step(&extent);
             count += 1;
         }
