@@ -5,9 +5,10 @@
 //!                  \--violation: error sent--> [last words] ----sent----------------------/
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use frame::proto::{Ack, Server};
+use frame::RequestId;
+use frame::proto::{Ack, ReadResult, Server};
 use io::{Buf, Io, Op, Received, SocketId};
 
 use crate::appends::Appends;
@@ -91,6 +92,10 @@ pub(crate) struct Connection {
     spare: Vec<u8>,
     /// What is in flight.
     sending: Option<Sending>,
+    /// What is pushed to it: the slot of each subscription, by its request.
+    pub(crate) subscriptions: BTreeMap<RequestId, u32>,
+    /// Whether any of them wait until it has taken some of what it is sent.
+    pub(crate) pushes_wait: bool,
     pub(crate) receiving: bool,
     /// The reactor's turn in which it was last heard.
     pub(crate) heard: u64,
@@ -116,6 +121,7 @@ impl Connection {
         self.arriving = None;
         (self.appends, self.reads, self.queued_bytes, self.heard) = (0, 0, 0, 0);
         self.done.clear();
+        (self.pushes_wait, self.subscriptions) = (false, BTreeMap::new());
         self.out.clear();
         self.queue.clear();
         self.sending = None;
@@ -164,6 +170,26 @@ impl Connection {
         let messages = std::mem::replace(&mut self.out, std::mem::take(&mut self.spare));
         self.enqueue(Outgoing::Bytes(messages));
         self.enqueue(Outgoing::Frames(buf, range));
+    }
+
+    /// Queues the records of a read; returns the bytes of their frames. Where frames may not be shared they are copied.
+    pub(crate) fn send_records(
+        &mut self,
+        request: RequestId,
+        result: &ReadResult,
+        runs: Vec<(Buf, std::ops::Range<usize>)>,
+        share_frames: bool,
+    ) -> usize {
+        let bytes = runs.iter().map(|(_, range)| range.len()).sum();
+        result.encode(&mut self.out, request, bytes);
+        for (buf, range) in runs {
+            if share_frames {
+                self.send_frames(buf, range);
+            } else {
+                self.out.extend_from_slice(&buf[range]);
+            }
+        }
+        bytes
     }
 
     fn enqueue(&mut self, outgoing: Outgoing) {

@@ -6,11 +6,12 @@
 //! ```text
 //!   connection -> router -> intake (a queue a shard) -> journal (commit batches) -> durable -> acks
 //!        \-> reads (tail cache, index, footers) <-----------/
+//!                  \-> subscriptions, as records become durable
 //! ```
 //!
 //! In the order of a record: `reactor` is the loop; `connection` is one client; `router` finds the shard of each
 //! record; `intake` holds records until their batch;
-//! `journal` writes batches and seals segments; `appends` gathers results; `reads` serves what is durable; `recovery`
+//! `journal` writes batches and seals segments; `appends` gathers results; `reads` serves what is durable, `subscriptions` unasked; `recovery`
 //! finds it all again; `catalog` knows streams and shards; `handle` is how other threads ask; `limits` bounds everything.
 
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ mod recovery;
 mod router;
 mod shards;
 mod slots;
+mod subscriptions;
 mod superblock;
 mod token;
 mod watermark;

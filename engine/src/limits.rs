@@ -44,6 +44,15 @@ pub const CALLS_IN_PROGRESS_MAX: usize = 4096;
 /// Reads of one connection at once. The next is heard when one of them is answered.
 pub const READS_PER_CONNECTION_MAX: usize = 3;
 
+/// Subscriptions of one connection.
+pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 10_000;
+
+/// Subscriptions of a reactor.
+pub const SUBSCRIPTIONS_MAX: usize = 100_000;
+
+/// Nothing more is pushed to a connection while so many bytes wait to be sent to it.
+pub const PUSH_WAITING_BYTES_MAX: usize = OUTGOING_BYTES_MAX / 2;
+
 /// One read from the disk.
 pub const READ_CHUNK_BYTES_MAX: usize = 1 << 20;
 

@@ -6,6 +6,7 @@
 
 mod batch;
 mod error;
+mod push;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -19,6 +20,7 @@ use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
 
 pub use batch::Batch;
 pub use error::{ClientError, Fault, fault_of};
+pub use push::Pushed;
 
 /// Bytes taken from the socket at once.
 const RECEIVE_BYTES: usize = 64 << 10;
@@ -97,6 +99,9 @@ pub struct Client {
     appended: VecDeque<Appended>,
     /// The read whose records are arriving.
     reading: Option<Records>,
+    /// What each subscription was granted in all.
+    subscriptions: BTreeMap<RequestId, u64>,
+    pushed: VecDeque<Pushed>,
 }
 
 /// Results of an append that came so far.
@@ -154,6 +159,8 @@ impl Client {
             outstanding: BTreeMap::new(),
             appended: VecDeque::new(),
             reading: None,
+            subscriptions: BTreeMap::new(),
+            pushed: VecDeque::new(),
         };
         client.flush()?;
         while client.welcome.version == 0 {
@@ -370,10 +377,19 @@ impl Client {
             ClientEvent::Record(span) => self.take_record(&span)?,
             ClientEvent::ReadEnd(request) => {
                 let records = self.reading.take().ok_or(ClientError::OtherAnswer)?;
+                if self.subscriptions.contains_key(&request) {
+                    self.pushed.push_back(Pushed { subscription: request, outcome: Ok(records) });
+                    return Ok(Heard::Other);
+                }
                 return Ok(Heard::Answer(request, Ok(Answer::Records(records))));
             }
+            ClientEvent::Unsubscribed(request) => drop(self.subscriptions.remove(&request)),
             ClientEvent::Error(RequestId(0), failure) => return Err(ClientError::Ended(failure)),
             ClientEvent::Error(request, failure) => {
+                if self.subscriptions.remove(&request).is_some() {
+                    self.pushed.push_back(Pushed { subscription: request, outcome: Err(failure) });
+                    return Ok(Heard::Other);
+                }
                 if self.outstanding.remove(&request).is_none() {
                     return Ok(Heard::Answer(request, Err(failure)));
                 }

@@ -1,21 +1,26 @@
-//! `millstream tail`: a stream's records as text, from a sequence number to the end at the time of the start.
+//! `millstream tail`: a stream's records as text, from a sequence number to the end at the time of the start, or, with `-f`,
+//! on and on as they become durable.
 //!
-//! Shards come one after the other. A damaged record is named on standard error and passed over; the exit status tells.
+//! Shards come one after the other, followed ones as they come. A damaged record is named on standard error and passed over; the exit status tells.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
 use clap::Args;
-use frame::proto::{ErrorCode, Failure, ShardDescription};
-use frame::{Frame, Sequence, ShardId, StreamId};
+use frame::proto::{ErrorCode, Failure, ShardDescription, Start};
+use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
 
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, Pushed};
 use crate::connect::{Output, ServerArguments};
 use crate::streams::UtcTime;
 
 /// Bytes asked for at once.
 const READ_BYTES: u32 = 1 << 20;
+
+/// Bytes of a shard that may be on their way here.
+const FOLLOW_BYTES: u64 = 2 << 20;
 
 /// Arguments of `millstream tail`.
 #[derive(Args, Debug)]
@@ -30,6 +35,12 @@ pub struct TailArguments {
     /// The first sequence number in each shard
     #[arg(long, value_name = "SEQ", default_value_t = 1)]
     from: u64,
+    /// Go on with what is appended from now on, until it is interrupted
+    #[arg(long, short)]
+    follow: bool,
+    /// With --follow: only what is appended from now on
+    #[arg(long, requires = "follow", conflicts_with = "from")]
+    latest: bool,
     /// At most so many records in all
     #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
     limit: u64,
@@ -100,7 +111,10 @@ pub fn run(arguments: TailArguments) -> Result<ExitCode, TailError> {
     let description = tail.client.describe_stream(&arguments.stream).map_err(TailError::Client)?;
     tail.stream = description.stream;
     let shards = choose(&arguments, description.shards)?;
-    for shard in &shards {
+    if arguments.follow {
+        tail.follow(&arguments, &shards)?;
+    }
+    for shard in shards.iter().filter(|_| !arguments.follow) {
         if arguments.from < shard.tip.0 {
             tail.shard(shard.shard, Sequence(arguments.from.max(shard.trim.0)), shard.tip)?;
         }
@@ -135,7 +149,71 @@ struct Tail {
     output: Output,
 }
 
+/// A shard that is followed.
+#[derive(Debug)]
+struct Followed {
+    shard: ShardId,
+    /// What comes next.
+    next: Sequence,
+    refused: Option<(Sequence, Failure)>,
+}
+
 impl Tail {
+    /// Prints what the shards have, and what they get, as it comes. A shard that is not as far as the first number asked for
+    /// begins at its end.
+    fn follow(&mut self, arguments: &TailArguments, shards: &[ShardDescription]) -> Result<(), TailError> {
+        let mut followed = BTreeMap::new();
+        for shard in shards {
+            let from = Sequence(arguments.from.max(shard.trim.0)).min(shard.tip);
+            let start = if arguments.latest { Start::Latest } else { Start::At(from) };
+            self.begin(&mut followed, Followed { shard: shard.shard, next: from, refused: None }, start)?;
+        }
+        while self.left > 0 && !self.output.is_closed() {
+            let Some(Pushed { subscription, outcome }) = self.client.next_pushed().map_err(TailError::Client)? else {
+                break;
+            };
+            let Some(shard) = followed.get_mut(&subscription) else { continue };
+            match outcome {
+                Ok(records) => {
+                    if !records.is_empty() {
+                        self.tell(shard.shard, shard.refused.take(), shard.next);
+                    }
+                    for frame in records.iter().take(usize::try_from(self.left).unwrap_or(usize::MAX)) {
+                        self.left -= 1;
+                        self.print(shard.shard, &frame)?;
+                    }
+                    shard.next = records.result.next;
+                    let bytes = records.iter().map(|frame| frame.length() as u64).sum();
+                    self.output.flush().map_err(TailError::Output)?;
+                    self.client.grant(subscription, bytes).map_err(TailError::Client)?;
+                }
+                Err(failure) if failure.code == ErrorCode::Damaged => {
+                    let Some(mut shard) = followed.remove(&subscription) else { continue };
+                    shard.refused.get_or_insert((shard.next, failure));
+                    shard.next = shard.next.next();
+                    let start = Start::At(shard.next);
+                    self.begin(&mut followed, shard, start)?;
+                }
+                Err(failure) => {
+                    let _ = self.output.flush();
+                    return Err(TailError::Client(ClientError::Refused(failure)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        followed: &mut BTreeMap<RequestId, Followed>,
+        shard: Followed,
+        start: Start,
+    ) -> Result<(), TailError> {
+        let subscription = self.client.subscribe(self.stream, shard.shard, start, FOLLOW_BYTES);
+        followed.insert(subscription.map_err(TailError::Client)?, shard);
+        Ok(())
+    }
+
     /// Prints one shard's records from `from` to before `tip`.
     fn shard(&mut self, shard: ShardId, mut from: Sequence, tip: Sequence) -> Result<(), TailError> {
         let mut refused: Option<(Sequence, Failure)> = None;

@@ -169,7 +169,11 @@ impl Talk {
                     self.keep(request, Heard::Records(result, frames));
                 }
                 ClientEvent::Error(request, failure) => self.keep(request, Heard::Failed(failure)),
-                ClientEvent::Welcome(_) | ClientEvent::Credit | ClientEvent::Pong(_) | ClientEvent::StreamList(..) => {}
+                ClientEvent::Welcome(_)
+                | ClientEvent::Credit
+                | ClientEvent::Pong(_)
+                | ClientEvent::StreamList(..)
+                | ClientEvent::Unsubscribed(_) => {}
             }
         }
         assert!(end.is_none(), "the server hangs up: {end:?}");

@@ -11,7 +11,7 @@
 use frame::RequestId;
 use frame::proto::{
     Ack, AckResult, Client, ClientEvent, Credit, ErrorCode, Failure, Read, ReadResult, Server, ServerEvent,
-    ServerLimits, ShardDescription, StreamDescription, StreamList,
+    ServerLimits, ShardDescription, Start, StreamDescription, StreamList, Subscribe,
 };
 use frame::{Sequence, ShardId, StreamId};
 
@@ -151,7 +151,7 @@ fn requests(program: &mut Program<'_>) -> (Vec<u8>, usize) {
     let mut client = Client::new(&mut out);
     let messages = usize::from(program.byte() % 16);
     for _ in 0..messages {
-        let request = match program.byte() % 6 {
+        let request = match program.byte() % 8 {
             0 => client.create_stream(&mut out, &text(program), program.word()),
             1 => client.describe_stream(&mut out, &text(program)),
             2 => client.list_streams(&mut out, &text(program), program.word()),
@@ -161,6 +161,20 @@ fn requests(program: &mut Program<'_>) -> (Vec<u8>, usize) {
                 client.read(&mut out, &Read { stream, shard, from, bytes_max })
             }
             4 => client.ping(&mut out),
+            5 => {
+                let (stream, shard, granted) = (StreamId(program.word()), ShardId(program.word()), program.long());
+                let start = if program.byte() & 1 == 0 { Start::Latest } else { Start::At(Sequence(program.long())) };
+                client.subscribe(&mut out, &Subscribe { stream, shard, start, granted })
+            }
+            6 => {
+                let subscription = RequestId(program.long() | 1);
+                if program.byte() & 1 == 0 {
+                    Client::grant(&mut out, subscription, program.long());
+                } else {
+                    Client::unsubscribe(&mut out, subscription);
+                }
+                subscription
+            }
             _ => {
                 let (frames, records) = frames(program);
                 client.append(&mut out, StreamId(program.word()), records, &frames)

@@ -27,6 +27,7 @@ mod profile;
 mod reader;
 mod record;
 mod scenario;
+mod subscriber;
 mod trace;
 mod world;
 

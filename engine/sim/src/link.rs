@@ -107,7 +107,7 @@ impl Link {
             }
             ClientEvent::Pong(request) => heard.push(Heard::Pong(request)),
             ClientEvent::Error(request, failure) => heard.push(Heard::Failed(request, failure)),
-            ClientEvent::Credit | ClientEvent::StreamList(..) => {}
+            ClientEvent::Credit | ClientEvent::StreamList(..) | ClientEvent::Unsubscribed(_) => {}
         }
         Ok(())
     }

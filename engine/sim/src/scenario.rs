@@ -22,6 +22,7 @@ use crate::model::{Breach, Model, Outcome};
 use crate::plan::{Cut, End, LifePlan, RunPlan};
 use crate::profile::Profile;
 use crate::reader::Reader;
+use crate::subscriber::Subscriber;
 use crate::trace::Trace;
 use crate::world::{Death, LISTENER, SimIo, Surroundings, World};
 
@@ -315,7 +316,14 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         for intent in &plan.clients {
             clients.push(self.client(intent.clone()));
         }
-        self.work(reactor, &mut clients)
+        let mut dice = Dice::new(self.seed, self.life.get(), "subscriber");
+        let names = self.plan.stream_names();
+        let name = names[dice.skewed(1..=names.len() as u64) as usize - 1].clone();
+        let mut subscriber = Subscriber::new(&self.world, name, dice);
+        let stage = self.work(reactor, &mut clients, Some(&mut subscriber))?;
+        subscriber.check(&self.world, &self.model)?;
+        subscriber.leave(&self.world);
+        Ok(stage)
     }
 
     fn client(&mut self, intent: crate::client::Intent) -> LoadClient {
@@ -325,17 +333,41 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         LoadClient::new(&self.world, number, intent, dice)
     }
 
-    fn work(&mut self, reactor: &mut Reactor<I>, clients: &mut [LoadClient]) -> Result<Stage, Breach> {
-        while !clients.iter().all(LoadClient::is_done) {
-            if self.turn(reactor)? == Stage::Dead {
-                self.world.hang_up();
-                for client in clients {
-                    client.listen(&self.world, &mut self.model)?;
+    /// Lets clients work until all are done, and a subscriber until it has all that was acknowledged.
+    fn work(
+        &mut self,
+        reactor: &mut Reactor<I>,
+        clients: &mut [LoadClient],
+        mut subscriber: Option<&mut Subscriber>,
+    ) -> Result<Stage, Breach> {
+        let mut limit_ns = None;
+        loop {
+            if clients.iter().all(LoadClient::is_done) {
+                let Some(subscriber) = subscriber.as_ref().filter(|s| !s.is_level(&self.model)) else { break };
+                let now_ns = self.world.now_ns();
+                if now_ns > *limit_ns.get_or_insert(now_ns + LIVENESS_NS) {
+                    return Err(Breach::new("pushed", format!("no more comes: {subscriber:?}")));
                 }
-                return Ok(Stage::Dead);
+            }
+            let is_dead = self.turn(reactor)? == Stage::Dead;
+            if is_dead {
+                self.world.hang_up();
             }
             for client in &mut *clients {
-                client.step(&self.world, &mut self.model)?;
+                if is_dead {
+                    client.listen(&self.world, &mut self.model)?;
+                } else {
+                    client.step(&self.world, &mut self.model)?;
+                }
+            }
+            if let Some(subscriber) = &mut subscriber {
+                subscriber.listen(&self.world, &mut self.model)?;
+                if !is_dead {
+                    subscriber.ask(&self.world);
+                }
+            }
+            if is_dead {
+                return Ok(Stage::Dead);
             }
         }
         clients.iter_mut().for_each(|client| client.leave(&self.world));
@@ -347,7 +379,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         let before = self.model.attempts().len();
         let started_ns = self.world.now_ns();
         let client = self.client(self.plan.proof_of_life());
-        self.work(reactor, &mut [client])?;
+        self.work(reactor, &mut [client], None)?;
         let elapsed_ns = self.world.now_ns() - started_ns;
         let failed = self.model.attempts()[before..].iter().find(|a| !matches!(a.outcome, Outcome::Acked(_)));
         match failed {

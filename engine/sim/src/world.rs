@@ -341,7 +341,7 @@ impl Inner {
     fn turn(&mut self, wait: Wait, buffers: &mut Buffers, completions: &mut Vec<Completion>) {
         self.watch_for_loops();
         let before = completions.len();
-        let (mut is_spinning, was_idle) = (false, self.queue.is_empty());
+        let (mut is_spinning, was_idle, mut has_slept) = (false, self.queue.is_empty(), false);
         self.start_queued();
         loop {
             if self.is_dead {
@@ -356,7 +356,7 @@ impl Inner {
                 Wait::Until(until) if until > now_ns => Some(until),
                 Wait::Forever => None,
                 Wait::No | Wait::Until(_) => {
-                    is_spinning = was_idle;
+                    is_spinning = was_idle && !has_slept;
                     break;
                 }
             };
@@ -370,6 +370,7 @@ impl Inner {
                 self.is_stuck = true;
                 break;
             };
+            has_slept |= due_ns > now_ns;
             self.clock.advance_to(due_ns);
         }
         self.spins = if is_spinning { self.spins + 1 } else { 0 };

@@ -88,6 +88,9 @@ impl<I: Io> Reactor<I> {
                 if extent.shard == ShardId::CATALOG {
                     self.apply_pending(extent.count);
                 }
+                if !self.subscriptions.is_empty() {
+                    self.subscriptions.wake_shard(&self.shards, extent.shard);
+                }
             }
             for share in &commit.shares {
                 if self.appends.settle(share.append, share.records) {
@@ -110,6 +113,9 @@ impl<I: Io> Reactor<I> {
             for asker in waiters {
                 self.answer_command(asker, &command);
             }
+            if matches!(command, Command::Delete(_)) {
+                self.end_orphaned();
+            }
         }
     }
 
@@ -120,6 +126,7 @@ impl<I: Io> Reactor<I> {
         let (peer, request) = match append.asker {
             Asker::Peer(peer, request) => (peer, request),
             Asker::Call(slot) => return self.answer_append(number, slot),
+            Asker::Push(_) => return self.appends.release(number),
         };
         let Some(connection) = live(&mut self.connections, peer).filter(|_| !abandoned) else {
             self.appends.release(number);

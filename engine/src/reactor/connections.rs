@@ -171,6 +171,7 @@ impl<I: Io> Reactor<I> {
             return self.close(peer);
         }
         self.make_dirty(peer);
+        self.push_again(peer);
         self.hear_again(peer);
     }
 
@@ -205,6 +206,7 @@ impl<I: Io> Reactor<I> {
         tracing::debug!(%violation, slot = peer.slot, "a client broke the protocol");
         self.drop_inbox(peer);
         self.abandon_arriving(peer);
+        self.end_subscriptions(peer);
         if let Some(connection) = live(&mut self.connections, peer) {
             Server::violation(&mut connection.out, violation);
             connection.phase = Phase::LastWords;
@@ -241,6 +243,7 @@ impl<I: Io> Reactor<I> {
         for number in std::mem::take(&mut connection.done) {
             self.appends.release(number);
         }
+        self.end_subscriptions(peer);
         self.drop_inbox(peer);
         self.abandon_arriving(peer);
         self.io.submit(Op::Close(socket), token::close(peer));

@@ -1,7 +1,7 @@
 //! What clients have sent: parsed, checked, and records on their way to their shards.
 
+use frame::Frame;
 use frame::proto::{ServerEvent, Span, Violation};
-use frame::{Frame, StreamId};
 
 use super::*;
 use crate::connection::Arriving;

@@ -7,20 +7,22 @@
 //! ```
 //!
 //! `connections` moves bytes, `input` parses them and sends records on, `requests` answers what is not an append, `commits`
-//! closes batches and settles them, `calls` takes up what other threads ask through a handle, `shutdown` ends. Owned by one thread; others reach it through
+//! closes batches and settles them, `calls` takes up what other threads ask through a handle,
+//! `push` sends subscribers what has become durable, `shutdown` ends. Owned by one thread; others reach it through
 //! handles and the waker of its `Io` only.
 
 mod calls;
 mod commits;
 mod connections;
 mod input;
+mod push;
 mod requests;
 mod shutdown;
 
 use std::sync::Arc;
 
 use frame::proto::{ErrorCode, Failure, Server};
-use frame::{RequestId, Sequence, ShardId};
+use frame::{RequestId, Sequence, ShardId, StreamId};
 use io::{Completion, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
 
 use crate::appends::Appends;
@@ -38,6 +40,7 @@ use crate::recovery::{self, OpenError, Recovered};
 use crate::router::Router;
 use crate::shards::Shards;
 use crate::slots::Slots;
+use crate::subscriptions::Subscriptions;
 use crate::superblock::Store;
 use crate::token::{self, Kind, Peer};
 
@@ -134,6 +137,7 @@ pub struct Reactor<I: Io> {
     pending: std::collections::VecDeque<Pending>,
     planned: Catalog,
     reads: Reads,
+    subscriptions: Subscriptions,
     /// What other threads ask, once any may; and calls in progress.
     calls: Option<Arc<Calls>>,
     callers: Slots<Caller>,
@@ -182,6 +186,7 @@ impl<I: Io> Reactor<I> {
             catalog: opened.catalog,
             pending: std::collections::VecDeque::new(),
             reads: Reads::new(),
+            subscriptions: Subscriptions::new(),
             calls: None,
             callers: Slots::new(),
             damage: opened.recovered.damage.clone(),
@@ -280,6 +285,9 @@ impl<I: Io> Reactor<I> {
         if !self.stalled.is_empty() && self.may_take_input() {
             return Wait::No;
         }
+        if self.subscriptions.any_due() && self.life == Life::Running {
+            return Wait::No;
+        }
         let mut until = u64::MAX;
         // As in `mark_when_idle`: no mark is due while records wait, for a segment say, whose completion ends the sleep.
         if self.journal.wants_mark() && self.intake.is_empty() {
@@ -368,6 +376,7 @@ impl<I: Io> Reactor<I> {
         self.commit();
         let idle = self.is_idle();
         self.journal.advance(&mut self.io, idle);
+        self.push();
         let mut sight = Sight { journal: &mut self.journal, shards: &self.shards, damage: &self.damage };
         self.reads.advance(&mut self.io, &mut sight, &mut self.answered);
         self.answer_reads();

@@ -39,6 +39,9 @@ impl<I: Io> Reactor<I> {
             }
             ServerEvent::ListStreams(request, list) => self.list_streams(peer, request, &list),
             ServerEvent::Read(request, read) => self.read(Asker::Peer(peer, request), read),
+            ServerEvent::Subscribe(request, subscribe) => self.subscribe(peer, request, subscribe),
+            ServerEvent::Grant(request, grant) => self.grant(peer, request, grant),
+            ServerEvent::Unsubscribe(request) => self.unsubscribe(peer, request),
             ServerEvent::Record(_) => {}
         }
     }
@@ -117,7 +120,7 @@ impl<I: Io> Reactor<I> {
         match (asker, command) {
             (_, Command::Create(create)) => self.answer_stream(asker, &create.name),
             (Asker::Call(slot), _) => self.reply(slot, handle::Answer::Deleted),
-            (Asker::Peer(..), _) => {}
+            (Asker::Peer(..) | Asker::Push(_), _) => {}
         }
     }
 
@@ -140,6 +143,7 @@ impl<I: Io> Reactor<I> {
                     self.make_dirty(peer);
                 }
             }
+            Asker::Push(_) => {}
         }
     }
 
@@ -166,14 +170,24 @@ impl<I: Io> Reactor<I> {
         StreamList { names, more }
     }
 
-    pub(super) fn read(&mut self, asker: Asker, read: Read) {
-        let Some(stream) = self.catalog.stream(read.stream) else {
+    /// Whether there is this shard of this stream; the asker is told if not.
+    pub(super) fn has_shard(&mut self, asker: Asker, stream: StreamId, shard: ShardId) -> bool {
+        let Some(stream) = self.catalog.stream(stream) else {
             let detail = "there is no stream of that number; list the streams there are";
-            return self.fail(asker, ErrorCode::UnknownStream, detail);
+            self.fail(asker, ErrorCode::UnknownStream, detail);
+            return false;
         };
-        if !stream.has(read.shard) {
-            let detail = format!("stream {} has no shard {}; describe it to see its shards", stream.name, read.shard);
-            return self.fail(asker, ErrorCode::UnknownShard, &detail);
+        if !stream.has(shard) {
+            let detail = format!("stream {} has no shard {shard}; describe it to see its shards", stream.name);
+            self.fail(asker, ErrorCode::UnknownShard, &detail);
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn read(&mut self, asker: Asker, read: Read) {
+        if !self.has_shard(asker, read.stream, read.shard) {
+            return;
         }
         if let Asker::Peer(peer, _) = asker {
             self.connections[peer.slot].reads += 1;
@@ -193,6 +207,7 @@ impl<I: Io> Reactor<I> {
         for Answered { asker, answer } in answered.drain(..) {
             match asker {
                 Asker::Peer(peer, request) => self.answer_read(peer, request, answer, share_frames),
+                Asker::Push(slot) => self.pushed(slot, answer, share_frames),
                 Asker::Call(slot) => {
                     let answer = match answer {
                         Answer::Failure(failure) => handle::Answer::Failed(failure),
@@ -214,15 +229,7 @@ impl<I: Io> Reactor<I> {
         match answer {
             Answer::Failure(failure) => Server::failure(&mut connection.out, request, &failure),
             Answer::Records(result, runs) => {
-                let bytes = runs.iter().map(|(_, range)| range.len()).sum();
-                result.encode(&mut connection.out, request, bytes);
-                for (buf, range) in runs {
-                    if share_frames {
-                        connection.send_frames(buf, range);
-                    } else {
-                        connection.out.extend_from_slice(&buf[range]);
-                    }
-                }
+                connection.send_records(request, &result, runs, share_frames);
             }
         }
         self.make_dirty(peer);
@@ -244,6 +251,7 @@ impl<I: Io> Reactor<I> {
                     self.make_dirty(peer);
                 }
             }
+            Asker::Push(slot) => self.pushed(slot, Answer::Failure(failure), false),
         }
     }
 }

@@ -8,6 +8,7 @@ mod file_systems;
 mod format;
 mod gateway;
 mod lifecycle;
+mod push;
 mod rig;
 mod settings;
 mod tools;

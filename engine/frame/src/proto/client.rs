@@ -6,8 +6,8 @@
 
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
-    AckBatch, Append, Control, CreateStream, Credit, DescribeStream, Failure, Hello, Kind, ListStreams, Ping, Read,
-    ReadResult, StreamDescription, StreamList, Welcome,
+    AckBatch, Append, Control, CreateStream, Credit, DescribeStream, Failure, Grant, Hello, Kind, ListStreams, Ping,
+    Read, ReadResult, StreamDescription, StreamList, Subscribe, Unsubscribe, Unsubscribed, Welcome,
 };
 use super::{VERSION, Violation};
 use crate::id::{RequestId, StreamId};
@@ -25,12 +25,14 @@ pub enum ClientEvent {
     Ack(Span),
     /// More credit; it has been taken up.
     Credit,
-    /// The answer to Read begins; its records follow.
+    /// The answer to Read, or a push of a subscription, begins; its records follow.
     ReadBegin(RequestId, ReadResult),
     /// One frame of the read result; its length was checked, its contents were not.
     Record(Span),
     /// The read result is whole.
     ReadEnd(RequestId),
+    /// Nothing more of this subscription follows.
+    Unsubscribed(RequestId),
     /// The answer to Ping.
     Pong(RequestId),
     /// A request failed; with request 0, the connection did.
@@ -116,6 +118,7 @@ impl Client {
                 self.read = Some((result.records, 0));
                 ClientEvent::ReadBegin(request, result)
             }
+            Kind::Unsubscribed => Unsubscribed::decode(fixed).map(|Unsubscribed| ClientEvent::Unsubscribed(request))?,
             Kind::Pong => ClientEvent::Pong(request),
             Kind::Error => ClientEvent::Error(request, Failure::decode(fixed)?),
             _ => return Err(Violation::Kind(kind as u8)),
@@ -181,6 +184,21 @@ impl Client {
     /// Asks for records.
     pub fn read(&mut self, out: &mut Vec<u8>, read: &Read) -> RequestId {
         self.request(out, read)
+    }
+
+    /// Asks for a shard's records to be pushed.
+    pub fn subscribe(&mut self, out: &mut Vec<u8>, subscribe: &Subscribe) -> RequestId {
+        self.request(out, subscribe)
+    }
+
+    /// Grants the subscription of this request more credit: `granted` bytes of frames in all.
+    pub fn grant(out: &mut Vec<u8>, subscription: RequestId, granted: u64) {
+        Grant { granted }.encode(out, subscription);
+    }
+
+    /// Asks for the end of the subscription of this request.
+    pub fn unsubscribe(out: &mut Vec<u8>, subscription: RequestId) {
+        Unsubscribe.encode(out, subscription);
     }
 
     /// Asks for a sign of life.

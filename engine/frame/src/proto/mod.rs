@@ -18,11 +18,19 @@
 //!   Append (stream, records)          ->
 //!   Append ...                        ->
 //!                                     <-     Ack (many batches: a result a record, new credit)
+//!   Subscribe (shard, start, credit)  ->
+//!                                     <-     ReadResult (where it begins, and no records)
+//!                                     <-     ReadResult ... (records as they become durable)
+//!   Grant (more credit)               ->
+//!   Unsubscribe                       ->
+//!                                     <-     Unsubscribed, or Error where a subscription can't go on
 //! ```
 //!
 //! Credit is counted in totals since the connection began, so that a grant can be repeated and never adds up twice: the
 //! bytes of Append messages that a client has sent never exceed the bytes granted, nor their number the batches granted.
-//! Acks may overtake one another between batches, and the answer to a Read may overtake an Ack.
+//! Acks may overtake one another between batches, and the answer to a Read may overtake an Ack. A subscription's credit counts
+//! bytes of frames in totals as well, and is the client's to grant; the request of a Grant, an Unsubscribe and all that is
+//! pushed is that of the Subscribe.
 
 mod client;
 mod decoder;
@@ -33,7 +41,8 @@ pub use client::{Client, ClientEvent};
 pub use decoder::Span;
 pub use message::{
     Ack, AckBatch, AckResult, Append, CreateStream, Credit, DescribeStream, ErrorCode, FEATURE_NOT_DURABLE, Failure,
-    Hello, Kind, ListStreams, Read, ReadResult, ShardDescription, StreamDescription, StreamList, Welcome,
+    Grant, Hello, Kind, ListStreams, Read, ReadResult, ShardDescription, Start, StreamDescription, StreamList,
+    Subscribe, Welcome,
 };
 pub use server::{Server, ServerEvent, ServerLimits};
 

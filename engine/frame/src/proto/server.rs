@@ -8,8 +8,8 @@ use std::ops::{Range, RangeInclusive};
 
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
-    Append, Control, CreateStream, Credit, DescribeStream, ErrorCode, Failure, Hello, Kind, ListStreams, Ping, Pong,
-    Read, Welcome,
+    Append, Control, CreateStream, Credit, DescribeStream, ErrorCode, Failure, Grant, Hello, Kind, ListStreams, Ping,
+    Pong, Read, Subscribe, Unsubscribe, Unsubscribed, Welcome,
 };
 use super::{APPEND_FIXED_BYTES, HEADER_BYTES, VERSION, Violation};
 use crate::id::RequestId;
@@ -37,6 +37,12 @@ pub enum ServerEvent {
     ListStreams(RequestId, ListStreams),
     /// Read a shard.
     Read(RequestId, Read),
+    /// Push a shard's records.
+    Subscribe(RequestId, Subscribe),
+    /// More credit for a subscription.
+    Grant(RequestId, Grant),
+    /// End a subscription. Answer by [`Server::unsubscribed`].
+    Unsubscribe(RequestId),
     /// Are you there? Answer by [`Server::pong`].
     Ping(RequestId),
     /// An append begins; its records follow.
@@ -156,6 +162,9 @@ impl Server {
             Kind::ListStreams => ServerEvent::ListStreams(request, ListStreams::decode(fixed)?),
             Kind::Read => ServerEvent::Read(request, Read::decode(fixed)?),
             Kind::Ping => Ping::decode(fixed).map(|Ping| ServerEvent::Ping(request))?,
+            Kind::Subscribe => ServerEvent::Subscribe(request, Subscribe::decode(fixed)?),
+            Kind::Grant => ServerEvent::Grant(request, Grant::decode(fixed)?),
+            Kind::Unsubscribe => Unsubscribe::decode(fixed).map(|Unsubscribe| ServerEvent::Unsubscribe(request))?,
             Kind::Append => {
                 let append = Append::decode(fixed)?;
                 self.begin_append(append, frames_bytes)?;
@@ -213,6 +222,11 @@ impl Server {
     /// Answers a Ping.
     pub fn pong(out: &mut Vec<u8>, request: RequestId) {
         Pong.encode(out, request);
+    }
+
+    /// Answers an Unsubscribe.
+    pub fn unsubscribed(out: &mut Vec<u8>, request: RequestId) {
+        Unsubscribed.encode(out, request);
     }
 
     /// Answers CreateStream or DescribeStream.

@@ -65,8 +65,22 @@ fn a_conversation_survives_any_cut() {
         let read = Read { stream: StreamId(1), shard: ShardId(2), from: Sequence(5), bytes_max: 100 };
         client.read(&mut out, &read);
         client.ping(&mut out);
+        let at = Subscribe { stream: StreamId(1), shard: ShardId(2), start: Start::At(Sequence(7)), granted: 1 << 40 };
+        let latest = Subscribe { start: Start::Latest, ..at };
+        let subscription = client.subscribe(&mut out, &at);
+        let other = client.subscribe(&mut out, &latest);
+        Client::grant(&mut out, subscription, u64::MAX);
+        Client::unsubscribe(&mut out, other);
         let events = serve(&mut server, &out, piece).expect("valid");
-        assert_eq!(events.len(), 7, "cut every {piece}");
+        assert_eq!(events.len(), 11, "cut every {piece}");
+        let rest: Vec<_> = events[7..].iter().map(|(event, _)| event.clone()).collect();
+        let expected = [
+            ServerEvent::Subscribe(subscription, at),
+            ServerEvent::Subscribe(other, latest),
+            ServerEvent::Grant(subscription, Grant { granted: u64::MAX }),
+            ServerEvent::Unsubscribe(other),
+        ];
+        assert_eq!(rest, expected);
         assert!(matches!(&events[0].0, ServerEvent::CreateStream(_, c) if c.name == "orders" && c.shards == 4));
         assert_eq!(events[1].0, ServerEvent::AppendBegin(append, Append { stream: StreamId(1), records: 2 }));
         assert_eq!((&events[2].1[..], &events[3].1[..]), (&b"one"[..], &b"two"[..]));

@@ -42,6 +42,14 @@ pub enum Kind {
     Pong = 14,
     /// Server: a request failed, or, with request 0, the connection did and is closed.
     Error = 15,
+    /// Client: push the records of a shard. Answered by any number of [`Kind::ReadResult`], the first at once.
+    Subscribe = 16,
+    /// Client: more credit for the subscription of this request.
+    Grant = 17,
+    /// Client: end the subscription of this request. Answered by [`Kind::Unsubscribed`].
+    Unsubscribe = 18,
+    /// Server: the last of a subscription.
+    Unsubscribed = 19,
 }
 
 impl Kind {
@@ -63,6 +71,10 @@ impl Kind {
             Ping,
             Pong,
             Error,
+            Subscribe,
+            Grant,
+            Unsubscribe,
+            Unsubscribed,
         ]
         .into_iter()
         .find(|&kind| kind as u8 == number)
@@ -81,9 +93,15 @@ impl Kind {
     pub(crate) fn client_bounds(self) -> Option<Range<usize>> {
         match self {
             Kind::Append => Some(HEADER_BYTES + APPEND_FIXED_BYTES..APPEND_BYTES_MAX + 1),
-            Kind::Hello | Kind::CreateStream | Kind::DescribeStream | Kind::ListStreams | Kind::Read | Kind::Ping => {
-                Some(HEADER_BYTES..HEADER_BYTES + CLIENT_CONTROL_BYTES_MAX + 1)
-            }
+            Kind::Hello
+            | Kind::CreateStream
+            | Kind::DescribeStream
+            | Kind::ListStreams
+            | Kind::Read
+            | Kind::Ping
+            | Kind::Subscribe
+            | Kind::Grant
+            | Kind::Unsubscribe => Some(HEADER_BYTES..HEADER_BYTES + CLIENT_CONTROL_BYTES_MAX + 1),
             _ => None,
         }
     }
@@ -94,7 +112,7 @@ impl Kind {
             Kind::ReadResult => Some(HEADER_BYTES + READ_FIXED_BYTES..READ_BYTES_MAX + 1),
             Kind::Ack => Some(HEADER_BYTES + ACK_FIXED_BYTES..ACK_BYTES_MAX + 1),
             Kind::Stream => Some(HEADER_BYTES..STREAM_BYTES_MAX + 1),
-            Kind::Welcome | Kind::StreamList | Kind::Credit | Kind::Pong | Kind::Error => {
+            Kind::Welcome | Kind::StreamList | Kind::Credit | Kind::Pong | Kind::Error | Kind::Unsubscribed => {
                 Some(HEADER_BYTES..CONTROL_BYTES_MAX + 1)
             }
             _ => None,

@@ -7,6 +7,7 @@ mod handshake;
 mod kind;
 mod read;
 mod stream;
+mod subscribe;
 
 pub use append::{Ack, AckBatch, AckResult, Append};
 pub use error::{ErrorCode, Failure};
@@ -16,3 +17,5 @@ pub(crate) use handshake::{Ping, Pong};
 pub use kind::Kind;
 pub use read::{Read, ReadResult};
 pub use stream::{CreateStream, DescribeStream, ListStreams, ShardDescription, StreamDescription, StreamList};
+pub use subscribe::{Grant, Start, Subscribe};
+pub(crate) use subscribe::{Unsubscribe, Unsubscribed};

@@ -1,0 +1,159 @@
+//! A client that has all shards of a stream pushed while others append: what it gets must be in order, durable, and all there
+//! is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use frame::proto::{Client, ErrorCode, Start, Subscribe};
+use frame::{RequestId, Sequence, ShardId};
+
+use crate::client::take_up_records;
+use crate::dice::Dice;
+use crate::link::{Heard, Link};
+use crate::model::{Breach, Model, Outcome};
+use crate::world::World;
+
+/// Granted at once at most.
+const GRANTED_BYTES_MAX: u64 = 200_000;
+
+/// A shard being followed.
+#[derive(Debug)]
+struct Followed {
+    shard: ShardId,
+    /// Where it began, once that was told.
+    from: Option<Sequence>,
+    next: Sequence,
+    tip: Sequence,
+    granted: u64,
+    pushed: u64,
+    got: BTreeSet<Sequence>,
+    is_over: bool,
+}
+
+/// A subscriber of one stream for one life.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    link: Link,
+    dice: Dice,
+    stream: String,
+    is_welcome: bool,
+    asked: Option<RequestId>,
+    followed: BTreeMap<RequestId, Followed>,
+}
+
+impl Subscriber {
+    pub(crate) fn new(world: &World, stream: String, dice: Dice) -> Subscriber {
+        let (link, followed) = (Link::open(world), BTreeMap::new());
+        Subscriber { link, dice, stream, is_welcome: false, asked: None, followed }
+    }
+
+    /// Asks for what there is, and grants credit where it is used up.
+    pub(crate) fn ask(&mut self, world: &World) {
+        if !self.is_welcome || self.link.is_over() {
+            return;
+        }
+        if self.followed.is_empty() && self.asked.is_none() {
+            let name = self.stream.clone();
+            self.asked = Some(self.link.say(world, |client, out| client.describe_stream(out, &name)));
+        }
+        for (&request, followed) in &mut self.followed {
+            if !followed.is_over && followed.pushed >= followed.granted {
+                followed.granted = followed.pushed + self.dice.skewed(1..=GRANTED_BYTES_MAX);
+                self.link.say(world, |_, out| Client::grant(out, request, followed.granted));
+            }
+        }
+    }
+
+    /// Takes its leave, or is not heard of any more.
+    pub(crate) fn leave(&mut self, world: &World) {
+        if !self.link.is_over() && self.dice.chance(0.5) {
+            self.link.reset(world);
+        }
+        world.set_reading(self.link.id, false);
+    }
+
+    /// Takes up what has arrived, and no more.
+    pub(crate) fn listen(&mut self, world: &World, model: &mut Model) -> Result<(), Breach> {
+        for heard in self.link.hear(world)? {
+            self.take_up(world, model, heard)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it has all that was acknowledged, as far as it can.
+    pub(crate) fn is_level(&self, model: &Model) -> bool {
+        let level = |followed: &Followed| followed.is_over || followed.next >= model.tip(followed.shard);
+        self.link.is_over() || self.followed.values().all(level)
+    }
+
+    /// Checks that nothing acknowledged was left out.
+    pub(crate) fn check(&self, world: &World, model: &Model) -> Result<(), Breach> {
+        for followed in self.followed.values() {
+            let Some(from) = followed.from else { continue };
+            for (_, attempt) in model.attempts_on(followed.shard) {
+                let Outcome::Acked(sequence) = attempt.outcome else { continue };
+                let is_due = from <= sequence && sequence < followed.next;
+                if is_due && !followed.got.contains(&sequence) {
+                    let Followed { shard, next, .. } = followed;
+                    let detail = format!("shard {shard}, {from} to {next}: {sequence} was acknowledged and not pushed");
+                    return Err(Breach::new("pushed", detail));
+                }
+            }
+            if !followed.got.is_empty() {
+                world.count("engine: pushed");
+            }
+        }
+        Ok(())
+    }
+
+    fn take_up(&mut self, world: &World, model: &mut Model, heard: Heard) -> Result<(), Breach> {
+        match heard {
+            Heard::Welcome => self.is_welcome = true,
+            Heard::Stream(_, description) => {
+                model.described(&description)?;
+                for shard in &description.shards {
+                    let from = self.dice.skewed(1..=shard.tip.0);
+                    let start =
+                        if self.dice.chance(0.3) { Start::Latest } else { Start::At(Sequence(shard.tip.0 - from + 1)) };
+                    let granted = self.dice.skewed(1..=GRANTED_BYTES_MAX) - 1;
+                    let subscribe = Subscribe { stream: description.stream, shard: shard.shard, start, granted };
+                    let request = self.link.say(world, |client, out| client.subscribe(out, &subscribe));
+                    let (from, next, tip) = (None, Sequence(1), shard.tip);
+                    let got = BTreeSet::new();
+                    let shard = shard.shard;
+                    let followed = Followed { shard, from, next, tip, granted, pushed: 0, got, is_over: false };
+                    self.followed.insert(request, followed);
+                }
+            }
+            Heard::Records(request, result, frames) => {
+                let Some(followed) = self.followed.get_mut(&request).filter(|followed| !followed.is_over) else {
+                    return Err(Breach::new("pushed", format!("{result:?} for request {request}")));
+                };
+                if followed.from.is_none() {
+                    followed.from = Some(result.next);
+                    followed.next = result.next;
+                } else if result.next <= followed.next || followed.pushed >= followed.granted {
+                    return Err(Breach::new("pushed", format!("{result:?} uncalled for: {followed:?}")));
+                }
+                let range = followed.next..=followed.tip;
+                let found = take_up_records(model, followed.shard, range, &result, &frames)?;
+                followed.got.extend(found.iter().map(|record| record.sequence));
+                followed.pushed += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
+                (followed.next, followed.tip) = (result.next, result.tip);
+            }
+            Heard::Failed(request, failure) if request != RequestId(0) => {
+                if self.asked.take_if(|asked| *asked == request && failure.code == ErrorCode::UnknownStream).is_some() {
+                    // Its maker has not come to it yet.
+                    return Ok(());
+                }
+                let known = self.followed.get_mut(&request).filter(|_| failure.code == ErrorCode::Damaged);
+                let known = known.ok_or_else(|| Breach::new("pushed", format!("request {request}: {failure}")))?;
+                known.is_over = true;
+                world.count("engine: a push found damage");
+            }
+            Heard::Ended(_) => {}
+            other if world.is_dead() => world.note(format_args!("subscriber: {other:?}")),
+            other => return Err(Breach::new("pushed", format!("the subscriber was told {other:?}"))),
+        }
+        Ok(())
+    }
+}
