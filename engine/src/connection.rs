@@ -13,7 +13,9 @@ use io::{Buf, Io, Op, Received, SocketId};
 
 use crate::appends::Appends;
 use crate::handle::Asker;
-use crate::limits::{INBOX_BUFFERS_MAX, OUTGOING_BYTES_MAX, READS_PER_CONNECTION_MAX};
+use crate::limits::{
+    INBOX_BUFFERS_MAX, OUTGOING_BYTES_MAX, PUSH_WAITING_BYTES_MAX, PUSHES_PER_CONNECTION_MAX, READS_PER_CONNECTION_MAX,
+};
 use crate::token::{self, Peer};
 
 /// Bytes on their way to a client.
@@ -94,8 +96,12 @@ pub(crate) struct Connection {
     sending: Option<Sending>,
     /// What is pushed to it: the slot of each subscription, by its request.
     pub(crate) subscriptions: BTreeMap<RequestId, u32>,
-    /// Whether any of them wait until it has taken some of what it is sent.
-    pub(crate) pushes_wait: bool,
+    /// Those that are due, oldest first, and some that have ended since.
+    pub(crate) due: VecDeque<u32>,
+    /// How many of them are read for.
+    pub(crate) pushing: usize,
+    /// Whether it waits for its turn to be pushed to.
+    pub(crate) has_turn: bool,
     pub(crate) receiving: bool,
     /// The reactor's turn in which it was last heard.
     pub(crate) heard: u64,
@@ -121,7 +127,7 @@ impl Connection {
         self.arriving = None;
         (self.appends, self.reads, self.queued_bytes, self.heard) = (0, 0, 0, 0);
         self.done.clear();
-        (self.pushes_wait, self.subscriptions) = (false, BTreeMap::new());
+        (self.pushing, self.has_turn) = (0, false);
         self.out.clear();
         self.queue.clear();
         self.sending = None;
@@ -137,6 +143,13 @@ impl Connection {
     /// Whether it has so many answers to take that it is not heard until it took some.
     pub(crate) fn is_behind(&self) -> bool {
         self.outgoing_bytes() > OUTGOING_BYTES_MAX || self.reads >= READS_PER_CONNECTION_MAX
+    }
+
+    /// Whether subscriptions are due, and may be pushed.
+    pub(crate) fn may_be_pushed_to(&self) -> bool {
+        !self.due.is_empty()
+            && self.pushing < PUSHES_PER_CONNECTION_MAX
+            && self.outgoing_bytes() <= PUSH_WAITING_BYTES_MAX
     }
 
     /// Whether so much of its input waits to be parsed that no more is received.

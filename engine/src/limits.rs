@@ -47,11 +47,23 @@ pub const READS_PER_CONNECTION_MAX: usize = 3;
 /// Subscriptions of one connection.
 pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 10_000;
 
+/// Subscriptions of one shard.
+pub const SUBSCRIPTIONS_PER_SHARD_MAX: usize = 1000;
+
 /// Subscriptions of a reactor.
 pub const SUBSCRIPTIONS_MAX: usize = 100_000;
 
 /// Nothing more is pushed to a connection while so many bytes wait to be sent to it.
 pub const PUSH_WAITING_BYTES_MAX: usize = OUTGOING_BYTES_MAX / 2;
+
+/// Bytes of frames of one push, but always one frame.
+pub const PUSH_BYTES_MAX: usize = 256 << 10;
+
+/// Pushes that may be read for at once: a turn of the loop sends no more.
+pub const PUSHES_IN_PROGRESS_MAX: usize = 16;
+
+/// Of these, for one connection.
+pub const PUSHES_PER_CONNECTION_MAX: usize = 4;
 
 /// One read from the disk.
 pub const READ_CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -131,6 +143,8 @@ const _: () = {
     // However little memory there is, it takes many whose input waits to leave none for the others.
     assert!(INBOX_BUFFERS_MAX * RECEIVE_BUFFER_BYTES * 32 <= MEMORY_BYTES_MIN / RECEIVE_SHARE);
     assert!(PENDING_BYTES_MAX >= FRAME_BYTES_MAX);
+    // Pushes leave room for those who ask.
+    assert!(PUSHES_IN_PROGRESS_MAX * 2 * PUSH_BYTES_MAX <= READ_BYTES_IN_PROGRESS_MAX / 2);
     assert!(READ_RESULT_BYTES_MAX + FRAME_BYTES_MAX <= frame::limits::READ_BYTES_MAX);
     assert!(READ_BYTES_IN_PROGRESS_MAX >= 2 * (FRAME_BYTES_MAX + 2 * READ_CHUNK_BYTES_MAX));
     // What a crash may cut is at most that, each of the smallest frames.

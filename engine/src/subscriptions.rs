@@ -1,30 +1,32 @@
 //! Subscriptions: who has the records of a shard pushed, how far each has come, and what each may still be sent.
 //!
 //! ```text
-//!   [idle] --records durable, credit granted, or room to send--> [due] --> [reading] --sent--> [idle], or [due] again
+//!   [idle] --records durable, or credit granted--> [due] --its connection's turn--> [reading] --sent--> [idle], or [due]
 //! ```
 //!
 //! A push is a read whose answer goes out unasked: from the cache of the tail for whoever keeps up, from the disk for who
-//! does not. So a slow subscriber holds nothing but its place.
+//! does not. Those that are due wait with their connection, oldest first, and connections with room take turns; only so many
+//! pushes are read for at once. So a slow subscriber holds its place, and no more than its connection may have waiting.
 
 use std::collections::VecDeque;
 
 use frame::{RequestId, Sequence, ShardId, StreamId};
 
+use crate::limits::PUSHES_IN_PROGRESS_MAX;
 use crate::shards::Shards;
 use crate::slots::Slots;
 use crate::token::Peer;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) enum State {
-    /// Waits for records, credit, or room.
+enum State {
+    /// Waits for records, or credit.
     #[default]
     Idle,
-    /// On the list of those that are served next.
+    /// In the queue of its connection.
     Due,
     /// A read for it is in progress.
     Reading,
-    /// It ended while it was read for.
+    /// It has ended, and is still in the queue, or read for.
     Ended,
 }
 
@@ -40,7 +42,30 @@ pub(crate) struct Subscription {
     /// Bytes of frames that may be pushed, and were, since it began.
     pub(crate) granted: u64,
     pub(crate) pushed: u64,
-    pub(crate) state: State,
+    state: State,
+}
+
+impl Subscription {
+    /// One that begins with `next`.
+    pub(crate) fn new(
+        peer: Peer,
+        request: RequestId,
+        stream: StreamId,
+        shard: ShardId,
+        next: Sequence,
+    ) -> Subscription {
+        Subscription { peer, request, stream, shard, next, granted: 0, pushed: 0, state: State::Idle }
+    }
+
+    /// Whether there is something for it that it may be sent and was not noted before; noted now.
+    fn becomes_due(&mut self, shards: &Shards) -> bool {
+        let tip = shards.find(self.shard).map_or(self.next, |shard| shard.durable_next);
+        let becomes = self.state == State::Idle && self.next < tip && self.pushed < self.granted;
+        if becomes {
+            self.state = State::Due;
+        }
+        becomes
+    }
 }
 
 /// All subscriptions of a reactor.
@@ -49,14 +74,18 @@ pub(crate) struct Subscriptions {
     slots: Slots<Subscription>,
     /// Those of each shard, as far as any was ever subscribed to.
     of_shard: Vec<Vec<u32>>,
-    due: VecDeque<u32>,
-    /// Those whose read was refused for want of memory; tried again in the next turn, as memory comes back by completions.
-    put_off: Vec<u32>,
+    /// Connections to push to, in turn.
+    turns: VecDeque<Peer>,
+    in_progress: usize,
+    /// Whether the last read for a push found no memory. Then one is tried in a turn of the loop; memory comes back by
+    /// completions, which end its sleep.
+    pub(crate) lacks_memory: bool,
 }
 
 impl Subscriptions {
     pub(crate) fn new() -> Subscriptions {
-        Subscriptions { slots: Slots::new(), of_shard: Vec::new(), due: VecDeque::new(), put_off: Vec::new() }
+        let (slots, of_shard, turns) = (Slots::new(), Vec::new(), VecDeque::new());
+        Subscriptions { slots, of_shard, turns, in_progress: 0, lacks_memory: false }
     }
 
     /// Whether there are none.
@@ -64,13 +93,19 @@ impl Subscriptions {
         self.slots.in_use() == 0
     }
 
+    /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.slots.in_use()
     }
 
-    /// Whether any can be served at once.
-    pub(crate) fn any_due(&self) -> bool {
-        !self.due.is_empty()
+    /// How many a shard has.
+    pub(crate) fn count_of(&self, shard: ShardId) -> usize {
+        self.of_shard.get(shard.0 as usize).map_or(0, Vec::len)
+    }
+
+    /// Whether another push can begin at once.
+    pub(crate) fn may_push(&self) -> bool {
+        !self.turns.is_empty() && self.in_progress < PUSHES_IN_PROGRESS_MAX && !self.lacks_memory
     }
 
     /// Begins one.
@@ -89,40 +124,47 @@ impl Subscriptions {
         &mut self.slots[slot]
     }
 
-    /// Records of a shard have become durable.
-    pub(crate) fn wake_shard(&mut self, shards: &Shards, shard: ShardId) {
-        let Some(slots) = self.of_shard.get(shard.0 as usize) else { return };
-        for &slot in slots {
-            wake(&mut self.slots, &mut self.due, shards, slot);
+    /// The subscriptions of a shard that have become due as records have become durable, and whose they are.
+    pub(crate) fn due_of_shard<'a>(
+        &'a mut self,
+        shards: &'a Shards,
+        shard: ShardId,
+    ) -> impl Iterator<Item = (u32, Peer)> + 'a {
+        let Subscriptions { slots, of_shard, .. } = self;
+        let of_shard = of_shard.get(shard.0 as usize).map_or(&[][..], Vec::as_slice);
+        of_shard.iter().filter_map(|&slot| {
+            let subscription = &mut slots[slot];
+            if subscription.becomes_due(shards) { Some((slot, subscription.peer)) } else { None }
+        })
+    }
+
+    /// Whether one has become due, as more of it was granted or pushed.
+    pub(crate) fn becomes_due(&mut self, shards: &Shards, slot: u32) -> bool {
+        self.slots[slot].becomes_due(shards)
+    }
+
+    /// Gives a connection a turn.
+    pub(crate) fn give_turn(&mut self, peer: Peer) {
+        self.turns.push_back(peer);
+    }
+
+    /// The connection whose turn it is, if another push may be in progress.
+    pub(crate) fn next_turn(&mut self) -> Option<Peer> {
+        if self.in_progress < PUSHES_IN_PROGRESS_MAX { self.turns.pop_front() } else { None }
+    }
+
+    /// Takes one out of its connection's queue to be read for. `false` if it has ended.
+    pub(crate) fn begin_read(&mut self, slot: u32) -> bool {
+        if !self.leave_queue(slot) {
+            return false;
         }
-    }
-
-    /// Something may have changed for one: it is due if there are records for it, and credit.
-    pub(crate) fn wake(&mut self, shards: &Shards, slot: u32) {
-        wake(&mut self.slots, &mut self.due, shards, slot);
-    }
-
-    /// Has those that were put off tried again.
-    pub(crate) fn wake_put_off(&mut self, shards: &Shards) {
-        for slot in self.put_off.drain(..) {
-            wake(&mut self.slots, &mut self.due, shards, slot);
-        }
-    }
-
-    /// The next that is due, which waits for room in its connection from here on, unless it is read for.
-    pub(crate) fn next_due(&mut self) -> Option<u32> {
-        let slot = self.due.pop_front()?;
-        self.slots[slot].state = State::Idle;
-        Some(slot)
-    }
-
-    /// A read for one begins.
-    pub(crate) fn read(&mut self, slot: u32) {
         self.slots[slot].state = State::Reading;
+        self.in_progress += 1;
+        true
     }
 
-    /// The read for one has ended. `false` if the subscription has as well, and its slot is free.
-    pub(crate) fn read_done(&mut self, slot: u32) -> bool {
+    /// One is not in its connection's queue any more. `false` if it has ended.
+    pub(crate) fn leave_queue(&mut self, slot: u32) -> bool {
         let state = std::mem::take(&mut self.slots[slot].state);
         if state == State::Ended {
             self.slots.release(slot);
@@ -130,23 +172,20 @@ impl Subscriptions {
         state != State::Ended
     }
 
-    /// There was no memory to read for one.
-    pub(crate) fn put_off(&mut self, slot: u32) {
-        self.put_off.push(slot);
+    /// The read for one is done. Whose it was, and whether it goes on.
+    pub(crate) fn end_read(&mut self, slot: u32) -> (Peer, bool) {
+        self.in_progress -= 1;
+        let peer = self.slots[slot].peer;
+        (peer, self.leave_queue(slot))
     }
 
     /// Ends one.
     pub(crate) fn end(&mut self, slot: u32) {
         let subscription = &mut self.slots[slot];
-        let of_shard = &mut self.of_shard[subscription.shard.0 as usize];
-        of_shard.retain(|&other| other != slot);
-        self.put_off.retain(|&other| other != slot);
-        self.due.retain(|&other| other != slot);
-        if subscription.state == State::Reading {
-            subscription.state = State::Ended;
-        } else {
-            subscription.state = State::Idle;
-            self.slots.release(slot);
+        self.of_shard[subscription.shard.0 as usize].retain(|&other| other != slot);
+        match subscription.state {
+            State::Idle | State::Ended => self.slots.release(slot),
+            State::Due | State::Reading => subscription.state = State::Ended,
         }
     }
 
@@ -154,14 +193,5 @@ impl Subscriptions {
     pub(crate) fn of_streams(&self, is_gone: impl Fn(StreamId) -> bool) -> Vec<u32> {
         let slots = self.of_shard.iter().flatten().copied();
         slots.filter(|&slot| is_gone(self.slots[slot].stream)).collect()
-    }
-}
-
-fn wake(slots: &mut Slots<Subscription>, due: &mut VecDeque<u32>, shards: &Shards, slot: u32) {
-    let subscription = &mut slots[slot];
-    let tip = shards.find(subscription.shard).map_or(subscription.next, |shard| shard.durable_next);
-    if subscription.state == State::Idle && subscription.next < tip && subscription.pushed < subscription.granted {
-        subscription.state = State::Due;
-        due.push_back(slot);
     }
 }

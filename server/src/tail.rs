@@ -19,8 +19,9 @@ use crate::streams::UtcTime;
 /// Bytes asked for at once.
 const READ_BYTES: u32 = 1 << 20;
 
-/// Bytes of a shard that may be on their way here.
-const FOLLOW_BYTES: u64 = 2 << 20;
+/// Bytes that may be on their way here, over all shards: little enough to lie in the connection while nobody takes the
+/// output, so that the server need not wait.
+const FOLLOW_BYTES: u64 = 256 << 10;
 
 /// Arguments of `millstream tail`.
 #[derive(Args, Debug)]
@@ -163,11 +164,21 @@ impl Tail {
     /// begins at its end.
     fn follow(&mut self, arguments: &TailArguments, shards: &[ShardDescription]) -> Result<(), TailError> {
         let mut followed = BTreeMap::new();
+        let credit = (FOLLOW_BYTES / shards.len().max(1) as u64).max(1);
         for shard in shards {
             let from = Sequence(arguments.from.max(shard.trim.0)).min(shard.tip);
             let start = if arguments.latest { Start::Latest } else { Start::At(from) };
-            self.begin(&mut followed, Followed { shard: shard.shard, next: from, refused: None }, start)?;
+            self.begin(&mut followed, Followed { shard: shard.shard, next: from, refused: None }, start, credit)?;
         }
+        let outcome = self.follow_on(&mut followed, credit);
+        for shard in followed.values_mut() {
+            self.tell(shard.shard, shard.refused.take(), shard.next);
+        }
+        outcome
+    }
+
+    /// Prints what comes.
+    fn follow_on(&mut self, followed: &mut BTreeMap<RequestId, Followed>, credit: u64) -> Result<(), TailError> {
         while self.left > 0 && !self.output.is_closed() {
             let Some(Pushed { subscription, outcome }) = self.client.next_pushed().map_err(TailError::Client)? else {
                 break;
@@ -175,7 +186,7 @@ impl Tail {
             let Some(shard) = followed.get_mut(&subscription) else { continue };
             match outcome {
                 Ok(records) => {
-                    if !records.is_empty() {
+                    if !records.is_empty() || records.result.next >= records.result.tip {
                         self.tell(shard.shard, shard.refused.take(), shard.next);
                     }
                     for frame in records.iter().take(usize::try_from(self.left).unwrap_or(usize::MAX)) {
@@ -192,7 +203,7 @@ impl Tail {
                     shard.refused.get_or_insert((shard.next, failure));
                     shard.next = shard.next.next();
                     let start = Start::At(shard.next);
-                    self.begin(&mut followed, shard, start)?;
+                    self.begin(followed, shard, start, credit)?;
                 }
                 Err(failure) => {
                     let _ = self.output.flush();
@@ -208,8 +219,9 @@ impl Tail {
         followed: &mut BTreeMap<RequestId, Followed>,
         shard: Followed,
         start: Start,
+        credit: u64,
     ) -> Result<(), TailError> {
-        let subscription = self.client.subscribe(self.stream, shard.shard, start, FOLLOW_BYTES);
+        let subscription = self.client.subscribe(self.stream, shard.shard, start, credit);
         followed.insert(subscription.map_err(TailError::Client)?, shard);
         Ok(())
     }

@@ -89,7 +89,7 @@ impl<I: Io> Reactor<I> {
                     self.apply_pending(extent.count);
                 }
                 if !self.subscriptions.is_empty() {
-                    self.subscriptions.wake_shard(&self.shards, extent.shard);
+                    self.notify(extent.shard);
                 }
             }
             for share in &commit.shares {

@@ -159,6 +159,7 @@ pub struct Reactor<I: Io> {
     stalled: Vec<Peer>,
     starved: Vec<Peer>,
     answered: Vec<Answered>,
+    due: Vec<(u32, Peer)>,
     /// The append of each record that waited and was refused.
     refused: Vec<u32>,
 }
@@ -205,6 +206,7 @@ impl<I: Io> Reactor<I> {
             stalled: Vec::new(),
             starved: Vec::new(),
             answered: Vec::new(),
+            due: Vec::new(),
             refused: Vec::new(),
             io,
             config,
@@ -285,7 +287,7 @@ impl<I: Io> Reactor<I> {
         if !self.stalled.is_empty() && self.may_take_input() {
             return Wait::No;
         }
-        if self.subscriptions.any_due() && self.life == Life::Running {
+        if self.subscriptions.may_push() && self.life == Life::Running {
             return Wait::No;
         }
         let mut until = u64::MAX;

@@ -3,10 +3,8 @@
 use frame::proto::{Grant, Read, ReadResult, Start, Subscribe};
 
 use super::*;
-use crate::limits::{
-    PUSH_WAITING_BYTES_MAX, READ_RESULT_BYTES_MAX, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX,
-};
-use crate::subscriptions::{State, Subscription};
+use crate::limits::{PUSH_BYTES_MAX, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX, SUBSCRIPTIONS_PER_SHARD_MAX};
+use crate::subscriptions::Subscription;
 
 impl<I: Io> Reactor<I> {
     /// Begins a subscription, and tells where.
@@ -30,21 +28,23 @@ impl<I: Io> Reactor<I> {
         if known.contains_key(&request) {
             return self.fail(asker, ErrorCode::InvalidArgument, "a subscription of this request number goes on");
         }
-        if known.len() >= SUBSCRIPTIONS_PER_CONNECTION_MAX || self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+        let is_full = known.len() >= SUBSCRIPTIONS_PER_CONNECTION_MAX
+            || self.subscriptions.len() >= SUBSCRIPTIONS_MAX
+            || self.subscriptions.count_of(shard) >= SUBSCRIPTIONS_PER_SHARD_MAX;
+        if is_full {
             let detail = format!(
-                "a connection has up to {SUBSCRIPTIONS_PER_CONNECTION_MAX} subscriptions, and the server up to \
-                 {SUBSCRIPTIONS_MAX}; end some"
+                "a connection has up to {SUBSCRIPTIONS_PER_CONNECTION_MAX} subscriptions, a shard up to \
+                 {SUBSCRIPTIONS_PER_SHARD_MAX}, and the server up to {SUBSCRIPTIONS_MAX}; end some"
             );
             return self.fail(asker, ErrorCode::Busy, &detail);
         }
-        let subscription = Subscription { peer, request, stream, shard, next, granted, pushed: 0, state: State::Idle };
-        let slot = self.subscriptions.begin(subscription);
+        let slot = self.subscriptions.begin(Subscription::new(peer, request, stream, shard, next));
         let connection = &mut self.connections[peer.slot];
         connection.subscriptions.insert(request, slot);
         let (tip, tip_arrival_ms) = (tip.durable_next, tip.durable_arrival_ms);
         ReadResult { shard, records: 0, next, tip, tip_arrival_ms }.encode(&mut connection.out, request, 0);
         self.make_dirty(peer);
-        self.subscriptions.wake(&self.shards, slot);
+        self.grant(peer, request, Grant { granted });
     }
 
     /// More credit for a subscription. One that ended meanwhile is no mistake of the client's.
@@ -52,7 +52,7 @@ impl<I: Io> Reactor<I> {
         let Some(&slot) = self.connections[peer.slot].subscriptions.get(&request) else { return };
         let subscription = self.subscriptions.find(slot);
         subscription.granted = subscription.granted.max(grant.granted);
-        self.subscriptions.wake(&self.shards, slot);
+        self.queue_if_due(peer, slot);
     }
 
     pub(super) fn unsubscribe(&mut self, peer: Peer, request: RequestId) {
@@ -63,58 +63,85 @@ impl<I: Io> Reactor<I> {
         self.make_dirty(peer);
     }
 
-    /// Reads for every subscription that is due and whose connection has room.
-    pub(super) fn push(&mut self) {
-        if self.subscriptions.is_empty() || self.life != Life::Running {
-            return;
+    /// Records of a shard have become durable: its subscribers are due.
+    pub(super) fn notify(&mut self, shard: ShardId) {
+        let mut due = std::mem::take(&mut self.due);
+        due.extend(self.subscriptions.due_of_shard(&self.shards, shard));
+        for (slot, peer) in due.drain(..) {
+            self.queue(peer, slot);
         }
-        self.subscriptions.wake_put_off(&self.shards);
-        while let Some(slot) = self.subscriptions.next_due() {
-            let subscription = self.subscriptions.find(slot);
-            let (peer, stream, shard, from) =
-                (subscription.peer, subscription.stream, subscription.shard, subscription.next);
-            let credit = subscription.granted - subscription.pushed;
-            let Some(connection) = live(&mut self.connections, peer) else { continue };
-            if connection.outgoing_bytes() > PUSH_WAITING_BYTES_MAX {
-                connection.pushes_wait = true;
-                continue;
-            }
-            let bytes_max = credit.min(READ_RESULT_BYTES_MAX as u64) as u32;
-            self.subscriptions.read(slot);
-            self.reads.add(Asker::Push(slot), Read { stream, shard, from, bytes_max });
+        self.due = due;
+    }
+
+    fn queue_if_due(&mut self, peer: Peer, slot: u32) {
+        if self.subscriptions.becomes_due(&self.shards, slot) {
+            self.queue(peer, slot);
         }
     }
 
-    /// A connection has taken some of what it is sent.
+    fn queue(&mut self, peer: Peer, slot: u32) {
+        self.connections[peer.slot].due.push_back(slot);
+        self.push_again(peer);
+    }
+
+    /// Gives a connection a turn, if it has subscriptions that are due, and room.
     pub(super) fn push_again(&mut self, peer: Peer) {
         let Some(connection) = live(&mut self.connections, peer) else { return };
-        if connection.pushes_wait && connection.outgoing_bytes() <= PUSH_WAITING_BYTES_MAX {
-            connection.pushes_wait = false;
-            for &slot in connection.subscriptions.values() {
-                self.subscriptions.wake(&self.shards, slot);
+        if !connection.has_turn && connection.may_be_pushed_to() {
+            connection.has_turn = true;
+            self.subscriptions.give_turn(peer);
+        }
+    }
+
+    /// Reads for subscriptions that are due, a connection after the other.
+    pub(super) fn push(&mut self) {
+        if self.life != Life::Running {
+            return;
+        }
+        while let Some(peer) = self.subscriptions.next_turn() {
+            let Some(connection) = live(&mut self.connections, peer) else { continue };
+            connection.has_turn = false;
+            if !connection.may_be_pushed_to() {
+                continue;
+            }
+            let Some(slot) = connection.due.pop_front() else { continue };
+            if self.subscriptions.begin_read(slot) {
+                connection.pushing += 1;
+                let Subscription { stream, shard, next: from, granted, pushed, .. } = *self.subscriptions.find(slot);
+                let bytes_max = (granted - pushed).min(PUSH_BYTES_MAX as u64) as u32;
+                self.reads.add(Asker::Push(slot), Read { stream, shard, from, bytes_max });
+            }
+            self.push_again(peer);
+            if self.subscriptions.lacks_memory {
+                return;
             }
         }
     }
 
     /// Sends what was read for a subscription.
     pub(super) fn pushed(&mut self, slot: u32, answer: Answer, share_frames: bool) {
-        if !self.subscriptions.read_done(slot) {
-            return;
-        }
-        let subscription = self.subscriptions.find(slot);
-        let (peer, request) = (subscription.peer, subscription.request);
-        match answer {
-            Answer::Failure(failure) if failure.code == ErrorCode::Busy => self.subscriptions.put_off(slot),
-            Answer::Failure(failure) => self.end_subscription(slot, &failure),
-            Answer::Records(result, runs) => {
-                // Without records: it is told of numbers that recovery skipped.
-                let is_ahead = result.next > std::mem::replace(&mut subscription.next, result.next);
-                if let Some(connection) = live(&mut self.connections, peer).filter(|_| is_ahead) {
-                    subscription.pushed += connection.send_records(request, &result, runs, share_frames) as u64;
-                    self.make_dirty(peer);
+        let (peer, goes_on) = self.subscriptions.end_read(slot);
+        let lacks_memory = matches!(&answer, Answer::Failure(failure) if failure.code == ErrorCode::Busy);
+        self.subscriptions.lacks_memory = lacks_memory;
+        if let Some(connection) = live(&mut self.connections, peer) {
+            connection.pushing -= 1;
+            if goes_on && self.life == Life::Running {
+                match answer {
+                    Answer::Failure(failure) if !lacks_memory => self.end_subscription(slot, &failure),
+                    Answer::Failure(_) => self.queue_if_due(peer, slot),
+                    Answer::Records(result, runs) => {
+                        let subscription = self.subscriptions.find(slot);
+                        // Without records: it is told of numbers that recovery skipped.
+                        if result.next > std::mem::replace(&mut subscription.next, result.next) {
+                            let bytes = connection.send_records(subscription.request, &result, runs, share_frames);
+                            subscription.pushed += bytes as u64;
+                            self.make_dirty(peer);
+                        }
+                        self.queue_if_due(peer, slot);
+                    }
                 }
-                self.subscriptions.wake(&self.shards, slot);
             }
+            self.push_again(peer);
         }
     }
 
@@ -132,7 +159,11 @@ impl<I: Io> Reactor<I> {
 
     /// Ends all subscriptions of a connection, which is not told.
     pub(super) fn end_subscriptions(&mut self, peer: Peer) {
-        for slot in std::mem::take(&mut self.connections[peer.slot].subscriptions).into_values() {
+        let connection = &mut self.connections[peer.slot];
+        for slot in connection.due.drain(..) {
+            self.subscriptions.leave_queue(slot);
+        }
+        for slot in std::mem::take(&mut connection.subscriptions).into_values() {
             self.subscriptions.end(slot);
         }
     }

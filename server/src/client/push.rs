@@ -40,7 +40,7 @@ impl Client {
     /// The connection's.
     pub fn grant(&mut self, subscription: RequestId, bytes: u64) -> Result<(), ClientError> {
         let Some(granted) = self.subscriptions.get_mut(&subscription) else { return Ok(()) };
-        *granted += bytes;
+        *granted = granted.saturating_add(bytes);
         proto::Client::grant(&mut self.out, subscription, *granted);
         self.flush()
     }
