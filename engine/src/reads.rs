@@ -243,10 +243,9 @@ impl Request {
         let Some(shard) = sight.shards.find(read.shard).copied() else {
             return Plan::Answer(failure(ErrorCode::UnknownShard, format!("there is no shard {}", read.shard)));
         };
-        let (from, tip) = (read.from.max(Sequence(1)), shard.durable_next);
-        if from > tip {
-            let detail = format!("shard {} has records up to {}; {from} was never given", read.shard, tip.0 - 1);
-            return Plan::Answer(failure(ErrorCode::UnknownSequence, detail));
+        let from = read.from.max(Sequence(1));
+        if let Err(failure) = shard.check_given(read.shard, from) {
+            return Plan::Answer(Answer::Failure(failure));
         }
         if let Some(next) = sight.damage.covers(read.shard, from) {
             let last = next.0 - 1;

@@ -1,6 +1,7 @@
 //! The shard set of one reactor: how far each shard has come.
 
 use frame::batch::Extent;
+use frame::proto::{ErrorCode, Failure};
 use frame::{Sequence, ShardId};
 
 /// One shard's numbers.
@@ -22,6 +23,17 @@ impl Shard {
     /// A shard whose next record takes `next` and whose newest came at `arrival_ms`, all of it durable.
     pub(crate) const fn at(next: Sequence, arrival_ms: u64) -> Shard {
         Shard { next, durable_next: next, arrival_ms, durable_arrival_ms: arrival_ms }
+    }
+
+    /// That readers may begin at `from`, which is no later than what follows the newest durable record. `number` is the
+    /// shard's own.
+    pub(crate) fn check_given(&self, number: ShardId, from: Sequence) -> Result<(), Failure> {
+        if from <= self.durable_next {
+            return Ok(());
+        }
+        let last = self.durable_next.0 - 1;
+        let detail = format!("shard {number} has records up to {last}; {from} was never given");
+        Err(Failure { code: ErrorCode::UnknownSequence, detail })
     }
 }
 

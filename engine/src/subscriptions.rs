@@ -184,8 +184,9 @@ impl Subscriptions {
         let subscription = &mut self.slots[slot];
         self.of_shard[subscription.shard.0 as usize].retain(|&other| other != slot);
         match subscription.state {
-            State::Idle | State::Ended => self.slots.release(slot),
-            State::Due | State::Reading => subscription.state = State::Ended,
+            State::Idle => self.slots.release(slot),
+            // Its place in the queue, or its read, still names the slot.
+            State::Due | State::Reading | State::Ended => subscription.state = State::Ended,
         }
     }
 

@@ -3,6 +3,7 @@
 use frame::RequestId;
 use frame::proto::{AckResult, Client, ClientEvent, Failure, ReadResult, StreamDescription};
 
+use crate::dice::Dice;
 use crate::model::Breach;
 use crate::network::{ConnectionId, End};
 use crate::world::World;
@@ -60,6 +61,14 @@ impl Link {
     pub(crate) fn reset(&mut self, world: &World) {
         world.reset(self.id);
         self.is_over = true;
+    }
+
+    /// Nobody looks after the connection any more: it is dropped, or stays open unread.
+    pub(crate) fn leave(&mut self, world: &World, dice: &mut Dice) {
+        if !self.is_over && dice.chance(0.5) {
+            self.reset(world);
+        }
+        world.set_reading(self.id, false);
     }
 
     /// Takes up what has arrived.

@@ -317,8 +317,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             clients.push(self.client(intent.clone()));
         }
         let mut dice = Dice::new(self.seed, self.life.get(), "subscriber");
-        let names = self.plan.stream_names();
-        let name = names[dice.skewed(1..=names.len() as u64) as usize - 1].clone();
+        let name = dice.pick(&self.plan.stream_names()).clone();
         let mut subscriber = Subscriber::new(&self.world, name, dice);
         let stage = self.work(reactor, &mut clients, Some(&mut subscriber))?;
         subscriber.check(&self.world, &self.model)?;

@@ -63,12 +63,9 @@ impl Subscriber {
         }
     }
 
-    /// Takes its leave, or is not heard of any more.
+    /// Nobody looks after the connection any more.
     pub(crate) fn leave(&mut self, world: &World) {
-        if !self.link.is_over() && self.dice.chance(0.5) {
-            self.link.reset(world);
-        }
-        world.set_reading(self.link.id, false);
+        self.link.leave(world, &mut self.dice);
     }
 
     /// Takes up what has arrived, and no more.

@@ -19,10 +19,8 @@ impl<I: Io> Reactor<I> {
             Start::At(from) => from.max(Sequence(1)),
             Start::Latest => tip.durable_next,
         };
-        if next > tip.durable_next {
-            let last = tip.durable_next.0 - 1;
-            let detail = format!("shard {shard} has records up to {last}; {next} was never given");
-            return self.fail(asker, ErrorCode::UnknownSequence, &detail);
+        if let Err(Failure { code, detail }) = tip.check_given(shard, next) {
+            return self.fail(asker, code, &detail);
         }
         let known = &self.connections[peer.slot].subscriptions;
         if known.contains_key(&request) {
