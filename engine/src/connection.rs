@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   accepted -> [live] --end of stream--> [half-closed: answers go on] --all answered--> [closing] -> gone
-//!                  \--violation: error sent--> [last words] ----sent----------------------/
+//!                  \--violation--> [last words: it is answered, then told why] --sent-----/
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
 
 use frame::RequestId;
-use frame::proto::{Ack, ReadResult, Server};
+use frame::proto::{Ack, ReadResult, Server, Violation};
 use io::{Buf, Io, Op, Received, SocketId};
 
 use crate::appends::Appends;
@@ -64,7 +64,7 @@ pub(crate) enum Phase {
     Live,
     /// The client sends no more; it is owed answers.
     HalfClosed,
-    /// The client broke the protocol; it is told why, and no more is heard.
+    /// The client broke the protocol: no more is heard, and it is told why after all that it is owed.
     LastWords,
     /// The socket is being closed.
     Closing,
@@ -89,6 +89,8 @@ pub(crate) struct Connection {
     pub(crate) done: Vec<u32>,
     /// Messages being made.
     pub(crate) out: Vec<u8>,
+    /// Why the connection ends, until it is said.
+    last_words: Option<Violation>,
     queue: VecDeque<Outgoing>,
     queued_bytes: usize,
     spare: Vec<u8>,
@@ -129,6 +131,7 @@ impl Connection {
         self.done.clear();
         (self.pushing, self.has_turn) = (0, false);
         self.out.clear();
+        self.last_words = None;
         self.queue.clear();
         self.sending = None;
         (self.receiving, self.is_stopping) = (false, false);
@@ -164,8 +167,26 @@ impl Connection {
 
     /// Whether it is owed nothing and nothing is on its way to it.
     pub(crate) fn is_served(&self) -> bool {
-        let owed = self.appends + self.reads + self.done.len();
-        owed == 0 && self.out.is_empty() && self.queue.is_empty() && self.sending.is_none()
+        self.is_owed_nothing() && self.outgoing_bytes() == 0 && self.sending.is_none()
+    }
+
+    fn is_owed_nothing(&self) -> bool {
+        self.appends + self.reads + self.done.len() == 0
+    }
+
+    /// The client broke the protocol. Said once it is owed nothing: nothing comes after it.
+    pub(crate) fn end_with(&mut self, violation: &Violation) {
+        self.phase = Phase::LastWords;
+        self.last_words = Some(violation.clone());
+    }
+
+    /// Says why the connection ends, if it is time.
+    pub(crate) fn say_last_words(&mut self) {
+        if self.is_owed_nothing()
+            && let Some(violation) = self.last_words.take()
+        {
+            Server::violation(&mut self.out, &violation);
+        }
     }
 
     /// Whether every request that came whole was answered, and the answers are on their way or gone.

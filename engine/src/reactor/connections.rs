@@ -67,7 +67,9 @@ impl<I: Io> Reactor<I> {
             }
             (0, _) => {
                 // The client sends no more. What it sent before is still parsed and answered.
-                connection.phase = Phase::HalfClosed;
+                if connection.phase == Phase::Live {
+                    connection.phase = Phase::HalfClosed;
+                }
                 self.parse(peer);
             }
             (result, _) if result == -ENOBUFS => self.starved.push(peer),
@@ -139,14 +141,10 @@ impl<I: Io> Reactor<I> {
                 continue;
             }
             connection.acknowledge(&mut self.appends);
+            connection.say_last_words();
             connection.flush(&mut self.io, peer);
-            let told = !connection.is_sending() && connection.outgoing_bytes() == 0;
-            let done = match phase {
-                Phase::LastWords => told,
-                Phase::HalfClosed => connection.is_served() && connection.inbox.is_empty(),
-                _ => false,
-            };
-            if done {
+            let is_ending = matches!(phase, Phase::HalfClosed | Phase::LastWords);
+            if is_ending && connection.is_served() && connection.inbox.is_empty() {
                 self.close(peer);
             }
         }
@@ -201,15 +199,14 @@ impl<I: Io> Reactor<I> {
         gone.into_iter().for_each(|peer| self.close(peer));
     }
 
-    /// The client broke the protocol: it is told, and heard no more.
+    /// The client broke the protocol: it is heard no more, answered what it asked before, and told.
     pub(super) fn violated(&mut self, peer: Peer, violation: &Violation) {
         tracing::debug!(%violation, slot = peer.slot, "a client broke the protocol");
         self.drop_inbox(peer);
         self.abandon_arriving(peer);
         self.end_subscriptions(peer);
         if let Some(connection) = live(&mut self.connections, peer) {
-            Server::violation(&mut connection.out, violation);
-            connection.phase = Phase::LastWords;
+            connection.end_with(violation);
             self.make_dirty(peer);
         }
     }
