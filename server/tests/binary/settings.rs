@@ -11,7 +11,7 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
     let directory = directory();
     let [flag, environment, file] = ["flag", "environment", "file"].map(|name| directory.path().join(name));
     let settings = directory.path().join("settings.toml");
-    let text = "native = \"127.0.0.1:0\"\ncore = 0\nlog = \"warn\"\nlog-format = \"plain\"\nsegment-bytes = \"4MiB\"\n\
+    let text = "native = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\ncore = 0\nlog = \"warn\"\nlog-format = \"plain\"\nsegment-bytes = \"4MiB\"\n\
                 segments-ready = 1\nmemory-bytes = \"128MiB\"\ndisk-bytes = 1073741824\n";
     fs::write(&settings, format!("data = {file:?}\n{text}")).unwrap();
     let started = |change: &dyn Fn(&mut Command), data: &Path| {
