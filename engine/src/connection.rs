@@ -15,6 +15,7 @@ use crate::appends::Appends;
 use crate::handle::Asker;
 use crate::limits::{
     INBOX_BUFFERS_MAX, OUTGOING_BYTES_MAX, PUSH_WAITING_BYTES_MAX, PUSHES_PER_CONNECTION_MAX, READS_PER_CONNECTION_MAX,
+    SHARED_BYTES_MIN,
 };
 use crate::token::{self, Peer};
 
@@ -206,7 +207,8 @@ impl Connection {
         self.enqueue(Outgoing::Frames(buf, range));
     }
 
-    /// Queues the records of a read; returns the bytes of their frames. Where frames may not be shared they are copied.
+    /// Queues the records of a read; returns the bytes of their frames. Where frames may not be shared they are copied, and
+    /// where they are few.
     pub(crate) fn send_records(
         &mut self,
         request: RequestId,
@@ -217,7 +219,7 @@ impl Connection {
         let bytes = runs.iter().map(|(_, range)| range.len()).sum();
         result.encode(&mut self.out, request, bytes);
         for (buf, range) in runs {
-            if share_frames {
+            if share_frames && range.len() >= SHARED_BYTES_MIN {
                 self.send_frames(buf, range);
             } else {
                 self.out.extend_from_slice(&buf[range]);

@@ -23,6 +23,11 @@ impl Damage {
         self.records.iter().find(covering).map(|records| records.to)
     }
 
+    /// The first of the damaged records that end right before `sequence`, if there are such.
+    pub(crate) fn ends_at(&self, shard: ShardId, sequence: Sequence) -> Option<Sequence> {
+        self.records.iter().find(|r| r.shard == shard && r.to == sequence).map(|records| records.from)
+    }
+
     /// The first damaged record of `shard` after `sequence`: one answer to a read never reaches over it.
     pub(crate) fn next_after(&self, shard: ShardId, sequence: Sequence) -> Option<Sequence> {
         self.records.iter().filter(|r| r.shard == shard && r.from > sequence).map(|r| r.from).min()

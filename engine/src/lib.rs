@@ -11,7 +11,8 @@
 //!
 //! In the order of a record: `reactor` is the loop; `connection` is one client; `router` finds the shard of each
 //! record; `intake` holds records until their batch;
-//! `journal` writes batches and seals segments; `appends` gathers results; `reads` serves what is durable, `subscriptions` unasked; `recovery`
+//! `journal` writes batches and seals segments; `appends` gathers results; `reads` serves what is durable, `subscriptions` unasked, as far as `scheduler`
+//! gives it the disk; `recovery`
 //! finds it all again; `catalog` knows streams and shards; `handle` is how other threads ask; `limits` bounds everything.
 
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ mod reactor;
 mod reads;
 mod recovery;
 mod router;
+mod scheduler;
 mod shards;
 mod slots;
 mod subscriptions;

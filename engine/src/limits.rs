@@ -65,14 +65,33 @@ pub const PUSHES_IN_PROGRESS_MAX: usize = 16;
 /// Of these, for one connection.
 pub const PUSHES_PER_CONNECTION_MAX: usize = 4;
 
-/// One read from the disk.
-pub const READ_CHUNK_BYTES_MAX: usize = 1 << 20;
+/// Frames of fewer bytes are copied behind their message: a send of their own costs more.
+pub const SHARED_BYTES_MIN: usize = 8 << 10;
 
-/// Reads from the disk that one read request may have in flight.
-pub const READ_CHUNKS_MAX: usize = 32;
+/// A window of a segment that many may share, and what others are put together to. A power of two, as of
+/// [`BATCH_BYTES_TARGET`].
+pub const READ_WINDOW_BYTES: usize = 1 << 20;
 
-/// Bytes that all reads in progress may hold.
-pub const READ_BYTES_IN_PROGRESS_MAX: usize = 16 << 20;
+/// Windows that many share overlap by so much, so that whatever is no longer lies in one of them.
+pub const READ_WINDOW_OVERLAP_BYTES: usize = 64 << 10;
+
+/// Windows that one read may need.
+pub const READ_WINDOWS_MAX: usize = 32;
+
+/// Bytes read ahead of who reads on and on.
+pub const READ_AHEAD_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of all windows: those read for somebody, those read ahead, and those kept as others may come.
+pub const READ_WINDOWS_BYTES_MAX: usize = 16 << 20;
+
+/// They take no more of the pool than this part of what the cache of the tail may.
+pub const READ_WINDOWS_SHARE: usize = 4;
+
+/// Reads of the disk at once while nothing is appended.
+pub const READS_IN_FLIGHT_MAX: usize = 8;
+
+/// Reads of the disk at once beside appends.
+pub const READS_IN_FLIGHT_BESIDE_MAX: usize = 2;
 
 /// Bytes of one read result's frames, whatever the client allows.
 pub const READ_RESULT_BYTES_MAX: usize = 1 << 20;
@@ -144,9 +163,10 @@ const _: () = {
     assert!(INBOX_BUFFERS_MAX * RECEIVE_BUFFER_BYTES * 32 <= MEMORY_BYTES_MIN / RECEIVE_SHARE);
     assert!(PENDING_BYTES_MAX >= FRAME_BYTES_MAX);
     // Pushes leave room for those who ask.
-    assert!(PUSHES_IN_PROGRESS_MAX * 2 * PUSH_BYTES_MAX <= READ_BYTES_IN_PROGRESS_MAX / 2);
+    assert!(PUSHES_IN_PROGRESS_MAX * 2 * PUSH_BYTES_MAX <= READ_WINDOWS_BYTES_MAX / 2);
     assert!(READ_RESULT_BYTES_MAX + FRAME_BYTES_MAX <= frame::limits::READ_BYTES_MAX);
-    assert!(READ_BYTES_IN_PROGRESS_MAX >= 2 * (FRAME_BYTES_MAX + 2 * READ_CHUNK_BYTES_MAX));
+    assert!(READ_WINDOWS_BYTES_MAX >= 2 * (FRAME_BYTES_MAX + 2 * READ_WINDOW_BYTES) + READ_AHEAD_BYTES_MAX);
+    assert!(READ_WINDOW_BYTES.is_power_of_two() && READ_WINDOW_OVERLAP_BYTES < READ_WINDOW_BYTES / 4);
     // What a crash may cut is at most that, each of the smallest frames.
     assert!(SEQUENCE_SKIP as usize >= COMMITS_UNSETTLED_MAX * BATCH_BYTES_MAX / frame::frame::HEADER_BYTES);
 };
@@ -178,7 +198,7 @@ impl Memory {
         // Half of the budget, down to a power of two: the pool is one region of that size.
         let pool_bytes = 1 << (budget / 2).ilog2();
         let tail_bytes = pool_bytes / 2;
-        let commit_bytes = pool_bytes - tail_bytes - READ_BYTES_IN_PROGRESS_MAX;
+        let commit_bytes = pool_bytes - tail_bytes - READ_WINDOWS_BYTES_MAX;
         let footer_bytes = budget / 16;
         let index_bytes = frame::limits::EXTENTS_PER_SEGMENT_MAX * crate::journal::INDEX_ENTRY_BYTES;
         let connection_bytes = budget - receive_bytes - pool_bytes - footer_bytes - index_bytes;

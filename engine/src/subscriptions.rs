@@ -37,8 +37,9 @@ pub(crate) struct Subscription {
     pub(crate) request: RequestId,
     pub(crate) stream: StreamId,
     pub(crate) shard: ShardId,
-    /// The next record to push.
+    /// The next record to push, which arrived no earlier than this.
     pub(crate) next: Sequence,
+    pub(crate) since_ms: u64,
     /// Bytes of frames that may be pushed, and were, since it began.
     pub(crate) granted: u64,
     pub(crate) pushed: u64,
@@ -46,15 +47,14 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    /// One that begins with `next`.
+    /// One of a stream's shard, which begins with a number and a time.
     pub(crate) fn new(
         peer: Peer,
         request: RequestId,
-        stream: StreamId,
-        shard: ShardId,
-        next: Sequence,
+        (stream, shard): (StreamId, ShardId),
+        (next, since_ms): (Sequence, u64),
     ) -> Subscription {
-        Subscription { peer, request, stream, shard, next, granted: 0, pushed: 0, state: State::Idle }
+        Subscription { peer, request, stream, shard, next, since_ms, granted: 0, pushed: 0, state: State::Idle }
     }
 
     /// Whether there is something for it that it may be sent and was not noted before; noted now.
@@ -77,6 +77,8 @@ pub(crate) struct Subscriptions {
     /// Connections to push to, in turn.
     turns: VecDeque<Peer>,
     in_progress: usize,
+    /// Those that are due or read for.
+    due: usize,
     /// Whether the last read for a push found no memory. Then one is tried in a turn of the loop; memory comes back by
     /// completions, which end its sleep.
     pub(crate) lacks_memory: bool,
@@ -85,7 +87,7 @@ pub(crate) struct Subscriptions {
 impl Subscriptions {
     pub(crate) fn new() -> Subscriptions {
         let (slots, of_shard, turns) = (Slots::new(), Vec::new(), VecDeque::new());
-        Subscriptions { slots, of_shard, turns, in_progress: 0, lacks_memory: false }
+        Subscriptions { slots, of_shard, turns, in_progress: 0, due: 0, lacks_memory: false }
     }
 
     /// Whether there are none.
@@ -120,6 +122,11 @@ impl Subscriptions {
         slot
     }
 
+    /// How many have records to come.
+    pub(crate) fn due_count(&self) -> usize {
+        self.due
+    }
+
     pub(crate) fn find(&mut self, slot: u32) -> &mut Subscription {
         &mut self.slots[slot]
     }
@@ -130,17 +137,21 @@ impl Subscriptions {
         shards: &'a Shards,
         shard: ShardId,
     ) -> impl Iterator<Item = (u32, Peer)> + 'a {
-        let Subscriptions { slots, of_shard, .. } = self;
+        let Subscriptions { slots, of_shard, due, .. } = self;
         let of_shard = of_shard.get(shard.0 as usize).map_or(&[][..], Vec::as_slice);
         of_shard.iter().filter_map(|&slot| {
             let subscription = &mut slots[slot];
-            if subscription.becomes_due(shards) { Some((slot, subscription.peer)) } else { None }
+            let becomes = subscription.becomes_due(shards);
+            *due += usize::from(becomes);
+            becomes.then_some((slot, subscription.peer))
         })
     }
 
     /// Whether one has become due, as more of it was granted or pushed.
     pub(crate) fn becomes_due(&mut self, shards: &Shards, slot: u32) -> bool {
-        self.slots[slot].becomes_due(shards)
+        let becomes = self.slots[slot].becomes_due(shards);
+        self.due += usize::from(becomes);
+        becomes
     }
 
     /// Gives a connection a turn.
@@ -159,13 +170,14 @@ impl Subscriptions {
             return false;
         }
         self.slots[slot].state = State::Reading;
-        self.in_progress += 1;
+        (self.in_progress, self.due) = (self.in_progress + 1, self.due + 1);
         true
     }
 
     /// One is not in its connection's queue any more. `false` if it has ended.
     pub(crate) fn leave_queue(&mut self, slot: u32) -> bool {
         let state = std::mem::take(&mut self.slots[slot].state);
+        self.due -= 1;
         if state == State::Ended {
             self.slots.release(slot);
         }

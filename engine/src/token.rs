@@ -23,8 +23,8 @@ pub(crate) enum Kind {
     Zero,
     /// A footer or trailer was written.
     Seal,
-    /// A read request's chunk was read: the request's slot and the chunk.
-    Chunk(u32, u16),
+    /// A window of a segment was read.
+    Window(u32),
     /// An operation whose completion somebody waits for on the spot.
     Blocking,
     /// None of the above.
@@ -64,8 +64,8 @@ pub(crate) fn commit(serial: u32) -> Token {
     token(5, 0, serial)
 }
 
-pub(crate) fn chunk(slot: u32, chunk: u16) -> Token {
-    token(10, chunk, slot)
+pub(crate) fn window(slot: u32) -> Token {
+    token(10, 0, slot)
 }
 
 /// What a token was made for.
@@ -84,7 +84,7 @@ pub(crate) fn kind(token: Token) -> Kind {
         6 => Kind::Make,
         7 => Kind::Zero,
         8 => Kind::Seal,
-        10 => Kind::Chunk(number, middle),
+        10 => Kind::Window(number),
         11 => Kind::Blocking,
         _ => Kind::Unknown,
     }

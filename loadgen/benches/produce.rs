@@ -84,6 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             bytes_max,
             cores: vec![last],
             seed: 1,
+            subscribers: loadgen::native::Subscribers::default(),
         };
         println!("{}", measure(load, &plan)?);
     }

@@ -89,6 +89,18 @@ pub struct Options {
     /// How the batches of an open loop are spread: constant or poisson
     #[arg(long, env = "MILLSTREAM_LOAD_ARRIVALS", default_value = "constant", help_heading = "Load")]
     pub arrivals: Arrivals,
+    /// Subscribers, each of whom has all shards pushed to it, over a connection of its own
+    #[arg(long, env = "MILLSTREAM_LOAD_SUBSCRIBERS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000), value_name = "N", help_heading = "Load")]
+    pub subscribers: u32,
+    /// Subscribers beside them that never take anything
+    #[arg(long, env = "MILLSTREAM_LOAD_STALLED", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000), value_name = "N", help_heading = "Load")]
+    pub stalled: u32,
+    /// How long after the start subscribers begin, with the first record
+    #[arg(long, env = "MILLSTREAM_LOAD_SUBSCRIBE_AFTER", value_parser = parse_duration, default_value = "0s", value_name = "TIME", help_heading = "Load")]
+    pub subscribe_after: Duration,
+    /// How everything is read back: by requests (read) or as one subscriber (push)
+    #[arg(long, env = "MILLSTREAM_LOAD_READ_BACK", default_value = "read", value_name = "HOW", help_heading = "Load")]
+    pub read_back: ReadBackBy,
     /// The seed of everything random
     #[arg(long, env = "MILLSTREAM_LOAD_SEED", default_value_t = 1, value_name = "N", help_heading = "Load")]
     pub seed: u64,
@@ -176,6 +188,27 @@ pub struct Options {
     /// Print the result as JSON instead of a table
     #[arg(long, env = "MILLSTREAM_LOAD_JSON", help_heading = "Result")]
     pub json: bool,
+}
+
+/// How everything is read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadBackBy {
+    /// By requests.
+    Read,
+    /// As one subscriber.
+    Push,
+}
+
+impl FromStr for ReadBackBy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "read" => Ok(Self::Read),
+            "push" => Ok(Self::Push),
+            _ => Err(format!("{text:?} is not a way to read; give read or push")),
+        }
+    }
 }
 
 /// How fast rows are sent.

@@ -173,6 +173,7 @@ impl Recipe {
         Lane {
             recipe: self.clone(),
             lane,
+            intended_us: 0,
             next: 0,
             random: StdRng::seed_from_u64(scramble(self.seed ^ u64::from(lane))),
             zipf,
@@ -188,11 +189,14 @@ impl Recipe {
     /// Whether `data` is what some lane wrote, as far as its own stamp tells.
     pub fn recognises(&self, data: &[u8]) -> bool {
         let Some((stamp, rest)) = data.split_first_chunk::<STAMP_BYTES>() else { return true };
-        let (lane, number) = (half(stamp, 0), half(stamp, 8));
-        match u32::try_from(lane) {
-            Ok(lane) => rest == self.cut(lane, number, rest.len()),
-            Err(_) => false,
-        }
+        let (lane, number) = (half(stamp, 0) as u32, half(stamp, 8));
+        rest == self.cut(lane, number, rest.len())
+    }
+
+    /// When the record was meant to be sent, by its stamp, as [`Lane::intend`] was told.
+    pub fn intended_us(data: &[u8]) -> Option<u32> {
+        let (stamp, _) = data.split_first_chunk::<STAMP_BYTES>()?;
+        Some((half(stamp, 0) >> 32) as u32)
     }
 
     /// The content of a record after its stamp.
@@ -208,6 +212,7 @@ impl Recipe {
 pub struct Lane {
     recipe: Recipe,
     lane: u32,
+    intended_us: u32,
     next: u64,
     random: StdRng,
     zipf: Option<Zipf<f64>>,
@@ -238,10 +243,16 @@ impl Lane {
         let key = self.key();
         let bytes = self.size();
         let mut stamp = [0; STAMP_BYTES];
-        stamp[..8].copy_from_slice(&u64::from(self.lane).to_le_bytes());
+        stamp[..4].copy_from_slice(&self.lane.to_le_bytes());
+        stamp[4..8].copy_from_slice(&self.intended_us.to_le_bytes());
         stamp[8..].copy_from_slice(&number.to_le_bytes());
         let content = self.recipe.cut(self.lane, number, bytes.saturating_sub(STAMP_BYTES));
         Made { key, stamp, stamp_bytes: bytes.min(STAMP_BYTES), content }
+    }
+
+    /// The records to come are meant to be sent then: microseconds since the start of the run, which wrap around.
+    pub fn intend(&mut self, us: u32) {
+        self.intended_us = us;
     }
 
     /// The next record's key alone, for data that brings none; it counts as a record.
@@ -351,7 +362,8 @@ mod tests {
         }
         let mut lane = recipe.lane(0);
         let data = lane.record().data().concat();
-        for byte in 0..data.len() {
+        // The time in the stamp is guarded by the record's checksum alone.
+        for byte in (0..4).chain(8..data.len()) {
             let mut changed = data.clone();
             changed[byte] ^= 1;
             assert!(!recipe.recognises(&changed), "byte {byte}");

@@ -65,6 +65,39 @@ fn files(path: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+fn subscribers_get_everything_whoever_stalls() {
+    let scratch = scratch();
+    let arguments = ["--bytes", "20MB", "--streams", "2", "--shards", "3", "--subscribers", "3", "--stalled", "1"];
+    let output = load(scratch.path(), &arguments)
+        .args(["--read-back", "push", "--record-bytes", "200"])
+        .arg("--dir")
+        .arg(scratch.path())
+        .args(SMALL_SERVER)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let report = report(&output);
+    assert_eq!(marks(&report), Vec::<String>::new());
+    let acknowledged = report["verification"]["acknowledged"].as_u64().unwrap();
+    assert_eq!(report["verification"]["read"], acknowledged);
+    let pushed = &report["pushed"];
+    assert_eq!((pushed["records_total"].as_u64(), pushed["faults"].as_u64()), (Some(3 * acknowledged), Some(0)));
+    let p50_ns = pushed["latency_ns"]["at"][0][1].as_u64().unwrap();
+    assert!((1_000..60_000_000_000).contains(&p50_ns), "{p50_ns}");
+}
+
+#[test]
+fn who_subscribes_late_catches_up() {
+    let scratch = scratch();
+    let arguments = ["--duration", "3s", "--rate", "20000", "--subscribers", "1", "--subscribe-after", "2s"];
+    let output = run(scratch.path(), &arguments);
+    assert!(matches!(output.status.code(), Some(0 | 4)), "{}", message(&output));
+    let report = report(&output);
+    assert_eq!(report["pushed"]["records_total"], report["verification"]["acknowledged"]);
+    assert_eq!(report["pushed"]["faults"], 0);
+}
+
+#[test]
 fn a_run_verifies_everything_and_leaves_only_its_result() {
     let scratch = scratch();
     let output = run(scratch.path(), &["--bytes", "20MB", "--streams", "2", "--shards", "3"]);

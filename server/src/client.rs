@@ -14,9 +14,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use frame::proto::{
-    self, AckResult, ClientEvent, Failure, Read, ReadResult, Span, StreamDescription, StreamList, Welcome,
+    self, AckResult, ClientEvent, Failure, Read, ReadResult, Span, Start, StreamDescription, StreamList, Welcome,
 };
-use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
+use frame::{Frame, RequestId, ShardId, StreamId};
 
 pub use batch::Batch;
 pub use error::{ClientError, Fault, fault_of};
@@ -210,7 +210,7 @@ impl Client {
         }
     }
 
-    /// Records of a shard from sequence number `from` on: at most `bytes_max` of frames, at least one if there is one.
+    /// Records of a shard from `start` on: at most `bytes_max` of frames, at least one if there is one.
     ///
     /// # Errors
     /// [`ClientError::Refused`] for what was never given or is damaged, among others.
@@ -218,10 +218,11 @@ impl Client {
         &mut self,
         stream: StreamId,
         shard: ShardId,
-        from: Sequence,
+        start: impl Into<Start>,
         bytes_max: u32,
     ) -> Result<Records, ClientError> {
-        let request = self.proto.read(&mut self.out, &Read { stream, shard, from, bytes_max });
+        let start = start.into();
+        let request = self.proto.read(&mut self.out, &Read { stream, shard, start, bytes_max });
         match self.answer(request)? {
             Answer::Records(records) => Ok(records),
             _ => Err(ClientError::OtherAnswer),

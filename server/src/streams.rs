@@ -104,23 +104,10 @@ pub(crate) struct UtcTime(pub(crate) u64);
 
 impl fmt::Display for UtcTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, second) = (self.0 / 86_400_000, self.0 / 1000 % 86_400);
-        let (year, month, day) = civil(days);
-        let (hour, minute, second, milli) = (second / 3600, second / 60 % 60, second % 60, self.0 % 1000);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+        // Past the year 9999 there is no such notation.
+        let time = jiff::Timestamp::from_millisecond(self.0.cast_signed()).unwrap_or(jiff::Timestamp::MAX);
+        write!(f, "{time:.3}")
     }
-}
-
-/// Year, month and day of a number of days since 1970, by the calendar's 400-year cycle that begins in March.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (cycle, day_of_cycle) = (days / 146_097, days % 146_097);
-    let year_of_cycle = (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
-    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (cycle * 400 + year_of_cycle + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use clap::Args;
 use frame::proto::{ErrorCode, Failure, ShardDescription, Start};
 use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
 
+use jiff::Timestamp;
+
 use crate::client::{Client, ClientError, Pushed};
 use crate::connect::{Output, ServerArguments};
 use crate::streams::UtcTime;
@@ -36,6 +38,9 @@ pub struct TailArguments {
     /// The first sequence number in each shard
     #[arg(long, value_name = "SEQ", default_value_t = 1)]
     from: u64,
+    /// Only what arrived then or later: a time such as 2026-11-27T09:30:00Z, or one that long ago such as 10m or 2h30m
+    #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with_all = ["from", "latest"])]
+    since: Option<u64>,
     /// Go on with what is appended from now on, until it is interrupted
     #[arg(long, short)]
     follow: bool,
@@ -48,6 +53,18 @@ pub struct TailArguments {
     /// Before each record its shard, sequence number, arrival and key, parted by tabs
     #[arg(long, short)]
     verbose: bool,
+}
+
+/// Milliseconds since 1970 of a time, or of so long ago.
+fn parse_time(text: &str) -> Result<u64, String> {
+    let time = text.parse::<Timestamp>().or_else(|_| {
+        let ago = text.parse::<jiff::SignedDuration>().map_err(|_| ())?;
+        Timestamp::now().checked_sub(ago).map_err(drop)
+    });
+    let time = time.map_err(|()| {
+        format!("{text:?} is no time; give for example 2026-11-27T09:30:00Z, or 10m for ten minutes ago")
+    })?;
+    Ok(u64::try_from(time.as_millisecond()).unwrap_or(0))
 }
 
 /// Why the command failed.
@@ -108,7 +125,8 @@ impl std::error::Error for TailError {}
 pub fn run(arguments: TailArguments) -> Result<ExitCode, TailError> {
     let client = arguments.server.connect().map_err(TailError::Client)?;
     let (stream, verbose, left) = (StreamId(0), arguments.verbose, arguments.limit);
-    let mut tail = Tail { client, stream, verbose, left, damaged: false, output: Output::new() };
+    let since_ms = arguments.since.unwrap_or(0);
+    let mut tail = Tail { client, stream, verbose, since_ms, left, damaged: false, output: Output::new() };
     let description = tail.client.describe_stream(&arguments.stream).map_err(TailError::Client)?;
     tail.stream = description.stream;
     let shards = choose(&arguments, description.shards)?;
@@ -117,7 +135,8 @@ pub fn run(arguments: TailArguments) -> Result<ExitCode, TailError> {
     }
     for shard in shards.iter().filter(|_| !arguments.follow) {
         if arguments.from < shard.tip.0 {
-            tail.shard(shard.shard, Sequence(arguments.from.max(shard.trim.0)), shard.tip)?;
+            let from = tail.first(shard.shard, Sequence(arguments.from.max(shard.trim.0)))?;
+            tail.shard(shard.shard, from, shard.tip)?;
         }
     }
     tail.output.flush().map_err(TailError::Output)?;
@@ -145,6 +164,8 @@ struct Tail {
     client: Client,
     stream: StreamId,
     verbose: bool,
+    /// What arrived before is not printed.
+    since_ms: u64,
     left: u64,
     damaged: bool,
     output: Output,
@@ -167,7 +188,11 @@ impl Tail {
         let credit = (FOLLOW_BYTES / shards.len().max(1) as u64).max(1);
         for shard in shards {
             let from = Sequence(arguments.from.max(shard.trim.0)).min(shard.tip);
-            let start = if arguments.latest { Start::Latest } else { Start::At(from) };
+            let start = match arguments.since {
+                Some(ms) => Start::Since(ms),
+                None if arguments.latest => Start::Latest,
+                None => Start::At(from),
+            };
             self.begin(&mut followed, Followed { shard: shard.shard, next: from, refused: None }, start, credit)?;
         }
         let outcome = self.follow_on(&mut followed, credit);
@@ -189,7 +214,9 @@ impl Tail {
                     if !records.is_empty() || records.result.next >= records.result.tip {
                         self.tell(shard.shard, shard.refused.take(), shard.next);
                     }
-                    for frame in records.iter().take(usize::try_from(self.left).unwrap_or(usize::MAX)) {
+                    let since_ms = self.since_ms;
+                    let wanted = records.iter().filter(|frame| frame.arrival_ms() >= since_ms);
+                    for frame in wanted.take(usize::try_from(self.left).unwrap_or(usize::MAX)) {
                         self.left -= 1;
                         self.print(shard.shard, &frame)?;
                     }
@@ -226,6 +253,18 @@ impl Tail {
         Ok(())
     }
 
+    /// The number of the first record that is to be printed, not before `from`. Where damage hides it, all are looked at.
+    fn first(&mut self, shard: ShardId, from: Sequence) -> Result<Sequence, TailError> {
+        if self.since_ms == 0 {
+            return Ok(from);
+        }
+        match self.client.read(self.stream, shard, Start::Since(self.since_ms), 1) {
+            Ok(records) => Ok(records.iter().next().map_or(records.result.next, |frame| frame.sequence())),
+            Err(ClientError::Refused(failure)) if failure.code == ErrorCode::Damaged => Ok(from),
+            Err(error) => Err(TailError::Client(error)),
+        }
+    }
+
     /// Prints one shard's records from `from` to before `tip`.
     fn shard(&mut self, shard: ShardId, mut from: Sequence, tip: Sequence) -> Result<(), TailError> {
         let mut refused: Option<(Sequence, Failure)> = None;
@@ -236,6 +275,9 @@ impl Tail {
                     for frame in records.iter().take_while(|frame| frame.sequence() < tip) {
                         if self.left == 0 {
                             break;
+                        }
+                        if frame.arrival_ms() < self.since_ms {
+                            continue;
                         }
                         self.left -= 1;
                         self.print(shard, &frame)?;

@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Chain(ChainArgs),
     /// Limit (c): the same bytes to many loopback sockets, received and touched on another core.
     Fanout(FanoutArgs),
+    /// Limit (d): durable writes at a rate beside direct reads under a byte budget.
+    Mixed(MixedArgs),
 }
 
 /// The space that is written to.
@@ -180,6 +182,9 @@ pub(crate) struct FanoutArgs {
     /// Bytes of each send.
     #[arg(long, value_name = "SIZE", default_value = "256k", value_parser = parse_bytes)]
     pub(crate) size: u64,
+    /// Compare what is received with what was sent, and hash every KiB of it, as a subscriber does; else only touch it.
+    #[arg(long)]
+    pub(crate) verify: bool,
     /// Seconds of sending.
     #[arg(long, default_value = "3", value_parser = parse_seconds)]
     pub(crate) seconds: f64,
@@ -189,6 +194,40 @@ pub(crate) struct FanoutArgs {
     /// Core of the receiving thread.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) client_core: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MixedArgs {
+    /// Directory on the disk to measure; it must exist.
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    /// Bytes per write, and per read.
+    #[arg(long, value_name = "SIZE", default_value = "1m", value_parser = parse_bytes)]
+    pub(crate) size: u64,
+    /// Writes in flight at most.
+    #[arg(long, value_name = "N", default_value = "8", value_parser = counts())]
+    pub(crate) depth: u16,
+    /// Reads in flight at most.
+    #[arg(long, value_name = "N", default_value = "2", value_parser = counts())]
+    pub(crate) read_depth: u16,
+    /// Bytes a second to write.
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(crate) write_rate: u64,
+    /// Bytes a second to read at most; a list for --sweep [default: 100 MB; sweep: to 2.4 GB].
+    #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = parse_bytes)]
+    pub(crate) read_budget: Vec<u64>,
+    /// Seconds per point.
+    #[arg(long, default_value = "3", value_parser = parse_seconds)]
+    pub(crate) seconds: f64,
+    /// Bytes of each of the two files.
+    #[arg(long, value_name = "SIZE", default_value = "1g", value_parser = parse_bytes)]
+    pub(crate) file_bytes: u64,
+    /// Core to run on [default: wherever the kernel likes].
+    #[arg(long, value_name = "N")]
+    pub(crate) core: Option<usize>,
+    /// Measure every budget, and name the one with the most read that leaves the writes their rate.
+    #[arg(long)]
+    pub(crate) sweep: bool,
 }
 
 impl SpaceArgs {

@@ -1,4 +1,5 @@
-//! Limit (c): one thread sends the same bytes to many loopback sockets, a second one on another core receives and touches them.
+//! Limit (c): one thread sends the same bytes to many loopback sockets, a second one on another core receives them and touches
+//! or verifies them.
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::{opcode, types};
 use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::chain::connect;
 use crate::cpu;
@@ -17,6 +19,8 @@ use crate::usage::Usage;
 
 /// Bytes that one receive takes at most; the receivers' buffers together stay in the cache.
 const RECEIVE_BYTES: usize = 64 << 10;
+/// What is hashed at once where it is verified.
+const HASHED_BYTES: usize = 1 << 10;
 /// One byte of each cache line is looked at.
 const LINE_BYTES: usize = 64;
 
@@ -25,6 +29,8 @@ const LINE_BYTES: usize = 64;
 pub(crate) struct Fanout {
     pub(crate) sockets: usize,
     pub(crate) size_bytes: u64,
+    /// Whether all that is received is compared and hashed.
+    pub(crate) verify: bool,
     pub(crate) seconds: f64,
     pub(crate) send_core: usize,
     pub(crate) receive_core: usize,
@@ -62,7 +68,7 @@ pub(crate) fn run(fanout: Fanout) -> Result<Run, LimitError> {
         });
         let receiver = scope.spawn(|| {
             cpu::pin(fanout.receive_core)?;
-            receive(near)
+            receive(near, fanout)
         });
         // The sender is too busy to look at the clock for every send.
         thread::sleep(Duration::from_secs_f64(fanout.seconds));
@@ -143,7 +149,9 @@ struct Received {
 }
 
 /// Receives on every socket until its end, and touches what came.
-fn receive(sockets: Vec<TcpStream>) -> Result<Received, LimitError> {
+fn receive(sockets: Vec<TcpStream>, fanout: Fanout) -> Result<Received, LimitError> {
+    // Filled like the sender's.
+    let content = Memory::new(1, fanout.size_bytes as usize)?;
     let memory = Memory::new(sockets.len(), RECEIVE_BYTES)?;
     let mut ring = Ring::new(sockets.len())?;
     register(&ring, &sockets)?;
@@ -167,13 +175,32 @@ fn receive(sockets: Vec<TcpStream>) -> Result<Received, LimitError> {
                 open -= 1;
                 continue;
             }
-            touch(&memory.slot(index)[..count]);
+            let received = &memory.slot(index)[..count];
+            if fanout.verify {
+                verify(received, content.slot(0), (bytes[index] % fanout.size_bytes) as usize)?;
+            } else {
+                touch(received);
+            }
             bytes[index] += count as u64;
             // SAFETY: as above.
             unsafe { ring.push(&entry(index)) }?;
         }
     }
     Ok(Received { bytes, cpu_s: cpu::thread_cpu_s() })
+}
+
+/// Compares what came with what was sent, from byte `at` of it on, and hashes each KiB.
+fn verify(mut received: &[u8], content: &[u8], mut at: usize) -> Result<(), LimitError> {
+    while !received.is_empty() {
+        let length = received.len().min(content.len() - at).min(HASHED_BYTES);
+        let (piece, rest) = received.split_at(length);
+        std::hint::black_box(xxh3_64(piece));
+        if piece != &content[at..at + length] {
+            return Err(LimitError::Protocol { what: "what was received differs from what was sent".to_owned() });
+        }
+        (received, at) = (rest, (at + length) % content.len());
+    }
+    Ok(())
 }
 
 fn touch(bytes: &[u8]) {

@@ -11,6 +11,7 @@ mod device;
 mod error;
 mod fanout;
 mod measure;
+mod mixed;
 mod read;
 mod report;
 mod ring;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Steady(args) => measure::steady(args, output),
         Command::Chain(args) => measure::chain(args, output),
         Command::Fanout(args) => measure::fanout(&args, output),
+        Command::Mixed(args) => measure::mixed(args, output),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

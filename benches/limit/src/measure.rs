@@ -2,6 +2,7 @@
 
 mod chain;
 mod fanout;
+mod mixed;
 mod read;
 mod steady;
 mod write;
@@ -16,6 +17,7 @@ use crate::target::{Prepare, Space, Target};
 
 pub(crate) use chain::chain;
 pub(crate) use fanout::fanout;
+pub(crate) use mixed::mixed;
 pub(crate) use read::read;
 pub(crate) use steady::steady;
 pub(crate) use write::write;

@@ -73,6 +73,10 @@ pub(crate) enum Target {
     Latency,
     /// 1,000 shards against 8.
     Shards,
+    /// End-to-end latency, 20 subscribers, the highest rate to all of them, and one that is stalled.
+    Push,
+    /// Reading everything from the disk as a subscriber, alone and beside ingest.
+    CatchUp,
     /// Opening 10 GiB, and the first append after kill -9 under full load.
     Restart,
     /// All of them, one after the other.

@@ -208,6 +208,13 @@ impl Bench {
         command
     }
 
+    /// Runs fio and returns its command and its result.
+    pub(crate) fn fio(&self, arguments: &[String]) -> Result<(String, Value), PairsError> {
+        let mut command = Command::new("fio");
+        command.args(arguments).arg("--output-format=json");
+        self.run(command)
+    }
+
     fn run(&self, mut command: Command) -> Result<(String, Value), PairsError> {
         let shown = self.without_directory(&child::shown(&command));
         let ended = child::run(&mut command, RUN_MAX, &self.interrupted)?;

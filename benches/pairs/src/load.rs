@@ -20,6 +20,23 @@ pub(crate) const REACTOR_BUSY: &str = "reactor busy";
 /// How busy the generator's core was with it.
 pub(crate) const LOAD_BUSY: &str = "load busy";
 
+/// What the reading back came to.
+pub(crate) const READ_BACK_MB_PER_S: &str = "read back MB/s";
+/// What all subscribers together were pushed.
+pub(crate) const PUSHED_MB_PER_S: &str = "pushed MB/s";
+/// From the intended time of a record to its being taken.
+pub(crate) const PUSHED_P50_US: &str = "pushed p50 us";
+/// The same, the 99th percentile.
+pub(crate) const PUSHED_P99_US: &str = "pushed p99 us";
+/// The same less [`PUSH_MARGIN_US`], by the 99th percentile of the acknowledgements of the same run.
+pub(crate) const PUSHED_BY_ACK: &str = "pushed by acked";
+
+/// What a push may take beyond its part of an acknowledgement.
+const PUSH_MARGIN_US: f64 = 100.0;
+
+/// Where the latency of acknowledgements is.
+const ACKED: &str = "/measured/latency_ns/at";
+
 /// A record of 1 KiB with its header and key takes this many times its data on disk.
 const DISK_GROWTH: f64 = 1.10;
 
@@ -57,6 +74,19 @@ pub(crate) struct Load {
     pub(crate) space: Space,
     /// Bytes on disk for each byte of data: small batches pad to whole blocks.
     pub(crate) growth: f64,
+    pub(crate) subscribers: Subscribers,
+}
+
+/// Who has pushed to it what is written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Subscribers {
+    pub(crate) count: u32,
+    /// How many more never take anything.
+    pub(crate) stalled: u32,
+    /// When they begin, with the first record.
+    pub(crate) after_s: f64,
+    /// Whether the reading back is done as one of them.
+    pub(crate) read_back: bool,
 }
 
 impl Load {
@@ -72,6 +102,7 @@ impl Load {
             bytes: bench.bytes(),
             space,
             growth: DISK_GROWTH,
+            subscribers: Subscribers::default(),
         }
     }
 
@@ -102,6 +133,15 @@ impl Load {
             format!("--bytes={}", self.bytes),
         ];
         arguments.extend(self.rate.map(|rate| format!("--rate={rate:.0}")));
+        let Subscribers { count, stalled, after_s, read_back } = self.subscribers;
+        if count > 0 {
+            arguments.push(format!("--subscribers={count}"));
+            arguments.push(format!("--stalled={stalled}"));
+            arguments.push(format!("--subscribe-after={after_s}s"));
+        }
+        if read_back {
+            arguments.push("--read-back=push".to_owned());
+        }
         arguments
     }
 
@@ -146,17 +186,25 @@ pub(crate) fn side(command: String, mut detail: Value) -> Result<Side, PairsErro
     let reactor = busy("/busy/server", |name| name.starts_with("reactor") || name == "io_uring workers");
     let machine = need("/busy/machine")? * need("/machine/cores")?;
     let per_record = |cores: f64| if records_per_s > 0.0 { cores / records_per_s * 1e9 } else { f64::NAN };
-    let figures = BTreeMap::from([
+    let mut figures = BTreeMap::from([
         (MB_PER_S, need("/measured/bytes_per_s")? / 1e6),
         (SECONDS, number(&detail, "/measured/seconds").unwrap_or(f64::NAN)),
         (RECORDS_PER_S, records_per_s),
-        (P50_US, percentile_us(&detail, 50.0).unwrap_or(f64::NAN)),
-        (P99_US, percentile_us(&detail, 99.0).unwrap_or(f64::NAN)),
+        (P50_US, percentile_us(&detail, ACKED, 50.0).unwrap_or(f64::NAN)),
+        (P99_US, percentile_us(&detail, ACKED, 99.0).unwrap_or(f64::NAN)),
         (CPU_NS_PER_RECORD, per_record(reactor)),
         (MACHINE_NS_PER_RECORD, per_record(machine)),
         (REACTOR_BUSY, reactor),
         (LOAD_BUSY, busy("/busy/generator", |name| name.starts_with("load-"))),
+        (READ_BACK_MB_PER_S, number(&detail, "/verification/read_bytes_per_s").map_or(f64::NAN, |rate| rate / 1e6)),
     ]);
+    if let Some(bytes_per_s) = number(&detail, "/pushed/bytes_per_s") {
+        let pushed = |percent| percentile_us(&detail, "/pushed/latency_ns/at", percent).unwrap_or(f64::NAN);
+        figures.insert(PUSHED_MB_PER_S, bytes_per_s / 1e6);
+        figures.insert(PUSHED_P50_US, pushed(50.0));
+        figures.insert(PUSHED_P99_US, pushed(99.0));
+        figures.insert(PUSHED_BY_ACK, (pushed(99.0) - PUSH_MARGIN_US) / figures[P99_US]);
+    }
     let mut marks: Vec<String> = detail["marks"].as_array().into_iter().flatten().map(mark).collect();
     if records_per_s == 0.0 {
         marks.push("void: nothing was acknowledged after the warm-up; more --bytes make it longer".to_owned());
@@ -173,8 +221,8 @@ fn mark(mark: &Value) -> String {
 }
 
 /// The latency at a percentile, from the intended send time.
-fn percentile_us(detail: &Value, percent: f64) -> Option<f64> {
-    let at = detail.pointer("/measured/latency_ns/at")?.as_array()?;
+fn percentile_us(detail: &Value, path: &str, percent: f64) -> Option<f64> {
+    let at = detail.pointer(path)?.as_array()?;
     let found = at.iter().find(|pair| pair[0].as_f64() == Some(percent))?;
     Some(found[1].as_f64()? / 1e3)
 }

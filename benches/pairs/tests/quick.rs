@@ -93,3 +93,22 @@ fn a_killed_server_opens_and_appends() {
     assert_eq!(pair["a"]["marks"].as_array().map(Vec::len), Some(0), "{pair}");
     assert_eq!(result["parts"][0]["measures"].as_array().map(Vec::len), Some(3));
 }
+
+#[test]
+fn what_is_pushed_is_measured() {
+    let within = temporary();
+    let output = pairs("push", within.path());
+    let Some(folder) = folder(&output, within.path()) else { return };
+    let result = result(&folder);
+    let parts = result["parts"].as_array().expect("there are some");
+    assert_eq!(parts.len(), 4);
+    for part in parts {
+        let side = &part["pairs"][0]["a"];
+        let figure = |name: &str| side["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {side}"));
+        assert!(figure("pushed MB/s") > 0.0 && figure("pushed p99 us") > 0.0, "{side}");
+        let (pushed, verification) = (&side["detail"]["pushed"], &side["detail"]["verification"]);
+        let subscribers = pushed["subscribers"].as_u64().expect("it is told");
+        let acknowledged = verification["acknowledged"].as_u64().expect("it is told");
+        assert_eq!(pushed["records_total"].as_u64(), Some(subscribers * acknowledged), "{side}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::{Config, OpenError, Reactor, Recovered, Status};
-use frame::proto::{AckResult, Client, ClientEvent, Failure, Read, ReadResult, StreamDescription};
+use frame::proto::{AckResult, Client, ClientEvent, Failure, Read, ReadResult, Start, StreamDescription};
 use frame::{RequestId, Sequence, ShardId, StreamId};
 use sim::{ConnectionId, LISTENER, SimIo, World};
 
@@ -83,7 +83,7 @@ impl Talk {
 
     /// Reads a shard from a number on.
     pub(crate) fn read(&mut self, stream: StreamId, shard: ShardId, from: Sequence) -> Answer {
-        let read = Read { stream, shard, from, bytes_max: 1 << 20 };
+        let read = Read { stream, shard, start: Start::At(from), bytes_max: 1 << 20 };
         let request = self.say(|client, out| client.read(out, &read));
         match self.answer(request) {
             Heard::Records(result, frames) => Ok((result, frames)),

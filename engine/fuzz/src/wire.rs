@@ -157,13 +157,13 @@ fn requests(program: &mut Program<'_>) -> (Vec<u8>, usize) {
             2 => client.list_streams(&mut out, &text(program), program.word()),
             3 => {
                 let (stream, shard) = (StreamId(program.word()), ShardId(program.word()));
-                let (from, bytes_max) = (Sequence(program.long()), program.word());
-                client.read(&mut out, &Read { stream, shard, from, bytes_max })
+                let (start, bytes_max) = (start(program), program.word());
+                client.read(&mut out, &Read { stream, shard, start, bytes_max })
             }
             4 => client.ping(&mut out),
             5 => {
                 let (stream, shard, granted) = (StreamId(program.word()), ShardId(program.word()), program.long());
-                let start = if program.byte() & 1 == 0 { Start::Latest } else { Start::At(Sequence(program.long())) };
+                let start = start(program);
                 client.subscribe(&mut out, &Subscribe { stream, shard, start, granted })
             }
             6 => {
@@ -183,6 +183,14 @@ fn requests(program: &mut Program<'_>) -> (Vec<u8>, usize) {
         assert!(request.0 > 0, "0 is the connection's own");
     }
     (out, messages + 1)
+}
+
+fn start(program: &mut Program<'_>) -> Start {
+    match program.byte() % 3 {
+        0 => Start::Latest,
+        1 => Start::At(Sequence(program.long())),
+        _ => Start::Since(program.long()),
+    }
 }
 
 /// What a server says, and in how many messages.

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::{Answer, Call, Handle, Outcome, Stream};
-use frame::proto::{ErrorCode, Failure, Read};
+use frame::proto::{ErrorCode, Failure, Read, Start};
 use frame::{Frame, Sequence, ShardId};
 
 use crate::dice::Dice;
@@ -136,7 +136,8 @@ impl Caller {
                     (0, _) => (Asked::Delete, Call::DeleteStream { name }),
                     (1, Some(stored)) => {
                         let Stored { shard, sequence, .. } = stored;
-                        let read = Read { stream: stream.stream, shard, from: sequence, bytes_max: 1 };
+                        let start = Start::At(sequence);
+                        let read = Read { stream: stream.stream, shard, start, bytes_max: 1 };
                         (Asked::Read(stored), Call::Read(read))
                     }
                     _ => {
@@ -162,11 +163,16 @@ impl Caller {
         }
     }
 
-    /// Numbers of streams and shards are never given twice.
-    fn meet(&mut self, stream: Stream) -> Result<(), Breach> {
-        match self.streams.iter().find(|known| collide(known, &stream)) {
-            Some(known) if *known != stream => Err(Breach::new("calls", format!("{stream:?} after {known:?}"))),
-            Some(_) => Ok(()),
+    /// Numbers of streams and shards are never given twice, unless what gave them first was damaged.
+    fn meet(&mut self, stream: Stream, is_damaged: bool) -> Result<(), Breach> {
+        match self.streams.iter_mut().find(|known| collide(known, &stream)) {
+            Some(known) if *known != stream && !is_damaged => {
+                Err(Breach::new("calls", format!("{stream:?} after {known:?}")))
+            }
+            Some(known) => {
+                *known = stream;
+                Ok(())
+            }
             None => {
                 self.streams.push(stream);
                 Ok(())
@@ -192,13 +198,13 @@ impl Caller {
                 }
                 (subject.known, subject.is_confirmed) = (found.clone(), true);
                 if let Known::Present(stream) = found {
-                    self.meet(stream)?;
+                    self.meet(stream, is_damaged)?;
                 }
             }
             (Asked::Create, Answer::Stream(stream, _)) => {
                 subject.stored.clear();
                 subject.known = Known::Present(stream.clone());
-                self.meet(stream)?;
+                self.meet(stream, is_damaged)?;
             }
             (Asked::Delete, Answer::Deleted) => subject.known = Known::Absent,
             (Asked::Append(numbers), Answer::Appended(stream, outcomes)) => {

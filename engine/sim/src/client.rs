@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use frame::proto::{AckResult, Append, ErrorCode, Read, ReadResult, StreamDescription};
+use frame::proto::{AckResult, Append, ErrorCode, Read, ReadResult, Start, StreamDescription};
 use frame::{RequestId, Sequence, ShardId, StreamId};
 
 use crate::dice::Dice;
@@ -170,7 +170,7 @@ impl LoadClient {
 
     fn read(&mut self, world: &World, model: &Model, stream: StreamId, shard: ShardId, from: Sequence) {
         let bytes_max = self.dice.skewed(1..=2 << 20) as u32;
-        let read = Read { stream, shard, from, bytes_max };
+        let read = Read { stream, shard, start: Start::At(from), bytes_max };
         let request = self.link.say(world, |client, out| client.read(out, &read));
         let tip = model.tip(shard);
         self.asked.insert(request, Asked::Read { shard, from, tip });

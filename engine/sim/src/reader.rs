@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use frame::proto::{ErrorCode, Read, StreamDescription};
+use frame::proto::{ErrorCode, Read, ReadResult, Start, StreamDescription};
 use frame::{RequestId, Sequence, ShardId};
 
 use crate::client::take_up_records;
@@ -23,6 +23,8 @@ struct Shard {
 enum Asked {
     Stream(String),
     Read(ShardId),
+    /// What arrived at this time or later.
+    Since(ShardId, u64),
 }
 
 /// A client that reads everything once, a request at a time.
@@ -33,6 +35,8 @@ pub(crate) struct Reader {
     is_welcome: bool,
     to_describe: Vec<String>,
     to_read: Vec<ShardId>,
+    /// Of those read, which to ask for by time.
+    to_date: Vec<ShardId>,
     shards: BTreeMap<ShardId, Shard>,
     asked: Option<(RequestId, Asked)>,
     is_done: bool,
@@ -46,6 +50,7 @@ impl Reader {
             is_welcome: false,
             to_describe: names,
             to_read: Vec::new(),
+            to_date: Vec::new(),
             shards: BTreeMap::new(),
             asked: None,
             is_done: false,
@@ -86,14 +91,51 @@ impl Reader {
             return;
         }
         let Some(&number) = self.to_read.last() else {
+            return self.ask_by_time(world);
+        };
+        let shard = &self.shards[&number];
+        let bytes_max = if self.dice.chance(0.2) { self.dice.skewed(1..=100_000) } else { 4 << 20 };
+        let (stream, start, bytes_max) = (shard.stream, Start::At(shard.from), bytes_max as u32);
+        let read = Read { stream, shard: number, start, bytes_max };
+        let request = self.link.say(world, |client, out| client.read(out, &read));
+        self.asked = Some((request, Asked::Read(number)));
+    }
+
+    /// Asks for what arrived at a time that a record of a shard did, or right after it.
+    fn ask_by_time(&mut self, world: &World) {
+        let Some(number) = self.to_date.pop() else {
             self.is_done = true;
             return self.link.reset(world);
         };
         let shard = &self.shards[&number];
-        let bytes_max = if self.dice.chance(0.2) { self.dice.skewed(1..=100_000) } else { 4 << 20 };
-        let read = Read { stream: shard.stream, shard: number, from: shard.from, bytes_max: bytes_max as u32 };
+        if shard.reading.found.is_empty() || !shard.reading.damaged.is_empty() {
+            return;
+        }
+        let since_ms = self.dice.pick(&shard.reading.found).arrival_ms + self.dice.within(0..=1);
+        let (stream, start) = (shard.stream, Start::Since(since_ms));
+        let bytes_max = self.dice.skewed(1..=100_000) as u32;
+        let read = Read { stream, shard: number, start, bytes_max };
         let request = self.link.say(world, |client, out| client.read(out, &read));
-        self.asked = Some((request, Asked::Read(number)));
+        self.asked = Some((request, Asked::Since(number, since_ms)));
+    }
+
+    /// The first record that is told by time must be the first one that arrived by then.
+    fn check_time(
+        &self,
+        world: &World,
+        model: &mut Model,
+        (number, since_ms): (ShardId, u64),
+        (result, frames): (&ReadResult, &[Vec<u8>]),
+    ) -> Result<(), Breach> {
+        let reading = &self.shards[&number].reading;
+        let told = take_up_records(model, number, Sequence(1)..=model.tip(number), result, frames)?;
+        let due = reading.found.iter().find(|found| found.arrival_ms >= since_ms);
+        if told.first() != due {
+            let detail = format!("shard {number} since {since_ms}: {:?} is told, {due:?} is due", told.first());
+            return Err(Breach::new("by time", detail));
+        }
+        world.count("engine: read by time");
+        Ok(())
     }
 
     fn take_up(&mut self, world: &World, model: &mut Model, heard: Heard) -> Result<(), Breach> {
@@ -105,8 +147,14 @@ impl Reader {
                 self.add(&description);
             }
             Heard::Records(request, result, frames) => {
-                let Asked::Read(number) = self.answered(request)? else {
-                    return Err(Breach::new("one answer", "records for another request".to_owned()));
+                let number = match self.answered(request)? {
+                    Asked::Read(number) => number,
+                    Asked::Since(number, since_ms) => {
+                        return self.check_time(world, model, (number, since_ms), (&result, &frames));
+                    }
+                    Asked::Stream(name) => {
+                        return Err(Breach::new("one answer", format!("records for stream {name}")));
+                    }
                 };
                 let shard = self.shards.get_mut(&number).expect("it was asked for");
                 let found = take_up_records(model, number, shard.from..=model.tip(number), &result, &frames)?;
@@ -126,7 +174,14 @@ impl Reader {
                 Asked::Stream(name) if failure.code == ErrorCode::UnknownStream => model.missing(&name)?,
                 Asked::Stream(name) => return Err(Breach::new("streams stay", format!("stream {name}: {failure}"))),
                 Asked::Read(number) if failure.code == ErrorCode::Damaged => self.pass_damage(world, model, number),
-                Asked::Read(_) if failure.code == ErrorCode::Busy => {}
+                Asked::Read(_) | Asked::Since(..) if failure.code == ErrorCode::Busy => {}
+                // The wall clock may have been set back since.
+                Asked::Since(..) if failure.code == ErrorCode::InvalidArgument => {
+                    world.count("sim: time in the future")
+                }
+                Asked::Since(number, _) => {
+                    return Err(Breach::new("by time", format!("shard {number}: {failure}")));
+                }
                 Asked::Read(number) => {
                     let from = self.shards[&number].from;
                     return Err(Breach::new("readable", format!("shard {number} from {from}: {failure}")));
@@ -149,6 +204,7 @@ impl Reader {
             let state = Shard { stream: description.stream, reading, from: Sequence(1) };
             self.shards.insert(shard.shard, state);
             self.to_read.push(shard.shard);
+            self.to_date.push(shard.shard);
         }
     }
 

@@ -26,6 +26,10 @@ struct Followed {
     granted: u64,
     pushed: u64,
     got: BTreeSet<Sequence>,
+    /// What arrived before is not for it.
+    since_ms: u64,
+    /// Whether it was answered.
+    is_begun: bool,
     is_over: bool,
 }
 
@@ -109,15 +113,30 @@ impl Subscriber {
                 model.described(&description)?;
                 for shard in &description.shards {
                     let from = self.dice.skewed(1..=shard.tip.0);
-                    let start =
-                        if self.dice.chance(0.3) { Start::Latest } else { Start::At(Sequence(shard.tip.0 - from + 1)) };
+                    let start = match self.dice.index(4) {
+                        0 => Start::Latest,
+                        1 => Start::Since(world.wall_ms().saturating_sub(self.dice.skewed(1..=10_000))),
+                        _ => Start::At(Sequence(shard.tip.0 - from + 1)),
+                    };
+                    let since_ms = if let Start::Since(ms) = start { ms } else { 0 };
                     let granted = self.dice.skewed(1..=GRANTED_BYTES_MAX) - 1;
                     let subscribe = Subscribe { stream: description.stream, shard: shard.shard, start, granted };
                     let request = self.link.say(world, |client, out| client.subscribe(out, &subscribe));
                     let (from, next, tip) = (None, Sequence(1), shard.tip);
                     let got = BTreeSet::new();
                     let shard = shard.shard;
-                    let followed = Followed { shard, from, next, tip, granted, pushed: 0, got, is_over: false };
+                    let followed = Followed {
+                        shard,
+                        from,
+                        next,
+                        tip,
+                        granted,
+                        pushed: 0,
+                        got,
+                        since_ms,
+                        is_begun: false,
+                        is_over: false,
+                    };
                     self.followed.insert(request, followed);
                 }
             }
@@ -125,14 +144,19 @@ impl Subscriber {
                 let Some(followed) = self.followed.get_mut(&request).filter(|followed| !followed.is_over) else {
                     return Err(Breach::new("pushed", format!("{result:?} for request {request}")));
                 };
-                if followed.from.is_none() {
-                    followed.from = Some(result.next);
+                if !std::mem::replace(&mut followed.is_begun, true) {
+                    // By time: not known before the first push.
+                    followed.from = (followed.since_ms == 0).then_some(result.next);
                     followed.next = result.next;
                 } else if result.next <= followed.next || followed.pushed >= followed.granted {
                     return Err(Breach::new("pushed", format!("{result:?} uncalled for: {followed:?}")));
                 }
                 let range = followed.next..=followed.tip;
                 let found = take_up_records(model, followed.shard, range, &result, &frames)?;
+                if let Some(early) = found.iter().find(|record| record.arrival_ms < followed.since_ms) {
+                    return Err(Breach::new("pushed", format!("{early:?} is too early: {followed:?}")));
+                }
+                followed.from = followed.from.or(found.first().map(|record| record.sequence));
                 followed.got.extend(found.iter().map(|record| record.sequence));
                 followed.pushed += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
                 (followed.next, followed.tip) = (result.next, result.tip);

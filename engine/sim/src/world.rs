@@ -253,6 +253,11 @@ impl World {
         self.inner.borrow().clock.mono_ns()
     }
 
+    /// Milliseconds of the wall clock.
+    pub fn wall_ms(&self) -> u64 {
+        self.inner.borrow().clock.wall_ms()
+    }
+
     /// Has the test called again at this time.
     pub fn wake_at(&self, mono_ns: u64) {
         self.inner.borrow_mut().alarms.insert(mono_ns);

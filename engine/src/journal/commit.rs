@@ -26,6 +26,8 @@ pub(crate) struct Commit {
     pub(crate) extents: Vec<Extent>,
     /// Whose records it carries.
     pub(crate) shares: Vec<Share>,
+    /// When its write began.
+    pub(crate) began_ns: u64,
     /// Whether its write has completed; those before it may not have.
     pub(crate) written: bool,
 }

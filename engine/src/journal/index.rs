@@ -109,17 +109,21 @@ impl Index {
         row.next += 1;
     }
 
-    /// The shard's extents from the one that holds `from`, or the first after it.
-    pub(crate) fn extents_from(&self, shard: ShardId, from: Sequence) -> impl Iterator<Item = PlacedExtent> + '_ {
+    /// The shard's extents from the first on that is as wanted: all after it are, too.
+    pub(crate) fn extents_where(
+        &self,
+        shard: ShardId,
+        is_as_wanted: impl Fn(&PlacedExtent) -> bool,
+    ) -> impl Iterator<Item = PlacedExtent> + '_ {
         let mut number = self.rows.get(shard.0 as usize).map_or(NONE, |row| row.block);
         while let Some(block) = self.blocks.get(number as usize) {
-            if block.previous == NONE || self.extents[block.start as usize].first_sequence <= from {
+            if block.previous == NONE || !is_as_wanted(&self.extents[block.start as usize]) {
                 break;
             }
             number = block.previous;
         }
         let mut rest = self.block(shard, number);
-        rest = &rest[rest.partition_point(|extent| extent.last_sequence() < from)..];
+        rest = &rest[rest.partition_point(|extent| !is_as_wanted(extent))..];
         std::iter::from_fn(move || {
             if rest.is_empty() {
                 number = self.blocks.get(number as usize)?.next;
@@ -133,7 +137,7 @@ impl Index {
 
     /// All extents of a shard, in their order.
     pub(crate) fn extents(&self, shard: ShardId) -> impl Iterator<Item = PlacedExtent> + '_ {
-        self.extents_from(shard, Sequence(0))
+        self.extents_where(shard, |_| true)
     }
 
     /// The shard's next number when the segment began.
@@ -174,13 +178,14 @@ mod tests {
             }
             for at in 0..extents {
                 for (from, expected) in [(10 + at * 5, at), (12 + at * 5, at), (13 + at * 5, at + 1)] {
-                    let found = index.extents_from(ShardId(1), Sequence(from)).next();
+                    let found = index.extents_where(ShardId(1), |extent| extent.last_sequence().0 >= from).next();
                     assert_eq!(found, (expected < extents).then(|| extent(10 + expected * 5)));
                 }
             }
             let all: Vec<PlacedExtent> = index.extents(ShardId(1)).collect();
             assert_eq!(all, (0..extents).map(|at| extent(10 + at * 5)).collect::<Vec<_>>());
-            let rest: Vec<PlacedExtent> = index.extents_from(ShardId(2), Sequence(4)).collect();
+            let rest: Vec<PlacedExtent> =
+                index.extents_where(ShardId(2), |extent| extent.first_sequence.0 >= 4).collect();
             assert_eq!(rest, (1..extents).map(|at| extent(1 + at * 3)).collect::<Vec<_>>());
             assert_eq!(index.extents(ShardId(0)).chain(index.extents(ShardId(3))).count(), 0);
         }

@@ -239,6 +239,7 @@ impl Journal {
         debug_assert_eq!(head.position, self.tail);
         commit.position = self.tail;
         commit.length = buf.len() as u32;
+        commit.began_ns = io.mono_ns();
         self.open.extents += commit.extents.len();
         self.marked = self.marked.max(head.durable);
         self.previous_checksum = checksum;
@@ -275,13 +276,13 @@ impl Journal {
         Ok(())
     }
 
-    /// The write of the batch with this serial number has completed.
+    /// The write of the batch with this serial number has completed. Tells when it began, if it was this life's.
     ///
     /// # Errors
     /// The errno, or 0 for a short write. The journal is poisoned from here on.
-    pub(crate) fn complete_write(&mut self, serial: u32, completion: &Completion) -> Result<(), i32> {
+    pub(crate) fn complete_write(&mut self, serial: u32, completion: &Completion) -> Result<Option<u64>, i32> {
         let at = serial.wrapping_sub(self.serial_front) as usize;
-        let Some(commit) = self.in_flight.get_mut(at) else { return Ok(()) };
+        let Some(commit) = self.in_flight.get_mut(at) else { return Ok(None) };
         if completion.result.cast_unsigned() != commit.length {
             let errno = completion.result.min(0);
             self.poisoned.get_or_insert(errno);
@@ -289,7 +290,7 @@ impl Journal {
         }
         commit.written = true;
         self.marks.write(commit.end());
-        Ok(())
+        Ok(Some(commit.began_ns))
     }
 
     /// The oldest batch in flight, if it has become durable: its records may be read from here on, and are to be

@@ -67,13 +67,14 @@ impl<I: Io> Reactor<I> {
         self.refused = refused;
     }
 
-    /// Aligned memory for a batch, taken from the cache of the tail where the pool has none left.
+    /// Aligned memory for a batch, taken from windows that nobody reads and then from the cache of the tail, where the pool
+    /// has none left.
     fn take_buffer(&mut self, bytes: usize) -> Option<io::BufMut> {
         loop {
             if let Some(buf) = self.io.pool().take(bytes) {
                 return Some(buf);
             }
-            if !self.journal.cache.evict() {
+            if !self.reads.evict() && !self.journal.cache.evict() {
                 return None;
             }
         }

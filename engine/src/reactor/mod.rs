@@ -33,11 +33,13 @@ use crate::handle::{Asker, Caller, Calls};
 use crate::intake::{CATALOG_APPEND, Intake};
 use crate::journal::{Bounds, Journal, Shortage};
 use crate::limits::{
-    BATCH_BYTES_TARGET, COMPLETIONS_ROOM, IDLE_MARK_NS, Memory, WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
+    BATCH_BYTES_TARGET, COMPLETIONS_ROOM, IDLE_MARK_NS, Memory, READ_WINDOWS_BYTES_MAX, READ_WINDOWS_SHARE,
+    WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
 };
-use crate::reads::{Answer, Answered, ChunkRead, Reads, Sight};
+use crate::reads::{Answer, Answered, Reads, Sight, Wanted};
 use crate::recovery::{self, OpenError, Recovered};
 use crate::router::Router;
+use crate::scheduler::Scheduler;
 use crate::shards::Shards;
 use crate::slots::Slots;
 use crate::subscriptions::Subscriptions;
@@ -137,6 +139,7 @@ pub struct Reactor<I: Io> {
     pending: std::collections::VecDeque<Pending>,
     planned: Catalog,
     reads: Reads,
+    scheduler: Scheduler,
     subscriptions: Subscriptions,
     /// What other threads ask, once any may; and calls in progress.
     calls: Option<Arc<Calls>>,
@@ -186,7 +189,8 @@ impl<I: Io> Reactor<I> {
             planned: opened.catalog.clone(),
             catalog: opened.catalog,
             pending: std::collections::VecDeque::new(),
-            reads: Reads::new(),
+            reads: Reads::new(READ_WINDOWS_BYTES_MAX.min(tail_bytes / READ_WINDOWS_SHARE)),
+            scheduler: Scheduler::new(),
             subscriptions: Subscriptions::new(),
             calls: None,
             callers: Slots::new(),
@@ -313,6 +317,9 @@ impl<I: Io> Reactor<I> {
         if self.connections.in_use() > 0 {
             until = until.min(self.send_check_ns);
         }
+        if self.reads.is_waiting() {
+            until = until.min(self.scheduler.retry_ns(self.io.mono_ns()).unwrap_or(u64::MAX));
+        }
         if until == u64::MAX { Wait::Forever } else { Wait::Until(until) }
     }
 
@@ -329,11 +336,11 @@ impl<I: Io> Reactor<I> {
 
     fn complete(&mut self, completion: Completion) {
         match token::kind(completion.token) {
-            Kind::Commit(serial) => {
-                if let Err(errno) = self.journal.complete_write(serial, &completion) {
-                    self.poison(errno);
-                }
-            }
+            Kind::Commit(serial) => match self.journal.complete_write(serial, &completion) {
+                Ok(Some(began_ns)) => self.scheduler.committed(began_ns, self.io.mono_ns()),
+                Ok(None) => {}
+                Err(errno) => self.poison(errno),
+            },
             Kind::Receive(peer) => self.received(peer, completion),
             Kind::Send(peer) => self.sent(peer, completion),
             Kind::Accept => self.accepted(&completion),
@@ -354,19 +361,19 @@ impl<I: Io> Reactor<I> {
                     self.poison(errno);
                 }
             }
-            Kind::Chunk(slot, chunk) => self.chunk_read(slot, chunk, completion),
+            Kind::Window(slot) => self.window_read(slot, completion),
             Kind::Wake | Kind::Blocking | Kind::Unknown => {}
         }
     }
 
-    fn chunk_read(&mut self, slot: u32, chunk: u16, completion: Completion) {
-        let buf = match completion.payload {
-            Payload::Buf(buf) => Some(buf),
+    fn window_read(&mut self, slot: u32, completion: Completion) {
+        self.scheduler.end_read();
+        let whole = match completion.payload {
+            Payload::Buf(buf) if completion.result.cast_unsigned() as usize == buf.len() => Some(buf.freeze()),
             _ => None,
         };
         let mut sight = Sight { journal: &mut self.journal, shards: &self.shards, damage: &self.damage };
-        let read = ChunkRead { slot, chunk, result: completion.result, buf };
-        self.reads.complete(&mut self.io, &mut sight, &mut self.answered, read);
+        self.reads.complete(&mut self.io, &mut sight, &mut self.answered, (slot, whole));
     }
 
     /// Runs what became ready.
@@ -380,7 +387,7 @@ impl<I: Io> Reactor<I> {
         self.journal.advance(&mut self.io, idle);
         self.push();
         let mut sight = Sight { journal: &mut self.journal, shards: &self.shards, damage: &self.damage };
-        self.reads.advance(&mut self.io, &mut sight, &mut self.answered);
+        self.reads.advance(&mut self.io, &mut sight, &mut self.scheduler, &mut self.answered);
         self.answer_reads();
         self.close_unheard();
         self.flush();

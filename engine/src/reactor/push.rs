@@ -1,6 +1,6 @@
 //! Records pushed to subscribers, as they become durable and as credit and connection allow.
 
-use frame::proto::{Grant, Read, ReadResult, Start, Subscribe};
+use frame::proto::{Grant, ReadResult, Subscribe};
 
 use super::*;
 use crate::limits::{PUSH_BYTES_MAX, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX, SUBSCRIPTIONS_PER_SHARD_MAX};
@@ -15,13 +15,10 @@ impl<I: Io> Reactor<I> {
             return;
         }
         let Some(tip) = self.shards.find(shard).copied() else { return };
-        let next = match start {
-            Start::At(from) => from.max(Sequence(1)),
-            Start::Latest => tip.durable_next,
+        let (next, since_ms) = match self.place(shard, start) {
+            Ok(place) => place,
+            Err(Failure { code, detail }) => return self.fail(asker, code, &detail),
         };
-        if let Err(Failure { code, detail }) = tip.check_given(shard, next) {
-            return self.fail(asker, code, &detail);
-        }
         let known = &self.connections[peer.slot].subscriptions;
         if known.contains_key(&request) {
             return self.fail(asker, ErrorCode::InvalidArgument, "a subscription of this request number goes on");
@@ -36,7 +33,7 @@ impl<I: Io> Reactor<I> {
             );
             return self.fail(asker, ErrorCode::Busy, &detail);
         }
-        let slot = self.subscriptions.begin(Subscription::new(peer, request, stream, shard, next));
+        let slot = self.subscriptions.begin(Subscription::new(peer, request, (stream, shard), (next, since_ms)));
         let connection = &mut self.connections[peer.slot];
         connection.subscriptions.insert(request, slot);
         let (tip, tip_arrival_ms) = (tip.durable_next, tip.durable_arrival_ms);
@@ -105,9 +102,11 @@ impl<I: Io> Reactor<I> {
             let Some(slot) = connection.due.pop_front() else { continue };
             if self.subscriptions.begin_read(slot) {
                 connection.pushing += 1;
-                let Subscription { stream, shard, next: from, granted, pushed, .. } = *self.subscriptions.find(slot);
+                let Subscription { shard, next, since_ms, granted, pushed, .. } = *self.subscriptions.find(slot);
                 let bytes_max = (granted - pushed).min(PUSH_BYTES_MAX as u64) as u32;
-                self.reads.add(Asker::Push(slot), Read { stream, shard, from, bytes_max });
+                let sharers = self.subscriptions.due_count();
+                let wanted = Wanted::new(shard, next, since_ms, bytes_max).going_on(sharers);
+                self.reads.add(Asker::Push(slot), wanted);
             }
             self.push_again(peer);
             if self.subscriptions.lacks_memory {
@@ -129,7 +128,10 @@ impl<I: Io> Reactor<I> {
                     Answer::Failure(_) => self.queue_if_due(peer, slot),
                     Answer::Records(result, runs) => {
                         let subscription = self.subscriptions.find(slot);
-                        // Without records: it is told of numbers that recovery skipped.
+                        if result.records > 0 {
+                            subscription.since_ms = 0;
+                        }
+                        // Without records: it is told of numbers that are passed over.
                         if result.next > std::mem::replace(&mut subscription.next, result.next) {
                             let bytes = connection.send_records(subscription.request, &result, runs, share_frames);
                             subscription.pushed += bytes as u64;

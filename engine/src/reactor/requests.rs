@@ -2,7 +2,7 @@
 
 use frame::proto::{
     Append, CreateStream as CreateRequest, DescribeStream, ListStreams, Read, ServerEvent, ServerLimits,
-    ShardDescription, StreamDescription, StreamList,
+    ShardDescription, Start, StreamDescription, StreamList,
 };
 
 use super::*;
@@ -10,6 +10,7 @@ use crate::catalog::{CreateError, Stream};
 use crate::connection::Arriving;
 use crate::handle;
 use crate::limits::{LIST_STREAMS_MAX, WINDOW_BATCHES, WINDOW_BYTES};
+use crate::shards::Shard;
 
 impl<I: Io> Reactor<I> {
     pub(super) fn request(&mut self, peer: Peer, event: ServerEvent) {
@@ -189,10 +190,29 @@ impl<I: Io> Reactor<I> {
         if !self.has_shard(asker, read.stream, read.shard) {
             return;
         }
-        if let Asker::Peer(peer, _) = asker {
-            self.connections[peer.slot].reads += 1;
+        match self.place(read.shard, read.start) {
+            Ok((from, since_ms)) => {
+                if let Asker::Peer(peer, _) = asker {
+                    self.connections[peer.slot].reads += 1;
+                }
+                self.reads.add(asker, Wanted::new(read.shard, from, since_ms, read.bytes_max));
+            }
+            Err(Failure { code, detail }) => self.fail(asker, code, &detail),
         }
-        self.reads.add(asker, read);
+    }
+
+    /// The number, and the time, from which on a reader of `shard` is given records.
+    pub(super) fn place(&self, shard: ShardId, start: Start) -> Result<(Sequence, u64), Failure> {
+        let tip = self.shards.find(shard).copied().unwrap_or(Shard::NEW);
+        match start {
+            Start::At(from) => tip.check_given(shard, from).map(|()| (from.max(Sequence(1)), 0)),
+            Start::Latest => Ok((tip.durable_next, 0)),
+            Start::Since(ms) if ms > self.io.wall_ms().max(tip.arrival_ms) => {
+                let detail = format!("{ms} ms since 1970 is in the future; begin at the newest record");
+                Err(Failure { code: ErrorCode::InvalidArgument, detail })
+            }
+            Start::Since(ms) => Ok((Sequence(1), ms)),
+        }
     }
 
     /// Sends the answers of finished reads.

@@ -35,11 +35,15 @@ pub(super) struct Counts {
     pub(super) batches: u64,
     pub(super) waited_for_credit: u64,
     pub(super) lost: Vec<String>,
+    /// What subscribers were pushed, from when it was meant to be sent.
+    pub(super) pushed: Recorder,
 }
 
 impl Counts {
     pub(super) fn new(recorder: Recorder, ledger: Ledger) -> Self {
-        Self { recorder, ledger, lateness: Lateness::default(), batches: 0, waited_for_credit: 0, lost: Vec::new() }
+        let pushed = recorder.clone();
+        let lateness = Lateness::default();
+        Self { recorder, ledger, lateness, batches: 0, waited_for_credit: 0, lost: Vec::new(), pushed }
     }
 }
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use frame::proto::{
-    Ack, AckResult, ErrorCode, Failure, Read, ReadResult, Server, ServerEvent, ServerLimits, ShardDescription,
+    Ack, AckResult, ErrorCode, Failure, Read, ReadResult, Server, ServerEvent, ServerLimits, ShardDescription, Start,
     StreamDescription,
 };
 use frame::route::{even_range, hash_key};
@@ -192,7 +192,8 @@ impl<'a> Connection<'a> {
     fn read(&mut self, request: RequestId, read: Read) {
         let log = self.shared.log.lock().unwrap();
         let (_, _, records) = log.shards.iter().find(|shard| shard.1 == read.shard).unwrap();
-        let (mut body, mut count, mut next) = (Vec::new(), 0, read.from.0);
+        let Start::At(from) = read.start else { return };
+        let (mut body, mut count, mut next) = (Vec::new(), 0, from.0);
         while let Some(record) = records.get(next as usize - 1) {
             if count > 0 && body.len() + record.len() > read.bytes_max as usize {
                 break;

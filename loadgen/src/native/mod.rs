@@ -17,6 +17,7 @@ mod runtime;
 mod session;
 mod shared;
 mod streams;
+mod subscribe;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,7 +27,7 @@ use frame::{Sequence, ShardId, StreamId};
 use crate::input::{InputError, Rows};
 use crate::recorder::Recorder;
 use crate::schedule::{Arrivals, Lateness};
-use crate::verify::{Ledger, Verdict};
+use crate::verify::{Faults, Ledger, Verdict};
 use crate::workload::Recipe;
 
 pub use error::NativeError;
@@ -98,6 +99,30 @@ pub struct Plan {
     pub cores: Vec<usize>,
     /// The seed of the schedule.
     pub seed: u64,
+    /// Who has pushed to it what is produced.
+    pub subscribers: Subscribers,
+}
+
+/// Subscribers beside the producers, each of all shards, over a connection of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Subscribers {
+    /// How many.
+    pub count: u32,
+    /// How many more, that never take anything.
+    pub stalled: u32,
+    /// How long after the start they begin, with the first record.
+    pub after: Duration,
+}
+
+/// What subscribers were pushed.
+#[derive(Debug)]
+pub struct Pushed {
+    /// From the intended time of a record to each subscriber's taking it; throughput is that of all subscribers together.
+    pub recorder: Recorder,
+    /// Records pushed in all.
+    pub records: u64,
+    /// What is wrong with it, a subscriber at a time.
+    pub faults: Vec<Faults>,
 }
 
 /// What producing came to.
@@ -116,6 +141,8 @@ pub struct Produced {
     pub lost: Vec<String>,
     /// Why the run stopped.
     pub stop: Stop,
+    /// What subscribers were pushed, if there were any.
+    pub pushed: Option<Pushed>,
     /// A fault in a person's own data, found on the way.
     pub input_error: Option<InputError>,
     /// Rows whose time lay before that of an earlier row.

@@ -17,11 +17,12 @@ use super::link::{Link, receive};
 use super::pace::Pacer;
 use super::runtime::run_here;
 use super::shared::{Shared, Stop};
-use super::{NativeError, Pace, Plan, Produced, Source};
+use super::subscribe::Group;
+use super::{NativeError, Pace, Plan, Produced, Pushed, Source};
 use crate::input::{InputError, Rows};
 use crate::recorder::Recorder;
 use crate::schedule::{Lateness, Schedule};
-use crate::verify::{Ledger, Shards};
+use crate::verify::{Ledger, Shards, Taken};
 use crate::workload::{KEY_BYTES, Lane, Recipe};
 
 /// How long acknowledgements are waited for after the last batch, as long as none comes.
@@ -33,6 +34,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// What one core came to.
 struct CoreOutcome {
     counts: Counts,
+    /// What each of its subscribers was given.
+    taken: Vec<Taken>,
     input_error: Option<InputError>,
 }
 
@@ -104,14 +107,18 @@ fn merge(
         waited_for_credit: 0,
         lost: Vec::new(),
         stop: shared.stopped().unwrap_or(Stop::ConnectionsLost),
+        pushed: None,
         input_error: None,
         rows_out_of_order: 0,
     };
+    let (mut pushed, mut all_taken) = (new_recorder(plan), Vec::new());
     if let Some(common) = shared.take_ledger() {
         produced.ledger.merge(common);
     }
     for outcome in outcomes {
-        let CoreOutcome { counts, input_error } = outcome?;
+        let CoreOutcome { counts, taken, input_error } = outcome?;
+        pushed.merge(counts.pushed);
+        all_taken.extend(taken);
         produced.recorder.merge(counts.recorder);
         produced.ledger.merge(counts.ledger);
         produced.lateness.merge(&counts.lateness);
@@ -119,6 +126,11 @@ fn merge(
         produced.waited_for_credit += counts.waited_for_credit;
         produced.lost.extend(counts.lost);
         produced.input_error = produced.input_error.or(input_error);
+    }
+    if plan.subscribers.count > 0 {
+        let records = all_taken.iter().map(Taken::count).sum();
+        let faults = all_taken.into_iter().map(|taken| taken.compare(&produced.ledger)).collect();
+        produced.pushed = Some(Pushed { recorder: pushed, records, faults });
     }
     Ok(produced)
 }
@@ -166,13 +178,19 @@ async fn run_core(
         .zip(received.drain(..))
         .map(|(link, received)| tokio_uring::spawn(receive(Rc::clone(link), Rc::clone(&core), received)))
         .collect();
+    let recipe = match &source {
+        CoreSource::Generated(recipe) => Some(recipe.clone()),
+        CoreSource::Rows(..) => None,
+    };
+    let subscribers = Group::begin(plan, &core, recipe.as_ref(), (place.part, place.parts));
     let input_error = match source {
         CoreSource::Generated(recipe) => {
             let lane = Rc::new(RefCell::new(recipe.lane(place.part as u32)));
             let largest = recipe.largest();
             for link in &links {
                 let (link, core, lane) = (Rc::clone(link), Rc::clone(&core), Rc::clone(&lane));
-                tasks.push(tokio_uring::spawn(write_generated(link, core, lane, largest)));
+                let ahead = !link.is_closed_loop() && plan.subscribers.count == 0;
+                tasks.push(tokio_uring::spawn(write_generated(link, core, lane, largest, ahead)));
             }
             match plan.pace {
                 Pace::Open { records_per_s, arrivals } => {
@@ -197,8 +215,10 @@ async fn run_core(
         shared.stop(Stop::InputFault);
     }
     finish(&core, &links, tasks).await;
+    shared.settle();
+    let taken = subscribers.finish(&core, place.parts).await;
     let counts = Rc::into_inner(core).expect("every task has ended").counts.into_inner();
-    Ok(CoreOutcome { counts, input_error: input_error? })
+    Ok(CoreOutcome { counts, taken, input_error: input_error? })
 }
 
 type Connected = (Vec<Rc<Link>>, Vec<super::session::Received>);
@@ -230,12 +250,14 @@ fn streams_of(plan: &Plan, number: u32) -> Vec<StreamId> {
     }
 }
 
-/// A writer of made-up records. An open loop builds each batch while it waits for its time, so that building makes none
-/// late; a closed loop once it may be sent, so that it is still in the processor's cache when it is.
-async fn write_generated(link: Rc<Link>, core: Rc<Core>, lane: Rc<RefCell<Lane>>, largest: usize) {
-    let build = || {
+/// A writer of made-up records. An open loop builds each batch `ahead`, while it waits for its time, so that building makes
+/// none late; a closed loop once it may be sent, so that it is still in the processor's cache when it is. Where subscribers
+/// are to know when a record was meant to be sent, that is known before it is built.
+async fn write_generated(link: Rc<Link>, core: Rc<Core>, lane: Rc<RefCell<Lane>>, largest: usize, ahead: bool) {
+    let build = |intended_ns: u64| {
         let mut message = link.begin_message(&core);
         let mut lane = lane.borrow_mut();
+        lane.intend((intended_ns / 1000) as u32);
         while link.has_room(&message, KEY_BYTES, largest) {
             let record = lane.record();
             message.push(&record.key, record.data()).expect("generated records keep within the limits");
@@ -243,9 +265,9 @@ async fn write_generated(link: Rc<Link>, core: Rc<Core>, lane: Rc<RefCell<Lane>>
         message
     };
     loop {
-        let ahead = (!link.is_closed_loop()).then(&build);
+        let built = ahead.then(|| build(0));
         let Some(due) = link.turn(&core).await else { return };
-        let mut message = ahead.unwrap_or_else(&build);
+        let mut message = built.unwrap_or_else(|| build(due.unwrap_or_else(|| core.clock.now_ns())));
         if let Some(due_ns) = due {
             message.intend(due_ns);
         }

@@ -11,13 +11,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use frame::limits::READ_BYTES_MAX;
-use frame::proto::{ClientEvent, Failure, Read, ReadResult, Span};
-use frame::{Frame, Sequence, ShardId, StreamId};
+use frame::proto::{ClientEvent, Failure, Read, ReadResult, Span, Start};
+use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
 
 use super::runtime::run_pinned;
 use super::session::Session;
 use super::shared::Shared;
+use super::subscribe::Followed;
 use super::{NativeError, ReadBack, Stream};
+use crate::options::ReadBackBy;
 use crate::verify::{Ledger, Readback, Verdict};
 use crate::workload::Recipe;
 
@@ -35,11 +37,11 @@ pub fn read_back(
     streams: &[Stream],
     ledger: Ledger,
     recipe: Option<Recipe>,
-    core: usize,
+    (core, by): (usize, ReadBackBy),
     shared: &Arc<Shared>,
 ) -> Result<ReadBack, NativeError> {
     let begun = Instant::now();
-    let verdict = run_pinned(core, || read_all(target, streams, ledger, recipe, Arc::clone(shared)))??;
+    let verdict = run_pinned(core, || read_all(target, streams, ledger, recipe, by, Arc::clone(shared)))??;
     Ok(ReadBack { verdict, seconds: begun.elapsed().as_secs_f64(), bytes: shared.progress().read_bytes })
 }
 
@@ -48,13 +50,18 @@ async fn read_all(
     streams: &[Stream],
     ledger: Ledger,
     recipe: Option<Recipe>,
+    by: ReadBackBy,
     shared: Arc<Shared>,
 ) -> Result<Verdict, NativeError> {
     let shards = streams.iter().flat_map(|s| s.shards.iter().map(|&(shard, first)| (s.id, shard, first))).collect();
     let (readback, shards) = (RefCell::new(Readback::new(ledger)), RefCell::new(shards));
     let shelf = Rc::new(Shelf { readback, shards, recipe, shared });
-    let readers: Vec<_> =
-        (0..CONNECTIONS).map(|_| tokio_uring::spawn(read_shards(target, Rc::clone(&shelf)))).collect();
+    let readers: Vec<_> = match by {
+        ReadBackBy::Read => {
+            (0..CONNECTIONS).map(|_| tokio_uring::spawn(read_shards(target, Rc::clone(&shelf)))).collect()
+        }
+        ReadBackBy::Push => vec![tokio_uring::spawn(follow_shards(target, Rc::clone(&shelf)))],
+    };
     let mut outcome = Ok(());
     for reader in readers {
         outcome = outcome.and(reader.await.expect("a reader does not panic"));
@@ -98,7 +105,7 @@ async fn read_shards(target: SocketAddr, shelf: Rc<Shelf>) -> Result<(), NativeE
     let mut request = Vec::new();
     while let Some((stream, shard, mut from)) = shelf.next_shard() {
         loop {
-            session.client.read(&mut request, &Read { stream, shard, from, bytes_max: READ_BYTES });
+            session.client.read(&mut request, &Read { stream, shard, start: Start::At(from), bytes_max: READ_BYTES });
             request = session.send(request).await?;
             match read_result(&mut session, shard, &shelf).await? {
                 Ok(result) if result.next < result.tip && result.next > from => from = result.next,
@@ -113,6 +120,47 @@ async fn read_shards(target: SocketAddr, shelf: Rc<Shelf>) -> Result<(), NativeE
                     break;
                 }
             }
+        }
+    }
+    session.close();
+    Ok(())
+}
+
+/// Has all shards pushed at once, from their first records to their last.
+async fn follow_shards(target: SocketAddr, shelf: Rc<Shelf>) -> Result<(), NativeError> {
+    let (mut session, _) = Session::open(target).await?;
+    let shards = std::mem::take(&mut *shelf.shards.borrow_mut());
+    let mut out = Vec::new();
+    let mut followed = Followed::begin(&mut session.client, &mut out, shards.into_iter());
+    let mut begun: Option<(RequestId, ReadResult)> = None;
+    let (mut bytes, mut frames_bytes) = (0, 0);
+    while !followed.is_empty() {
+        if !out.is_empty() {
+            out = session.send(out).await?;
+        }
+        match session.event().await? {
+            ClientEvent::ReadBegin(request, result) => begun = Some((request, result)),
+            ClientEvent::Record(span) => {
+                let Some((_, result)) = &begun else { return Err(session.unexpected(&ClientEvent::Record(span))) };
+                frames_bytes += session.bytes(&span).len();
+                bytes += take_record(&session, result.shard, &shelf, &span)?;
+            }
+            ClientEvent::ReadEnd(_) => {
+                shelf.shared.count_read(std::mem::take(&mut bytes));
+                let Some((request, result)) = begun.take() else { continue };
+                let Some(shard) = followed.get_mut(&request) else { continue };
+                shard.next = shard.next.max(result.next);
+                shard.pushed(request, std::mem::take(&mut frames_bytes), &mut out);
+                if shard.next >= result.tip {
+                    followed.remove(&request);
+                }
+            }
+            ClientEvent::Error(request, failure) => match followed.remove(&request) {
+                Some(shard) => shelf.readback.borrow_mut().unreadable(shard.shard, shard.next, failure.to_string()),
+                None => return Err(session.unexpected(&ClientEvent::Error(request, failure))),
+            },
+            ClientEvent::Credit => {}
+            other => return Err(session.unexpected(&other)),
         }
     }
     session.close();

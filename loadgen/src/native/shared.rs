@@ -1,6 +1,6 @@
 //! What the cores of one run share, and the only things they do: counters, the start, and the stop sign.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
@@ -34,6 +34,8 @@ impl Stop {
 pub struct Shared {
     start: OnceLock<Instant>,
     stop: AtomicU8,
+    /// Cores whose every batch has its answer.
+    settled: AtomicUsize,
     done: AtomicBool,
     sent_bytes: AtomicU64,
     acked_bytes: AtomicU64,
@@ -91,6 +93,14 @@ impl Shared {
 
     pub(super) fn begin(&self) -> Instant {
         *self.start.get_or_init(Instant::now)
+    }
+
+    pub(super) fn settle(&self) {
+        self.settled.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn settled(&self) -> usize {
+        self.settled.load(Ordering::Acquire)
     }
 
     pub(super) fn finish(&self) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::memory_server::{Breaks, Manners, start};
 use super::*;
 use crate::input::{Columns, InputSpec};
+use crate::options::ReadBackBy;
 use crate::verify::Fault;
 
 const MS: Duration = Duration::from_millis(1);
@@ -28,6 +29,7 @@ fn plan(target: SocketAddr, streams: u32, shards: u32, pace: Pace) -> Plan {
         bytes_max: 2_000_000,
         cores: vec![core()],
         seed: 1,
+        subscribers: Subscribers::default(),
     }
 }
 
@@ -45,7 +47,7 @@ fn run(plan: &Plan, source: Source) -> (Produced, ReadBack) {
     let mut produced = produce(plan, source, &shared).unwrap();
     let ledger =
         std::mem::replace(&mut produced.ledger, crate::verify::Ledger::new(crate::verify::Shards::new(vec![])));
-    let read = read_back(plan.target, &plan.streams, ledger, recipe, core(), &shared).unwrap();
+    let read = read_back(plan.target, &plan.streams, ledger, recipe, (core(), ReadBackBy::Read), &shared).unwrap();
     (produced, read)
 }
 

@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use crate::goal::GoalOutcome;
 use crate::machine::{BusyThread, Disk, Machine};
+use crate::native::Pushed;
 use crate::recorder::{Recorder, SLOT_NS};
-use crate::verify::Verdict;
+use crate::verify::{FAULTS_TOLD_MAX, Faults, Verdict};
 
 pub use folder::{FolderError, RESULT_BYTES_MAX, ResultFolder, json, write_folder};
 pub use table::{summary, table};
@@ -45,6 +46,8 @@ pub struct RunReport {
     pub server: ServerReport,
     /// What was measured.
     pub measured: Measured,
+    /// What subscribers were pushed.
+    pub pushed: Option<PushReport>,
     /// How busy threads were while it was measured.
     pub busy: Busy,
     /// Lateness of an open loop.
@@ -191,6 +194,41 @@ impl Measured {
             batches_total,
             latency_ns: Percentiles::of(recorder.latency()),
             service_ns: Percentiles::of(recorder.service()),
+        }
+    }
+}
+
+/// What subscribers were pushed.
+#[derive(Clone, Debug, Serialize)]
+pub struct PushReport {
+    /// How many they were, those left out that took nothing.
+    pub subscribers: u32,
+    /// Records that all of them took together, from the first to the last.
+    pub records_total: u64,
+    /// Bytes a second, data and keys, that they took together while producing was measured.
+    pub bytes_per_s: f64,
+    /// From the intended time of a record to its being taken; only of made-up records.
+    pub latency_ns: Percentiles,
+    /// What is wrong with what they took: how many faults, and the first ones in words.
+    pub faults: u64,
+    /// The first ones.
+    pub faults_told: Vec<String>,
+}
+
+impl PushReport {
+    /// Sums up what they took.
+    pub fn new(subscribers: u32, pushed: &Pushed) -> Self {
+        let recorder = &pushed.recorder;
+        let seconds = recorder.measured_ns() as f64 / 1e9;
+        let told = pushed.faults.iter().enumerate();
+        let told = told.flat_map(|(at, faults)| faults.told().iter().map(move |fault| (at, fault)));
+        Self {
+            subscribers,
+            records_total: pushed.records,
+            bytes_per_s: if seconds > 0.0 { recorder.measured().bytes as f64 / seconds } else { 0.0 },
+            latency_ns: Percentiles::of(recorder.latency()),
+            faults: pushed.faults.iter().map(Faults::count).sum(),
+            faults_told: told.take(FAULTS_TOLD_MAX).map(|(at, fault)| format!("subscriber {at}: {fault}")).collect(),
         }
     }
 }

@@ -51,6 +51,7 @@ pub(crate) fn report(recorder: &Recorder) -> RunReport {
         },
         late: Some(LateReport { batches: 80_000, late: 12, threshold_ns: 100_000, max_ns: 2_000_000 }),
         flushes: Flushes { count: Some(79_000), per_batch: Some(0.9875) },
+        pushed: None,
         verification: VerificationReport::new(&Verdict::default(), vec![("busy".to_owned(), 3)], 2.0, 1 << 30),
         goals: vec![GoalOutcome { goal: "p99<5ms".to_owned(), measured: "4.0 ms".to_owned(), met: true }],
         throughput: Throughput::new(recorder),

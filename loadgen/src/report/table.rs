@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use super::{Percentiles, RunReport};
+use super::{Percentiles, PushReport, RunReport};
 use crate::units::{show_bytes, show_count, show_ns, show_rate};
 
 /// The whole table, marks first.
@@ -77,6 +77,9 @@ fn latency_table(report: &RunReport) -> Table {
     };
     table.add_row(row("latency", &report.measured.latency_ns));
     table.add_row(row("service time", &report.measured.service_ns));
+    if let Some(pushed) = &report.pushed {
+        table.add_row(row("end to end", &pushed.latency_ns));
+    }
     table
 }
 
@@ -105,6 +108,9 @@ fn measured_rows(report: &RunReport) -> Vec<(&'static str, String)> {
         ("flushes", flushes(report)),
         ("busy", busy(report)),
     ];
+    if let Some(pushed) = &report.pushed {
+        rows.insert(2, ("pushed", pushed_row(pushed)));
+    }
     if let Some(late) = &report.late {
         let share = if late.batches == 0 { 0.0 } else { late.late as f64 / late.batches as f64 * 100.0 };
         rows.push((
@@ -123,6 +129,22 @@ fn measured_rows(report: &RunReport) -> Vec<(&'static str, String)> {
         rows.push(("goal", format!("{}: {met}, measured {}", goal.goal, goal.measured)));
     }
     rows
+}
+
+fn pushed_row(pushed: &PushReport) -> String {
+    let mut text = format!(
+        "{} records to {} subscriber(s), at {}",
+        show_count(pushed.records_total),
+        pushed.subscribers,
+        show_rate(pushed.bytes_per_s)
+    );
+    if pushed.faults == 0 {
+        text.push_str(": to each all, in order, unchanged");
+    }
+    for fault in &pushed.faults_told {
+        let _ = write!(text, "\n{fault}");
+    }
+    text
 }
 
 fn verified(report: &RunReport) -> String {

@@ -64,6 +64,9 @@ pub(super) fn judge(mut report: RunReport, options: &Options, produced: &Produce
 
 /// Why nothing can be concluded from the run, if so.
 fn void(report: &RunReport) -> Option<String> {
+    if let Some(pushed) = report.pushed.as_ref().filter(|pushed| pushed.faults > 0) {
+        return Some(format!("{} faults were found in what subscribers were pushed", pushed.faults));
+    }
     let found = &report.verification;
     if !found.good {
         return Some(match found.faults {
@@ -168,6 +171,7 @@ mod tests {
             waited_for_credit: 0,
             lost: Vec::new(),
             stop: Stop::Time,
+            pushed: None,
             input_error: None,
             rows_out_of_order: 0,
         };

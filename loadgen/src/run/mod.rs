@@ -16,10 +16,10 @@ use jiff::Timestamp;
 
 use crate::input::InputError;
 use crate::machine::{Disk, Machine};
-use crate::native::{self, NativeError, Plan, Prepared, Produced, ReadBack, Shared, Source};
+use crate::native::{self, NativeError, Plan, Prepared, Produced, ReadBack, Shared, Source, Subscribers};
 use crate::options::Options;
 use crate::report::{
-    self, FORMAT, Flushes, FolderError, LateReport, Mark, Measured, RunReport, ServerReport, Throughput,
+    self, FORMAT, Flushes, FolderError, LateReport, Mark, Measured, PushReport, RunReport, ServerReport, Throughput,
     VerificationReport,
 };
 use crate::server::{Server, ServerError, ServerSpec, find_server, remove_leftovers};
@@ -237,6 +237,11 @@ impl Run<'_> {
             bytes_max: settled.bytes_max,
             cores: settled.cores.clone(),
             seed: options.seed,
+            subscribers: Subscribers {
+                count: options.subscribers,
+                stalled: options.stalled,
+                after: options.subscribe_after,
+            },
         };
         let recipe = match &source {
             Source::Generated(recipe) => Some(recipe.clone()),
@@ -252,7 +257,9 @@ impl Run<'_> {
         let refused = produced.ledger.refused().map(|(code, count)| (code.to_string(), count));
         let refused_by_reason = refused.collect();
         let ledger = std::mem::replace(&mut produced.ledger, Ledger::new(Shards::new(Vec::new())));
-        let read = observe_reading(&shared, || native::read_back(target, &plan.streams, ledger, recipe, core, &shared));
+        let read = observe_reading(&shared, || {
+            native::read_back(target, &plan.streams, ledger, recipe, (core, options.read_back), &shared)
+        });
         let flushes = Flushes { count, per_batch };
         Ok(Outcome { produced, read, refused_by_reason, observed, flushes, is_durable })
     }
@@ -292,6 +299,7 @@ impl Run<'_> {
             machine: self.machine.clone(),
             server,
             measured,
+            pushed: produced.pushed.as_ref().map(|pushed| PushReport::new(self.options.subscribers, pushed)),
             busy: outcome.observed.busy.clone(),
             late: (late.batches > 0).then_some(LateReport {
                 batches: late.batches,

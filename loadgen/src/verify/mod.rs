@@ -2,7 +2,7 @@
 //!
 //! Every record sent ends in one of three ways: *acknowledged* with shard and sequence number, *refused*, or *unknown*,
 //! when its connection ended first. [`InFlight`] follows the batches of one connection until then, [`Ledger`] keeps the
-//! account, and [`Readback`] compares it with what is read afterwards.
+//! account, [`Readback`] compares it with what is read afterwards, and [`Taken`] with what a subscriber was pushed.
 //!
 //! The account of acknowledged records is, per shard, their numbers as runs and the sum of
 //! XXH3(sequence, payload checksum): its memory does not grow with them, because a shard's numbers are consecutive. The
@@ -15,6 +15,7 @@
 mod inflight;
 mod readback;
 mod runs;
+mod taken;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +27,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub use inflight::{Acked, InFlight, SentBatch, SentRecord};
 pub use readback::{Readback, Verdict};
 use runs::Runs;
+pub use taken::Taken;
 
 /// Faults told one by one; further ones are only counted.
 pub const FAULTS_TOLD_MAX: usize = 20;

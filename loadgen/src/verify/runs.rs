@@ -47,6 +47,24 @@ impl Runs {
         true
     }
 
+    /// The numbers that are here and not there, as runs.
+    pub(crate) fn without(&self, other: &Runs) -> Vec<(u64, u64)> {
+        let (mut left, mut at) = (Vec::new(), 0);
+        for &(mut first, last) in &self.runs {
+            at += other.runs[at..].partition_point(|run| run.1 < first);
+            for &(from, to) in other.runs[at..].iter().take_while(|run| run.0 <= last) {
+                if from > first {
+                    left.push((first, from - 1));
+                }
+                first = to.saturating_add(1);
+            }
+            if first <= last {
+                left.push((first, last));
+            }
+        }
+        left
+    }
+
     /// Takes in another set and returns a number that both had, if there is one.
     pub(crate) fn merge(&mut self, other: Runs) -> Option<u64> {
         let mut all = std::mem::take(&mut self.runs);
@@ -80,6 +98,24 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
+
+    #[test]
+    fn what_others_lack_is_found() {
+        for seed in 0..200 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let mut draw = || (0..60_u64).filter(|_| random.random_bool(0.7)).collect::<Vec<_>>();
+            let (mine, theirs) = (draw(), draw());
+            let runs = |numbers: &[u64]| {
+                let mut runs = Runs::default();
+                numbers.iter().for_each(|&number| assert!(runs.insert(number)));
+                runs
+            };
+            let left = runs(&mine).without(&runs(&theirs));
+            let left: Vec<u64> = left.into_iter().flat_map(|(first, last)| first..=last).collect();
+            let due: Vec<u64> = mine.into_iter().filter(|number| !theirs.contains(number)).collect();
+            assert_eq!(left, due);
+        }
+    }
 
     #[test]
     fn any_order_gives_the_same_runs() {

@@ -116,6 +116,32 @@ fn an_empty_shard_is_noticed() {
     assert_eq!(scene.faults(), [Fault::Lost { shard: ShardId(7), first: Sequence(1), last: Sequence(140) }]);
 }
 
+/// What is wrong with what a subscriber was pushed, `change`d on the way.
+fn pushed(change: impl FnOnce(&mut Vec<Stored>)) -> Vec<Fault> {
+    let mut scene = written();
+    change(&mut scene.stored);
+    let mut taken = Taken::new(scene.ledger.shards().clone());
+    for (shard, sequence, checksum) in scene.stored {
+        taken.record(ShardId(shard), Sequence(sequence), checksum);
+    }
+    taken.compare(&scene.ledger).told().to_vec()
+}
+
+#[test]
+fn what_a_subscriber_lacks_or_has_wrong_is_named() {
+    assert_eq!(pushed(|_| {}), []);
+    let (shard, first) = (ShardId(6), Sequence(1));
+    assert_eq!(pushed(|all| all.retain(|r| r.0 != 6 || r.1 > 1)), [Fault::Lost { shard, first, last: first }]);
+    let (from, last) = (Sequence(101), Sequence(140));
+    assert_eq!(pushed(|all| all.retain(|r| r.0 != 6 || r.1 <= 100)), [Fault::Lost { shard, first: from, last }]);
+    let changed = pushed(|all| all.iter_mut().filter(|r| r.0 == 6 && r.1 == 9).for_each(|r| r.2 ^= 1));
+    assert_eq!(changed, [Fault::Changed { shard }]);
+    let sequence = Sequence(141);
+    assert_eq!(pushed(|all| all.push((6, 141, 5))), [Fault::Unaccounted { shard, sequence }]);
+    let (before, after) = (Sequence(140), Sequence(3));
+    assert_eq!(pushed(|all| all.push((6, 3, 5))), [Fault::NotRising { shard, before, after }]);
+}
+
 #[test]
 fn a_duplicate_is_noticed() {
     let mut scene = written();

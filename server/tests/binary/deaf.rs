@@ -92,7 +92,7 @@ fn who_only_sends_holds_nobody_up() {
     let mut bystander = server.client();
     let stream = bystander.create_stream("calm", 1).unwrap().stream;
     let calm = work(&mut bystander, stream, 100);
-    let read = Read { stream, shard: ShardId(1), from: Sequence(1), bytes_max: 1 << 20 };
+    let read = Read { stream, shard: ShardId(1), start: Sequence(1).into(), bytes_max: 1 << 20 };
     let deaf =
         [Deaf::new(&server, |proto, out| proto.ping(out)), Deaf::new(&server, |proto, out| proto.read(out, &read))];
     let deadline = Instant::now() + PATIENCE;

@@ -373,6 +373,35 @@ fn a_clean_stop_answers_what_it_took() {
     assert_eq!(missing, 0, "{} acknowledged, {} found", stored.len(), found.len());
 }
 
+#[test]
+fn a_time_is_where_an_iterator_may_begin() {
+    let directory = directory();
+    let (_server, address) = server(&directory.path().join("data"));
+    good(address, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    for _ in 0..5 {
+        good(address, "PutRecord", &json!({ "StreamName": "s", "Data": HELLO, "PartitionKey": "k" }));
+        std::thread::sleep(std::time::Duration::from_millis(3));
+    }
+    let start = |seconds: &Value| json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "AT_TIMESTAMP", "Timestamp": seconds });
+    let since = |seconds: &Value| {
+        let iterator = good(address, "GetShardIterator", &start(seconds))["ShardIterator"].clone();
+        good(address, "GetRecords", &json!({ "ShardIterator": iterator }))["Records"].as_array().unwrap().clone()
+    };
+    let all = since(&json!(0));
+    assert_eq!((all.len(), since(&json!(-5.5)).len()), (5, 5));
+    for (at, record) in all.iter().enumerate() {
+        let arrival = &record["ApproximateArrivalTimestamp"];
+        assert_eq!(since(arrival)[0]["SequenceNumber"], record["SequenceNumber"]);
+        let later = json!(arrival.as_f64().unwrap() + 0.001);
+        assert_eq!(since(&later).len(), 4 - at, "after {arrival}");
+    }
+    let (kind, message) = refused(address, "GetShardIterator", &start(&json!(4e10)));
+    assert!(kind == "InvalidArgumentException" && message.contains("cannot be greater than"), "{kind} {message}");
+    let body = json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "AT_TIMESTAMP" });
+    let (kind, message) = refused(address, "GetShardIterator", &body);
+    assert!(kind == "InvalidArgumentException" && message.contains("timestamp"), "{kind} {message}");
+}
+
 /// Clients that ask for much and take nothing of it hold up neither those who store nor memory.
 #[test]
 fn deaf_readers_hold_up_nobody_who_stores() {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::Duration;
 
 use frame::proto::{ErrorCode, Start, StreamDescription};
 use frame::{RequestId, Sequence, ShardId};
@@ -18,6 +19,9 @@ struct Subscriber {
     client: Client,
     subscription: RequestId,
     next: Sequence,
+    /// The first record's number; by time it tells where the subscription began.
+    first: Option<Sequence>,
+    by_time: bool,
     got: Vec<Vec<u8>>,
 }
 
@@ -26,7 +30,8 @@ impl Subscriber {
     fn begin(server: &Server, stream: &StreamDescription, shard: ShardId, start: Start, credit: u64) -> Subscriber {
         let mut client = server.client();
         let subscription = client.subscribe(stream.stream, shard, start, credit).unwrap();
-        let mut subscriber = Subscriber { client, subscription, next: Sequence(0), got: Vec::new() };
+        let (by_time, next) = (matches!(start, Start::Since(_)), Sequence(0));
+        let mut subscriber = Subscriber { client, subscription, next, first: None, by_time, got: Vec::new() };
         let first = subscriber.pushed();
         assert!(first.is_empty());
         subscriber.next = first.result.next;
@@ -43,7 +48,15 @@ impl Subscriber {
     fn take(&mut self) -> u64 {
         let records = self.pushed();
         let mut bytes = 0;
+        if self.first.is_none() && self.by_time && records.is_empty() {
+            // Nothing of that time is there yet.
+            self.next = records.result.next;
+        }
         for frame in records.iter() {
+            if self.first.is_none() && self.by_time {
+                self.next = frame.sequence();
+            }
+            self.first.get_or_insert(frame.sequence());
             assert_eq!(frame.sequence(), self.next, "nothing is left out, and nothing comes twice");
             self.next = self.next.next();
             self.got.push(frame.data().to_vec());
@@ -97,6 +110,61 @@ fn every_subscriber_gets_everything_in_order() {
     assert!(late.got == all[20_000..]);
     appending.join().unwrap();
     server.stop();
+}
+
+/// Everything has the arrival that its frame says, and reading by any of them begins with the first of that time.
+#[test]
+fn a_time_finds_the_first_record_of_it() {
+    let data = directory();
+    let server = Server::start(&data.path().join("data"));
+    let mut client = server.client();
+    let stream = client.create_stream("orders", 1).unwrap();
+    let shard = stream.shards[0].shard;
+    let before = now_ms();
+    // Over several segments, so that a time must be found among footers.
+    for number in 0..60 {
+        store_batch(&mut client, stream.stream, "k", vec![vec![number; 50_000]; 8]);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let arrivals: Vec<(Sequence, u64)> = {
+        let (mut from, mut all) = (Sequence(1), Vec::new());
+        while from <= Sequence(480) {
+            let records = client.read(stream.stream, shard, from, 1 << 20).unwrap();
+            all.extend(records.iter().map(|frame| (frame.sequence(), frame.arrival_ms())));
+            from = records.result.next;
+        }
+        all
+    };
+    assert_eq!(arrivals.len(), 480);
+    for &(_, time) in arrivals.iter().step_by(7) {
+        for since in [time, time + 1] {
+            let due = arrivals.iter().find(|arrival| arrival.1 >= since).map(|arrival| arrival.0);
+            let read = client.read(stream.stream, shard, Start::Since(since), 1).unwrap();
+            assert_eq!(read.iter().next().map(|frame| frame.sequence()), due, "since {since}");
+            let Some(due) = due else { continue };
+            let mut subscriber = Subscriber::begin(&server, &stream, shard, Start::Since(since), CREDIT);
+            subscriber.take();
+            assert_eq!(subscriber.first, Some(due), "since {since}");
+        }
+    }
+    let read = client.read(stream.stream, shard, Start::Since(before.min(arrivals[0].1)), 1).unwrap();
+    assert_eq!(read.iter().next().unwrap().sequence(), Sequence(1));
+    let future = client.read(stream.stream, shard, Start::Since(now_ms() + 60_000), 1).unwrap_err();
+    assert!(
+        future.code() == Some(ErrorCode::InvalidArgument) && future.to_string().contains("in the future"),
+        "{future}"
+    );
+    // Nothing has arrived since now; what comes does.
+    let mut later = Subscriber::begin(&server, &stream, shard, Start::Since(now_ms()), CREDIT);
+    std::thread::sleep(Duration::from_millis(2));
+    store_batch(&mut client, stream.stream, "k", &[b"late".to_vec()]);
+    later.take_until(1);
+    assert_eq!((later.first, later.got.as_slice()), (Some(Sequence(481)), &[b"late".to_vec()][..]));
+    server.stop();
+}
+
+fn now_ms() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
 #[test]

@@ -26,6 +26,10 @@ fn what_is_put_is_tailed() {
     assert_eq!(tail(&["letters"]).good().out, b"a\nb\nc\n\n\xff\r\nlast\n");
     assert_eq!(tail(&["letters", "--from", "2", "--limit", "2"]).good().out, b"b\nc\n");
     assert_eq!(tail(&["letters", "--from", "7"]).good().out, b"");
+    assert_eq!(tail(&["letters", "--since", "10m", "--limit", "2"]).good().out, b"a\nb\n");
+    assert_eq!(tail(&["letters", "--since", "1970-01-02T00:00:00Z"]).good().out, b"a\nb\nc\n\n\xff\r\nlast\n");
+    assert!(tail(&["letters", "--since", "2999-01-01T00:00:00Z"]).refusal().contains("in the future"));
+    assert!(tail(&["letters", "--since", "noon"]).err.contains("10m for ten minutes ago"));
     let past = tail(&["letters", "--from", "8"]).refusal();
     assert!(past.contains("no record 8") && past.contains("last one is 6; choose a smaller --from"), "{past}");
     let shard = tail(&["letters", "--shard", "9"]).refusal();

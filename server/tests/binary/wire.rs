@@ -303,7 +303,7 @@ fn a_violation_after_a_record_was_taken_in_is_survived() {
     let mut bytes = Vec::new();
     for _ in 0..3 {
         let (stream, shard) = (scene.stream.stream, ShardId(1));
-        proto.read(&mut bytes, &frame::proto::Read { stream, shard, from: Sequence(1), bytes_max: 1 << 20 });
+        proto.read(&mut bytes, &frame::proto::Read { stream, shard, start: Sequence(1).into(), bytes_max: 1 << 20 });
     }
     socket.write_all(&bytes).unwrap();
     socket.read_exact(&mut [0; 100]).unwrap();
@@ -447,7 +447,7 @@ fn a_client_that_stops_reading_holds_nobody_up() {
             let read = frame::proto::Read {
                 stream: scene.stream.stream,
                 shard: ShardId(1),
-                from: Sequence(1),
+                start: Sequence(1).into(),
                 bytes_max: 1 << 20,
             };
             proto.read(&mut bytes, &read);

@@ -13,6 +13,7 @@ use crate::units::show_bytes;
 struct FanoutParameters {
     sockets: u16,
     size_bytes: u64,
+    verify: bool,
     seconds: f64,
     core: usize,
     client_core: usize,
@@ -26,6 +27,7 @@ pub(crate) fn fanout(args: &FanoutArgs, output: Output) -> Result<(), LimitError
     let run = fanout::run(fanout::Fanout {
         sockets: usize::from(args.sockets),
         size_bytes: args.size,
+        verify: args.verify,
         seconds: args.seconds,
         send_core: args.core,
         receive_core: args.client_core,
@@ -43,6 +45,7 @@ pub(crate) fn fanout(args: &FanoutArgs, output: Output) -> Result<(), LimitError
     let parameters = FanoutParameters {
         sockets: args.sockets,
         size_bytes: args.size,
+        verify: args.verify,
         seconds: args.seconds,
         core: args.core,
         client_core: args.client_core,

@@ -5,7 +5,15 @@ use crate::program::{cores, measure, number};
 #[test]
 fn every_socket_gets_the_same_bytes() {
     let cores = cores();
-    let mut words: Vec<&str> = "fanout --sockets 5 --size 100k --seconds 0.2".split(' ').collect();
+    for arguments in
+        ["fanout --sockets 5 --size 100k --seconds 0.2", "fanout --sockets 5 --size 100k --seconds 0.2 --verify"]
+    {
+        check(arguments, &cores);
+    }
+}
+
+fn check(arguments: &str, cores: &[String]) {
+    let mut words: Vec<&str> = arguments.split(' ').collect();
     words.extend(cores.iter().map(String::as_str));
     let Some(found) = measure(&words) else {
         return;

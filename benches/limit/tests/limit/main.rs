@@ -2,6 +2,7 @@
 
 mod chain;
 mod fanout;
+mod mixed;
 mod program;
 mod read;
 mod refusals;

@@ -1,8 +1,10 @@
 //! One file for each target of the project: what is measured, against what, within which bound.
 
+mod catch_up;
 mod fresh;
 mod ingest;
 mod latency;
+mod push;
 mod restart;
 mod shards;
 mod small_batches;
@@ -46,6 +48,8 @@ pub(crate) fn run(bench: &Bench, target: Target) -> Result<Verdict, PairsError> 
         Target::SmallRecords => small_records::run(bench),
         Target::Latency => latency::run(bench),
         Target::Shards => shards::run(bench),
+        Target::Push => push::run(bench),
+        Target::CatchUp => catch_up::run(bench),
         Target::Restart => restart::run(bench),
         Target::All => unreachable!("it was taken apart"),
     }?;

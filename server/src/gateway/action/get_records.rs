@@ -1,6 +1,6 @@
 //! GetRecords: records from an iterator on, up to the limit or the end as it is now.
 
-use frame::proto::Read;
+use frame::proto::{Read, Start};
 use frame::{Frame, Sequence, ShardId, StreamId};
 use wire::iterator::{LIFETIME_MS, ShardIterator};
 use wire::name::ShardName;
@@ -31,7 +31,7 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
         let read = Read {
             stream: StreamId(at.stream),
             shard: ShardId(at.shard),
-            from: Sequence(at.from),
+            start: Start::At(Sequence(at.from)),
             bytes_max: (ANSWER_BYTES_MAX - page.bytes.min(ANSWER_BYTES_MAX)) as u32,
         };
         let (result, frames) = shared.log.read(&shared.place, &at.name, read).await?;

@@ -1,6 +1,7 @@
 //! GetShardIterator: a place in a shard to read from.
 
-use frame::proto::ShardDescription;
+use frame::proto::{Read, ShardDescription, Start};
+use frame::{Frame, ShardId, StreamId};
 use wire::iterator::ShardIterator;
 use wire::name::ShardName;
 use wire::sequence::SequenceNumber;
@@ -25,7 +26,12 @@ pub(super) async fn run(shared: &Shared, input: GetShardIterator) -> Result<Iter
     let shard = ShardName::parse(shard_id).ok_or_else(no_shard)?;
     let (stream, found) = shared.log.describe(&shared.place, &name, shard.0, 1).await?;
     let found = found.first().ok_or_else(no_shard)?;
-    let from = place(&input, shard, stream.created_ms / 1000, found)?;
+    let from = match (input.shard_iterator_type.as_deref(), input.timestamp) {
+        (Some("AT_TIMESTAMP"), Some(seconds)) => {
+            first_since(shared, &name, stream.stream, found.shard, seconds).await?
+        }
+        _ => place(&input, shard, stream.created_ms / 1000, found)?,
+    };
     let iterator = ShardIterator {
         nonce: uuid::Uuid::new_v4().as_u64_pair().0,
         made_ms: now_ms(),
@@ -39,7 +45,29 @@ pub(super) async fn run(shared: &Shared, input: GetShardIterator) -> Result<Iter
     Ok(Iterator { shard_iterator: iterator.encode() })
 }
 
-/// The number of the record that a reader begins with.
+/// The number of the first record that arrived then or later, or of the next that will.
+async fn first_since(
+    shared: &Shared,
+    name: &str,
+    stream: StreamId,
+    shard: ShardId,
+    seconds: f64,
+) -> Result<u64, Error> {
+    // Before 1970 is before all records.
+    let (since_ms, now_ms) = ((seconds * 1e3).round() as u64, now_ms());
+    if since_ms > now_ms {
+        let message = format!(
+            "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: \
+             {since_ms}, currentTimestampInMillis: {now_ms}"
+        );
+        return Err(Error::new(ErrorKind::InvalidArgument, message));
+    }
+    let read = Read { stream, shard, start: Start::Since(since_ms), bytes_max: 1 };
+    let (result, frames) = shared.log.read(&shared.place, name, read).await?;
+    Ok(Frame::parse(&frames).map_or(result.next, |frame| frame.sequence()).0)
+}
+
+/// The number of the record that a reader begins with, by its number.
 fn place(input: &GetShardIterator, shard: ShardName, made_s: u64, found: &ShardDescription) -> Result<u64, Error> {
     let argument = |message: String| Error::new(ErrorKind::InvalidArgument, message);
     let kind = input.shard_iterator_type.as_deref().unwrap_or_default();
@@ -48,7 +76,6 @@ fn place(input: &GetShardIterator, shard: ShardName, made_s: u64, found: &ShardD
         return match kind {
             "TRIM_HORIZON" => Ok(found.trim.0),
             "LATEST" => Ok(found.tip.0),
-            "AT_TIMESTAMP" => Err(argument("AT_TIMESTAMP is not served here yet; begin at TRIM_HORIZON.".to_owned())),
             _ => Err(argument(format!("Must either specify timestamp or startingSequenceNumber for {kind}."))),
         };
     };

@@ -6,6 +6,7 @@ mod fields;
 mod handshake;
 mod kind;
 mod read;
+mod start;
 mod stream;
 mod subscribe;
 
@@ -16,6 +17,7 @@ pub use handshake::{Credit, FEATURE_NOT_DURABLE, Hello, Welcome};
 pub(crate) use handshake::{Ping, Pong};
 pub use kind::Kind;
 pub use read::{Read, ReadResult};
+pub use start::Start;
 pub use stream::{CreateStream, DescribeStream, ListStreams, ShardDescription, StreamDescription, StreamList};
-pub use subscribe::{Grant, Start, Subscribe};
+pub use subscribe::{Grant, Subscribe};
 pub(crate) use subscribe::{Unsubscribe, Unsubscribed};

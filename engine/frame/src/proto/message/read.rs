@@ -2,6 +2,7 @@
 
 use super::fields::{Control, Fields, FieldsOf};
 use super::kind::Kind;
+use super::start::Start;
 use crate::id::{RequestId, Sequence, ShardId, StreamId};
 use crate::proto::{HEADER_BYTES, READ_FIXED_BYTES, Violation, begin, finish};
 
@@ -12,8 +13,8 @@ pub struct Read {
     pub stream: StreamId,
     /// One of its shards.
     pub shard: ShardId,
-    /// The first number wanted; what recovery skipped is passed over.
-    pub from: Sequence,
+    /// Where to begin; what recovery skipped is passed over.
+    pub start: Start,
     /// At most so many bytes of frames, but always one frame if there is one.
     pub bytes_max: u32,
 }
@@ -39,16 +40,17 @@ impl Control for Read {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.stream.0.to_le_bytes());
         out.extend_from_slice(&self.shard.0.to_le_bytes());
-        out.extend_from_slice(&self.from.0.to_le_bytes());
+        let (kind, number) = self.start.split();
+        out.extend_from_slice(&number.to_le_bytes());
         out.extend_from_slice(&self.bytes_max.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&kind.to_le_bytes());
     }
 
     fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<Read, Violation> {
         let (stream, shard) = (StreamId(fields.u32()?), ShardId(fields.u32()?));
-        let (from, bytes_max) = (Sequence(fields.u64()?), fields.u32()?);
-        fields.u32()?;
-        Ok(Read { stream, shard, from, bytes_max })
+        let (number, bytes_max) = (fields.u64()?, fields.u32()?);
+        let start = Start::join(fields.u32()?, number)?;
+        Ok(Read { stream, shard, start, bytes_max })
     }
 }
 

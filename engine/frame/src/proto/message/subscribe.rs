@@ -2,17 +2,9 @@
 
 use super::fields::{Control, FieldsOf};
 use super::kind::Kind;
-use crate::id::{Sequence, ShardId, StreamId};
+use super::start::Start;
+use crate::id::{ShardId, StreamId};
 use crate::proto::Violation;
-
-/// Where a subscription begins.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Start {
-    /// At this number, or the first after it that there is.
-    At(Sequence),
-    /// After the newest durable record.
-    Latest,
-}
 
 /// Ask for all records of a shard from some place on, as they become durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,34 +32,24 @@ pub(crate) struct Unsubscribe;
 /// Nothing of this subscription follows.
 pub(crate) struct Unsubscribed;
 
-const AT: u32 = 0;
-const LATEST: u32 = 1;
-
 impl Control for Subscribe {
     const KIND: Kind = Kind::Subscribe;
 
     fn put(&self, out: &mut Vec<u8>) {
-        let (start, from) = match self.start {
-            Start::At(from) => (AT, from.0),
-            Start::Latest => (LATEST, 0),
-        };
+        let (kind, number) = self.start.split();
         out.extend_from_slice(&self.stream.0.to_le_bytes());
         out.extend_from_slice(&self.shard.0.to_le_bytes());
-        out.extend_from_slice(&start.to_le_bytes());
+        out.extend_from_slice(&kind.to_le_bytes());
         out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&from.to_le_bytes());
+        out.extend_from_slice(&number.to_le_bytes());
         out.extend_from_slice(&self.granted.to_le_bytes());
     }
 
     fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<Subscribe, Violation> {
-        let (stream, shard, start) = (StreamId(fields.u32()?), ShardId(fields.u32()?), fields.u32()?);
+        let (stream, shard, kind) = (StreamId(fields.u32()?), ShardId(fields.u32()?), fields.u32()?);
         fields.u32()?;
-        let (from, granted) = (Sequence(fields.u64()?), fields.u64()?);
-        let start = match start {
-            AT => Start::At(from),
-            LATEST => Start::Latest,
-            _ => return Err(Violation::Malformed("a subscription begins where nobody knows")),
-        };
+        let (number, granted) = (fields.u64()?, fields.u64()?);
+        let start = Start::join(kind, number)?;
         Ok(Subscribe { stream, shard, start, granted })
     }
 }

@@ -1,0 +1,261 @@
+//! Where the records that a read wants come from.
+
+use std::ops::{Range, RangeInclusive};
+use std::rc::Rc;
+
+use frame::proto::ErrorCode;
+use frame::segment::{Footer, PlacedExtent, ShardRow};
+use frame::{Position, SegmentNumber, Sequence};
+use io::{Buf, FileId};
+
+use super::windows::{Place, Windows};
+use super::{Answer, Sight, Wanted, failure};
+use crate::journal::{Journal, Sealed};
+use crate::limits::{
+    READ_AHEAD_BYTES_MAX, READ_RESULT_BYTES_MAX, READ_WINDOW_BYTES, READ_WINDOW_OVERLAP_BYTES, READ_WINDOWS_MAX,
+};
+
+const BLOCK: u64 = frame::limits::BLOCK_BYTES as u64;
+
+/// Extents closer than this are read at once.
+const MERGE_GAP_BYTES: u64 = 16 << 10;
+
+/// Windows that many share start at multiples of this.
+const STRIDE: u64 = (READ_WINDOW_BYTES - READ_WINDOW_OVERLAP_BYTES) as u64;
+
+/// A run of one shard's frames: their numbers, without gaps, and where it is.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) numbers: RangeInclusive<Sequence>,
+    pub(super) source: Source,
+}
+
+#[derive(Debug)]
+pub(super) enum Source {
+    /// In memory, as it was written.
+    Memory(Buf, Range<usize>),
+    /// On disk: bytes of a segment, which lie within one of the plan's places.
+    Disk { place: usize, range: Range<u64> },
+}
+
+/// What a plan came to.
+pub(super) enum Outcome {
+    /// There is nothing to read.
+    Answer(Answer),
+    /// A footer must be read first.
+    NeedFooter(Sealed),
+    /// The pieces are known.
+    Ready,
+}
+
+/// Pieces, the places on disk that they need, and those that the next reads will need. Reused.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) pieces: Vec<Piece>,
+    pub(super) places: Vec<Place>,
+    pub(super) ahead: Vec<Place>,
+}
+
+/// A segment as far as it may be read.
+struct Ground {
+    segment: SegmentNumber,
+    file: FileId,
+    end: u64,
+}
+
+impl Plan {
+    pub(super) fn clear(&mut self) {
+        self.pieces.clear();
+        self.places.clear();
+        self.ahead.clear();
+    }
+
+    /// Decides where the frames come from. What is wanted by time is from here on wanted by number as well.
+    pub(super) fn make(&mut self, wanted: &mut Wanted, sight: &mut Sight<'_>, windows: &Windows) -> Outcome {
+        self.clear();
+        let Some(shard) = sight.shards.find(wanted.shard).copied() else {
+            return Outcome::Answer(failure(ErrorCode::UnknownShard, format!("there is no shard {}", wanted.shard)));
+        };
+        if let Err(failure) = shard.check_given(wanted.shard, wanted.from) {
+            return Outcome::Answer(Answer::Failure(failure));
+        }
+        if wanted.since_ms > shard.durable_arrival_ms {
+            wanted.from = shard.durable_next;
+            return Outcome::Ready;
+        }
+        if wanted.since_ms > 0
+            && !wanted.is_located
+            && let Err(sealed) = locate(wanted, sight)
+        {
+            return Outcome::NeedFooter(sealed);
+        }
+        let mut from = wanted.from;
+        if let Some(next) = sight.damage.covers(wanted.shard, from) {
+            let last = next.0 - 1;
+            let detail = format!("records {from} to {last} of shard {} are damaged; read on from {next}", wanted.shard);
+            return Outcome::Answer(failure(ErrorCode::Damaged, detail));
+        }
+        while sight.journal.index.first_sequence(wanted.shard).is_some_and(|first| from < first) {
+            let (sealed, footer, row) = match find_sealed(sight.journal, wanted, |row| row.next > from) {
+                Err(sealed) => return Outcome::NeedFooter(sealed),
+                Ok(None) => break,
+                Ok(Some(found)) => found,
+            };
+            let extents = footer.extents(&row).skip_while(|extent| extent.last_sequence() < from);
+            let ground = Ground { segment: sealed.number, file: sealed.file, end: u64::from(sealed.footer_at) };
+            self.gather(wanted, sight.journal, windows, &ground, extents);
+            if !self.pieces.is_empty() {
+                return Outcome::Ready;
+            }
+            // What is left of this segment's numbers are those that recovery skipped.
+            from = row.next;
+        }
+        let (segment, file) = sight.journal.indexed_segment();
+        let durable = sight.journal.durable();
+        let end = if durable.segment() == segment { u64::from(durable.offset()) } else { 0 };
+        let extents = sight.journal.index.extents_where(wanted.shard, |extent| extent.last_sequence() >= from);
+        let extents: Vec<PlacedExtent> = extents.take(READ_WINDOWS_MAX * 8).collect();
+        let ground = Ground { segment, file, end };
+        self.gather(wanted, sight.journal, windows, &ground, extents.into_iter());
+        Outcome::Ready
+    }
+
+    /// Takes extents until there are enough bytes, or places; and then, for who reads on, places ahead.
+    fn gather(
+        &mut self,
+        wanted: &Wanted,
+        journal: &mut Journal,
+        windows: &Windows,
+        ground: &Ground,
+        extents: impl Iterator<Item = PlacedExtent>,
+    ) {
+        let (mut bytes, mut is_enough) = (0, false);
+        for extent in extents {
+            let length = extent.length as usize;
+            let range = u64::from(extent.offset)..u64::from(extent.offset) + length as u64;
+            is_enough |= bytes > 0 && (bytes >= wanted.bytes_max || bytes + length > 2 * READ_RESULT_BYTES_MAX);
+            if is_enough && !self.go_ahead(wanted, journal, windows, ground, &range) {
+                return;
+            }
+            if is_enough {
+                continue;
+            }
+            let position = Position::new(ground.segment, extent.offset);
+            if bytes == 0 {
+                journal.cache.asked(position);
+            }
+            let source = if let Some((buf, at)) = journal.cache.find(position) {
+                Source::Memory(buf.clone(), at..at + length)
+            } else if let Some(place) = add(&mut self.places, wanted, windows, ground, &range) {
+                Source::Disk { place, range }
+            } else {
+                is_enough = true;
+                continue;
+            };
+            bytes += length;
+            self.pieces.push(Piece { numbers: extent.first_sequence..=extent.last_sequence(), source });
+        }
+    }
+
+    /// Adds what comes after the pieces, for who reads on from the disk. `false` if that is enough.
+    fn go_ahead(
+        &mut self,
+        wanted: &Wanted,
+        journal: &Journal,
+        windows: &Windows,
+        ground: &Ground,
+        range: &Range<u64>,
+    ) -> bool {
+        let holds = |places: &[Place]| places.last().is_some_and(|place| place.contains(ground.segment, range));
+        if wanted.sharers == 0 || self.places.is_empty() {
+            return false;
+        }
+        if holds(&self.places) || holds(&self.ahead) {
+            return true;
+        }
+        let is_in_memory = journal.cache.find(Position::new(ground.segment, range.start as u32)).is_some();
+        let is_full = self.ahead.iter().map(Place::bytes).sum::<usize>() >= READ_AHEAD_BYTES_MAX;
+        !is_in_memory && !is_full && add(&mut self.ahead, wanted, windows, ground, range).is_some()
+    }
+}
+
+/// The place among `places` that holds `range`; a new one if there is none, and not too many.
+fn add(
+    places: &mut Vec<Place>,
+    wanted: &Wanted,
+    windows: &Windows,
+    ground: &Ground,
+    range: &Range<u64>,
+) -> Option<usize> {
+    if let Some(last) = places.last_mut() {
+        if last.contains(ground.segment, range) {
+            return Some(places.len() - 1);
+        }
+        let end = range.end.next_multiple_of(BLOCK).max(last.end);
+        let is_near = range.start >= last.start && range.start <= last.end + MERGE_GAP_BYTES;
+        if is_near && end - last.start <= READ_WINDOW_BYTES as u64 && windows.find(ground.segment, range).is_none() {
+            last.end = end;
+            return Some(places.len() - 1);
+        }
+    }
+    if places.len() >= READ_WINDOWS_MAX {
+        return None;
+    }
+    let place = windows.find(ground.segment, range).unwrap_or_else(|| place_of(wanted, ground, range));
+    places.push(place);
+    Some(places.len() - 1)
+}
+
+/// Where to read `range`: with what lies around it, if that is short and others are about to want it.
+fn place_of(wanted: &Wanted, ground: &Ground, range: &Range<u64>) -> Place {
+    let Ground { segment, file, end } = *ground;
+    let length = (range.end - range.start) as usize;
+    if length <= READ_WINDOW_OVERLAP_BYTES && wanted.sharers * length >= READ_WINDOW_BYTES / 4 {
+        let start = range.start / STRIDE * STRIDE;
+        let shared = Place { segment, file, start, end: (start + READ_WINDOW_BYTES as u64).min(end) };
+        if shared.contains(segment, range) {
+            return shared;
+        }
+    }
+    Place { segment, file, start: range.start / BLOCK * BLOCK, end: range.end.next_multiple_of(BLOCK) }
+}
+
+/// Finds the number that a time stands for: of the first record that may have arrived by then, damaged ones included.
+/// `Err`: this footer is needed first.
+fn locate(wanted: &mut Wanted, sight: &mut Sight<'_>) -> Result<(), Sealed> {
+    let since_ms = wanted.since_ms;
+    let in_time = |extent: &PlacedExtent| extent.arrival_ms >= since_ms;
+    let found = match find_sealed(sight.journal, wanted, |row| row.arrival_ms >= since_ms)? {
+        Some((_, footer, row)) => {
+            let first = footer.extents(&row).find(in_time).map(|extent| extent.first_sequence);
+            // Its records of that time are not in the footer: recovery lost them.
+            Some(first.unwrap_or(row.first))
+        }
+        None => sight.journal.index.extents_where(wanted.shard, in_time).next().map(|extent| extent.first_sequence),
+    };
+    let first = found.unwrap_or(wanted.from).max(wanted.from);
+    // What was lost right before it may have arrived in time.
+    let lost = sight.damage.ends_at(wanted.shard, first);
+    wanted.from = lost.unwrap_or(first).max(wanted.from);
+    wanted.is_located = true;
+    Ok(())
+}
+
+/// The first sealed segment whose row of the shard is as wanted: from there on all are. `Err`: this footer is needed first.
+fn find_sealed(
+    journal: &mut Journal,
+    wanted: &Wanted,
+    is_as_wanted: impl Fn(&ShardRow) -> bool,
+) -> Result<Option<(Sealed, Rc<Footer>, ShardRow)>, Sealed> {
+    let (mut low, mut high) = (0, journal.sealed.len());
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        let sealed = journal.sealed[middle];
+        let footer = journal.footers.find(sealed.number).ok_or(sealed)?;
+        if footer.shard(wanted.shard).is_some_and(|row| is_as_wanted(&row)) { high = middle } else { low = middle + 1 }
+    }
+    let Some(&sealed) = journal.sealed.get(low) else { return Ok(None) };
+    let footer = journal.footers.find(sealed.number).ok_or(sealed)?;
+    let row = footer.shard(wanted.shard);
+    Ok(row.map(|row| (sealed, footer, row)))
+}

@@ -1,0 +1,100 @@
+//! The frames of an extent: verified, and those picked out that are wanted.
+
+use std::ops::{Range, RangeInclusive};
+
+use frame::proto::ReadResult;
+use frame::{Frame, Sequence, ShardId};
+
+/// Why a walk ended.
+#[derive(Debug)]
+pub(super) enum RunEnd {
+    Whole,
+    Enough,
+    /// The next frame lies past the end asked for.
+    AtEnd,
+    /// A frame that is wanted is not what was written; `next` is the first intact one after it in the extent.
+    Damaged {
+        next: Option<Sequence>,
+    },
+}
+
+/// The frames of an extent that are wanted.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) taken: Range<usize>,
+    pub(super) end: RunEnd,
+}
+
+/// An extent as it was read, and what it must be.
+pub(super) struct Extent<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) shard: ShardId,
+    pub(super) numbers: &'a RangeInclusive<Sequence>,
+    pub(super) verify: bool,
+}
+
+impl<'a> Extent<'a> {
+    /// The frame at `at`, if it is intact; of one before `wanted` only the header must be. One of another number than the
+    /// extent holds was written somewhere else, and ended up here.
+    fn frame(&self, at: usize, wanted: Sequence) -> Option<Frame<'a>> {
+        let frame = Frame::parse(&self.bytes[at..]).ok().filter(|frame| self.numbers.contains(&frame.sequence()))?;
+        let payload = || frame.sequence() < wanted || frame.verify_payload().is_ok();
+        (!self.verify || (frame.verify_header(self.shard).is_ok() && payload())).then_some(frame)
+    }
+
+    /// The place and number of the first intact frame after the damaged one at `at`, which bears number `due`. The length
+    /// that a damaged frame claims is not believed: every place where a frame may begin is looked at.
+    fn next_intact(&self, at: usize, due: Sequence) -> Option<(usize, Sequence)> {
+        let places = (at + 8..self.bytes.len()).step_by(8);
+        let mut frames = places.filter_map(|place| Some((place, self.frame(place, Sequence(0))?.sequence())));
+        frames.find(|&(_, sequence)| sequence > due)
+    }
+}
+
+/// Which frames are wanted, from a number on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// None from this number on.
+    pub(super) end: Sequence,
+    /// The first of them arrived no earlier.
+    pub(super) since_ms: u64,
+    /// No more than so many bytes, but one frame in any case.
+    pub(super) bytes_max: usize,
+}
+
+/// Walks the frames of an extent: passes over those before `result.next`, counts those from there on within `bounds`.
+pub(super) fn walk(extent: &Extent<'_>, result: &mut ReadResult, bounds: &Bounds) -> Run {
+    let (mut at, mut start, mut due) = (0, None, *extent.numbers.start());
+    while at < extent.bytes.len() {
+        let Some(frame) = extent.frame(at, result.next).filter(|frame| frame.sequence() == due) else {
+            match extent.next_intact(at, due) {
+                // What is damaged lies before what is wanted.
+                Some((place, sequence)) if start.is_none() && sequence <= result.next => {
+                    (at, due) = (place, sequence);
+                    continue;
+                }
+                next => {
+                    let next = next.map(|(_, sequence)| sequence);
+                    return Run { taken: start.unwrap_or(at)..at, end: RunEnd::Damaged { next } };
+                }
+            }
+        };
+        if frame.sequence() >= result.next && result.records == 0 && frame.arrival_ms() < bounds.since_ms {
+            result.next = frame.sequence().next();
+        } else if frame.sequence() >= result.next {
+            if frame.sequence() >= bounds.end {
+                return Run { taken: start.unwrap_or(at)..at, end: RunEnd::AtEnd };
+            }
+            let first = *start.get_or_insert(at);
+            let enough = at + frame.length() - first > bounds.bytes_max && result.records > 0;
+            if enough {
+                return Run { taken: first..at, end: RunEnd::Enough };
+            }
+            result.records += 1;
+            result.next = frame.sequence().next();
+        }
+        at += frame.length();
+        due = due.next();
+    }
+    Run { taken: start.unwrap_or(at)..at, end: RunEnd::Whole }
+}

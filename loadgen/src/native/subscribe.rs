@@ -1,0 +1,351 @@
+//! Subscribers beside the producers: each has every shard of the run pushed to it over a connection of its own, from its
+//! first record on, and keeps an account of what it is given.
+//!
+//! What they are given is timed from when it was meant to be sent, which made-up records tell. They end when they have all
+//! that was acknowledged, or are pushed nothing for long.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::time::Duration;
+
+use frame::proto::{Client, ClientEvent, Read, ReadResult, Span, Start, Subscribe};
+use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
+use tokio::sync::{Mutex, Notify};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_uring::net::TcpStream;
+
+use super::core::Core;
+use super::session::{Received, Session};
+use super::{NativeError, Plan};
+use crate::recorder::BatchTimes;
+use crate::verify::{Shards, Taken};
+use crate::workload::Recipe;
+
+/// Bytes that may be on their way to one subscriber, over all shards; but the least of one shard.
+const CREDIT_BYTES: u64 = 8 << 20;
+const SHARD_CREDIT_BYTES_MIN: u64 = 64 << 10;
+
+/// How long a subscriber waits for what it lacks, as long as nothing comes.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How often the end of the producers is looked for.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// One shard that is pushed.
+#[derive(Debug)]
+pub(super) struct Followed {
+    stream: StreamId,
+    pub(super) shard: ShardId,
+    /// What comes next.
+    pub(super) next: Sequence,
+    /// Bytes of frames granted and pushed, and what is granted at once.
+    granted: u64,
+    pushed: u64,
+    window: u64,
+}
+
+impl Followed {
+    /// Subscribes to each of `shards` from the number with it on.
+    pub(super) fn begin(
+        client: &mut Client,
+        out: &mut Vec<u8>,
+        shards: impl ExactSizeIterator<Item = (StreamId, ShardId, Sequence)>,
+    ) -> BTreeMap<RequestId, Followed> {
+        let granted = (CREDIT_BYTES / shards.len().max(1) as u64).max(SHARD_CREDIT_BYTES_MIN);
+        let begin = |(stream, shard, next)| {
+            let subscribe = Subscribe { stream, shard, start: Start::At(next), granted };
+            let request = client.subscribe(out, &subscribe);
+            (request, Followed { stream, shard, next, granted, pushed: 0, window: granted })
+        };
+        shards.map(begin).collect()
+    }
+
+    /// So many bytes of frames were pushed. More is granted when half of what was is used up.
+    pub(super) fn pushed(&mut self, request: RequestId, bytes: usize, out: &mut Vec<u8>) {
+        self.pushed += bytes as u64;
+        if self.granted - self.pushed.min(self.granted) < self.window / 2 {
+            self.granted = self.pushed + self.window;
+            Client::grant(out, request, self.granted);
+        }
+    }
+}
+
+/// One subscriber.
+struct Subscriber {
+    number: u32,
+    stalled: bool,
+    recipe: Option<Recipe>,
+    stream: RefCell<Option<Rc<TcpStream>>>,
+    state: RefCell<State>,
+    /// Whoever writes holds it.
+    writing: Mutex<()>,
+    /// Something came, or the connection ended.
+    progress: Notify,
+}
+
+struct State {
+    client: Client,
+    followed: BTreeMap<RequestId, Followed>,
+    /// The push that is arriving, and bytes of its frames so far.
+    arriving: Option<(RequestId, ReadResult, usize)>,
+    /// Where each shard ends, once asked for; and by which requests.
+    tips: BTreeMap<ShardId, Sequence>,
+    asked: Vec<RequestId>,
+    taken: Taken,
+    ended: bool,
+}
+
+/// Records of one intended time, to be counted together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    intended_us: u32,
+    records: u64,
+    bytes: u64,
+}
+
+/// One core's subscribers.
+pub(super) struct Group {
+    subscribers: Vec<Rc<Subscriber>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Group {
+    /// Begins this core's share of the subscribers.
+    pub(super) fn begin(plan: &Plan, core: &Rc<Core>, recipe: Option<&Recipe>, (part, parts): (usize, usize)) -> Group {
+        let asked = plan.subscribers;
+        let mut group = Group { subscribers: Vec::new(), tasks: Vec::new() };
+        for number in (0..asked.count + asked.stalled).skip(part).step_by(parts) {
+            let shards = plan.streams.iter().flat_map(|stream| stream.shards.iter().map(|&(shard, _)| shard)).collect();
+            let state = State {
+                client: Client::new(&mut Vec::new()),
+                followed: BTreeMap::new(),
+                arriving: None,
+                tips: BTreeMap::new(),
+                asked: Vec::new(),
+                taken: Taken::new(Shards::new(shards)),
+                ended: false,
+            };
+            let subscriber = Rc::new(Subscriber {
+                number,
+                stalled: number >= asked.count,
+                recipe: recipe.cloned(),
+                stream: RefCell::default(),
+                state: RefCell::new(state),
+                writing: Mutex::new(()),
+                progress: Notify::new(),
+            });
+            let run = run(Rc::clone(&subscriber), plan.clone(), Rc::clone(core));
+            group.tasks.push(tokio_uring::spawn(run));
+            group.subscribers.push(subscriber);
+        }
+        group
+    }
+
+    /// Waits until each has all that was acknowledged on all cores, and returns what they were given.
+    pub(super) async fn finish(self, core: &Core, cores: usize) -> Vec<Taken> {
+        while !self.subscribers.is_empty() && core.shared.settled() < cores {
+            sleep(LOOK).await;
+        }
+        for subscriber in &self.subscribers {
+            if let Err(reason) = subscriber.become_level().await {
+                core.counts.borrow_mut().lost.push(format!("subscriber {}: {reason}", subscriber.number));
+            }
+            subscriber.shut_down();
+        }
+        for task in self.tasks {
+            task.await.expect("a subscriber's task does not panic");
+        }
+        let given = self.subscribers.into_iter().filter(|subscriber| !subscriber.stalled);
+        given
+            .map(|subscriber| Rc::into_inner(subscriber).expect("its task has ended").state.into_inner().taken)
+            .collect()
+    }
+}
+
+/// Subscribes, and takes what is pushed until the connection is shut down.
+async fn run(subscriber: Rc<Subscriber>, plan: Plan, core: Rc<Core>) {
+    sleep(plan.subscribers.after).await;
+    let ended = match subscriber.begin(&plan).await {
+        Ok(received) if subscriber.stalled => {
+            drop(received);
+            return;
+        }
+        Ok(received) => subscriber.take_all(&core, received).await,
+        Err(error) => error.to_string(),
+    };
+    let was_over = std::mem::replace(&mut subscriber.state.borrow_mut().ended, true);
+    if !was_over {
+        core.counts.borrow_mut().lost.push(format!("subscriber {}: {ended}", subscriber.number));
+    }
+    subscriber.progress.notify_one();
+}
+
+impl Subscriber {
+    async fn begin(&self, plan: &Plan) -> Result<Received, NativeError> {
+        let (mut session, _) = Session::open(plan.target).await?;
+        let mut out = Vec::new();
+        let shards: Vec<_> = plan
+            .streams
+            .iter()
+            .flat_map(|stream| stream.shards.iter().map(|&(shard, first)| (stream.id, shard, first)))
+            .collect();
+        let followed = Followed::begin(&mut session.client, &mut out, shards.into_iter());
+        session.send(out).await?;
+        let mut state = self.state.borrow_mut();
+        (state.client, state.followed) = (session.client, followed);
+        *self.stream.borrow_mut() = Some(Rc::new(session.stream));
+        Ok(session.received)
+    }
+
+    /// Takes events until the connection ends; why it did.
+    async fn take_all(&self, core: &Core, mut received: Received) -> String {
+        let Some(stream) = self.stream.borrow().clone() else { return "it is not connected".to_owned() };
+        loop {
+            let mut out = core.spare_buffer();
+            out.clear();
+            if let Err(reason) = self.take_events(core, &received, &mut out) {
+                return reason;
+            }
+            self.progress.notify_one();
+            if !out.is_empty() {
+                let writing = self.writing.lock().await;
+                let (written, buffer) = stream.write_all(out).await;
+                drop(writing);
+                if let Err(error) = written {
+                    return format!("sending failed: {error}");
+                }
+                out = buffer;
+            }
+            core.keep_buffer(out);
+            let (read, buffer) = stream.read(received.buffer).await;
+            received = Received { buffer, filled: 0, at: 0 };
+            match read {
+                Ok(0) => return "the server closed it".to_owned(),
+                Ok(bytes) => received.filled = bytes,
+                Err(error) => return format!("receiving failed: {error}"),
+            }
+        }
+    }
+
+    fn take_events(&self, core: &Core, received: &Received, out: &mut Vec<u8>) -> Result<(), String> {
+        let (input, mut at) = (&received.buffer[..received.filled], received.at);
+        let now_ns = core.clock.now_ns();
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let mut run = Run::default();
+        while let Some(event) = state.client.step(input, &mut at).map_err(|violation| violation.to_string())? {
+            match event {
+                ClientEvent::ReadBegin(request, result) => state.arriving = Some((request, result, 0)),
+                ClientEvent::Record(span) => {
+                    let (intended_us, bytes) = self.take_record(state, input, &span)?;
+                    if run.intended_us != intended_us {
+                        count(core, now_ns, run);
+                        run = Run { intended_us, ..Run::default() };
+                    }
+                    (run.records, run.bytes) = (run.records + 1, run.bytes + bytes);
+                }
+                ClientEvent::ReadEnd(_) => state.end_push(out),
+                ClientEvent::Credit => {}
+                ClientEvent::Error(RequestId(0), failure) => return Err(failure.to_string()),
+                ClientEvent::Error(request, failure) => match state.followed.remove(&request) {
+                    Some(followed) => state.taken.unreadable(followed.shard, followed.next, failure.to_string()),
+                    None => return Err(failure.to_string()),
+                },
+                other => return Err(format!("the server answered what was not asked: {other:?}")),
+            }
+        }
+        count(core, now_ns, run);
+        Ok(())
+    }
+
+    /// Takes one record: when it was meant to be sent, and its bytes of data and key.
+    fn take_record(&self, state: &mut State, input: &[u8], span: &Span) -> Result<(u32, u64), String> {
+        let Some((_, result, frames_bytes)) = &mut state.arriving else { return Err("a record of nothing".to_owned()) };
+        let bytes = state.client.bytes(span, input);
+        *frames_bytes += bytes.len();
+        let frame = Frame::parse(bytes).map_err(|error| format!("a frame that is none: {error}"))?;
+        let sound = frame.verify_payload().is_ok()
+            && frame.verify_header(result.shard).is_ok()
+            && self.recipe.as_ref().is_none_or(|recipe| recipe.recognises(frame.data()));
+        if sound {
+            state.taken.record(result.shard, frame.sequence(), frame.payload_checksum());
+        } else {
+            state.taken.damaged(result.shard, frame.sequence());
+        }
+        let stamped = self.recipe.as_ref().and_then(|_| Recipe::intended_us(frame.data()));
+        Ok((stamped.unwrap_or(0), (frame.key().len() + frame.data().len()) as u64))
+    }
+
+    /// Asks where the shards end, and waits until all was pushed.
+    async fn become_level(&self) -> Result<(), String> {
+        if self.stalled {
+            return Ok(());
+        }
+        let mut asked = false;
+        loop {
+            let stream = self.stream.borrow().clone().filter(|_| !asked);
+            if let Some(stream) = stream {
+                asked = true;
+                let out = self.state.borrow_mut().ask_for_tips();
+                let _writing = self.writing.lock().await;
+                let (written, _) = stream.write_all(out).await;
+                written.map_err(|error| format!("sending failed: {error}"))?;
+            }
+            if asked && self.state.borrow().is_level() || self.state.borrow().ended {
+                return Ok(());
+            }
+            if timeout(SILENCE_MAX, self.progress.notified()).await.is_err() {
+                return Err(format!("nothing was pushed for {} s, and not all was", SILENCE_MAX.as_secs()));
+            }
+        }
+    }
+
+    fn shut_down(&self) {
+        self.state.borrow_mut().ended = true;
+        if let Some(stream) = &*self.stream.borrow() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl State {
+    fn end_push(&mut self, out: &mut Vec<u8>) {
+        let Some((request, result, bytes)) = self.arriving.take() else { return };
+        if self.asked.contains(&request) {
+            self.tips.insert(result.shard, result.tip);
+        } else if let Some(followed) = self.followed.get_mut(&request) {
+            followed.next = followed.next.max(result.next);
+            followed.pushed(request, bytes, out);
+        }
+    }
+
+    /// A read of what comes after each shard's newest record.
+    fn ask_for_tips(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for followed in self.followed.values() {
+            let (stream, start) = (followed.stream, Start::Latest);
+            let read = Read { stream, shard: followed.shard, start, bytes_max: 0 };
+            self.asked.push(self.client.read(&mut out, &read));
+        }
+        out
+    }
+
+    fn is_level(&self) -> bool {
+        let mut followed = self.followed.values();
+        followed.all(|followed| self.tips.get(&followed.shard).is_some_and(|&tip| followed.next >= tip))
+    }
+}
+
+/// Counts what was taken of one intended time.
+fn count(core: &Core, now_ns: u64, run: Run) {
+    if run.records == 0 {
+        return;
+    }
+    let took_us = ((now_ns / 1000) as u32).wrapping_sub(run.intended_us);
+    let intended_ns = now_ns.saturating_sub(u64::from(took_us) * 1000);
+    let times = BatchTimes { intended_ns, sent_ns: intended_ns, acked_ns: now_ns };
+    core.counts.borrow_mut().pushed.acknowledged(times, run.records, run.bytes);
+}
