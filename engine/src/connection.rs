@@ -14,8 +14,7 @@ use io::{Buf, Io, Op, Received, SocketId};
 use crate::appends::Appends;
 use crate::handle::Asker;
 use crate::limits::{
-    INBOX_BUFFERS_MAX, OUTGOING_BYTES_MAX, PUSH_WAITING_BYTES_MAX, PUSHES_PER_CONNECTION_MAX, READS_PER_CONNECTION_MAX,
-    SHARED_BYTES_MIN,
+    INBOX_BUFFERS_MAX, OUTGOING_BYTES_MAX, PUSH_WAITING_BYTES_MAX, READS_PER_CONNECTION_MAX, SHARED_BYTES_MIN,
 };
 use crate::token::{self, Peer};
 
@@ -101,8 +100,6 @@ pub(crate) struct Connection {
     pub(crate) subscriptions: BTreeMap<RequestId, u32>,
     /// Those that are due, oldest first, and some that have ended since.
     pub(crate) due: VecDeque<u32>,
-    /// How many of them are read for.
-    pub(crate) pushing: usize,
     /// Whether it waits for its turn to be pushed to.
     pub(crate) has_turn: bool,
     pub(crate) receiving: bool,
@@ -130,7 +127,7 @@ impl Connection {
         self.arriving = None;
         (self.appends, self.reads, self.queued_bytes, self.heard) = (0, 0, 0, 0);
         self.done.clear();
-        (self.pushing, self.has_turn) = (0, false);
+        self.has_turn = false;
         self.out.clear();
         self.last_words = None;
         self.queue.clear();
@@ -151,9 +148,7 @@ impl Connection {
 
     /// Whether subscriptions are due, and may be pushed.
     pub(crate) fn may_be_pushed_to(&self) -> bool {
-        !self.due.is_empty()
-            && self.pushing < PUSHES_PER_CONNECTION_MAX
-            && self.outgoing_bytes() <= PUSH_WAITING_BYTES_MAX
+        !self.due.is_empty() && self.outgoing_bytes() <= PUSH_WAITING_BYTES_MAX
     }
 
     /// Whether so much of its input waits to be parsed that no more is received.

@@ -116,8 +116,6 @@ pub(crate) enum Asker {
     Peer(Peer, RequestId),
     /// A call: its reply's slot.
     Call(u32),
-    /// Nobody: records for the subscription in this slot.
-    Push(u32),
 }
 
 impl Default for Asker {

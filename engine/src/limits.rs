@@ -59,11 +59,11 @@ pub const PUSH_WAITING_BYTES_MAX: usize = OUTGOING_BYTES_MAX / 2;
 /// Bytes of frames of one push, but always one frame.
 pub const PUSH_BYTES_MAX: usize = 256 << 10;
 
-/// Pushes that may be read for at once: a turn of the loop sends no more.
-pub const PUSHES_IN_PROGRESS_MAX: usize = 16;
+/// Nothing more is pushed in a turn of the loop that has pushed so many bytes.
+pub const PUSH_TURN_BYTES_MAX: usize = 512 << 10;
 
-/// Of these, for one connection.
-pub const PUSHES_PER_CONNECTION_MAX: usize = 4;
+/// Nor after so many pushes.
+pub const PUSHES_PER_TURN_MAX: usize = 1024;
 
 /// Frames of fewer bytes are copied behind their message: a send of their own costs more.
 pub const SHARED_BYTES_MIN: usize = 8 << 10;
@@ -73,13 +73,13 @@ pub const SHARED_BYTES_MIN: usize = 8 << 10;
 pub const READ_WINDOW_BYTES: usize = 1 << 20;
 
 /// Windows that many share overlap by so much, so that whatever is no longer lies in one of them.
-pub const READ_WINDOW_OVERLAP_BYTES: usize = 64 << 10;
+pub const READ_WINDOW_OVERLAP_BYTES: usize = 256 << 10;
 
 /// Windows that one read may need.
 pub const READ_WINDOWS_MAX: usize = 32;
 
 /// Bytes read ahead of who reads on and on.
-pub const READ_AHEAD_BYTES_MAX: usize = 4 << 20;
+pub const READ_AHEAD_BYTES_MAX: usize = 2 << 20;
 
 /// Bytes of all windows: those read for somebody, those read ahead, and those kept as others may come.
 pub const READ_WINDOWS_BYTES_MAX: usize = 16 << 20;
@@ -162,11 +162,9 @@ const _: () = {
     // However little memory there is, it takes many whose input waits to leave none for the others.
     assert!(INBOX_BUFFERS_MAX * RECEIVE_BUFFER_BYTES * 32 <= MEMORY_BYTES_MIN / RECEIVE_SHARE);
     assert!(PENDING_BYTES_MAX >= FRAME_BYTES_MAX);
-    // Pushes leave room for those who ask.
-    assert!(PUSHES_IN_PROGRESS_MAX * 2 * PUSH_BYTES_MAX <= READ_WINDOWS_BYTES_MAX / 2);
     assert!(READ_RESULT_BYTES_MAX + FRAME_BYTES_MAX <= frame::limits::READ_BYTES_MAX);
     assert!(READ_WINDOWS_BYTES_MAX >= 2 * (FRAME_BYTES_MAX + 2 * READ_WINDOW_BYTES) + READ_AHEAD_BYTES_MAX);
-    assert!(READ_WINDOW_BYTES.is_power_of_two() && READ_WINDOW_OVERLAP_BYTES < READ_WINDOW_BYTES / 4);
+    assert!(READ_WINDOW_BYTES.is_power_of_two() && READ_WINDOW_OVERLAP_BYTES <= READ_WINDOW_BYTES / 4);
     // What a crash may cut is at most that, each of the smallest frames.
     assert!(SEQUENCE_SKIP as usize >= COMMITS_UNSETTLED_MAX * BATCH_BYTES_MAX / frame::frame::HEADER_BYTES);
 };

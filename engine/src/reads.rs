@@ -17,13 +17,14 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use frame::proto::{ErrorCode, Failure, ReadResult};
-use frame::segment::Footer;
+use frame::segment::{Cursor, Footer, ShardRow};
 use frame::{SegmentNumber, Sequence, ShardId};
 use io::{Buf, Io};
 
 use self::plan::{Outcome, Plan, Source};
 use self::walk::{Bounds, Extent, RunEnd, walk};
-use self::windows::{Lack, Place, Windows};
+pub(crate) use self::windows::Key;
+use self::windows::{Lack, Windows};
 use crate::damage::Damage;
 use crate::handle::Asker;
 use crate::journal::{Journal, Sealed};
@@ -43,6 +44,16 @@ pub(crate) struct Wanted {
     sharers: usize,
     /// Whether `from` takes account of the time.
     is_located: bool,
+    /// Where the one before it found its first record, so that this one need not search again.
+    mark: Option<Mark>,
+}
+
+/// A place among the extents of a sealed segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    sealed: Sealed,
+    row: ShardRow,
+    cursor: Cursor,
 }
 
 impl Wanted {
@@ -50,12 +61,17 @@ impl Wanted {
     /// if there is one.
     pub(crate) fn new(shard: ShardId, from: Sequence, since_ms: u64, bytes_max: u32) -> Wanted {
         let bytes_max = (bytes_max as usize).min(READ_RESULT_BYTES_MAX);
-        Wanted { shard, from: from.max(Sequence(1)), since_ms, bytes_max, sharers: 0, is_located: false }
+        Wanted { shard, from: from.max(Sequence(1)), since_ms, bytes_max, sharers: 0, is_located: false, mark: None }
     }
 
-    /// The same, by one of so many that read on and on.
-    pub(crate) fn going_on(self, sharers: usize) -> Wanted {
-        Wanted { sharers, ..self }
+    /// The same, by one of so many that read on and on, and where it was the last time.
+    pub(crate) fn going_on(self, sharers: usize, mark: Option<Mark>) -> Wanted {
+        Wanted { sharers, mark, ..self }
+    }
+
+    /// Where it was found.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.mark
     }
 }
 
@@ -99,6 +115,8 @@ pub(crate) struct Sight<'a> {
 #[derive(Debug)]
 pub(crate) struct Reads {
     requests: Slots<Request>,
+    /// The one that a subscriber makes, who does not wait here.
+    attempt: Request,
     waiting: VecDeque<u32>,
     /// Those that lack windows, oldest first. Who needs none goes past them.
     lacking: VecDeque<u32>,
@@ -111,7 +129,8 @@ impl Reads {
     /// Windows take up to `bytes` of the pool.
     pub(crate) fn new(bytes: usize) -> Reads {
         let (waiting, lacking) = (VecDeque::new(), VecDeque::new());
-        Reads { requests: Slots::new(), waiting, lacking, windows: Windows::new(bytes), heard: Vec::new() }
+        let (attempt, windows) = (Request::default(), Windows::new(bytes));
+        Reads { requests: Slots::new(), attempt, waiting, lacking, windows, heard: Vec::new() }
     }
 
     /// Queues a request.
@@ -120,6 +139,40 @@ impl Reads {
         let request = &mut self.requests[slot];
         (request.asker, request.wanted, request.footer) = (asker, Some(wanted), None);
         self.waiting.push_back(slot);
+    }
+
+    /// Answers at once what needs nothing from the disk that is not there. `Err`: it is being read, and [`Reads::complete`]
+    /// tells when it is there, under this key.
+    pub(crate) fn attempt(
+        &mut self,
+        io: &mut impl Io,
+        sight: &mut Sight<'_>,
+        wanted: &mut Wanted,
+    ) -> Result<Answer, Key> {
+        loop {
+            let Reads { attempt, windows, .. } = self;
+            let outcome = attempt.plan.make(wanted, sight, windows);
+            match outcome {
+                Outcome::Answer(answer) => return Ok(answer),
+                Outcome::NeedFooter(sealed) => {
+                    attempt.plan.need_footer(&sealed);
+                    attempt.footer = Some(sealed);
+                }
+                Outcome::Ready => {}
+            }
+            let taken = windows.take_ready(&attempt.plan.places, &mut attempt.windows);
+            attempt.plan.ahead.iter().for_each(|place| windows.read_ahead(io, place));
+            taken.inspect_err(|_| attempt.footer = None)?;
+            let answer = match attempt.footer.take() {
+                Some(sealed) => take_footer(sight, windows, &attempt.windows, &sealed).err(),
+                None => Some(attempt.answer(wanted, sight, windows)),
+            };
+            attempt.windows.drain(..).for_each(|window| windows.end_use(window));
+            attempt.plan.clear();
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
+        }
     }
 
     /// Whether no request is in progress, and nothing is being read ahead.
@@ -169,10 +222,7 @@ impl Reads {
                 return true;
             }
             Outcome::NeedFooter(sealed) => {
-                let (start, end) = (sealed.footer_at, sealed.footer_at + sealed.footer_length);
-                let (start, end) = (u64::from(start), u64::from(end));
-                request.plan.clear();
-                request.plan.places.push(Place { segment: sealed.number, file: sealed.file, start, end });
+                request.plan.need_footer(&sealed);
                 request.footer = Some(sealed);
             }
             Outcome::Ready => {}
@@ -185,7 +235,6 @@ impl Reads {
             Err(Lack::Memory) => self.finish(slot, busy(), answered),
             Ok(missing) => {
                 request.missing = missing;
-                request.plan.ahead.iter().for_each(|place| self.windows.read_ahead(io, place));
                 if missing == 0 {
                     self.go_on(io, sight, answered, slot);
                 }
@@ -194,16 +243,16 @@ impl Reads {
         true
     }
 
-    /// A window was read.
+    /// A window was read. Tells where those look for it who did not wait here.
     pub(crate) fn complete(
         &mut self,
         io: &mut impl Io,
         sight: &mut Sight<'_>,
         answered: &mut Vec<Answered>,
         (window, buf): (u32, Option<Buf>),
-    ) {
+    ) -> Option<Key> {
         let mut heard = std::mem::take(&mut self.heard);
-        self.windows.complete(window, buf, &mut heard);
+        let key = self.windows.complete(window, buf, &mut heard);
         for slot in heard.drain(..) {
             let request = &mut self.requests[slot];
             request.missing -= 1;
@@ -212,6 +261,7 @@ impl Reads {
             }
         }
         self.heard = heard;
+        key
     }
 
     /// All windows of a request were read.
@@ -222,15 +272,8 @@ impl Reads {
             let answer = request.answer(&wanted, sight, &self.windows);
             return self.finish(slot, answer, answered);
         };
-        // Another request may have had the same footer read.
-        let is_known = sight.journal.footers.find(sealed.number).is_some();
-        let bytes = request.windows.first().and_then(|&window| self.windows.contents(window));
-        let footer = bytes.filter(|_| !is_known).and_then(|(buf, _)| Footer::parse(buf.to_vec()));
-        if footer.is_none() && !is_known {
-            return self.finish(slot, damaged_footer(sealed.number), answered);
-        }
-        if let Some(footer) = footer {
-            sight.journal.footers.insert(sealed.number, Rc::new(footer));
+        if let Err(answer) = take_footer(sight, &self.windows, &request.windows, &sealed) {
+            return self.finish(slot, answer, answered);
         }
         self.release_windows(slot);
         if !self.start(io, sight, answered, slot) {
@@ -314,6 +357,21 @@ fn stop_at_damage(result: ReadResult, runs: Vec<(Buf, Range<usize>)>, why: &str,
         }
     };
     failure(ErrorCode::Damaged, detail)
+}
+
+/// Keeps a footer that was read. `Err`: it is damaged.
+fn take_footer(sight: &mut Sight<'_>, windows: &Windows, taken: &[u32], sealed: &Sealed) -> Result<(), Answer> {
+    // Another request may have had it read as well.
+    if sight.journal.footers.find(sealed.number).is_some() {
+        return Ok(());
+    }
+    let bytes = taken.first().and_then(|&window| windows.contents(window));
+    let footer = bytes.and_then(|(buf, start)| {
+        let from = (u64::from(sealed.footer_at) - start) as usize;
+        Footer::parse(buf.get(from..from + sealed.footer_length as usize)?.to_vec())
+    });
+    sight.journal.footers.insert(sealed.number, Rc::new(footer.ok_or_else(|| damaged_footer(sealed.number))?));
+    Ok(())
 }
 
 fn damaged_footer(segment: SegmentNumber) -> Answer {

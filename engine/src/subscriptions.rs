@@ -1,18 +1,21 @@
 //! Subscriptions: who has the records of a shard pushed, how far each has come, and what each may still be sent.
 //!
 //! ```text
-//!   [idle] --records durable, or credit granted--> [due] --its connection's turn--> [reading] --sent--> [idle], or [due]
+//!   [idle] --records durable, or credit granted--> [due] --its connection's turn--> sent --> [idle], or [due]
+//!                                                    ^ \--not in memory--> [parked]
+//!                                                    \---the disk was read---/
 //! ```
 //!
-//! A push is a read whose answer goes out unasked: from the cache of the tail for whoever keeps up, from the disk for who
-//! does not. Those that are due wait with their connection, oldest first, and connections with room take turns; only so many
-//! pushes are read for at once. So a slow subscriber holds its place, and no more than its connection may have waiting.
+//! A push is a read whose answer goes out unasked: from the cache of the tail for whoever keeps up, from windows that were
+//! read from the disk for who does not, who is parked until there are. Those that are due wait with their connection, oldest
+//! first, and connections with room take turns. So a slow subscriber holds its place, and no more than its connection may
+//! have waiting.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use frame::{RequestId, Sequence, ShardId, StreamId};
 
-use crate::limits::PUSHES_IN_PROGRESS_MAX;
+use crate::reads::{Key, Mark};
 use crate::shards::Shards;
 use crate::slots::Slots;
 use crate::token::Peer;
@@ -24,9 +27,9 @@ enum State {
     Idle,
     /// In the queue of its connection.
     Due,
-    /// A read for it is in progress.
-    Reading,
-    /// It has ended, and is still in the queue, or read for.
+    /// What comes next is being read from the disk.
+    Parked,
+    /// It has ended, and is still in the queue, or parked.
     Ended,
 }
 
@@ -40,6 +43,8 @@ pub(crate) struct Subscription {
     /// The next record to push, which arrived no earlier than this.
     pub(crate) next: Sequence,
     pub(crate) since_ms: u64,
+    /// Where that is, in a sealed segment.
+    pub(crate) mark: Option<Mark>,
     /// Bytes of frames that may be pushed, and were, since it began.
     pub(crate) granted: u64,
     pub(crate) pushed: u64,
@@ -54,7 +59,7 @@ impl Subscription {
         (stream, shard): (StreamId, ShardId),
         (next, since_ms): (Sequence, u64),
     ) -> Subscription {
-        Subscription { peer, request, stream, shard, next, since_ms, granted: 0, pushed: 0, state: State::Idle }
+        Subscription { peer, request, stream, shard, next, since_ms, ..Subscription::default() }
     }
 
     /// Whether there is something for it that it may be sent and was not noted before; noted now.
@@ -76,18 +81,16 @@ pub(crate) struct Subscriptions {
     of_shard: Vec<Vec<u32>>,
     /// Connections to push to, in turn.
     turns: VecDeque<Peer>,
-    in_progress: usize,
-    /// Those that are due or read for.
+    /// Those that are parked, by where they wait.
+    parked: BTreeMap<Key, Vec<u32>>,
+    /// Those that are due or parked.
     due: usize,
-    /// Whether the last read for a push found no memory. Then one is tried in a turn of the loop; memory comes back by
-    /// completions, which end its sleep.
-    pub(crate) lacks_memory: bool,
 }
 
 impl Subscriptions {
     pub(crate) fn new() -> Subscriptions {
-        let (slots, of_shard, turns) = (Slots::new(), Vec::new(), VecDeque::new());
-        Subscriptions { slots, of_shard, turns, in_progress: 0, due: 0, lacks_memory: false }
+        let (slots, of_shard, turns, parked) = (Slots::new(), Vec::new(), VecDeque::new(), BTreeMap::new());
+        Subscriptions { slots, of_shard, turns, parked, due: 0 }
     }
 
     /// Whether there are none.
@@ -107,7 +110,7 @@ impl Subscriptions {
 
     /// Whether another push can begin at once.
     pub(crate) fn may_push(&self) -> bool {
-        !self.turns.is_empty() && self.in_progress < PUSHES_IN_PROGRESS_MAX && !self.lacks_memory
+        !self.turns.is_empty()
     }
 
     /// Begins one.
@@ -159,22 +162,30 @@ impl Subscriptions {
         self.turns.push_back(peer);
     }
 
-    /// The connection whose turn it is, if another push may be in progress.
+    /// The connection whose turn it is.
     pub(crate) fn next_turn(&mut self) -> Option<Peer> {
-        if self.in_progress < PUSHES_IN_PROGRESS_MAX { self.turns.pop_front() } else { None }
+        self.turns.pop_front()
     }
 
-    /// Takes one out of its connection's queue to be read for. `false` if it has ended.
-    pub(crate) fn begin_read(&mut self, slot: u32) -> bool {
-        if !self.leave_queue(slot) {
-            return false;
+    /// One waits for what is being read under `key`. Its place in the queue was taken.
+    pub(crate) fn park(&mut self, slot: u32, key: Key) {
+        self.slots[slot].state = State::Parked;
+        self.due += 1;
+        self.parked.entry(key).or_default().push(slot);
+    }
+
+    /// What was read under `key` is there: those who waited for it are due, and whose they are.
+    pub(crate) fn unpark(&mut self, key: Key, due: &mut Vec<(u32, Peer)>) {
+        for slot in self.parked.remove(&key).into_iter().flatten() {
+            if self.leave_queue(slot) {
+                self.slots[slot].state = State::Due;
+                self.due += 1;
+                due.push((slot, self.slots[slot].peer));
+            }
         }
-        self.slots[slot].state = State::Reading;
-        (self.in_progress, self.due) = (self.in_progress + 1, self.due + 1);
-        true
     }
 
-    /// One is not in its connection's queue any more. `false` if it has ended.
+    /// Takes one out of its connection's queue, or from where it was parked. `false` if it has ended.
     pub(crate) fn leave_queue(&mut self, slot: u32) -> bool {
         let state = std::mem::take(&mut self.slots[slot].state);
         self.due -= 1;
@@ -184,21 +195,14 @@ impl Subscriptions {
         state != State::Ended
     }
 
-    /// The read for one is done. Whose it was, and whether it goes on.
-    pub(crate) fn end_read(&mut self, slot: u32) -> (Peer, bool) {
-        self.in_progress -= 1;
-        let peer = self.slots[slot].peer;
-        (peer, self.leave_queue(slot))
-    }
-
     /// Ends one.
     pub(crate) fn end(&mut self, slot: u32) {
         let subscription = &mut self.slots[slot];
         self.of_shard[subscription.shard.0 as usize].retain(|&other| other != slot);
         match subscription.state {
             State::Idle => self.slots.release(slot),
-            // Its place in the queue, or its read, still names the slot.
-            State::Due | State::Reading | State::Ended => subscription.state = State::Ended,
+            // Its place in the queue, or where it is parked, still names the slot.
+            State::Due | State::Parked | State::Ended => subscription.state = State::Ended,
         }
     }
 

@@ -28,7 +28,7 @@
 mod footer;
 
 pub use footer::{
-    DamagedRecords, DamagedStretch, Footer, FooterHead, FooterWriter, PlacedExtent, ShardRow, damage_bytes,
+    Cursor, DamagedRecords, DamagedStretch, Footer, FooterHead, FooterWriter, PlacedExtent, ShardRow, damage_bytes,
     footer_bytes_max,
 };
 

@@ -127,7 +127,6 @@ impl<I: Io> Reactor<I> {
         let (peer, request) = match append.asker {
             Asker::Peer(peer, request) => (peer, request),
             Asker::Call(slot) => return self.answer_append(number, slot),
-            Asker::Push(_) => return self.appends.release(number),
         };
         let Some(connection) = live(&mut self.connections, peer).filter(|_| !abandoned) else {
             self.appends.release(number);

@@ -36,7 +36,7 @@ use crate::limits::{
     BATCH_BYTES_TARGET, COMPLETIONS_ROOM, IDLE_MARK_NS, Memory, READ_WINDOWS_BYTES_MAX, READ_WINDOWS_SHARE,
     WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
 };
-use crate::reads::{Answer, Answered, Reads, Sight, Wanted};
+use crate::reads::{Answer, Answered, Key, Reads, Sight, Wanted};
 use crate::recovery::{self, OpenError, Recovered};
 use crate::router::Router;
 use crate::scheduler::Scheduler;
@@ -373,7 +373,9 @@ impl<I: Io> Reactor<I> {
             _ => None,
         };
         let mut sight = Sight { journal: &mut self.journal, shards: &self.shards, damage: &self.damage };
-        self.reads.complete(&mut self.io, &mut sight, &mut self.answered, (slot, whole));
+        if let Some(key) = self.reads.complete(&mut self.io, &mut sight, &mut self.answered, (slot, whole)) {
+            self.unpark(key);
+        }
     }
 
     /// Runs what became ready.

@@ -3,7 +3,10 @@
 use frame::proto::{Grant, ReadResult, Subscribe};
 
 use super::*;
-use crate::limits::{PUSH_BYTES_MAX, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX, SUBSCRIPTIONS_PER_SHARD_MAX};
+use crate::limits::{
+    PUSH_BYTES_MAX, PUSH_TURN_BYTES_MAX, PUSHES_PER_TURN_MAX, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX,
+    SUBSCRIPTIONS_PER_SHARD_MAX,
+};
 use crate::subscriptions::Subscription;
 
 impl<I: Io> Reactor<I> {
@@ -88,61 +91,70 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Reads for subscriptions that are due, a connection after the other.
+    /// Sends subscriptions that are due what there is for them, a connection after the other, until this turn has done enough.
     pub(super) fn push(&mut self) {
-        if self.life != Life::Running {
-            return;
-        }
-        while let Some(peer) = self.subscriptions.next_turn() {
+        let (mut pushes, mut bytes) = (0, 0);
+        while self.life == Life::Running && pushes < PUSHES_PER_TURN_MAX && bytes < PUSH_TURN_BYTES_MAX {
+            let Some(peer) = self.subscriptions.next_turn() else { return };
             let Some(connection) = live(&mut self.connections, peer) else { continue };
             connection.has_turn = false;
             if !connection.may_be_pushed_to() {
                 continue;
             }
             let Some(slot) = connection.due.pop_front() else { continue };
-            if self.subscriptions.begin_read(slot) {
-                connection.pushing += 1;
-                let Subscription { shard, next, since_ms, granted, pushed, .. } = *self.subscriptions.find(slot);
-                let bytes_max = (granted - pushed).min(PUSH_BYTES_MAX as u64) as u32;
-                let sharers = self.subscriptions.due_count();
-                let wanted = Wanted::new(shard, next, since_ms, bytes_max).going_on(sharers);
-                self.reads.add(Asker::Push(slot), wanted);
+            if self.subscriptions.leave_queue(slot) {
+                bytes += self.push_one(peer, slot);
+                pushes += 1;
             }
             self.push_again(peer);
-            if self.subscriptions.lacks_memory {
-                return;
-            }
         }
     }
 
-    /// Sends what was read for a subscription.
-    pub(super) fn pushed(&mut self, slot: u32, answer: Answer, share_frames: bool) {
-        let (peer, goes_on) = self.subscriptions.end_read(slot);
-        let lacks_memory = matches!(&answer, Answer::Failure(failure) if failure.code == ErrorCode::Busy);
-        self.subscriptions.lacks_memory = lacks_memory;
-        if let Some(connection) = live(&mut self.connections, peer) {
-            connection.pushing -= 1;
-            if goes_on && self.life == Life::Running {
-                match answer {
-                    Answer::Failure(failure) if !lacks_memory => self.end_subscription(slot, &failure),
-                    Answer::Failure(_) => self.queue_if_due(peer, slot),
-                    Answer::Records(result, runs) => {
-                        let subscription = self.subscriptions.find(slot);
-                        if result.records > 0 {
-                            subscription.since_ms = 0;
-                        }
-                        // Without records: it is told of numbers that are passed over.
-                        if result.next > std::mem::replace(&mut subscription.next, result.next) {
-                            let bytes = connection.send_records(subscription.request, &result, runs, share_frames);
-                            subscription.pushed += bytes as u64;
-                            self.make_dirty(peer);
-                        }
-                        self.queue_if_due(peer, slot);
-                    }
-                }
+    /// Sends a subscription what comes next, or parks it until that was read. How many bytes of frames that were.
+    fn push_one(&mut self, peer: Peer, slot: u32) -> usize {
+        let sharers = self.subscriptions.due_count() + 1;
+        let Subscription { shard, next, since_ms, mark, granted, pushed, .. } = *self.subscriptions.find(slot);
+        let bytes_max = (granted - pushed).min(PUSH_BYTES_MAX as u64) as u32;
+        let mut wanted = Wanted::new(shard, next, since_ms, bytes_max).going_on(sharers, mark);
+        let mut sight = Sight { journal: &mut self.journal, shards: &self.shards, damage: &self.damage };
+        let (result, runs) = match self.reads.attempt(&mut self.io, &mut sight, &mut wanted) {
+            Ok(Answer::Records(result, runs)) => (result, runs),
+            Ok(Answer::Failure(failure)) => {
+                self.end_subscription(slot, &failure);
+                return 0;
             }
-            self.push_again(peer);
+            Err(key) => {
+                self.subscriptions.find(slot).mark = wanted.mark();
+                self.subscriptions.park(slot, key);
+                return 0;
+            }
+        };
+        let share_frames = self.may_share_frames();
+        let Some(connection) = live(&mut self.connections, peer) else { return 0 };
+        let subscription = self.subscriptions.find(slot);
+        subscription.mark = wanted.mark();
+        if result.records > 0 {
+            subscription.since_ms = 0;
         }
+        let mut bytes = 0;
+        // Without records: it is told of numbers that are passed over.
+        if result.next > std::mem::replace(&mut subscription.next, result.next) {
+            bytes = connection.send_records(subscription.request, &result, runs, share_frames);
+            subscription.pushed += bytes as u64;
+            self.make_dirty(peer);
+        }
+        self.queue_if_due(peer, slot);
+        bytes
+    }
+
+    /// What subscriptions are parked for was read.
+    pub(super) fn unpark(&mut self, key: Key) {
+        let mut due = std::mem::take(&mut self.due);
+        self.subscriptions.unpark(key, &mut due);
+        for (slot, peer) in due.drain(..) {
+            self.queue(peer, slot);
+        }
+        self.due = due;
     }
 
     /// Ends a subscription that can't go on, and says why.

@@ -121,7 +121,7 @@ impl<I: Io> Reactor<I> {
         match (asker, command) {
             (_, Command::Create(create)) => self.answer_stream(asker, &create.name),
             (Asker::Call(slot), _) => self.reply(slot, handle::Answer::Deleted),
-            (Asker::Peer(..) | Asker::Push(_), _) => {}
+            (Asker::Peer(..), _) => {}
         }
     }
 
@@ -144,7 +144,6 @@ impl<I: Io> Reactor<I> {
                     self.make_dirty(peer);
                 }
             }
-            Asker::Push(_) => {}
         }
     }
 
@@ -220,14 +219,11 @@ impl<I: Io> Reactor<I> {
         if self.answered.is_empty() {
             return;
         }
-        // Slow readers may not keep the memory that appends need: past a share of it they get copies.
-        let pool = self.io.pool();
-        let share_frames = pool.used_bytes() - self.journal.cache.held_bytes() < pool.capacity_bytes() / 4;
+        let share_frames = self.may_share_frames();
         let mut answered = std::mem::take(&mut self.answered);
         for Answered { asker, answer } in answered.drain(..) {
             match asker {
                 Asker::Peer(peer, request) => self.answer_read(peer, request, answer, share_frames),
-                Asker::Push(slot) => self.pushed(slot, answer, share_frames),
                 Asker::Call(slot) => {
                     let answer = match answer {
                         Answer::Failure(failure) => handle::Answer::Failed(failure),
@@ -241,6 +237,13 @@ impl<I: Io> Reactor<I> {
             }
         }
         self.answered = answered;
+    }
+
+    /// Whether frames are sent from where they are. Slow readers may not keep the memory that appends need: past a share of
+    /// it they get copies.
+    pub(super) fn may_share_frames(&mut self) -> bool {
+        let pool = self.io.pool();
+        pool.used_bytes() - self.journal.cache.held_bytes() < pool.capacity_bytes() / 4
     }
 
     fn answer_read(&mut self, peer: Peer, request: RequestId, answer: Answer, share_frames: bool) {
@@ -271,7 +274,6 @@ impl<I: Io> Reactor<I> {
                     self.make_dirty(peer);
                 }
             }
-            Asker::Push(slot) => self.pushed(slot, Answer::Failure(failure), false),
         }
     }
 }

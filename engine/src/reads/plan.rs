@@ -9,8 +9,8 @@ use frame::{Position, SegmentNumber, Sequence};
 use io::{Buf, FileId};
 
 use super::windows::{Place, Windows};
-use super::{Answer, Sight, Wanted, failure};
-use crate::journal::{Journal, Sealed};
+use super::{Answer, Mark, Sight, Wanted, failure};
+use crate::journal::{Journal, Sealed, Tail};
 use crate::limits::{
     READ_AHEAD_BYTES_MAX, READ_RESULT_BYTES_MAX, READ_WINDOW_BYTES, READ_WINDOW_OVERLAP_BYTES, READ_WINDOWS_MAX,
 };
@@ -70,6 +70,13 @@ impl Plan {
         self.ahead.clear();
     }
 
+    /// The place of a footer is all that is needed.
+    pub(super) fn need_footer(&mut self, sealed: &Sealed) {
+        self.clear();
+        let (start, end) = (u64::from(sealed.footer_at), u64::from(sealed.footer_at + sealed.footer_length));
+        self.places.push(Place { segment: sealed.number, file: sealed.file, start, end });
+    }
+
     /// Decides where the frames come from. What is wanted by time is from here on wanted by number as well.
     pub(super) fn make(&mut self, wanted: &mut Wanted, sight: &mut Sight<'_>, windows: &Windows) -> Outcome {
         self.clear();
@@ -96,14 +103,24 @@ impl Plan {
             return Outcome::Answer(failure(ErrorCode::Damaged, detail));
         }
         while sight.journal.index.first_sequence(wanted.shard).is_some_and(|first| from < first) {
-            let (sealed, footer, row) = match find_sealed(sight.journal, wanted, |row| row.next > from) {
+            let known = wanted.mark.filter(|mark| mark.cursor.next() <= from && from < mark.row.next);
+            let found = match known {
+                Some(mark) => {
+                    sight.journal.footers.find(mark.sealed.number).ok_or(mark.sealed).map(|f| Some((f, mark)))
+                }
+                None => find_sealed(sight.journal, wanted, |row| row.next > from),
+            };
+            let (footer, Mark { sealed, row, cursor }) = match found {
                 Err(sealed) => return Outcome::NeedFooter(sealed),
                 Ok(None) => break,
                 Ok(Some(found)) => found,
             };
-            let extents = footer.extents(&row).skip_while(|extent| extent.last_sequence() < from);
+            let extents = footer.extents_from(cursor).skip_while(|(_, extent)| extent.last_sequence() < from);
+            let mut extents = extents.peekable();
+            wanted.mark = extents.peek().map(|&(cursor, _)| Mark { sealed, row, cursor });
+            let extents = extents.map(|(_, extent)| extent);
             let ground = Ground { segment: sealed.number, file: sealed.file, end: u64::from(sealed.footer_at) };
-            self.gather(wanted, sight.journal, windows, &ground, extents);
+            self.gather(wanted, &mut sight.journal.cache, windows, &ground, extents);
             if !self.pieces.is_empty() {
                 return Outcome::Ready;
             }
@@ -113,28 +130,30 @@ impl Plan {
         let (segment, file) = sight.journal.indexed_segment();
         let durable = sight.journal.durable();
         let end = if durable.segment() == segment { u64::from(durable.offset()) } else { 0 };
-        let extents = sight.journal.index.extents_where(wanted.shard, |extent| extent.last_sequence() >= from);
-        let extents: Vec<PlacedExtent> = extents.take(READ_WINDOWS_MAX * 8).collect();
+        let Journal { index, cache, .. } = &mut *sight.journal;
+        let extents = index.extents_where(wanted.shard, |extent| extent.last_sequence() >= from);
         let ground = Ground { segment, file, end };
-        self.gather(wanted, sight.journal, windows, &ground, extents.into_iter());
+        self.gather(wanted, cache, windows, &ground, extents);
         Outcome::Ready
     }
 
-    /// Takes extents until there are enough bytes, or places; and then, for who reads on, places ahead.
+    /// Takes extents until there are enough bytes, or places; and then, for who reads on, places ahead. Who reads on takes
+    /// what one place has, and comes back for the next: so those who go the same way stay together.
     fn gather(
         &mut self,
         wanted: &Wanted,
-        journal: &mut Journal,
+        cache: &mut Tail,
         windows: &Windows,
         ground: &Ground,
         extents: impl Iterator<Item = PlacedExtent>,
     ) {
         let (mut bytes, mut is_enough) = (0, false);
+        let places_max = if wanted.sharers > 0 { 1 } else { READ_WINDOWS_MAX };
         for extent in extents {
             let length = extent.length as usize;
             let range = u64::from(extent.offset)..u64::from(extent.offset) + length as u64;
             is_enough |= bytes > 0 && (bytes >= wanted.bytes_max || bytes + length > 2 * READ_RESULT_BYTES_MAX);
-            if is_enough && !self.go_ahead(wanted, journal, windows, ground, &range) {
+            if is_enough && !self.go_ahead(wanted, cache, windows, ground, &range) {
                 return;
             }
             if is_enough {
@@ -142,11 +161,11 @@ impl Plan {
             }
             let position = Position::new(ground.segment, extent.offset);
             if bytes == 0 {
-                journal.cache.asked(position);
+                cache.asked(position);
             }
-            let source = if let Some((buf, at)) = journal.cache.find(position) {
+            let source = if let Some((buf, at)) = cache.find(position) {
                 Source::Memory(buf.clone(), at..at + length)
-            } else if let Some(place) = add(&mut self.places, wanted, windows, ground, &range) {
+            } else if let Some(place) = add(&mut self.places, places_max, wanted, windows, ground, &range) {
                 Source::Disk { place, range }
             } else {
                 is_enough = true;
@@ -161,7 +180,7 @@ impl Plan {
     fn go_ahead(
         &mut self,
         wanted: &Wanted,
-        journal: &Journal,
+        cache: &Tail,
         windows: &Windows,
         ground: &Ground,
         range: &Range<u64>,
@@ -173,15 +192,16 @@ impl Plan {
         if holds(&self.places) || holds(&self.ahead) {
             return true;
         }
-        let is_in_memory = journal.cache.find(Position::new(ground.segment, range.start as u32)).is_some();
+        let is_in_memory = cache.find(Position::new(ground.segment, range.start as u32)).is_some();
         let is_full = self.ahead.iter().map(Place::bytes).sum::<usize>() >= READ_AHEAD_BYTES_MAX;
-        !is_in_memory && !is_full && add(&mut self.ahead, wanted, windows, ground, range).is_some()
+        !is_in_memory && !is_full && add(&mut self.ahead, READ_WINDOWS_MAX, wanted, windows, ground, range).is_some()
     }
 }
 
-/// The place among `places` that holds `range`; a new one if there is none, and not too many.
+/// The place among `places` that holds `range`; a new one if there is none, and not `places_max`.
 fn add(
     places: &mut Vec<Place>,
+    places_max: usize,
     wanted: &Wanted,
     windows: &Windows,
     ground: &Ground,
@@ -198,7 +218,7 @@ fn add(
             return Some(places.len() - 1);
         }
     }
-    if places.len() >= READ_WINDOWS_MAX {
+    if places.len() >= places_max {
         return None;
     }
     let place = windows.find(ground.segment, range).unwrap_or_else(|| place_of(wanted, ground, range));
@@ -226,7 +246,7 @@ fn locate(wanted: &mut Wanted, sight: &mut Sight<'_>) -> Result<(), Sealed> {
     let since_ms = wanted.since_ms;
     let in_time = |extent: &PlacedExtent| extent.arrival_ms >= since_ms;
     let found = match find_sealed(sight.journal, wanted, |row| row.arrival_ms >= since_ms)? {
-        Some((_, footer, row)) => {
+        Some((footer, Mark { row, .. })) => {
             let first = footer.extents(&row).find(in_time).map(|extent| extent.first_sequence);
             // Its records of that time are not in the footer: recovery lost them.
             Some(first.unwrap_or(row.first))
@@ -246,7 +266,7 @@ fn find_sealed(
     journal: &mut Journal,
     wanted: &Wanted,
     is_as_wanted: impl Fn(&ShardRow) -> bool,
-) -> Result<Option<(Sealed, Rc<Footer>, ShardRow)>, Sealed> {
+) -> Result<Option<(Rc<Footer>, Mark)>, Sealed> {
     let (mut low, mut high) = (0, journal.sealed.len());
     while low < high {
         let middle = usize::midpoint(low, high);
@@ -257,5 +277,5 @@ fn find_sealed(
     let Some(&sealed) = journal.sealed.get(low) else { return Ok(None) };
     let footer = journal.footers.find(sealed.number).ok_or(sealed)?;
     let row = footer.shard(wanted.shard);
-    Ok(row.map(|row| (sealed, footer, row)))
+    Ok(row.map(|row| (footer, Mark { sealed, row, cursor: row.start() })))
 }

@@ -340,12 +340,20 @@ impl Footer {
 
     /// The extents of a row of this footer, in the order of their places. Ends early where the coding is broken.
     pub fn extents(&self, row: &ShardRow) -> impl Iterator<Item = PlacedExtent> + '_ {
-        let mut runs = self.bytes[self.runs.clone()].get(row.runs_at as usize..).unwrap_or_default();
-        let mut previous = RunState::start(row.first);
-        (0..row.extents).map_while(move |_| {
-            let extent = take_run(&mut runs, &previous)?;
-            previous.step(&extent);
-            Some(extent)
+        self.extents_from(row.start()).map(|(_, extent)| extent)
+    }
+
+    /// The same from a place among them on, each with its own place.
+    pub fn extents_from(&self, mut cursor: Cursor) -> impl Iterator<Item = (Cursor, PlacedExtent)> + '_ {
+        let all = &self.bytes[self.runs.clone()];
+        let mut runs = all.get(cursor.at as usize..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let place = cursor;
+            cursor.left = cursor.left.checked_sub(1)?;
+            let extent = take_run(&mut runs, &cursor.previous)?;
+            cursor.previous.step(&extent);
+            cursor.at = (all.len() - runs.len()) as u32;
+            Some((place, extent))
         })
     }
 
@@ -359,7 +367,30 @@ fn table(start: usize, count: U32, row_bytes: usize) -> Option<std::ops::Range<u
     Some(start..start.checked_add((count.get() as usize).checked_mul(row_bytes)?)?)
 }
 
+/// A place among the extents of a row, to go on from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cursor {
+    at: u32,
+    left: u32,
+    previous: RunState,
+}
+
+impl Cursor {
+    /// All extents before this place hold lower numbers.
+    pub fn next(&self) -> Sequence {
+        self.previous.next
+    }
+}
+
+impl ShardRow {
+    /// Its first extent's place.
+    pub fn start(&self) -> Cursor {
+        Cursor { at: self.runs_at, left: self.extents, previous: RunState::start(self.first) }
+    }
+}
+
 /// Where the next run counts from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct RunState {
     end: u32,
     next: Sequence,
