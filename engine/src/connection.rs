@@ -14,7 +14,8 @@ use io::{Buf, Io, Op, Received, SocketId};
 use crate::appends::Appends;
 use crate::handle::Asker;
 use crate::limits::{
-    INBOX_BUFFERS_MAX, OUTGOING_BYTES_MAX, PUSH_WAITING_BYTES_MAX, READS_PER_CONNECTION_MAX, SHARED_BYTES_MIN,
+    INBOX_BUFFERS_MAX, OUTGOING_BYTES_MAX, PARKED_PER_CONNECTION_MAX, PUSH_WAITING_BYTES_MAX, READS_PER_CONNECTION_MAX,
+    SHARED_BYTES_MIN,
 };
 use crate::token::{self, Peer};
 
@@ -100,6 +101,10 @@ pub(crate) struct Connection {
     pub(crate) subscriptions: BTreeMap<RequestId, u32>,
     /// Those that are due, oldest first, and some that have ended since.
     pub(crate) due: VecDeque<u32>,
+    /// How many of its subscriptions are parked.
+    pub(crate) parked: usize,
+    /// Stream commands that it asked for and that are on their way to the disk.
+    pub(crate) commands: usize,
     /// Whether it waits for its turn to be pushed to.
     pub(crate) has_turn: bool,
     pub(crate) receiving: bool,
@@ -127,7 +132,7 @@ impl Connection {
         self.arriving = None;
         (self.appends, self.reads, self.queued_bytes, self.heard) = (0, 0, 0, 0);
         self.done.clear();
-        self.has_turn = false;
+        (self.parked, self.commands, self.has_turn) = (0, 0, false);
         self.out.clear();
         self.last_words = None;
         self.queue.clear();
@@ -148,7 +153,9 @@ impl Connection {
 
     /// Whether subscriptions are due, and may be pushed.
     pub(crate) fn may_be_pushed_to(&self) -> bool {
-        !self.due.is_empty() && self.outgoing_bytes() <= PUSH_WAITING_BYTES_MAX
+        !self.due.is_empty()
+            && self.parked < PARKED_PER_CONNECTION_MAX
+            && self.outgoing_bytes() <= PUSH_WAITING_BYTES_MAX
     }
 
     /// Whether so much of its input waits to be parsed that no more is received.
@@ -167,7 +174,7 @@ impl Connection {
     }
 
     fn is_owed_nothing(&self) -> bool {
-        self.appends + self.reads + self.done.len() == 0
+        self.appends + self.reads + self.commands + self.done.len() == 0
     }
 
     /// The client broke the protocol. Said once it is owed nothing: nothing comes after it.

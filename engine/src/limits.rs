@@ -53,6 +53,9 @@ pub const SUBSCRIPTIONS_PER_SHARD_MAX: usize = 1000;
 /// Subscriptions of a reactor.
 pub const SUBSCRIPTIONS_MAX: usize = 100_000;
 
+/// Subscriptions of one connection that may wait for the disk at once. The next wait their turn.
+pub const PARKED_PER_CONNECTION_MAX: usize = 1024;
+
 /// Nothing more is pushed to a connection while so many bytes wait to be sent to it.
 pub const PUSH_WAITING_BYTES_MAX: usize = OUTGOING_BYTES_MAX / 2;
 
@@ -63,7 +66,7 @@ pub const PUSH_BYTES_MAX: usize = 256 << 10;
 pub const PUSH_TURN_BYTES_MAX: usize = 512 << 10;
 
 /// Nor after so many pushes.
-pub const PUSHES_PER_TURN_MAX: usize = 1024;
+pub const PUSHES_PER_TURN_MAX: usize = 256;
 
 /// Frames of fewer bytes are copied behind their message: a send of their own costs more.
 pub const SHARED_BYTES_MIN: usize = 8 << 10;

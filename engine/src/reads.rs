@@ -162,7 +162,11 @@ impl Reads {
             }
             let taken = windows.take_ready(&attempt.plan.places, &mut attempt.windows);
             attempt.plan.ahead.iter().for_each(|place| windows.read_ahead(io, place));
-            taken.inspect_err(|_| attempt.footer = None)?;
+            if let Err(key) = taken {
+                attempt.footer = None;
+                attempt.plan.clear();
+                return Err(key);
+            }
             let answer = match attempt.footer.take() {
                 Some(sealed) => take_footer(sight, windows, &attempt.windows, &sealed).err(),
                 None => Some(attempt.answer(wanted, sight, windows)),
@@ -173,6 +177,16 @@ impl Reads {
                 return Ok(answer);
             }
         }
+    }
+
+    /// Nobody waits for what is looked for under `key` any more.
+    pub(crate) fn unwish(&mut self, key: Key) {
+        self.windows.unwish(key);
+    }
+
+    /// From here on only what requests need is read.
+    pub(crate) fn serve_requests_alone(&mut self) {
+        self.windows.serve_requests_alone();
     }
 
     /// Whether no request is in progress, and nothing is being read ahead.
@@ -209,7 +223,8 @@ impl Reads {
                 self.lacking.push_back(slot);
             }
         }
-        self.windows.advance(io, scheduler);
+        let is_appending = !sight.journal.is_quiet();
+        self.windows.advance(io, scheduler, is_appending);
     }
 
     /// Plans a request and takes the windows that it needs. `false` if it must wait for others to let go of theirs.
@@ -225,13 +240,19 @@ impl Reads {
                 request.plan.need_footer(&sealed);
                 request.footer = Some(sealed);
             }
-            Outcome::Ready => {}
+            // Another request may have had its footer read.
+            Outcome::Ready => request.footer = None,
         }
         if !request.plan.places.is_empty() && self.lacking.front().is_some_and(|&first| first != slot) {
+            // What it holds of the tail is let go of while it waits.
+            request.plan.clear();
             return false;
         }
         match self.windows.take(io, slot, &request.plan.places, &mut request.windows) {
-            Err(Lack::Windows) => return false,
+            Err(Lack::Windows) => {
+                request.plan.clear();
+                return false;
+            }
             Err(Lack::Memory) => self.finish(slot, busy(), answered),
             Ok(missing) => {
                 request.missing = missing;

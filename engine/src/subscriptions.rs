@@ -27,9 +27,9 @@ enum State {
     Idle,
     /// In the queue of its connection.
     Due,
-    /// What comes next is being read from the disk.
-    Parked,
-    /// It has ended, and is still in the queue, or parked.
+    /// What comes next is being read from the disk, and looked for here.
+    Parked(Key),
+    /// It has ended, and is still in the queue.
     Ended,
 }
 
@@ -169,7 +169,7 @@ impl Subscriptions {
 
     /// One waits for what is being read under `key`. Its place in the queue was taken.
     pub(crate) fn park(&mut self, slot: u32, key: Key) {
-        self.slots[slot].state = State::Parked;
+        self.slots[slot].state = State::Parked(key);
         self.due += 1;
         self.parked.entry(key).or_default().push(slot);
     }
@@ -177,15 +177,17 @@ impl Subscriptions {
     /// What was read under `key` is there: those who waited for it are due, and whose they are.
     pub(crate) fn unpark(&mut self, key: Key, due: &mut Vec<(u32, Peer)>) {
         for slot in self.parked.remove(&key).into_iter().flatten() {
-            if self.leave_queue(slot) {
-                self.slots[slot].state = State::Due;
-                self.due += 1;
-                due.push((slot, self.slots[slot].peer));
-            }
+            self.slots[slot].state = State::Due;
+            due.push((slot, self.slots[slot].peer));
         }
     }
 
-    /// Takes one out of its connection's queue, or from where it was parked. `false` if it has ended.
+    /// Whether one waits for the disk.
+    pub(crate) fn is_parked(&self, slot: u32) -> bool {
+        matches!(self.slots[slot].state, State::Parked(_))
+    }
+
+    /// Takes one out of its connection's queue. `false` if it has ended.
     pub(crate) fn leave_queue(&mut self, slot: u32) -> bool {
         let state = std::mem::take(&mut self.slots[slot].state);
         self.due -= 1;
@@ -195,15 +197,27 @@ impl Subscriptions {
         state != State::Ended
     }
 
-    /// Ends one.
-    pub(crate) fn end(&mut self, slot: u32) {
+    /// Ends one. Tells where nobody waits any more.
+    pub(crate) fn end(&mut self, slot: u32) -> Option<Key> {
         let subscription = &mut self.slots[slot];
         self.of_shard[subscription.shard.0 as usize].retain(|&other| other != slot);
         match subscription.state {
             State::Idle => self.slots.release(slot),
-            // Its place in the queue, or where it is parked, still names the slot.
-            State::Due | State::Parked | State::Ended => subscription.state = State::Ended,
+            // Its place in the queue still names the slot.
+            State::Due | State::Ended => subscription.state = State::Ended,
+            State::Parked(key) => {
+                subscription.state = State::Idle;
+                self.due -= 1;
+                self.slots.release(slot);
+                let waiting = self.parked.get_mut(&key)?;
+                waiting.retain(|&other| other != slot);
+                if waiting.is_empty() {
+                    self.parked.remove(&key);
+                    return Some(key);
+                }
+            }
         }
+        None
     }
 
     /// Those of the streams that `is_gone` says.

@@ -112,6 +112,7 @@ impl<I: Io> Reactor<I> {
             self.intake.grow(self.catalog.shard_count());
             self.journal.index.grow(self.catalog.shard_count());
             for asker in waiters {
+                self.settle_command(asker);
                 self.answer_command(asker, &command);
             }
             if matches!(command, Command::Delete(_)) {
@@ -182,6 +183,7 @@ impl<I: Io> Reactor<I> {
         let refused = self.pending.split_off(self.pending.len() - count);
         for pending in refused {
             for asker in pending.waiters {
+                self.settle_command(asker);
                 self.fail(asker, code, "the change of the stream could not be stored");
             }
         }

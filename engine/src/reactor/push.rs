@@ -57,8 +57,18 @@ impl<I: Io> Reactor<I> {
         let connection = &mut self.connections[peer.slot];
         let Some(slot) = connection.subscriptions.remove(&request) else { return };
         Server::unsubscribed(&mut connection.out, request);
-        self.subscriptions.end(slot);
+        self.end_one(peer, slot);
         self.make_dirty(peer);
+    }
+
+    /// Ends a subscription, and what was to be read for it alone.
+    fn end_one(&mut self, peer: Peer, slot: u32) {
+        let was_parked = self.subscriptions.is_parked(slot);
+        if let Some(key) = self.subscriptions.end(slot) {
+            self.reads.unwish(key);
+        }
+        self.connections[peer.slot].parked -= usize::from(was_parked);
+        self.push_again(peer);
     }
 
     /// Records of a shard have become durable: its subscribers are due.
@@ -126,6 +136,7 @@ impl<I: Io> Reactor<I> {
             Err(key) => {
                 self.subscriptions.find(slot).mark = wanted.mark();
                 self.subscriptions.park(slot, key);
+                self.connections[peer.slot].parked += 1;
                 return 0;
             }
         };
@@ -152,6 +163,7 @@ impl<I: Io> Reactor<I> {
         let mut due = std::mem::take(&mut self.due);
         self.subscriptions.unpark(key, &mut due);
         for (slot, peer) in due.drain(..) {
+            self.connections[peer.slot].parked -= 1;
             self.queue(peer, slot);
         }
         self.due = due;
@@ -161,7 +173,7 @@ impl<I: Io> Reactor<I> {
     fn end_subscription(&mut self, slot: u32, failure: &Failure) {
         let subscription = self.subscriptions.find(slot);
         let (peer, request) = (subscription.peer, subscription.request);
-        self.subscriptions.end(slot);
+        self.end_one(peer, slot);
         if let Some(connection) = live(&mut self.connections, peer) {
             connection.subscriptions.remove(&request);
             Server::failure(&mut connection.out, request, failure);
@@ -176,7 +188,7 @@ impl<I: Io> Reactor<I> {
             self.subscriptions.leave_queue(slot);
         }
         for slot in std::mem::take(&mut connection.subscriptions).into_values() {
-            self.subscriptions.end(slot);
+            self.end_one(peer, slot);
         }
     }
 

@@ -65,6 +65,7 @@ impl<I: Io> Reactor<I> {
                 let mut pending = self.pending.iter_mut();
                 let pending = pending.find(|pending| makes_it(&pending.command));
                 pending.expect("what is planned is true or pending").waiters.push(asker);
+                self.owe_command(asker);
             }
         }
     }
@@ -114,6 +115,23 @@ impl<I: Io> Reactor<I> {
         let place = self.intake.spill(&bytes);
         self.intake.push(ShardId::CATALOG, place, bytes.len(), CATALOG_APPEND, 0);
         self.pending.push_back(Pending { command, waiters: vec![asker] });
+        self.owe_command(asker);
+    }
+
+    /// A connection waits for a command.
+    fn owe_command(&mut self, asker: Asker) {
+        if let Asker::Peer(peer, _) = asker {
+            self.connections[peer.slot].commands += 1;
+        }
+    }
+
+    /// Whoever waited for a command is about to be told.
+    pub(super) fn settle_command(&mut self, asker: Asker) {
+        if let Asker::Peer(peer, _) = asker
+            && let Some(connection) = live(&mut self.connections, peer)
+        {
+            connection.commands -= 1;
+        }
     }
 
     /// A command has become true.

@@ -8,6 +8,7 @@ impl<I: Io> Reactor<I> {
     pub fn shut_down(&mut self) {
         if self.life == Life::Running {
             self.life = Life::Stopping { deadline_ns: self.io.mono_ns() + SHUTDOWN_NS };
+            self.reads.serve_requests_alone();
             self.advance();
         }
     }

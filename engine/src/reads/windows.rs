@@ -35,6 +35,11 @@ impl Place {
         (self.end - self.start) as usize
     }
 
+    /// Bytes that it takes out of the pool.
+    fn held_bytes(&self) -> usize {
+        io::Pool::piece_bytes(self.bytes())
+    }
+
     pub(super) fn contains(&self, segment: SegmentNumber, range: &Range<u64>) -> bool {
         self.segment == segment && self.start <= range.start && range.end <= self.end
     }
@@ -60,6 +65,8 @@ struct Window {
     /// Those of them that wait for it to be read.
     waiting: Vec<u32>,
     was_used: bool,
+    /// Whether somebody who is no user waits for it to be read.
+    is_awaited: bool,
     /// Whether it was wished for and has not been read.
     is_wish: bool,
     /// Its place among the idle.
@@ -98,6 +105,8 @@ pub(super) struct Windows {
     slots: Slots<Window>,
     by_place: BTreeMap<Key, u32>,
     wishes: BTreeMap<Key, Wish>,
+    /// The same by age.
+    ages: BTreeMap<u64, Key>,
     /// Wishes granted so far, and bytes of those that are being read.
     granted: u64,
     granted_bytes: usize,
@@ -106,6 +115,8 @@ pub(super) struct Windows {
     clock: u64,
     held_bytes: usize,
     in_flight: usize,
+    /// Reads begun so far.
+    begun: u64,
     /// To be read: for requests that wait, and ahead of them. What has been read since is passed over.
     wanted: VecDeque<u32>,
     ahead: VecDeque<u32>,
@@ -118,6 +129,8 @@ impl Windows {
             slots: Slots::new(),
             by_place: BTreeMap::new(),
             wishes: BTreeMap::new(),
+            ages: BTreeMap::new(),
+            begun: 0,
             granted: 0,
             granted_bytes: 0,
             idle: BTreeMap::new(),
@@ -146,8 +159,8 @@ impl Windows {
     }
 
     fn find_slot(&self, segment: SegmentNumber, range: &Range<u64>) -> Option<u32> {
-        let first = (segment, range.end.saturating_sub(READ_WINDOW_BYTES as u64));
-        let mut near = self.by_place.range(first..=(segment, range.start)).rev().map(|(_, &slot)| slot);
+        let first = range.end.saturating_sub(READ_WINDOW_BYTES as u64).min(range.start);
+        let mut near = self.by_place.range((segment, first)..=(segment, range.start)).rev().map(|(_, &slot)| slot);
         near.find(|&slot| self.slots[slot].place.is_some_and(|place| place.contains(segment, range)))
     }
 
@@ -199,14 +212,16 @@ impl Windows {
                 Some(slot) if matches!(self.slots[slot].state, State::Ready(_) | State::Failed) => taken.push(slot),
                 Some(slot) => {
                     taken.clear();
-                    let place = self.slots[slot].place.unwrap_or(*place);
-                    return Err((place.segment, place.start));
+                    let window = &mut self.slots[slot];
+                    let was_awaited = std::mem::replace(&mut window.is_awaited, true);
+                    if matches!(window.state, State::Queued(_)) && !was_awaited {
+                        self.wanted.push_back(slot);
+                    }
+                    return Err(window.place.map_or(key, |place| (place.segment, place.start)));
                 }
                 None => {
                     taken.clear();
-                    self.clock += 1;
-                    let wish = self.wishes.entry(key).or_insert(Wish { place: *place, age: self.clock });
-                    wish.place.end = wish.place.end.max(place.end);
+                    self.wish(key, place);
                     return Err(key);
                 }
             }
@@ -215,20 +230,55 @@ impl Windows {
         Ok(())
     }
 
+    fn wish(&mut self, key: Key, place: &Place) {
+        self.clock += 1;
+        let age = self.clock;
+        let wish = self.wishes.entry(key).or_insert(Wish { place: *place, age });
+        wish.place.end = wish.place.end.max(place.end);
+        if wish.age == age {
+            self.ages.insert(age, key);
+        }
+    }
+
+    /// Nobody waits for what was wished for any more.
+    pub(super) fn unwish(&mut self, key: Key) {
+        if let Some(wish) = self.wishes.remove(&key) {
+            self.ages.remove(&wish.age);
+        }
+    }
+
+    /// From here on only what requests need is read.
+    pub(super) fn serve_requests_alone(&mut self) {
+        self.wishes.clear();
+        self.ages.clear();
+        self.ahead.clear();
+    }
+
     /// Queues the window of a wish, if there are any and there is room.
     fn grant_wish(&mut self, io: &mut impl Io) -> Option<u32> {
-        let by_age = |(_, wish): &(&Key, &Wish)| wish.age;
+        let (by_place, by_age) = (self.wishes.keys().next().copied(), self.ages.values().next().copied());
+        let is_by_age = self.granted.is_multiple_of(WISHES_BY_AGE);
+        let order = if is_by_age { [by_age, by_place] } else { [by_place, by_age] };
+        // The other one may fit where the first does not.
+        order.into_iter().flatten().find_map(|key| self.grant(io, key))
+    }
+
+    fn grant(&mut self, io: &mut impl Io, key: Key) -> Option<u32> {
         if self.granted_bytes >= GRANTED_BYTES_MAX {
             return None;
         }
-        let is_by_age = self.granted.is_multiple_of(WISHES_BY_AGE);
-        let first = if is_by_age { self.wishes.iter().min_by_key(by_age) } else { self.wishes.iter().next() };
-        let (&key, &Wish { place, .. }) = first?;
+        let place = self.wishes.get(&key)?.place;
+        // A request may have had the same read meanwhile, or be about to: that ends the wait as well.
+        let same = self.by_place.get(&key).and_then(|&slot| self.slots[slot].place);
+        if same.is_some_and(|same| same.end >= place.end) {
+            self.unwish(key);
+            return None;
+        }
         let slot = self.make(io, &place, &mut 0).ok()?;
         self.granted += 1;
-        self.wishes.remove(&key);
+        self.unwish(key);
         let window = &mut self.slots[slot];
-        (window.users, window.is_wish) = (0, true);
+        (window.users, window.is_wish, window.is_awaited) = (0, true, true);
         self.granted_bytes += window.held_bytes;
         Some(slot)
     }
@@ -236,7 +286,7 @@ impl Windows {
     /// Makes a window in use by one, which has `own_bytes` of others, if there is room for it. Who has all that is held may
     /// go past the budget: nobody would let go of any.
     fn make(&mut self, io: &mut impl Io, place: &Place, own_bytes: &mut usize) -> Result<u32, Lack> {
-        while self.held_bytes > *own_bytes && self.held_bytes + place.bytes() > self.budget_bytes {
+        while self.held_bytes > *own_bytes && self.held_bytes + place.held_bytes() > self.budget_bytes {
             if !self.evict() {
                 return Err(Lack::Windows);
             }
@@ -248,7 +298,7 @@ impl Windows {
                 None => return Err(Lack::Memory),
             }
         };
-        *own_bytes += place.bytes();
+        *own_bytes += place.held_bytes();
         Ok(self.add(place, buf, 1))
     }
 
@@ -260,7 +310,7 @@ impl Windows {
         if is_there || !is_behind {
             return;
         }
-        while self.held_bytes + place.bytes() > self.budget_bytes {
+        while self.held_bytes + place.held_bytes() > self.budget_bytes {
             // Only what was used: others that were read ahead are about to be.
             let was_used = self.idle.first_key_value().is_some_and(|(_, &oldest)| self.slots[oldest].was_used);
             if !was_used || !self.evict() {
@@ -275,12 +325,12 @@ impl Windows {
 
     fn add(&mut self, place: &Place, buf: BufMut, users: usize) -> u32 {
         let slot = self.slots.take();
-        let held_bytes = buf.len();
+        let held_bytes = place.held_bytes();
         self.held_bytes += held_bytes;
         let window = &mut self.slots[slot];
         (window.place, window.held_bytes, window.users) = (Some(*place), held_bytes, users);
         window.state = State::Queued(buf);
-        window.was_used = users > 0;
+        (window.was_used, window.is_awaited) = (users > 0, false);
         debug_assert!(window.waiting.is_empty());
         // One of the same start is too short: whoever uses it knows its slot.
         if let Some(short) = self.by_place.insert((place.segment, place.start), slot)
@@ -293,22 +343,30 @@ impl Windows {
         slot
     }
 
-    /// Starts reads while the scheduler allows.
-    pub(super) fn advance(&mut self, io: &mut impl Io, scheduler: &mut Scheduler) {
-        while self.is_waiting() && scheduler.may_read(io.mono_ns()) {
-            let next = self.wanted.pop_front().or_else(|| self.grant_wish(io)).or_else(|| self.ahead.pop_front());
-            let Some(slot) = next else { return };
+    /// Starts reads while the scheduler allows, beside appends or not.
+    pub(super) fn advance(&mut self, io: &mut impl Io, scheduler: &mut Scheduler, is_appending: bool) {
+        while self.is_waiting() && scheduler.may_read(io.mono_ns(), is_appending) {
+            let Some(slot) = self.next_to_read(io) else { return };
             let window = &mut self.slots[slot];
             let Some(place) = window.place else { continue };
             match std::mem::take(&mut window.state) {
                 State::Queued(buf) => {
                     window.state = State::Reading;
-                    self.in_flight += 1;
+                    (self.in_flight, self.begun) = (self.in_flight + 1, self.begun + 1);
                     scheduler.begin_read(buf.len());
                     io.submit(Op::Read { file: place.file, offset: place.start, buf }, token::window(slot));
                 }
                 state => window.state = state,
             }
+        }
+    }
+
+    /// The next window in turn: what requests need, what is wished for, and what lies ahead all have theirs.
+    fn next_to_read(&mut self, io: &mut impl Io) -> Option<u32> {
+        match self.begun % 4 {
+            1 => self.grant_wish(io).or_else(|| self.wanted.pop_front()).or_else(|| self.ahead.pop_front()),
+            3 => self.ahead.pop_front().or_else(|| self.wanted.pop_front()).or_else(|| self.grant_wish(io)),
+            _ => self.wanted.pop_front().or_else(|| self.grant_wish(io)).or_else(|| self.ahead.pop_front()),
         }
     }
 
@@ -321,10 +379,11 @@ impl Windows {
         }
         heard.append(&mut window.waiting);
         window.state = buf.map_or(State::Failed, State::Ready);
+        let (key, is_awaited) = (window.place.map(|place| (place.segment, place.start)), window.is_awaited);
         if window.users == 0 {
-            self.rest(slot, true);
+            self.rest(slot, is_awaited);
         }
-        self.slots[slot].place.map(|place| (place.segment, place.start))
+        key
     }
 
     /// What a window holds, and where that lies; nothing if it could not be read.
@@ -354,13 +413,15 @@ impl Windows {
         }
     }
 
-    /// Nobody needs a window now. One that was just read may be waited for: a failed one is kept until that was told.
-    fn rest(&mut self, slot: u32, is_new: bool) {
+    /// Nobody needs a window now. One that failed is kept for who waits for it, until that was told.
+    fn rest(&mut self, slot: u32, is_awaited: bool) {
         let window = &self.slots[slot];
         let Some(place) = window.place else { return };
         let is_current = self.by_place.get(&(place.segment, place.start)) == Some(&slot);
         match window.state {
-            State::Ready(_) | State::Failed if is_current && (is_new || matches!(window.state, State::Ready(_))) => {
+            State::Ready(_) | State::Failed
+                if is_current && (is_awaited || matches!(window.state, State::Ready(_))) =>
+            {
                 self.clock += 1;
                 self.slots[slot].idle_since = self.clock;
                 self.idle.insert(self.clock, slot);
@@ -388,5 +449,56 @@ impl Windows {
             }
         }
         self.slots.release(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use io::Pool;
+
+    use super::*;
+
+    const SEGMENT: SegmentNumber = SegmentNumber(3);
+
+    fn place(start: u64, end: u64) -> Place {
+        Place { segment: SEGMENT, file: FileId(1), start, end }
+    }
+
+    /// Bug, found on reading: a footer of more than a window ended the reactor. Mechanism: the range of places that may hold a
+    /// stretch began behind the stretch. Fix: it begins no later.
+    #[test]
+    fn a_stretch_is_found_in_whatever_holds_it() {
+        let (pool, mut windows) = (Pool::new(16 << 20).expect("memory"), Windows::new(64 << 20));
+        let long = place(0, 3 << 20);
+        assert_eq!(windows.find(SEGMENT, &(long.start..long.end)), None);
+        for place in [long, place(4096, 8192), place(1 << 20, (1 << 20) + 65_536)] {
+            windows.add(&place, pool.take(place.bytes()).expect("there is some"), 0);
+        }
+        assert_eq!(windows.find(SEGMENT, &(long.start..long.end)), Some(long));
+        assert_eq!(windows.find(SEGMENT, &(5000..8192)), Some(place(4096, 8192)));
+        // Behind one that begins nearer, and is too short.
+        assert_eq!(windows.find(SEGMENT, &(5000..9000)), Some(long));
+        assert_eq!(
+            windows.find(SEGMENT, &((1 << 20) + 4096..(1 << 20) + 8192)).map(|place| place.start),
+            Some(1 << 20)
+        );
+        assert_eq!(windows.find(SegmentNumber(4), &(5000..8192)), None);
+    }
+
+    #[test]
+    fn a_wish_is_for_all_who_wait_there() {
+        let mut windows = Windows::new(64 << 20);
+        let mut taken = Vec::new();
+        let key = (SEGMENT, 4096);
+        assert_eq!(windows.take_ready(&[place(4096, 8192)], &mut taken), Err(key));
+        assert_eq!(windows.take_ready(&[place(4096, 12_288)], &mut taken), Err(key));
+        assert_eq!((windows.wishes.len(), windows.wishes[&key].place.end), (1, 12_288));
+        // In the order of the journal, but now and then by age.
+        assert_eq!(windows.take_ready(&[place(0, 4096)], &mut taken), Err((SEGMENT, 0)));
+        assert_eq!((windows.wishes.keys().next(), windows.ages.values().next()), (Some(&(SEGMENT, 0)), Some(&key)));
+        windows.unwish(key);
+        assert_eq!((windows.wishes.len(), windows.ages.len()), (1, 1));
+        windows.unwish((SEGMENT, 0));
+        assert!(!windows.is_waiting());
     }
 }

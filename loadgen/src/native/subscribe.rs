@@ -168,7 +168,12 @@ impl Group {
 /// Subscribes, and takes what is pushed until the connection is shut down.
 async fn run(subscriber: Rc<Subscriber>, plan: Plan, core: Rc<Core>) {
     sleep(plan.subscribers.after).await;
-    let ended = match subscriber.begin(&plan).await {
+    let begun = subscriber.begin(&plan).await;
+    if subscriber.state.borrow().ended {
+        // Nobody waits for it any more.
+        return subscriber.shut_down();
+    }
+    let ended = match begun {
         Ok(received) if subscriber.stalled => {
             drop(received);
             return;
