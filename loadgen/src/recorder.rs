@@ -182,6 +182,14 @@ impl Recorder {
         self.end_ns.min(self.last_ack_ns).saturating_sub(self.warmup_ns)
     }
 
+    /// Bytes a second from the end of the warm-up until `until_ns`, in whole slots; 0 where there is none between.
+    pub fn bytes_per_s_until(&self, until_ns: u64) -> f64 {
+        let (from, to) = (self.warmup_ns.div_ceil(SLOT_NS) as usize, (until_ns / SLOT_NS) as usize);
+        let slots = self.slots.iter().skip(from).take(to.saturating_sub(from));
+        let bytes: u64 = slots.map(|slot| slot.bytes).sum();
+        if to > from { bytes as f64 * 1e9 / ((to - from) as u64 * SLOT_NS) as f64 } else { 0.0 }
+    }
+
     /// When the last acknowledgement came.
     pub fn last_ack_ns(&self) -> u64 {
         self.last_ack_ns
@@ -231,6 +239,16 @@ mod tests {
         let mut recorder = Recorder::new(0, 10_000 * MS);
         recorder.acknowledged(times(0, 0, 400), 1, 10);
         assert_eq!(recorder.measured_ns(), 400 * MS);
+    }
+
+    #[test]
+    fn a_rate_until_some_time_leaves_out_what_came_later() {
+        let mut recorder = Recorder::new(150 * MS, u64::MAX);
+        for at_ms in [50, 120, 250, 399, 400, 900] {
+            recorder.acknowledged(times(at_ms, at_ms, at_ms), 1, 1000);
+        }
+        assert_eq!(recorder.bytes_per_s_until(450 * MS), 10_000.0);
+        assert_eq!(recorder.bytes_per_s_until(250 * MS), 0.0);
     }
 
     #[test]

@@ -216,16 +216,15 @@ pub struct PushReport {
 }
 
 impl PushReport {
-    /// Sums up what they took.
-    pub fn new(subscribers: u32, pushed: &Pushed) -> Self {
+    /// Sums up what they took; the rate until producing ended.
+    pub fn new(subscribers: u32, pushed: &Pushed, produced_until_ns: u64) -> Self {
         let recorder = &pushed.recorder;
-        let seconds = recorder.measured_ns() as f64 / 1e9;
         let told = pushed.faults.iter().enumerate();
         let told = told.flat_map(|(at, faults)| faults.told().iter().map(move |fault| (at, fault)));
         Self {
             subscribers,
             records_total: pushed.records,
-            bytes_per_s: if seconds > 0.0 { recorder.measured().bytes as f64 / seconds } else { 0.0 },
+            bytes_per_s: recorder.bytes_per_s_until(produced_until_ns),
             latency_ns: Percentiles::of(recorder.latency()),
             faults: pushed.faults.iter().map(Faults::count).sum(),
             faults_told: told.take(FAULTS_TOLD_MAX).map(|(at, fault)| format!("subscriber {at}: {fault}")).collect(),

@@ -299,7 +299,10 @@ impl Run<'_> {
             machine: self.machine.clone(),
             server,
             measured,
-            pushed: produced.pushed.as_ref().map(|pushed| PushReport::new(self.options.subscribers, pushed)),
+            pushed: produced
+                .pushed
+                .as_ref()
+                .map(|pushed| PushReport::new(self.options.subscribers, pushed, recorder.last_ack_ns())),
             busy: outcome.observed.busy.clone(),
             late: (late.batches > 0).then_some(LateReport {
                 batches: late.batches,

@@ -388,6 +388,28 @@ fn appends_beyond_credit_end_the_connection() {
     scene.assert_calm("greed");
 }
 
+/// Bug: a client that broke the protocol was told so before what it had asked was answered, or instead. Mechanism: the error
+/// was written at once, and the connection closed when it was sent. Fix: it is the last word, after all that is owed.
+#[test]
+fn what_was_asked_before_the_protocol_was_broken_is_answered_first() {
+    let mut scene = Scene::new();
+    let (mut socket, mut proto) = scene.greeted();
+    let mut batch = Batch::new();
+    assert!(batch.push(b"k", b"x").unwrap());
+    let mut bytes = Vec::new();
+    proto.create_stream(&mut bytes, "made-first", 2);
+    let append = proto.append(&mut bytes, scene.stream.stream, 1, batch.frames());
+    bytes.extend_from_slice(b"and now for something completely different");
+    socket.write_all(&bytes).unwrap();
+    let said = parse(&mut proto, &until_end(&mut socket));
+    assert!(last_word(&said).contains("message kind"), "{said:?}");
+    let results =
+        said.iter().filter(|said| matches!(said, Said::Results(of, results) if *of == append && results.len() == 1));
+    assert_eq!((said.len(), results.count()), (3, 1), "the stream, the append, the last word: {said:?}");
+    assert_eq!(scene.bystander.describe_stream("made-first").unwrap().shards.len(), 2);
+    scene.assert_calm("last words");
+}
+
 #[test]
 fn a_record_that_differs_from_its_checksum_is_refused_alone() {
     let mut scene = Scene::new();
