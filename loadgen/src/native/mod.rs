@@ -46,6 +46,11 @@ pub struct Stream {
     pub shards: Vec<(ShardId, Sequence)>,
 }
 
+/// Every shard of the streams, each with its stream and the first number that this run can be given.
+fn all_shards(streams: &[Stream]) -> impl Iterator<Item = (StreamId, ShardId, Sequence)> {
+    streams.iter().flat_map(|stream| stream.shards.iter().map(|&(shard, first)| (stream.id, shard, first)))
+}
+
 /// When batches leave.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {

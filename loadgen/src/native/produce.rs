@@ -18,7 +18,7 @@ use super::pace::Pacer;
 use super::runtime::run_here;
 use super::shared::{Shared, Stop};
 use super::subscribe::Group;
-use super::{NativeError, Pace, Plan, Produced, Pushed, Source};
+use super::{NativeError, Pace, Plan, Produced, Pushed, Source, all_shards};
 use crate::input::{InputError, Rows};
 use crate::recorder::Recorder;
 use crate::schedule::{Lateness, Schedule};
@@ -141,7 +141,7 @@ fn new_recorder(plan: &Plan) -> Recorder {
 }
 
 fn new_ledger(plan: &Plan) -> Ledger {
-    let shards = plan.streams.iter().flat_map(|stream| stream.shards.iter().map(|(shard, _)| *shard));
+    let shards = all_shards(&plan.streams).map(|(_, shard, _)| shard);
     Ledger::new(Shards::new(shards.collect()))
 }
 

@@ -18,7 +18,7 @@ use super::runtime::run_pinned;
 use super::session::Session;
 use super::shared::Shared;
 use super::subscribe::Followed;
-use super::{NativeError, ReadBack, Stream};
+use super::{NativeError, ReadBack, Stream, all_shards};
 use crate::options::ReadBackBy;
 use crate::verify::{Ledger, Readback, Verdict};
 use crate::workload::Recipe;
@@ -53,7 +53,7 @@ async fn read_all(
     by: ReadBackBy,
     shared: Arc<Shared>,
 ) -> Result<Verdict, NativeError> {
-    let shards = streams.iter().flat_map(|s| s.shards.iter().map(|&(shard, first)| (s.id, shard, first))).collect();
+    let shards = all_shards(streams).collect();
     let (readback, shards) = (RefCell::new(Readback::new(ledger)), RefCell::new(shards));
     let shelf = Rc::new(Shelf { readback, shards, recipe, shared });
     let readers: Vec<_> = match by {
@@ -86,17 +86,21 @@ impl Shelf {
     /// Holds one record against the account; returns its bytes of data and key.
     fn take(&self, shard: ShardId, bytes: &[u8]) -> Result<u64, String> {
         let frame = Frame::parse(bytes).map_err(|error| format!("a frame that is none: {error}"))?;
-        let sound = frame.verify_payload().is_ok()
-            && frame.verify_header(shard).is_ok()
-            && self.recipe.as_ref().is_none_or(|recipe| recipe.recognises(frame.data()));
         let mut readback = self.readback.borrow_mut();
-        if sound {
+        if is_sound(&frame, shard, self.recipe.as_ref()) {
             readback.record(shard, frame.sequence(), frame.payload_checksum());
         } else {
             readback.damaged(shard, frame.sequence());
         }
         Ok((frame.key().len() + frame.data().len()) as u64)
     }
+}
+
+/// Whether a record is what its checksums say, of this shard, and what the recipe, if there is one, would have made.
+pub(super) fn is_sound(frame: &Frame<'_>, shard: ShardId, recipe: Option<&Recipe>) -> bool {
+    frame.verify_payload().is_ok()
+        && frame.verify_header(shard).is_ok()
+        && recipe.is_none_or(|recipe| recipe.recognises(frame.data()))
 }
 
 /// Takes shards off the shelf until none is left.
@@ -149,8 +153,7 @@ async fn follow_shards(target: SocketAddr, shelf: Rc<Shelf>) -> Result<(), Nativ
                 shelf.shared.count_read(std::mem::take(&mut bytes));
                 let Some((request, result)) = begun.take() else { continue };
                 let Some(shard) = followed.get_mut(&request) else { continue };
-                shard.next = shard.next.max(result.next);
-                shard.pushed(request, std::mem::take(&mut frames_bytes), &mut out);
+                shard.took(request, &result, std::mem::take(&mut frames_bytes), &mut out);
                 if shard.next >= result.tip {
                     followed.remove(&request);
                 }

@@ -18,8 +18,9 @@ use tokio::time::{sleep, timeout};
 use tokio_uring::net::TcpStream;
 
 use super::core::Core;
+use super::readback::is_sound;
 use super::session::{Received, Session};
-use super::{NativeError, Plan};
+use super::{NativeError, Plan, all_shards};
 use crate::recorder::BatchTimes;
 use crate::verify::{Shards, Taken};
 use crate::workload::Recipe;
@@ -63,8 +64,9 @@ impl Followed {
         shards.map(begin).collect()
     }
 
-    /// So many bytes of frames were pushed. More is granted when half of what was is used up.
-    pub(super) fn pushed(&mut self, request: RequestId, bytes: usize, out: &mut Vec<u8>) {
+    /// A push with so many bytes of frames was taken. More is granted when half of what was is used up.
+    pub(super) fn took(&mut self, request: RequestId, result: &ReadResult, bytes: usize, out: &mut Vec<u8>) {
+        self.next = self.next.max(result.next);
         self.pushed += bytes as u64;
         if self.granted - self.pushed.min(self.granted) < self.window / 2 {
             self.granted = self.pushed + self.window;
@@ -118,7 +120,7 @@ impl Group {
         let asked = plan.subscribers;
         let mut group = Group { subscribers: Vec::new(), tasks: Vec::new() };
         for number in (0..asked.count + asked.stalled).skip(part).step_by(parts) {
-            let shards = plan.streams.iter().flat_map(|stream| stream.shards.iter().map(|&(shard, _)| shard)).collect();
+            let shards = all_shards(&plan.streams).map(|(_, shard, _)| shard).collect();
             let state = State {
                 client: Client::new(&mut Vec::new()),
                 followed: BTreeMap::new(),
@@ -192,11 +194,7 @@ impl Subscriber {
     async fn begin(&self, plan: &Plan) -> Result<Received, NativeError> {
         let (mut session, _) = Session::open(plan.target).await?;
         let mut out = Vec::new();
-        let shards: Vec<_> = plan
-            .streams
-            .iter()
-            .flat_map(|stream| stream.shards.iter().map(|&(shard, first)| (stream.id, shard, first)))
-            .collect();
+        let shards: Vec<_> = all_shards(&plan.streams).collect();
         let followed = Followed::begin(&mut session.client, &mut out, shards.into_iter());
         session.send(out).await?;
         let mut state = self.state.borrow_mut();
@@ -272,10 +270,7 @@ impl Subscriber {
         let bytes = state.client.bytes(span, input);
         *frames_bytes += bytes.len();
         let frame = Frame::parse(bytes).map_err(|error| format!("a frame that is none: {error}"))?;
-        let sound = frame.verify_payload().is_ok()
-            && frame.verify_header(result.shard).is_ok()
-            && self.recipe.as_ref().is_none_or(|recipe| recipe.recognises(frame.data()));
-        if sound {
+        if is_sound(&frame, result.shard, self.recipe.as_ref()) {
             state.taken.record(result.shard, frame.sequence(), frame.payload_checksum());
         } else {
             state.taken.damaged(result.shard, frame.sequence());
@@ -319,11 +314,10 @@ impl Subscriber {
 impl State {
     fn end_push(&mut self, out: &mut Vec<u8>) {
         let Some((request, result, bytes)) = self.arriving.take() else { return };
-        if self.asked.contains(&request) {
+        if let Some(followed) = self.followed.get_mut(&request) {
+            followed.took(request, &result, bytes, out);
+        } else if self.asked.contains(&request) {
             self.tips.insert(result.shard, result.tip);
-        } else if let Some(followed) = self.followed.get_mut(&request) {
-            followed.next = followed.next.max(result.next);
-            followed.pushed(request, bytes, out);
         }
     }
 
