@@ -3,7 +3,7 @@
 //! A turn reaps completions, runs what became ready and submits, with one system call:
 //!
 //! ```text
-//!   turn: completions -> parse inputs -> close commit batches -> reads -> acknowledgements and answers out
+//!   turn: completions -> parse inputs -> close commit batches -> pushes -> reads -> acknowledgements and answers out
 //! ```
 //!
 //! `connections` moves bytes, `input` parses them and sends records on, `requests` answers what is not an append, `commits`
