@@ -84,6 +84,11 @@ impl Appends {
         self.0[number].results.push((index, AckResult::Refused(code)));
     }
 
+    /// A record is refused, as its shard has taken in what it may. It was to wait, and is to be settled.
+    pub(crate) fn throttle(&mut self, number: u32, index: u32, code: ErrorCode, shard: ShardId) {
+        self.0[number].results.push((index, AckResult::Throttled(code, shard)));
+    }
+
     /// All its records have arrived. Whether it is done.
     pub(crate) fn end(&mut self, number: u32, bytes: u64) -> bool {
         let append = &mut self.0[number];

@@ -5,6 +5,8 @@
 //!
 //! ```text
 //!   create   0 version | 1 kind | 2 name length | 4 stream | 8 first shard | 12 shards | 16 created ms | 24 name
+//!            or, with quotas, the same and 24 quotas | 48 name
+//!   quotas   0 version | 1 kind | 2 0 | 4 stream | 8 0 | 24 quotas
 //!   delete   0 version | 1 kind | 2 0 | 4 stream | 8 0
 //!   reserve  0 version | 1 kind | 2 0 | 4 next stream | 8 next shard | 12 0
 //!   snapshot length (4 bytes) command, length command, ...
@@ -16,7 +18,7 @@ use std::collections::BTreeMap;
 
 use frame::limits::{SHARDS_PER_STREAM_MAX, STREAM_NAME_BYTES_MAX};
 use frame::route::even_range;
-use frame::{ShardId, StreamId};
+use frame::{QUOTAS_BYTES, Quotas, ShardId, StreamId};
 
 use crate::handle;
 use crate::limits::{SHARDS_MAX, STREAMS_MAX};
@@ -25,6 +27,8 @@ const VERSION: u8 = 1;
 const CREATE_STREAM: u8 = 1;
 const DELETE_STREAM: u8 = 2;
 const RESERVE: u8 = 3;
+const SET_QUOTAS: u8 = 4;
+const CREATE_WITH_QUOTAS: u8 = 5;
 const FIXED_BYTES: usize = 24;
 
 /// A change of the catalog.
@@ -32,6 +36,8 @@ const FIXED_BYTES: usize = 24;
 pub(crate) enum Command {
     /// A stream is made.
     Create(handle::Stream),
+    /// A stream has other quotas.
+    SetQuotas(StreamId, Quotas),
     /// A stream is gone.
     Delete(StreamId),
     /// Numbers below these are not given any more.
@@ -58,6 +64,7 @@ pub(crate) struct Stream {
     pub(crate) name: String,
     pub(crate) created_ms: u64,
     pub(crate) first_shard: ShardId,
+    pub(crate) quotas: Quotas,
     /// The last hash key of each shard, rising.
     ends: Vec<u128>,
 }
@@ -85,6 +92,7 @@ impl Stream {
             created_ms: self.created_ms,
             first_shard: self.first_shard,
             shards: self.shard_count(),
+            quotas: self.quotas,
         }
     }
 
@@ -116,7 +124,13 @@ impl Catalog {
     }
 
     /// The command that would make a stream, or why none may.
-    pub(crate) fn plan_create(&self, name: &str, shards: u32, now_ms: u64) -> Result<Command, CreateError> {
+    pub(crate) fn plan_create(
+        &self,
+        name: &str,
+        shards: u32,
+        quotas: Quotas,
+        now_ms: u64,
+    ) -> Result<Command, CreateError> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         if name.is_empty() || name.len() > STREAM_NAME_BYTES_MAX || !name.bytes().all(legal) {
             return Err(CreateError::Name);
@@ -136,7 +150,13 @@ impl Catalog {
             first_shard: ShardId(self.next_shard),
             shards,
             created_ms: now_ms,
+            quotas,
         }))
+    }
+
+    /// The command that would give a stream other quotas; `None` if there is none of that name.
+    pub(crate) fn plan_quotas(&self, name: &str, quotas: Quotas) -> Option<Command> {
+        self.by_name(name).map(|stream| Command::SetQuotas(stream.stream, quotas))
     }
 
     /// The command that would delete a stream; `None` if there is none of that name.
@@ -148,6 +168,7 @@ impl Catalog {
     pub(crate) fn apply(&mut self, command: &Command) -> Option<()> {
         match command {
             Command::Create(create) => self.create(create),
+            Command::SetQuotas(stream, quotas) => self.set_quotas(*stream, *quotas),
             Command::Delete(stream) => self.delete(*stream),
             Command::Reserve { next_stream, next_shard } => {
                 let known = STREAMS_MAX.min((next_stream.0 as usize).checked_sub(1)?);
@@ -158,17 +179,27 @@ impl Catalog {
         }
     }
 
-    fn delete(&mut self, stream: StreamId) -> Option<()> {
+    fn set_quotas(&mut self, stream: StreamId, quotas: Quotas) -> Option<()> {
         // Nothing, where the command that made it was damaged.
+        if let Some(stream) = self.streams.get_mut((stream.0 as usize).checked_sub(1)?)? {
+            self.snapshot_bytes -= create_bytes(&stream.name, &stream.quotas);
+            self.snapshot_bytes += create_bytes(&stream.name, &quotas);
+            stream.quotas = quotas;
+        }
+        Some(())
+    }
+
+    fn delete(&mut self, stream: StreamId) -> Option<()> {
+        // The same.
         if let Some(stream) = self.streams.get_mut((stream.0 as usize).checked_sub(1)?)?.take() {
             self.by_name.remove(&stream.name);
-            self.snapshot_bytes -= 4 + FIXED_BYTES + stream.name.len();
+            self.snapshot_bytes -= create_bytes(&stream.name, &stream.quotas);
         }
         Some(())
     }
 
     fn create(&mut self, command: &handle::Stream) -> Option<()> {
-        let handle::Stream { stream, name, first_shard, shards, created_ms } = command;
+        let handle::Stream { stream, name, first_shard, shards, created_ms, quotas } = command;
         let follows = (self.streams.len() + 1..=STREAMS_MAX).contains(&(stream.0 as usize))
             && (self.next_shard..SHARDS_MAX as u32).contains(&first_shard.0)
             && (1..=SHARDS_PER_STREAM_MAX).contains(&(*shards as usize))
@@ -183,11 +214,12 @@ impl Catalog {
             name: name.clone(),
             created_ms: *created_ms,
             first_shard: *first_shard,
+            quotas: *quotas,
             ends: (0..count).map(|index| even_range(index, count).1).collect(),
         }));
         self.by_name.insert(name.clone(), *stream);
         self.next_shard = first_shard.0 + shards;
-        self.snapshot_bytes += 4 + FIXED_BYTES + name.len();
+        self.snapshot_bytes += create_bytes(name, quotas);
         Some(())
     }
 
@@ -251,42 +283,58 @@ impl Catalog {
 
 impl Command {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let (kind, numbers, created_ms, name) = match self {
+        let (kind, numbers, created_ms, quotas, name) = match self {
             Command::Create(create) => {
                 let numbers = [create.stream.0, create.first_shard.0, create.shards];
-                (CREATE_STREAM, numbers, create.created_ms, create.name.as_str())
+                let quotas = Some(create.quotas).filter(|quotas| *quotas != Quotas::NONE);
+                let kind = if quotas.is_some() { CREATE_WITH_QUOTAS } else { CREATE_STREAM };
+                (kind, numbers, create.created_ms, quotas, create.name.as_str())
             }
-            Command::Delete(stream) => (DELETE_STREAM, [stream.0, 0, 0], 0, ""),
-            Command::Reserve { next_stream, next_shard } => (RESERVE, [next_stream.0, next_shard.0, 0], 0, ""),
+            Command::SetQuotas(stream, quotas) => (SET_QUOTAS, [stream.0, 0, 0], 0, Some(*quotas), ""),
+            Command::Delete(stream) => (DELETE_STREAM, [stream.0, 0, 0], 0, None, ""),
+            Command::Reserve { next_stream, next_shard } => (RESERVE, [next_stream.0, next_shard.0, 0], 0, None, ""),
         };
         let mut out = vec![VERSION, kind];
         out.extend_from_slice(&(name.len() as u16).to_le_bytes());
         out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         out.extend_from_slice(&created_ms.to_le_bytes());
+        out.extend(quotas.iter().flat_map(Quotas::encode));
         out.extend_from_slice(name.as_bytes());
         out
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Command> {
-        let (fixed, name) = bytes.split_first_chunk::<FIXED_BYTES>()?;
+        let (fixed, mut name) = bytes.split_first_chunk::<FIXED_BYTES>()?;
         let [VERSION, kind, n0, n1, rest @ ..] = *fixed else { return None };
+        let mut quotas = Quotas::NONE;
+        if matches!(kind, SET_QUOTAS | CREATE_WITH_QUOTAS) {
+            let (bytes, behind) = name.split_first_chunk::<QUOTAS_BYTES>()?;
+            (quotas, name) = (Quotas::decode(bytes), behind);
+        }
         let number = |at: usize| Some(u32::from_le_bytes(*rest.get(at..)?.first_chunk()?));
         let name = std::str::from_utf8(name).ok()?;
         (name.len() == usize::from(u16::from_le_bytes([n0, n1]))).then_some(())?;
         let (stream, shard) = (StreamId(number(0)?), ShardId(number(4)?));
         match kind {
-            CREATE_STREAM => Some(Command::Create(handle::Stream {
+            CREATE_STREAM | CREATE_WITH_QUOTAS => Some(Command::Create(handle::Stream {
                 stream,
                 first_shard: shard,
                 shards: number(8)?,
                 created_ms: u64::from_le_bytes(*rest.get(12..)?.first_chunk()?),
                 name: name.to_owned(),
+                quotas,
             })),
+            SET_QUOTAS => Some(Command::SetQuotas(stream, quotas)),
             DELETE_STREAM => Some(Command::Delete(stream)),
             RESERVE => Some(Command::Reserve { next_stream: stream, next_shard: shard }),
             _ => None,
         }
     }
+}
+
+/// What a stream takes in a snapshot.
+fn create_bytes(name: &str, quotas: &Quotas) -> usize {
+    4 + FIXED_BYTES + if *quotas == Quotas::NONE { 0 } else { QUOTAS_BYTES } + name.len()
 }
 
 #[cfg(test)]

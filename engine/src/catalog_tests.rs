@@ -5,7 +5,7 @@ use super::*;
 fn with_streams() -> Catalog {
     let mut catalog = Catalog::new();
     for (name, shards) in [("orders", 4), ("clicks", 1), ("a.b-c_d", 1000)] {
-        let command = catalog.plan_create(name, shards, 7).expect("legal");
+        let command = catalog.plan_create(name, shards, Quotas::NONE, 7).expect("legal");
         assert_eq!(Command::decode(&command.encode()), Some(command.clone()));
         catalog.apply(&command).expect("follows");
     }
@@ -44,7 +44,7 @@ fn every_hash_key_has_its_shard() {
 #[test]
 fn bad_requests_are_told_apart() {
     let catalog = with_streams();
-    let plan = |name: &str, shards| catalog.plan_create(name, shards, 0).map(|_| ());
+    let plan = |name: &str, shards| catalog.plan_create(name, shards, Quotas::NONE, 0).map(|_| ());
     assert_eq!(plan("", 1), Err(CreateError::Name));
     assert_eq!(plan("a/b", 1), Err(CreateError::Name));
     assert_eq!(plan(&"x".repeat(129), 1), Err(CreateError::Name));
@@ -56,7 +56,7 @@ fn bad_requests_are_told_apart() {
 #[test]
 fn a_command_that_does_not_follow_is_refused() {
     let mut catalog = with_streams();
-    let command = catalog.plan_create("next", 2, 0).expect("legal");
+    let command = catalog.plan_create("next", 2, Quotas::NONE, 0).expect("legal");
     catalog.apply(&command).expect("follows");
     assert_eq!(catalog.apply(&command), None);
 }
@@ -86,7 +86,9 @@ fn what_is_deleted_leaves_its_numbers_used() {
     assert_eq!(snapshot.len(), catalog.snapshot_bytes());
     let mut restored = Catalog::restore(&snapshot).expect("whole");
     assert_eq!(restored, catalog);
-    let Ok(Command::Create(again)) = restored.plan_create("a.b-c_d", 1, 8) else { panic!("the name is free") };
+    let Ok(Command::Create(again)) = restored.plan_create("a.b-c_d", 1, Quotas::NONE, 8) else {
+        panic!("the name is free")
+    };
     assert!(again.stream > largest && again.first_shard.0 as usize == next_shard, "{again:?}");
     restored.apply(&Command::Create(again)).expect("follows");
     assert_eq!(restored.names_after("").collect::<Vec<_>>(), ["a.b-c_d", "orders"]);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription};
-use frame::{RequestId, Sequence, ShardId, StreamId};
+use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
 
 use crate::limits::CALLS_WAITING_MAX;
 use crate::token::Peer;
@@ -22,6 +22,15 @@ pub enum Call {
         name: String,
         /// How many shards.
         shards: u32,
+        /// What each of them takes in and gives out a second.
+        quotas: Quotas,
+    },
+    /// Gives a stream other quotas.
+    SetQuotas {
+        /// Its name.
+        name: String,
+        /// What each of its shards takes in and gives out a second.
+        quotas: Quotas,
     },
     /// Removes a stream. What is on its way to it is stored, and found by nobody.
     DeleteStream {
@@ -46,8 +55,14 @@ pub enum Call {
         /// The frames.
         frames: Vec<u8>,
     },
-    /// Reads from a sequence number on.
-    Read(Read),
+    /// Reads from a place on.
+    Read {
+        /// What.
+        read: Read,
+        /// Whether it is one of the reads that the shard's quotas allow. If not, it is part of one, or looks for a place; its
+        /// bytes count all the same.
+        counts: bool,
+    },
 }
 
 /// What became of a call.
@@ -80,6 +95,8 @@ pub struct Stream {
     pub first_shard: ShardId,
     /// How many there are.
     pub shards: u32,
+    /// What each of them takes in and gives out a second.
+    pub quotas: Quotas,
 }
 
 /// What became of one record.
@@ -96,6 +113,8 @@ pub enum Outcome {
     },
     /// It is not stored.
     Refused(ErrorCode),
+    /// It is not stored, as this shard has taken in what it takes a second.
+    Throttled(ErrorCode, ShardId),
 }
 
 /// Takes the answer to a call.

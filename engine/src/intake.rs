@@ -291,7 +291,7 @@ impl Intake {
     }
 
     /// A record's bytes are not needed any more.
-    fn give_back(&mut self, io: &mut impl Io, place: Place) {
+    pub(crate) fn give_back(&mut self, io: &mut impl Io, place: Place) {
         match place {
             Place::Received { buffer, .. } => self.release(io, buffer),
             Place::Spilled(spill) => self.spills.release(spill),

@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod appends;
+mod buckets;
 mod catalog;
 mod connection;
 mod damage;

@@ -71,6 +71,12 @@ pub const PUSHES_PER_TURN_MAX: usize = 256;
 /// Frames of fewer bytes are copied behind their message: a send of their own costs more.
 pub const SHARED_BYTES_MIN: usize = 8 << 10;
 
+/// What a quota lets through at once is what it lets through in this time.
+pub const QUOTA_BURST_NS: u64 = 1_000_000_000;
+
+/// A subscriber whose bytes a second are used up waits until as many are there again as come in this time.
+pub const QUOTA_PAUSE_NS: u64 = 10_000_000;
+
 /// A window of a segment that many may share, and what others are put together to. A power of two, as of
 /// [`BATCH_BYTES_TARGET`].
 pub const READ_WINDOW_BYTES: usize = 1 << 20;
@@ -160,6 +166,8 @@ const RECEIVE_SHARE: usize = 8;
 pub const MEMORY_BYTES_MIN: usize = 128 << 20;
 
 const _: () = {
+    // The fullest bucket of the highest rate, counted in billionths, fits its level.
+    assert!(QUOTA_BURST_NS <= i64::MAX as u64 / u32::MAX as u64 && QUOTA_PAUSE_NS < QUOTA_BURST_NS);
     assert!(BATCH_BYTES_TARGET.is_power_of_two() && BATCH_BYTES_TARGET <= BATCH_BYTES_MAX);
     assert!(WINDOW_BYTES >= APPEND_BYTES_MAX as u64);
     // However little memory there is, it takes many whose input waits to leave none for the others.

@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use frame::proto::{ErrorCode, Failure, ReadResult};
 use frame::segment::{Cursor, Footer, ShardRow};
-use frame::{SegmentNumber, Sequence, ShardId};
+use frame::{SegmentNumber, Sequence, ShardId, StreamId};
 use io::{Buf, Io};
 
 use self::plan::{Outcome, Plan, Source};
@@ -79,6 +79,7 @@ impl Wanted {
 #[derive(Debug, Default)]
 pub(crate) struct Request {
     asker: Asker,
+    stream: StreamId,
     wanted: Option<Wanted>,
     /// The footer that is being read for it.
     footer: Option<Sealed>,
@@ -88,11 +89,19 @@ pub(crate) struct Request {
     missing: usize,
 }
 
+/// What a read found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) result: ReadResult,
+    /// Of the records, what quotas count.
+    pub(crate) record_bytes: u64,
+}
+
 /// An answer: frames in these runs, or a refusal.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// The fixed part, and the frames behind it.
-    Records(ReadResult, Vec<(Buf, Range<usize>)>),
+    /// What was found, and the frames.
+    Records(Found, Vec<(Buf, Range<usize>)>),
     /// What happened, and what to do.
     Failure(Failure),
 }
@@ -101,6 +110,8 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) asker: Asker,
+    /// What was read.
+    pub(crate) stream: StreamId,
     pub(crate) answer: Answer,
 }
 
@@ -134,10 +145,11 @@ impl Reads {
     }
 
     /// Queues a request.
-    pub(crate) fn add(&mut self, asker: Asker, wanted: Wanted) {
+    pub(crate) fn add(&mut self, asker: Asker, stream: StreamId, wanted: Wanted) {
         let slot = self.requests.take();
         let request = &mut self.requests[slot];
-        (request.asker, request.wanted, request.footer) = (asker, Some(wanted), None);
+        (request.asker, request.stream) = (asker, stream);
+        (request.wanted, request.footer) = (Some(wanted), None);
         self.waiting.push_back(slot);
     }
 
@@ -312,7 +324,7 @@ impl Reads {
         let request = &mut self.requests[slot];
         request.plan.clear();
         request.wanted = None;
-        answered.push(Answered { asker: request.asker, answer });
+        answered.push(Answered { asker: request.asker, stream: request.stream, answer });
         self.requests.release(slot);
     }
 }
@@ -323,7 +335,8 @@ impl Request {
         let &Wanted { shard, from, since_ms, bytes_max, .. } = wanted;
         let (tip, tip_arrival_ms) =
             sight.shards.find(shard).map_or((from, 0), |shard| (shard.durable_next, shard.durable_arrival_ms));
-        let mut result = ReadResult { shard, records: 0, next: from, tip, tip_arrival_ms };
+        let result = ReadResult { shard, records: 0, next: from, tip, tip_arrival_ms };
+        let mut found = Found { result, record_bytes: 0 };
         let end = sight.damage.next_after(shard, from).unwrap_or(tip);
         let mut runs = Vec::new();
         let mut bytes = 0;
@@ -332,12 +345,12 @@ impl Request {
                 Source::Memory(buf, range) => (buf, range.clone(), false),
                 Source::Disk { place, range } => match windows.contents(self.windows[*place]) {
                     Some((buf, start)) => (buf, (range.start - start) as usize..(range.end - start) as usize, true),
-                    None => return stop_at_damage(result, runs, "the disk did not read them", None),
+                    None => return stop_at_damage(found, runs, "the disk did not read them", None),
                 },
             };
             let extent = Extent { bytes: &buf[range.clone()], shard, numbers: &piece.numbers, verify };
             let bounds = Bounds { end, since_ms, bytes_max: bytes_max.saturating_sub(bytes) };
-            let run = walk(&extent, &mut result, &bounds);
+            let run = walk(&extent, &mut found, &bounds);
             if !run.taken.is_empty() {
                 bytes += run.taken.len();
                 runs.push((buf.clone(), range.start + run.taken.start..range.start + run.taken.end));
@@ -346,28 +359,28 @@ impl Request {
                 RunEnd::Whole => {}
                 RunEnd::Enough => break,
                 RunEnd::AtEnd => {
-                    result.next = end;
+                    found.result.next = end;
                     break;
                 }
                 RunEnd::Damaged { next } => {
-                    return stop_at_damage(result, runs, "they differ from their checksums", next);
+                    return stop_at_damage(found, runs, "they differ from their checksums", next);
                 }
             }
         }
-        if result.records == 0 && self.plan.pieces.is_empty() {
+        if found.result.records == 0 && self.plan.pieces.is_empty() {
             // Nothing lies between `from` and the tip but numbers that recovery skipped, or what arrived too early.
-            result.next = end;
+            found.result.next = end;
         }
-        Answer::Records(result, runs)
+        Answer::Records(found, runs)
     }
 }
 
 /// What was read before the damage is good; the damage is told when it is asked for by itself.
-fn stop_at_damage(result: ReadResult, runs: Vec<(Buf, Range<usize>)>, why: &str, next: Option<Sequence>) -> Answer {
-    if result.records > 0 {
-        return Answer::Records(result, runs);
+fn stop_at_damage(found: Found, runs: Vec<(Buf, Range<usize>)>, why: &str, next: Option<Sequence>) -> Answer {
+    if found.result.records > 0 {
+        return Answer::Records(found, runs);
     }
-    let (shard, from) = (result.shard, result.next);
+    let (shard, from) = (found.result.shard, found.result.next);
     let detail = match next {
         Some(next) => {
             let range = format!("{from} to {}", next.0 - 1);

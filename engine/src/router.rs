@@ -2,12 +2,14 @@
 //!
 //! One key's MD5 costs nearly as much as all else that is done for a record of 100 bytes; several together cost an eighth
 //! of it each. So records gather here, over all connections, until there are enough or the turn's input has been parsed. They
-//! leave in the order in which they came.
+//! leave in the order in which they came: into the queue of their shard, or back, where the shard's quotas are used up.
 
 use frame::route::{KEYS_TOGETHER_MAX, KeyHasher};
 use frame::{Frame, StreamId};
 use io::Io;
 
+use crate::appends::Appends;
+use crate::buckets::Buckets;
 use crate::catalog::Catalog;
 use crate::intake::{Intake, Place};
 
@@ -17,6 +19,7 @@ pub(crate) struct Outline {
     length: u32,
     key_from: u16,
     key_to: u16,
+    record_bytes: u32,
     hash_key: Option<u128>,
 }
 
@@ -27,9 +30,20 @@ impl Outline {
             length: frame.length() as u32,
             key_from: key.start as u16,
             key_to: key.end as u16,
+            record_bytes: frame.record_bytes() as u32,
             hash_key: frame.explicit_hash_key(),
         }
     }
+}
+
+/// Where records go, and what holds them up.
+pub(crate) struct Onward<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) buckets: &'a mut Buckets,
+    pub(crate) intake: &'a mut Intake,
+    pub(crate) appends: &'a mut Appends,
+    /// The append of each record that is refused.
+    pub(crate) refused: &'a mut Vec<u32>,
 }
 
 /// A record whose shard is not known yet. Its frame has been checked, and its payload has not.
@@ -55,27 +69,40 @@ impl Router {
     }
 
     /// Takes a record in. Its stream exists.
-    pub(crate) fn push(&mut self, io: &impl Io, catalog: &Catalog, intake: &mut Intake, record: Unrouted) {
+    pub(crate) fn push(&mut self, io: &mut impl Io, onward: &mut Onward<'_>, record: Unrouted) {
         self.waiting.push(record);
         if self.waiting.len() == KEYS_TOGETHER_MAX {
-            self.route(io, catalog, intake);
+            self.route(io, onward);
         }
     }
 
-    /// Queues every record that waits with its shard.
-    pub(crate) fn route(&mut self, io: &impl Io, catalog: &Catalog, intake: &mut Intake) {
+    /// Queues every record that waits with its shard, if that takes it in.
+    pub(crate) fn route(&mut self, io: &mut impl Io, onward: &mut Onward<'_>) {
+        let Onward { catalog, buckets, intake, appends, refused } = onward;
         let mut keys: [&[u8]; KEYS_TOGETHER_MAX] = [&[]; KEYS_TOGETHER_MAX];
         for (at, record) in self.waiting.iter().enumerate() {
             let Outline { length, key_from, key_to, .. } = record.outline;
-            let bytes = intake.bytes_at(io, record.place, length as usize);
+            let bytes = intake.bytes_at(&*io, record.place, length as usize);
             keys[at] = &bytes[usize::from(key_from)..usize::from(key_to)];
         }
         let mut hashes = [0; KEYS_TOGETHER_MAX];
+        let mut now_ns = None;
         self.hasher.hash(&keys[..self.waiting.len()], &mut hashes);
         for (at, record) in self.waiting.drain(..).enumerate() {
             let stream = catalog.stream(record.stream).expect("a stream of the catalog stays");
-            let shard = stream.route(record.outline.hash_key.unwrap_or(hashes[at]));
-            intake.push(shard, record.place, record.outline.length as usize, record.append, record.index);
+            let Unrouted { place, outline, append, index, .. } = record;
+            let shard = stream.route(outline.hash_key.unwrap_or(hashes[at]));
+            if stream.quotas.has_write_quotas() {
+                let bytes = u64::from(outline.record_bytes);
+                let now_ns = *now_ns.get_or_insert_with(|| io.mono_ns());
+                if let Err(code) = buckets.take_record(shard, &stream.quotas, bytes, now_ns) {
+                    intake.give_back(io, place);
+                    appends.throttle(append, index, code, shard);
+                    refused.push(append);
+                    continue;
+                }
+            }
+            intake.push(shard, place, outline.length as usize, append, index);
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   [idle] --records durable, or credit granted--> [due] --its connection's turn--> sent --> [idle], or [due]
-//!                                                    ^ \--not in memory--> [parked]
-//!                                                    \---the disk was read---/
+//!                                                    ^ ^ \--not in memory--> [parked]  \--quota used up--> [paused]
+//!                                                    |  \---the disk was read---/                           |
+//!                                                    \---------------------it has filled again--------------/
 //! ```
 //!
 //! A push is a read whose answer goes out unasked: from the cache of the tail for whoever keeps up, from windows that were
@@ -11,10 +12,12 @@
 //! first, and connections with room take turns. So a slow subscriber holds its place, and no more than its connection may
 //! have waiting.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use frame::{RequestId, Sequence, ShardId, StreamId};
 
+use crate::buckets::Bucket;
 use crate::reads::{Key, Mark};
 use crate::shards::Shards;
 use crate::slots::Slots;
@@ -29,7 +32,9 @@ enum State {
     Due,
     /// What comes next is being read from the disk, and looked for here.
     Parked(Key),
-    /// It has ended, and is still in the queue.
+    /// Its bytes a second are used up.
+    Paused,
+    /// It has ended, and is still in the queue, or among the pauses.
     Ended,
 }
 
@@ -48,6 +53,8 @@ pub(crate) struct Subscription {
     /// Bytes of frames that may be pushed, and were, since it began.
     pub(crate) granted: u64,
     pub(crate) pushed: u64,
+    /// What is left of its bytes a second.
+    pub(crate) quota: Bucket,
     state: State,
 }
 
@@ -58,8 +65,9 @@ impl Subscription {
         request: RequestId,
         (stream, shard): (StreamId, ShardId),
         (next, since_ms): (Sequence, u64),
+        quota: Bucket,
     ) -> Subscription {
-        Subscription { peer, request, stream, shard, next, since_ms, ..Subscription::default() }
+        Subscription { peer, request, stream, shard, next, since_ms, quota, ..Subscription::default() }
     }
 
     /// Whether there is something for it that it may be sent and was not noted before; noted now.
@@ -83,14 +91,16 @@ pub(crate) struct Subscriptions {
     turns: VecDeque<Peer>,
     /// Those that are parked, by where they wait.
     parked: BTreeMap<Key, Vec<u32>>,
+    /// When the quotas of those that are paused have filled again.
+    pauses: BinaryHeap<Reverse<(u64, u32)>>,
     /// Those that are due or parked.
     due: usize,
 }
 
 impl Subscriptions {
     pub(crate) fn new() -> Subscriptions {
-        let (slots, of_shard, turns, parked) = (Slots::new(), Vec::new(), VecDeque::new(), BTreeMap::new());
-        Subscriptions { slots, of_shard, turns, parked, due: 0 }
+        let (slots, of_shard, turns) = (Slots::new(), Vec::new(), VecDeque::new());
+        Subscriptions { slots, of_shard, turns, parked: BTreeMap::new(), pauses: BinaryHeap::new(), due: 0 }
     }
 
     /// Whether there are none.
@@ -187,6 +197,31 @@ impl Subscriptions {
         matches!(self.slots[slot].state, State::Parked(_))
     }
 
+    /// One waits until its quota has filled again. Its place in the queue was taken.
+    pub(crate) fn pause(&mut self, slot: u32, until_ns: u64) {
+        self.slots[slot].state = State::Paused;
+        self.pauses.push(Reverse((until_ns, slot)));
+    }
+
+    /// When the first pause is over.
+    pub(crate) fn next_pause_ns(&self) -> Option<u64> {
+        self.pauses.peek().map(|Reverse((until_ns, _))| *until_ns)
+    }
+
+    /// Those whose pause is over are due, and whose they are.
+    pub(crate) fn end_pauses(&mut self, now_ns: u64, due: &mut Vec<(u32, Peer)>) {
+        while self.next_pause_ns().is_some_and(|until_ns| until_ns <= now_ns) {
+            let Some(Reverse((_, slot))) = self.pauses.pop() else { return };
+            if self.slots[slot].state == State::Ended {
+                self.slots.release(slot);
+                continue;
+            }
+            self.slots[slot].state = State::Due;
+            self.due += 1;
+            due.push((slot, self.slots[slot].peer));
+        }
+    }
+
     /// Takes one out of its connection's queue. `false` if it has ended.
     pub(crate) fn leave_queue(&mut self, slot: u32) -> bool {
         let state = std::mem::take(&mut self.slots[slot].state);
@@ -203,8 +238,8 @@ impl Subscriptions {
         self.of_shard[subscription.shard.0 as usize].retain(|&other| other != slot);
         match subscription.state {
             State::Idle => self.slots.release(slot),
-            // Its place in the queue still names the slot.
-            State::Due | State::Ended => subscription.state = State::Ended,
+            // Its place in the queue, or among the pauses, still names the slot.
+            State::Due | State::Paused | State::Ended => subscription.state = State::Ended,
             State::Parked(key) => {
                 subscription.state = State::Idle;
                 self.due -= 1;

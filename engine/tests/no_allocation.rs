@@ -53,7 +53,7 @@ fn append(address: SocketAddr, acknowledged: &AtomicU64) {
     let mut socket = TcpStream::connect(address).unwrap();
     let mut out = Vec::new();
     let mut client = Client::new(&mut out);
-    client.create_stream(&mut out, "stream", 8);
+    client.create_stream(&mut out, "stream", 8, frame::Quotas::NONE);
     let mut frames = Vec::new();
     for record in 0..RECORDS {
         frame::frame::encode(&mut frames, format!("key {record}").as_bytes(), None, &[7; 300]).unwrap();

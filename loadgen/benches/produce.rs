@@ -15,7 +15,7 @@ use frame::proto::{
     APPEND_FIXED_BYTES, Ack, AckResult, HEADER_BYTES, Kind, Server, ServerEvent, ServerLimits, ShardDescription,
     StreamDescription,
 };
-use frame::{RequestId, Sequence, ShardId, StreamId};
+use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
 use loadgen::native::{Pace, Plan, Shared, Source, prepare_streams, produce};
 use loadgen::schedule::Arrivals;
 use loadgen::workload::{Keys, Recipe, Sizes};
@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let target = start_sink(first)?;
         let plan = Plan {
             target,
-            streams: prepare_streams(target, &["sink".to_owned()], SHARDS, last)?.streams,
+            streams: prepare_streams(target, &["sink".to_owned()], (SHARDS, Quotas::NONE), last)?.streams,
             connections: load.connections,
             batch_records: load.batch_records,
             pace: load.pace,
@@ -291,5 +291,11 @@ fn describe(name: String, shards: u32) -> StreamDescription {
         trim: Sequence(1),
         tip: Sequence(1),
     };
-    StreamDescription { stream: StreamId(1), name, created_ms: 0, shards: (0..shards).map(shard).collect() }
+    StreamDescription {
+        stream: StreamId(1),
+        name,
+        created_ms: 0,
+        quotas: Quotas::NONE,
+        shards: (0..shards).map(shard).collect(),
+    }
 }

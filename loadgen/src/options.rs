@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use frame::QuotasChange;
 
 use crate::goal::Goal;
 use crate::input::{Format, TimeFormat};
@@ -98,6 +99,9 @@ pub struct Options {
     /// How long after the start subscribers begin, with the first record
     #[arg(long, env = "MILLSTREAM_LOAD_SUBSCRIBE_AFTER", value_parser = parse_duration, default_value = "0s", value_name = "TIME", help_heading = "Load")]
     pub subscribe_after: Duration,
+    /// What each shard takes in and gives out a second: none, service, or such as none,push-bytes=2MiB
+    #[arg(long, env = "MILLSTREAM_LOAD_QUOTAS", default_value = "none", value_name = "WHICH", help_heading = "Load")]
+    pub quotas: QuotasChange,
     /// How everything is read back: by requests (read) or as one subscriber (push)
     #[arg(long, env = "MILLSTREAM_LOAD_READ_BACK", default_value = "read", value_name = "HOW", help_heading = "Load")]
     pub read_back: ReadBackBy,

@@ -16,7 +16,7 @@ use std::time::Duration;
 use frame::proto::{
     self, AckResult, ClientEvent, Failure, Read, ReadResult, Span, Start, StreamDescription, StreamList, Welcome,
 };
-use frame::{Frame, RequestId, ShardId, StreamId};
+use frame::{Frame, Quotas, RequestId, ShardId, StreamId};
 
 pub use batch::Batch;
 pub use error::{ClientError, Fault, fault_of};
@@ -174,12 +174,21 @@ impl Client {
         &self.welcome
     }
 
-    /// Makes a stream, or finds it with the same number of shards.
+    /// Makes a stream, or finds it with the same number of shards; then its quotas stay as they are.
     ///
     /// # Errors
     /// [`ClientError::Refused`] if it exists with another number, among others.
-    pub fn create_stream(&mut self, name: &str, shards: u32) -> Result<StreamDescription, ClientError> {
-        let request = self.proto.create_stream(&mut self.out, name, shards);
+    pub fn create_stream(&mut self, name: &str, shards: u32, quotas: Quotas) -> Result<StreamDescription, ClientError> {
+        let request = self.proto.create_stream(&mut self.out, name, shards, quotas);
+        self.stream_answer(request)
+    }
+
+    /// Gives a stream other quotas.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is none of that name, among others.
+    pub fn set_quotas(&mut self, name: &str, quotas: Quotas) -> Result<StreamDescription, ClientError> {
+        let request = self.proto.set_quotas(&mut self.out, name, quotas);
         self.stream_answer(request)
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
+use frame::{Quotas, QuotasChange};
 use serde::Deserialize;
 use wire::name::Place;
 
@@ -106,6 +107,13 @@ impl<'de> Deserialize<'de> for Http {
     }
 }
 
+/// A setting that is given as text.
+fn from_text<'de, D: serde::Deserializer<'de>, T: FromStr<Err = String>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
 /// The region and account that are named, or the usual ones.
 fn place(region: Option<String>, account: Option<String>) -> Result<Place, ConfigError> {
     let usual = Place::default();
@@ -151,6 +159,11 @@ pub struct Settings {
     /// The account that ARNs name, 12 digits [default: 000000000000]
     #[arg(long, env = "MILLSTREAM_ACCOUNT", value_name = "DIGITS")]
     pub account: Option<String>,
+    /// What shards of streams made over the Kinesis API take in and give out a second: `service`, `none`, or such as
+    /// `service,write-bytes=4MiB,reads=none` [default: service]
+    #[arg(long, env = "MILLSTREAM_QUOTAS", value_name = "QUOTAS")]
+    #[serde(deserialize_with = "from_text")]
+    pub quotas: Option<QuotasChange>,
     /// The core that the reactor is pinned to [default: the first one available]
     #[arg(long, env = "MILLSTREAM_CORE", value_name = "N")]
     pub core: Option<usize>,
@@ -210,6 +223,8 @@ pub struct ServeConfig {
     pub http: Option<SocketAddr>,
     /// What ARNs name.
     pub place: Place,
+    /// What shards of streams that are made over it take in and give out a second.
+    pub quotas: Quotas,
     /// The core of the reactor.
     pub core: Option<usize>,
     /// How the data directory is run.
@@ -310,6 +325,7 @@ impl Settings {
             http: self.http.or(other.http),
             region: self.region.or(other.region),
             account: self.account.or(other.account),
+            quotas: self.quotas.or(other.quotas),
             core: self.core.or(other.core),
             segment_bytes: self.segment_bytes.or(other.segment_bytes),
             memory_bytes: self.memory_bytes.or(other.memory_bytes),
@@ -382,6 +398,7 @@ impl Settings {
             native: self.native.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], frame::proto::PORT))),
             http: self.http.unwrap_or(Http::DEFAULT).address()?,
             place: place(self.region, self.account)?,
+            quotas: self.quotas.map_or(Quotas::SERVICE, |change| change.of(Quotas::SERVICE)),
             core: self.core,
             engine,
             not_durable: self.not_durable.unwrap_or(false),
@@ -410,10 +427,12 @@ mod tests {
 
     #[test]
     fn flags_go_before_the_file() {
-        let file: Settings = toml::from_str("data = \"/a\"\nsegment-bytes = \"8MiB\"\ncore = 3").unwrap();
+        let file: Settings =
+            toml::from_str("data = \"/a\"\nsegment-bytes = \"8MiB\"\ncore = 3\nquotas = \"none\"").unwrap();
         let flags = Settings { core: Some(1), ..Settings::default() };
         let config = flags.or(file).check().unwrap();
         assert_eq!((config.core, config.engine.segment_bytes), (Some(1), 8 << 20));
+        assert_eq!(config.quotas, Quotas::NONE);
     }
 
     #[test]

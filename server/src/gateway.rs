@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Handle;
+use frame::Quotas;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -57,6 +58,8 @@ struct Shared {
     place: Place,
     /// Room for bodies, in bytes.
     bodies: Semaphore,
+    /// What shards of new streams take in and give out a second.
+    quotas: Quotas,
     /// Room for long answers, in bytes.
     answers: Arc<Semaphore>,
 }
@@ -70,7 +73,7 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Serves what connects to `listener`.
-    pub(crate) fn start(listener: TcpListener, handle: Handle, place: Place) -> io::Result<Gateway> {
+    pub(crate) fn start(listener: TcpListener, handle: Handle, place: Place, quotas: Quotas) -> io::Result<Gateway> {
         listener.set_nonblocking(true)?;
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -82,7 +85,7 @@ impl Gateway {
         let (stop, stopped) = watch::channel(false);
         let bodies = Semaphore::new(BODY_BYTES_IN_PROGRESS_MAX);
         let answers = Arc::new(Semaphore::new(ANSWER_BYTES_IN_PROGRESS_MAX));
-        let shared = Arc::new(Shared { log: Log::new(handle), place, bodies, answers });
+        let shared = Arc::new(Shared { log: Log::new(handle), place, quotas, bodies, answers });
         let listener = {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?

@@ -1,7 +1,8 @@
 //! `millstream put`: records from arguments, or one a line from standard input, into a stream.
 //!
 //! A thread reads and gathers lines; this one sends and takes results. A batch goes when it is full, or when the input has
-//! nothing more at the moment: so a slow producer's line goes at once, and a file goes in large batches.
+//! nothing more at the moment: so a slow producer's line goes at once, and a file goes in large batches. Records that a
+//! shard's quotas hold up are put again after a while, behind others that were under way.
 
 mod lines;
 
@@ -9,10 +10,11 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::Duration;
 
 use clap::Args;
-use frame::StreamId;
 use frame::proto::{AckResult, ErrorCode, Failure};
+use frame::{Quotas, QuotasChange, RequestId, ShardId, StreamId};
 
 use crate::client::{Batch, Client, ClientError};
 use crate::connect::{Output, ServerArguments};
@@ -23,6 +25,9 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// Batches that wait between the reading thread and this one.
 const BATCHES_WAITING: usize = 8;
+
+/// How long records wait that their shard did not take in, before they are put again.
+const THROTTLED_WAIT: Duration = Duration::from_millis(100);
 
 /// Arguments of `millstream put`.
 #[derive(Args, Debug)]
@@ -46,6 +51,9 @@ pub struct PutArguments {
     /// Make the stream first, with so many shards, if it is missing
     #[arg(long, value_name = "SHARDS")]
     create: Option<u32>,
+    /// With --create: what each shard takes in and gives out a second: `service`, `none`, or such as `write-bytes=4MiB`
+    #[arg(long, value_name = "QUOTAS", default_value = "service", requires = "create")]
+    quotas: QuotasChange,
     /// Tell each record's shard and sequence number
     #[arg(long, short)]
     verbose: bool,
@@ -142,7 +150,7 @@ pub fn run(arguments: PutArguments) -> Result<ExitCode, PutError> {
         })
         .map_err(PutError::Thread)?;
     let summary = Summary { is_volatile: !client.welcome().is_durable(), ..Summary::default() };
-    let mut put = Put { client, stream, sent: Vec::new(), summary, output: Output::new() };
+    let mut put = Put { client, stream, sent: Vec::new(), summary, output: Output::new(), is_throttled: false };
     let outcome = put.all(&input, arguments.verbose);
     let Put { summary, mut output, .. } = put;
     match outcome {
@@ -168,7 +176,7 @@ fn find_stream(client: &mut Client, arguments: &PutArguments) -> Result<StreamId
     let described = client.describe_stream(&arguments.stream);
     let description = match (described, arguments.create) {
         (Err(error), Some(shards)) if error.code() == Some(ErrorCode::UnknownStream) => {
-            client.create_stream(&arguments.stream, shards)
+            client.create_stream(&arguments.stream, shards, arguments.quotas.of(Quotas::SERVICE))
         }
         (Err(ClientError::Refused(failure)), None) if failure.code == ErrorCode::UnknownStream => {
             let detail = format!("{}; --create SHARDS makes it", failure.detail);
@@ -190,10 +198,19 @@ enum Stop {
 struct Put {
     client: Client,
     stream: StreamId,
-    /// Numbers of the records of each append that is not answered.
-    sent: Vec<(frame::RequestId, Vec<u64>)>,
+    /// Each append that is not answered.
+    sent: Vec<Sent>,
     summary: Summary,
     output: Output,
+    /// Whether it was told that records wait.
+    is_throttled: bool,
+}
+
+/// An append that is not answered: its records, and their numbers.
+struct Sent {
+    request: RequestId,
+    batch: Batch,
+    numbers: Vec<u64>,
 }
 
 impl Put {
@@ -213,10 +230,7 @@ impl Put {
                 Err(TryRecvError::Disconnected) => None,
             };
             match next {
-                Some(Input::Batch(batch, numbers)) => {
-                    let request = self.client.send(self.stream, &batch).map_err(Stop::Client)?;
-                    self.sent.push((request, numbers));
-                }
+                Some(Input::Batch(batch, numbers)) => self.send(batch, numbers)?,
                 Some(Input::Refused(number, reason)) => self.refuse(number, reason),
                 Some(Input::Failed(error)) => {
                     self.drain(verbose)?;
@@ -225,6 +239,12 @@ impl Put {
                 None => return self.drain(verbose),
             }
         }
+    }
+
+    fn send(&mut self, batch: Batch, numbers: Vec<u64>) -> Result<(), Stop> {
+        let request = self.client.send(self.stream, &batch).map_err(Stop::Client)?;
+        self.sent.push(Sent { request, batch, numbers });
+        Ok(())
     }
 
     fn drain(&mut self, verbose: bool) -> Result<(), Stop> {
@@ -237,11 +257,17 @@ impl Put {
     /// Waits for the results of one append.
     fn take_result(&mut self, verbose: bool) -> Result<(), Stop> {
         let Some(appended) = self.client.next_appended().map_err(Stop::Client)? else { return Ok(()) };
-        let Some(at) = self.sent.iter().position(|(request, _)| *request == appended.request) else { return Ok(()) };
-        let (_, numbers) = self.sent.remove(at);
+        let Some(at) = self.sent.iter().position(|sent| sent.request == appended.request) else { return Ok(()) };
+        let Sent { batch, numbers, .. } = self.sent.remove(at);
         let results = appended.outcome.map_err(|failure| Stop::Client(ClientError::Refused(failure)))?;
-        for (number, result) in numbers.into_iter().zip(results) {
+        let (mut again, mut numbers_again) = (Batch::new(), Vec::new());
+        for ((number, frame), result) in numbers.into_iter().zip(batch.each()).zip(results) {
             match result {
+                AckResult::Throttled(code, shard) => {
+                    self.tell_throttled(code, shard);
+                    again.push_frame(frame);
+                    numbers_again.push(number);
+                }
                 AckResult::Refused(code) => self.refuse(number, reason(code)),
                 AckResult::Durable(shard, sequence) => {
                     self.summary.stored += 1;
@@ -253,7 +279,20 @@ impl Put {
                 }
             }
         }
-        Ok(())
+        if again.is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(THROTTLED_WAIT);
+        self.send(again, numbers_again)
+    }
+
+    /// Says once that records wait, and for what.
+    fn tell_throttled(&mut self, code: ErrorCode, shard: ShardId) {
+        if !std::mem::replace(&mut self.is_throttled, true) {
+            eprintln!(
+                "millstream: shard {shard}: {code}: its records wait; `millstream streams quotas STREAM none` lifts that"
+            );
+        }
     }
 
     /// Notes a refused record; the first of each reason is told at once.

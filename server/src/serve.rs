@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use engine::limits::{CONNECTIONS_MAX, Memory, RECEIVE_BUFFER_BYTES};
 use engine::{Handle, OpenError, Reactor, Recovered, Status};
+use frame::Quotas;
 use io::{DataDir, DirError, Ring, RingConfig, RingError, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -129,7 +130,7 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
         |address| gateway::listen(address).map_err(|error| ServeError::Listen { setting: "http", address, error });
     let http = config.http.map(listen).transpose()?;
     let stop = Arc::new(AtomicBool::new(false));
-    let (until_stdin_ends, place) = (config.until_stdin_ends, config.place.clone());
+    let (until_stdin_ends, place, quotas) = (config.until_stdin_ends, config.place.clone(), config.quotas);
     let (started, start) = mpsc::channel();
     let reactor = {
         let stop = Arc::clone(&stop);
@@ -141,7 +142,7 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     };
     let stopper = Arc::new(Stopper { gateway: Mutex::new(None), stop, waker });
     let address = http.as_ref().map(|(_, address)| *address);
-    let opened = open_doors(http, engine, place, until_stdin_ends, &stopper);
+    let opened = open_doors(http, engine, (place, quotas), until_stdin_ends, &stopper);
     if let Err(error) = opened {
         stopper.stop();
         let _ = reactor.join();
@@ -162,12 +163,12 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
 fn open_doors(
     http: Option<(TcpListener, SocketAddr)>,
     engine: Handle,
-    place: Place,
+    (place, quotas): (Place, Quotas),
     until_stdin_ends: bool,
     stopper: &Arc<Stopper>,
 ) -> Result<(), ServeError> {
     if let Some((listener, _)) = http {
-        let gateway = Gateway::start(listener, engine, place).map_err(ServeError::Thread)?;
+        let gateway = Gateway::start(listener, engine, place, quotas).map_err(ServeError::Thread)?;
         *stopper.gateway.lock().unwrap_or_else(PoisonError::into_inner) = Some(gateway);
     }
     if until_stdin_ends {

@@ -5,6 +5,7 @@ use std::io;
 
 use clap::{Args, Subcommand};
 use frame::proto::StreamDescription;
+use frame::{Quotas, QuotasChange};
 
 use crate::client::{Client, ClientError};
 use crate::connect::{Output, ServerArguments};
@@ -29,6 +30,17 @@ enum Action {
         /// How many shards share the hash keys evenly
         #[arg(long, value_name = "N", default_value_t = 1)]
         shards: u32,
+        /// What each shard takes in and gives out a second: as the service does, `none`, or such as
+        /// `service,write-bytes=4MiB,write-records=none,read-bytes=8MiB,reads=none,push-bytes=8MiB`
+        #[arg(long, value_name = "QUOTAS", default_value = "service")]
+        quotas: QuotasChange,
+    },
+    /// Give a stream other quotas.
+    Quotas {
+        /// Its name
+        name: String,
+        /// `service`, `none`, or what changes, such as `write-bytes=4MiB,write-records=none`
+        quotas: QuotasChange,
     },
 }
 
@@ -63,8 +75,14 @@ pub fn run(arguments: StreamsArguments) -> Result<(), StreamsError> {
     let mut output = Output::new();
     match arguments.action {
         None | Some(Action::List) => list(&mut client, &mut output)?,
-        Some(Action::Create { name, shards }) => {
-            let stream = client.create_stream(&name, shards).map_err(StreamsError::Client)?;
+        Some(Action::Create { name, shards, quotas }) => {
+            let quotas = quotas.of(Quotas::SERVICE);
+            let stream = client.create_stream(&name, shards, quotas).map_err(StreamsError::Client)?;
+            print(&stream, &mut output)?;
+        }
+        Some(Action::Quotas { name, quotas }) => {
+            let stream = client.describe_stream(&name).map_err(StreamsError::Client)?;
+            let stream = client.set_quotas(&name, quotas.of(stream.quotas)).map_err(StreamsError::Client)?;
             print(&stream, &mut output)?;
         }
     }
@@ -84,11 +102,12 @@ fn list(client: &mut Client, output: &mut Output) -> Result<(), StreamsError> {
 
 /// A line for the stream and one for each shard: what may be read, and the number that comes next.
 fn print(stream: &StreamDescription, output: &mut Output) -> Result<(), StreamsError> {
-    let StreamDescription { stream: number, name, created_ms, shards } = stream;
+    let StreamDescription { stream: number, name, created_ms, quotas, shards } = stream;
     let write = |out: &mut dyn io::Write| {
         let count = shards.len();
         let noun = if count == 1 { "shard" } else { "shards" };
-        writeln!(out, "{name}: stream {number}, {count} {noun}, created {}", UtcTime(*created_ms))?;
+        let created = UtcTime(*created_ms);
+        writeln!(out, "{name}: stream {number}, {count} {noun}, created {created}, quotas {quotas}")?;
         for shard in shards {
             let (id, trim, tip) = (shard.shard, shard.trim, shard.tip);
             let held = if tip > trim { format!("{trim} to {}", tip.0 - 1) } else { "none".to_owned() };

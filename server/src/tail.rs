@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use frame::proto::{ErrorCode, Failure, ShardDescription, Start};
@@ -14,7 +15,7 @@ use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
 
 use jiff::Timestamp;
 
-use crate::client::{Client, ClientError, Pushed};
+use crate::client::{Client, ClientError, Pushed, Records};
 use crate::connect::{Output, ServerArguments};
 use crate::streams::UtcTime;
 
@@ -24,6 +25,9 @@ const READ_BYTES: u32 = 1 << 20;
 /// Bytes that may be on their way here, over all shards: little enough to lie in the connection while nobody takes the
 /// output, so that the server need not wait.
 const FOLLOW_BYTES: u64 = 256 << 10;
+
+/// How long a read waits that the shard's quotas did not let through.
+const THROTTLED_WAIT: Duration = Duration::from_millis(50);
 
 /// Arguments of `millstream tail`.
 #[derive(Args, Debug)]
@@ -258,10 +262,24 @@ impl Tail {
         if self.since_ms == 0 {
             return Ok(from);
         }
-        match self.client.read(self.stream, shard, Start::Since(self.since_ms), 1) {
+        match self.read(shard, Start::Since(self.since_ms), 1) {
             Ok(records) => Ok(records.iter().next().map_or(records.result.next, |frame| frame.sequence())),
             Err(ClientError::Refused(failure)) if failure.code == ErrorCode::Damaged => Ok(from),
             Err(error) => Err(TailError::Client(error)),
+        }
+    }
+
+    /// Reads, as soon as the shard's quotas allow it.
+    fn read(&mut self, shard: ShardId, start: Start, bytes_max: u32) -> Result<Records, ClientError> {
+        loop {
+            match self.client.read(self.stream, shard, start, bytes_max) {
+                Err(error) if matches!(error.code(), Some(ErrorCode::ReadBytesExceeded | ErrorCode::ReadsExceeded)) => {
+                    // Nobody waits for what there is already.
+                    let _ = self.output.flush();
+                    std::thread::sleep(THROTTLED_WAIT);
+                }
+                outcome => return outcome,
+            }
         }
     }
 
@@ -269,7 +287,7 @@ impl Tail {
     fn shard(&mut self, shard: ShardId, mut from: Sequence, tip: Sequence) -> Result<(), TailError> {
         let mut refused: Option<(Sequence, Failure)> = None;
         while from < tip && self.left > 0 && !self.output.is_closed() {
-            match self.client.read(self.stream, shard, from, READ_BYTES) {
+            match self.read(shard, Start::At(from), READ_BYTES) {
                 Ok(records) => {
                     self.tell(shard, refused.take(), from);
                     for frame in records.iter().take_while(|frame| frame.sequence() < tip) {

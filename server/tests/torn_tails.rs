@@ -12,7 +12,7 @@ use std::time::Duration;
 use engine::Config;
 use engine::limits::CUT_COPIES_MAX;
 use frame::proto::StreamDescription;
-use frame::{Sequence, ShardId};
+use frame::{Quotas, Sequence, ShardId};
 use process::Engine;
 use server::client::{Batch, Client, Timeouts};
 
@@ -75,7 +75,7 @@ fn a_reader_crosses_skipped_numbers_into_the_next_sealed_segment() -> Outcome {
     let data = scratch.path().join("data");
     let mut first = Engine::begin(&data, config(), |ring| ring);
     let mut client = Client::connect(first.opened(PATIENCE)?.address, Timeouts::default())?;
-    let stream = client.create_stream("s", 2)?;
+    let stream = client.create_stream("s", 2, Quotas::NONE)?;
     let [hot, cold] = KEYS;
     append(&mut client, &stream, cold, 10)?;
     drop(client);

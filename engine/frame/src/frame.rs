@@ -184,6 +184,11 @@ impl<'a> Frame<'a> {
         &self.body[start..start + self.header.data_length.get() as usize]
     }
 
+    /// Bytes of partition key and data together: what limits and quotas count.
+    pub fn record_bytes(&self) -> usize {
+        usize::from(self.header.key_length.get()) + self.header.data_length.get() as usize
+    }
+
     /// The hash key that the producer chose in place of the partition key's MD5.
     pub fn explicit_hash_key(&self) -> Option<u128> {
         if self.header.flags.get() & FLAG_EXPLICIT_HASH_KEY == 0 {

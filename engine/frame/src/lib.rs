@@ -8,6 +8,7 @@
 //! * [`segment`]: the header, footer and trailer of a journal file.
 //! * [`superblock`]: the epoch and the durable mark of a data directory.
 //! * [`route`]: partition key to hash key to shard.
+//! * [`Quotas`]: what a shard takes in and gives out a second.
 //! * [`proto`]: the native protocol's messages and the connection state of both ends.
 
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ pub mod frame;
 pub mod id;
 pub mod limits;
 pub mod proto;
+mod quotas;
 pub mod route;
 pub mod segment;
 pub mod superblock;
@@ -24,3 +26,4 @@ mod varint;
 
 pub use frame::{Frame, FrameError};
 pub use id::{Epoch, JournalNumber, LogId, Position, RequestId, SegmentNumber, Sequence, ShardId, StreamId};
+pub use quotas::{QUOTAS_BYTES, Quotas, QuotasChange, Rate};

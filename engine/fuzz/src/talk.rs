@@ -59,7 +59,7 @@ impl Talk {
 
     /// Makes a stream, or finds it.
     pub(crate) fn create_stream(&mut self, name: &str, shards: u32) -> Result<StreamDescription, Failure> {
-        let request = self.say(|client, out| client.create_stream(out, name, shards));
+        let request = self.say(|client, out| client.create_stream(out, name, shards, frame::Quotas::NONE));
         match self.answer(request) {
             Heard::Stream(description) => Ok(description),
             Heard::Failed(failure) => Err(failure),

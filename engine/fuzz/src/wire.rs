@@ -13,7 +13,7 @@ use frame::proto::{
     Ack, AckResult, Client, ClientEvent, Credit, ErrorCode, Failure, Read, ReadResult, Server, ServerEvent,
     ServerLimits, ShardDescription, Start, StreamDescription, StreamList, Subscribe,
 };
-use frame::{Sequence, ShardId, StreamId};
+use frame::{QUOTAS_BYTES, Quotas, Sequence, ShardId, StreamId};
 
 use crate::Random;
 use crate::checksum::repair_messages;
@@ -151,8 +151,8 @@ fn requests(program: &mut Program<'_>) -> (Vec<u8>, usize) {
     let mut client = Client::new(&mut out);
     let messages = usize::from(program.byte() % 16);
     for _ in 0..messages {
-        let request = match program.byte() % 8 {
-            0 => client.create_stream(&mut out, &text(program), program.word()),
+        let request = match program.byte() % 9 {
+            0 => client.create_stream(&mut out, &text(program), program.word(), quotas(program)),
             1 => client.describe_stream(&mut out, &text(program)),
             2 => client.list_streams(&mut out, &text(program), program.word()),
             3 => {
@@ -161,6 +161,7 @@ fn requests(program: &mut Program<'_>) -> (Vec<u8>, usize) {
                 client.read(&mut out, &Read { stream, shard, start, bytes_max })
             }
             4 => client.ping(&mut out),
+            7 => client.set_quotas(&mut out, &text(program), quotas(program)),
             5 => {
                 let (stream, shard, granted) = (StreamId(program.word()), ShardId(program.word()), program.long());
                 let start = start(program);
@@ -183,6 +184,12 @@ fn requests(program: &mut Program<'_>) -> (Vec<u8>, usize) {
         assert!(request.0 > 0, "0 is the connection's own");
     }
     (out, messages + 1)
+}
+
+fn quotas(program: &mut Program<'_>) -> Quotas {
+    let mut bytes = [0; QUOTAS_BYTES];
+    bytes.fill_with(|| program.byte());
+    Quotas::decode(&bytes)
 }
 
 fn start(program: &mut Program<'_>) -> Start {
@@ -238,7 +245,8 @@ fn description(program: &mut Program<'_>) -> StreamDescription {
         tip: Sequence(program.long()),
     });
     let shards = shards.collect();
-    StreamDescription { stream: StreamId(program.word()), name: text(program), created_ms: program.long(), shards }
+    let (stream, name, created_ms) = (StreamId(program.word()), text(program), program.long());
+    StreamDescription { stream, name, created_ms, quotas: quotas(program), shards }
 }
 
 fn ack(out: &mut Vec<u8>, request: RequestId, program: &mut Program<'_>) {

@@ -1,11 +1,12 @@
 //! Another thread, as the gateway is one: it makes, fills, reads and deletes short-lived streams by calls, and remembers what
 //! it was told over all lives. What contradicts that is a breach.
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::{Answer, Call, Handle, Outcome, Stream};
 use frame::proto::{ErrorCode, Failure, Read, Start};
-use frame::{Frame, Sequence, ShardId};
+use frame::{Frame, Quotas, Sequence, ShardId};
 
 use crate::dice::Dice;
 use crate::model::Breach;
@@ -41,10 +42,19 @@ struct Stored {
 #[derive(Clone, Debug)]
 enum Asked {
     Describe,
-    Create,
+    Create(Quotas),
+    /// The stream as it is to be.
+    SetQuotas(Stream),
     Delete,
     Append(Vec<u64>),
     Read(Stored),
+}
+
+impl Asked {
+    /// Whether it changes the stream.
+    fn is_change(&self) -> bool {
+        matches!(self, Asked::Create(_) | Asked::SetQuotas(_) | Asked::Delete)
+    }
 }
 
 /// Where an answer is put.
@@ -94,7 +104,7 @@ impl Caller {
         self.handle = None;
         for subject in &mut self.subjects {
             subject.is_confirmed = false;
-            if let Some((Asked::Create | Asked::Delete, _)) = subject.waiting.take() {
+            if subject.waiting.take().is_some_and(|(asked, _)| asked.is_change()) {
                 subject.known = Known::Either;
             }
         }
@@ -128,17 +138,23 @@ impl Caller {
             Known::Either => return,
             Known::Absent => {
                 let shards = self.dice.within(1..=3) as u32;
-                (Asked::Create, Call::CreateStream { name, shards })
+                let quotas = some_quotas(&mut self.dice);
+                (Asked::Create(quotas), Call::CreateStream { name, shards, quotas })
             }
             Known::Present(stream) => {
                 let read = (!subject.stored.is_empty()).then(|| *self.dice.pick(&subject.stored));
-                match (self.dice.index(4), read) {
+                match (self.dice.index(5), read) {
+                    (4, _) => {
+                        let quotas = some_quotas(&mut self.dice);
+                        let set = Stream { quotas, ..stream.clone() };
+                        (Asked::SetQuotas(set), Call::SetQuotas { name, quotas })
+                    }
                     (0, _) => (Asked::Delete, Call::DeleteStream { name }),
                     (1, Some(stored)) => {
                         let Stored { shard, sequence, .. } = stored;
                         let start = Start::At(sequence);
                         let read = Read { stream: stream.stream, shard, start, bytes_max: 1 };
-                        (Asked::Read(stored), Call::Read(read))
+                        (Asked::Read(stored), Call::Read { read, counts: true })
                     }
                     _ => {
                         let (mut numbers, mut frames) = (Vec::new(), Vec::new());
@@ -165,6 +181,7 @@ impl Caller {
 
     /// Numbers of streams and shards are never given twice, unless what gave them first was damaged.
     fn meet(&mut self, stream: Stream, is_damaged: bool) -> Result<(), Breach> {
+        let stream = Stream { quotas: Quotas::NONE, ..stream };
         match self.streams.iter_mut().find(|known| collide(known, &stream)) {
             Some(known) if *known != stream && !is_damaged => {
                 Err(Breach::new("calls", format!("{stream:?} after {known:?}")))
@@ -201,19 +218,35 @@ impl Caller {
                     self.meet(stream, is_damaged)?;
                 }
             }
-            (Asked::Create, Answer::Stream(stream, _)) => {
+            (Asked::Create(quotas), Answer::Stream(stream, _)) => {
+                if stream.quotas != quotas {
+                    return contradicts(format!("{stream:?} was to have {quotas:?}"));
+                }
                 subject.stored.clear();
                 subject.known = Known::Present(stream.clone());
                 self.meet(stream, is_damaged)?;
             }
+            (Asked::SetQuotas(set), Answer::Stream(stream, _)) => {
+                if stream != set {
+                    return contradicts(format!("{stream:?} was to be {set:?}"));
+                }
+                subject.known = Known::Present(stream);
+            }
             (Asked::Delete, Answer::Deleted) => subject.known = Known::Absent,
             (Asked::Append(numbers), Answer::Appended(stream, outcomes)) => {
+                let has_quotas = stream.quotas.has_write_quotas();
                 if subject.known != Known::Present(stream) || outcomes.len() != numbers.len() {
                     return contradicts(format!("{}: {} outcomes", subject.name, outcomes.len()));
                 }
                 for (number, outcome) in numbers.into_iter().zip(outcomes) {
-                    if let Outcome::Durable { shard, sequence, .. } = outcome {
-                        subject.stored.push(Stored { shard, sequence, number });
+                    match outcome {
+                        Outcome::Durable { shard, sequence, .. } => {
+                            subject.stored.push(Stored { shard, sequence, number });
+                        }
+                        Outcome::Throttled(code, shard) if !has_quotas => {
+                            return contradicts(format!("shard {shard} without quotas: {code}"));
+                        }
+                        Outcome::Throttled(..) | Outcome::Refused(_) => {}
                     }
                 }
             }
@@ -227,16 +260,33 @@ impl Caller {
             (asked, Answer::Failed(Failure { code, detail })) => match (code, &asked) {
                 (ErrorCode::StorageFailed, _) => {
                     self.is_poisoned = true;
-                    if matches!(asked, Asked::Create | Asked::Delete) {
+                    if asked.is_change() {
                         (subject.known, subject.is_confirmed) = (Known::Either, false);
                     }
                 }
-                (ErrorCode::DiskFull | ErrorCode::Busy, _) | (ErrorCode::Damaged, Asked::Read(_)) => {}
+                (ErrorCode::DiskFull | ErrorCode::Busy, _)
+                | (ErrorCode::ReadBytesExceeded | ErrorCode::ReadsExceeded, Asked::Read(_))
+                | (ErrorCode::Damaged, Asked::Read(_)) => {}
                 _ => return contradicts(format!("{}: {asked:?}: {code}: {detail}", subject.name)),
             },
             (asked, answer) => return contradicts(format!("{}: {asked:?}: {answer:?}", subject.name)),
         }
         Ok(())
+    }
+}
+
+/// Mostly none; else so low that they are soon used up.
+fn some_quotas(dice: &mut Dice) -> Quotas {
+    if dice.chance(0.6) {
+        return Quotas::NONE;
+    }
+    let mut rate = |most: u64| NonZeroU32::new(dice.within(0..=most) as u32);
+    Quotas {
+        write_bytes: rate(200),
+        write_records: rate(20),
+        read_bytes: rate(50),
+        reads: rate(5),
+        push_bytes: rate(50),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use frame::proto::{AckResult, Append, ErrorCode, Read, ReadResult, Start, StreamDescription};
-use frame::{RequestId, Sequence, ShardId, StreamId};
+use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
 
 use crate::dice::Dice;
 use crate::link::{Heard, Link};
@@ -150,7 +150,7 @@ impl LoadClient {
         }
         let (name, shards) = self.dice.pick(&self.intent.streams).clone();
         let Some(stream) = model.stream(&name).cloned() else {
-            let request = self.link.say(world, |client, out| client.create_stream(out, &name, shards));
+            let request = self.link.say(world, |client, out| client.create_stream(out, &name, shards, Quotas::NONE));
             self.asked.insert(request, Asked::Stream);
             self.tries_left -= 1;
             return;
@@ -323,6 +323,9 @@ impl LoadClient {
             let number = first + u64::from(index);
             match result {
                 AckResult::Durable(shard, sequence) => model.acked(number, shard, sequence)?,
+                AckResult::Throttled(code, _) => {
+                    return Err(Breach::new("right refusal", format!("attempt {number}: {code}, without quotas")));
+                }
                 AckResult::Refused(code) => {
                     world.count(match code {
                         ErrorCode::DiskFull => "engine: refused, disk full",

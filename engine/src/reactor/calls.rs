@@ -31,7 +31,8 @@ impl<I: Io> Reactor<I> {
         self.callers[slot].reply = Some(reply);
         let asker = Asker::Call(slot);
         match call {
-            Call::CreateStream { name, shards } => self.create_new_stream(asker, &name, shards),
+            Call::CreateStream { name, shards, quotas } => self.create_new_stream(asker, &name, shards, quotas),
+            Call::SetQuotas { name, quotas } => self.set_quotas(asker, &name, quotas),
             Call::DeleteStream { name } => self.delete_stream(asker, &name),
             Call::DescribeStream { name, from, limit } => self.describe_stream(slot, &name, from, limit),
             Call::ListStreams(list) => {
@@ -41,7 +42,7 @@ impl<I: Io> Reactor<I> {
                 self.reply(slot, answer);
             }
             Call::Append { name, frames } => self.append_frames(slot, &name, &frames),
-            Call::Read(read) => self.read(asker, read),
+            Call::Read { read, counts } => self.read(asker, read, counts),
         }
     }
 
@@ -69,7 +70,7 @@ impl<I: Io> Reactor<I> {
             let place = self.intake.spill(bytes);
             self.appends.wait(append);
             let record = Unrouted { stream, place, outline, append, index };
-            self.router.push(&self.io, &self.catalog, &mut self.intake, record);
+            self.route_one(record);
             index += 1;
             frames = rest;
         }
@@ -87,6 +88,7 @@ impl<I: Io> Reactor<I> {
             outcomes[*index as usize] = match *result {
                 AckResult::Durable(shard, sequence) => Outcome::Durable { shard, sequence, arrival_ms },
                 AckResult::Refused(code) => Outcome::Refused(code),
+                AckResult::Throttled(code, shard) => Outcome::Throttled(code, shard),
             };
         }
         let unknown = append.unknown;

@@ -56,7 +56,10 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Settles the records that waited and were refused.
-    fn settle_refused(&mut self) {
+    pub(super) fn settle_refused(&mut self) {
+        if self.refused.is_empty() {
+            return;
+        }
         let mut refused = std::mem::take(&mut self.refused);
         for append in refused.drain(..) {
             self.stats.refused += 1;
@@ -115,8 +118,10 @@ impl<I: Io> Reactor<I> {
                 self.settle_command(asker);
                 self.answer_command(asker, &command);
             }
-            if matches!(command, Command::Delete(_)) {
-                self.end_orphaned();
+            match command {
+                Command::Delete(_) => self.end_orphaned(),
+                Command::SetQuotas(..) => self.look_at_quotas_again(),
+                Command::Create(_) | Command::Reserve { .. } => {}
             }
         }
     }

@@ -7,7 +7,7 @@ use super::*;
 use crate::connection::Arriving;
 use crate::intake::Place;
 use crate::limits::PENDING_BYTES_MAX;
-use crate::router::{Outline, Unrouted};
+use crate::router::{Onward, Outline, Unrouted};
 
 impl<I: Io> Reactor<I> {
     /// Goes on with connections whose input had to wait.
@@ -140,7 +140,7 @@ impl<I: Io> Reactor<I> {
             Ok(stream) => {
                 self.appends.wait(append);
                 let record = Unrouted { stream, place, outline, append, index };
-                self.router.push(&self.io, &self.catalog, &mut self.intake, record);
+                self.route_one(record);
             }
             Err(code) => {
                 self.stats.refused += 1;
@@ -151,7 +151,21 @@ impl<I: Io> Reactor<I> {
 
     /// Queues what has gathered with its shards. Called once the input that there is has been parsed.
     pub(super) fn route(&mut self) {
-        self.router.route(&self.io, &self.catalog, &mut self.intake);
+        let (router, io, mut onward) = self.onward();
+        router.route(io, &mut onward);
+        self.settle_refused();
+    }
+
+    /// Hands a record to the router.
+    pub(super) fn route_one(&mut self, record: Unrouted) {
+        let (router, io, mut onward) = self.onward();
+        router.push(io, &mut onward, record);
+    }
+
+    /// The router, and all that it needs.
+    fn onward(&mut self) -> (&mut Router, &mut I, Onward<'_>) {
+        let Reactor { router, io, catalog, buckets, intake, appends, refused, .. } = self;
+        (router, io, Onward { catalog, buckets, intake, appends, refused })
     }
 
     /// Whether records may be taken in.

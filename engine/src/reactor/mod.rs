@@ -26,6 +26,7 @@ use frame::{RequestId, Sequence, ShardId, StreamId};
 use io::{Completion, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
 
 use crate::appends::Appends;
+use crate::buckets::{Buckets, Throttled};
 use crate::catalog::{Catalog, Command};
 use crate::connection::{Connection, Phase};
 use crate::damage::Damage;
@@ -102,6 +103,8 @@ pub struct Stats {
     pub batches: u64,
     /// Records refused.
     pub refused: u64,
+    /// How often quotas have said no. Records among it are among those refused.
+    pub throttled: Throttled,
     /// Connections accepted.
     pub connections: u64,
     /// Turns of the loop.
@@ -130,6 +133,7 @@ pub struct Reactor<I: Io> {
     config: Config,
     connections: Slots<Connection>,
     router: Router,
+    buckets: Buckets,
     intake: Intake,
     appends: Appends,
     journal: Journal,
@@ -181,6 +185,7 @@ impl<I: Io> Reactor<I> {
         let journal = Journal::new(opened.start, opened.segments, token::SEAL, bounds);
         let mut reactor = Reactor {
             router: Router::new(),
+            buckets: Buckets::default(),
             intake: Intake::new(io.receive_buffers(), opened.shards.len()),
             connections: Slots::new(),
             appends: Appends::new(),
@@ -260,7 +265,8 @@ impl<I: Io> Reactor<I> {
 
     /// What has happened so far.
     pub fn stats(&self) -> Stats {
-        Stats { batches: self.journal.batches, poisoned: self.journal.poisoned(), ..self.stats }
+        let (batches, poisoned) = (self.journal.batches, self.journal.poisoned());
+        Stats { batches, poisoned, throttled: self.buckets.throttled, ..self.stats }
     }
 
     /// The world, for those who own both.
@@ -317,6 +323,7 @@ impl<I: Io> Reactor<I> {
         if self.connections.in_use() > 0 {
             until = until.min(self.send_check_ns);
         }
+        until = until.min(self.subscriptions.next_pause_ns().unwrap_or(u64::MAX));
         if self.reads.is_waiting() {
             until = until.min(self.scheduler.retry_ns(self.io.mono_ns()).unwrap_or(u64::MAX));
         }
@@ -387,6 +394,7 @@ impl<I: Io> Reactor<I> {
         self.commit();
         let idle = self.is_idle();
         self.journal.advance(&mut self.io, idle);
+        self.end_pauses();
         self.push();
         let mut sight = Sight { journal: &mut self.journal, shards: &self.shards, damage: &self.damage };
         self.reads.advance(&mut self.io, &mut sight, &mut self.scheduler, &mut self.answered);

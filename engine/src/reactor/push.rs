@@ -3,10 +3,12 @@
 use frame::proto::{Grant, ReadResult, Subscribe};
 
 use super::*;
+use crate::buckets::Bucket;
 use crate::limits::{
     PUSH_BYTES_MAX, PUSH_TURN_BYTES_MAX, PUSHES_PER_TURN_MAX, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX,
     SUBSCRIPTIONS_PER_SHARD_MAX,
 };
+use crate::reads::Found;
 use crate::subscriptions::Subscription;
 
 impl<I: Io> Reactor<I> {
@@ -36,7 +38,9 @@ impl<I: Io> Reactor<I> {
             );
             return self.fail(asker, ErrorCode::Busy, &detail);
         }
-        let slot = self.subscriptions.begin(Subscription::new(peer, request, (stream, shard), (next, since_ms)));
+        let rate = self.catalog.stream(stream).and_then(|stream| stream.quotas.push_bytes);
+        let quota = Bucket::full(rate, self.io.mono_ns());
+        let slot = self.subscriptions.begin(Subscription::new(peer, request, (stream, shard), (next, since_ms), quota));
         let connection = &mut self.connections[peer.slot];
         connection.subscriptions.insert(request, slot);
         let (tip, tip_arrival_ms) = (tip.durable_next, tip.durable_arrival_ms);
@@ -101,6 +105,29 @@ impl<I: Io> Reactor<I> {
         }
     }
 
+    /// Goes on with subscriptions whose quotas have filled again.
+    pub(super) fn end_pauses(&mut self) {
+        if self.subscriptions.next_pause_ns().is_none() {
+            return;
+        }
+        let now_ns = self.io.mono_ns();
+        self.end_pauses_before(now_ns);
+    }
+
+    fn end_pauses_before(&mut self, now_ns: u64) {
+        let mut due = std::mem::take(&mut self.due);
+        self.subscriptions.end_pauses(now_ns, &mut due);
+        for (slot, peer) in due.drain(..) {
+            self.queue(peer, slot);
+        }
+        self.due = due;
+    }
+
+    /// Quotas are others: whoever waits for them looks again.
+    pub(super) fn look_at_quotas_again(&mut self) {
+        self.end_pauses_before(u64::MAX);
+    }
+
     /// Sends subscriptions that are due what there is for them, a connection after the other, until this turn has done enough.
     pub(super) fn push(&mut self) {
         let (mut pushes, mut bytes) = (0, 0);
@@ -123,12 +150,22 @@ impl<I: Io> Reactor<I> {
     /// Sends a subscription what comes next, or parks it until that was read. How many bytes of frames that were.
     fn push_one(&mut self, peer: Peer, slot: u32) -> usize {
         let sharers = self.subscriptions.due_count() + 1;
-        let Subscription { shard, next, since_ms, mark, granted, pushed, .. } = *self.subscriptions.find(slot);
-        let bytes_max = (granted - pushed).min(PUSH_BYTES_MAX as u64) as u32;
+        let subscription = self.subscriptions.find(slot);
+        let Subscription { stream, shard, next, since_ms, mark, granted, pushed, .. } = *subscription;
+        let rate = self.catalog.stream(stream).and_then(|stream| stream.quotas.push_bytes);
+        let quota = match subscription.quota.bytes_left(rate, self.io.mono_ns()) {
+            Ok(bytes) => bytes,
+            Err(until_ns) => {
+                self.buckets.throttled.pushes += 1;
+                self.subscriptions.pause(slot, until_ns);
+                return 0;
+            }
+        };
+        let bytes_max = (granted - pushed).min(quota).min(PUSH_BYTES_MAX as u64) as u32;
         let mut wanted = Wanted::new(shard, next, since_ms, bytes_max).going_on(sharers, mark);
         let mut sight = Sight { journal: &mut self.journal, shards: &self.shards, damage: &self.damage };
-        let (result, runs) = match self.reads.attempt(&mut self.io, &mut sight, &mut wanted) {
-            Ok(Answer::Records(result, runs)) => (result, runs),
+        let (Found { result, record_bytes }, runs) = match self.reads.attempt(&mut self.io, &mut sight, &mut wanted) {
+            Ok(Answer::Records(found, runs)) => (found, runs),
             Ok(Answer::Failure(failure)) => {
                 self.end_subscription(slot, &failure);
                 return 0;
@@ -144,6 +181,7 @@ impl<I: Io> Reactor<I> {
         let Some(connection) = live(&mut self.connections, peer) else { return 0 };
         let subscription = self.subscriptions.find(slot);
         subscription.mark = wanted.mark();
+        subscription.quota.take(rate, record_bytes);
         if result.records > 0 {
             subscription.since_ms = 0;
         }

@@ -1,7 +1,8 @@
 //! What clients ask for besides appends, and the answers.
 
+use frame::Quotas;
 use frame::proto::{
-    Append, CreateStream as CreateRequest, DescribeStream, ListStreams, Read, ServerEvent, ServerLimits,
+    Append, CreateStream as CreateRequest, DescribeStream, ListStreams, Read, ServerEvent, ServerLimits, SetQuotas,
     ShardDescription, Start, StreamDescription, StreamList,
 };
 
@@ -10,6 +11,7 @@ use crate::catalog::{CreateError, Stream};
 use crate::connection::Arriving;
 use crate::handle;
 use crate::limits::{LIST_STREAMS_MAX, WINDOW_BATCHES, WINDOW_BYTES};
+use crate::reads::Found;
 use crate::shards::Shard;
 
 impl<I: Io> Reactor<I> {
@@ -35,11 +37,14 @@ impl<I: Io> Reactor<I> {
                 }
             }
             ServerEvent::CreateStream(request, create) => self.create_stream(Asker::Peer(peer, request), &create),
+            ServerEvent::SetQuotas(request, SetQuotas { name, quotas }) => {
+                self.set_quotas(Asker::Peer(peer, request), &name, quotas);
+            }
             ServerEvent::DescribeStream(request, DescribeStream { name }) => {
                 self.answer_stream(Asker::Peer(peer, request), &name);
             }
             ServerEvent::ListStreams(request, list) => self.list_streams(peer, request, &list),
-            ServerEvent::Read(request, read) => self.read(Asker::Peer(peer, request), read),
+            ServerEvent::Read(request, read) => self.read(Asker::Peer(peer, request), read, true),
             ServerEvent::Subscribe(request, subscribe) => self.subscribe(peer, request, subscribe),
             ServerEvent::Grant(request, grant) => self.grant(peer, request, grant),
             ServerEvent::Unsubscribe(request) => self.unsubscribe(peer, request),
@@ -58,7 +63,7 @@ impl<I: Io> Reactor<I> {
     /// Makes a stream, or finds that it is there as wanted.
     fn create_stream(&mut self, asker: Asker, create: &CreateRequest) {
         match self.planned.by_name(&create.name).filter(|stream| stream.shard_count() == create.shards) {
-            None => self.create_new_stream(asker, &create.name, create.shards),
+            None => self.create_new_stream(asker, &create.name, create.shards, create.quotas),
             Some(stream) if self.catalog.stream(stream.stream).is_some() => self.answer_stream(asker, &create.name),
             Some(stream) => {
                 let makes_it = |command: &Command| matches!(command, Command::Create(c) if c.stream == stream.stream);
@@ -71,11 +76,11 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Makes a stream of a name that no other has.
-    pub(super) fn create_new_stream(&mut self, asker: Asker, name: &str, shards: u32) {
+    pub(super) fn create_new_stream(&mut self, asker: Asker, name: &str, shards: u32, quotas: Quotas) {
         if self.journal.poisoned().is_some() {
             return self.fail(asker, ErrorCode::StorageFailed, "a write failed; restart the server");
         }
-        match self.planned.plan_create(name, shards, self.io.wall_ms()) {
+        match self.planned.plan_create(name, shards, quotas, self.io.wall_ms()) {
             Ok(command) => self.plan(asker, command),
             Err(CreateError::Name) => {
                 let detail = "a stream's name has 1 to 128 letters, digits, `_`, `.` or `-`";
@@ -100,6 +105,17 @@ impl<I: Io> Reactor<I> {
             return self.fail(asker, ErrorCode::StorageFailed, "a write failed; restart the server");
         }
         match self.planned.plan_delete(name) {
+            Some(command) => self.plan(asker, command),
+            None => self.fail_unknown(asker, name),
+        }
+    }
+
+    /// Gives a stream other quotas, from when they are stored on.
+    pub(super) fn set_quotas(&mut self, asker: Asker, name: &str, quotas: Quotas) {
+        if self.journal.poisoned().is_some() {
+            return self.fail(asker, ErrorCode::StorageFailed, "a write failed; restart the server");
+        }
+        match self.planned.plan_quotas(name, quotas) {
             Some(command) => self.plan(asker, command),
             None => self.fail_unknown(asker, name),
         }
@@ -138,6 +154,11 @@ impl<I: Io> Reactor<I> {
     pub(super) fn answer_command(&mut self, asker: Asker, command: &Command) {
         match (asker, command) {
             (_, Command::Create(create)) => self.answer_stream(asker, &create.name),
+            (_, &Command::SetQuotas(stream, _)) => {
+                // It may have been deleted since, in the same batch.
+                let name = self.catalog.stream(stream).map(|stream| stream.name.clone());
+                self.answer_stream(asker, &name.unwrap_or_default());
+            }
             (Asker::Call(slot), _) => self.reply(slot, handle::Answer::Deleted),
             (Asker::Peer(..), _) => {}
         }
@@ -155,6 +176,7 @@ impl<I: Io> Reactor<I> {
                     stream: stream.stream,
                     name: stream.name.clone(),
                     created_ms: stream.created_ms,
+                    quotas: stream.quotas,
                     shards: self.describe_shards(stream).collect(),
                 };
                 if let Some(connection) = live(&mut self.connections, peer) {
@@ -203,16 +225,23 @@ impl<I: Io> Reactor<I> {
         true
     }
 
-    pub(super) fn read(&mut self, asker: Asker, read: Read) {
+    /// Looks for records. It is one of the reads that quotas allow, if it `counts`.
+    pub(super) fn read(&mut self, asker: Asker, read: Read, counts: bool) {
         if !self.has_shard(asker, read.stream, read.shard) {
             return;
+        }
+        let quotas = self.catalog.stream(read.stream).map(|stream| stream.quotas);
+        if let Some(quotas) = quotas.filter(|quotas| counts && quotas.has_read_quotas())
+            && let Err(code) = self.buckets.begin_read(read.shard, &quotas, self.io.mono_ns())
+        {
+            return self.fail(asker, code, "wait a moment, or give the stream other quotas");
         }
         match self.place(read.shard, read.start) {
             Ok((from, since_ms)) => {
                 if let Asker::Peer(peer, _) = asker {
                     self.connections[peer.slot].reads += 1;
                 }
-                self.reads.add(asker, Wanted::new(read.shard, from, since_ms, read.bytes_max));
+                self.reads.add(asker, read.stream, Wanted::new(read.shard, from, since_ms, read.bytes_max));
             }
             Err(Failure { code, detail }) => self.fail(asker, code, &detail),
         }
@@ -239,13 +268,19 @@ impl<I: Io> Reactor<I> {
         }
         let share_frames = self.may_share_frames();
         let mut answered = std::mem::take(&mut self.answered);
-        for Answered { asker, answer } in answered.drain(..) {
+        for Answered { asker, stream, answer } in answered.drain(..) {
+            if let Answer::Records(Found { result, record_bytes }, _) = &answer
+                && let Some(quotas) = self.catalog.stream(stream).map(|stream| stream.quotas)
+                && quotas.has_read_quotas()
+            {
+                self.buckets.end_read(result.shard, &quotas, *record_bytes, self.io.mono_ns());
+            }
             match asker {
                 Asker::Peer(peer, request) => self.answer_read(peer, request, answer, share_frames),
                 Asker::Call(slot) => {
                     let answer = match answer {
                         Answer::Failure(failure) => handle::Answer::Failed(failure),
-                        Answer::Records(result, runs) => {
+                        Answer::Records(Found { result, .. }, runs) => {
                             let runs: Vec<&[u8]> = runs.iter().map(|(buf, range)| &buf[range.clone()]).collect();
                             handle::Answer::Records(result, runs.concat())
                         }
@@ -269,7 +304,7 @@ impl<I: Io> Reactor<I> {
         connection.reads -= 1;
         match answer {
             Answer::Failure(failure) => Server::failure(&mut connection.out, request, &failure),
-            Answer::Records(result, runs) => {
+            Answer::Records(Found { result, .. }, runs) => {
                 connection.send_records(request, &result, runs, share_frames);
             }
         }

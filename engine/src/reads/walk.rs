@@ -2,8 +2,9 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use frame::proto::ReadResult;
 use frame::{Frame, Sequence, ShardId};
+
+use super::Found;
 
 /// Why a walk ended.
 #[derive(Debug)]
@@ -62,8 +63,9 @@ pub(super) struct Bounds {
     pub(super) bytes_max: usize,
 }
 
-/// Walks the frames of an extent: passes over those before `result.next`, counts those from there on within `bounds`.
-pub(super) fn walk(extent: &Extent<'_>, result: &mut ReadResult, bounds: &Bounds) -> Run {
+/// Walks the frames of an extent: passes over those before `found.result.next`, counts those from there on within `bounds`.
+pub(super) fn walk(extent: &Extent<'_>, found: &mut Found, bounds: &Bounds) -> Run {
+    let Found { result, record_bytes } = found;
     let (mut at, mut start, mut due) = (0, None, *extent.numbers.start());
     while at < extent.bytes.len() {
         let Some(frame) = extent.frame(at, result.next).filter(|frame| frame.sequence() == due) else {
@@ -91,6 +93,7 @@ pub(super) fn walk(extent: &Extent<'_>, result: &mut ReadResult, bounds: &Bounds
                 return Run { taken: first..at, end: RunEnd::Enough };
             }
             result.records += 1;
+            *record_bytes += frame.record_bytes() as u64;
             result.next = frame.sequence().next();
         }
         at += frame.length();

@@ -13,7 +13,7 @@ use frame::proto::{
     StreamDescription,
 };
 use frame::route::{even_range, hash_key};
-use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
+use frame::{Frame, Quotas, RequestId, Sequence, ShardId, StreamId};
 
 /// How the server behaves.
 #[derive(Clone, Copy, Debug, Default)]
@@ -228,6 +228,6 @@ impl Log {
         };
         let of_stream = self.shards.iter().filter(|shard| shard.0 == stream);
         let shards = of_stream.enumerate().map(describe).collect();
-        StreamDescription { stream, name: name.to_owned(), created_ms: 0, shards }
+        StreamDescription { stream, name: name.to_owned(), created_ms: 0, quotas: Quotas::NONE, shards }
     }
 }

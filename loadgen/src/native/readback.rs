@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use frame::limits::READ_BYTES_MAX;
-use frame::proto::{ClientEvent, Failure, Read, ReadResult, Span, Start};
+use frame::proto::{ClientEvent, ErrorCode, Failure, Read, ReadResult, Span, Start};
 use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
 
 use super::runtime::run_pinned;
@@ -28,6 +28,9 @@ const CONNECTIONS: usize = 2;
 
 /// Bytes of records asked for at once.
 const READ_BYTES: u32 = 2 << 20;
+
+/// How long a read waits that the shard's quotas did not let through.
+const THROTTLED_WAIT: Duration = Duration::from_millis(10);
 
 const _: () = assert!((READ_BYTES as usize) < READ_BYTES_MAX);
 
@@ -119,6 +122,10 @@ async fn read_shards(target: SocketAddr, shelf: Rc<Shelf>) -> Result<(), NativeE
                     break;
                 }
                 Ok(_) => break,
+                // Asked again once the shard's quotas have filled.
+                Err(Failure { code: ErrorCode::ReadBytesExceeded | ErrorCode::ReadsExceeded, .. }) => {
+                    tokio::time::sleep(THROTTLED_WAIT).await;
+                }
                 Err(failure) => {
                     shelf.readback.borrow_mut().unreadable(shard, from, failure.to_string());
                     break;

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use frame::StreamId;
-use frame::proto::ClientEvent;
+use frame::proto::{ClientEvent, StreamDescription};
+use frame::{Quotas, StreamId};
 
 use super::runtime::run_pinned;
 use super::session::{Session, refused};
@@ -18,12 +18,12 @@ pub struct Prepared {
     pub is_durable: bool,
 }
 
-/// Makes each stream, or finds it if it exists with as many shards. Records that are there already are not this run's:
+/// Makes each stream with these quotas, or finds it if it exists with as many shards, and gives it them. Records that are there already are not this run's:
 /// each shard's first number is the one it gives next.
 pub fn prepare_streams(
     target: SocketAddr,
     names: &[String],
-    shards: u32,
+    (shards, quotas): (u32, Quotas),
     core: usize,
 ) -> Result<Prepared, NativeError> {
     run_pinned(core, || async {
@@ -31,10 +31,11 @@ pub fn prepare_streams(
         let mut streams = Vec::with_capacity(names.len());
         let mut request = Vec::new();
         for name in names {
-            session.client.create_stream(&mut request, name, shards);
+            session.client.create_stream(&mut request, name, shards, quotas);
             request = session.send(request).await?;
             let made = match session.event().await? {
-                ClientEvent::Stream(_, made) => made,
+                ClientEvent::Stream(_, made) if made.quotas == quotas => made,
+                ClientEvent::Stream(..) => set_quotas(&mut session, name, quotas).await?,
                 ClientEvent::Error(_, failure) => {
                     return Err(refused(&format!("make stream {name} with {shards} shards"), failure));
                 }
@@ -46,4 +47,16 @@ pub fn prepare_streams(
         session.close();
         Ok(Prepared { streams, is_durable: welcome.is_durable() })
     })?
+}
+
+/// Gives a stream that exists other quotas.
+async fn set_quotas(session: &mut Session, name: &str, quotas: Quotas) -> Result<StreamDescription, NativeError> {
+    let mut request = Vec::new();
+    session.client.set_quotas(&mut request, name, quotas);
+    session.send(request).await?;
+    match session.event().await? {
+        ClientEvent::Stream(_, stream) => Ok(stream),
+        ClientEvent::Error(_, failure) => Err(refused(&format!("give stream {name} other quotas"), failure)),
+        other => Err(session.unexpected(&other)),
+    }
 }

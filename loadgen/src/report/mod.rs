@@ -111,6 +111,8 @@ pub struct Load {
     pub streams: u32,
     /// Shards of each.
     pub shards: u32,
+    /// What each shard takes in and gives out a second.
+    pub quotas: String,
     /// Connections.
     pub connections: u32,
     /// Records a batch at most.

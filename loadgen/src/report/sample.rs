@@ -15,6 +15,7 @@ pub(crate) fn report(recorder: &Recorder) -> RunReport {
             records_per_s: Some(400_000.0),
             streams: 1,
             shards: 8,
+            quotas: "service".to_owned(),
             connections: 4,
             batch_records: 100,
             inflight: None,

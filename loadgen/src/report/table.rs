@@ -219,6 +219,9 @@ fn context_rows(report: &RunReport) -> Vec<(&'static str, String)> {
     if let Some(inflight) = load.inflight {
         let _ = write!(shape, ", {inflight} in flight");
     }
+    if load.quotas != "none" {
+        let _ = write!(shape, ", quotas {}", load.quotas);
+    }
     let records = match &load.input {
         Some(input) => format!("{input}, keyed by {}", load.keys),
         None => format!("{}, keys {}, seed {}", load.record_bytes, load.keys, load.seed),

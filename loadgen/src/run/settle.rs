@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use frame::Quotas;
+
 use super::RunError;
 use crate::input::{Columns, InputError, InputSpec, Rows};
 use crate::machine::Disk;
@@ -141,6 +143,7 @@ impl Settled {
             records_per_s: options.rate,
             streams: options.streams,
             shards: options.shards,
+            quotas: options.quotas.of(Quotas::NONE).to_string(),
             connections: options.connections,
             batch_records: options.batch_records,
             inflight: matches!(self.pace, Pace::Closed { .. }).then_some(options.inflight),

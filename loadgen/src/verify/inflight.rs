@@ -115,7 +115,7 @@ impl InFlight {
                             acked.records += 1;
                             acked.bytes += u64::from(batch.records[index as usize].bytes);
                         }
-                        AckResult::Refused(_) => acked.refused += 1,
+                        AckResult::Refused(_) | AckResult::Throttled(..) => acked.refused += 1,
                     }
                 }
             }
@@ -149,7 +149,7 @@ impl InFlight {
             self.order += 1;
             match *fate {
                 None => ledger.unknown.push(Unknown { connection, order, checksum }),
-                Some(AckResult::Refused(code)) => ledger.add_refused(code, checksum),
+                Some(AckResult::Refused(code) | AckResult::Throttled(code, _)) => ledger.add_refused(code, checksum),
                 Some(AckResult::Durable(shard, sequence)) => {
                     let Some(slot) = ledger.shards.slot(shard) else {
                         ledger.faults.push(Fault::Unaccounted { shard, sequence });

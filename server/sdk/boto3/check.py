@@ -1,8 +1,8 @@
 """Puts 10,000 records with boto3, reads them back and compares; asks for what is not there.
 
-    check.py ENDPOINT all|again
+    check.py ENDPOINT all|again|limits
 
-`again` reads what an earlier `all` put, after the server was started again.
+`again` reads what an earlier `all` put, after the server was started again. `limits` meets the quotas of a new stream.
 """
 
 import base64
@@ -169,9 +169,38 @@ def make_and_delete(kinesis):
         kinesis.delete_stream(StreamName=f"many-{n}")
 
 
+def meet_limits(kinesis):
+    """A shard takes 1,000 records and answers 5 reads at once; the refusals are those that the service documents."""
+    kinesis.create_stream(StreamName="limited", ShardCount=1)
+    entries = [{"Data": b"x", "PartitionKey": "k"} for _ in range(500)]
+    for _ in range(100):
+        answer = kinesis.put_records(StreamName="limited", Records=entries)
+        if answer["FailedRecordCount"]:
+            break
+    failed = [record for record in answer["Records"] if "ErrorCode" in record]
+    assert len(failed) == answer["FailedRecordCount"], answer
+    message = "Rate exceeded for shard shardId-000000000000 in stream limited under account 000000000000."
+    assert failed[0] == {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": message}, failed[0]
+    start = {"ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON"}
+    iterator = kinesis.get_shard_iterator(StreamName="limited", **start)["ShardIterator"]
+    exceeded = kinesis.exceptions.ProvisionedThroughputExceededException
+    for reads in range(100):
+        try:
+            kinesis.get_records(ShardIterator=iterator, Limit=1)
+        except exceeded as refusal:
+            assert refusal.response["Error"]["Message"] == message, refusal
+            assert reads >= 5, reads
+            break
+    else:
+        raise AssertionError("a hundred reads at once were answered")
+    print("boto3: met the limits of records and reads")
+
+
 def main():
     endpoint, what = sys.argv[1:]
     kinesis = client(endpoint)
+    if what == "limits":
+        return meet_limits(kinesis)
     if what == "again":
         return read_all(kinesis, list_shards(kinesis))
     kinesis.create_stream(StreamName=STREAM, ShardCount=SHARDS)

@@ -32,6 +32,28 @@ impl Batch {
         Ok(true)
     }
 
+    /// Adds a frame of another batch. `false`, and nothing is added, if there is no room.
+    pub(crate) fn push_frame(&mut self, frame: &[u8]) -> bool {
+        let fits =
+            self.message_bytes() + frame.len() <= APPEND_BYTES_MAX && (self.records as usize) < APPEND_RECORDS_MAX;
+        if fits {
+            self.frames.extend_from_slice(frame);
+            self.records += 1;
+        }
+        fits
+    }
+
+    /// The frame of each record.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.frames[..];
+        std::iter::from_fn(move || {
+            let length = frame::frame::claimed_length(*rest.first_chunk()?).ok()?;
+            let (frame, behind) = rest.split_at_checked(length)?;
+            rest = behind;
+            Some(frame)
+        })
+    }
+
     /// Records in it.
     pub fn len(&self) -> u32 {
         self.records

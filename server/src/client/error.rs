@@ -100,7 +100,12 @@ pub fn fault_of(code: ErrorCode) -> Fault {
         | ErrorCode::UnknownShard
         | ErrorCode::UnknownSequence
         | ErrorCode::Checksum => Fault::Caller,
-        ErrorCode::DiskFull | ErrorCode::Busy => Fault::Throttled,
+        ErrorCode::DiskFull
+        | ErrorCode::Busy
+        | ErrorCode::WriteBytesExceeded
+        | ErrorCode::WriteRecordsExceeded
+        | ErrorCode::ReadBytesExceeded
+        | ErrorCode::ReadsExceeded => Fault::Throttled,
         ErrorCode::StorageFailed | ErrorCode::Damaged => Fault::Storage,
         ErrorCode::ShuttingDown => Fault::Connection,
     }

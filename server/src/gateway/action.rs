@@ -117,6 +117,11 @@ fn encode(frames: &mut Vec<u8>, data: &[u8], key: &str, explicit_hash_key: Optio
         .map_err(|_| argument(format!("A record has at most {RECORD_BYTES_MAX} bytes of data and partition key.")))
 }
 
+/// What is said of a shard that has taken in, or given, what it may.
+fn rate_exceeded(place: &Place, name: &str, shard: ShardName) -> String {
+    format!("Rate exceeded for shard {shard} in stream {name} under account {}.", place.account)
+}
+
 /// Where a record is, or the error that says why it is nowhere.
 fn stored(place: &Place, stream: &Stream, outcome: Outcome) -> Result<StoredRecord, Error> {
     match outcome {
@@ -124,6 +129,9 @@ fn stored(place: &Place, stream: &Stream, outcome: Outcome) -> Result<StoredReco
             let shard = shard_name(stream, shard);
             let sequence_number = sequence_number(stream, shard, sequence.0, arrival_ms);
             Ok(StoredRecord { shard_id: shard.to_string(), sequence_number })
+        }
+        Outcome::Throttled(code, shard) => {
+            Err(Error::new(log::kind(code), rate_exceeded(place, &stream.name, shard_name(stream, shard))))
         }
         Outcome::Refused(code) => {
             let message = match log::kind(code) {

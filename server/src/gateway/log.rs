@@ -1,6 +1,7 @@
 //! Calls on the engine, for tasks that wait for their answers; the engine's refusals as the API's errors.
 
 use engine::{Answer, Call, Handle, Outcome, Stream};
+use frame::Quotas;
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription};
 use tokio::sync::oneshot;
 use wire::name::Place;
@@ -18,8 +19,8 @@ impl Log {
     }
 
     /// Makes a stream.
-    pub(super) async fn create(&self, place: &Place, name: &str, shards: u32) -> Result<(), Error> {
-        match self.call(Call::CreateStream { name: name.to_owned(), shards }).await? {
+    pub(super) async fn create(&self, place: &Place, name: &str, shards: u32, quotas: Quotas) -> Result<(), Error> {
+        match self.call(Call::CreateStream { name: name.to_owned(), shards, quotas }).await? {
             Answer::Stream(..) => Ok(()),
             answer => Err(refusal(place, name, answer)),
         }
@@ -68,9 +69,15 @@ impl Log {
         }
     }
 
-    /// Reads frames.
-    pub(super) async fn read(&self, place: &Place, name: &str, read: Read) -> Result<(ReadResult, Vec<u8>), Error> {
-        match self.call(Call::Read(read)).await? {
+    /// Reads frames. It is one of the reads that the shard's quotas allow, if it `counts`.
+    pub(super) async fn read(
+        &self,
+        place: &Place,
+        name: &str,
+        read: Read,
+        counts: bool,
+    ) -> Result<(ReadResult, Vec<u8>), Error> {
+        match self.call(Call::Read { read, counts }).await? {
             Answer::Records(result, frames) => Ok((result, frames)),
             answer => Err(refusal(place, name, answer)),
         }
@@ -113,7 +120,12 @@ pub(super) fn kind(code: ErrorCode) -> ErrorKind {
         // The gateway checks names and numbers: what is left is a stream too many.
         ErrorCode::InvalidArgument => ErrorKind::LimitExceeded,
         ErrorCode::UnknownSequence => ErrorKind::InvalidArgument,
-        ErrorCode::DiskFull | ErrorCode::Busy => THROTTLED,
+        ErrorCode::DiskFull
+        | ErrorCode::Busy
+        | ErrorCode::WriteBytesExceeded
+        | ErrorCode::WriteRecordsExceeded
+        | ErrorCode::ReadBytesExceeded
+        | ErrorCode::ReadsExceeded => THROTTLED,
         ErrorCode::Protocol
         | ErrorCode::Checksum
         | ErrorCode::StorageFailed

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use frame::proto::{Client as Proto, ClientEvent, Read};
-use frame::{RequestId, Sequence, ShardId, StreamId};
+use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
 use server::client::Client;
 
 use crate::rig::{PATIENCE, Server, directory, read_all, store};
@@ -90,7 +90,7 @@ fn who_only_sends_holds_nobody_up() {
     // The least memory: 256 receive buffers, which one connection fills in a moment.
     let server = Server::start(&directory.path().join("data"));
     let mut bystander = server.client();
-    let stream = bystander.create_stream("calm", 1).unwrap().stream;
+    let stream = bystander.create_stream("calm", 1, Quotas::NONE).unwrap().stream;
     let calm = work(&mut bystander, stream, 100);
     let read = Read { stream, shard: ShardId(1), start: Sequence(1).into(), bytes_max: 1 << 20 };
     let deaf =

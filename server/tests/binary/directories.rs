@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use frame::proto::ErrorCode;
-use frame::{Sequence, ShardId};
+use frame::{Quotas, Sequence, ShardId};
 use server::client::{Client, Fault};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -29,7 +29,7 @@ fn filled(records: u32, clean: bool) -> (TempDir, PathBuf) {
 }
 
 fn fill(client: &mut Client, records: u32) {
-    let stream = client.create_stream("s", 1).unwrap();
+    let stream = client.create_stream("s", 1, Quotas::NONE).unwrap();
     let all: Vec<Vec<u8>> = (1..=records).map(record).collect();
     for batch in all.chunks(100) {
         store(client, stream.stream, "k", batch);

@@ -98,7 +98,7 @@ fn a_full_or_read_only_disk_is_said_in_one_line() {
     // A server that fills the disk refuses, and goes on when there is room.
     fs::write(&ballast, vec![1; 6 << 20]).unwrap();
     let server = Server::start(&data);
-    let stored = run(server.command(["put", "s", "--create", "1", "--key", "k"]), &lines(20_000));
+    let stored = run(server.command(["put", "s", "--create", "1", "--quotas", "none", "--key", "k"]), &lines(20_000));
     assert_eq!(stored.status.code(), Some(1));
     assert!(stored.err.contains("disk budget used up") || stored.err.contains("free space"), "{}", stored.err);
     let kept = tailed(&server);

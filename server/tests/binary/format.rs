@@ -106,7 +106,7 @@ fn contents(client: &mut Client) -> BTreeMap<String, Value> {
 
 /// Writes a directory that has something of everything, and ends its server by `kill -9`. What it holds.
 fn write(data: &Path) -> BTreeMap<String, Value> {
-    let server = Server::start(data);
+    let server = Server::start_with(data, &["--quotas", "none"]);
     let http = server.http.unwrap();
     let mut client = server.client();
     let record = |stream: &str, key: &str, data: &str, hash_key: Option<&str>| {

@@ -60,7 +60,7 @@ fn send(stream: &mut TcpStream, method: &str, headers: &[(&str, &str)], body: &[
 }
 
 /// One action on a connection of its own: the status and the body, null if it is empty.
-fn ask(address: SocketAddr, action: &str, body: &Value) -> (u16, Value) {
+pub(crate) fn ask(address: SocketAddr, action: &str, body: &Value) -> (u16, Value) {
     ask_on(&mut connect(address), action, body)
 }
 
@@ -88,7 +88,7 @@ fn refused(address: SocketAddr, action: &str, body: &Value) -> (String, String) 
 }
 
 fn server(data: &Path) -> (Server, SocketAddr) {
-    let server = Server::start(data);
+    let server = Server::start_with(data, &["--quotas", "none"]);
     let address = server.http.expect("the API is served");
     (server, address)
 }

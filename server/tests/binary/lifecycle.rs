@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use frame::proto::{AckResult, ErrorCode};
-use frame::{Sequence, ShardId};
+use frame::{Quotas, Sequence, ShardId};
 use rustix::process::Signal;
 use server::client::{Batch, ClientError, Timeouts};
 
@@ -19,7 +19,7 @@ fn a_restart_keeps_everything() {
     for life in 0..4_u32 {
         let server = Server::start(&data);
         let mut client = server.client();
-        let stream = client.create_stream("kept", 3).unwrap();
+        let stream = client.create_stream("kept", 3, Quotas::NONE).unwrap();
         for round in 0..20_u32 {
             // 20 rounds of 100 x about 1 KiB, so that lives end in different segments.
             let record = |index: u32| format!("{life} {round} {index} {}", "x".repeat(1000)).into_bytes();
@@ -51,7 +51,7 @@ fn a_clean_shutdown_under_load_loses_nothing() {
     let directory = directory();
     let data = directory.path().join("data");
     let server = Server::start(&data);
-    let stream = server.client().create_stream("busy", 1).unwrap();
+    let stream = server.client().create_stream("busy", 1, Quotas::NONE).unwrap();
     let acknowledged = Arc::new(AtomicU64::new(0));
     let address = server.address;
     let writers: Vec<_> = (0..3_u64)
@@ -138,7 +138,7 @@ fn a_stopped_process_goes_on_where_it_was() {
     let directory = directory();
     let server = Server::start(&directory.path().join("data"));
     let mut client = server.client();
-    let stream = client.create_stream("paused", 1).unwrap();
+    let stream = client.create_stream("paused", 1, Quotas::NONE).unwrap();
     store(&mut client, stream.stream, "k", ["before"]);
     server.signal(Signal::STOP);
     let mut batch = Batch::new();
@@ -159,7 +159,7 @@ fn the_end_of_standard_input_is_a_clean_shutdown_where_asked_for() {
     let (reader, writer) = std::io::pipe().unwrap();
     let mut server = Server::start_piped(&data, serve(&data, &["--until-stdin-ends"]), reader.into());
     let mut client = server.client();
-    let stream = client.create_stream("kept", 1).unwrap();
+    let stream = client.create_stream("kept", 1, Quotas::NONE).unwrap();
     store(&mut client, stream.stream, "k", ["x"]);
     // What is written there means nothing.
     (&writer).write_all(b"quit\n").unwrap();
@@ -178,7 +178,7 @@ fn an_idle_server_is_quiet() {
     let directory = directory();
     let server = Server::start(&directory.path().join("data"));
     let mut client = server.client();
-    let stream = client.create_stream("idle", 1).unwrap();
+    let stream = client.create_stream("idle", 1, Quotas::NONE).unwrap();
     store(&mut client, stream.stream, "k", ["x"]);
     // What opening and this record have set going (a mark, zeros ahead) ends first.
     let mut before = cpu_ticks(&server);

@@ -9,6 +9,7 @@ mod format;
 mod gateway;
 mod lifecycle;
 mod push;
+mod quotas;
 mod rig;
 mod settings;
 mod tools;

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use frame::proto::{ErrorCode, Start, StreamDescription};
-use frame::{RequestId, Sequence, ShardId};
+use frame::{Quotas, RequestId, Sequence, ShardId};
 use serde_json::json;
 use server::client::{Client, Pushed, Records};
 
@@ -88,7 +88,7 @@ fn every_subscriber_gets_everything_in_order() {
     let data = directory();
     let server = Server::start(&data.path().join("data"));
     let mut producer = server.client();
-    let stream = producer.create_stream("orders", 1).unwrap();
+    let stream = producer.create_stream("orders", 1, Quotas::NONE).unwrap();
     let shard = stream.shards[0].shard;
     // Some records lie in sealed segments, and none of them in memory, when the subscribers come.
     let all = datas(0..30_000);
@@ -118,7 +118,7 @@ fn a_time_finds_the_first_record_of_it() {
     let data = directory();
     let server = Server::start(&data.path().join("data"));
     let mut client = server.client();
-    let stream = client.create_stream("orders", 1).unwrap();
+    let stream = client.create_stream("orders", 1, Quotas::NONE).unwrap();
     let shard = stream.shards[0].shard;
     let before = now_ms();
     // Over several segments, so that a time must be found among footers.
@@ -172,7 +172,7 @@ fn credit_bounds_what_is_pushed() {
     let data = directory();
     let server = Server::start(&data.path().join("data"));
     let mut producer = server.client();
-    let stream = producer.create_stream("orders", 1).unwrap();
+    let stream = producer.create_stream("orders", 1, Quotas::NONE).unwrap();
     let shard = stream.shards[0].shard;
     let all = datas(0..2000);
     store(&mut producer, &stream, &all);
@@ -205,7 +205,7 @@ fn who_takes_nothing_holds_nobody_up() {
     let data = directory();
     let server = Server::start(&data.path().join("data"));
     let mut producer = server.client();
-    let stream = producer.create_stream("orders", 1).unwrap();
+    let stream = producer.create_stream("orders", 1, Quotas::NONE).unwrap();
     let shard = stream.shards[0].shard;
     // Credit for everything, and nobody who reads the socket: what is pushed stays in it, and the rest on the disk.
     let mut deaf = Subscriber::begin(&server, &stream, shard, Start::Latest, CREDIT);
@@ -225,7 +225,7 @@ fn a_subscription_ends_when_it_is_told_to_or_its_stream_does() {
     let data = directory();
     let server = Server::start(&data.path().join("data"));
     let mut producer = server.client();
-    let stream = producer.create_stream("orders", 2).unwrap();
+    let stream = producer.create_stream("orders", 2, Quotas::NONE).unwrap();
     let shard = stream.shards[0].shard;
     let mut subscriber = Subscriber::begin(&server, &stream, shard, Start::Latest, CREDIT);
     subscriber.client.unsubscribe(subscriber.subscription).unwrap();
@@ -257,7 +257,7 @@ fn tail_follows() {
     let data = directory();
     let server = Server::start(&data.path().join("data"));
     let mut producer = server.client();
-    let stream = producer.create_stream("orders", 3).unwrap();
+    let stream = producer.create_stream("orders", 3, Quotas::NONE).unwrap();
     store(&mut producer, &stream, &datas(0..10));
     let mut tail = server.command(["tail", "orders", "--follow", "--limit", "30"]);
     let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();

@@ -247,7 +247,7 @@ pub(crate) fn store<D: AsRef<[u8]>>(
     let results = client.append(stream, &batch).unwrap();
     let durable = |result| match result {
         AckResult::Durable(shard, sequence) => (shard, sequence),
-        AckResult::Refused(code) => panic!("refused: {code}"),
+        AckResult::Refused(code) | AckResult::Throttled(code, _) => panic!("refused: {code}"),
     };
     results.into_iter().map(durable).collect()
 }

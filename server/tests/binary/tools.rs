@@ -74,7 +74,7 @@ fn keys_come_from_a_column_and_spread() {
     let directory = directory();
     let server = Server::start(&directory.path().join("data"));
     let rows: String = (0..500).map(|row| format!("{row},key{},x\n", row % 50)).collect();
-    let put = ["put", "rows", "--create", "4", "--key-column", "2", "--verbose"];
+    let put = ["put", "rows", "--create", "4", "--quotas", "none", "--key-column", "2", "--verbose"];
     let placed = run(server.command(put), rows.as_bytes()).good();
     // One key, one shard; and fifty keys reach all four.
     let shards: Vec<&str> = placed.text().lines().filter_map(|line| line.split(' ').nth(2)).collect();
@@ -122,7 +122,7 @@ fn a_large_input_goes_in_order_and_comes_back() {
     let lines: Vec<u8> = (0..100_000_u32)
         .flat_map(|line| format!("{line} {}\n", "y".repeat(line as usize % 200)).into_bytes())
         .collect();
-    let stored = run(server.command(["put", "long", "--create", "1", "--key", "k"]), &lines).good();
+    let stored = run(server.command(["put", "long", "--create", "1", "--quotas", "none", "--key", "k"]), &lines).good();
     assert_eq!(stored.text(), "100000 records stored\n");
     assert!(run(server.command(["tail", "long"]), b"").good().out == lines);
     server.stop();
@@ -133,7 +133,7 @@ fn a_reader_that_leaves_is_no_error() {
     let directory = directory();
     let server = Server::start(&directory.path().join("data"));
     let lines = "z".repeat(99).add_line().repeat(20_000);
-    run(server.command(["put", "long", "--create", "1"]), lines.as_bytes()).good();
+    run(server.command(["put", "long", "--create", "1", "--quotas", "none"]), lines.as_bytes()).good();
     let mut command = server.command(["tail", "long"]);
     let mut tail = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = String::new();

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use frame::proto::{AckResult, Client as Proto, ClientEvent, ErrorCode, Failure, HEADER_BYTES, StreamDescription};
-use frame::{RequestId, Sequence, ShardId, StreamId};
+use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
 use rustix::process::Signal;
 use server::client::{Batch, Client, ClientError, Fault};
 
@@ -25,7 +25,7 @@ impl Scene {
         let directory = directory();
         let server = Server::start(&directory.path().join("data"));
         let mut bystander = server.client();
-        let stream = bystander.create_stream("calm", 1).unwrap();
+        let stream = bystander.create_stream("calm", 1, Quotas::NONE).unwrap();
         Scene { _directory: directory, server, bystander, stream, stored: 0 }
     }
 
@@ -187,7 +187,7 @@ fn no_flipped_bit_of_a_handshake_is_welcomed() {
 #[test]
 fn no_flipped_bit_of_an_append_is_stored() {
     let mut scene = Scene::new();
-    let target = scene.bystander.create_stream("target", 1).unwrap();
+    let target = scene.bystander.create_stream("target", 1, Quotas::NONE).unwrap();
     let records = [b"first".to_vec(), vec![7; 200]];
     let mut batch = Batch::new();
     for record in &records {
@@ -209,7 +209,7 @@ fn no_flipped_bit_of_an_append_is_stored() {
                         match result {
                             AckResult::Durable(..) => stored += 1,
                             AckResult::Refused(ErrorCode::Checksum) => refused += 1,
-                            AckResult::Refused(code) => panic!("byte {byte}: {code}"),
+                            AckResult::Refused(code) | AckResult::Throttled(code, _) => panic!("byte {byte}: {code}"),
                         }
                     }
                 }
@@ -260,7 +260,7 @@ impl Random {
 #[test]
 fn a_client_that_dies_in_mid_batch_harms_nobody() {
     let mut scene = Scene::new();
-    let target = scene.bystander.create_stream("target", 1).unwrap();
+    let target = scene.bystander.create_stream("target", 1, Quotas::NONE).unwrap();
     let mut batch = Batch::new();
     for index in 0..50_u32 {
         assert!(batch.push(b"key", format!("record {index} {}", "x".repeat(500)).as_bytes()).unwrap());
@@ -331,7 +331,7 @@ fn a_violation_after_a_record_was_taken_in_is_survived() {
 #[test]
 fn what_is_not_there_is_named() {
     let mut scene = Scene::new();
-    let other = scene.bystander.create_stream("other", 2).unwrap();
+    let other = scene.bystander.create_stream("other", 2, Quotas::NONE).unwrap();
     let (stream, client) = (scene.stream.stream, &mut scene.bystander);
     store(client, stream, "k", ["one", "two"]);
     let refused = |outcome: Result<server::client::Records, ClientError>| match outcome {
@@ -397,7 +397,7 @@ fn what_was_asked_before_the_protocol_was_broken_is_answered_first() {
     let mut batch = Batch::new();
     assert!(batch.push(b"k", b"x").unwrap());
     let mut bytes = Vec::new();
-    proto.create_stream(&mut bytes, "made-first", 2);
+    proto.create_stream(&mut bytes, "made-first", 2, Quotas::NONE);
     let append = proto.append(&mut bytes, scene.stream.stream, 1, batch.frames());
     bytes.extend_from_slice(b"and now for something completely different");
     socket.write_all(&bytes).unwrap();
@@ -436,7 +436,7 @@ fn damaged_records_alone_do_not_hold_up_the_end() {
     let data = directory.path().join("data");
     let server = Server::start(&data);
     let mut client = server.client();
-    let stream = client.create_stream("s", 1).unwrap().stream;
+    let stream = client.create_stream("s", 1, Quotas::NONE).unwrap().stream;
     let large = vec![b'.'; 100 << 10];
     for _ in 0..33 {
         store(&mut client, stream, "k", [&large]);
@@ -507,7 +507,7 @@ fn past_the_disk_budget_appends_are_refused_and_reads_go_on() {
     assert!(refusal(&data, &budget("1MiB")).contains("disk budget"), "not even one segment");
     let server = Server::start_with(&data, &budget("12MiB"));
     let mut client = server.client();
-    let stream = client.create_stream("full", 1).unwrap();
+    let stream = client.create_stream("full", 1, Quotas::NONE).unwrap();
     let mut batch = Batch::new();
     for _ in 0..100 {
         assert!(batch.push(b"k", &[7; 2000]).unwrap());

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use frame::proto::{AckResult, ErrorCode, StreamDescription};
 use frame::route::hash_key;
-use frame::{RequestId, Sequence, ShardId, StreamId};
+use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
 use server::client::{Appended, Batch, Client, ClientError, Timeouts};
 
 use super::ledger::{Book, Ledger, Wrong, hash};
@@ -128,7 +128,7 @@ pub(crate) fn streams(
 ) -> Result<Vec<StreamDescription>, Box<dyn std::error::Error>> {
     let mut streams = Vec::new();
     for (name, shards) in STREAMS {
-        let description = client.create_stream(name, shards)?;
+        let description = client.create_stream(name, shards, Quotas::NONE)?;
         ledger.stream(&description)?;
         streams.push(description);
     }
@@ -201,7 +201,7 @@ impl Writer {
                     assert_eq!(Some(shard), route(stream, &self.key), "{identity} was routed to another shard");
                     self.book.acked.push((shard, sequence, identity));
                 }
-                AckResult::Refused(code) => {
+                AckResult::Refused(code) | AckResult::Throttled(code, _) => {
                     assert_eq!(code, ErrorCode::StorageFailed, "{identity} was refused");
                     self.book.refused.push(identity);
                 }

@@ -7,17 +7,18 @@
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
     AckBatch, Append, Control, CreateStream, Credit, DescribeStream, Failure, Grant, Hello, Kind, ListStreams, Ping,
-    Read, ReadResult, StreamDescription, StreamList, Subscribe, Unsubscribe, Unsubscribed, Welcome,
+    Read, ReadResult, SetQuotas, StreamDescription, StreamList, Subscribe, Unsubscribe, Unsubscribed, Welcome,
 };
 use super::{VERSION, Violation};
 use crate::id::{RequestId, StreamId};
+use crate::quotas::Quotas;
 
 /// What the server said.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ClientEvent {
     /// The handshake is done; appends may begin.
     Welcome(Welcome),
-    /// The answer to CreateStream or DescribeStream.
+    /// The answer to CreateStream, SetQuotas or DescribeStream.
     Stream(RequestId, StreamDescription),
     /// The answer to ListStreams.
     StreamList(RequestId, StreamList),
@@ -167,8 +168,13 @@ impl Client {
     }
 
     /// Asks for a stream to be made.
-    pub fn create_stream(&mut self, out: &mut Vec<u8>, name: &str, shards: u32) -> RequestId {
-        self.request(out, &CreateStream { name: name.to_owned(), shards })
+    pub fn create_stream(&mut self, out: &mut Vec<u8>, name: &str, shards: u32, quotas: Quotas) -> RequestId {
+        self.request(out, &CreateStream { name: name.to_owned(), shards, quotas })
+    }
+
+    /// Asks for a stream to have other quotas.
+    pub fn set_quotas(&mut self, out: &mut Vec<u8>, name: &str, quotas: Quotas) -> RequestId {
+        self.request(out, &SetQuotas { name: name.to_owned(), quotas })
     }
 
     /// Asks what a stream is.

@@ -14,7 +14,8 @@
 //!   client                                   server
 //!   Hello (versions, features)        ->
 //!                                     <-     Welcome (version, features, limits, first credit)
-//!   CreateStream | DescribeStream | ListStreams | Read | Ping   ->   <-  one answer each, by request, or Error
+//!   CreateStream | SetQuotas | DescribeStream
+//!   | ListStreams | Read | Ping      ->     <-     one answer each, by request, or Error
 //!   Append (stream, records)          ->
 //!   Append ...                        ->
 //!                                     <-     Ack (many batches: a result a record, new credit)
@@ -41,8 +42,8 @@ pub use client::{Client, ClientEvent};
 pub use decoder::Span;
 pub use message::{
     Ack, AckBatch, AckResult, Append, CreateStream, Credit, DescribeStream, ErrorCode, FEATURE_NOT_DURABLE, Failure,
-    Grant, Hello, Kind, ListStreams, Read, ReadResult, ShardDescription, Start, StreamDescription, StreamList,
-    Subscribe, Welcome,
+    Grant, Hello, Kind, ListStreams, Read, ReadResult, SetQuotas, ShardDescription, Start, StreamDescription,
+    StreamList, Subscribe, Welcome,
 };
 pub use server::{Server, ServerEvent, ServerLimits};
 

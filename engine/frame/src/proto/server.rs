@@ -9,7 +9,7 @@ use std::ops::{Range, RangeInclusive};
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
     Append, Control, CreateStream, Credit, DescribeStream, ErrorCode, Failure, Grant, Hello, Kind, ListStreams, Ping,
-    Pong, Read, Subscribe, Unsubscribe, Unsubscribed, Welcome,
+    Pong, Read, SetQuotas, Subscribe, Unsubscribe, Unsubscribed, Welcome,
 };
 use super::{APPEND_FIXED_BYTES, HEADER_BYTES, VERSION, Violation};
 use crate::id::RequestId;
@@ -31,6 +31,8 @@ pub enum ServerEvent {
     Hello(RequestId),
     /// Make a stream.
     CreateStream(RequestId, CreateStream),
+    /// Other quotas for a stream.
+    SetQuotas(RequestId, SetQuotas),
     /// Describe a stream.
     DescribeStream(RequestId, DescribeStream),
     /// List streams.
@@ -158,6 +160,7 @@ impl Server {
                 ServerEvent::Hello(request)
             }
             Kind::CreateStream => ServerEvent::CreateStream(request, CreateStream::decode(fixed)?),
+            Kind::SetQuotas => ServerEvent::SetQuotas(request, SetQuotas::decode(fixed)?),
             Kind::DescribeStream => ServerEvent::DescribeStream(request, DescribeStream::decode(fixed)?),
             Kind::ListStreams => ServerEvent::ListStreams(request, ListStreams::decode(fixed)?),
             Kind::Read => ServerEvent::Read(request, Read::decode(fixed)?),
@@ -229,7 +232,7 @@ impl Server {
         Unsubscribed.encode(out, request);
     }
 
-    /// Answers CreateStream or DescribeStream.
+    /// Answers CreateStream, SetQuotas or DescribeStream.
     pub fn stream(out: &mut Vec<u8>, request: RequestId, description: &super::StreamDescription) {
         description.encode(out, request);
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::id::{Sequence, ShardId, StreamId};
-use crate::{Frame, frame};
+use crate::{Frame, Quotas, frame};
 
 const LIMITS: ServerLimits = ServerLimits { window_bytes: 1 << 20, window_batches: 4 };
 
@@ -60,7 +60,7 @@ fn frames(datas: &[&[u8]]) -> Vec<u8> {
 fn a_conversation_survives_any_cut() {
     for piece in [1, 2, 3, 7, 23, 24, 25, 64, 1000] {
         let (mut client, mut server, mut out) = greeted();
-        client.create_stream(&mut out, "orders", 4);
+        client.create_stream(&mut out, "orders", 4, Quotas::NONE);
         let append = client.append(&mut out, StreamId(1), 2, &frames(&[b"one", b"two"]));
         let read = Read { stream: StreamId(1), shard: ShardId(2), start: Start::Since(1 << 41), bytes_max: 100 };
         client.read(&mut out, &read);
@@ -179,7 +179,7 @@ fn a_frame_past_its_message_is_refused() {
 #[test]
 fn every_flipped_bit_outside_frames_is_noticed() {
     let (mut client, _, mut out) = greeted();
-    client.create_stream(&mut out, "orders", 4);
+    client.create_stream(&mut out, "orders", 4, Quotas::NONE);
     for bit in 0..out.len() * 8 {
         let (_, mut server, _) = greeted();
         let mut flipped = out.clone();

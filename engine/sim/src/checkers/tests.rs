@@ -13,7 +13,13 @@ const SHARD: ShardId = ShardId(1);
 fn good() -> (Model, Reading) {
     let shard =
         ShardDescription { shard: SHARD, hash_start: 0, hash_end: u128::MAX, trim: Sequence(1), tip: Sequence(1) };
-    let stream = StreamDescription { stream: StreamId(1), name: "s".to_owned(), created_ms: 0, shards: vec![shard] };
+    let stream = StreamDescription {
+        stream: StreamId(1),
+        name: "s".to_owned(),
+        created_ms: 0,
+        quotas: frame::Quotas::NONE,
+        shards: vec![shard],
+    };
     let mut model = Model::default();
     for _ in 0..6 {
         model.submit(&stream, 0, |attempt| Recipe { attempt, key: 0, explicit_hash: None, data_bytes: 8 }, false);
@@ -87,7 +93,13 @@ fn good_but_unknown() -> Model {
     let mut unknown = Model::default();
     let shard =
         ShardDescription { shard: SHARD, hash_start: 0, hash_end: u128::MAX, trim: Sequence(1), tip: Sequence(1) };
-    let stream = StreamDescription { stream: StreamId(1), name: "s".to_owned(), created_ms: 0, shards: vec![shard] };
+    let stream = StreamDescription {
+        stream: StreamId(1),
+        name: "s".to_owned(),
+        created_ms: 0,
+        quotas: frame::Quotas::NONE,
+        shards: vec![shard],
+    };
     for attempt in model.attempts() {
         unknown.submit(&stream, 0, |_| attempt.recipe, false);
     }

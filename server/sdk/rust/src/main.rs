@@ -1,8 +1,9 @@
 //! Puts 10,000 records with the Rust SDK, reads them back and compares; asks for what is not there.
 //!
-//!     rust-sdk ENDPOINT all|again
+//!     rust-sdk ENDPOINT all|again|limits
 //!
-//! `again` reads what an earlier `all` put, after the server was started again.
+//! `again` reads what an earlier `all` put, after the server was started again. `limits` reads more often than a shard allows:
+//! the SDK's own retries carry it through.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -21,7 +22,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, endpoint, what] = &arguments[..] else { return Err("usage: rust-sdk ENDPOINT all|again".into()) };
+    let [_, endpoint, what] = &arguments[..] else { return Err("usage: rust-sdk ENDPOINT all|again|limits".into()) };
     let http = aws_smithy_http_client::Builder::new().build_http();
     let config = aws_sdk_kinesis::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -33,6 +34,9 @@ async fn main() -> Outcome<()> {
     let client = Client::from_conf(config);
     if what == "again" {
         return read_all(&client, None).await;
+    }
+    if what == "limits" {
+        return read_beyond_limits(&client).await;
     }
     client.create_stream().stream_name(STREAM).shard_count(SHARDS).send().await?;
     let places = put(&client).await?;
@@ -118,6 +122,31 @@ async fn read(client: &Client, shard: &Shard) -> Outcome<Vec<(String, String, Ve
         }
         iterator = answer.next_shard_iterator().map(str::to_owned);
     }
+}
+
+/// Twenty reads in a row of a shard that answers five a second.
+async fn read_beyond_limits(client: &Client) -> Outcome<()> {
+    let stream = "rust-limited";
+    client.create_stream().stream_name(stream).shard_count(1).send().await?;
+    client.put_record().stream_name(stream).data(Blob::new(b"x")).partition_key("k").send().await?;
+    let iterator = client.get_shard_iterator().stream_name(stream).shard_id("shardId-000000000000");
+    let iterator = iterator.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await?;
+    let begun = std::time::Instant::now();
+    for _ in 0..20 {
+        let answer = client.get_records().set_shard_iterator(iterator.shard_iterator.clone()).send().await;
+        match answer {
+            Ok(answer) => assert_eq!(answer.records().len(), 1),
+            // Its retries were used up: a caller waits and goes on.
+            Err(error) => {
+                let error = error.into_service_error();
+                assert!(error.is_provisioned_throughput_exceeded_exception(), "{error:?}");
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+        }
+    }
+    assert!(begun.elapsed().as_secs() >= 1, "twenty reads took {:?}", begun.elapsed());
+    println!("rust: twenty reads in {:.1} s", begun.elapsed().as_secs_f64());
+    Ok(())
 }
 
 async fn ask_for_what_is_not_there(client: &Client) -> Outcome<()> {

@@ -21,5 +21,6 @@ pub(super) async fn run(shared: &Shared, input: CreateStream) -> Result<(), Erro
     if shards as usize > shards_max {
         return Err(Error::new(ErrorKind::LimitExceeded, format!("A stream has at most {shards_max} shards.")));
     }
-    shared.log.create(&shared.place, &input.stream_name.unwrap_or_default(), shards).await
+    let name = input.stream_name.unwrap_or_default();
+    shared.log.create(&shared.place, &name, shards, shared.quotas).await
 }

@@ -9,7 +9,7 @@ use wire::shape::{Blob, GetRecords, Record, Records, Timestamp};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::now_ms;
+use super::{now_ms, rate_exceeded};
 use crate::gateway::Shared;
 
 /// Records of one answer.
@@ -27,6 +27,8 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
     let mut at = resume(input.shard_iterator.as_deref().unwrap_or_default())?;
     let limit = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(RECORDS_MAX);
     let mut page = Page { records: Vec::new(), bytes: 0, arrival_ms: 0 };
+    // One request is one read, however many it takes here.
+    let mut counts = true;
     let behind_ms = loop {
         let read = Read {
             stream: StreamId(at.stream),
@@ -34,7 +36,9 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
             start: Start::At(Sequence(at.from)),
             bytes_max: (ANSWER_BYTES_MAX - page.bytes.min(ANSWER_BYTES_MAX)) as u32,
         };
-        let (result, frames) = shared.log.read(&shared.place, &at.name, read).await?;
+        let (result, frames) =
+            shared.log.read(&shared.place, &at.name, read, counts).await.map_err(|error| named(shared, &at, error))?;
+        counts = false;
         let whole = page.add(&mut at, &frames, limit)?;
         if whole {
             at.from = result.next.0;
@@ -49,6 +53,16 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
     at.nonce = uuid::Uuid::new_v4().as_u64_pair().0;
     at.made_ms = now_ms();
     Ok(Records { records: page.records, next_shard_iterator: at.encode(), millis_behind_latest: behind_ms })
+}
+
+/// Where too much was asked for, which shard that was.
+fn named(shared: &Shared, at: &ShardIterator, error: Error) -> Error {
+    match error.kind {
+        ErrorKind::ProvisionedThroughputExceeded => {
+            Error::new(error.kind, rate_exceeded(&shared.place, &at.name, ShardName(at.shard_index)))
+        }
+        _ => error,
+    }
 }
 
 /// The place that an iterator names, if it is still good.

@@ -47,6 +47,8 @@ pub enum AckResult {
     Durable(ShardId, Sequence),
     /// Refused; it used no number.
     Refused(ErrorCode),
+    /// Refused, as this shard has taken in what it takes a second; it used no number.
+    Throttled(ErrorCode, ShardId),
 }
 
 const REFUSED_SHARD: u32 = u32::MAX;
@@ -87,6 +89,9 @@ impl<'a> Ack<'a> {
             let (shard, number) = match result {
                 AckResult::Durable(shard, sequence) => (shard.0, sequence.0),
                 AckResult::Refused(code) => (REFUSED_SHARD, u64::from(code as u16)),
+                AckResult::Throttled(code, shard) => {
+                    (REFUSED_SHARD, u64::from(code as u16) | (u64::from(shard.0) + 1) << 16)
+                }
             };
             let mut row = [0; ACK_RESULT_BYTES];
             row[..4].copy_from_slice(&index.to_le_bytes());
@@ -127,7 +132,13 @@ impl<'a> AckBatch<'a> {
             let (index, shard, number) = (fields.u32(), fields.u32(), fields.u64());
             let (index, shard, number) = (index.unwrap_or(0), shard.unwrap_or(0), number.unwrap_or(0));
             let result = match shard {
-                REFUSED_SHARD => AckResult::Refused(ErrorCode::from_number(number as u16)),
+                REFUSED_SHARD => {
+                    let code = ErrorCode::from_number(number as u16);
+                    match u32::try_from(number >> 16).ok().and_then(|next| next.checked_sub(1)) {
+                        Some(shard) => AckResult::Throttled(code, ShardId(shard)),
+                        None => AckResult::Refused(code),
+                    }
+                }
                 shard => AckResult::Durable(ShardId(shard), Sequence(number)),
             };
             (index, result)

@@ -35,6 +35,14 @@ pub enum ErrorCode {
     Busy = 11,
     /// The server is shutting down. Connect again.
     ShuttingDown = 12,
+    /// Throttled: the shard takes in so many bytes a second. Try again later.
+    WriteBytesExceeded = 13,
+    /// Throttled: the shard takes in so many records a second. Try again later.
+    WriteRecordsExceeded = 14,
+    /// Throttled: the shard gives so many bytes a second to those who read. Try again later.
+    ReadBytesExceeded = 15,
+    /// Throttled: the shard answers so many reads a second. Try again later.
+    ReadsExceeded = 16,
 }
 
 impl ErrorCode {
@@ -54,6 +62,10 @@ impl ErrorCode {
             Damaged,
             Busy,
             ShuttingDown,
+            WriteBytesExceeded,
+            WriteRecordsExceeded,
+            ReadBytesExceeded,
+            ReadsExceeded,
         ]
         .into_iter()
         .find(|&code| code as u16 == number)
@@ -76,6 +88,10 @@ impl fmt::Display for ErrorCode {
             ErrorCode::Damaged => "damaged on disk",
             ErrorCode::Busy => "busy",
             ErrorCode::ShuttingDown => "shutting down",
+            ErrorCode::WriteBytesExceeded => "the shard's bytes a second are used up",
+            ErrorCode::WriteRecordsExceeded => "the shard's records a second are used up",
+            ErrorCode::ReadBytesExceeded => "the shard's read bytes a second are used up",
+            ErrorCode::ReadsExceeded => "the shard's reads a second are used up",
         })
     }
 }

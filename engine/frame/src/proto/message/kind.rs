@@ -50,6 +50,8 @@ pub enum Kind {
     Unsubscribe = 18,
     /// Server: the last of a subscription.
     Unsubscribed = 19,
+    /// Client: other quotas for a stream. Answered by [`Kind::Stream`].
+    SetQuotas = 20,
 }
 
 impl Kind {
@@ -75,6 +77,7 @@ impl Kind {
             Grant,
             Unsubscribe,
             Unsubscribed,
+            SetQuotas,
         ]
         .into_iter()
         .find(|&kind| kind as u8 == number)
@@ -101,7 +104,8 @@ impl Kind {
             | Kind::Ping
             | Kind::Subscribe
             | Kind::Grant
-            | Kind::Unsubscribe => Some(HEADER_BYTES..HEADER_BYTES + CLIENT_CONTROL_BYTES_MAX + 1),
+            | Kind::Unsubscribe
+            | Kind::SetQuotas => Some(HEADER_BYTES..HEADER_BYTES + CLIENT_CONTROL_BYTES_MAX + 1),
             _ => None,
         }
     }

@@ -18,6 +18,8 @@ pub(crate) use handshake::{Ping, Pong};
 pub use kind::Kind;
 pub use read::{Read, ReadResult};
 pub use start::Start;
-pub use stream::{CreateStream, DescribeStream, ListStreams, ShardDescription, StreamDescription, StreamList};
+pub use stream::{
+    CreateStream, DescribeStream, ListStreams, SetQuotas, ShardDescription, StreamDescription, StreamList,
+};
 pub use subscribe::{Grant, Subscribe};
 pub(crate) use subscribe::{Unsubscribe, Unsubscribed};

@@ -5,17 +5,30 @@ use super::kind::Kind;
 use crate::id::{Sequence, ShardId, StreamId};
 use crate::limits::STREAM_NAME_BYTES_MAX;
 use crate::proto::Violation;
+use crate::quotas::{QUOTAS_BYTES, Quotas};
 
 /// One shard in a description.
 pub(super) const SHARD_DESCRIPTION_BYTES: usize = 56;
 
-/// Make a stream of shards with equal hash ranges. Idempotent for equal settings.
+/// Make a stream of shards with equal hash ranges. One of that name with as many shards is left as it is, whatever its
+/// quotas are by now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CreateStream {
     /// 1 to 128 of `a-z A-Z 0-9 _ . -`.
     pub name: String,
     /// How many shards.
     pub shards: u32,
+    /// What each of them takes in and gives out a second.
+    pub quotas: Quotas,
+}
+
+/// Give a stream other quotas, from now on. Answered by the stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SetQuotas {
+    /// The stream's name.
+    pub name: String,
+    /// What each of its shards takes in and gives out a second.
+    pub quotas: Quotas,
 }
 
 /// Ask for a stream by name.
@@ -34,6 +47,8 @@ pub struct StreamDescription {
     pub name: String,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: u64,
+    /// What each of its shards takes in and gives out a second.
+    pub quotas: Quotas,
     /// Its shards, by hash range.
     pub shards: Vec<ShardDescription>,
 }
@@ -76,12 +91,27 @@ impl Control for CreateStream {
 
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.shards.to_le_bytes());
+        out.extend_from_slice(&self.quotas.encode());
         put_text(out, &self.name);
     }
 
     fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<CreateStream, Violation> {
-        let shards = fields.u32()?;
-        Ok(CreateStream { shards, name: fields.text(STREAM_NAME_BYTES_MAX)? })
+        let (shards, quotas) = (fields.u32()?, Quotas::decode(&fields.array::<QUOTAS_BYTES>()?));
+        Ok(CreateStream { shards, quotas, name: fields.text(STREAM_NAME_BYTES_MAX)? })
+    }
+}
+
+impl Control for SetQuotas {
+    const KIND: Kind = Kind::SetQuotas;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.quotas.encode());
+        put_text(out, &self.name);
+    }
+
+    fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<SetQuotas, Violation> {
+        let quotas = Quotas::decode(&fields.array::<QUOTAS_BYTES>()?);
+        Ok(SetQuotas { quotas, name: fields.text(STREAM_NAME_BYTES_MAX)? })
     }
 }
 
@@ -104,6 +134,7 @@ impl Control for StreamDescription {
         out.extend_from_slice(&self.stream.0.to_le_bytes());
         out.extend_from_slice(&(self.shards.len() as u32).to_le_bytes());
         out.extend_from_slice(&self.created_ms.to_le_bytes());
+        out.extend_from_slice(&self.quotas.encode());
         put_text(out, &self.name);
         for shard in &self.shards {
             out.extend_from_slice(&shard.shard.0.to_le_bytes());
@@ -119,6 +150,7 @@ impl Control for StreamDescription {
         let stream = StreamId(fields.u32()?);
         let count = fields.u32()? as usize;
         let created_ms = fields.u64()?;
+        let quotas = Quotas::decode(&fields.array::<QUOTAS_BYTES>()?);
         let name = fields.text(STREAM_NAME_BYTES_MAX)?;
         if count.saturating_mul(SHARD_DESCRIPTION_BYTES) != fields.0.len() {
             return Err(Violation::Malformed("another number of shards than it says"));
@@ -131,7 +163,7 @@ impl Control for StreamDescription {
             let (trim, tip) = (Sequence(fields.u64()?), Sequence(fields.u64()?));
             shards.push(ShardDescription { shard, hash_start, hash_end, trim, tip });
         }
-        Ok(StreamDescription { stream, name, created_ms, shards })
+        Ok(StreamDescription { stream, name, created_ms, quotas, shards })
     }
 }
 

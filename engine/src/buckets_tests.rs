@@ -1,0 +1,106 @@
+//! Tests of the buckets.
+
+use super::*;
+
+const SECOND_NS: u64 = 1_000_000_000;
+const SHARD: ShardId = ShardId(7);
+
+/// What a shard takes in of records of `bytes` that come every `gap_ns`, up to `until_ns`.
+fn taken(buckets: &mut Buckets, quotas: &Quotas, bytes: u64, gap_ns: u64, until_ns: u64) -> u64 {
+    let times = (0..until_ns).step_by(gap_ns as usize);
+    times.filter(|&now_ns| buckets.take_record(SHARD, quotas, bytes, now_ns).is_ok()).count() as u64
+}
+
+#[test]
+fn a_burst_and_then_the_rate_to_the_byte() {
+    // Odd sizes and times: nothing may be lost to rounding.
+    for (bytes, gap_ns) in [(1, 833), (997, 10_007), (70_001, 1_000_003), (1 << 20, 1_000_003)] {
+        let quotas = Quotas { write_records: None, ..Quotas::SERVICE };
+        let mut buckets = Buckets::default();
+        let records = taken(&mut buckets, &quotas, bytes, gap_ns, 11 * SECOND_NS);
+        let last_ns = (11 * SECOND_NS - 1) / gap_ns * gap_ns;
+        let may = u128::from(SECOND_NS + last_ns) * (1 << 20) / u128::from(SECOND_NS);
+        let took = u128::from(records * bytes);
+        assert!(
+            took <= may && took + u128::from(bytes) > may - (u128::from(gap_ns) << 20) / 1_000_000_000 - 1,
+            "{took} of {may}"
+        );
+        assert!(buckets.throttled.write_bytes > 0 && buckets.throttled.write_records == 0);
+    }
+}
+
+#[test]
+fn records_are_counted_by_themselves() {
+    let mut buckets = Buckets::default();
+    assert_eq!(taken(&mut buckets, &Quotas::SERVICE, 10, 100_000, 10 * SECOND_NS), 1000 + 9_999);
+    assert!(buckets.throttled.write_records > 0 && buckets.throttled.write_bytes == 0);
+}
+
+#[test]
+fn a_record_larger_than_the_burst_leaves_a_debt() {
+    let mut buckets = Buckets::default();
+    let ten_mib = 10 << 20;
+    assert_eq!(buckets.take_record(SHARD, &Quotas::SERVICE, ten_mib, 0), Ok(()));
+    assert_eq!(
+        buckets.take_record(SHARD, &Quotas::SERVICE, ten_mib, 9 * SECOND_NS),
+        Err(ErrorCode::WriteBytesExceeded)
+    );
+    // The debt is paid after nine seconds; a full bucket takes the next one a second later.
+    assert_eq!(buckets.take_record(SHARD, &Quotas::SERVICE, 1, 9 * SECOND_NS + 1), Err(ErrorCode::WriteBytesExceeded));
+    assert_eq!(buckets.take_record(SHARD, &Quotas::SERVICE, 1, 9 * SECOND_NS + 1000), Ok(()));
+    assert_eq!(buckets.take_record(SHARD, &Quotas::SERVICE, ten_mib, 10 * SECOND_NS + 2000), Ok(()));
+}
+
+#[test]
+fn an_answer_of_ten_mib_blocks_reads_for_five_seconds() {
+    let mut buckets = Buckets::default();
+    assert_eq!(buckets.begin_read(SHARD, &Quotas::SERVICE, 0), Ok(()));
+    buckets.end_read(SHARD, &Quotas::SERVICE, 10 << 20, 0);
+    assert_eq!(buckets.begin_read(SHARD, &Quotas::SERVICE, 5 * SECOND_NS - 1), Err(ErrorCode::ReadBytesExceeded));
+    assert_eq!(buckets.begin_read(SHARD, &Quotas::SERVICE, 5 * SECOND_NS), Ok(()));
+}
+
+#[test]
+fn five_reads_a_second() {
+    let mut buckets = Buckets::default();
+    let reads = (0..10 * SECOND_NS).step_by(10_000_000);
+    let let_through = reads.filter(|&now_ns| buckets.begin_read(SHARD, &Quotas::SERVICE, now_ns).is_ok()).count();
+    assert_eq!(let_through, 5 + 49);
+    assert!(buckets.throttled.reads > 0 && buckets.throttled.read_bytes == 0);
+}
+
+#[test]
+fn a_subscriber_waits_for_more_than_a_byte() {
+    let rate = NonZeroU32::new(2 << 20);
+    let mut bucket = Bucket::full(rate, 0);
+    assert_eq!(bucket.bytes_left(rate, 0), Ok(2 << 20));
+    bucket.take(rate, (2 << 20) + 100);
+    let Err(until_ns) = bucket.bytes_left(rate, 0) else { panic!("there is a debt") };
+    assert!(until_ns > QUOTA_PAUSE_NS && until_ns < 2 * QUOTA_PAUSE_NS, "{until_ns}");
+    assert!(bucket.bytes_left(rate, until_ns).is_ok_and(|bytes| bytes >= 20_000));
+    assert_eq!(bucket.bytes_left(None, 0), Ok(u64::MAX));
+}
+
+#[test]
+fn quotas_that_come_later_begin_full_and_owe_nothing() {
+    let mut buckets = Buckets::default();
+    let late = 100 * SECOND_NS;
+    assert!((0..5_000).all(|_| buckets.take_record(SHARD, &Quotas::NONE, 1 << 20, 0).is_ok()));
+    let records = (0..5_000).filter(|_| buckets.take_record(SHARD, &Quotas::SERVICE, 1, late).is_ok()).count();
+    assert_eq!(records, 1000);
+    assert!((0..5_000).all(|_| buckets.take_record(SHARD, &Quotas::NONE, 1 << 20, late).is_ok()));
+}
+
+#[test]
+fn the_highest_rate_and_the_longest_time_do_not_overflow() {
+    let rate = NonZeroU32::new(u32::MAX);
+    let quotas = Quotas { write_bytes: rate, write_records: rate, read_bytes: rate, reads: rate, push_bytes: rate };
+    let mut buckets = Buckets::default();
+    let burst = u64::from(u32::MAX);
+    assert_eq!(buckets.take_record(SHARD, &quotas, burst, 0), Ok(()));
+    assert_eq!(buckets.take_record(SHARD, &quotas, burst, 1), Err(ErrorCode::WriteBytesExceeded));
+    assert_eq!(buckets.take_record(SHARD, &quotas, u64::MAX, u64::MAX - 1), Ok(()));
+    assert_eq!(buckets.take_record(SHARD, &quotas, 1, u64::MAX), Err(ErrorCode::WriteBytesExceeded));
+    // A clock that goes back gives nothing.
+    assert_eq!(buckets.take_record(SHARD, &quotas, 1, 0), Err(ErrorCode::WriteBytesExceeded));
+}

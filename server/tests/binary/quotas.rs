@@ -1,0 +1,153 @@
+//! Quotas of streams: by default the service's, told to whoever meets them, changed and lifted while the server runs, kept.
+
+use frame::Quotas;
+use frame::proto::{AckResult, ErrorCode, Start};
+use serde_json::json;
+use server::client::{Batch, ClientError, Fault};
+
+use crate::gateway::{ask, good};
+use crate::rig::{Server, directory, run, store};
+
+/// More records than a shard takes in at once and in a while.
+const MANY: usize = 1500;
+
+fn lines(count: usize) -> Vec<u8> {
+    (0..count).flat_map(|number| format!("{number}\n").into_bytes()).collect()
+}
+
+#[test]
+fn put_waits_and_says_why() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let put = run(server.command(["put", "s", "--create", "1"]), &lines(MANY)).good();
+    assert_eq!(put.text(), format!("{MANY} records stored\n"));
+    let told = put.err.trim_end();
+    assert!(told.contains("shard 1: the shard's records a second are used up") && !told.contains('\n'), "{told}");
+    assert!(told.contains("millstream streams quotas STREAM none"), "{told}");
+
+    let lifted = run(server.command(["streams", "quotas", "s", "none"]), b"").good();
+    assert!(lifted.text().contains("quotas none"), "{}", lifted.text());
+    let put = run(server.command(["put", "s"]), &lines(10 * MANY)).good();
+    assert_eq!((put.text(), &*put.err), (&*format!("{} records stored\n", 10 * MANY), ""));
+    server.stop();
+}
+
+#[test]
+fn records_and_reads_are_refused_by_the_limit_they_meet() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let mut client = server.client();
+    let stream = client.create_stream("s", 1, Quotas::SERVICE).unwrap();
+    let shard = stream.shards[0].shard;
+    let mut append = |records: usize, bytes: usize| {
+        let mut batch = Batch::new();
+        (0..records).for_each(|_| assert!(batch.push(b"k", &vec![7; bytes]).unwrap()));
+        client.append(stream.stream, &batch).unwrap()
+    };
+    let results = append(2 * MANY, 1);
+    assert!(matches!(results[0], AckResult::Durable(..)), "{:?}", results[0]);
+    let full = AckResult::Throttled(ErrorCode::WriteRecordsExceeded, shard);
+    let stored = results.iter().position(|result| *result == full).unwrap();
+    assert!((1000..MANY).contains(&stored), "{stored}");
+    // Lifted for records alone, bytes are met.
+    client.set_quotas("s", Quotas { write_records: None, ..Quotas::SERVICE }).unwrap();
+    let mut append = |records: usize, bytes: usize| {
+        let mut batch = Batch::new();
+        (0..records).for_each(|_| assert!(batch.push(b"k", &vec![7; bytes]).unwrap()));
+        client.append(stream.stream, &batch).unwrap()
+    };
+    let results = append(5, 900 << 10);
+    assert_eq!(results[4], AckResult::Throttled(ErrorCode::WriteBytesExceeded, shard));
+    // One answer of any size, and then nothing until it is paid.
+    let read = client.read(stream.stream, shard, Start::At(frame::Sequence(1)), 1 << 20).unwrap();
+    assert!(!read.is_empty());
+    let error = client.read(stream.stream, shard, Start::At(read.result.next), 1 << 20).map(|_| ()).unwrap_err();
+    assert!(matches!(&error, ClientError::Refused(failure) if failure.code == ErrorCode::ReadBytesExceeded), "{error}");
+    assert_eq!(error.fault(), Fault::Throttled);
+    // `tail` waits and gets all.
+    let tailed = run(server.command(["tail", "s", "--verbose"]), b"").good();
+    let stored = tailed.out.windows(3).filter(|bytes| bytes == b"\tk\t").count();
+    assert!(stored > 1000, "{stored}");
+    server.stop();
+}
+
+#[test]
+fn streams_of_the_api_have_the_services_quotas() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let server = Server::start(&data);
+    let http = server.http.unwrap();
+    good(http, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    let records: Vec<_> = (0..500).map(|_| json!({ "Data": "aGVsbG8=", "PartitionKey": "k" })).collect();
+    let put = |http| good(http, "PutRecords", &json!({ "StreamName": "s", "Records": records.clone() }));
+    let mut answer = put(http);
+    // Three times what it takes at once, whatever comes in meanwhile.
+    while answer["FailedRecordCount"] == 0 {
+        answer = put(http);
+    }
+    let failed =
+        answer["Records"].as_array().unwrap().iter().find(|record| record["ErrorCode"] != json!(null)).unwrap();
+    let message = "Rate exceeded for shard shardId-000000000000 in stream s under account 000000000000.";
+    assert_eq!(*failed, json!({ "ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": message }));
+    // Five reads a second.
+    let iterator = json!({ "StreamName": "s", "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON" });
+    let iterator = good(http, "GetShardIterator", &iterator)["ShardIterator"].clone();
+    let get = json!({ "ShardIterator": iterator, "Limit": 1 });
+    let outcomes: Vec<_> = (0..40).map(|_| ask(http, "GetRecords", &get)).collect();
+    assert!(outcomes.iter().filter(|(status, _)| *status == 200).count() >= 1);
+    let (status, error) = outcomes.iter().find(|(status, _)| *status != 200).unwrap();
+    assert_eq!((*status, error["__type"].as_str()), (400, Some("ProvisionedThroughputExceededException")));
+    assert_eq!(error["message"].as_str(), Some(message));
+
+    // Other quotas hold at once, and after a kill.
+    run(server.command(["streams", "quotas", "s", "service,write-bytes=none,write-records=7"]), b"").good();
+    server.kill();
+    let server = Server::start(&data);
+    let listed = run(server.command(["streams"]), b"").good();
+    let quotas = "quotas write-bytes=none,write-records=7,read-bytes=2MiB,reads=5,push-bytes=2MiB";
+    assert!(listed.text().contains(quotas), "{}", listed.text());
+    server.stop();
+
+    // A server may be told to give none.
+    let server = Server::start_with(&data, &["--quotas", "none"]);
+    let http = server.http.unwrap();
+    good(http, "CreateStream", &json!({ "StreamName": "free", "ShardCount": 1 }));
+    for _ in 0..5 {
+        assert_eq!(
+            good(http, "PutRecords", &json!({ "StreamName": "free", "Records": records.clone() }))["FailedRecordCount"],
+            0
+        );
+    }
+    server.stop();
+}
+
+#[test]
+fn a_subscriber_is_pushed_no_more_than_its_bytes() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let mut client = server.client();
+    let stream = client
+        .create_stream("s", 1, Quotas { push_bytes: std::num::NonZeroU32::new(100_000), ..Quotas::NONE })
+        .unwrap();
+    for _ in 0..10 {
+        store(&mut client, stream.stream, "k", (0..100).map(|_| [7; 1000]));
+    }
+    let mut follower = server.client();
+    let subscription =
+        follower.subscribe(stream.stream, stream.shards[0].shard, Start::At(frame::Sequence(1)), 10 << 20);
+    let subscription = subscription.unwrap();
+    let mut bytes = 0;
+    while bytes < 200_000 {
+        let pushed = follower.next_pushed().unwrap().unwrap();
+        assert_eq!(pushed.subscription, subscription);
+        bytes += pushed.outcome.unwrap().iter().map(|frame| frame.record_bytes()).sum::<usize>();
+    }
+    // A million bytes would have come at once; what is left comes when the quota is lifted.
+    assert!(bytes < 1_001_000, "{bytes}");
+    client.set_quotas("s", Quotas::NONE).unwrap();
+    while bytes < 1_001_000 {
+        let pushed = follower.next_pushed().unwrap().unwrap();
+        bytes += pushed.outcome.unwrap().iter().map(|frame| frame.record_bytes()).sum::<usize>();
+    }
+    server.stop();
+}
