@@ -8,41 +8,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use frame::RequestId;
-use frame::proto::{Ack, ReadResult, Server, Violation};
-use io::{Buf, Io, Op, Received, SocketId};
+use frame::proto::{Ack, Server, Violation};
+use io::{Io, Received, SocketId};
 
 use crate::appends::Appends;
 use crate::handle::Asker;
 use crate::limits::{
     INBOX_BUFFERS_MAX, OUTGOING_BYTES_MAX, PARKED_PER_CONNECTION_MAX, PUSH_WAITING_BYTES_MAX, READS_PER_CONNECTION_MAX,
-    SHARED_BYTES_MIN,
 };
-use crate::token::{self, Peer};
-
-/// Bytes on their way to a client.
-#[derive(Debug)]
-pub(crate) enum Outgoing {
-    /// Messages made for this connection.
-    Bytes(Vec<u8>),
-    /// Frames as they were written to the disk.
-    Frames(Buf, std::ops::Range<usize>),
-}
-
-impl Outgoing {
-    fn len(&self) -> usize {
-        match self {
-            Outgoing::Bytes(bytes) => bytes.len(),
-            Outgoing::Frames(_, range) => range.len(),
-        }
-    }
-}
-
-/// A send in flight: the frames, if it is not messages, and how much of it was sent before.
-#[derive(Debug)]
-struct Sending {
-    frames: Option<(Buf, std::ops::Range<usize>)>,
-    before: usize,
-}
+use crate::outgoing::Outgoing;
+use crate::token::Peer;
 
 /// An append whose records are arriving.
 #[derive(Clone, Copy, Debug)]
@@ -88,15 +63,9 @@ pub(crate) struct Connection {
     pub(crate) reads: usize,
     /// Appends that are done, in that order.
     pub(crate) done: Vec<u32>,
-    /// Messages being made.
-    pub(crate) out: Vec<u8>,
+    pub(crate) outgoing: Outgoing,
     /// Why the connection ends, until it is said.
     last_words: Option<Violation>,
-    queue: VecDeque<Outgoing>,
-    queued_bytes: usize,
-    spare: Vec<u8>,
-    /// What is in flight.
-    sending: Option<Sending>,
     /// What is pushed to it: the slot of each subscription, by its request.
     pub(crate) subscriptions: BTreeMap<RequestId, u32>,
     /// Those that are due, oldest first, and some that have ended since.
@@ -117,8 +86,8 @@ pub(crate) struct Connection {
     pub(crate) is_stalled: bool,
     /// Whether it is not heard until it has taken some of its answers.
     pub(crate) is_blocked: bool,
-    /// When the send in flight began.
-    sending_since_ns: u64,
+    /// Whether it is counted among those that append.
+    pub(crate) is_appending: bool,
 }
 
 impl Connection {
@@ -130,32 +99,25 @@ impl Connection {
         self.server = Server::new();
         self.at = 0;
         self.arriving = None;
-        (self.appends, self.reads, self.queued_bytes, self.heard) = (0, 0, 0, 0);
+        (self.appends, self.reads, self.heard) = (0, 0, 0);
         self.done.clear();
         (self.parked, self.commands, self.has_turn) = (0, 0, false);
-        self.out.clear();
+        self.outgoing.clear();
         self.last_words = None;
-        self.queue.clear();
-        self.sending = None;
         (self.receiving, self.is_stopping) = (false, false);
-        (self.is_dirty, self.is_stalled, self.is_blocked) = (false, false, false);
-    }
-
-    /// Bytes that wait to be sent.
-    pub(crate) fn outgoing_bytes(&self) -> usize {
-        self.queued_bytes + self.out.len()
+        (self.is_dirty, self.is_stalled, self.is_blocked, self.is_appending) = (false, false, false, false);
     }
 
     /// Whether it has so many answers to take that it is not heard until it took some.
     pub(crate) fn is_behind(&self) -> bool {
-        self.outgoing_bytes() > OUTGOING_BYTES_MAX || self.reads >= READS_PER_CONNECTION_MAX
+        self.outgoing.bytes() > OUTGOING_BYTES_MAX || self.reads >= READS_PER_CONNECTION_MAX
     }
 
     /// Whether subscriptions are due, and may be pushed.
     pub(crate) fn may_be_pushed_to(&self) -> bool {
         !self.due.is_empty()
             && self.parked < PARKED_PER_CONNECTION_MAX
-            && self.outgoing_bytes() <= PUSH_WAITING_BYTES_MAX
+            && self.outgoing.bytes() <= PUSH_WAITING_BYTES_MAX
     }
 
     /// Whether so much of its input waits to be parsed that no more is received.
@@ -163,14 +125,9 @@ impl Connection {
         self.inbox.len() > INBOX_BUFFERS_MAX
     }
 
-    /// Whether a send has been in flight since before `ns`.
-    pub(crate) fn sends_since_before(&self, ns: u64) -> bool {
-        self.is_sending() && self.sending_since_ns < ns
-    }
-
     /// Whether it is owed nothing and nothing is on its way to it.
     pub(crate) fn is_served(&self) -> bool {
-        self.is_owed_nothing() && self.outgoing_bytes() == 0 && self.sending.is_none()
+        self.is_owed_nothing() && self.outgoing.is_empty()
     }
 
     fn is_owed_nothing(&self) -> bool {
@@ -188,61 +145,24 @@ impl Connection {
         if self.is_owed_nothing()
             && let Some(violation) = self.last_words.take()
         {
-            Server::violation(&mut self.out, &violation);
+            Server::violation(self.outgoing.behind_records(), &violation);
         }
     }
 
     /// Whether every request that came whole was answered, and the answers are on their way or gone.
     pub(crate) fn is_answered(&self) -> bool {
         let arriving = usize::from(self.arriving.is_some());
-        self.appends <= arriving
-            && self.reads == 0
-            && self.done.is_empty()
-            && self.outgoing_bytes() == 0
-            && self.sending.is_none()
-    }
-
-    /// Queues frames behind the messages made so far.
-    pub(crate) fn send_frames(&mut self, buf: Buf, range: std::ops::Range<usize>) {
-        let messages = std::mem::replace(&mut self.out, std::mem::take(&mut self.spare));
-        self.enqueue(Outgoing::Bytes(messages));
-        self.enqueue(Outgoing::Frames(buf, range));
-    }
-
-    /// Queues the records of a read; returns the bytes of their frames. Where frames may not be shared they are copied, and
-    /// where they are few.
-    pub(crate) fn send_records(
-        &mut self,
-        request: RequestId,
-        result: &ReadResult,
-        runs: Vec<(Buf, std::ops::Range<usize>)>,
-        share_frames: bool,
-    ) -> usize {
-        let bytes = runs.iter().map(|(_, range)| range.len()).sum();
-        result.encode(&mut self.out, request, bytes);
-        for (buf, range) in runs {
-            if share_frames && range.len() >= SHARED_BYTES_MIN {
-                self.send_frames(buf, range);
-            } else {
-                self.out.extend_from_slice(&buf[range]);
-            }
-        }
-        bytes
-    }
-
-    fn enqueue(&mut self, outgoing: Outgoing) {
-        if outgoing.len() > 0 {
-            self.queued_bytes += outgoing.len();
-            self.queue.push_back(outgoing);
-        }
+        self.appends <= arriving && self.reads == 0 && self.done.is_empty() && self.outgoing.is_empty()
     }
 
     /// Acknowledges the appends that are done, as many in one message as fit.
-    pub(crate) fn acknowledge(&mut self, appends: &mut Appends) {
+    /// From now on the client may have `window_bytes` unacknowledged.
+    pub(crate) fn acknowledge(&mut self, appends: &mut Appends, window_bytes: u64) {
         let mut done = std::mem::take(&mut self.done);
         let mut rest = &done[..];
         while !rest.is_empty() {
-            let fitting = ack_one_message(&mut self.out, &mut self.server, appends, rest);
+            let out = &mut self.outgoing.control;
+            let fitting = ack_one_message(out, &mut self.server, appends, rest, window_bytes);
             rest = &rest[fitting..];
         }
         for number in done.drain(..) {
@@ -254,62 +174,21 @@ impl Connection {
 
     /// Starts the next send, if none is in flight.
     pub(crate) fn flush(&mut self, io: &mut impl Io, peer: Peer) {
-        let Some(socket) = self.socket.filter(|_| self.sending.is_none() && self.phase != Phase::Closing) else {
-            return;
-        };
-        if self.queue.is_empty() && !self.out.is_empty() {
-            let messages = std::mem::replace(&mut self.out, std::mem::take(&mut self.spare));
-            self.enqueue(Outgoing::Bytes(messages));
+        if let Some(socket) = self.socket.filter(|_| self.phase != Phase::Closing) {
+            self.outgoing.flush(io, socket, peer);
         }
-        let Some(outgoing) = self.queue.pop_front() else { return };
-        self.queued_bytes -= outgoing.len();
-        self.sending_since_ns = io.mono_ns();
-        match outgoing {
-            Outgoing::Bytes(bytes) => {
-                self.sending = Some(Sending { frames: None, before: 0 });
-                io.submit(Op::SendBytes { socket, bytes, from: 0 }, token::send(peer));
-            }
-            Outgoing::Frames(buf, range) => {
-                self.sending = Some(Sending { frames: Some((buf.clone(), range.clone())), before: 0 });
-                io.submit(Op::SendBuf { socket, buf, from: range.start, to: range.end }, token::send(peer));
-            }
-        }
-    }
-
-    /// A send has completed. `false` if the client is gone.
-    pub(crate) fn sent(&mut self, io: &mut impl Io, peer: Peer, result: i32, bytes: Option<Vec<u8>>) -> bool {
-        let Some(Sending { frames, before }) = self.sending.take() else { return true };
-        let Some(socket) = self.socket.filter(|_| result > 0) else { return false };
-        let sent = before + result.unsigned_abs() as usize;
-        self.sending_since_ns = io.mono_ns();
-        match (frames, bytes) {
-            (Some((buf, range)), _) if sent < range.len() => {
-                let (from, to) = (range.start + sent, range.end);
-                self.sending = Some(Sending { frames: Some((buf.clone(), range)), before: sent });
-                io.submit(Op::SendBuf { socket, buf, from, to }, token::send(peer));
-            }
-            (None, Some(bytes)) if sent < bytes.len() => {
-                self.sending = Some(Sending { frames: None, before: sent });
-                io.submit(Op::SendBytes { socket, bytes, from: sent }, token::send(peer));
-            }
-            (None, Some(mut bytes)) => {
-                bytes.clear();
-                self.spare = bytes;
-            }
-            _ => {}
-        }
-        true
-    }
-
-    /// Whether a send is in flight.
-    pub(crate) fn is_sending(&self) -> bool {
-        self.sending.is_some()
     }
 }
 
 /// Writes one Ack with as many of `done` as fit; how many that were. What is unknown is left out: its connection is told
 /// by an error.
-fn ack_one_message(out: &mut Vec<u8>, server: &mut Server, appends: &Appends, done: &[u32]) -> usize {
+fn ack_one_message(
+    out: &mut Vec<u8>,
+    server: &mut Server,
+    appends: &Appends,
+    done: &[u32],
+    window_bytes: u64,
+) -> usize {
     let mut room = frame::limits::ACK_BYTES_MAX - frame::proto::HEADER_BYTES - frame::proto::ACK_FIXED_BYTES;
     let mut fitting = 0;
     for &number in done {
@@ -320,9 +199,9 @@ fn ack_one_message(out: &mut Vec<u8>, server: &mut Server, appends: &Appends, do
         }
         room -= bytes;
         fitting += 1;
-        server.restore_credit(append.bytes);
+        server.settled(append.bytes);
     }
-    let mut ack = Ack::begin(out, server.credit());
+    let mut ack = Ack::begin(out, server.grant(window_bytes));
     for &number in &done[..fitting] {
         let append = appends.find(number);
         if let Asker::Peer(_, request) = append.asker

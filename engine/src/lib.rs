@@ -27,6 +27,7 @@ pub mod inspect;
 mod intake;
 mod journal;
 pub mod limits;
+mod outgoing;
 mod reactor;
 mod reads;
 mod recovery;

@@ -16,6 +16,13 @@ pub const BATCH_BYTES_TARGET: usize = 1 << 20;
 /// Bytes of appends that one connection may have unacknowledged.
 pub const WINDOW_BYTES: u64 = 8 << 20;
 
+/// However many append, each may have so many unacknowledged, or one message of any size.
+pub const WINDOW_BYTES_MIN: u64 = 64 << 10;
+
+/// What all connections that append together may have unacknowledged, as long as that is not less than the least for each:
+/// with so much on its way, no input waits, and what is asked behind an append is heard.
+pub const WINDOWS_BYTES: u64 = PENDING_BYTES_MAX as u64 / 2;
+
 /// Appends that one connection may have unacknowledged.
 pub const WINDOW_BATCHES: u64 = 1024;
 

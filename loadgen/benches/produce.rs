@@ -254,7 +254,8 @@ impl Connection {
         let request = RequestId(u64::from_le_bytes(*self.head[8..].first_chunk()?));
         let length = u32::from_le_bytes(*self.head.first_chunk()?);
         let records = u32::from_le_bytes(*self.head[HEADER_BYTES + 4..].first_chunk()?);
-        let credit = self.server.restore_credit(u64::from(length));
+        self.server.settled(u64::from(length));
+        let credit = self.server.grant(32 << 20);
         // A record's shard is chosen without routing, but as scattered as routing makes it.
         let mut result = |index: u32| {
             let shard = index.wrapping_mul(0x9e37_79b9) >> (32 - SHARDS.trailing_zeros());

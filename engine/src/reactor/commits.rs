@@ -140,7 +140,11 @@ impl<I: Io> Reactor<I> {
         };
         if unknown {
             let detail = UNKNOWN_FATE.to_owned();
-            Server::failure(&mut connection.out, request, &Failure { code: ErrorCode::StorageFailed, detail });
+            Server::failure(
+                &mut connection.outgoing.control,
+                request,
+                &Failure { code: ErrorCode::StorageFailed, detail },
+            );
         }
         connection.done.push(number);
         self.make_dirty(peer);

@@ -5,7 +5,9 @@
 use frame::proto::Violation;
 
 use super::*;
-use crate::limits::{ACCEPT_RETRY_NS, CONNECTIONS_MAX, SEND_CHECK_NS, SEND_TIMEOUT_NS};
+use crate::limits::{
+    ACCEPT_RETRY_NS, CONNECTIONS_MAX, SEND_CHECK_NS, SEND_TIMEOUT_NS, WINDOW_BYTES, WINDOW_BYTES_MIN, WINDOWS_BYTES,
+};
 
 /// The kernel's word that no receive buffer is free.
 const ENOBUFS: i32 = 105;
@@ -129,8 +131,14 @@ impl<I: Io> Reactor<I> {
         }
     }
 
+    /// What each connection may have unacknowledged: its share of what all may.
+    pub(super) fn window_bytes(&self) -> u64 {
+        (WINDOWS_BYTES / self.appending.max(1)).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES)
+    }
+
     /// Sends what was made for connections in this turn, and closes those that are done.
     pub(super) fn flush(&mut self) {
+        let window_bytes = self.window_bytes();
         let mut dirty = std::mem::take(&mut self.dirty);
         for peer in dirty.drain(..) {
             let Some(connection) = self.connections.find(peer.slot).filter(|c| c.life == peer.life) else { continue };
@@ -140,7 +148,10 @@ impl<I: Io> Reactor<I> {
             if matches!(phase, Phase::Free | Phase::Closing) {
                 continue;
             }
-            connection.acknowledge(&mut self.appends);
+            connection.acknowledge(&mut self.appends, window_bytes);
+            let has_ended = connection.is_appending && connection.appends == 0;
+            connection.is_appending &= !has_ended;
+            self.appending -= u64::from(has_ended);
             connection.say_last_words();
             connection.flush(&mut self.io, peer);
             let is_ending = matches!(phase, Phase::HalfClosed | Phase::LastWords);
@@ -161,7 +172,7 @@ impl<I: Io> Reactor<I> {
             return;
         }
         let connection = &mut self.connections[peer.slot];
-        let there = connection.sent(&mut self.io, peer, completion.result, bytes);
+        let there = connection.outgoing.sent(&mut self.io, (connection.socket, peer), completion.result, bytes);
         if connection.phase == Phase::Closing {
             return self.finish_closing(peer);
         }
@@ -193,7 +204,7 @@ impl<I: Io> Reactor<I> {
         let gone: Vec<Peer> = self
             .connections
             .iter_mut()
-            .filter(|(_, connection)| connection.sends_since_before(limit))
+            .filter(|(_, connection)| connection.outgoing.sends_since_before(limit))
             .map(|(slot, connection)| Peer { slot, life: connection.life })
             .collect();
         gone.into_iter().for_each(|peer| self.close(peer));
@@ -240,6 +251,7 @@ impl<I: Io> Reactor<I> {
         for number in std::mem::take(&mut connection.done) {
             self.appends.release(number);
         }
+        self.appending -= u64::from(std::mem::take(&mut connection.is_appending));
         self.end_subscriptions(peer);
         self.drop_inbox(peer);
         self.abandon_arriving(peer);
@@ -260,7 +272,7 @@ impl<I: Io> Reactor<I> {
         let over = connection.phase == Phase::Closing
             && connection.socket.is_none()
             && !connection.receiving
-            && !connection.is_sending();
+            && !connection.outgoing.is_sending();
         if over {
             connection.phase = Phase::Free;
             self.connections.release(peer.slot);

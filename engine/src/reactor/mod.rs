@@ -136,6 +136,8 @@ pub struct Reactor<I: Io> {
     buckets: Buckets,
     intake: Intake,
     appends: Appends,
+    /// Connections with appends that are not acknowledged.
+    appending: u64,
     journal: Journal,
     shards: Shards,
     catalog: Catalog,
@@ -189,6 +191,7 @@ impl<I: Io> Reactor<I> {
             intake: Intake::new(io.receive_buffers(), opened.shards.len()),
             connections: Slots::new(),
             appends: Appends::new(),
+            appending: 0,
             journal,
             shards: opened.shards,
             planned: opened.catalog.clone(),

@@ -44,7 +44,11 @@ impl<I: Io> Reactor<I> {
         let connection = &mut self.connections[peer.slot];
         connection.subscriptions.insert(request, slot);
         let (tip, tip_arrival_ms) = (tip.durable_next, tip.durable_arrival_ms);
-        ReadResult { shard, records: 0, next, tip, tip_arrival_ms }.encode(&mut connection.out, request, 0);
+        ReadResult { shard, records: 0, next, tip, tip_arrival_ms }.encode(
+            &mut connection.outgoing.control,
+            request,
+            0,
+        );
         self.make_dirty(peer);
         self.grant(peer, request, Grant { granted });
     }
@@ -60,7 +64,7 @@ impl<I: Io> Reactor<I> {
     pub(super) fn unsubscribe(&mut self, peer: Peer, request: RequestId) {
         let connection = &mut self.connections[peer.slot];
         let Some(slot) = connection.subscriptions.remove(&request) else { return };
-        Server::unsubscribed(&mut connection.out, request);
+        Server::unsubscribed(connection.outgoing.behind_records(), request);
         self.end_one(peer, slot);
         self.make_dirty(peer);
     }
@@ -188,7 +192,7 @@ impl<I: Io> Reactor<I> {
         let mut bytes = 0;
         // Without records: it is told of numbers that are passed over.
         if result.next > std::mem::replace(&mut subscription.next, result.next) {
-            bytes = connection.send_records(subscription.request, &result, runs, share_frames);
+            bytes = connection.outgoing.send_records(subscription.request, &result, runs, share_frames);
             subscription.pushed += bytes as u64;
             self.make_dirty(peer);
         }
@@ -214,7 +218,7 @@ impl<I: Io> Reactor<I> {
         self.end_one(peer, slot);
         if let Some(connection) = live(&mut self.connections, peer) {
             connection.subscriptions.remove(&request);
-            Server::failure(&mut connection.out, request, failure);
+            Server::failure(connection.outgoing.behind_records(), request, failure);
             self.make_dirty(peer);
         }
     }

@@ -10,23 +10,24 @@ use super::*;
 use crate::catalog::{CreateError, Stream};
 use crate::connection::Arriving;
 use crate::handle;
-use crate::limits::{LIST_STREAMS_MAX, WINDOW_BATCHES, WINDOW_BYTES};
+use crate::limits::{LIST_STREAMS_MAX, WINDOW_BATCHES};
 use crate::reads::Found;
 use crate::shards::Shard;
 
 impl<I: Io> Reactor<I> {
     pub(super) fn request(&mut self, peer: Peer, event: ServerEvent) {
         let epoch = self.store.current.epoch.0;
+        let window_bytes = self.window_bytes();
         let connection = &mut self.connections[peer.slot];
         match event {
             ServerEvent::Hello(request) => {
-                let limits = ServerLimits { window_bytes: WINDOW_BYTES, window_batches: WINDOW_BATCHES };
+                let limits = ServerLimits { window_bytes, window_batches: WINDOW_BATCHES };
                 connection.server.offer(self.features);
-                connection.server.welcome(&mut connection.out, request, epoch, limits);
+                connection.server.welcome(&mut connection.outgoing.control, request, epoch, limits);
                 self.make_dirty(peer);
             }
             ServerEvent::Ping(request) => {
-                Server::pong(&mut connection.out, request);
+                Server::pong(&mut connection.outgoing.control, request);
                 self.make_dirty(peer);
             }
             ServerEvent::AppendBegin(request, append) => self.begin_append(peer, request, append),
@@ -56,6 +57,7 @@ impl<I: Io> Reactor<I> {
         let number = self.appends.begin(Asker::Peer(peer, request));
         let connection = &mut self.connections[peer.slot];
         connection.appends += 1;
+        self.appending += u64::from(!std::mem::replace(&mut connection.is_appending, true));
         let stream = self.catalog.stream(append.stream).map(|stream| stream.stream);
         connection.arriving = Some(Arriving { append: number, stream, records: 0 });
     }
@@ -180,7 +182,7 @@ impl<I: Io> Reactor<I> {
                     shards: self.describe_shards(stream).collect(),
                 };
                 if let Some(connection) = live(&mut self.connections, peer) {
-                    Server::stream(&mut connection.out, request, &description);
+                    Server::stream(&mut connection.outgoing.control, request, &description);
                     self.make_dirty(peer);
                 }
             }
@@ -198,7 +200,7 @@ impl<I: Io> Reactor<I> {
     fn list_streams(&mut self, peer: Peer, request: RequestId, list: &ListStreams) {
         let answer = self.names_of_streams(list);
         let connection = &mut self.connections[peer.slot];
-        Server::stream_list(&mut connection.out, request, &answer);
+        Server::stream_list(&mut connection.outgoing.control, request, &answer);
         self.make_dirty(peer);
     }
 
@@ -303,9 +305,9 @@ impl<I: Io> Reactor<I> {
         let Some(connection) = live(&mut self.connections, peer) else { return };
         connection.reads -= 1;
         match answer {
-            Answer::Failure(failure) => Server::failure(&mut connection.out, request, &failure),
+            Answer::Failure(failure) => Server::failure(&mut connection.outgoing.control, request, &failure),
             Answer::Records(Found { result, .. }, runs) => {
-                connection.send_records(request, &result, runs, share_frames);
+                connection.outgoing.send_records(request, &result, runs, share_frames);
             }
         }
         self.make_dirty(peer);
@@ -323,7 +325,7 @@ impl<I: Io> Reactor<I> {
             Asker::Call(slot) => self.reply(slot, handle::Answer::Failed(failure)),
             Asker::Peer(peer, request) => {
                 if let Some(connection) = live(&mut self.connections, peer) {
-                    Server::failure(&mut connection.out, request, &failure);
+                    Server::failure(&mut connection.outgoing.control, request, &failure);
                     self.make_dirty(peer);
                 }
             }

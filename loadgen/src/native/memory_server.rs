@@ -177,7 +177,8 @@ impl<'a> Connection<'a> {
         if matches!(self.shared.manners.breaks, Some(Breaks::ClosesAfterBatch(at)) if at == batch) {
             return false;
         }
-        let credit = self.server.restore_credit(bytes);
+        self.server.settled(bytes);
+        let credit = self.server.grant(32 << 20);
         let mut ack = Ack::begin(&mut self.out, credit);
         // In two parts, as shards of different reactors are acknowledged.
         let rows: Vec<(u32, AckResult)> = (0..).zip(results).collect();

@@ -46,6 +46,8 @@ pub struct Client {
     decoder: Decoder,
     welcomed: bool,
     credit: Credit,
+    /// Appends that may be unanswered.
+    window_batches: u64,
     used: Credit,
     read: Option<(u32, u32)>,
     next_request: u64,
@@ -57,7 +59,15 @@ impl Client {
         let hello = Hello { version_min: VERSION, version_max: VERSION, features: 0 };
         hello.encode(out, RequestId(0));
         let (credit, used) = (Credit::default(), Credit::default());
-        Client { decoder: Decoder::new(), welcomed: false, credit, used, read: None, next_request: 1 }
+        Client {
+            decoder: Decoder::new(),
+            welcomed: false,
+            credit,
+            window_batches: 0,
+            used,
+            read: None,
+            next_request: 1,
+        }
     }
 
     /// The next event in `input` from `at`, which moves on; `None` when more bytes are needed.
@@ -99,6 +109,7 @@ impl Client {
                 }
                 self.welcomed = true;
                 self.credit = welcome.credit;
+                self.window_batches = welcome.credit.batches;
                 ClientEvent::Welcome(welcome)
             }
             Kind::Stream => ClientEvent::Stream(request, StreamDescription::decode(fixed)?),
@@ -144,14 +155,18 @@ impl Client {
         std::iter::from_fn(move || batches.as_mut()?.next().ok().flatten())
     }
 
-    /// Whether the credit allows an Append message of `bytes` now.
+    /// Whether an Append message of `bytes` may be sent now: there is credit, or none is unanswered.
     pub fn may_append(&self, bytes: usize) -> bool {
-        self.used.batches < self.credit.batches && self.used.bytes + bytes as u64 <= self.credit.bytes
+        let has_credit = self.used.batches < self.credit.batches && self.used.bytes + bytes as u64 <= self.credit.bytes;
+        // Each answer gives the credit of one back.
+        let is_alone = self.credit.batches.checked_sub(self.used.batches) == Some(self.window_batches);
+        self.welcomed && (has_credit || is_alone)
     }
 
-    /// Bytes of credit for one connection at most, whatever is outstanding: the largest Append that can ever be sent.
+    /// What may be sent although others are unanswered.
     pub fn credit_left(&self) -> Credit {
-        Credit { bytes: self.credit.bytes - self.used.bytes, batches: self.credit.batches - self.used.batches }
+        let bytes = self.credit.bytes.saturating_sub(self.used.bytes);
+        Credit { bytes, batches: self.credit.batches.saturating_sub(self.used.batches) }
     }
 
     /// Counts an Append message of `bytes`, which the caller built by [`Append`] and is about to send.

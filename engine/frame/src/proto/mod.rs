@@ -28,7 +28,8 @@
 //! ```
 //!
 //! Credit is counted in totals since the connection began, so that a grant can be repeated and never adds up twice: the
-//! bytes of Append messages that a client has sent never exceed the bytes granted, nor their number the batches granted.
+//! bytes of Append messages that a client has sent never exceed the bytes granted, nor their number the batches granted;
+//! but while none is unanswered one may be sent, of whatever size.
 //! Acks may overtake one another between batches, and the answer to a Read may overtake an Ack. A subscription's credit counts
 //! bytes of frames in totals as well, and is the client's to grant; the request of a Grant, an Unsubscribe and all that is
 //! pushed is that of the Subscribe.

@@ -75,6 +75,8 @@ pub struct Server {
     features: u64,
     granted: Credit,
     used: Credit,
+    settled: Credit,
+    limits: ServerLimits,
     append: Option<OpenAppend>,
 }
 
@@ -87,6 +89,8 @@ impl Server {
             features: 0,
             granted: Credit::default(),
             used: Credit::default(),
+            settled: Credit::default(),
+            limits: ServerLimits { window_bytes: 0, window_batches: 0 },
             append: None,
         }
     }
@@ -182,9 +186,10 @@ impl Server {
             return Err(Violation::FrameCount { said: append.records as usize });
         }
         let bytes = (HEADER_BYTES + APPEND_FIXED_BYTES + frames_bytes) as u64;
+        let is_alone = self.used.batches == self.settled.batches && self.limits.window_batches > 0;
         self.used.bytes += bytes;
         self.used.batches += 1;
-        if self.used.bytes > self.granted.bytes || self.used.batches > self.granted.batches {
+        if !is_alone && (self.used.bytes > self.granted.bytes || self.used.batches > self.granted.batches) {
             return Err(Violation::Credit);
         }
         self.append = Some(OpenAppend { said: append.records, seen: 0, bytes });
@@ -198,6 +203,7 @@ impl Server {
 
     /// Answers a Hello, with the first credit.
     pub fn welcome(&mut self, out: &mut Vec<u8>, request: RequestId, epoch: u64, limits: ServerLimits) {
+        self.limits = limits;
         self.granted = Credit { bytes: limits.window_bytes, batches: limits.window_batches };
         let welcome = Welcome {
             version: VERSION,
@@ -210,15 +216,17 @@ impl Server {
         welcome.encode(out, request);
     }
 
-    /// Counts one acknowledged append's credit as given back, and returns the totals for the Ack that says so.
-    pub fn restore_credit(&mut self, bytes: u64) -> Credit {
-        self.granted.bytes += bytes;
-        self.granted.batches += 1;
-        self.granted
+    /// Counts an append of so many bytes as answered.
+    pub fn settled(&mut self, bytes: u64) {
+        self.settled.bytes += bytes;
+        self.settled.batches += 1;
     }
 
-    /// The totals granted so far.
-    pub fn credit(&self) -> Credit {
+    /// Lets so many bytes be unanswered from now on, and returns the totals for the message that says so. What was granted
+    /// before stays granted.
+    pub fn grant(&mut self, window_bytes: u64) -> Credit {
+        self.granted.bytes = self.granted.bytes.max(self.settled.bytes + window_bytes);
+        self.granted.batches = self.settled.batches + self.limits.window_batches;
         self.granted
     }
 

@@ -96,7 +96,8 @@ fn acks_carry_results_and_credit() {
     let results = [AckResult::Durable(ShardId(3), Sequence(9)), AckResult::Refused(ErrorCode::DiskFull)];
     let request = client.append(&mut out, StreamId(1), 2, &frames(&[b"one", b"two"]));
     let before = client.credit_left();
-    let credit = server.restore_credit(out.len() as u64);
+    server.settled(out.len() as u64);
+    let credit = server.grant(LIMITS.window_bytes);
     let mut answer = Vec::new();
     let mut ack = Ack::begin(&mut answer, credit);
     ack.batch(request, results.iter().enumerate().map(|(index, &result)| (index as u32, result)));
@@ -140,6 +141,29 @@ fn credit_is_enforced() {
     assert!(serve(&mut server, &out, 4096).is_ok());
     out.clear();
     client.append(&mut out, StreamId(1), 1, &frames(&[b"x"]));
+    assert_eq!(serve(&mut server, &out, 4096).expect_err("refused"), Violation::Credit);
+}
+
+#[test]
+fn one_append_may_always_be_sent() {
+    let (mut client, mut server, mut out) = greeted();
+    let large = frames(&[&[7; 600_000], &[7; 600_000]]);
+    assert!(large.len() as u64 > LIMITS.window_bytes && client.may_append(large.len()));
+    client.append(&mut out, StreamId(1), 2, &large);
+    assert!(!client.may_append(1), "another is unanswered");
+    assert!(serve(&mut server, &out, 4096).is_ok());
+    // The window has shrunk meanwhile.
+    server.settled(out.len() as u64);
+    let mut answer = Vec::new();
+    Ack::begin(&mut answer, server.grant(1000)).finish();
+    client.step(&answer, &mut 0).expect("an ack");
+    out.clear();
+    assert_eq!((client.credit_left().bytes, client.may_append(1001)), (1000, true));
+    client.append(&mut out, StreamId(1), 1, &frames(&[&[7; 900]]));
+    assert!(!client.may_append(101) && client.may_append(10));
+    assert!(serve(&mut server, &out, 4096).is_ok());
+    out.clear();
+    client.append(&mut out, StreamId(1), 1, &frames(&[&[7; 900]]));
     assert_eq!(serve(&mut server, &out, 4096).expect_err("refused"), Violation::Credit);
 }
 

@@ -1,0 +1,207 @@
+//! What is on its way to a client, in two lanes: answers that are awaited, and records.
+//!
+//! ```text
+//!   acknowledgements, credit, signs of life -> [control] -----\
+//!   records, and what comes after them      -> [queue]  ------+--one send at a time--> socket
+//! ```
+//!
+//! Between two messages, control goes first: an acknowledgement never waits behind more than the message of records that is
+//! being sent. Within a lane the order is kept.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use frame::RequestId;
+use frame::proto::ReadResult;
+use io::{Buf, Io, Op, SocketId};
+
+use crate::limits::SHARED_BYTES_MIN;
+use crate::token::{self, Peer};
+
+/// Bytes of the queue, which are sent at once.
+#[derive(Debug)]
+struct Piece {
+    contents: Contents,
+    /// Whether a message ends with it.
+    ends_message: bool,
+}
+
+#[derive(Debug)]
+enum Contents {
+    /// Messages made for this client.
+    Bytes(Vec<u8>),
+    /// Frames as they were written to the disk.
+    Frames(Buf, Range<usize>),
+}
+
+impl Contents {
+    fn len(&self) -> usize {
+        match self {
+            Contents::Bytes(bytes) => bytes.len(),
+            Contents::Frames(_, range) => range.len(),
+        }
+    }
+}
+
+/// A send in flight: the frames, if it is not messages, and how much of it was sent before.
+#[derive(Debug)]
+struct Sending {
+    frames: Option<(Buf, Range<usize>)>,
+    before: usize,
+}
+
+/// What waits to be sent to one client, and what is being sent. Reused.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    /// Messages that are awaited: they go before records.
+    pub(crate) control: Vec<u8>,
+    /// Messages behind the queue.
+    records: Vec<u8>,
+    queue: VecDeque<Piece>,
+    queued_bytes: usize,
+    spare: Vec<u8>,
+    sending: Option<Sending>,
+    /// Whether the message that is being sent goes on in the queue.
+    is_within_message: bool,
+    /// When the send in flight began.
+    sending_since_ns: u64,
+}
+
+impl Outgoing {
+    /// Forgets all of it.
+    pub(crate) fn clear(&mut self) {
+        self.control.clear();
+        self.records.clear();
+        self.queue.clear();
+        self.sending = None;
+        (self.queued_bytes, self.is_within_message) = (0, false);
+    }
+
+    /// Bytes that wait to be sent.
+    pub(crate) fn bytes(&self) -> usize {
+        self.control.len() + self.records.len() + self.queued_bytes
+    }
+
+    /// Whether nothing waits and nothing is on its way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes() == 0 && self.sending.is_none()
+    }
+
+    /// Whether a send is in flight.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sending.is_some()
+    }
+
+    /// Whether a send has been in flight since before `ns`.
+    pub(crate) fn sends_since_before(&self, ns: u64) -> bool {
+        self.is_sending() && self.sending_since_ns < ns
+    }
+
+    /// Where messages are made that may not come before records that wait.
+    pub(crate) fn behind_records(&mut self) -> &mut Vec<u8> {
+        &mut self.records
+    }
+
+    /// Queues the records of a read; returns the bytes of their frames. Where frames may not be shared they are copied, and
+    /// where they are few.
+    pub(crate) fn send_records(
+        &mut self,
+        request: RequestId,
+        result: &ReadResult,
+        runs: Vec<(Buf, Range<usize>)>,
+        share_frames: bool,
+    ) -> usize {
+        let bytes = runs.iter().map(|(_, range)| range.len()).sum();
+        result.encode(&mut self.records, request, bytes);
+        for (buf, range) in runs {
+            if share_frames && range.len() >= SHARED_BYTES_MIN {
+                self.enqueue_records(false);
+                self.enqueue(Contents::Frames(buf, range), false);
+            } else {
+                self.records.extend_from_slice(&buf[range]);
+            }
+        }
+        if self.records.is_empty()
+            && let Some(last) = self.queue.back_mut()
+        {
+            last.ends_message = true;
+        }
+        bytes
+    }
+
+    fn enqueue_records(&mut self, ends_message: bool) {
+        if self.records.is_empty() {
+            return;
+        }
+        let messages = std::mem::replace(&mut self.records, std::mem::take(&mut self.spare));
+        self.enqueue(Contents::Bytes(messages), ends_message);
+    }
+
+    fn enqueue(&mut self, contents: Contents, ends_message: bool) {
+        self.queued_bytes += contents.len();
+        self.queue.push_back(Piece { contents, ends_message });
+    }
+
+    /// Starts the next send, if none is in flight.
+    pub(crate) fn flush(&mut self, io: &mut impl Io, socket: SocketId, peer: Peer) {
+        if self.sending.is_some() {
+            return;
+        }
+        if !self.is_within_message && !self.control.is_empty() {
+            let bytes = std::mem::replace(&mut self.control, std::mem::take(&mut self.spare));
+            return self.begin(io, socket, peer, Contents::Bytes(bytes));
+        }
+        if self.queue.is_empty() {
+            self.enqueue_records(true);
+        }
+        let Some(Piece { contents, ends_message }) = self.queue.pop_front() else { return };
+        self.queued_bytes -= contents.len();
+        self.is_within_message = !ends_message;
+        self.begin(io, socket, peer, contents);
+    }
+
+    fn begin(&mut self, io: &mut impl Io, socket: SocketId, peer: Peer, contents: Contents) {
+        self.sending_since_ns = io.mono_ns();
+        match contents {
+            Contents::Bytes(bytes) => {
+                self.sending = Some(Sending { frames: None, before: 0 });
+                io.submit(Op::SendBytes { socket, bytes, from: 0 }, token::send(peer));
+            }
+            Contents::Frames(buf, range) => {
+                self.sending = Some(Sending { frames: Some((buf.clone(), range.clone())), before: 0 });
+                io.submit(Op::SendBuf { socket, buf, from: range.start, to: range.end }, token::send(peer));
+            }
+        }
+    }
+
+    /// A send has completed; the rest of it, if it was short, is sent. `false` if the client is gone.
+    pub(crate) fn sent(
+        &mut self,
+        io: &mut impl Io,
+        (socket, peer): (Option<SocketId>, Peer),
+        result: i32,
+        bytes: Option<Vec<u8>>,
+    ) -> bool {
+        let Some(Sending { frames, before }) = self.sending.take() else { return true };
+        let Some(socket) = socket.filter(|_| result > 0) else { return false };
+        let sent = before + result.unsigned_abs() as usize;
+        self.sending_since_ns = io.mono_ns();
+        match (frames, bytes) {
+            (Some((buf, range)), _) if sent < range.len() => {
+                let (from, to) = (range.start + sent, range.end);
+                self.sending = Some(Sending { frames: Some((buf.clone(), range)), before: sent });
+                io.submit(Op::SendBuf { socket, buf, from, to }, token::send(peer));
+            }
+            (None, Some(bytes)) if sent < bytes.len() => {
+                self.sending = Some(Sending { frames: None, before: sent });
+                io.submit(Op::SendBytes { socket, bytes, from: sent }, token::send(peer));
+            }
+            (None, Some(mut bytes)) => {
+                bytes.clear();
+                self.spare = bytes;
+            }
+            _ => {}
+        }
+        true
+    }
+}
