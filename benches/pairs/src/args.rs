@@ -77,6 +77,8 @@ pub(crate) enum Target {
     Push,
     /// Reading everything from the disk as a subscriber, alone and beside ingest.
     CatchUp,
+    /// 100 small shards beside one with records of 10 MiB.
+    Fairness,
     /// Opening 10 GiB, and the first append after kill -9 under full load.
     Restart,
     /// All of them, one after the other.

@@ -1,6 +1,7 @@
 //! One file for each target of the project: what is measured, against what, within which bound.
 
 mod catch_up;
+mod fairness;
 mod fresh;
 mod ingest;
 mod latency;
@@ -50,6 +51,7 @@ pub(crate) fn run(bench: &Bench, target: Target) -> Result<Verdict, PairsError> 
         Target::Shards => shards::run(bench),
         Target::Push => push::run(bench),
         Target::CatchUp => catch_up::run(bench),
+        Target::Fairness => fairness::run(bench),
         Target::Restart => restart::run(bench),
         Target::All => unreachable!("it was taken apart"),
     }?;

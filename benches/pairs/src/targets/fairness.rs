@@ -1,0 +1,139 @@
+//! Fairness: many small shards beside one that takes the largest records as fast as they come.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Findings;
+use crate::bench::Bench;
+use crate::child;
+use crate::error::PairsError;
+use crate::load::{self, Load, Space};
+use crate::measure::{Bound, Measure};
+use crate::pair::{self, Plan};
+use crate::point::ServerPoint;
+use crate::server::Server;
+use crate::side::{P99_US, Side, number};
+
+/// As producers of small shards send: far from what the machine can do.
+const POINT: ServerPoint = ServerPoint::new(4, 16, 10);
+const SHARDS: u32 = 100;
+const RECORDS_PER_S: f64 = 20_000.0;
+
+/// The largest record's data: ten MiB with its key.
+const LARGE_BYTES: u64 = (10 << 20) - 64;
+
+/// Bytes that the small ones write at most. As many segments are made ready, which the large records use as well.
+const BYTES_MAX: u64 = 3 << 30;
+
+/// The p99 less what two durable writes of 1 MiB need at depth one.
+const P99_LESS_WRITES_US: &str = "p99 us less two writes";
+/// What one of them needs, on average.
+const WRITE_US: &str = "1 MiB write us";
+
+pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
+    let base = Load::new(bench, POINT, Space::Written);
+    let bytes = base.bytes.min(BYTES_MAX);
+    let load = Load { shards: SHARDS, rate: Some(RECORDS_PER_S), growth: 1.6, bytes, ..base };
+    let measure = Measure {
+        figure_a: P99_LESS_WRITES_US,
+        ..Measure::ratio("fairness", "p99 beside large records less two writes, by alone", P99_US, Bound::AtMost(2.0))
+    };
+    let plan = Plan {
+        title: "100 small shards beside one with records of 10 MiB",
+        name_a: "beside large records",
+        name_b: "alone",
+        measures: vec![measure],
+    };
+    let part = pair::run(bench, plan, &mut || beside(bench, &load), &mut || alone(bench, &load))?;
+    Ok(Findings {
+        goal: "One shard with 10 MiB records and no limit beside 100 small ones: their p99 at most twice what it is alone plus the time that limit (a) needs that day for two durable 1 MiB writes at depth one.",
+        notes: vec![
+            "Small: an open loop of 20,000 records/s of 1 KiB in batches of 10 over 100 shards. Large: a closed loop, one record in flight on each of two connections; its generator shares the small one's core at the lowest priority.".to_owned(),
+            "The time of a write is limit (a)'s mean at depth one, measured right before each run beside large records.".to_owned(),
+        ],
+        sweeps: Vec::new(),
+        parts: vec![part],
+    })
+}
+
+/// The small load on a server of its own, with what else is done to it meanwhile.
+fn measured(
+    bench: &Bench,
+    load: &Load,
+    begin: impl FnOnce(&Server) -> Result<Option<Child>, PairsError>,
+) -> Result<Side, PairsError> {
+    let directory = bench.path().join("fairness");
+    fs::create_dir_all(&directory).map_err(|source| PairsError::File { path: directory.clone(), source })?;
+    let arguments = load.server_arguments(bench);
+    let server = Server::start(&bench.programs.millstream, &directory, bench.options.server_core, &arguments)?;
+    let beside = begin(&server)?;
+    let mut arguments = load.arguments();
+    arguments.push(format!("--target={}", server.address()));
+    arguments.push(format!("--dir={}", bench.directory()));
+    let outcome = bench.load(&arguments);
+    let went_on = beside.is_none_or(|mut child| {
+        let went_on = matches!(child.try_wait(), Ok(None));
+        child::end(&mut child);
+        went_on
+    });
+    server.stop()?;
+    let removed = fs::remove_dir_all(&directory);
+    removed.map_err(|source| PairsError::File { path: directory.clone(), source })?;
+    let (command, detail) = outcome?;
+    let mut side = load::side(command, detail)?;
+    if !went_on {
+        side.marks.push("void: the load beside it ended early".to_owned());
+    }
+    Ok(side)
+}
+
+fn alone(bench: &Bench, load: &Load) -> Result<Side, PairsError> {
+    measured(bench, load, |_| Ok(None))
+}
+
+fn beside(bench: &Bench, load: &Load) -> Result<Side, PairsError> {
+    let write_us = write_us(bench)?;
+    let mut side = measured(bench, load, |server| {
+        let child = start_large(bench, server)?;
+        // Its first records are on their way.
+        thread::sleep(Duration::from_secs_f64(bench.warmup_s()));
+        Ok(Some(child))
+    })?;
+    let p99_us = side.figure(P99_US);
+    side.figures.extend(BTreeMap::from([(P99_LESS_WRITES_US, p99_us - 2.0 * write_us), (WRITE_US, write_us)]));
+    side.detail["write_us"] = json!(write_us);
+    Ok(side)
+}
+
+/// Large records until it is ended, at the lowest priority.
+fn start_large(bench: &Bench, server: &Server) -> Result<Child, PairsError> {
+    let large = bench.load_command();
+    let mut command = Command::new("nice");
+    command.arg("-n19").arg(large.get_program()).args(large.get_args()).env_remove("CARGO");
+    command.args(["--stream=large", "--shards=1", "--connections=2", "--inflight=1", "--batch-records=1"]);
+    command.arg(format!("--record-bytes={LARGE_BYTES}")).arg(format!("--target={}", server.address()));
+    command.args(["--duration=600s", "--bytes=8GiB"]).arg(format!("--dir={}", bench.directory()));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().map_err(|source| PairsError::Start { name: child::shown(&command), source })
+}
+
+/// What a durable write of 1 MiB needs at depth one.
+fn write_us(bench: &Bench) -> Result<f64, PairsError> {
+    let arguments = [
+        "write".to_owned(),
+        "--size=1m".to_owned(),
+        "--depth=1".to_owned(),
+        format!("--seconds={}", if bench.options.quick { 0.05 } else { 1.0 }),
+        format!("--file-bytes={}", if bench.options.quick { 16 << 20 } else { 512 << 20 }),
+        format!("--core={}", bench.options.server_core),
+        format!("--dir={}", bench.directory()),
+    ];
+    let (command, detail) = bench.limit(&arguments)?;
+    let mean = number(&detail, "/figures/latency_us/mean");
+    mean.ok_or_else(|| PairsError::Result { command, missing: "latency_us/mean".to_owned() })
+}
