@@ -145,11 +145,12 @@ fn cores() -> Finding {
 
 fn open_files() -> Finding {
     let wanted = CONNECTIONS_MAX as u64 + FILES_BESIDE;
-    let limit = getrlimit(Resource::Nofile).current;
+    // The server raises its own limit as far as it may.
+    let limit = getrlimit(Resource::Nofile).maximum;
     match limit {
         Some(files) if files < wanted => {
             let text = format!("at most {files}, which is less than the {wanted} that all connections need");
-            Finding::fair("open files", text, "raise it where many clients connect (ulimit -n, LimitNOFILE=)")
+            Finding::fair("open files", text, "raise it where many clients connect (ulimit -Hn, LimitNOFILE=)")
         }
         Some(files) => Finding::good("open files", format!("at most {files}")),
         None => Finding::good("open files", "any number".to_owned()),

@@ -12,6 +12,7 @@ use engine::limits::{CONNECTIONS_MAX, Memory, RECEIVE_BUFFER_BYTES};
 use engine::{Handle, OpenError, Reactor, Recovered, Status};
 use frame::Quotas;
 use io::{DataDir, DirError, Ring, RingConfig, RingError, Waker};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
@@ -124,6 +125,7 @@ impl Stopper {
 pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let config = arguments.resolve().map_err(ServeError::Config)?;
     start_log(&config)?;
+    raise_open_files();
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(ServeError::Signals)?;
     let handle = signals.handle();
     let listen =
@@ -210,6 +212,16 @@ fn stop_at_end_of_stdin(stopper: Arc<Stopper>) -> std::io::Result<()> {
         stopper.stop();
     };
     std::thread::Builder::new().name("stdin".to_owned()).spawn(watch).map(drop)
+}
+
+/// Shells start programs with a limit of about a thousand open files, and let them raise it: each connection is one.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, "the limit on open files stays low: fewer clients can connect (ulimit -n)");
+    }
 }
 
 fn start_log(config: &ServeConfig) -> Result<(), ServeError> {
