@@ -4,6 +4,7 @@ use frame::proto::{AckResult, ErrorCode};
 use frame::{Sequence, ShardId};
 
 use crate::handle::Asker;
+use crate::limits::RESULTS_KEPT;
 use crate::slots::Slots;
 
 /// One append of a connection or a call. Reused.
@@ -122,6 +123,7 @@ impl Appends {
 
     /// It was acknowledged, or its connection is gone.
     pub(crate) fn release(&mut self, number: u32) {
+        self.0[number].results.shrink_to(RESULTS_KEPT);
         self.0.release(number);
     }
 }

@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use frame::proto::ErrorCode;
 use frame::{Quotas, Rate, ShardId};
 
-use crate::limits::{QUOTA_BURST_NS, QUOTA_PAUSE_NS};
+use crate::limits::QUOTA_BURST_NS;
 
 /// One byte, or record.
 const ONE: i64 = 1_000_000_000;
@@ -22,8 +22,13 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
+    /// An empty one: who begins again and again gets no more for it.
+    pub(crate) fn empty(now_ns: u64) -> Bucket {
+        Bucket { level: 0, filled_ns: now_ns }
+    }
+
     /// A full one.
-    pub(crate) fn full(rate: Rate, now_ns: u64) -> Bucket {
+    fn full(rate: Rate, now_ns: u64) -> Bucket {
         Bucket { level: rate.map_or(0, |rate| gain(rate, QUOTA_BURST_NS)), filled_ns: now_ns }
     }
 
@@ -50,14 +55,14 @@ impl Bucket {
         }
     }
 
-    /// Bytes that a subscriber may be pushed now. `Err`: when some are there again, enough to be worth a push.
-    pub(crate) fn bytes_left(&mut self, rate: Rate, now_ns: u64) -> Result<u64, u64> {
+    /// Bytes that a subscriber may be pushed now. `Err`: when as many are there again as come in `pause_ns`.
+    pub(crate) fn bytes_left(&mut self, rate: Rate, now_ns: u64, pause_ns: u64) -> Result<u64, u64> {
         let Some(rate) = rate else { return Ok(u64::MAX) };
         self.fill(rate, now_ns);
         if self.level >= ONE {
             return Ok((self.level / ONE).unsigned_abs());
         }
-        let missing = gain(rate, QUOTA_PAUSE_NS).max(ONE).saturating_sub(self.level);
+        let missing = gain(rate, pause_ns).max(ONE).saturating_sub(self.level);
         Err(now_ns.saturating_add(missing.unsigned_abs().div_ceil(u64::from(rate.get()))))
     }
 }
@@ -117,6 +122,15 @@ impl Buckets {
                 reads: full(quotas.reads),
             })
         })
+    }
+
+    /// Shards of a deleted stream: their numbers never come back.
+    pub(crate) fn forget(&mut self, shards: std::ops::Range<u32>) {
+        for shard in shards {
+            if let Some(buckets) = self.of_shard.get_mut(shard as usize) {
+                *buckets = None;
+            }
+        }
     }
 
     /// Takes a record of `bytes` of data and key in, or says which quota is used up.

@@ -1,6 +1,7 @@
 //! Tests of the buckets.
 
 use super::*;
+use crate::limits::QUOTA_PAUSE_NS;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const SHARD: ShardId = ShardId(7);
@@ -72,13 +73,22 @@ fn five_reads_a_second() {
 #[test]
 fn a_subscriber_waits_for_more_than_a_byte() {
     let rate = NonZeroU32::new(2 << 20);
-    let mut bucket = Bucket::full(rate, 0);
-    assert_eq!(bucket.bytes_left(rate, 0), Ok(2 << 20));
+    let mut bucket = Bucket::empty(0);
+    assert_eq!(bucket.bytes_left(rate, 0, QUOTA_PAUSE_NS), Err(QUOTA_PAUSE_NS));
+    assert_eq!(bucket.bytes_left(rate, 5 * SECOND_NS, QUOTA_PAUSE_NS), Ok(2 << 20), "a burst, and no more");
     bucket.take(rate, (2 << 20) + 100);
-    let Err(until_ns) = bucket.bytes_left(rate, 0) else { panic!("there is a debt") };
-    assert!(until_ns > QUOTA_PAUSE_NS && until_ns < 2 * QUOTA_PAUSE_NS, "{until_ns}");
-    assert!(bucket.bytes_left(rate, until_ns).is_ok_and(|bytes| bytes >= 20_000));
-    assert_eq!(bucket.bytes_left(None, 0), Ok(u64::MAX));
+    let Err(until_ns) = bucket.bytes_left(rate, 5 * SECOND_NS, QUOTA_PAUSE_NS) else { panic!("there is a debt") };
+    assert!((1..QUOTA_PAUSE_NS).contains(&(until_ns - 5 * SECOND_NS - QUOTA_PAUSE_NS)), "{until_ns}");
+    assert!(bucket.bytes_left(rate, until_ns, QUOTA_PAUSE_NS).is_ok_and(|bytes| bytes >= 20_000));
+    assert_eq!(bucket.bytes_left(None, 0, QUOTA_PAUSE_NS), Ok(u64::MAX));
+}
+
+#[test]
+fn shards_that_are_gone_are_forgotten() {
+    let mut buckets = Buckets::default();
+    assert!((0..1000).all(|_| buckets.take_record(SHARD, &Quotas::SERVICE, 1, 0).is_ok()));
+    buckets.forget(0..SHARD.0 + 5);
+    assert!(buckets.of_shard.iter().all(Option::is_none));
 }
 
 #[test]

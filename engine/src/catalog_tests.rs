@@ -93,3 +93,33 @@ fn what_is_deleted_leaves_its_numbers_used() {
     restored.apply(&Command::Create(again)).expect("follows");
     assert_eq!(restored.names_after("").collect::<Vec<_>>(), ["a.b-c_d", "orders"]);
 }
+
+#[test]
+fn quotas_are_kept_and_changed() {
+    let mut catalog = with_streams();
+    let odd = Quotas { reads: std::num::NonZeroU32::new(7), ..Quotas::NONE };
+    let create = catalog.plan_create("limited", 2, Quotas::SERVICE, 7).expect("legal");
+    let before = catalog.clone();
+    let mut bytes = Vec::new();
+    for command in [Some(create), catalog.plan_quotas("orders", odd)] {
+        let command = command.expect("it is there");
+        bytes = command.encode();
+        assert_eq!(Command::decode(&bytes), Some(command.clone()));
+        catalog.apply(&command).expect("follows");
+        assert_eq!(catalog.snapshot().len(), catalog.snapshot_bytes());
+        assert_eq!(Catalog::restore(&catalog.snapshot()), Some(catalog.clone()));
+    }
+    assert_eq!(catalog.by_name("orders").expect("made").quotas, odd);
+    assert_eq!(catalog.by_name("limited").expect("made").quotas, Quotas::SERVICE);
+    for length in 0..bytes.len() {
+        assert_eq!(Command::decode(&bytes[..length]), None, "{length} bytes of {}", bytes.len());
+    }
+    // Back to none, it is as it was.
+    let none = catalog.plan_quotas("orders", Quotas::NONE).expect("it is there");
+    let gone = catalog.plan_delete("limited").expect("it is there");
+    catalog.apply(&none).expect("follows");
+    catalog.apply(&gone).expect("follows");
+    assert_eq!(catalog.snapshot_bytes(), before.snapshot_bytes());
+    assert_eq!(catalog.by_name("orders"), before.by_name("orders"));
+    assert_eq!(catalog.plan_quotas("nowhere", odd), None);
+}

@@ -102,7 +102,6 @@ impl Connection {
         (self.appends, self.reads, self.heard) = (0, 0, 0);
         self.done.clear();
         (self.parked, self.commands, self.has_turn) = (0, 0, false);
-        self.outgoing.clear();
         self.last_words = None;
         (self.receiving, self.is_stopping) = (false, false);
         (self.is_dirty, self.is_stalled, self.is_blocked, self.is_appending) = (false, false, false, false);

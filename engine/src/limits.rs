@@ -84,6 +84,12 @@ pub const QUOTA_BURST_NS: u64 = 1_000_000_000;
 /// A subscriber whose bytes a second are used up waits until as many are there again as come in this time.
 pub const QUOTA_PAUSE_NS: u64 = 10_000_000;
 
+/// One that is far behind waits for more, so that a window of the disk that is read for it serves it for long.
+pub const QUOTA_PAUSE_BEHIND_NS: u64 = 125_000_000;
+
+/// Whole messages with records gather until they are so many bytes, and are sent at once.
+pub const PIECE_BYTES: usize = 64 << 10;
+
 /// A window of a segment that many may share, and what others are put together to. A power of two, as of
 /// [`BATCH_BYTES_TARGET`].
 pub const READ_WINDOW_BYTES: usize = 1 << 20;
@@ -120,6 +126,15 @@ pub const SEND_CHECK_NS: u64 = 1_000_000_000;
 
 /// Bytes waiting to be sent to one client; past it nothing more is heard from it.
 pub const OUTGOING_BYTES_MAX: usize = 1 << 20;
+
+/// Of a buffer that messages are made in, what is kept for the next ones.
+pub const MESSAGES_KEPT_BYTES: usize = 64 << 10;
+
+/// The same of a client to which nothing was sent for [`SEND_CHECK_NS`].
+pub const MESSAGES_KEPT_IDLE_BYTES: usize = 1 << 10;
+
+/// Results of an append that was acknowledged: room for so many is kept for the next one.
+pub const RESULTS_KEPT: usize = 1024;
 
 /// Names in one answer to ListStreams.
 pub const LIST_STREAMS_MAX: u32 = 100;
@@ -174,7 +189,7 @@ pub const MEMORY_BYTES_MIN: usize = 128 << 20;
 
 const _: () = {
     // The fullest bucket of the highest rate, counted in billionths, fits its level.
-    assert!(QUOTA_BURST_NS <= i64::MAX as u64 / u32::MAX as u64 && QUOTA_PAUSE_NS < QUOTA_BURST_NS);
+    assert!(QUOTA_BURST_NS <= i64::MAX as u64 / u32::MAX as u64 && QUOTA_PAUSE_BEHIND_NS < QUOTA_BURST_NS);
     assert!(BATCH_BYTES_TARGET.is_power_of_two() && BATCH_BYTES_TARGET <= BATCH_BYTES_MAX);
     assert!(WINDOW_BYTES >= APPEND_BYTES_MAX as u64);
     // However little memory there is, it takes many whose input waits to leave none for the others.

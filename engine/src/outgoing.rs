@@ -5,8 +5,8 @@
 //!   records, and what comes after them      -> [queue]  ------+--one send at a time--> socket
 //! ```
 //!
-//! Between two messages, control goes first: an acknowledgement never waits behind more than the message of records that is
-//! being sent. Within a lane the order is kept.
+//! Between two pieces of whole messages, control goes first: an acknowledgement waits behind one message of records at most, or
+//! behind small ones of [`PIECE_BYTES`] together. Within a lane the order is kept.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use frame::RequestId;
 use frame::proto::ReadResult;
 use io::{Buf, Io, Op, SocketId};
 
-use crate::limits::SHARED_BYTES_MIN;
+use crate::limits::{MESSAGES_KEPT_BYTES, MESSAGES_KEPT_IDLE_BYTES, PIECE_BYTES, SHARED_BYTES_MIN};
 use crate::token::{self, Peer};
 
 /// Bytes of the queue, which are sent at once.
@@ -68,13 +68,18 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Forgets all of it.
-    pub(crate) fn clear(&mut self) {
-        self.control.clear();
-        self.records.clear();
-        self.queue.clear();
-        self.sending = None;
-        (self.queued_bytes, self.is_within_message) = (0, false);
+    /// Drops what waits: nobody hears it any more.
+    pub(crate) fn drop_waiting(&mut self) {
+        *self = Outgoing { sending: self.sending.take(), ..Outgoing::default() };
+    }
+
+    /// Lets go of what it keeps for the next messages, if nothing was sent since `ns`.
+    pub(crate) fn rest(&mut self, ns: u64) {
+        if self.is_empty() && self.sending_since_ns < ns {
+            let kept = [&mut self.control, &mut self.records, &mut self.spare];
+            kept.into_iter().for_each(|bytes| bytes.shrink_to(MESSAGES_KEPT_IDLE_BYTES));
+            self.queue.shrink_to(0);
+        }
     }
 
     /// Bytes that wait to be sent.
@@ -112,18 +117,24 @@ impl Outgoing {
         share_frames: bool,
     ) -> usize {
         let bytes = runs.iter().map(|(_, range)| range.len()).sum();
+        let is_shared = |range: &Range<usize>| share_frames && range.len() >= SHARED_BYTES_MIN;
+        let is_in_pieces = runs.iter().any(|(_, range)| is_shared(range));
+        if is_in_pieces {
+            // Whole messages before it end where they end.
+            self.enqueue_records(true);
+        }
         result.encode(&mut self.records, request, bytes);
         for (buf, range) in runs {
-            if share_frames && range.len() >= SHARED_BYTES_MIN {
+            if is_shared(&range) {
                 self.enqueue_records(false);
                 self.enqueue(Contents::Frames(buf, range), false);
             } else {
                 self.records.extend_from_slice(&buf[range]);
             }
         }
-        if self.records.is_empty()
-            && let Some(last) = self.queue.back_mut()
-        {
+        if self.records.len() >= if is_in_pieces { 1 } else { PIECE_BYTES } {
+            self.enqueue_records(true);
+        } else if is_in_pieces && let Some(last) = self.queue.back_mut() {
             last.ends_message = true;
         }
         bytes
@@ -198,6 +209,7 @@ impl Outgoing {
             }
             (None, Some(mut bytes)) => {
                 bytes.clear();
+                bytes.shrink_to(MESSAGES_KEPT_BYTES);
                 self.spare = bytes;
             }
             _ => {}
@@ -205,3 +217,7 @@ impl Outgoing {
         true
     }
 }
+
+#[cfg(test)]
+#[path = "outgoing_tests.rs"]
+mod tests;

@@ -68,6 +68,11 @@ impl Router {
         Router { hasher: KeyHasher::new(), waiting: Vec::with_capacity(KEYS_TOGETHER_MAX) }
     }
 
+    /// Whether records wait for more to come.
+    pub(crate) fn has_records(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Takes a record in. Its stream exists.
     pub(crate) fn push(&mut self, io: &mut impl Io, onward: &mut Onward<'_>, record: Unrouted) {
         self.waiting.push(record);

@@ -12,8 +12,7 @@
 //! first, and connections with room take turns. So a slow subscriber holds its place, and no more than its connection may
 //! have waiting.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use frame::{RequestId, Sequence, ShardId, StreamId};
 
@@ -32,9 +31,9 @@ enum State {
     Due,
     /// What comes next is being read from the disk, and looked for here.
     Parked(Key),
-    /// Its bytes a second are used up.
-    Paused,
-    /// It has ended, and is still in the queue, or among the pauses.
+    /// Its bytes a second are used up, until then.
+    Paused(u64),
+    /// It has ended, and is still in the queue.
     Ended,
 }
 
@@ -92,7 +91,7 @@ pub(crate) struct Subscriptions {
     /// Those that are parked, by where they wait.
     parked: BTreeMap<Key, Vec<u32>>,
     /// When the quotas of those that are paused have filled again.
-    pauses: BinaryHeap<Reverse<(u64, u32)>>,
+    pauses: BTreeSet<(u64, u32)>,
     /// Those that are due or parked.
     due: usize,
 }
@@ -100,7 +99,7 @@ pub(crate) struct Subscriptions {
 impl Subscriptions {
     pub(crate) fn new() -> Subscriptions {
         let (slots, of_shard, turns) = (Slots::new(), Vec::new(), VecDeque::new());
-        Subscriptions { slots, of_shard, turns, parked: BTreeMap::new(), pauses: BinaryHeap::new(), due: 0 }
+        Subscriptions { slots, of_shard, turns, parked: BTreeMap::new(), pauses: BTreeSet::new(), due: 0 }
     }
 
     /// Whether there are none.
@@ -135,7 +134,7 @@ impl Subscriptions {
         slot
     }
 
-    /// How many have records to come.
+    /// How many have records to come, and quota for them.
     pub(crate) fn due_count(&self) -> usize {
         self.due
     }
@@ -199,27 +198,37 @@ impl Subscriptions {
 
     /// One waits until its quota has filled again. Its place in the queue was taken.
     pub(crate) fn pause(&mut self, slot: u32, until_ns: u64) {
-        self.slots[slot].state = State::Paused;
-        self.pauses.push(Reverse((until_ns, slot)));
+        self.slots[slot].state = State::Paused(until_ns);
+        self.pauses.insert((until_ns, slot));
     }
 
     /// When the first pause is over.
     pub(crate) fn next_pause_ns(&self) -> Option<u64> {
-        self.pauses.peek().map(|Reverse((until_ns, _))| *until_ns)
+        self.pauses.first().map(|&(until_ns, _)| until_ns)
     }
 
     /// Those whose pause is over are due, and whose they are.
     pub(crate) fn end_pauses(&mut self, now_ns: u64, due: &mut Vec<(u32, Peer)>) {
-        while self.next_pause_ns().is_some_and(|until_ns| until_ns <= now_ns) {
-            let Some(Reverse((_, slot))) = self.pauses.pop() else { return };
-            if self.slots[slot].state == State::Ended {
-                self.slots.release(slot);
-                continue;
-            }
-            self.slots[slot].state = State::Due;
-            self.due += 1;
-            due.push((slot, self.slots[slot].peer));
+        while let Some((_, slot)) = self.pauses.first().copied().filter(|&(until_ns, _)| until_ns <= now_ns) {
+            due.push(self.end_pause(slot));
         }
+    }
+
+    /// Those of a stream look again: its quotas are others.
+    pub(crate) fn end_pauses_of(&mut self, stream: StreamId, due: &mut Vec<(u32, Peer)>) {
+        let paused: Vec<u32> = self.pauses.iter().map(|&(_, slot)| slot).collect();
+        for slot in paused.into_iter().filter(|&slot| self.slots[slot].stream == stream).collect::<Vec<_>>() {
+            due.push(self.end_pause(slot));
+        }
+    }
+
+    fn end_pause(&mut self, slot: u32) -> (u32, Peer) {
+        let subscription = &mut self.slots[slot];
+        if let State::Paused(until_ns) = std::mem::replace(&mut subscription.state, State::Due) {
+            self.pauses.remove(&(until_ns, slot));
+        }
+        self.due += 1;
+        (slot, subscription.peer)
     }
 
     /// Takes one out of its connection's queue. `false` if it has ended.
@@ -238,8 +247,13 @@ impl Subscriptions {
         self.of_shard[subscription.shard.0 as usize].retain(|&other| other != slot);
         match subscription.state {
             State::Idle => self.slots.release(slot),
-            // Its place in the queue, or among the pauses, still names the slot.
-            State::Due | State::Paused | State::Ended => subscription.state = State::Ended,
+            State::Paused(until_ns) => {
+                self.pauses.remove(&(until_ns, slot));
+                subscription.state = State::Idle;
+                self.slots.release(slot);
+            }
+            // Its place in the queue still names the slot.
+            State::Due | State::Ended => subscription.state = State::Ended,
             State::Parked(key) => {
                 subscription.state = State::Idle;
                 self.due -= 1;

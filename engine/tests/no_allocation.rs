@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine::{Config, Reactor};
+use frame::Quotas;
 use frame::proto::{Client, ClientEvent};
 use io::{DataDir, Ring, RingConfig};
 
@@ -53,7 +54,10 @@ fn append(address: SocketAddr, acknowledged: &AtomicU64) {
     let mut socket = TcpStream::connect(address).unwrap();
     let mut out = Vec::new();
     let mut client = Client::new(&mut out);
-    client.create_stream(&mut out, "stream", 8, frame::Quotas::NONE);
+    // So high that none is met, but all are looked at.
+    let highest = std::num::NonZeroU32::new(u32::MAX);
+    let quotas = Quotas { write_bytes: highest, write_records: highest, ..Quotas::NONE };
+    client.create_stream(&mut out, "stream", 8, quotas);
     let mut frames = Vec::new();
     for record in 0..RECORDS {
         frame::frame::encode(&mut frames, format!("key {record}").as_bytes(), None, &[7; 300]).unwrap();

@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let target = start_sink(first)?;
         let plan = Plan {
             target,
-            streams: prepare_streams(target, &["sink".to_owned()], (SHARDS, Quotas::NONE), last)?.streams,
+            streams: prepare_streams(target, &["sink".to_owned()], (SHARDS, None), last)?.streams,
             connections: load.connections,
             batch_records: load.batch_records,
             pace: load.pace,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
-use frame::QuotasChange;
+use frame::{Quotas, QuotasChange};
 
 use crate::goal::Goal;
 use crate::input::{Format, TimeFormat};
@@ -99,9 +99,10 @@ pub struct Options {
     /// How long after the start subscribers begin, with the first record
     #[arg(long, env = "MILLSTREAM_LOAD_SUBSCRIBE_AFTER", value_parser = parse_duration, default_value = "0s", value_name = "TIME", help_heading = "Load")]
     pub subscribe_after: Duration,
-    /// What each shard takes in and gives out a second: none, service, or such as none,push-bytes=2MiB
-    #[arg(long, env = "MILLSTREAM_LOAD_QUOTAS", default_value = "none", value_name = "WHICH", help_heading = "Load")]
-    pub quotas: QuotasChange,
+    /// What each shard takes in and gives out a second: none, service, or such as none,push-bytes=2MiB [default: none, or
+    /// as they are of a stream that exists]
+    #[arg(long, env = "MILLSTREAM_LOAD_QUOTAS", value_name = "QUOTAS", help_heading = "Load")]
+    pub quotas: Option<QuotasChange>,
     /// How everything is read back: by requests (read) or as one subscriber (push)
     #[arg(long, env = "MILLSTREAM_LOAD_READ_BACK", default_value = "read", value_name = "HOW", help_heading = "Load")]
     pub read_back: ReadBackBy,
@@ -293,6 +294,11 @@ impl fmt::Display for OptionsError {
 impl std::error::Error for OptionsError {}
 
 impl Options {
+    /// What each shard takes in and gives out a second, if that is said.
+    pub fn quotas(&self) -> Option<Quotas> {
+        self.quotas.as_ref().map(|change| change.of(Quotas::NONE))
+    }
+
     /// Reads flags, environment and file.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, OptionsError> {
         let mut arguments: Vec<OsString> = arguments.into_iter().collect();

@@ -8,7 +8,6 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use frame::Quotas;
 use loadgen::native::prepare_streams;
 use loadgen::server::{Server, ServerSpec, find_server};
 use rustix::process::{Pid, Signal, kill_process};
@@ -257,8 +256,7 @@ impl Watched {
     }
 
     fn records(&self) -> u64 {
-        let streams =
-            prepare_streams(self.address(), &["watched".to_owned()], (1, Quotas::NONE), self.core).unwrap().streams;
+        let streams = prepare_streams(self.address(), &["watched".to_owned()], (1, None), self.core).unwrap().streams;
         streams[0].shards[0].1.0
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! A thread reads and gathers lines; this one sends and takes results. A batch goes when it is full, or when the input has
 //! nothing more at the moment: so a slow producer's line goes at once, and a file goes in large batches. Records that a
-//! shard's quotas hold up are put again after a while, behind others that were under way.
+//! shard's quotas hold up are put again after a while, before any that come later, but behind others that were under way.
 
 mod lines;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
@@ -25,6 +26,9 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// Batches that wait between the reading thread and this one.
 const BATCHES_WAITING: usize = 8;
+
+/// Batches that are not answered; before the next one goes, a result is taken.
+const SENT_MAX: usize = 32;
 
 /// How long records wait that their shard did not take in, before they are put again.
 const THROTTLED_WAIT: Duration = Duration::from_millis(100);
@@ -150,7 +154,9 @@ pub fn run(arguments: PutArguments) -> Result<ExitCode, PutError> {
         })
         .map_err(PutError::Thread)?;
     let summary = Summary { is_volatile: !client.welcome().is_durable(), ..Summary::default() };
-    let mut put = Put { client, stream, sent: Vec::new(), summary, output: Output::new(), is_throttled: false };
+    let (sent, again, output) = (VecDeque::new(), Vec::new(), Output::new());
+    let name = arguments.stream.clone();
+    let mut put = Put { client, stream, name, sent, again, summary, output, is_throttled: false };
     let outcome = put.all(&input, arguments.verbose);
     let Put { summary, mut output, .. } = put;
     match outcome {
@@ -198,8 +204,11 @@ enum Stop {
 struct Put {
     client: Client,
     stream: StreamId,
-    /// Each append that is not answered.
-    sent: Vec<Sent>,
+    name: String,
+    /// Each append that is not answered, oldest first.
+    sent: VecDeque<Sent>,
+    /// Records that their shard did not take in, and that are put again once all is answered that is under way.
+    again: Vec<(Batch, Vec<u64>)>,
     summary: Summary,
     output: Output,
     /// Whether it was told that records wait.
@@ -216,6 +225,10 @@ struct Sent {
 impl Put {
     fn all(&mut self, input: &Receiver<Input>, verbose: bool) -> Result<(), Stop> {
         loop {
+            if !self.again.is_empty() || self.sent.len() >= SENT_MAX {
+                self.go_on(verbose)?;
+                continue;
+            }
             // What there is to send goes first; results are taken while there is nothing to send.
             let next = match input.try_recv() {
                 Ok(next) => Some(next),
@@ -243,13 +256,25 @@ impl Put {
 
     fn send(&mut self, batch: Batch, numbers: Vec<u64>) -> Result<(), Stop> {
         let request = self.client.send(self.stream, &batch).map_err(Stop::Client)?;
-        self.sent.push(Sent { request, batch, numbers });
+        self.sent.push_back(Sent { request, batch, numbers });
         Ok(())
     }
 
     fn drain(&mut self, verbose: bool) -> Result<(), Stop> {
-        while !self.sent.is_empty() {
-            self.take_result(verbose)?;
+        while !self.sent.is_empty() || !self.again.is_empty() {
+            self.go_on(verbose)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the results of one append; where none is under way, what is to be put again waits a while and goes.
+    fn go_on(&mut self, verbose: bool) -> Result<(), Stop> {
+        if !self.sent.is_empty() {
+            return self.take_result(verbose);
+        }
+        std::thread::sleep(THROTTLED_WAIT);
+        for (batch, numbers) in std::mem::take(&mut self.again) {
+            self.send(batch, numbers)?;
         }
         Ok(())
     }
@@ -258,14 +283,15 @@ impl Put {
     fn take_result(&mut self, verbose: bool) -> Result<(), Stop> {
         let Some(appended) = self.client.next_appended().map_err(Stop::Client)? else { return Ok(()) };
         let Some(at) = self.sent.iter().position(|sent| sent.request == appended.request) else { return Ok(()) };
-        let Sent { batch, numbers, .. } = self.sent.remove(at);
+        let Some(Sent { batch, numbers, .. }) = self.sent.remove(at) else { return Ok(()) };
         let results = appended.outcome.map_err(|failure| Stop::Client(ClientError::Refused(failure)))?;
         let (mut again, mut numbers_again) = (Batch::new(), Vec::new());
         for ((number, frame), result) in numbers.into_iter().zip(batch.each()).zip(results) {
             match result {
                 AckResult::Throttled(code, shard) => {
                     self.tell_throttled(code, shard);
-                    again.push_frame(frame);
+                    let fits = again.push_frame(frame);
+                    debug_assert!(fits, "it came from a batch");
                     numbers_again.push(number);
                 }
                 AckResult::Refused(code) => self.refuse(number, reason(code)),
@@ -279,18 +305,18 @@ impl Put {
                 }
             }
         }
-        if again.is_empty() {
-            return Ok(());
+        if !again.is_empty() {
+            self.again.push((again, numbers_again));
         }
-        std::thread::sleep(THROTTLED_WAIT);
-        self.send(again, numbers_again)
+        Ok(())
     }
 
     /// Says once that records wait, and for what.
     fn tell_throttled(&mut self, code: ErrorCode, shard: ShardId) {
         if !std::mem::replace(&mut self.is_throttled, true) {
             eprintln!(
-                "millstream: shard {shard}: {code}: its records wait; `millstream streams quotas STREAM none` lifts that"
+                "millstream: shard {shard}: {code}: its records wait; `millstream streams quotas {} none` lifts that",
+                self.name
             );
         }
     }

@@ -130,7 +130,8 @@ pub fn run(arguments: TailArguments) -> Result<ExitCode, TailError> {
     let client = arguments.server.connect().map_err(TailError::Client)?;
     let (stream, verbose, left) = (StreamId(0), arguments.verbose, arguments.limit);
     let since_ms = arguments.since.unwrap_or(0);
-    let mut tail = Tail { client, stream, verbose, since_ms, left, damaged: false, output: Output::new() };
+    let mut tail =
+        Tail { client, stream, verbose, since_ms, left, damaged: false, is_throttled: false, output: Output::new() };
     let description = tail.client.describe_stream(&arguments.stream).map_err(TailError::Client)?;
     tail.stream = description.stream;
     let shards = choose(&arguments, description.shards)?;
@@ -172,6 +173,8 @@ struct Tail {
     since_ms: u64,
     left: u64,
     damaged: bool,
+    /// Whether it was told that reading waits.
+    is_throttled: bool,
     output: Output,
 }
 
@@ -273,7 +276,13 @@ impl Tail {
     fn read(&mut self, shard: ShardId, start: Start, bytes_max: u32) -> Result<Records, ClientError> {
         loop {
             match self.client.read(self.stream, shard, start, bytes_max) {
-                Err(error) if matches!(error.code(), Some(ErrorCode::ReadBytesExceeded | ErrorCode::ReadsExceeded)) => {
+                Err(ClientError::Refused(failure))
+                    if matches!(failure.code, ErrorCode::ReadBytesExceeded | ErrorCode::ReadsExceeded)
+                        && !self.output.is_closed() =>
+                {
+                    if !std::mem::replace(&mut self.is_throttled, true) {
+                        eprintln!("millstream: shard {shard}: {}: reading waits for that", failure.code);
+                    }
                     // Nobody waits for what there is already.
                     let _ = self.output.flush();
                     std::thread::sleep(THROTTLED_WAIT);

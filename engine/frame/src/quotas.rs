@@ -79,7 +79,7 @@ impl Quotas {
 }
 
 /// What is to become of quotas.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct QuotasChange {
     /// Where they begin; as they are, if nothing.
     base: Option<Quotas>,

@@ -109,6 +109,11 @@ impl<I: Io> Reactor<I> {
     fn apply_pending(&mut self, count: u32) {
         for _ in 0..count {
             let Some(Pending { command, waiters }) = self.pending.pop_front() else { return };
+            if let Command::Delete(stream) = command
+                && let Some(stream) = self.catalog.stream(stream)
+            {
+                self.buckets.forget(stream.first_shard.0..stream.first_shard.0 + stream.shard_count());
+            }
             let applied = self.catalog.apply(&command);
             assert!(applied.is_some(), "commands are planned against the catalog that they will find");
             self.shards.grow(self.catalog.shard_count());
@@ -120,7 +125,7 @@ impl<I: Io> Reactor<I> {
             }
             match command {
                 Command::Delete(_) => self.end_orphaned(),
-                Command::SetQuotas(..) => self.look_at_quotas_again(),
+                Command::SetQuotas(stream, _) => self.look_at_quotas_again(stream),
                 Command::Create(_) | Command::Reserve { .. } => {}
             }
         }

@@ -8,6 +8,7 @@ use super::*;
 use crate::limits::{
     ACCEPT_RETRY_NS, CONNECTIONS_MAX, SEND_CHECK_NS, SEND_TIMEOUT_NS, WINDOW_BYTES, WINDOW_BYTES_MIN, WINDOWS_BYTES,
 };
+use crate::outgoing::Outgoing;
 
 /// The kernel's word that no receive buffer is free.
 const ENOBUFS: i32 = 105;
@@ -193,7 +194,7 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Closes connections that have taken nothing of what they are sent for too long.
+    /// Closes connections that have taken nothing of what they are sent for too long; those that are idle keep no buffers.
     pub(super) fn close_unheard(&mut self) {
         let now = self.io.mono_ns();
         if now < self.send_check_ns {
@@ -201,6 +202,8 @@ impl<I: Io> Reactor<I> {
         }
         self.send_check_ns = now + SEND_CHECK_NS;
         let limit = now.saturating_sub(SEND_TIMEOUT_NS);
+        let idle_since = now.saturating_sub(SEND_CHECK_NS);
+        self.connections.iter_mut().for_each(|(_, connection)| connection.outgoing.rest(idle_since));
         let gone: Vec<Peer> = self
             .connections
             .iter_mut()
@@ -248,6 +251,7 @@ impl<I: Io> Reactor<I> {
         }
         let Some(socket) = connection.socket else { return };
         connection.phase = Phase::Closing;
+        connection.outgoing.drop_waiting();
         for number in std::mem::take(&mut connection.done) {
             self.appends.release(number);
         }
@@ -275,6 +279,7 @@ impl<I: Io> Reactor<I> {
             && !connection.outgoing.is_sending();
         if over {
             connection.phase = Phase::Free;
+            connection.outgoing = Outgoing::default();
             self.connections.release(peer.slot);
         }
     }

@@ -300,7 +300,7 @@ impl<I: Io> Reactor<I> {
         if !self.stalled.is_empty() && self.may_take_input() {
             return Wait::No;
         }
-        if self.subscriptions.may_push() && self.life == Life::Running {
+        if (self.subscriptions.may_push() || self.router.has_records()) && self.life == Life::Running {
             return Wait::No;
         }
         let mut until = u64::MAX;

@@ -5,8 +5,8 @@ use frame::proto::{Grant, ReadResult, Subscribe};
 use super::*;
 use crate::buckets::Bucket;
 use crate::limits::{
-    PUSH_BYTES_MAX, PUSH_TURN_BYTES_MAX, PUSHES_PER_TURN_MAX, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_PER_CONNECTION_MAX,
-    SUBSCRIPTIONS_PER_SHARD_MAX,
+    PUSH_BYTES_MAX, PUSH_TURN_BYTES_MAX, PUSHES_PER_TURN_MAX, QUOTA_PAUSE_BEHIND_NS, QUOTA_PAUSE_NS, SUBSCRIPTIONS_MAX,
+    SUBSCRIPTIONS_PER_CONNECTION_MAX, SUBSCRIPTIONS_PER_SHARD_MAX,
 };
 use crate::reads::Found;
 use crate::subscriptions::Subscription;
@@ -38,8 +38,7 @@ impl<I: Io> Reactor<I> {
             );
             return self.fail(asker, ErrorCode::Busy, &detail);
         }
-        let rate = self.catalog.stream(stream).and_then(|stream| stream.quotas.push_bytes);
-        let quota = Bucket::full(rate, self.io.mono_ns());
+        let quota = Bucket::empty(self.io.mono_ns());
         let slot = self.subscriptions.begin(Subscription::new(peer, request, (stream, shard), (next, since_ms), quota));
         let connection = &mut self.connections[peer.slot];
         connection.subscriptions.insert(request, slot);
@@ -83,10 +82,7 @@ impl<I: Io> Reactor<I> {
     pub(super) fn notify(&mut self, shard: ShardId) {
         let mut due = std::mem::take(&mut self.due);
         due.extend(self.subscriptions.due_of_shard(&self.shards, shard));
-        for (slot, peer) in due.drain(..) {
-            self.queue(peer, slot);
-        }
-        self.due = due;
+        self.queue_all(due);
     }
 
     fn queue_if_due(&mut self, peer: Peer, slot: u32) {
@@ -115,21 +111,23 @@ impl<I: Io> Reactor<I> {
             return;
         }
         let now_ns = self.io.mono_ns();
-        self.end_pauses_before(now_ns);
-    }
-
-    fn end_pauses_before(&mut self, now_ns: u64) {
         let mut due = std::mem::take(&mut self.due);
         self.subscriptions.end_pauses(now_ns, &mut due);
+        self.queue_all(due);
+    }
+
+    /// A stream's quotas are others: whoever waits for them looks again.
+    pub(super) fn look_at_quotas_again(&mut self, stream: StreamId) {
+        let mut due = std::mem::take(&mut self.due);
+        self.subscriptions.end_pauses_of(stream, &mut due);
+        self.queue_all(due);
+    }
+
+    fn queue_all(&mut self, mut due: Vec<(u32, Peer)>) {
         for (slot, peer) in due.drain(..) {
             self.queue(peer, slot);
         }
         self.due = due;
-    }
-
-    /// Quotas are others: whoever waits for them looks again.
-    pub(super) fn look_at_quotas_again(&mut self) {
-        self.end_pauses_before(u64::MAX);
     }
 
     /// Sends subscriptions that are due what there is for them, a connection after the other, until this turn has done enough.
@@ -157,7 +155,9 @@ impl<I: Io> Reactor<I> {
         let subscription = self.subscriptions.find(slot);
         let Subscription { stream, shard, next, since_ms, mark, granted, pushed, .. } = *subscription;
         let rate = self.catalog.stream(stream).and_then(|stream| stream.quotas.push_bytes);
-        let quota = match subscription.quota.bytes_left(rate, self.io.mono_ns()) {
+        // It reads what was sealed, from the disk.
+        let pause_ns = if mark.is_some() { QUOTA_PAUSE_BEHIND_NS } else { QUOTA_PAUSE_NS };
+        let quota = match subscription.quota.bytes_left(rate, self.io.mono_ns(), pause_ns) {
             Ok(bytes) => bytes,
             Err(until_ns) => {
                 self.buckets.throttled.pushes += 1;

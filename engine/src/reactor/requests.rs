@@ -157,9 +157,8 @@ impl<I: Io> Reactor<I> {
         match (asker, command) {
             (_, Command::Create(create)) => self.answer_stream(asker, &create.name),
             (_, &Command::SetQuotas(stream, _)) => {
-                // It may have been deleted since, in the same batch.
-                let name = self.catalog.stream(stream).map(|stream| stream.name.clone());
-                self.answer_stream(asker, &name.unwrap_or_default());
+                let name = self.catalog.stream(stream).expect("its quotas have just been set").name.clone();
+                self.answer_stream(asker, &name);
             }
             (Asker::Call(slot), _) => self.reply(slot, handle::Answer::Deleted),
             (Asker::Peer(..), _) => {}
@@ -232,21 +231,20 @@ impl<I: Io> Reactor<I> {
         if !self.has_shard(asker, read.stream, read.shard) {
             return;
         }
+        let (from, since_ms) = match self.place(read.shard, read.start) {
+            Ok(place) => place,
+            Err(Failure { code, detail }) => return self.fail(asker, code, &detail),
+        };
         let quotas = self.catalog.stream(read.stream).map(|stream| stream.quotas);
         if let Some(quotas) = quotas.filter(|quotas| counts && quotas.has_read_quotas())
             && let Err(code) = self.buckets.begin_read(read.shard, &quotas, self.io.mono_ns())
         {
             return self.fail(asker, code, "wait a moment, or give the stream other quotas");
         }
-        match self.place(read.shard, read.start) {
-            Ok((from, since_ms)) => {
-                if let Asker::Peer(peer, _) = asker {
-                    self.connections[peer.slot].reads += 1;
-                }
-                self.reads.add(asker, read.stream, Wanted::new(read.shard, from, since_ms, read.bytes_max));
-            }
-            Err(Failure { code, detail }) => self.fail(asker, code, &detail),
+        if let Asker::Peer(peer, _) = asker {
+            self.connections[peer.slot].reads += 1;
         }
+        self.reads.add(asker, read.stream, Wanted::new(read.shard, from, since_ms, read.bytes_max));
     }
 
     /// The number, and the time, from which on a reader of `shard` is given records.

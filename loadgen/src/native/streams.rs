@@ -18,12 +18,12 @@ pub struct Prepared {
     pub is_durable: bool,
 }
 
-/// Makes each stream with these quotas, or finds it if it exists with as many shards, and gives it them. Records that are there already are not this run's:
+/// Makes each stream with these quotas, or finds it if it exists with as many shards, and gives it them, if there are any. Records that are there already are not this run's:
 /// each shard's first number is the one it gives next.
 pub fn prepare_streams(
     target: SocketAddr,
     names: &[String],
-    (shards, quotas): (u32, Quotas),
+    (shards, quotas): (u32, Option<Quotas>),
     core: usize,
 ) -> Result<Prepared, NativeError> {
     run_pinned(core, || async {
@@ -31,11 +31,13 @@ pub fn prepare_streams(
         let mut streams = Vec::with_capacity(names.len());
         let mut request = Vec::new();
         for name in names {
-            session.client.create_stream(&mut request, name, shards, quotas);
+            session.client.create_stream(&mut request, name, shards, quotas.unwrap_or(Quotas::NONE));
             request = session.send(request).await?;
             let made = match session.event().await? {
-                ClientEvent::Stream(_, made) if made.quotas == quotas => made,
-                ClientEvent::Stream(..) => set_quotas(&mut session, name, quotas).await?,
+                ClientEvent::Stream(_, made) => match quotas.filter(|quotas| *quotas != made.quotas) {
+                    Some(quotas) => set_quotas(&mut session, name, quotas).await?,
+                    None => made,
+                },
                 ClientEvent::Error(_, failure) => {
                     return Err(refused(&format!("make stream {name} with {shards} shards"), failure));
                 }

@@ -4,8 +4,6 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use frame::Quotas;
-
 use super::memory_server::{Breaks, Manners, start};
 use super::*;
 use crate::input::{Columns, InputSpec};
@@ -22,7 +20,7 @@ fn plan(target: SocketAddr, streams: u32, shards: u32, pace: Pace) -> Plan {
     let names: Vec<String> = (0..streams).map(|i| format!("load-{i}")).collect();
     Plan {
         target,
-        streams: prepare_streams(target, &names, (shards, Quotas::NONE), core()).unwrap().streams,
+        streams: prepare_streams(target, &names, (shards, None), core()).unwrap().streams,
         connections: 3,
         batch_records: 50,
         pace,
@@ -89,12 +87,8 @@ fn several_cores_share_the_connections() {
     assert!(read.verdict.good(), "{:?}", read.verdict);
     assert_eq!(read.verdict.acknowledged, produced.recorder.total().records);
     // With more streams than connections every stream is written all the same.
-    let again = prepare_streams(
-        plan.target,
-        &(0..5).map(|i| format!("load-{i}")).collect::<Vec<_>>(),
-        (2, Quotas::NONE),
-        core(),
-    );
+    let again =
+        prepare_streams(plan.target, &(0..5).map(|i| format!("load-{i}")).collect::<Vec<_>>(), (2, None), core());
     let tips = again.unwrap().streams.into_iter().flat_map(|stream| stream.shards).map(|(_, tip)| tip.0);
     assert!(tips.into_iter().all(|tip| tip > 1));
 }
@@ -285,6 +279,6 @@ fn a_lost_connection_leaves_its_batches_unknown() {
 #[test]
 fn no_server_says_so() {
     let target = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = prepare_streams(target, &["s".to_owned()], (1, Quotas::NONE), core()).unwrap_err();
+    let error = prepare_streams(target, &["s".to_owned()], (1, None), core()).unwrap_err();
     assert!(error.to_string().starts_with("cannot connect to 127.0.0.1:"), "{error}");
 }

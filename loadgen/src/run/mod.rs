@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
-use frame::Quotas;
 use jiff::Timestamp;
 
 use crate::input::InputError;
@@ -226,7 +225,7 @@ impl Run<'_> {
         let core = settled.cores[0];
         let names = settled.stream_names(options);
         let Prepared { streams, is_durable } =
-            native::prepare_streams(target, &names, (options.shards, options.quotas.of(Quotas::NONE)), core)
+            native::prepare_streams(target, &names, (options.shards, options.quotas()), core)
                 .map_err(RunError::Native)?;
         let plan = Plan {
             target,

@@ -143,7 +143,7 @@ impl Settled {
             records_per_s: options.rate,
             streams: options.streams,
             shards: options.shards,
-            quotas: options.quotas.of(Quotas::NONE).to_string(),
+            quotas: options.quotas().unwrap_or(Quotas::NONE).to_string(),
             connections: options.connections,
             batch_records: options.batch_records,
             inflight: matches!(self.pace, Pace::Closed { .. }).then_some(options.inflight),

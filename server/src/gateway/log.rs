@@ -76,10 +76,13 @@ impl Log {
         name: &str,
         read: Read,
         counts: bool,
-    ) -> Result<(ReadResult, Vec<u8>), Error> {
-        match self.call(Call::Read { read, counts }).await? {
+    ) -> Result<(ReadResult, Vec<u8>), Unread> {
+        match self.call(Call::Read { read, counts }).await.map_err(Unread::Refused)? {
             Answer::Records(result, frames) => Ok((result, frames)),
-            answer => Err(refusal(place, name, answer)),
+            Answer::Failed(Failure { code: ErrorCode::ReadBytesExceeded | ErrorCode::ReadsExceeded, .. }) => {
+                Err(Unread::RateExceeded)
+            }
+            answer => Err(Unread::Refused(refusal(place, name, answer))),
         }
     }
 
@@ -91,6 +94,25 @@ impl Log {
         };
         self.handle.call(call, reply).map_err(|full| Error::new(THROTTLED, full.to_string()))?;
         receiver.await.map_err(|_| Error::new(ErrorKind::InternalFailure, "The server is shutting down."))
+    }
+}
+
+/// Why a read has no answer.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// Throttled: the shard's quotas are used up.
+    RateExceeded,
+    /// All else.
+    Refused(Error),
+}
+
+impl Unread {
+    /// The API's error; `rate_exceeded` says of which shard.
+    pub(super) fn error(self, rate_exceeded: impl FnOnce() -> String) -> Error {
+        match self {
+            Unread::RateExceeded => Error::new(THROTTLED, rate_exceeded()),
+            Unread::Refused(error) => error,
+        }
     }
 }
 

@@ -23,7 +23,7 @@ fn put_waits_and_says_why() {
     assert_eq!(put.text(), format!("{MANY} records stored\n"));
     let told = put.err.trim_end();
     assert!(told.contains("shard 1: the shard's records a second are used up") && !told.contains('\n'), "{told}");
-    assert!(told.contains("millstream streams quotas STREAM none"), "{told}");
+    assert!(told.contains("millstream streams quotas s none"), "{told}");
 
     let lifted = run(server.command(["streams", "quotas", "s", "none"]), b"").good();
     assert!(lifted.text().contains("quotas none"), "{}", lifted.text());
@@ -80,11 +80,8 @@ fn streams_of_the_api_have_the_services_quotas() {
     good(http, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
     let records: Vec<_> = (0..500).map(|_| json!({ "Data": "aGVsbG8=", "PartitionKey": "k" })).collect();
     let put = |http| good(http, "PutRecords", &json!({ "StreamName": "s", "Records": records.clone() }));
-    let mut answer = put(http);
-    // Three times what it takes at once, whatever comes in meanwhile.
-    while answer["FailedRecordCount"] == 0 {
-        answer = put(http);
-    }
+    // Far more than it takes at once, whatever comes in meanwhile.
+    let answer = (0..100).map(|_| put(http)).find(|answer| answer["FailedRecordCount"] != 0).unwrap();
     let failed =
         answer["Records"].as_array().unwrap().iter().find(|record| record["ErrorCode"] != json!(null)).unwrap();
     let message = "Rate exceeded for shard shardId-000000000000 in stream s under account 000000000000.";
@@ -126,28 +123,42 @@ fn a_subscriber_is_pushed_no_more_than_its_bytes() {
     let directory = directory();
     let server = Server::start(&directory.path().join("data"));
     let mut client = server.client();
-    let stream = client
-        .create_stream("s", 1, Quotas { push_bytes: std::num::NonZeroU32::new(100_000), ..Quotas::NONE })
-        .unwrap();
-    for _ in 0..10 {
-        store(&mut client, stream.stream, "k", (0..100).map(|_| [7; 1000]));
-    }
+    // The first push may be of one record, and the next is due in an hour.
+    let quotas = Quotas { push_bytes: std::num::NonZeroU32::new(1), ..Quotas::NONE };
+    let stream = client.create_stream("s", 1, quotas).unwrap();
+    let (number, shard) = (stream.stream, stream.shards[0].shard);
+    store(&mut client, number, "k", (0..100).map(|_| [7; 3600]));
     let mut follower = server.client();
-    let subscription =
-        follower.subscribe(stream.stream, stream.shards[0].shard, Start::At(frame::Sequence(1)), 10 << 20);
-    let subscription = subscription.unwrap();
-    let mut bytes = 0;
-    while bytes < 200_000 {
+    let subscription = follower.subscribe(number, shard, Start::At(frame::Sequence(1)), 10 << 20).unwrap();
+    let mut records = 0;
+    while records == 0 {
         let pushed = follower.next_pushed().unwrap().unwrap();
         assert_eq!(pushed.subscription, subscription);
-        bytes += pushed.outcome.unwrap().iter().map(|frame| frame.record_bytes()).sum::<usize>();
+        records += pushed.outcome.unwrap().iter().count();
     }
-    // A million bytes would have come at once; what is left comes when the quota is lifted.
-    assert!(bytes < 1_001_000, "{bytes}");
+    assert_eq!(records, 1);
+    // Subscribing again gains nothing: two who wait an hour end, one by word and one with its connection.
+    let mut other = server.client();
+    let waiting = other.subscribe(number, shard, Start::At(frame::Sequence(1)), 10 << 20).unwrap();
+    other.ping().unwrap();
+    other.unsubscribe(waiting).unwrap();
+    drop(other);
+    // What is left comes when the quota is lifted.
     client.set_quotas("s", Quotas::NONE).unwrap();
-    while bytes < 1_001_000 {
-        let pushed = follower.next_pushed().unwrap().unwrap();
-        bytes += pushed.outcome.unwrap().iter().map(|frame| frame.record_bytes()).sum::<usize>();
+    while records < 100 {
+        records += follower.next_pushed().unwrap().unwrap().outcome.unwrap().iter().count();
     }
+    // A stream that is deleted while a subscriber waits tells it.
+    client.set_quotas("s", quotas).unwrap();
+    store(&mut client, number, "k", (0..10).map(|_| [7; 3600]));
+    let http = server.http.unwrap();
+    good(http, "DeleteStream", &json!({ "StreamName": "s" }));
+    let end = loop {
+        match follower.next_pushed().unwrap().unwrap().outcome {
+            Ok(_) => {}
+            Err(failure) => break failure,
+        }
+    };
+    assert_eq!(end.code, ErrorCode::UnknownStream);
     server.stop();
 }

@@ -56,7 +56,7 @@ use crate::FrameError;
 use crate::id::RequestId;
 
 /// The version that this build speaks.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The default port.
 pub const PORT: u16 = 4570;

@@ -36,8 +36,10 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
             start: Start::At(Sequence(at.from)),
             bytes_max: (ANSWER_BYTES_MAX - page.bytes.min(ANSWER_BYTES_MAX)) as u32,
         };
+        let found = shared.log.read(&shared.place, &at.name, read, counts).await;
+        let shard = ShardName(at.shard_index);
         let (result, frames) =
-            shared.log.read(&shared.place, &at.name, read, counts).await.map_err(|error| named(shared, &at, error))?;
+            found.map_err(|unread| unread.error(|| rate_exceeded(&shared.place, &at.name, shard)))?;
         counts = false;
         let whole = page.add(&mut at, &frames, limit)?;
         if whole {
@@ -53,16 +55,6 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
     at.nonce = uuid::Uuid::new_v4().as_u64_pair().0;
     at.made_ms = now_ms();
     Ok(Records { records: page.records, next_shard_iterator: at.encode(), millis_behind_latest: behind_ms })
-}
-
-/// Where too much was asked for, which shard that was.
-fn named(shared: &Shared, at: &ShardIterator, error: Error) -> Error {
-    match error.kind {
-        ErrorKind::ProvisionedThroughputExceeded => {
-            Error::new(error.kind, rate_exceeded(&shared.place, &at.name, ShardName(at.shard_index)))
-        }
-        _ => error,
-    }
 }
 
 /// The place that an iterator names, if it is still good.

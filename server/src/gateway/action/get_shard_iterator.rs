@@ -63,7 +63,11 @@ async fn first_since(
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
     let read = Read { stream, shard, start: Start::Since(since_ms), bytes_max: 1 };
-    let (result, frames) = shared.log.read(&shared.place, name, read, false).await?;
+    let (result, frames) = shared
+        .log
+        .read(&shared.place, name, read, false)
+        .await
+        .map_err(|unread| unread.error(|| "Rate exceeded.".to_owned()))?;
     Ok(Frame::parse(&frames).map_or(result.next, |frame| frame.sequence()).0)
 }
 
