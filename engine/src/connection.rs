@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use frame::RequestId;
-use frame::proto::{Ack, Server, Violation};
+use frame::proto::{Ack, Server, Span, Violation};
 use io::{Io, Received, SocketId};
 
 use crate::appends::Appends;
@@ -26,8 +26,19 @@ pub(crate) struct Arriving {
     pub(crate) append: u32,
     /// The stream, or nothing if there is none of that number.
     pub(crate) stream: Option<frame::StreamId>,
-    /// Records so far.
+    /// Records so far, those in parts once they are whole.
     pub(crate) records: u32,
+    /// The large record whose parts are arriving.
+    pub(crate) large: Option<u32>,
+}
+
+/// The first part of a large record that there is no room for yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    /// Where it is: gathered, or in the first buffer of the inbox.
+    pub(crate) span: Span,
+    /// What the record takes.
+    pub(crate) bytes: usize,
 }
 
 /// How far a connection's end has come.
@@ -57,6 +68,8 @@ pub(crate) struct Connection {
     pub(crate) inbox: VecDeque<Received>,
     pub(crate) at: usize,
     pub(crate) arriving: Option<Arriving>,
+    /// What waits for room. Nothing more is heard until it has some.
+    pub(crate) held: Option<Held>,
     /// Appends begun and not acknowledged.
     pub(crate) appends: usize,
     /// Read requests not answered.
@@ -98,7 +111,7 @@ impl Connection {
         self.socket = Some(socket);
         self.server = Server::new();
         self.at = 0;
-        self.arriving = None;
+        (self.arriving, self.held) = (None, None);
         (self.appends, self.reads, self.heard) = (0, 0, 0);
         self.done.clear();
         (self.parked, self.commands, self.has_turn) = (0, 0, false);

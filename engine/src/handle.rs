@@ -48,7 +48,7 @@ pub enum Call {
     },
     /// Streams after a name.
     ListStreams(ListStreams),
-    /// Appends frames, made by [`frame::frame::encode`], one behind the other.
+    /// Appends frames, made by [`frame::frame::encode`], one behind the other: a record each. Parts of records are refused.
     Append {
         /// The stream's name.
         name: String,

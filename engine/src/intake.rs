@@ -7,14 +7,15 @@
 
 use std::collections::VecDeque;
 
-use frame::ShardId;
 use frame::batch::Writer;
-use frame::limits::FRAME_BYTES_MAX;
+use frame::limits::{FRAME_BYTES_MAX, PART_FRAME_BYTES};
 use frame::proto::ErrorCode;
+use frame::{Sequence, ShardId};
 use io::{Io, Received};
 
 use crate::appends::Appends;
 use crate::journal::Share;
+use crate::large::LargeRecords;
 use crate::shards::Shards;
 use crate::slots::Slots;
 
@@ -36,6 +37,8 @@ pub(crate) enum Place {
     Received { buffer: u16, offset: u32 },
     /// In a spill.
     Spilled(u32),
+    /// Among the large records: its next part.
+    Large(u32),
 }
 
 impl Place {
@@ -66,6 +69,13 @@ struct Queue {
     deficit: usize,
 }
 
+impl Record {
+    /// What it is among the large records, if it is one.
+    fn large(&self) -> Option<u32> {
+        if let Place::Large(large) = self.place { Some(large) } else { None }
+    }
+}
+
 /// A batch being filled, and all that changes with it.
 pub(crate) struct Batch<'a, 'w> {
     pub(crate) writer: &'a mut Writer<'w>,
@@ -74,14 +84,20 @@ pub(crate) struct Batch<'a, 'w> {
     pub(crate) refused: &'a mut Vec<u32>,
     pub(crate) appends: &'a mut Appends,
     pub(crate) shards: &'a mut Shards,
+    /// Whether a part of a large record may go into it: one at most.
+    pub(crate) may_take_part: bool,
+    /// The shard whose extent ends within a large record, and the number of that record's first part.
+    pub(crate) open: &'a mut Option<(ShardId, Sequence)>,
 }
 
 /// Why a shard's extent ended.
 enum ExtentEnd {
     /// The shard has no more records.
     Empty,
-    /// Its next frame is more than its share.
+    /// Its next frame is more than its share, or a part of a large record that has to wait.
     NotDue,
+    /// It gave a part of a large record: the next turn for one is another shard's.
+    PartTaken,
     /// Its next frame does not fit.
     Full,
 }
@@ -98,10 +114,12 @@ pub(crate) struct Intake {
     holds: Vec<u32>,
     held: usize,
     bytes: usize,
+    /// Records in parts, those that are not whole yet as well.
+    pub(crate) large: LargeRecords,
 }
 
 impl Intake {
-    pub(crate) fn new(receive_buffers: usize, shards: usize) -> Intake {
+    pub(crate) fn new(receive_buffers: usize, shards: usize, large_bytes: usize) -> Intake {
         let mut intake = Intake {
             records: Slots::new(),
             queues: Vec::new(),
@@ -110,6 +128,7 @@ impl Intake {
             holds: vec![0; receive_buffers],
             held: 0,
             bytes: 0,
+            large: LargeRecords::new(large_bytes),
         };
         intake.grow(shards);
         intake
@@ -174,11 +193,16 @@ impl Intake {
                 received.get(offset as usize..).unwrap_or_default()
             }
             Place::Spilled(spill) => self.spills[spill].get(..length).unwrap_or_default(),
+            Place::Large(large) => self.large.next(large),
         }
     }
 
     /// Queues a record of `length` bytes for `shard`: number `index` of append number `append`.
     pub(crate) fn push(&mut self, shard: ShardId, place: Place, length: usize, append: u32, index: u32) {
+        let (length, bytes) = match place {
+            Place::Large(large) => self.large.queue(large),
+            _ => (length, length),
+        };
         let number = self.records.take();
         self.records[number] = Record { place, length: length as u32, append, index, next: NONE };
         let queue = &mut self.queues[shard.0 as usize];
@@ -189,14 +213,37 @@ impl Intake {
             self.records[queue.last].next = number;
         }
         queue.last = number;
-        queue.bytes += length;
-        self.bytes += length;
+        queue.bytes += bytes;
+        self.bytes += bytes;
     }
 
-    /// The length of the frame that is next in turn, which a batch must have room for.
-    pub(crate) fn next_length(&self) -> Option<usize> {
-        let first = self.queues[self.active.front()?.0 as usize].first;
-        self.records.find(first).map(|record| record.length as usize)
+    /// The length of the frame that is next in turn, which a batch must have room for. Shards whose next frame is a part of a
+    /// large record are passed over if it has to wait; none, if all are.
+    pub(crate) fn next_length(&mut self, may_take_part: bool) -> Option<usize> {
+        if !may_take_part {
+            let turns = self.active.iter().position(|&shard| !self.is_part_next(shard))?;
+            self.active.rotate_left(turns);
+        }
+        self.first_of(*self.active.front()?).map(|record| record.length as usize)
+    }
+
+    /// Bytes that a batch may take: all that waits, but of large records one part.
+    pub(crate) fn wanted_bytes(&self, may_take_part: bool) -> usize {
+        let part_bytes = if may_take_part { PART_FRAME_BYTES.min(self.large.queued_bytes()) } else { 0 };
+        self.bytes - self.large.queued_bytes() + part_bytes
+    }
+
+    /// Whether some shard's next frame is no part of a large record.
+    pub(crate) fn has_ordinary(&self) -> bool {
+        self.active.iter().any(|&shard| !self.is_part_next(shard))
+    }
+
+    fn is_part_next(&self, shard: ShardId) -> bool {
+        self.first_of(shard).is_some_and(|record| record.large().is_some())
+    }
+
+    fn first_of(&self, shard: ShardId) -> Option<&Record> {
+        self.records.find(self.queues[shard.0 as usize].first)
     }
 
     /// Fills a batch of `room` bytes of frames, by deficit round robin: a shard in turn takes a fair share of it, in one
@@ -205,9 +252,9 @@ impl Intake {
     pub(crate) fn fill(&mut self, io: &mut impl Io, batch: &mut Batch<'_, '_>, room: usize) {
         let now_ms = io.wall_ms();
         let level = self.fair_level(room).max(QUANTUM_BYTES_MIN);
-        let mut taken = 0;
+        let (mut taken, mut gave_part) = (0, None);
         for _ in 0..self.active.len() {
-            let Some(shard) = self.active.pop_front() else { return };
+            let Some(shard) = self.active.pop_front() else { break };
             let deficit = &mut self.queues[shard.0 as usize].deficit;
             *deficit = (*deficit + level).min(room.max(FRAME_BYTES_MAX));
             let (bytes, end) = self.fill_extent(io, batch, shard, now_ms, taken == 0);
@@ -216,12 +263,15 @@ impl Intake {
             match end {
                 ExtentEnd::Empty => *deficit = 0,
                 ExtentEnd::NotDue => self.active.push_back(shard),
+                ExtentEnd::PartTaken => gave_part = Some(shard),
                 ExtentEnd::Full => {
                     *deficit = deficit.saturating_sub(level);
-                    return self.active.push_front(shard);
+                    self.active.push_front(shard);
+                    break;
                 }
             }
         }
+        self.active.extend(gave_part);
     }
 
     /// What each active shard may take of `room`, so that those who want less leave the rest to the others.
@@ -253,11 +303,19 @@ impl Intake {
         now_ms: u64,
         force_one: bool,
     ) -> (usize, ExtentEnd) {
-        let Batch { writer, shares, refused, appends, shards } = batch;
-        let state = shards.shard_mut(shard);
+        let state = batch.shards.shard_mut(shard);
         state.arrival_ms = state.arrival_ms.max(now_ms);
         let mut taken = 0;
         while let Some(record) = self.records.find(self.queues[shard.0 as usize].first).copied() {
+            if let Some(large) = record.large() {
+                match self.fill_part(batch, shard, &record, large, (taken, force_one)) {
+                    (bytes, None) => taken += bytes,
+                    (bytes, Some(end)) => return (taken + bytes, end),
+                }
+                continue;
+            }
+            let Batch { writer, shares, refused, appends, shards, .. } = &mut *batch;
+            let state = shards.shard_mut(shard);
             let length = record.length as usize;
             let queue = &self.queues[shard.0 as usize];
             let due = queue.deficit >= length || (force_one && taken == 0);
@@ -290,21 +348,83 @@ impl Intake {
         (taken, ExtentEnd::Empty)
     }
 
+    /// Takes the next part of a large record, which is the only one of its batch. After it the shard's extent ends, unless it
+    /// was the last: then the record is stored. All parts arrive when the first does, so that no time lies between them.
+    #[cold]
+    fn fill_part(
+        &mut self,
+        batch: &mut Batch<'_, '_>,
+        shard: ShardId,
+        record: &Record,
+        large: u32,
+        (taken, force_one): (usize, bool),
+    ) -> (usize, Option<ExtentEnd>) {
+        let length = record.length as usize;
+        let queue = &mut self.queues[shard.0 as usize];
+        let due = queue.deficit >= length || (force_one && taken == 0);
+        if !batch.may_take_part || !due {
+            return (0, Some(ExtentEnd::NotDue));
+        }
+        if !batch.writer.fits(length) {
+            return (0, Some(ExtentEnd::Full));
+        }
+        let state = batch.shards.shard_mut(shard);
+        if taken == 0 {
+            batch.writer.begin_extent(shard, state.next);
+        }
+        let (first, arrival_ms) = self.large.stored(large).unwrap_or((state.next, state.arrival_ms));
+        let Ok(sequence) = batch.writer.push(self.large.next(large), arrival_ms) else {
+            // What of it is on disk is not whole and never will be: readers pass over it.
+            batch.appends.refuse(record.append, record.index, ErrorCode::Checksum);
+            batch.refused.push(record.append);
+            self.pop_refused(shard, large);
+            return (0, None);
+        };
+        queue.deficit = queue.deficit.saturating_sub(length);
+        state.next = sequence.next();
+        batch.may_take_part = false;
+        let Some(next_length) = self.large.copied(large, (first, arrival_ms)) else {
+            batch.appends.stored(record.append, record.index, shard, sequence, arrival_ms);
+            add_share(batch.shares, record.append);
+            self.pop(shard);
+            return (length, None);
+        };
+        *batch.open = Some((shard, first));
+        queue.bytes -= length;
+        self.bytes -= length;
+        self.records[queue.first].length = next_length as u32;
+        (length, Some(ExtentEnd::PartTaken))
+    }
+
+    /// Takes a large record that is refused out of its queue.
+    fn pop_refused(&mut self, shard: ShardId, large: u32) {
+        let queue = &mut self.queues[shard.0 as usize];
+        let others = self.large.refuse(large) - self.records[queue.first].length as usize;
+        queue.bytes -= others;
+        self.bytes -= others;
+        self.pop(shard);
+    }
+
     /// A record's bytes are not needed any more.
     pub(crate) fn give_back(&mut self, io: &mut impl Io, place: Place) {
         match place {
             Place::Received { buffer, .. } => self.release(io, buffer),
             Place::Spilled(spill) => self.spills.release(spill),
+            Place::Large(large) => self.large.forget(large),
         }
     }
 
     /// Takes every waiting record away, for a journal that can't write them.
     pub(crate) fn drain(&mut self, io: &mut impl Io, mut refuse: impl FnMut(u32, u32)) {
         while let Some(&shard) = self.active.front() {
-            while let Some(record) = self.records.find(self.queues[shard.0 as usize].first).copied() {
-                self.give_back(io, record.place);
+            while let Some(record) = self.first_of(shard).copied() {
                 refuse(record.append, record.index);
-                self.pop(shard);
+                if let Some(large) = record.large() {
+                    self.pop_refused(shard, large);
+                } else {
+                    self.give_back(io, record.place);
+                    self.pop(shard);
+                }
             }
             self.queues[shard.0 as usize].deficit = 0;
             self.active.pop_front();

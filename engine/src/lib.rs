@@ -10,7 +10,7 @@
 //! ```
 //!
 //! In the order of a record: `reactor` is the loop; `connection` is one client; `router` finds the shard of each
-//! record; `intake` holds records until their batch;
+//! record; `intake` holds records until their batch, `large` those in parts until they are whole as well;
 //! `journal` writes batches and seals segments; `appends` gathers results; `reads` serves what is durable, `subscriptions` unasked, as far as `scheduler`
 //! gives it the disk; `recovery`
 //! finds it all again; `catalog` knows streams and shards; `handle` is how other threads ask; `limits` bounds everything.
@@ -26,6 +26,7 @@ mod handle;
 pub mod inspect;
 mod intake;
 mod journal;
+mod large;
 pub mod limits;
 mod outgoing;
 mod reactor;

@@ -1,6 +1,6 @@
 //! Every bound of the engine, in one place, and how one memory budget is shared out.
 
-use frame::limits::{APPEND_BYTES_MAX, BATCH_BYTES_MAX, FRAME_BYTES_MAX};
+use frame::limits::{APPEND_BYTES_MAX, BATCH_BYTES_MAX, FRAME_BYTES_MAX, LARGE_RECORD_FRAMES_BYTES_MAX};
 
 /// Commit batches whose writes may be in flight at once. What a turn of the loop receives is written at the end of it, while
 /// it lies in the processor's cache, as long as a write is free.
@@ -14,7 +14,7 @@ pub const COMMITS_UNSETTLED_MAX: usize = 2 * WRITES_IN_FLIGHT_MAX;
 pub const BATCH_BYTES_TARGET: usize = 1 << 20;
 
 /// Bytes of appends that one connection may have unacknowledged.
-pub const WINDOW_BYTES: u64 = 8 << 20;
+pub const WINDOW_BYTES: u64 = 12 << 20;
 
 /// However many append, each may have so many unacknowledged, or one message of any size.
 pub const WINDOW_BYTES_MIN: u64 = 64 << 10;
@@ -31,6 +31,23 @@ pub const TAIL_KEPT_BYTES_MIN: usize = 1 << 20;
 
 /// Bytes of records that wait for a commit batch, over all connections. Past it input is left unread.
 pub const PENDING_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of large records that arrive or wait for commit batches, a record's whole from its first part on, where memory
+/// allows so many. A connection whose record finds no room is not heard until it does.
+pub const LARGE_BYTES_MAX: usize = 32 << 20;
+
+/// The same where there is little memory: any record finds room once the others have gone.
+pub const LARGE_BYTES_MIN: usize = 12 << 20;
+
+/// Parts of large records whose writes are in flight while records that are none wait: theirs take no longer than one
+/// such write more.
+pub const PARTS_IN_FLIGHT_BESIDE_MAX: usize = 1;
+
+/// The same while none wait: who comes next waits for so many.
+pub const PARTS_IN_FLIGHT_MAX: usize = 2;
+
+/// A large record that is not whole after so long makes room for those that wait: its connection ends.
+pub const LARGE_ARRIVES_NS: u64 = 30_000_000_000;
 
 /// One receive buffer.
 pub const RECEIVE_BUFFER_BYTES: usize = 64 << 10;
@@ -121,7 +138,7 @@ pub const READ_RESULT_BYTES_MAX: usize = 1 << 20;
 /// A client that takes nothing of what it is sent for so long is gone.
 pub const SEND_TIMEOUT_NS: u64 = 30_000_000_000;
 
-/// How often that is looked at.
+/// How often that is looked at, and large records that do not become whole.
 pub const SEND_CHECK_NS: u64 = 1_000_000_000;
 
 /// Bytes waiting to be sent to one client; past it nothing more is heard from it.
@@ -195,6 +212,9 @@ const _: () = {
     // However little memory there is, it takes many whose input waits to leave none for the others.
     assert!(INBOX_BUFFERS_MAX * RECEIVE_BUFFER_BYTES * 32 <= MEMORY_BYTES_MIN / RECEIVE_SHARE);
     assert!(PENDING_BYTES_MAX >= FRAME_BYTES_MAX);
+    assert!(LARGE_RECORD_FRAMES_BYTES_MAX <= LARGE_BYTES_MIN && LARGE_BYTES_MIN <= LARGE_BYTES_MAX);
+    assert!(PARTS_IN_FLIGHT_BESIDE_MAX >= 1 && PARTS_IN_FLIGHT_BESIDE_MAX <= PARTS_IN_FLIGHT_MAX);
+    assert!(frame::limits::PART_FRAME_BYTES < BATCH_BYTES_TARGET);
     assert!(READ_RESULT_BYTES_MAX + FRAME_BYTES_MAX <= frame::limits::READ_BYTES_MAX);
     assert!(READ_WINDOWS_BYTES_MAX >= 2 * (FRAME_BYTES_MAX + 2 * READ_WINDOW_BYTES) + READ_AHEAD_BYTES_MAX);
     assert!(READ_WINDOW_BYTES.is_power_of_two() && READ_WINDOW_OVERLAP_BYTES <= READ_WINDOW_BYTES / 4);
@@ -217,6 +237,8 @@ pub struct Memory {
     pub footer_bytes: usize,
     /// The index of the open segment.
     pub index_bytes: usize,
+    /// Large records that arrive, or wait for commit batches.
+    pub large_bytes: usize,
     /// Connections, and records that straddled receives.
     pub connection_bytes: usize,
 }
@@ -232,13 +254,24 @@ impl Memory {
         let commit_bytes = pool_bytes - tail_bytes - READ_WINDOWS_BYTES_MAX;
         let footer_bytes = budget / 16;
         let index_bytes = frame::limits::EXTENTS_PER_SEGMENT_MAX * crate::journal::INDEX_ENTRY_BYTES;
-        let connection_bytes = budget - receive_bytes - pool_bytes - footer_bytes - index_bytes;
-        Memory { receive_bytes, pool_bytes, tail_bytes, commit_bytes, footer_bytes, index_bytes, connection_bytes }
+        let large_bytes = (budget / 16).clamp(LARGE_BYTES_MIN, LARGE_BYTES_MAX);
+        let connection_bytes = budget - receive_bytes - pool_bytes - footer_bytes - index_bytes - large_bytes;
+        Memory {
+            receive_bytes,
+            pool_bytes,
+            tail_bytes,
+            commit_bytes,
+            footer_bytes,
+            index_bytes,
+            large_bytes,
+            connection_bytes,
+        }
     }
 
     /// What all shares add up to.
     pub fn total_bytes(&self) -> usize {
-        self.receive_bytes + self.pool_bytes + self.footer_bytes + self.index_bytes + self.connection_bytes
+        let shares = [self.footer_bytes, self.index_bytes, self.large_bytes, self.connection_bytes];
+        self.receive_bytes + self.pool_bytes + shares.iter().sum::<usize>()
     }
 }
 

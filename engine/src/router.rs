@@ -4,6 +4,7 @@
 //! of it each. So records gather here, over all connections, until there are enough or the turn's input has been parsed. They
 //! leave in the order in which they came: into the queue of their shard, or back, where the shard's quotas are used up.
 
+use frame::frame::Part;
 use frame::route::{KEYS_TOGETHER_MAX, KeyHasher};
 use frame::{Frame, StreamId};
 use io::Io;
@@ -14,7 +15,7 @@ use crate::catalog::Catalog;
 use crate::intake::{Intake, Place};
 
 /// What a frame that was parsed says of its route, so that it need not be parsed again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outline {
     length: u32,
     key_from: u16,
@@ -33,6 +34,11 @@ impl Outline {
             record_bytes: frame.record_bytes() as u32,
             hash_key: frame.explicit_hash_key(),
         }
+    }
+
+    /// Of a record whose first part this is: quotas are taken for all of it.
+    pub(crate) fn of_large(frame: &Frame<'_>, part: Part) -> Outline {
+        Outline { record_bytes: part.data_bytes + frame.key().len() as u32, ..Outline::of(frame) }
     }
 }
 

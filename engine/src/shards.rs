@@ -1,5 +1,7 @@
 //! The shard set of one reactor: how far each shard has come.
 
+use std::collections::BTreeMap;
+
 use frame::batch::Extent;
 use frame::proto::{ErrorCode, Failure};
 use frame::{Sequence, ShardId};
@@ -7,9 +9,9 @@ use frame::{Sequence, ShardId};
 /// One shard's numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Shard {
-    /// What the next record takes.
+    /// What the next frame takes.
     pub(crate) next: Sequence,
-    /// What follows the newest durable record.
+    /// What follows the newest record that is durable as a whole: the end, for whoever reads.
     pub(crate) durable_next: Sequence,
     /// The newest arrival given. The next is never before it, whatever the wall clock does.
     pub(crate) arrival_ms: u64,
@@ -37,44 +39,81 @@ impl Shard {
     }
 }
 
+/// How far a shard is durable that ends within a large record, and the newest arrival so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stored {
+    pub(crate) next: Sequence,
+    pub(crate) arrival_ms: u64,
+}
+
 /// All shards, by number. Number 0 is the catalog's own.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Shards(Vec<Shard>);
+pub(crate) struct Shards {
+    all: Vec<Shard>,
+    /// Those whose durable frames end within a large record, which nobody may see yet. Few, if any.
+    within: BTreeMap<ShardId, Stored>,
+}
 
 impl Shards {
     /// The catalog's shard alone.
     pub(crate) fn new() -> Shards {
-        Shards(vec![Shard::NEW])
+        Shards { all: vec![Shard::NEW], within: BTreeMap::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     /// Adds new shards, up to `count` in all.
     pub(crate) fn grow(&mut self, count: usize) {
-        self.0.resize(count, Shard::NEW);
+        self.all.resize(count, Shard::NEW);
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ShardId, &Shard)> {
-        self.0.iter().enumerate().map(|(number, shard)| (ShardId(number as u32), shard))
+        self.all.iter().enumerate().map(|(number, shard)| (ShardId(number as u32), shard))
     }
 
     pub(crate) fn find(&self, shard: ShardId) -> Option<&Shard> {
-        self.0.get(shard.0 as usize)
+        self.all.get(shard.0 as usize)
     }
 
     pub(crate) fn shard_mut(&mut self, shard: ShardId) -> &mut Shard {
-        &mut self.0[shard.0 as usize]
+        &mut self.all[shard.0 as usize]
     }
 
-    /// An extent of a live shard has become durable.
+    /// How far the shard is durable, whoever may see it.
+    pub(crate) fn stored(&self, shard: ShardId) -> Stored {
+        let state = self.all[shard.0 as usize];
+        let visible = Stored { next: state.durable_next, arrival_ms: state.durable_arrival_ms };
+        self.within.get(&shard).copied().unwrap_or(visible)
+    }
+
+    /// An extent of a live shard has become durable, and all of its records with it.
     pub(crate) fn make_durable(&mut self, extent: &Extent) {
         let shard = self.shard_mut(extent.shard);
         assert!(extent.first_sequence >= shard.durable_next, "shard {} went back", extent.shard);
         shard.durable_next = extent.last_sequence().next();
         shard.durable_arrival_ms = extent.arrival_ms;
         assert!(shard.durable_next <= shard.next, "shard {} is durable past what was given", extent.shard);
+        if !self.within.is_empty() {
+            self.within.remove(&extent.shard);
+        }
+    }
+
+    /// An extent of a live shard has become durable that ends within a large record, the first part of which bears number
+    /// `open`: what is from there on is not to be seen before the record is whole.
+    pub(crate) fn make_durable_within(&mut self, extent: &Extent, open: Sequence) {
+        let stored = Stored { next: extent.last_sequence().next(), arrival_ms: extent.arrival_ms };
+        let before = self.stored(extent.shard).next;
+        let shard = self.shard_mut(extent.shard);
+        assert!(extent.first_sequence >= before, "shard {} went back", extent.shard);
+        assert!(stored.next <= shard.next, "shard {} is durable past what was given", extent.shard);
+        assert!((shard.durable_next..stored.next).contains(&open), "shard {} hides what was seen", extent.shard);
+        shard.durable_next = open;
+        if open > extent.first_sequence {
+            shard.durable_arrival_ms = extent.arrival_ms;
+        }
+        self.within.insert(extent.shard, stored);
     }
 
     /// An extent was found by recovery.
@@ -88,7 +127,7 @@ impl Shards {
 
     /// Every shard's next number skips `count`.
     pub(crate) fn skip(&mut self, count: u64) {
-        for shard in &mut self.0 {
+        for shard in &mut self.all {
             shard.next = Sequence(shard.next.0 + count);
             shard.durable_next = shard.next;
         }

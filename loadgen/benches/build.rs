@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use frame::frame::encode_parts;
+use frame::frame::encode_pieces;
 use frame::limits::APPEND_BYTES_MAX;
 use loadgen::workload::{KEY_BYTES, Recipe};
 
@@ -19,7 +19,7 @@ fn build(criterion: &mut Criterion) {
                 batch.clear();
                 for _ in 0..records {
                     let record = lane.record();
-                    encode_parts(&mut batch, &record.key, None, record.data()).expect("within the limits");
+                    encode_pieces(&mut batch, &record.key, None, record.data()).expect("within the limits");
                 }
                 black_box(batch.len())
             });

@@ -52,7 +52,8 @@ pub struct Appended {
     pub outcome: Result<Vec<AckResult>, Failure>,
 }
 
-/// The answer to a read: records whose checksums are right.
+/// The answer to a read: frames whose checksums are right. A record in parts may go on in the next answer: a
+/// [`Joiner`](frame::parts::Joiner) puts it together.
 #[derive(Clone, Debug)]
 pub struct Records {
     /// Where to go on, and where the shard's end is.
@@ -61,7 +62,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// The records, by rising sequence number.
+    /// The frames, by rising sequence number.
     pub fn iter(&self) -> impl Iterator<Item = Frame<'_>> {
         let mut rest = &self.frames[..];
         std::iter::from_fn(move || {
@@ -71,7 +72,7 @@ impl Records {
         })
     }
 
-    /// How many there are.
+    /// How many frames there are.
     pub fn len(&self) -> usize {
         self.result.records as usize
     }
@@ -219,7 +220,7 @@ impl Client {
         }
     }
 
-    /// Records of a shard from `start` on: at most `bytes_max` of frames, at least one if there is one.
+    /// Frames of a shard from `start` on: at most `bytes_max` of frames, at least one if there is one.
     ///
     /// # Errors
     /// [`ClientError::Refused`] for what was never given or is damaged, among others.
@@ -261,7 +262,7 @@ impl Client {
         while !self.proto.may_append(batch.message_bytes()) {
             self.hear()?;
         }
-        let request = self.proto.append(&mut self.out, stream, batch.len(), batch.frames());
+        let request = self.proto.append(&mut self.out, stream, batch.frame_count(), batch.frames());
         let count = batch.len() as usize;
         self.outstanding.insert(request, Partial { results: vec![None; count], missing: count });
         self.flush()?;
@@ -284,7 +285,7 @@ impl Client {
         }
     }
 
-    /// Sends a batch and waits for its results, a result a record.
+    /// Sends a batch and waits for its results, a result a record, however many frames that takes.
     ///
     /// # Errors
     /// The connection's, or the server's word that nobody knows. Appends sent before keep their results for

@@ -286,11 +286,11 @@ impl Put {
         let Some(Sent { batch, numbers, .. }) = self.sent.remove(at) else { return Ok(()) };
         let results = appended.outcome.map_err(|failure| Stop::Client(ClientError::Refused(failure)))?;
         let (mut again, mut numbers_again) = (Batch::new(), Vec::new());
-        for ((number, frame), result) in numbers.into_iter().zip(batch.each()).zip(results) {
+        for ((number, frames), result) in numbers.into_iter().zip(batch.each()).zip(results) {
             match result {
                 AckResult::Throttled(code, shard) => {
                     self.tell_throttled(code, shard);
-                    let fits = again.push_frame(frame);
+                    let fits = again.push_record(frames);
                     debug_assert!(fits, "it came from a batch");
                     numbers_again.push(number);
                 }
@@ -405,7 +405,8 @@ impl Gatherer<'_> {
                 Ok(Line::Record(line)) => self.record(line)?,
                 Ok(Line::TooLong) => {
                     self.number += 1;
-                    self.refuse(frame::FrameError::Lengths.to_string())?;
+                    let most = frame::limits::LARGE_RECORD_BYTES_MAX;
+                    self.refuse(format!("it has more than {most} bytes, the most of a record; split it into several"))?;
                 }
                 Err(error) => {
                     self.send()?;

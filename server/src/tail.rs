@@ -1,7 +1,7 @@
 //! `millstream tail`: a stream's records as text, from a sequence number to the end at the time of the start, or, with `-f`,
 //! on and on as they become durable.
 //!
-//! Shards come one after the other, followed ones as they come. A damaged record is named on standard error and passed over; the exit status tells.
+//! Shards come one after the other, followed ones as they come. A record in parts is printed as one, once it is whole. A damaged record is named on standard error and passed over; the exit status tells.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,8 +10,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use frame::parts::{self, Joiner, Record};
 use frame::proto::{ErrorCode, Failure, ShardDescription, Start};
-use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
+use frame::{RequestId, Sequence, ShardId, StreamId};
 
 use jiff::Timestamp;
 
@@ -140,7 +141,7 @@ pub fn run(arguments: TailArguments) -> Result<ExitCode, TailError> {
     }
     for shard in shards.iter().filter(|_| !arguments.follow) {
         if arguments.from < shard.tip.0 {
-            let from = tail.first(shard.shard, Sequence(arguments.from.max(shard.trim.0)))?;
+            let from = tail.first(shard.shard, Sequence(arguments.from.max(shard.trim.0)), shard.tip)?;
             tail.shard(shard.shard, from, shard.tip)?;
         }
     }
@@ -184,6 +185,7 @@ struct Followed {
     shard: ShardId,
     /// What comes next.
     next: Sequence,
+    joiner: Joiner,
     refused: Option<(Sequence, Failure)>,
 }
 
@@ -198,9 +200,10 @@ impl Tail {
             let start = match arguments.since {
                 Some(ms) => Start::Since(ms),
                 None if arguments.latest => Start::Latest,
-                None => Start::At(from),
+                None => Start::At(self.first(shard.shard, from, shard.tip)?),
             };
-            self.begin(&mut followed, Followed { shard: shard.shard, next: from, refused: None }, start, credit)?;
+            let (shard, joiner) = (shard.shard, Joiner::new());
+            self.begin(&mut followed, Followed { shard, next: from, joiner, refused: None }, start, credit)?;
         }
         let outcome = self.follow_on(&mut followed, credit);
         for shard in followed.values_mut() {
@@ -221,11 +224,9 @@ impl Tail {
                     if !records.is_empty() || records.result.next >= records.result.tip {
                         self.tell(shard.shard, shard.refused.take(), shard.next);
                     }
-                    let since_ms = self.since_ms;
-                    let wanted = records.iter().filter(|frame| frame.arrival_ms() >= since_ms);
-                    for frame in wanted.take(usize::try_from(self.left).unwrap_or(usize::MAX)) {
-                        self.left -= 1;
-                        self.print(shard.shard, &frame)?;
+                    for frame in records.iter() {
+                        let Some(record) = shard.joiner.push(&frame) else { continue };
+                        self.print(shard.shard, &record)?;
                     }
                     shard.next = records.result.next;
                     let bytes = records.iter().map(|frame| frame.length() as u64).sum();
@@ -260,13 +261,20 @@ impl Tail {
         Ok(())
     }
 
-    /// The number of the first record that is to be printed, not before `from`. Where damage hides it, all are looked at.
-    fn first(&mut self, shard: ShardId, from: Sequence) -> Result<Sequence, TailError> {
-        if self.since_ms == 0 {
-            return Ok(from);
-        }
-        match self.read(shard, Start::Since(self.since_ms), 1) {
-            Ok(records) => Ok(records.iter().next().map_or(records.result.next, |frame| frame.sequence())),
+    /// The number of the first frame of the first record that is to be printed: of that which has number `from`, or comes
+    /// after it. Where damage hides it, all are looked at.
+    fn first(&mut self, shard: ShardId, from: Sequence, tip: Sequence) -> Result<Sequence, TailError> {
+        let start = match self.since_ms {
+            // Nothing begins before the first number, and there is nothing to look at behind the last.
+            0 if from <= Sequence(1) || from >= tip => return Ok(from),
+            0 => Start::At(from),
+            since_ms => Start::Since(since_ms),
+        };
+        match self.read(shard, start, 1) {
+            Ok(records) => {
+                let first = records.iter().next();
+                Ok(first.map_or(records.result.next, |frame| parts::first_of(&frame)))
+            }
             Err(ClientError::Refused(failure)) if failure.code == ErrorCode::Damaged => Ok(from),
             Err(error) => Err(TailError::Client(error)),
         }
@@ -295,19 +303,14 @@ impl Tail {
     /// Prints one shard's records from `from` to before `tip`.
     fn shard(&mut self, shard: ShardId, mut from: Sequence, tip: Sequence) -> Result<(), TailError> {
         let mut refused: Option<(Sequence, Failure)> = None;
+        let mut joiner = Joiner::new();
         while from < tip && self.left > 0 && !self.output.is_closed() {
             match self.read(shard, Start::At(from), READ_BYTES) {
                 Ok(records) => {
                     self.tell(shard, refused.take(), from);
                     for frame in records.iter().take_while(|frame| frame.sequence() < tip) {
-                        if self.left == 0 {
-                            break;
-                        }
-                        if frame.arrival_ms() < self.since_ms {
-                            continue;
-                        }
-                        self.left -= 1;
-                        self.print(shard, &frame)?;
+                        let Some(record) = joiner.push(&frame) else { continue };
+                        self.print(shard, &record)?;
                     }
                     from = records.result.next.max(from.next());
                 }
@@ -333,15 +336,20 @@ impl Tail {
         eprintln!("millstream: records {from} to {} of shard {shard} are passed over: {failure}", to.0 - 1);
     }
 
-    fn print(&mut self, shard: ShardId, frame: &Frame<'_>) -> Result<(), TailError> {
+    /// Prints a record, if it is wanted.
+    fn print(&mut self, shard: ShardId, record: &Record<'_>) -> Result<(), TailError> {
+        if self.left == 0 || record.arrival_ms < self.since_ms {
+            return Ok(());
+        }
+        self.left -= 1;
         let verbose = self.verbose;
         let write = |out: &mut dyn io::Write| {
             if verbose {
-                write!(out, "{shard}\t{}\t{}\t", frame.sequence(), UtcTime(frame.arrival_ms()))?;
-                out.write_all(frame.key())?;
+                write!(out, "{shard}\t{}\t{}\t", record.sequence, UtcTime(record.arrival_ms))?;
+                out.write_all(record.key)?;
                 out.write_all(b"\t")?;
             }
-            out.write_all(frame.data())?;
+            out.write_all(record.data)?;
             out.write_all(b"\n")
         };
         self.output.write(write).map_err(TailError::Output)

@@ -15,6 +15,9 @@
 //! The producer fills everything but sequence, arrival and header checksum; its payload checksum covers bytes 0..16 and
 //! everything from 48 to the end, and travels unchanged to the reader. The server fills the rest; its header checksum
 //! covers bytes 0..40 and the shard, so that a frame found in another shard's place is not believed.
+//!
+//! A record of more than a frame holds is a run of frames, its parts, each with an extension that says so: see
+//! [`parts`](crate::parts).
 
 use std::fmt;
 use std::ops::Range;
@@ -25,7 +28,9 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::id::{Sequence, ShardId};
-use crate::limits::{EXTENSION_BYTES_MAX, FRAME_BYTES_MAX, KEY_BYTES_MAX, RECORD_BYTES_MAX};
+use crate::limits::{
+    EXTENSION_BYTES_MAX, FRAME_BYTES_MAX, KEY_BYTES_MAX, LARGE_RECORD_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX,
+};
 
 /// Bytes before the extensions.
 pub const HEADER_BYTES: usize = 48;
@@ -39,9 +44,66 @@ pub const FLAG_EXPLICIT_HASH_KEY: u16 = 1;
 pub const FLAG_PRODUCER: u16 = 1 << 1;
 /// The frame carries key identifier, nonce and tag, 32 bytes. Reserved: not accepted yet.
 pub const FLAG_ENCRYPTED: u16 = 1 << 2;
+/// The frame is a part of a record, and carries which: 8 bytes, behind the explicit hash key if there is one.
+pub const FLAG_PART: u16 = 1 << 3;
 
-const FLAGS_ACCEPTED: u16 = FLAG_EXPLICIT_HASH_KEY;
+const FLAGS_ACCEPTED: u16 = FLAG_EXPLICIT_HASH_KEY | FLAG_PART;
 const EXPLICIT_HASH_KEY_BYTES: usize = 16;
+const PART_BYTES: usize = 8;
+
+/// Bytes of the extensions that these flags announce. Without a branch, as it is done for every frame.
+const fn extension_bytes(flags: u16) -> usize {
+    ((flags & FLAG_EXPLICIT_HASH_KEY) * EXPLICIT_HASH_KEY_BYTES as u16 + (flags & FLAG_PART)) as usize
+}
+
+const _: () = {
+    assert!(FLAG_PART as usize == PART_BYTES, "the flag is the extension's length");
+    assert!(extension_bytes(FLAGS_ACCEPTED) == EXPLICIT_HASH_KEY_BYTES + PART_BYTES);
+    assert!(extension_bytes(FLAGS_ACCEPTED) <= EXTENSION_BYTES_MAX);
+};
+
+/// Which part of a record a frame is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// Its place among them, from 0.
+    pub index: u16,
+    /// How many there are, at least two.
+    pub count: u16,
+    /// Bytes of data of the whole record.
+    pub data_bytes: u32,
+}
+
+impl Part {
+    /// Whether nothing of the record follows it.
+    pub fn is_last(&self) -> bool {
+        self.index + 1 == self.count
+    }
+
+    fn encode(self) -> [u8; PART_BYTES] {
+        let mut bytes = [0; PART_BYTES];
+        bytes[..2].copy_from_slice(&self.index.to_le_bytes());
+        bytes[2..4].copy_from_slice(&self.count.to_le_bytes());
+        bytes[4..].copy_from_slice(&self.data_bytes.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: [u8; PART_BYTES]) -> Part {
+        let [i0, i1, c0, c1, data_bytes @ ..] = bytes;
+        let (index, count) = (u16::from_le_bytes([i0, i1]), u16::from_le_bytes([c0, c1]));
+        Part { index, count, data_bytes: u32::from_le_bytes(data_bytes) }
+    }
+
+    /// Whether it can be a part, of so many bytes and under a key of so many: every other part holds a byte or more.
+    fn check(&self, key_length: usize, data_length: usize) -> Result<(), FrameError> {
+        let whole = self.data_bytes as usize;
+        if key_length + whole > LARGE_RECORD_BYTES_MAX {
+            return Err(FrameError::LargeRecord { bytes: key_length + whole });
+        }
+        let others = usize::from(self.count.saturating_sub(1));
+        let is_one = (2..=PARTS_MAX).contains(&usize::from(self.count)) && self.index < self.count;
+        if is_one && data_length > 0 && data_length + others <= whole { Ok(()) } else { Err(FrameError::Part) }
+    }
+}
 
 /// The fixed part of a frame.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
@@ -102,6 +164,13 @@ pub enum FrameError {
     Flags(u16),
     /// The lengths in the header contradict each other or exceed a limit.
     Lengths,
+    /// What it says of the record that it is a part of can't be.
+    Part,
+    /// The record that it is a part of is larger than any may be.
+    LargeRecord {
+        /// Its data and key.
+        bytes: usize,
+    },
     /// Ext, key or data are not what the producer sent.
     PayloadChecksum,
     /// The header is not what the server wrote, or is another shard's.
@@ -117,6 +186,11 @@ impl fmt::Display for FrameError {
             }
             FrameError::Flags(flags) => write!(f, "frame flags {flags:#06x} are not accepted"),
             FrameError::Lengths => f.write_str("the frame's lengths contradict each other or exceed a limit"),
+            FrameError::Part => f.write_str("what the frame says of the record that it is a part of can't be"),
+            FrameError::LargeRecord { bytes } => write!(
+                f,
+                "a record of {bytes} bytes of data and key; it may have {LARGE_RECORD_BYTES_MAX}: split it into records"
+            ),
             FrameError::PayloadChecksum => f.write_str("the payload differs from its checksum"),
             FrameError::HeaderChecksum => f.write_str("the header differs from its checksum"),
         }
@@ -145,7 +219,7 @@ impl<'a> Frame<'a> {
         if flags & !FLAGS_ACCEPTED != 0 || header.reserved.get() != 0 {
             return Err(FrameError::Flags(flags));
         }
-        let extension_bytes = if flags & FLAG_EXPLICIT_HASH_KEY != 0 { EXPLICIT_HASH_KEY_BYTES } else { 0 };
+        let extension_bytes = extension_bytes(flags);
         let key_length = usize::from(header.key_length.get());
         let data_length = header.data_length.get() as usize;
         let length = header.length.get() as usize;
@@ -158,7 +232,25 @@ impl<'a> Frame<'a> {
             return Err(FrameError::Lengths);
         }
         let body = rest.get(..length - HEADER_BYTES).ok_or(FrameError::Short { need: length, have: bytes.len() })?;
-        Ok(Frame { header, body })
+        let frame = Frame { header, body };
+        if let Some(part) = frame.part() {
+            part.check(key_length, data_length)?;
+        }
+        Ok(frame)
+    }
+
+    /// Whether it is a part of a record.
+    pub fn is_part(&self) -> bool {
+        self.header.flags.get() & FLAG_PART != 0
+    }
+
+    /// Which part of a record it is; nothing if it is all of one.
+    pub fn part(&self) -> Option<Part> {
+        if !self.is_part() {
+            return None;
+        }
+        let at = self.header.key_start() - PART_BYTES;
+        self.body.get(at..)?.first_chunk().map(|bytes| Part::decode(*bytes))
     }
 
     /// Bytes of the whole frame, a multiple of 8.
@@ -253,30 +345,49 @@ pub const fn frame_bytes(extension_bytes: usize, key_bytes: usize, data_bytes: u
 /// # Errors
 /// [`FrameError::Lengths`] if key or data exceed [`KEY_BYTES_MAX`] or [`RECORD_BYTES_MAX`].
 pub fn encode(out: &mut Vec<u8>, key: &[u8], explicit_hash_key: Option<u128>, data: &[u8]) -> Result<(), FrameError> {
-    encode_parts(out, key, explicit_hash_key, [data]).map(drop)
+    encode_pieces(out, key, explicit_hash_key, [data]).map(drop)
 }
 
-/// The same for data that lies in parts, which saves its maker from joining them first. Returns the payload checksum.
+/// The same for data that lies in pieces, which saves its maker from joining them first. Returns the payload checksum.
 ///
 /// # Errors
 /// [`FrameError::Lengths`] if key or data exceed [`KEY_BYTES_MAX`] or [`RECORD_BYTES_MAX`].
-pub fn encode_parts<const PARTS: usize>(
+pub fn encode_pieces<const PIECES: usize>(
     out: &mut Vec<u8>,
     key: &[u8],
     explicit_hash_key: Option<u128>,
-    data: [&[u8]; PARTS],
+    data: [&[u8]; PIECES],
 ) -> Result<u64, FrameError> {
-    let data_length = data.iter().map(|part| part.len()).sum::<usize>();
+    encode_part(out, key, explicit_hash_key, None, data)
+}
+
+/// The same for one part of a record, if it is one. [`parts::encode`](crate::parts::encode) makes all of them.
+///
+/// # Errors
+/// As of [`encode_pieces`].
+#[inline]
+pub fn encode_part<const PIECES: usize>(
+    out: &mut Vec<u8>,
+    key: &[u8],
+    explicit_hash_key: Option<u128>,
+    part: Option<Part>,
+    data: [&[u8]; PIECES],
+) -> Result<u64, FrameError> {
+    let data_length = data.iter().map(|piece| piece.len()).sum::<usize>();
     if key.len() > KEY_BYTES_MAX || key.len() + data_length > RECORD_BYTES_MAX {
         return Err(FrameError::Lengths);
     }
-    let extension_bytes = if explicit_hash_key.is_some() { EXPLICIT_HASH_KEY_BYTES } else { 0 };
+    let mut flags = if explicit_hash_key.is_some() { FLAG_EXPLICIT_HASH_KEY } else { 0 };
+    if part.is_some() {
+        flags |= FLAG_PART;
+    }
+    let extension_bytes = extension_bytes(flags);
     let length = frame_bytes(extension_bytes, key.len(), data_length);
     let header = Header {
         length: U32::new(length as u32),
         version: VERSION,
         extension_words: (extension_bytes / 8) as u8,
-        flags: U16::new(if explicit_hash_key.is_some() { FLAG_EXPLICIT_HASH_KEY } else { 0 }),
+        flags: U16::new(flags),
         data_length: U32::new(data_length as u32),
         key_length: U16::new(key.len() as u16),
         reserved: U16::ZERO,
@@ -291,9 +402,12 @@ pub fn encode_parts<const PARTS: usize>(
     if let Some(hash_key) = explicit_hash_key {
         out.extend_from_slice(&hash_key.to_le_bytes());
     }
+    if let Some(part) = part {
+        out.extend_from_slice(&part.encode());
+    }
     out.extend_from_slice(key);
-    for part in data {
-        out.extend_from_slice(part);
+    for piece in data {
+        out.extend_from_slice(piece);
     }
     out.resize(start + length, 0);
     let checksum = payload_checksum(&header, &out[start + HEADER_BYTES..]);
@@ -342,8 +456,6 @@ fn payload_checksum(header: &Header, body: &[u8]) -> u64 {
 fn header_checksum(header: &Header, shard: ShardId) -> u64 {
     xxh3_64_with_seed(&header.as_bytes()[..40], u64::from(shard.0))
 }
-
-const _: () = assert!(EXPLICIT_HASH_KEY_BYTES <= EXTENSION_BYTES_MAX);
 
 #[cfg(test)]
 #[path = "frame_tests.rs"]

@@ -4,6 +4,7 @@
 //! byte by byte; the constants and structures here are its source.
 //!
 //! * [`frame`]: one record's bytes, from a producer's socket to the disk to a subscriber.
+//! * [`parts`]: records of more than a frame holds: cut into parts, and joined again.
 //! * [`batch`]: what one acknowledgement of the disk carries, frames grouped by shard.
 //! * [`segment`]: the header, footer and trailer of a journal file.
 //! * [`superblock`]: the epoch and the durable mark of a data directory.
@@ -17,6 +18,7 @@ pub mod batch;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod parts;
 pub mod proto;
 mod quotas;
 pub mod route;

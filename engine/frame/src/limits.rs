@@ -3,8 +3,22 @@
 /// Alignment of every write: the physical sector of common disks. Logical sectors divide it.
 pub const BLOCK_BYTES: usize = 4096;
 
-/// Data and partition key of one record together. Larger records are written in parts (D5); room is kept.
+/// Data and partition key of one frame together. A record of more is written in parts, a frame each.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// Data and partition key of one record together, however many frames it takes.
+pub const LARGE_RECORD_BYTES_MAX: usize = 10 << 20;
+
+/// A part's frame, as producers here cut them: it fills, with the header and the table of its batch, 1 MiB and no more.
+pub const PART_FRAME_BYTES: usize = (1 << 20) - BLOCK_BYTES;
+
+/// Parts of one record: enough for the largest, whatever each of them repeats.
+pub const PARTS_MAX: usize = LARGE_RECORD_BYTES_MAX
+    .div_ceil(PART_FRAME_BYTES - crate::frame::HEADER_BYTES - EXTENSION_BYTES_MAX - KEY_BYTES_MAX);
+
+/// All frames of one record together: what each adds to its data is header, extensions, key and padding.
+pub const LARGE_RECORD_FRAMES_BYTES_MAX: usize =
+    LARGE_RECORD_BYTES_MAX + PARTS_MAX * (crate::frame::HEADER_BYTES + EXTENSION_BYTES_MAX + KEY_BYTES_MAX + 8);
 
 /// A partition key in bytes: 256 characters of at most four bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
@@ -21,8 +35,8 @@ pub const BATCH_BYTES_MAX: usize = RECORD_BYTES_MAX + 4 * BLOCK_BYTES;
 /// Records in one append message.
 pub const APPEND_RECORDS_MAX: usize = 16_384;
 
-/// One append message, headers included.
-pub const APPEND_BYTES_MAX: usize = 8 << 20;
+/// One append message, headers included: a record of the largest size fits.
+pub const APPEND_BYTES_MAX: usize = 12 << 20;
 
 /// One message that is not an append, an acknowledgement or a read result.
 pub const CONTROL_BYTES_MAX: usize = 64 << 10;
@@ -57,7 +71,12 @@ pub const EXTENTS_PER_SEGMENT_MAX: usize = 256 << 10;
 const _: () = {
     assert!(FRAME_BYTES_MAX + crate::batch::HEADER_BYTES + crate::batch::EXTENT_BYTES <= BATCH_BYTES_MAX);
     assert!(BATCH_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
-    assert!(FRAME_BYTES_MAX + crate::proto::HEADER_BYTES + crate::proto::APPEND_FIXED_BYTES <= APPEND_BYTES_MAX);
+    assert!(PART_FRAME_BYTES <= FRAME_BYTES_MAX && PART_FRAME_BYTES.is_multiple_of(8));
+    assert!(crate::batch::batch_bytes(PART_FRAME_BYTES, 1) <= 1 << 20);
+    assert!(PARTS_MAX >= 2 && PARTS_MAX <= APPEND_RECORDS_MAX && PARTS_MAX <= u16::MAX as usize);
+    let append_bytes = crate::proto::HEADER_BYTES + crate::proto::APPEND_FIXED_BYTES;
+    assert!(append_bytes + LARGE_RECORD_FRAMES_BYTES_MAX <= APPEND_BYTES_MAX);
+    assert!(append_bytes + FRAME_BYTES_MAX <= APPEND_BYTES_MAX);
     assert!(FRAME_BYTES_MAX + crate::proto::HEADER_BYTES + crate::proto::READ_FIXED_BYTES <= READ_BYTES_MAX);
     assert!(
         crate::proto::HEADER_BYTES

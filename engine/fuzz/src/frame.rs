@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!   0 mode: bit 0 made of parts, bit 1 repaired | parts: 1 key length | 2 flags | 3 hash key, 16 | 19 key, data
+//!   flags: bit 0 a hash key, bit 1 cut into frames of bits 2 to 7 bytes of data
 //!                                               | else: a frame
 //! ```
 
-use frame::frame::{claimed_length, encode, stamp};
-use frame::limits::{FRAME_BYTES_MAX, KEY_BYTES_MAX, RECORD_BYTES_MAX};
-use frame::{Frame, Sequence, ShardId};
+use frame::frame::{claimed_length, encode, encode_part, stamp};
+use frame::limits::{FRAME_BYTES_MAX, KEY_BYTES_MAX, LARGE_RECORD_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX};
+use frame::parts::{Joiner, encode_cut};
+use frame::{Frame, FrameError, Sequence, ShardId};
 
 use crate::checksum::repair_frame;
 use crate::program::Program;
@@ -27,6 +29,13 @@ pub fn run(input: &[u8]) {
     let length = frame.length();
     assert!(length <= bytes.len() && length.is_multiple_of(8) && length <= FRAME_BYTES_MAX, "a length of {length}");
     assert!(frame.key().len() <= KEY_BYTES_MAX && frame.key().len() + frame.data().len() <= RECORD_BYTES_MAX);
+    if let Some(part) = frame.part() {
+        assert!(part.index < part.count && (2..=PARTS_MAX).contains(&usize::from(part.count)), "{part:?}");
+        assert!(frame.key().len() + part.data_bytes as usize <= LARGE_RECORD_BYTES_MAX, "{part:?}");
+        assert!(frame.data().len() + usize::from(part.count) <= part.data_bytes as usize + 1, "{part:?}");
+        let record = Joiner::new().push(&frame).is_some();
+        assert!(!record, "one part is no record");
+    }
     let prefix = *bytes.first_chunk().expect("a frame has a header");
     assert_eq!(claimed_length(prefix), Ok(length), "its prefix claims another length");
     encodes_to_itself(&bytes[..length], &frame);
@@ -42,6 +51,9 @@ fn made(mut program: Program<'_>) -> Vec<u8> {
     let hash_key = (flags & 1 != 0).then_some(hash_key);
     let (key, data) = (program.bytes(key_bytes), program.0);
     let mut bytes = Vec::new();
+    if flags & 2 != 0 {
+        return cut(key, hash_key, data, usize::from(flags >> 2) + 1).unwrap_or(bytes);
+    }
     encode(&mut bytes, key, hash_key, data).expect("the parts are short");
     let frame = Frame::parse(&bytes).expect("what was encoded parses");
     assert_eq!((frame.key(), frame.explicit_hash_key(), frame.data()), (key, hash_key, data));
@@ -50,10 +62,37 @@ fn made(mut program: Program<'_>) -> Vec<u8> {
     bytes
 }
 
+/// A record that is cut comes back whole, and not before its last part. One of its frames; nothing if there were too many.
+fn cut(key: &[u8], hash_key: Option<u128>, data: &[u8], each: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let encoded = match encode_cut(&mut bytes, key, hash_key, [data], each) {
+        Err(FrameError::Part) if data.len().div_ceil(each) > PARTS_MAX => return None,
+        encoded => encoded.expect("the parts are short"),
+    };
+    let (mut joiner, mut rest, mut frames) = (Joiner::new(), &bytes[..], Vec::new());
+    while !rest.is_empty() {
+        let length = Frame::parse(rest).expect("what was encoded parses").length();
+        let mut stamped = rest[..length].to_vec();
+        stamp(&mut stamped, ShardId(1), Sequence(7 + frames.len() as u64), 5);
+        rest = &rest[length..];
+        let frame = Frame::parse(&stamped).expect("what was encoded parses");
+        let record = joiner.push(&frame);
+        assert_eq!(record.is_some(), rest.is_empty(), "whole with its last part alone");
+        if let Some(record) = record {
+            assert_eq!((record.key, record.explicit_hash_key, record.data), (key, hash_key, data));
+            assert_eq!((record.first, record.checksum), (Sequence(7), encoded.checksum));
+        }
+        frames.push(bytes[bytes.len() - rest.len() - length..bytes.len() - rest.len()].to_vec());
+    }
+    assert_eq!(frames.len(), encoded.frames as usize);
+    frames.into_iter().nth(data.len() % encoded.frames as usize)
+}
+
 /// The same parts are encoded to the same bytes, but for what the server adds and for padding that is not zero.
 fn encodes_to_itself(bytes: &[u8], frame: &Frame<'_>) {
     let mut again = Vec::new();
-    encode(&mut again, frame.key(), frame.explicit_hash_key(), frame.data()).expect("a frame's parts are legal");
+    let (key, hash_key, part) = (frame.key(), frame.explicit_hash_key(), frame.part());
+    encode_part(&mut again, key, hash_key, part, [frame.data()]).expect("a frame's parts are legal");
     assert_eq!(again.len(), bytes.len());
     assert_eq!(again[..16], bytes[..16], "another header for the same parts");
     if again[48..] == bytes[48..] {
@@ -100,5 +139,11 @@ pub fn starts() -> Vec<(&'static str, Vec<u8>)> {
         ("repaired-hash", repaired(whole(b"a longer partition key", Some(5), &[0; 40]))),
         ("parts", parts(0, b"key", b"data")),
         ("parts-hash", parts(1, b"key", b"data of some length, not a multiple of eight")),
+        ("parts-cut", parts(2 | 9 << 2, b"key", b"data of some length, not a multiple of eight")),
+        ("parts-cut-hash", parts(3 | 19 << 2, b"key", b"data of some length, not a multiple of eight")),
+        (
+            "part-repaired",
+            repaired([&[0], &cut(b"key", Some(3), b"three parts", 4).expect("three parts")[..]].concat()),
+        ),
     ]
 }

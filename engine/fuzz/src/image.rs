@@ -166,7 +166,8 @@ impl Writer {
     fn load(&mut self, talk: &mut Talk, streams: &[&StreamDescription], batches: u32, records: u32, data_bytes: usize) {
         for number in 0..batches {
             let stream = streams[number as usize % streams.len()].stream;
-            let request = talk.append(stream, records, &self.frames(records, data_bytes));
+            let (frames, count) = self.frames(records, data_bytes);
+            let request = talk.append(stream, count, &frames);
             talk.acked(request).expect("nothing fails here");
         }
     }
@@ -174,25 +175,28 @@ impl Writer {
     /// Appends without waiting, and cuts the power amid it.
     fn cut(&mut self, world: &World, mut talk: Talk, streams: &[&StreamDescription], step: u64) {
         for number in 0..12 {
-            let frames = self.frames(4, 5000);
-            talk.append(streams[number % streams.len()].stream, 4, &frames);
+            let (frames, count) = self.frames(4, 5000);
+            talk.append(streams[number % streams.len()].stream, count, &frames);
         }
         world.cut_at_step(world.steps() + step);
         talk.turns(1000);
         world.die();
     }
 
-    fn frames(&mut self, records: u32, data_bytes: usize) -> Vec<u8> {
-        let mut frames = Vec::new();
+    /// Frames of so many records, and how many that are.
+    fn frames(&mut self, records: u32, data_bytes: usize) -> (Vec<u8>, u32) {
+        let (mut frames, mut count) = (Vec::new(), 0);
         for _ in 0..records {
             let key = format!("key-{}", self.random.below(40)).into_bytes();
             let length = 8 + self.random.below(data_bytes);
             let mut data = vec![self.random.draw() as u8; length];
             data[..8].copy_from_slice(&self.random.draw().to_le_bytes());
-            frame::frame::encode(&mut frames, &key, None, &data).expect("short records");
-            self.submitted.insert((key, data));
+            // Some are cut into parts, each of which is a record here: what is served must be what was sent.
+            let each = if self.random.below(8) == 0 { length.div_ceil(3) } else { length };
+            count += frame::parts::encode_cut(&mut frames, &key, None, [&data], each).expect("short records").frames;
+            self.submitted.extend(data.chunks(each).map(|part| (key.clone(), part.to_vec())));
         }
-        frames
+        (frames, count)
     }
 }
 

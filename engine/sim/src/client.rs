@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use frame::parts::Joiner;
 use frame::proto::{AckResult, Append, ErrorCode, Read, ReadResult, Start, StreamDescription};
-use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
+use frame::{Frame, Quotas, RequestId, Sequence, ShardId, StreamId};
 
 use crate::dice::Dice;
 use crate::link::{Heard, Link};
-use crate::model::{Breach, Model, Outcome};
+use crate::model::{Breach, Found, Model, Outcome, frame_of};
 use crate::record::{DATA_BYTES_MIN, Recipe};
 use crate::world::World;
 
@@ -36,6 +37,8 @@ pub(crate) struct Intent {
     pub(crate) mischief: f64,
     /// How likely it reads instead of appending.
     pub(crate) reads: f64,
+    /// How likely a record is cut into parts.
+    pub(crate) large: f64,
 }
 
 #[derive(Debug)]
@@ -60,6 +63,7 @@ struct Batch {
     stream: StreamId,
     first: u64,
     records: u32,
+    frames_count: u32,
     frames: Vec<u8>,
 }
 
@@ -164,7 +168,7 @@ impl LoadClient {
             let from = Sequence(if self.dice.chance(0.5) { tip.0 } else { self.dice.skewed(1..=tip.0) });
             return self.read(world, model, stream.stream, shard, from);
         }
-        let batch = self.make_batch(model, &stream);
+        let batch = self.make_batch(world, model, &stream);
         self.send_batch(world, batch);
     }
 
@@ -176,10 +180,10 @@ impl LoadClient {
         self.asked.insert(request, Asked::Read { shard, from, tip });
     }
 
-    fn make_batch(&mut self, model: &mut Model, stream: &StreamDescription) -> Batch {
+    fn make_batch(&mut self, world: &World, model: &mut Model, stream: &StreamDescription) -> Batch {
         let records = self.dice.skewed(1..=self.intent.records_max) as u32;
         let first = model.attempts().len() as u64;
-        let mut frames = Vec::new();
+        let (mut frames_count, mut frames) = (0, Vec::new());
         for _ in 0..records {
             let data_bytes = match self.intent.fixed_size {
                 true => self.intent.data_bytes_max,
@@ -188,15 +192,22 @@ impl LoadClient {
             let explicit_hash = self.dice.chance(0.1).then(|| u128::from_le_bytes(self.dice.bytes()));
             let key = self.dice.within(0..=30) as u16;
             let is_spoiled = self.dice.chance(self.intent.mischief / 10.0);
-            let recipe = |attempt| Recipe { attempt, key, explicit_hash, data_bytes: data_bytes as usize };
+            let parts = if self.dice.chance(self.intent.large) { self.dice.within(2..=6) as usize } else { 1 };
+            let recipe = |attempt| Recipe { attempt, key, explicit_hash, data_bytes: data_bytes as usize, parts };
             let start = frames.len();
-            model.submit(stream, self.number, recipe, is_spoiled).encode(&mut frames);
+            let recipe = model.submit(stream, self.number, recipe, is_spoiled);
+            recipe.encode(&mut frames);
+            frames_count += recipe.frames() as u32;
             if is_spoiled {
-                // The payload's checksum, which the server compares.
-                frames[start + 16] ^= 1;
+                // The payload's checksum, which the server compares, of one of its frames.
+                let starts = frame_starts(&frames[start..]);
+                frames[start + self.dice.pick(&starts) + 16] ^= 1;
             }
         }
-        Batch { stream: stream.stream, first, records, frames }
+        if frames_count > records {
+            world.count("client: large record");
+        }
+        Batch { stream: stream.stream, first, records, frames_count, frames }
     }
 
     fn send_batch(&mut self, world: &World, batch: Batch) {
@@ -206,8 +217,8 @@ impl LoadClient {
             self.held = Some(batch);
             return;
         }
-        let Batch { stream, first, records, frames } = batch;
-        let request = self.link.say(world, |client, out| client.append(out, stream, records, &frames));
+        let Batch { stream, first, records, frames_count, frames } = batch;
+        let request = self.link.say(world, |client, out| client.append(out, stream, frames_count, &frames));
         self.asked.insert(request, Asked::Append { first, records });
         self.batches_left -= 1;
         world.note(format_args!("client {} appends {first}..{}", self.number, first + u64::from(records)));
@@ -215,7 +226,12 @@ impl LoadClient {
 
     /// Does something that no good client does. `false` if it came to nothing.
     fn misbehave(&mut self, world: &World, model: &mut Model, shard: &ShardId) -> bool {
-        match self.dice.index(7) {
+        match self.dice.index(8) {
+            6 => {
+                world.count("client: parts that are no record's");
+                self.send_parts_of_nothing(world, model);
+                self.batches_left = 0;
+            }
             0 => {
                 world.count("client: gone in mid-batch");
                 self.send_part_of_a_batch(world, model);
@@ -261,14 +277,58 @@ impl LoadClient {
     fn send_part_of_a_batch(&mut self, world: &World, model: &mut Model) {
         let known = self.intent.streams.iter().find_map(|(name, _)| model.stream(name)).cloned();
         let Some(stream) = known else { return };
-        let Batch { records, frames, .. } = self.make_batch(model, &stream);
+        let Batch { frames_count, frames, .. } = self.make_batch(world, model, &stream);
+        let message = self.message(&stream, frames_count, &frames);
+        let length = self.dice.index(message.len());
+        world.send(self.link.id, &message[..length]);
+    }
+
+    /// Sends the parts of a record and leaves one out, or gives one twice, or puts a record between.
+    fn send_parts_of_nothing(&mut self, world: &World, model: &mut Model) {
+        let known = self.intent.streams.iter().find_map(|(name, _)| model.stream(name)).cloned();
+        let Some(stream) = known else { return };
+        let parts = self.dice.within(2..=5) as usize;
+        let recipe = |attempt| Recipe { attempt, key: 1, explicit_hash: None, data_bytes: 100, parts };
+        let mut frames = Vec::new();
+        // It must never be stored, like what differs from its checksum.
+        model.submit(&stream, self.number, recipe, true).encode(&mut frames);
+        let starts = frame_starts(&frames);
+        let kind = self.dice.index(3);
+        // The last part once more would come after a record that is whole.
+        let at = self.dice.index(if kind == 0 { starts.len() } else { starts.len() - 1 });
+        let end = starts.get(at + 1).copied().unwrap_or(frames.len());
+        let part = frames[starts[at]..end].to_vec();
+        let mut count = starts.len() as u32;
+        match kind {
+            0 => {
+                frames.drain(starts[at]..end);
+                count -= 1;
+            }
+            1 => {
+                frames.splice(end..end, part);
+                count += 1;
+            }
+            _ => {
+                let mut between = Vec::new();
+                let recipe = |attempt| Recipe { attempt, key: 1, explicit_hash: None, data_bytes: 8, parts: 1 };
+                model.submit(&stream, self.number, recipe, true).encode(&mut between);
+                frames.splice(end..end, between);
+                count += 1;
+            }
+        }
+        let message = self.message(&stream, count, &frames);
+        if self.link.client.may_append(message.len()) {
+            world.send(self.link.id, &message);
+        }
+    }
+
+    fn message(&mut self, stream: &StreamDescription, frames_count: u32, frames: &[u8]) -> Vec<u8> {
         let mut message = Vec::new();
         let request = self.link.client.next_request();
         let start = Append::begin(&mut message, request);
-        message.extend_from_slice(&frames);
-        Append { stream: stream.stream, records }.finish(&mut message, start);
-        let length = self.dice.index(message.len());
-        world.send(self.link.id, &message[..length]);
+        message.extend_from_slice(frames);
+        Append { stream: stream.stream, records: frames_count }.finish(&mut message, start);
+        message
     }
 
     fn take_up(&mut self, world: &World, model: &mut Model, heard: Heard) -> Result<(), Breach> {
@@ -355,37 +415,67 @@ impl LoadClient {
         let Asked::Read { shard, from, tip } = asked else {
             return Err(Breach::new("one answer", format!("records for {asked:?}")));
         };
-        take_up_records(model, shard, from..=tip, result, frames).map(drop)
+        take_up_records(model, &mut Joiner::new(), shard, from..=tip, result, frames).map(drop)
     }
+}
+
+/// Where each of these frames begins.
+fn frame_starts(mut frames: &[u8]) -> Vec<usize> {
+    let (mut starts, mut at) = (Vec::new(), 0);
+    while let Ok(frame) = Frame::parse(frames) {
+        starts.push(at);
+        at += frame.length();
+        frames = &frames[frame.length()..];
+    }
+    starts
+}
+
+/// What a read result held.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    /// Records that are whole now.
+    pub(crate) found: Vec<Found>,
+    /// Number and arrival of every frame that is a part.
+    pub(crate) parts: Vec<(Sequence, u64)>,
+    /// The first frame's number.
+    pub(crate) first: Option<Sequence>,
 }
 
 /// Checks a read result by itself, and what it holds against the model. It was asked for from the start of `range` on, when
 /// the shard was known to end at the end of it.
 pub(crate) fn take_up_records(
     model: &mut Model,
+    joiner: &mut Joiner,
     shard: ShardId,
     range: RangeInclusive<Sequence>,
     result: &ReadResult,
     frames: &[Vec<u8>],
-) -> Result<Vec<crate::model::Found>, Breach> {
+) -> Result<Taken, Breach> {
     let from = *range.start();
     let wrong = |detail: String| Err(Breach::new("read result", detail));
     if result.shard != shard || result.next < from || result.next > result.tip {
         return wrong(format!("{result:?} for shard {shard} from {from}"));
     }
-    let mut found = Vec::with_capacity(frames.len());
+    let mut taken = Taken::default();
     let mut next = from;
     for bytes in frames {
-        let record = model.read(shard, bytes)?;
-        if record.sequence < next {
-            return wrong(format!("{record:?} of shard {shard} where {next} was due"));
+        let frame = frame_of(shard, bytes)?;
+        let sequence = frame.sequence();
+        if sequence < next {
+            return wrong(format!("{sequence} of shard {shard} where {next} was due"));
         }
-        next = record.sequence.next();
-        found.push(record);
+        next = sequence.next();
+        taken.first.get_or_insert(sequence);
+        if frame.is_part() {
+            taken.parts.push((sequence, frame.arrival_ms()));
+        }
+        if let Some(record) = joiner.push(&frame) {
+            taken.found.push(model.read(shard, &record)?);
+        }
     }
     if result.next < next {
         return wrong(format!("{result:?} for shard {shard}, and the last record makes {next}"));
     }
     model.told_tip(shard, result.tip, *range.end())?;
-    Ok(found)
+    Ok(taken)
 }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 
+use frame::parts::Record;
 use frame::proto::{ErrorCode, StreamDescription};
 use frame::route::hash_key;
 use frame::{Frame, Sequence, ShardId, StreamId};
@@ -59,6 +61,8 @@ pub(crate) struct Attempt {
 /// A record that was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Found {
+    /// The number of its first part.
+    pub(crate) first: Sequence,
     pub(crate) sequence: Sequence,
     pub(crate) attempt: u64,
     pub(crate) arrival_ms: u64,
@@ -68,6 +72,8 @@ pub(crate) struct Found {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reading {
     pub(crate) found: Vec<Found>,
+    /// Parts that were given, those of records that are not whole as well: number and arrival.
+    pub(crate) parts: Vec<(Sequence, u64)>,
     /// Numbers at which the engine said that records are damaged.
     pub(crate) damaged: Vec<Sequence>,
     pub(crate) tip: Sequence,
@@ -157,16 +163,13 @@ impl Model {
     }
 
     /// A record was read from a shard: which attempt it is, and whether that can be.
-    pub(crate) fn read(&mut self, shard: ShardId, bytes: &[u8]) -> Result<Found, Breach> {
+    pub(crate) fn read(&mut self, shard: ShardId, record: &Record<'_>) -> Result<Found, Breach> {
         let foreign = |detail: String| Breach::new("nothing else", detail);
-        let frame = Frame::parse(bytes).map_err(|error| foreign(format!("shard {shard}: not a frame: {error}")))?;
-        let sequence = frame.sequence();
-        let checked = frame.verify_header(shard).and_then(|()| frame.verify_payload());
-        checked.map_err(|error| foreign(format!("shard {shard}, record {sequence}: {error}")))?;
-        let number = record::attempt_of(&frame).filter(|&number| number < self.attempts.len() as u64);
+        let sequence = record.sequence;
+        let number = record::attempt_of(record).filter(|&number| number < self.attempts.len() as u64);
         let number = number.ok_or_else(|| foreign(format!("shard {shard}, record {sequence}: nobody's")))?;
         let attempt = self.attempt(number);
-        if attempt.shard != shard || !attempt.recipe.is(&frame) {
+        if attempt.shard != shard || !attempt.recipe.is(record) {
             return Err(foreign(format!("shard {shard}, record {sequence} is not attempt {number} as it was made")));
         }
         if attempt.read_at.is_some_and(|before| before != sequence) {
@@ -175,7 +178,7 @@ impl Model {
         }
         self.give(shard, sequence, number)?;
         self.attempts[number as usize].read_at = Some(sequence);
-        Ok(Found { sequence, attempt: number, arrival_ms: frame.arrival_ms() })
+        Ok(Found { first: record.first, sequence, attempt: number, arrival_ms: record.arrival_ms })
     }
 
     /// A number of a shard belongs to this attempt from now on.
@@ -247,6 +250,15 @@ impl Model {
     }
 }
 
+/// What a server gave as a frame of a shard.
+pub(crate) fn frame_of(shard: ShardId, bytes: &[u8]) -> Result<Frame<'_>, Breach> {
+    let foreign = |detail: String| Breach::new("nothing else", detail);
+    let frame = Frame::parse(bytes).map_err(|error| foreign(format!("shard {shard}: not a frame: {error}")))?;
+    let checked = frame.verify_header(shard).and_then(|()| frame.verify_payload());
+    checked.map_err(|error| foreign(format!("shard {shard}, frame {}: {error}", frame.sequence())))?;
+    Ok(frame)
+}
+
 /// What must never change of a description.
 fn without_tips(description: &StreamDescription) -> StreamDescription {
     let mut settings = description.clone();
@@ -254,7 +266,28 @@ fn without_tips(description: &StreamDescription) -> StreamDescription {
     settings
 }
 
+impl Attempt {
+    /// The numbers that it has, if its own is `sequence`: those of its parts.
+    pub(crate) fn numbers(&self, sequence: Sequence) -> RangeInclusive<Sequence> {
+        Sequence(sequence.0 + 1 - self.recipe.frames())..=sequence
+    }
+}
+
 impl Reading {
+    /// Whether one of these numbers was called damaged.
+    pub(crate) fn is_damaged(&self, numbers: &RangeInclusive<Sequence>) -> bool {
+        self.damaged.iter().any(|damaged| numbers.contains(damaged))
+    }
+
+    /// Parts that belong to no record that is whole.
+    pub(crate) fn fragments(&self) -> impl Iterator<Item = (Sequence, u64)> + '_ {
+        let is_whole = |number: Sequence| {
+            let at = self.found.partition_point(|found| found.sequence < number);
+            self.found.get(at).is_some_and(|found| found.first <= number)
+        };
+        self.parts.iter().copied().filter(move |&(number, _)| !is_whole(number))
+    }
+
     /// The record of this number. Records are in the order of their numbers.
     pub(crate) fn at(&self, sequence: Sequence) -> Option<&Found> {
         let at = self.found.binary_search_by_key(&sequence, |found| found.sequence).ok()?;

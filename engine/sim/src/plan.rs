@@ -148,6 +148,7 @@ impl RunPlan {
             pause_ns_max: dice.skewed(1_000..=20_000_000),
             mischief: *dice.pick(&[0.0, 0.0, 0.02, 0.1]),
             reads: *dice.pick(&[0.0, 0.1, 0.4]),
+            large: *dice.pick(&[0.0, 0.05, 0.3]),
         }
     }
 
@@ -163,6 +164,7 @@ impl RunPlan {
             pause_ns_max: 1_000_000,
             mischief: 0.0,
             reads: 0.0,
+            large: 0.2,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use frame::parts::Joiner;
 use frame::proto::{ErrorCode, Read, ReadResult, Start, StreamDescription};
 use frame::{RequestId, Sequence, ShardId};
 
@@ -16,6 +17,7 @@ use crate::world::World;
 struct Shard {
     stream: frame::StreamId,
     reading: Reading,
+    joiner: Joiner,
     from: Sequence,
 }
 
@@ -128,10 +130,13 @@ impl Reader {
         (result, frames): (&ReadResult, &[Vec<u8>]),
     ) -> Result<(), Breach> {
         let reading = &self.shards[&number].reading;
-        let told = take_up_records(model, number, Sequence(1)..=model.tip(number), result, frames)?;
-        let due = reading.found.iter().find(|found| found.arrival_ms >= since_ms);
-        if told.first() != due {
-            let detail = format!("shard {number} since {since_ms}: {:?} is told, {due:?} is due", told.first());
+        let range = Sequence(1)..=model.tip(number);
+        let told = take_up_records(model, &mut Joiner::new(), number, range, result, frames)?.first;
+        let found = reading.found.iter().map(|found| (found.first, found.arrival_ms));
+        let in_time = found.chain(reading.fragments()).filter(|&(_, arrival_ms)| arrival_ms >= since_ms);
+        let due = in_time.map(|(first, _)| first).min();
+        if told != due {
+            let detail = format!("shard {number} since {since_ms}: {told:?} is told, {due:?} is due");
             return Err(Breach::new("by time", detail));
         }
         world.count("engine: read by time");
@@ -157,16 +162,19 @@ impl Reader {
                     }
                 };
                 let shard = self.shards.get_mut(&number).expect("it was asked for");
-                let found = take_up_records(model, number, shard.from..=model.tip(number), &result, &frames)?;
-                if found.is_empty() && result.next == shard.from && result.next < result.tip {
+                let range = shard.from..=model.tip(number);
+                let taken = take_up_records(model, &mut shard.joiner, number, range, &result, &frames)?;
+                if taken.first.is_none() && result.next == shard.from && result.next < result.tip {
                     let detail =
                         format!("shard {number} gives nothing from {} on, and ends at {}", shard.from, result.tip);
                     return Err(Breach::new("readable", detail));
                 }
-                shard.reading.found.extend(found);
+                shard.reading.found.extend(taken.found);
+                shard.reading.parts.extend(taken.parts);
                 shard.reading.tip = result.tip;
                 shard.from = result.next;
                 if result.next == result.tip {
+                    count_parts(world, &shard.reading);
                     self.to_read.pop();
                 }
             }
@@ -201,7 +209,7 @@ impl Reader {
     fn add(&mut self, description: &StreamDescription) {
         for shard in &description.shards {
             let reading = Reading { tip: shard.tip, ..Reading::default() };
-            let state = Shard { stream: description.stream, reading, from: Sequence(1) };
+            let state = Shard { stream: description.stream, reading, joiner: Joiner::new(), from: Sequence(1) };
             self.shards.insert(shard.shard, state);
             self.to_read.push(shard.shard);
             self.to_date.push(shard.shard);
@@ -214,9 +222,10 @@ impl Reader {
         world.count("engine: called damaged");
         world.note(format_args!("shard {number} is damaged at {}", shard.from));
         shard.reading.damaged.push(shard.from);
-        let known = model.attempts_on(number).filter_map(|(_, attempt)| match attempt.outcome {
-            Outcome::Acked(sequence) => Some(sequence),
-            _ => attempt.read_at,
+        let known = model.attempts_on(number).filter_map(|(_, attempt)| {
+            let sequence =
+                if let Outcome::Acked(sequence) = attempt.outcome { Some(sequence) } else { attempt.read_at };
+            sequence.map(|sequence| *attempt.numbers(sequence).start())
         });
         let next = known.filter(|&sequence| sequence > shard.from).min();
         match next.filter(|&next| next < shard.reading.tip) {
@@ -225,5 +234,15 @@ impl Reader {
                 self.to_read.pop();
             }
         }
+    }
+}
+
+/// Notes what a shard has of large records.
+fn count_parts(world: &World, reading: &Reading) {
+    if reading.found.iter().any(|found| found.first < found.sequence) {
+        world.count("engine: large record read");
+    }
+    if reading.fragments().next().is_some() {
+        world.count("engine: record that is not whole passed over");
     }
 }

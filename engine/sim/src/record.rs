@@ -1,6 +1,6 @@
 //! The records that clients append: each says who it is, and every byte of it follows from that.
 
-use frame::Frame;
+use frame::parts::{self, Record};
 
 /// The smallest data: the attempt's number.
 pub(crate) const DATA_BYTES_MIN: usize = 8;
@@ -16,6 +16,8 @@ pub(crate) struct Recipe {
     pub(crate) explicit_hash: Option<u128>,
     /// Bytes of data.
     pub(crate) data_bytes: usize,
+    /// Into how many parts it is cut at most; 1: into none.
+    pub(crate) parts: usize,
 }
 
 impl Recipe {
@@ -44,45 +46,59 @@ impl Recipe {
             && words.next().is_some_and(|word| word.starts_with(rest))
     }
 
-    /// Appends the frame to `out`.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let encoded = frame::frame::encode(out, self.key().as_bytes(), self.explicit_hash, &self.data());
-        encoded.expect("plans keep within the limits");
+    /// How many frames it takes.
+    pub(crate) fn frames(&self) -> u64 {
+        self.data_bytes.div_ceil(self.part_bytes()) as u64
     }
 
-    /// Whether a frame is this record, byte by byte.
-    pub(crate) fn is(&self, frame: &Frame<'_>) -> bool {
-        frame.key() == self.key().as_bytes()
-            && frame.explicit_hash_key() == self.explicit_hash
-            && self.is_data(frame.data())
+    fn part_bytes(&self) -> usize {
+        self.data_bytes.div_ceil(self.parts.max(1)).max(1)
+    }
+
+    /// Appends its frames to `out`.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let (key, data) = (self.key(), self.data());
+        let encoded = parts::encode_cut(out, key.as_bytes(), self.explicit_hash, [&data], self.part_bytes());
+        assert_eq!(u64::from(encoded.expect("plans keep within the limits").frames), self.frames());
+    }
+
+    /// Whether a record is this one, byte by byte.
+    pub(crate) fn is(&self, record: &Record<'_>) -> bool {
+        record.key == self.key().as_bytes()
+            && record.explicit_hash_key == self.explicit_hash
+            && record.sequence.0 + 1 == record.first.0 + self.frames()
+            && self.is_data(record.data)
     }
 }
 
-/// The attempt that a frame says it is.
-pub(crate) fn attempt_of(frame: &Frame<'_>) -> Option<u64> {
-    frame.data().first_chunk().map(|number| u64::from_le_bytes(*number))
+/// The attempt that a record says it is.
+pub(crate) fn attempt_of(record: &Record<'_>) -> Option<u64> {
+    record.data.first_chunk().map(|number| u64::from_le_bytes(*number))
 }
 
 #[cfg(test)]
 mod tests {
+    use frame::Frame;
+
     use super::*;
 
     #[test]
     fn a_record_is_itself_and_no_other() {
         for data_bytes in [8, 9, 15, 16, 100, 1001] {
-            let recipe = Recipe { attempt: 7, key: 3, explicit_hash: None, data_bytes };
+            let recipe = Recipe { attempt: 7, key: 3, explicit_hash: None, data_bytes, parts: 1 };
             let mut bytes = Vec::new();
             recipe.encode(&mut bytes);
-            let frame = Frame::parse(&bytes).unwrap();
-            assert_eq!(attempt_of(&frame), Some(7));
-            assert!(recipe.is(&frame));
-            assert!(!Recipe { attempt: 8, ..recipe }.is(&frame));
-            assert!(!Recipe { key: 4, ..recipe }.is(&frame));
-            assert!(!Recipe { data_bytes: data_bytes + 1, ..recipe }.is(&frame));
+            let record = Record::of(&Frame::parse(&bytes).unwrap());
+            assert_eq!(attempt_of(&record), Some(7));
+            assert!(recipe.is(&record));
+            assert!(!Recipe { attempt: 8, ..recipe }.is(&record));
+            assert!(!Recipe { key: 4, ..recipe }.is(&record));
+            assert!(!Recipe { parts: 2, ..recipe }.is(&record));
+            assert!(!Recipe { data_bytes: data_bytes + 1, ..recipe }.is(&record));
             for at in 0..data_bytes {
                 let mut other = bytes.clone();
                 other[frame::frame::HEADER_BYTES + recipe.key().len() + at] ^= 1;
-                assert!(!recipe.is(&Frame::parse(&other).unwrap()), "byte {at} of {data_bytes}");
+                assert!(!recipe.is(&Record::of(&Frame::parse(&other).unwrap())), "byte {at} of {data_bytes}");
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use frame::parts::Joiner;
 use frame::proto::{Client, ErrorCode, Start, Subscribe};
 use frame::{RequestId, Sequence, ShardId};
 
@@ -26,6 +27,9 @@ struct Followed {
     granted: u64,
     pushed: u64,
     got: BTreeSet<Sequence>,
+    joiner: Joiner,
+    /// The first number of a record of which the last parts were missing at the shard's end.
+    exposed: Option<Sequence>,
     /// What arrived before is not for it.
     since_ms: u64,
     /// Whether it was answered.
@@ -92,7 +96,7 @@ impl Subscriber {
             let Some(from) = followed.from else { continue };
             for (_, attempt) in model.attempts_on(followed.shard) {
                 let Outcome::Acked(sequence) = attempt.outcome else { continue };
-                let is_due = from <= sequence && sequence < followed.next;
+                let is_due = from <= *attempt.numbers(sequence).start() && sequence < followed.next;
                 if is_due && !followed.got.contains(&sequence) {
                     let Followed { shard, next, .. } = followed;
                     let detail = format!("shard {shard}, {from} to {next}: {sequence} was acknowledged and not pushed");
@@ -133,6 +137,8 @@ impl Subscriber {
                         granted,
                         pushed: 0,
                         got,
+                        joiner: Joiner::new(),
+                        exposed: None,
                         since_ms,
                         is_begun: false,
                         is_over: false,
@@ -152,11 +158,18 @@ impl Subscriber {
                     return Err(Breach::new("pushed", format!("{result:?} uncalled for: {followed:?}")));
                 }
                 let range = followed.next..=followed.tip;
-                let found = take_up_records(model, followed.shard, range, &result, &frames)?;
+                let shard = followed.shard;
+                let found = take_up_records(model, &mut followed.joiner, shard, range, &result, &frames)?.found;
+                if let Some(early) = found.iter().find(|record| Some(record.first) == followed.exposed) {
+                    return Err(Breach::new("whole", format!("parts of {early:?} were shown before its last")));
+                }
+                if result.next >= result.tip {
+                    followed.exposed = followed.joiner.waits_from().or(followed.exposed);
+                }
                 if let Some(early) = found.iter().find(|record| record.arrival_ms < followed.since_ms) {
                     return Err(Breach::new("pushed", format!("{early:?} is too early: {followed:?}")));
                 }
-                followed.from = followed.from.or(found.first().map(|record| record.sequence));
+                followed.from = followed.from.or(found.first().map(|record| record.first));
                 followed.got.extend(found.iter().map(|record| record.sequence));
                 followed.pushed += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
                 (followed.next, followed.tip) = (result.next, result.tip);
@@ -166,10 +179,16 @@ impl Subscriber {
                     // Its maker has not come to it yet.
                     return Ok(());
                 }
-                let known = self.followed.get_mut(&request).filter(|_| failure.code == ErrorCode::Damaged);
+                // The wall clock may have been set back since it was asked.
+                let is_late = |followed: &Followed| failure.code == ErrorCode::InvalidArgument && followed.since_ms > 0;
+                let known = self.followed.get_mut(&request);
+                let known = known.filter(|known| failure.code == ErrorCode::Damaged || is_late(known));
                 let known = known.ok_or_else(|| Breach::new("pushed", format!("request {request}: {failure}")))?;
                 known.is_over = true;
-                world.count("engine: a push found damage");
+                world.count(match failure.code {
+                    ErrorCode::Damaged => "engine: a push found damage",
+                    _ => "sim: time in the future",
+                });
             }
             Heard::Ended(_) => {}
             other if world.is_dead() => world.note(format_args!("subscriber: {other:?}")),

@@ -62,11 +62,13 @@ fn check(profile: Profile, count: u64, must_hit: &[&str]) {
 }
 
 /// What runs of every kind reach.
-const EVERYWHERE: [&str; 22] = [
+const EVERYWHERE: [&str; 26] = [
     "client: deaf",
     "client: garbage",
     "client: gone in mid-batch",
     "client: half-closed",
+    "client: large record",
+    "client: parts that are no record's",
     "client: reset",
     "clock: jump",
     "disk: full",
@@ -75,6 +77,8 @@ const EVERYWHERE: [&str; 22] = [
     "disk: names lost",
     "disk: slow",
     "disk: torn",
+    "engine: large record read",
+    "engine: record that is not whole passed over",
     "engine: refused, checksum",
     "engine: refused, disk full",
     "network: accept ended",

@@ -138,11 +138,11 @@ impl Bench {
     /// Appends one record of so many bytes of data and key to each shard, by its hash key.
     fn append(&mut self, record_bytes: usize, copies: usize) {
         let stream = self.stream.clone().unwrap();
-        let (mut frames, data) = (Vec::new(), vec![7; record_bytes - 1]);
+        let (mut frames, mut records, data) = (Vec::new(), 0, vec![7; record_bytes - 1]);
         for shard in stream.shards.iter().flat_map(|shard| std::iter::repeat_n(shard, copies)) {
-            frame::frame::encode(&mut frames, b"k", Some(shard.hash_start), &data).unwrap();
+            let encoded = frame::parts::encode(&mut frames, b"k", Some(shard.hash_start), [&data]);
+            records += encoded.unwrap().frames;
         }
-        let records = (stream.shards.len() * copies) as u32;
         self.say(1, |proto, out| {
             proto.append(out, stream.stream, records, &frames);
         });
@@ -283,4 +283,27 @@ fn each_subscriber_gets_its_bytes() {
     let all = 2 * bench.taken[&shard] * 1001;
     bench.turn_until(|bench| bench.given.0 == all);
     assert!(bench.world.now_ns() - begun_ns < RUN_NS + SECOND_NS);
+}
+
+#[test]
+fn a_record_in_parts_is_charged_once_and_whole() {
+    const RECORD_BYTES: usize = 5 << 20;
+    let mut bench = Bench::new(1, Quotas { write_bytes: NonZeroU32::new(1 << 20), ..Quotas::NONE });
+    let shard = bench.stream.clone().unwrap().shards[0].shard;
+    let begun_ns = bench.world.now_ns();
+    let append = |bench: &mut Bench| {
+        bench.append(RECORD_BYTES, 1);
+        bench.turn_until(|bench| bench.waiting == 0);
+        (bench.taken[&shard], bench.refused.get(&(ErrorCode::WriteBytesExceeded as u16)).copied().unwrap_or(0))
+    };
+    assert_eq!(append(&mut bench), (1, 0), "a full bucket lets it through");
+    // More than there is room for at once: what is refused gives its room back.
+    for refused in 1..=20 {
+        assert_eq!(append(&mut bench), (1, refused), "one answer, not one a part");
+    }
+    // It took what five seconds bring.
+    bench.pass(begun_ns + 9 * SECOND_NS / 2);
+    assert_eq!(append(&mut bench), (1, 21));
+    bench.pass(begun_ns + 11 * SECOND_NS / 2);
+    assert_eq!(append(&mut bench), (2, 21));
 }

@@ -1,7 +1,7 @@
 //! A commit batch on its way to the disk: what becomes true when it is durable.
 
-use frame::Position;
 use frame::batch::Extent;
+use frame::{Position, Sequence, ShardId};
 use io::Buf;
 
 /// How many records of one append a commit batch carries.
@@ -26,6 +26,10 @@ pub(crate) struct Commit {
     pub(crate) extents: Vec<Extent>,
     /// Whose records it carries.
     pub(crate) shares: Vec<Share>,
+    /// Whether a part of a large record is among them.
+    pub(crate) has_part: bool,
+    /// The shard whose extent ends within a large record, and the number of that record's first part.
+    pub(crate) open: Option<(ShardId, Sequence)>,
     /// When its write began.
     pub(crate) began_ns: u64,
     /// Whether its write has completed; those before it may not have.
@@ -51,6 +55,6 @@ impl Commit {
         self.buf = None;
         self.extents.clear();
         self.shares.clear();
-        self.written = false;
+        (self.written, self.has_part, self.open) = (false, false, None);
     }
 }

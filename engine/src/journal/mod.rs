@@ -28,7 +28,7 @@ use io::{Buf, Completion, FileId, Io, Op, Token};
 use crate::catalog::Catalog;
 use crate::damage::Damage;
 use crate::limits::{BATCH_BYTES_TARGET, COMMITS_UNSETTLED_MAX};
-use crate::shards::Shards;
+use crate::shards::{Shards, Stored};
 use crate::watermark::Watermarks;
 
 /// The segment that batches are written to.
@@ -163,6 +163,11 @@ impl Journal {
             && writing < self.bounds.writes
             && self.in_flight.len() < COMMITS_UNSETTLED_MAX
             && bytes + BATCH_BYTES_TARGET <= self.bounds.commit_bytes
+    }
+
+    /// Parts of large records whose writes are in flight.
+    pub(crate) fn parts_in_flight(&self) -> usize {
+        self.in_flight.iter().filter(|commit| commit.has_part && !commit.written).count()
     }
 
     /// Whether nothing is in flight.
@@ -314,7 +319,12 @@ impl Journal {
             self.seal(left, shards, catalog);
         }
         self.marks.make_durable(end);
-        commit.extents.iter().for_each(|extent| shards.make_durable(extent));
+        for extent in &commit.extents {
+            match commit.open {
+                Some((shard, open)) if shard == extent.shard => shards.make_durable_within(extent, open),
+                _ => shards.make_durable(extent),
+            }
+        }
         commit.extents.iter().for_each(|extent| self.index.push(extent.shard, place(commit.position, extent)));
         if let Some(buf) = commit.buf.take() {
             self.cache.push(commit.position, buf);
@@ -337,9 +347,11 @@ impl Journal {
     /// Makes the footer of a segment whose batches are all durable. The index goes on with the next segment.
     fn seal(&mut self, left: Open, shards: &Shards, catalog: &Catalog) {
         let mut writer = FooterWriter::default();
-        for (shard, state) in shards.iter() {
-            let first = self.index.first_sequence(shard).unwrap_or(state.durable_next);
-            writer.shard(shard, first, state.durable_next, state.durable_arrival_ms, self.index.extents(shard));
+        for (shard, _) in shards.iter() {
+            // A large record may go on in the next segment: its parts in this one are there, although nobody sees them yet.
+            let Stored { next, arrival_ms } = shards.stored(shard);
+            let first = self.index.first_sequence(shard).unwrap_or(next);
+            writer.shard(shard, first, next, arrival_ms, self.index.extents(shard));
         }
         self.damage.write(&mut writer);
         let end = self.marks.durable();
@@ -357,7 +369,7 @@ impl Journal {
         if seal.fits() {
             self.sealer.add(seal);
         }
-        self.index.restart(shards.iter().map(|(_, state)| state.durable_next));
+        self.index.restart(shards.iter().map(|(shard, _)| shards.stored(shard).next));
     }
 
     /// Starts what the journal needs besides batches. `idle` allows zeros to be written into segments ahead.

@@ -67,10 +67,15 @@ impl<I: Io> Reactor<I> {
         while let Ok(frame) = Frame::parse(frames) {
             let (bytes, rest) = frames.split_at(frame.length());
             let outline = Outline::of(&frame);
-            let place = self.intake.spill(bytes);
-            self.appends.wait(append);
-            let record = Unrouted { stream, place, outline, append, index };
-            self.route_one(record);
+            if frame.is_part() {
+                // A call's records are a frame each.
+                self.appends.refuse(append, index, ErrorCode::InvalidArgument);
+            } else {
+                let place = self.intake.spill(bytes);
+                self.appends.wait(append);
+                let record = Unrouted { stream, place, outline, append, index };
+                self.route_one(record);
+            }
             index += 1;
             frames = rest;
         }

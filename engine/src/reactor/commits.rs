@@ -6,6 +6,7 @@ use frame::limits::BATCH_BYTES_MAX;
 use super::*;
 use crate::intake::Batch;
 use crate::journal::Commit;
+use crate::limits::{PARTS_IN_FLIGHT_BESIDE_MAX, PARTS_IN_FLIGHT_MAX};
 
 impl<I: Io> Reactor<I> {
     /// Closes commit batches while writes are free and records wait.
@@ -17,7 +18,9 @@ impl<I: Io> Reactor<I> {
             if !self.journal.may_write() {
                 return;
             }
-            match self.commit_one() {
+            let may_take_part = self.may_take_part();
+            let Some(next_length) = self.intake.next_length(may_take_part) else { return };
+            match self.commit_one(next_length, may_take_part) {
                 Ok(()) => {}
                 Err(Shortage::Making) => return,
                 Err(Shortage::Full) => return self.refuse_waiting(ErrorCode::DiskFull),
@@ -25,22 +28,33 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    fn commit_one(&mut self) -> Result<(), Shortage> {
+    /// Whether the next batch may take a part of a large record: few are in flight, so that whatever comes meanwhile does not
+    /// wait long for the disk.
+    fn may_take_part(&self) -> bool {
+        if self.intake.large.queued() == 0 {
+            return true;
+        }
+        let most = if self.intake.has_ordinary() { PARTS_IN_FLIGHT_BESIDE_MAX } else { PARTS_IN_FLIGHT_MAX };
+        self.journal.parts_in_flight() < most
+    }
+
+    fn commit_one(&mut self, next_length: usize, may_take_part: bool) -> Result<(), Shortage> {
         let extents = self.intake.active_shards();
-        let least = batch_bytes(self.intake.next_length().unwrap_or(0), 1);
-        let wanted = batch_bytes(self.intake.bytes(), extents);
+        let least = batch_bytes(next_length, 1);
+        let wanted = batch_bytes(self.intake.wanted_bytes(may_take_part), extents);
         let bytes = wanted.min(self.config.batch_bytes).max(least).min(BATCH_BYTES_MAX);
         self.journal.make_room(bytes, extents, self.shards.len(), &self.planned)?;
         let mut buf = self.take_buffer(bytes).ok_or(Shortage::Making)?;
         let mut commit = self.journal.spare_commit();
         let head = self.journal.head(self.io.wall_ms(), None);
-        let Commit { extents: table, shares, .. } = &mut commit;
+        let Commit { extents: table, shares, open, has_part, .. } = &mut commit;
         let mut writer = Writer::new(&mut buf, table);
         let room = bytes.saturating_sub(frame::batch::HEADER_BYTES + extents * frame::batch::EXTENT_BYTES);
         let (appends, shards) = (&mut self.appends, &mut self.shards);
         let refused = &mut self.refused;
-        let mut batch = Batch { writer: &mut writer, shares, refused, appends, shards };
+        let mut batch = Batch { writer: &mut writer, shares, refused, appends, shards, may_take_part, open };
         self.intake.fill(&mut self.io, &mut batch, room);
+        *has_part = batch.may_take_part != may_take_part;
         if writer.is_empty() {
             self.journal.recycle(commit);
             self.settle_refused();

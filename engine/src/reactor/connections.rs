@@ -211,6 +211,7 @@ impl<I: Io> Reactor<I> {
             .map(|(slot, connection)| Peer { slot, life: connection.life })
             .collect();
         gone.into_iter().for_each(|peer| self.close(peer));
+        self.end_slow_records(now);
     }
 
     /// The client broke the protocol: it is heard no more, answered what it asked before, and told.
@@ -235,8 +236,12 @@ impl<I: Io> Reactor<I> {
     /// An append that will never be whole: its records that were taken are stored, and nobody is told.
     pub(super) fn abandon_arriving(&mut self, peer: Peer) {
         let connection = &mut self.connections[peer.slot];
+        connection.held = None;
         if let Some(arriving) = connection.arriving.take() {
             connection.appends -= 1;
+            if let Some(large) = arriving.large {
+                self.intake.large.forget(large);
+            }
             if self.appends.abandon(arriving.append) {
                 self.appends.release(arriving.append);
             }

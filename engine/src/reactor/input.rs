@@ -36,6 +36,9 @@ impl<I: Io> Reactor<I> {
             if connection.phase == Phase::LastWords {
                 return self.drop_inbox(peer);
             }
+            if connection.held.is_some() {
+                return;
+            }
             let Some(&received) = connection.inbox.front() else {
                 if connection.phase == Phase::HalfClosed {
                     // No more comes: an append that is not whole never will be.
@@ -71,6 +74,9 @@ impl<I: Io> Reactor<I> {
             }
             self.records_within(peer, received)?;
             let connection = &mut self.connections[peer.slot];
+            if connection.held.is_some() {
+                return Ok(());
+            }
             let input = self.io.received(received);
             let mut at = connection.at;
             let event = connection.server.step(input, &mut at)?;
@@ -82,8 +88,16 @@ impl<I: Io> Reactor<I> {
                     self.intake.release(&mut self.io, received.buffer);
                     return Ok(());
                 }
-                Some(ServerEvent::Record(span)) => self.record(peer, received, &span)?,
-                Some(event) => self.request(peer, event),
+                Some(ServerEvent::Record(span)) => {
+                    self.record(peer, received, span)?;
+                    if self.connections[peer.slot].held.is_some() {
+                        return Ok(());
+                    }
+                }
+                Some(event) => {
+                    self.check_whole(peer, &event)?;
+                    self.request(peer, event);
+                }
             }
         }
     }
@@ -99,6 +113,11 @@ impl<I: Io> Reactor<I> {
             let input = self.io.received(received);
             let Some(range) = connection.server.frame_within(input, &mut at) else { break };
             let frame = Frame::parse(&input[range.clone()]).map_err(Violation::Frame)?;
+            if frame.is_part() || arriving.large.is_some() {
+                (connection.at, connection.arriving) = (at, Some(arriving));
+                self.part(peer, Some(received), Span::Input(range), false)?;
+                return Ok(());
+            }
             let outline = Outline::of(&frame);
             let place = Place::Received { buffer: received.buffer, offset: range.start as u32 };
             if checked.is_ok() {
@@ -113,11 +132,14 @@ impl<I: Io> Reactor<I> {
     }
 
     /// One record that straddled two receives, and was gathered.
-    fn record(&mut self, peer: Peer, received: Received, span: &Span) -> Result<(), Violation> {
+    fn record(&mut self, peer: Peer, received: Received, span: Span) -> Result<(), Violation> {
         let connection = &self.connections[peer.slot];
         let Some(mut arriving) = connection.arriving else { return Ok(()) };
-        let bytes = connection.server.bytes(span, self.io.received(received));
+        let bytes = connection.server.bytes(&span, self.io.received(received));
         let frame = Frame::parse(bytes).map_err(Violation::Frame)?;
+        if frame.is_part() || arriving.large.is_some() {
+            return self.part(peer, Some(received), span, false);
+        }
         let checked = self.check(arriving.stream);
         let outline = Outline::of(&frame);
         let place = if checked.is_ok() { self.intake.spill(bytes) } else { Place::NONE };
@@ -127,7 +149,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Hands a record on to be routed, or notes that it is refused.
-    fn take_in(
+    pub(super) fn take_in(
         &mut self,
         arriving: &mut Arriving,
         checked: Result<StreamId, ErrorCode>,
@@ -175,7 +197,7 @@ impl<I: Io> Reactor<I> {
 
     /// The stream that records of an append go to, or why they are refused at once: it may be gone since the append began.
     /// Payloads are verified when they are copied.
-    fn check(&self, stream: Option<StreamId>) -> Result<StreamId, ErrorCode> {
+    pub(super) fn check(&self, stream: Option<StreamId>) -> Result<StreamId, ErrorCode> {
         let stream = stream.filter(|&stream| self.catalog.stream(stream).is_some()).ok_or(ErrorCode::UnknownStream)?;
         if self.journal.poisoned().is_some() { Err(ErrorCode::StorageFailed) } else { Ok(stream) }
     }

@@ -6,7 +6,7 @@
 //!   turn: completions -> parse inputs -> close commit batches -> pushes -> reads -> acknowledgements and answers out
 //! ```
 //!
-//! `connections` moves bytes, `input` parses them and sends records on, `requests` answers what is not an append, `commits`
+//! `connections` moves bytes, `input` parses them and sends records on, `parts` those in parts, `requests` answers what is not an append, `commits`
 //! closes batches and settles them, `calls` takes up what other threads ask through a handle,
 //! `push` sends subscribers what has become durable, `shutdown` ends. Owned by one thread; others reach it through
 //! handles and the waker of its `Io` only.
@@ -15,6 +15,7 @@ mod calls;
 mod commits;
 mod connections;
 mod input;
+mod parts;
 mod push;
 mod requests;
 mod shutdown;
@@ -95,7 +96,7 @@ pub enum Status {
 /// What has happened since the start. Counts only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
-    /// Records that became durable.
+    /// Frames that became durable: records, and parts of records.
     pub records: u64,
     /// Bytes of batches written, padding included.
     pub written_bytes: u64,
@@ -188,7 +189,7 @@ impl<I: Io> Reactor<I> {
         let mut reactor = Reactor {
             router: Router::new(),
             buckets: Buckets::default(),
-            intake: Intake::new(io.receive_buffers(), opened.shards.len()),
+            intake: Intake::new(io.receive_buffers(), opened.shards.len(), memory.large_bytes),
             connections: Slots::new(),
             appends: Appends::new(),
             appending: 0,
@@ -300,6 +301,9 @@ impl<I: Io> Reactor<I> {
         if !self.stalled.is_empty() && self.may_take_input() {
             return Wait::No;
         }
+        if self.may_take_held() {
+            return Wait::No;
+        }
         if (self.subscriptions.may_push() || self.router.has_records()) && self.life == Life::Running {
             return Wait::No;
         }
@@ -392,6 +396,7 @@ impl<I: Io> Reactor<I> {
     fn advance(&mut self) {
         self.arm();
         self.parse_stalled();
+        self.take_held();
         self.take_calls();
         self.route();
         self.commit();

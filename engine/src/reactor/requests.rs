@@ -59,7 +59,7 @@ impl<I: Io> Reactor<I> {
         connection.appends += 1;
         self.appending += u64::from(!std::mem::replace(&mut connection.is_appending, true));
         let stream = self.catalog.stream(append.stream).map(|stream| stream.stream);
-        connection.arriving = Some(Arriving { append: number, stream, records: 0 });
+        connection.arriving = Some(Arriving { append: number, stream, records: 0, large: None });
     }
 
     /// Makes a stream, or finds that it is there as wanted.

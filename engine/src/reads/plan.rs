@@ -102,6 +102,10 @@ impl Plan {
             let detail = format!("records {from} to {last} of shard {} are damaged; read on from {next}", wanted.shard);
             return Outcome::Answer(failure(ErrorCode::Damaged, detail));
         }
+        if from >= shard.durable_next {
+            // What lies there is of a record that is not whole yet, if anything does.
+            return Outcome::Ready;
+        }
         while sight.journal.index.first_sequence(wanted.shard).is_some_and(|first| from < first) {
             let known = wanted.mark.filter(|mark| mark.cursor.next() <= from && from < mark.row.next);
             let found = match known {
@@ -119,6 +123,7 @@ impl Plan {
             let mut extents = extents.peekable();
             wanted.mark = extents.peek().map(|&(cursor, _)| Mark { sealed, row, cursor });
             let extents = extents.map(|(_, extent)| extent);
+            let extents = extents.take_while(|extent| extent.first_sequence < shard.durable_next);
             let ground = Ground { segment: sealed.number, file: sealed.file, end: u64::from(sealed.footer_at) };
             self.gather(wanted, &mut sight.journal.cache, windows, &ground, extents);
             if !self.pieces.is_empty() {
@@ -132,6 +137,7 @@ impl Plan {
         let end = if durable.segment() == segment { u64::from(durable.offset()) } else { 0 };
         let Journal { index, cache, .. } = &mut *sight.journal;
         let extents = index.extents_where(wanted.shard, |extent| extent.last_sequence() >= from);
+        let extents = extents.take_while(|extent| extent.first_sequence < shard.durable_next);
         let ground = Ground { segment, file, end };
         self.gather(wanted, cache, windows, &ground, extents);
         Outcome::Ready

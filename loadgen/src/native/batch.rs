@@ -56,7 +56,7 @@ impl Message {
 
     /// Adds a record.
     pub(super) fn push<const PARTS: usize>(&mut self, key: &[u8], data: [&[u8]; PARTS]) -> Result<(), FrameError> {
-        let checksum = frames::encode_parts(&mut self.bytes, key, None, data)?;
+        let checksum = frames::encode_pieces(&mut self.bytes, key, None, data)?;
         let bytes = key.len() + data.iter().map(|part| part.len()).sum::<usize>();
         self.batch.records.push(SentRecord { checksum, bytes: bytes as u32 });
         self.content_bytes += bytes as u64;

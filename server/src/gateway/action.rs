@@ -28,8 +28,8 @@ use super::log;
 /// Data and key of one record together.
 const RECORD_BYTES_MAX: usize = frame::limits::RECORD_BYTES_MAX;
 
-/// Bytes that making an answer takes that may be long, and waits for room: 10 MiB of data and keys as they were read, as
-/// records, and in base64; a page of shards. Other answers are short, so that storing never waits for those who read.
+/// Bytes that making an answer takes that may be long, and waits for room: 10 MiB of data and keys as they were read, or put
+/// together, as records, and in base64; a page of shards. Other answers are short, so that storing never waits for those who read.
 pub(super) fn long_answer_bytes(action: &str) -> Option<u32> {
     match action {
         "GetRecords" => Some(48 << 20),

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use frame::limits::RECORD_BYTES_MAX;
+use frame::limits::LARGE_RECORD_BYTES_MAX;
 
 /// Bytes read at once.
 const INPUT_BYTES: usize = 256 << 10;
@@ -36,7 +36,7 @@ impl<R: Read> Lines<R> {
 
     pub(super) fn next(&mut self) -> io::Result<Line<'_>> {
         self.line.clear();
-        let most = RECORD_BYTES_MAX as u64 + 1;
+        let most = LARGE_RECORD_BYTES_MAX as u64 + 1;
         self.input.by_ref().take(most).read_until(b'\n', &mut self.line)?;
         if self.line.pop_if(|last| *last == b'\n').is_some() {
             return Ok(Line::Record(&self.line));
@@ -75,12 +75,12 @@ mod tests {
 
     #[test]
     fn a_line_past_the_limit_is_passed_over() {
-        let mut input = vec![b'x'; RECORD_BYTES_MAX];
+        let mut input = vec![b'x'; LARGE_RECORD_BYTES_MAX];
         input.push(b'\n');
-        input.extend(vec![b'y'; 3 * RECORD_BYTES_MAX]);
+        input.extend(vec![b'y'; 3 * LARGE_RECORD_BYTES_MAX]);
         input.extend(b"\nz\n");
         let mut lines = Lines::new(&input[..]);
-        assert!(matches!(lines.next().unwrap(), Line::Record(line) if line.len() == RECORD_BYTES_MAX));
+        assert!(matches!(lines.next().unwrap(), Line::Record(line) if line.len() == LARGE_RECORD_BYTES_MAX));
         assert_eq!(lines.next().unwrap(), Line::TooLong);
         assert_eq!(lines.next().unwrap(), Line::Record(b"z"));
         assert_eq!(lines.next().unwrap(), Line::End);

@@ -8,6 +8,7 @@ mod doctor;
 mod file_systems;
 mod format;
 mod gateway;
+mod large;
 mod lifecycle;
 mod push;
 mod quotas;

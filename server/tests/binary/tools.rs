@@ -83,7 +83,7 @@ fn keys_come_from_a_column_and_spread() {
     assert!(["1", "2", "3", "4"].iter().all(|shard| shards.contains(shard)), "{shards:?}");
 
     // A row without the column, and one that is too long: refused, the others are stored.
-    let long = "x".repeat((1 << 20) + 1);
+    let long = "x".repeat((10 << 20) + 1);
     let input = format!("a,b\nalone\n{long}\nc,d\n");
     let partly = run(server.command(["put", "rows", "--key-column", "2"]), input.as_bytes());
     assert_eq!(partly.status.code(), Some(1));

@@ -59,6 +59,13 @@ impl Decoder {
         }
     }
 
+    /// What was gathered and returned by the last step; `spare` takes its place.
+    pub(crate) fn take_gathered(&mut self, mut spare: Vec<u8>) -> Vec<u8> {
+        spare.clear();
+        self.gathered_used = false;
+        std::mem::replace(&mut self.gathered, spare)
+    }
+
     /// The next unit in `input` from `at`, which moves on; `None` when more bytes are needed (and all were taken).
     pub(crate) fn step(
         &mut self,
@@ -151,7 +158,10 @@ impl Decoder {
             *at += length;
             return Some(Span::Input(*at - length..*at));
         }
-        let taken = (length - self.gathered.len()).min(rest);
+        let missing = length - self.gathered.len();
+        // No more than the unit takes: a connection holds it alone, and may hand its memory on.
+        self.gathered.reserve_exact(missing);
+        let taken = missing.min(rest);
         self.gathered.extend_from_slice(&input[*at..*at + taken]);
         *at += taken;
         self.gathered_used = self.gathered.len() == length;

@@ -54,6 +54,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::FrameError;
 use crate::id::RequestId;
+use crate::parts::RunError;
 
 /// The version that this build speaks.
 pub const VERSION: u16 = 2;
@@ -104,6 +105,10 @@ pub enum Violation {
         /// What it said.
         said: usize,
     },
+    /// An append's frames are not the parts of one record that they say they are.
+    Parts(RunError),
+    /// A record of many parts did not become whole, and others waited for its place.
+    Slow,
     /// An append beyond the credit granted.
     Credit,
     /// Before the handshake only Hello is heard.
@@ -122,6 +127,10 @@ impl fmt::Display for Violation {
             Violation::Malformed(what) => write!(f, "malformed message: {what}"),
             Violation::Frame(error) => write!(f, "a frame in a message: {error}"),
             Violation::FrameCount { said } => write!(f, "a message said it has {said} frames and has another number"),
+            Violation::Parts(error) => write!(f, "an append: {error}"),
+            Violation::Slow => f.write_str(
+                "the parts of a record took so long that others had to wait; send them without pauses between them",
+            ),
             Violation::Credit => f.write_str("an append beyond the credit granted"),
             Violation::Handshake => f.write_str("the first message must be a Hello of the Millstream protocol"),
         }

@@ -141,6 +141,12 @@ impl Server {
         self.decoder.bytes(span, input)
     }
 
+    /// The gathered bytes of the span that the last step returned, for `spare`, whose memory is used for the next ones. This
+    /// connection does not have them any more.
+    pub fn take_gathered(&mut self, spare: Vec<u8>) -> Vec<u8> {
+        self.decoder.take_gathered(spare)
+    }
+
     fn fixed(
         &mut self,
         kind: Kind,

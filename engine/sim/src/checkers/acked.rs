@@ -9,7 +9,7 @@ pub(super) fn check(model: &Model, shard: ShardId, reading: &Reading) -> Result<
         let Outcome::Acked(sequence) = attempt.outcome else { continue };
         match reading.at(sequence) {
             Some(found) if found.attempt == number => {}
-            None if reading.damaged.contains(&sequence) => {}
+            None if reading.is_damaged(&attempt.numbers(sequence)) => {}
             found => {
                 let detail =
                     format!("attempt {number} was acknowledged at {sequence} of shard {shard}: found {found:?}");

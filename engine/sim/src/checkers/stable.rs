@@ -8,7 +8,7 @@ pub(super) fn check(model: &Model, shard: ShardId, reading: &Reading) -> Result<
     for (number, attempt) in model.attempts_on(shard) {
         let Some(sequence) = attempt.read_at else { continue };
         let is_there = reading.at(sequence).is_some_and(|found| found.attempt == number);
-        if !is_there && !reading.damaged.contains(&sequence) {
+        if !is_there && !reading.is_damaged(&attempt.numbers(sequence)) {
             let detail = format!("attempt {number} was read at {sequence} of shard {shard}, and is gone");
             return Err(Breach::new("stable", detail));
         }

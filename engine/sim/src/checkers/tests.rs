@@ -1,10 +1,11 @@
 //! Each checker must find what it is for: a reading that is right but for one thing.
 
+use frame::parts::Record;
 use frame::proto::{ErrorCode, ShardDescription, StreamDescription};
 use frame::{Sequence, ShardId, StreamId};
 
 use super::check;
-use crate::model::{Found, Model, Reading};
+use crate::model::{Found, Model, Reading, frame_of};
 use crate::record::Recipe;
 
 const SHARD: ShardId = ShardId(1);
@@ -22,14 +23,19 @@ fn good() -> (Model, Reading) {
     };
     let mut model = Model::default();
     for _ in 0..6 {
-        model.submit(&stream, 0, |attempt| Recipe { attempt, key: 0, explicit_hash: None, data_bytes: 8 }, false);
+        model.submit(
+            &stream,
+            0,
+            |attempt| Recipe { attempt, key: 0, explicit_hash: None, data_bytes: 8, parts: 1 },
+            false,
+        );
     }
     for number in 0..4 {
         model.acked(number, SHARD, Sequence(number + 1)).unwrap();
     }
     model.refused(5, ErrorCode::DiskFull).unwrap();
-    let found = (0..4).map(|attempt| Found { sequence: Sequence(attempt + 1), attempt, arrival_ms: 10 }).collect();
-    (model, Reading { found, damaged: Vec::new(), tip: Sequence(5) })
+    let found = (0..4).map(|attempt| found(attempt + 1, attempt)).collect();
+    (model, Reading { found, parts: Vec::new(), damaged: Vec::new(), tip: Sequence(5) })
 }
 
 /// The rule that a spoiled reading breaks.
@@ -41,7 +47,7 @@ fn broken(spoil: impl FnOnce(&mut Model, &mut Reading)) -> &'static str {
 }
 
 fn found(sequence: u64, attempt: u64) -> Found {
-    Found { sequence: Sequence(sequence), attempt, arrival_ms: 10 }
+    Found { first: Sequence(sequence), sequence: Sequence(sequence), attempt, arrival_ms: 10 }
 }
 
 #[test]
@@ -56,7 +62,7 @@ fn an_unknown_record_may_be_there() {
 fn what_is_wrong_is_found() {
     assert_eq!(broken(|_, reading| reading.found.truncate(3)), "acked");
     assert_eq!(broken(|_, reading| reading.found[3].attempt = 4), "acked");
-    assert_eq!(broken(|_, reading| reading.found[1].sequence = Sequence(1)), "rising");
+    assert_eq!(broken(|_, reading| reading.found[1] = found(1, 1)), "rising");
     assert_eq!(broken(|_, reading| reading.found[2].arrival_ms = 9), "rising");
     assert_eq!(broken(|_, reading| reading.tip = Sequence(4)), "rising");
     assert_eq!(broken(|_, reading| reading.found.retain(|found| found.attempt != 1)), "rising");
@@ -74,15 +80,15 @@ fn disorder_and_holes_are_found() {
     let swap = |model: &mut Model, reading: &mut Reading| {
         *model = good_but_unknown();
         reading.found.swap(1, 2);
-        reading.found[1].sequence = Sequence(2);
-        reading.found[2].sequence = Sequence(3);
+        reading.found[1] = found(2, 2);
+        reading.found[2] = found(3, 1);
     };
     assert_eq!(broken(swap), "order");
     let hole = |model: &mut Model, reading: &mut Reading| {
         *model = good_but_unknown();
         reading.found.remove(1);
-        reading.found[1].sequence = Sequence(2);
-        reading.found[2].sequence = Sequence(3);
+        reading.found[1] = found(2, 2);
+        reading.found[2] = found(3, 3);
     };
     assert_eq!(broken(hole), "no holes");
 }
@@ -112,7 +118,7 @@ fn a_record_once_read_must_stay() {
     let mut bytes = Vec::new();
     model.attempt(4).recipe.encode(&mut bytes);
     frame::frame::stamp(&mut bytes, SHARD, Sequence(5), 10);
-    let record = model.read(SHARD, &bytes).unwrap();
+    let record = model.read(SHARD, &Record::of(&frame_of(SHARD, &bytes).unwrap())).unwrap();
     assert_eq!(check(&model, SHARD, &reading, false).expect_err("it is gone").rule, "stable");
     reading.found.push(record);
     reading.tip = Sequence(6);
@@ -129,7 +135,10 @@ fn the_model_knows_what_is_not_its_own() {
         bytes
     };
     let recipe = model.attempt(4).recipe;
-    let mut rule = |bytes: &[u8]| model.read(SHARD, bytes).expect_err("it is not right").rule;
+    let mut rule = |bytes: &[u8]| {
+        let read = frame_of(SHARD, bytes).and_then(|frame| model.read(SHARD, &Record::of(&frame)));
+        read.expect_err("it is not right").rule
+    };
     assert_eq!(rule(&record(recipe, 4)), "numbers are given once");
     assert_eq!(rule(&record(Recipe { attempt: 99, ..recipe }, 5)), "nothing else");
     assert_eq!(rule(&record(Recipe { key: 7, ..recipe }, 5)), "nothing else");

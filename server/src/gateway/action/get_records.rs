@@ -1,5 +1,7 @@
-//! GetRecords: records from an iterator on, up to the limit or the end as it is now.
+//! GetRecords: records from an iterator on, up to the limit or the end as it is now. Those in parts are put together: an
+//! iterator never points into one that was not given, and one that was made for the middle of one gives it whole.
 
+use frame::parts::{self, Joiner};
 use frame::proto::{Read, Start};
 use frame::{Frame, Sequence, ShardId, StreamId};
 use wire::iterator::{LIFETIME_MS, ShardIterator};
@@ -29,21 +31,27 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
     let mut page = Page { records: Vec::new(), bytes: 0, arrival_ms: 0 };
     // One request is one read, however many it takes here.
     let mut counts = true;
+    let (mut joiner, mut next) = (Joiner::new(), Sequence(at.from));
     let behind_ms = loop {
         let read = Read {
             stream: StreamId(at.stream),
             shard: ShardId(at.shard),
-            start: Start::At(Sequence(at.from)),
+            start: Start::At(next),
             bytes_max: (ANSWER_BYTES_MAX - page.bytes.min(ANSWER_BYTES_MAX)) as u32,
         };
         let found = shared.log.read(&shared.place, &at.name, read, counts).await;
         let shard = ShardName(at.shard_index);
         let (result, frames) =
             found.map_err(|unread| unread.error(|| rate_exceeded(&shared.place, &at.name, shard)))?;
-        counts = false;
-        let whole = page.add(&mut at, &frames, limit)?;
+        let begun = Frame::parse(&frames).map_or(next, |frame| parts::first_of(&frame));
+        if std::mem::take(&mut counts) && begun < next {
+            next = begun;
+            continue;
+        }
+        let whole = page.add(&mut at, &mut joiner, &frames, limit)?;
         if whole {
-            at.from = result.next.0;
+            next = result.next;
+            at.from = joiner.waits_from().unwrap_or(next).0;
         }
         if whole && result.next >= result.tip {
             break 0;
@@ -83,32 +91,41 @@ struct Page {
 
 impl Page {
     /// Adds the records of `frames` while there is room, and moves `at` behind them. Whether all had room.
-    fn add(&mut self, at: &mut ShardIterator, mut frames: &[u8], limit: usize) -> Result<bool, Error> {
+    fn add(
+        &mut self,
+        at: &mut ShardIterator,
+        joiner: &mut Joiner,
+        mut frames: &[u8],
+        limit: usize,
+    ) -> Result<bool, Error> {
         while !frames.is_empty() {
             let frame = Frame::parse(frames).map_err(|error| {
                 Error::new(ErrorKind::InternalFailure, format!("Internal service failure: {error}"))
             })?;
-            let bytes = frame.data().len() + frame.key().len();
+            let data_bytes = frame.part().map_or(frame.data().len(), |part| part.data_bytes as usize);
+            let bytes = data_bytes + frame.key().len();
             let is_full = self.records.len() >= limit || self.bytes + bytes > ANSWER_BYTES_MAX;
             if is_full && !self.records.is_empty() {
+                at.from = at.from.max(parts::first_of(&frame).0);
                 return Ok(false);
             }
+            frames = &frames[frame.length()..];
+            let Some(record) = joiner.push(&frame) else { continue };
             let number = SequenceNumber {
                 shard_made_s: at.stream_made_s,
                 shard: ShardName(at.shard_index).0,
-                number: frame.sequence().0,
-                arrival_s: frame.arrival_ms() / 1000,
+                number: record.sequence.0,
+                arrival_s: record.arrival_ms / 1000,
             };
             self.records.push(Record {
                 sequence_number: number.to_string(),
-                approximate_arrival_timestamp: Timestamp { ms: frame.arrival_ms() },
-                data: Blob(frame.data().to_vec()),
-                partition_key: String::from_utf8_lossy(frame.key()).into_owned(),
+                approximate_arrival_timestamp: Timestamp { ms: record.arrival_ms },
+                data: Blob(record.data.to_vec()),
+                partition_key: String::from_utf8_lossy(record.key).into_owned(),
             });
             self.bytes += bytes;
-            self.arrival_ms = frame.arrival_ms();
-            at.from = frame.sequence().0 + 1;
-            frames = &frames[frame.length()..];
+            self.arrival_ms = record.arrival_ms;
+            at.from = record.sequence.0 + 1;
         }
         Ok(true)
     }

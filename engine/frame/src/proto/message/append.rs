@@ -40,12 +40,12 @@ impl Append {
     }
 }
 
-/// One record's result.
+/// One record's result, however many frames it took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AckResult {
     /// On stable storage, under this number.
     Durable(ShardId, Sequence),
-    /// Refused; it used no number.
+    /// Refused: it is not stored. It used no number, but for parts that were stored before another was refused.
     Refused(ErrorCode),
     /// Refused, as this shard has taken in what it takes a second; it used no number.
     Throttled(ErrorCode, ShardId),

@@ -1,0 +1,213 @@
+//! Records of 10 MiB on their way in: room for them, and what of the disk they leave to others, in simulated time.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use engine::limits::{LARGE_ARRIVES_NS, LARGE_BYTES_MIN, MEMORY_BYTES_MIN, PARTS_IN_FLIGHT_MAX};
+use engine::{Config, Reactor};
+use frame::limits::{LARGE_RECORD_BYTES_MAX, PART_FRAME_BYTES};
+use frame::proto::{AckResult, Append, Client, ClientEvent, Failure, StreamDescription};
+use frame::{Quotas, RequestId};
+use io::{Completion, Io, Op, Pool, Received, Token, Wait};
+use sim::{ConnectionId, LISTENER, SimIo, Surroundings, Trace, World};
+
+/// More turns than any step here takes.
+const TURNS_MAX: u32 = 1_000_000;
+
+/// A world that counts the writes of whole parts in flight.
+struct Counting {
+    io: SimIo,
+    in_flight: BTreeSet<Token>,
+    most: Rc<Cell<usize>>,
+}
+
+impl Io for Counting {
+    fn submit(&mut self, op: Op, token: Token) {
+        if matches!(&op, Op::Write { buf, .. } if buf.len() >= PART_FRAME_BYTES) {
+            self.in_flight.insert(token);
+            self.most.set(self.most.get().max(self.in_flight.len()));
+        }
+        self.io.submit(op, token);
+    }
+
+    fn turn(&mut self, wait: Wait, completions: &mut Vec<Completion>) {
+        self.io.turn(wait, completions);
+        self.in_flight.retain(|token| completions.iter().all(|completion| completion.token != *token));
+    }
+
+    fn received(&self, received: Received) -> &[u8] {
+        self.io.received(received)
+    }
+
+    fn recycle(&mut self, received: Received) {
+        self.io.recycle(received);
+    }
+
+    fn receive_buffers(&self) -> usize {
+        self.io.receive_buffers()
+    }
+
+    fn pool(&self) -> &Pool {
+        self.io.pool()
+    }
+
+    fn mono_ns(&self) -> u64 {
+        self.io.mono_ns()
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.io.wall_ms()
+    }
+
+    fn boottime_ms(&self) -> u64 {
+        self.io.boottime_ms()
+    }
+
+    fn random(&mut self) -> [u8; 16] {
+        self.io.random()
+    }
+}
+
+struct Bench {
+    world: World,
+    reactor: Reactor<Counting>,
+    most_parts: Rc<Cell<usize>>,
+}
+
+/// A client's end of a connection.
+struct Peer {
+    id: ConnectionId,
+    proto: Client,
+    stream: Option<StreamDescription>,
+    stored: usize,
+    told: Option<Failure>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let surroundings = Surroundings { receive_buffers: 64, receive_buffer_bytes: 64 << 10, ..Surroundings::calm() };
+        let world = World::new(3, Pool::new(64 << 20).unwrap(), surroundings, Trace::new(false));
+        let config = Config { segment_bytes: 16 << 20, memory_bytes: MEMORY_BYTES_MIN, ..Config::default() };
+        let most_parts = Rc::new(Cell::new(0));
+        let io = Counting { io: world.io(), in_flight: BTreeSet::new(), most: Rc::clone(&most_parts) };
+        let (mut reactor, _) = Reactor::open(io, config).unwrap();
+        reactor.listen(LISTENER);
+        Bench { world, reactor, most_parts }
+    }
+
+    fn connect(&mut self) -> Peer {
+        let mut out = Vec::new();
+        let mut proto = Client::new(&mut out);
+        proto.create_stream(&mut out, "s", 4, Quotas::NONE);
+        let id = self.world.connect();
+        self.world.send(id, &out);
+        let mut peer = Peer { id, proto, stream: None, stored: 0, told: None };
+        self.turn_until(|bench| {
+            bench.hear(&mut peer);
+            peer.stream.is_some()
+        });
+        peer
+    }
+
+    /// Takes what has arrived.
+    fn hear(&mut self, peer: &mut Peer) {
+        let (mut said, mut at) = (Vec::new(), 0);
+        let _ = self.world.take(peer.id, &mut said);
+        while let Some(event) = peer.proto.step(&said, &mut at).unwrap() {
+            match event {
+                ClientEvent::Stream(_, stream) => peer.stream = Some(stream),
+                ClientEvent::Ack(span) => {
+                    for batch in peer.proto.acks(&span, &said) {
+                        let is_stored = |(_, result): &(u32, AckResult)| matches!(result, AckResult::Durable(..));
+                        peer.stored += batch.results().filter(is_stored).count();
+                    }
+                }
+                ClientEvent::Error(request, failure) => {
+                    assert_eq!(request, RequestId(0), "{failure}");
+                    peer.told = Some(failure);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Appends a record of so many bytes of data and key to a shard, but sends `sent` bytes of it at most.
+    fn append(&self, peer: &mut Peer, shard: usize, record_bytes: usize, sent: usize) {
+        let stream = peer.stream.clone().unwrap();
+        let (mut frames, data) = (Vec::new(), vec![7; record_bytes - 1]);
+        let encoded = frame::parts::encode(&mut frames, b"k", Some(stream.shards[shard].hash_start), [&data]).unwrap();
+        let mut message = Vec::new();
+        let start = Append::begin(&mut message, peer.proto.next_request());
+        message.extend_from_slice(&frames);
+        Append { stream: stream.stream, records: encoded.frames }.finish(&mut message, start);
+        self.world.send(peer.id, &message[..sent.min(message.len())]);
+    }
+
+    fn turn_until(&mut self, mut is_there: impl FnMut(&mut Bench) -> bool) {
+        for _ in 0..TURNS_MAX {
+            if is_there(self) {
+                return;
+            }
+            self.reactor.turn();
+            assert!(!self.world.is_stuck(), "the reactor sleeps for good");
+        }
+        panic!("it does not come");
+    }
+
+    /// Waits until so many records of `peer` are stored.
+    fn stored(&mut self, peer: &mut Peer, count: usize) {
+        self.turn_until(|bench| {
+            bench.hear(peer);
+            peer.stored == count
+        });
+    }
+}
+
+#[test]
+fn a_record_that_does_not_become_whole_ends_when_others_wait() {
+    let mut bench = Bench::new();
+    let (mut slow, mut waiting, mut other) = (bench.connect(), bench.connect(), bench.connect());
+    const { assert!(LARGE_BYTES_MIN < 2 * LARGE_RECORD_BYTES_MAX, "there is room for one") };
+    bench.append(&mut slow, 0, LARGE_RECORD_BYTES_MAX, 5 << 20);
+    bench.append(&mut other, 1, 100, usize::MAX);
+    bench.stored(&mut other, 1);
+    let begun_ns = bench.world.now_ns();
+    // While nobody waits for its room it may take its time.
+    bench.world.wake_at(begun_ns + 2 * LARGE_ARRIVES_NS);
+    bench.turn_until(|bench| bench.world.now_ns() >= begun_ns + 2 * LARGE_ARRIVES_NS);
+    bench.hear(&mut slow);
+    assert_eq!(slow.told, None);
+    bench.append(&mut waiting, 2, LARGE_RECORD_BYTES_MAX, usize::MAX);
+    for stored in 2..5 {
+        bench.append(&mut other, 1, 100, usize::MAX);
+        bench.stored(&mut other, stored);
+    }
+    bench.stored(&mut waiting, 1);
+    bench.hear(&mut slow);
+    let told = slow.told.map(|failure| failure.detail).unwrap_or_default();
+    assert!(told.contains("took so long that others had to wait"), "{told}");
+    assert!(bench.world.now_ns() < begun_ns + 3 * LARGE_ARRIVES_NS);
+}
+
+#[test]
+fn few_parts_are_in_flight_and_small_records_pass_them() {
+    let mut bench = Bench::new();
+    let (mut large, mut small) = (bench.connect(), bench.connect());
+    bench.append(&mut large, 0, LARGE_RECORD_BYTES_MAX, usize::MAX);
+    // A small record each turn, as far as the window goes.
+    let mut sent = 0;
+    bench.turn_until(|bench| {
+        bench.hear(&mut large);
+        bench.hear(&mut small);
+        if sent < 500 {
+            sent += 1;
+            bench.append(&mut small, 1, 100, usize::MAX);
+        }
+        large.stored == 1
+    });
+    let passed = small.stored;
+    assert!(passed > 10, "{passed} of {sent} small records were stored meanwhile");
+    assert_eq!(bench.most_parts.get(), PARTS_IN_FLIGHT_MAX, "the disk is kept busy, and no more");
+}

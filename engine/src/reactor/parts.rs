@@ -1,0 +1,138 @@
+//! Large records on their way in: their parts gather until a record is whole, and a record waits where there is no room.
+//!
+//! A connection whose record finds no room keeps the first part where it was received, and is not heard until there is some:
+//! what it sends meanwhile stays with it. Others go on.
+
+use frame::Frame;
+use frame::parts::{RunError, frames_bytes_max};
+use frame::proto::{ServerEvent, Span, Violation};
+
+use super::*;
+use crate::connection::Held;
+use crate::intake::Place;
+use crate::limits::LARGE_ARRIVES_NS;
+use crate::router::Outline;
+
+impl<I: Io> Reactor<I> {
+    /// Takes up a frame of an append that is a part of a large record, or stands where one is due. A record begins if there
+    /// is room for it, or if it was `admitted`; else its connection waits.
+    #[cold]
+    pub(super) fn part(
+        &mut self,
+        peer: Peer,
+        received: Option<Received>,
+        span: Span,
+        admitted: bool,
+    ) -> Result<(), Violation> {
+        let Some(mut arriving) = self.connections[peer.slot].arriving else { return Ok(()) };
+        let checked = self.check(arriving.stream);
+        let connection = &mut self.connections[peer.slot];
+        let input = received.map_or(&[][..], |received| self.io.received(received));
+        let frame = Frame::parse(connection.server.bytes(&span, input)).map_err(Violation::Frame)?;
+        let large = &mut self.intake.large;
+        let Some(part) = frame.part() else {
+            let cut = arriving.large.and_then(|number| large.cut(number));
+            return Err(cut.map_or(Violation::Malformed("no part of a record"), Violation::Parts));
+        };
+        let number = match arriving.large {
+            Some(number) => number,
+            None if part.index > 0 => return Err(Violation::Parts(RunError::Index { due: 0, index: part.index })),
+            None => {
+                let bytes = frames_bytes_max(&frame, part);
+                let has_room = large.fits(bytes) && (admitted || large.first_waiting().is_none());
+                if checked.is_ok() && !has_room {
+                    connection.held = Some(Held { span, bytes });
+                    large.wait(peer);
+                    return Ok(());
+                }
+                large.begin(Outline::of_large(&frame, part), checked.map(|_| bytes), self.io.mono_ns())
+            }
+        };
+        arriving.large = Some(number);
+        connection.arriving = Some(arriving);
+        let is_whole = large.take(number, &frame, part).map_err(Violation::Parts)?;
+        if large.refused(number).is_none() {
+            let kept = if span == Span::Gathered {
+                // What comes after the last part need not be so long.
+                let spare = if is_whole { Vec::new() } else { large.spare() };
+                connection.server.take_gathered(spare)
+            } else {
+                let mut kept = large.spare();
+                kept.clear();
+                kept.extend_from_slice(connection.server.bytes(&span, input));
+                kept
+            };
+            large.keep(number, kept);
+        }
+        if is_whole {
+            self.record_is_whole(peer, number);
+        }
+        Ok(())
+    }
+
+    /// The last part of a large record has come: from here on it is a record like others.
+    fn record_is_whole(&mut self, peer: Peer, number: u32) {
+        let Some(mut arriving) = self.connections[peer.slot].arriving else { return };
+        arriving.large = None;
+        let refused = self.intake.large.refused(number);
+        let checked = refused.map_or_else(|| self.check(arriving.stream), Err);
+        let outline = self.intake.large.outline(number);
+        if checked.is_err() {
+            self.intake.large.forget(number);
+        }
+        self.take_in(&mut arriving, checked, Place::Large(number), outline);
+        self.connections[peer.slot].arriving = Some(arriving);
+    }
+
+    /// That an append does not end within a large record.
+    pub(super) fn check_whole(&self, peer: Peer, event: &ServerEvent) -> Result<(), Violation> {
+        let arriving = self.connections[peer.slot].arriving;
+        match arriving.and_then(|arriving| arriving.large) {
+            Some(large) if matches!(event, ServerEvent::AppendEnd { .. }) => {
+                self.intake.large.cut(large).map_or(Ok(()), |cut| Err(Violation::Parts(cut)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the connection that has waited longest for room may go on.
+    pub(super) fn may_take_held(&self) -> bool {
+        let Some(peer) = self.intake.large.first_waiting() else { return false };
+        let connection = self.connections.find(peer.slot).filter(|connection| connection.life == peer.life);
+        let held = connection.and_then(|connection| connection.held.as_ref());
+        self.life == Life::Running && held.is_none_or(|held| self.intake.large.fits(held.bytes))
+    }
+
+    /// Goes on with connections whose large record found no room, in turn, as far as there is some.
+    pub(super) fn take_held(&mut self) {
+        while self.may_take_held()
+            && let Some(peer) = self.intake.large.first_waiting()
+        {
+            self.intake.large.end_wait();
+            let Some(connection) = live(&mut self.connections, peer) else { continue };
+            let Some(held) = connection.held.take() else { continue };
+            let received = connection.inbox.front().copied();
+            match self.part(peer, received, held.span, true) {
+                Ok(()) => self.parse(peer),
+                Err(violation) => self.violated(peer, &violation),
+            }
+        }
+    }
+
+    /// Ends connections whose large record does not become whole while others wait for its room.
+    pub(super) fn end_slow_records(&mut self, now_ns: u64) {
+        let limit_ns = now_ns.saturating_sub(LARGE_ARRIVES_NS);
+        let large = &self.intake.large;
+        let is_slow = |connection: &Connection| {
+            let number = connection.arriving.and_then(|arriving| arriving.large);
+            number.is_some_and(|number| large.delays_others(number, limit_ns))
+        };
+        let slow: Vec<Peer> = self
+            .connections
+            .iter_mut()
+            .filter(|(_, connection)| is_slow(connection))
+            .map(|(slot, connection)| Peer { slot, life: connection.life })
+            .collect();
+        slow.into_iter().for_each(|peer| self.violated(peer, &Violation::Slow));
+    }
+}
