@@ -7,7 +7,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use frame::limits::RECORD_BYTES_MAX;
+use frame::limits::{LARGE_RECORD_BYTES_MAX, RECORD_BYTES_MAX};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal, Zipf};
@@ -18,7 +18,10 @@ use crate::units::{ParseUnitError, parse_bytes};
 pub const KEY_BYTES: usize = 16;
 
 /// The largest data of a generated record.
-pub const DATA_BYTES_MAX: usize = RECORD_BYTES_MAX - KEY_BYTES;
+pub const DATA_BYTES_MAX: usize = LARGE_RECORD_BYTES_MAX - KEY_BYTES;
+
+/// Where log-normal sizes are cut: what one frame holds, so that batches are made for such.
+pub const LOG_NORMAL_BYTES_MAX: usize = RECORD_BYTES_MAX - KEY_BYTES;
 
 /// What a record begins with, as far as it is long enough: its lane and its number in the lane.
 const STAMP_BYTES: usize = 16;
@@ -33,7 +36,7 @@ pub enum Sizes {
     Fixed(usize),
     /// Every size from the first to the second equally likely.
     Uniform(usize, usize),
-    /// Log-normal around a median, cut at the largest record; most real sizes look like this.
+    /// Log-normal around a median, cut at [`LOG_NORMAL_BYTES_MAX`]; most real sizes look like this.
     LogNormal {
         /// The median.
         median: usize,
@@ -64,7 +67,11 @@ impl FromStr for Sizes {
             if !(0.0..=5.0).contains(&sigma) {
                 return Err(sizes_help(text));
             }
-            return Ok(Self::LogNormal { median: size(median)?.max(1), sigma });
+            let median = size(median)?.max(1);
+            if median > LOG_NORMAL_BYTES_MAX {
+                return Err(format!("a median of {median} is more than {LOG_NORMAL_BYTES_MAX}, where sizes are cut"));
+            }
+            return Ok(Self::LogNormal { median, sigma });
         }
         size(text).map(Self::Fixed)
     }
@@ -79,7 +86,7 @@ impl Sizes {
     pub fn largest(self) -> usize {
         match self {
             Self::Fixed(bytes) | Self::Uniform(_, bytes) => bytes,
-            Self::LogNormal { .. } => DATA_BYTES_MAX,
+            Self::LogNormal { .. } => LOG_NORMAL_BYTES_MAX,
         }
     }
 
@@ -89,7 +96,7 @@ impl Sizes {
             Self::Fixed(bytes) => bytes as f64,
             Self::Uniform(from, to) => (from + to) as f64 / 2.0,
             Self::LogNormal { median, sigma } => {
-                (median as f64 * (sigma * sigma / 2.0).exp()).min(DATA_BYTES_MAX as f64)
+                (median as f64 * (sigma * sigma / 2.0).exp()).min(LOG_NORMAL_BYTES_MAX as f64)
             }
         }
     }
@@ -278,7 +285,7 @@ impl Lane {
             Sizes::Uniform(from, to) => self.random.random_range(from..=to),
             Sizes::LogNormal { .. } => {
                 let size = self.log_normal.as_ref().expect("made with the lane").sample(&mut self.random);
-                (size as usize).clamp(1, DATA_BYTES_MAX)
+                (size as usize).clamp(1, LOG_NORMAL_BYTES_MAX)
             }
         }
     }

@@ -87,6 +87,30 @@ fn subscribers_get_everything_whoever_stalls() {
 }
 
 #[test]
+fn records_of_10_mib_are_counted_and_verified_whole() {
+    for read_back in ["read", "push"] {
+        let scratch = scratch();
+        let arguments = ["--bytes", "120MB", "--record-bytes", "uniform:900KiB..10485744", "--batch-records", "1"];
+        let output = load(scratch.path(), &arguments)
+            .args(["--shards", "3", "--subscribers", "1", "--inflight", "2", "--read-back", read_back])
+            .arg("--dir")
+            .arg(scratch.path())
+            .args(SMALL_SERVER)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+        let report = report(&output);
+        assert_eq!(marks(&report), Vec::<String>::new());
+        let verification = &report["verification"];
+        let acknowledged = verification["acknowledged"].as_u64().unwrap();
+        assert!((10..130).contains(&acknowledged), "records, not their parts: {verification}");
+        assert_eq!((&verification["read"], &verification["good"]), (&acknowledged.into(), &Value::Bool(true)));
+        let pushed = &report["pushed"];
+        assert_eq!((pushed["records_total"].as_u64(), pushed["faults"].as_u64()), (Some(acknowledged), Some(0)));
+    }
+}
+
+#[test]
 fn who_subscribes_late_catches_up() {
     let scratch = scratch();
     let arguments = ["--duration", "3s", "--rate", "20000", "--subscribers", "1", "--subscribe-after", "2s"];

@@ -17,7 +17,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use frame::limits::RECORD_BYTES_MAX;
+use frame::limits::LARGE_RECORD_BYTES_MAX;
 
 use crate::workload::KEY_BYTES;
 
@@ -255,8 +255,8 @@ impl RowClock {
             })?;
         }
         let key_bytes = if columns.key.is_some() { cells.key.len() } else { KEY_BYTES };
-        if key_bytes + cells.data.len() > RECORD_BYTES_MAX {
-            return Err(Fault::TooLong { place: cells.place, bytes_max: RECORD_BYTES_MAX });
+        if key_bytes + cells.data.len() > LARGE_RECORD_BYTES_MAX {
+            return Err(Fault::TooLong { place: cells.place, bytes_max: LARGE_RECORD_BYTES_MAX });
         }
         row.key.clone_from(&cells.key);
         row.data.clone_from(&cells.data);

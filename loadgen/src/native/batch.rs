@@ -1,8 +1,9 @@
 //! Builds Append messages in place: each record's frame is encoded straight into the bytes that are sent.
 
 use frame::limits::APPEND_RECORDS_MAX;
-use frame::proto::{APPEND_FIXED_BYTES, Append, Client, HEADER_BYTES};
-use frame::{FrameError, StreamId, frame as frames};
+use frame::parts::{self, Encoded};
+use frame::proto::{APPEND_FIXED_BYTES, Append, Client, HEADER_BYTES, Welcome};
+use frame::{FrameError, StreamId};
 
 use crate::verify::{SentBatch, SentRecord};
 
@@ -11,19 +12,23 @@ use crate::verify::{SentBatch, SentRecord};
 pub(super) struct BatchLimits {
     pub(super) records: usize,
     pub(super) bytes: usize,
+    /// Bytes of a message with one record: the server takes it whatever credit there is, while none is unanswered.
+    pub(super) one_record_bytes: usize,
 }
 
 impl BatchLimits {
-    /// What the plan asks for, within what the server accepts.
-    pub(super) fn new(records: u32, server_records: u32, server_bytes: usize) -> Self {
-        let most = APPEND_RECORDS_MAX.min(server_records as usize);
-        Self { records: (records as usize).clamp(1, most.max(1)), bytes: server_bytes }
+    /// What the plan asks for, within what the server accepts and the credit that it gives.
+    pub(super) fn new(records: u32, server: &Welcome) -> Self {
+        let most = APPEND_RECORDS_MAX.min(server.append_records_max as usize);
+        let one_record_bytes = server.append_bytes_max as usize;
+        let bytes = one_record_bytes.min(server.credit.bytes as usize);
+        Self { records: (records as usize).clamp(1, most.max(1)), bytes, one_record_bytes }
     }
 }
 
 /// The smallest message that carries one record.
 pub(super) fn message_bytes(key_bytes: usize, data_bytes: usize) -> usize {
-    HEADER_BYTES + APPEND_FIXED_BYTES + frames::frame_bytes(0, key_bytes, data_bytes)
+    HEADER_BYTES + APPEND_FIXED_BYTES + parts::encoded_size(key_bytes, false, data_bytes).1
 }
 
 /// One Append message under construction, or ready to be sent.
@@ -34,6 +39,8 @@ pub(super) struct Message {
     /// Bytes of data and keys.
     pub(super) content_bytes: u64,
     stream: StreamId,
+    /// Frames of its records: more than these, where some are in parts.
+    frames: usize,
 }
 
 impl Message {
@@ -45,19 +52,25 @@ impl Message {
         Append::begin(&mut bytes, request);
         batch.request = request.0;
         batch.intended_ns = u64::MAX;
-        Self { bytes, batch, content_bytes: 0, stream }
+        Self { bytes, batch, content_bytes: 0, stream, frames: 0 }
     }
 
     /// Whether one more record of this size keeps within the limits.
     pub(super) fn has_room(&self, limits: BatchLimits, key_bytes: usize, data_bytes: usize) -> bool {
+        let (frames, bytes) = parts::encoded_size(key_bytes, false, data_bytes);
+        if self.batch.records.is_empty() {
+            return self.bytes.len() + bytes <= limits.one_record_bytes;
+        }
         self.batch.records.len() < limits.records
-            && self.bytes.len() + frames::frame_bytes(0, key_bytes, data_bytes) <= limits.bytes
+            && self.frames + frames <= APPEND_RECORDS_MAX
+            && self.bytes.len() + bytes <= limits.bytes
     }
 
     /// Adds a record.
-    pub(super) fn push<const PARTS: usize>(&mut self, key: &[u8], data: [&[u8]; PARTS]) -> Result<(), FrameError> {
-        let checksum = frames::encode_pieces(&mut self.bytes, key, None, data)?;
-        let bytes = key.len() + data.iter().map(|part| part.len()).sum::<usize>();
+    pub(super) fn push<const PIECES: usize>(&mut self, key: &[u8], data: [&[u8]; PIECES]) -> Result<(), FrameError> {
+        let Encoded { frames, checksum } = parts::encode(&mut self.bytes, key, None, data)?;
+        let bytes = key.len() + data.iter().map(|piece| piece.len()).sum::<usize>();
+        self.frames += frames as usize;
         self.batch.records.push(SentRecord { checksum, bytes: bytes as u32 });
         self.content_bytes += bytes as u64;
         Ok(())
@@ -70,7 +83,6 @@ impl Message {
 
     /// Closes the message.
     pub(super) fn finish(&mut self) {
-        let records = self.batch.records.len() as u32;
-        Append { stream: self.stream, records }.finish(&mut self.bytes, 0);
+        Append { stream: self.stream, records: self.frames as u32 }.finish(&mut self.bytes, 0);
     }
 }

@@ -56,7 +56,6 @@ impl Link {
         ledger: &Ledger,
     ) -> Result<(Rc<Self>, Received), NativeError> {
         let (session, welcome) = Session::open(target).await?;
-        let server_bytes = (welcome.append_bytes_max as usize).min(welcome.credit.bytes as usize);
         let state = State {
             client: session.client,
             in_flight: Some(InFlight::new(number, ledger)),
@@ -69,7 +68,7 @@ impl Link {
         let link = Self {
             number,
             stream: session.stream,
-            limits: BatchLimits::new(batch_records, welcome.append_records_max, server_bytes),
+            limits: BatchLimits::new(batch_records, &welcome),
             pace,
             streams,
             state: RefCell::new(state),
@@ -81,7 +80,7 @@ impl Link {
 
     /// Refuses records of which not even one fits the server's messages.
     pub(super) fn check_record_size(&self, key_bytes: usize, data_bytes: usize) -> Result<(), NativeError> {
-        let (bytes, bytes_max) = (message_bytes(key_bytes, data_bytes), self.limits.bytes);
+        let (bytes, bytes_max) = (message_bytes(key_bytes, data_bytes), self.limits.one_record_bytes);
         if bytes > bytes_max { Err(NativeError::BatchTooLarge { bytes, bytes_max }) } else { Ok(()) }
     }
 

@@ -9,6 +9,7 @@ mod batch;
 mod core;
 mod error;
 mod feed;
+mod join;
 mod link;
 mod pace;
 mod produce;

@@ -14,6 +14,7 @@ use frame::limits::READ_BYTES_MAX;
 use frame::proto::{ClientEvent, ErrorCode, Failure, Read, ReadResult, Span, Start};
 use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
 
+use super::join::{Joiners, Look};
 use super::runtime::run_pinned;
 use super::session::Session;
 use super::shared::Shared;
@@ -58,7 +59,7 @@ async fn read_all(
 ) -> Result<Verdict, NativeError> {
     let shards = all_shards(streams).collect();
     let (readback, shards) = (RefCell::new(Readback::new(ledger)), RefCell::new(shards));
-    let shelf = Rc::new(Shelf { readback, shards, recipe, shared });
+    let shelf = Rc::new(Shelf { readback, shards, recipe, joiners: RefCell::default(), shared });
     let readers: Vec<_> = match by {
         ReadBackBy::Read => {
             (0..CONNECTIONS).map(|_| tokio_uring::spawn(read_shards(target, Rc::clone(&shelf)))).collect()
@@ -78,6 +79,7 @@ struct Shelf {
     readback: RefCell<Readback>,
     shards: RefCell<VecDeque<(StreamId, ShardId, Sequence)>>,
     recipe: Option<Recipe>,
+    joiners: RefCell<Joiners>,
     shared: Arc<Shared>,
 }
 
@@ -86,24 +88,17 @@ impl Shelf {
         self.shards.borrow_mut().pop_front()
     }
 
-    /// Holds one record against the account; returns its bytes of data and key.
+    /// Holds one record against the account, once it is whole; returns a frame's bytes of data, with the key's of the last.
     fn take(&self, shard: ShardId, bytes: &[u8]) -> Result<u64, String> {
         let frame = Frame::parse(bytes).map_err(|error| format!("a frame that is none: {error}"))?;
-        let mut readback = self.readback.borrow_mut();
-        if is_sound(&frame, shard, self.recipe.as_ref()) {
-            readback.record(shard, frame.sequence(), frame.payload_checksum());
-        } else {
-            readback.damaged(shard, frame.sequence());
+        let (mut readback, mut joiners) = (self.readback.borrow_mut(), self.joiners.borrow_mut());
+        match joiners.take(&frame, shard, self.recipe.as_ref()) {
+            Look::Sound(record) => readback.record(shard, record.sequence, record.checksum),
+            Look::Damaged => readback.damaged(shard, frame.sequence()),
+            Look::Part => return Ok(frame.data().len() as u64),
         }
         Ok((frame.key().len() + frame.data().len()) as u64)
     }
-}
-
-/// Whether a record is what its checksums say, of this shard, and what the recipe, if there is one, would have made.
-pub(super) fn is_sound(frame: &Frame<'_>, shard: ShardId, recipe: Option<&Recipe>) -> bool {
-    frame.verify_payload().is_ok()
-        && frame.verify_header(shard).is_ok()
-        && recipe.is_none_or(|recipe| recipe.recognises(frame.data()))
 }
 
 /// Takes shards off the shelf until none is left.

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use tokio_uring::net::TcpStream;
 
 use super::core::Core;
-use super::readback::is_sound;
+use super::join::{Joiners, Look};
 use super::session::{Received, Session};
 use super::{NativeError, Plan, all_shards};
 use crate::recorder::BatchTimes;
@@ -97,6 +97,7 @@ struct State {
     tips: BTreeMap<ShardId, Sequence>,
     asked: Vec<RequestId>,
     taken: Taken,
+    joiners: Joiners,
     ended: bool,
 }
 
@@ -128,6 +129,7 @@ impl Group {
                 tips: BTreeMap::new(),
                 asked: Vec::new(),
                 taken: Taken::new(Shards::new(shards)),
+                joiners: Joiners::default(),
                 ended: false,
             };
             let subscriber = Rc::new(Subscriber {
@@ -243,7 +245,7 @@ impl Subscriber {
             match event {
                 ClientEvent::ReadBegin(request, result) => state.arriving = Some((request, result, 0)),
                 ClientEvent::Record(span) => {
-                    let (intended_us, bytes) = self.take_record(state, input, &span)?;
+                    let Some((intended_us, bytes)) = self.take_record(state, input, &span)? else { continue };
                     if run.intended_us != intended_us {
                         count(core, now_ns, run);
                         run = Run { intended_us, ..Run::default() };
@@ -264,19 +266,25 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Takes one record: when it was meant to be sent, and its bytes of data and key.
-    fn take_record(&self, state: &mut State, input: &[u8], span: &Span) -> Result<(u32, u64), String> {
+    /// Takes one frame: when its record was meant to be sent, and that one's bytes of data and key, if it is whole now.
+    fn take_record(&self, state: &mut State, input: &[u8], span: &Span) -> Result<Option<(u32, u64)>, String> {
         let Some((_, result, frames_bytes)) = &mut state.arriving else { return Err("a record of nothing".to_owned()) };
         let bytes = state.client.bytes(span, input);
         *frames_bytes += bytes.len();
         let frame = Frame::parse(bytes).map_err(|error| format!("a frame that is none: {error}"))?;
-        if is_sound(&frame, result.shard, self.recipe.as_ref()) {
-            state.taken.record(result.shard, frame.sequence(), frame.payload_checksum());
-        } else {
-            state.taken.damaged(result.shard, frame.sequence());
-        }
-        let stamped = self.recipe.as_ref().and_then(|_| Recipe::intended_us(frame.data()));
-        Ok((stamped.unwrap_or(0), (frame.key().len() + frame.data().len()) as u64))
+        let data = match state.joiners.take(&frame, result.shard, self.recipe.as_ref()) {
+            Look::Sound(record) => {
+                state.taken.record(result.shard, record.sequence, record.checksum);
+                record.data
+            }
+            Look::Damaged => {
+                state.taken.damaged(result.shard, frame.sequence());
+                frame.data()
+            }
+            Look::Part => return Ok(None),
+        };
+        let stamped = self.recipe.as_ref().and_then(|_| Recipe::intended_us(data));
+        Ok(Some((stamped.unwrap_or(0), (frame.key().len() + data.len()) as u64)))
     }
 
     /// Asks where the shards end, and waits until all was pushed.
