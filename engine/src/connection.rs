@@ -32,12 +32,12 @@ pub(crate) struct Arriving {
     pub(crate) large: Option<u32>,
 }
 
-/// The first part of a large record that there is no room for yet.
+/// What there is no room for yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
-    /// Where it is: gathered, or in the first buffer of the inbox.
-    pub(crate) span: Span,
-    /// What the record takes.
+    /// The first part of a large record: gathered, or in the first buffer of the inbox. If nothing, a frame is to gather.
+    pub(crate) part: Option<Span>,
+    /// What the record takes, or the frame.
     pub(crate) bytes: usize,
 }
 
@@ -70,6 +70,8 @@ pub(crate) struct Connection {
     pub(crate) arriving: Option<Arriving>,
     /// What waits for room. Nothing more is heard until it has some.
     pub(crate) held: Option<Held>,
+    /// Room that the frame has which is gathering, and since when.
+    pub(crate) gathering: Option<(usize, u64)>,
     /// Appends begun and not acknowledged.
     pub(crate) appends: usize,
     /// Read requests not answered.
@@ -111,7 +113,7 @@ impl Connection {
         self.socket = Some(socket);
         self.server = Server::new();
         self.at = 0;
-        (self.arriving, self.held) = (None, None);
+        (self.arriving, self.held, self.gathering) = (None, None, None);
         (self.appends, self.reads, self.heard) = (0, 0, 0);
         self.done.clear();
         (self.parked, self.commands, self.has_turn) = (0, 0, false);
@@ -132,9 +134,9 @@ impl Connection {
             && self.outgoing.bytes() <= PUSH_WAITING_BYTES_MAX
     }
 
-    /// Whether so much of its input waits to be parsed that no more is received.
+    /// Whether so much of its input waits to be parsed, or for room, that no more is received.
     pub(crate) fn is_full(&self) -> bool {
-        self.inbox.len() > INBOX_BUFFERS_MAX
+        self.held.is_some() || self.inbox.len() > INBOX_BUFFERS_MAX
     }
 
     /// Whether it is owed nothing and nothing is on its way to it.

@@ -16,6 +16,7 @@ use io::{Io, Received};
 use crate::appends::Appends;
 use crate::journal::Share;
 use crate::large::LargeRecords;
+use crate::limits::SPILL_KEPT_BYTES;
 use crate::shards::Shards;
 use crate::slots::Slots;
 
@@ -182,6 +183,14 @@ impl Intake {
         let spill = &mut self.spills[number];
         spill.clear();
         spill.extend_from_slice(frame);
+        Place::Spilled(number)
+    }
+
+    /// Keeps a gathered frame: `exchange` gives it, for a buffer that is free.
+    pub(crate) fn keep_gathered(&mut self, exchange: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Place {
+        let number = self.spills.take();
+        let free = std::mem::take(&mut self.spills[number]);
+        self.spills[number] = exchange(free);
         Place::Spilled(number)
     }
 
@@ -409,7 +418,12 @@ impl Intake {
     pub(crate) fn give_back(&mut self, io: &mut impl Io, place: Place) {
         match place {
             Place::Received { buffer, .. } => self.release(io, buffer),
-            Place::Spilled(spill) => self.spills.release(spill),
+            Place::Spilled(spill) => {
+                let buffer = &mut self.spills[spill];
+                buffer.clear();
+                buffer.shrink_to(SPILL_KEPT_BYTES);
+                self.spills.release(spill);
+            }
             Place::Large(large) => self.large.forget(large),
         }
     }

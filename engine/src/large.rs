@@ -3,7 +3,8 @@
 //! A record's parts gather here until it is whole, and only then does it go to its shard's queue, where it stands as one:
 //! so nothing of the shard comes between its parts, and one that never becomes whole was never stored. Room for all of it is
 //! taken with its first part, so that no two records can keep each other from becoming whole; those that find none wait in
-//! turn. The parts lie in buffers of their own, which were gathered by their connection and are not copied, and are used
+//! turn. Other frames of some size that lie in several receives take room here as well while they gather, and wait for it in the
+//! same turn; those of a large record that has begun have theirs. The parts lie in buffers of their own, which were gathered by their connection and are not copied, and are used
 //! again.
 
 use std::collections::VecDeque;
@@ -85,6 +86,22 @@ impl LargeRecords {
         self.waiting.pop_front();
     }
 
+    /// A frame of so many bytes gathers.
+    pub(crate) fn begin_gathering(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.drop_spare();
+    }
+
+    /// It is whole, or its connection has ended.
+    pub(crate) fn end_gathering(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+    }
+
+    /// Whether what began before `ns` holds up others, who wait for room.
+    pub(crate) fn holds_up_others(&self, began_ns: u64, ns: u64) -> bool {
+        !self.waiting.is_empty() && began_ns < ns
+    }
+
     /// A record begins, which takes so many bytes of the room there is; or is refused when it is whole.
     pub(crate) fn begin(&mut self, outline: Outline, room: Result<usize, ErrorCode>, now_ns: u64) -> u32 {
         let number = self.records.take();
@@ -94,12 +111,17 @@ impl LargeRecords {
         (record.outline, record.began_ns, record.stored) = (outline, now_ns, None);
         (record.bytes, record.refused) = (room.unwrap_or(0), room.err());
         self.bytes += record.bytes;
+        self.drop_spare();
+        number
+    }
+
+    /// Gives memory back that there is no room for.
+    fn drop_spare(&mut self) {
         while self.bytes + self.spare_bytes > self.bytes_max
             && let Some(spare) = self.spare.pop()
         {
             self.spare_bytes -= spare.capacity();
         }
-        number
     }
 
     /// Checks that a frame is the next part of a record. Whether that is whole now.
@@ -122,9 +144,9 @@ impl LargeRecords {
         self.records[number].outline
     }
 
-    /// Whether a record began before `ns`, and others wait for room.
-    pub(crate) fn delays_others(&self, number: u32, ns: u64) -> bool {
-        !self.waiting.is_empty() && self.records[number].began_ns < ns
+    /// When a record's first part came.
+    pub(crate) fn began_ns(&self, number: u32) -> u64 {
+        self.records[number].began_ns
     }
 
     /// A buffer for a part.

@@ -32,12 +32,18 @@ pub const TAIL_KEPT_BYTES_MIN: usize = 1 << 20;
 /// Bytes of records that wait for a commit batch, over all connections. Past it input is left unread.
 pub const PENDING_BYTES_MAX: usize = 64 << 20;
 
-/// Bytes of large records that arrive or wait for commit batches, a record's whole from its first part on, where memory
-/// allows so many. A connection whose record finds no room is not heard until it does.
-pub const LARGE_BYTES_MAX: usize = 32 << 20;
+/// Bytes of large records that arrive or wait for commit batches, a record's whole from its first part on, and of frames that
+/// arrive in several receives, where memory allows so many. A connection whose record finds no room is not heard until it does.
+pub const LARGE_BYTES_MAX: usize = 64 << 20;
 
 /// The same where there is little memory: any record finds room once the others have gone.
-pub const LARGE_BYTES_MIN: usize = 12 << 20;
+pub const LARGE_BYTES_MIN: usize = 16 << 20;
+
+/// Frames of fewer bytes gather, where they lie in several receives, without room for it among the large records.
+pub const GATHER_FREE_BYTES: usize = 4 << 10;
+
+/// A buffer in which a frame was gathered is kept for others if it has no more than so many bytes.
+pub const SPILL_KEPT_BYTES: usize = 64 << 10;
 
 /// Parts of large records whose writes are in flight while records that are none wait: theirs take no longer than one
 /// such write more.
@@ -46,7 +52,7 @@ pub const PARTS_IN_FLIGHT_BESIDE_MAX: usize = 1;
 /// The same while none wait: who comes next waits for so many.
 pub const PARTS_IN_FLIGHT_MAX: usize = 2;
 
-/// A large record that is not whole after so long makes room for those that wait: its connection ends.
+/// A large record, or frame, that is not whole after so long makes room for those that wait: its connection ends.
 pub const LARGE_ARRIVES_NS: u64 = 30_000_000_000;
 
 /// One receive buffer.
@@ -212,7 +218,7 @@ const _: () = {
     // However little memory there is, it takes many whose input waits to leave none for the others.
     assert!(INBOX_BUFFERS_MAX * RECEIVE_BUFFER_BYTES * 32 <= MEMORY_BYTES_MIN / RECEIVE_SHARE);
     assert!(PENDING_BYTES_MAX >= FRAME_BYTES_MAX);
-    assert!(LARGE_RECORD_FRAMES_BYTES_MAX <= LARGE_BYTES_MIN && LARGE_BYTES_MIN <= LARGE_BYTES_MAX);
+    assert!(LARGE_RECORD_FRAMES_BYTES_MAX + FRAME_BYTES_MAX <= LARGE_BYTES_MIN && LARGE_BYTES_MIN <= LARGE_BYTES_MAX);
     assert!(PARTS_IN_FLIGHT_BESIDE_MAX >= 1 && PARTS_IN_FLIGHT_BESIDE_MAX <= PARTS_IN_FLIGHT_MAX);
     assert!(frame::limits::PART_FRAME_BYTES < BATCH_BYTES_TARGET);
     assert!(READ_RESULT_BYTES_MAX + FRAME_BYTES_MAX <= frame::limits::READ_BYTES_MAX);
@@ -237,9 +243,9 @@ pub struct Memory {
     pub footer_bytes: usize,
     /// The index of the open segment.
     pub index_bytes: usize,
-    /// Large records that arrive, or wait for commit batches.
+    /// Large records that arrive, or wait for commit batches, and frames that arrive in several receives.
     pub large_bytes: usize,
-    /// Connections, and records that straddled receives.
+    /// Connections, and records that straddled receives and wait for commit batches.
     pub connection_bytes: usize,
 }
 
@@ -254,7 +260,7 @@ impl Memory {
         let commit_bytes = pool_bytes - tail_bytes - READ_WINDOWS_BYTES_MAX;
         let footer_bytes = budget / 16;
         let index_bytes = frame::limits::EXTENTS_PER_SEGMENT_MAX * crate::journal::INDEX_ENTRY_BYTES;
-        let large_bytes = (budget / 16).clamp(LARGE_BYTES_MIN, LARGE_BYTES_MAX);
+        let large_bytes = (budget / 8).clamp(LARGE_BYTES_MIN, LARGE_BYTES_MAX);
         let connection_bytes = budget - receive_bytes - pool_bytes - footer_bytes - index_bytes - large_bytes;
         Memory {
             receive_bytes,

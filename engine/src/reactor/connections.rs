@@ -220,6 +220,7 @@ impl<I: Io> Reactor<I> {
         self.drop_inbox(peer);
         self.abandon_arriving(peer);
         self.end_subscriptions(peer);
+        self.end_gathering(peer);
         if let Some(connection) = live(&mut self.connections, peer) {
             connection.end_with(violation);
             self.make_dirty(peer);
@@ -264,6 +265,7 @@ impl<I: Io> Reactor<I> {
         self.end_subscriptions(peer);
         self.drop_inbox(peer);
         self.abandon_arriving(peer);
+        self.end_gathering(peer);
         self.io.submit(Op::Close(socket), token::close(peer));
     }
 

@@ -73,10 +73,10 @@ impl<I: Io> Reactor<I> {
                 return Ok(());
             }
             self.records_within(peer, received)?;
-            let connection = &mut self.connections[peer.slot];
-            if connection.held.is_some() {
+            if self.connections[peer.slot].held.is_some() || !self.may_gather(peer, received)? {
                 return Ok(());
             }
+            let connection = &mut self.connections[peer.slot];
             let input = self.io.received(received);
             let mut at = connection.at;
             let event = connection.server.step(input, &mut at)?;
@@ -90,6 +90,7 @@ impl<I: Io> Reactor<I> {
                 }
                 Some(ServerEvent::Record(span)) => {
                     self.record(peer, received, span)?;
+                    self.end_gathering(peer);
                     if self.connections[peer.slot].held.is_some() {
                         return Ok(());
                     }
@@ -142,7 +143,14 @@ impl<I: Io> Reactor<I> {
         }
         let checked = self.check(arriving.stream);
         let outline = Outline::of(&frame);
-        let place = if checked.is_ok() { self.intake.spill(bytes) } else { Place::NONE };
+        let place = match checked {
+            Ok(_) if span == Span::Gathered => {
+                let server = &mut self.connections[peer.slot].server;
+                self.intake.keep_gathered(|spare| server.take_gathered(spare))
+            }
+            Ok(_) => self.intake.spill(bytes),
+            Err(_) => Place::NONE,
+        };
         self.take_in(&mut arriving, checked, place, outline);
         self.connections[peer.slot].arriving = Some(arriving);
         Ok(())

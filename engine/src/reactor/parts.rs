@@ -1,4 +1,5 @@
-//! Large records on their way in: their parts gather until a record is whole, and a record waits where there is no room.
+//! What arrives in pieces: parts gather until their record is whole, and frames over several receives; they wait where there
+//! is no room.
 //!
 //! A connection whose record finds no room keeps the first part where it was received, and is not heard until there is some:
 //! what it sends meanwhile stays with it. Others go on.
@@ -10,7 +11,7 @@ use frame::proto::{ServerEvent, Span, Violation};
 use super::*;
 use crate::connection::Held;
 use crate::intake::Place;
-use crate::limits::LARGE_ARRIVES_NS;
+use crate::limits::{GATHER_FREE_BYTES, LARGE_ARRIVES_NS};
 use crate::router::Outline;
 
 impl<I: Io> Reactor<I> {
@@ -41,9 +42,7 @@ impl<I: Io> Reactor<I> {
                 let bytes = frames_bytes_max(&frame, part);
                 let has_room = large.fits(bytes) && (admitted || large.first_waiting().is_none());
                 if checked.is_ok() && !has_room {
-                    connection.held = Some(Held { span, bytes });
-                    large.wait(peer);
-                    return Ok(());
+                    return self.hold(peer, Held { part: Some(span), bytes });
                 }
                 large.begin(Outline::of_large(&frame, part), checked.map(|_| bytes), self.io.mono_ns())
             }
@@ -112,20 +111,69 @@ impl<I: Io> Reactor<I> {
             let Some(connection) = live(&mut self.connections, peer) else { continue };
             let Some(held) = connection.held.take() else { continue };
             let received = connection.inbox.front().copied();
-            match self.part(peer, received, held.span, true) {
+            let Some(span) = held.part else {
+                self.begin_gathering(peer, held.bytes);
+                self.parse(peer);
+                continue;
+            };
+            match self.part(peer, received, span, true) {
                 Ok(()) => self.parse(peer),
                 Err(violation) => self.violated(peer, &violation),
             }
         }
     }
 
-    /// Ends connections whose large record does not become whole while others wait for its room.
+    /// Whether the next step of a connection's parser may gather what it gathers: if not, the connection waits for room.
+    pub(super) fn may_gather(&mut self, peer: Peer, received: Received) -> Result<bool, Violation> {
+        let connection = &mut self.connections[peer.slot];
+        // A large record that has begun has room for all of it.
+        let has_room = connection.gathering.is_some() || connection.arriving.is_some_and(|a| a.large.is_some());
+        let input = self.io.received(received);
+        let Some(bytes) = connection.server.frame_in_pieces(input, connection.at).filter(|_| !has_room) else {
+            return Ok(true);
+        };
+        if bytes <= GATHER_FREE_BYTES {
+            return Ok(true);
+        }
+        let large = &self.intake.large;
+        if large.fits(bytes) && large.first_waiting().is_none() {
+            self.begin_gathering(peer, bytes);
+            return Ok(true);
+        }
+        self.hold(peer, Held { part: None, bytes }).map(|()| false)
+    }
+
+    /// Has a connection wait for room. What it has sent keeps receive buffers from others: so many waiting take half of them
+    /// that the next is sent away.
+    fn hold(&mut self, peer: Peer, held: Held) -> Result<(), Violation> {
+        if self.intake.held_buffers() > self.io.receive_buffers() / 2 {
+            return Err(Violation::Crowded);
+        }
+        self.intake.large.wait(peer);
+        self.connections[peer.slot].held = Some(held);
+        Ok(())
+    }
+
+    fn begin_gathering(&mut self, peer: Peer, bytes: usize) {
+        self.intake.large.begin_gathering(bytes);
+        self.connections[peer.slot].gathering = Some((bytes, self.io.mono_ns()));
+    }
+
+    /// A frame is whole, or never will be.
+    pub(super) fn end_gathering(&mut self, peer: Peer) {
+        if let Some((bytes, _)) = self.connections[peer.slot].gathering.take() {
+            self.intake.large.end_gathering(bytes);
+        }
+    }
+
+    /// Ends connections whose large record or frame does not become whole while others wait for its room.
     pub(super) fn end_slow_records(&mut self, now_ns: u64) {
         let limit_ns = now_ns.saturating_sub(LARGE_ARRIVES_NS);
         let large = &self.intake.large;
         let is_slow = |connection: &Connection| {
-            let number = connection.arriving.and_then(|arriving| arriving.large);
-            number.is_some_and(|number| large.delays_others(number, limit_ns))
+            let record = connection.arriving.and_then(|arriving| arriving.large).map(|number| large.began_ns(number));
+            let frame = connection.gathering.map(|(_, began_ns)| began_ns);
+            record.or(frame).is_some_and(|began_ns| large.holds_up_others(began_ns, limit_ns))
         };
         let slow: Vec<Peer> = self
             .connections

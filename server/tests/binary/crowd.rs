@@ -1,11 +1,12 @@
-//! Ten thousand connections: all are welcomed and answered, each costs little, and who works among them is served.
+//! Crowds: ten thousand connections are welcomed, each costs little, and who works among them is served; and many who send
+//! large records in pieces, or half of one and no more, take no more memory than they may.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use frame::Quotas;
-use frame::proto::{Client as Proto, ClientEvent};
+use frame::proto::{Client as Proto, ClientEvent, ErrorCode};
+use frame::{Quotas, StreamId};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::rig::{PATIENCE, Server, directory, serve, store};
@@ -89,6 +90,54 @@ fn ten_thousand_are_welcome() {
     // They go at once.
     drop(idle);
     store(&mut client, stream, "k", ["c"]);
+    server.assert_well();
+    server.stop();
+}
+
+/// Who begins an append of a record of nearly 1 MiB, and sends most of it. Where the server takes no more, the rest stays here.
+fn send_half(server: &Server, stream: StreamId) -> Idle {
+    let mut idle = Idle::new(server);
+    assert!(matches!(idle.next(), ClientEvent::Welcome(_)));
+    let (mut out, mut frames) = (Vec::new(), Vec::new());
+    frame::frame::encode(&mut frames, b"k", None, &vec![7; 1_000_000]).unwrap();
+    idle.proto.append(&mut out, stream, 1, &frames);
+    idle.socket.set_nonblocking(true).unwrap();
+    let mut at = 0;
+    while at < 900_000 {
+        match (&idle.socket).write(&out[at..900_000]) {
+            Ok(sent) => at += sent,
+            Err(_) => break,
+        }
+    }
+    idle.socket.set_nonblocking(false).unwrap();
+    idle
+}
+
+#[test]
+fn halves_of_large_records_take_no_more_memory_than_they_may() {
+    const HALVES: usize = 400;
+    const BUDGET_BYTES: usize = 128 << 20;
+    let directory = directory();
+    let mut server = Server::start(&directory.path().join("data"));
+    let mut client = server.client();
+    let stream = client.create_stream("s", 4, Quotas::NONE).unwrap().stream;
+    // As many as have room, many more that wait for it, and more than may wait: those are sent away, and told why.
+    let mut halves: Vec<Idle> = (0..HALVES).map(|_| send_half(&server, stream)).collect();
+    // Who sends small records goes on beside them.
+    for number in 0..200 {
+        store(&mut client, stream, &number.to_string(), ["small"]);
+    }
+    server.assert_well();
+    let resident = resident_bytes(&server);
+    assert!(resident < BUDGET_BYTES * 11 / 10, "{} MiB with {HALVES} halves of records", resident >> 20);
+    let last = halves.last_mut().unwrap();
+    let ClientEvent::Error(_, failure) = last.next() else { panic!("it was to be sent away") };
+    assert!(failure.code == ErrorCode::Busy && failure.detail.contains("too many large records"), "{failure}");
+    // When they go, whole ones have room again.
+    drop(halves);
+    for _ in 0..20 {
+        store(&mut client, stream, "k", [vec![7; 1_000_000]]);
+    }
     server.assert_well();
     server.stop();
 }

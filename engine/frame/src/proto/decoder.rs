@@ -59,6 +59,17 @@ impl Decoder {
         }
     }
 
+    /// The length of the next frame, if it is known and `input` from `at` does not hold the rest of it: it is to be gathered.
+    pub(crate) fn frame_in_pieces(&self, input: &[u8], at: usize) -> Option<usize> {
+        let Stage::Frames { left: 1.., .. } = self.stage else { return None };
+        let gathered = if self.gathered_used { &[][..] } else { &self.gathered };
+        let rest = input.get(at..)?;
+        let mut prefix = gathered.iter().chain(rest).copied();
+        let prefix = [prefix.next()?, prefix.next()?, prefix.next()?, prefix.next()?];
+        let length = frame::claimed_length(prefix).ok()?;
+        (gathered.len() + rest.len() < length).then_some(length)
+    }
+
     /// What was gathered and returned by the last step; `spare` takes its place.
     pub(crate) fn take_gathered(&mut self, mut spare: Vec<u8>) -> Vec<u8> {
         spare.clear();

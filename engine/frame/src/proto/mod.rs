@@ -109,6 +109,8 @@ pub enum Violation {
     Parts(RunError),
     /// A record of many parts did not become whole, and others waited for its place.
     Slow,
+    /// A large record came where many others wait for room already.
+    Crowded,
     /// An append beyond the credit granted.
     Credit,
     /// Before the handshake only Hello is heard.
@@ -130,6 +132,9 @@ impl fmt::Display for Violation {
             Violation::Parts(error) => write!(f, "an append: {error}"),
             Violation::Slow => f.write_str(
                 "the parts of a record took so long that others had to wait; send them without pauses between them",
+            ),
+            Violation::Crowded => f.write_str(
+                "too many large records at once: connect again and send fewer, or give the server more memory",
             ),
             Violation::Credit => f.write_str("an append beyond the credit granted"),
             Violation::Handshake => f.write_str("the first message must be a Hello of the Millstream protocol"),

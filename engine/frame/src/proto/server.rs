@@ -141,6 +141,12 @@ impl Server {
         self.decoder.bytes(span, input)
     }
 
+    /// The length of the next frame of the append that is open, if `input` from `at` does not hold the rest of it: the next step
+    /// gathers it.
+    pub fn frame_in_pieces(&self, input: &[u8], at: usize) -> Option<usize> {
+        self.decoder.frame_in_pieces(input, at)
+    }
+
     /// The gathered bytes of the span that the last step returned, for `spare`, whose memory is used for the next ones. This
     /// connection does not have them any more.
     pub fn take_gathered(&mut self, spare: Vec<u8>) -> Vec<u8> {
@@ -263,7 +269,11 @@ impl Server {
 
     /// Tells the client why its connection is closed.
     pub fn violation(out: &mut Vec<u8>, violation: &Violation) {
-        Failure { code: ErrorCode::Protocol, detail: violation.to_string() }.encode(out, RequestId(0));
+        let code = match violation {
+            Violation::Slow | Violation::Crowded => ErrorCode::Busy,
+            _ => ErrorCode::Protocol,
+        };
+        Failure { code, detail: violation.to_string() }.encode(out, RequestId(0));
     }
 }
 
