@@ -23,7 +23,7 @@ pub(crate) struct Append {
     pub(crate) unknown: bool,
     /// A result a record, by its index in the append, in the order of their batches.
     pub(crate) results: Vec<(u32, AckResult)>,
-    /// Of a call: from which of its results on records arrived when.
+    /// Unless a connection's: from which of its results on records arrived when.
     arrivals: Vec<(usize, u64)>,
 }
 
@@ -73,8 +73,8 @@ impl Appends {
     /// What a record will be told once its batch is durable.
     pub(crate) fn stored(&mut self, number: u32, index: u32, shard: ShardId, sequence: Sequence, arrival_ms: u64) {
         let append = &mut self.0[number];
-        let is_call = matches!(append.asker, Asker::Call(_));
-        if is_call && append.arrivals.last().is_none_or(|&(_, last_ms)| last_ms != arrival_ms) {
+        let is_dated = !matches!(append.asker, Asker::Peer(..));
+        if is_dated && append.arrivals.last().is_none_or(|&(_, last_ms)| last_ms != arrival_ms) {
             append.arrivals.push((append.results.len(), arrival_ms));
         }
         append.results.push((index, AckResult::Durable(shard, sequence)));

@@ -9,16 +9,20 @@
 //!   quotas   0 version | 1 kind | 2 0 | 4 stream | 8 0 | 24 quotas
 //!   delete   0 version | 1 kind | 2 0 | 4 stream | 8 0
 //!   reserve  0 version | 1 kind | 2 0 | 4 next stream | 8 next shard | 12 0
+//!   go on    0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | a row: 0 shard | 4 shards | 8 next number | 16 last arrival
 //!   snapshot length (4 bytes) command, length command, ...
 //! ```
 //!
 //! Numbers of streams and shards are never given twice: a snapshot ends with those that come next.
+//!
+//! The catalog's own journal is number 0. Every journal, that one among them, says with *go on* at which number a shard goes
+//! on in it whose records before that lie in another journal; what the catalog knows does not change by it.
 
 use std::collections::BTreeMap;
 
 use frame::limits::{SHARDS_PER_STREAM_MAX, STREAM_NAME_BYTES_MAX};
 use frame::route::even_range;
-use frame::{QUOTAS_BYTES, Quotas, ShardId, StreamId};
+use frame::{QUOTAS_BYTES, Quotas, Sequence, ShardId, StreamId};
 
 use crate::handle;
 use crate::limits::{SHARDS_MAX, STREAMS_MAX};
@@ -29,7 +33,25 @@ const DELETE_STREAM: u8 = 2;
 const RESERVE: u8 = 3;
 const SET_QUOTAS: u8 = 4;
 const CREATE_WITH_QUOTAS: u8 = 5;
+const GO_ON: u8 = 6;
 const FIXED_BYTES: usize = 24;
+const GO_ON_ROW_BYTES: usize = 24;
+
+/// Rows of one *go on*, which is one record.
+pub(crate) const GO_ON_ROWS_MAX: usize = 32 << 10;
+const _: () = assert!(FIXED_BYTES + GO_ON_ROWS_MAX * GO_ON_ROW_BYTES + 64 <= frame::limits::RECORD_BYTES_MAX);
+
+/// Shards that go on in a journal with the same numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct GoOn {
+    /// The first of them; the others follow.
+    pub(crate) shard: ShardId,
+    pub(crate) shards: u32,
+    /// What the next record of each takes.
+    pub(crate) next: Sequence,
+    /// The newest arrival given so far.
+    pub(crate) arrival_ms: u64,
+}
 
 /// A change of the catalog.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +64,8 @@ pub(crate) enum Command {
     Delete(StreamId),
     /// Numbers below these are not given any more.
     Reserve { next_stream: StreamId, next_shard: ShardId },
+    /// Shards go on in this journal.
+    GoOn(Vec<GoOn>),
 }
 
 /// Why a stream can't be made.
@@ -176,6 +200,7 @@ impl Catalog {
                 self.reserve_shards(SHARDS_MAX.min(next_shard.0 as usize));
                 Some(())
             }
+            Command::GoOn(_) => Some(()),
         }
     }
 
@@ -293,6 +318,7 @@ impl Command {
             Command::SetQuotas(stream, quotas) => (SET_QUOTAS, [stream.0, 0, 0], 0, Some(*quotas), ""),
             Command::Delete(stream) => (DELETE_STREAM, [stream.0, 0, 0], 0, None, ""),
             Command::Reserve { next_stream, next_shard } => (RESERVE, [next_stream.0, next_shard.0, 0], 0, None, ""),
+            Command::GoOn(rows) => (GO_ON, [rows.len() as u32, 0, 0], 0, None, ""),
         };
         let mut out = vec![VERSION, kind];
         out.extend_from_slice(&(name.len() as u16).to_le_bytes());
@@ -300,6 +326,9 @@ impl Command {
         out.extend_from_slice(&created_ms.to_le_bytes());
         out.extend(quotas.iter().flat_map(Quotas::encode));
         out.extend_from_slice(name.as_bytes());
+        if let Command::GoOn(rows) = self {
+            rows.iter().for_each(|row| row.encode(&mut out));
+        }
         out
     }
 
@@ -312,6 +341,11 @@ impl Command {
             (quotas, name) = (Quotas::decode(bytes), behind);
         }
         let number = |at: usize| Some(u32::from_le_bytes(*rest.get(at..)?.first_chunk()?));
+        if kind == GO_ON {
+            let (rows, left) = name.as_chunks::<GO_ON_ROW_BYTES>();
+            let is_whole = left.is_empty() && rows.len() == number(0)? as usize;
+            return is_whole.then(|| Command::GoOn(rows.iter().map(GoOn::decode).collect()));
+        }
         let name = std::str::from_utf8(name).ok()?;
         (name.len() == usize::from(u16::from_le_bytes([n0, n1]))).then_some(())?;
         let (stream, shard) = (StreamId(number(0)?), ShardId(number(4)?));
@@ -335,6 +369,26 @@ impl Command {
 /// What a stream takes in a snapshot.
 fn create_bytes(name: &str, quotas: &Quotas) -> usize {
     4 + FIXED_BYTES + if *quotas == Quotas::NONE { 0 } else { QUOTAS_BYTES } + name.len()
+}
+
+impl GoOn {
+    /// Which shards.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (self.shard.0..self.shard.0.saturating_add(self.shards)).map(ShardId)
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.shard.0.to_le_bytes());
+        out.extend_from_slice(&self.shards.to_le_bytes());
+        out.extend_from_slice(&self.next.0.to_le_bytes());
+        out.extend_from_slice(&self.arrival_ms.to_le_bytes());
+    }
+
+    fn decode(row: &[u8; GO_ON_ROW_BYTES]) -> GoOn {
+        let (words, _) = row.as_chunks::<8>();
+        let [numbers, next, arrival_ms] = [0, 1, 2].map(|at| u64::from_le_bytes(words[at]));
+        GoOn { shard: ShardId(numbers as u32), shards: (numbers >> 32) as u32, next: Sequence(next), arrival_ms }
+    }
 }
 
 #[cfg(test)]

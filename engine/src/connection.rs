@@ -103,14 +103,26 @@ pub(crate) struct Connection {
     pub(crate) is_blocked: bool,
     /// Whether it is counted among those that append.
     pub(crate) is_appending: bool,
+    /// Subscriptions that another reactor serves, and which; what reactors were asked anything, a bit each; and which of them
+    /// wait until what they said last was taken.
+    pub(crate) abroad: BTreeMap<RequestId, usize>,
+    pub(crate) visited: u64,
+    pub(crate) untaken: u64,
+    /// Of a guest: the reactor and the connection that it asks for. It has no socket.
+    pub(crate) host: Option<(usize, Peer)>,
+    /// Questions of its that were answered, and subscriptions that have ended, since its host was told.
+    pub(crate) answered: usize,
+    pub(crate) ended: Vec<RequestId>,
+    /// Whether its host was told something that its client has not taken yet.
+    pub(crate) is_telling: bool,
 }
 
 impl Connection {
-    /// Begins a new life in this slot.
-    pub(crate) fn begin(&mut self, socket: SocketId) {
+    /// Begins a new life in this slot; without a socket, that of a guest.
+    pub(crate) fn begin(&mut self, socket: Option<SocketId>) {
         self.phase = Phase::Live;
         self.life = self.life.wrapping_add(1);
-        self.socket = Some(socket);
+        self.socket = socket;
         self.server = Server::new();
         self.at = 0;
         (self.arriving, self.held, self.gathering) = (None, None, None);
@@ -120,6 +132,22 @@ impl Connection {
         self.last_words = None;
         (self.receiving, self.is_stopping) = (false, false);
         (self.is_dirty, self.is_stalled, self.is_blocked, self.is_appending) = (false, false, false, false);
+        self.abroad.clear();
+        (self.visited, self.untaken, self.host) = (0, 0, None);
+        self.ended.clear();
+        (self.answered, self.is_telling) = (0, false);
+    }
+
+    /// One of its subscriptions has ended: its host is told, if it is a guest.
+    pub(crate) fn note_ended(&mut self, request: RequestId) {
+        if self.host.is_some() {
+            self.ended.push(request);
+        }
+    }
+
+    /// Questions that were not answered, commands among them.
+    pub(crate) fn owed(&self) -> usize {
+        self.reads + self.commands
     }
 
     /// Whether it has so many answers to take that it is not heard until it took some.
@@ -152,6 +180,11 @@ impl Connection {
     pub(crate) fn end_with(&mut self, violation: &Violation) {
         self.phase = Phase::LastWords;
         self.last_words = Some(violation.clone());
+    }
+
+    /// Whether it was said why the connection ends: nothing comes after it.
+    pub(crate) fn has_said_last_words(&self) -> bool {
+        self.phase == Phase::LastWords && self.last_words.is_none()
     }
 
     /// Says why the connection ends, if it is time.

@@ -43,6 +43,21 @@ impl Damage {
     /// that lie closest become one, as refusing an intact record is better than passing over a lost one; of the stretches,
     /// which only the operator is told, the oldest are left out.
     pub(crate) fn settle(&mut self) {
+        self.settle_records();
+        self.stretches.sort_unstable();
+        let all = std::mem::take(&mut self.stretches);
+        for stretch in all {
+            match self.stretches.last_mut() {
+                Some(last) if stretch.from <= last.to => last.to = last.to.max(stretch.to),
+                _ => self.stretches.push(stretch),
+            }
+        }
+        let surplus = self.stretches.len().saturating_sub(DAMAGED_STRETCHES_MAX);
+        self.stretches.drain(..surplus);
+    }
+
+    /// The same for the records alone: stretches of several journals have no order.
+    pub(crate) fn settle_records(&mut self) {
         self.records.sort_unstable();
         let all = std::mem::take(&mut self.records);
         for shard in all.chunk_by(|one, other| one.shard == other.shard) {
@@ -54,16 +69,6 @@ impl Damage {
             }
             self.records.append(&mut joined);
         }
-        self.stretches.sort_unstable();
-        let all = std::mem::take(&mut self.stretches);
-        for stretch in all {
-            match self.stretches.last_mut() {
-                Some(last) if stretch.from <= last.to => last.to = last.to.max(stretch.to),
-                _ => self.stretches.push(stretch),
-            }
-        }
-        let surplus = self.stretches.len().saturating_sub(DAMAGED_STRETCHES_MAX);
-        self.stretches.drain(..surplus);
     }
 
     /// Adds it to a footer.

@@ -5,12 +5,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription};
 use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
 
+use crate::exchange::Wake;
 use crate::limits::CALLS_WAITING_MAX;
+use crate::owners::Owners;
 use crate::token::Peer;
 
 /// What a thread asks of a reactor.
@@ -135,6 +138,8 @@ pub(crate) enum Asker {
     Peer(Peer, RequestId),
     /// A call: its reply's slot.
     Call(u32),
+    /// Another reactor, which handed over a batch: its slot.
+    Reactor(u32),
 }
 
 impl Default for Asker {
@@ -158,31 +163,63 @@ impl fmt::Display for QueueFull {
 
 impl std::error::Error for QueueFull {}
 
-/// Reaches one reactor from any thread. Clones reach the same one.
+/// How one reactor is reached.
+#[derive(Clone)]
+struct Door {
+    calls: Arc<Calls>,
+    wake: Wake,
+}
+
+/// Reaches reactors from any thread: the one that it was made by, or all, once those of all are joined. Clones reach the same.
 #[derive(Clone)]
 pub struct Handle {
-    calls: Arc<Calls>,
-    wake: Arc<dyn Fn() + Send + Sync>,
+    owners: Owners,
+    doors: Vec<Door>,
+    /// Appends so far: their records may be anybody's, so they are taken in by one reactor after the other.
+    appends: Arc<AtomicUsize>,
 }
 
 impl Handle {
-    pub(crate) fn new(calls: Arc<Calls>, wake: Arc<dyn Fn() + Send + Sync>) -> Handle {
-        Handle { calls, wake }
+    pub(crate) fn new(owners: Owners, calls: Arc<Calls>, wake: Wake) -> Handle {
+        Handle { owners, doors: vec![Door { calls, wake }], appends: Arc::default() }
     }
 
-    /// Makes a call; `reply` gets the answer, on the reactor's thread.
+    /// Joins the handles of all reactors of a process, in the order of their seats.
+    ///
+    /// # Panics
+    /// If it is not one of each.
+    pub fn join(handles: Vec<Handle>) -> Handle {
+        let numbers = handles.iter().map(|handle| handle.owners.own());
+        assert!(numbers.eq(0..handles[0].owners.reactors()), "there is a handle of every reactor");
+        let (owners, appends) = (handles[0].owners, Arc::default());
+        Handle { owners, doors: handles.into_iter().flat_map(|handle| handle.doors).collect(), appends }
+    }
+
+    /// Makes a call; `reply` gets the answer, on a reactor's thread.
     ///
     /// # Errors
     /// [`QueueFull`]: nothing happens.
     pub fn call(&self, call: Call, reply: impl FnOnce(Answer) + Send + 'static) -> Result<(), QueueFull> {
-        self.calls.push((call, Box::new(reply))).map_err(|_| QueueFull)?;
-        (self.wake)();
+        let at = match &call {
+            _ if self.doors.len() == 1 => 0,
+            Call::Read { read, .. } => self.owners.of(read.shard),
+            Call::Append { .. } => self.appends.fetch_add(1, Ordering::Relaxed) % self.doors.len(),
+            Call::CreateStream { .. }
+            | Call::SetQuotas { .. }
+            | Call::DeleteStream { .. }
+            | Call::DescribeStream { .. }
+            | Call::ListStreams(_) => 0,
+        };
+        let door = &self.doors[at];
+        door.calls.push((call, Box::new(reply))).map_err(|_| QueueFull)?;
+        (door.wake)();
         Ok(())
     }
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Handle({} calls waiting)", self.calls.len())
+        let waiting: usize = self.doors.iter().map(|door| door.calls.len()).sum();
+        write!(f, "Handle({waiting} calls waiting)")
     }
 }

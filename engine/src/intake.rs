@@ -40,6 +40,8 @@ pub(crate) enum Place {
     Spilled(u32),
     /// Among the large records: its next part.
     Large(u32),
+    /// In a batch that another reactor handed over.
+    Handed { batch: u16, offset: u32 },
 }
 
 impl Place {
@@ -111,6 +113,8 @@ pub(crate) struct Intake {
     /// Shards with records, in the order of their turns.
     active: VecDeque<ShardId>,
     spills: Slots<Vec<u8>>,
+    /// What other reactors handed over, until it is settled.
+    handed: Slots<Vec<u8>>,
     /// Records, and parsers, that hold each receive buffer.
     holds: Vec<u32>,
     held: usize,
@@ -126,6 +130,7 @@ impl Intake {
             queues: Vec::new(),
             active: VecDeque::new(),
             spills: Slots::new(),
+            handed: Slots::new(),
             holds: vec![0; receive_buffers],
             held: 0,
             bytes: 0,
@@ -194,6 +199,21 @@ impl Intake {
         Place::Spilled(number)
     }
 
+    /// Keeps a batch that another reactor handed over, until it is taken back. The bounds of what may be handed over are
+    /// such that its number fits.
+    pub(crate) fn keep_handed(&mut self, bytes: Vec<u8>) -> u16 {
+        let batch = self.handed.take();
+        self.handed[batch] = bytes;
+        batch as u16
+    }
+
+    /// Gives it back, once none of its records waits.
+    pub(crate) fn take_handed(&mut self, batch: u16) -> Vec<u8> {
+        let bytes = std::mem::take(&mut self.handed[u32::from(batch)]);
+        self.handed.release(u32::from(batch));
+        bytes
+    }
+
     /// The first `length` bytes at a place.
     pub(crate) fn bytes_at<'a>(&'a self, io: &'a impl Io, place: Place, length: usize) -> &'a [u8] {
         match place {
@@ -203,6 +223,10 @@ impl Intake {
             }
             Place::Spilled(spill) => self.spills[spill].get(..length).unwrap_or_default(),
             Place::Large(large) => self.large.next(large),
+            Place::Handed { batch, offset } => {
+                let batch = self.handed[u32::from(batch)].get(offset as usize..);
+                batch.and_then(|rest| rest.get(..length)).unwrap_or_default()
+            }
         }
     }
 
@@ -425,6 +449,8 @@ impl Intake {
                 self.spills.release(spill);
             }
             Place::Large(large) => self.large.forget(large),
+            // The batch goes back as a whole.
+            Place::Handed { .. } => {}
         }
     }
 

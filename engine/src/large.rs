@@ -71,6 +71,11 @@ impl LargeRecords {
         self.bytes + bytes <= self.bytes_max
     }
 
+    /// Frames of a record that is whole and in no batch, in their order.
+    pub(crate) fn frames(&self, number: u32) -> impl Iterator<Item = &[u8]> {
+        self.records[number].parts.iter().map(Vec::as_slice)
+    }
+
     /// A connection's next record waits for room.
     pub(crate) fn wait(&mut self, peer: Peer) {
         self.waiting.push_back(peer);

@@ -158,6 +158,23 @@ pub const MESSAGES_KEPT_IDLE_BYTES: usize = 1 << 10;
 
 /// Results of an append that was acknowledged: room for so many is kept for the next one.
 pub const RESULTS_KEPT: usize = 1024;
+/// Reactors of one process.
+pub const REACTORS_MAX: usize = 64;
+
+/// Parcels on their way from one reactor to another. The next stays with its sender, and grows.
+pub const PARCELS_PER_LANE_MAX: usize = 4;
+
+/// Bytes of records that one reactor has handed to another and that are not settled. Past it no more input is taken in.
+pub const HANDED_BYTES_MAX: usize = 4 << 20;
+
+/// Batches of records that one reactor has handed to another and that are not settled.
+pub const HANDED_IN_FLIGHT_MAX: usize = 16;
+
+/// Questions of clients that wait for their way to another reactor. Past it no more input is taken in.
+pub const ASKS_PER_PARCEL_MAX: usize = 1024;
+
+/// Commands of the catalog that not all reactors have applied. Past it no more input is taken in.
+pub const ANNOUNCED_MAX: usize = 1024;
 
 /// Names in one answer to ListStreams.
 pub const LIST_STREAMS_MAX: u32 = 100;
@@ -213,6 +230,10 @@ pub const MEMORY_BYTES_MIN: usize = 128 << 20;
 const _: () = {
     // The fullest bucket of the highest rate, counted in billionths, fits its level.
     assert!(QUOTA_BURST_NS <= i64::MAX as u64 / u32::MAX as u64 && QUOTA_PAUSE_BEHIND_NS < QUOTA_BURST_NS);
+    // More than one frame of the largest size fits, and all that others may hand to one takes a number of 16 bits. One record
+    // that is larger goes past it, as does what was received with the last.
+    assert!(HANDED_BYTES_MAX >= 2 * FRAME_BYTES_MAX);
+    assert!((REACTORS_MAX - 1) * HANDED_IN_FLIGHT_MAX <= u16::MAX as usize);
     assert!(BATCH_BYTES_TARGET.is_power_of_two() && BATCH_BYTES_TARGET <= BATCH_BYTES_MAX);
     assert!(WINDOW_BYTES >= APPEND_BYTES_MAX as u64);
     // However little memory there is, it takes many whose input waits to leave none for the others.

@@ -140,6 +140,33 @@ impl Outgoing {
         bytes
     }
 
+    /// Queues what another reactor made for this client: whole messages of both lanes.
+    pub(crate) fn pass_on(&mut self, control: &[u8], records: Vec<u8>) {
+        self.control.extend_from_slice(control);
+        if !records.is_empty() {
+            self.enqueue_records(true);
+            self.enqueue(Contents::Bytes(records), true);
+        }
+    }
+
+    /// Takes all that waits, of each lane, where another reactor sends it.
+    pub(crate) fn take(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let control = std::mem::take(&mut self.control);
+        if self.queue.is_empty() {
+            return (control, std::mem::take(&mut self.records));
+        }
+        let mut records = Vec::with_capacity(self.bytes());
+        for Piece { contents, .. } in self.queue.drain(..) {
+            match contents {
+                Contents::Bytes(bytes) => records.extend_from_slice(&bytes),
+                Contents::Frames(buf, range) => records.extend_from_slice(&buf[range]),
+            }
+        }
+        records.append(&mut self.records);
+        self.queued_bytes = 0;
+        (control, records)
+    }
+
     fn enqueue_records(&mut self, ends_message: bool) {
         if self.records.is_empty() {
             return;

@@ -14,11 +14,11 @@ mod windows;
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use frame::proto::{ErrorCode, Failure, ReadResult};
 use frame::segment::{Cursor, Footer, ShardRow};
-use frame::{SegmentNumber, Sequence, ShardId, StreamId};
+use frame::{Sequence, ShardId, StreamId};
 use io::{Buf, Io};
 
 use self::plan::{Outcome, Plan, Source};
@@ -27,7 +27,7 @@ pub(crate) use self::windows::Key;
 use self::windows::{Lack, Windows};
 use crate::damage::Damage;
 use crate::handle::Asker;
-use crate::journal::{Journal, Sealed};
+use crate::journal::{Journal, Sealed, SegmentId};
 use crate::limits::READ_RESULT_BYTES_MAX;
 use crate::scheduler::Scheduler;
 use crate::shards::Shards;
@@ -396,7 +396,7 @@ fn stop_at_damage(found: Found, runs: Vec<(Buf, Range<usize>)>, why: &str, next:
 /// Keeps a footer that was read. `Err`: it is damaged.
 fn take_footer(sight: &mut Sight<'_>, windows: &Windows, taken: &[u32], sealed: &Sealed) -> Result<(), Answer> {
     // Another request may have had it read as well.
-    if sight.journal.footers.find(sealed.number).is_some() {
+    if sight.journal.footers.find(sealed.segment).is_some() {
         return Ok(());
     }
     let bytes = taken.first().and_then(|&window| windows.contents(window));
@@ -404,12 +404,14 @@ fn take_footer(sight: &mut Sight<'_>, windows: &Windows, taken: &[u32], sealed: 
         let from = (u64::from(sealed.footer_at) - start) as usize;
         Footer::parse(buf.get(from..from + sealed.footer_length as usize)?.to_vec())
     });
-    sight.journal.footers.insert(sealed.number, Rc::new(footer.ok_or_else(|| damaged_footer(sealed.number))?));
+    sight.journal.footers.insert(sealed.segment, Arc::new(footer.ok_or_else(|| damaged_footer(sealed.segment))?));
     Ok(())
 }
 
-fn damaged_footer(segment: SegmentNumber) -> Answer {
-    failure(ErrorCode::Damaged, format!("the footer of segment {segment} can't be read; restart to have it made again"))
+fn damaged_footer(segment: SegmentId) -> Answer {
+    let SegmentId { journal, number } = segment;
+    let what = format!("the footer of segment {number} of journal {journal} can't be read");
+    failure(ErrorCode::Damaged, format!("{what}; restart to have it made again"))
 }
 
 fn busy() -> Answer {

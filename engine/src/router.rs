@@ -6,13 +6,15 @@
 
 use frame::frame::Part;
 use frame::route::{KEYS_TOGETHER_MAX, KeyHasher};
-use frame::{Frame, StreamId};
+use frame::{Frame, ShardId, StreamId};
 use io::Io;
 
 use crate::appends::Appends;
 use crate::buckets::Buckets;
 use crate::catalog::Catalog;
 use crate::intake::{Intake, Place};
+use crate::owners::Owners;
+use crate::peers::{HandedRecord, Link};
 
 /// What a frame that was parsed says of its route, so that it need not be parsed again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,11 +47,14 @@ impl Outline {
 /// Where records go, and what holds them up.
 pub(crate) struct Onward<'a> {
     pub(crate) catalog: &'a Catalog,
+    pub(crate) owners: Owners,
     pub(crate) buckets: &'a mut Buckets,
     pub(crate) intake: &'a mut Intake,
     pub(crate) appends: &'a mut Appends,
     /// The append of each record that is refused.
     pub(crate) refused: &'a mut Vec<u32>,
+    /// To the other reactors, whose shards' quotas are theirs.
+    pub(crate) links: &'a mut [Link],
 }
 
 /// A record whose shard is not known yet. Its frame has been checked, and its payload has not.
@@ -89,7 +94,7 @@ impl Router {
 
     /// Queues every record that waits with its shard, if that takes it in.
     pub(crate) fn route(&mut self, io: &mut impl Io, onward: &mut Onward<'_>) {
-        let Onward { catalog, buckets, intake, appends, refused } = onward;
+        let Onward { catalog, owners, buckets, intake, appends, refused, links } = onward;
         let mut keys: [&[u8]; KEYS_TOGETHER_MAX] = [&[]; KEYS_TOGETHER_MAX];
         for (at, record) in self.waiting.iter().enumerate() {
             let Outline { length, key_from, key_to, .. } = record.outline;
@@ -103,6 +108,10 @@ impl Router {
             let stream = catalog.stream(record.stream).expect("a stream of the catalog stays");
             let Unrouted { place, outline, append, index, .. } = record;
             let shard = stream.route(outline.hash_key.unwrap_or(hashes[at]));
+            if !owners.is_own(shard) {
+                hand_over(io, intake, &mut links[owners.of(shard)], shard, &record);
+                continue;
+            }
             if stream.quotas.has_write_quotas() {
                 let bytes = u64::from(outline.record_bytes);
                 let now_ns = *now_ns.get_or_insert_with(|| io.mono_ns());
@@ -116,4 +125,18 @@ impl Router {
             intake.push(shard, place, outline.length as usize, append, index);
         }
     }
+}
+
+/// Gathers a record for the reactor that owns its shard: one copy, of all its frames if it is a large one.
+fn hand_over(io: &mut impl Io, intake: &mut Intake, link: &mut Link, shard: ShardId, record: &Unrouted) {
+    let Unrouted { stream, place, outline: Outline { length, record_bytes, .. }, append, index } = *record;
+    let handed = HandedRecord { stream, shard, length, is_large: false, record_bytes, append, index };
+    match place {
+        Place::Large(number) => {
+            let length = intake.large.frames(number).map(<[u8]>::len).sum::<usize>() as u32;
+            link.gather(HandedRecord { length, is_large: true, ..handed }, intake.large.frames(number));
+        }
+        place => link.gather(handed, [intake.bytes_at(&*io, place, length as usize)].into_iter()),
+    }
+    intake.give_back(io, place);
 }

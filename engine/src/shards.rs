@@ -1,4 +1,5 @@
-//! The shard set of one reactor: how far each shard has come.
+//! The shards as one journal knows them: how far each has come in it. For a shard of another reactor that is where it left
+//! this journal, or where it has yet to begin.
 
 use std::collections::BTreeMap;
 
@@ -125,9 +126,21 @@ impl Shards {
         shard.durable_arrival_ms = shard.arrival_ms;
     }
 
+    /// A shard goes on here with these numbers, all before them lies elsewhere.
+    pub(crate) fn go_on(&mut self, shard: ShardId, next: Sequence, arrival_ms: u64) {
+        let known = self.shard_mut(shard);
+        debug_assert!(next >= known.next, "shard {shard} goes back");
+        *known = Shard::at(next, arrival_ms.max(known.arrival_ms));
+    }
+
     /// Every shard's next number skips `count`.
     pub(crate) fn skip(&mut self, count: u64) {
-        for shard in &mut self.all {
+        self.skip_from(ShardId::CATALOG, count);
+    }
+
+    /// The same for the shards from a number on.
+    pub(crate) fn skip_from(&mut self, first: ShardId, count: u64) {
+        for shard in self.all.iter_mut().skip(first.0 as usize) {
             shard.next = Sequence(shard.next.0 + count);
             shard.durable_next = shard.next;
         }

@@ -32,7 +32,7 @@ pub(crate) enum Kind {
 }
 
 /// A connection's slot and life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Peer {
     pub(crate) slot: u32,
     pub(crate) life: u16,

@@ -299,10 +299,10 @@ fn log_recovery(recovered: &Recovered) {
     let Recovered { epoch, fresh, clean, segments, scanned_bytes, elapsed_ns, .. } = recovered;
     let elapsed_ms = elapsed_ns / 1_000_000;
     tracing::info!(epoch = epoch.0, fresh, clean, segments, scanned_bytes, elapsed_ms, "data directory open");
-    if let Some(cut) = &recovered.cut {
+    for cut in &recovered.cuts {
         let copy = cut.copy.as_deref().unwrap_or("none, for want of space");
         tracing::warn!(
-            from = %cut.from, copy, bytes = cut.bytes, skipped = recovered.skipped,
+            journal = cut.journal.0, from = %cut.from, copy, bytes = cut.bytes, skipped = recovered.skipped,
             "the last life ended in the middle of writes that were never acknowledged: they are cut"
         );
     }

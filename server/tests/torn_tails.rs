@@ -109,7 +109,7 @@ fn only_the_newest_copies_of_what_was_cut_are_kept() -> Outcome {
     let mut copies = Vec::new();
     for life in 0..CUT_COPIES_MAX + 3 {
         let mut engine = Engine::begin(&data, config(), |ring| ring);
-        let cut = engine.opened(PATIENCE)?.recovered.cut;
+        let cut = engine.opened(PATIENCE)?.recovered.cuts.into_iter().next();
         assert_eq!(cut.is_some(), life > 0, "each life but the first finds a torn tail");
         copies.extend(cut.and_then(|cut| cut.copy));
         engine.leave();

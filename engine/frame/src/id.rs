@@ -50,6 +50,11 @@ impl ShardId {
     pub const CATALOG: ShardId = ShardId(0);
 }
 
+impl JournalNumber {
+    /// The journal that keeps the catalog.
+    pub const CATALOG: JournalNumber = JournalNumber(0);
+}
+
 impl Sequence {
     /// The number after this one.
     pub fn next(self) -> Sequence {

@@ -325,7 +325,7 @@ impl Image {
             }
         }
         talk.die();
-        self.is_cut = recovered.cut.is_some();
+        self.is_cut = !recovered.cuts.is_empty();
         self.records.retain(|address, record| served.get(address) == Some(&record.bytes));
         assert_eq!(self.records.len(), served.len(), "every record that is served lies in a batch that is known");
     }

@@ -239,7 +239,7 @@ fn judge(image: &Image, world: &World, damage: &Damaged) -> Outcome {
     match recovered {
         Recovered { damage, .. } if !damage.is_empty() => Outcome::Damaged,
         _ if !served.refused.is_empty() => Outcome::ReadRefused,
-        Recovered { cut: Some(_), .. } => Outcome::Cut,
+        Recovered { cuts, .. } if !cuts.is_empty() => Outcome::Cut,
         _ => Outcome::Whole,
     }
 }

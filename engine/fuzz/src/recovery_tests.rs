@@ -54,7 +54,7 @@ fn a_full_disk_opens_without_a_copy_of_the_torn_tail() {
             let world = World::new(0, image.pool.clone(), surroundings, sim::Trace::default());
             world.load(image.files.clone());
             let (mut talk, recovered) = Talk::open(&world).expect("there is no space, and no damage");
-            let cut = recovered.cut.expect("the tail is torn");
+            let cut = recovered.cuts.into_iter().next().expect("the tail is torn");
             assert_eq!(cut.copy.is_some(), is_copied);
             let served = read_all(image, &mut talk, &BTreeMap::new());
             assert!(image.records.keys().eq(served.records.keys()));

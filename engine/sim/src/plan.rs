@@ -37,6 +37,8 @@ pub struct Cut {
 /// One life.
 #[derive(Clone, Debug)]
 pub(crate) struct LifePlan {
+    /// How many reactors open the data directory.
+    pub(crate) reactors: usize,
     pub(crate) surroundings: Surroundings,
     pub(crate) config: Config,
     pub(crate) clients: Vec<Intent>,
@@ -128,8 +130,14 @@ impl RunPlan {
             Some(cut) if cut.life == life => End::AtStep(cut.step, cut.death),
             _ => end,
         };
-        let config = Config { writes_in_flight: dice.skewed(1..=16) as usize, disk_bytes, ..self.config.clone() };
-        LifePlan { surroundings, config, clients, end }
+        let writes_in_flight = dice.skewed(1..=16) as usize;
+        let reactors = if dice.chance(0.4) { 1 } else { dice.within(2..=4) as usize };
+        // Each journal has its segments.
+        let disk_bytes = disk_bytes.saturating_mul(reactors as u64);
+        let times = if is_small { reactors as u64 } else { 1 };
+        let surroundings = Surroundings { capacity_bytes: surroundings.capacity_bytes * times, ..surroundings };
+        let config = Config { writes_in_flight, disk_bytes, ..self.config.clone() };
+        LifePlan { reactors, surroundings, config, clients, end }
     }
 
     fn intent(&self, dice: &mut Dice) -> Intent {

@@ -11,7 +11,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use engine::{OpenError, Reactor, Status};
+use engine::{Handle, OpenError, Reactor, Recovered, Status};
 use io::{Io, Pool};
 
 use crate::caller::Caller;
@@ -133,6 +133,8 @@ struct Scenario<W> {
     is_damaged: bool,
     deaths: u64,
     steps: Vec<u64>,
+    /// Whose turn it is.
+    turns: Dice,
 }
 
 impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
@@ -154,6 +156,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             is_damaged: false,
             deaths: 0,
             steps: Vec::new(),
+            turns: Dice::new(seed, 0, "turns"),
         })
     }
 
@@ -192,34 +195,34 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         let death = match plan.end {
             End::AtStep(_, death) | End::AfterLoad(death) | End::Idle(death) | End::Clean(death) => death,
         };
-        let Some(mut reactor) = self.open(plan)? else { return Ok(death) };
-        let mut stage = self.read_back(&mut reactor)?;
+        let Some(mut reactors) = self.open(plan)? else { return Ok(death) };
+        let mut stage = self.read_back(&mut reactors)?;
         if stage == Stage::Done {
-            stage = self.load(&mut reactor, plan)?;
+            stage = self.load(&mut reactors, plan)?;
         }
         if stage == Stage::Done {
             match plan.end {
                 End::AfterLoad(_) => {}
-                End::Idle(_) | End::AtStep(..) => self.idle(&mut reactor)?,
-                End::Clean(_) => self.shut_down(&mut reactor)?,
+                End::Idle(_) | End::AtStep(..) => self.idle(&mut reactors)?,
+                End::Clean(_) => self.shut_down(&mut reactors)?,
             }
         }
         self.world.die();
-        drop(reactor);
+        drop(reactors);
         Ok(death)
     }
 
     /// The last life: nothing fails any more.
     fn last_life(&mut self, plan: &LifePlan) -> Result<Death, Breach> {
         self.world.heal();
-        let Some(mut reactor) = self.open(plan)? else {
+        let Some(mut reactors) = self.open(plan)? else {
             self.world.die();
             return Ok(Death::PowerCut);
         };
-        self.read_back(&mut reactor)?;
-        self.prove_life(&mut reactor)?;
-        self.read_back(&mut reactor)?;
-        self.shut_down(&mut reactor)?;
+        self.read_back(&mut reactors)?;
+        self.prove_life(&mut reactors)?;
+        self.read_back(&mut reactors)?;
+        self.shut_down(&mut reactors)?;
         self.world.die();
         Ok(Death::PowerCut)
     }
@@ -228,18 +231,18 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
     fn read_once_more(&mut self) -> Result<(), Breach> {
         let plan = self.plan.life(self.plan.lives);
         self.world.heal();
-        let Some(mut reactor) = self.open(&plan)? else { return Ok(()) };
-        self.read_back(&mut reactor)?;
-        drop(reactor);
+        let Some(mut reactors) = self.open(&plan)? else { return Ok(()) };
+        self.read_back(&mut reactors)?;
+        drop(reactors);
         Ok(())
     }
 
     /// Opens the data directory. Nothing if it could not be, and that is no breach.
-    fn open(&mut self, plan: &LifePlan) -> Result<Option<Reactor<I>>, Breach> {
-        match Reactor::open((self.wrap)(self.world.io()), plan.config.clone()) {
+    fn open(&mut self, plan: &LifePlan) -> Result<Option<Vec<Reactor<I>>>, Breach> {
+        match self.take_seats(plan) {
             _ if self.world.is_dead() => Ok(None),
-            Ok((mut reactor, recovered)) => {
-                self.world.note(format_args!("opened: {recovered:?}"));
+            Ok((mut reactors, recovered)) => {
+                self.world.note(format_args!("opened by {} reactors: {recovered:?}", plan.reactors));
                 self.count_recovered(&recovered);
                 let is_whole = recovered.damage.is_empty() && recovered.remade_headers.is_empty();
                 if !is_whole && !self.is_damaged {
@@ -248,12 +251,24 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
                 if !recovered.damage.is_empty() {
                     self.model.told_damage();
                 }
-                reactor.listen(LISTENER);
-                self.caller.begin(reactor.handle(|| ()));
-                Ok(Some(reactor))
+                let handles = reactors.iter_mut().enumerate().map(|(number, reactor)| {
+                    reactor.listen(LISTENER);
+                    reactor.handle(self.world.waker(number))
+                });
+                self.caller.begin(Handle::join(handles.collect()));
+                Ok(Some(reactors))
             }
             Err(error) => self.open_failed(plan, &error).map(|()| None),
         }
+    }
+
+    fn take_seats(&self, plan: &LifePlan) -> Result<(Vec<Reactor<I>>, Recovered), OpenError> {
+        let mut ios = self.world.ios(plan.reactors).into_iter().map(&self.wrap);
+        let mut first = ios.next().expect("there is a reactor");
+        let (seats, recovered) = engine::open(&mut first, &plan.config, plan.reactors)?;
+        let ios = std::iter::once(first).chain(ios);
+        let reactors = ios.zip(seats).map(|(io, seat)| Reactor::take(io, plan.config.clone(), seat));
+        Ok((reactors.collect::<Result<_, _>>()?, recovered))
     }
 
     fn open_failed(&mut self, plan: &LifePlan, error: &OpenError) -> Result<(), Breach> {
@@ -274,13 +289,14 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         Ok(())
     }
 
-    fn count_recovered(&self, recovered: &engine::Recovered) {
+    fn count_recovered(&self, recovered: &Recovered) {
         let branches = [
             ("recovery: fresh", recovered.fresh),
             ("recovery: clean", recovered.clean && !recovered.fresh),
-            ("recovery: cut", recovered.cut.is_some()),
-            ("recovery: cut without a copy", recovered.cut.as_ref().is_some_and(|cut| cut.copy.is_none())),
+            ("recovery: cut", !recovered.cuts.is_empty()),
+            ("recovery: cut without a copy", recovered.cuts.iter().any(|cut| cut.copy.is_none())),
             ("recovery: several segments", recovered.segments > 2),
+            ("recovery: several journals cut", recovered.cuts.len() > 1),
             ("recovery: header made again", !recovered.remade_headers.is_empty()),
             ("recovery: damage", !recovered.damage.is_empty()),
         ];
@@ -288,12 +304,12 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
     }
 
     /// Reads everything back and checks it.
-    fn read_back(&mut self, reactor: &mut Reactor<I>) -> Result<Stage, Breach> {
+    fn read_back(&mut self, reactors: &mut [Reactor<I>]) -> Result<Stage, Breach> {
         self.world.suspend_faults();
         let dice = Dice::new(self.seed, self.life.get(), "reader");
         let mut reader = Reader::new(&self.world, self.plan.stream_names(), dice);
         while !reader.is_done() {
-            if self.turn(reactor)? == Stage::Dead {
+            if self.turn(reactors)? == Stage::Dead {
                 self.world.hang_up();
                 reader.listen(&self.world, &mut self.model)?;
                 return Ok(Stage::Dead);
@@ -311,7 +327,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
     }
 
     /// Lets clients work until all are done.
-    fn load(&mut self, reactor: &mut Reactor<I>, plan: &LifePlan) -> Result<Stage, Breach> {
+    fn load(&mut self, reactors: &mut [Reactor<I>], plan: &LifePlan) -> Result<Stage, Breach> {
         let mut clients = Vec::new();
         for intent in &plan.clients {
             clients.push(self.client(intent.clone()));
@@ -319,7 +335,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         let mut dice = Dice::new(self.seed, self.life.get(), "subscriber");
         let name = dice.pick(&self.plan.stream_names()).clone();
         let mut subscriber = Subscriber::new(&self.world, name, dice);
-        let stage = self.work(reactor, &mut clients, Some(&mut subscriber))?;
+        let stage = self.work(reactors, &mut clients, Some(&mut subscriber))?;
         subscriber.check(&self.world, &self.model)?;
         subscriber.leave(&self.world);
         Ok(stage)
@@ -335,7 +351,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
     /// Lets clients work until all are done, and a subscriber until it has all that was acknowledged.
     fn work(
         &mut self,
-        reactor: &mut Reactor<I>,
+        reactors: &mut [Reactor<I>],
         clients: &mut [LoadClient],
         mut subscriber: Option<&mut Subscriber>,
     ) -> Result<Stage, Breach> {
@@ -348,7 +364,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
                     return Err(Breach::new("pushed", format!("no more comes: {subscriber:?}")));
                 }
             }
-            let is_dead = self.turn(reactor)? == Stage::Dead;
+            let is_dead = self.turn(reactors)? == Stage::Dead;
             if is_dead {
                 self.world.hang_up();
             }
@@ -374,11 +390,11 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
     }
 
     /// Appends must succeed, now that nothing fails any more.
-    fn prove_life(&mut self, reactor: &mut Reactor<I>) -> Result<(), Breach> {
+    fn prove_life(&mut self, reactors: &mut [Reactor<I>]) -> Result<(), Breach> {
         let before = self.model.attempts().len();
         let started_ns = self.world.now_ns();
         let client = self.client(self.plan.proof_of_life());
-        self.work(reactor, &mut [client], None)?;
+        self.work(reactors, &mut [client], None)?;
         let elapsed_ns = self.world.now_ns() - started_ns;
         let failed = self.model.attempts()[before..].iter().find(|a| !matches!(a.outcome, Outcome::Acked(_)));
         match failed {
@@ -389,7 +405,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
     }
 
     /// Lets some time pass with nothing to do.
-    fn idle(&mut self, reactor: &mut Reactor<I>) -> Result<(), Breach> {
+    fn idle(&mut self, reactors: &mut [Reactor<I>]) -> Result<(), Breach> {
         let mut dice = Dice::new(self.seed, self.life.get(), "idle");
         let until_ns = self.world.now_ns()
             + match self.profile {
@@ -398,23 +414,30 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
                 _ => dice.skewed(100_000..=2_000_000_000),
             };
         self.world.wake_at(until_ns);
-        while self.world.now_ns() < until_ns && self.turn(reactor)? == Stage::Done {}
+        while self.world.now_ns() < until_ns && self.turn(reactors)? == Stage::Done {}
         Ok(())
     }
 
-    fn shut_down(&mut self, reactor: &mut Reactor<I>) -> Result<(), Breach> {
-        reactor.shut_down();
+    fn shut_down(&mut self, reactors: &mut [Reactor<I>]) -> Result<(), Breach> {
+        reactors.iter_mut().for_each(Reactor::shut_down);
         let mut turns = 0;
-        while reactor.turn() == Status::Running && !self.world.is_dead() {
+        let mut running: Vec<usize> = (0..reactors.len()).collect();
+        while !running.is_empty() && !self.world.is_dead() {
+            let at = self.turns.index(running.len());
+            if reactors[running[at]].turn() == Status::Stopped {
+                running.swap_remove(at);
+            }
             turns += 1;
-            if turns > TURNS_MAX || self.world.is_stuck() {
+            if turns > TURNS_MAX * reactors.len() as u64 || self.world.is_stuck() {
                 return Err(Breach::new("liveness", "the shutdown does not end".to_owned()));
             }
         }
         Ok(())
     }
 
-    fn turn(&mut self, reactor: &mut Reactor<I>) -> Result<Stage, Breach> {
+    fn turn(&mut self, reactors: &mut [Reactor<I>]) -> Result<Stage, Breach> {
+        let at = if reactors.len() == 1 { 0 } else { self.turns.index(reactors.len()) };
+        let reactor = &mut reactors[at];
         reactor.turn();
         if self.world.is_dead() {
             return Ok(Stage::Dead);

@@ -1,5 +1,6 @@
-//! The world of one life: disk, network and clock, and the order in which things happen. Single-threaded; the reactor
-//! reaches it through [`SimIo`], the test through [`World`].
+//! The world of one life: disk, network and clock, and the order in which things happen. Single-threaded; each reactor
+//! reaches it through a [`SimIo`] of its own, the test through [`World`]. With several reactors time goes on only while all of
+//! them sleep; whose turn it is the test decides.
 //!
 //! ```text
 //!   submit -> queue -> turn: started, then what is due completes; if nothing is, time goes on to what is due next
@@ -15,6 +16,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use io::{Completion, ListenerId, Op, Payload, Pool, Token, Wait};
 use xxhash_rust::xxh3::xxh3_64;
@@ -27,7 +30,7 @@ use crate::network::{Buffers, ConnectionId, End, Network, NetworkFaults, Outgoin
 use crate::trace::Trace;
 pub use seen::SimIo;
 
-/// The one listener that there is.
+/// The one listener that a reactor has.
 pub const LISTENER: ListenerId = ListenerId(0);
 
 /// Turns that a reactor may take after its end before it must have noticed.
@@ -36,6 +39,12 @@ const IDLE_TURNS_MAX: u32 = 1000;
 /// Turns in a row that do not sleep, start nothing and complete nothing: with more the reactor waits on the spot, as it did
 /// (faults, seed 283) when a mark was due that waited for records.
 const SPINS_MAX: u32 = 3;
+
+/// The same beside other reactors: they may take turns with what they have for each other, which the world does not see.
+const SPINS_BESIDE_MAX: u32 = 100;
+
+/// Turns in a row of one reactor after which it is taken to wait on the spot, so that time goes on although others are awake.
+const TURNS_ALONE_MAX: u32 = 50;
 
 /// What surrounds one life.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -80,6 +89,45 @@ pub enum Death {
     Killed,
 }
 
+/// One reactor, as the world sees it.
+#[derive(Debug)]
+struct Seat {
+    network: Network,
+    queue: Vec<(Op, Token)>,
+    /// What has completed for it in the turn of another.
+    mail: Vec<Completion>,
+    /// Whether it was woken by another since its last turn.
+    is_woken: Arc<AtomicBool>,
+    /// Whether it sleeps, and until when at most.
+    asleep: Option<Option<u64>>,
+    /// Turns in a row that did nothing and did not sleep either.
+    spins: u32,
+}
+
+impl Seat {
+    fn new(seed: u64, life: u64, number: usize, surroundings: &Surroundings) -> Seat {
+        // The first one's dice are those of a world with one reactor.
+        let name = if number == 0 { "network".to_owned() } else { format!("network {number}") };
+        Seat {
+            network: Network::new(number, Dice::new(seed, life, &name), surroundings.network),
+            queue: Vec::new(),
+            mail: Vec::new(),
+            is_woken: Arc::default(),
+            asleep: None,
+            spins: 0,
+        }
+    }
+
+    /// Whether its next turn may do something.
+    fn may_run(&self, now_ns: u64) -> bool {
+        let is_due = self.asleep.is_none_or(|until| until.is_some_and(|until| until <= now_ns));
+        is_due
+            || !self.mail.is_empty()
+            || self.is_woken.load(Ordering::Relaxed)
+            || self.network.next_due_ns().is_some_and(|due_ns| due_ns <= now_ns)
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     seed: u64,
@@ -87,8 +135,10 @@ struct Inner {
     surroundings: Surroundings,
     clock: Clock,
     disk: Disk,
-    network: Network,
-    queue: Vec<(Op, Token)>,
+    /// The reactors, by number.
+    seats: Vec<Seat>,
+    /// Who took the last turn, and how many in a row.
+    last_turn: (usize, u32),
     /// When a client wants to be called.
     alarms: BTreeSet<u64>,
     dice: Dice,
@@ -100,15 +150,14 @@ struct Inner {
     is_stuck: bool,
     /// Turns since the life was over or stuck.
     idle_turns: u32,
-    /// Turns in a row that did nothing and did not sleep either.
-    spins: u32,
 }
 
 /// A life's world, as the test holds it. Clones are the same world.
 #[derive(Clone, Debug)]
 pub struct World {
     inner: Rc<RefCell<Inner>>,
-    pool: Pool,
+    /// Of each reactor, as far as there ever were so many.
+    pools: Rc<RefCell<Vec<Pool>>>,
 }
 
 impl World {
@@ -120,8 +169,8 @@ impl World {
             life: 0,
             clock: Clock::new(&mut Dice::new(seed, 0, "clock")),
             disk,
-            network: Network::new(Dice::new(seed, 0, "network"), surroundings.network),
-            queue: Vec::new(),
+            seats: vec![Seat::new(seed, 0, 0, &surroundings)],
+            last_turn: (0, 0),
             alarms: BTreeSet::new(),
             dice: Dice::new(seed, 0, "world"),
             trace,
@@ -130,10 +179,9 @@ impl World {
             is_dead: false,
             is_stuck: false,
             idle_turns: 0,
-            spins: 0,
             surroundings,
         };
-        World { inner: Rc::new(RefCell::new(inner)), pool }
+        World { inner: Rc::new(RefCell::new(inner)), pools: Rc::new(RefCell::new(vec![pool])) }
     }
 
     /// The next life begins: the same disk, as far as it survived the death of this one.
@@ -146,11 +194,10 @@ impl World {
         let inner = &mut *inner;
         let life = inner.life;
         inner.note(format_args!("life {life} ends: {death:?}"));
-        inner.queue.clear();
         inner.alarms.clear();
         inner.life += 1;
         let (seed, life) = (inner.seed, inner.life);
-        inner.network = Network::new(Dice::new(seed, life, "network"), surroundings.network);
+        inner.seats = vec![Seat::new(seed, life, 0, &surroundings)];
         inner.dice = Dice::new(seed, life, "world");
         match death {
             Death::PowerCut => {
@@ -162,11 +209,12 @@ impl World {
                 inner.clock.advance(inner.dice.skewed(1_000_000..=10_000_000_000));
             }
         }
-        assert_eq!(self.pool.used_bytes(), 0, "the last life left buffers behind");
+        let used_bytes: usize = self.pools.borrow().iter().map(Pool::used_bytes).sum();
+        assert_eq!(used_bytes, 0, "the last life left buffers behind");
         inner.disk.set_faults(surroundings.disk, surroundings.capacity_bytes);
         inner.surroundings = surroundings;
         (inner.steps, inner.fatal_step) = (0, None);
-        (inner.is_dead, inner.is_stuck, inner.idle_turns, inner.spins) = (false, false, 0, 0);
+        (inner.is_dead, inner.is_stuck, inner.idle_turns, inner.last_turn) = (false, false, 0, (0, 0));
     }
 
     /// Ends the run: what was recorded.
@@ -174,11 +222,37 @@ impl World {
         std::mem::take(&mut self.inner.borrow_mut().trace)
     }
 
-    /// The world as a reactor sees it. One a life.
+    /// The world as the one reactor of a life sees it. One a life.
     pub fn io(&self) -> SimIo {
-        let surroundings = self.inner.borrow().surroundings;
-        let buffers = Buffers::new(surroundings.receive_buffers, surroundings.receive_buffer_bytes);
-        SimIo { world: self.clone(), buffers }
+        self.ios(1).remove(0)
+    }
+
+    /// The world as each of so many reactors sees it. Once a life.
+    ///
+    /// # Panics
+    /// If there is no memory for their pools.
+    pub fn ios(&self, reactors: usize) -> Vec<SimIo> {
+        let mut inner = self.inner.borrow_mut();
+        let Inner { seed, life, surroundings, .. } = *inner;
+        inner.seats = (0..reactors).map(|number| Seat::new(seed, life, number, &surroundings)).collect();
+        let mut pools = self.pools.borrow_mut();
+        while pools.len() < reactors {
+            let bytes = pools[0].capacity_bytes();
+            pools.push(Pool::new(bytes).expect("memory for another reactor's pool"));
+        }
+        let io = |number: usize| SimIo {
+            world: self.clone(),
+            number,
+            pool: pools[number].clone(),
+            buffers: Buffers::new(surroundings.receive_buffers, surroundings.receive_buffer_bytes),
+        };
+        (0..reactors).map(io).collect()
+    }
+
+    /// What wakes a reactor.
+    pub fn waker(&self, reactor: usize) -> impl Fn() + Send + Sync + use<> {
+        let is_woken = Arc::clone(&self.inner.borrow().seats[reactor].is_woken);
+        move || is_woken.store(true, Ordering::Relaxed)
     }
 
     /// Cuts the power at this step of the disk, counted from the life's start.
@@ -273,51 +347,53 @@ impl World {
         self.inner.borrow_mut().trace.count(what);
     }
 
-    /// Opens a client's connection.
+    /// Opens a client's connection, to any reactor.
     pub fn connect(&self) -> ConnectionId {
         let mut inner = self.inner.borrow_mut();
+        let reactors = inner.seats.len();
+        let reactor = if reactors == 1 { 0 } else { inner.dice.index(reactors) };
         let now_ns = inner.clock.mono_ns();
-        inner.network.connect(now_ns)
+        inner.seats[reactor].network.connect(now_ns)
     }
 
     /// Sends a client's bytes.
     pub fn send(&self, id: ConnectionId, bytes: &[u8]) {
         let mut inner = self.inner.borrow_mut();
         let now_ns = inner.clock.mono_ns();
-        inner.network.client_send(now_ns, id, bytes);
+        inner.seats[id.reactor].network.client_send(now_ns, id, bytes);
     }
 
     /// Takes what has arrived for a client, and the end if it has.
     pub fn take(&self, id: ConnectionId, out: &mut Vec<u8>) -> Option<End> {
         let mut inner = self.inner.borrow_mut();
         let now_ns = inner.clock.mono_ns();
-        inner.network.client_take(now_ns, id, out)
+        inner.seats[id.reactor].network.client_take(now_ns, id, out)
     }
 
     /// A client sends no more, but still reads.
     pub fn finish(&self, id: ConnectionId) {
         let mut inner = self.inner.borrow_mut();
         let now_ns = inner.clock.mono_ns();
-        inner.network.client_finish(now_ns, id);
+        inner.seats[id.reactor].network.client_finish(now_ns, id);
     }
 
     /// A client is gone.
     pub fn reset(&self, id: ConnectionId) {
         let mut inner = self.inner.borrow_mut();
         let now_ns = inner.clock.mono_ns();
-        inner.network.client_reset(now_ns, id);
+        inner.seats[id.reactor].network.client_reset(now_ns, id);
     }
 
     /// A client stops reading, or goes on.
     pub fn set_reading(&self, id: ConnectionId, is_read: bool) {
-        self.inner.borrow_mut().network.set_reading(id, is_read);
+        self.inner.borrow_mut().seats[id.reactor].network.set_reading(id, is_read);
     }
 
     /// After a death: lets what was on its way to the clients arrive, or not.
     pub fn hang_up(&self) {
         let mut inner = self.inner.borrow_mut();
         let now_ns = inner.clock.mono_ns();
-        inner.network.hang_up(now_ns);
+        inner.seats.iter_mut().for_each(|seat| seat.network.hang_up(now_ns));
         inner.clock.advance(60_000_000_000);
     }
 }
@@ -343,18 +419,22 @@ impl Inner {
         self.is_dead
     }
 
-    fn turn(&mut self, wait: Wait, buffers: &mut Buffers, completions: &mut Vec<Completion>) {
+    fn turn(&mut self, own: usize, wait: Wait, buffers: &mut Buffers, completions: &mut Vec<Completion>) {
         self.watch_for_loops();
+        let (last, in_a_row) = self.last_turn;
+        self.last_turn = (own, if last == own { in_a_row + 1 } else { 0 });
         let before = completions.len();
-        let (mut is_spinning, was_idle, mut has_slept) = (false, self.queue.is_empty(), false);
-        self.start_queued();
+        let (mut is_spinning, was_idle, mut has_slept) = (false, self.seats[own].queue.is_empty(), false);
+        self.seats[own].asleep = None;
+        self.start_queued(own);
         loop {
             if self.is_dead {
-                return self.fail_everything(completions);
+                return self.fail_everything(own, completions);
             }
-            self.complete(buffers, completions);
+            self.complete(own, buffers, completions);
+            let is_woken = self.seats[own].is_woken.swap(false, Ordering::Relaxed);
             let now_ns = self.clock.mono_ns();
-            if completions.len() > before || self.is_test_due(now_ns) {
+            if completions.len() > before || is_woken || self.is_test_due(now_ns) {
                 break;
             }
             let until = match wait {
@@ -365,21 +445,32 @@ impl Inner {
                     break;
                 }
             };
+            if self.others_may_run(own, now_ns) {
+                self.seats[own].asleep = Some(until);
+                break;
+            }
             if self.dice.chance(self.surroundings.wakes) {
                 self.trace.count("world: woken for nothing");
                 break;
             }
             let alarm = self.alarms.first().copied();
-            let due = [self.disk.next_due_ns(), self.network.next_due_ns(), alarm, until].into_iter().flatten().min();
+            let own_network = self.seats[own].network.next_due_ns();
+            // What others could have done by now, and had no turn for, is no reason to stay.
+            let others = self.seats.iter().enumerate().filter(|(number, _)| *number != own);
+            let others = others.flat_map(|(_, seat)| [seat.network.next_due_ns(), seat.asleep.flatten()]);
+            let others = others.filter(|due_ns| due_ns.is_some_and(|due_ns| due_ns > now_ns));
+            let due = [self.disk.next_due_ns(), own_network, alarm, until].into_iter().chain(others).flatten().min();
             let Some(due_ns) = due else {
-                self.is_stuck = true;
+                self.is_stuck = !self.seats.iter().enumerate().any(|(at, seat)| at != own && seat.may_run(now_ns));
                 break;
             };
             has_slept |= due_ns > now_ns;
             self.clock.advance_to(due_ns);
         }
-        self.spins = if is_spinning { self.spins + 1 } else { 0 };
-        assert!(self.spins < SPINS_MAX, "the reactor does not sleep, and has nothing to do");
+        let spins_max = if self.seats.len() == 1 { SPINS_MAX } else { SPINS_BESIDE_MAX };
+        let seat = &mut self.seats[own];
+        seat.spins = if is_spinning { seat.spins + 1 } else { 0 };
+        assert!(seat.spins < spins_max, "reactor {own} does not sleep, and has nothing to do");
         let passed_ns = self.dice.skewed(100..=20_000);
         self.clock.advance(passed_ns);
         if self.dice.chance(self.surroundings.clock_jumps) {
@@ -387,6 +478,12 @@ impl Inner {
             self.trace.count("clock: jump");
             self.note(format_args!("the wall clock jumps by {by_ms} ms"));
         }
+    }
+
+    /// Whether others have something to do before time goes on. Not if this one waits on the spot: they have no turn then.
+    fn others_may_run(&self, own: usize, now_ns: u64) -> bool {
+        let mut others = self.seats.iter().enumerate().filter(|(number, _)| *number != own);
+        self.last_turn.1 < TURNS_ALONE_MAX && others.any(|(_, seat)| seat.may_run(now_ns))
     }
 
     /// The test ends a life that is over or stuck; code that waits on the spot has to see it by itself.
@@ -399,38 +496,41 @@ impl Inner {
     fn is_test_due(&mut self, now_ns: u64) -> bool {
         let armed = self.alarms.len();
         self.alarms.retain(|&at| at > now_ns);
-        self.alarms.len() < armed || self.network.client_due(now_ns)
+        self.alarms.len() < armed || self.seats.iter().any(|seat| seat.network.client_due(now_ns))
     }
 
     /// Starts what was submitted. Receives and accepts are armed, everything else takes its time.
-    fn start_queued(&mut self) {
-        for (op, token) in std::mem::take(&mut self.queue) {
+    fn start_queued(&mut self, own: usize) {
+        for (op, token) in std::mem::take(&mut self.seats[own].queue) {
             if self.is_dead {
-                self.queue.push((op, token));
+                self.seats[own].queue.push((op, token));
                 continue;
             }
             let now_ns = self.clock.mono_ns();
+            let network = &mut self.seats[own].network;
             match op {
                 Op::Write { file, offset, buf, durable } => {
                     self.note(format_args!("disk: {:x} writes {:016x}", token.0, xxh3_64(&buf)));
-                    self.start_disk(now_ns, token, DiskOp::Write { file, offset, buf, durable });
+                    self.start_disk(now_ns, tagged(token, own), DiskOp::Write { file, offset, buf, durable });
                 }
-                Op::Read { file, offset, buf } => self.start_disk(now_ns, token, DiskOp::Read { file, offset, buf }),
-                Op::File(op) => self.start_disk(now_ns, token, DiskOp::File(op)),
+                Op::Read { file, offset, buf } => {
+                    self.start_disk(now_ns, tagged(token, own), DiskOp::Read { file, offset, buf })
+                }
+                Op::File(op) => self.start_disk(now_ns, tagged(token, own), DiskOp::File(op)),
                 Op::Accept(listener) => {
-                    assert_eq!(listener, LISTENER, "there is one listener");
-                    self.network.accept(token);
+                    assert_eq!(listener, LISTENER, "a reactor has one listener");
+                    network.accept(token);
                 }
-                Op::Receive(socket) => self.network.receive(socket, token),
-                Op::StopReceive(socket) => self.network.stop_receive(now_ns, socket),
+                Op::Receive(socket) => network.receive(socket, token),
+                Op::StopReceive(socket) => network.stop_receive(now_ns, socket),
                 Op::SendBytes { socket, bytes, from } => {
                     let to = bytes.len();
-                    self.network.send(now_ns, socket, token, Outgoing::Bytes(bytes), from, to);
+                    network.send(now_ns, socket, token, Outgoing::Bytes(bytes), from, to);
                 }
                 Op::SendBuf { socket, buf, from, to } => {
-                    self.network.send(now_ns, socket, token, Outgoing::Buf(buf), from, to);
+                    network.send(now_ns, socket, token, Outgoing::Buf(buf), from, to);
                 }
-                Op::Close(socket) => self.network.close(now_ns, socket, token),
+                Op::Close(socket) => network.close(now_ns, socket, token),
             }
         }
     }
@@ -440,24 +540,48 @@ impl Inner {
         self.step();
     }
 
-    fn complete(&mut self, buffers: &mut Buffers, completions: &mut Vec<Completion>) {
+    /// Completes what is due on the disk, for whomever, and on the network of reactor `own`.
+    fn complete(&mut self, own: usize, buffers: &mut Buffers, completions: &mut Vec<Completion>) {
         let now_ns = self.clock.mono_ns();
+        completions.append(&mut self.seats[own].mail);
         while let Some(completion) = self.disk.complete(now_ns, &mut self.trace) {
-            completions.push(completion);
+            self.deliver(own, completion, completions);
             if self.step() {
                 return;
             }
         }
-        self.network.complete(now_ns, buffers, completions, &mut self.trace);
+        self.seats[own].network.complete(now_ns, buffers, completions, &mut self.trace);
+    }
+
+    fn deliver(&mut self, own: usize, completion: Completion, completions: &mut Vec<Completion>) {
+        let (token, number) = untagged(completion.token);
+        let completion = Completion { token, ..completion };
+        if number == own { completions.push(completion) } else { self.seats[number].mail.push(completion) }
     }
 
     /// The power is gone: whoever waits for the disk hears of it.
-    fn fail_everything(&mut self, completions: &mut Vec<Completion>) {
+    fn fail_everything(&mut self, own: usize, completions: &mut Vec<Completion>) {
         let failed = |token| Completion { token, result: errno::IO, more: false, payload: Payload::None };
-        completions.extend(self.disk.take_waiting().into_iter().map(failed));
-        let disk_ops = std::mem::take(&mut self.queue)
+        completions.append(&mut self.seats[own].mail);
+        for token in self.disk.take_waiting() {
+            self.deliver(own, failed(token), completions);
+        }
+        let disk_ops = std::mem::take(&mut self.seats[own].queue)
             .into_iter()
             .filter(|(op, _)| matches!(op, Op::Write { .. } | Op::Read { .. } | Op::File(_)));
         completions.extend(disk_ops.map(|(_, token)| failed(token)));
     }
+}
+
+/// The bits of a token in which the number of its reactor travels; the engine leaves them free.
+const TAG_SHIFT: u32 = 48;
+const TAG_MASK: u64 = 0xff << TAG_SHIFT;
+
+fn tagged(token: Token, reactor: usize) -> Token {
+    debug_assert_eq!(token.0 & TAG_MASK, 0, "the engine's tokens leave these bits free");
+    Token(token.0 | (reactor as u64) << TAG_SHIFT)
+}
+
+fn untagged(token: Token) -> (Token, usize) {
+    (Token(token.0 & !TAG_MASK), ((token.0 & TAG_MASK) >> TAG_SHIFT) as usize)
 }

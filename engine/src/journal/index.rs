@@ -65,7 +65,7 @@ fn begin_block(row: &mut Row, blocks: &mut Vec<Block>, extents: &mut Vec<PlacedE
 }
 
 /// Durable extents of one segment.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Index {
     extents: Vec<PlacedExtent>,
     blocks: Vec<Block>,
@@ -95,6 +95,14 @@ impl Index {
     /// Adds shards that were just made, up to `count` in all.
     pub(crate) fn grow(&mut self, count: usize) {
         self.rows.resize(count, Row::new(Sequence(1)));
+    }
+
+    /// A shard goes on in this segment with `next`, unless it has records here already: all before that lies elsewhere.
+    pub(crate) fn go_on(&mut self, shard: ShardId, next: Sequence) {
+        let row = &mut self.rows[shard.0 as usize];
+        if row.block == NONE {
+            row.first_sequence = next;
+        }
     }
 
     /// Adds the newest extent of a shard. Inlined, so that its fields go from registers to their place: on the way over

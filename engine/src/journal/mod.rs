@@ -13,16 +13,16 @@ mod tail;
 pub(crate) use commit::{Commit, Share};
 pub(crate) use index::{ENTRY_BYTES as INDEX_ENTRY_BYTES, Index};
 pub(crate) use seal::{FooterCache, Seal, Sealer};
-pub(crate) use segments::{Blueprint, Ready, Segments, Shortage, Tokens, UNFINISHED, file_name, parse_name};
+pub(crate) use segments::{Blueprint, Ready, Segments, Shortage, Stock, Tokens, UNFINISHED, file_name, parse_name};
 pub(crate) use tail::Tail;
 
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
 
-use frame::batch::{Extent, FLAG_EPOCH_START, Head, Writer};
+use frame::batch::{Extent, FLAG_EPOCH_START, Head, Writer, batch_bytes};
 use frame::limits::{BLOCK_BYTES, EXTENTS_PER_SEGMENT_MAX};
 use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, PlacedExtent, Trailer, footer_bytes_max};
-use frame::{Position, SegmentNumber};
+use frame::{JournalNumber, Position, SegmentNumber, Sequence, ShardId};
 use io::{Buf, Completion, FileId, Io, Op, Token};
 
 use crate::catalog::Catalog;
@@ -30,6 +30,13 @@ use crate::damage::Damage;
 use crate::limits::{BATCH_BYTES_TARGET, COMMITS_UNSETTLED_MAX};
 use crate::shards::{Shards, Stored};
 use crate::watermark::Watermarks;
+
+/// A segment of any journal, in the order in which they are written.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct SegmentId {
+    pub(crate) journal: JournalNumber,
+    pub(crate) number: SegmentNumber,
+}
 
 /// The segment that batches are written to.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +53,7 @@ pub(crate) struct Open {
 /// A segment that gets no more batches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sealed {
-    pub(crate) number: SegmentNumber,
+    pub(crate) segment: SegmentId,
     pub(crate) file: FileId,
     /// Where its batches end and its footer starts.
     pub(crate) footer_at: u32,
@@ -61,6 +68,8 @@ pub(crate) struct Start {
     pub(crate) previous_checksum: u64,
     pub(crate) index: Index,
     pub(crate) sealed: Vec<Sealed>,
+    /// Sealed segments of other journals that hold records of this reactor's shards, a list a journal.
+    pub(crate) closed: Vec<Vec<Sealed>>,
     pub(crate) footers: FooterCache,
     /// All damage that is known.
     pub(crate) damage: Damage,
@@ -101,9 +110,13 @@ pub(crate) struct Journal {
     sealer: Sealer,
     /// What every footer says is damaged.
     damage: Damage,
+    /// What footers hold instead of the catalog, where it lies in another journal.
+    no_catalog: Catalog,
     pub(crate) segments: Segments,
     pub(crate) index: Index,
     pub(crate) sealed: Vec<Sealed>,
+    /// Sealed segments of other journals that hold records of this reactor's shards, a list a journal.
+    closed: Vec<Vec<Sealed>>,
     pub(crate) footers: FooterCache,
     pub(crate) cache: Tail,
     /// Batches written in this life.
@@ -130,13 +143,30 @@ impl Journal {
             poisoned: None,
             sealer,
             damage: start.damage,
+            no_catalog: Catalog::new(),
             segments,
             index: start.index,
             sealed: start.sealed,
+            closed: start.closed,
             footers: start.footers,
             cache: Tail::new(bounds.tail_bytes),
             batches: 0,
         }
+    }
+
+    /// Its number.
+    pub(crate) fn number(&self) -> JournalNumber {
+        self.blueprint.journal
+    }
+
+    /// How many journals records of this reactor's shards lie in, this one among them.
+    pub(crate) fn histories(&self) -> usize {
+        1 + self.closed.len()
+    }
+
+    /// The sealed segments of one of them; of this one, if it is number 0.
+    pub(crate) fn history(&self, at: usize) -> &[Sealed] {
+        at.checked_sub(1).map_or(&self.sealed, |at| &self.closed[at])
     }
 
     /// Why appends are refused, if the journal failed: the errno, or 0 for a short write.
@@ -144,10 +174,15 @@ impl Journal {
         self.poisoned
     }
 
-    /// The open segment's number, which the index describes unless a closing one is not durable yet.
-    pub(crate) fn indexed_segment(&self) -> (SegmentNumber, FileId) {
+    /// The open segment, which the index describes unless a closing one is not durable yet.
+    pub(crate) fn indexed_segment(&self) -> (SegmentId, FileId) {
         let open = self.closing.front().unwrap_or(&self.open);
-        (open.number, open.file)
+        (self.id(open.number), open.file)
+    }
+
+    /// A segment of this journal.
+    fn id(&self, number: SegmentNumber) -> SegmentId {
+        SegmentId { journal: self.blueprint.journal, number }
     }
 
     /// Everything before this place is on stable storage.
@@ -211,7 +246,7 @@ impl Journal {
         catalog: &Catalog,
     ) -> Result<(), Shortage> {
         let extents = self.open.extents + extents;
-        let catalog_bytes = catalog.snapshot_bytes() + BLOCK_BYTES;
+        let catalog_bytes = self.kept(catalog).snapshot_bytes() + BLOCK_BYTES;
         let footer = footer_bytes_max(shards, extents, catalog_bytes, self.damage.footer_bytes()) + BLOCK_BYTES;
         let fits = self.tail.offset() as usize + bytes + footer <= self.open.bytes as usize;
         if fits && extents <= EXTENTS_PER_SEGMENT_MAX {
@@ -222,6 +257,16 @@ impl Journal {
         self.open = Open { number: next.number, file: next.file, bytes: next.bytes, extents: 0, last_checksum: 0 };
         self.tail = Position::new(next.number, FIRST_BATCH);
         Ok(())
+    }
+
+    /// What this journal's footers say of the catalog: nothing, if another keeps it.
+    fn kept<'a>(&'a self, catalog: &'a Catalog) -> &'a Catalog {
+        if self.number() == JournalNumber::CATALOG { catalog } else { &self.no_catalog }
+    }
+
+    /// Has a segment sealed that recovery left.
+    pub(crate) fn add_seal(&mut self, seal: Seal) {
+        self.sealer.add(seal);
     }
 
     /// The header of the batch that goes to the place after the newest one.
@@ -261,22 +306,52 @@ impl Journal {
         io.submit(Op::Write { file: self.open.file, offset, buf, durable: true }, crate::token::commit(serial));
     }
 
-    /// Writes an empty batch, which says that all before it is durable; with `epoch_start_skip`, the first of a life.
+    /// Writes an empty batch, which says that all before it is durable.
     ///
     /// # Errors
     /// There is no room or no memory now; the caller tries again.
-    pub(crate) fn write_mark(
-        &mut self,
-        io: &mut impl Io,
-        shards: &Shards,
-        catalog: &Catalog,
-        epoch_start_skip: Option<u64>,
-    ) -> Result<(), Shortage> {
+    pub(crate) fn write_mark(&mut self, io: &mut impl Io, shards: &Shards, catalog: &Catalog) -> Result<(), Shortage> {
         self.make_room(BLOCK_BYTES, 0, shards.len(), catalog)?;
         let mut buf = io.pool().take(BLOCK_BYTES).ok_or(Shortage::Making)?;
         let mut commit = self.spare_commit();
-        let head = self.head(io.wall_ms(), epoch_start_skip);
+        let head = self.head(io.wall_ms(), None);
         let (_, checksum) = Writer::new(&mut buf, &mut commit.extents).finish(&head);
+        self.write(io, &head, buf.freeze(), checksum, commit);
+        Ok(())
+    }
+
+    /// Writes a batch of this opening, before any client is heard: the first, which makes every shard skip so many numbers,
+    /// or one after it. `command` is the frame of a command that it says besides.
+    ///
+    /// # Errors
+    /// As of [`Journal::write_mark`].
+    pub(crate) fn write_opening(
+        &mut self,
+        io: &mut impl Io,
+        shards: &mut Shards,
+        catalog: &Catalog,
+        epoch_start_skip: Option<u64>,
+        command: Option<&[u8]>,
+    ) -> Result<(), Shortage> {
+        let extents = usize::from(command.is_some());
+        let bytes = batch_bytes(command.map_or(0, <[u8]>::len), extents);
+        self.make_room(bytes, extents, shards.len(), catalog)?;
+        let mut buf = io.pool().take(bytes).ok_or(Shortage::Making)?;
+        let mut commit = self.spare_commit();
+        let head = self.head(io.wall_ms(), epoch_start_skip);
+        let mut writer = Writer::new(&mut buf, &mut commit.extents);
+        if let Some(frame) = command {
+            let known = shards.shard_mut(ShardId::CATALOG);
+            known.arrival_ms = known.arrival_ms.max(head.written_ms);
+            // The journal's skip counts before what the batch holds.
+            let first = Sequence(known.next.0 + epoch_start_skip.unwrap_or(0));
+            writer.begin_extent(ShardId::CATALOG, first);
+            let pushed = writer.push(frame, known.arrival_ms);
+            debug_assert!(pushed.is_ok(), "its checksum was made just now");
+            known.next = first.next();
+        }
+        let (length, checksum) = writer.finish(&head);
+        buf.truncate(length);
         self.write(io, &head, buf.freeze(), checksum, commit);
         Ok(())
     }
@@ -301,14 +376,14 @@ impl Journal {
     /// The oldest batch in flight, if it has become durable: its records may be read from here on, and are to be
     /// acknowledged. The caller gives it back by [`Journal::acknowledged`].
     ///
-    /// None while a segment ahead is being flushed. A flush of the device that fails may let go of all that is in the
+    /// None while a segment ahead is being flushed, by this reactor or another on the same disk. A flush of the device that fails may let go of all that is in the
     /// device's cache, a batch among it whose own flush comes after it and is good (virtual disks: the host's fsync reports
     /// lost pages once). That failure is told to whoever asked for that flush, on another thread, and the batch's success
     /// may be heard of first. So the batch waits for the outcome of every flush that it ran beside. Writes of this journal
     /// need no such care: the kernel does not begin a flush while another one runs, so that of two whose order matters the
     /// failure is posted to the same ring a whole flush earlier.
     pub(crate) fn next_durable(&mut self, shards: &mut Shards, catalog: &Catalog) -> Option<Commit> {
-        if self.poisoned.is_some() || self.segments.is_flushing() || !self.in_flight.front()?.written {
+        if self.poisoned.is_some() || self.segments.is_beside_flush() || !self.in_flight.front()?.written {
             return None;
         }
         let mut commit = self.in_flight.pop_front()?;
@@ -357,13 +432,14 @@ impl Journal {
         let end = self.marks.durable();
         let Blueprint { log_id, journal, epoch, .. } = self.blueprint;
         let head = FooterHead { log_id, journal, position: end, epoch, last_checksum: left.last_checksum };
-        let (bytes, footer_checksum) = writer.finish(&head, &catalog.snapshot());
+        let (bytes, footer_checksum) = writer.finish(&head, &self.kept(catalog).snapshot());
         let footer_length = bytes.len() as u32;
         let trailer = Trailer { log_id, journal, epoch, footer: end, footer_length, footer_checksum };
-        self.sealed.push(Sealed { number: left.number, file: left.file, footer_at: end.offset(), footer_length });
+        let segment = SegmentId { journal, number: left.number };
+        self.sealed.push(Sealed { segment, file: left.file, footer_at: end.offset(), footer_length });
         if let Some(footer) = Footer::parse(bytes.clone()) {
             // Readers find it in memory until its write is durable: what is on disk before that is no footer.
-            self.footers.pin(left.number, Rc::new(footer));
+            self.footers.pin(segment, Arc::new(footer));
         }
         let seal = Seal { file: left.file, file_bytes: left.bytes, footer: bytes, trailer };
         if seal.fits() {
@@ -386,8 +462,8 @@ impl Journal {
     /// The errno, or 0 for a short write. The journal is poisoned from here on.
     pub(crate) fn complete_seal(&mut self, completion: &Completion) -> Result<(), i32> {
         let outcome = self.sealer.complete(completion);
-        if let Ok(Some(sealed)) = outcome {
-            self.footers.unpin(sealed);
+        if let Ok(Some(number)) = outcome {
+            self.footers.unpin(self.id(number));
         }
         self.poison_if(outcome.map(drop))
     }
@@ -416,6 +492,11 @@ impl Journal {
         }
         let outcome = self.segments.complete_zero(io, completion, idle);
         self.poison_if(outcome)
+    }
+
+    /// Another journal on the same disk has failed, and may have taken writes of this one along.
+    pub(crate) fn poison(&mut self, errno: i32) {
+        self.poisoned.get_or_insert(errno);
     }
 
     fn poison_if(&mut self, outcome: Result<(), i32>) -> Result<(), i32> {

@@ -4,12 +4,14 @@
 //! whose footer did not make it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use frame::SegmentNumber;
 use frame::limits::BLOCK_BYTES;
 use frame::segment::{Footer, Trailer};
 use io::{Completion, FileId, Io, Op, Token};
+
+use super::SegmentId;
 
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -100,43 +102,43 @@ impl Sealer {
 /// Footers in memory, the newest used kept, within a budget.
 pub(crate) struct FooterCache {
     /// Those that are not on disk, or not yet. Kept whatever the budget.
-    pinned: BTreeMap<SegmentNumber, Rc<Footer>>,
-    entries: VecDeque<(SegmentNumber, Rc<Footer>)>,
+    pinned: BTreeMap<SegmentId, Arc<Footer>>,
+    entries: VecDeque<(SegmentId, Arc<Footer>)>,
     bytes: usize,
     budget_bytes: usize,
 }
 
 impl FooterCache {
-    pub(crate) fn new(budget_bytes: usize, pinned: BTreeMap<SegmentNumber, Rc<Footer>>) -> FooterCache {
+    pub(crate) fn new(budget_bytes: usize, pinned: BTreeMap<SegmentId, Arc<Footer>>) -> FooterCache {
         FooterCache { pinned, entries: VecDeque::new(), bytes: 0, budget_bytes }
     }
 
     /// The footer of a segment, if it is in memory. It becomes the newest used.
-    pub(crate) fn find(&mut self, segment: SegmentNumber) -> Option<Rc<Footer>> {
+    pub(crate) fn find(&mut self, segment: SegmentId) -> Option<Arc<Footer>> {
         if let Some(footer) = self.pinned.get(&segment) {
-            return Some(Rc::clone(footer));
+            return Some(Arc::clone(footer));
         }
         let at = self.entries.iter().position(|(number, _)| *number == segment)?;
         let entry = self.entries.remove(at)?;
-        let footer = Rc::clone(&entry.1);
+        let footer = Arc::clone(&entry.1);
         self.entries.push_back(entry);
         Some(footer)
     }
 
     /// Keeps a footer that is not on disk yet, until [`FooterCache::unpin`].
-    pub(crate) fn pin(&mut self, segment: SegmentNumber, footer: Rc<Footer>) {
+    pub(crate) fn pin(&mut self, segment: SegmentId, footer: Arc<Footer>) {
         self.pinned.insert(segment, footer);
     }
 
     /// A footer is on disk now, and may be let go of like any other.
-    pub(crate) fn unpin(&mut self, segment: SegmentNumber) {
+    pub(crate) fn unpin(&mut self, segment: SegmentId) {
         if let Some(footer) = self.pinned.remove(&segment) {
             self.insert(segment, footer);
         }
     }
 
     /// Keeps a footer that is on disk, and lets go of the longest unused past the budget. One is always kept.
-    pub(crate) fn insert(&mut self, segment: SegmentNumber, footer: Rc<Footer>) {
+    pub(crate) fn insert(&mut self, segment: SegmentId, footer: Arc<Footer>) {
         self.bytes += footer.memory_bytes();
         self.entries.push_back((segment, footer));
         while self.bytes > self.budget_bytes && self.entries.len() > 1 {

@@ -6,7 +6,11 @@ use io::Payload;
 
 use super::*;
 
-fn footer(segment: u32) -> (Seal, Rc<Footer>) {
+fn id(number: u32) -> SegmentId {
+    SegmentId { journal: JournalNumber(0), number: SegmentNumber(number) }
+}
+
+fn footer(segment: u32) -> (Seal, Arc<Footer>) {
     let (log_id, journal, epoch) = (LogId([1; 16]), JournalNumber(0), Epoch(1));
     let position = Position::new(SegmentNumber(segment), 8192);
     let mut writer = FooterWriter::default();
@@ -16,7 +20,7 @@ fn footer(segment: u32) -> (Seal, Rc<Footer>) {
     let footer_length = bytes.len() as u32;
     let trailer = Trailer { log_id, journal, epoch, footer: position, footer_length, footer_checksum };
     let seal = Seal { file: FileId(segment), file_bytes: 4 << 20, footer: bytes.clone(), trailer };
-    (seal, Rc::new(Footer::parse(bytes).unwrap()))
+    (seal, Arc::new(Footer::parse(bytes).unwrap()))
 }
 
 /// Bug: with a small budget for footers, and many segments filled at once, readers were told that a segment's footer is
@@ -26,16 +30,16 @@ fn footer(segment: u32) -> (Seal, Rc<Footer>) {
 fn a_footer_is_kept_until_it_is_on_disk() {
     let mut cache = FooterCache::new(0, BTreeMap::new());
     for segment in 1..=3 {
-        cache.pin(SegmentNumber(segment), footer(segment).1);
+        cache.pin(id(segment), footer(segment).1);
     }
     for segment in 4..=6 {
-        cache.insert(SegmentNumber(segment), footer(segment).1);
+        cache.insert(id(segment), footer(segment).1);
     }
-    let held = |cache: &mut FooterCache| (1..=6).map(|n| cache.find(SegmentNumber(n)).is_some()).collect::<Vec<_>>();
+    let held = |cache: &mut FooterCache| (1..=6).map(|n| cache.find(id(n)).is_some()).collect::<Vec<_>>();
     assert_eq!(held(&mut cache), [true, true, true, false, false, true]);
-    cache.unpin(SegmentNumber(1));
+    cache.unpin(id(1));
     assert_eq!(held(&mut cache), [true, true, true, false, false, false]);
-    cache.unpin(SegmentNumber(2));
+    cache.unpin(id(2));
     assert_eq!(held(&mut cache), [false, true, true, false, false, false]);
 }
 

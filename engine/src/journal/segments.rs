@@ -14,12 +14,14 @@
 //! outrun the pool, the writer goes on into allocated, unwritten space.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use frame::limits::BLOCK_BYTES;
 use frame::segment::{FIRST_BATCH, Header};
 use frame::{Epoch, JournalNumber, LogId, SegmentNumber};
 use io::{Buf, Completion, FileId, FileOp, Io, Op, Token};
 
+use crate::exchange::Flushes;
 use crate::limits::{ALLOCATE_RETRY_NS, ZERO_CHUNK_BYTES};
 
 /// The name of a segment's file.
@@ -95,6 +97,21 @@ pub(crate) enum Shortage {
     Full,
 }
 
+/// What a journal has of segments when it begins, and may have.
+#[derive(Debug)]
+pub(crate) struct Stock {
+    /// Those that an earlier life made ready and never used.
+    pub(crate) leftovers: Vec<Ready>,
+    /// The number of the next one that is made.
+    pub(crate) next_number: SegmentNumber,
+    /// How many others there are.
+    pub(crate) used: usize,
+    /// How many to keep ready.
+    pub(crate) target: usize,
+    /// How many there may be in all.
+    pub(crate) count_max: usize,
+}
+
 /// Segments ready ahead of the open one.
 #[derive(Debug)]
 pub(crate) struct Segments {
@@ -119,20 +136,13 @@ pub(crate) struct Segments {
     /// The disk refused; not tried again before this time.
     retry_ns: Option<u64>,
     last_errno: i32,
+    /// Those of all journals on this disk.
+    flushes: Arc<Flushes>,
 }
 
 impl Segments {
-    /// `leftovers` are segments that an earlier life made ready and never used; `used` is how many others there are.
-    pub(crate) fn new(
-        blueprint: Blueprint,
-        tokens: Tokens,
-        leftovers: Vec<Ready>,
-        next_number: SegmentNumber,
-        used: usize,
-        target: usize,
-        disk_bytes: u64,
-    ) -> Segments {
-        let count_max = usize::try_from(disk_bytes / u64::from(blueprint.segment_bytes)).unwrap_or(usize::MAX);
+    pub(crate) fn new(blueprint: Blueprint, tokens: Tokens, stock: Stock, flushes: Arc<Flushes>) -> Segments {
+        let Stock { leftovers, next_number, used, target, count_max } = stock;
         Segments {
             blueprint,
             tokens,
@@ -149,6 +159,7 @@ impl Segments {
             count_max,
             retry_ns: None,
             last_errno: 0,
+            flushes,
         }
     }
 
@@ -219,6 +230,7 @@ impl Segments {
         let is_awaited = self.ready.is_empty() || !may_make;
         if is_awaited && !self.named.is_empty() && self.retry_ns.is_none() {
             self.syncing = true;
+            self.flushes.begin();
             io.submit(Op::File(FileOp::SyncDir), self.tokens.make);
         } else if may_make {
             self.count += 1;
@@ -294,6 +306,7 @@ impl Segments {
 
     /// The directory sync has completed: the names are durable.
     fn complete_sync(&mut self, io: &impl Io, completion: &Completion) -> Result<(), i32> {
+        self.flushes.end(completion.result < 0 && !is_passing(completion.result));
         if completion.result >= 0 {
             self.ready.append(&mut self.named);
             return Ok(());
@@ -339,6 +352,9 @@ impl Segments {
     /// The errno of a disk that fails, or 0 if it writes nothing.
     pub(crate) fn complete_zero(&mut self, io: &mut impl Io, completion: &Completion, idle: bool) -> Result<(), i32> {
         let Some(zeroing) = &mut self.zeroing else { return Ok(()) };
+        if zeroing.syncing {
+            self.flushes.end(completion.result < 0);
+        }
         let found = self.ready.iter_mut().find(|ready| ready.number == zeroing.number);
         let Some(ready) = found.filter(|_| idle && completion.result >= 0) else {
             self.zeroing = None;
@@ -366,6 +382,7 @@ impl Segments {
         let left = u64::from(bytes) - zeroing.offset;
         if left == 0 {
             zeroing.syncing = true;
+            self.flushes.begin();
             return io.submit(Op::File(FileOp::Sync(file)), self.tokens.zero);
         }
         let buf = if left >= zeros.len() as u64 {
@@ -384,6 +401,11 @@ impl Segments {
     /// Whether zeros would be written if the journal were idle.
     pub(crate) fn wants_zeros(&self) -> bool {
         self.zeroing.is_none() && self.ready.iter().any(|ready| !ready.prewritten)
+    }
+
+    /// Whether a flush is in flight, of this journal's or of another's on the same disk.
+    pub(crate) fn is_beside_flush(&self) -> bool {
+        self.flushes.is_running()
     }
 
     /// Whether a flush of a file or of the directory is in flight.

@@ -74,7 +74,9 @@ fn one_ready() -> (Played, Segments) {
     let mut io = Played { pool: Pool::new(4 << 20).unwrap(), submitted: Vec::new(), op: None };
     let blueprint =
         Blueprint { log_id: LogId([1; 16]), journal: JournalNumber(0), epoch: Epoch(1), segment_bytes: 4 << 20 };
-    let mut segments = Segments::new(blueprint, TOKENS, Vec::new(), SegmentNumber(1), 0, 2, u64::MAX);
+    let next_number = SegmentNumber(1);
+    let stock = Stock { leftovers: Vec::new(), next_number, used: 0, target: 2, count_max: usize::MAX };
+    let mut segments = Segments::new(blueprint, TOKENS, stock, Arc::default());
     while segments.ready.is_empty() {
         segments.advance(&mut io, false);
         assert_eq!(io.submitted.pop(), Some(TOKENS.make));

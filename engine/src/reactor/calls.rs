@@ -6,15 +6,19 @@ use frame::Frame;
 use frame::proto::{AckResult, StreamList};
 
 use super::*;
+use crate::exchange::Wake;
 use crate::handle::{Answer, Call, Calls, Handle, Outcome, Reply};
 use crate::limits::{CALLS_IN_PROGRESS_MAX, CALLS_WAITING_MAX};
 use crate::router::{Outline, Unrouted};
 
 impl<I: Io> Reactor<I> {
-    /// What other threads reach this reactor by. `wake` makes its turn end if it sleeps.
+    /// What other threads reach this reactor by, and other reactors wake it by: with several of them each needs one. `wake`
+    /// makes its turn end if it sleeps.
     pub fn handle(&mut self, wake: impl Fn() + Send + Sync + 'static) -> Handle {
+        let wake: Wake = Arc::new(wake);
+        self.exchange().rung_by(self.owners.own(), Arc::clone(&wake));
         let calls = self.calls.get_or_insert_with(|| Arc::new(Calls::new(CALLS_WAITING_MAX)));
-        Handle::new(Arc::clone(calls), Arc::new(wake))
+        Handle::new(self.owners, Arc::clone(calls), wake)
     }
 
     /// Takes up the calls that wait, while there is room for what they bring.
@@ -47,7 +51,7 @@ impl<I: Io> Reactor<I> {
     }
 
     fn describe_stream(&mut self, slot: u32, name: &str, from: u32, limit: u32) {
-        let Some(stream) = self.catalog.by_name(name) else { return self.fail_unknown(Asker::Call(slot), name) };
+        let Some(stream) = self.shown(name) else { return self.fail_unknown(Asker::Call(slot), name) };
         let shards = self.describe_shards(stream).skip(from as usize).take(limit as usize).collect();
         let answer = Answer::Stream(stream.outline(), shards);
         self.reply(slot, answer);
@@ -88,6 +92,10 @@ impl<I: Io> Reactor<I> {
     /// An append of a call is settled.
     pub(super) fn answer_append(&mut self, number: u32, slot: u32) {
         let append = self.appends.find(number);
+        if append.unknown {
+            self.appends.release(number);
+            return self.fail(Asker::Call(slot), ErrorCode::StorageFailed, UNKNOWN_FATE);
+        }
         let mut outcomes = vec![Outcome::Refused(ErrorCode::StorageFailed); append.results.len()];
         for ((index, result), arrival_ms) in append.results.iter().zip(append.arrivals()) {
             outcomes[*index as usize] = match *result {
@@ -96,11 +104,9 @@ impl<I: Io> Reactor<I> {
                 AckResult::Throttled(code, shard) => Outcome::Throttled(code, shard),
             };
         }
-        let unknown = append.unknown;
         self.appends.release(number);
-        match self.callers[slot].stream.take().filter(|_| !unknown) {
-            Some(stream) => self.reply(slot, Answer::Appended(stream, outcomes)),
-            None => self.fail(Asker::Call(slot), ErrorCode::StorageFailed, UNKNOWN_FATE),
+        if let Some(stream) = self.callers[slot].stream.take() {
+            self.reply(slot, Answer::Appended(stream, outcomes));
         }
     }
 

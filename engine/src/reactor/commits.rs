@@ -8,6 +8,9 @@ use crate::intake::Batch;
 use crate::journal::Commit;
 use crate::limits::{PARTS_IN_FLIGHT_BESIDE_MAX, PARTS_IN_FLIGHT_MAX};
 
+/// What is said of a failure that another reactor met on the same disk.
+const EIO: i32 = 5;
+
 impl<I: Io> Reactor<I> {
     /// Closes commit batches while writes are free and records wait.
     pub(super) fn commit(&mut self) {
@@ -97,8 +100,21 @@ impl<I: Io> Reactor<I> {
         }
     }
 
+    /// Tells the other reactors where a shard of this one ends.
+    pub(super) fn publish(&self, shard: ShardId) {
+        if self.owners.is_own(shard)
+            && let Some(state) = self.shards.find(shard)
+        {
+            self.exchange().publish(self.owners, shard, state.durable_next);
+        }
+    }
+
     /// Hands on what has become durable, in order.
     pub(super) fn settle_commits(&mut self) {
+        if !self.peers.is_alone() && self.journal.poisoned().is_none() && self.exchange().flushes.has_failed() {
+            self.journal.poison(-EIO);
+            self.poison(-EIO);
+        }
         while let Some(commit) = self.journal.next_durable(&mut self.shards, &self.catalog) {
             self.stats.written_bytes += u64::from(commit.length);
             for extent in &commit.extents {
@@ -108,6 +124,9 @@ impl<I: Io> Reactor<I> {
                 }
                 if !self.subscriptions.is_empty() {
                     self.notify(extent.shard);
+                }
+                if !self.peers.is_alone() {
+                    self.publish(extent.shard);
                 }
             }
             for share in &commit.shares {
@@ -123,25 +142,8 @@ impl<I: Io> Reactor<I> {
     fn apply_pending(&mut self, count: u32) {
         for _ in 0..count {
             let Some(Pending { command, waiters }) = self.pending.pop_front() else { return };
-            if let Command::Delete(stream) = command
-                && let Some(stream) = self.catalog.stream(stream)
-            {
-                self.buckets.forget(stream.first_shard.0..stream.first_shard.0 + stream.shard_count());
-            }
-            let applied = self.catalog.apply(&command);
-            assert!(applied.is_some(), "commands are planned against the catalog that they will find");
-            self.shards.grow(self.catalog.shard_count());
-            self.intake.grow(self.catalog.shard_count());
-            self.journal.index.grow(self.catalog.shard_count());
-            for asker in waiters {
-                self.settle_command(asker);
-                self.answer_command(asker, &command);
-            }
-            match command {
-                Command::Delete(_) => self.end_orphaned(),
-                Command::SetQuotas(stream, _) => self.look_at_quotas_again(stream),
-                Command::Create(_) | Command::Reserve { .. } => {}
-            }
+            self.apply(&command);
+            self.announce(command, waiters);
         }
     }
 
@@ -152,6 +154,7 @@ impl<I: Io> Reactor<I> {
         let (peer, request) = match append.asker {
             Asker::Peer(peer, request) => (peer, request),
             Asker::Call(slot) => return self.answer_append(number, slot),
+            Asker::Reactor(slot) => return self.answer_handed(number, slot),
         };
         let Some(connection) = live(&mut self.connections, peer).filter(|_| !abandoned) else {
             self.appends.release(number);
@@ -175,6 +178,9 @@ impl<I: Io> Reactor<I> {
             errno = -errno,
             "a write to the journal failed; appends are refused until a restart, reads go on"
         );
+        // The others may have lost writes by it as well.
+        self.exchange().flushes.fail();
+        self.wake_others();
         let unknown: Vec<Commit> = self.journal.take_unknown().collect();
         for commit in unknown {
             for share in &commit.shares {
@@ -239,7 +245,7 @@ impl<I: Io> Reactor<I> {
         let since = *self.idle_since_ns.get_or_insert(now);
         let stopping = self.life != Life::Running;
         if (stopping || now >= since + IDLE_MARK_NS)
-            && self.journal.write_mark(&mut self.io, &self.shards, &self.planned, None).is_err()
+            && self.journal.write_mark(&mut self.io, &self.shards, &self.planned).is_err()
         {
             // No room for a mark: the next life scans a little longer. Not tried again before the next append.
             self.idle_since_ns = Some(now);

@@ -29,9 +29,9 @@ impl<I: Io> Reactor<I> {
         self.stats.connections += 1;
         let slot = self.connections.take();
         let connection = &mut self.connections[slot];
-        connection.begin(socket);
+        connection.begin(Some(socket));
         let peer = Peer { slot, life: connection.life };
-        if self.connections.in_use() > CONNECTIONS_MAX || self.life != Life::Running {
+        if self.connections.in_use() - self.guests.len() > CONNECTIONS_MAX || self.life != Life::Running {
             return self.close(peer);
         }
         self.receive(peer);
@@ -149,6 +149,10 @@ impl<I: Io> Reactor<I> {
             if matches!(phase, Phase::Free | Phase::Closing) {
                 continue;
             }
+            if let Some((from, host)) = connection.host {
+                self.tell_host(peer, from, host);
+                continue;
+            }
             connection.acknowledge(&mut self.appends, window_bytes);
             let has_ended = connection.is_appending && connection.appends == 0;
             connection.is_appending &= !has_ended;
@@ -182,6 +186,7 @@ impl<I: Io> Reactor<I> {
         }
         self.make_dirty(peer);
         self.push_again(peer);
+        self.make_room_for_guests(peer);
         self.hear_again(peer);
     }
 
@@ -221,6 +226,7 @@ impl<I: Io> Reactor<I> {
         self.abandon_arriving(peer);
         self.end_subscriptions(peer);
         self.end_gathering(peer);
+        self.tell_guests(peer, false);
         if let Some(connection) = live(&mut self.connections, peer) {
             connection.end_with(violation);
             self.make_dirty(peer);
@@ -263,6 +269,7 @@ impl<I: Io> Reactor<I> {
         }
         self.appending -= u64::from(std::mem::take(&mut connection.is_appending));
         self.end_subscriptions(peer);
+        self.tell_guests(peer, true);
         self.drop_inbox(peer);
         self.abandon_arriving(peer);
         self.end_gathering(peer);

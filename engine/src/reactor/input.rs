@@ -6,7 +6,7 @@ use frame::proto::{ServerEvent, Span, Violation};
 use super::*;
 use crate::connection::Arriving;
 use crate::intake::Place;
-use crate::limits::PENDING_BYTES_MAX;
+use crate::limits::{ANNOUNCED_MAX, PENDING_BYTES_MAX};
 use crate::router::{Onward, Outline, Unrouted};
 
 impl<I: Io> Reactor<I> {
@@ -69,7 +69,7 @@ impl<I: Io> Reactor<I> {
     /// Parses one receive buffer to its end, or until there is no room.
     fn parse_received(&mut self, peer: Peer, received: Received) -> Result<(), Violation> {
         loop {
-            if self.intake.bytes() >= PENDING_BYTES_MAX || self.connections[peer.slot].is_behind() {
+            if !self.may_take_input() || self.connections[peer.slot].is_behind() {
                 return Ok(());
             }
             self.records_within(peer, received)?;
@@ -194,13 +194,14 @@ impl<I: Io> Reactor<I> {
 
     /// The router, and all that it needs.
     fn onward(&mut self) -> (&mut Router, &mut I, Onward<'_>) {
-        let Reactor { router, io, catalog, buckets, intake, appends, refused, .. } = self;
-        (router, io, Onward { catalog, buckets, intake, appends, refused })
+        let Reactor { router, io, catalog, owners, buckets, intake, appends, refused, peers, .. } = self;
+        let links = &mut peers.links;
+        (router, io, Onward { catalog, owners: *owners, buckets, intake, appends, refused, links })
     }
 
     /// Whether records may be taken in.
     pub(super) fn may_take_input(&self) -> bool {
-        self.intake.bytes() < PENDING_BYTES_MAX
+        self.intake.bytes() < PENDING_BYTES_MAX && self.peers.have_room() && self.announcing.len() < ANNOUNCED_MAX
     }
 
     /// The stream that records of an append go to, or why they are refused at once: it may be gone since the append began.

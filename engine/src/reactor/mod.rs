@@ -11,35 +11,41 @@
 //! `push` sends subscribers what has become durable, `shutdown` ends. Owned by one thread; others reach it through
 //! handles and the waker of its `Io` only.
 
+mod announce;
 mod calls;
 mod commits;
 mod connections;
+mod guests;
+mod handoff;
 mod input;
 mod parts;
 mod push;
 mod requests;
 mod shutdown;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use frame::proto::{ErrorCode, Failure, Server};
-use frame::{RequestId, Sequence, ShardId, StreamId};
+use frame::{Epoch, RequestId, Sequence, ShardId, StreamId};
 use io::{Completion, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
 
 use crate::appends::Appends;
 use crate::buckets::{Buckets, Throttled};
-use crate::catalog::{Catalog, Command};
+use crate::catalog::{Catalog, Command, GO_ON_ROWS_MAX, GoOn};
 use crate::connection::{Connection, Phase};
 use crate::damage::Damage;
 use crate::handle::{Asker, Caller, Calls};
 use crate::intake::{CATALOG_APPEND, Intake};
-use crate::journal::{Bounds, Journal, Shortage};
+use crate::journal::{Bounds, Journal, Seal, Shortage};
 use crate::limits::{
     BATCH_BYTES_TARGET, COMPLETIONS_ROOM, IDLE_MARK_NS, Memory, READ_WINDOWS_BYTES_MAX, READ_WINDOWS_SHARE,
     WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
 };
+use crate::owners::Owners;
+use crate::peers::Peers;
 use crate::reads::{Answer, Answered, Key, Reads, Sight, Wanted};
-use crate::recovery::{self, OpenError, Recovered};
+use crate::recovery::{self, OpenError, Recovered, Seat};
 use crate::router::Router;
 use crate::scheduler::Scheduler;
 use crate::shards::Shards;
@@ -47,6 +53,8 @@ use crate::slots::Slots;
 use crate::subscriptions::Subscriptions;
 use crate::superblock::Store;
 use crate::token::{self, Kind, Peer};
+use announce::Announced;
+use handoff::Incoming;
 
 /// What is said of records when a write failed.
 const UNKNOWN_FATE: &str = "a write failed; whether these records are stored is known after a restart";
@@ -132,6 +140,7 @@ enum Life {
 pub struct Reactor<I: Io> {
     io: I,
     config: Config,
+    owners: Owners,
     connections: Slots<Connection>,
     router: Router,
     buckets: Buckets,
@@ -145,6 +154,15 @@ pub struct Reactor<I: Io> {
     /// Commands on their way to the disk, in their order, and a copy of the catalog that they have been applied to.
     pending: std::collections::VecDeque<Pending>,
     planned: Catalog,
+    /// Durable commands that not all reactors know yet, and how many there were.
+    announcing: std::collections::VecDeque<Announced>,
+    announced: u64,
+    /// The other reactors, what they handed over, and clients of theirs.
+    peers: Peers,
+    incoming: Slots<Incoming>,
+    guests: BTreeMap<(usize, Peer), Peer>,
+    /// Of journals that no reactor writes any more: to be written once all reactors have begun.
+    last_seals: Vec<Seal>,
     reads: Reads,
     scheduler: Scheduler,
     subscriptions: Subscriptions,
@@ -152,7 +170,9 @@ pub struct Reactor<I: Io> {
     calls: Option<Arc<Calls>>,
     callers: Slots<Caller>,
     damage: Damage,
-    store: Store,
+    /// The superblock, which the first reactor keeps.
+    store: Option<Store>,
+    epoch: Epoch,
     listener: Option<ListenerId>,
     accepting: bool,
     accept_after_ns: u64,
@@ -175,36 +195,59 @@ pub struct Reactor<I: Io> {
 }
 
 impl<I: Io> Reactor<I> {
-    /// Opens the data directory of `io`, or makes it, and writes the first batch of this life.
+    /// Opens the data directory of `io`, or makes it, for one reactor, and writes the first batch of this life.
     ///
     /// # Errors
     /// The directory can't be opened; the error says why and what to do.
     pub fn open(mut io: I, config: Config) -> Result<(Reactor<I>, Recovered), OpenError> {
-        let memory = Memory::share(config.memory_bytes);
-        let opened = recovery::open(&mut io, &config, &memory)?;
+        let (seats, mut recovered) = recovery::open(&mut io, &config, 1)?;
+        let seat = seats.into_iter().next().expect("there is a seat for each reactor");
+        let opened_ns = io.mono_ns();
+        let reactor = Reactor::take(io, config, seat)?;
+        recovered.elapsed_ns += reactor.io.mono_ns() - opened_ns;
+        Ok((reactor, recovered))
+    }
+
+    /// Takes a seat of a data directory that was opened, and writes the first batch of this life to its journal. The first
+    /// seat is taken with the `io` that opened the directory, the others each with one of its own, after it.
+    ///
+    /// # Errors
+    /// The journal can't be written; the error says why and what to do.
+    pub fn take(mut io: I, config: Config, mut seat: Seat) -> Result<Reactor<I>, OpenError> {
+        let memory = Memory::share(config.memory_bytes / seat.owners.reactors());
+        seat.open_files(&mut io)?;
+        let (start, segments) = seat.start(&mut io, &config, &memory)?;
         let writes = config.writes_in_flight.clamp(1, WRITES_IN_FLIGHT_MAX);
         let tail_bytes = io.pool().capacity_bytes() / 2;
         let bounds = Bounds { tail_bytes, commit_bytes: memory.commit_bytes, writes };
-        let journal = Journal::new(opened.start, opened.segments, token::SEAL, bounds);
+        let journal = Journal::new(start, segments, token::SEAL, bounds);
         let mut reactor = Reactor {
+            owners: seat.owners,
             router: Router::new(),
             buckets: Buckets::default(),
-            intake: Intake::new(io.receive_buffers(), opened.shards.len(), memory.large_bytes),
+            intake: Intake::new(io.receive_buffers(), seat.shards.len(), memory.large_bytes),
             connections: Slots::new(),
             appends: Appends::new(),
             appending: 0,
             journal,
-            shards: opened.shards,
-            planned: opened.catalog.clone(),
-            catalog: opened.catalog,
+            shards: seat.shards,
+            planned: seat.catalog.clone(),
+            catalog: seat.catalog,
             pending: std::collections::VecDeque::new(),
+            announcing: std::collections::VecDeque::new(),
+            announced: 0,
+            peers: Peers::new(seat.owners, seat.exchange),
+            incoming: Slots::new(),
+            guests: BTreeMap::new(),
+            last_seals: seat.last_seals,
             reads: Reads::new(READ_WINDOWS_BYTES_MAX.min(tail_bytes / READ_WINDOWS_SHARE)),
             scheduler: Scheduler::new(),
             subscriptions: Subscriptions::new(),
             calls: None,
             callers: Slots::new(),
-            damage: opened.recovered.damage.clone(),
-            store: opened.store,
+            damage: seat.all_damage,
+            store: seat.store,
+            epoch: seat.epoch,
             listener: None,
             accepting: false,
             accept_after_ns: 0,
@@ -224,14 +267,54 @@ impl<I: Io> Reactor<I> {
             io,
             config,
         };
-        reactor.begin_life(opened.recovered.skipped)?;
-        Ok((reactor, opened.recovered))
+        reactor.begin_life(seat.skip, &seat.go_on)?;
+        for seal in seat.late_seals {
+            reactor.journal.add_seal(seal);
+        }
+        reactor.join_peers();
+        Ok(reactor)
     }
 
-    /// Makes the first batch of this life durable, so that nothing older can pass for newer.
-    fn begin_life(&mut self, skip: u64) -> Result<(), OpenError> {
+    /// Tells the others that this reactor's first batch is durable, and where its shards end.
+    fn join_peers(&mut self) {
+        for other in self.peers.numbers() {
+            self.peers.links[other].parcel.has_begun = true;
+        }
+        if self.peers.is_alone() {
+            return self.last_seals.drain(..).for_each(|seal| self.journal.add_seal(seal));
+        }
+        self.shards.iter().for_each(|(shard, _)| self.publish(shard));
+    }
+
+    /// Makes the first batch of this life durable, so that nothing older can pass for newer, and what it says of shards that
+    /// go on in this journal.
+    fn begin_life(&mut self, skip: u64, go_on: &[GoOn]) -> Result<(), OpenError> {
+        let mut commands = go_on.chunks(GO_ON_ROWS_MAX).map(|rows| {
+            let mut frame = Vec::new();
+            let encoded = frame::frame::encode(&mut frame, b"catalog", None, &Command::GoOn(rows.to_vec()).encode());
+            encoded.expect("so many rows fit a record");
+            frame
+        });
+        self.write_opening(Some(skip), commands.next().as_deref())?;
+        // Not before that batch says so: if it begins a segment, the footer of the one before must not say it as well.
+        // The number of a command in it is past those skipped.
+        self.shards.skip_from(ShardId(u32::from(!go_on.is_empty())), skip);
+        for frame in commands {
+            self.write_opening(None, Some(&frame))?;
+        }
+        for row in go_on {
+            for shard in row.numbers() {
+                self.shards.go_on(shard, row.next, row.arrival_ms);
+                self.journal.index.go_on(shard, row.next);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_opening(&mut self, skip: Option<u64>, frame: Option<&[u8]>) -> Result<(), OpenError> {
         loop {
-            match self.journal.write_mark(&mut self.io, &self.shards, &self.catalog, Some(skip)) {
+            let written = self.journal.write_opening(&mut self.io, &mut self.shards, &self.catalog, skip, frame);
+            match written {
                 Ok(()) => break,
                 Err(Shortage::Full) => {
                     return Err(OpenError::NoSpace { errno: self.journal.segments.last_errno() });
@@ -246,8 +329,6 @@ impl<I: Io> Reactor<I> {
                 return Err(OpenError::io("writing the first batch", errno));
             }
         }
-        // Not before that batch says so: if it begins a segment, the footer of the one before must not say it as well.
-        self.shards.skip(skip);
         Ok(())
     }
 
@@ -289,8 +370,12 @@ impl<I: Io> Reactor<I> {
             return Status::Stopped;
         }
         let wait = self.wait();
+        let wait = if self.peers.is_alone() || self.exchange().may_sleep(self.owners.own()) { wait } else { Wait::No };
         self.io.turn(wait, &mut self.completions);
         self.stats.turns += 1;
+        if !self.completions.is_empty() {
+            self.exchange().woke(self.owners.own());
+        }
         self.reap();
         self.advance();
         if self.life == Life::Stopped { Status::Stopped } else { Status::Running }
@@ -349,6 +434,17 @@ impl<I: Io> Reactor<I> {
     }
 
     fn complete(&mut self, completion: Completion) {
+        if self.peers.is_alone() {
+            return self.take_up(completion);
+        }
+        let was_flushing = self.journal.segments.is_flushing();
+        self.take_up(completion);
+        if was_flushing && !self.journal.segments.is_flushing() {
+            self.wake_others();
+        }
+    }
+
+    fn take_up(&mut self, completion: Completion) {
         match token::kind(completion.token) {
             Kind::Commit(serial) => match self.journal.complete_write(serial, &completion) {
                 Ok(Some(began_ns)) => self.scheduler.committed(began_ns, self.io.mono_ns()),
@@ -395,6 +491,7 @@ impl<I: Io> Reactor<I> {
     /// Runs what became ready.
     fn advance(&mut self) {
         self.arm();
+        self.take_parcels();
         self.parse_stalled();
         self.take_held();
         self.take_calls();
@@ -410,6 +507,7 @@ impl<I: Io> Reactor<I> {
         self.close_unheard();
         self.flush();
         self.mark_when_idle();
+        self.send_parcels();
         self.step_shutdown();
     }
 }

@@ -64,6 +64,7 @@ impl<I: Io> Reactor<I> {
         let connection = &mut self.connections[peer.slot];
         let Some(slot) = connection.subscriptions.remove(&request) else { return };
         Server::unsubscribed(connection.outgoing.behind_records(), request);
+        connection.note_ended(request);
         self.end_one(peer, slot);
         self.make_dirty(peer);
     }
@@ -218,6 +219,7 @@ impl<I: Io> Reactor<I> {
         self.end_one(peer, slot);
         if let Some(connection) = live(&mut self.connections, peer) {
             connection.subscriptions.remove(&request);
+            connection.note_ended(request);
             Server::failure(connection.outgoing.behind_records(), request, failure);
             self.make_dirty(peer);
         }

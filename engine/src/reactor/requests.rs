@@ -16,7 +16,10 @@ use crate::shards::Shard;
 
 impl<I: Io> Reactor<I> {
     pub(super) fn request(&mut self, peer: Peer, event: ServerEvent) {
-        let epoch = self.store.current.epoch.0;
+        if let Some(owner) = self.question_for(peer, &event) {
+            return self.ask(peer, owner, event);
+        }
+        let epoch = self.epoch.0;
         let window_bytes = self.window_bytes();
         let connection = &mut self.connections[peer.slot];
         match event {
@@ -63,16 +66,18 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Makes a stream, or finds that it is there as wanted.
-    fn create_stream(&mut self, asker: Asker, create: &CreateRequest) {
+    pub(super) fn create_stream(&mut self, asker: Asker, create: &CreateRequest) {
         match self.planned.by_name(&create.name).filter(|stream| stream.shard_count() == create.shards) {
             None => self.create_new_stream(asker, &create.name, create.shards, create.quotas),
-            Some(stream) if self.catalog.stream(stream.stream).is_some() => self.answer_stream(asker, &create.name),
             Some(stream) => {
-                let makes_it = |command: &Command| matches!(command, Command::Create(c) if c.stream == stream.stream);
-                let mut pending = self.pending.iter_mut();
-                let pending = pending.find(|pending| makes_it(&pending.command));
-                pending.expect("what is planned is true or pending").waiters.push(asker);
-                self.owe_command(asker);
+                let stream = stream.stream;
+                match self.waiters_of(stream) {
+                    None => self.answer_stream(asker, &create.name),
+                    Some(waiters) => {
+                        waiters.push(asker);
+                        self.owe_command(asker);
+                    }
+                }
             }
         }
     }
@@ -149,6 +154,7 @@ impl<I: Io> Reactor<I> {
             && let Some(connection) = live(&mut self.connections, peer)
         {
             connection.commands -= 1;
+            connection.answered += usize::from(connection.host.is_some());
         }
     }
 
@@ -161,13 +167,14 @@ impl<I: Io> Reactor<I> {
                 self.answer_stream(asker, &name);
             }
             (Asker::Call(slot), _) => self.reply(slot, handle::Answer::Deleted),
-            (Asker::Peer(..), _) => {}
+            (Asker::Peer(..) | Asker::Reactor(_), _) => {}
         }
     }
 
     pub(super) fn answer_stream(&mut self, asker: Asker, name: &str) {
-        let Some(stream) = self.catalog.by_name(name) else { return self.fail_unknown(asker, name) };
+        let Some(stream) = self.shown(name) else { return self.fail_unknown(asker, name) };
         match asker {
+            Asker::Reactor(_) => {}
             Asker::Call(slot) => {
                 let answer = handle::Answer::Stream(stream.outline(), Vec::new());
                 self.reply(slot, answer);
@@ -188,15 +195,24 @@ impl<I: Io> Reactor<I> {
         }
     }
 
+    /// The stream of a name, once every reactor knows it.
+    pub(super) fn shown(&self, name: &str) -> Option<&Stream> {
+        self.catalog.by_name(name).filter(|stream| !self.is_hidden(stream.stream))
+    }
+
     /// The shards of a stream, in their order.
     pub(super) fn describe_shards<'a>(&'a self, stream: &'a Stream) -> impl Iterator<Item = ShardDescription> + 'a {
         stream.shards().map(|(shard, hash_start, hash_end)| {
-            let tip = self.shards.find(shard).map_or(Sequence(1), |shard| shard.durable_next);
+            let tip = if self.owners.is_own(shard) {
+                self.shards.find(shard).map_or(Sequence(1), |shard| shard.durable_next)
+            } else {
+                self.exchange().tip(self.owners, shard)
+            };
             ShardDescription { shard, hash_start, hash_end, trim: Sequence(1), tip }
         })
     }
 
-    fn list_streams(&mut self, peer: Peer, request: RequestId, list: &ListStreams) {
+    pub(super) fn list_streams(&mut self, peer: Peer, request: RequestId, list: &ListStreams) {
         let answer = self.names_of_streams(list);
         let connection = &mut self.connections[peer.slot];
         Server::stream_list(&mut connection.outgoing.control, request, &answer);
@@ -205,7 +221,8 @@ impl<I: Io> Reactor<I> {
 
     pub(super) fn names_of_streams(&self, list: &ListStreams) -> StreamList {
         let limit = list.limit.clamp(1, LIST_STREAMS_MAX) as usize;
-        let mut names: Vec<String> = self.catalog.names_after(&list.after).take(limit + 1).map(str::to_owned).collect();
+        let names = self.catalog.names_after(&list.after).filter(|name| self.shown(name).is_some());
+        let mut names: Vec<String> = names.take(limit + 1).map(str::to_owned).collect();
         let more = names.len() > limit;
         names.truncate(limit);
         StreamList { names, more }
@@ -287,6 +304,7 @@ impl<I: Io> Reactor<I> {
                     };
                     self.reply(slot, answer);
                 }
+                Asker::Reactor(_) => {}
             }
         }
         self.answered = answered;
@@ -302,6 +320,7 @@ impl<I: Io> Reactor<I> {
     fn answer_read(&mut self, peer: Peer, request: RequestId, answer: Answer, share_frames: bool) {
         let Some(connection) = live(&mut self.connections, peer) else { return };
         connection.reads -= 1;
+        connection.answered += usize::from(connection.host.is_some());
         match answer {
             Answer::Failure(failure) => Server::failure(&mut connection.outgoing.control, request, &failure),
             Answer::Records(Found { result, .. }, runs) => {
@@ -320,6 +339,7 @@ impl<I: Io> Reactor<I> {
     pub(super) fn fail(&mut self, asker: Asker, code: ErrorCode, detail: &str) {
         let failure = Failure { code, detail: detail.to_owned() };
         match asker {
+            Asker::Reactor(_) => {}
             Asker::Call(slot) => self.reply(slot, handle::Answer::Failed(failure)),
             Asker::Peer(peer, request) => {
                 if let Some(connection) = live(&mut self.connections, peer) {

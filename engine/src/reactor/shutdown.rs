@@ -20,6 +20,7 @@ impl<I: Io> Reactor<I> {
         let poisoned = self.journal.poisoned().is_some();
         let settled = self.intake.is_empty() && (poisoned || (self.journal.is_settled() && !self.journal.wants_mark()));
         let served = self.reads.is_idle()
+            && self.is_parted()
             && self.callers.in_use() == 0
             && self
                 .connections
@@ -28,9 +29,9 @@ impl<I: Io> Reactor<I> {
         if !(late || (settled && served)) {
             return;
         }
-        if settled && !poisoned {
+        if let Some(store) = self.store.as_mut().filter(|_| settled && !poisoned) {
             let durable = self.journal.durable();
-            let written = self.store.update(&mut self.io, |superblock| {
+            let written = store.update(&mut self.io, |superblock| {
                 superblock.durable = durable;
                 superblock.clean = true;
             });

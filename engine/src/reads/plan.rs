@@ -1,16 +1,16 @@
 //! Where the records that a read wants come from.
 
 use std::ops::{Range, RangeInclusive};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use frame::proto::ErrorCode;
 use frame::segment::{Footer, PlacedExtent, ShardRow};
-use frame::{Position, SegmentNumber, Sequence};
+use frame::{Position, Sequence, ShardId};
 use io::{Buf, FileId};
 
 use super::windows::{Place, Windows};
 use super::{Answer, Mark, Sight, Wanted, failure};
-use crate::journal::{Journal, Sealed, Tail};
+use crate::journal::{Journal, Sealed, SegmentId, Tail};
 use crate::limits::{
     READ_AHEAD_BYTES_MAX, READ_RESULT_BYTES_MAX, READ_WINDOW_BYTES, READ_WINDOW_OVERLAP_BYTES, READ_WINDOWS_MAX,
 };
@@ -57,10 +57,19 @@ pub(super) struct Plan {
 }
 
 /// A segment as far as it may be read.
-struct Ground {
-    segment: SegmentNumber,
+struct Ground<'a> {
+    segment: SegmentId,
     file: FileId,
     end: u64,
+    /// Where its newest batches may be in memory: of this reactor's journal alone.
+    cache: Option<&'a mut Tail>,
+}
+
+impl Ground<'_> {
+    /// What lies at an offset, if it is in memory, and where in that.
+    fn find(&self, offset: u32) -> Option<(&Buf, usize)> {
+        self.cache.as_ref()?.find(Position::new(self.segment.number, offset))
+    }
 }
 
 impl Plan {
@@ -74,7 +83,7 @@ impl Plan {
     pub(super) fn need_footer(&mut self, sealed: &Sealed) {
         self.clear();
         let (start, end) = (u64::from(sealed.footer_at), u64::from(sealed.footer_at + sealed.footer_length));
-        self.places.push(Place { segment: sealed.number, file: sealed.file, start, end });
+        self.places.push(Place { segment: sealed.segment, file: sealed.file, start, end });
     }
 
     /// Decides where the frames come from. What is wanted by time is from here on wanted by number as well.
@@ -110,9 +119,9 @@ impl Plan {
             let known = wanted.mark.filter(|mark| mark.cursor.next() <= from && from < mark.row.next);
             let found = match known {
                 Some(mark) => {
-                    sight.journal.footers.find(mark.sealed.number).ok_or(mark.sealed).map(|f| Some((f, mark)))
+                    sight.journal.footers.find(mark.sealed.segment).ok_or(mark.sealed).map(|f| Some((f, mark)))
                 }
-                None => find_sealed(sight.journal, wanted, |row| row.next > from),
+                None => find_number(sight.journal, wanted, from),
             };
             let (footer, Mark { sealed, row, cursor }) = match found {
                 Err(sealed) => return Outcome::NeedFooter(sealed),
@@ -124,8 +133,10 @@ impl Plan {
             wanted.mark = extents.peek().map(|&(cursor, _)| Mark { sealed, row, cursor });
             let extents = extents.map(|(_, extent)| extent);
             let extents = extents.take_while(|extent| extent.first_sequence < shard.durable_next);
-            let ground = Ground { segment: sealed.number, file: sealed.file, end: u64::from(sealed.footer_at) };
-            self.gather(wanted, &mut sight.journal.cache, windows, &ground, extents);
+            let (segment, file, end) = (sealed.segment, sealed.file, u64::from(sealed.footer_at));
+            let is_own = segment.journal == sight.journal.number();
+            let cache = is_own.then_some(&mut sight.journal.cache);
+            self.gather(wanted, windows, Ground { segment, file, end, cache }, extents);
             if !self.pieces.is_empty() {
                 return Outcome::Ready;
             }
@@ -134,12 +145,11 @@ impl Plan {
         }
         let (segment, file) = sight.journal.indexed_segment();
         let durable = sight.journal.durable();
-        let end = if durable.segment() == segment { u64::from(durable.offset()) } else { 0 };
+        let end = if durable.segment() == segment.number { u64::from(durable.offset()) } else { 0 };
         let Journal { index, cache, .. } = &mut *sight.journal;
         let extents = index.extents_where(wanted.shard, |extent| extent.last_sequence() >= from);
         let extents = extents.take_while(|extent| extent.first_sequence < shard.durable_next);
-        let ground = Ground { segment, file, end };
-        self.gather(wanted, cache, windows, &ground, extents);
+        self.gather(wanted, windows, Ground { segment, file, end, cache: Some(cache) }, extents);
         Outcome::Ready
     }
 
@@ -148,9 +158,8 @@ impl Plan {
     fn gather(
         &mut self,
         wanted: &Wanted,
-        cache: &mut Tail,
         windows: &Windows,
-        ground: &Ground,
+        mut ground: Ground<'_>,
         extents: impl Iterator<Item = PlacedExtent>,
     ) {
         let (mut bytes, mut is_enough) = (0, false);
@@ -159,19 +168,18 @@ impl Plan {
             let length = extent.length as usize;
             let range = u64::from(extent.offset)..u64::from(extent.offset) + length as u64;
             is_enough |= bytes > 0 && (bytes >= wanted.bytes_max || bytes + length > 2 * READ_RESULT_BYTES_MAX);
-            if is_enough && !self.go_ahead(wanted, cache, windows, ground, &range) {
+            if is_enough && !self.go_ahead(wanted, windows, &ground, &range) {
                 return;
             }
             if is_enough {
                 continue;
             }
-            let position = Position::new(ground.segment, extent.offset);
-            if bytes == 0 {
-                cache.asked(position);
+            if let Some(cache) = ground.cache.as_mut().filter(|_| bytes == 0) {
+                cache.asked(Position::new(ground.segment.number, extent.offset));
             }
-            let source = if let Some((buf, at)) = cache.find(position) {
+            let source = if let Some((buf, at)) = ground.find(extent.offset) {
                 Source::Memory(buf.clone(), at..at + length)
-            } else if let Some(place) = add(&mut self.places, places_max, wanted, windows, ground, &range) {
+            } else if let Some(place) = add(&mut self.places, places_max, wanted, windows, &ground, &range) {
                 Source::Disk { place, range }
             } else {
                 is_enough = true;
@@ -183,14 +191,7 @@ impl Plan {
     }
 
     /// Adds what comes after the pieces, for who reads on from the disk. `false` if that is enough.
-    fn go_ahead(
-        &mut self,
-        wanted: &Wanted,
-        cache: &Tail,
-        windows: &Windows,
-        ground: &Ground,
-        range: &Range<u64>,
-    ) -> bool {
+    fn go_ahead(&mut self, wanted: &Wanted, windows: &Windows, ground: &Ground<'_>, range: &Range<u64>) -> bool {
         let holds = |places: &[Place]| places.last().is_some_and(|place| place.contains(ground.segment, range));
         if wanted.sharers == 0 || self.places.is_empty() {
             return false;
@@ -198,7 +199,7 @@ impl Plan {
         if holds(&self.places) || holds(&self.ahead) {
             return true;
         }
-        let is_in_memory = cache.find(Position::new(ground.segment, range.start as u32)).is_some();
+        let is_in_memory = ground.find(range.start as u32).is_some();
         let is_full = self.ahead.iter().map(Place::bytes).sum::<usize>() >= READ_AHEAD_BYTES_MAX;
         !is_in_memory && !is_full && add(&mut self.ahead, READ_WINDOWS_MAX, wanted, windows, ground, range).is_some()
     }
@@ -210,7 +211,7 @@ fn add(
     places_max: usize,
     wanted: &Wanted,
     windows: &Windows,
-    ground: &Ground,
+    ground: &Ground<'_>,
     range: &Range<u64>,
 ) -> Option<usize> {
     if let Some(last) = places.last_mut() {
@@ -233,8 +234,8 @@ fn add(
 }
 
 /// Where to read `range`: with what lies around it, if that is short and others are about to want it.
-fn place_of(wanted: &Wanted, ground: &Ground, range: &Range<u64>) -> Place {
-    let Ground { segment, file, end } = *ground;
+fn place_of(wanted: &Wanted, ground: &Ground<'_>, range: &Range<u64>) -> Place {
+    let Ground { segment, file, end, .. } = *ground;
     let length = (range.end - range.start) as usize;
     if length <= READ_WINDOW_OVERLAP_BYTES && wanted.sharers * length >= READ_WINDOW_BYTES / 4 {
         let start = range.start / STRIDE * STRIDE;
@@ -249,39 +250,72 @@ fn place_of(wanted: &Wanted, ground: &Ground, range: &Range<u64>) -> Place {
 /// Finds the number that a time stands for: of the first record that may have arrived by then, damaged ones included.
 /// `Err`: this footer is needed first.
 fn locate(wanted: &mut Wanted, sight: &mut Sight<'_>) -> Result<(), Sealed> {
-    let since_ms = wanted.since_ms;
+    let (shard, since_ms) = (wanted.shard, wanted.since_ms);
     let in_time = |extent: &PlacedExtent| extent.arrival_ms >= since_ms;
-    let found = match find_sealed(sight.journal, wanted, |row| row.arrival_ms >= since_ms)? {
-        Some((footer, Mark { row, .. })) => {
-            let first = footer.extents(&row).find(in_time).map(|extent| extent.first_sequence);
-            // Its records of that time are not in the footer: recovery lost them.
-            Some(first.unwrap_or(row.first))
-        }
-        None => sight.journal.index.extents_where(wanted.shard, in_time).next().map(|extent| extent.first_sequence),
-    };
-    let first = found.unwrap_or(wanted.from).max(wanted.from);
+    let mut first = sight.journal.index.extents_where(shard, in_time).next().map(|extent| extent.first_sequence);
+    for journal in 0..sight.journal.histories() {
+        let Some((footer, Mark { row, .. })) =
+            find_sealed(sight.journal, journal, shard, |row| row.arrival_ms >= since_ms)?
+        else {
+            continue;
+        };
+        let found = footer.extents(&row).find(in_time).map(|extent| extent.first_sequence);
+        // Its records of that time are not in the footer: recovery lost them.
+        let found = found.unwrap_or(row.first);
+        first = Some(first.map_or(found, |first| first.min(found)));
+    }
+    let first = first.unwrap_or(wanted.from).max(wanted.from);
     // What was lost right before it may have arrived in time.
-    let lost = sight.damage.ends_at(wanted.shard, first);
+    let lost = sight.damage.ends_at(shard, first);
     wanted.from = lost.unwrap_or(first).max(wanted.from);
     wanted.is_located = true;
     Ok(())
 }
 
-/// The first sealed segment whose row of the shard is as wanted: from there on all are. `Err`: this footer is needed first.
+/// A footer, and where a row of it stands.
+type Found = (Arc<Footer>, Mark);
+
+/// The sealed segment, of whatever journal, that holds number `from` of a shard, or the next after it that is sealed. No two
+/// hold the same number: a shard goes on in another journal past all that it had before. `Err`: this footer is needed first.
+fn find_number(journal: &mut Journal, wanted: &Wanted, from: Sequence) -> Result<Option<Found>, Sealed> {
+    if journal.histories() == 1 {
+        return find_sealed(journal, 0, wanted.shard, |row| row.next > from);
+    }
+    let mut nearest: Option<Found> = None;
+    for history in 0..journal.histories() {
+        let mut past = from;
+        let found = loop {
+            match find_sealed(journal, history, wanted.shard, |row| row.next > past)? {
+                // Numbers were skipped there, maybe after the shard had gone elsewhere.
+                Some((_, Mark { row, .. })) if row.extents == 0 => past = row.next,
+                found => break found,
+            }
+        };
+        let is_nearer = |(_, mark): &Found| {
+            nearest.as_ref().is_none_or(|(_, nearest)| mark.row.first.max(from) < nearest.row.first.max(from))
+        };
+        nearest = found.filter(is_nearer).or(nearest);
+    }
+    Ok(nearest)
+}
+
+/// The first sealed segment of a journal's history whose row of the shard is as wanted: from there on all are. `Err`: this
+/// footer is needed first.
 fn find_sealed(
     journal: &mut Journal,
-    wanted: &Wanted,
+    history: usize,
+    shard: ShardId,
     is_as_wanted: impl Fn(&ShardRow) -> bool,
-) -> Result<Option<(Rc<Footer>, Mark)>, Sealed> {
-    let (mut low, mut high) = (0, journal.sealed.len());
+) -> Result<Option<Found>, Sealed> {
+    let (mut low, mut high) = (0, journal.history(history).len());
     while low < high {
         let middle = usize::midpoint(low, high);
-        let sealed = journal.sealed[middle];
-        let footer = journal.footers.find(sealed.number).ok_or(sealed)?;
-        if footer.shard(wanted.shard).is_some_and(|row| is_as_wanted(&row)) { high = middle } else { low = middle + 1 }
+        let sealed = journal.history(history)[middle];
+        let footer = journal.footers.find(sealed.segment).ok_or(sealed)?;
+        if footer.shard(shard).is_some_and(|row| is_as_wanted(&row)) { high = middle } else { low = middle + 1 }
     }
-    let Some(&sealed) = journal.sealed.get(low) else { return Ok(None) };
-    let footer = journal.footers.find(sealed.number).ok_or(sealed)?;
-    let row = footer.shard(wanted.shard);
+    let Some(&sealed) = journal.history(history).get(low) else { return Ok(None) };
+    let footer = journal.footers.find(sealed.segment).ok_or(sealed)?;
+    let row = footer.shard(shard);
     Ok(row.map(|row| (footer, Mark { sealed, row, cursor: row.start() })))
 }

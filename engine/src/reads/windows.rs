@@ -13,9 +13,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use frame::SegmentNumber;
 use io::{Buf, BufMut, FileId, Io, Op};
 
+use crate::journal::SegmentId;
 use crate::limits::READ_WINDOW_BYTES;
 use crate::scheduler::Scheduler;
 use crate::slots::Slots;
@@ -24,7 +24,7 @@ use crate::token;
 /// A stretch of a segment, in whole blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Place {
-    pub(super) segment: SegmentNumber,
+    pub(super) segment: SegmentId,
     pub(super) file: FileId,
     pub(super) start: u64,
     pub(super) end: u64,
@@ -40,7 +40,7 @@ impl Place {
         io::Pool::piece_bytes(self.bytes())
     }
 
-    pub(super) fn contains(&self, segment: SegmentNumber, range: &Range<u64>) -> bool {
+    pub(super) fn contains(&self, segment: SegmentId, range: &Range<u64>) -> bool {
         self.segment == segment && self.start <= range.start && range.end <= self.end
     }
 }
@@ -96,7 +96,7 @@ const WISHES_BY_AGE: u64 = 4;
 const GRANTED_BYTES_MAX: usize = 2 << 20;
 
 /// Where a window is looked for.
-pub(crate) type Key = (SegmentNumber, u64);
+pub(crate) type Key = (SegmentId, u64);
 
 /// All windows.
 #[derive(Debug)]
@@ -153,12 +153,12 @@ impl Windows {
     }
 
     /// The place of a window that holds `range` of a segment; of a longer one than most, only if it begins there.
-    pub(super) fn find(&self, segment: SegmentNumber, range: &Range<u64>) -> Option<Place> {
+    pub(super) fn find(&self, segment: SegmentId, range: &Range<u64>) -> Option<Place> {
         let slot = self.find_slot(segment, range)?;
         self.slots[slot].place
     }
 
-    fn find_slot(&self, segment: SegmentNumber, range: &Range<u64>) -> Option<u32> {
+    fn find_slot(&self, segment: SegmentId, range: &Range<u64>) -> Option<u32> {
         let first = range.end.saturating_sub(READ_WINDOW_BYTES as u64).min(range.start);
         let mut near = self.by_place.range((segment, first)..=(segment, range.start)).rev().map(|(_, &slot)| slot);
         near.find(|&slot| self.slots[slot].place.is_some_and(|place| place.contains(segment, range)))
@@ -454,11 +454,13 @@ impl Windows {
 
 #[cfg(test)]
 mod tests {
+    use frame::{JournalNumber, SegmentNumber};
     use io::Pool;
 
     use super::*;
 
-    const SEGMENT: SegmentNumber = SegmentNumber(3);
+    const SEGMENT: SegmentId = SegmentId { journal: JournalNumber(0), number: SegmentNumber(3) };
+    const NEXT: SegmentId = SegmentId { number: SegmentNumber(4), ..SEGMENT };
 
     fn place(start: u64, end: u64) -> Place {
         Place { segment: SEGMENT, file: FileId(1), start, end }
@@ -482,7 +484,7 @@ mod tests {
             windows.find(SEGMENT, &((1 << 20) + 4096..(1 << 20) + 8192)).map(|place| place.start),
             Some(1 << 20)
         );
-        assert_eq!(windows.find(SegmentNumber(4), &(5000..8192)), None);
+        assert_eq!(windows.find(NEXT, &(5000..8192)), None);
     }
 
     #[test]

@@ -1,38 +1,41 @@
 //! Replays the batches after the last sealed segment, by the decision table. A batch that follows is accepted without it.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use frame::batch::{Extent, FLAG_EPOCH_START, Header};
 use frame::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, SEQUENCE_MAX};
 use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, Trailer};
 use frame::superblock::Superblock;
-use frame::{Epoch, Frame, Position, SegmentNumber, Sequence, ShardId};
+use frame::{Epoch, Frame, JournalNumber, Position, SegmentNumber, Sequence, ShardId};
 use io::{FileId, Io};
 
+use super::journal::Pinned;
 use super::table::{Decision, Evidence, Found, decide};
 use super::{AtPlace, Cut, OpenError, Scan, Segment, blocking};
-use crate::catalog::{Catalog, Command};
+use crate::catalog::{Catalog, Command, GoOn};
 use crate::damage::{Damage, DamagedRecords, DamagedStretch};
-use crate::journal::{Blueprint, FooterCache, Index, Open, Seal, Sealed, Start, place};
+use crate::journal::{Blueprint, Index, Seal, Sealed, SegmentId, place};
 use crate::limits::{CUT_COPY_BYTES_MAX, SEQUENCE_SKIP, SHARDS_MAX};
 use crate::shards::{Shard, Shards};
 
 /// The state that batches are applied to.
 pub(crate) struct Replay {
-    catalog: Catalog,
-    shards: Shards,
-    index: Index,
+    journal: JournalNumber,
+    /// Of the journal that keeps it; none elsewhere.
+    pub(crate) catalog: Catalog,
+    pub(crate) shards: Shards,
+    pub(crate) index: Index,
     epoch: Epoch,
-    checksum: u64,
+    pub(crate) checksum: u64,
     /// After damage the chain is broken: the next batch is taken as it is.
     chain_broken: bool,
     /// By shard, the number that was due at damage: whether it and those after it were lost, the shard's next extent tells.
     doubtful: BTreeMap<ShardId, Sequence>,
     /// Extents of the segment that is being replayed.
-    extents: usize,
+    pub(crate) extents: usize,
     /// Footers that did not make it to the disk.
-    seals: Vec<Seal>,
+    pub(crate) seals: Vec<Seal>,
     /// What is damaged, here and in all before it.
     pub(crate) damage: Damage,
 }
@@ -59,9 +62,15 @@ enum End {
 }
 
 impl Replay {
-    pub(crate) fn new(catalog: Catalog, shards: Shards, epoch: Epoch, checksum: u64) -> Replay {
+    /// The state of a journal without batches.
+    pub(crate) fn new(journal: JournalNumber) -> Replay {
+        Replay::at(journal, Catalog::new(), Shards::new(), Epoch(0), 0)
+    }
+
+    fn at(journal: JournalNumber, catalog: Catalog, shards: Shards, epoch: Epoch, checksum: u64) -> Replay {
         let index = Index::new(shards.iter().map(|(_, shard)| shard.durable_next));
         Replay {
+            journal,
             catalog,
             shards,
             index,
@@ -87,9 +96,12 @@ impl Replay {
             shards.grow((row.shard.0 as usize + 1).max(shards.len()));
             *shards.shard_mut(row.shard) = Shard::at(row.next, row.arrival_ms);
         }
-        catalog.reserve_shards(shards.len());
-        shards.grow(catalog.shard_count());
-        let mut replay = Replay::new(catalog, shards, footer.head.epoch, footer.head.last_checksum);
+        let journal = footer.head.journal;
+        if journal == JournalNumber::CATALOG {
+            catalog.reserve_shards(shards.len());
+            shards.grow(catalog.shard_count());
+        }
+        let mut replay = Replay::at(journal, catalog, shards, footer.head.epoch, footer.head.last_checksum);
         let (open, known) = footer.damaged_records().partition(|records| records.from == records.to);
         let doubtful: Vec<DamagedRecords> = open;
         replay.doubtful = doubtful.into_iter().map(|records| (records.shard, records.from)).collect();
@@ -97,29 +109,14 @@ impl Replay {
         Ok(replay)
     }
 
-    /// Hands over what the journal starts from.
-    pub(crate) fn start(
-        self,
-        blueprint: Blueprint,
-        open: Open,
-        tail: Position,
-        sealed: Vec<Sealed>,
-        footers: FooterCache,
-        damage: Damage,
-    ) -> (Start, Catalog, Shards) {
-        let open = Open { extents: self.extents, ..open };
-        let start = Start {
-            blueprint,
-            open,
-            tail,
-            previous_checksum: self.checksum,
-            index: self.index,
-            sealed,
-            footers,
-            damage,
-            seals: self.seals,
-        };
-        (start, self.catalog, self.shards)
+    /// Whether this is the journal that keeps the catalog.
+    pub(crate) fn keeps_catalog(&self) -> bool {
+        self.journal == JournalNumber::CATALOG
+    }
+
+    /// Whether the segment that is being replayed holds records of a shard that is as wanted.
+    pub(crate) fn holds(&self, is_wanted: impl Fn(ShardId) -> bool) -> bool {
+        self.shards.iter().any(|(shard, _)| is_wanted(shard) && self.index.extents(shard).next().is_some())
     }
 
     /// Replays `segments`, in order, to the end of the log. Segments that are left on the way get their footers in memory.
@@ -130,7 +127,7 @@ impl Replay {
         was: &Superblock,
         segments: &[Segment],
         sealed: &mut BTreeMap<SegmentNumber, Sealed>,
-        pinned: &mut BTreeMap<SegmentNumber, Rc<Footer>>,
+        pinned: &mut Pinned,
     ) -> Result<Outcome, OpenError> {
         let mut outcome = Outcome { open: None, tail: Position::default(), cut: None, skip: false, scanned_bytes: 0 };
         for (at, segment) in segments.iter().enumerate() {
@@ -147,8 +144,12 @@ impl Replay {
                     (outcome.open, outcome.tail) = (Some(*segment), tail);
                     return Ok(outcome);
                 }
-                End::Next(position) => self.leave(blueprint, segment, position, true, sealed, pinned),
-                End::Lost(position) => self.leave(blueprint, segment, position, false, sealed, pinned),
+                End::Next(position) => {
+                    let seal = self.leave(blueprint, segment, position, sealed, pinned);
+                    self.seals.extend(seal);
+                }
+                // A damaged one is left as it is.
+                End::Lost(position) => drop(self.leave(blueprint, segment, position, sealed, pinned)),
             }
         }
         Ok(outcome)
@@ -163,6 +164,12 @@ impl Replay {
         })
     }
 
+    /// The journal ends here for now, with all the damage that is known: what was doubtful is part of it.
+    pub(crate) fn settle_doubts(&mut self, damage: &Damage) {
+        self.damage = damage.clone();
+        self.doubtful.clear();
+    }
+
     /// Replays a segment that later ones are known to follow, for its footer. Returns where its last intact batch ends: what
     /// followed it may be lost.
     pub(crate) fn whole_segment(
@@ -171,7 +178,7 @@ impl Replay {
         blueprint: &Blueprint,
         segment: &Segment,
         sealed: &mut BTreeMap<SegmentNumber, Sealed>,
-        pinned: &mut BTreeMap<SegmentNumber, Rc<Footer>>,
+        pinned: &mut Pinned,
     ) -> Result<Position, OpenError> {
         let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *segment);
         let (mut at, mut intact_to, mut extents) = (FIRST_BATCH, FIRST_BATCH, Vec::new());
@@ -191,7 +198,7 @@ impl Replay {
                 _ => at += BLOCK_BYTES as u32,
             }
         }
-        self.leave(blueprint, segment, position(at), false, sealed, pinned);
+        self.leave(blueprint, segment, position(at), sealed, pinned);
         Ok(position(intact_to))
     }
 
@@ -313,13 +320,11 @@ impl Replay {
             if extent.shard == ShardId::CATALOG {
                 let frames = scan.bytes(io, placed.offset, placed.length as usize)?;
                 let frames = frames.get(..placed.length as usize).unwrap_or_default();
-                apply_commands(&mut self.catalog, frames, position)?;
-                self.shards.grow(self.catalog.shard_count().max(self.shards.len()));
+                self.apply_commands(frames, position)?;
             }
             if extent.shard.0 as usize >= self.shards.len() {
-                // The command that made this shard lies in the damage. Its number is not given again.
-                self.catalog.reserve_shards(extent.shard.0 as usize + 1);
-                self.shards.grow(self.catalog.shard_count());
+                // The command that made this shard lies in another journal, or in the damage. Its number is not given again.
+                self.grow(extent.shard.0 as usize + 1);
             }
             self.index.grow(self.shards.len());
             let expected = self.shards.shard_mut(extent.shard).next;
@@ -337,17 +342,15 @@ impl Replay {
         Ok(())
     }
 
-    /// A segment has ended without a footer: makes it, in memory, and with `seal` for the disk as well. A damaged one is
-    /// left as it is.
-    fn leave(
+    /// A segment has ended without a footer: makes it, in memory. Returns it for the disk, if there is room for it.
+    pub(crate) fn leave(
         &mut self,
         blueprint: &Blueprint,
         segment: &Segment,
         end: Position,
-        seal: bool,
         sealed: &mut BTreeMap<SegmentNumber, Sealed>,
-        pinned: &mut BTreeMap<SegmentNumber, Rc<Footer>>,
-    ) {
+        pinned: &mut Pinned,
+    ) -> Option<Seal> {
         let mut writer = FooterWriter::default();
         for (shard, state) in self.shards.iter() {
             let first = self.index.first_sequence(shard).unwrap_or(state.next);
@@ -366,36 +369,58 @@ impl Replay {
             last_checksum: self.checksum,
         };
         let (bytes, footer_checksum) = writer.finish(&head, &self.catalog.snapshot());
-        let place = Sealed {
-            number: segment.number,
-            file: segment.file,
-            footer_at: end.offset(),
-            footer_length: bytes.len() as u32,
-        };
+        let id = SegmentId { journal: self.journal, number: segment.number };
+        let footer_length = bytes.len() as u32;
+        let place = Sealed { segment: id, file: segment.file, footer_at: end.offset(), footer_length };
         sealed.insert(segment.number, place);
-        if seal {
-            let Sealed { footer_length, .. } = place;
-            let FooterHead { log_id, journal, epoch, .. } = head;
-            let trailer = Trailer { log_id, journal, epoch, footer: end, footer_length, footer_checksum };
-            let seal = Seal { file: segment.file, file_bytes: segment.bytes, footer: bytes.clone(), trailer };
-            self.seals.extend(Some(seal).filter(Seal::fits));
-        }
+        let FooterHead { log_id, journal, epoch, .. } = head;
+        let trailer = Trailer { log_id, journal, epoch, footer: end, footer_length, footer_checksum };
+        let seal = Seal { file: segment.file, file_bytes: segment.bytes, footer: bytes.clone(), trailer };
         if let Some(footer) = Footer::parse(bytes) {
-            pinned.insert(segment.number, Rc::new(footer));
+            pinned.insert(id, Arc::new(footer));
         }
         self.index.restart(self.shards.iter().map(|(_, shard)| shard.next));
         self.extents = 0;
+        Some(seal).filter(Seal::fits)
     }
-}
 
-fn apply_commands(catalog: &mut Catalog, mut frames: &[u8], position: Position) -> Result<(), OpenError> {
-    while !frames.is_empty() {
-        let frame = Frame::parse(frames).map_err(|_| OpenError::Contradiction { position })?;
-        let applied = Command::decode(frame.data()).and_then(|command| catalog.apply(&command));
-        applied.ok_or(OpenError::Catalog { position })?;
-        frames = &frames[frame.length()..];
+    /// Room for so many shards.
+    fn grow(&mut self, count: usize) {
+        if self.keeps_catalog() {
+            self.catalog.reserve_shards(count);
+        }
+        self.shards.grow(count.max(self.shards.len()));
+        self.index.grow(self.shards.len());
     }
-    Ok(())
+
+    fn apply_commands(&mut self, mut frames: &[u8], position: Position) -> Result<(), OpenError> {
+        while !frames.is_empty() {
+            let frame = Frame::parse(frames).map_err(|_| OpenError::Contradiction { position })?;
+            let command = Command::decode(frame.data()).ok_or(OpenError::Catalog { position })?;
+            self.catalog.apply(&command).ok_or(OpenError::Catalog { position })?;
+            if let Command::GoOn(rows) = command {
+                rows.iter().try_for_each(|row| self.go_on(row)).ok_or(OpenError::Contradiction { position })?;
+            }
+            frames = &frames[frame.length()..];
+        }
+        if self.keeps_catalog() {
+            self.grow(self.catalog.shard_count());
+        }
+        Ok(())
+    }
+
+    /// Shards go on in this journal. `None` if their numbers would fall.
+    fn go_on(&mut self, row: &GoOn) -> Option<()> {
+        let end = row.shard.0.checked_add(row.shards).filter(|&end| end as usize <= SHARDS_MAX)?;
+        let is_legal = row.shard != ShardId::CATALOG && row.next.0 < SEQUENCE_MAX;
+        self.grow(is_legal.then_some(end as usize)?);
+        for shard in row.numbers() {
+            let is_rising = row.next >= self.shards.shard_mut(shard).next;
+            self.shards.go_on(is_rising.then_some(shard)?, row.next, row.arrival_ms);
+            self.index.go_on(shard, row.next);
+        }
+        Some(())
+    }
 }
 
 fn note_gap(damage: &mut Damage, extent: &Extent, due: Sequence) {
@@ -432,7 +457,10 @@ fn copy_aside(
     position: Position,
     known_to: Position,
 ) -> Result<Cut, OpenError> {
-    let name = format!("{CUT_COPY_PREFIX}{:010}-{:010}-{:08x}", blueprint.epoch.0, segment.number.0, position.offset());
+    let Blueprint { epoch, journal, .. } = *blueprint;
+    let of_journal = if journal == JournalNumber::CATALOG { String::new() } else { format!("{:04}-", journal.0) };
+    let (segment_number, offset) = (segment.number.0, position.offset());
+    let name = format!("{CUT_COPY_PREFIX}{:010}-{of_journal}{segment_number:010}-{offset:08x}", epoch.0);
     let known = known_to.max(position.advance(BLOCK_BYTES as u32)).0 - position.0;
     let left = (segment.bytes - position.offset()) as usize;
     let bytes = (known as usize).clamp(BATCH_BYTES_MAX, CUT_COPY_BYTES_MAX).min(left);
@@ -444,7 +472,7 @@ fn copy_aside(
         }
         Err(error) => return Err(error),
     };
-    Ok(Cut { from: position, copy, bytes })
+    Ok(Cut { journal, from: position, copy, bytes })
 }
 
 /// Writes the copy. What was begun and can't be ended is removed.

@@ -2,13 +2,16 @@
 
 use std::fmt;
 
-use frame::{Epoch, Position};
+use frame::{Epoch, JournalNumber, Position};
 
 use crate::damage::Damage;
+use crate::limits::REACTORS_MAX;
 
 /// Unmarked batches that were torn by the end of the last life, and cut. They were never acknowledged.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cut {
+    /// In which journal.
+    pub journal: JournalNumber,
     /// Where the log ends now.
     pub from: Position,
     /// The file in the data directory that holds a copy of what was cut; none if there was no space for it.
@@ -30,9 +33,9 @@ pub struct Recovered {
     pub segments: usize,
     /// Bytes that were read to find the end.
     pub scanned_bytes: u64,
-    /// What was cut.
-    pub cut: Option<Cut>,
-    /// Numbers that every shard skipped because of the cut.
+    /// What was cut, at most once in a journal.
+    pub cuts: Vec<Cut>,
+    /// Numbers that every shard of such a journal skipped because of the cut.
     pub skipped: u64,
     /// Segment files whose header was damaged, and was written again. Their batches did not depend on it.
     pub remade_headers: Vec<String>,
@@ -86,6 +89,11 @@ pub enum OpenError {
     Contradiction {
         /// Where.
         position: Position,
+    },
+    /// There can't be so many reactors.
+    Reactors {
+        /// How many.
+        reactors: usize,
     },
     /// The pool of aligned memory is too small.
     Memory {
@@ -141,6 +149,9 @@ impl fmt::Display for OpenError {
             }
             OpenError::Contradiction { position } => {
                 write!(f, "the batch at {position} is intact and contradicts itself; this is a bug: keep the data directory and report it")
+            }
+            OpenError::Reactors { reactors } => {
+                write!(f, "there can't be {reactors} reactors; choose 1 to {REACTORS_MAX}")
             }
             OpenError::Memory { bytes } => {
                 write!(f, "{bytes} bytes of aligned memory are not to be had; raise the memory budget")

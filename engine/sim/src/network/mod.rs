@@ -51,7 +51,11 @@ impl NetworkFaults {
 
 /// A connection, as its client names it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct ConnectionId(usize);
+pub struct ConnectionId {
+    /// The reactor that it is to.
+    pub(crate) reactor: usize,
+    number: usize,
+}
 
 /// What the server sends.
 #[derive(Debug)]
@@ -99,9 +103,10 @@ struct Connection {
     sending: Option<Sending>,
 }
 
-/// All connections of one life.
+/// All connections of one life to one reactor.
 #[derive(Debug)]
 pub(crate) struct Network {
+    reactor: usize,
     faults: NetworkFaults,
     dice: Dice,
     connections: Vec<Connection>,
@@ -114,8 +119,9 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(dice: Dice, faults: NetworkFaults) -> Network {
+    pub(crate) fn new(reactor: usize, dice: Dice, faults: NetworkFaults) -> Network {
         Network {
+            reactor,
             faults,
             dice,
             connections: Vec::new(),
@@ -130,7 +136,7 @@ impl Network {
 
     /// Opens a connection.
     pub(crate) fn connect(&mut self, now_ns: u64) -> ConnectionId {
-        let id = ConnectionId(self.connections.len());
+        let id = ConnectionId { reactor: self.reactor, number: self.connections.len() };
         self.connections.push(Connection { is_read: true, ..Connection::default() });
         let due_ns = now_ns + self.dice.skewed(1..=self.faults.delay_ns_max);
         let due_ns = self.backlog.back().map_or(due_ns, |(before, _)| due_ns.max(*before));
@@ -140,19 +146,19 @@ impl Network {
 
     /// Sends bytes to the server.
     pub(crate) fn client_send(&mut self, now_ns: u64, id: ConnectionId, bytes: &[u8]) {
-        let connection = &mut self.connections[id.0];
+        let connection = &mut self.connections[id.number];
         connection.to_server.send(now_ns, bytes, self.faults.delay_ns_max, &mut self.dice);
     }
 
     /// Sends no more; what the server sends still arrives.
     pub(crate) fn client_finish(&mut self, now_ns: u64, id: ConnectionId) {
-        let connection = &mut self.connections[id.0];
+        let connection = &mut self.connections[id.number];
         connection.to_server.end(now_ns, End::Finished, self.faults.delay_ns_max, &mut self.dice);
     }
 
     /// Drops the connection.
     pub(crate) fn client_reset(&mut self, now_ns: u64, id: ConnectionId) {
-        let connection = &mut self.connections[id.0];
+        let connection = &mut self.connections[id.number];
         connection.to_server.end(now_ns, End::Reset, self.faults.delay_ns_max, &mut self.dice);
         connection.to_client = Pipe::default();
         connection.to_client.end(now_ns, End::Reset, 1, &mut self.dice);
@@ -161,12 +167,12 @@ impl Network {
 
     /// Stops taking what arrives, or goes on.
     pub(crate) fn set_reading(&mut self, id: ConnectionId, is_read: bool) {
-        self.connections[id.0].is_read = is_read;
+        self.connections[id.number].is_read = is_read;
     }
 
     /// Takes what has arrived, and the end if it has.
     pub(crate) fn client_take(&mut self, now_ns: u64, id: ConnectionId, out: &mut Vec<u8>) -> Option<End> {
-        let connection = &mut self.connections[id.0];
+        let connection = &mut self.connections[id.number];
         if !connection.is_read {
             return None;
         }
@@ -237,7 +243,7 @@ impl Network {
         let unread = connection.to_server.bytes() > 0;
         let id = self.sockets[socket.0 as usize].take().expect("it was open");
         let end = if unread { End::Reset } else { End::Finished };
-        self.connections[id.0].to_client.end(now_ns, end, delay_ns_max, &mut self.dice);
+        self.connections[id.number].to_client.end(now_ns, end, delay_ns_max, &mut self.dice);
         let cancelled = |token, payload| Completion { token, result: errno::CANCELLED, more: false, payload };
         let mut ended: Vec<Completion> = Vec::new();
         ended.extend(receive.map(|token| cancelled(token, Payload::None)));
@@ -374,7 +380,7 @@ impl Network {
     fn connection(&mut self, socket: SocketId) -> &mut Connection {
         let id = self.sockets.get(socket.0 as usize).copied().flatten();
         let id = id.unwrap_or_else(|| panic!("the engine used socket {}, which is not open", socket.0));
-        &mut self.connections[id.0]
+        &mut self.connections[id.number]
     }
 }
 

@@ -20,7 +20,7 @@ struct Bench {
 
 impl Bench {
     fn new(seed: u64) -> Bench {
-        let network = Network::new(Dice::new(seed, 0, "network"), MALICE);
+        let network = Network::new(0, Dice::new(seed, 0, "network"), MALICE);
         Bench { network, buffers: Buffers::new(2, 100), trace: Trace::default(), now_ns: 0 }
     }
 

@@ -8,16 +8,18 @@ use super::{Buffers, World};
 #[derive(Debug)]
 pub struct SimIo {
     pub(super) world: World,
+    pub(super) number: usize,
+    pub(super) pool: Pool,
     pub(super) buffers: Buffers,
 }
 
 impl Io for SimIo {
     fn submit(&mut self, op: Op, token: Token) {
-        self.world.inner.borrow_mut().queue.push((op, token));
+        self.world.inner.borrow_mut().seats[self.number].queue.push((op, token));
     }
 
     fn turn(&mut self, wait: Wait, completions: &mut Vec<Completion>) {
-        self.world.inner.borrow_mut().turn(wait, &mut self.buffers, completions);
+        self.world.inner.borrow_mut().turn(self.number, wait, &mut self.buffers, completions);
     }
 
     fn received(&self, received: Received) -> &[u8] {
@@ -33,7 +35,7 @@ impl Io for SimIo {
     }
 
     fn pool(&self) -> &Pool {
-        &self.world.pool
+        &self.pool
     }
 
     fn mono_ns(&self) -> u64 {

@@ -1,0 +1,209 @@
+//! What the reactors of a process share: lanes between each two of them, a bell each, and what one publishes for all.
+//!
+//! ```text
+//!   reactor a --[lane a to b: a few parcels]--> reactor b        a parcel a target and turn, whatever it carries
+//!             <--[lane b to a: a few parcels]--
+//! ```
+//!
+//! A lane is bounded. Where it is full the parcel stays with its sender and grows, within bounds of its own: what asks for
+//! something counts against a limit until it was answered, and past that limit the sender takes no more input; answers are no
+//! more than what was asked. Whoever takes a parcel needs no room in a lane for that: so two reactors that are full of each
+//! other's parcels both empty their lanes in their next turns, and neither can wait for the other for good.
+//!
+//! Everything here is safe for all threads; all else of a reactor belongs to its own.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crossbeam::queue::ArrayQueue;
+use frame::{Sequence, ShardId};
+
+use crate::limits::{PARCELS_PER_LANE_MAX, SHARDS_MAX};
+use crate::owners::Owners;
+use crate::peers::Parcel;
+
+/// Makes a reactor's turn end if it sleeps.
+pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Parcels from one reactor to another.
+struct Lane {
+    parcels: ArrayQueue<Parcel>,
+    /// Whether the sender has a parcel that found no room.
+    is_full: AtomicBool,
+}
+
+/// How a reactor is woken.
+#[derive(Default)]
+struct Bell {
+    is_asleep: AtomicBool,
+    wake: OnceLock<Wake>,
+}
+
+/// What all reactors of a process share.
+pub(crate) struct Exchange {
+    reactors: usize,
+    lanes: Vec<Lane>,
+    bells: Vec<Bell>,
+    tips: Vec<Tips>,
+    pub(crate) flushes: Arc<Flushes>,
+}
+
+impl Exchange {
+    pub(crate) fn new(reactors: usize) -> Exchange {
+        let lane = |_| Lane { parcels: ArrayQueue::new(PARCELS_PER_LANE_MAX), is_full: AtomicBool::new(false) };
+        Exchange {
+            reactors,
+            lanes: if reactors == 1 { Vec::new() } else { (0..reactors * reactors).map(lane).collect() },
+            bells: (0..reactors).map(|_| Bell::default()).collect(),
+            tips: (0..reactors).map(|_| Tips::new(reactors)).collect(),
+            flushes: Arc::default(),
+        }
+    }
+
+    fn lane(&self, from: usize, to: usize) -> &Lane {
+        &self.lanes[from * self.reactors + to]
+    }
+
+    /// Hands a parcel over. It comes back if the lane is full: the sender is woken when it is not any more.
+    pub(crate) fn send(&self, from: usize, to: usize, parcel: Parcel) -> Option<Parcel> {
+        let lane = self.lane(from, to);
+        let mut left = lane.parcels.push(parcel).err();
+        if let Some(parcel) = left.take() {
+            // Said first and tried again: a receiver that took one in between has seen it, or the lane has room now.
+            lane.is_full.store(true, Ordering::SeqCst);
+            left = lane.parcels.push(parcel).err();
+        }
+        if left.is_none() {
+            lane.is_full.store(false, Ordering::SeqCst);
+            self.wake(to);
+        }
+        left
+    }
+
+    /// Takes the oldest parcel on its way from one to another.
+    pub(crate) fn receive(&self, from: usize, to: usize) -> Option<Parcel> {
+        let lane = self.lane(from, to);
+        let parcel = lane.parcels.pop()?;
+        if lane.is_full.swap(false, Ordering::SeqCst) {
+            self.wake(from);
+        }
+        Some(parcel)
+    }
+
+    /// How reactor `own` is woken, from here on.
+    pub(crate) fn rung_by(&self, own: usize, wake: Wake) {
+        // Whoever set it first wakes the same reactor.
+        let _ = self.bells[own].wake.set(wake);
+    }
+
+    /// Reactor `own` is about to sleep. `false` if something waits for it.
+    pub(crate) fn may_sleep(&self, own: usize) -> bool {
+        // Said first and looked then: a sender that sees it not said has put its parcel where it is seen now.
+        self.bells[own].is_asleep.store(true, Ordering::SeqCst);
+        (0..self.reactors).all(|from| from == own || self.lane(from, own).parcels.is_empty())
+    }
+
+    /// It is awake.
+    pub(crate) fn woke(&self, own: usize) {
+        self.bells[own].is_asleep.store(false, Ordering::Relaxed);
+    }
+
+    fn wake(&self, reactor: usize) {
+        let bell = &self.bells[reactor];
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if bell.is_asleep.swap(false, Ordering::SeqCst)
+            && let Some(wake) = bell.wake.get()
+        {
+            wake();
+        }
+    }
+
+    /// Wakes all but one.
+    pub(crate) fn wake_others(&self, own: usize) {
+        (0..self.reactors).filter(|&other| other != own).for_each(|other| self.wake(other));
+    }
+
+    /// A shard's durable records end before this number now.
+    pub(crate) fn publish(&self, owners: Owners, shard: ShardId, tip: Sequence) {
+        self.tips[owners.own()].publish(shard, tip);
+    }
+
+    /// Where a shard's durable records end, as its owner published.
+    pub(crate) fn tip(&self, owners: Owners, shard: ShardId) -> Sequence {
+        self.tips[owners.of(shard)].find(shard)
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Exchange({} reactors)", self.reactors)
+    }
+}
+
+/// Shards of one chunk of a table of tips.
+const CHUNK_SHARDS: usize = 4096;
+
+/// Where each shard of one reactor ends, written by it alone. The tables of two reactors share no cache line.
+struct Tips {
+    stride: usize,
+    chunks: Box<[OnceLock<Box<[AtomicU64]>>]>,
+}
+
+impl Tips {
+    fn new(reactors: usize) -> Tips {
+        let chunks = (SHARDS_MAX / reactors).div_ceil(CHUNK_SHARDS) + 1;
+        Tips { stride: reactors, chunks: (0..chunks).map(|_| OnceLock::new()).collect() }
+    }
+
+    fn publish(&self, shard: ShardId, tip: Sequence) {
+        let at = shard.0 as usize / self.stride;
+        let chunk =
+            self.chunks[at / CHUNK_SHARDS].get_or_init(|| (0..CHUNK_SHARDS).map(|_| AtomicU64::new(1)).collect());
+        chunk[at % CHUNK_SHARDS].store(tip.0, Ordering::Release);
+    }
+
+    fn find(&self, shard: ShardId) -> Sequence {
+        let at = shard.0 as usize / self.stride;
+        let chunk = self.chunks.get(at / CHUNK_SHARDS).and_then(OnceLock::get);
+        Sequence(chunk.map_or(1, |chunk| chunk[at % CHUNK_SHARDS].load(Ordering::Acquire)))
+    }
+}
+
+/// Flushes of files and directories on one disk, by whatever reactor: a batch waits for the outcome of those that it ran
+/// beside, and the failure of one is everybody's.
+#[derive(Debug, Default)]
+pub(crate) struct Flushes {
+    running: AtomicU32,
+    failed: AtomicBool,
+}
+
+impl Flushes {
+    /// One begins.
+    pub(crate) fn begin(&self) {
+        self.running.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// One has ended. With `is_bad`, writes of any journal that were not flushed yet may be gone.
+    pub(crate) fn end(&self, is_bad: bool) {
+        if is_bad {
+            self.fail();
+        }
+        self.running.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// A journal's write has failed, or a flush.
+    pub(crate) fn fail(&self) {
+        self.failed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether one is in flight.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether any failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,226 @@
+//! The other reactors, as one of them sees them: what is gathered for each within a turn, and what each still owes.
+
+use std::sync::Arc;
+
+use frame::proto::{AckResult, CreateStream, DescribeStream, Grant, ListStreams, Read, SetQuotas, Subscribe};
+use frame::{RequestId, ShardId, StreamId};
+
+use crate::catalog::Command;
+use crate::exchange::Exchange;
+use crate::limits::{ASKS_PER_PARCEL_MAX, HANDED_BYTES_MAX, HANDED_IN_FLIGHT_MAX};
+use crate::owners::Owners;
+use crate::token::Peer;
+
+/// One record of a [`Handed`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HandedRecord {
+    pub(crate) stream: StreamId,
+    pub(crate) shard: ShardId,
+    /// Bytes of its frame; of all its frames, if it is a large one.
+    pub(crate) length: u32,
+    /// Whether its frames are several: the parts of it.
+    pub(crate) is_large: bool,
+    /// As quotas count it.
+    pub(crate) record_bytes: u32,
+    /// Of which append of the sender it is which record.
+    pub(crate) append: u32,
+    pub(crate) index: u32,
+}
+
+/// Records for shards of the receiver, one behind the other. Its buffers come back with the results, and are used again.
+#[derive(Debug, Default)]
+pub(crate) struct Handed {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) records: Vec<HandedRecord>,
+    /// On the way back: what became of each record, by its place, and when it arrived.
+    pub(crate) results: Vec<(u32, AckResult, u64)>,
+    /// And whether nobody knows what became of some: then of none.
+    pub(crate) is_unknown: bool,
+}
+
+/// What a client of the sender asks of the receiver.
+#[derive(Debug)]
+pub(crate) enum Question {
+    Create(CreateStream),
+    SetQuotas(SetQuotas),
+    Describe(DescribeStream),
+    List(ListStreams),
+    Read(Read),
+    Subscribe(Subscribe),
+    Grant(Grant),
+    Unsubscribe,
+    /// Its subscriptions end, and it is not told.
+    Silence,
+    /// It is gone.
+    Gone,
+}
+
+/// A question and whose it is.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) peer: Peer,
+    pub(crate) request: RequestId,
+    pub(crate) question: Question,
+}
+
+/// Messages for a client of the receiver.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) peer: Peer,
+    /// Those that are awaited, and those that are or come after records.
+    pub(crate) control: Vec<u8>,
+    pub(crate) records: Vec<u8>,
+    /// How many questions it answers.
+    pub(crate) answered: usize,
+    /// Subscriptions that have ended.
+    pub(crate) ended: Vec<RequestId>,
+}
+
+/// What one reactor tells another in one turn.
+#[derive(Debug, Default)]
+pub(crate) struct Parcel {
+    pub(crate) handed: Option<Handed>,
+    /// What the receiver handed over before, settled.
+    pub(crate) settled: Vec<Handed>,
+    pub(crate) asks: Vec<Ask>,
+    pub(crate) told: Vec<Told>,
+    /// Clients of the receiver's guests took what they were told last.
+    pub(crate) taken: Vec<Peer>,
+    /// Commands of the catalog that are durable; and how many the sender has applied.
+    pub(crate) commands: Vec<Command>,
+    pub(crate) applied: u64,
+    /// The sender's first batch is durable.
+    pub(crate) has_begun: bool,
+    /// The sender asks for nothing more.
+    pub(crate) has_finished: bool,
+}
+
+impl Parcel {
+    fn is_empty(&self) -> bool {
+        self.handed.is_none()
+            && self.settled.is_empty()
+            && self.asks.is_empty()
+            && self.told.is_empty()
+            && self.taken.is_empty()
+            && self.commands.is_empty()
+            && self.applied == 0
+            && !self.has_begun
+            && !self.has_finished
+    }
+}
+
+/// One other reactor.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    /// What goes to it at the end of the turn.
+    pub(crate) parcel: Parcel,
+    /// Records gathered for it.
+    gathered: Handed,
+    /// What was handed to it, gathered included, and is not settled.
+    unsettled_bytes: usize,
+    in_flight: usize,
+    spare: Vec<Handed>,
+    /// How many commands it has applied.
+    pub(crate) applied: u64,
+    pub(crate) has_begun: bool,
+    pub(crate) has_finished: bool,
+    /// Whether it was told that this one has finished.
+    pub(crate) is_told: bool,
+}
+
+impl Link {
+    /// Gathers a record for it.
+    pub(crate) fn gather<'a>(&mut self, record: HandedRecord, frames: impl Iterator<Item = &'a [u8]>) {
+        frames.for_each(|frame| self.gathered.bytes.extend_from_slice(frame));
+        self.gathered.records.push(record);
+        self.unsettled_bytes += record.length as usize;
+    }
+
+    /// What was handed to it is settled: its buffers are used again.
+    pub(crate) fn settle(&mut self, mut handed: Handed) {
+        self.unsettled_bytes -= handed.bytes.len();
+        self.in_flight -= 1;
+        handed.bytes.clear();
+        handed.records.clear();
+        handed.results.clear();
+        self.spare.push(handed);
+    }
+
+    /// Whether so much goes to it that no input is taken in before it has answered some.
+    fn is_full(&self) -> bool {
+        self.unsettled_bytes >= HANDED_BYTES_MAX || self.parcel.asks.len() >= ASKS_PER_PARCEL_MAX
+    }
+
+    /// Whether nothing waits to be handed to it.
+    pub(crate) fn is_packed(&self) -> bool {
+        self.gathered.records.is_empty()
+    }
+
+    /// Whether it owes nothing, and is owed nothing.
+    fn is_quiet(&self) -> bool {
+        self.unsettled_bytes == 0 && self.in_flight == 0 && self.parcel.is_empty()
+    }
+
+    /// Puts what was gathered into the parcel, if none is in there and not too many are in flight.
+    fn pack(&mut self) {
+        let may_hand = self.parcel.handed.is_none() && self.in_flight < HANDED_IN_FLIGHT_MAX;
+        if may_hand && !self.gathered.records.is_empty() {
+            self.in_flight += 1;
+            self.parcel.handed = Some(std::mem::replace(&mut self.gathered, self.spare.pop().unwrap_or_default()));
+        }
+    }
+}
+
+/// All other reactors.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    owners: Owners,
+    pub(crate) exchange: Arc<Exchange>,
+    /// By number. This reactor's own stays empty.
+    pub(crate) links: Vec<Link>,
+}
+
+impl Peers {
+    pub(crate) fn new(owners: Owners, exchange: Arc<Exchange>) -> Peers {
+        let links = (0..owners.reactors()).map(|_| Link::default()).collect();
+        Peers { owners, exchange, links }
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.owners.reactors() == 1
+    }
+
+    /// Their numbers.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = usize> + use<> {
+        let own = self.owners.own();
+        (0..self.owners.reactors()).filter(move |&other| other != own)
+    }
+
+    /// Whether input may be taken in that may be theirs. Where one is full all input waits, as nobody knows before it is
+    /// parsed whose it is; and as it does where this reactor's own journal is.
+    pub(crate) fn have_room(&self) -> bool {
+        self.is_alone() || self.links.iter().all(|link| !link.is_full())
+    }
+
+    /// Whether all owe nothing and are owed nothing.
+    pub(crate) fn are_quiet(&self) -> bool {
+        self.links.iter().all(Link::is_quiet)
+    }
+
+    /// Hands over a parcel to each that there is something for. What finds no room waits for the next turn.
+    pub(crate) fn send(&mut self) {
+        let own = self.owners.own();
+        for to in self.numbers() {
+            let link = &mut self.links[to];
+            link.pack();
+            if link.parcel.is_empty() {
+                continue;
+            }
+            let parcel = std::mem::take(&mut link.parcel);
+            if let Some(parcel) = self.exchange.send(own, to, parcel) {
+                link.parcel = parcel;
+            }
+        }
+    }
+}

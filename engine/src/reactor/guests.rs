@@ -1,0 +1,197 @@
+//! Clients that ask a reactor for what another one has.
+//!
+//! ```text
+//!   client -> host: its reactor --question--> owner: a guest, which is a connection without a socket
+//!   client <- host <------messages, as they go to the client------ guest: one lot at a time, until the client took it
+//! ```
+//!
+//! To the owner a guest is a client as any other: the bounds of what a connection may ask, hold and be pushed are its own. The
+//! host passes on what the guest is told, and says when the client has room for more.
+
+use frame::proto::{ServerEvent, SetQuotas};
+
+use super::*;
+use crate::limits::PUSH_WAITING_BYTES_MAX;
+use crate::peers::{Ask, Question, Told};
+
+impl<I: Io> Reactor<I> {
+    // The host.
+
+    /// Where an event has to go, if it is not this reactor's: to the owner of its shard, or of the names of streams.
+    pub(super) fn question_for(&self, peer: Peer, event: &ServerEvent) -> Option<usize> {
+        if self.peers.is_alone() {
+            return None;
+        }
+        let connection = &self.connections[peer.slot];
+        let owner = match event {
+            ServerEvent::CreateStream(..)
+            | ServerEvent::SetQuotas(..)
+            | ServerEvent::DescribeStream(..)
+            | ServerEvent::ListStreams(..) => 0,
+            ServerEvent::Read(_, read) => self.owners.of(read.shard),
+            // One that goes on is refused by whoever serves it.
+            ServerEvent::Subscribe(request, _) if connection.subscriptions.contains_key(request) => return None,
+            ServerEvent::Subscribe(request, subscribe) => {
+                connection.abroad.get(request).copied().unwrap_or(self.owners.of(subscribe.shard))
+            }
+            ServerEvent::Grant(request, _) | ServerEvent::Unsubscribe(request) => *connection.abroad.get(request)?,
+            _ => return None,
+        };
+        (owner != self.owners.own()).then_some(owner)
+    }
+
+    /// Asks another reactor for a client.
+    pub(super) fn ask(&mut self, peer: Peer, owner: usize, event: ServerEvent) {
+        let connection = &mut self.connections[peer.slot];
+        let (request, question) = match event {
+            ServerEvent::CreateStream(request, create) => (request, Question::Create(create)),
+            ServerEvent::SetQuotas(request, set) => (request, Question::SetQuotas(set)),
+            ServerEvent::DescribeStream(request, describe) => (request, Question::Describe(describe)),
+            ServerEvent::ListStreams(request, list) => (request, Question::List(list)),
+            ServerEvent::Read(request, read) => (request, Question::Read(read)),
+            ServerEvent::Subscribe(request, subscribe) => {
+                connection.abroad.insert(request, owner);
+                (request, Question::Subscribe(subscribe))
+            }
+            ServerEvent::Grant(request, grant) => (request, Question::Grant(grant)),
+            ServerEvent::Unsubscribe(request) => (request, Question::Unsubscribe),
+            _ => return,
+        };
+        if !matches!(question, Question::Grant(_) | Question::Unsubscribe) {
+            connection.reads += 1;
+        }
+        connection.visited |= 1 << owner;
+        self.peers.links[owner].parcel.asks.push(Ask { peer, request, question });
+    }
+
+    /// A client's guests hear that it is gone, or that it wants to be pushed nothing more.
+    pub(super) fn tell_guests(&mut self, peer: Peer, is_gone: bool) {
+        let connection = &mut self.connections[peer.slot];
+        connection.abroad.clear();
+        let visited = connection.visited;
+        if is_gone {
+            (connection.visited, connection.untaken) = (0, 0);
+        }
+        for owner in self.peers.numbers().filter(|owner| visited & 1 << owner != 0) {
+            let question = if is_gone { Question::Gone } else { Question::Silence };
+            self.peers.links[owner].parcel.asks.push(Ask { peer, request: RequestId(0), question });
+        }
+    }
+
+    /// Messages for a client.
+    pub(super) fn hear_told(&mut self, from: usize, told: Told) {
+        let Told { peer, control, records, answered, ended } = told;
+        let Some(connection) = live(&mut self.connections, peer) else { return };
+        connection.reads -= answered;
+        for request in ended {
+            connection.abroad.remove(&request);
+        }
+        if !connection.has_said_last_words() {
+            connection.outgoing.pass_on(&control, records);
+        }
+        connection.untaken |= 1 << from;
+        self.make_dirty(peer);
+        self.make_room_for_guests(peer);
+        self.hear_again(peer);
+    }
+
+    /// Lets guests tell more, if their client has room for it.
+    pub(super) fn make_room_for_guests(&mut self, peer: Peer) {
+        let Some(connection) = live(&mut self.connections, peer) else { return };
+        if connection.untaken == 0 || connection.outgoing.bytes() > PUSH_WAITING_BYTES_MAX {
+            return;
+        }
+        let untaken = std::mem::take(&mut connection.untaken);
+        for owner in self.peers.numbers().filter(|owner| untaken & 1 << owner != 0) {
+            self.peers.links[owner].parcel.taken.push(peer);
+        }
+    }
+
+    // The owner.
+
+    /// Answers what a client of another reactor asks.
+    pub(super) fn take_ask(&mut self, from: usize, ask: Ask) {
+        let Ask { peer: host, request, question } = ask;
+        if matches!(question, Question::Gone) {
+            return self.guest_leaves(from, host);
+        }
+        let peer = self.guest(from, host);
+        let asker = Asker::Peer(peer, request);
+        let owed = self.connections[peer.slot].owed();
+        match question {
+            Question::Grant(grant) => return self.grant(peer, request, grant),
+            Question::Unsubscribe => return self.unsubscribe(peer, request),
+            Question::Silence => return self.end_subscriptions(peer),
+            Question::Create(create) => self.create_stream(asker, &create),
+            Question::SetQuotas(SetQuotas { name, quotas }) => self.set_quotas(asker, &name, quotas),
+            Question::Describe(describe) => self.answer_stream(asker, &describe.name),
+            Question::List(list) => self.list_streams(peer, request, &list),
+            Question::Read(read) => self.read(asker, read, true),
+            Question::Subscribe(subscribe) => {
+                self.subscribe(peer, request, subscribe);
+                let connection = &mut self.connections[peer.slot];
+                if !connection.subscriptions.contains_key(&request) {
+                    connection.ended.push(request);
+                }
+            }
+            Question::Gone => {}
+        }
+        let connection = &mut self.connections[peer.slot];
+        if connection.owed() == owed {
+            connection.answered += 1;
+        }
+        self.make_dirty(peer);
+    }
+
+    /// The guest that stands for a client of another reactor.
+    fn guest(&mut self, from: usize, host: Peer) -> Peer {
+        if let Some(&peer) = self.guests.get(&(from, host)) {
+            return peer;
+        }
+        let slot = self.connections.take();
+        let connection = &mut self.connections[slot];
+        connection.begin(None);
+        connection.host = Some((from, host));
+        let peer = Peer { slot, life: connection.life };
+        self.guests.insert((from, host), peer);
+        peer
+    }
+
+    /// A guest's client is gone.
+    fn guest_leaves(&mut self, from: usize, host: Peer) {
+        let Some(peer) = self.guests.remove(&(from, host)) else { return };
+        self.end_subscriptions(peer);
+        let connection = &mut self.connections[peer.slot];
+        connection.phase = Phase::Free;
+        // What is still being read for it, or written, finds nobody.
+        self.connections.release(peer.slot);
+    }
+
+    /// A client has taken what its guest was told last: it may be told more.
+    pub(super) fn told_was_taken(&mut self, from: usize, host: Peer) {
+        let Some(&peer) = self.guests.get(&(from, host)) else { return };
+        self.connections[peer.slot].is_telling = false;
+        self.make_dirty(peer);
+        self.push_again(peer);
+    }
+
+    /// Passes on to a guest's host what was made for it.
+    pub(super) fn tell_host(&mut self, peer: Peer, from: usize, host: Peer) {
+        let connection = &mut self.connections[peer.slot];
+        let has_news = connection.outgoing.bytes() > 0 || connection.answered > 0 || !connection.ended.is_empty();
+        if connection.is_telling || !has_news {
+            return;
+        }
+        connection.is_telling = true;
+        let (control, records) = connection.outgoing.take();
+        let told = Told {
+            peer: host,
+            control,
+            records,
+            answered: std::mem::take(&mut connection.answered),
+            ended: std::mem::take(&mut connection.ended),
+        };
+        self.peers.links[from].parcel.told.push(told);
+        self.push_again(peer);
+    }
+}

@@ -1,0 +1,219 @@
+//! Parcels of other reactors, and records that cross between two: handed over in whole batches, settled in whole batches.
+//!
+//! Records are gathered by the router, one copy each, and go out at the end of the turn. The owner queues them with its own,
+//! where they lie, and answers once all of the batch are durable or refused. The order of a connection within a shard is kept:
+//! its records for a shard all go the same way, and lanes and queues keep their order.
+
+use std::sync::Arc;
+
+use frame::parts::frames_bytes_max;
+use frame::proto::AckResult;
+use frame::{Frame, Quotas};
+
+use super::*;
+use crate::exchange::Exchange;
+use crate::intake::Place;
+use crate::limits::PARCELS_PER_LANE_MAX;
+use crate::peers::{Handed, HandedRecord, Parcel};
+use crate::router::Outline;
+
+/// A batch that another reactor handed over and that is not settled. Reused.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    from: usize,
+    batch: u16,
+    handed: Handed,
+}
+
+impl<I: Io> Reactor<I> {
+    /// Takes what other reactors have sent.
+    pub(super) fn take_parcels(&mut self) {
+        if self.peers.is_alone() {
+            return;
+        }
+        let own = self.owners.own();
+        for from in self.peers.numbers() {
+            for _ in 0..PARCELS_PER_LANE_MAX {
+                let Some(parcel) = self.peers.exchange.receive(from, own) else { break };
+                self.take_parcel(from, parcel);
+            }
+        }
+    }
+
+    fn take_parcel(&mut self, from: usize, parcel: Parcel) {
+        let Parcel { handed, settled, asks, told, taken, commands, applied, has_begun, has_finished } = parcel;
+        if has_begun {
+            self.peers.links[from].has_begun = true;
+            self.seal_closed_journals();
+        }
+        commands.into_iter().for_each(|command| self.learn(from, command));
+        if applied > 0 {
+            self.peers.links[from].applied += applied;
+            self.answer_announced();
+        }
+        settled.into_iter().for_each(|handed| self.settled(from, handed));
+        if let Some(handed) = handed {
+            self.take_handed(from, handed);
+        }
+        asks.into_iter().for_each(|ask| self.take_ask(from, ask));
+        told.into_iter().for_each(|told| self.hear_told(from, told));
+        taken.into_iter().for_each(|host| self.told_was_taken(from, host));
+        self.peers.links[from].has_finished |= has_finished;
+    }
+
+    /// Once every reactor has said durably where its shards go on, journals without a reactor need not tell that any more.
+    fn seal_closed_journals(&mut self) {
+        let mut others = self.peers.numbers();
+        if others.all(|other| self.peers.links[other].has_begun) {
+            self.last_seals.drain(..).for_each(|seal| self.journal.add_seal(seal));
+        }
+    }
+
+    /// Queues records that another reactor took in.
+    fn take_handed(&mut self, from: usize, mut handed: Handed) {
+        let batch = self.intake.keep_handed(std::mem::take(&mut handed.bytes));
+        let slot = self.incoming.take();
+        let append = self.appends.begin(Asker::Reactor(slot));
+        let is_poisoned = self.journal.poisoned().is_some();
+        let mut offset = 0;
+        for (index, part) in handed.records.iter().enumerate() {
+            let (index, &HandedRecord { shard, length, .. }) = (index as u32, part);
+            // One that is not known here yet was made just now: nobody was told of it, and it is asked for all the same.
+            let is_known = (shard.0 as usize) < self.shards.len() && self.owners.is_own(shard);
+            if is_known && !is_poisoned {
+                match self.take_quota(part) {
+                    Ok(()) => {
+                        self.appends.wait(append);
+                        let (place, length) = self.place_of(batch, offset, part);
+                        self.intake.push(shard, place, length as usize, append, index);
+                    }
+                    Err(code) => self.appends.throttle(append, index, code, shard),
+                }
+            } else {
+                let code = if is_known { ErrorCode::StorageFailed } else { ErrorCode::UnknownStream };
+                self.appends.refuse(append, index, code);
+            }
+            offset += length;
+        }
+        self.incoming[slot] = Incoming { from, batch, handed };
+        if self.appends.end(append, 0) {
+            self.append_done(append);
+        }
+    }
+
+    /// Where a record of a batch is queued, and the length of its first frame. The parts of a large one are kept one by one, as
+    /// those of a record that was received here; whoever handed it over had room for it, which bounds it.
+    fn place_of(&mut self, batch: u16, offset: u32, record: &HandedRecord) -> (Place, u32) {
+        let (whole, length) = (Place::Handed { batch, offset }, record.length);
+        if !record.is_large {
+            return (whole, length);
+        }
+        let mut bytes = self.intake.bytes_at(&self.io, whole, length as usize).to_vec();
+        let Some((first, part)) = Frame::parse(&bytes).ok().and_then(|frame| Some((frame, frame.part()?))) else {
+            return (whole, length);
+        };
+        let (outline, first_length) = (Outline::of_large(&first, part), first.length() as u32);
+        let room = Ok(frames_bytes_max(&first, part));
+        let large = &mut self.intake.large;
+        let number = large.begin(outline, room, self.io.mono_ns());
+        while let Some((frame, part)) = Frame::parse(&bytes).ok().and_then(|frame| Some((frame, frame.part()?))) {
+            let taken = large.take(number, &frame, part);
+            debug_assert!(taken.is_ok(), "it was whole where it was received");
+            let rest = bytes.split_off(frame.length());
+            large.keep(number, std::mem::replace(&mut bytes, rest));
+        }
+        (Place::Large(number), first_length)
+    }
+
+    /// Whether the quotas of its shard let a record in, which they keep account of.
+    fn take_quota(&mut self, part: &HandedRecord) -> Result<(), ErrorCode> {
+        let quotas = self.catalog.stream(part.stream).map(|stream| stream.quotas);
+        quotas.filter(Quotas::has_write_quotas).map_or(Ok(()), |quotas| {
+            let now_ns = self.io.mono_ns();
+            self.buckets.take_record(part.shard, &quotas, u64::from(part.record_bytes), now_ns)
+        })
+    }
+
+    /// All records of a batch are settled: whoever handed it over is told.
+    pub(super) fn answer_handed(&mut self, number: u32, slot: u32) {
+        let Incoming { from, batch, mut handed } = std::mem::take(&mut self.incoming[slot]);
+        self.incoming.release(slot);
+        let append = self.appends.find(number);
+        let results = append.results.iter().zip(append.arrivals());
+        handed.results.extend(results.map(|(&(part, result), arrival_ms)| (part, result, arrival_ms)));
+        handed.is_unknown = append.unknown;
+        handed.bytes = self.intake.take_handed(batch);
+        self.appends.release(number);
+        self.peers.links[from].parcel.settled.push(handed);
+    }
+
+    /// What was handed to another reactor is settled.
+    fn settled(&mut self, from: usize, handed: Handed) {
+        debug_assert!(handed.is_unknown || handed.results.len() == handed.records.len(), "a result a record");
+        if handed.is_unknown {
+            for part in &handed.records {
+                if self.appends.settle_unknown(part.append, 1) {
+                    self.append_done(part.append);
+                }
+            }
+        } else {
+            for &(part, result, arrival_ms) in &handed.results {
+                let HandedRecord { append, index, .. } = handed.records[part as usize];
+                match result {
+                    AckResult::Durable(shard, sequence) => {
+                        self.appends.stored(append, index, shard, sequence, arrival_ms);
+                    }
+                    AckResult::Refused(code) => {
+                        self.stats.refused += 1;
+                        self.appends.refuse(append, index, code);
+                    }
+                    AckResult::Throttled(code, shard) => {
+                        self.stats.refused += 1;
+                        self.appends.throttle(append, index, code, shard);
+                    }
+                }
+                if self.appends.settle(append, 1) {
+                    self.append_done(append);
+                }
+            }
+        }
+        self.peers.links[from].settle(handed);
+    }
+
+    /// Sends what was gathered for other reactors in this turn.
+    pub(super) fn send_parcels(&mut self) {
+        if self.peers.is_alone() {
+            return;
+        }
+        if self.life != Life::Running {
+            // No input is taken in any more: what is packed now is the last that this reactor asks for.
+            for other in self.peers.numbers() {
+                let link = &mut self.peers.links[other];
+                if !link.is_told && link.is_packed() {
+                    (link.is_told, link.parcel.has_finished) = (true, true);
+                }
+            }
+        }
+        self.peers.send();
+    }
+
+    /// Whether nothing crosses between this reactor and others any more.
+    pub(super) fn is_parted(&self) -> bool {
+        let mut others = self.peers.numbers();
+        others.all(|other| self.peers.links[other].has_finished)
+            && self.peers.are_quiet()
+            && self.incoming.in_use() == 0
+            && self.announcing.is_empty()
+    }
+
+    /// A flush that all journals of the disk wait for has ended, or a write has failed.
+    pub(super) fn wake_others(&self) {
+        if !self.peers.is_alone() {
+            self.exchange().wake_others(self.owners.own());
+        }
+    }
+
+    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+        &self.peers.exchange
+    }
+}

@@ -1,0 +1,261 @@
+//! One journal, recovered: its segments, what they hold, where it ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use frame::limits::BLOCK_BYTES;
+use frame::segment::{FIRST_BATCH, Footer, Header, HeaderError, Trailer};
+use frame::superblock::Superblock;
+use frame::{Position, SegmentNumber, ShardId, batch};
+use io::{FileId, Io};
+
+use super::replay::{Replay, note_gaps_between};
+use super::share::users;
+use super::{OpenError, Recovered, Segment, blocking};
+use crate::damage::Damage;
+use crate::journal::{Blueprint, Ready, Seal, Sealed, SegmentId, file_name};
+use crate::limits::SEQUENCE_SKIP;
+use crate::owners::Owners;
+
+/// Footers in memory, of segments that have none on disk or were needed.
+pub(super) type Pinned = BTreeMap<SegmentId, Arc<Footer>>;
+
+/// A journal as it was found.
+pub(super) struct Journal {
+    pub(super) blueprint: Blueprint,
+    pub(super) sealed: BTreeMap<SegmentNumber, Sealed>,
+    /// Footers that are not on disk, and the newest that is.
+    pub(super) pinned: Pinned,
+    pub(super) newest: Option<(SegmentId, Arc<Footer>)>,
+    /// The catalog, numbers and index at its end.
+    pub(super) replay: Replay,
+    /// The segment to go on in, and the place; none if there is none yet, or it was left.
+    pub(super) open: Option<(Segment, Position)>,
+    /// Segments that were made ready and never used.
+    pub(super) leftovers: Vec<Ready>,
+    /// The next segment's number.
+    pub(super) next_number: SegmentNumber,
+    /// What is damaged in it.
+    pub(super) damage: Damage,
+    /// How many numbers its first batch makes every shard skip.
+    pub(super) skip: u64,
+    /// The seal of the segment that it was left in, which must not be on disk before the first batch of this life is.
+    pub(super) late_seal: Option<Seal>,
+    /// Which reactors need a sealed segment whose footer is on disk, a bit each.
+    pub(super) users: BTreeMap<SegmentNumber, u64>,
+}
+
+impl Journal {
+    /// Recovers a journal of which these segments were found, none if it is new. `owners` are those who may read it, if any
+    /// but its own reactor may.
+    pub(super) fn recover(
+        io: &mut impl Io,
+        blueprint: Blueprint,
+        was: &Superblock,
+        numbers: &[SegmentNumber],
+        owners: Option<Owners>,
+        recovered: &mut Recovered,
+    ) -> Result<Journal, OpenError> {
+        let found = open_segments(io, &blueprint, numbers, &mut recovered.remade_headers)?;
+        let mut journal = Journal {
+            blueprint,
+            sealed: BTreeMap::new(),
+            pinned: BTreeMap::new(),
+            newest: None,
+            replay: Replay::new(blueprint.journal),
+            open: None,
+            leftovers: Vec::new(),
+            next_number: SegmentNumber(found.last().map_or(0, |segment| segment.number.0) + 1),
+            damage: Damage::default(),
+            skip: 0,
+            late_seal: None,
+            users: BTreeMap::new(),
+        };
+        journal.read_footers(io, &found, owners)?;
+        if !found.is_empty() {
+            journal.replay_tail(io, was, &found, recovered)?;
+        }
+        recovered.damage.append(journal.damage.clone());
+        recovered.skipped = recovered.skipped.max(journal.skip);
+        Ok(journal)
+    }
+
+    /// Every footer is looked at: one that is damaged is made again from its batches, while only the newest is kept.
+    fn read_footers(&mut self, io: &mut impl Io, found: &[Segment], owners: Option<Owners>) -> Result<(), OpenError> {
+        for segment in found.iter().rev() {
+            if let Some((place, footer)) = read_footer(io, &self.blueprint, segment)? {
+                self.sealed.insert(segment.number, place);
+                if let Some(owners) = owners {
+                    self.users.insert(segment.number, users(&footer, owners));
+                }
+                self.newest.get_or_insert_with(|| (place.segment, Arc::new(footer)));
+            }
+        }
+        let Some((base, footer)) = self.newest.clone() else { return Ok(()) };
+        self.remake_footers(io, found, base.number)?;
+        self.replay = Replay::after(&footer)?;
+        Ok(())
+    }
+
+    /// Everything after the last sealed segment is read.
+    fn replay_tail(
+        &mut self,
+        io: &mut impl Io,
+        was: &Superblock,
+        found: &[Segment],
+        recovered: &mut Recovered,
+    ) -> Result<(), OpenError> {
+        let base = self.newest.as_ref().map(|(base, _)| base.number);
+        let after: Vec<Segment> =
+            found.iter().filter(|segment| base.is_none_or(|base| segment.number > base)).copied().collect();
+        let Journal { replay, blueprint, sealed, pinned, .. } = self;
+        // The superblock speaks of the catalog's journal alone.
+        let unknown = Superblock { durable: Position::default(), clean: false, ..*was };
+        let was = if replay.keeps_catalog() { was } else { &unknown };
+        let outcome = replay.run(io, blueprint, was, &after, sealed, pinned)?;
+        self.damage.append(std::mem::take(&mut self.replay.damage));
+        let is_used =
+            |number| self.sealed.contains_key(&number) || outcome.open.is_some_and(|open| open.number == number);
+        // What recovery found may never have been flushed: it is, before anybody reads it.
+        for segment in after.iter().filter(|segment| is_used(segment.number)) {
+            blocking::sync(io, segment.file)?;
+        }
+        let leftovers = after.iter().filter(|segment| !is_used(segment.number));
+        self.leftovers =
+            leftovers.map(|s| Ready { number: s.number, file: s.file, bytes: s.bytes, prewritten: false }).collect();
+        self.open = outcome.open.map(|open| (open, outcome.tail));
+        self.skip = if outcome.skip { SEQUENCE_SKIP } else { 0 };
+        self.damage.records.extend(self.replay.doubts(self.skip));
+        self.damage.settle();
+        recovered.scanned_bytes += outcome.scanned_bytes;
+        recovered.cuts.extend(outcome.cut);
+        Ok(())
+    }
+
+    /// Leaves the open segment if it holds records of shards that others own now, or if the journal `is_over`: what lies in
+    /// a sealed segment may be read by any reactor.
+    pub(super) fn leave_if(&mut self, is_over: bool, is_foreign: impl Fn(ShardId) -> bool) {
+        let Some((segment, tail)) = self.open else { return };
+        let is_begun = tail.offset() > FIRST_BATCH || self.skip > 0;
+        if !((is_over && is_begun) || self.replay.holds(is_foreign)) {
+            return;
+        }
+        self.replay.settle_doubts(&self.damage);
+        let Journal { replay, blueprint, sealed, pinned, .. } = self;
+        self.late_seal = replay.leave(blueprint, &segment, tail, sealed, pinned);
+        self.open = None;
+    }
+
+    /// Segments before the newest sealed one that have no footer of their own, because of damage: made again, in memory.
+    fn remake_footers(&mut self, io: &mut impl Io, found: &[Segment], base: SegmentNumber) -> Result<(), OpenError> {
+        let Journal { blueprint, sealed, pinned, damage, .. } = self;
+        let id = |number| SegmentId { journal: blueprint.journal, number };
+        let missing: Vec<Segment> = found
+            .iter()
+            .filter(|segment| segment.number < base && !sealed.contains_key(&segment.number))
+            .copied()
+            .collect();
+        for segment in missing {
+            let before = found.iter().rev().find(|other| other.number < segment.number);
+            let previous = match before {
+                Some(before) => match pinned.get(&id(before.number)) {
+                    Some(footer) => Some(Arc::clone(footer)),
+                    None => read_footer(io, blueprint, before)?.map(|(_, footer)| Arc::new(footer)),
+                },
+                None => None,
+            };
+            let mut replay = match previous {
+                Some(footer) => Replay::after(&footer)?,
+                None => Replay::new(blueprint.journal),
+            };
+            let intact_to = replay.whole_segment(io, blueprint, &segment, sealed, pinned)?;
+            damage.append(replay.damage);
+            let next = found
+                .iter()
+                .find(|other| other.number > segment.number)
+                .filter(|next| sealed.contains_key(&next.number));
+            let after = next.map(|next| read_footer(io, blueprint, next)).transpose()?.flatten();
+            if let (Some(before), Some((_, after))) = (pinned.get(&id(segment.number)), after) {
+                note_gaps_between(before, intact_to, &after, damage);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens every segment and checks that it is this log's. Those whose header had to be made again are named in `remade`.
+fn open_segments(
+    io: &mut impl Io,
+    blueprint: &Blueprint,
+    numbers: &[SegmentNumber],
+    remade: &mut Vec<String>,
+) -> Result<Vec<Segment>, OpenError> {
+    let mut segments = Vec::with_capacity(numbers.len());
+    for &number in numbers {
+        let name = file_name(blueprint.journal, number);
+        let file = blocking::open_file(io, &name, false)?;
+        let block = blocking::read(io, file, 0, BLOCK_BYTES)?;
+        let header = match Header::parse(&block) {
+            Ok(header) => header,
+            Err(HeaderError::Version(version)) => return Err(OpenError::NewerVersion { version }),
+            Err(HeaderError::Damaged) => {
+                let header = remake_header(io, blueprint, number, file, &name)?;
+                remade.push(name.clone());
+                header
+            }
+        };
+        if header.log_id != blueprint.log_id || header.journal != blueprint.journal || header.segment != number {
+            return Err(OpenError::ForeignSegment { name });
+        }
+        segments.push(Segment { number, file, bytes: header.file_bytes as u32 });
+    }
+    Ok(segments)
+}
+
+/// Writes a damaged header again: all that it says is known, and every batch tells by itself whose it is, so that nothing
+/// but this block is lost. A file whose trailer or first batch is of another log is left as it is.
+fn remake_header(
+    io: &mut impl Io,
+    blueprint: &Blueprint,
+    segment: SegmentNumber,
+    file: FileId,
+    name: &str,
+) -> Result<Header, OpenError> {
+    let Blueprint { log_id, journal, epoch, segment_bytes } = *blueprint;
+    let file_bytes = u64::from(segment_bytes);
+    let trailer = blocking::read(io, file, file_bytes - BLOCK_BYTES as u64, BLOCK_BYTES)?;
+    let is_foreign = Trailer::parse(&trailer).is_some_and(|trailer| trailer.log_id != log_id);
+    let first = blocking::read(io, file, u64::from(FIRST_BATCH), BLOCK_BYTES)?;
+    if is_foreign || batch::Header::parse(&first).is_some_and(|first| first.head.log_id != log_id) {
+        return Err(OpenError::ForeignSegment { name: name.to_owned() });
+    }
+    let header = Header { log_id, journal, segment, epoch, file_bytes };
+    blocking::write(io, file, 0, &header.encode())?;
+    Ok(header)
+}
+
+/// The footer of a segment, if it was sealed.
+fn read_footer(
+    io: &mut impl Io,
+    blueprint: &Blueprint,
+    segment: &Segment,
+) -> Result<Option<(Sealed, Footer)>, OpenError> {
+    let at = u64::from(segment.bytes) - BLOCK_BYTES as u64;
+    let block = blocking::read(io, segment.file, at, BLOCK_BYTES)?;
+    let Some(trailer) = Trailer::parse(&block) else { return Ok(None) };
+    let Blueprint { log_id, journal, .. } = *blueprint;
+    let own = trailer.log_id == log_id && trailer.journal == journal && trailer.footer.segment() == segment.number;
+    let end = u64::from(trailer.footer.offset()) + u64::from(trailer.footer_length);
+    if !own || end > at {
+        return Ok(None);
+    }
+    let sealed = Sealed {
+        segment: SegmentId { journal, number: segment.number },
+        file: segment.file,
+        footer_at: trailer.footer.offset(),
+        footer_length: trailer.footer_length,
+    };
+    let bytes = blocking::read(io, segment.file, u64::from(sealed.footer_at), sealed.footer_length as usize)?;
+    let footer = Footer::parse(bytes.to_vec()).filter(|footer| footer.head.position == trailer.footer);
+    Ok(footer.map(|footer| (sealed, footer)))
+}

@@ -1,0 +1,261 @@
+//! What all journals say together, shared out among the reactors of this life.
+//!
+//! A shard may have records in several journals, of lives in which other reactors owned it. It goes on where none of them has
+//! given a number yet: at the highest next number that any journal says, in the journal of the reactor that owns it now. Where
+//! that journal would not know the number by itself, its first batch says so (*go on*), durably, before any record. Until it
+//! does, the next opening comes to the same numbers again: the journals that they follow from are not changed before.
+//!
+//! A journal's segment that holds records of shards which others own now is left and sealed: so every record of a shard lies
+//! in sealed segments, or in its owner's journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use frame::limits::BLOCK_BYTES;
+use frame::segment::Footer;
+use frame::{JournalNumber, SegmentNumber, Sequence, ShardId};
+
+use super::journal::{Journal, Pinned};
+use super::{Recovered, Segment};
+use crate::Config;
+use crate::catalog::{Catalog, GO_ON_ROWS_MAX, GoOn};
+use crate::damage::Damage;
+use crate::exchange::Exchange;
+use crate::journal::{Blueprint, Index, Ready, Seal, Sealed};
+use crate::owners::Owners;
+use crate::shards::{Shard, Shards};
+use crate::superblock::Store;
+
+/// One reactor's part of a data directory that was opened: its journal, and what it needs of the others. Taken by
+/// [`crate::Reactor::take`], on the thread that it is to run on.
+pub struct Seat {
+    pub(crate) owners: Owners,
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) blueprint: Blueprint,
+    /// The catalog; a copy of it for all but the first.
+    pub(crate) catalog: Catalog,
+    /// How far shards have come in this journal.
+    pub(crate) shards: Shards,
+    pub(crate) index: Index,
+    pub(crate) extents: usize,
+    pub(crate) previous_checksum: u64,
+    pub(crate) open: Option<(Segment, frame::Position)>,
+    pub(crate) sealed: Vec<Sealed>,
+    pub(crate) closed: Vec<Vec<Sealed>>,
+    pub(crate) pinned: Pinned,
+    pub(crate) newest: Option<(crate::journal::SegmentId, Arc<Footer>)>,
+    pub(crate) leftovers: Vec<Ready>,
+    pub(crate) next_number: SegmentNumber,
+    /// Segments that the journal may have, in all.
+    pub(crate) segments_max: u64,
+    pub(crate) seals: Vec<Seal>,
+    /// To be written after this reactor's first batch.
+    pub(crate) late_seals: Vec<Seal>,
+    /// To be written after the first batches of all reactors: of journals that have none any more.
+    pub(crate) last_seals: Vec<Seal>,
+    /// What is damaged in this journal, and in all.
+    pub(crate) damage: Damage,
+    pub(crate) all_damage: Damage,
+    /// What the first batch says: how many numbers are skipped, and which shards go on.
+    pub(crate) skip: u64,
+    pub(crate) go_on: Vec<GoOn>,
+    /// The superblock, which the first reactor keeps.
+    pub(crate) store: Option<Store>,
+    pub(crate) epoch: frame::Epoch,
+}
+
+/// Shares out what was found.
+pub(super) fn out(
+    config: &Config,
+    reactors: usize,
+    mut found: Vec<Journal>,
+    store: Store,
+    recovered: &mut Recovered,
+) -> Vec<Seat> {
+    let owners = |own| Owners::new(reactors, own);
+    for journal in &mut found {
+        let own = journal.blueprint.journal.0 as usize;
+        journal.leave_if(own >= reactors, |shard| shard != ShardId::CATALOG && owners(0).of(shard) != own);
+    }
+    let count = found.iter().map(|journal| journal.replay.shards.len()).max().unwrap_or(1);
+    let mut catalog = std::mem::replace(&mut found[0].replay.catalog, Catalog::new());
+    catalog.reserve_shards(count);
+    let count = catalog.shard_count();
+    let nexts = nexts(&found, count);
+    let mut needed = Needed::of(&found, owners(0));
+    let budget = Budget::of(config, &found, reactors);
+    let mut closed_last: Vec<Seal> = Vec::new();
+    for journal in &mut found {
+        if journal.blueprint.journal.0 as usize >= reactors {
+            closed_last.extend(std::mem::take(&mut journal.replay.seals));
+            closed_last.extend(journal.late_seal.take());
+        }
+    }
+    let pinned = all_pinned(&found);
+    let epoch = store.current.epoch;
+    let mut store = Some(store);
+    let exchange = Arc::new(Exchange::new(reactors));
+    let seats = found.into_iter().take(reactors).enumerate().map(|(own, mut journal)| {
+        let go_on = go_on(&journal, owners(own), &nexts);
+        // Of other journals' footers those that are not on disk are held in memory by all.
+        let mut own_pinned = journal.pinned.clone();
+        own_pinned.extend(pinned.iter().map(|(segment, footer)| (*segment, Arc::clone(footer))));
+        journal.replay.shards.grow(count);
+        journal.replay.index.grow(count);
+        Seat {
+            owners: owners(own),
+            exchange: Arc::clone(&exchange),
+            blueprint: journal.blueprint,
+            catalog: catalog.clone(),
+            extents: if journal.open.is_some() { journal.replay.extents } else { 0 },
+            previous_checksum: journal.replay.checksum,
+            shards: journal.replay.shards,
+            index: journal.replay.index,
+            open: journal.open,
+            sealed: journal.sealed.into_values().collect(),
+            closed: needed.take(own),
+            pinned: own_pinned,
+            newest: journal.newest,
+            leftovers: journal.leftovers,
+            next_number: journal.next_number,
+            segments_max: budget.of_journal(own),
+            seals: journal.replay.seals,
+            late_seals: journal.late_seal.into_iter().collect(),
+            last_seals: if own == 0 { std::mem::take(&mut closed_last) } else { Vec::new() },
+            damage: journal.damage,
+            all_damage: recovered.damage.clone(),
+            skip: journal.skip,
+            go_on,
+            store: store.take(),
+            epoch,
+        }
+    });
+    seats.collect()
+}
+
+/// Where each shard goes on, by its number: past all that any journal knows, and past what may have been given and was cut or
+/// damaged, in whichever journal that was. Which one a shard's newest records were in need not be known for that.
+fn nexts(found: &[Journal], count: usize) -> Vec<Shard> {
+    let skip = found.iter().map(|journal| journal.skip).max().unwrap_or(0);
+    let mut nexts = vec![Shard::NEW; count];
+    for journal in found {
+        for (shard, known) in journal.replay.shards.iter() {
+            let next = &mut nexts[shard.0 as usize];
+            *next = Shard::at(next.next.max(known.next), next.arrival_ms.max(known.arrival_ms));
+        }
+    }
+    let skipped = |next: Shard| Shard::at(Sequence(next.next.0 + skip), next.arrival_ms);
+    nexts.into_iter().map(skipped).collect()
+}
+
+/// What the first batch of a journal must say of its shards: all that it would not tell by itself. The rows that count at once
+/// come first, and fit one batch.
+fn go_on(journal: &Journal, owners: Owners, nexts: &[Shard]) -> Vec<GoOn> {
+    let (known, skip) = (&journal.replay.shards, journal.skip);
+    let told = |shard: ShardId| {
+        let known = known.find(shard).unwrap_or(&Shard::NEW);
+        Shard::at(Sequence(known.next.0 + skip), known.arrival_ms)
+    };
+    let differs = |shard: ShardId, next: &Shard| {
+        let told = told(shard);
+        told.next != next.next || told.arrival_ms != next.arrival_ms
+    };
+    let all = || nexts.iter().enumerate().skip(1).map(|(at, next)| (ShardId(at as u32), next));
+    // Once the batch is durable that says the others skip, nothing else tells of what was cut. So what it does not say of by
+    // itself must be in it: shards that this journal knows nothing of, and those that it would have skip, from what it knows,
+    // past where another one has them, and not as far as they skip.
+    let is_urgent = |shard: ShardId, next: &Shard| {
+        let is_unknown = known.find(shard).is_none();
+        skip > 0 && differs(shard, next) && (is_unknown || told(shard).next.0 + skip > next.next.0)
+    };
+    let mut rows = Vec::new();
+    all().filter(|&(shard, next)| is_urgent(shard, next)).for_each(|(shard, next)| add(&mut rows, shard, next));
+    if rows.len() > GO_ON_ROWS_MAX {
+        let next = nexts.iter().map(|shard| shard.next).max().unwrap_or(Shard::NEW.next);
+        let arrival_ms = nexts.iter().map(|shard| shard.arrival_ms).max().unwrap_or(0);
+        return vec![GoOn { shard: ShardId(1), shards: nexts.len() as u32 - 1, next, arrival_ms }];
+    }
+    let is_own = |shard| owners.of(shard) == owners.own();
+    let rest = all().filter(|&(shard, next)| is_own(shard) && differs(shard, next) && !is_urgent(shard, next));
+    rest.for_each(|(shard, next)| add(&mut rows, shard, next));
+    rows
+}
+
+/// Adds a shard to the last row, if it follows it and goes on with the same numbers.
+fn add(rows: &mut Vec<GoOn>, shard: ShardId, next: &Shard) {
+    let (next, arrival_ms) = (next.next, next.arrival_ms);
+    match rows.last_mut() {
+        Some(last) if last.shard.0 + last.shards == shard.0 && (last.next, last.arrival_ms) == (next, arrival_ms) => {
+            last.shards += 1;
+        }
+        _ => rows.push(GoOn { shard, shards: 1, next, arrival_ms }),
+    }
+}
+
+/// Footers that are not on disk, of segments that others than their journal's reactor may read.
+fn all_pinned(found: &[Journal]) -> Pinned {
+    if found.len() == 1 {
+        return Pinned::new();
+    }
+    let all = found.iter().flat_map(|journal| &journal.pinned);
+    all.map(|(segment, footer)| (*segment, Arc::clone(footer))).collect()
+}
+
+/// By reactor and journal, the sealed segments of other journals that hold records of the reactor's shards.
+struct Needed(Vec<BTreeMap<JournalNumber, Vec<Sealed>>>);
+
+impl Needed {
+    fn of(found: &[Journal], owners: Owners) -> Needed {
+        let mut needed = vec![BTreeMap::new(); owners.reactors()];
+        for journal in found.iter().filter(|_| found.len() > 1) {
+            for (number, sealed) in &journal.sealed {
+                let pinned = journal.pinned.get(&sealed.segment);
+                let users = pinned
+                    .map_or_else(|| journal.users.get(number).copied().unwrap_or(0), |footer| users(footer, owners));
+                for (reactor, lists) in needed.iter_mut().enumerate() {
+                    let is_own = journal.blueprint.journal.0 as usize == reactor;
+                    if !is_own && users & 1 << reactor != 0 {
+                        let list: &mut Vec<Sealed> = lists.entry(journal.blueprint.journal).or_default();
+                        list.push(*sealed);
+                    }
+                }
+            }
+        }
+        Needed(needed)
+    }
+
+    fn take(&mut self, reactor: usize) -> Vec<Vec<Sealed>> {
+        std::mem::take(&mut self.0[reactor]).into_values().collect()
+    }
+}
+
+/// Which reactors own shards that have records in a segment, a bit each.
+pub(super) fn users(footer: &Footer, owners: Owners) -> u64 {
+    let held = footer.shards().filter(|row| row.extents > 0 && row.shard != ShardId::CATALOG);
+    held.fold(0, |users, row| users | 1 << owners.of(row.shard))
+}
+
+const _: () = assert!(crate::limits::REACTORS_MAX <= u64::BITS as usize);
+
+/// How many segments each journal may have: those that it has, and an equal share of what the budget leaves.
+struct Budget {
+    used: Vec<u64>,
+    free: u64,
+}
+
+impl Budget {
+    fn of(config: &Config, found: &[Journal], reactors: usize) -> Budget {
+        let segment_bytes = u64::from(found[0].blueprint.segment_bytes).max(BLOCK_BYTES as u64);
+        let used = |journal: &Journal| {
+            (journal.sealed.len() + usize::from(journal.open.is_some()) + journal.leftovers.len()) as u64
+        };
+        let all: u64 = found.iter().map(used).sum();
+        let free = (config.disk_bytes / segment_bytes).saturating_sub(all);
+        Budget { used: found.iter().take(reactors).map(used).collect(), free }
+    }
+
+    fn of_journal(&self, own: usize) -> u64 {
+        let (own, reactors) = (own as u64, self.used.len() as u64);
+        self.used[own as usize] + self.free / reactors + u64::from(own < self.free % reactors)
+    }
+}

@@ -1,0 +1,123 @@
+//! A seat is taken: a reactor opens the files of its journal with its own `Io`, and makes sure of a segment to write to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use frame::Position;
+use frame::segment::FIRST_BATCH;
+use io::{FileId, Io};
+
+use super::{OpenError, Seat, blocking};
+use crate::Config;
+use crate::journal::{FooterCache, Open, Ready, SegmentId, Segments, Start, Stock, Tokens, file_name};
+use crate::limits::Memory;
+use crate::token;
+
+impl Seat {
+    /// Opens the seat's files, unless it is the first, whose `Io` opened all there are.
+    pub(crate) fn open_files(&mut self, io: &mut impl Io) -> Result<(), OpenError> {
+        if self.owners.own() == 0 {
+            return Ok(());
+        }
+        let journal = self.blueprint.journal;
+        let mut known: BTreeMap<SegmentId, FileId> = BTreeMap::new();
+        let mut open = |io: &mut _, segment: SegmentId| -> Result<FileId, OpenError> {
+            if let Some(&file) = known.get(&segment) {
+                return Ok(file);
+            }
+            let file = blocking::open_file(io, &file_name(segment.journal, segment.number), false)?;
+            known.insert(segment, file);
+            Ok(file)
+        };
+        for sealed in self.sealed.iter_mut().chain(self.closed.iter_mut().flatten()) {
+            sealed.file = open(io, sealed.segment)?;
+        }
+        for ready in &mut self.leftovers {
+            ready.file = open(io, SegmentId { journal, number: ready.number })?;
+        }
+        if let Some((segment, _)) = &mut self.open {
+            segment.file = open(io, SegmentId { journal, number: segment.number })?;
+        }
+        for seal in self.seals.iter_mut().chain(&mut self.late_seals) {
+            seal.file = open(io, SegmentId { journal, number: seal.trailer.footer.segment() })?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure of a segment to write to, and hands over what the journal starts from.
+    pub(crate) fn start(
+        &mut self,
+        io: &mut impl Io,
+        config: &Config,
+        memory: &Memory,
+    ) -> Result<(Start, Segments), OpenError> {
+        let used = self.sealed.len() + usize::from(self.open.is_some());
+        let tokens = Tokens { make: token::MAKE, zero: token::ZERO };
+        let stock = Stock {
+            leftovers: std::mem::take(&mut self.leftovers),
+            next_number: self.next_number,
+            used,
+            target: config.segments_ready,
+            count_max: usize::try_from(self.segments_max).unwrap_or(usize::MAX),
+        };
+        let mut segments = Segments::new(self.blueprint, tokens, stock, Arc::clone(&self.exchange.flushes));
+        let (open, tail) = match self.open {
+            Some((segment, tail)) => {
+                let (number, file, bytes) = (segment.number, segment.file, segment.bytes);
+                (Open { number, file, bytes, extents: self.extents, last_checksum: 0 }, tail)
+            }
+            None => {
+                let Ready { number, file, bytes, .. } = take_segment(io, &mut segments, config.prewrite)?;
+                (Open { number, file, bytes, extents: 0, last_checksum: 0 }, Position::new(number, FIRST_BATCH))
+            }
+        };
+        if config.prewrite {
+            prepare(io, &mut segments, true)?;
+        }
+        let mut footers = FooterCache::new(memory.footer_bytes, std::mem::take(&mut self.pinned));
+        if let Some((segment, footer)) = self.newest.take() {
+            footers.insert(segment, footer);
+        }
+        let start = Start {
+            blueprint: self.blueprint,
+            open,
+            tail,
+            previous_checksum: self.previous_checksum,
+            index: std::mem::take(&mut self.index),
+            sealed: std::mem::take(&mut self.sealed),
+            closed: std::mem::take(&mut self.closed),
+            footers,
+            damage: std::mem::take(&mut self.damage),
+            seals: std::mem::take(&mut self.seals),
+        };
+        Ok((start, segments))
+    }
+}
+
+/// Has a segment made, waiting for it. With `prewrite`, as many as are wanted, filled with zeros.
+fn take_segment(io: &mut impl Io, segments: &mut Segments, prewrite: bool) -> Result<Ready, OpenError> {
+    prepare(io, segments, prewrite)?;
+    segments.take().map_err(|_| OpenError::NoSpace { errno: segments.last_errno() })
+}
+
+/// Waits until a segment is ready, or with `prewrite` all that are wanted, filled with zeros; or until none can be had.
+fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool) -> Result<(), OpenError> {
+    let mut completions = Vec::new();
+    segments.fill();
+    loop {
+        segments.advance(io, prewrite);
+        let enough = if prewrite { segments.is_prepared() } else { segments.has_ready() || segments.is_full() };
+        if enough {
+            return Ok(());
+        }
+        io.turn(io::Wait::Forever, &mut completions);
+        for completion in completions.drain(..) {
+            let outcome = match completion.token {
+                token::MAKE => segments.complete_make(io, &completion),
+                token::ZERO => segments.complete_zero(io, &completion, prewrite),
+                _ => Ok(()),
+            };
+            outcome.map_err(|errno| OpenError::io("making a segment", errno))?;
+        }
+    }
+}
