@@ -212,6 +212,9 @@ pub const ZERO_CHUNK_BYTES: usize = 1 << 20;
 /// The journal counts as idle, so that zeros may be written, after this long without an append.
 pub const ZERO_AFTER_IDLE_NS: u64 = 100_000_000;
 
+/// A reactor that is beginning looks this often whether flushes of others have ended: nobody can wake it yet.
+pub const BEGIN_RETRY_NS: u64 = 1_000_000;
+
 /// After the disk was full, allocation is tried again after this long.
 pub const ALLOCATE_RETRY_NS: u64 = 500_000_000;
 

@@ -287,6 +287,7 @@ impl Connection {
 fn describe(name: String, shards: u32) -> StreamDescription {
     let shard = |index: u32| ShardDescription {
         shard: ShardId(index + 1),
+        reactor: 0,
         hash_start: 0,
         hash_end: u128::MAX,
         trim: Sequence(1),

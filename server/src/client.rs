@@ -142,6 +142,7 @@ impl Client {
         let proto = proto::Client::new(&mut out);
         let nothing = Welcome {
             version: 0,
+            reactors: proto::Reactors::default(),
             features: 0,
             epoch: 0,
             append_bytes_max: 0,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
+use engine::limits::{MEMORY_BYTES_MIN, REACTORS_MAX};
 use frame::{Quotas, QuotasChange};
 use serde::Deserialize;
 use wire::name::Place;
@@ -107,6 +108,56 @@ impl<'de> Deserialize<'de> for Http {
     }
 }
 
+/// How many reactors there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reactors {
+    /// One for each core but one.
+    Auto,
+    /// That many.
+    Count(usize),
+}
+
+impl Reactors {
+    /// How many that are on so many cores, with so much memory.
+    fn count(self, cores: usize, memory_bytes: usize) -> Result<usize, ConfigError> {
+        let bounds = (REACTORS_MAX).min(memory_bytes / MEMORY_BYTES_MIN);
+        match self {
+            Reactors::Auto => Ok(cores.saturating_sub(1).clamp(1, bounds.max(1))),
+            Reactors::Count(count) if (1..=bounds).contains(&count) => Ok(count),
+            Reactors::Count(count) => Err(ConfigError::OutOfRange {
+                name: "reactors",
+                value: count.to_string(),
+                range: "1 to 64, and no more than the memory budget has room for: 128MiB each",
+            }),
+        }
+    }
+}
+
+impl FromStr for Reactors {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Reactors, String> {
+        match text {
+            "auto" => Ok(Reactors::Auto),
+            _ => text.parse().map(Reactors::Count).map_err(|_| format!("`{text}` is not a number; write one, or auto")),
+        }
+    }
+}
+
+/// The same in a file.
+fn from_number_or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Reactors>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(usize),
+        Text(String),
+    }
+    match Either::deserialize(deserializer)? {
+        Either::Number(count) => Ok(Some(Reactors::Count(count))),
+        Either::Text(text) => text.parse().map(Some).map_err(serde::de::Error::custom),
+    }
+}
+
 /// A setting that is given as text.
 fn from_text<'de, D: serde::Deserializer<'de>, T: FromStr<Err = String>>(
     deserializer: D,
@@ -164,7 +215,12 @@ pub struct Settings {
     #[arg(long, env = "MILLSTREAM_QUOTAS", value_name = "QUOTAS")]
     #[serde(deserialize_with = "from_text")]
     pub quotas: Option<QuotasChange>,
-    /// The core that the reactor is pinned to [default: the first one available]
+    /// How many reactors there are, each on a core of its own; `auto` takes all cores but one. Each takes its share of the
+    /// memory budget, at least 128MiB, and the port after the one before [default: 1]
+    #[arg(long, env = "MILLSTREAM_REACTORS", value_name = "N")]
+    #[serde(deserialize_with = "from_number_or_text")]
+    pub reactors: Option<Reactors>,
+    /// The core that the first reactor is pinned to; the others follow [default: the first one available]
     #[arg(long, env = "MILLSTREAM_CORE", value_name = "N")]
     pub core: Option<usize>,
     /// Bytes of a segment file, for a new data directory, 4MiB to 1GiB [default: 256MiB]
@@ -225,7 +281,9 @@ pub struct ServeConfig {
     pub place: Place,
     /// What shards of streams that are made over it take in and give out a second.
     pub quotas: Quotas,
-    /// The core of the reactor.
+    /// How many reactors there are.
+    pub reactors: usize,
+    /// The core of the first.
     pub core: Option<usize>,
     /// How the data directory is run.
     pub engine: engine::Config,
@@ -326,6 +384,7 @@ impl Settings {
             region: self.region.or(other.region),
             account: self.account.or(other.account),
             quotas: self.quotas.or(other.quotas),
+            reactors: self.reactors.or(other.reactors),
             core: self.core.or(other.core),
             segment_bytes: self.segment_bytes.or(other.segment_bytes),
             memory_bytes: self.memory_bytes.or(other.memory_bytes),
@@ -399,6 +458,10 @@ impl Settings {
             http: self.http.unwrap_or(Http::DEFAULT).address()?,
             place: place(self.region, self.account)?,
             quotas: self.quotas.map_or(Quotas::SERVICE, |change| change.of(Quotas::SERVICE)),
+            reactors: self
+                .reactors
+                .unwrap_or(Reactors::Count(1))
+                .count(io::available_cores().len(), engine.memory_bytes)?,
             core: self.core,
             engine,
             not_durable: self.not_durable.unwrap_or(false),
@@ -428,11 +491,27 @@ mod tests {
     #[test]
     fn flags_go_before_the_file() {
         let file: Settings =
-            toml::from_str("data = \"/a\"\nsegment-bytes = \"8MiB\"\ncore = 3\nquotas = \"none\"").unwrap();
+            toml::from_str("data = \"/a\"\nsegment-bytes = \"8MiB\"\ncore = 3\nreactors = 2\nquotas = \"none\"")
+                .unwrap();
         let flags = Settings { core: Some(1), ..Settings::default() };
         let config = flags.or(file).check().unwrap();
         assert_eq!((config.core, config.engine.segment_bytes), (Some(1), 8 << 20));
-        assert_eq!(config.quotas, Quotas::NONE);
+        assert_eq!((config.quotas, config.reactors), (Quotas::NONE, 2));
+    }
+
+    #[test]
+    fn reactors_leave_a_core_and_have_their_memory() {
+        let count =
+            |reactors: &str, cores, memory_bytes| reactors.parse::<Reactors>().unwrap().count(cores, memory_bytes);
+        assert_eq!(count("auto", 1, 512 << 20).unwrap(), 1);
+        assert_eq!(count("auto", 4, 512 << 20).unwrap(), 3);
+        assert_eq!(count("auto", 64, 512 << 20).unwrap(), 4);
+        assert_eq!(count("4", 2, 512 << 20).unwrap(), 4);
+        for too_many in ["0", "5"] {
+            let error = count(too_many, 64, 512 << 20).unwrap_err().to_string();
+            assert!(error.contains("--reactors") && error.contains("128MiB each"), "{error}");
+        }
+        assert!("many".parse::<Reactors>().unwrap_err().contains("or auto"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod doctor;
 mod gateway;
 pub mod inspect;
 pub mod put;
+mod reactors;
 pub mod serve;
 pub mod streams;
 pub mod tail;

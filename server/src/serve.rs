@@ -1,17 +1,19 @@
-//! `millstream serve`: one reactor on its own pinned thread, the gateway beside it, until a signal asks for a clean shutdown.
+//! `millstream serve`: reactors, each on a pinned thread of its own, the gateway beside them, until a signal asks for a clean
+//! shutdown. Where one of them ends otherwise, the others end cleanly too.
+//!
+//! ```text
+//!   reactor 0: opens the data directory, takes the first seat -- a seat each --> reactors 1 ..
+//! ```
 
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use engine::limits::{CONNECTIONS_MAX, Memory, RECEIVE_BUFFER_BYTES};
-use engine::{Handle, OpenError, Reactor, Recovered, Status};
+use engine::{Handle, OpenError, Recovered};
 use frame::Quotas;
-use io::{DataDir, DirError, Ring, RingConfig, RingError, Waker};
+use io::{DirError, RingError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -20,6 +22,7 @@ use wire::name::Place;
 
 use crate::config::{ConfigError, LogFormat, ServeArguments, ServeConfig};
 use crate::gateway::{self, Gateway};
+use crate::reactors::{Reactors, Running, Started};
 
 /// Signals this close together are one request to stop.
 const SAME_REQUEST: Duration = Duration::from_millis(500);
@@ -57,7 +60,7 @@ pub enum ServeError {
     Signals(std::io::Error),
     /// Starting a thread.
     Thread(std::io::Error),
-    /// The reactor's thread ended by a panic, which it has printed.
+    /// A reactor's thread ended by a panic, which it has printed.
     Reactor,
 }
 
@@ -84,7 +87,7 @@ impl fmt::Display for ServeError {
                 write!(f, "a thread can't be started: {error}; raise the limit on threads (ulimit -u)")
             }
             ServeError::Reactor => {
-                f.write_str("the reactor failed, its last words are above; start the server again, and report them")
+                f.write_str("a reactor failed, its last words are above; start the server again, and report them")
             }
         }
     }
@@ -92,18 +95,10 @@ impl fmt::Display for ServeError {
 
 impl std::error::Error for ServeError {}
 
-/// What a reactor's thread says of it once it accepts connections.
-struct Started {
-    waker: Waker,
-    handle: Handle,
-    native: SocketAddr,
-}
-
-/// Asks for a clean shutdown: of the gateway, whose requests in progress the reactor still answers, then of the reactor.
+/// Asks for a clean shutdown: of the gateway, whose requests in progress the reactors still answer, then of the reactors.
 struct Stopper {
     gateway: Mutex<Option<Gateway>>,
-    stop: Arc<AtomicBool>,
-    waker: Waker,
+    reactors: Arc<Reactors>,
 }
 
 impl Stopper {
@@ -112,12 +107,7 @@ impl Stopper {
         if let Some(gateway) = gateway {
             gateway.stop();
         }
-        self.stop_reactor();
-    }
-
-    fn stop_reactor(&self) {
-        self.stop.store(true, Ordering::Release);
-        self.waker.wake();
+        self.reactors.stop();
     }
 }
 
@@ -131,34 +121,26 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let listen =
         |address| gateway::listen(address).map_err(|error| ServeError::Listen { setting: "http", address, error });
     let http = config.http.map(listen).transpose()?;
-    let stop = Arc::new(AtomicBool::new(false));
     let (until_stdin_ends, place, quotas) = (config.until_stdin_ends, config.place.clone(), config.quotas);
-    let (started, start) = mpsc::channel();
-    let reactor = {
-        let stop = Arc::clone(&stop);
-        let thread = std::thread::Builder::new().name("reactor-0".to_owned());
-        thread.spawn(move || react(&config, &stop, &started)).map_err(ServeError::Thread)?
-    };
-    let Ok(Started { waker, handle: engine, native }) = start.recv() else {
-        return reactor.join().map_err(|_| ServeError::Reactor)?;
-    };
-    let stopper = Arc::new(Stopper { gateway: Mutex::new(None), stop, waker });
+    let (running, started) = Running::start(config)?;
+    let Some(Started { handle: engine, native }) = started else { return running.join() };
+    let stopper = Arc::new(Stopper { gateway: Mutex::new(None), reactors: running.reactors() });
     let address = http.as_ref().map(|(_, address)| *address);
     let opened = open_doors(http, engine, (place, quotas), until_stdin_ends, &stopper);
     if let Err(error) = opened {
         stopper.stop();
-        let _ = reactor.join();
+        let _ = running.join();
         return Err(error);
     }
-    announce(native, address);
+    announce(&native, address);
     let watcher = std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || watch_signals(&mut signals, &stopper))
         .map_err(ServeError::Thread)?;
-    let outcome = reactor.join();
+    let outcome = running.join();
     handle.close();
     let _ = watcher.join();
-    outcome.map_err(|_| ServeError::Reactor)?
+    outcome
 }
 
 /// Starts what stands beside the reactor.
@@ -196,7 +178,7 @@ fn watch_signals(signals: &mut Signals, stopper: &Arc<Stopper>) {
         let stopping = Arc::clone(stopper);
         let stop = std::thread::Builder::new().name("stop".to_owned()).spawn(move || stopping.stop());
         if stop.is_err() {
-            stopper.stop_reactor();
+            stopper.reactors.stop();
         }
     }
 }
@@ -234,68 +216,22 @@ fn start_log(config: &ServeConfig) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// The reactor's thread.
-fn react(config: &ServeConfig, stop: &AtomicBool, started: &mpsc::Sender<Started>) -> Result<(), ServeError> {
-    let core = pin(config.core)?;
-    let directory = DataDir::open(&config.data, config.not_durable).map_err(ServeError::Directory)?;
-    let (durable, file_system) = (directory.durable(), directory.file_system());
-    let memory = Memory::share(config.engine.memory_bytes);
-    let buffers = u16::try_from((memory.receive_bytes / RECEIVE_BUFFER_BYTES).next_power_of_two()).unwrap_or(1 << 15);
-    let mut ring = Ring::new(RingConfig {
-        pool_bytes: memory.pool_bytes,
-        receive_buffers: buffers,
-        receive_buffer_bytes: RECEIVE_BUFFER_BYTES as u32,
-        sockets_max: CONNECTIONS_MAX as u32,
-        ..RingConfig::new(directory)
-    })
-    .map_err(ServeError::Ring)?;
-    let (listener, address) = ring.listen(config.native).map_err(|error| ServeError::Listen {
-        setting: "native",
-        address: config.native,
-        error,
-    })?;
-    let waker = ring.waker();
-    let registered = ring.buffers_registered();
-    let (mut reactor, recovered) = Reactor::open(ring, config.engine.clone()).map_err(ServeError::Open)?;
-    log_recovery(&recovered);
-    tracing::info!(core, %file_system, durable, registered, "io_uring");
-    if !durable {
-        tracing::warn!(%file_system, "what is acknowledged here is not durable: results are marked");
-        reactor.tell_not_durable();
+/// The one line on standard output that says where to connect: `native` is the first reactor's address; with several, those
+/// of all follow at the end.
+fn announce(native: &[SocketAddr], http: Option<SocketAddr>) {
+    let mut line = format!("ready native={}", native[0]);
+    if let Some(http) = http {
+        line += &format!(" http={http}");
     }
-    reactor.listen(listener);
-    let handle = reactor.handle({
-        let waker = waker.clone();
-        move || waker.wake()
-    });
-    let _ = started.send(Started { waker, handle, native: address });
-    loop {
-        if stop.load(Ordering::Acquire) {
-            reactor.shut_down();
-        }
-        if reactor.turn() == Status::Stopped {
-            let stats = reactor.stats();
-            tracing::info!(records = stats.records, batches = stats.batches, refused = stats.refused, "stopped");
-            return Ok(());
-        }
+    if native.len() > 1 {
+        let all: Vec<String> = native.iter().map(SocketAddr::to_string).collect();
+        line += &format!(" reactors={}", all.join(","));
     }
-}
-
-/// Pins this thread, by default to the first core, which leaves the others to clients on the same machine.
-fn pin(core: Option<usize>) -> Result<usize, ServeError> {
-    let available = io::available_cores();
-    let core = core.or(available.first().copied()).unwrap_or(0);
-    if io::pin(core) { Ok(core) } else { Err(ServeError::Core { core, available }) }
-}
-
-/// The one line on standard output that says where to connect.
-fn announce(native: SocketAddr, http: Option<SocketAddr>) {
-    let http = http.map(|address| format!(" http={address}")).unwrap_or_default();
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "ready native={native}{http}").and_then(|()| out.flush());
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-fn log_recovery(recovered: &Recovered) {
+pub(crate) fn log_recovery(recovered: &Recovered) {
     let Recovered { epoch, fresh, clean, segments, scanned_bytes, elapsed_ns, .. } = recovered;
     let elapsed_ms = elapsed_ns / 1_000_000;
     tracing::info!(epoch = epoch.0, fresh, clean, segments, scanned_bytes, elapsed_ms, "data directory open");

@@ -246,6 +246,7 @@ fn answers(program: &mut Program<'_>) -> (Vec<u8>, usize) {
 fn description(program: &mut Program<'_>) -> StreamDescription {
     let shards = (0..program.byte() % 4).map(|_| ShardDescription {
         shard: ShardId(program.word()),
+        reactor: 0,
         hash_start: u128::from(program.long()),
         hash_end: u128::from(program.long()),
         trim: Sequence(program.long()),

@@ -262,7 +262,8 @@ pub(crate) fn frame_of(shard: ShardId, bytes: &[u8]) -> Result<Frame<'_>, Breach
 /// What must never change of a description.
 fn without_tips(description: &StreamDescription) -> StreamDescription {
     let mut settings = description.clone();
-    settings.shards.iter_mut().for_each(|shard| shard.tip = Sequence(1));
+    // Another number of reactors has other owners.
+    settings.shards.iter_mut().for_each(|shard| (shard.tip, shard.reactor) = (Sequence(1), 0));
     settings
 }
 

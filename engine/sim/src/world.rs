@@ -352,6 +352,13 @@ impl World {
         let mut inner = self.inner.borrow_mut();
         let reactors = inner.seats.len();
         let reactor = if reactors == 1 { 0 } else { inner.dice.index(reactors) };
+        drop(inner);
+        self.connect_to(reactor)
+    }
+
+    /// Opens a client's connection to one reactor.
+    pub fn connect_to(&self, reactor: usize) -> ConnectionId {
+        let mut inner = self.inner.borrow_mut();
         let now_ns = inner.clock.mono_ns();
         inner.seats[reactor].network.connect(now_ns)
     }

@@ -149,6 +149,7 @@ impl<I: Io> Reactor<I> {
 
     /// What was handed to another reactor is settled.
     fn settled(&mut self, from: usize, handed: Handed) {
+        self.stats.handed += handed.records.len() as u64;
         debug_assert!(handed.is_unknown || handed.results.len() == handed.records.len(), "a result a record");
         if handed.is_unknown {
             for part in &handed.records {

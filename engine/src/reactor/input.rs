@@ -57,6 +57,7 @@ impl<I: Io> Reactor<I> {
                 if !connection.is_stalled {
                     connection.is_stalled = true;
                     self.stalled.push(peer);
+                    self.stats.held_up += u64::from(!self.peers.have_room());
                 }
                 return;
             }

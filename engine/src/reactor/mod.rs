@@ -26,7 +26,7 @@ mod shutdown;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use frame::proto::{ErrorCode, Failure, Server};
+use frame::proto::{ErrorCode, Failure, Reactors, Server};
 use frame::{Epoch, RequestId, Sequence, ShardId, StreamId};
 use io::{Completion, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
 
@@ -39,8 +39,8 @@ use crate::handle::{Asker, Caller, Calls};
 use crate::intake::{CATALOG_APPEND, Intake};
 use crate::journal::{Bounds, Journal, Seal, Shortage};
 use crate::limits::{
-    BATCH_BYTES_TARGET, COMPLETIONS_ROOM, IDLE_MARK_NS, Memory, READ_WINDOWS_BYTES_MAX, READ_WINDOWS_SHARE,
-    WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
+    BATCH_BYTES_TARGET, BEGIN_RETRY_NS, COMPLETIONS_ROOM, IDLE_MARK_NS, Memory, READ_WINDOWS_BYTES_MAX,
+    READ_WINDOWS_SHARE, WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
 };
 use crate::owners::Owners;
 use crate::peers::Peers;
@@ -116,6 +116,10 @@ pub struct Stats {
     pub throttled: Throttled,
     /// Connections accepted.
     pub connections: u64,
+    /// Records that were handed to the reactors that own their shards.
+    pub handed: u64,
+    /// How often input had to wait as another reactor had not settled enough of what it was handed.
+    pub held_up: u64,
     /// Turns of the loop.
     pub turns: u64,
     /// Why the journal refuses appends, if it failed: the errno, or 0 for a short write.
@@ -179,6 +183,9 @@ pub struct Reactor<I: Io> {
     send_check_ns: u64,
     /// What clients are told of this server when they connect.
     features: u64,
+    told_reactors: Reactors,
+    /// Whether another reactor has ended before its time.
+    is_left_alone: bool,
     life: Life,
     stats: Stats,
     last_append_ns: u64,
@@ -253,6 +260,8 @@ impl<I: Io> Reactor<I> {
             accept_after_ns: 0,
             send_check_ns: 0,
             features: 0,
+            told_reactors: Reactors::default(),
+            is_left_alone: false,
             life: Life::Running,
             stats: Stats::default(),
             last_append_ns: 0,
@@ -323,7 +332,9 @@ impl<I: Io> Reactor<I> {
             }
         }
         while !self.journal.is_quiet() {
-            self.io.turn(Wait::Forever, &mut self.completions);
+            let is_held_up = !self.peers.is_alone() && self.journal.segments.is_beside_flush();
+            let wait = if is_held_up { Wait::Until(self.io.mono_ns() + BEGIN_RETRY_NS) } else { Wait::Forever };
+            self.io.turn(wait, &mut self.completions);
             self.reap();
             if let Some(errno) = self.journal.poisoned() {
                 return Err(OpenError::io("writing the first batch", errno));
@@ -341,6 +352,15 @@ impl<I: Io> Reactor<I> {
     /// Has clients told that what is acknowledged need not survive a power cut.
     pub fn tell_not_durable(&mut self) {
         self.features |= frame::proto::FEATURE_NOT_DURABLE;
+    }
+
+    /// Has clients told where the reactors listen, if there are several: the first at this port, the others at those that
+    /// follow.
+    pub fn tell_ports(&mut self, first_port: u16) {
+        let (own, count) = (self.owners.own() as u16, self.owners.reactors() as u16);
+        if count > 1 {
+            self.told_reactors = Reactors { own, count, first_port };
+        }
     }
 
     /// Accepts connections from `listener` from the next turn on.

@@ -26,6 +26,7 @@ impl<I: Io> Reactor<I> {
             ServerEvent::Hello(request) => {
                 let limits = ServerLimits { window_bytes, window_batches: WINDOW_BATCHES };
                 connection.server.offer(self.features);
+                connection.server.tell_reactors(self.told_reactors);
                 connection.server.welcome(&mut connection.outgoing.control, request, epoch, limits);
                 self.make_dirty(peer);
             }
@@ -208,7 +209,8 @@ impl<I: Io> Reactor<I> {
             } else {
                 self.exchange().tip(self.owners, shard)
             };
-            ShardDescription { shard, hash_start, hash_end, trim: Sequence(1), tip }
+            let reactor = self.owners.of(shard) as u32;
+            ShardDescription { shard, reactor, hash_start, hash_end, trim: Sequence(1), tip }
         })
     }
 

@@ -13,6 +13,11 @@ impl<I: Io> Reactor<I> {
         }
     }
 
+    /// Another reactor has ended: a shutdown does not wait for what it owed, or for who waits for that.
+    pub fn wait_for_no_other(&mut self) {
+        self.is_left_alone = true;
+    }
+
     /// Goes on with a clean shutdown.
     pub(super) fn step_shutdown(&mut self) {
         let Life::Stopping { deadline_ns } = self.life else { return };
@@ -26,7 +31,7 @@ impl<I: Io> Reactor<I> {
                 .connections
                 .iter_mut()
                 .all(|(_, c)| matches!(c.phase, Phase::Free | Phase::Closing) || c.is_answered());
-        if !(late || (settled && served)) {
+        if !(late || (settled && (served || self.is_left_alone))) {
             return;
         }
         if let Some(store) = self.store.as_mut().filter(|_| settled && !poisoned) {

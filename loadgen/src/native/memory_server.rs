@@ -225,7 +225,7 @@ impl Log {
         let describe = |(index, shard): (usize, &(StreamId, ShardId, Vec<Vec<u8>>))| {
             let (hash_start, hash_end) = even_range(index, shards as usize);
             let tip = Sequence(shard.2.len() as u64 + 1);
-            ShardDescription { shard: shard.1, hash_start, hash_end, trim: Sequence(1), tip }
+            ShardDescription { shard: shard.1, reactor: 0, hash_start, hash_end, trim: Sequence(1), tip }
         };
         let of_stream = self.shards.iter().filter(|shard| shard.0 == stream);
         let shards = of_stream.enumerate().map(describe).collect();

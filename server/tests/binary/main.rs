@@ -12,6 +12,7 @@ mod large;
 mod lifecycle;
 mod push;
 mod quotas;
+mod reactors;
 mod rig;
 mod settings;
 mod tools;

@@ -115,6 +115,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// Where the Kinesis API is, if it is served.
     pub(crate) http: Option<SocketAddr>,
+    /// Where each reactor is, if there are several.
+    pub(crate) reactors: Vec<SocketAddr>,
     log: PathBuf,
 }
 
@@ -157,11 +159,18 @@ impl Server {
             let _ = child.wait();
             panic!("the server said {line:?}; its log: {}", std::fs::read_to_string(&log).unwrap_or_default());
         };
-        Server { child, address, http, log }
+        let reactors = words.next().and_then(|word| word.strip_prefix("reactors="));
+        let reactors = reactors.into_iter().flat_map(|all| all.split(',')).map(|word| word.parse().unwrap()).collect();
+        Server { child, address, http, reactors, log }
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::connect(self.address, Timeouts { connect: PATIENCE, answer: PATIENCE }).unwrap()
+        self.client_at(self.address)
+    }
+
+    /// A client of one reactor.
+    pub(crate) fn client_at(&self, address: SocketAddr) -> Client {
+        Client::connect(address, Timeouts { connect: PATIENCE, answer: PATIENCE }).unwrap()
     }
 
     /// A command that asks this server.

@@ -43,7 +43,7 @@ pub use client::{Client, ClientEvent};
 pub use decoder::Span;
 pub use message::{
     Ack, AckBatch, AckResult, Append, CreateStream, Credit, DescribeStream, ErrorCode, FEATURE_NOT_DURABLE, Failure,
-    Grant, Hello, Kind, ListStreams, Read, ReadResult, SetQuotas, ShardDescription, Start, StreamDescription,
+    Grant, Hello, Kind, ListStreams, Reactors, Read, ReadResult, SetQuotas, ShardDescription, Start, StreamDescription,
     StreamList, Subscribe, Welcome,
 };
 pub use server::{Server, ServerEvent, ServerLimits};

@@ -9,7 +9,7 @@ use std::ops::{Range, RangeInclusive};
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
     Append, Control, CreateStream, Credit, DescribeStream, ErrorCode, Failure, Grant, Hello, Kind, ListStreams, Ping,
-    Pong, Read, SetQuotas, Subscribe, Unsubscribe, Unsubscribed, Welcome,
+    Pong, Reactors, Read, SetQuotas, Subscribe, Unsubscribe, Unsubscribed, Welcome,
 };
 use super::{APPEND_FIXED_BYTES, HEADER_BYTES, VERSION, Violation};
 use crate::id::RequestId;
@@ -73,6 +73,7 @@ pub struct Server {
     decoder: Decoder,
     greeted: bool,
     features: u64,
+    reactors: Reactors,
     granted: Credit,
     used: Credit,
     settled: Credit,
@@ -87,6 +88,7 @@ impl Server {
             decoder: Decoder::new(),
             greeted: false,
             features: 0,
+            reactors: Reactors::default(),
             granted: Credit::default(),
             used: Credit::default(),
             settled: Credit::default(),
@@ -213,12 +215,18 @@ impl Server {
         self.features = features;
     }
 
+    /// What the answer to Hello will say of this server's reactors.
+    pub fn tell_reactors(&mut self, reactors: Reactors) {
+        self.reactors = reactors;
+    }
+
     /// Answers a Hello, with the first credit.
     pub fn welcome(&mut self, out: &mut Vec<u8>, request: RequestId, epoch: u64, limits: ServerLimits) {
         self.limits = limits;
         self.granted = Credit { bytes: limits.window_bytes, batches: limits.window_batches };
         let welcome = Welcome {
             version: VERSION,
+            reactors: self.reactors,
             features: self.features,
             epoch,
             append_bytes_max: APPEND_BYTES_MAX as u32,

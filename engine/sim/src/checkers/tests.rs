@@ -12,8 +12,14 @@ const SHARD: ShardId = ShardId(1);
 
 /// Six attempts of one connection: 0 to 3 acknowledged at 1 to 4, 4 unknown, 5 refused; and what a good engine would read.
 fn good() -> (Model, Reading) {
-    let shard =
-        ShardDescription { shard: SHARD, hash_start: 0, hash_end: u128::MAX, trim: Sequence(1), tip: Sequence(1) };
+    let shard = ShardDescription {
+        shard: SHARD,
+        reactor: 0,
+        hash_start: 0,
+        hash_end: u128::MAX,
+        trim: Sequence(1),
+        tip: Sequence(1),
+    };
     let stream = StreamDescription {
         stream: StreamId(1),
         name: "s".to_owned(),
@@ -97,8 +103,14 @@ fn disorder_and_holes_are_found() {
 fn good_but_unknown() -> Model {
     let (model, _) = good();
     let mut unknown = Model::default();
-    let shard =
-        ShardDescription { shard: SHARD, hash_start: 0, hash_end: u128::MAX, trim: Sequence(1), tip: Sequence(1) };
+    let shard = ShardDescription {
+        shard: SHARD,
+        reactor: 0,
+        hash_start: 0,
+        hash_end: u128::MAX,
+        trim: Sequence(1),
+        tip: Sequence(1),
+    };
     let stream = StreamDescription {
         stream: StreamId(1),
         name: "s".to_owned(),

@@ -26,6 +26,8 @@ pub struct Hello {
 pub struct Welcome {
     /// The version that both will speak.
     pub version: u16,
+    /// The server's reactors.
+    pub reactors: Reactors,
     /// Features that both will use, and what the server says of itself: [`FEATURE_NOT_DURABLE`].
     pub features: u64,
     /// Which life of the data directory answers.
@@ -45,6 +47,26 @@ pub struct Credit {
     pub bytes: u64,
     /// Append messages.
     pub batches: u64,
+}
+
+/// The reactors of a server. Each has a port of its own, and reaches the shards of the others; but what goes to the owner of
+/// a shard directly is not handed over within the server. Nobody must use that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Reactors {
+    /// The one that serves this connection.
+    pub own: u16,
+    /// How many there are, if it is more than one; else 0.
+    pub count: u16,
+    /// The port of the first; those of the others follow. 0: not told.
+    pub first_port: u16,
+}
+
+impl Reactors {
+    /// The port of a reactor, if it is told.
+    pub fn port(&self, reactor: u32) -> Option<u16> {
+        let is_told = self.first_port > 0 && reactor < u32::from(self.count);
+        u16::try_from(reactor).ok().filter(|_| is_told)?.checked_add(self.first_port)
+    }
 }
 
 impl Welcome {
@@ -79,8 +101,9 @@ impl Control for Welcome {
     const KIND: Kind = Kind::Welcome;
 
     fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.version.to_le_bytes());
-        out.extend_from_slice(&[0; 6]);
+        for number in [self.version, self.reactors.own, self.reactors.count, self.reactors.first_port] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
         for number in [self.features, self.epoch, self.credit.bytes, self.credit.batches] {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -90,11 +113,11 @@ impl Control for Welcome {
 
     fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<Welcome, Violation> {
         let version = fields.u16()?;
-        fields.array::<6>()?;
+        let reactors = Reactors { own: fields.u16()?, count: fields.u16()?, first_port: fields.u16()? };
         let (features, epoch) = (fields.u64()?, fields.u64()?);
         let credit = Credit { bytes: fields.u64()?, batches: fields.u64()? };
         let (append_bytes_max, append_records_max) = (fields.u32()?, fields.u32()?);
-        Ok(Welcome { version, features, epoch, append_bytes_max, append_records_max, credit })
+        Ok(Welcome { version, reactors, features, epoch, append_bytes_max, append_records_max, credit })
     }
 }
 

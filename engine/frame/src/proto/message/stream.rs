@@ -58,6 +58,8 @@ pub struct StreamDescription {
 pub struct ShardDescription {
     /// What Read names it by.
     pub shard: ShardId,
+    /// Which reactor owns it: see [`super::Reactors`].
+    pub reactor: u32,
     /// The first hash key that is routed to it.
     pub hash_start: u128,
     /// The last one.
@@ -138,7 +140,7 @@ impl Control for StreamDescription {
         put_text(out, &self.name);
         for shard in &self.shards {
             out.extend_from_slice(&shard.shard.0.to_le_bytes());
-            out.extend_from_slice(&[0; 4]);
+            out.extend_from_slice(&shard.reactor.to_le_bytes());
             out.extend_from_slice(&shard.hash_start.to_le_bytes());
             out.extend_from_slice(&shard.hash_end.to_le_bytes());
             out.extend_from_slice(&shard.trim.0.to_le_bytes());
@@ -158,10 +160,10 @@ impl Control for StreamDescription {
         let mut shards = Vec::with_capacity(count);
         for _ in 0..count {
             let shard = ShardId(fields.u32()?);
-            fields.u32()?;
+            let reactor = fields.u32()?;
             let (hash_start, hash_end) = (fields.u128()?, fields.u128()?);
             let (trim, tip) = (Sequence(fields.u64()?), Sequence(fields.u64()?));
-            shards.push(ShardDescription { shard, hash_start, hash_end, trim, tip });
+            shards.push(ShardDescription { shard, reactor, hash_start, hash_end, trim, tip });
         }
         Ok(StreamDescription { stream, name, created_ms, quotas, shards })
     }

@@ -1,0 +1,277 @@
+//! The threads of the reactors: started together, stopped together.
+//!
+//! The first opens the data directory with its own ring, and hands the others their seats. The end of one, however it comes, is
+//! the end of all: the others shut down cleanly.
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use engine::limits::{CONNECTIONS_MAX, Memory, RECEIVE_BUFFER_BYTES};
+use engine::{Handle, Reactor, Seat, Status};
+use io::{DataDir, ListenerId, Ring, RingConfig, Waker};
+
+use crate::config::ServeConfig;
+use crate::serve::{ServeError, log_recovery};
+
+/// How often ports that follow each other are looked for, where any will do.
+const PORT_TRIES_MAX: usize = 100;
+
+/// How all reactors are stopped.
+#[derive(Default)]
+pub(crate) struct Reactors {
+    stop: AtomicBool,
+    /// Whether one has ended by itself: the others need not wait for it.
+    has_failed: AtomicBool,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Reactors {
+    /// Asks all for a clean shutdown.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Waker::wake);
+    }
+
+    fn add(&self, waker: Waker) {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).push(waker);
+    }
+}
+
+/// Stops all when one ends, by a panic too.
+struct EndOfOne {
+    reactors: Arc<Reactors>,
+    is_good: bool,
+}
+
+impl Drop for EndOfOne {
+    fn drop(&mut self) {
+        self.reactors.has_failed.fetch_or(!self.is_good, Ordering::SeqCst);
+        self.reactors.stop();
+    }
+}
+
+/// What the server knows once all accept connections.
+pub(crate) struct Started {
+    pub(crate) handle: Handle,
+    /// Where each listens.
+    pub(crate) native: Vec<SocketAddr>,
+}
+
+/// What a reactor's thread says once it accepts connections.
+struct Ready {
+    number: usize,
+    handle: Handle,
+    native: SocketAddr,
+}
+
+/// What all but the first wait for.
+type Taken = (Seat, DataDir);
+
+/// The threads.
+pub(crate) struct Running {
+    reactors: Arc<Reactors>,
+    threads: Vec<JoinHandle<Result<(), ServeError>>>,
+}
+
+impl Running {
+    /// Starts them. Without [`Started`] one has failed, which [`Running::join`] tells.
+    pub(crate) fn start(config: ServeConfig) -> Result<(Running, Option<Started>), ServeError> {
+        let count = config.reactors;
+        let native = addresses(config.native, count)?;
+        let config = Arc::new(config);
+        let mut running = Running { reactors: Arc::default(), threads: Vec::new() };
+        let (tell, ready) = mpsc::channel();
+        let (seats, mut inboxes): (Vec<_>, Vec<_>) = (1..count).map(|_| mpsc::channel::<Taken>()).unzip();
+        inboxes.reverse();
+        let mut seats = Some(seats);
+        for (number, address) in native.into_iter().enumerate() {
+            let reactors = Arc::clone(&running.reactors);
+            let (config, tell, inbox) =
+                (Arc::clone(&config), tell.clone(), if number == 0 { None } else { inboxes.pop() });
+            let seats = seats.take().filter(|_| number == 0);
+            let thread = std::thread::Builder::new().name(format!("reactor-{number}"));
+            let work = move || {
+                let mut end = EndOfOne { reactors: Arc::clone(&reactors), is_good: false };
+                let site = Site { config: &config, reactors: &reactors, number, address };
+                let outcome = match (seats, inbox) {
+                    (Some(seats), _) => site.run_first(&seats, &tell),
+                    (None, Some(inbox)) => site.run_other(&inbox, &tell),
+                    (None, None) => Ok(()),
+                };
+                end.is_good = outcome.is_ok();
+                outcome
+            };
+            match thread.spawn(work) {
+                Ok(thread) => running.threads.push(thread),
+                Err(error) => {
+                    running.reactors.stop();
+                    let _ = running.join();
+                    return Err(ServeError::Thread(error));
+                }
+            }
+        }
+        drop(tell);
+        let mut all: Vec<Ready> = ready.iter().take(count).collect();
+        if all.len() < count {
+            return Ok((running, None));
+        }
+        all.sort_by_key(|ready| ready.number);
+        let native = all.iter().map(|ready| ready.native).collect();
+        let handle = Handle::join(all.into_iter().map(|ready| ready.handle).collect());
+        Ok((running, Some(Started { handle, native })))
+    }
+
+    /// How they are stopped.
+    pub(crate) fn reactors(&self) -> Arc<Reactors> {
+        Arc::clone(&self.reactors)
+    }
+
+    /// Waits until all have ended. What the first says that failed is the reason: the others may have failed because of it.
+    pub(crate) fn join(self) -> Result<(), ServeError> {
+        let outcomes = self.threads.into_iter().map(|thread| thread.join().unwrap_or(Err(ServeError::Reactor)));
+        let failures: Vec<ServeError> = outcomes.filter_map(Result::err).collect();
+        failures.into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+/// Where each reactor listens: at ports that follow each other. Where any port will do for the first, some that are free.
+fn addresses(first: SocketAddr, count: usize) -> Result<Vec<SocketAddr>, ServeError> {
+    let refused = |error| ServeError::Listen { setting: "native", address: first, error };
+    let port = match first.port() {
+        0 if count > 1 => free_ports(first.ip(), count).map_err(refused)?,
+        port => port,
+    };
+    let last = usize::from(port) + count - 1;
+    if last > usize::from(u16::MAX) {
+        let text = format!("there is no port for each of {count} reactors from {port} on");
+        return Err(refused(std::io::Error::new(std::io::ErrorKind::AddrNotAvailable, text)));
+    }
+    Ok((0..count as u16).map(|number| SocketAddr::new(first.ip(), port + number)).collect())
+}
+
+/// A port that is free, as those are that follow it.
+fn free_ports(ip: IpAddr, count: usize) -> std::io::Result<u16> {
+    let mut last = Err(std::io::ErrorKind::AddrInUse.into());
+    for _ in 0..PORT_TRIES_MAX {
+        let first = TcpListener::bind((ip, 0))?;
+        let port = first.local_addr()?.port();
+        let others = (1..count).map(|more| {
+            let port = u16::try_from(usize::from(port) + more).map_err(|_| std::io::ErrorKind::AddrInUse)?;
+            TcpListener::bind((ip, port))
+        });
+        last = others.collect::<std::io::Result<Vec<_>>>().map(|_| port);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+/// One reactor's thread.
+struct Site<'a> {
+    config: &'a ServeConfig,
+    reactors: &'a Reactors,
+    number: usize,
+    address: SocketAddr,
+}
+
+impl Site<'_> {
+    /// The first opens the data directory, for all.
+    fn run_first(&self, others: &[mpsc::Sender<Taken>], tell: &mpsc::Sender<Ready>) -> Result<(), ServeError> {
+        let core = self.pin()?;
+        let directory = DataDir::open(&self.config.data, self.config.not_durable).map_err(ServeError::Directory)?;
+        let (mut ring, listener, address) = self.ring(&directory)?;
+        let (seats, recovered) =
+            engine::open(&mut ring, &self.config.engine, self.config.reactors).map_err(ServeError::Open)?;
+        log_recovery(&recovered);
+        let mut seats = seats.into_iter();
+        let seat = seats.next().ok_or(ServeError::Reactor)?;
+        for (other, seat) in others.iter().zip(seats) {
+            // One that has failed meanwhile ends this one as well.
+            let _ = other.send((seat, directory.clone()));
+        }
+        self.serve(core, &directory, (ring, listener, address), seat, tell)
+    }
+
+    /// The others wait for their seats.
+    fn run_other(&self, inbox: &mpsc::Receiver<Taken>, tell: &mpsc::Sender<Ready>) -> Result<(), ServeError> {
+        let core = self.pin()?;
+        // The first has failed, and says why.
+        let Ok((seat, directory)) = inbox.recv() else { return Ok(()) };
+        let ring = self.ring(&directory)?;
+        self.serve(core, &directory, ring, seat, tell)
+    }
+
+    fn ring(&self, directory: &DataDir) -> Result<(Ring, ListenerId, SocketAddr), ServeError> {
+        let memory = Memory::share(self.config.engine.memory_bytes / self.config.reactors);
+        let buffers = (memory.receive_bytes / RECEIVE_BUFFER_BYTES).next_power_of_two();
+        let mut ring = Ring::new(RingConfig {
+            pool_bytes: memory.pool_bytes,
+            receive_buffers: u16::try_from(buffers).unwrap_or(1 << 15),
+            receive_buffer_bytes: RECEIVE_BUFFER_BYTES as u32,
+            sockets_max: CONNECTIONS_MAX as u32,
+            ..RingConfig::new(directory.clone())
+        })
+        .map_err(ServeError::Ring)?;
+        let address = self.address;
+        let refused = |error| ServeError::Listen { setting: "native", address, error };
+        let (listener, address) = ring.listen(address).map_err(refused)?;
+        Ok((ring, listener, address))
+    }
+
+    fn serve(
+        &self,
+        core: usize,
+        directory: &DataDir,
+        (ring, listener, native): (Ring, ListenerId, SocketAddr),
+        seat: Seat,
+        tell: &mpsc::Sender<Ready>,
+    ) -> Result<(), ServeError> {
+        let (waker, registered) = (ring.waker(), ring.buffers_registered());
+        let mut reactor = Reactor::take(ring, self.config.engine.clone(), seat).map_err(ServeError::Open)?;
+        let (durable, file_system, number) = (directory.durable(), directory.file_system(), self.number);
+        tracing::info!(reactor = number, core, %file_system, durable, registered, "io_uring");
+        if !durable {
+            tracing::warn!(%file_system, "what is acknowledged here is not durable: results are marked");
+            reactor.tell_not_durable();
+        }
+        if let Some(first) = native.port().checked_sub(number as u16) {
+            reactor.tell_ports(first);
+        }
+        reactor.listen(listener);
+        self.reactors.add(waker.clone());
+        let handle = reactor.handle(move || waker.wake());
+        let _ = tell.send(Ready { number, handle, native });
+        let mut was_poisoned = false;
+        loop {
+            if self.reactors.stop.load(Ordering::SeqCst) {
+                reactor.shut_down();
+            }
+            if self.reactors.has_failed.load(Ordering::SeqCst) {
+                reactor.wait_for_no_other();
+            }
+            if reactor.turn() == Status::Stopped {
+                let stats = reactor.stats();
+                let (records, batches, refused) = (stats.records, stats.batches, stats.refused);
+                tracing::info!(reactor = number, records, batches, refused, "stopped");
+                return Ok(());
+            }
+            if !was_poisoned && reactor.stats().poisoned.is_some() {
+                was_poisoned = true;
+                tracing::error!(reactor = number, "this reactor refuses appends until a restart");
+            }
+        }
+    }
+
+    /// Pins this thread: the first to the core that is named, by default the first one, the others to those that follow it. So
+    /// cores that are left over are left to clients on the same machine.
+    fn pin(&self) -> Result<usize, ServeError> {
+        let available = io::available_cores();
+        let first = self.config.core.or(available.first().copied()).unwrap_or(0);
+        let at = available.iter().position(|&core| core == first);
+        let core = at.map_or(first, |at| available[(at + self.number) % available.len()]);
+        if io::pin(core) { Ok(core) } else { Err(ServeError::Core { core, available }) }
+    }
+}
