@@ -201,9 +201,12 @@ fn walk_all(
     durable: Position,
     verify: bool,
 ) -> Result<(), InspectError> {
-    let mut footers = segments.iter().rev().filter_map(|(_, segment)| Some((&segment.name, segment.footer.as_ref()?)));
-    if let Some((file, footer)) = footers.next() {
-        report.damage.extend(known_damage(file, footer));
+    for journal in segments.chunk_by(|(one, _), (other, _)| one == other) {
+        let mut footers =
+            journal.iter().rev().filter_map(|(_, segment)| Some((&segment.name, segment.footer.as_ref()?)));
+        if let Some((file, footer)) = footers.next() {
+            report.damage.extend(known_damage(file, footer));
+        }
     }
     let mut walk: Option<Walk> = None;
     for index in 0..segments.len() {
@@ -227,7 +230,7 @@ fn walk_all(
     Ok(())
 }
 
-/// What earlier starts found damaged. The newest footer lists all of it.
+/// What earlier starts found damaged. A journal's newest footer lists all of it.
 fn known_damage<'a>(file: &'a str, footer: &'a Footer) -> impl Iterator<Item = Damage> + 'a {
     let at = u64::from(footer.head.position.offset());
     let named = footer.damaged_records().filter(|records| records.from < records.to);
@@ -258,6 +261,8 @@ fn begin(log_id: LogId, journal: JournalNumber, durable: Position, first: Segmen
     let chained_to = (first == SegmentNumber(1)).then_some(0);
     let (epoch, next) = (Epoch(0), std::collections::BTreeMap::new());
     let (streams, damage, untold) = (Streams::new(), Vec::new(), None);
+    // The superblock speaks of one journal.
+    let durable = if journal == JournalNumber::CATALOG { durable } else { Position::default() };
     Walk { log_id, journal, durable, chained_to, epoch, next, streams, damage, untold }
 }
 

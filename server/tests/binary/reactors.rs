@@ -68,6 +68,13 @@ fn a_directory_opens_with_any_number_of_reactors() {
     let server = start(&data, 3);
     check(&server, &stored);
     server.stop();
+    // Each journal is whole by itself, those without a reactor too.
+    let report = run(millstream(["inspect", "--verify", data.to_str().unwrap()]), b"").good();
+    for expected in
+        ["0000-0000000001.segment", "0003-0000000001.segment", "stream shared", "everything was read and is whole"]
+    {
+        assert!(report.text().contains(expected), "{}", report.text());
+    }
 }
 
 #[test]
