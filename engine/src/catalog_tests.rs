@@ -123,3 +123,20 @@ fn quotas_are_kept_and_changed() {
     assert_eq!(catalog.by_name("orders"), before.by_name("orders"));
     assert_eq!(catalog.plan_quotas("nowhere", odd), None);
 }
+
+#[test]
+fn shards_that_go_on_are_told_whole_or_not_at_all() {
+    let row = |shard, shards| GoOn { shard: ShardId(shard), shards, next: Sequence(1 << 40), arrival_ms: 9 };
+    let command = Command::GoOn(vec![row(1, 1), row(3, 1000)]);
+    let bytes = command.encode();
+    assert_eq!(Command::decode(&bytes), Some(command.clone()));
+    assert_eq!(Command::decode(&bytes[..bytes.len() - 24]), None, "a row is missing");
+    assert_eq!(Command::decode(&bytes[..bytes.len() - 1]), None, "a row is cut");
+    assert_eq!(row(3, 3).numbers().collect::<Vec<_>>(), [3, 4, 5].map(ShardId));
+    // What the catalog knows does not change by it.
+    let mut catalog = with_streams();
+    assert_eq!(catalog.apply(&command), Some(()));
+    assert_eq!(catalog, with_streams());
+    let most = Command::GoOn(vec![row(1, 1); GO_ON_ROWS_MAX]);
+    assert!(frame::frame::encode(&mut Vec::new(), b"catalog", None, &most.encode()).is_ok(), "it fits a record");
+}

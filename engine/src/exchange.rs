@@ -207,3 +207,46 @@ impl Flushes {
         self.failed.load(Ordering::SeqCst)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A full lane gives the parcel back, and its sender is woken once there is room.
+    #[test]
+    fn who_found_no_room_hears_of_it() {
+        let exchange = Exchange::new(2);
+        let woken = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&woken);
+        let wake = move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        };
+        exchange.rung_by(0, Arc::new(wake));
+        for _ in 0..PARCELS_PER_LANE_MAX {
+            assert!(exchange.send(0, 1, Parcel::default()).is_none());
+        }
+        let left = exchange.send(0, 1, Parcel { applied: 7, ..Parcel::default() });
+        assert_eq!(left.map(|parcel| parcel.applied), Some(7));
+        assert!(exchange.may_sleep(0), "nothing waits for it");
+        assert!(exchange.receive(0, 1).is_some());
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
+        // Nobody else found it full: the next parcel taken wakes nobody.
+        assert!(exchange.may_sleep(0) && exchange.receive(0, 1).is_some());
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
+        assert!(!exchange.may_sleep(1), "parcels wait for it");
+    }
+
+    #[test]
+    fn tips_are_found_as_they_were_published() {
+        let exchange = Exchange::new(3);
+        let owners = |own| Owners::new(3, own);
+        for shard in [0, 1, 2, 3, 4095, 4096, 12_287, 12_288, SHARDS_MAX as u32 - 1].map(ShardId) {
+            assert_eq!(exchange.tip(owners(0), shard), Sequence(1), "nothing is stored in {shard}");
+            let owner = owners(owners(0).of(shard));
+            exchange.publish(owner, shard, Sequence(u64::from(shard.0) + 2));
+        }
+        assert_eq!(exchange.tip(owners(1), ShardId(4096)), Sequence(4098));
+        assert_eq!(exchange.tip(owners(2), ShardId(12_288)), Sequence(12_290));
+        assert_eq!(exchange.tip(owners(2), ShardId(5)), Sequence(1));
+    }
+}
