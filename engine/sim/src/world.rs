@@ -1,6 +1,5 @@
 //! The world of one life: disk, network and clock, and the order in which things happen. Single-threaded; each reactor
-//! reaches it through a [`SimIo`] of its own, the test through [`World`]. With several reactors time goes on only while all of
-//! them sleep; whose turn it is the test decides.
+//! reaches it through a [`SimIo`] of its own, the test through [`World`]. Time goes on only while all reactors sleep.
 //!
 //! ```text
 //!   submit -> queue -> turn: started, then what is due completes; if nothing is, time goes on to what is due next
@@ -10,6 +9,8 @@
 //! After the fatal step nothing the reactor does has any effect, and everything it asks for fails at once: so code that
 //! waits on the spot comes to its end, and the test takes the disk to the next life.
 
+mod clients;
+mod seat;
 mod seen;
 
 use std::cell::RefCell;
@@ -17,7 +18,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use io::{Completion, ListenerId, Op, Payload, Pool, Token, Wait};
 use xxhash_rust::xxh3::xxh3_64;
@@ -26,8 +27,9 @@ use crate::clock::Clock;
 use crate::dice::Dice;
 use crate::disk::{Disk, DiskFaults, DiskOp, Files, Rot};
 use crate::errno;
-use crate::network::{Buffers, ConnectionId, End, Network, NetworkFaults, Outgoing};
+use crate::network::{Buffers, NetworkFaults, Outgoing};
 use crate::trace::Trace;
+use seat::Seat;
 pub use seen::SimIo;
 
 /// The one listener that a reactor has.
@@ -87,45 +89,6 @@ pub enum Death {
     PowerCut,
     /// The process is gone, by a signal or by itself; the machine goes on.
     Killed,
-}
-
-/// One reactor, as the world sees it.
-#[derive(Debug)]
-struct Seat {
-    network: Network,
-    queue: Vec<(Op, Token)>,
-    /// What has completed for it in the turn of another.
-    mail: Vec<Completion>,
-    /// Whether it was woken by another since its last turn.
-    is_woken: Arc<AtomicBool>,
-    /// Whether it sleeps, and until when at most.
-    asleep: Option<Option<u64>>,
-    /// Turns in a row that did nothing and did not sleep either.
-    spins: u32,
-}
-
-impl Seat {
-    fn new(seed: u64, life: u64, number: usize, surroundings: &Surroundings) -> Seat {
-        // The first one's dice are those of a world with one reactor.
-        let name = if number == 0 { "network".to_owned() } else { format!("network {number}") };
-        Seat {
-            network: Network::new(number, Dice::new(seed, life, &name), surroundings.network),
-            queue: Vec::new(),
-            mail: Vec::new(),
-            is_woken: Arc::default(),
-            asleep: None,
-            spins: 0,
-        }
-    }
-
-    /// Whether its next turn may do something.
-    fn may_run(&self, now_ns: u64) -> bool {
-        let is_due = self.asleep.is_none_or(|until| until.is_some_and(|until| until <= now_ns));
-        is_due
-            || !self.mail.is_empty()
-            || self.is_woken.load(Ordering::Relaxed)
-            || self.network.next_due_ns().is_some_and(|due_ns| due_ns <= now_ns)
-    }
 }
 
 #[derive(Debug)]
@@ -345,63 +308,6 @@ impl World {
     /// Counts a rare branch.
     pub fn count(&self, what: &'static str) {
         self.inner.borrow_mut().trace.count(what);
-    }
-
-    /// Opens a client's connection, to any reactor.
-    pub fn connect(&self) -> ConnectionId {
-        let mut inner = self.inner.borrow_mut();
-        let reactors = inner.seats.len();
-        let reactor = if reactors == 1 { 0 } else { inner.dice.index(reactors) };
-        drop(inner);
-        self.connect_to(reactor)
-    }
-
-    /// Opens a client's connection to one reactor.
-    pub fn connect_to(&self, reactor: usize) -> ConnectionId {
-        let mut inner = self.inner.borrow_mut();
-        let now_ns = inner.clock.mono_ns();
-        inner.seats[reactor].network.connect(now_ns)
-    }
-
-    /// Sends a client's bytes.
-    pub fn send(&self, id: ConnectionId, bytes: &[u8]) {
-        let mut inner = self.inner.borrow_mut();
-        let now_ns = inner.clock.mono_ns();
-        inner.seats[id.reactor].network.client_send(now_ns, id, bytes);
-    }
-
-    /// Takes what has arrived for a client, and the end if it has.
-    pub fn take(&self, id: ConnectionId, out: &mut Vec<u8>) -> Option<End> {
-        let mut inner = self.inner.borrow_mut();
-        let now_ns = inner.clock.mono_ns();
-        inner.seats[id.reactor].network.client_take(now_ns, id, out)
-    }
-
-    /// A client sends no more, but still reads.
-    pub fn finish(&self, id: ConnectionId) {
-        let mut inner = self.inner.borrow_mut();
-        let now_ns = inner.clock.mono_ns();
-        inner.seats[id.reactor].network.client_finish(now_ns, id);
-    }
-
-    /// A client is gone.
-    pub fn reset(&self, id: ConnectionId) {
-        let mut inner = self.inner.borrow_mut();
-        let now_ns = inner.clock.mono_ns();
-        inner.seats[id.reactor].network.client_reset(now_ns, id);
-    }
-
-    /// A client stops reading, or goes on.
-    pub fn set_reading(&self, id: ConnectionId, is_read: bool) {
-        self.inner.borrow_mut().seats[id.reactor].network.set_reading(id, is_read);
-    }
-
-    /// After a death: lets what was on its way to the clients arrive, or not.
-    pub fn hang_up(&self) {
-        let mut inner = self.inner.borrow_mut();
-        let now_ns = inner.clock.mono_ns();
-        inner.seats.iter_mut().for_each(|seat| seat.network.hang_up(now_ns));
-        inner.clock.advance(60_000_000_000);
     }
 }
 

@@ -11,6 +11,7 @@
 //! finds where each shard goes on. Segments before the last sealed one are not read. The decision table is in [`table`].
 
 pub(crate) mod blocking;
+mod cut;
 mod journal;
 mod replay;
 mod report;
@@ -35,8 +36,8 @@ use crate::journal::{Blueprint, UNFINISHED, parse_name};
 use crate::limits::{CUT_COPIES_MAX, REACTORS_MAX};
 use crate::owners::Owners;
 use crate::superblock::{self, Store};
+use cut::CUT_COPY_PREFIX;
 use journal::Journal;
-use replay::CUT_COPY_PREFIX;
 
 /// Opens the data directory of `io`, or makes it, for so many reactors: a seat for each. The first is taken with this very
 /// `io`, before the others. Nothing is served before each has been taken.

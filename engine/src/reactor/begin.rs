@@ -1,0 +1,152 @@
+//! A reactor begins: it takes its seat, and makes the first batch of its journal durable.
+
+use super::*;
+
+impl<I: Io> Reactor<I> {
+    /// Opens the data directory of `io`, or makes it, for one reactor, and writes the first batch of this life.
+    ///
+    /// # Errors
+    /// The directory can't be opened; the error says why and what to do.
+    pub fn open(mut io: I, config: Config) -> Result<(Reactor<I>, Recovered), OpenError> {
+        let (seats, mut recovered) = recovery::open(&mut io, &config, 1)?;
+        let seat = seats.into_iter().next().expect("there is a seat for each reactor");
+        let opened_ns = io.mono_ns();
+        let reactor = Reactor::take(io, config, seat)?;
+        recovered.elapsed_ns += reactor.io.mono_ns() - opened_ns;
+        Ok((reactor, recovered))
+    }
+
+    /// Takes a seat of a data directory that was opened, and writes the first batch of this life to its journal. The first
+    /// seat is taken with the `io` that opened the directory, the others each with one of its own, after it.
+    ///
+    /// # Errors
+    /// The journal can't be written; the error says why and what to do.
+    pub fn take(mut io: I, config: Config, mut seat: Seat) -> Result<Reactor<I>, OpenError> {
+        let memory = Memory::share(config.memory_bytes / seat.owners.reactors());
+        seat.open_files(&mut io)?;
+        let (start, segments) = seat.start(&mut io, &config, &memory)?;
+        let writes = config.writes_in_flight.clamp(1, WRITES_IN_FLIGHT_MAX);
+        let tail_bytes = io.pool().capacity_bytes() / 2;
+        let bounds = Bounds { tail_bytes, commit_bytes: memory.commit_bytes, writes };
+        let journal = Journal::new(start, segments, token::SEAL, bounds);
+        let mut reactor = Reactor {
+            owners: seat.owners,
+            router: Router::new(),
+            buckets: Buckets::default(),
+            intake: Intake::new(io.receive_buffers(), seat.shards.len(), memory.large_bytes),
+            connections: Slots::new(),
+            appends: Appends::new(),
+            appending: 0,
+            journal,
+            shards: seat.shards,
+            planned: seat.catalog.clone(),
+            catalog: seat.catalog,
+            pending: std::collections::VecDeque::new(),
+            announcing: std::collections::VecDeque::new(),
+            announced: 0,
+            peers: Peers::new(seat.owners, seat.exchange),
+            incoming: Slots::new(),
+            guests: BTreeMap::new(),
+            last_seals: seat.last_seals,
+            reads: Reads::new(READ_WINDOWS_BYTES_MAX.min(tail_bytes / READ_WINDOWS_SHARE)),
+            scheduler: Scheduler::new(),
+            subscriptions: Subscriptions::new(),
+            calls: None,
+            callers: Slots::new(),
+            damage: seat.all_damage,
+            store: seat.store,
+            epoch: seat.epoch,
+            listener: None,
+            accepting: false,
+            accept_after_ns: 0,
+            send_check_ns: 0,
+            features: 0,
+            told_reactors: Reactors::default(),
+            is_left_alone: false,
+            life: Life::Running,
+            stats: Stats::default(),
+            last_append_ns: 0,
+            idle_since_ns: None,
+            completions: Vec::with_capacity(COMPLETIONS_ROOM),
+            dirty: Vec::new(),
+            stalled: Vec::new(),
+            starved: Vec::new(),
+            answered: Vec::new(),
+            due: Vec::new(),
+            refused: Vec::new(),
+            io,
+            config,
+        };
+        reactor.begin_life(seat.skip, &seat.go_on)?;
+        for seal in seat.late_seals {
+            reactor.journal.add_seal(seal);
+        }
+        reactor.join_peers();
+        Ok(reactor)
+    }
+
+    /// Tells the others that this reactor's first batch is durable, and where its shards end.
+    fn join_peers(&mut self) {
+        for other in self.peers.numbers() {
+            self.peers.links[other].parcel.has_begun = true;
+        }
+        if self.peers.is_alone() {
+            return self.last_seals.drain(..).for_each(|seal| self.journal.add_seal(seal));
+        }
+        self.shards.iter().for_each(|(shard, _)| self.publish(shard));
+    }
+
+    /// Makes the first batch of this life durable, so that nothing older can pass for newer, and what it says of shards that
+    /// go on in this journal.
+    fn begin_life(&mut self, skip: u64, go_on: &[GoOn]) -> Result<(), OpenError> {
+        let mut commands = go_on.chunks(GO_ON_ROWS_MAX).map(|rows| {
+            let mut frame = Vec::new();
+            let encoded = frame::frame::encode(&mut frame, b"catalog", None, &Command::GoOn(rows.to_vec()).encode());
+            encoded.expect("so many rows fit a record");
+            frame
+        });
+        self.write_opening(Some(skip), commands.next().as_deref())?;
+        // Not before that batch says so: if it begins a segment, the footer of the one before must not say it as well.
+        // The number of a command in it is past those skipped.
+        self.shards.skip_from(ShardId(u32::from(!go_on.is_empty())), skip);
+        for frame in commands {
+            self.write_opening(None, Some(&frame))?;
+        }
+        for row in go_on {
+            for shard in row.numbers() {
+                self.shards.go_on(shard, row.next, row.arrival_ms);
+                self.journal.index.go_on(shard, row.next);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_opening(&mut self, skip: Option<u64>, frame: Option<&[u8]>) -> Result<(), OpenError> {
+        loop {
+            let written = self.journal.write_opening(&mut self.io, &mut self.shards, &self.catalog, skip, frame);
+            match written {
+                Ok(()) => break,
+                Err(Shortage::Full) => {
+                    return Err(OpenError::NoSpace { errno: self.journal.segments.last_errno() });
+                }
+                Err(Shortage::Making) => self.wait_for_segment(),
+            }
+        }
+        while !self.journal.is_quiet() {
+            let is_held_up = !self.peers.is_alone() && self.journal.segments.is_beside_flush();
+            let wait = if is_held_up { Wait::Until(self.io.mono_ns() + BEGIN_RETRY_NS) } else { Wait::Forever };
+            self.io.turn(wait, &mut self.completions);
+            self.reap();
+            if let Some(errno) = self.journal.poisoned() {
+                return Err(OpenError::io("writing the first batch", errno));
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_segment(&mut self) {
+        self.journal.advance(&mut self.io, false);
+        self.io.turn(Wait::Forever, &mut self.completions);
+        self.reap();
+    }
+}
