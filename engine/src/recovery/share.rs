@@ -73,15 +73,13 @@ pub(super) fn out(
     recovered: &mut Recovered,
 ) -> Vec<Seat> {
     let owners = |own| Owners::new(reactors, own);
-    for journal in &mut found {
-        let own = journal.blueprint.journal.0 as usize;
-        journal.leave_if(own >= reactors, |shard| shard != ShardId::CATALOG && owners(0).of(shard) != own);
-    }
     let count = found.iter().map(|journal| journal.replay.shards.len()).max().unwrap_or(1);
+    let count = count.max(found[0].replay.catalog.shard_count());
+    let nexts = nexts(&found, count);
+    // Before the catalog is taken, which is in the footer that its journal gets by that.
+    leave_what_others_read(&mut found, owners(0), &nexts);
     let mut catalog = std::mem::replace(&mut found[0].replay.catalog, Catalog::new());
     catalog.reserve_shards(count);
-    let count = catalog.shard_count();
-    let nexts = nexts(&found, count);
     let mut needed = Needed::of(&found, owners(0));
     let budget = Budget::of(config, &found, reactors);
     let mut closed_last: Vec<Seal> = Vec::new();
@@ -131,6 +129,24 @@ pub(super) fn out(
         }
     });
     seats.collect()
+}
+
+/// Has journals leave segments that hold records of shards which others own now; also of those that come back to a journal
+/// after they had gone on elsewhere, as the open segment tells the numbers from its first on: the last opening left it, and
+/// ended before its seal was on disk.
+fn leave_what_others_read(found: &mut [Journal], owners: Owners, nexts: &[Shard]) {
+    let skip = found.iter().map(|journal| journal.skip).max().unwrap_or(0);
+    for journal in found {
+        let own = journal.blueprint.journal.0 as usize;
+        let goes_on_elsewhere: Vec<bool> = journal
+            .replay
+            .shards
+            .iter()
+            .map(|(shard, known)| known.next.0 + skip < nexts[shard.0 as usize].next.0)
+            .collect();
+        let is_foreign = |shard: ShardId| owners.of(shard) != own || goes_on_elsewhere[shard.0 as usize];
+        journal.leave_if(own >= owners.reactors(), |shard| shard != ShardId::CATALOG && is_foreign(shard));
+    }
 }
 
 /// Where each shard goes on, by its number: past all that any journal knows, and past what may have been given and was cut or
