@@ -1,10 +1,13 @@
 //! Several reactors on one data directory: any number after any other, and every one of them serves everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 
+use frame::proto::Start;
 use frame::{Quotas, Sequence, ShardId};
+use serde_json::{Value, json};
 
+use crate::gateway::good;
 use crate::rig::{Server, directory, millstream, read_all, refusal, run, store};
 
 /// Shards of the stream: more than reactors, so that each owns some.
@@ -111,4 +114,71 @@ fn one_reactor_that_can_not_start_is_the_end_of_all() {
     assert!(line.contains("choose another address with --native"), "{line}");
     let line = refusal(&data, &["--reactors", "2"]);
     assert!(line.contains("--reactors 2 is out of range") && line.contains("128MiB each"), "{line}");
+}
+
+#[test]
+fn the_api_reaches_the_shards_of_every_reactor() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let server = start(&data, 3);
+    let http = server.http.unwrap();
+    good(http, "CreateStream", &json!({ "StreamName": "s", "ShardCount": SHARDS }));
+    run(server.command(["streams", "quotas", "s", "none"]), b"").good();
+    let records: Vec<Value> =
+        (0..500).map(|number| json!({ "Data": "aGVsbG8=", "PartitionKey": format!("key {number}") })).collect();
+    let answer = good(http, "PutRecords", &json!({ "StreamName": "s", "Records": records }));
+    assert_eq!(answer["FailedRecordCount"], 0);
+    let outcomes = answer["Records"].as_array().unwrap();
+    let shards: BTreeSet<&str> = outcomes.iter().map(|outcome| outcome["ShardId"].as_str().unwrap()).collect();
+    assert_eq!((outcomes.len(), shards.len()), (500, SHARDS as usize));
+    server.kill();
+    // Each record is where it was said to be, also for another number of reactors.
+    let server = start(&data, 2);
+    let http = server.http.unwrap();
+    for shard in shards {
+        let at = json!({ "StreamName": "s", "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON" });
+        let iterator = good(http, "GetShardIterator", &at)["ShardIterator"].clone();
+        let read = good(http, "GetRecords", &json!({ "ShardIterator": iterator }));
+        let found = read["Records"].as_array().unwrap().iter().map(|record| {
+            (record["PartitionKey"].as_str().unwrap().to_owned(), record["SequenceNumber"].as_str().unwrap().to_owned())
+        });
+        let keys = (0..500).map(|number| format!("key {number}"));
+        let stored = keys.zip(outcomes).filter(|(_, outcome)| outcome["ShardId"] == shard);
+        let stored = stored.map(|(key, outcome)| (key, outcome["SequenceNumber"].as_str().unwrap().to_owned()));
+        assert_eq!(found.collect::<Vec<_>>(), stored.collect::<Vec<_>>(), "{shard}");
+    }
+    server.stop();
+}
+
+#[test]
+fn one_connection_is_pushed_the_shards_of_every_reactor() {
+    let directory = directory();
+    let server = start(&directory.path().join("data"), 3);
+    let mut producer = server.client();
+    let stream = producer.create_stream("s", SHARDS, Quotas::NONE).unwrap();
+    let mut follower = server.client_at(server.reactors[1]);
+    let mut followed = BTreeMap::new();
+    for shard in &stream.shards {
+        let subscription = follower.subscribe(stream.stream, shard.shard, Start::Latest, 64 << 20).unwrap();
+        followed.insert(subscription, (shard.shard, Vec::new()));
+    }
+    // Where each begins is told before anything comes.
+    follower.ping().unwrap();
+    let mut stored: BTreeMap<ShardId, Vec<Sequence>> = BTreeMap::new();
+    for number in 0..300 {
+        let places = store(&mut producer, stream.stream, &number.to_string(), [vec![7; 20_000]]);
+        places.into_iter().for_each(|(shard, sequence)| stored.entry(shard).or_default().push(sequence));
+    }
+    let mut left = 300;
+    while left > 0 {
+        let pushed = follower.next_pushed().unwrap().unwrap();
+        let (_, found) = followed.get_mut(&pushed.subscription).unwrap();
+        for frame in pushed.outcome.unwrap().iter() {
+            found.push(frame.sequence());
+            left -= 1;
+        }
+    }
+    let found: BTreeMap<ShardId, Vec<Sequence>> = followed.into_values().collect();
+    assert_eq!(found, stored);
+    server.stop();
 }

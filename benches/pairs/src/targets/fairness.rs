@@ -53,7 +53,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
     Ok(Findings {
         goal: "One shard with 10 MiB records and no limit beside 100 small ones: their p99 at most twice what it is alone plus the time that limit (a) needs that day for two durable 1 MiB writes at depth one.",
         notes: vec![
-            "Small: an open loop of 20,000 records/s of 1 KiB in batches of 10 over 100 shards. Large: a closed loop, one record in flight on each of two connections; its generator shares the small one's core at the lowest priority.".to_owned(),
+            "Small: an open loop of 20,000 records/s of 1 KiB in batches of 10 over 100 shards. Large: a closed loop, one record in flight on each of two connections; its generator has the small one's core while that is idle (SCHED_IDLE).".to_owned(),
             "The time of a write is limit (a)'s mean at depth one, measured right before each run beside large records.".to_owned(),
         ],
         sweeps: Vec::new(),
@@ -110,11 +110,11 @@ fn beside(bench: &Bench, load: &Load) -> Result<Side, PairsError> {
     Ok(side)
 }
 
-/// Large records until it is ended, at the lowest priority.
+/// Large records until it is ended, sent while the core has nothing else to do.
 fn start_large(bench: &Bench, server: &Server) -> Result<Child, PairsError> {
     let large = bench.load_command();
-    let mut command = Command::new("nice");
-    command.arg("-n19").arg(large.get_program()).args(large.get_args()).env_remove("CARGO");
+    let mut command = Command::new("chrt");
+    command.args(["--idle", "0"]).arg(large.get_program()).args(large.get_args()).env_remove("CARGO");
     command.args(["--stream=large", "--shards=1", "--connections=2", "--inflight=1", "--batch-records=1"]);
     command.arg(format!("--record-bytes={LARGE_BYTES}")).arg(format!("--target={}", server.address()));
     command.args(["--duration=600s", "--bytes=8GiB"]).arg(format!("--dir={}", bench.directory()));
