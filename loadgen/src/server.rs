@@ -206,7 +206,8 @@ impl Server {
         loop {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
-                    if let Some(address) = line.strip_prefix("ready native=").and_then(|text| text.trim().parse().ok())
+                    if let Some(address) =
+                        line.strip_prefix("ready native=").and_then(|rest| rest.split_whitespace().next()?.parse().ok())
                     {
                         server.address = address;
                         return Ok(server);

@@ -53,8 +53,8 @@ impl Server {
             }
         });
         while let Ok((at, line)) = lines.recv_timeout(PATIENCE.saturating_sub(started.elapsed())) {
-            if let Some(address) = line.strip_prefix("ready native=") {
-                address.trim().clone_into(&mut server.address);
+            if let Some(address) = line.strip_prefix("ready native=").and_then(|rest| rest.split_whitespace().next()) {
+                address.clone_into(&mut server.address);
                 server.ready_s = (at - started).as_secs_f64();
                 return Ok(server);
             }
