@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 
 use frame::proto::ErrorCode;
 use frame::{Quotas, Rate, ShardId};
+use io::Io;
 
 use crate::limits::QUOTA_BURST_NS;
 
@@ -133,14 +134,24 @@ impl Buckets {
         }
     }
 
-    /// Takes a record of `bytes` of data and key in, or says which quota is used up.
-    pub(crate) fn take_record(
+    /// Takes a record of `bytes` of data and key in, or says which quota of its shard is used up. The clock is read once for all
+    /// that share `now_ns`, and not at all where nothing is limited.
+    #[inline]
+    pub(crate) fn admit(
         &mut self,
-        shard: ShardId,
-        quotas: &Quotas,
-        bytes: u64,
-        now_ns: u64,
+        io: &impl Io,
+        (shard, quotas): (ShardId, &Quotas),
+        bytes: u32,
+        now_ns: &mut Option<u64>,
     ) -> Result<(), ErrorCode> {
+        if !quotas.has_write_quotas() {
+            return Ok(());
+        }
+        let now_ns = *now_ns.get_or_insert_with(|| io.mono_ns());
+        self.take_record(shard, quotas, u64::from(bytes), now_ns)
+    }
+
+    fn take_record(&mut self, shard: ShardId, quotas: &Quotas, bytes: u64, now_ns: u64) -> Result<(), ErrorCode> {
         let ShardBuckets { write_bytes, write_records, .. } = self.of_shard(shard, quotas, now_ns);
         if !write_records.has(quotas.write_records, 1, now_ns) {
             self.throttled.write_records += 1;

@@ -112,15 +112,12 @@ impl Router {
                 hand_over(io, intake, &mut links[owners.of(shard)], shard, &record);
                 continue;
             }
-            if stream.quotas.has_write_quotas() {
-                let bytes = u64::from(outline.record_bytes);
-                let now_ns = *now_ns.get_or_insert_with(|| io.mono_ns());
-                if let Err(code) = buckets.take_record(shard, &stream.quotas, bytes, now_ns) {
-                    intake.give_back(io, place);
-                    appends.throttle(append, index, code, shard);
-                    refused.push(append);
-                    continue;
-                }
+            let admitted = buckets.admit(&*io, (shard, &stream.quotas), outline.record_bytes, &mut now_ns);
+            if let Err(code) = admitted {
+                intake.give_back(io, place);
+                appends.throttle(append, index, code, shard);
+                refused.push(append);
+                continue;
             }
             intake.push(shard, place, outline.length as usize, append, index);
         }

@@ -284,10 +284,7 @@ impl Tail {
     fn read(&mut self, shard: ShardId, start: Start, bytes_max: u32) -> Result<Records, ClientError> {
         loop {
             match self.client.read(self.stream, shard, start, bytes_max) {
-                Err(ClientError::Refused(failure))
-                    if matches!(failure.code, ErrorCode::ReadBytesExceeded | ErrorCode::ReadsExceeded)
-                        && !self.output.is_closed() =>
-                {
+                Err(ClientError::Refused(failure)) if failure.code.is_read_quota() && !self.output.is_closed() => {
                     if !std::mem::replace(&mut self.is_throttled, true) {
                         eprintln!("millstream: shard {shard}: {}: reading waits for that", failure.code);
                     }

@@ -60,8 +60,8 @@ impl<I: Io> Reactor<I> {
     /// Takes in an append's frames: each is copied, as its batch may close long after the call was taken up.
     fn append_frames(&mut self, slot: u32, name: &str, mut frames: &[u8]) {
         let asker = Asker::Call(slot);
-        if self.journal.poisoned().is_some() {
-            return self.fail(asker, ErrorCode::StorageFailed, "a write failed; restart the server");
+        if self.fail_if_poisoned(asker) {
+            return;
         }
         let Some(stream) = self.catalog.by_name(name) else { return self.fail_unknown(asker, name) };
         self.callers[slot].stream = Some(stream.outline());

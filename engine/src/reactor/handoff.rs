@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
+use frame::Frame;
 use frame::parts::frames_bytes_max;
 use frame::proto::AckResult;
-use frame::{Frame, Quotas};
 
 use super::*;
 use crate::exchange::Exchange;
@@ -75,13 +75,13 @@ impl<I: Io> Reactor<I> {
         let slot = self.incoming.take();
         let append = self.appends.begin(Asker::Reactor(slot));
         let is_poisoned = self.journal.poisoned().is_some();
-        let mut offset = 0;
+        let (mut offset, mut now_ns) = (0, None);
         for (index, part) in handed.records.iter().enumerate() {
             let (index, &HandedRecord { shard, length, .. }) = (index as u32, part);
             // One that is not known here yet was made just now: nobody was told of it, and it is asked for all the same.
             let is_known = (shard.0 as usize) < self.shards.len() && self.owners.is_own(shard);
             if is_known && !is_poisoned {
-                match self.take_quota(part) {
+                match self.take_quota(part, &mut now_ns) {
                     Ok(()) => {
                         self.appends.wait(append);
                         let (place, length) = self.place_of(batch, offset, part);
@@ -126,12 +126,10 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Whether the quotas of its shard let a record in, which they keep account of.
-    fn take_quota(&mut self, part: &HandedRecord) -> Result<(), ErrorCode> {
-        let quotas = self.catalog.stream(part.stream).map(|stream| stream.quotas);
-        quotas.filter(Quotas::has_write_quotas).map_or(Ok(()), |quotas| {
-            let now_ns = self.io.mono_ns();
-            self.buckets.take_record(part.shard, &quotas, u64::from(part.record_bytes), now_ns)
-        })
+    fn take_quota(&mut self, part: &HandedRecord, now_ns: &mut Option<u64>) -> Result<(), ErrorCode> {
+        let Reactor { io, catalog, buckets, .. } = self;
+        let stream = catalog.stream(part.stream);
+        stream.map_or(Ok(()), |stream| buckets.admit(io, (part.shard, &stream.quotas), part.record_bytes, now_ns))
     }
 
     /// All records of a batch are settled: whoever handed it over is told.

@@ -85,8 +85,8 @@ impl<I: Io> Reactor<I> {
 
     /// Makes a stream of a name that no other has.
     pub(super) fn create_new_stream(&mut self, asker: Asker, name: &str, shards: u32, quotas: Quotas) {
-        if self.journal.poisoned().is_some() {
-            return self.fail(asker, ErrorCode::StorageFailed, "a write failed; restart the server");
+        if self.fail_if_poisoned(asker) {
+            return;
         }
         match self.planned.plan_create(name, shards, quotas, self.io.wall_ms()) {
             Ok(command) => self.plan(asker, command),
@@ -109,8 +109,8 @@ impl<I: Io> Reactor<I> {
     }
 
     pub(super) fn delete_stream(&mut self, asker: Asker, name: &str) {
-        if self.journal.poisoned().is_some() {
-            return self.fail(asker, ErrorCode::StorageFailed, "a write failed; restart the server");
+        if self.fail_if_poisoned(asker) {
+            return;
         }
         match self.planned.plan_delete(name) {
             Some(command) => self.plan(asker, command),
@@ -120,8 +120,8 @@ impl<I: Io> Reactor<I> {
 
     /// Gives a stream other quotas, from when they are stored on.
     pub(super) fn set_quotas(&mut self, asker: Asker, name: &str, quotas: Quotas) {
-        if self.journal.poisoned().is_some() {
-            return self.fail(asker, ErrorCode::StorageFailed, "a write failed; restart the server");
+        if self.fail_if_poisoned(asker) {
+            return;
         }
         match self.planned.plan_quotas(name, quotas) {
             Some(command) => self.plan(asker, command),
@@ -331,6 +331,15 @@ impl<I: Io> Reactor<I> {
         }
         self.make_dirty(peer);
         self.hear_again(peer);
+    }
+
+    /// Whether the journal takes nothing more; the asker is told so.
+    pub(super) fn fail_if_poisoned(&mut self, asker: Asker) -> bool {
+        let is_poisoned = self.journal.poisoned().is_some();
+        if is_poisoned {
+            self.fail(asker, ErrorCode::StorageFailed, "a write failed; restart the server");
+        }
+        is_poisoned
     }
 
     pub(super) fn fail_unknown(&mut self, asker: Asker, name: &str) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use frame::limits::READ_BYTES_MAX;
-use frame::proto::{ClientEvent, ErrorCode, Failure, Read, ReadResult, Span, Start};
+use frame::proto::{ClientEvent, Failure, Read, ReadResult, Span, Start};
 use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
 
 use super::join::{Joiners, Look};
@@ -97,7 +97,7 @@ impl Shelf {
             Look::Damaged => readback.damaged(shard, frame.sequence()),
             Look::Part => return Ok(frame.data().len() as u64),
         }
-        Ok((frame.key().len() + frame.data().len()) as u64)
+        Ok(frame.record_bytes() as u64)
     }
 }
 
@@ -118,7 +118,7 @@ async fn read_shards(target: SocketAddr, shelf: Rc<Shelf>) -> Result<(), NativeE
                 }
                 Ok(_) => break,
                 // Asked again once the shard's quotas have filled.
-                Err(Failure { code: ErrorCode::ReadBytesExceeded | ErrorCode::ReadsExceeded, .. }) => {
+                Err(Failure { code, .. }) if code.is_read_quota() => {
                     tokio::time::sleep(THROTTLED_WAIT).await;
                 }
                 Err(failure) => {

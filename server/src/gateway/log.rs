@@ -79,9 +79,7 @@ impl Log {
     ) -> Result<(ReadResult, Vec<u8>), Unread> {
         match self.call(Call::Read { read, counts }).await.map_err(Unread::Refused)? {
             Answer::Records(result, frames) => Ok((result, frames)),
-            Answer::Failed(Failure { code: ErrorCode::ReadBytesExceeded | ErrorCode::ReadsExceeded, .. }) => {
-                Err(Unread::RateExceeded)
-            }
+            Answer::Failed(Failure { code, .. }) if code.is_read_quota() => Err(Unread::RateExceeded),
             answer => Err(Unread::Refused(refusal(place, name, answer))),
         }
     }

@@ -46,6 +46,11 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Whether a read was held up by what its shard gives a second: it may be asked again soon.
+    pub fn is_read_quota(self) -> bool {
+        matches!(self, ErrorCode::ReadBytesExceeded | ErrorCode::ReadsExceeded)
+    }
+
     /// The code of a number; numbers of a newer server count as [`ErrorCode::Protocol`].
     pub fn from_number(number: u16) -> ErrorCode {
         use ErrorCode::*;
