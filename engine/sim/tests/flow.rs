@@ -1,24 +1,19 @@
 //! Flow: what is awaited does not wait behind records, and what all connections may send together fits.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bench;
+
 use std::collections::BTreeMap;
 
-use engine::limits::{
-    MEMORY_BYTES_MIN, PENDING_BYTES_MAX, PUSH_BYTES_MAX, PUSH_WAITING_BYTES_MAX, WINDOW_BYTES, WINDOWS_BYTES,
-};
-use engine::{Config, Reactor};
+use engine::limits::{PENDING_BYTES_MAX, PUSH_BYTES_MAX, PUSH_WAITING_BYTES_MAX, WINDOW_BYTES, WINDOWS_BYTES};
 use frame::proto::{Client, ClientEvent, Start, Subscribe};
 use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
-use io::Pool;
-use sim::{ConnectionId, LISTENER, NetworkFaults, SimIo, Surroundings, Trace, World};
+use sim::{ConnectionId, NetworkFaults, Surroundings};
+
+use bench::Bench;
 
 /// More turns than any step here takes.
 const TURNS_MAX: u32 = 1_000_000;
-
-struct Bench {
-    world: World,
-    reactor: Reactor<SimIo>,
-}
 
 /// A client's end of a connection.
 struct Peer {
@@ -37,14 +32,10 @@ struct Peer {
 }
 
 impl Bench {
-    fn new(network: NetworkFaults) -> Bench {
+    fn of(network: NetworkFaults) -> Bench {
         let surroundings =
             Surroundings { network, receive_buffers: 64, receive_buffer_bytes: 64 << 10, ..Surroundings::calm() };
-        let world = World::new(1, Pool::new(64 << 20).unwrap(), surroundings, Trace::new(false));
-        let config = Config { segment_bytes: 64 << 20, memory_bytes: MEMORY_BYTES_MIN, ..Config::default() };
-        let (mut reactor, _) = Reactor::open(world.io(), config).unwrap();
-        reactor.listen(LISTENER);
-        Bench { world, reactor }
+        Bench::new(1, surroundings, (64 << 20, 64 << 20), TURNS_MAX, |io| io)
     }
 
     /// A client that knows the one stream.
@@ -114,22 +105,11 @@ impl Bench {
         }
         may
     }
-
-    fn turn_until(&mut self, mut is_there: impl FnMut(&mut Bench) -> bool) {
-        for _ in 0..TURNS_MAX {
-            if is_there(self) {
-                return;
-            }
-            self.reactor.turn();
-            assert!(!self.world.is_stuck(), "the reactor sleeps for good");
-        }
-        panic!("it does not come");
-    }
 }
 
 #[test]
 fn answers_go_before_records_that_wait() {
-    let mut bench = Bench::new(NetworkFaults { window_bytes: 16 << 10, ..NetworkFaults::CALM });
+    let mut bench = Bench::of(NetworkFaults { window_bytes: 16 << 10, ..NetworkFaults::CALM });
     let (mut producer, mut subscriber) = (bench.connect(), bench.connect());
     for _ in 0..40 {
         assert!(bench.append(&mut producer, 100, 1000));
@@ -173,7 +153,7 @@ fn answers_go_before_records_that_wait() {
 #[test]
 fn many_who_append_share_what_all_may_send() {
     const CLIENTS: usize = 16;
-    let mut bench = Bench::new(NetworkFaults::CALM);
+    let mut bench = Bench::of(NetworkFaults::CALM);
     let mut clients: Vec<Peer> = (0..CLIENTS).map(|_| bench.connect()).collect();
     let mut observer = bench.connect();
     let unanswered = |peer: &Peer| peer.unanswered.values().sum::<usize>();

@@ -1,17 +1,18 @@
 //! Records of 10 MiB on their way in: room for them, and what of the disk they leave to others, in simulated time.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bench;
+
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use engine::limits::{LARGE_ARRIVES_NS, LARGE_BYTES_MIN, MEMORY_BYTES_MIN, PARTS_IN_FLIGHT_MAX};
-use engine::{Config, Reactor};
+use engine::limits::{LARGE_ARRIVES_NS, LARGE_BYTES_MIN, PARTS_IN_FLIGHT_MAX};
 use frame::limits::{LARGE_RECORD_BYTES_MAX, PART_FRAME_BYTES};
 use frame::proto::{AckResult, Append, Client, ClientEvent, Failure, StreamDescription};
 use frame::{Quotas, RequestId};
 use io::{Completion, Io, Op, Pool, Received, Token, Wait};
-use sim::{ConnectionId, LISTENER, SimIo, Surroundings, Trace, World};
+use sim::{ConnectionId, SimIo, Surroundings};
 
 /// More turns than any step here takes.
 const TURNS_MAX: u32 = 1_000_000;
@@ -70,11 +71,7 @@ impl Io for Counting {
     }
 }
 
-struct Bench {
-    world: World,
-    reactor: Reactor<Counting>,
-    most_parts: Rc<Cell<usize>>,
-}
+type Bench = bench::Bench<Counting>;
 
 /// A client's end of a connection.
 struct Peer {
@@ -85,18 +82,15 @@ struct Peer {
     told: Option<Failure>,
 }
 
-impl Bench {
-    fn new() -> Bench {
-        let surroundings = Surroundings { receive_buffers: 64, receive_buffer_bytes: 64 << 10, ..Surroundings::calm() };
-        let world = World::new(3, Pool::new(64 << 20).unwrap(), surroundings, Trace::new(false));
-        let config = Config { segment_bytes: 16 << 20, memory_bytes: MEMORY_BYTES_MIN, ..Config::default() };
-        let most_parts = Rc::new(Cell::new(0));
-        let io = Counting { io: world.io(), in_flight: BTreeSet::new(), most: Rc::clone(&most_parts) };
-        let (mut reactor, _) = Reactor::open(io, config).unwrap();
-        reactor.listen(LISTENER);
-        Bench { world, reactor, most_parts }
-    }
+/// A world with little memory, and the most writes of whole parts that were in flight.
+fn counting() -> (Bench, Rc<Cell<usize>>) {
+    let surroundings = Surroundings { receive_buffers: 64, receive_buffer_bytes: 64 << 10, ..Surroundings::calm() };
+    let most = Rc::new(Cell::new(0));
+    let count = |io| Counting { io, in_flight: BTreeSet::new(), most: Rc::clone(&most) };
+    (Bench::new(3, surroundings, (64 << 20, 16 << 20), TURNS_MAX, count), most)
+}
 
+impl Bench {
     fn connect(&mut self) -> Peer {
         let mut out = Vec::new();
         let mut proto = Client::new(&mut out);
@@ -145,17 +139,6 @@ impl Bench {
         self.world.send(peer.id, &message[..sent.min(message.len())]);
     }
 
-    fn turn_until(&mut self, mut is_there: impl FnMut(&mut Bench) -> bool) {
-        for _ in 0..TURNS_MAX {
-            if is_there(self) {
-                return;
-            }
-            self.reactor.turn();
-            assert!(!self.world.is_stuck(), "the reactor sleeps for good");
-        }
-        panic!("it does not come");
-    }
-
     /// Waits until so many records of `peer` are stored.
     fn stored(&mut self, peer: &mut Peer, count: usize) {
         self.turn_until(|bench| {
@@ -167,7 +150,7 @@ impl Bench {
 
 #[test]
 fn a_record_that_does_not_become_whole_ends_when_others_wait() {
-    let mut bench = Bench::new();
+    let (mut bench, _) = counting();
     let (mut slow, mut waiting, mut other) = (bench.connect(), bench.connect(), bench.connect());
     const { assert!(LARGE_BYTES_MIN < 2 * LARGE_RECORD_BYTES_MAX, "there is room for one") };
     bench.append(&mut slow, 0, LARGE_RECORD_BYTES_MAX, 5 << 20);
@@ -193,7 +176,7 @@ fn a_record_that_does_not_become_whole_ends_when_others_wait() {
 
 #[test]
 fn few_parts_are_in_flight_and_small_records_pass_them() {
-    let mut bench = Bench::new();
+    let (mut bench, most_parts) = counting();
     let (mut large, mut small) = (bench.connect(), bench.connect());
     bench.append(&mut large, 0, LARGE_RECORD_BYTES_MAX, usize::MAX);
     // A small record each turn, as far as the window goes.
@@ -209,5 +192,5 @@ fn few_parts_are_in_flight_and_small_records_pass_them() {
     });
     let passed = small.stored;
     assert!(passed > 10, "{passed} of {sent} small records were stored meanwhile");
-    assert_eq!(bench.most_parts.get(), PARTS_IN_FLIGHT_MAX, "the disk is kept busy, and no more");
+    assert_eq!(most_parts.get(), PARTS_IN_FLIGHT_MAX, "the disk is kept busy, and no more");
 }

@@ -5,22 +5,19 @@
 //! received. Fix: past a bound of buffers that wait to be parsed the receive is stopped, and begins again when they are.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use engine::limits::{INBOX_BUFFERS_MAX, MEMORY_BYTES_MIN, OUTGOING_BYTES_MAX};
-use engine::{Config, Reactor};
+mod bench;
+
+use engine::limits::{INBOX_BUFFERS_MAX, OUTGOING_BYTES_MAX};
 use frame::proto::{Client, ClientEvent};
-use io::Pool;
-use sim::{ConnectionId, LISTENER, NetworkFaults, SimIo, Surroundings, Trace, World};
+use sim::{ConnectionId, NetworkFaults, Surroundings};
+
+use bench::Bench;
 
 /// Few, so that one connection could take them all.
 const RECEIVE_BUFFERS: u16 = 16;
 
 /// More turns than any step here takes.
 const TURNS_MAX: u32 = 100_000;
-
-struct Bench {
-    world: World,
-    reactor: Reactor<SimIo>,
-}
 
 /// A client's end of a connection.
 struct Peer {
@@ -30,18 +27,14 @@ struct Peer {
 }
 
 impl Bench {
-    fn new(seed: u64, network: NetworkFaults) -> Bench {
+    fn of(seed: u64, network: NetworkFaults) -> Bench {
         let surroundings = Surroundings {
             network,
             receive_buffers: RECEIVE_BUFFERS,
             receive_buffer_bytes: 4096,
             ..Surroundings::calm()
         };
-        let world = World::new(seed, Pool::new(16 << 20).unwrap(), surroundings, Trace::new(false));
-        let config = Config { segment_bytes: 4 << 20, memory_bytes: MEMORY_BYTES_MIN, ..Config::default() };
-        let (mut reactor, _) = Reactor::open(world.io(), config).unwrap();
-        reactor.listen(LISTENER);
-        Bench { world, reactor }
+        Bench::new(seed, surroundings, (16 << 20, 4 << 20), TURNS_MAX, |io| io)
     }
 
     fn connect(&mut self) -> Peer {
@@ -73,17 +66,6 @@ impl Bench {
         }
         self.world.send(peer.id, &bytes);
     }
-
-    fn turn_until(&mut self, mut is_there: impl FnMut(&mut Bench) -> bool) {
-        for _ in 0..TURNS_MAX {
-            if is_there(self) {
-                return;
-            }
-            self.reactor.turn();
-            assert!(!self.world.is_stuck(), "the reactor sleeps for good");
-        }
-        panic!("it does not come");
-    }
 }
 
 #[test]
@@ -91,7 +73,7 @@ fn who_only_sends_does_not_take_the_others_buffers() {
     let malice = NetworkFaults { receive_ends: 0.05, send_short: 0.2, window_bytes: 10_000, ..NetworkFaults::CALM };
     let (mut stops, mut longest_ns) = (0, 0);
     for (seed, network) in (0..6).map(|seed| (seed, if seed % 2 == 0 { NetworkFaults::CALM } else { malice })) {
-        let mut bench = Bench::new(seed, network);
+        let mut bench = Bench::of(seed, network);
         let (mut deaf, mut other) = (bench.connect(), bench.connect());
         bench.world.set_reading(deaf.id, false);
         // A buffer's worth at a time, far beyond what may wait for a client that does not read.

@@ -10,8 +10,8 @@ use crate::record::Recipe;
 
 const SHARD: ShardId = ShardId(1);
 
-/// Six attempts of one connection: 0 to 3 acknowledged at 1 to 4, 4 unknown, 5 refused; and what a good engine would read.
-fn good() -> (Model, Reading) {
+/// A stream of one shard, which nothing was stored in.
+fn one_shard() -> StreamDescription {
     let shard = ShardDescription {
         shard: SHARD,
         reactor: 0,
@@ -20,13 +20,18 @@ fn good() -> (Model, Reading) {
         trim: Sequence(1),
         tip: Sequence(1),
     };
-    let stream = StreamDescription {
+    StreamDescription {
         stream: StreamId(1),
         name: "s".to_owned(),
         created_ms: 0,
         quotas: frame::Quotas::NONE,
         shards: vec![shard],
-    };
+    }
+}
+
+/// Six attempts of one connection: 0 to 3 acknowledged at 1 to 4, 4 unknown, 5 refused; and what a good engine would read.
+fn good() -> (Model, Reading) {
+    let stream = one_shard();
     let mut model = Model::default();
     for _ in 0..6 {
         model.submit(
@@ -103,21 +108,7 @@ fn disorder_and_holes_are_found() {
 fn good_but_unknown() -> Model {
     let (model, _) = good();
     let mut unknown = Model::default();
-    let shard = ShardDescription {
-        shard: SHARD,
-        reactor: 0,
-        hash_start: 0,
-        hash_end: u128::MAX,
-        trim: Sequence(1),
-        tip: Sequence(1),
-    };
-    let stream = StreamDescription {
-        stream: StreamId(1),
-        name: "s".to_owned(),
-        created_ms: 0,
-        quotas: frame::Quotas::NONE,
-        shards: vec![shard],
-    };
+    let stream = one_shard();
     for attempt in model.attempts() {
         unknown.submit(&stream, 0, |_| attempt.recipe, false);
     }
