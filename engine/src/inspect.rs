@@ -5,13 +5,15 @@
 use frame::{JournalNumber, SegmentNumber};
 
 use crate::catalog::{Catalog, Command};
-use crate::{Stream, journal, superblock};
+use crate::{Stream, journal, recovery, superblock};
 
 /// What a name in a data directory stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileKind {
     /// The superblock's copies.
     Superblock,
+    /// What a directory of several says of itself.
+    Member,
     /// A segment of a journal.
     Segment(JournalNumber, SegmentNumber),
     /// A copy of remains that recovery cut.
@@ -29,11 +31,14 @@ pub fn file_kind(name: &str) -> FileKind {
     if let Some((journal, segment)) = journal::parse_name(name) {
         return FileKind::Segment(journal, segment);
     }
+    let is_segments = |name: &str| journal::parse_name(name).is_some();
     match name {
         superblock::NAME => FileKind::Superblock,
+        recovery::MEMBER_NAME => FileKind::Member,
         "lock" => FileKind::Lock,
-        _ if name.ends_with(journal::UNFINISHED) => FileKind::Unfinished,
-        _ if name.starts_with("cut-") => FileKind::Cut,
+        superblock::UNFINISHED | recovery::MEMBER_UNFINISHED => FileKind::Unfinished,
+        _ if name.strip_suffix(journal::UNFINISHED).is_some_and(is_segments) => FileKind::Unfinished,
+        _ if name.starts_with(recovery::CUT_COPY_PREFIX) => FileKind::Cut,
         _ => FileKind::Other,
     }
 }

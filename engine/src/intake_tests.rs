@@ -30,6 +30,10 @@ impl Io for Clock {
         0
     }
 
+    fn directories(&self) -> usize {
+        1
+    }
+
     fn pool(&self) -> &Pool {
         &self.0
     }

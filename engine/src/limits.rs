@@ -161,6 +161,9 @@ pub const RESULTS_KEPT: usize = 1024;
 /// Reactors of one process.
 pub const REACTORS_MAX: usize = 64;
 
+/// Data directories of a log, one a disk. A journal lies in one of them, so more than reactors are of no use.
+pub const DIRECTORIES_MAX: usize = REACTORS_MAX;
+
 /// Parcels on their way from one reactor to another. The next stays with its sender, and grows.
 pub const PARCELS_PER_LANE_MAX: usize = 4;
 

@@ -43,6 +43,10 @@ impl Io for Wire {
         0
     }
 
+    fn directories(&self) -> usize {
+        1
+    }
+
     fn pool(&self) -> &Pool {
         &self.pool
     }

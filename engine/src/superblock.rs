@@ -2,13 +2,13 @@
 
 use frame::limits::BLOCK_BYTES;
 use frame::superblock::{COPIES, FILE_BYTES, Superblock, SuperblockError};
-use io::{FileId, Io};
+use io::{DirId, FileId, Io};
 
 use crate::recovery::{OpenError, blocking};
 
 /// The file's name.
 pub(crate) const NAME: &str = "superblock";
-const UNFINISHED: &str = "superblock.new";
+pub(crate) const UNFINISHED: &str = "superblock.new";
 
 /// The open file, and what it says.
 #[derive(Clone, Copy, Debug)]
@@ -19,19 +19,19 @@ pub(crate) struct Store {
 
 impl Store {
     /// Makes the file of a new data directory.
-    pub(crate) fn create(io: &mut impl Io, first: Superblock) -> Result<Store, OpenError> {
-        let file = blocking::open_file(io, UNFINISHED, true)?;
+    pub(crate) fn create(io: &mut impl Io, dir: DirId, first: Superblock) -> Result<Store, OpenError> {
+        let file = blocking::open_file(io, dir, UNFINISHED, true)?;
         let copies: Vec<u8> = std::iter::repeat_n(first.encode(), COPIES).flatten().collect();
         blocking::write(io, file, 0, &copies)?;
         blocking::sync(io, file)?;
-        blocking::rename(io, UNFINISHED, NAME)?;
-        blocking::sync_dir(io)?;
+        blocking::rename(io, dir, UNFINISHED, NAME)?;
+        blocking::sync_dir(io, dir)?;
         Ok(Store { file, current: first })
     }
 
     /// Reads the file of an existing one.
-    pub(crate) fn open(io: &mut impl Io) -> Result<Store, OpenError> {
-        let file = blocking::open_file(io, NAME, false)?;
+    pub(crate) fn open(io: &mut impl Io, dir: DirId) -> Result<Store, OpenError> {
+        let file = blocking::open_file(io, dir, NAME, false)?;
         let bytes = blocking::read(io, file, 0, FILE_BYTES)?;
         match Superblock::choose(&bytes) {
             Ok(current) => Ok(Store { file, current }),

@@ -22,7 +22,7 @@ const RECORDS: u32 = 20;
 #[test]
 fn ten_thousand_appends_allocate_nothing() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let ring = Ring::new(RingConfig::new(DataDir::open(directory.path(), false).unwrap()));
+    let ring = Ring::new(RingConfig::new(vec![DataDir::open(directory.path(), false).unwrap()]));
     let mut ring = ring.unwrap();
     let (listener, address) = ring.listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     // One segment for all of it: a new one is made once in hundreds of megabytes, and that allocates.

@@ -158,6 +158,27 @@ fn from_number_or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Res
     }
 }
 
+/// Cores that this process may run on, no more than its CPU quota (cgroup) pays for: a reactor that is put to sleep for
+/// having used it up answers nobody.
+fn usable_cores() -> usize {
+    let quota = std::thread::available_parallelism().map_or(1, usize::from);
+    io::available_cores().len().min(quota)
+}
+
+/// A path, or several.
+fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        One(PathBuf),
+        More(Vec<PathBuf>),
+    }
+    Either::deserialize(deserializer).map(|either| match either {
+        Either::One(path) => vec![path],
+        Either::More(paths) => paths,
+    })
+}
+
 /// A setting that is given as text.
 fn from_text<'de, D: serde::Deserializer<'de>, T: FromStr<Err = String>>(
     deserializer: D,
@@ -195,9 +216,12 @@ pub enum LogFormat {
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Settings {
-    /// The data directory; made if it is missing.
-    #[arg(long, env = "MILLSTREAM_DATA", value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    /// The data directory; made if it is missing. Given more than once the log lies in several, one a disk, and each reactor
+    /// writes to one of them; their order doesn't matter, and more can be added later. In the environment they are separated
+    /// by `:`
+    #[arg(long, env = "MILLSTREAM_DATA", value_name = "DIR", value_delimiter = ':')]
+    #[serde(deserialize_with = "one_or_more")]
+    pub data: Vec<PathBuf>,
     /// Where native clients connect; port 0 takes any free one [default: 127.0.0.1:4570]
     #[arg(long, env = "MILLSTREAM_NATIVE", value_name = "ADDR")]
     pub native: Option<SocketAddr>,
@@ -215,7 +239,8 @@ pub struct Settings {
     #[arg(long, env = "MILLSTREAM_QUOTAS", value_name = "QUOTAS")]
     #[serde(deserialize_with = "from_text")]
     pub quotas: Option<QuotasChange>,
-    /// How many reactors there are, each on a core of its own; `auto` takes all cores but one. Each takes its share of the
+    /// How many reactors there are, each on a core of its own; `auto` takes all cores but one, within the
+    /// process's CPU quota. Each takes its share of the
     /// memory budget, at least 128MiB, and the port after the one before [default: 1]
     #[arg(long, env = "MILLSTREAM_REACTORS", value_name = "N")]
     #[serde(deserialize_with = "from_number_or_text")]
@@ -271,8 +296,8 @@ pub struct ServeArguments {
 /// The server's settings, whole and checked.
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
-    /// Where the data lies.
-    pub data: PathBuf,
+    /// Where the data lies: in one directory or more.
+    pub data: Vec<PathBuf>,
     /// Where native clients connect.
     pub native: SocketAddr,
     /// Where the Kinesis API is served, if it is.
@@ -378,7 +403,7 @@ impl Settings {
     /// What is not set here is taken from `other`.
     fn or(self, other: Settings) -> Settings {
         Settings {
-            data: self.data.or(other.data),
+            data: if self.data.is_empty() { other.data } else { self.data },
             native: self.native.or(other.native),
             http: self.http.or(other.http),
             region: self.region.or(other.region),
@@ -452,16 +477,16 @@ impl Settings {
                 "4KiB to 1MiB",
             )? as usize,
         };
+        if self.data.is_empty() {
+            return Err(ConfigError::NoData);
+        }
         Ok(ServeConfig {
-            data: self.data.ok_or(ConfigError::NoData)?,
+            data: self.data,
             native: self.native.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], frame::proto::PORT))),
             http: self.http.unwrap_or(Http::DEFAULT).address()?,
             place: place(self.region, self.account)?,
             quotas: self.quotas.map_or(Quotas::SERVICE, |change| change.of(Quotas::SERVICE)),
-            reactors: self
-                .reactors
-                .unwrap_or(Reactors::Count(1))
-                .count(io::available_cores().len(), engine.memory_bytes)?,
+            reactors: self.reactors.unwrap_or(Reactors::Count(1)).count(usable_cores(), engine.memory_bytes)?,
             core: self.core,
             engine,
             not_durable: self.not_durable.unwrap_or(false),
@@ -516,7 +541,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        let outcome = Settings { data: Some("x".into()), segment_bytes: Some(Bytes(1)), ..Settings::default() }.check();
+        let outcome = Settings { data: vec!["x".into()], segment_bytes: Some(Bytes(1)), ..Settings::default() }.check();
         assert!(outcome.unwrap_err().to_string().contains("--segment-bytes 1 is out of range"));
         assert!(Settings::default().check().unwrap_err().to_string().contains("--data"));
         assert!(toml::from_str::<Settings>("sgement-bytes = 1").is_err());

@@ -23,9 +23,9 @@ pub use report::{Damage, Report};
 /// Arguments of `millstream inspect`.
 #[derive(Args, Debug)]
 pub struct InspectArguments {
-    /// The data directory
-    #[arg(value_name = "DIR")]
-    directory: PathBuf,
+    /// The data directory; all of them where a log lies in several
+    #[arg(value_name = "DIR", required = true)]
+    directories: Vec<PathBuf>,
     /// Read everything and check every checksum; the exit status says whether all is whole
     #[arg(long)]
     verify: bool,
@@ -44,8 +44,15 @@ pub enum InspectError {
         /// What the system said.
         source: io::Error,
     },
-    /// There is nothing of a log in it.
-    NoLog(PathBuf),
+    /// There is nothing of a log in them.
+    NoLog(Vec<PathBuf>),
+    /// Not all directories of the log are named.
+    Missing {
+        /// How many it has.
+        known: u16,
+        /// How many are named.
+        named: usize,
+    },
     /// Its files are of another version.
     Version {
         /// Which file.
@@ -63,8 +70,12 @@ impl fmt::Display for InspectError {
             InspectError::Unreadable { path, source } => {
                 write!(f, "{} can't be read: {source}; check its name and its permissions", path.display())
             }
-            InspectError::NoLog(path) => {
-                write!(f, "{} holds no log: neither superblock nor segments; name a data directory", path.display())
+            InspectError::NoLog(paths) => {
+                let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+                write!(f, "{} holds no log: neither superblock nor segments; name a data directory", paths.join(", "))
+            }
+            InspectError::Missing { known, named } => {
+                write!(f, "the log lies in {known} data directories, and {named} of them are named; name all")
             }
             InspectError::Version { path, version } => write!(
                 f,
@@ -85,7 +96,7 @@ impl std::error::Error for InspectError {}
 /// # Errors
 /// Why there is no report.
 pub fn run(arguments: InspectArguments) -> Result<ExitCode, InspectError> {
-    let report = survey::survey(&arguments.directory, arguments.verify)?;
+    let report = survey::survey(&arguments.directories, arguments.verify)?;
     let mut output = Output::new();
     let written = if arguments.json {
         output.write(|out| serde_json::to_writer_pretty(&mut *out, &report).map_err(io::Error::from))

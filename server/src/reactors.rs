@@ -4,6 +4,7 @@
 //! the end of all: the others shut down cleanly.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -67,7 +68,7 @@ struct Ready {
 }
 
 /// What all but the first wait for.
-type Taken = (Seat, DataDir);
+type Taken = (Seat, Vec<DataDir>);
 
 /// The threads.
 pub(crate) struct Running {
@@ -181,8 +182,10 @@ impl Site<'_> {
     /// The first opens the data directory, for all.
     fn run_first(&self, others: &[mpsc::Sender<Taken>], tell: &mpsc::Sender<Ready>) -> Result<(), ServeError> {
         let core = self.pin()?;
-        let directory = DataDir::open(&self.config.data, self.config.not_durable).map_err(ServeError::Directory)?;
-        let (mut ring, listener, address) = self.ring(&directory)?;
+        let open = |path: &PathBuf| DataDir::open(path, self.config.not_durable);
+        let directories = self.config.data.iter().map(open).collect::<Result<Vec<_>, _>>();
+        let directories = directories.map_err(ServeError::Directory)?;
+        let (mut ring, listener, address) = self.ring(&directories)?;
         let (seats, recovered) =
             engine::open(&mut ring, &self.config.engine, self.config.reactors).map_err(ServeError::Open)?;
         log_recovery(&recovered);
@@ -190,21 +193,21 @@ impl Site<'_> {
         let seat = seats.next().ok_or(ServeError::Reactor)?;
         for (other, seat) in others.iter().zip(seats) {
             // One that has failed meanwhile ends this one as well.
-            let _ = other.send((seat, directory.clone()));
+            let _ = other.send((seat, directories.clone()));
         }
-        self.serve(core, &directory, (ring, listener, address), seat, tell)
+        self.serve(core, &directories, (ring, listener, address), seat, tell)
     }
 
     /// The others wait for their seats.
     fn run_other(&self, inbox: &mpsc::Receiver<Taken>, tell: &mpsc::Sender<Ready>) -> Result<(), ServeError> {
         let core = self.pin()?;
         // The first has failed, and says why.
-        let Ok((seat, directory)) = inbox.recv() else { return Ok(()) };
-        let ring = self.ring(&directory)?;
-        self.serve(core, &directory, ring, seat, tell)
+        let Ok((seat, directories)) = inbox.recv() else { return Ok(()) };
+        let ring = self.ring(&directories)?;
+        self.serve(core, &directories, ring, seat, tell)
     }
 
-    fn ring(&self, directory: &DataDir) -> Result<(Ring, ListenerId, SocketAddr), ServeError> {
+    fn ring(&self, directories: &[DataDir]) -> Result<(Ring, ListenerId, SocketAddr), ServeError> {
         let memory = Memory::share(self.config.engine.memory_bytes / self.config.reactors);
         let buffers = (memory.receive_bytes / RECEIVE_BUFFER_BYTES).next_power_of_two();
         let mut ring = Ring::new(RingConfig {
@@ -212,7 +215,7 @@ impl Site<'_> {
             receive_buffers: u16::try_from(buffers).unwrap_or(1 << 15),
             receive_buffer_bytes: RECEIVE_BUFFER_BYTES as u32,
             sockets_max: CONNECTIONS_MAX as u32,
-            ..RingConfig::new(directory.clone())
+            ..RingConfig::new(directories.to_vec())
         })
         .map_err(ServeError::Ring)?;
         let address = self.address;
@@ -224,17 +227,21 @@ impl Site<'_> {
     fn serve(
         &self,
         core: usize,
-        directory: &DataDir,
+        directories: &[DataDir],
         (ring, listener, native): (Ring, ListenerId, SocketAddr),
         seat: Seat,
         tell: &mpsc::Sender<Ready>,
     ) -> Result<(), ServeError> {
         let (waker, registered) = (ring.waker(), ring.buffers_registered());
         let mut reactor = Reactor::take(ring, self.config.engine.clone(), seat).map_err(ServeError::Open)?;
-        let (durable, file_system, number) = (directory.durable(), directory.file_system(), self.number);
-        tracing::info!(reactor = number, core, %file_system, durable, registered, "io_uring");
-        if !durable {
-            tracing::warn!(%file_system, "what is acknowledged here is not durable: results are marked");
+        let (durable, number) = (directories.iter().all(DataDir::durable), self.number);
+        let own = reactor.directory().0 as usize;
+        let directory = &directories[own];
+        let (path, file_system) = (directory.path().display(), directory.file_system());
+        tracing::info!(reactor = number, core, %path, %file_system, durable, registered, "io_uring");
+        if let Some(directory) = directories.iter().find(|directory| !directory.durable()) {
+            let (path, file_system) = (directory.path().display(), directory.file_system());
+            tracing::warn!(%path, %file_system, "what is acknowledged here is not durable: results are marked");
             reactor.tell_not_durable();
         }
         if let Some(first) = native.port().checked_sub(number as u16) {

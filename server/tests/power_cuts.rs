@@ -408,6 +408,10 @@ impl Io for Watched {
         self.ring.receive_buffers()
     }
 
+    fn directories(&self) -> usize {
+        self.ring.directories()
+    }
+
     fn pool(&self) -> &Pool {
         self.ring.pool()
     }

@@ -18,6 +18,7 @@ pub mod batch;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod member;
 pub mod parts;
 pub mod proto;
 mod quotas;

@@ -3,7 +3,7 @@
 //! ```text
 //!   0          8     10         16        32          40        48        56            60
 //!   +----------+-----+----------+---------+-----------+---------+---------+-------------+--------+
-//!   | MSSUPER1 | ver |    0     | log id  |generation |  epoch  | durable |segment bytes| clean  |
+//!   | MSSUPER1 | ver | dirs, 0  | log id  |generation |  epoch  | durable |segment bytes| clean  |
 //!   +----------+-----+----------+---------+-----------+---------+---------+-------------+--------+
 //!  64           72           80            88
 //!   +------------+------------+-------------+
@@ -30,8 +30,12 @@ pub const QUORUM: usize = 2;
 /// Bytes of the file.
 pub const FILE_BYTES: usize = COPIES * BLOCK_BYTES;
 
-/// The layout's version. A directory of a newer one is refused.
-pub const VERSION: u16 = 1;
+/// The layout's newest version. A directory of a newer one is refused.
+pub const VERSION: u16 = SEVERAL;
+
+/// A log in one data directory, and one in several: builds from before there were several must not open only a part.
+const ONE: u16 = 1;
+const SEVERAL: u16 = 2;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"MSSUPER1");
 
@@ -40,7 +44,8 @@ const MAGIC: u64 = u64::from_le_bytes(*b"MSSUPER1");
 struct Raw {
     magic: U64,
     version: U16,
-    reserved: [u8; 6],
+    directories: U16,
+    reserved: [u8; 4],
     log_id: [u8; 16],
     generation: U64,
     epoch: U64,
@@ -58,8 +63,10 @@ const _: () = assert!(RAW_BYTES == 88 && RAW_BYTES <= BLOCK_BYTES);
 /// What the superblock says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Superblock {
-    /// The data directory's name.
+    /// The log's name.
     pub log_id: LogId,
+    /// Data directories that the log lies in, this one among them.
+    pub directories: u16,
     /// Raised by every update.
     pub generation: u64,
     /// The life that runs, or ran last.
@@ -90,8 +97,9 @@ impl Superblock {
     pub fn encode(&self) -> [u8; BLOCK_BYTES] {
         let mut raw = Raw {
             magic: U64::new(MAGIC),
-            version: U16::new(VERSION),
-            reserved: [0; 6],
+            version: U16::new(if self.directories > 1 { SEVERAL } else { ONE }),
+            directories: U16::new(if self.directories > 1 { self.directories } else { 0 }),
+            reserved: [0; 4],
             log_id: self.log_id.0,
             generation: U64::new(self.generation),
             epoch: U64::new(self.epoch.0),
@@ -120,11 +128,14 @@ impl Superblock {
         if raw.generation.get() == u64::MAX || raw.epoch.get() == u64::MAX {
             return Ok(None);
         }
-        if raw.version.get() != VERSION {
-            return Err(raw.version.get());
-        }
+        let directories = match raw.version.get() {
+            ONE => 1,
+            SEVERAL => raw.directories.get().max(1),
+            version => return Err(version),
+        };
         Ok(Some(Superblock {
             log_id: LogId(raw.log_id),
+            directories,
             generation: raw.generation.get(),
             epoch: Epoch(raw.epoch.get()),
             durable: Position(raw.durable.get()),

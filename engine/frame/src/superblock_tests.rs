@@ -5,6 +5,7 @@ use super::*;
 fn superblock(generation: u64) -> Superblock {
     Superblock {
         log_id: LogId([5; 16]),
+        directories: 1,
         generation,
         epoch: Epoch(generation),
         durable: Position(77),

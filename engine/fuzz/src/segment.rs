@@ -223,6 +223,7 @@ fn judge_footer(bytes: &[u8]) {
 fn make_superblock(program: &mut Program<'_>) -> Vec<u8> {
     let superblock = Superblock {
         log_id: LOG,
+        directories: u16::from(program.byte()) % 3 + 1,
         generation: program.long().min(u64::MAX - 1),
         epoch: Epoch(program.long().min(u64::MAX - 1)),
         durable: Position(program.long()),

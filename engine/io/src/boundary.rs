@@ -24,6 +24,10 @@ macro_rules! handle {
 }
 
 handle!(
+    /// One of the data directories, by its place among those that the [`Io`] was given.
+    DirId
+);
+handle!(
     /// An open file. From the result of [`FileOp::Open`].
     FileId
 );
@@ -97,15 +101,17 @@ pub enum Op {
     },
     /// Closes a connection after cancelling what is in flight on it; those operations still complete.
     Close(SocketId),
-    /// What may block, in the data directory.
+    /// What may block, in a data directory.
     File(FileOp),
 }
 
-/// What may block, carried out away from the loop. Names are of files in the data directory.
+/// What may block, carried out away from the loop. Names are of files in a data directory.
 #[derive(Debug)]
 pub enum FileOp {
     /// Opens for direct reading and writing; the result is a [`FileId`].
     Open {
+        /// Where it lies.
+        dir: DirId,
         /// Its name.
         name: String,
         /// Whether to make it, which fails if it exists.
@@ -129,24 +135,31 @@ pub enum FileOp {
     },
     /// Flushes contents and metadata of a file (fsync).
     Sync(FileId),
-    /// Flushes the names of the directory.
-    SyncDir,
+    /// Flushes the names of a directory.
+    SyncDir(DirId),
     /// Renames, replacing what was there.
     Rename {
+        /// In which directory.
+        dir: DirId,
         /// From.
         from: String,
         /// To.
         to: String,
     },
     /// Removes a name.
-    Remove(String),
-    /// Lists the directory: [`Payload::Entries`].
-    List,
-    /// The bytes free for this process: the result is in MiB, so that it fits.
-    FreeMib,
+    Remove {
+        /// From which directory.
+        dir: DirId,
+        /// The name.
+        name: String,
+    },
+    /// Lists a directory: [`Payload::Entries`].
+    List(DirId),
+    /// The bytes free there for this process: the result is in MiB, so that it fits.
+    FreeMib(DirId),
 }
 
-/// A file in the data directory.
+/// A file in a data directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DirEntry {
     /// Its name.
@@ -211,6 +224,9 @@ pub trait Io {
 
     /// Receive buffers that the caller may hold before receives stall.
     fn receive_buffers(&self) -> usize;
+
+    /// How many data directories there are: their identifiers count from 0.
+    fn directories(&self) -> usize;
 
     /// Aligned memory for writes and reads.
     fn pool(&self) -> &Pool;

@@ -52,16 +52,16 @@ impl Task {
     /// The task of `op`, with `file` being the one that it names.
     pub(crate) fn new(op: FileOp, file: Option<File>) -> Option<Task> {
         Some(match op {
-            FileOp::Open { name, create } => Task::Open { name, create },
+            FileOp::Open { name, create, .. } => Task::Open { name, create },
             FileOp::Close(_) => Task::Close(file?),
             FileOp::Allocate { bytes, .. } => Task::Allocate { file: file?, bytes },
             FileOp::Truncate { bytes, .. } => Task::Truncate { file: file?, bytes },
             FileOp::Sync(_) => Task::Sync(file?),
-            FileOp::SyncDir => Task::SyncDir,
-            FileOp::Rename { from, to } => Task::Rename { from, to },
-            FileOp::Remove(name) => Task::Remove(name),
-            FileOp::List => Task::List,
-            FileOp::FreeMib => Task::FreeMib,
+            FileOp::SyncDir(_) => Task::SyncDir,
+            FileOp::Rename { from, to, .. } => Task::Rename { from, to },
+            FileOp::Remove { name, .. } => Task::Remove(name),
+            FileOp::List(_) => Task::List,
+            FileOp::FreeMib(_) => Task::FreeMib,
         })
     }
 

@@ -5,6 +5,7 @@ use engine::Config;
 
 use crate::client::Intent;
 use crate::dice::Dice;
+use crate::disk::DIRECTORIES_MAX;
 use crate::profile::Profile;
 use crate::world::{Death, Surroundings};
 
@@ -39,6 +40,8 @@ pub struct Cut {
 pub(crate) struct LifePlan {
     /// How many reactors open the data directory.
     pub(crate) reactors: usize,
+    /// The data directories that it names, in this order: never fewer than a life before.
+    pub(crate) dirs: Vec<u32>,
     pub(crate) surroundings: Surroundings,
     pub(crate) config: Config,
     pub(crate) clients: Vec<Intent>,
@@ -137,7 +140,20 @@ impl RunPlan {
         let times = if is_small { reactors as u64 } else { 1 };
         let surroundings = Surroundings { capacity_bytes: surroundings.capacity_bytes * times, ..surroundings };
         let config = Config { writes_in_flight, disk_bytes, ..self.config.clone() };
-        LifePlan { reactors, surroundings, config, clients, end }
+        LifePlan { reactors, dirs: self.dirs(life), surroundings, config, clients, end }
+    }
+
+    /// Most runs have one directory; in the others one more comes now and then, and their order is anyone's.
+    fn dirs(&self, life: u64) -> Vec<u32> {
+        let mut dice = Dice::new(self.seed, 0, "directories");
+        if dice.chance(0.6) {
+            return vec![0];
+        }
+        let mut count = dice.within(1..=2) as usize;
+        count += (0..life).filter(|_| dice.chance(0.3)).count();
+        let mut dirs: Vec<u32> = (0..count.min(DIRECTORIES_MAX) as u32).collect();
+        Dice::new(self.seed, life, "order").shuffle(&mut dirs);
+        dirs
     }
 
     fn intent(&self, dice: &mut Dice) -> Intent {

@@ -263,6 +263,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
     }
 
     fn take_seats(&self, plan: &LifePlan) -> Result<(Vec<Reactor<I>>, Recovered), OpenError> {
+        self.world.name_directories(plan.dirs.clone());
         let mut ios = self.world.ios(plan.reactors).into_iter().map(&self.wrap);
         let mut first = ios.next().expect("there is a reactor");
         let (seats, recovered) = engine::open(&mut first, &plan.config, plan.reactors)?;

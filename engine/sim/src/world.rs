@@ -17,7 +17,6 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use io::{Completion, ListenerId, Op, Payload, Pool, Token, Wait};
@@ -100,6 +99,8 @@ struct Inner {
     disk: Disk,
     /// The reactors, by number.
     seats: Vec<Seat>,
+    /// The data directories that this life has, in the order in which it names them.
+    dirs: Vec<u32>,
     /// Who took the last turn, and how many in a row.
     last_turn: (usize, u32),
     /// When a client wants to be called.
@@ -133,6 +134,7 @@ impl World {
             clock: Clock::new(&mut Dice::new(seed, 0, "clock")),
             disk,
             seats: vec![Seat::new(seed, 0, 0, &surroundings)],
+            dirs: vec![0],
             last_turn: (0, 0),
             alarms: BTreeSet::new(),
             dice: Dice::new(seed, 0, "world"),
@@ -161,6 +163,7 @@ impl World {
         inner.life += 1;
         let (seed, life) = (inner.seed, inner.life);
         inner.seats = vec![Seat::new(seed, life, 0, &surroundings)];
+        inner.dirs = vec![0];
         inner.dice = Dice::new(seed, life, "world");
         match death {
             Death::PowerCut => {
@@ -183,39 +186,6 @@ impl World {
     /// Ends the run: what was recorded.
     pub fn into_trace(self) -> Trace {
         std::mem::take(&mut self.inner.borrow_mut().trace)
-    }
-
-    /// The world as the one reactor of a life sees it. One a life.
-    pub fn io(&self) -> SimIo {
-        self.ios(1).remove(0)
-    }
-
-    /// The world as each of so many reactors sees it. Once a life.
-    ///
-    /// # Panics
-    /// If there is no memory for their pools.
-    pub fn ios(&self, reactors: usize) -> Vec<SimIo> {
-        let mut inner = self.inner.borrow_mut();
-        let Inner { seed, life, surroundings, .. } = *inner;
-        inner.seats = (0..reactors).map(|number| Seat::new(seed, life, number, &surroundings)).collect();
-        let mut pools = self.pools.borrow_mut();
-        while pools.len() < reactors {
-            let bytes = pools[0].capacity_bytes();
-            pools.push(Pool::new(bytes).expect("memory for another reactor's pool"));
-        }
-        let io = |number: usize| SimIo {
-            world: self.clone(),
-            number,
-            pool: pools[number].clone(),
-            buffers: Buffers::new(surroundings.receive_buffers, surroundings.receive_buffer_bytes),
-        };
-        (0..reactors).map(io).collect()
-    }
-
-    /// What wakes a reactor.
-    pub fn waker(&self, reactor: usize) -> impl Fn() + Send + Sync + use<> {
-        let is_woken = Arc::clone(&self.inner.borrow().seats[reactor].is_woken);
-        move || is_woken.store(true, Ordering::Relaxed)
     }
 
     /// Cuts the power at this step of the disk, counted from the life's start.

@@ -50,6 +50,10 @@ impl Io for Counting {
         self.io.receive_buffers()
     }
 
+    fn directories(&self) -> usize {
+        self.io.directories()
+    }
+
     fn pool(&self) -> &Pool {
         self.io.pool()
     }

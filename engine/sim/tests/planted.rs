@@ -91,7 +91,7 @@ impl Io for Buggy {
                 self.writes.insert(token, bytes);
                 Op::Write { file, offset, buf, durable: durable && self.bug != Bug::NoDurableFlag }
             }
-            Op::File(FileOp::SyncDir) if self.bug == Bug::NoSyncDir => return self.complete_now(token, 0),
+            Op::File(FileOp::SyncDir(_)) if self.bug == Bug::NoSyncDir => return self.complete_now(token, 0),
             Op::File(FileOp::Sync(_)) if self.bug == Bug::NoSync => return self.complete_now(token, 0),
             op => op,
         };
@@ -118,6 +118,10 @@ impl Io for Buggy {
 
     fn receive_buffers(&self) -> usize {
         self.io.receive_buffers()
+    }
+
+    fn directories(&self) -> usize {
+        self.io.directories()
     }
 
     fn pool(&self) -> &Pool {

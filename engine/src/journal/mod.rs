@@ -24,7 +24,7 @@ use frame::batch::{Extent, FLAG_EPOCH_START, Head, Writer};
 use frame::limits::{BLOCK_BYTES, EXTENTS_PER_SEGMENT_MAX};
 use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, PlacedExtent, Trailer, footer_bytes_max};
 use frame::{JournalNumber, Position, SegmentNumber};
-use io::{Buf, Completion, FileId, Io, Op, Token};
+use io::{Buf, Completion, DirId, FileId, Io, Op, Token};
 
 use crate::catalog::Catalog;
 use crate::damage::Damage;
@@ -158,6 +158,11 @@ impl Journal {
     /// Its number.
     pub(crate) fn number(&self) -> JournalNumber {
         self.blueprint.journal
+    }
+
+    /// Where it makes its segments.
+    pub(crate) fn directory(&self) -> DirId {
+        self.blueprint.dir
     }
 
     /// How many journals records of this reactor's shards lie in, this one among them.

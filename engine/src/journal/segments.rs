@@ -19,7 +19,7 @@ use std::sync::Arc;
 use frame::limits::BLOCK_BYTES;
 use frame::segment::{FIRST_BATCH, Header};
 use frame::{Epoch, JournalNumber, LogId, SegmentNumber};
-use io::{Buf, Completion, FileId, FileOp, Io, Op, Token};
+use io::{Buf, Completion, DirId, FileId, FileOp, Io, Op, Token};
 
 use crate::exchange::Flushes;
 use crate::limits::{ALLOCATE_RETRY_NS, ZERO_CHUNK_BYTES};
@@ -29,7 +29,7 @@ pub(crate) fn file_name(journal: JournalNumber, segment: SegmentNumber) -> Strin
     format!("{:04}-{:010}.segment", journal.0, segment.0)
 }
 
-/// The suffix of a file that is not yet a segment. Leftovers are removed at start.
+/// The suffix of a file that is not yet what it is to be. Leftovers are removed at start.
 pub(crate) const UNFINISHED: &str = ".new";
 
 /// The journal and segment that a file's name says, if it is a segment's.
@@ -50,6 +50,8 @@ pub(crate) struct Tokens {
 pub(crate) struct Blueprint {
     pub(crate) log_id: LogId,
     pub(crate) journal: JournalNumber,
+    /// Where new ones are made.
+    pub(crate) dir: DirId,
     pub(crate) epoch: Epoch,
     pub(crate) segment_bytes: u32,
 }
@@ -231,13 +233,13 @@ impl Segments {
         if is_awaited && !self.named.is_empty() && self.retry_ns.is_none() {
             self.syncing = true;
             self.flushes.begin();
-            io.submit(Op::File(FileOp::SyncDir), self.tokens.make);
+            io.submit(Op::File(FileOp::SyncDir(self.blueprint.dir)), self.tokens.make);
         } else if may_make {
             self.count += 1;
             let number = self.next_number;
             self.making = Some(Making { number, file: FileId(0), stage: Stage::Open });
-            let name = self.unfinished_name(number);
-            io.submit(Op::File(FileOp::Open { name, create: true }), self.tokens.make);
+            let (dir, name) = (self.blueprint.dir, self.unfinished_name(number));
+            io.submit(Op::File(FileOp::Open { dir, name, create: true }), self.tokens.make);
         }
     }
 
@@ -259,13 +261,13 @@ impl Segments {
             return self.complete_sync(io, completion);
         }
         let Some(mut making) = self.making.take() else { return Ok(()) };
-        let number = making.number;
+        let (number, dir) = (making.number, self.blueprint.dir);
         let is_short = matches!(making.stage, Stage::Header) && completion.result != BLOCK_BYTES as i32;
         let failed = completion.result < 0 || is_short;
         let errno = completion.result.min(0);
         let outcome = if failed && !is_passing(errno) { Err(errno) } else { Ok(()) };
         let (stage, op) = match making.stage {
-            Stage::Close => (Stage::Remove, Op::File(FileOp::Remove(self.unfinished_name(number)))),
+            Stage::Close => (Stage::Remove, Op::File(FileOp::Remove { dir, name: self.unfinished_name(number) })),
             Stage::Remove => {
                 self.give_up(io, self.last_errno);
                 return outcome;
@@ -289,7 +291,7 @@ impl Segments {
             },
             Stage::Header => {
                 let (from, to) = (self.unfinished_name(number), self.name(number));
-                (Stage::Rename, Op::File(FileOp::Rename { from, to }))
+                (Stage::Rename, Op::File(FileOp::Rename { dir, from, to }))
             }
             Stage::Rename => {
                 let (file, bytes) = (making.file, self.blueprint.segment_bytes);
@@ -327,7 +329,7 @@ impl Segments {
     }
 
     fn header(&self, io: &impl Io, segment: SegmentNumber) -> Option<Buf> {
-        let Blueprint { log_id, journal, epoch, segment_bytes } = self.blueprint;
+        let Blueprint { log_id, journal, epoch, segment_bytes, .. } = self.blueprint;
         let mut buf = io.pool().take(BLOCK_BYTES)?;
         let header = Header { log_id, journal, segment, epoch, file_bytes: u64::from(segment_bytes) };
         buf.copy_from_slice(&header.encode());

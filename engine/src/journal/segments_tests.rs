@@ -26,7 +26,7 @@ impl Played {
     }
 
     fn is_flush(&self) -> bool {
-        matches!(self.op, Some(Op::File(FileOp::Sync(_) | FileOp::SyncDir)))
+        matches!(self.op, Some(Op::File(FileOp::Sync(_) | FileOp::SyncDir(_))))
     }
 }
 
@@ -46,6 +46,10 @@ impl Io for Played {
 
     fn receive_buffers(&self) -> usize {
         0
+    }
+
+    fn directories(&self) -> usize {
+        1
     }
 
     fn pool(&self) -> &Pool {
@@ -72,8 +76,13 @@ impl Io for Played {
 /// A pool that wants two segments, on a played disk; the first is made, and no zeros are in it yet.
 fn one_ready() -> (Played, Segments) {
     let mut io = Played { pool: Pool::new(4 << 20).unwrap(), submitted: Vec::new(), op: None };
-    let blueprint =
-        Blueprint { log_id: LogId([1; 16]), journal: JournalNumber(0), epoch: Epoch(1), segment_bytes: 4 << 20 };
+    let blueprint = Blueprint {
+        log_id: LogId([1; 16]),
+        journal: JournalNumber(0),
+        dir: DirId(0),
+        epoch: Epoch(1),
+        segment_bytes: 4 << 20,
+    };
     let next_number = SegmentNumber(1);
     let stock = Stock { leftovers: Vec::new(), next_number, used: 0, target: 2, count_max: usize::MAX };
     let mut segments = Segments::new(blueprint, TOKENS, stock, Arc::default());
@@ -148,7 +157,7 @@ fn a_short_write_of_a_header_is_a_failure() {
         assert_eq!(segments.complete_make(&mut io, &completion(TOKENS.make, written)), Err(0));
         assert!(matches!(io.op, Some(Op::File(FileOp::Close(_)))));
         make_step(&mut io, &mut segments);
-        assert!(matches!(&io.op, Some(Op::File(FileOp::Remove(name))) if name.ends_with(UNFINISHED)));
+        assert!(matches!(&io.op, Some(Op::File(FileOp::Remove { name, .. })) if name.ends_with(UNFINISHED)));
         make_step(&mut io, &mut segments);
         assert_eq!((segments.ready.len(), segments.is_busy()), (1, false));
     }

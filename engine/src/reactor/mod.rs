@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use frame::proto::{ErrorCode, Failure, Reactors, Server};
 use frame::{Epoch, RequestId, Sequence, ShardId, StreamId};
-use io::{Completion, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
+use io::{Completion, DirId, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
 
 use crate::appends::Appends;
 use crate::buckets::{Buckets, Throttled};
@@ -220,6 +220,11 @@ impl<I: Io> Reactor<I> {
     /// Accepts connections from `listener` from the next turn on.
     pub fn listen(&mut self, listener: ListenerId) {
         self.listener = Some(listener);
+    }
+
+    /// The data directory in which it makes its segments.
+    pub fn directory(&self) -> DirId {
+        self.journal.directory()
     }
 
     /// What has happened so far.

@@ -1,7 +1,7 @@
 //! Operations one at a time, for the start, when nothing else runs yet.
 
 use frame::limits::BLOCK_BYTES;
-use io::{BufMut, Completion, DirEntry, FileId, FileOp, Io, Op, Payload, Wait};
+use io::{BufMut, Completion, DirEntry, DirId, FileId, FileOp, Io, Op, Payload, Wait};
 
 use super::OpenError;
 use crate::token;
@@ -23,8 +23,8 @@ fn file_call(io: &mut impl Io, op: FileOp, doing: &str) -> Result<i32, OpenError
     if completion.result < 0 { Err(OpenError::io(doing, completion.result)) } else { Ok(completion.result) }
 }
 
-pub(crate) fn open_file(io: &mut impl Io, name: &str, create: bool) -> Result<FileId, OpenError> {
-    let op = FileOp::Open { name: name.to_owned(), create };
+pub(crate) fn open_file(io: &mut impl Io, dir: DirId, name: &str, create: bool) -> Result<FileId, OpenError> {
+    let op = FileOp::Open { dir, name: name.to_owned(), create };
     file_call(io, op, &format!("opening {name}")).map(|result| FileId(result.cast_unsigned()))
 }
 
@@ -36,28 +36,28 @@ pub(crate) fn allocate(io: &mut impl Io, file: FileId, bytes: u64) -> Result<(),
     file_call(io, FileOp::Allocate { file, bytes }, "allocating a file").map(drop)
 }
 
-pub(crate) fn list(io: &mut impl Io) -> Result<Vec<DirEntry>, OpenError> {
-    let completion = call(io, Op::File(FileOp::List));
+pub(crate) fn list(io: &mut impl Io, dir: DirId) -> Result<Vec<DirEntry>, OpenError> {
+    let completion = call(io, Op::File(FileOp::List(dir)));
     match completion.payload {
         Payload::Entries(entries) if completion.result >= 0 => Ok(entries),
         _ => Err(OpenError::io("listing the data directory", completion.result)),
     }
 }
 
-pub(crate) fn remove(io: &mut impl Io, name: &str) -> Result<(), OpenError> {
-    file_call(io, FileOp::Remove(name.to_owned()), &format!("removing {name}")).map(drop)
+pub(crate) fn remove(io: &mut impl Io, dir: DirId, name: &str) -> Result<(), OpenError> {
+    file_call(io, FileOp::Remove { dir, name: name.to_owned() }, &format!("removing {name}")).map(drop)
 }
 
 pub(crate) fn sync(io: &mut impl Io, file: FileId) -> Result<(), OpenError> {
     file_call(io, FileOp::Sync(file), "flushing a file").map(drop)
 }
 
-pub(crate) fn sync_dir(io: &mut impl Io) -> Result<(), OpenError> {
-    file_call(io, FileOp::SyncDir, "flushing the data directory").map(drop)
+pub(crate) fn sync_dir(io: &mut impl Io, dir: DirId) -> Result<(), OpenError> {
+    file_call(io, FileOp::SyncDir(dir), "flushing the data directory").map(drop)
 }
 
-pub(crate) fn rename(io: &mut impl Io, from: &str, to: &str) -> Result<(), OpenError> {
-    let op = FileOp::Rename { from: from.to_owned(), to: to.to_owned() };
+pub(crate) fn rename(io: &mut impl Io, dir: DirId, from: &str, to: &str) -> Result<(), OpenError> {
+    let op = FileOp::Rename { dir, from: from.to_owned(), to: to.to_owned() };
     file_call(io, op, &format!("renaming {from} to {to}")).map(drop)
 }
 

@@ -2,7 +2,7 @@
 
 use frame::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
 use frame::{JournalNumber, Position};
-use io::{FileId, Io};
+use io::{DirId, FileId, Io};
 
 use super::{Cut, OpenError, Scan, Segment, blocking};
 use crate::journal::Blueprint;
@@ -21,14 +21,14 @@ pub(super) fn copy_aside(
     position: Position,
     known_to: Position,
 ) -> Result<Cut, OpenError> {
-    let Blueprint { epoch, journal, .. } = *blueprint;
+    let Blueprint { epoch, journal, dir, .. } = *blueprint;
     let of_journal = if journal == JournalNumber::CATALOG { String::new() } else { format!("{:04}-", journal.0) };
     let (segment_number, offset) = (segment.number.0, position.offset());
     let name = format!("{CUT_COPY_PREFIX}{:010}-{of_journal}{segment_number:010}-{offset:08x}", epoch.0);
     let known = known_to.max(position.advance(BLOCK_BYTES as u32)).0 - position.0;
     let left = (segment.bytes - position.offset()) as usize;
     let bytes = (known as usize).clamp(BATCH_BYTES_MAX, CUT_COPY_BYTES_MAX).min(left);
-    let copy = match write_copy(io, scan, &name, position, bytes) {
+    let copy = match write_copy(io, scan, (dir, &name), position, bytes) {
         Ok(()) => Some(name),
         Err(error) if error.is_full() => {
             tracing::warn!(%error, %position, bytes, "what is cut could not be copied aside; it is cut all the same");
@@ -43,17 +43,17 @@ pub(super) fn copy_aside(
 fn write_copy(
     io: &mut impl Io,
     scan: &mut Scan,
-    name: &str,
+    (dir, name): (DirId, &str),
     position: Position,
     bytes: usize,
 ) -> Result<(), OpenError> {
-    let file = blocking::open_file(io, name, true)?;
+    let file = blocking::open_file(io, dir, name, true)?;
     let written = fill_copy(io, scan, file, position, bytes);
     blocking::close_file(io, file)?;
     if written.is_err() {
-        blocking::remove(io, name)?;
+        blocking::remove(io, dir, name)?;
     }
-    blocking::sync_dir(io)?;
+    blocking::sync_dir(io, dir)?;
     written
 }
 

@@ -9,6 +9,7 @@ use frame::superblock::Superblock;
 use frame::{Position, SegmentNumber, ShardId, batch};
 use io::{FileId, Io};
 
+use super::directories::Directories;
 use super::replay::{Replay, note_gaps_between};
 use super::share::users;
 use super::{OpenError, Recovered, Segment, blocking};
@@ -52,11 +53,11 @@ impl Journal {
         io: &mut impl Io,
         blueprint: Blueprint,
         was: &Superblock,
-        numbers: &[SegmentNumber],
+        (directories, numbers): (&Directories, &[SegmentNumber]),
         owners: Option<Owners>,
         recovered: &mut Recovered,
     ) -> Result<Journal, OpenError> {
-        let found = open_segments(io, &blueprint, numbers, &mut recovered.remade_headers)?;
+        let found = open_segments(io, &blueprint, directories, numbers, &mut recovered.remade_headers)?;
         let mut journal = Journal {
             blueprint,
             sealed: BTreeMap::new(),
@@ -187,13 +188,15 @@ impl Journal {
 fn open_segments(
     io: &mut impl Io,
     blueprint: &Blueprint,
+    directories: &Directories,
     numbers: &[SegmentNumber],
     remade: &mut Vec<String>,
 ) -> Result<Vec<Segment>, OpenError> {
     let mut segments = Vec::with_capacity(numbers.len());
     for &number in numbers {
         let name = file_name(blueprint.journal, number);
-        let file = blocking::open_file(io, &name, false)?;
+        let dir = directories.of(SegmentId { journal: blueprint.journal, number });
+        let file = blocking::open_file(io, dir, &name, false)?;
         let block = blocking::read(io, file, 0, BLOCK_BYTES)?;
         let header = match Header::parse(&block) {
             Ok(header) => header,
@@ -221,7 +224,7 @@ fn remake_header(
     file: FileId,
     name: &str,
 ) -> Result<Header, OpenError> {
-    let Blueprint { log_id, journal, epoch, segment_bytes } = *blueprint;
+    let Blueprint { log_id, journal, epoch, segment_bytes, .. } = *blueprint;
     let file_bytes = u64::from(segment_bytes);
     let trailer = blocking::read(io, file, file_bytes - BLOCK_BYTES as u64, BLOCK_BYTES)?;
     let is_foreign = Trailer::parse(&trailer).is_some_and(|trailer| trailer.log_id != log_id);

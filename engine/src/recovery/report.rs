@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use frame::{Epoch, JournalNumber, Position};
+use frame::{Epoch, JournalNumber, Position, SegmentNumber};
+use io::DirId;
 
+use super::MEMBER_NAME;
 use crate::damage::Damage;
-use crate::limits::REACTORS_MAX;
+use crate::journal::file_name;
+use crate::limits::{DIRECTORIES_MAX, REACTORS_MAX};
 
 /// Unmarked batches that were torn by the end of the last life, and cut. They were never acknowledged.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,6 +73,47 @@ pub enum OpenError {
         /// Copies that are intact.
         intact: usize,
     },
+    /// There can't be so many data directories.
+    Directories {
+        /// How many.
+        count: usize,
+    },
+    /// Two directories have a superblock.
+    SeveralLogs {
+        /// Which.
+        dirs: [DirId; 2],
+    },
+    /// A directory belongs to another log, or holds segments and does not say whose.
+    ForeignDirectory {
+        /// Which.
+        dir: DirId,
+    },
+    /// Two directories say that they are the same one of this log.
+    SameDirectory {
+        /// Its number.
+        number: u32,
+        /// Which.
+        dirs: [DirId; 2],
+    },
+    /// Directories of this log were not named.
+    MissingDirectories {
+        /// How many there are.
+        known: usize,
+        /// Their numbers.
+        missing: Vec<usize>,
+    },
+    /// What a directory says of itself is damaged.
+    Member {
+        /// Which.
+        dir: DirId,
+    },
+    /// A segment lies in two directories.
+    SegmentTwice {
+        /// Its journal.
+        journal: JournalNumber,
+        /// Its number there.
+        number: SegmentNumber,
+    },
     /// A segment belongs to another log.
     ForeignSegment {
         /// Its file.
@@ -131,11 +175,47 @@ impl fmt::Display for OpenError {
             ),
             OpenError::NoSuperblock { segments } => write!(
                 f,
-                "the data directory has {segments} segments and no superblock; restore the file `superblock`, or choose an empty directory"
+                "the data directories have {segments} segments and no superblock; name the log's first directory too, restore its file `superblock`, or choose empty directories"
             ),
             OpenError::Superblock { intact } => write!(
                 f,
                 "the superblock is damaged ({intact} of 4 copies are intact, 2 that agree are needed); restore the file `superblock`"
+            ),
+            OpenError::Directories { count } => {
+                write!(f, "there can't be {count} data directories; name 1 to {DIRECTORIES_MAX}")
+            }
+            OpenError::SeveralLogs { dirs: [one, other] } => write!(
+                f,
+                "data directories {} and {} of those named each hold a log of their own; name those of one log",
+                nth(*one), nth(*other)
+            ),
+            OpenError::ForeignDirectory { dir } => write!(
+                f,
+                "data directory {} of those named belongs to another log; name that log's first directory with it, or an empty one",
+                nth(*dir)
+            ),
+            OpenError::SameDirectory { number, dirs: [one, other] } => write!(
+                f,
+                "data directories {} and {} of those named are both number {number} of this log: one is a copy; leave it out",
+                nth(*one), nth(*other)
+            ),
+            OpenError::MissingDirectories { known, missing } => {
+                let missing: Vec<String> = missing.iter().map(usize::to_string).collect();
+                write!(
+                    f,
+                    "this log lies in {known} data directories, and number {} of them (from 0) is not named; name each with --data",
+                    missing.join(", ")
+                )
+            }
+            OpenError::Member { dir } => write!(
+                f,
+                "the file `{MEMBER_NAME}` in data directory {} of those named is damaged in all copies; restore it",
+                nth(*dir)
+            ),
+            OpenError::SegmentTwice { journal, number } => write!(
+                f,
+                "segment file {} lies in two of the data directories; move the copy away",
+                file_name(*journal, *number)
             ),
             OpenError::ForeignSegment { name } => {
                 write!(f, "segment file {name} belongs to another data directory; move it back there")
@@ -167,6 +247,11 @@ impl fmt::Display for OpenError {
 }
 
 impl std::error::Error for OpenError {}
+
+/// A directory's place among those named, as people count.
+fn nth(dir: DirId) -> u32 {
+    dir.0 + 1
+}
 
 /// The system's words for an errno.
 fn reason(errno: i32) -> std::io::Error {

@@ -15,6 +15,7 @@ use frame::limits::BLOCK_BYTES;
 use frame::segment::Footer;
 use frame::{JournalNumber, SegmentNumber, Sequence, ShardId};
 
+use super::directories::Directories;
 use super::journal::{Journal, Pinned};
 use super::{Recovered, Segment};
 use crate::Config;
@@ -31,6 +32,8 @@ use crate::superblock::Store;
 pub struct Seat {
     pub(crate) owners: Owners,
     pub(crate) exchange: Arc<Exchange>,
+    /// Where segments lie.
+    pub(crate) directories: Arc<Directories>,
     pub(crate) blueprint: Blueprint,
     /// The catalog; a copy of it for all but the first.
     pub(crate) catalog: Catalog,
@@ -69,9 +72,10 @@ pub(super) fn out(
     config: &Config,
     reactors: usize,
     mut found: Vec<Journal>,
-    store: Store,
+    (directories, store): (Directories, Store),
     recovered: &mut Recovered,
 ) -> Vec<Seat> {
+    let directories = Arc::new(directories);
     let owners = |own| Owners::new(reactors, own);
     let count = found.iter().map(|journal| journal.replay.shards.len()).max().unwrap_or(1);
     let count = count.max(found[0].replay.catalog.shard_count());
@@ -103,6 +107,7 @@ pub(super) fn out(
         Seat {
             owners: owners(own),
             exchange: Arc::clone(&exchange),
+            directories: Arc::clone(&directories),
             blueprint: journal.blueprint,
             catalog: catalog.clone(),
             extents: if journal.open.is_some() { journal.replay.extents } else { 0 },
@@ -168,9 +173,9 @@ fn nexts(found: &[Journal], count: usize) -> Vec<Shard> {
 /// come first, and fit one batch.
 fn go_on(journal: &Journal, owners: Owners, nexts: &[Shard]) -> Vec<GoOn> {
     let (known, skip) = (&journal.replay.shards, journal.skip);
+    // A shard that a journal knows nothing of does not skip when it is replayed: there is nothing to tell of it.
     let told = |shard: ShardId| {
-        let known = known.find(shard).unwrap_or(&Shard::NEW);
-        Shard::at(Sequence(known.next.0 + skip), known.arrival_ms)
+        known.find(shard).map_or(Shard::NEW, |known| Shard::at(Sequence(known.next.0 + skip), known.arrival_ms))
     };
     let differs = |shard: ShardId, next: &Shard| {
         let told = told(shard);

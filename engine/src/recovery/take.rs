@@ -21,11 +21,13 @@ impl Seat {
         }
         let journal = self.blueprint.journal;
         let mut known: BTreeMap<SegmentId, FileId> = BTreeMap::new();
+        let directories = Arc::clone(&self.directories);
         let mut open = |io: &mut _, segment: SegmentId| -> Result<FileId, OpenError> {
             if let Some(&file) = known.get(&segment) {
                 return Ok(file);
             }
-            let file = blocking::open_file(io, &file_name(segment.journal, segment.number), false)?;
+            let file =
+                blocking::open_file(io, directories.of(segment), &file_name(segment.journal, segment.number), false)?;
             known.insert(segment, file);
             Ok(file)
         };

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use io::{Completion, DataDir, FileId, FileOp, Io, Op, Ring, RingConfig, RingError, Token, Wait};
+use io::{Completion, DataDir, DirId, FileId, FileOp, Io, Op, Ring, RingConfig, RingError, Token, Wait};
 
 const BLOCK_BYTES: usize = 4096;
 const FILE_BYTES: usize = 1 << 20;
@@ -62,9 +62,9 @@ impl fmt::Display for MeasureError {
 
 /// Measures in `directory`, with a pool as large as a server's.
 pub(super) fn measure(directory: DataDir, pool_bytes: usize) -> Result<Measured, MeasureError> {
-    let config = RingConfig { pool_bytes, receive_buffers: 1, ..RingConfig::new(directory) };
+    let config = RingConfig { pool_bytes, receive_buffers: 1, ..RingConfig::new(vec![directory]) };
     let mut bench = Bench { ring: Ring::new(config).map_err(MeasureError::Ring)?, completions: Vec::new() };
-    let open = FileOp::Open { name: "measured".to_owned(), create: true };
+    let open = FileOp::Open { dir: DirId(0), name: "measured".to_owned(), create: true };
     let file = FileId(bench.run("making a file", Op::File(open), None)?.cast_unsigned());
     bench.run("allocating a file", Op::File(FileOp::Allocate { file, bytes: FILE_BYTES as u64 }), None)?;
     // As a segment that was written before: the file system has nothing to note when it is written again.

@@ -7,11 +7,11 @@ use serde::Serialize;
 use crate::config::Bytes;
 use crate::streams::UtcTime;
 
-/// A data directory.
+/// A log, in one data directory or several.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// Where it is.
-    pub directory: String,
+    pub directories: Vec<String>,
     /// The process that uses it now.
     pub in_use_by: Option<String>,
     /// The superblock's copies, in their order.
@@ -24,7 +24,7 @@ pub struct Report {
     pub segments: Vec<SegmentReport>,
     /// Copies of remains that recovery cut.
     pub cut_aside: Vec<FileReport>,
-    /// Other names in the directory.
+    /// Other names there.
     pub other_files: Vec<FileReport>,
     /// Whether everything was read.
     pub verified: bool,
@@ -48,7 +48,7 @@ pub enum SuperblockCopy {
 /// What the superblock says.
 #[derive(Debug, Serialize)]
 pub struct SuperblockReport {
-    /// The directory's own name.
+    /// The log's own name.
     pub log_id: String,
     /// The life that runs, or ran last.
     pub epoch: u64,
@@ -161,7 +161,7 @@ impl fmt::Display for Damage {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "data directory {}", self.directory)?;
+        self.directories.iter().try_for_each(|directory| writeln!(f, "data directory {directory}"))?;
         if let Some(process) = &self.in_use_by {
             writeln!(f, "in use by process {process}: the end of the log moves while this looks")?;
         }

@@ -1,7 +1,7 @@
 //! Looks at a data directory: its files, the superblock's copies, each segment's header and footer, then the batches.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use engine::inspect::{FileKind, Streams, file_kind};
 use frame::batch::Header as BatchHeader;
@@ -22,33 +22,41 @@ use super::window::Window;
 /// A server may be writing the superblock just now: a copy counts as damaged after so many looks.
 const SUPERBLOCK_LOOKS: usize = 5;
 
-/// The report on `directory`; with `verify` after reading everything, else after reading what was not sealed.
-pub(super) fn survey(directory: &Path, verify: bool) -> Result<Report, InspectError> {
-    let mut report = Report { directory: directory.display().to_string(), verified: verify, ..Report::default() };
-    let names = list(directory)?;
+/// The report on the log in `directories`; with `verify` after reading everything, else after reading what was not sealed.
+pub(super) fn survey(directories: &[PathBuf], verify: bool) -> Result<Report, InspectError> {
+    let named = directories.iter().map(|directory| directory.display().to_string()).collect();
+    let mut report = Report { directories: named, verified: verify, ..Report::default() };
     let mut numbers = Vec::new();
-    let mut has_superblock = false;
-    for (name, bytes) in names {
-        match file_kind(&name) {
-            FileKind::Superblock => has_superblock = true,
-            FileKind::Segment(journal, segment) => numbers.push((journal, segment, name)),
-            FileKind::Cut => report.cut_aside.push(FileReport { name, bytes }),
-            FileKind::Lock => report.in_use_by = owner(&directory.join(name)),
-            FileKind::Unfinished | FileKind::Other => report.other_files.push(FileReport { name, bytes }),
+    let mut home = None;
+    for directory in directories {
+        for (name, bytes) in list(directory)? {
+            match file_kind(&name) {
+                FileKind::Superblock => home = Some(directory),
+                FileKind::Segment(journal, segment) => numbers.push((journal, segment, directory.join(&name), name)),
+                FileKind::Cut => report.cut_aside.push(FileReport { name, bytes }),
+                FileKind::Lock => report.in_use_by = report.in_use_by.take().or(owner(&directory.join(name))),
+                FileKind::Member => {}
+                FileKind::Unfinished | FileKind::Other => report.other_files.push(FileReport { name, bytes }),
+            }
         }
     }
-    if !has_superblock && numbers.is_empty() {
-        return Err(InspectError::NoLog(directory.to_owned()));
+    if home.is_none() && numbers.is_empty() {
+        return Err(InspectError::NoLog(directories.to_vec()));
     }
-    let superblock = if has_superblock { read_superblock(directory, &mut report)? } else { None };
-    if !has_superblock {
+    let superblock = home.map_or(Ok(None), |home| read_superblock(home, &mut report))?;
+    if let Some(superblock) = superblock
+        && usize::from(superblock.directories) > directories.len()
+    {
+        return Err(InspectError::Missing { known: superblock.directories, named: directories.len() });
+    }
+    if home.is_none() {
         report.damage.push(Damage::plain("superblock", 0, FILE_BYTES as u64, "the file is missing"));
     }
     numbers.sort();
     let mut log_id = superblock.map(|superblock| superblock.log_id);
     let mut segments = Vec::new();
-    for (journal, number, name) in numbers {
-        segments.extend(open_segment(directory, (journal, number), name, &mut log_id, &mut report.damage)?);
+    for (journal, number, path, name) in numbers {
+        segments.extend(open_segment(&path, (journal, number), name, &mut log_id, &mut report.damage)?);
     }
     if let Some(log_id) = log_id {
         let durable = superblock.map_or(Position::default(), |superblock| superblock.durable);
@@ -127,14 +135,13 @@ fn read_superblock(directory: &Path, report: &mut Report) -> Result<Option<Super
 /// Header, trailer and footer of a segment. `None`, and damage, if it is not this log's. One whose header is damaged is
 /// looked at all the same: its batches tell whose they are.
 fn open_segment(
-    directory: &Path,
+    path: &Path,
     (journal, number): (JournalNumber, SegmentNumber),
     name: String,
     log_id: &mut Option<LogId>,
     damage: &mut Vec<Damage>,
 ) -> Result<Option<(JournalNumber, Segment)>, InspectError> {
-    let path = directory.join(&name);
-    let mut window = Window::open(&path)?;
+    let mut window = Window::open(path)?;
     let (expected, bytes) = match Header::parse(window.read(0, BLOCK_BYTES)?) {
         Ok(header) => {
             let expected = *log_id.get_or_insert(header.log_id);
@@ -145,7 +152,7 @@ fn open_segment(
             }
             (expected, header.file_bytes)
         }
-        Err(HeaderError::Version(version)) => return Err(InspectError::Version { path, version }),
+        Err(HeaderError::Version(version)) => return Err(InspectError::Version { path: path.to_owned(), version }),
         Err(HeaderError::Damaged) => {
             let what = "the segment's header differs from its checksum; a server writes it again at the next start";
             damage.push(Damage::plain(&name, 0, BLOCK_BYTES as u64, what));

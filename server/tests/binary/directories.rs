@@ -77,15 +77,15 @@ fn a_newer_version_is_refused() {
     let superblock = data.join("superblock");
     let mut bytes = fs::read(&superblock).unwrap();
     for copy in bytes.chunks_mut(BLOCK as usize) {
-        copy[8] = 2;
+        copy[8] = 3;
         let sum = xxh3_64_with_seed(&copy[..80], u64::from_le_bytes(*b"MSSUPER1"));
         copy[80..88].copy_from_slice(&sum.to_le_bytes());
     }
     fs::write(&superblock, bytes).unwrap();
     let line = refusal(&data, &[]);
-    assert!(line.contains("version 2"), "{line}");
+    assert!(line.contains("version 3"), "{line}");
     let line = inspect(&data).refusal();
-    assert!(line.contains("version 2") && line.contains("newer"), "{line}");
+    assert!(line.contains("version 3") && line.contains("newer"), "{line}");
 }
 
 #[test]
@@ -262,4 +262,73 @@ fn what_was_never_a_data_directory_is_said() {
     let stream = client.describe_stream("s").unwrap();
     assert_eq!(read_all(&mut client, &stream, ShardId(1)).len(), 10);
     server.stop();
+}
+
+/// Starts a server of two reactors on these directories.
+fn start_on(home: &Path, directories: &[&Path]) -> Server {
+    Server::start_command(home, serve_on(directories))
+}
+
+fn serve_on(directories: &[&Path]) -> std::process::Command {
+    let mut command = millstream(["serve", "--native", "127.0.0.1:0", "--http", "off", "--reactors", "2"]);
+    command.args(["--segment-bytes", "4MiB", "--segments-ready", "1"]);
+    for directory in directories {
+        command.arg("--data").arg(directory);
+    }
+    command
+}
+
+#[test]
+fn a_log_lies_in_several_directories() {
+    let directory = directory();
+    let [one, two] = ["one", "two"].map(|name| directory.path().join(name));
+    let server = start_on(&one, &[&one]);
+    let stream = server.client().create_stream("s", 2, Quotas::NONE).unwrap();
+    let mut stored = Vec::new();
+    let mut more = |server: &Server| {
+        for key in ["a", "b", "c", "d"] {
+            let records: Vec<Vec<u8>> = (1..=1000).map(|at| [key.as_bytes(), &record(at)].concat()).collect();
+            stored.extend(store(&mut server.client(), stream.stream, key, &records).into_iter().zip(records));
+        }
+    };
+    more(&server);
+    server.kill();
+    // The second one is added, and its order is of no matter.
+    let server = start_on(&one, &[&two, &one]);
+    more(&server);
+    server.kill();
+    let names = |path: &Path| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    let holds = |path: &Path, start: &str| names(path).iter().any(|name| name.to_string_lossy().starts_with(start));
+    assert!(holds(&one, "0000-") && holds(&one, "0001-") && holds(&two, "0001-") && !holds(&two, "0000-"));
+    let refused = run(serve_on(&[&one]), b"").refusal();
+    assert!(refused.contains("2 data directories") && refused.contains("--data"), "{refused}");
+    let server = start_on(&one, &[&one, &two]);
+    let mut client = server.client();
+    let stream = client.describe_stream("s").unwrap();
+    for shard in &stream.shards {
+        let found = read_all(&mut client, &stream, shard.shard);
+        let put = stored.iter().filter(|((put, _), _)| *put == shard.shard);
+        assert!(
+            found.iter().eq(put.map(|((_, sequence), record)| (*sequence, record.clone())).collect::<Vec<_>>().iter())
+        );
+    }
+    server.stop();
+    let mut both = millstream(["inspect", "--verify"]);
+    both.args([&one, &two]);
+    let text = run(both, b"").good();
+    assert!(text.text().contains("two"), "{}", text.text());
+    let line = inspect(&one).refusal();
+    assert!(line.contains("2 data directories"), "{line}");
+}
+
+#[test]
+fn files_of_others_are_left_alone() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let (theirs, ours) = (data.join("letter.new"), data.join("0000-0000000009.segment.new"));
+    fs::write(&theirs, "to whom it may concern").unwrap();
+    fs::write(&ours, "unfinished").unwrap();
+    Server::start(&data).stop();
+    assert!(theirs.exists() && !ours.exists());
 }

@@ -104,7 +104,7 @@ fn open<I: Io>(
         pool_bytes: memory.pool_bytes,
         receive_buffers: (memory.receive_bytes / RECEIVE_BUFFER_BYTES).next_power_of_two() as u16,
         receive_buffer_bytes: RECEIVE_BUFFER_BYTES as u32,
-        ..RingConfig::new(directory)
+        ..RingConfig::new(vec![directory])
     })
     .map_err(|error| words(&error))?;
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));

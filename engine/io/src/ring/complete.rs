@@ -6,8 +6,8 @@ use io_uring::cqueue;
 
 use super::operation::{Operation, Work};
 use super::{OpenFile, Ring, Socket};
-use crate::files::Brings;
-use crate::{Completion, Payload, Token};
+use crate::files::{Answer, Brings};
+use crate::{Completion, DirId, Payload, Token};
 
 impl Ring {
     /// Takes in what has completed.
@@ -110,13 +110,13 @@ impl Ring {
 
     fn take_answers(&mut self, completions: &mut Vec<Completion>) {
         self.answers.hush();
-        while let Some(answer) = self.files.answer() {
+        while let Some((dir, answer)) = self.next_answer() {
             let Operation { token, work } = self.in_flight.remove(answer.key);
             let (result, payload) = match answer.brings {
                 Brings::Nothing => (answer.result, Payload::None),
                 Brings::Entries(entries) => (answer.result, Payload::Entries(entries)),
                 Brings::File(file) => {
-                    let open = OpenFile { file: Some(file), in_flight: 0, closing: None };
+                    let open = OpenFile { dir, file: Some(file), in_flight: 0, closing: None };
                     (self.open_files.insert(open).cast_signed(), Payload::None)
                 }
             };
@@ -127,6 +127,10 @@ impl Ring {
             }
             completions.push(Completion { token, result, more: false, payload });
         }
+    }
+
+    fn next_answer(&mut self) -> Option<(DirId, Answer)> {
+        (0..).zip(&mut self.files).find_map(|(dir, files)| Some((DirId(dir), files.answer()?)))
     }
 
     /// The connection that an accept brought, by our number for it.

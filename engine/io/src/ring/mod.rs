@@ -36,7 +36,7 @@ use self::receive::ReceiveBuffers;
 use self::slab::Slab;
 use crate::bell::{Bell, Waker};
 use crate::files::{File, Files};
-use crate::{Clock, Completion, DataDir, Io, ListenerId, Op, Pool, Received, Token, Wait};
+use crate::{Clock, Completion, DataDir, DirId, Io, ListenerId, Op, Pool, Received, Token, Wait};
 
 pub use self::error::RingError;
 pub use self::setup::{Probe, probe};
@@ -60,8 +60,8 @@ const DRAIN_STEP: Duration = Duration::from_millis(100);
 /// How a ring is laid out.
 #[derive(Clone, Debug)]
 pub struct RingConfig {
-    /// Where its files are.
-    pub data_dir: DataDir,
+    /// Where its files are: one directory or more.
+    pub data_dirs: Vec<DataDir>,
     /// Bytes of aligned memory for writes and reads, rounded up to a power of two.
     pub pool_bytes: usize,
     /// Buffers that receives deliver in, rounded up to a power of two, at most 32,768.
@@ -73,10 +73,10 @@ pub struct RingConfig {
 }
 
 impl RingConfig {
-    /// Files in `data_dir`, the rest by default.
-    pub fn new(data_dir: DataDir) -> RingConfig {
+    /// Files in these directories, the rest by default.
+    pub fn new(data_dirs: Vec<DataDir>) -> RingConfig {
         RingConfig {
-            data_dir,
+            data_dirs,
             pool_bytes: 64 << 20,
             receive_buffers: 256,
             receive_buffer_bytes: 64 << 10,
@@ -87,6 +87,7 @@ impl RingConfig {
 
 /// An open file. In use until closed and every operation on it has ended.
 struct OpenFile {
+    dir: DirId,
     /// `None` once the file thread has it for closing.
     file: Option<File>,
     in_flight: u32,
@@ -121,7 +122,8 @@ pub struct Ring {
     ready: Vec<Completion>,
     wakers: Arc<Bell>,
     answers: Arc<Bell>,
-    files: Files,
+    /// The file thread of each data directory.
+    files: Vec<Files>,
     /// Being dropped: lasting operations are not begun again.
     ending: bool,
     clock: Clock,
@@ -136,11 +138,9 @@ impl Ring {
         let failed = |step| move |source| RingError::Failed { step, source };
         let uring = setup::make(SUBMISSIONS, COMPLETIONS)?.ring;
         // A killed process leaves writes behind that the disk still carries out. They must not fall on what the next process
-        // writes, so the lock goes with the ring, which the kernel takes apart after its last operation.
-        uring
-            .submitter()
-            .register_files(&[config.data_dir.lock_fd().as_raw_fd()])
-            .map_err(failed("registering the directory's lock"))?;
+        // writes, so the locks go with the ring, which the kernel takes apart after its last operation.
+        let locks: Vec<_> = config.data_dirs.iter().map(|directory| directory.lock_fd().as_raw_fd()).collect();
+        uring.submitter().register_files(&locks).map_err(failed("registering the directory's lock"))?;
         let pool = Pool::new(config.pool_bytes).map_err(failed("mapping the pool"))?;
         let buffers_registered = register_pool(&uring, &pool)?;
         let mut receive = ReceiveBuffers::map(config.receive_buffers, config.receive_buffer_bytes)
@@ -148,7 +148,9 @@ impl Ring {
         receive.register(&uring).map_err(failed("registering receive buffers"))?;
         let wakers = Bell::new().map_err(failed("making an eventfd"))?;
         let answers = Bell::new().map_err(failed("making an eventfd"))?;
-        let files = Files::start(config.data_dir, Arc::clone(&answers)).map_err(failed("starting the file thread"))?;
+        let start = |directory| Files::start(directory, Arc::clone(&answers));
+        let files = config.data_dirs.into_iter().map(start).collect::<Result<_, _>>();
+        let files = files.map_err(failed("starting the file thread"))?;
         let mut ring = Ring {
             uring,
             in_flight: InFlight::with_capacity(COMPLETIONS as usize),
@@ -313,6 +315,10 @@ impl Io for Ring {
 
     fn receive_buffers(&self) -> usize {
         usize::from(self.receive.count())
+    }
+
+    fn directories(&self) -> usize {
+        self.files.len()
     }
 
     fn pool(&self) -> &Pool {

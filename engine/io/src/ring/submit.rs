@@ -11,7 +11,7 @@ use super::operation::Work;
 use super::receive::GROUP;
 use super::{REGISTERED_BYTES_MAX, Ring};
 use crate::files::Task;
-use crate::{Completion, FileId, FileOp, ListenerId, Op, Payload, SocketId, Token};
+use crate::{Completion, DirId, FileId, FileOp, ListenerId, Op, Payload, SocketId, Token};
 
 const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 
@@ -96,9 +96,10 @@ impl Ring {
     /// Hands a file that nothing is in flight on to the file thread, for closing.
     pub(super) fn close_file_now(&mut self, number: u32, token: Token) {
         let file = self.open_files.get_mut(number).expect("it stays until it is closed");
+        let dir = file.dir;
         let file = file.file.take().expect("it is closed once");
         let key = self.in_flight.insert(token, Work::Task { file: Some(number), closes: true });
-        self.files.ask(key, Task::Close(file));
+        self.files[dir.0 as usize].ask(key, Task::Close(file));
     }
 
     fn accept(&mut self, listener: ListenerId, token: Token) {
@@ -134,15 +135,15 @@ impl Ring {
     }
 
     fn begin_task(&mut self, op: FileOp, token: Token) {
-        let file = match &op {
-            FileOp::Close(file) | FileOp::Sync(file) => Some(*file),
-            FileOp::Allocate { file, .. } | FileOp::Truncate { file, .. } => Some(*file),
-            _ => None,
-        };
-        let Some(FileId(number)) = file else {
-            let task = Task::new(op, None).expect("it names no file");
-            let key = self.in_flight.insert(token, Work::Task { file: None, closes: false });
-            return self.files.ask(key, task);
+        let FileId(number) = match &op {
+            FileOp::Close(file) | FileOp::Sync(file) => *file,
+            FileOp::Allocate { file, .. } | FileOp::Truncate { file, .. } => *file,
+            FileOp::Open { dir, .. } | FileOp::Rename { dir, .. } | FileOp::Remove { dir, .. } => {
+                return self.begin_name_task(*dir, op, token);
+            }
+            FileOp::SyncDir(dir) | FileOp::List(dir) | FileOp::FreeMib(dir) => {
+                return self.begin_name_task(*dir, op, token);
+            }
         };
         let Some(entry) = self.open_files.get_mut(number).filter(|file| file.closing.is_none()) else {
             return self.refuse(token, libc::EBADF, Payload::None);
@@ -156,9 +157,20 @@ impl Ring {
             return;
         }
         entry.in_flight += 1;
+        let dir = entry.dir;
         let task = Task::new(op, entry.file.clone()).expect("the file is open");
         let key = self.in_flight.insert(token, Work::Task { file: Some(number), closes: false });
-        self.files.ask(key, task);
+        self.files[dir.0 as usize].ask(key, task);
+    }
+
+    /// Begins a task on names of a directory.
+    fn begin_name_task(&mut self, dir: DirId, op: FileOp, token: Token) {
+        let Some(files) = self.files.get_mut(dir.0 as usize) else {
+            return self.refuse(token, libc::ENOENT, Payload::None);
+        };
+        let task = Task::new(op, None).expect("it names no open file");
+        let key = self.in_flight.insert(token, Work::Task { file: None, closes: false });
+        files.ask(key, task);
     }
 
     fn start_operation(&mut self, entry: squeue::Entry, token: Token, work: Work) -> u64 {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use io::{DataDir, DirError, FileOp, FileSystem};
+use io::{DataDir, DirError, DirId, FileOp, FileSystem};
 
 use crate::rig::{Rig, directory, skip};
 
@@ -117,14 +117,14 @@ fn big_files_are_removed_and_cut_between_other_operations() {
     assert_eq!(rig.file(FileOp::Close(file)), 0);
 
     // The name is gone before the space is, and other requests don't wait for all of it.
-    let removing = rig.submit(io::Op::File(FileOp::Remove("big".to_owned())));
-    let again = rig.submit(io::Op::File(FileOp::Open { name: "big".to_owned(), create: true }));
+    let removing = rig.submit(io::Op::File(FileOp::Remove { dir: DirId(0), name: "big".to_owned() }));
+    let again = rig.submit(io::Op::File(FileOp::Open { dir: DirId(0), name: "big".to_owned(), create: true }));
     assert!(rig.next(again).result >= 0, "its name is free");
     assert!(!rig.has(removing), "the space is still being freed");
     assert_eq!(rig.next(removing).result, 0);
 
     // Removed but open: it goes on until it is closed.
-    assert_eq!(rig.file(FileOp::Remove("kept".to_owned())), 0);
+    assert_eq!(rig.file(FileOp::Remove { dir: DirId(0), name: "kept".to_owned() }), 0);
     let (result, read) = rig.read(kept, 0, 4096);
     assert_eq!((result, &read[..]), (4096, &expected[..]));
 

@@ -1,6 +1,6 @@
 //! Reads, writes and file operations.
 
-use io::{DirEntry, FileId, FileOp, Io, Op, Payload};
+use io::{DirEntry, DirId, FileId, FileOp, Io, Op, Payload};
 
 use crate::rig::Rig;
 
@@ -51,9 +51,9 @@ fn errors_come_as_the_kernel_gives_them() {
     let buf = rig.buffer(4096, 1);
     assert_eq!(rig.write(file, 100, buf, true), -libc::EINVAL, "not aligned");
     assert_eq!(rig.file(FileOp::Allocate { file, bytes: 1 << 62 }), -libc::EFBIG);
-    assert_eq!(rig.file(FileOp::Open { name: "a".to_owned(), create: true }), -libc::EEXIST);
-    assert_eq!(rig.file(FileOp::Open { name: "b".to_owned(), create: false }), -libc::ENOENT);
-    assert_eq!(rig.file(FileOp::Remove("b".to_owned())), -libc::ENOENT);
+    assert_eq!(rig.file(FileOp::Open { dir: DirId(0), name: "a".to_owned(), create: true }), -libc::EEXIST);
+    assert_eq!(rig.file(FileOp::Open { dir: DirId(0), name: "b".to_owned(), create: false }), -libc::ENOENT);
+    assert_eq!(rig.file(FileOp::Remove { dir: DirId(0), name: "b".to_owned() }), -libc::ENOENT);
 }
 
 #[test]
@@ -93,16 +93,16 @@ fn a_file_closes_after_the_writes_submitted_before() {
 fn names_are_of_files_in_the_directory() {
     let mut rig = Rig::new();
     for name in ["", ".", "..", "a/b", "/etc/passwd", "a/", "../a", "lock", "a\0b"] {
-        let open = FileOp::Open { name: name.to_owned(), create: true };
+        let open = FileOp::Open { dir: DirId(0), name: name.to_owned(), create: true };
         assert_eq!(rig.file(open), -libc::EINVAL, "{name:?}");
-        assert_eq!(rig.file(FileOp::Remove(name.to_owned())), -libc::EINVAL, "{name:?}");
-        let rename = FileOp::Rename { from: name.to_owned(), to: "b".to_owned() };
+        assert_eq!(rig.file(FileOp::Remove { dir: DirId(0), name: name.to_owned() }), -libc::EINVAL, "{name:?}");
+        let rename = FileOp::Rename { dir: DirId(0), from: name.to_owned(), to: "b".to_owned() };
         assert_eq!(rig.file(rename), -libc::EINVAL, "{name:?}");
     }
     std::os::unix::fs::symlink("/etc/passwd", rig.path.join("link")).unwrap();
-    assert_eq!(rig.file(FileOp::Open { name: "link".to_owned(), create: false }), -libc::ELOOP);
+    assert_eq!(rig.file(FileOp::Open { dir: DirId(0), name: "link".to_owned(), create: false }), -libc::ELOOP);
     let long = "x".repeat(300);
-    assert_eq!(rig.file(FileOp::Open { name: long, create: true }), -libc::ENAMETOOLONG);
+    assert_eq!(rig.file(FileOp::Open { dir: DirId(0), name: long, create: true }), -libc::ENAMETOOLONG);
 }
 
 #[test]
@@ -112,8 +112,8 @@ fn files_are_listed_renamed_and_removed() {
     let b = allocated(&mut rig, "b", 4096);
     std::fs::create_dir(rig.path.join("directory")).unwrap();
     assert_eq!(listed(&mut rig), [entry("a", 8192), entry("b", 4096)]);
-    assert_eq!(rig.file(FileOp::Rename { from: "a".to_owned(), to: "b".to_owned() }), 0);
-    assert_eq!(rig.file(FileOp::SyncDir), 0);
+    assert_eq!(rig.file(FileOp::Rename { dir: DirId(0), from: "a".to_owned(), to: "b".to_owned() }), 0);
+    assert_eq!(rig.file(FileOp::SyncDir(DirId(0))), 0);
     assert_eq!(listed(&mut rig), [entry("b", 8192)]);
     assert_eq!(rig.file(FileOp::Truncate { file: a, bytes: 4096 }), 0);
     assert_eq!(listed(&mut rig), [entry("b", 4096)]);
@@ -121,9 +121,9 @@ fn files_are_listed_renamed_and_removed() {
     for file in [a, b] {
         assert_eq!(rig.file(FileOp::Close(file)), 0);
     }
-    assert_eq!(rig.file(FileOp::Remove("b".to_owned())), 0);
+    assert_eq!(rig.file(FileOp::Remove { dir: DirId(0), name: "b".to_owned() }), 0);
     assert_eq!(listed(&mut rig), []);
-    assert!(rig.file(FileOp::FreeMib) > 0);
+    assert!(rig.file(FileOp::FreeMib(DirId(0))) > 0);
 }
 
 fn entry(name: &str, bytes: u64) -> DirEntry {
@@ -131,7 +131,7 @@ fn entry(name: &str, bytes: u64) -> DirEntry {
 }
 
 fn listed(rig: &mut Rig) -> Vec<DirEntry> {
-    let completion = rig.run(Op::File(FileOp::List));
+    let completion = rig.run(Op::File(FileOp::List(DirId(0))));
     let Payload::Entries(mut entries) = completion.payload else { panic!("{completion:?}") };
     assert_eq!(completion.result, entries.len() as i32);
     entries.sort_by(|a, b| a.name.cmp(&b.name));

@@ -1,6 +1,6 @@
 //! What reaches the device, and what happens when it is full.
 
-use io::{DataDir, DirError, FileOp};
+use io::{DataDir, DirError, DirId, FileOp};
 
 use crate::mounted::{Mounted, fill};
 use crate::rig::Rig;
@@ -38,7 +38,7 @@ fn a_durable_write_flushes_the_device_and_another_does_not() {
 fn a_full_disk_is_told_and_ends() {
     Mounted::run(16 << 20, |mounted| {
         let mut rig = Rig::at(&mounted.path, |_| {});
-        let free_mib = rig.file(FileOp::FreeMib);
+        let free_mib = rig.file(FileOp::FreeMib(DirId(0)));
         assert!((1..16).contains(&free_mib), "{free_mib}");
         let file = rig.open("a", true);
         assert_eq!(rig.file(FileOp::Allocate { file, bytes: 64 << 20 }), -libc::ENOSPC);
@@ -50,7 +50,7 @@ fn a_full_disk_is_told_and_ends() {
         }
         assert_eq!(results[0], 1 << 20);
         assert_eq!(results.last(), Some(&-libc::ENOSPC), "{results:?}");
-        assert_eq!(rig.file(FileOp::FreeMib), 0);
+        assert_eq!(rig.file(FileOp::FreeMib(DirId(0))), 0);
         assert_eq!(rig.file(FileOp::Truncate { file, bytes: 0 }), 0);
         let buf = rig.buffer(1 << 20, 3);
         assert_eq!(rig.write(file, 0, buf, true), 1 << 20);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use io::{DataDir, FileOp, Io, Op, Token, Wait};
+use io::{DataDir, DirId, FileOp, Io, Op, Token, Wait};
 
 use crate::rig::{PATIENCE, Rig, directory};
 
@@ -36,7 +36,7 @@ fn a_directory_opens_again_after_its_process_was_killed() {
 
 fn write_until_killed(path: &Path) {
     let mut rig = Rig::at(path, |_| {});
-    let _ = rig.file(FileOp::Remove("a".to_owned()));
+    let _ = rig.file(FileOp::Remove { dir: DirId(0), name: "a".to_owned() });
     let file = rig.open("a", true);
     assert_eq!(rig.file(FileOp::Allocate { file, bytes: 64 << 20 }), 0);
     let buf = rig.buffer(1 << 20, 1).freeze();

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use io::{FileOp, Io, Op, Payload, Token, Wait};
+use io::{DirId, FileOp, Io, Op, Payload, Token, Wait};
 
 use crate::rig::{PATIENCE, Rig};
 
@@ -21,7 +21,7 @@ fn a_dropped_ring_ends_everything_and_gives_memory_back() {
     }
     let buf = rig.buffer(4096, 0);
     rig.submit(Op::Read { file, offset: 0, buf });
-    rig.submit(Op::File(FileOp::List));
+    rig.submit(Op::File(FileOp::List(DirId(0))));
     let pool = rig.ring.pool().clone();
     rig.ring.turn(Wait::No, &mut Vec::new());
     assert!(pool.used_bytes() > 0);

@@ -39,7 +39,7 @@ fn a_seccomp_filter_is_named_with_what_to_change() {
             let directory = directory();
             let data_dir = DataDir::open(directory.path(), false).unwrap();
             refuse_io_uring(errno);
-            let error = Ring::new(RingConfig::new(data_dir)).unwrap_err();
+            let error = Ring::new(RingConfig::new(vec![data_dir])).unwrap_err();
             assert!(matches!(error, RingError::Filtered), "{error:?}");
             let text = error.to_string();
             assert!(text.contains("seccomp") && text.contains("--security-opt") && !text.contains('\n'), "{text}");

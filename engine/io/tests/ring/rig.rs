@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use io::{
-    BufMut, Completion, DataDir, FileId, FileOp, Io, ListenerId, Op, Payload, Ring, RingConfig, SocketId, Token, Wait,
+    BufMut, Completion, DataDir, DirId, FileId, FileOp, Io, ListenerId, Op, Payload, Ring, RingConfig, SocketId, Token,
+    Wait,
 };
 use tempfile::TempDir;
 
@@ -49,7 +50,7 @@ impl Rig {
 
     pub(crate) fn of(data_dir: DataDir, change: impl FnOnce(&mut RingConfig)) -> Rig {
         let path = data_dir.path().to_owned();
-        let mut config = RingConfig::new(data_dir);
+        let mut config = RingConfig::new(vec![data_dir]);
         config.pool_bytes = 4 << 20;
         config.receive_buffers = 8;
         config.receive_buffer_bytes = 4096;
@@ -96,7 +97,7 @@ impl Rig {
     }
 
     pub(crate) fn open(&mut self, name: &str, create: bool) -> FileId {
-        let result = self.file(FileOp::Open { name: name.to_owned(), create });
+        let result = self.file(FileOp::Open { dir: DirId(0), name: name.to_owned(), create });
         FileId(u32::try_from(result).unwrap_or_else(|_| panic!("opening {name} failed: {result}")))
     }
 

@@ -7,7 +7,7 @@ use super::file::File;
 
 const PAGE_BYTES: u64 = 4096;
 
-/// A data directory at rest. Copies share what neither of them has changed.
+/// The first data directory, at rest. Copies share what neither of them has changed.
 #[derive(Clone, Debug, Default)]
 pub struct Files(BTreeMap<String, File>);
 
@@ -68,7 +68,7 @@ impl Files {
 impl Disk {
     /// What is on the disk. Only between lives, after a power cut.
     pub(crate) fn files(&self) -> Files {
-        Files(self.names.iter().map(|(name, inode)| (name.to_owned(), self.files[&inode].clone())).collect())
+        Files(self.names[0].iter().map(|(name, inode)| (name.to_owned(), self.files[&inode].clone())).collect())
     }
 
     /// Puts files on a disk that is empty; all of it is on stable storage.
@@ -77,8 +77,8 @@ impl Disk {
             let inode = self.next_inode;
             self.next_inode += 1;
             self.files.insert(inode, file);
-            self.names.put(&name, inode);
+            self.names[0].put(&name, inode);
         }
-        self.names.flush(u64::MAX);
+        self.names[0].flush(u64::MAX);
     }
 }

@@ -1,4 +1,4 @@
-//! A simulated data directory: files, names, operations in flight, and what a power cut leaves of them.
+//! Simulated data directories: files, names, operations in flight, and what a power cut leaves of them.
 //!
 //! ```text
 //!   start ----latency, fault drawn----> in flight ----due: applied----> completion
@@ -25,7 +25,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use frame::limits::BLOCK_BYTES;
-use io::{Buf, BufMut, Completion, DirEntry, FileId, FileOp, Payload, Token};
+use io::{Buf, BufMut, Completion, DirEntry, DirId, FileId, FileOp, Payload, Token};
 
 use crate::dice::Dice;
 use crate::errno;
@@ -37,6 +37,9 @@ pub use files::Files;
 use mood::Mood;
 use names::{Inode, Names};
 pub use rot::Rot;
+
+/// Data directories that there can be.
+pub(crate) const DIRECTORIES_MAX: usize = 3;
 
 /// An operation of the disk.
 #[derive(Debug)]
@@ -52,8 +55,8 @@ struct InFlight {
     due_ns: u64,
     /// When it started, in ticks.
     started: u64,
-    /// Changes of names before it started.
-    names: u64,
+    /// Changes of names before it started, in each directory.
+    names: Vec<u64>,
     /// Whether its caller has been told that the power is gone.
     is_told: bool,
     /// Whether a flush that failed meanwhile, of whatever file, took it along: it completes, and is not on the disk.
@@ -62,11 +65,12 @@ struct InFlight {
     outcome: Outcome,
 }
 
-/// One data directory, and what is in flight to it.
+/// All data directories, and what is in flight to them.
 #[derive(Debug)]
 pub(crate) struct Disk {
     files: BTreeMap<Inode, File>,
-    names: Names,
+    /// Of each directory.
+    names: Vec<Names>,
     next_inode: Inode,
     open: Vec<Option<Inode>>,
     in_flight: Vec<InFlight>,
@@ -78,11 +82,11 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// An empty data directory.
+    /// Data directories, all empty.
     pub(crate) fn new(dice: Dice, faults: DiskFaults, capacity_bytes: u64) -> Disk {
         Disk {
             files: BTreeMap::new(),
-            names: Names::default(),
+            names: vec![Names::default(); DIRECTORIES_MAX],
             next_inode: 1,
             open: Vec::new(),
             in_flight: Vec::new(),
@@ -106,7 +110,7 @@ impl Disk {
         let outcome = self.outcome(&op, trace);
         let due_ns = now_ns + self.faults.latency_ns(&mut self.dice, trace);
         trace.step(now_ns, format_args!("disk: {:x} {} {outcome:?}", token.0, describe(&op)));
-        let (started, names) = (self.ticks, self.names.changes());
+        let (started, names) = (self.ticks, self.names.iter().map(Names::changes).collect());
         self.in_flight.push(InFlight { token, due_ns, started, names, is_told: false, is_taken: false, op, outcome });
         self.take_along();
     }
@@ -115,7 +119,8 @@ impl Disk {
     /// writes whose own flush comes after it, and is good. It fails as soon as it starts, here; its caller hears of it later.
     fn take_along(&mut self) {
         let fails = |op: &InFlight| {
-            matches!(op.op, DiskOp::File(FileOp::Sync(_) | FileOp::SyncDir)) && matches!(op.outcome, Outcome::Failed(_))
+            matches!(op.op, DiskOp::File(FileOp::Sync(_) | FileOp::SyncDir(_)))
+                && matches!(op.outcome, Outcome::Failed(_))
         };
         let Some(failing) = self.in_flight.last().filter(|op| fails(op)) else { return };
         let started = failing.started;
@@ -165,17 +170,19 @@ impl Disk {
         for (inode, file) in &mut self.files {
             file.cut_power(writes.get(inode).unwrap_or(&empty), mood, &mut self.dice, trace);
         }
-        let volatile = self.names.volatile();
-        let kept = match mood {
-            Mood::Lose => 0,
-            Mood::Keep => volatile,
-            Mood::Each | Mood::Tear => self.dice.index(volatile + 1),
-        };
-        if kept < volatile {
-            trace.count("disk: names lost");
+        for names in &mut self.names {
+            let volatile = names.volatile();
+            let kept = match mood {
+                Mood::Lose => 0,
+                Mood::Keep => volatile,
+                Mood::Each | Mood::Tear => self.dice.index(volatile + 1),
+            };
+            if kept < volatile {
+                trace.count("disk: names lost");
+            }
+            names.cut_power(kept);
         }
-        self.names.cut_power(kept);
-        let named: Vec<Inode> = self.names.iter().map(|(_, inode)| inode).collect();
+        let named: Vec<Inode> = self.names.iter().flat_map(Names::iter).map(|(_, inode)| inode).collect();
         self.files.retain(|inode, _| named.contains(inode));
     }
 
@@ -252,9 +259,9 @@ impl Disk {
         match op {
             DiskOp::Write { buf, .. } => faults.write(inode, buf.len(), dice, trace),
             DiskOp::Read { buf, .. } => faults.read(inode, buf.len(), dice, trace),
-            DiskOp::File(FileOp::Sync(_) | FileOp::SyncDir) => faults.sync(inode, dice, trace),
+            DiskOp::File(FileOp::Sync(_) | FileOp::SyncDir(_)) => faults.sync(inode, dice, trace),
             DiskOp::File(FileOp::Allocate { .. }) => faults.allocate(dice, trace),
-            DiskOp::File(FileOp::Close(_) | FileOp::FreeMib) => Outcome::Good,
+            DiskOp::File(FileOp::Close(_) | FileOp::FreeMib(_)) => Outcome::Good,
             DiskOp::File(_) => faults.names(dice, trace),
         }
     }
@@ -280,9 +287,9 @@ impl Disk {
                 (result, Payload::Buf(buf))
             }
             DiskOp::File(op) => match done.outcome {
-                Outcome::Good | Outcome::Short(_) => self.apply_file_op(op, done.started, done.names, trace),
+                Outcome::Good | Outcome::Short(_) => self.apply_file_op(op, done.started, &done.names, trace),
                 Outcome::Failed(errno) => {
-                    self.fail_file_op(op, done.started, done.names, trace);
+                    self.fail_file_op(op, done.started, &done.names, trace);
                     (errno, Payload::None)
                 }
                 Outcome::Nothing(errno) => (errno, Payload::None),
@@ -319,10 +326,10 @@ impl Disk {
         result
     }
 
-    fn apply_file_op(&mut self, op: FileOp, started: u64, names: u64, trace: &mut Trace) -> (i32, Payload) {
+    fn apply_file_op(&mut self, op: FileOp, started: u64, names: &[u64], trace: &mut Trace) -> (i32, Payload) {
         let ended = self.ticks;
         let result = match op {
-            FileOp::Open { name, create } => self.open_file(&name, create),
+            FileOp::Open { dir, name, create } => self.open_file(dir, &name, create),
             FileOp::Close(file) => {
                 self.inode(file);
                 self.open[file.0 as usize] = None;
@@ -337,51 +344,52 @@ impl Disk {
                 self.file(file).flush(started);
                 if self.dice.chance(0.5) {
                     // A journal commits everything that came before; nobody may rely on it.
-                    self.names.flush(names);
+                    self.names.iter_mut().zip(names).for_each(|(own, &before)| own.flush(before));
                 }
                 0
             }
-            FileOp::SyncDir => {
-                self.names.flush(names);
+            FileOp::SyncDir(dir) => {
+                self.names[dir.0 as usize].flush(names[dir.0 as usize]);
                 0
             }
-            FileOp::Rename { from, to } => {
-                if self.names.rename(&from, &to) {
+            FileOp::Rename { dir, from, to } => {
+                if self.names[dir.0 as usize].rename(&from, &to) {
                     0
                 } else {
                     errno::NO_ENTRY
                 }
             }
-            FileOp::Remove(name) => {
-                if self.names.remove(&name) {
+            FileOp::Remove { dir, name } => {
+                if self.names[dir.0 as usize].remove(&name) {
                     0
                 } else {
                     errno::NO_ENTRY
                 }
             }
-            FileOp::List => return (0, Payload::Entries(self.list())),
-            FileOp::FreeMib => (self.capacity_bytes.saturating_sub(self.used_bytes()) >> 20) as i32,
+            FileOp::List(dir) => return (0, Payload::Entries(self.list(dir))),
+            FileOp::FreeMib(_) => (self.capacity_bytes.saturating_sub(self.used_bytes()) >> 20) as i32,
         };
         (result, Payload::None)
     }
 
     /// A failed operation may have taken effect all the same.
-    fn fail_file_op(&mut self, op: FileOp, started: u64, names: u64, trace: &mut Trace) {
+    fn fail_file_op(&mut self, op: FileOp, started: u64, names: &[u64], trace: &mut Trace) {
         match op {
             FileOp::Sync(file) => {
                 let inode = self.inode(file);
                 let file = self.files.get_mut(&inode).expect("an open file exists");
                 file.flush_failed(started, &mut self.dice);
             }
-            FileOp::Rename { .. } | FileOp::Remove(_) | FileOp::SyncDir if self.dice.chance(0.5) => {
+            FileOp::Rename { .. } | FileOp::Remove { .. } | FileOp::SyncDir(_) if self.dice.chance(0.5) => {
                 self.apply_file_op(op, started, names, trace);
             }
             _ => {}
         }
     }
 
-    fn open_file(&mut self, name: &str, create: bool) -> i32 {
-        let inode = match (self.names.find(name), create) {
+    fn open_file(&mut self, dir: DirId, name: &str, create: bool) -> i32 {
+        let names = &mut self.names[dir.0 as usize];
+        let inode = match (names.find(name), create) {
             (Some(_), true) => return errno::EXISTS,
             (None, false) => return errno::NO_ENTRY,
             (Some(inode), false) => inode,
@@ -389,7 +397,7 @@ impl Disk {
                 let inode = self.next_inode;
                 self.next_inode += 1;
                 self.files.insert(inode, File::default());
-                self.names.put(name, inode);
+                names.put(name, inode);
                 inode
             }
         };
@@ -417,11 +425,11 @@ impl Disk {
         self.files.values().map(File::allocated_bytes).sum()
     }
 
-    /// The directory, in no particular order.
-    fn list(&mut self) -> Vec<DirEntry> {
+    /// A directory, in no particular order.
+    fn list(&mut self, dir: DirId) -> Vec<DirEntry> {
         let entry =
             |(name, inode): (&str, Inode)| DirEntry { name: name.to_owned(), bytes: self.files[&inode].length() };
-        let mut entries: Vec<DirEntry> = self.names.iter().map(entry).collect();
+        let mut entries: Vec<DirEntry> = self.names[dir.0 as usize].iter().map(entry).collect();
         self.dice.shuffle(&mut entries);
         entries
     }

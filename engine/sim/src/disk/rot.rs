@@ -1,8 +1,8 @@
 //! Damage that happens behind everybody's back, between lives: bits that flip, sectors that vanish, writes that landed
 //! elsewhere. A single copy can't survive it; it must be noticed.
 
-use super::Disk;
 use super::image::SECTOR_BYTES;
+use super::{Disk, Names};
 use crate::dice::Dice;
 use crate::trace::Trace;
 
@@ -22,7 +22,8 @@ pub struct Rot {
 impl Disk {
     /// Damages one place that holds data, if there is one. Only between lives, after a power cut.
     pub(crate) fn rot(&mut self, dice: &mut Dice, trace: &mut Trace) -> Option<Rot> {
-        let mut names: Vec<(String, u32)> = self.names.iter().map(|(name, inode)| (name.to_owned(), inode)).collect();
+        let all = self.names.iter().flat_map(Names::iter);
+        let mut names: Vec<(String, u32)> = all.map(|(name, inode)| (name.to_owned(), inode)).collect();
         names.retain(|(_, inode)| !self.files[inode].written_pages().is_empty());
         if names.is_empty() {
             return None;

@@ -1,6 +1,6 @@
 //! The disk by itself: what a power cut may and may not take.
 
-use io::Pool;
+use io::{DirId, Pool};
 
 use super::*;
 
@@ -45,7 +45,7 @@ impl Bench {
     }
 
     fn create(&mut self, name: &str) -> FileId {
-        FileId(self.file(FileOp::Open { name: name.to_owned(), create: true }) as u32)
+        FileId(self.file(FileOp::Open { dir: DirId(0), name: name.to_owned(), create: true }) as u32)
     }
 
     fn write(&mut self, file: FileId, offset: u64, byte: u8, blocks: usize, durable: bool) -> DiskOp {
@@ -62,7 +62,7 @@ impl Bench {
     }
 
     fn reopen(&mut self, name: &str) -> Option<FileId> {
-        let result = self.file(FileOp::Open { name: name.to_owned(), create: false });
+        let result = self.file(FileOp::Open { dir: DirId(0), name: name.to_owned(), create: false });
         (result >= 0).then_some(FileId(result as u32))
     }
 
@@ -71,7 +71,7 @@ impl Bench {
         let file = self.create(name);
         assert_eq!(self.file(FileOp::Allocate { file, bytes: 16 * 4096 }), 0);
         assert_eq!(self.file(FileOp::Sync(file)), 0);
-        assert_eq!(self.file(FileOp::SyncDir), 0);
+        assert_eq!(self.file(FileOp::SyncDir(DirId(0))), 0);
         file
     }
 }
@@ -145,7 +145,7 @@ fn names_and_lengths_are_volatile_until_flushed() {
         let mut bench = Bench::new(seed);
         let file = bench.create("a.new");
         bench.file(FileOp::Allocate { file, bytes: 16 * 4096 });
-        bench.file(FileOp::Rename { from: "a.new".to_owned(), to: "a".to_owned() });
+        bench.file(FileOp::Rename { dir: DirId(0), from: "a.new".to_owned(), to: "a".to_owned() });
         bench.disk.cut_power(&mut bench.trace);
         match bench.reopen("a") {
             None => missing += 1,
@@ -218,10 +218,10 @@ fn allocation_stops_at_the_end_of_the_disk() {
     let mut bench = Bench::new(1);
     let file = bench.create("a");
     bench.disk.set_faults(NO_FAULTS, 1 << 20);
-    assert_eq!(bench.file(FileOp::FreeMib), 1);
+    assert_eq!(bench.file(FileOp::FreeMib(DirId(0))), 1);
     assert_eq!(bench.file(FileOp::Allocate { file, bytes: 2 << 20 }), errno::NO_SPACE);
     assert_eq!(bench.file(FileOp::Allocate { file, bytes: 1 << 20 }), 0);
-    assert_eq!(bench.file(FileOp::FreeMib), 0);
+    assert_eq!(bench.file(FileOp::FreeMib(DirId(0))), 0);
 }
 
 #[test]
