@@ -15,6 +15,7 @@ use crate::exchange::Wake;
 use crate::limits::CALLS_WAITING_MAX;
 use crate::owners::Owners;
 use crate::token::Peer;
+use crate::vitals::Vitals;
 
 /// What a thread asks of a reactor.
 #[derive(Debug)]
@@ -120,6 +121,12 @@ pub enum Outcome {
     Throttled(ErrorCode, ShardId),
 }
 
+/// Takes what a reactor looks like.
+pub(crate) type LookReply = Box<dyn FnOnce(Vitals) + Send>;
+
+/// Looks that no turn has answered yet.
+pub(crate) type Looks = ArrayQueue<LookReply>;
+
 /// Takes the answer to a call.
 pub(crate) type Reply = Box<dyn FnOnce(Answer) + Send>;
 
@@ -167,6 +174,7 @@ impl std::error::Error for QueueFull {}
 #[derive(Clone)]
 struct Door {
     calls: Arc<Calls>,
+    looks: Arc<Looks>,
     wake: Wake,
 }
 
@@ -180,8 +188,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub(crate) fn new(owners: Owners, calls: Arc<Calls>, wake: Wake) -> Handle {
-        Handle { owners, doors: vec![Door { calls, wake }], appends: Arc::default() }
+    pub(crate) fn new(owners: Owners, calls: Arc<Calls>, looks: Arc<Looks>, wake: Wake) -> Handle {
+        Handle { owners, doors: vec![Door { calls, looks, wake }], appends: Arc::default() }
     }
 
     /// Joins the handles of all reactors of a process, in the order of their seats.
@@ -212,6 +220,23 @@ impl Handle {
         };
         let door = &self.doors[at];
         door.calls.push((call, Box::new(reply))).map_err(|_| QueueFull)?;
+        (door.wake)();
+        Ok(())
+    }
+
+    /// How many reactors it reaches.
+    pub fn reactors(&self) -> usize {
+        self.doors.len()
+    }
+
+    /// Looks at a reactor; `reply` gets what it looks like, on its thread. It is answered in the reactor's next turn, whatever
+    /// calls wait.
+    ///
+    /// # Errors
+    /// [`QueueFull`]: nothing happens. Then the reactor has not had a turn since the first of those that wait.
+    pub fn look(&self, reactor: usize, reply: impl FnOnce(Vitals) + Send + 'static) -> Result<(), QueueFull> {
+        let door = self.doors.get(reactor).ok_or(QueueFull)?;
+        door.looks.push(Box::new(reply)).map_err(|_| QueueFull)?;
         (door.wake)();
         Ok(())
     }

@@ -66,6 +66,11 @@ impl LargeRecords {
         }
     }
 
+    /// Bytes taken.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether a record of so many bytes may begin: there is room for all of it.
     pub(crate) fn fits(&self, bytes: usize) -> bool {
         self.bytes + bytes <= self.bytes_max

@@ -42,6 +42,7 @@ mod slots;
 mod subscriptions;
 mod superblock;
 mod token;
+pub mod vitals;
 mod watermark;
 
 pub use damage::{Damage, DamagedRecords, DamagedStretch};

@@ -161,6 +161,17 @@ pub const RESULTS_KEPT: usize = 1024;
 /// Reactors of one process.
 pub const REACTORS_MAX: usize = 64;
 
+/// Looks at a reactor that wait for its turn.
+pub const LOOKS_WAITING_MAX: usize = 16;
+
+/// Subscribers that are told of one by one, of those that are behind.
+pub const LAGS_MAX: usize = 1000;
+
+/// Times of commits are told from each other between these; what is outside counts as the nearest.
+pub const COMMIT_NS_MIN: u64 = 1_000;
+/// The same.
+pub const COMMIT_NS_MAX: u64 = 60_000_000_000;
+
 /// Data directories of a log, one a disk. A journal lies in one of them, so more than reactors are of no use.
 pub const DIRECTORIES_MAX: usize = REACTORS_MAX;
 

@@ -203,6 +203,11 @@ impl Peers {
         self.is_alone() || self.links.iter().all(|link| !link.is_full())
     }
 
+    /// Bytes that were handed over, and not settled.
+    pub(crate) fn unsettled_bytes(&self) -> usize {
+        self.links.iter().map(|link| link.unsettled_bytes).sum()
+    }
+
     /// Whether all owe nothing and are owed nothing.
     pub(crate) fn are_quiet(&self) -> bool {
         self.links.iter().all(Link::is_quiet)

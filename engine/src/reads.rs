@@ -201,6 +201,21 @@ impl Reads {
         self.windows.serve_requests_alone();
     }
 
+    /// Requests in progress.
+    pub(crate) fn in_progress(&self) -> usize {
+        self.requests.in_use()
+    }
+
+    /// Bytes of the pool that windows hold, and may hold.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.windows.held_bytes()
+    }
+
+    /// The most of it.
+    pub(crate) fn budget_bytes(&self) -> usize {
+        self.windows.budget_bytes()
+    }
+
     /// Whether no request is in progress, and nothing is being read ahead.
     pub(crate) fn is_idle(&self) -> bool {
         self.requests.in_use() == 0 && self.windows.is_quiet()

@@ -69,6 +69,11 @@ impl Subscription {
         Subscription { peer, request, stream, shard, next, since_ms, quota, ..Subscription::default() }
     }
 
+    /// Its number while it is there.
+    pub(crate) fn number(&self) -> u64 {
+        u64::from(self.peer.slot) << 32 | u64::from(self.request.0 as u32)
+    }
+
     /// Whether there is something for it that it may be sent and was not noted before; noted now.
     fn becomes_due(&mut self, shards: &Shards) -> bool {
         let tip = shards.find(self.shard).map_or(self.next, |shard| shard.durable_next);
@@ -115,6 +120,21 @@ impl Subscriptions {
     /// How many a shard has.
     pub(crate) fn count_of(&self, shard: ShardId) -> usize {
         self.of_shard.get(shard.0 as usize).map_or(0, Vec::len)
+    }
+
+    /// How many wait for the disk.
+    pub(crate) fn parked(&self) -> usize {
+        self.parked.values().map(Vec::len).sum()
+    }
+
+    /// Those that have not been sent all, and how many records they lack.
+    pub(crate) fn behind<'a>(&'a self, shards: &'a Shards) -> impl Iterator<Item = (u64, &'a Subscription)> {
+        let all = self.of_shard.iter().flatten().map(|&slot| &self.slots[slot]);
+        all.filter_map(|subscription| {
+            let tip = shards.find(subscription.shard)?.durable_next;
+            let records = tip.0.saturating_sub(subscription.next.0);
+            (records > 0).then_some((records, subscription))
+        })
     }
 
     /// Whether another push can begin at once.

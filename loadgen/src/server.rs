@@ -184,6 +184,8 @@ impl Server {
             "127.0.0.1:0",
             "--http",
             "off",
+            "--admin",
+            "127.0.0.1:0",
             "--core",
             &spec.core.to_string(),
             "--until-stdin-ends",

@@ -1,148 +1,25 @@
 //! What the server is told: by flag, else by environment, else by TOML file, else the default.
 
+mod value;
+
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use engine::limits::{MEMORY_BYTES_MIN, REACTORS_MAX};
 use frame::{Quotas, QuotasChange};
 use serde::Deserialize;
 use wire::name::Place;
 
+use self::value::loopback;
+pub use self::value::{Bytes, Door, Reactors};
+
 /// The default port of the Kinesis API, the one that its emulators use.
 const HTTP_PORT: u16 = 4567;
 
-/// A number of bytes, as people write it: `64MiB`, `4g`, `1000000`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Bytes(
-    /// That many.
-    pub u64,
-);
-
-impl FromStr for Bytes {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Bytes, String> {
-        let text = text.trim();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let shift = match unit.trim().to_ascii_lowercase().as_str() {
-            "" | "b" => 0,
-            "k" | "kib" => 10,
-            "m" | "mib" => 20,
-            "g" | "gib" => 30,
-            "t" | "tib" => 40,
-            _ => return Err(format!("`{text}` is not a size; write for example 512MiB or 4GiB")),
-        };
-        let number: u64 = number.parse().map_err(|_| format!("`{text}` is not a size; write for example 512MiB"))?;
-        let bytes = number.checked_mul(1 << shift).ok_or_else(|| format!("`{text}` is more than 64 bits hold"))?;
-        Ok(Bytes(bytes))
-    }
-}
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-        match units.into_iter().find(|(shift, _)| self.0 >= 1 << shift && self.0.trailing_zeros() >= *shift) {
-            Some((shift, unit)) => write!(f, "{}{unit}", self.0 >> shift),
-            None => self.0.fmt(f),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either {
-            Number(u64),
-            Text(String),
-        }
-        match Either::deserialize(deserializer)? {
-            Either::Number(number) => Ok(Bytes(number)),
-            Either::Text(text) => text.parse().map_err(serde::de::Error::custom),
-        }
-    }
-}
-
-/// Where the Kinesis API is served.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Http {
-    /// Nowhere.
-    Off,
-    /// There.
-    At(SocketAddr),
-}
-
-impl Http {
-    const DEFAULT: Http = Http::At(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), HTTP_PORT));
-
-    fn address(self) -> Result<Option<SocketAddr>, ConfigError> {
-        match self {
-            Http::Off => Ok(None),
-            Http::At(address) if address.ip().is_loopback() => Ok(Some(address)),
-            Http::At(address) => Err(ConfigError::NotLoopback(address)),
-        }
-    }
-}
-
-impl FromStr for Http {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Http, String> {
-        match text {
-            "off" => Ok(Http::Off),
-            _ => text
-                .parse()
-                .map(Http::At)
-                .map_err(|_| format!("`{text}` is not an address; write for example 127.0.0.1:{HTTP_PORT}, or off")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Http {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Http, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// How many reactors there are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reactors {
-    /// One for each core but one.
-    Auto,
-    /// That many.
-    Count(usize),
-}
-
-impl Reactors {
-    /// How many that are on so many cores, with so much memory.
-    fn count(self, cores: usize, memory_bytes: usize) -> Result<usize, ConfigError> {
-        let bounds = (REACTORS_MAX).min(memory_bytes / MEMORY_BYTES_MIN);
-        match self {
-            Reactors::Auto => Ok(cores.saturating_sub(1).clamp(1, bounds.max(1))),
-            Reactors::Count(count) if (1..=bounds).contains(&count) => Ok(count),
-            Reactors::Count(count) => Err(ConfigError::OutOfRange {
-                name: "reactors",
-                value: count.to_string(),
-                range: "1 to 64, and no more than the memory budget has room for: 128MiB each",
-            }),
-        }
-    }
-}
-
-impl FromStr for Reactors {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Reactors, String> {
-        match text {
-            "auto" => Ok(Reactors::Auto),
-            _ => text.parse().map(Reactors::Count).map_err(|_| format!("`{text}` is not a number; write one, or auto")),
-        }
-    }
-}
+/// The default port of metrics and health.
+const ADMIN_PORT: u16 = 4571;
 
 /// The same in a file.
 fn from_number_or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Reactors>, D::Error> {
@@ -227,7 +104,10 @@ pub struct Settings {
     pub native: Option<SocketAddr>,
     /// Where the Kinesis API is served over HTTP, unsigned, so on loopback only; `off` for nowhere [default: 127.0.0.1:4567]
     #[arg(long, env = "MILLSTREAM_HTTP", value_name = "ADDR")]
-    pub http: Option<Http>,
+    pub http: Option<Door>,
+    /// Where metrics and health are served over HTTP; port 0 takes any free one; `off` for nowhere [default: 127.0.0.1:4571]
+    #[arg(long, env = "MILLSTREAM_ADMIN", value_name = "ADDR")]
+    pub admin: Option<Door>,
     /// The region that ARNs name [default: us-east-1]
     #[arg(long, env = "MILLSTREAM_REGION", value_name = "NAME")]
     pub region: Option<String>,
@@ -302,6 +182,8 @@ pub struct ServeConfig {
     pub native: SocketAddr,
     /// Where the Kinesis API is served, if it is.
     pub http: Option<SocketAddr>,
+    /// Where metrics and health are served, if they are.
+    pub admin: Option<SocketAddr>,
     /// What ARNs name.
     pub place: Place,
     /// What shards of streams that are made over it take in and give out a second.
@@ -406,6 +288,7 @@ impl Settings {
             data: if self.data.is_empty() { other.data } else { self.data },
             native: self.native.or(other.native),
             http: self.http.or(other.http),
+            admin: self.admin.or(other.admin),
             region: self.region.or(other.region),
             account: self.account.or(other.account),
             quotas: self.quotas.or(other.quotas),
@@ -483,7 +366,8 @@ impl Settings {
         Ok(ServeConfig {
             data: self.data,
             native: self.native.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], frame::proto::PORT))),
-            http: self.http.unwrap_or(Http::DEFAULT).address()?,
+            http: loopback(self.http.unwrap_or(Door::local(HTTP_PORT)))?,
+            admin: self.admin.unwrap_or(Door::local(ADMIN_PORT)).address(),
             place: place(self.region, self.account)?,
             quotas: self.quotas.map_or(Quotas::SERVICE, |change| change.of(Quotas::SERVICE)),
             reactors: self.reactors.unwrap_or(Reactors::Count(1)).count(usable_cores(), engine.memory_bytes)?,

@@ -1,10 +1,12 @@
 //! What the `millstream` binary is made of: arguments, configuration, the server, and the tools around it.
 
+mod admin;
 pub mod client;
 pub mod config;
 pub mod connect;
 pub mod doctor;
 mod gateway;
+mod http_server;
 pub mod inspect;
 pub mod put;
 mod reactors;

@@ -17,7 +17,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run the server on a data directory.
-    Serve(config::ServeArguments),
+    Serve(Box<config::ServeArguments>),
     /// List the streams of a server, or make one.
     Streams(streams::StreamsArguments),
     /// Put records into a stream.
@@ -33,7 +33,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     match Arguments::parse().command {
-        Command::Serve(arguments) => report(serve::run(arguments).map(done)),
+        Command::Serve(arguments) => report(serve::run(*arguments).map(done)),
         Command::Streams(arguments) => report(streams::run(arguments).map(done)),
         Command::Put(arguments) => report(put::run(arguments)),
         Command::Tail(arguments) => report(tail::run(arguments)),

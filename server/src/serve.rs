@@ -8,7 +8,8 @@
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::{Handle, OpenError, Recovered};
@@ -20,8 +21,10 @@ use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 use wire::name::Place;
 
+use crate::admin::{Admin, Watched};
 use crate::config::{ConfigError, LogFormat, ServeArguments, ServeConfig};
-use crate::gateway::{self, Gateway};
+use crate::gateway::Gateway;
+use crate::http_server;
 use crate::reactors::{Reactors, Running, Started};
 
 /// Signals this close together are one request to stop.
@@ -95,44 +98,69 @@ impl fmt::Display for ServeError {
 
 impl std::error::Error for ServeError {}
 
-/// Asks for a clean shutdown: of the gateway, whose requests in progress the reactors still answer, then of the reactors.
+/// What was opened beside the reactors.
+#[derive(Default)]
+struct Opened {
+    gateway: Option<Gateway>,
+    admin: Option<Admin>,
+}
+
+/// Asks for a clean shutdown: of the gateway, whose requests in progress the reactors still answer, then of the reactors. Who
+/// watches sees it to the end.
 struct Stopper {
-    gateway: Mutex<Option<Gateway>>,
+    opened: Mutex<Opened>,
     reactors: Arc<Reactors>,
 }
 
 impl Stopper {
+    fn opened(&self) -> MutexGuard<'_, Opened> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stop(&self) {
-        let gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let gateway = self.opened().gateway.take();
         if let Some(gateway) = gateway {
             gateway.stop();
         }
         self.reactors.stop();
+        let admin = self.opened().admin.take();
+        if let Some(admin) = admin {
+            admin.stop();
+        }
     }
 }
 
 /// Runs the server until it is told to stop.
 pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
+    let started = Instant::now();
     let config = arguments.resolve().map_err(ServeError::Config)?;
     start_log(&config)?;
     raise_open_files();
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(ServeError::Signals)?;
     let handle = signals.handle();
     let listen =
-        |address| gateway::listen(address).map_err(|error| ServeError::Listen { setting: "http", address, error });
-    let http = config.http.map(listen).transpose()?;
-    let (until_stdin_ends, place, quotas) = (config.until_stdin_ends, config.place.clone(), config.quotas);
+        |setting, address| http_server::listen(address).map_err(|error| ServeError::Listen { setting, address, error });
+    let http = config.http.map(|address| listen("http", address)).transpose()?;
+    let admin = config.admin.map(|address| listen("admin", address)).transpose()?;
+    let doors = Doors {
+        until_stdin_ends: config.until_stdin_ends,
+        place: config.place.clone(),
+        quotas: config.quotas,
+        directories: config.data.clone(),
+        memory_bytes: config.engine.memory_bytes,
+        started,
+    };
     let (running, started) = Running::start(config)?;
     let Some(Started { handle: engine, native }) = started else { return running.join() };
-    let stopper = Arc::new(Stopper { gateway: Mutex::new(None), reactors: running.reactors() });
-    let address = http.as_ref().map(|(_, address)| *address);
-    let opened = open_doors(http, engine, (place, quotas), until_stdin_ends, &stopper);
-    if let Err(error) = opened {
+    let stopper = Arc::new(Stopper { opened: Mutex::default(), reactors: running.reactors() });
+    let address = |door: &Option<(TcpListener, SocketAddr)>| door.as_ref().map(|(_, address)| *address);
+    let addresses = (address(&http), address(&admin));
+    if let Err(error) = doors.open(http.map(|(door, _)| door), admin.map(|(door, _)| door), engine, &stopper) {
         stopper.stop();
         let _ = running.join();
         return Err(error);
     }
-    announce(&native, address);
+    announce(&native, addresses);
     let watcher = std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || watch_signals(&mut signals, &stopper))
@@ -143,22 +171,38 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     outcome
 }
 
-/// Starts what stands beside the reactor.
-fn open_doors(
-    http: Option<(TcpListener, SocketAddr)>,
-    engine: Handle,
-    (place, quotas): (Place, Quotas),
+/// What stands beside the reactors, and what it needs to know.
+struct Doors {
     until_stdin_ends: bool,
-    stopper: &Arc<Stopper>,
-) -> Result<(), ServeError> {
-    if let Some((listener, _)) = http {
-        let gateway = Gateway::start(listener, engine, place, quotas).map_err(ServeError::Thread)?;
-        *stopper.gateway.lock().unwrap_or_else(PoisonError::into_inner) = Some(gateway);
+    place: Place,
+    quotas: Quotas,
+    directories: Vec<PathBuf>,
+    memory_bytes: usize,
+    started: Instant,
+}
+
+impl Doors {
+    /// Starts it.
+    fn open(
+        self,
+        http: Option<TcpListener>,
+        admin: Option<TcpListener>,
+        engine: Handle,
+        stopper: &Arc<Stopper>,
+    ) -> Result<(), ServeError> {
+        let Doors { until_stdin_ends, place, quotas, directories, memory_bytes, started } = self;
+        let start = |door| Gateway::start(door, engine.clone(), place, quotas).map_err(ServeError::Thread);
+        let gateway = http.map(start).transpose()?;
+        let requests = gateway.as_ref().map(Gateway::requests);
+        stopper.opened().gateway = gateway;
+        let watched = Watched { handle: engine, requests, directories, memory_bytes, started };
+        let admin = admin.map(|door| Admin::start(door, watched).map_err(ServeError::Thread)).transpose()?;
+        stopper.opened().admin = admin;
+        if until_stdin_ends {
+            stop_at_end_of_stdin(Arc::clone(stopper)).map_err(ServeError::Thread)?;
+        }
+        Ok(())
     }
-    if until_stdin_ends {
-        stop_at_end_of_stdin(Arc::clone(stopper)).map_err(ServeError::Thread)?;
-    }
-    Ok(())
 }
 
 /// Stops cleanly at the first signal, at once at the second.
@@ -218,10 +262,10 @@ fn start_log(config: &ServeConfig) -> Result<(), ServeError> {
 
 /// The one line on standard output that says where to connect: `native` is the first reactor's address; with several, those
 /// of all follow at the end.
-fn announce(native: &[SocketAddr], http: Option<SocketAddr>) {
+fn announce(native: &[SocketAddr], (http, admin): (Option<SocketAddr>, Option<SocketAddr>)) {
     let mut line = format!("ready native={}", native[0]);
-    if let Some(http) = http {
-        line += &format!(" http={http}");
+    for (door, address) in [("http", http), ("admin", admin)] {
+        line += &address.map_or_else(String::new, |address| format!(" {door}={address}"));
     }
     if native.len() > 1 {
         let all: Vec<String> = native.iter().map(SocketAddr::to_string).collect();

@@ -38,7 +38,7 @@ impl Server {
         let file = File::create(&log).map_err(|source| PairsError::File { path: log.clone(), source })?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--data").arg(directory.join("data"));
-        command.args(["--native=127.0.0.1:0", "--http=off", &format!("--core={core}")]).args(arguments);
+        command.args(["--native=127.0.0.1:0", "--http=off", "--admin=off", &format!("--core={core}")]).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
         let name = shown(&command).replace(&directory.display().to_string(), "DIR");
         let started = Instant::now();

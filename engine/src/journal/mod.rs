@@ -6,6 +6,7 @@
 
 mod commit;
 mod index;
+mod look;
 mod opening;
 mod seal;
 mod segments;

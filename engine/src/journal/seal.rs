@@ -113,6 +113,11 @@ impl FooterCache {
         FooterCache { pinned, entries: VecDeque::new(), bytes: 0, budget_bytes }
     }
 
+    /// What they take, those that are pinned excepted.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The footer of a segment, if it is in memory. It becomes the newest used.
     pub(crate) fn find(&mut self, segment: SegmentId) -> Option<Arc<Footer>> {
         if let Some(footer) = self.pinned.get(&segment) {

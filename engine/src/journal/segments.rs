@@ -189,6 +189,11 @@ impl Segments {
         self.ready.is_empty() && !is_coming && (self.count >= self.count_max || self.retry_ns.is_some())
     }
 
+    /// How many the journal has in all, and how many of them are ready.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.count, self.ready.len())
+    }
+
     /// Has the pool filled up now, however much of it is left.
     pub(crate) fn fill(&mut self) {
         self.filling = true;

@@ -53,6 +53,8 @@ impl<I: Io> Reactor<I> {
             subscriptions: Subscriptions::new(),
             calls: None,
             callers: Slots::new(),
+            looks: None,
+            commit_times: Times::new(),
             damage: seat.all_damage,
             store: seat.store,
             epoch: seat.epoch,

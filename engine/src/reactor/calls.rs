@@ -18,7 +18,8 @@ impl<I: Io> Reactor<I> {
         let wake: Wake = Arc::new(wake);
         self.exchange().rung_by(self.owners.own(), Arc::clone(&wake));
         let calls = self.calls.get_or_insert_with(|| Arc::new(Calls::new(CALLS_WAITING_MAX)));
-        Handle::new(self.owners, Arc::clone(calls), wake)
+        let calls = Arc::clone(calls);
+        Handle::new(self.owners, calls, self.looks(), wake)
     }
 
     /// Takes up the calls that wait, while there is room for what they bring.

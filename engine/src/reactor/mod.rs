@@ -19,6 +19,7 @@ mod connections;
 mod guests;
 mod handoff;
 mod input;
+mod look;
 mod parts;
 mod push;
 mod requests;
@@ -36,7 +37,7 @@ use crate::buckets::{Buckets, Throttled};
 use crate::catalog::{Catalog, Command, GO_ON_ROWS_MAX, GoOn};
 use crate::connection::{Connection, Phase};
 use crate::damage::Damage;
-use crate::handle::{Asker, Caller, Calls};
+use crate::handle::{Asker, Caller, Calls, Looks};
 use crate::intake::{CATALOG_APPEND, Intake};
 use crate::journal::{Bounds, Journal, Seal, Shortage};
 use crate::limits::{
@@ -54,6 +55,7 @@ use crate::slots::Slots;
 use crate::subscriptions::Subscriptions;
 use crate::superblock::Store;
 use crate::token::{self, Kind, Peer};
+use crate::vitals::Times;
 use announce::Announced;
 use handoff::Incoming;
 
@@ -174,6 +176,9 @@ pub struct Reactor<I: Io> {
     /// What other threads ask, once any may; and calls in progress.
     calls: Option<Arc<Calls>>,
     callers: Slots<Caller>,
+    /// Who watches it, once any may.
+    looks: Option<Arc<Looks>>,
+    commit_times: Times,
     damage: Damage,
     /// The superblock, which the first reactor keeps.
     store: Option<Store>,
@@ -326,7 +331,11 @@ impl<I: Io> Reactor<I> {
     fn take_up(&mut self, completion: Completion) {
         match token::kind(completion.token) {
             Kind::Commit(serial) => match self.journal.complete_write(serial, &completion) {
-                Ok(Some(began_ns)) => self.scheduler.committed(began_ns, self.io.mono_ns()),
+                Ok(Some(began_ns)) => {
+                    let now_ns = self.io.mono_ns();
+                    self.commit_times.record(now_ns - began_ns);
+                    self.scheduler.committed(began_ns, now_ns);
+                }
                 Ok(None) => {}
                 Err(errno) => self.poison(errno),
             },
@@ -387,6 +396,7 @@ impl<I: Io> Reactor<I> {
         self.flush();
         self.mark_when_idle();
         self.send_parcels();
+        self.show();
         self.step_shutdown();
     }
 }

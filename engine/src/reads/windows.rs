@@ -123,6 +123,16 @@ pub(super) struct Windows {
 }
 
 impl Windows {
+    /// Bytes of the pool that they hold.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// And may hold.
+    pub(super) fn budget_bytes(&self) -> usize {
+        self.budget_bytes
+    }
+
     pub(super) fn new(budget_bytes: usize) -> Windows {
         Windows {
             budget_bytes,

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -27,6 +27,8 @@ const JSON: &str = "application/x-amz-json-1.1";
 const CBOR: &str = "application/x-amz-cbor-1.1";
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
+/// What requests count as that name no action of the API.
+const NO_ACTION: &str = "unknown";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// An answer's body, and the room that it takes until it is sent.
@@ -58,6 +60,9 @@ impl Body for Answer {
 
 /// Answers one request.
 pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Answer> {
+    let began = Instant::now();
+    let action = action_of(&request).unwrap_or(NO_ACTION).to_owned();
+    let mut is_known = action != NO_ACTION;
     let mut response = match outcome(shared, request).await {
         Ok((body, room)) => {
             let mut response = respond(StatusCode::OK, JSON, body);
@@ -65,16 +70,25 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Respo
             response
         }
         Err(Refusal::Api(error)) => {
+            is_known &= error.kind != ErrorKind::UnknownOperation;
             let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             respond(status, JSON, error.json())
         }
         Err(Refusal::NotTheApi) => {
+            is_known = false;
             respond(StatusCode::NOT_FOUND, "application/xml", b"<UnknownOperationException/>\n".to_vec())
         }
     };
+    let action = if is_known { &action } else { NO_ACTION };
+    shared.requests.answered(action, response.status().as_u16(), began.elapsed());
     let id = uuid::Uuid::new_v4().to_string();
     response.headers_mut().insert(REQUEST_ID, HeaderValue::try_from(id).expect("hexadecimal digits"));
     response
+}
+
+/// The action that a request names.
+fn action_of<B>(request: &Request<B>) -> Option<&str> {
+    request.headers().get(TARGET)?.to_str().ok()?.strip_prefix(TARGET_PREFIX)
 }
 
 /// Why there is no answer.

@@ -80,7 +80,7 @@ pub(crate) fn good(address: SocketAddr, action: &str, body: &Value) -> Value {
 }
 
 #[track_caller]
-fn refused(address: SocketAddr, action: &str, body: &Value) -> (String, String) {
+pub(crate) fn refused(address: SocketAddr, action: &str, body: &Value) -> (String, String) {
     let (status, answer) = ask(address, action, body);
     assert_eq!(status, 400, "{action} {body}: {answer}");
     let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();

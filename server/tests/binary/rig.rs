@@ -27,7 +27,7 @@ pub(crate) fn directory() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-/// The binary with `arguments`, and none of this process's settings.
+/// The binary with `arguments`, none of this process's settings, and an admin port of its own.
 pub(crate) fn millstream<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(MILLSTREAM);
     for (name, _) in std::env::vars_os() {
@@ -35,7 +35,7 @@ pub(crate) fn millstream<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Co
             command.env_remove(name);
         }
     }
-    command.args(arguments);
+    command.args(arguments).env("MILLSTREAM_ADMIN", "127.0.0.1:0");
     command
 }
 
@@ -115,6 +115,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// Where the Kinesis API is, if it is served.
     pub(crate) http: Option<SocketAddr>,
+    /// Where metrics and health are, if they are served.
+    pub(crate) admin: Option<SocketAddr>,
     /// Where each reactor is, if there are several.
     pub(crate) reactors: Vec<SocketAddr>,
     log: PathBuf,
@@ -152,16 +154,16 @@ impl Server {
             let _ = told.send(line);
         });
         let line = ready.recv_timeout(PATIENCE).unwrap_or_default();
-        let mut words = line.split_whitespace().skip(1);
-        let mut address = |name| words.next().and_then(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
-        let (Some(address), http) = (address("native"), address("http")) else {
+        let word = |name| line.split_whitespace().find_map(|word: &str| word.strip_prefix(name)?.strip_prefix('='));
+        let address = |name| word(name).and_then(|word| word.parse().ok());
+        let (Some(native), http, admin) = (address("native"), address("http"), address("admin")) else {
             let _ = child.kill();
             let _ = child.wait();
             panic!("the server said {line:?}; its log: {}", std::fs::read_to_string(&log).unwrap_or_default());
         };
-        let reactors = words.next().and_then(|word| word.strip_prefix("reactors="));
-        let reactors = reactors.into_iter().flat_map(|all| all.split(',')).map(|word| word.parse().unwrap()).collect();
-        Server { child, address, http, reactors, log }
+        let reactors =
+            word("reactors").into_iter().flat_map(|all| all.split(',')).map(|word| word.parse().unwrap()).collect();
+        Server { child, address: native, http, admin, reactors, log }
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -72,6 +72,7 @@ fn what_a_server_can_not_have_is_told_in_one_line() {
     for (arguments, expected) in [
         (["--native", address.as_str()], "choose another address with --native"),
         (["--http", address.as_str()], "choose another address with --http"),
+        (["--admin", address.as_str()], "choose another address with --admin"),
         (["--http", "0.0.0.0:4567"], "--http 0.0.0.0:4567 is not on loopback"),
         (["--account", "12"], "--account 12 is out of range: 12 digits"),
         (["--core", "4000"], "choose --core out of ["),

@@ -22,7 +22,18 @@ impl Server {
         let log = directory.with_extension("log");
         let errors = File::options().create(true).append(true).open(&log)?;
         let mut child = Command::new(env!("CARGO_BIN_EXE_millstream"))
-            .args(["serve", "--native", "127.0.0.1:0", "--http", "off", "--log-format", "plain", "--data"])
+            .args([
+                "serve",
+                "--native",
+                "127.0.0.1:0",
+                "--http",
+                "off",
+                "--admin",
+                "off",
+                "--log-format",
+                "plain",
+                "--data",
+            ])
             .arg(directory)
             .args(arguments)
             .stdin(Stdio::null())

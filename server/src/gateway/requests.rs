@@ -1,0 +1,52 @@
+//! Counts what was answered over HTTP, by action and outcome, for those who watch.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Upper ends of the times that are told apart, in seconds.
+const SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Outcome {
+    action: String,
+    status: u16,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Action {
+    action: String,
+}
+
+/// Requests so far. Clones count together. The actions are few: what is none of the API's is not told apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Requests {
+    outcomes: Family<Outcome, Counter>,
+    durations: Family<Action, Histogram, fn() -> Histogram>,
+}
+
+impl Default for Requests {
+    fn default() -> Requests {
+        Requests { outcomes: Family::default(), durations: Family::new_with_constructor(|| Histogram::new(SECONDS)) }
+    }
+}
+
+impl Requests {
+    /// One was answered, after so long.
+    pub(super) fn answered(&self, action: &str, status: u16, took: Duration) {
+        let action = action.to_owned();
+        self.durations.get_or_create(&Action { action: action.clone() }).observe(took.as_secs_f64());
+        self.outcomes.get_or_create(&Outcome { action, status }).inc();
+    }
+
+    /// Has them told by `registry`.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register("http_requests", "Requests answered, by action and status", self.outcomes.clone());
+        let help = "From a request's head to its answer, by action";
+        registry.register_with_unit("http_request_duration", help, Unit::Seconds, self.durations.clone());
+    }
+}
