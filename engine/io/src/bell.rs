@@ -1,9 +1,9 @@
-//! Waking a reactor from another thread: an eventfd that the ring polls.
+//! Waking a reactor from another thread: an eventfd that its turn waits for.
 //!
 //! A bell that has rung stays rung until the reactor hushes it, and ringing it meanwhile costs no system call. Whoever rings
 //! does so after handing over what the reactor shall find, and the reactor hushes before it looks: nothing is missed.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,8 +32,8 @@ impl Bell {
         self.rung.swap(false, Ordering::AcqRel);
     }
 
-    pub(crate) fn raw_fd(&self) -> RawFd {
-        self.eventfd.as_raw_fd()
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.eventfd.as_fd()
     }
 }
 

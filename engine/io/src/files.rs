@@ -18,6 +18,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::affinity::leave_the_core;
 use crate::bell::Bell;
 use crate::directory::{DataDir, LOCK_NAME, is_file_name};
 use crate::{DirEntry, FileOp};
@@ -25,7 +26,7 @@ use crate::{DirEntry, FileOp};
 /// Space freed in one step: about 10 ms of work.
 const STEP_BYTES: u64 = 16 << 20;
 
-/// Requests with the thread at a time. More wait in the ring.
+/// Requests with the thread at a time. More wait on the reactor's thread.
 const REQUESTS_MAX: usize = 64;
 
 /// How long a dropped [`Files`] waits for its thread.
@@ -94,7 +95,7 @@ pub(crate) enum Brings {
     Entries(Vec<DirEntry>),
 }
 
-/// The thread, seen from the ring. Never blocks, except when dropped.
+/// The thread, seen from the reactor's. Never blocks, except when dropped.
 pub(crate) struct Files {
     /// `None` when ending.
     requests: Option<Sender<Request>>,
@@ -207,7 +208,7 @@ impl Worker {
     }
 
     fn answer(&self, answer: Answer) {
-        // The ring may be gone; then nobody is waiting.
+        // The reactor may be gone; then nobody is waiting.
         let _ = self.outbox.send(answer);
         self.bell.ring();
     }
@@ -351,12 +352,4 @@ fn is_regular(stat: &Stat) -> bool {
 
 fn size(stat: &Stat) -> u64 {
     stat.st_size.cast_unsigned()
-}
-
-/// A thread inherits the core of the one that starts it. This one's work must not take the reactor's, so it goes where the
-/// process may; if the kernel says no, it stays.
-fn leave_the_core() {
-    if let Ok(cores) = rustix::thread::sched_getaffinity(Some(rustix::process::getpid())) {
-        let _ = rustix::thread::sched_setaffinity(None, &cores);
-    }
 }

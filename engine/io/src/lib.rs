@@ -1,11 +1,13 @@
 //! The one place with system calls: ring, operations, buffers, files, clocks, affinity.
 //!
 //! The engine sees the world through [`Io`] alone: operations go in with a token, completions come out with raw results
-//! and the buffers that the operation held. [`Ring`] is io_uring; a simulator implements the same boundary elsewhere.
+//! and the buffers that the operation held. [`Ring`] is io_uring; [`Threads`] does the same on plain threads and epoll, where
+//! io_uring is not permitted; a simulator implements the same boundary elsewhere.
 //!
 //! ```text
-//!   engine ---Op, Token---> Io ---one io_uring_enter a turn---> kernel
-//!          <--Completion---    ---file helper thread: open, allocate, rename, unlink, directory sync
+//!   engine ---Op, Token---> Ring ------one io_uring_enter a turn---> kernel
+//!          <--Completion--- Threads ---one epoll_wait a turn, and a call an operation; workers that read and write
+//!                           both ------file helper thread: open, allocate, rename, unlink, directory sync
 //! ```
 
 mod affinity;
@@ -16,7 +18,14 @@ mod clock;
 mod directory;
 mod file_system;
 mod files;
+mod listen;
+mod open_files;
+mod random;
+mod receive_memory;
 mod ring;
+mod slab;
+mod system;
+mod threads;
 
 pub use affinity::{available_cores, pin};
 pub use bell::Waker;
@@ -27,4 +36,6 @@ pub use buffer::{Buf, BufMut, Pool};
 pub use clock::{Clock, thread_cpu_ns};
 pub use directory::{Alignment, DataDir, DirError};
 pub use file_system::FileSystem;
-pub use ring::{Probe, Ring, RingConfig, RingError, probe};
+pub use ring::{Probe, Ring, RingError, probe};
+pub use system::{IoChoice, IoConfig, IoError, IoKind, SystemIo};
+pub use threads::Threads;

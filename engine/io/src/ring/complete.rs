@@ -5,9 +5,8 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use io_uring::cqueue;
 
 use super::operation::{Operation, Work};
-use super::{OpenFile, Ring, Socket};
-use crate::files::{Answer, Brings};
-use crate::{Completion, DirId, Payload, Token};
+use super::{Ring, Socket};
+use crate::{Completion, Payload, Token};
 
 impl Ring {
     /// Takes in what has completed.
@@ -46,11 +45,11 @@ impl Ring {
         let mut result = result;
         let payload = match work {
             Work::Write { file, .. } => {
-                self.leave_file(file);
+                self.files.leave(file);
                 Payload::None
             }
             Work::Read { file, buf } => {
-                self.leave_file(file);
+                self.files.leave(file);
                 Payload::Buf(buf)
             }
             Work::Accept => {
@@ -91,7 +90,6 @@ impl Ring {
                 self.listen_again(Work::Answered);
                 return self.take_answers(completions);
             }
-            Work::Task { .. } => unreachable!("the kernel does not know of it"),
         };
         completions.push(Completion { token, result, more: false, payload });
     }
@@ -109,28 +107,8 @@ impl Ring {
     }
 
     fn take_answers(&mut self, completions: &mut Vec<Completion>) {
-        self.answers.hush();
-        while let Some((dir, answer)) = self.next_answer() {
-            let Operation { token, work } = self.in_flight.remove(answer.key);
-            let (result, payload) = match answer.brings {
-                Brings::Nothing => (answer.result, Payload::None),
-                Brings::Entries(entries) => (answer.result, Payload::Entries(entries)),
-                Brings::File(file) => {
-                    let open = OpenFile { dir, file: Some(file), in_flight: 0, closing: None };
-                    (self.open_files.insert(open).cast_signed(), Payload::None)
-                }
-            };
-            match work {
-                Work::Task { file: Some(file), closes: true } => drop(self.open_files.remove(file)),
-                Work::Task { file: Some(file), closes: false } => self.leave_file(file),
-                _ => {}
-            }
-            completions.push(Completion { token, result, more: false, payload });
-        }
-    }
-
-    fn next_answer(&mut self) -> Option<(DirId, Answer)> {
-        (0..).zip(&mut self.files).find_map(|(dir, files)| Some((DirId(dir), files.answer()?)))
+        self.files.bell().hush();
+        self.files.take_answers(completions);
     }
 
     /// The connection that an accept brought, by our number for it.
@@ -155,14 +133,6 @@ impl Ring {
                 Payload::None
             }
             (None, _) => Payload::None,
-        }
-    }
-
-    fn leave_file(&mut self, number: u32) {
-        let file = self.open_files.get_mut(number).expect("a file stays while operations are in flight on it");
-        file.in_flight -= 1;
-        if let (0, Some(token)) = (file.in_flight, file.closing) {
-            self.close_file_now(number, token);
         }
     }
 

@@ -49,6 +49,17 @@ pub enum RingError {
 }
 
 impl RingError {
+    /// Whether it is a matter of what this process is permitted, or of the kernel, so that trying again is of no use; not of
+    /// something that has run out.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            RingError::Filtered | RingError::Disabled { .. } | RingError::Forbidden => true,
+            RingError::Absent { .. } | RingError::Missing { .. } => true,
+            RingError::Memory { locked_bytes_max } => locked_bytes_max.is_some(),
+            RingError::OpenFiles { .. } | RingError::Failed { .. } => false,
+        }
+    }
+
     /// What refused io_uring_setup.
     pub(super) fn of_setup(source: io::Error) -> RingError {
         use rustix::process::{Resource, getrlimit};

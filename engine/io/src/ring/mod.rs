@@ -13,13 +13,15 @@
 //!                                                          +--> turn: io_uring_enter -> completion queue -> Completion
 //!          FileOp -> file thread ... answer, bell ---------+
 //! ```
+//!
+//! A killed process leaves writes behind that the disk still carries out. They must not fall on what the next process writes,
+//! so the locks of the directories go with the ring, which the kernel takes apart after its last operation.
 
 mod complete;
 mod error;
 mod operation;
 mod receive;
 mod setup;
-mod slab;
 mod submit;
 
 use std::collections::VecDeque;
@@ -30,13 +32,16 @@ use std::time::{Duration, Instant};
 
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, squeue};
+use rustix::net::SocketFlags;
 
 use self::operation::{InFlight, Work};
 use self::receive::ReceiveBuffers;
-use self::slab::Slab;
 use crate::bell::{Bell, Waker};
-use crate::files::{File, Files};
-use crate::{Clock, Completion, DataDir, DirId, Io, ListenerId, Op, Pool, Received, Token, Wait};
+use crate::listen::listen;
+use crate::open_files::OpenFiles;
+use crate::random::random;
+use crate::slab::Slab;
+use crate::{Clock, Completion, Io, IoConfig, IoError, IoKind, ListenerId, Op, Pool, Received, SystemIo, Token, Wait};
 
 pub use self::error::RingError;
 pub use self::setup::{Probe, probe};
@@ -47,52 +52,12 @@ const SUBMISSIONS: u32 = 512;
 /// Completions that fit between two turns. The kernel keeps what does not, at a cost.
 const COMPLETIONS: u32 = 4096;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 1024;
-
 /// The most that one registered buffer holds; a larger pool becomes several.
 const REGISTERED_BYTES_MAX: usize = 1 << 30;
 
 /// How long a dropped ring waits for what is in flight.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 const DRAIN_STEP: Duration = Duration::from_millis(100);
-
-/// How a ring is laid out.
-#[derive(Clone, Debug)]
-pub struct RingConfig {
-    /// Where its files are: one directory or more.
-    pub data_dirs: Vec<DataDir>,
-    /// Bytes of aligned memory for writes and reads, rounded up to a power of two.
-    pub pool_bytes: usize,
-    /// Buffers that receives deliver in, rounded up to a power of two, at most 32,768.
-    pub receive_buffers: u16,
-    /// Bytes of each, rounded up to 4 KiB.
-    pub receive_buffer_bytes: u32,
-    /// Connections at a time. One more is closed as soon as it is accepted, and the accept tells -ENFILE.
-    pub sockets_max: u32,
-}
-
-impl RingConfig {
-    /// Files in these directories, the rest by default.
-    pub fn new(data_dirs: Vec<DataDir>) -> RingConfig {
-        RingConfig {
-            data_dirs,
-            pool_bytes: 64 << 20,
-            receive_buffers: 256,
-            receive_buffer_bytes: 64 << 10,
-            sockets_max: 4096,
-        }
-    }
-}
-
-/// An open file. In use until closed and every operation on it has ended.
-struct OpenFile {
-    dir: DirId,
-    /// `None` once the file thread has it for closing.
-    file: Option<File>,
-    in_flight: u32,
-    closing: Option<Token>,
-}
 
 /// A connection. In use until closed and every operation on it has ended.
 struct Socket {
@@ -115,30 +80,21 @@ pub struct Ring {
     listeners: Vec<OwnedFd>,
     sockets: Slab<Socket>,
     sockets_max: usize,
-    open_files: Slab<OpenFile>,
     /// Entries that found the submission queue full.
     overflow: VecDeque<squeue::Entry>,
     /// Completions of operations that never reached the kernel.
     ready: Vec<Completion>,
     wakers: Arc<Bell>,
-    answers: Arc<Bell>,
-    /// The file thread of each data directory.
-    files: Vec<Files>,
+    files: OpenFiles,
     /// Being dropped: lasting operations are not begun again.
     ending: bool,
     clock: Clock,
 }
 
 impl Ring {
-    /// A ring for the calling thread.
-    ///
-    /// # Errors
-    /// The kernel refuses or lacks it, or there is no memory for it.
-    pub fn new(config: RingConfig) -> Result<Ring, RingError> {
+    fn open(config: IoConfig) -> Result<Ring, RingError> {
         let failed = |step| move |source| RingError::Failed { step, source };
         let uring = setup::make(SUBMISSIONS, COMPLETIONS)?.ring;
-        // A killed process leaves writes behind that the disk still carries out. They must not fall on what the next process
-        // writes, so the locks go with the ring, which the kernel takes apart after its last operation.
         let locks: Vec<_> = config.data_dirs.iter().map(|directory| directory.lock_fd().as_raw_fd()).collect();
         uring.submitter().register_files(&locks).map_err(failed("registering the directory's lock"))?;
         let pool = Pool::new(config.pool_bytes).map_err(failed("mapping the pool"))?;
@@ -148,9 +104,7 @@ impl Ring {
         receive.register(&uring).map_err(failed("registering receive buffers"))?;
         let wakers = Bell::new().map_err(failed("making an eventfd"))?;
         let answers = Bell::new().map_err(failed("making an eventfd"))?;
-        let start = |directory| Files::start(directory, Arc::clone(&answers));
-        let files = config.data_dirs.into_iter().map(start).collect::<Result<_, _>>();
-        let files = files.map_err(failed("starting the file thread"))?;
+        let files = OpenFiles::start(config.data_dirs, answers).map_err(failed("starting the file thread"))?;
         let mut ring = Ring {
             uring,
             in_flight: InFlight::with_capacity(COMPLETIONS as usize),
@@ -160,11 +114,9 @@ impl Ring {
             listeners: Vec::new(),
             sockets: Slab::with_capacity(64),
             sockets_max: config.sockets_max as usize,
-            open_files: Slab::with_capacity(64),
             overflow: VecDeque::new(),
             ready: Vec::new(),
             wakers,
-            answers,
             files,
             ending: false,
             clock: Clock,
@@ -172,35 +124,6 @@ impl Ring {
         ring.listen_for(Work::Woken);
         ring.listen_for(Work::Answered);
         Ok(ring)
-    }
-
-    /// Opens a socket that listens at `address`, for [`Op::Accept`]. The address that comes back has the port that it got.
-    ///
-    /// # Errors
-    /// The address is taken, or not ours.
-    pub fn listen(&mut self, address: SocketAddr) -> std::io::Result<(ListenerId, SocketAddr)> {
-        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt};
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-        // Accepted connections inherit it.
-        sockopt::set_tcp_nodelay(&socket, true)?;
-        bind(&socket, &address)?;
-        listen(&socket, BACKLOG)?;
-        let address = SocketAddr::try_from(getsockname(&socket)?)?;
-        self.listeners.push(socket);
-        Ok((ListenerId((self.listeners.len() - 1) as u32), address))
-    }
-
-    /// What wakes this ring's turn from another thread.
-    pub fn waker(&self) -> Waker {
-        Waker::new(Arc::clone(&self.wakers))
-    }
-
-    /// Whether the pool is registered with the kernel. It is not where this process may lock less memory than that; then each
-    /// write pins its own, which costs CPU.
-    pub fn buffers_registered(&self) -> bool {
-        self.buffers_registered
     }
 
     fn push(&mut self, entry: squeue::Entry) {
@@ -253,7 +176,7 @@ impl Ring {
         }
     }
 
-    fn start(&mut self, wait: Wait) {
+    fn wait(&mut self, wait: Wait) {
         self.push_overflow();
         match wait {
             _ if !self.ready.is_empty() => self.poll(),
@@ -280,7 +203,7 @@ impl Ring {
         self.ending = true;
         let deadline = Instant::now() + DRAIN_WAIT;
         let mut completions = Vec::new();
-        while self.in_flight.with_kernel() > 0 {
+        while self.in_flight.len() > 0 {
             if Instant::now() >= deadline {
                 return false;
             }
@@ -300,7 +223,7 @@ impl Io for Ring {
     }
 
     fn turn(&mut self, wait: Wait, completions: &mut Vec<Completion>) {
-        self.start(wait);
+        self.wait(wait);
         completions.append(&mut self.ready);
         self.reap(completions);
     }
@@ -318,7 +241,7 @@ impl Io for Ring {
     }
 
     fn directories(&self) -> usize {
-        self.files.len()
+        self.files.directories()
     }
 
     fn pool(&self) -> &Pool {
@@ -338,11 +261,30 @@ impl Io for Ring {
     }
 
     fn random(&mut self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        // SAFETY: the range is that of `bytes`.
-        let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-        assert_eq!(got, bytes.len() as isize, "the kernel gives up to 256 random bytes whole");
-        bytes
+        random()
+    }
+}
+
+impl SystemIo for Ring {
+    const KIND: IoKind = IoKind::Ring;
+
+    fn start(config: IoConfig) -> Result<Ring, IoError> {
+        Ring::open(config).map_err(IoError::Ring)
+    }
+
+    fn listen(&mut self, address: SocketAddr) -> std::io::Result<(ListenerId, SocketAddr)> {
+        let (socket, address) = listen(address, SocketFlags::empty())?;
+        self.listeners.push(socket);
+        Ok((ListenerId((self.listeners.len() - 1) as u32), address))
+    }
+
+    fn waker(&self) -> Waker {
+        Waker::new(Arc::clone(&self.wakers))
+    }
+
+    /// It is not where this process may lock less memory than that.
+    fn buffers_registered(&self) -> bool {
+        self.buffers_registered
     }
 }
 
@@ -363,7 +305,7 @@ impl Drop for Ring {
 
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Ring({} operations in flight, {} connections)", self.in_flight.with_kernel(), self.sockets.len())
+        write!(f, "Ring({} operations in flight, {} connections)", self.in_flight.len(), self.sockets.len())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Operations in flight, and with them the memory that the kernel may read and write.
 
-use super::slab::Slab;
+use crate::slab::Slab;
 use crate::{Buf, BufMut, Token};
 
 /// An operation that has begun and not ended. What it owns stays where it is, unseen, until the end.
@@ -45,21 +45,11 @@ pub(super) enum Work {
     Woken,
     /// Polls the bell that the file thread rings.
     Answered,
-    /// With the file thread, not with the kernel.
-    Task {
-        file: Option<u32>,
-        closes: bool,
-    },
 }
 
 impl Work {
     fn is_disks(&self) -> bool {
         matches!(self, Work::Write { .. } | Work::Read { .. })
-    }
-
-    /// Whether the kernel knows of it.
-    fn is_kernels(&self) -> bool {
-        !matches!(self, Work::Task { .. })
     }
 }
 
@@ -67,18 +57,16 @@ impl Work {
 pub(super) struct InFlight {
     operations: Slab<(u32, Operation)>,
     lives: u32,
-    with_kernel: usize,
     with_disk: usize,
 }
 
 impl InFlight {
     pub(super) fn with_capacity(capacity: usize) -> InFlight {
-        InFlight { operations: Slab::with_capacity(capacity), lives: 0, with_kernel: 0, with_disk: 0 }
+        InFlight { operations: Slab::with_capacity(capacity), lives: 0, with_disk: 0 }
     }
 
     pub(super) fn insert(&mut self, token: Token, work: Work) -> u64 {
         self.lives = self.lives.wrapping_add(1);
-        self.with_kernel += usize::from(work.is_kernels());
         self.with_disk += usize::from(work.is_disks());
         let number = self.operations.insert((self.lives, Operation { token, work }));
         u64::from(self.lives) << 32 | u64::from(number)
@@ -94,7 +82,6 @@ impl InFlight {
     pub(super) fn remove(&mut self, key: u64) -> Operation {
         self.get(key);
         let (_, operation) = self.operations.remove(key as u32).expect("just looked");
-        self.with_kernel -= usize::from(operation.work.is_kernels());
         self.with_disk -= usize::from(operation.work.is_disks());
         operation
     }
@@ -104,8 +91,8 @@ impl InFlight {
         self.with_disk
     }
 
-    /// Operations that the kernel knows of.
-    pub(super) fn with_kernel(&self) -> usize {
-        self.with_kernel
+    /// All.
+    pub(super) fn len(&self) -> usize {
+        self.operations.len()
     }
 }

@@ -1,8 +1,5 @@
 //! Buffers that the kernel picks from as bytes arrive: one provided-buffer ring for all connections.
 //!
-//! Each buffer belongs either to the kernel or, once a receive delivered it, to the caller until recycled. Only the caller's
-//! may be looked at, which is checked.
-//!
 //! What one turn of the loop receives should still be in the processor's cache when it is copied on. The kernel fills
 //! whatever is offered before it hands anything over, so only so many buffers are offered as [`TURN_BYTES`] fill, by how full
 //! they were of late; the rest are spare, and the newest used goes back first.
@@ -14,16 +11,10 @@ use io_uring::types::BufRingEntry;
 
 use crate::Received;
 use crate::buffer::{BLOCK_BYTES, Region};
+use crate::receive_memory::{ReceiveMemory, TURN_BYTES};
 
 /// The group's number on the ring.
 pub(super) const GROUP: u16 = 0;
-
-/// The kernel's limit.
-const BUFFERS_MAX: u16 = 1 << 15;
-
-/// Bytes that a turn should receive at most, over all connections: a part of a core's second-level cache, which also has to
-/// hold where they come from and go to.
-const TURN_BYTES: u32 = 384 << 10;
 
 /// Buffers that are offered at least, and at most.
 const OFFERED: std::ops::RangeInclusive<u32> = 4..=64;
@@ -34,31 +25,21 @@ const MEAN_OVER: u32 = 16;
 pub(super) struct ReceiveBuffers {
     /// The entries, shared with the kernel, which takes from the head.
     entries: Region,
-    memory: Region,
-    count: u16,
-    buffer_bytes: usize,
+    memory: ReceiveMemory,
     /// Where the next buffer is offered; only its low bits matter.
     tail: u16,
     offered: u16,
     /// How many bytes receives delivered of late, as a moving mean.
     mean_bytes: u32,
-    /// Neither offered nor lent; the last is the newest used.
-    spare: Vec<u16>,
-    /// Bytes delivered in each buffer that the caller holds; 0 if the kernel has it.
-    lent: Box<[u32]>,
 }
 
 impl ReceiveBuffers {
-    /// `count` is rounded up to a power of two, `buffer_bytes` to blocks.
+    /// As [`ReceiveMemory::map`].
     pub(super) fn map(count: u16, buffer_bytes: u32) -> std::io::Result<ReceiveBuffers> {
-        let count = count.clamp(1, BUFFERS_MAX).next_power_of_two();
-        let buffer_bytes = (buffer_bytes.max(1) as usize).next_multiple_of(BLOCK_BYTES);
-        let entry_bytes = size_of::<BufRingEntry>() * usize::from(count);
+        let memory = ReceiveMemory::map(count, buffer_bytes)?;
+        let entry_bytes = size_of::<BufRingEntry>() * usize::from(memory.count());
         let entries = Region::map(entry_bytes.next_multiple_of(BLOCK_BYTES))?;
-        let memory = Region::map(buffer_bytes * usize::from(count))?;
-        let lent = vec![0; usize::from(count)].into_boxed_slice();
-        let spare = (0..count).rev().collect();
-        Ok(ReceiveBuffers { entries, memory, count, buffer_bytes, tail: 0, offered: 0, mean_bytes: 0, spare, lent })
+        Ok(ReceiveBuffers { entries, memory, tail: 0, offered: 0, mean_bytes: 0 })
     }
 
     /// Makes the buffers known to the kernel and offers the first. They must stay mapped until `ring` is closed and nothing is in flight on it.
@@ -66,47 +47,37 @@ impl ReceiveBuffers {
         // SAFETY: the entries are mapped, page-aligned and as many as said; the owner keeps them until the ring is closed.
         unsafe {
             let entries = self.entries.start() as u64;
-            ring.submitter().register_buf_ring_with_flags(entries, self.count, GROUP, 0)?;
+            ring.submitter().register_buf_ring_with_flags(entries, self.memory.count(), GROUP, 0)?;
         }
         self.offer();
         Ok(())
     }
 
     pub(super) fn count(&self) -> u16 {
-        self.count
+        self.memory.count()
     }
 
     /// Notes that the kernel delivered `length` bytes in `buffer`.
     pub(super) fn lend(&mut self, buffer: u16, length: u32) -> Received {
-        debug_assert_eq!(self.lent[usize::from(buffer)], 0, "the kernel delivers only what it has");
-        self.lent[usize::from(buffer)] = length;
         self.mean_bytes = self.mean_bytes - self.mean_bytes / MEAN_OVER + length / MEAN_OVER;
         self.offered -= 1;
         self.offer();
-        Received { buffer, length }
+        self.memory.lend(buffer, length)
     }
 
     pub(super) fn bytes(&self, received: Received) -> &[u8] {
-        let Received { buffer, length } = received;
-        let lent = self.lent[usize::from(buffer)];
-        assert!(length <= lent, "buffer {buffer} holds {lent} bytes of the caller's, not {length}");
-        // SAFETY: the range lies in buffer number `buffer`, since the kernel delivered at least `length` bytes in it. It is
-        // initialised (zeroed when mapped) and the caller's: the kernel does not write to it until `recycle`, which takes
-        // `&mut self` and so ends this borrow.
-        unsafe { std::slice::from_raw_parts(self.start(buffer), length as usize) }
+        self.memory.bytes(received)
     }
 
     pub(super) fn recycle(&mut self, buffer: u16) {
-        let lent = std::mem::take(&mut self.lent[usize::from(buffer)]);
-        assert_ne!(lent, 0, "buffer {buffer} is not the caller's to give back");
-        self.spare.push(buffer);
+        self.memory.recycle(buffer);
         self.offer();
     }
 
     /// Takes back a buffer that the kernel returned with no bytes.
     pub(super) fn returned(&mut self, buffer: u16) {
         self.offered -= 1;
-        self.spare.push(buffer);
+        self.memory.put_back(buffer);
         self.offer();
     }
 
@@ -116,17 +87,11 @@ impl ReceiveBuffers {
         self.memory.leak();
     }
 
-    fn start(&self, buffer: u16) -> *mut u8 {
-        assert!(buffer < self.count, "there are {} receive buffers, no number {buffer}", self.count);
-        // SAFETY: the offset is that of an existing buffer, within the mapping.
-        unsafe { self.memory.start().add(usize::from(buffer) * self.buffer_bytes) }
-    }
-
     /// Offers spare buffers, the newest used first, up to the bound.
     fn offer(&mut self) {
         let wanted = (TURN_BYTES / self.mean_bytes.max(1)).clamp(*OFFERED.start(), *OFFERED.end());
         while u32::from(self.offered) < wanted {
-            let Some(buffer) = self.spare.pop() else { return };
+            let Some(buffer) = self.memory.take() else { return };
             self.publish(buffer);
             self.offered += 1;
         }
@@ -134,16 +99,16 @@ impl ReceiveBuffers {
 
     /// Puts a buffer at the tail, for the kernel.
     fn publish(&mut self, buffer: u16) {
-        let address = self.start(buffer) as u64;
+        let address = self.memory.start(buffer) as u64;
         let base = self.entries.start().cast::<BufRingEntry>();
-        let at = usize::from(self.tail & (self.count - 1));
+        let at = usize::from(self.tail & (self.memory.count() - 1));
         // SAFETY: `at` is below the number of entries that are mapped. The kernel reads an entry only once the tail has passed
         // it, and at most `count` buffers exist, so this one is not in use. The tail shares entry 0's spare field, which
         // setting the other fields leaves alone.
         unsafe {
             let entry = &mut *base.add(at);
             entry.set_addr(address);
-            entry.set_len(self.buffer_bytes as u32);
+            entry.set_len(self.memory.buffer_bytes() as u32);
             entry.set_bid(buffer);
         }
         self.tail = self.tail.wrapping_add(1);

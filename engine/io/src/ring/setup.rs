@@ -6,6 +6,7 @@ use std::io;
 use io_uring::{IoUring, Parameters, opcode};
 
 use super::error::RingError;
+use super::{COMPLETIONS, SUBMISSIONS};
 
 /// Kernels from here on have what a ring needs: multishot receive and a single issuer.
 pub(super) const KERNEL_MIN: &str = "6.0";
@@ -81,12 +82,12 @@ pub struct Probe {
     pub refused: Option<RingError>,
 }
 
-/// Looks at what the running kernel offers.
+/// Looks at what the running kernel offers, by a ring as large as those that work.
 pub fn probe() -> Probe {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock);
     let locked_memory_bytes = limit.current;
     let kernel = kernel();
-    match make(8, 16) {
+    match make(SUBMISSIONS, COMPLETIONS) {
         Ok(made) => {
             let features = features(made.ring.params(), made.deferred);
             Probe { kernel, features, missing: Vec::new(), locked_memory_bytes, refused: None }

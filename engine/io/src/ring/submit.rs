@@ -10,8 +10,7 @@ use io_uring::{opcode, squeue};
 use super::operation::Work;
 use super::receive::GROUP;
 use super::{REGISTERED_BYTES_MAX, Ring};
-use crate::files::Task;
-use crate::{Completion, DirId, FileId, FileOp, ListenerId, Op, Payload, SocketId, Token};
+use crate::{Completion, FileId, ListenerId, Op, Payload, SocketId, Token};
 
 const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 
@@ -60,14 +59,18 @@ impl Ring {
                 self.start_operation(entry, token, Work::SendBuf { socket: socket.0, _buf: buf });
             }
             Op::Close(socket) => self.close(socket, token),
-            Op::File(op) => self.begin_task(op, token),
+            Op::File(op) => {
+                if let Err(errno) = self.files.begin(op, token) {
+                    self.refuse(token, errno, Payload::None);
+                }
+            }
         }
     }
 
     /// Polls a bell from here on: a completion for each time it rings.
     pub(super) fn listen_for(&mut self, work: Work) {
-        let bell = if matches!(work, Work::Woken) { &self.wakers } else { &self.answers };
-        let entry = opcode::PollAdd::new(Fd(bell.raw_fd()), libc::POLLIN as u32).multi(true).build();
+        let bell = if matches!(work, Work::Woken) { &self.wakers } else { self.files.bell() };
+        let entry = opcode::PollAdd::new(Fd(bell.fd().as_raw_fd()), libc::POLLIN as u32).multi(true).build();
         self.start_operation(entry, Token::WAKE, work);
     }
 
@@ -91,15 +94,6 @@ impl Ring {
         let fd = socket.fd.take().expect("it is closed once").into_raw_fd();
         let entry = opcode::Close::new(Fd(fd)).build();
         self.start_operation(entry, token, Work::Close { socket: number });
-    }
-
-    /// Hands a file that nothing is in flight on to the file thread, for closing.
-    pub(super) fn close_file_now(&mut self, number: u32, token: Token) {
-        let file = self.open_files.get_mut(number).expect("it stays until it is closed");
-        let dir = file.dir;
-        let file = file.file.take().expect("it is closed once");
-        let key = self.in_flight.insert(token, Work::Task { file: Some(number), closes: true });
-        self.files[dir.0 as usize].ask(key, Task::Close(file));
     }
 
     fn accept(&mut self, listener: ListenerId, token: Token) {
@@ -134,45 +128,6 @@ impl Ring {
         self.start_operation(entry, token, Work::Cancel);
     }
 
-    fn begin_task(&mut self, op: FileOp, token: Token) {
-        let FileId(number) = match &op {
-            FileOp::Close(file) | FileOp::Sync(file) => *file,
-            FileOp::Allocate { file, .. } | FileOp::Truncate { file, .. } => *file,
-            FileOp::Open { dir, .. } | FileOp::Rename { dir, .. } | FileOp::Remove { dir, .. } => {
-                return self.begin_name_task(*dir, op, token);
-            }
-            FileOp::SyncDir(dir) | FileOp::List(dir) | FileOp::FreeMib(dir) => {
-                return self.begin_name_task(*dir, op, token);
-            }
-        };
-        let Some(entry) = self.open_files.get_mut(number).filter(|file| file.closing.is_none()) else {
-            return self.refuse(token, libc::EBADF, Payload::None);
-        };
-        if matches!(op, FileOp::Close(_)) {
-            entry.closing = Some(token);
-            // Else the last operation to end closes it: an entry still queued must not find its descriptor reused.
-            if entry.in_flight == 0 {
-                self.close_file_now(number, token);
-            }
-            return;
-        }
-        entry.in_flight += 1;
-        let dir = entry.dir;
-        let task = Task::new(op, entry.file.clone()).expect("the file is open");
-        let key = self.in_flight.insert(token, Work::Task { file: Some(number), closes: false });
-        self.files[dir.0 as usize].ask(key, task);
-    }
-
-    /// Begins a task on names of a directory.
-    fn begin_name_task(&mut self, dir: DirId, op: FileOp, token: Token) {
-        let Some(files) = self.files.get_mut(dir.0 as usize) else {
-            return self.refuse(token, libc::ENOENT, Payload::None);
-        };
-        let task = Task::new(op, None).expect("it names no open file");
-        let key = self.in_flight.insert(token, Work::Task { file: None, closes: false });
-        files.ask(key, task);
-    }
-
     fn start_operation(&mut self, entry: squeue::Entry, token: Token, work: Work) -> u64 {
         let key = self.in_flight.insert(token, work);
         self.push(entry.user_data(key));
@@ -185,11 +140,8 @@ impl Ring {
     }
 
     /// Counts one more operation on a file, if it is open.
-    fn enter_file(&mut self, FileId(number): FileId) -> Option<Fd> {
-        let open = self.open_files.get_mut(number).filter(|file| file.closing.is_none())?;
-        let fd = open.file.as_ref()?.as_raw_fd();
-        open.in_flight += 1;
-        Some(Fd(fd))
+    fn enter_file(&mut self, file: FileId) -> Option<Fd> {
+        self.files.enter(file).map(|file| Fd(file.as_raw_fd()))
     }
 
     /// Counts one more operation on a connection, if it is open.

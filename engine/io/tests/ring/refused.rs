@@ -1,6 +1,6 @@
 //! Where io_uring or locked memory is refused. Filters and capabilities are of the test's own thread.
 
-use io::{DataDir, FileOp, Ring, RingConfig, RingError, probe};
+use io::{DataDir, FileOp, IoChoice, IoConfig, IoError, IoKind, Ring, RingError, SystemIo, Threads, probe};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
@@ -39,12 +39,15 @@ fn a_seccomp_filter_is_named_with_what_to_change() {
             let directory = directory();
             let data_dir = DataDir::open(directory.path(), false).unwrap();
             refuse_io_uring(errno);
-            let error = Ring::new(RingConfig::new(vec![data_dir])).unwrap_err();
-            assert!(matches!(error, RingError::Filtered), "{error:?}");
+            let error = Ring::start(IoConfig::new(vec![data_dir.clone()])).unwrap_err();
+            assert!(matches!(error, IoError::Ring(RingError::Filtered)), "{error:?}");
             let text = error.to_string();
             assert!(text.contains("seccomp") && text.contains("--security-opt") && !text.contains('\n'), "{text}");
             let probe = probe();
             assert!(matches!(probe.refused, Some(RingError::Filtered)), "{probe}");
+            let (kind, refused) = IoChoice::Auto.settle();
+            assert!(kind == IoKind::Threads && matches!(refused, Some(RingError::Filtered)), "{kind}, {refused:?}");
+            Threads::start(IoConfig::new(vec![data_dir])).unwrap();
         });
     }
 }
@@ -55,6 +58,7 @@ fn what_the_kernel_has_is_told() {
     assert!(probe.refused.is_none() && probe.missing.is_empty(), "{probe}");
     assert!(probe.features.contains(&"SINGLE_ISSUER") && probe.features.contains(&"EXT_ARG"), "{probe}");
     assert!(probe.to_string().contains(&probe.kernel), "{probe}");
+    assert!(matches!(IoChoice::Auto.settle(), (IoKind::Ring, None)));
 }
 
 /// Takes the right to lock any amount of memory from this thread, and puts a limit of at most `bytes` on the process.
@@ -74,7 +78,7 @@ fn a_pool_that_may_be_locked_is_registered() {
     if !sets.effective.contains(CapabilitySet::IPC_LOCK) {
         return skip("locking any amount of memory needs CAP_IPC_LOCK");
     }
-    assert!(Rig::with(|config| config.pool_bytes = 32 << 20).ring.buffers_registered());
+    assert!(Rig::with(|config| config.pool_bytes = 32 << 20).io.buffers_registered());
 }
 
 #[test]
@@ -84,7 +88,7 @@ fn a_pool_larger_than_may_be_locked_is_used_unregistered() {
             return skip(&missing);
         }
         let mut rig = Rig::with(|config| config.pool_bytes = 16 << 20);
-        assert!(!rig.ring.buffers_registered());
+        assert!(!rig.io.buffers_registered());
         let file = rig.open("a", true);
         assert_eq!(rig.file(FileOp::Allocate { file, bytes: 1 << 20 }), 0);
         let buf = rig.buffer(65536, 9);

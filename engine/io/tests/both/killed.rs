@@ -46,9 +46,9 @@ fn write_until_killed(path: &Path) {
         assert!(Instant::now() < deadline, "nobody killed it");
         for index in 0..16 {
             let write = Op::Write { file, offset: index << 20, buf: buf.clone(), durable: true };
-            rig.ring.submit(write, Token(1 << 40 | index));
+            rig.io.submit(write, Token(1 << 40 | index));
         }
-        rig.ring.turn(Wait::Forever, &mut completions);
+        rig.io.turn(Wait::Forever, &mut completions);
         completions.clear();
         if round == 4 {
             println!("{WRITING}");

@@ -1,21 +1,23 @@
-//! A ring on a directory of its own, and what tests ask of it again and again.
+//! An `Io` on a directory of its own, and what tests ask of it again and again.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use io::{
-    BufMut, Completion, DataDir, DirId, FileId, FileOp, Io, ListenerId, Op, Payload, Ring, RingConfig, SocketId, Token,
-    Wait,
+    BufMut, Completion, DataDir, DirId, FileId, FileOp, Io, IoConfig, ListenerId, Op, Payload, SocketId, SystemIo,
+    Token, Wait,
 };
 use tempfile::TempDir;
+
+use crate::Subject;
 
 /// More than any operation here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Rig {
     // Before the directory, so that nothing works in it when it goes.
-    pub(crate) ring: Ring,
+    pub(crate) io: Subject,
     pub(crate) path: PathBuf,
     _directory: Option<TempDir>,
     seen: Vec<Completion>,
@@ -37,45 +39,45 @@ impl Rig {
         Rig::with(|_| {})
     }
 
-    pub(crate) fn with(change: impl FnOnce(&mut RingConfig)) -> Rig {
+    pub(crate) fn with(change: impl FnOnce(&mut IoConfig)) -> Rig {
         let directory = directory();
         let mut rig = Rig::at(directory.path(), change);
         rig._directory = Some(directory);
         rig
     }
 
-    pub(crate) fn at(path: &Path, change: impl FnOnce(&mut RingConfig)) -> Rig {
+    pub(crate) fn at(path: &Path, change: impl FnOnce(&mut IoConfig)) -> Rig {
         Rig::of(DataDir::open(path, false).unwrap(), change)
     }
 
-    pub(crate) fn of(data_dir: DataDir, change: impl FnOnce(&mut RingConfig)) -> Rig {
+    pub(crate) fn of(data_dir: DataDir, change: impl FnOnce(&mut IoConfig)) -> Rig {
         let path = data_dir.path().to_owned();
-        let mut config = RingConfig::new(vec![data_dir]);
+        let mut config = IoConfig::new(vec![data_dir]);
         config.pool_bytes = 4 << 20;
         config.receive_buffers = 8;
         config.receive_buffer_bytes = 4096;
         change(&mut config);
-        let ring = Ring::new(config).unwrap();
-        Rig { ring, path, _directory: None, seen: Vec::new(), tokens: 0 }
+        let io = Subject::start(config).unwrap();
+        Rig { io, path, _directory: None, seen: Vec::new(), tokens: 0 }
     }
 
     /// Submits under a token of its own.
     pub(crate) fn submit(&mut self, op: Op) -> Token {
         self.tokens += 1;
         let token = Token(self.tokens);
-        self.ring.submit(op, token);
+        self.io.submit(op, token);
         token
     }
 
     /// The next completion of `token`. Those of others are kept for when they are asked for.
     pub(crate) fn next(&mut self, token: Token) -> Completion {
-        let deadline_ns = self.ring.mono_ns() + PATIENCE.as_nanos() as u64;
+        let deadline_ns = self.io.mono_ns() + PATIENCE.as_nanos() as u64;
         loop {
             if let Some(at) = self.seen.iter().position(|completion| completion.token == token) {
                 return self.seen.remove(at);
             }
-            assert!(self.ring.mono_ns() < deadline_ns, "{token:?} did not complete; seen: {:?}", self.seen);
-            self.ring.turn(Wait::Until(deadline_ns), &mut self.seen);
+            assert!(self.io.mono_ns() < deadline_ns, "{token:?} did not complete; seen: {:?}", self.seen);
+            self.io.turn(Wait::Until(deadline_ns), &mut self.seen);
         }
     }
 
@@ -103,7 +105,7 @@ impl Rig {
 
     /// A buffer whose bytes depend on their place and on `seed`.
     pub(crate) fn buffer(&self, bytes: usize, seed: u8) -> BufMut {
-        let mut buf = self.ring.pool().take(bytes).unwrap();
+        let mut buf = self.io.pool().take(bytes).unwrap();
         for (index, byte) in buf.iter_mut().enumerate() {
             *byte = (index / 512) as u8 ^ index as u8 ^ seed;
         }
@@ -115,7 +117,7 @@ impl Rig {
     }
 
     pub(crate) fn read(&mut self, file: FileId, offset: u64, bytes: usize) -> (i32, BufMut) {
-        let mut buf = self.ring.pool().take(bytes).unwrap();
+        let mut buf = self.io.pool().take(bytes).unwrap();
         buf.fill(0xEE);
         let completion = self.run(Op::Read { file, offset, buf });
         let Payload::Buf(buf) = completion.payload else { panic!("a read gives its buffer back: {completion:?}") };
@@ -123,7 +125,7 @@ impl Rig {
     }
 
     pub(crate) fn listen(&mut self) -> (ListenerId, SocketAddr) {
-        self.ring.listen("127.0.0.1:0".parse().unwrap()).unwrap()
+        self.io.listen("127.0.0.1:0".parse().unwrap()).unwrap()
     }
 
     /// A connection, both ends.

@@ -1,17 +1,17 @@
 //! Entries by small numbers, reused: the tables of files, connections and operations in flight.
 
 /// A table whose entries keep their number until removed. Numbers are reused, the last freed first.
-pub(super) struct Slab<T> {
+pub(crate) struct Slab<T> {
     entries: Vec<Option<T>>,
     free: Vec<u32>,
 }
 
 impl<T> Slab<T> {
-    pub(super) fn with_capacity(capacity: usize) -> Slab<T> {
+    pub(crate) fn with_capacity(capacity: usize) -> Slab<T> {
         Slab { entries: Vec::with_capacity(capacity), free: Vec::with_capacity(capacity) }
     }
 
-    pub(super) fn insert(&mut self, entry: T) -> u32 {
+    pub(crate) fn insert(&mut self, entry: T) -> u32 {
         if let Some(number) = self.free.pop() {
             self.entries[number as usize] = Some(entry);
             return number;
@@ -20,21 +20,21 @@ impl<T> Slab<T> {
         (self.entries.len() - 1) as u32
     }
 
-    pub(super) fn get(&self, number: u32) -> Option<&T> {
+    pub(crate) fn get(&self, number: u32) -> Option<&T> {
         self.entries.get(number as usize)?.as_ref()
     }
 
-    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
         self.entries.get_mut(number as usize)?.as_mut()
     }
 
-    pub(super) fn remove(&mut self, number: u32) -> Option<T> {
+    pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
         let entry = self.entries.get_mut(number as usize)?.take()?;
         self.free.push(number);
         Some(entry)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }
 }

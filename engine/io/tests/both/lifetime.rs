@@ -1,14 +1,14 @@
-//! Rings that are dropped in the middle, woken, timed, and flooded.
+//! What is dropped in the middle, woken, timed, and flooded.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use io::{DirId, FileOp, Io, Op, Payload, Token, Wait};
+use io::{DirId, FileOp, Io, Op, Payload, SystemIo, Token, Wait};
 
 use crate::rig::{PATIENCE, Rig};
 
 #[test]
-fn a_dropped_ring_ends_everything_and_gives_memory_back() {
+fn a_dropped_one_ends_everything_and_gives_memory_back() {
     let mut rig = Rig::new();
     let (socket, mut peer) = rig.connect();
     let file = rig.open("a", true);
@@ -22,8 +22,8 @@ fn a_dropped_ring_ends_everything_and_gives_memory_back() {
     let buf = rig.buffer(4096, 0);
     rig.submit(Op::Read { file, offset: 0, buf });
     rig.submit(Op::File(FileOp::List(DirId(0))));
-    let pool = rig.ring.pool().clone();
-    rig.ring.turn(Wait::No, &mut Vec::new());
+    let pool = rig.io.pool().clone();
+    rig.io.turn(Wait::No, &mut Vec::new());
     assert!(pool.used_bytes() > 0);
     let started = Instant::now();
     drop(rig);
@@ -35,7 +35,7 @@ fn a_dropped_ring_ends_everything_and_gives_memory_back() {
 }
 
 #[test]
-fn a_ring_that_never_turned_can_be_dropped() {
+fn one_that_never_turned_can_be_dropped() {
     let mut rig = Rig::new();
     let (listener, _) = rig.listen();
     rig.submit(Op::Accept(listener));
@@ -46,7 +46,7 @@ fn a_ring_that_never_turned_can_be_dropped() {
 fn wakes_come_from_other_threads_and_none_is_lost() {
     let mut rig = Rig::new();
     let (sender, receiver) = crossbeam::channel::unbounded();
-    let waker = rig.ring.waker();
+    let waker = rig.io.waker();
     let thread = std::thread::spawn(move || {
         for number in 0..10_000 {
             sender.send(number).unwrap();
@@ -68,16 +68,16 @@ fn wakes_come_from_other_threads_and_none_is_lost() {
 fn a_turn_waits_until_its_time() {
     let mut rig = Rig::new();
     let mut completions = Vec::new();
-    rig.ring.turn(Wait::No, &mut completions);
+    rig.io.turn(Wait::No, &mut completions);
     for wait_ns in [200_000, 5_000_000, 30_000_000] {
-        let until = rig.ring.mono_ns() + wait_ns;
-        rig.ring.turn(Wait::Until(until), &mut completions);
-        let now = rig.ring.mono_ns();
+        let until = rig.io.mono_ns() + wait_ns;
+        rig.io.turn(Wait::Until(until), &mut completions);
+        let now = rig.io.mono_ns();
         assert!(now >= until, "{} ns early", until - now);
         assert!(now < until + PATIENCE.as_nanos() as u64);
     }
-    rig.ring.turn(Wait::Until(0), &mut completions);
-    rig.ring.turn(Wait::No, &mut completions);
+    rig.io.turn(Wait::Until(0), &mut completions);
+    rig.io.turn(Wait::No, &mut completions);
     assert!(completions.is_empty(), "{completions:?}");
 }
 
@@ -87,12 +87,12 @@ fn polling_turns_bring_completions_too() {
     let (socket, mut peer) = rig.connect();
     let receiving = rig.submit(Op::Receive(socket));
     let mut completions = Vec::new();
-    rig.ring.turn(Wait::No, &mut completions);
+    rig.io.turn(Wait::No, &mut completions);
     peer.write_all(b"hello").unwrap();
     let deadline = Instant::now() + PATIENCE;
     while completions.is_empty() {
         assert!(Instant::now() < deadline, "nothing came");
-        rig.ring.turn(Wait::No, &mut completions);
+        rig.io.turn(Wait::No, &mut completions);
     }
     assert_eq!((completions[0].token, completions[0].result), (receiving, 5));
 }
@@ -106,16 +106,16 @@ fn a_flood_overflows_the_queues_and_is_not_lost() {
     // More than fit in the submission queue, and in the completion queue before anything is taken out.
     const COUNT: u64 = 10_000;
     for number in 0..COUNT {
-        rig.ring.submit(Op::Write { file, offset: 0, buf: buf.clone(), durable: false }, Token(1 << 32 | number));
+        rig.io.submit(Op::Write { file, offset: 0, buf: buf.clone(), durable: false }, Token(1 << 32 | number));
     }
-    let waker = rig.ring.waker();
+    let waker = rig.io.waker();
     let mut times = vec![0; COUNT as usize];
     let mut left = COUNT;
     let mut completions = Vec::new();
     let deadline = Instant::now() + 3 * PATIENCE;
     while left > 0 {
         assert!(Instant::now() < deadline, "{left} did not complete");
-        rig.ring.turn(Wait::Forever, &mut completions);
+        rig.io.turn(Wait::Forever, &mut completions);
         for completion in completions.drain(..) {
             assert_eq!((completion.result, completion.more), (4096, false));
             times[(completion.token.0 & u64::from(u32::MAX)) as usize] += 1;
@@ -137,18 +137,18 @@ fn ten_thousand_operations_allocate_nothing() {
     let receiving = rig.submit(Op::Receive(socket));
     let mut completions = Vec::with_capacity(64);
     let mut bytes = vec![7; 100];
-    let mut buf = rig.ring.pool().take(4096).unwrap();
+    let mut buf = rig.io.pool().take(4096).unwrap();
     let mut round = |bytes: Vec<u8>, mut completions: Vec<_>, buf: io::BufMut| {
-        rig.ring.submit(Op::Read { file, offset: 0, buf }, Token(1 << 40));
-        let written = rig.ring.pool().take(8192).unwrap().freeze();
-        rig.ring.submit(Op::Write { file, offset: 8192, buf: written.clone(), durable: false }, Token(2 << 40));
-        rig.ring.submit(Op::SendBytes { socket, bytes, from: 0 }, Token(3 << 40));
-        rig.ring.submit(Op::SendBuf { socket, buf: written, from: 0, to: 100 }, Token(4 << 40));
+        rig.io.submit(Op::Read { file, offset: 0, buf }, Token(1 << 40));
+        let written = rig.io.pool().take(8192).unwrap().freeze();
+        rig.io.submit(Op::Write { file, offset: 8192, buf: written.clone(), durable: false }, Token(2 << 40));
+        rig.io.submit(Op::SendBytes { socket, bytes, from: 0 }, Token(3 << 40));
+        rig.io.submit(Op::SendBuf { socket, buf: written, from: 0, to: 100 }, Token(4 << 40));
         peer.write_all(&[1; 50]).unwrap();
         let mut got = (None, None);
         let (mut ended, mut received) = (0, 0);
         while ended < 4 || received < 50 {
-            rig.ring.turn(Wait::Forever, &mut completions);
+            rig.io.turn(Wait::Forever, &mut completions);
             for completion in completions.drain(..) {
                 assert!(completion.result > 0, "{completion:?}");
                 ended += usize::from(completion.token != receiving);
@@ -157,7 +157,7 @@ fn ten_thousand_operations_allocate_nothing() {
                     Payload::Bytes(bytes) => got.1 = Some(bytes),
                     Payload::Received(part) => {
                         received += part.length;
-                        rig.ring.recycle(part);
+                        rig.io.recycle(part);
                     }
                     _ => {}
                 }

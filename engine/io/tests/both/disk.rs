@@ -26,7 +26,7 @@ fn what_is_written_reads_back() {
         assert!(read[..] == expected[..], "{bytes} bytes differ");
     }
     assert_eq!(rig.file(FileOp::Close(file)), 0);
-    assert_eq!(rig.ring.pool().used_bytes(), 0, "every buffer came back");
+    assert_eq!(rig.io.pool().used_bytes(), 0, "every buffer came back");
 }
 
 #[test]

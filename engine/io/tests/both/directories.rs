@@ -35,11 +35,11 @@ fn one_process_has_a_directory_at_a_time() {
 }
 
 #[test]
-fn a_ring_keeps_its_directory_locked_until_it_is_dropped() {
+fn one_keeps_its_directory_locked_until_it_is_dropped() {
     let rig = Rig::new();
     let path = rig.path.clone();
     assert!(matches!(DataDir::open(&path, false), Err(DirError::InUse { .. })));
-    drop(rig.ring);
+    drop(rig.io);
     DataDir::open(&path, false).unwrap();
 }
 

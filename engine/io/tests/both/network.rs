@@ -12,8 +12,8 @@ fn receive(rig: &mut Rig, token: Token) -> Vec<u8> {
     let completion = rig.next(token);
     let Payload::Received(received) = completion.payload else { panic!("{completion:?}") };
     assert_eq!(completion.result, received.length as i32);
-    let bytes = rig.ring.received(received).to_vec();
-    rig.ring.recycle(received);
+    let bytes = rig.io.received(received).to_vec();
+    rig.io.recycle(received);
     bytes
 }
 
@@ -44,6 +44,34 @@ fn bytes_go_there_and_back() {
     assert_eq!(rig.run(Op::Close(socket)).result, 0);
 }
 
+/// Where readiness is told by edges, the end that lies behind the last bytes has none of its own.
+#[test]
+fn an_end_right_behind_bytes_is_told() {
+    let mut rig = Rig::new();
+    for bytes in [0, 1, 4095, 4096, 4097, 20_000] {
+        for is_there_before in [false, true] {
+            let (socket, mut peer) = rig.connect();
+            let mut receiving = (!is_there_before).then(|| rig.submit(Op::Receive(socket)));
+            peer.write_all(&vec![7; bytes]).unwrap();
+            drop(peer);
+            let receiving = *receiving.get_or_insert_with(|| rig.submit(Op::Receive(socket)));
+            let mut got = 0;
+            loop {
+                let completion = rig.next(receiving);
+                let Payload::Received(received) = completion.payload else {
+                    assert_eq!((completion.result, completion.more), (0, false), "after {got} of {bytes} bytes");
+                    break;
+                };
+                got += received.length as usize;
+                rig.io.recycle(received);
+            }
+            assert_eq!(got, bytes);
+            assert_eq!(rig.run(Op::Receive(socket)).result, 0, "it is told again");
+            assert_eq!(rig.run(Op::Close(socket)).result, 0);
+        }
+    }
+}
+
 #[test]
 fn parts_of_buffers_are_sent() {
     let mut rig = Rig::new();
@@ -57,6 +85,7 @@ fn parts_of_buffers_are_sent() {
     peer.read_exact(&mut got).unwrap();
     assert_eq!((&got[..4900], &got[4900..]), (&buf[100..5000], &b"llo"[..]));
 }
+
 #[test]
 fn all_of_a_large_send_arrives() {
     let mut rig = Rig::new();
@@ -76,7 +105,7 @@ fn all_of_a_large_send_arrives() {
 fn receives_stall_without_buffers_and_go_on_with_recycled_ones() {
     let mut rig = Rig::new();
     let (socket, mut peer) = rig.connect();
-    let buffers = rig.ring.receive_buffers();
+    let buffers = rig.io.receive_buffers();
     assert_eq!(buffers, 8);
     let sent: Vec<u8> = (0..buffers * 4096 + 5000).map(|index| (index / 7) as u8).collect();
     peer.write_all(&sent).unwrap();
@@ -92,8 +121,8 @@ fn receives_stall_without_buffers_and_go_on_with_recycled_ones() {
     assert_eq!((stalled.result, stalled.more, held.len()), (-libc::ENOBUFS, false, buffers));
     let mut got = Vec::new();
     for received in held {
-        got.extend_from_slice(rig.ring.received(received));
-        rig.ring.recycle(received);
+        got.extend_from_slice(rig.io.received(received));
+        rig.io.recycle(received);
     }
     let receiving = rig.submit(Op::Receive(socket));
     while got.len() < sent.len() {
@@ -110,8 +139,8 @@ fn a_recycled_buffer_can_not_be_looked_at() {
     peer.write_all(b"x").unwrap();
     let completion = rig.next(receiving);
     let Payload::Received(received) = completion.payload else { panic!("{completion:?}") };
-    rig.ring.recycle(received);
-    let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| rig.ring.received(received).len()));
+    rig.io.recycle(received);
+    let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| rig.io.received(received).len()));
     assert!(looked.is_err());
 }
 
@@ -168,14 +197,14 @@ fn a_stopped_receive_ends_and_a_new_one_goes_on() {
         let bytes = vec![round as u8; [0, 1, 5000, 60_000][round % 4]];
         peer.write_all(&bytes).unwrap();
         sent.extend_from_slice(&bytes);
-        rig.ring.submit(Op::StopReceive(socket), Token(u64::MAX - 1));
+        rig.io.submit(Op::StopReceive(socket), Token(u64::MAX - 1));
         // Twice is once.
-        rig.ring.submit(Op::StopReceive(socket), Token(u64::MAX - 1));
+        rig.io.submit(Op::StopReceive(socket), Token(u64::MAX - 1));
         loop {
             let completion = rig.next(token);
             if let Payload::Received(received) = completion.payload {
-                got.extend_from_slice(rig.ring.received(received));
-                rig.ring.recycle(received);
+                got.extend_from_slice(rig.io.received(received));
+                rig.io.recycle(received);
             }
             if !completion.more {
                 let stopped = [-libc::ECANCELED, -libc::ENOBUFS].contains(&completion.result);
@@ -187,16 +216,16 @@ fn a_stopped_receive_ends_and_a_new_one_goes_on() {
         peer.write_all(b"later").unwrap();
         sent.extend_from_slice(b"later");
         assert!(!rig.has(token));
-        rig.ring.submit(Op::Receive(socket), token);
+        rig.io.submit(Op::Receive(socket), token);
     }
     while got.len() < sent.len() {
         let completion = rig.next(token);
         if let Payload::Received(received) = completion.payload {
-            got.extend_from_slice(rig.ring.received(received));
-            rig.ring.recycle(received);
+            got.extend_from_slice(rig.io.received(received));
+            rig.io.recycle(received);
         }
         if !completion.more {
-            rig.ring.submit(Op::Receive(socket), token);
+            rig.io.submit(Op::Receive(socket), token);
         }
     }
     assert!(got == sent);
@@ -207,13 +236,13 @@ fn a_stopped_receive_ends_and_a_new_one_goes_on() {
 fn stopping_what_is_not_received_does_nothing() {
     let mut rig = Rig::new();
     let (socket, mut peer) = rig.connect();
-    rig.ring.submit(Op::StopReceive(socket), Token(u64::MAX - 1));
-    rig.ring.submit(Op::StopReceive(SocketId(77)), Token(u64::MAX - 1));
+    rig.io.submit(Op::StopReceive(socket), Token(u64::MAX - 1));
+    rig.io.submit(Op::StopReceive(SocketId(77)), Token(u64::MAX - 1));
     let receiving = rig.submit(Op::Receive(socket));
     peer.write_all(b"x").unwrap();
     assert_eq!(receive(&mut rig, receiving), b"x");
     // A close right after a stop ends the same receive once.
-    rig.ring.submit(Op::StopReceive(socket), Token(u64::MAX - 1));
+    rig.io.submit(Op::StopReceive(socket), Token(u64::MAX - 1));
     assert_eq!(rig.run(Op::Close(socket)).result, 0);
     let end = rig.next(receiving);
     assert_eq!((end.result, end.more), (-libc::ECANCELED, false));

@@ -1,0 +1,23 @@
+//! Sockets that listen.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen as begin, socket_with, sockopt};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Opens a socket that listens at `address`, with `flags` beside those that every one has. The address that comes back has
+/// the port that it got.
+pub(crate) fn listen(address: SocketAddr, flags: SocketFlags) -> std::io::Result<(OwnedFd, SocketAddr)> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    // Accepted connections inherit it.
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    bind(&socket, &address)?;
+    begin(&socket, BACKLOG)?;
+    let address = SocketAddr::try_from(getsockname(&socket)?)?;
+    Ok((socket, address))
+}
