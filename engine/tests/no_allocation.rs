@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use engine::{Config, Reactor};
 use frame::Quotas;
 use frame::proto::{Client, ClientEvent};
-use io::{DataDir, Ring, RingConfig};
+use io::{DataDir, IoConfig, Ring, SystemIo, Threads};
 
 const BATCHES: u64 = 10_000;
 const WARM_UP: u64 = 3_000;
@@ -20,14 +20,22 @@ const IN_FLIGHT: usize = 32;
 const RECORDS: u32 = 20;
 
 #[test]
-fn ten_thousand_appends_allocate_nothing() {
+fn ten_thousand_appends_on_the_ring_allocate_nothing() {
+    ten_thousand_appends_allocate_nothing::<Ring>();
+}
+
+#[test]
+fn ten_thousand_appends_on_threads_allocate_nothing() {
+    ten_thousand_appends_allocate_nothing::<Threads>();
+}
+
+fn ten_thousand_appends_allocate_nothing<I: SystemIo>() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let ring = Ring::new(RingConfig::new(vec![DataDir::open(directory.path(), false).unwrap()]));
-    let mut ring = ring.unwrap();
-    let (listener, address) = ring.listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let mut io = I::start(IoConfig::new(vec![DataDir::open(directory.path(), false).unwrap()])).unwrap();
+    let (listener, address) = io.listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     // One segment for all of it: a new one is made once in hundreds of megabytes, and that allocates.
     let config = Config { segment_bytes: 1 << 30, segments_ready: 1, ..Config::default() };
-    let (mut reactor, _) = Reactor::open(ring, config).unwrap();
+    let (mut reactor, _) = Reactor::open(io, config).unwrap();
     reactor.listen(listener);
     let acknowledged = Arc::new(AtomicU64::new(0));
     let client = {

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use frame::{Quotas, QuotasChange};
+use io::IoChoice;
 use serde::Deserialize;
 use wire::name::Place;
 
@@ -137,6 +138,11 @@ pub struct Settings {
     /// The disk budget; past it appends are refused [default: none]
     #[arg(long, env = "MILLSTREAM_DISK_BYTES", value_name = "BYTES")]
     pub disk_bytes: Option<Bytes>,
+    /// What files and connections are reached by: `ring` (io_uring), `threads`, or `auto`, the ring where it is permitted
+    /// [default: auto]
+    #[arg(long, env = "MILLSTREAM_IO", value_name = "KIND")]
+    #[serde(deserialize_with = "from_text")]
+    pub io: Option<IoChoice>,
     /// Segments to keep ready ahead of the one that is written to [default: 2]
     #[arg(long, env = "MILLSTREAM_SEGMENTS_READY", value_name = "N")]
     pub segments_ready: Option<usize>,
@@ -192,6 +198,8 @@ pub struct ServeConfig {
     pub reactors: usize,
     /// The core of the first.
     pub core: Option<usize>,
+    /// What they reach files and connections by.
+    pub io: IoChoice,
     /// How the data directory is run.
     pub engine: engine::Config,
     /// Whether a file system that keeps nothing is accepted.
@@ -294,6 +302,7 @@ impl Settings {
             quotas: self.quotas.or(other.quotas),
             reactors: self.reactors.or(other.reactors),
             core: self.core.or(other.core),
+            io: self.io.or(other.io),
             segment_bytes: self.segment_bytes.or(other.segment_bytes),
             memory_bytes: self.memory_bytes.or(other.memory_bytes),
             disk_bytes: self.disk_bytes.or(other.disk_bytes),
@@ -372,6 +381,7 @@ impl Settings {
             quotas: self.quotas.map_or(Quotas::SERVICE, |change| change.of(Quotas::SERVICE)),
             reactors: self.reactors.unwrap_or(Reactors::Count(1)).count(usable_cores(), engine.memory_bytes)?,
             core: self.core,
+            io: self.io.unwrap_or_default(),
             engine,
             not_durable: self.not_durable.unwrap_or(false),
             until_stdin_ends: false,
@@ -399,13 +409,15 @@ mod tests {
 
     #[test]
     fn flags_go_before_the_file() {
-        let file: Settings =
-            toml::from_str("data = \"/a\"\nsegment-bytes = \"8MiB\"\ncore = 3\nreactors = 2\nquotas = \"none\"")
-                .unwrap();
+        let file: Settings = toml::from_str(
+            "data = \"/a\"\nsegment-bytes = \"8MiB\"\ncore = 3\nio = \"threads\"\nreactors = 2\nquotas = \"none\"",
+        )
+        .unwrap();
         let flags = Settings { core: Some(1), ..Settings::default() };
         let config = flags.or(file).check().unwrap();
         assert_eq!((config.core, config.engine.segment_bytes), (Some(1), 8 << 20));
         assert_eq!((config.quotas, config.reactors), (Quotas::NONE, 2));
+        assert_eq!(config.io, IoChoice::Only(io::IoKind::Threads));
     }
 
     #[test]
@@ -429,5 +441,7 @@ mod tests {
         assert!(outcome.unwrap_err().to_string().contains("--segment-bytes 1 is out of range"));
         assert!(Settings::default().check().unwrap_err().to_string().contains("--data"));
         assert!(toml::from_str::<Settings>("sgement-bytes = 1").is_err());
+        let error = toml::from_str::<Settings>("io = \"epoll\"").unwrap_err().to_string();
+        assert!(error.contains("write auto, ring or threads"), "{error}");
     }
 }

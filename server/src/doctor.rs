@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use engine::limits::{CONNECTIONS_MAX, Memory};
-use io::{DataDir, Probe, available_cores, probe};
+use io::{DataDir, IoKind, Probe, Ring, Threads, available_cores, probe};
 use rustix::process::{Resource, getrlimit};
 
 use crate::config::Bytes;
@@ -126,11 +126,18 @@ fn nearest(path: &Path) -> PathBuf {
 }
 
 fn ring(probe: &Probe) -> Finding {
-    let text = probe.to_string();
-    match (&probe.refused, probe.features.contains(&"DEFER_TASKRUN")) {
-        (Some(_), _) => Finding::bad("io_uring", text),
-        (None, true) => Finding::good("io_uring", text),
-        (None, false) => Finding::fair("io_uring", text, "Linux 6.1 or newer takes less CPU for the same work"),
+    let text = match probe.refused {
+        // Its words end with what to change.
+        Some(_) => probe.to_string(),
+        None => format!("{probe}; --io auto takes it"),
+    };
+    match (probe.kind(), &probe.refused) {
+        (IoKind::Threads, _) => {
+            Finding::fair("io_uring", text, "as it is, --io auto takes plain threads: a server runs, and is slower")
+        }
+        (IoKind::Ring, Some(_)) => Finding::bad("io_uring", text),
+        (IoKind::Ring, None) if probe.features.contains(&"DEFER_TASKRUN") => Finding::good("io_uring", text),
+        (IoKind::Ring, None) => Finding::fair("io_uring", text, "Linux 6.1 or newer takes less CPU for the same work"),
     }
 }
 
@@ -195,13 +202,18 @@ fn disk(place: &Path, probe: &Probe) -> Vec<Finding> {
         }
     };
     let mut findings = vec![alignment(place, &directory)];
-    if probe.refused.is_some() {
-        return findings;
-    }
     let pool_bytes = Memory::share(engine::Config::default().memory_bytes).pool_bytes;
-    match measure(directory, pool_bytes) {
+    let measured = match probe.kind() {
+        // Why is told already.
+        IoKind::Ring if probe.refused.is_some() => return findings,
+        IoKind::Ring => measure::<Ring>(directory, pool_bytes),
+        IoKind::Threads => measure::<Threads>(directory, pool_bytes),
+    };
+    match measured {
         Ok(measured) => {
-            findings.push(locked(probe, measured.registered, pool_bytes));
+            if probe.kind() == IoKind::Ring {
+                findings.push(locked(probe, measured.registered, pool_bytes));
+            }
             findings.push(latency(&measured.plain, &measured.durable));
         }
         Err(error) => findings.push(Finding::bad("disk", error.to_string())),

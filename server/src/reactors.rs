@@ -1,6 +1,6 @@
 //! The threads of the reactors: started together, stopped together.
 //!
-//! The first opens the data directory with its own ring, and hands the others their seats. The end of one, however it comes, is
+//! The first opens the data directory with its own `Io`, and hands the others their seats. The end of one, however it comes, is
 //! the end of all: the others shut down cleanly.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use engine::limits::{CONNECTIONS_MAX, Memory, RECEIVE_BUFFER_BYTES};
 use engine::{Handle, Reactor, Seat, Status};
-use io::{DataDir, ListenerId, Ring, RingConfig, Waker};
+use io::{DataDir, IoConfig, IoKind, ListenerId, Ring, SystemIo, Threads, Waker};
 
 use crate::config::ServeConfig;
 use crate::serve::{ServeError, log_recovery};
@@ -77,8 +77,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts them. Without [`Started`] one has failed, which [`Running::join`] tells.
-    pub(crate) fn start(config: ServeConfig) -> Result<(Running, Option<Started>), ServeError> {
+    /// Starts them, on that kind of `Io`. Without [`Started`] one has failed, which [`Running::join`] tells.
+    pub(crate) fn start(config: ServeConfig, kind: IoKind) -> Result<(Running, Option<Started>), ServeError> {
         let count = config.reactors;
         let native = addresses(config.native, count)?;
         let config = Arc::new(config);
@@ -96,10 +96,9 @@ impl Running {
             let work = move || {
                 let mut end = EndOfOne { reactors: Arc::clone(&reactors), is_good: false };
                 let site = Site { config: &config, reactors: &reactors, number, address };
-                let outcome = match (seats, inbox) {
-                    (Some(seats), _) => site.run_first(&seats, &tell),
-                    (None, Some(inbox)) => site.run_other(&inbox, &tell),
-                    (None, None) => Ok(()),
+                let outcome = match kind {
+                    IoKind::Ring => site.run::<Ring>(seats.as_deref(), inbox.as_ref(), &tell),
+                    IoKind::Threads => site.run::<Threads>(seats.as_deref(), inbox.as_ref(), &tell),
                 };
                 end.is_good = outcome.is_ok();
                 outcome
@@ -179,15 +178,32 @@ struct Site<'a> {
 }
 
 impl Site<'_> {
+    fn run<I: SystemIo>(
+        &self,
+        seats: Option<&[mpsc::Sender<Taken>]>,
+        inbox: Option<&mpsc::Receiver<Taken>>,
+        tell: &mpsc::Sender<Ready>,
+    ) -> Result<(), ServeError> {
+        match (seats, inbox) {
+            (Some(seats), _) => self.run_first::<I>(seats, tell),
+            (None, Some(inbox)) => self.run_other::<I>(inbox, tell),
+            (None, None) => Ok(()),
+        }
+    }
+
     /// The first opens the data directory, for all.
-    fn run_first(&self, others: &[mpsc::Sender<Taken>], tell: &mpsc::Sender<Ready>) -> Result<(), ServeError> {
+    fn run_first<I: SystemIo>(
+        &self,
+        others: &[mpsc::Sender<Taken>],
+        tell: &mpsc::Sender<Ready>,
+    ) -> Result<(), ServeError> {
         let core = self.pin()?;
         let open = |path: &PathBuf| DataDir::open(path, self.config.not_durable);
         let directories = self.config.data.iter().map(open).collect::<Result<Vec<_>, _>>();
         let directories = directories.map_err(ServeError::Directory)?;
-        let (mut ring, listener, address) = self.ring(&directories)?;
+        let (mut io, listener, address) = self.listen::<I>(&directories)?;
         let (seats, recovered) =
-            engine::open(&mut ring, &self.config.engine, self.config.reactors).map_err(ServeError::Open)?;
+            engine::open(&mut io, &self.config.engine, self.config.reactors).map_err(ServeError::Open)?;
         log_recovery(&recovered);
         let mut seats = seats.into_iter();
         let seat = seats.next().ok_or(ServeError::Reactor)?;
@@ -195,54 +211,62 @@ impl Site<'_> {
             // One that has failed meanwhile ends this one as well.
             let _ = other.send((seat, directories.clone()));
         }
-        self.serve(core, &directories, (ring, listener, address), seat, tell)
+        self.serve(core, &directories, (io, listener, address), seat, tell)
     }
 
     /// The others wait for their seats.
-    fn run_other(&self, inbox: &mpsc::Receiver<Taken>, tell: &mpsc::Sender<Ready>) -> Result<(), ServeError> {
+    fn run_other<I: SystemIo>(
+        &self,
+        inbox: &mpsc::Receiver<Taken>,
+        tell: &mpsc::Sender<Ready>,
+    ) -> Result<(), ServeError> {
         let core = self.pin()?;
         // The first has failed, and says why.
         let Ok((seat, directories)) = inbox.recv() else { return Ok(()) };
-        let ring = self.ring(&directories)?;
-        self.serve(core, &directories, ring, seat, tell)
+        let listening = self.listen::<I>(&directories)?;
+        self.serve(core, &directories, listening, seat, tell)
     }
 
-    fn ring(&self, directories: &[DataDir]) -> Result<(Ring, ListenerId, SocketAddr), ServeError> {
+    fn listen<I: SystemIo>(&self, directories: &[DataDir]) -> Result<(I, ListenerId, SocketAddr), ServeError> {
         let memory = Memory::share(self.config.engine.memory_bytes / self.config.reactors);
         let buffers = (memory.receive_bytes / RECEIVE_BUFFER_BYTES).next_power_of_two();
-        let mut ring = Ring::new(RingConfig {
+        let mut io = I::start(IoConfig {
             pool_bytes: memory.pool_bytes,
             receive_buffers: u16::try_from(buffers).unwrap_or(1 << 15),
             receive_buffer_bytes: RECEIVE_BUFFER_BYTES as u32,
             sockets_max: CONNECTIONS_MAX as u32,
-            ..RingConfig::new(directories.to_vec())
+            ..IoConfig::new(directories.to_vec())
         })
-        .map_err(ServeError::Ring)?;
+        .map_err(ServeError::Io)?;
         let address = self.address;
         let refused = |error| ServeError::Listen { setting: "native", address, error };
-        let (listener, address) = ring.listen(address).map_err(refused)?;
-        Ok((ring, listener, address))
+        let (listener, address) = io.listen(address).map_err(refused)?;
+        Ok((io, listener, address))
     }
 
-    fn serve(
+    fn serve<I: SystemIo>(
         &self,
         core: usize,
         directories: &[DataDir],
-        (ring, listener, native): (Ring, ListenerId, SocketAddr),
+        (io, listener, native): (I, ListenerId, SocketAddr),
         seat: Seat,
         tell: &mpsc::Sender<Ready>,
     ) -> Result<(), ServeError> {
-        let (waker, registered) = (ring.waker(), ring.buffers_registered());
-        let mut reactor = Reactor::take(ring, self.config.engine.clone(), seat).map_err(ServeError::Open)?;
+        let (waker, registered) = (io.waker(), io.buffers_registered());
+        let mut reactor = Reactor::take(io, self.config.engine.clone(), seat).map_err(ServeError::Open)?;
         let (durable, number) = (directories.iter().all(DataDir::durable), self.number);
         let own = reactor.directory().0 as usize;
         let directory = &directories[own];
         let (path, file_system) = (directory.path().display(), directory.file_system());
-        tracing::info!(reactor = number, core, %path, %file_system, durable, registered, "io_uring");
+        let io = I::KIND.name();
+        tracing::info!(reactor = number, core, io, registered, %path, %file_system, durable, "reactor started");
         if let Some(directory) = directories.iter().find(|directory| !directory.durable()) {
             let (path, file_system) = (directory.path().display(), directory.file_system());
             tracing::warn!(%path, %file_system, "what is acknowledged here is not durable: results are marked");
             reactor.tell_not_durable();
+        }
+        if I::KIND == IoKind::Threads {
+            reactor.tell_threads();
         }
         if let Some(first) = native.port().checked_sub(number as u16) {
             reactor.tell_ports(first);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use engine::{Handle, OpenError, Recovered};
 use frame::Quotas;
-use io::{DirError, RingError};
+use io::{DirError, IoError, RingError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -39,8 +39,8 @@ pub enum ServeError {
     Log(String),
     /// The data directory, as a directory.
     Directory(DirError),
-    /// io_uring.
-    Ring(RingError),
+    /// What files and connections are reached by.
+    Io(IoError),
     /// The data directory, as a log.
     Open(OpenError),
     /// An address.
@@ -75,7 +75,10 @@ impl fmt::Display for ServeError {
                 write!(f, "--log is not a filter: {error}; write for example info or engine=debug")
             }
             ServeError::Directory(error) => error.fmt(f),
-            ServeError::Ring(error) => error.fmt(f),
+            ServeError::Io(IoError::Ring(error)) if error.is_lasting() => {
+                write!(f, "{error}, or do without it (--io threads)")
+            }
+            ServeError::Io(error) => error.fmt(f),
             ServeError::Open(error) => error.fmt(f),
             ServeError::Listen { setting, address, error } => {
                 write!(f, "can't listen on {address}: {error}; choose another address with --{setting} ADDR")
@@ -150,7 +153,11 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
         memory_bytes: config.engine.memory_bytes,
         started,
     };
-    let (running, started) = Running::start(config)?;
+    let (kind, refused) = config.io.settle();
+    if let Some(reason) = refused {
+        log_threads(&reason);
+    }
+    let (running, started) = Running::start(config, kind)?;
     let Some(Started { handle: engine, native }) = started else { return running.join() };
     let stopper = Arc::new(Stopper { opened: Mutex::default(), reactors: running.reactors() });
     let address = |door: &Option<(TcpListener, SocketAddr)>| door.as_ref().map(|(_, address)| *address);
@@ -273,6 +280,10 @@ fn announce(native: &[SocketAddr], (http, admin): (Option<SocketAddr>, Option<So
     }
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+fn log_threads(reason: &RingError) {
+    tracing::warn!(%reason, "io_uring is not to be had here: plain threads do its work, which is slower");
 }
 
 pub(crate) fn log_recovery(recovered: &Recovered) {

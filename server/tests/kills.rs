@@ -1,7 +1,8 @@
 //! `kill -9`, again and again, on the real server under full load: nothing acknowledged is lost, changed or reordered.
 //!
 //! Each life: start on what the last one left, one append, compare what is new (now and then everything), load, kill at a
-//! random moment. Settings differ from life to life. `MILLSTREAM_KILLS` says how many kills, else 100 where `CI` is set
+//! random moment. Settings differ from life to life, and so does what the server runs on, io_uring or plain threads: each
+//! takes up what the other left. `MILLSTREAM_KILLS` says how many kills, else 100 where `CI` is set
 //! and 10 elsewhere; `MILLSTREAM_SEED` repeats a run's moments and settings as far as threads allow.
 
 #[path = "support/server.rs"]
@@ -191,6 +192,7 @@ fn draw(rng: &mut StdRng, start: Duration) -> Moment {
 fn settings(rng: &mut StdRng) -> Vec<String> {
     let mut one_of = |choices: &[&str]| choices[rng.random_range(0..choices.len())].to_owned();
     let settings = [
+        ("--io", one_of(&["ring", "threads"])),
         ("--segment-bytes", one_of(&["4MiB", "8MiB"])),
         ("--memory-bytes", "128MiB".to_owned()),
         ("--segments-ready", one_of(&["1", "2", "3"])),

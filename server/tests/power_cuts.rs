@@ -1,8 +1,8 @@
 //! The power goes, again and again, under a real kernel and a disk with a volatile cache: nothing acknowledged is lost.
 //!
 //! Each life: open what the last cut left, one append, compare what is new (now and then everything), load, cut at a
-//! random moment: an arbitrary part of what was not flushed is gone. The engine runs in this process, on the ring, so that
-//! one test can strike out its wish for durability, and must then see a loss. `MILLSTREAM_CUTS` says how many cuts, else 60
+//! random moment: an arbitrary part of what was not flushed is gone. The engine runs in this process, on the ring or on threads
+//! from life to life, so that tests can strike out its wish for durability, and must then see a loss. `MILLSTREAM_CUTS` says how many cuts, else 60
 //! where `CI` is set and 8 elsewhere; `MILLSTREAM_SEED` repeats a run's moments as far as threads allow.
 
 #[path = "support/engine.rs"]
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use cutdisk::{Counters, Cut, CutDisk, require_or_skip};
 use engine::{Config, Damage, Stats};
-use io::{Completion, Io, Op, Pool, Received, Ring, Token, Wait};
+use io::{Completion, Io, IoKind, Op, Pool, Received, Ring, Threads, Token, Wait};
 use process::Engine;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -38,6 +38,7 @@ const CUTS_PER_DISK: u64 = 10;
 const LIVES_PER_FULL_READ: u64 = 4;
 /// So many cuts can't all come at a moment when nothing is in the disk's cache.
 const CUTS_THAT_TEAR: u64 = 30;
+const KINDS: [IoKind; 2] = [IoKind::Ring, IoKind::Threads];
 /// How long anything may take before the engine counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A life's load, at most. What is still in flight then comes on top.
@@ -76,8 +77,8 @@ struct Bench {
     lives: u64,
     /// How long the newest opening took.
     opening: Duration,
-    /// The moments so far.
-    moments: Vec<Moment>,
+    /// The moments so far, and on what.
+    moments: Vec<(Moment, IoKind)>,
     cuts: Vec<Cut>,
     // Dropped after the disk.
     _dir: TempDir,
@@ -117,11 +118,18 @@ impl Bench {
         self.disk.path().join("data")
     }
 
+    fn begin(&self, kind: IoKind, config: Config, flushes: Flushes) -> Engine {
+        match kind {
+            IoKind::Ring => Engine::begin(&self.data(), config, move |io: Ring| Watched { io, flushes }),
+            IoKind::Threads => Engine::begin(&self.data(), config, move |io: Threads| Watched { io, flushes }),
+        }
+    }
+
     /// One life, from opening to the cut, after which the disk is there again.
-    fn life(&mut self, moment: Moment, config: Config, flushes: Flushes) -> Outcome {
-        let mut engine = Engine::begin(&self.data(), config.clone(), move |ring| Watched { ring, flushes });
+    fn life(&mut self, (moment, kind): (Moment, IoKind), config: Config, flushes: Flushes) -> Outcome {
+        let mut engine = self.begin(kind, config.clone(), flushes);
         self.lives += 1;
-        self.moments.push(moment);
+        self.moments.push((moment, kind));
         self.ledger.begin_life();
         if let Moment::Opening(after) = moment {
             std::thread::sleep(after);
@@ -208,8 +216,8 @@ impl Bench {
 
     /// A clean end, after which everything is read again.
     fn close(&mut self) -> Outcome {
-        for _ in 0..2 {
-            let mut engine = Engine::begin(&self.data(), config(Space::Allocated, 4), |ring| ring);
+        for kind in KINDS {
+            let mut engine = self.begin(kind, config(Space::Allocated, 4), Flushes::Kept);
             self.ledger.begin_life();
             let opened = engine.opened(PATIENCE)?;
             let mut client = load::connect(opened.address)?;
@@ -294,7 +302,8 @@ fn survive(space: Space, cuts: u64, rng: &mut StdRng, tally: &mut Tally) -> Outc
         for _ in 0..left.min(CUTS_PER_DISK) {
             let moment = draw(rng, bench.opening);
             let config = config(space, [1, 2, 4, 16][rng.random_range(0..4)]);
-            let outcome = bench.life(moment, config, Flushes::Kept);
+            let kind = KINDS[rng.random_range(0..KINDS.len())];
+            let outcome = bench.life((moment, kind), config, Flushes::Kept);
             outcome.map_err(|error| bench.describe(error.as_ref(), space))?;
         }
         let closed = bench.close();
@@ -340,13 +349,23 @@ fn acknowledged_records_survive_every_cut() -> Outcome {
 }
 
 #[test]
-fn without_the_durable_flag_a_loss_is_seen_within_5_cuts() -> Outcome {
+fn on_the_ring_without_the_durable_flag_a_loss_is_seen_within_5_cuts() -> Outcome {
+    a_loss_is_seen_within_5_cuts(IoKind::Ring)
+}
+
+#[test]
+fn on_threads_without_the_durable_flag_a_loss_is_seen_within_5_cuts() -> Outcome {
+    a_loss_is_seen_within_5_cuts(IoKind::Threads)
+}
+
+fn a_loss_is_seen_within_5_cuts(kind: IoKind) -> Outcome {
     let Some(mut bench) = Bench::start(support::seed())? else {
         return Ok(());
     };
     for cuts in 0..5 {
         // What the last cut took is seen by the next life.
-        let Err(error) = bench.life(Moment::Loaded(2 << 20), config(Space::Prewritten, 4), Flushes::Stripped) else {
+        let Err(error) = bench.life((Moment::Loaded(2 << 20), kind), config(Space::Prewritten, 4), Flushes::Stripped)
+        else {
             continue;
         };
         return seen(error, cuts);
@@ -375,13 +394,13 @@ enum Flushes {
     Stripped,
 }
 
-/// The ring, with the test's hand on every write.
-struct Watched {
-    ring: Ring,
+/// An `Io` with the test's hand on every write.
+struct Watched<I> {
+    io: I,
     flushes: Flushes,
 }
 
-impl Io for Watched {
+impl<I: Io> Io for Watched<I> {
     fn submit(&mut self, op: Op, token: Token) {
         let op = match op {
             Op::Write { file, offset, buf, durable } => {
@@ -389,46 +408,46 @@ impl Io for Watched {
             }
             op => op,
         };
-        self.ring.submit(op, token);
+        self.io.submit(op, token);
     }
 
     fn turn(&mut self, wait: Wait, completions: &mut Vec<Completion>) {
-        self.ring.turn(wait, completions);
+        self.io.turn(wait, completions);
     }
 
     fn received(&self, received: Received) -> &[u8] {
-        self.ring.received(received)
+        self.io.received(received)
     }
 
     fn recycle(&mut self, received: Received) {
-        self.ring.recycle(received);
+        self.io.recycle(received);
     }
 
     fn receive_buffers(&self) -> usize {
-        self.ring.receive_buffers()
+        self.io.receive_buffers()
     }
 
     fn directories(&self) -> usize {
-        self.ring.directories()
+        self.io.directories()
     }
 
     fn pool(&self) -> &Pool {
-        self.ring.pool()
+        self.io.pool()
     }
 
     fn mono_ns(&self) -> u64 {
-        self.ring.mono_ns()
+        self.io.mono_ns()
     }
 
     fn wall_ms(&self) -> u64 {
-        self.ring.wall_ms()
+        self.io.wall_ms()
     }
 
     fn boottime_ms(&self) -> u64 {
-        self.ring.boottime_ms()
+        self.io.boottime_ms()
     }
 
     fn random(&mut self) -> [u8; 16] {
-        self.ring.random()
+        self.io.random()
     }
 }

@@ -13,6 +13,7 @@ use engine::Config;
 use engine::limits::CUT_COPIES_MAX;
 use frame::proto::StreamDescription;
 use frame::{Quotas, Sequence, ShardId};
+use io::{Ring, SystemIo, Threads};
 use process::Engine;
 use server::client::{Batch, Client, Timeouts};
 
@@ -69,11 +70,10 @@ fn tear_after_the_end(data: &Path) -> Outcome {
 /// Bug: a reader went past acknowledged records. Mechanism: it asked a sealed segment for the first of the numbers that
 /// recovery had skipped there, got nothing, and went on in the open segment, past the sealed ones between. Fix: it goes on
 /// in the next segment that has numbers of the shard.
-#[test]
-fn a_reader_crosses_skipped_numbers_into_the_next_sealed_segment() -> Outcome {
+fn a_reader_crosses_skipped_numbers_into_the_next_sealed_segment<I: SystemIo + 'static>() -> Outcome {
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let data = scratch.path().join("data");
-    let mut first = Engine::begin(&data, config(), |ring| ring);
+    let mut first = Engine::begin(&data, config(), |io: I| io);
     let mut client = Client::connect(first.opened(PATIENCE)?.address, Timeouts::default())?;
     let stream = client.create_stream("s", 2, Quotas::NONE)?;
     let [hot, cold] = KEYS;
@@ -83,7 +83,7 @@ fn a_reader_crosses_skipped_numbers_into_the_next_sealed_segment() -> Outcome {
     first.end(PATIENCE);
     tear_after_the_end(&data)?;
 
-    let mut second = Engine::begin(&data, config(), |ring| ring);
+    let mut second = Engine::begin(&data, config(), |io: I| io);
     let opened = second.opened(PATIENCE)?;
     assert!(opened.recovered.skipped > 0, "the test needs numbers that recovery skipped");
     let mut client = Client::connect(opened.address, Timeouts::default())?;
@@ -102,13 +102,12 @@ fn a_reader_crosses_skipped_numbers_into_the_next_sealed_segment() -> Outcome {
 
 /// Bug: every crash under load took up to 8 MiB of the disk for good. Mechanism: the copies of what recovery cut were never
 /// removed. Fix: the newest ones are kept.
-#[test]
-fn only_the_newest_copies_of_what_was_cut_are_kept() -> Outcome {
+fn only_the_newest_copies_of_what_was_cut_are_kept<I: SystemIo + 'static>() -> Outcome {
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let data = scratch.path().join("data");
     let mut copies = Vec::new();
     for life in 0..CUT_COPIES_MAX + 3 {
-        let mut engine = Engine::begin(&data, config(), |ring| ring);
+        let mut engine = Engine::begin(&data, config(), |io: I| io);
         let cut = engine.opened(PATIENCE)?.recovered.cuts.into_iter().next();
         assert_eq!(cut.is_some(), life > 0, "each life but the first finds a torn tail");
         copies.extend(cut.and_then(|cut| cut.copy));
@@ -123,4 +122,24 @@ fn only_the_newest_copies_of_what_was_cut_are_kept() -> Outcome {
     kept.sort_unstable();
     assert_eq!(kept, copies[copies.len() - CUT_COPIES_MAX..]);
     Ok(())
+}
+
+#[test]
+fn on_the_ring_a_reader_crosses_skipped_numbers() -> Outcome {
+    a_reader_crosses_skipped_numbers_into_the_next_sealed_segment::<Ring>()
+}
+
+#[test]
+fn on_threads_a_reader_crosses_skipped_numbers() -> Outcome {
+    a_reader_crosses_skipped_numbers_into_the_next_sealed_segment::<Threads>()
+}
+
+#[test]
+fn on_the_ring_only_the_newest_copies_are_kept() -> Outcome {
+    only_the_newest_copies_of_what_was_cut_are_kept::<Ring>()
+}
+
+#[test]
+fn on_threads_only_the_newest_copies_are_kept() -> Outcome {
+    only_the_newest_copies_of_what_was_cut_are_kept::<Threads>()
 }

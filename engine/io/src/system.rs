@@ -100,11 +100,11 @@ impl IoChoice {
     pub fn settle(self) -> (IoKind, Option<RingError>) {
         match self {
             IoChoice::Only(kind) => (kind, None),
-            IoChoice::Auto => match probe().refused {
-                Some(refused) if refused.is_lasting() => (IoKind::Threads, Some(refused)),
-                // Where something ran out, threads would be no way around it: starting the ring will tell.
-                _ => (IoKind::Ring, None),
-            },
+            IoChoice::Auto => {
+                let probe = probe();
+                let kind = probe.kind();
+                (kind, probe.refused.filter(|_| kind == IoKind::Threads))
+            }
         }
     }
 }

@@ -213,6 +213,11 @@ impl<I: Io> Reactor<I> {
         self.features |= frame::proto::FEATURE_NOT_DURABLE;
     }
 
+    /// Has clients told that plain threads do what io_uring does elsewhere: measurements differ.
+    pub fn tell_threads(&mut self) {
+        self.features |= frame::proto::FEATURE_THREADS;
+    }
+
     /// Has clients told where the reactors listen, if there are several: the first at this port, the others at those that
     /// follow.
     pub fn tell_ports(&mut self, first_port: u16) {

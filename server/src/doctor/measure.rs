@@ -1,9 +1,9 @@
-//! A short measurement of the disk through the ring that a server would use.
+//! A short measurement of the disk through the kind of `Io` that a server would use.
 
 use std::fmt;
 use std::time::Duration;
 
-use io::{Completion, DataDir, DirId, FileId, FileOp, Io, Op, Ring, RingConfig, RingError, Token, Wait};
+use io::{Completion, DataDir, DirId, FileId, FileOp, IoConfig, IoError, Op, SystemIo, Token, Wait};
 
 const BLOCK_BYTES: usize = 4096;
 const FILE_BYTES: usize = 1 << 20;
@@ -43,7 +43,7 @@ pub(super) struct Measured {
 /// Why there is no measurement.
 #[derive(Debug)]
 pub(super) enum MeasureError {
-    Ring(RingError),
+    Io(IoError),
     Operation { step: &'static str, source: std::io::Error },
     Silent(&'static str),
 }
@@ -51,7 +51,7 @@ pub(super) enum MeasureError {
 impl fmt::Display for MeasureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            MeasureError::Ring(error) => error.fmt(f),
+            MeasureError::Io(error) => error.fmt(f),
             MeasureError::Operation { step, source } => write!(f, "{step} failed: {source}; check the disk"),
             MeasureError::Silent(step) => {
                 write!(f, "{step} did not end within {} s; check the disk", PATIENCE.as_secs())
@@ -61,9 +61,9 @@ impl fmt::Display for MeasureError {
 }
 
 /// Measures in `directory`, with a pool as large as a server's.
-pub(super) fn measure(directory: DataDir, pool_bytes: usize) -> Result<Measured, MeasureError> {
-    let config = RingConfig { pool_bytes, receive_buffers: 1, ..RingConfig::new(vec![directory]) };
-    let mut bench = Bench { ring: Ring::new(config).map_err(MeasureError::Ring)?, completions: Vec::new() };
+pub(super) fn measure<I: SystemIo>(directory: DataDir, pool_bytes: usize) -> Result<Measured, MeasureError> {
+    let config = IoConfig { pool_bytes, receive_buffers: 1, ..IoConfig::new(vec![directory]) };
+    let mut bench = Bench { io: I::start(config).map_err(MeasureError::Io)?, completions: Vec::new() };
     let open = FileOp::Open { dir: DirId(0), name: "measured".to_owned(), create: true };
     let file = FileId(bench.run("making a file", Op::File(open), None)?.cast_unsigned());
     bench.run("allocating a file", Op::File(FileOp::Allocate { file, bytes: FILE_BYTES as u64 }), None)?;
@@ -75,23 +75,23 @@ pub(super) fn measure(directory: DataDir, pool_bytes: usize) -> Result<Measured,
     let plain = bench.writes(file, false)?;
     let durable = bench.writes(file, true)?;
     bench.run("closing a file", Op::File(FileOp::Close(file)), None)?;
-    Ok(Measured { registered: bench.ring.buffers_registered(), plain, durable })
+    Ok(Measured { registered: bench.io.buffers_registered(), plain, durable })
 }
 
-struct Bench {
-    ring: Ring,
+struct Bench<I> {
+    io: I,
     completions: Vec<Completion>,
 }
 
-impl Bench {
+impl<I: SystemIo> Bench<I> {
     /// Writes one block after the other and takes the time of each.
     fn writes(&mut self, file: FileId, durable: bool) -> Result<Latency, MeasureError> {
-        let end_ns = self.ring.mono_ns() + TIME.as_nanos() as u64;
+        let end_ns = self.io.mono_ns() + TIME.as_nanos() as u64;
         let mut taken = Vec::with_capacity(WRITES);
         for index in 0..WRITES {
-            let start_ns = self.ring.mono_ns();
+            let start_ns = self.io.mono_ns();
             self.write(file, index * BLOCK_BYTES % FILE_BYTES, durable)?;
-            let now_ns = self.ring.mono_ns();
+            let now_ns = self.io.mono_ns();
             taken.push(now_ns - start_ns);
             if now_ns > end_ns {
                 break;
@@ -103,7 +103,7 @@ impl Bench {
     }
 
     fn write(&mut self, file: FileId, offset: usize, durable: bool) -> Result<(), MeasureError> {
-        let mut buf = self.ring.pool().take(BLOCK_BYTES).expect("one block is in flight of a pool of many");
+        let mut buf = self.io.pool().take(BLOCK_BYTES).expect("one block is in flight of a pool of many");
         buf.fill(offset as u8);
         let op = Op::Write { file, offset: offset as u64, buf: buf.freeze(), durable };
         self.run("writing to a file", op, Some(BLOCK_BYTES)).map(|_| ())
@@ -111,13 +111,13 @@ impl Bench {
 
     /// Runs one operation to its end; `expected` is the result that it must have.
     fn run(&mut self, step: &'static str, op: Op, expected: Option<usize>) -> Result<i32, MeasureError> {
-        self.ring.submit(op, Token(1));
-        let end_ns = self.ring.mono_ns() + PATIENCE.as_nanos() as u64;
+        self.io.submit(op, Token(1));
+        let end_ns = self.io.mono_ns() + PATIENCE.as_nanos() as u64;
         while self.completions.is_empty() {
-            if self.ring.mono_ns() > end_ns {
+            if self.io.mono_ns() > end_ns {
                 return Err(MeasureError::Silent(step));
             }
-            self.ring.turn(Wait::Until(end_ns), &mut self.completions);
+            self.io.turn(Wait::Until(end_ns), &mut self.completions);
         }
         let result = self.completions.drain(..).next().map_or(0, |completion| completion.result);
         let failed = |errno| MeasureError::Operation { step, source: std::io::Error::from_raw_os_error(errno) };

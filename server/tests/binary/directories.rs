@@ -10,7 +10,7 @@ use server::client::{Client, Fault};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::rig::{Finished, Server, apart_from_io_uring, directory, millstream, read_all, refusal, run, serve, store};
+use crate::rig::{Finished, Server, directory, millstream, read_all, refusal, run, store};
 
 const BLOCK: u64 = 4096;
 
@@ -237,14 +237,6 @@ fn a_footer_that_is_damaged_is_made_again() {
     let server = Server::start(&data);
     assert_eq!(tail(&server).0.len(), 9_000, "it is made again from the batches");
     server.stop();
-}
-
-#[test]
-fn a_refused_ring_is_said_in_one_line() {
-    let directory = directory();
-    let data = directory.path().join("data");
-    let line = apart_from_io_uring(move || run(serve(&data, &["--log", "error"]), b"")).refusal();
-    assert!(line.contains("seccomp filter refuses it") && line.contains("--security-opt"), "{line}");
 }
 
 #[test]

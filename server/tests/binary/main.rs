@@ -9,6 +9,7 @@ mod doctor;
 mod file_systems;
 mod format;
 mod gateway;
+mod io;
 mod large;
 mod lifecycle;
 mod push;

@@ -1,4 +1,4 @@
-//! The engine on a thread of the test's own, so that a test may stand between it and the ring.
+//! The engine on a thread of the test's own, so that a test may stand between it and its `Io`.
 //!
 //! The thread opens the data directory, serves clients over TCP, and ends when told to; it then says what it has done. A
 //! panic on it is the test's.
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use engine::limits::{Memory, RECEIVE_BUFFER_BYTES};
 use engine::{Config, Reactor, Recovered, Stats, Status};
-use io::{DataDir, Io, ListenerId, Ring, RingConfig, Waker};
+use io::{DataDir, Io, IoConfig, ListenerId, SystemIo, Waker};
 
 /// An engine that accepts clients.
 pub(crate) struct Opened {
@@ -36,8 +36,12 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Begins to open the data directory at `path`, on what `wrap` makes of the ring.
-    pub(crate) fn begin<I: Io>(path: &Path, config: Config, wrap: impl FnOnce(Ring) -> I + Send + 'static) -> Engine {
+    /// Begins to open the data directory at `path`, on what `wrap` makes of the system's `Io`.
+    pub(crate) fn begin<S: SystemIo, I: Io>(
+        path: &Path,
+        config: Config,
+        wrap: impl FnOnce(S) -> I + Send + 'static,
+    ) -> Engine {
         let (tell, opening) = channel();
         let (end, ended) = channel();
         let order = Arc::new(AtomicU8::new(RUN));
@@ -92,25 +96,25 @@ impl Engine {
     }
 }
 
-fn open<I: Io>(
+fn open<S: SystemIo, I: Io>(
     path: &Path,
     config: Config,
-    wrap: impl FnOnce(Ring) -> I,
+    wrap: impl FnOnce(S) -> I,
 ) -> Result<(Reactor<I>, ListenerId, Opened), String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     let memory = Memory::share(config.memory_bytes);
     let directory = DataDir::open(path, false).map_err(|error| words(&error))?;
-    let mut ring = Ring::new(RingConfig {
+    let mut io = S::start(IoConfig {
         pool_bytes: memory.pool_bytes,
         receive_buffers: (memory.receive_bytes / RECEIVE_BUFFER_BYTES).next_power_of_two() as u16,
         receive_buffer_bytes: RECEIVE_BUFFER_BYTES as u32,
-        ..RingConfig::new(vec![directory])
+        ..IoConfig::new(vec![directory])
     })
     .map_err(|error| words(&error))?;
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let (listener, address) = ring.listen(anywhere).map_err(|error| words(&error))?;
-    let waker = ring.waker();
-    let (reactor, recovered) = Reactor::open(wrap(ring), config).map_err(|error| words(&error))?;
+    let (listener, address) = io.listen(anywhere).map_err(|error| words(&error))?;
+    let waker = io.waker();
+    let (reactor, recovered) = Reactor::open(wrap(io), config).map_err(|error| words(&error))?;
     Ok((reactor, listener, Opened { address, recovered, waker }))
 }
 

@@ -210,7 +210,8 @@ impl Server {
         Ok(())
     }
 
-    /// What the answer to Hello will say of this server, [`FEATURE_NOT_DURABLE`](super::FEATURE_NOT_DURABLE).
+    /// What the answer to Hello will say of this server: [`FEATURE_NOT_DURABLE`](super::FEATURE_NOT_DURABLE),
+    /// [`FEATURE_THREADS`](super::FEATURE_THREADS).
     pub fn offer(&mut self, features: u64) {
         self.features = features;
     }

@@ -7,6 +7,7 @@ use io_uring::{IoUring, Parameters, opcode};
 
 use super::error::RingError;
 use super::{COMPLETIONS, SUBMISSIONS};
+use crate::IoKind;
 
 /// Kernels from here on have what a ring needs: multishot receive and a single issuer.
 pub(super) const KERNEL_MIN: &str = "6.0";
@@ -80,6 +81,17 @@ pub struct Probe {
     pub locked_memory_bytes: Option<u64>,
     /// Why there can be no ring.
     pub refused: Option<RingError>,
+}
+
+impl Probe {
+    /// What does best here: the ring, or threads where it is refused for good. Where something has run out threads would be no
+    /// way around it: starting the ring will tell.
+    pub fn kind(&self) -> IoKind {
+        match &self.refused {
+            Some(refused) if refused.is_lasting() => IoKind::Threads,
+            _ => IoKind::Ring,
+        }
+    }
 }
 
 /// Looks at what the running kernel offers, by a ring as large as those that work.

@@ -10,6 +10,9 @@ const HELLO_MAGIC: u64 = u64::from_le_bytes(*b"MSNATIVE");
 /// A server's feature: what it acknowledges need not survive a power cut, for its file system does not keep it.
 pub const FEATURE_NOT_DURABLE: u64 = 1;
 
+/// A server's feature: plain threads do what io_uring does elsewhere. Only measurements differ.
+pub const FEATURE_THREADS: u64 = 2;
+
 /// Client's first message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hello {
@@ -28,7 +31,7 @@ pub struct Welcome {
     pub version: u16,
     /// The server's reactors.
     pub reactors: Reactors,
-    /// Features that both will use, and what the server says of itself: [`FEATURE_NOT_DURABLE`].
+    /// Features that both will use, and what the server says of itself: [`FEATURE_NOT_DURABLE`], [`FEATURE_THREADS`].
     pub features: u64,
     /// Which life of the data directory answers.
     pub epoch: u64,
@@ -73,6 +76,11 @@ impl Welcome {
     /// Whether what is acknowledged survives a power cut.
     pub fn is_durable(&self) -> bool {
         self.features & FEATURE_NOT_DURABLE == 0
+    }
+
+    /// Whether plain threads do what io_uring does elsewhere.
+    pub fn is_on_threads(&self) -> bool {
+        self.features & FEATURE_THREADS != 0
     }
 }
 
