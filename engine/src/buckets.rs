@@ -125,12 +125,10 @@ impl Buckets {
         })
     }
 
-    /// Shards of a deleted stream: their numbers never come back.
-    pub(crate) fn forget(&mut self, shards: std::ops::Range<u32>) {
-        for shard in shards {
-            if let Some(buckets) = self.of_shard.get_mut(shard as usize) {
-                *buckets = None;
-            }
+    /// A shard that is closed, or of a deleted stream: nothing more comes for it.
+    pub(crate) fn forget(&mut self, shard: ShardId) {
+        if let Some(buckets) = self.of_shard.get_mut(shard.0 as usize) {
+            *buckets = None;
         }
     }
 

@@ -10,6 +10,7 @@
 //!   delete   0 version | 1 kind | 2 0 | 4 stream | 8 0
 //!   reserve  0 version | 1 kind | 2 0 | 4 next stream | 8 next shard | 12 0
 //!   go on    0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | a row: 0 shard | 4 shards | 8 next number | 16 last arrival
+//!   intend, reshard: in `reshard`
 //!   snapshot length (4 bytes) command, length command, ...
 //! ```
 //!
@@ -18,14 +19,19 @@
 //! The catalog's own journal is number 0. Every journal, that one among them, says with *go on* at which number a shard goes
 //! on in it whose records before that lie in another journal; what the catalog knows does not change by it.
 
+mod reshard;
+mod stream;
+
 use std::collections::BTreeMap;
 
 use frame::limits::{SHARDS_PER_STREAM_MAX, STREAM_NAME_BYTES_MAX};
-use frame::route::even_range;
 use frame::{QUOTAS_BYTES, Quotas, Sequence, ShardId, StreamId};
 
-use crate::handle;
+pub(crate) use reshard::{Change, Completion, ReshardError, Resharding};
+pub(crate) use stream::{Stream, StreamShard};
+
 use crate::limits::{SHARDS_MAX, STREAMS_MAX};
+use reshard::{INTEND, RESHARD};
 
 const VERSION: u8 = 1;
 const CREATE_STREAM: u8 = 1;
@@ -57,7 +63,7 @@ pub(crate) struct GoOn {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Command {
     /// A stream is made.
-    Create(handle::Stream),
+    Create(Create),
     /// A stream has other quotas.
     SetQuotas(StreamId, Quotas),
     /// A stream is gone.
@@ -66,6 +72,22 @@ pub(crate) enum Command {
     Reserve { next_stream: StreamId, next_shard: ShardId },
     /// Shards go on in this journal.
     GoOn(Vec<GoOn>),
+    /// Shards are to be split or merged, and take nothing in any more.
+    Intend(Resharding),
+    /// They were: they are closed, and their children open.
+    Reshard(Resharding, Completion),
+}
+
+/// A stream as it is made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Create {
+    pub(crate) stream: StreamId,
+    pub(crate) name: String,
+    pub(crate) created_ms: u64,
+    /// The first of its shards; the others follow.
+    pub(crate) first_shard: ShardId,
+    pub(crate) shards: u32,
+    pub(crate) quotas: Quotas,
 }
 
 /// Why a stream can't be made.
@@ -75,60 +97,10 @@ pub(crate) enum CreateError {
     Name,
     /// The caller: no shards, or more than a stream may have.
     Shards,
-    /// The caller: it exists with this many shards.
+    /// The caller: it exists, and was made with this many shards.
     Exists(u32),
     /// The data directory has all the streams or shards that it may have.
     Full,
-}
-
-/// A stream, and where its hash keys go.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Stream {
-    pub(crate) stream: StreamId,
-    pub(crate) name: String,
-    pub(crate) created_ms: u64,
-    pub(crate) first_shard: ShardId,
-    pub(crate) quotas: Quotas,
-    /// The last hash key of each shard, rising.
-    ends: Vec<u128>,
-}
-
-impl Stream {
-    /// The shard that a hash key belongs to.
-    pub(crate) fn route(&self, hash_key: u128) -> ShardId {
-        // Right where the ranges are equal, as they are until a split; a search costs several mispredicted branches.
-        let guess = (((hash_key >> 64) * self.ends.len() as u128) >> 64) as usize;
-        let is_after = guess == 0 || self.ends[guess - 1] < hash_key;
-        let is_it = is_after && hash_key <= self.ends[guess];
-        let index = if is_it { guess } else { self.ends.partition_point(|&end| end < hash_key) };
-        ShardId(self.first_shard.0 + index as u32)
-    }
-
-    pub(crate) fn shard_count(&self) -> u32 {
-        self.ends.len() as u32
-    }
-
-    /// All of it but the hash ranges.
-    pub(crate) fn outline(&self) -> handle::Stream {
-        handle::Stream {
-            stream: self.stream,
-            name: self.name.clone(),
-            created_ms: self.created_ms,
-            first_shard: self.first_shard,
-            shards: self.shard_count(),
-            quotas: self.quotas,
-        }
-    }
-
-    /// Shards with their inclusive hash ranges.
-    pub(crate) fn shards(&self) -> impl Iterator<Item = (ShardId, u128, u128)> + '_ {
-        let starts = std::iter::once(0).chain(self.ends.iter().map(|end| end.wrapping_add(1)));
-        (self.first_shard.0..).zip(starts.zip(&self.ends)).map(|(shard, (start, &end))| (ShardId(shard), start, end))
-    }
-
-    pub(crate) fn has(&self, shard: ShardId) -> bool {
-        (self.first_shard.0..self.first_shard.0 + self.shard_count()).contains(&shard.0)
-    }
 }
 
 /// All streams.
@@ -163,12 +135,12 @@ impl Catalog {
             return Err(CreateError::Shards);
         }
         if let Some(stream) = self.by_name(name) {
-            return Err(CreateError::Exists(stream.shard_count()));
+            return Err(CreateError::Exists(stream.made_with()));
         }
         if self.streams.len() >= STREAMS_MAX || self.next_shard as usize + shards as usize > SHARDS_MAX {
             return Err(CreateError::Full);
         }
-        Ok(Command::Create(handle::Stream {
+        Ok(Command::Create(Create {
             stream: StreamId(self.streams.len() as u32 + 1),
             name: name.to_owned(),
             first_shard: ShardId(self.next_shard),
@@ -188,6 +160,13 @@ impl Catalog {
         self.by_name(name).map(|stream| Command::Delete(stream.stream))
     }
 
+    /// The command by which a shard begins to be split, or two to be merged, or why they may not.
+    pub(crate) fn plan_reshard(&self, name: &str, change: Change) -> Result<Command, ReshardError> {
+        let stream = self.by_name(name).ok_or(ReshardError::UnknownStream)?;
+        let resharding = stream.plan(change, ShardId(self.next_shard))?;
+        if resharding.next_shard() > SHARDS_MAX { Err(ReshardError::Full) } else { Ok(Command::Intend(resharding)) }
+    }
+
     /// Applies a command that is durable. `None` if it does not follow from this state: the log is damaged.
     pub(crate) fn apply(&mut self, command: &Command) -> Option<()> {
         match command {
@@ -201,15 +180,31 @@ impl Catalog {
                 Some(())
             }
             Command::GoOn(_) => Some(()),
+            Command::Intend(resharding) => self.reshard(resharding, None),
+            Command::Reshard(resharding, completion) => self.reshard(resharding, Some(completion)),
         }
+    }
+
+    fn reshard(&mut self, resharding: &Resharding, completion: Option<&Completion>) -> Option<()> {
+        (resharding.next_shard() <= SHARDS_MAX).then(|| self.reserve_shards(resharding.next_shard()))?;
+        // Nothing, where the command that made it was damaged.
+        if let Some(stream) = self.streams.get_mut((resharding.stream.0 as usize).checked_sub(1)?)? {
+            self.snapshot_bytes -= stream.snapshot_bytes();
+            match completion {
+                None => stream.intend(resharding),
+                Some(completion) => stream.reshard(resharding, completion),
+            }
+            self.snapshot_bytes += stream.snapshot_bytes();
+        }
+        Some(())
     }
 
     fn set_quotas(&mut self, stream: StreamId, quotas: Quotas) -> Option<()> {
         // Nothing, where the command that made it was damaged.
         if let Some(stream) = self.streams.get_mut((stream.0 as usize).checked_sub(1)?)? {
-            self.snapshot_bytes -= create_bytes(&stream.name, &stream.quotas);
-            self.snapshot_bytes += create_bytes(&stream.name, &quotas);
+            self.snapshot_bytes -= stream.snapshot_bytes();
             stream.quotas = quotas;
+            self.snapshot_bytes += stream.snapshot_bytes();
         }
         Some(())
     }
@@ -218,13 +213,13 @@ impl Catalog {
         // The same.
         if let Some(stream) = self.streams.get_mut((stream.0 as usize).checked_sub(1)?)?.take() {
             self.by_name.remove(&stream.name);
-            self.snapshot_bytes -= create_bytes(&stream.name, &stream.quotas);
+            self.snapshot_bytes -= stream.snapshot_bytes();
         }
         Some(())
     }
 
-    fn create(&mut self, command: &handle::Stream) -> Option<()> {
-        let handle::Stream { stream, name, first_shard, shards, created_ms, quotas } = command;
+    fn create(&mut self, command: &Create) -> Option<()> {
+        let Create { stream, name, first_shard, shards, quotas, .. } = command;
         let follows = (self.streams.len() + 1..=STREAMS_MAX).contains(&(stream.0 as usize))
             && (self.next_shard..SHARDS_MAX as u32).contains(&first_shard.0)
             && (1..=SHARDS_PER_STREAM_MAX).contains(&(*shards as usize))
@@ -232,16 +227,8 @@ impl Catalog {
         if !follows {
             return None;
         }
-        let count = *shards as usize;
         self.streams.resize(stream.0 as usize - 1, None);
-        self.streams.push(Some(Stream {
-            stream: *stream,
-            name: name.clone(),
-            created_ms: *created_ms,
-            first_shard: *first_shard,
-            quotas: *quotas,
-            ends: (0..count).map(|index| even_range(index, count).1).collect(),
-        }));
+        self.streams.push(Some(Stream::new(command)));
         self.by_name.insert(name.clone(), *stream);
         self.next_shard = first_shard.0 + shards;
         self.snapshot_bytes += create_bytes(name, quotas);
@@ -250,6 +237,11 @@ impl Catalog {
 
     pub(crate) fn stream(&self, stream: StreamId) -> Option<&Stream> {
         self.streams.get((stream.0 as usize).checked_sub(1)?)?.as_ref()
+    }
+
+    /// All of them.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = &Stream> {
+        self.streams.iter().flatten()
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Stream> {
@@ -283,10 +275,21 @@ impl Catalog {
             next_stream: StreamId(self.streams.len() as u32 + 1),
             next_shard: ShardId(self.next_shard),
         };
-        // Numbers count up while streams are made, so what is reserved comes last.
-        let creates = self.streams.iter().flatten().map(|stream| Command::Create(stream.outline()));
+        // Numbers count up while shards are made, so what makes them stands in their order, and what is reserved comes last.
+        let mut commands: Vec<(ShardId, Command)> = Vec::with_capacity(self.streams.len() + 1);
+        for stream in self.streams.iter().flatten() {
+            commands.push((stream.first_shard, Command::Create(stream.create())));
+            commands.extend(stream.reshardings().map(|(resharding, completion)| {
+                let command = match completion {
+                    None => Command::Intend(resharding),
+                    Some(completion) => Command::Reshard(resharding, completion),
+                };
+                (resharding.first_child, command)
+            }));
+        }
+        commands.sort_by_key(|(shard, _)| *shard);
         let mut out = Vec::with_capacity(self.snapshot_bytes);
-        for command in creates.chain([reserve]) {
+        for command in commands.into_iter().map(|(_, command)| command).chain([reserve]) {
             let command = command.encode();
             out.extend_from_slice(&(command.len() as u32).to_le_bytes());
             out.extend_from_slice(&command);
@@ -319,6 +322,8 @@ impl Command {
             Command::Delete(stream) => (DELETE_STREAM, [stream.0, 0, 0], 0, None, ""),
             Command::Reserve { next_stream, next_shard } => (RESERVE, [next_stream.0, next_shard.0, 0], 0, None, ""),
             Command::GoOn(rows) => (GO_ON, [rows.len() as u32, 0, 0], 0, None, ""),
+            Command::Intend(resharding) => return resharding.encode(None),
+            Command::Reshard(resharding, completion) => return resharding.encode(Some(completion)),
         };
         let mut out = vec![VERSION, kind];
         out.extend_from_slice(&(name.len() as u16).to_le_bytes());
@@ -335,6 +340,13 @@ impl Command {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Command> {
         let (fixed, mut name) = bytes.split_first_chunk::<FIXED_BYTES>()?;
         let [VERSION, kind, n0, n1, rest @ ..] = *fixed else { return None };
+        if matches!(kind, INTEND | RESHARD) {
+            let (resharding, completion) = Resharding::decode(bytes)?;
+            return Some(match completion {
+                None => Command::Intend(resharding),
+                Some(completion) => Command::Reshard(resharding, completion),
+            });
+        }
         let mut quotas = Quotas::NONE;
         if matches!(kind, SET_QUOTAS | CREATE_WITH_QUOTAS) {
             let (bytes, behind) = name.split_first_chunk::<QUOTAS_BYTES>()?;
@@ -350,7 +362,7 @@ impl Command {
         (name.len() == usize::from(u16::from_le_bytes([n0, n1]))).then_some(())?;
         let (stream, shard) = (StreamId(number(0)?), ShardId(number(4)?));
         match kind {
-            CREATE_STREAM | CREATE_WITH_QUOTAS => Some(Command::Create(handle::Stream {
+            CREATE_STREAM | CREATE_WITH_QUOTAS => Some(Command::Create(Create {
                 stream,
                 first_shard: shard,
                 shards: number(8)?,

@@ -36,6 +36,24 @@ pub enum Call {
         /// What each of its shards takes in and gives out a second.
         quotas: Quotas,
     },
+    /// Splits an open shard.
+    SplitShard {
+        /// The stream's name.
+        name: String,
+        /// Which.
+        shard: ShardId,
+        /// The first hash key of the second child.
+        at: u128,
+    },
+    /// Merges two open shards whose hash ranges meet.
+    MergeShards {
+        /// The stream's name.
+        name: String,
+        /// One of them.
+        shard: ShardId,
+        /// The other.
+        adjacent: ShardId,
+    },
     /// Removes a stream. What is on its way to it is stored, and found by nobody.
     DeleteStream {
         /// Its name.
@@ -45,7 +63,7 @@ pub enum Call {
     DescribeStream {
         /// Its name.
         name: String,
-        /// The first shard wanted, counted from the stream's first.
+        /// The first shard wanted, by how far its number is from that of the stream's first.
         from: u32,
         /// How many at most.
         limit: u32,
@@ -95,10 +113,12 @@ pub struct Stream {
     pub name: String,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: u64,
-    /// The first of its shards; the others follow.
+    /// The first of its shards; the others that it was made with follow.
     pub first_shard: ShardId,
-    /// How many there are.
+    /// How many it was made with.
     pub shards: u32,
+    /// How many are open now: neither split nor merged.
+    pub open_shards: u32,
     /// What each of them takes in and gives out a second.
     pub quotas: Quotas,
 }
@@ -214,6 +234,8 @@ impl Handle {
             Call::Append { .. } => self.appends.fetch_add(1, Ordering::Relaxed) % self.doors.len(),
             Call::CreateStream { .. }
             | Call::SetQuotas { .. }
+            | Call::SplitShard { .. }
+            | Call::MergeShards { .. }
             | Call::DeleteStream { .. }
             | Call::DescribeStream { .. }
             | Call::ListStreams(_) => 0,

@@ -160,6 +160,11 @@ impl Intake {
         self.active.len()
     }
 
+    /// Whether records of a shard wait.
+    pub(crate) fn has_records(&self, shard: ShardId) -> bool {
+        self.queues[shard.0 as usize].first != NONE
+    }
+
     /// Receive buffers that are held.
     pub(crate) fn held_buffers(&self) -> usize {
         self.held

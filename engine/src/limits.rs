@@ -190,6 +190,9 @@ pub const ASKS_PER_PARCEL_MAX: usize = 1024;
 /// Commands of the catalog that not all reactors have applied. Past it no more input is taken in.
 pub const ANNOUNCED_MAX: usize = 1024;
 
+/// Shards of one stream that may be split or merged at once.
+pub const RESHARDINGS_PER_STREAM_MAX: usize = 64;
+
 /// Names in one answer to ListStreams.
 pub const LIST_STREAMS_MAX: u32 = 100;
 

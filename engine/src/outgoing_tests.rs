@@ -111,7 +111,14 @@ impl Rig {
             })
             .collect();
         let records = runs.len() as u32;
-        let result = ReadResult { shard: ShardId(1), records, next: Sequence(2), tip: Sequence(2), tip_arrival_ms: 0 };
+        let result = ReadResult {
+            shard: ShardId(1),
+            records,
+            next: Sequence(2),
+            tip: Sequence(2),
+            tip_arrival_ms: 0,
+            children: None,
+        };
         self.outgoing.send_records(RequestId(request), &result, runs, true);
     }
 

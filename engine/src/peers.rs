@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use frame::proto::{AckResult, CreateStream, DescribeStream, Grant, ListStreams, Read, SetQuotas, Subscribe};
-use frame::{RequestId, ShardId, StreamId};
+use frame::{RequestId, Sequence, ShardId, StreamId};
 
-use crate::catalog::Command;
+use crate::catalog::{Change, Command};
 use crate::exchange::Exchange;
 use crate::limits::{ASKS_PER_PARCEL_MAX, HANDED_BYTES_MAX, HANDED_IN_FLIGHT_MAX};
 use crate::owners::Owners;
@@ -42,6 +42,7 @@ pub(crate) struct Handed {
 #[derive(Debug)]
 pub(crate) enum Question {
     Create(CreateStream),
+    Reshard(String, Change),
     SetQuotas(SetQuotas),
     Describe(DescribeStream),
     List(ListStreams),
@@ -76,6 +77,14 @@ pub(crate) struct Told {
     pub(crate) ended: Vec<RequestId>,
 }
 
+/// Where a shard that is to be split or merged ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ParentEnd {
+    pub(crate) shard: ShardId,
+    /// What its next record would take, and its newest arrival; none if its journal failed before that was known.
+    pub(crate) end: Option<(Sequence, u64)>,
+}
+
 /// What one reactor tells another in one turn.
 #[derive(Debug, Default)]
 pub(crate) struct Parcel {
@@ -89,6 +98,10 @@ pub(crate) struct Parcel {
     /// Commands of the catalog that are durable; and how many the sender has applied.
     pub(crate) commands: Vec<Command>,
     pub(crate) applied: u64,
+    /// Shards of the sender that are to be split or merged have ended, which the first reactor is told.
+    pub(crate) ends: Vec<ParentEnd>,
+    /// So many commands were applied by all reactors; 0: no more than was told before.
+    pub(crate) shown: u64,
     /// The sender's first batch is durable.
     pub(crate) has_begun: bool,
     /// The sender asks for nothing more.
@@ -104,6 +117,8 @@ impl Parcel {
             && self.taken.is_empty()
             && self.commands.is_empty()
             && self.applied == 0
+            && self.ends.is_empty()
+            && self.shown == 0
             && !self.has_begun
             && !self.has_finished
     }

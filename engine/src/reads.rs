@@ -350,9 +350,10 @@ impl Request {
         let &Wanted { shard, from, since_ms, bytes_max, .. } = wanted;
         let (tip, tip_arrival_ms) =
             sight.shards.find(shard).map_or((from, 0), |shard| (shard.durable_next, shard.durable_arrival_ms));
-        let result = ReadResult { shard, records: 0, next: from, tip, tip_arrival_ms };
+        let result = ReadResult { shard, records: 0, next: from, tip, tip_arrival_ms, children: None };
         let mut found = Found { result, record_bytes: 0 };
-        let end = sight.damage.next_after(shard, from).unwrap_or(tip);
+        // Of a closed shard what is called damaged may reach past its end.
+        let end = sight.damage.next_after(shard, from).unwrap_or(tip).min(tip);
         let mut runs = Vec::new();
         let mut bytes = 0;
         for piece in &self.plan.pieces {

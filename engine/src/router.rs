@@ -5,6 +5,7 @@
 //! leave in the order in which they came: into the queue of their shard, or back, where the shard's quotas are used up.
 
 use frame::frame::Part;
+use frame::proto::ErrorCode;
 use frame::route::{KEYS_TOGETHER_MAX, KeyHasher};
 use frame::{Frame, ShardId, StreamId};
 use io::Io;
@@ -108,6 +109,12 @@ impl Router {
             let stream = catalog.stream(record.stream).expect("a stream of the catalog stays");
             let Unrouted { place, outline, append, index, .. } = record;
             let shard = stream.route(outline.hash_key.unwrap_or(hashes[at]));
+            if stream.is_fenced(shard) {
+                intake.give_back(io, place);
+                appends.throttle(append, index, ErrorCode::Resharding, shard);
+                refused.push(append);
+                continue;
+            }
             if !owners.is_own(shard) {
                 hand_over(io, intake, &mut links[owners.of(shard)], shard, &record);
                 continue;

@@ -51,7 +51,8 @@ pub(crate) struct Stored {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Shards {
     all: Vec<Shard>,
-    /// Those whose durable frames end within a large record, which nobody may see yet. Few, if any.
+    /// Those that hold more than may be seen: their durable frames end within a large record, or recovery skipped numbers after
+    /// their end. Few, if any.
     within: BTreeMap<ShardId, Stored>,
 }
 
@@ -124,6 +125,25 @@ impl Shards {
         shard.durable_next = shard.next;
         shard.arrival_ms = shard.arrival_ms.max(extent.arrival_ms);
         shard.durable_arrival_ms = shard.arrival_ms;
+    }
+
+    /// A shard gets nothing more, and ends here: whatever numbers recovery skipped after it.
+    pub(crate) fn close(&mut self, shard: ShardId, end: Sequence) {
+        let stored = self.stored(shard);
+        let state = self.shard_mut(shard);
+        state.durable_next = end;
+        state.next = end.max(state.next);
+        if stored.next > end {
+            self.within.insert(shard, stored);
+        } else {
+            self.within.remove(&shard);
+        }
+    }
+
+    /// Nothing in a shard arrives before it was made.
+    pub(crate) fn begin_at(&mut self, shard: ShardId, created_ms: u64) {
+        let state = self.shard_mut(shard);
+        state.arrival_ms = state.arrival_ms.max(created_ms);
     }
 
     /// A shard goes on here with these numbers, all before them lies elsewhere.

@@ -289,6 +289,13 @@ impl Subscriptions {
         None
     }
 
+    /// Those of a shard that wait for records, and have all up to `end`.
+    pub(crate) fn level_at(&self, shard: ShardId, end: Sequence) -> Vec<u32> {
+        let of_shard = self.of_shard.get(shard.0 as usize).into_iter().flatten().copied();
+        let is_level = |slot: &u32| self.slots[*slot].state == State::Idle && self.slots[*slot].next >= end;
+        of_shard.filter(is_level).collect()
+    }
+
     /// Those of the streams that `is_gone` says.
     pub(crate) fn of_streams(&self, is_gone: impl Fn(StreamId) -> bool) -> Vec<u32> {
         let slots = self.of_shard.iter().flatten().copied();

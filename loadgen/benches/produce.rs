@@ -292,6 +292,10 @@ fn describe(name: String, shards: u32) -> StreamDescription {
         hash_end: u128::MAX,
         trim: Sequence(1),
         tip: Sequence(1),
+        parent: None,
+        adjacent_parent: None,
+        created_ms: 0,
+        children: None,
     };
     StreamDescription {
         stream: StreamId(1),

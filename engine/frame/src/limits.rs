@@ -53,8 +53,11 @@ pub const SEQUENCE_MAX: u64 = 1 << 62;
 /// A stream's name in bytes, the service's own bound.
 pub const STREAM_NAME_BYTES_MAX: usize = 128;
 
-/// Shards of one stream.
+/// Open shards of one stream.
 pub const SHARDS_PER_STREAM_MAX: usize = 10_000;
+
+/// Shards of one stream, those that are closed as well.
+pub const SHARDS_KEPT_PER_STREAM_MAX: usize = 2 * SHARDS_PER_STREAM_MAX;
 
 /// The text of an error message.
 pub const ERROR_DETAIL_BYTES_MAX: usize = 1024;

@@ -10,7 +10,7 @@
 
 use frame::RequestId;
 use frame::proto::{
-    Ack, AckResult, Client, ClientEvent, Credit, ErrorCode, Failure, Read, ReadResult, Server, ServerEvent,
+    Ack, AckResult, Children, Client, ClientEvent, Credit, ErrorCode, Failure, Read, ReadResult, Server, ServerEvent,
     ServerLimits, ShardDescription, Start, StreamDescription, StreamList, Subscribe,
 };
 use frame::{QUOTAS_BYTES, Quotas, Sequence, ShardId, StreamId};
@@ -158,7 +158,7 @@ fn requests(program: &mut Program<'_>) -> (Vec<u8>, usize) {
     let mut client = Client::new(&mut out);
     let messages = usize::from(program.byte() % 16);
     for _ in 0..messages {
-        let request = match program.byte() % 9 {
+        let request = match program.byte() % 11 {
             0 => client.create_stream(&mut out, &text(program), program.word(), quotas(program)),
             1 => client.describe_stream(&mut out, &text(program)),
             2 => client.list_streams(&mut out, &text(program), program.word()),
@@ -169,6 +169,14 @@ fn requests(program: &mut Program<'_>) -> (Vec<u8>, usize) {
             }
             4 => client.ping(&mut out),
             7 => client.set_quotas(&mut out, &text(program), quotas(program)),
+            8 => {
+                let (shard, at) = (ShardId(program.word()), u128::from(program.long()));
+                client.split_shard(&mut out, &text(program), shard, at)
+            }
+            9 => {
+                let (shard, adjacent) = (ShardId(program.word()), ShardId(program.word()));
+                client.merge_shards(&mut out, &text(program), shard, adjacent)
+            }
             5 => {
                 let (stream, shard, granted) = (StreamId(program.word()), ShardId(program.word()), program.long());
                 let start = start(program);
@@ -229,6 +237,7 @@ fn answers(program: &mut Program<'_>) -> (Vec<u8>, usize) {
                     next: Sequence(program.long()),
                     tip: Sequence(program.long()),
                     tip_arrival_ms: program.long(),
+                    children: children(program),
                 };
                 result.encode(&mut out, request, frames.len());
                 out.extend_from_slice(&frames);
@@ -243,6 +252,11 @@ fn answers(program: &mut Program<'_>) -> (Vec<u8>, usize) {
     (out, messages + 1)
 }
 
+fn children(program: &mut Program<'_>) -> Option<Children> {
+    let first = ShardId(program.word() % 4);
+    (first != ShardId::CATALOG).then(|| Children { first, count: u32::from(program.byte() % 2) + 1 })
+}
+
 fn description(program: &mut Program<'_>) -> StreamDescription {
     let shards = (0..program.byte() % 4).map(|_| ShardDescription {
         shard: ShardId(program.word()),
@@ -251,6 +265,10 @@ fn description(program: &mut Program<'_>) -> StreamDescription {
         hash_end: u128::from(program.long()),
         trim: Sequence(program.long()),
         tip: Sequence(program.long()),
+        parent: Some(ShardId(program.word())),
+        adjacent_parent: None,
+        created_ms: program.long(),
+        children: children(program),
     });
     let shards = shards.collect();
     let (stream, name, created_ms) = (StreamId(program.word()), text(program), program.long());

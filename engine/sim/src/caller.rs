@@ -13,7 +13,7 @@ use crate::model::Breach;
 use crate::world::World;
 
 /// Its streams.
-const NAMES: [&str; 3] = ["short-0", "short-1", "short-2"];
+pub(crate) const NAMES: [&str; 3] = ["short-0", "short-1", "short-2"];
 
 /// How many runs have one.
 const PROBABILITY: f64 = 0.3;
@@ -198,6 +198,7 @@ impl Caller {
     }
 
     fn hear(&mut self, at: usize, asked: Asked, answer: Answer, is_damaged: bool) -> Result<(), Breach> {
+        let answer = whatever_is_open(answer);
         let subject = &mut self.subjects[at];
         let contradicts = |detail: String| Err(Breach::new("calls", detail));
         match (asked, answer) {
@@ -243,7 +244,7 @@ impl Caller {
                         Outcome::Durable { shard, sequence, .. } => {
                             subject.stored.push(Stored { shard, sequence, number });
                         }
-                        Outcome::Throttled(code, shard) if !has_quotas => {
+                        Outcome::Throttled(code, shard) if !has_quotas && code != ErrorCode::Resharding => {
                             return contradicts(format!("shard {shard} without quotas: {code}"));
                         }
                         Outcome::Throttled(..) | Outcome::Refused(_) => {}
@@ -272,6 +273,16 @@ impl Caller {
             (asked, answer) => return contradicts(format!("{}: {asked:?}: {answer:?}", subject.name)),
         }
         Ok(())
+    }
+}
+
+/// Others split and merge its shards.
+fn whatever_is_open(answer: Answer) -> Answer {
+    let of = |stream: Stream| Stream { open_shards: stream.shards, ..stream };
+    match answer {
+        Answer::Stream(stream, shards) => Answer::Stream(of(stream), shards),
+        Answer::Appended(stream, outcomes) => Answer::Appended(of(stream), outcomes),
+        other => other,
     }
 }
 

@@ -383,6 +383,10 @@ impl LoadClient {
             let number = first + u64::from(index);
             match result {
                 AckResult::Durable(shard, sequence) => model.acked(number, shard, sequence)?,
+                AckResult::Throttled(ErrorCode::Resharding, _) => {
+                    world.count("engine: refused while a shard was split or merged");
+                    model.refused(number, ErrorCode::Resharding)?;
+                }
                 AckResult::Throttled(code, _) => {
                     return Err(Breach::new("right refusal", format!("attempt {number}: {code}, without quotas")));
                 }
@@ -472,6 +476,12 @@ pub(crate) fn take_up_records(
         if let Some(record) = joiner.push(&frame) {
             taken.found.push(model.read(shard, &record)?);
         }
+    }
+    if let Some(children) = result.children {
+        if result.next != result.tip {
+            return wrong(format!("{result:?} is said to be the end"));
+        }
+        model.told_end(shard, result.tip, children)?;
     }
     if result.next < next {
         return wrong(format!("{result:?} for shard {shard}, and the last record makes {next}"));

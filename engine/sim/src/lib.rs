@@ -26,6 +26,7 @@ mod plan;
 mod profile;
 mod reader;
 mod record;
+mod resharder;
 mod scenario;
 mod subscriber;
 mod trace;

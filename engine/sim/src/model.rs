@@ -1,16 +1,19 @@
 //! What the clients know: every attempt to append a record and what they were told of it, every stream, and every
 //! sequence number that was ever given. What contradicts it is a breach.
 
-use std::collections::BTreeMap;
+mod lineage;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 
 use frame::parts::Record;
-use frame::proto::{ErrorCode, StreamDescription};
+use frame::proto::{Children, ErrorCode, ShardDescription, StreamDescription};
 use frame::route::hash_key;
 use frame::{Frame, Sequence, ShardId, StreamId};
 
 use crate::record::{self, Recipe};
+use lineage::Lineage;
 
 /// A promise of the engine that was broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,8 +41,8 @@ impl fmt::Display for Breach {
 pub(crate) enum Outcome {
     /// Nothing: it may be stored or not.
     Unknown,
-    /// It is durable, under this number.
-    Acked(Sequence),
+    /// It is durable, in this shard, under this number.
+    Acked(ShardId, Sequence),
     /// It is not stored.
     Refused(ErrorCode),
 }
@@ -48,14 +51,15 @@ pub(crate) enum Outcome {
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     pub(crate) recipe: Recipe,
-    pub(crate) shard: ShardId,
+    pub(crate) stream: StreamId,
+    pub(crate) hash_key: u128,
     /// Numbered over all lives. A connection's attempts have rising numbers.
     pub(crate) connection: u32,
     /// Its bytes differ from its checksum: it must be refused.
     pub(crate) is_spoiled: bool,
     pub(crate) outcome: Outcome,
     /// Where it was read once.
-    pub(crate) read_at: Option<Sequence>,
+    pub(crate) read_at: Option<(ShardId, Sequence)>,
 }
 
 /// A record that was read.
@@ -83,8 +87,10 @@ pub(crate) struct Reading {
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     attempts: Vec<Attempt>,
-    by_shard: BTreeMap<ShardId, Vec<u64>>,
-    streams: BTreeMap<String, StreamDescription>,
+    /// Those that were said to be in a shard, and those that were sent to a stream.
+    by_shard: BTreeMap<ShardId, BTreeSet<u64>>,
+    by_stream: BTreeMap<StreamId, Vec<u64>>,
+    lineage: Lineage,
     given: BTreeMap<(ShardId, Sequence), u64>,
     tips: BTreeMap<ShardId, Sequence>,
     /// The engine said that the journal is damaged: a stream's making may have been lost.
@@ -102,12 +108,10 @@ impl Model {
     ) -> Recipe {
         let number = self.attempts.len() as u64;
         let recipe = recipe(number);
-        let hash = recipe.explicit_hash.unwrap_or_else(|| hash_key(recipe.key().as_bytes()));
-        let owner = stream.shards.iter().find(|shard| (shard.hash_start..=shard.hash_end).contains(&hash));
-        let shard = owner.expect("a description covers every hash key").shard;
-        let (outcome, read_at) = (Outcome::Unknown, None);
-        self.attempts.push(Attempt { recipe, shard, connection, is_spoiled, outcome, read_at });
-        self.by_shard.entry(shard).or_default().push(number);
+        let hash_key = recipe.explicit_hash.unwrap_or_else(|| hash_key(recipe.key().as_bytes()));
+        let (stream, outcome, read_at) = (stream.stream, Outcome::Unknown, None);
+        self.attempts.push(Attempt { recipe, stream, hash_key, connection, is_spoiled, outcome, read_at });
+        self.by_stream.entry(stream).or_default().push(number);
         recipe
     }
 
@@ -119,10 +123,34 @@ impl Model {
         &self.attempts
     }
 
-    /// Attempts on a shard, with their numbers, in the order in which they were made.
-    pub(crate) fn attempts_on(&self, shard: ShardId) -> impl Iterator<Item = (u64, &Attempt)> {
-        let numbers = self.by_shard.get(&shard).map(Vec::as_slice).unwrap_or_default();
-        numbers.iter().map(|&number| (number, self.attempt(number)))
+    /// Attempts that were said to be in a shard, with their numbers, in the order in which they were made.
+    pub(crate) fn attempts_in(&self, shard: ShardId) -> impl Iterator<Item = (u64, &Attempt)> {
+        self.by_shard.get(&shard).into_iter().flatten().map(|&number| (number, self.attempt(number)))
+    }
+
+    /// Attempts that a shard's hash keys are those of, whether it was open then or not.
+    pub(crate) fn attempts_for(&self, shard: ShardId) -> impl Iterator<Item = (u64, &Attempt)> {
+        let known = self.lineage.shard(shard);
+        let numbers = known.and_then(|(stream, _)| self.by_stream.get(&stream)).into_iter().flatten();
+        let all = numbers.map(|&number| (number, self.attempt(number)));
+        all.filter(move |(_, attempt)| known.is_some_and(|(_, shard)| shard.holds(attempt.hash_key)))
+    }
+
+    /// A shard, as far as it was told of.
+    pub(crate) fn shard(&self, shard: ShardId) -> Option<&ShardDescription> {
+        self.lineage.shard(shard).map(|(_, description)| description)
+    }
+
+    /// Acknowledged attempts are in shards that there are, those of a stream that is described.
+    pub(crate) fn check_placed(&self, shards: &BTreeSet<ShardId>) -> Result<(), Breach> {
+        let is_known = |stream: StreamId| self.lineage.streams().any(|known| known.stream == stream);
+        let lost = self.by_shard.iter().find(|(shard, attempts)| {
+            let of_known = attempts.first().is_some_and(|&number| is_known(self.attempt(number).stream));
+            of_known && !shards.contains(shard)
+        });
+        lost.map_or(Ok(()), |(shard, attempts)| {
+            Err(Breach::new("lineage", format!("nobody tells of shard {shard}, which holds {attempts:?}")))
+        })
     }
 
     /// The engine acknowledges an attempt.
@@ -134,16 +162,21 @@ impl Model {
                 format!("attempt {number} is spoiled and was acknowledged at {sequence}"),
             ));
         }
-        if attempt.shard != shard {
-            let detail = format!("attempt {number} belongs to shard {} and went to shard {shard}", attempt.shard);
-            return Err(Breach::new("routing", detail));
+        // One that is not known yet was just made: it is checked when it is read back.
+        if self.lineage.shard(shard).is_some_and(|known| !is_of(attempt, known)) {
+            return Err(Breach::new("routing", format!("{attempt:?} went to shard {shard}")));
+        }
+        let end = self.lineage.end(shard).filter(|_| !self.may_miss_streams);
+        if let Some((end, _)) = end.filter(|&(end, _)| sequence >= end) {
+            return Err(Breach::new("ends stay", format!("{sequence} of shard {shard}, which ended at {end}")));
         }
         if attempt.outcome != Outcome::Unknown {
             let detail = format!("attempt {number} was told {:?} and then {sequence}", attempt.outcome);
             return Err(Breach::new("one answer", detail));
         }
         self.give(shard, sequence, number)?;
-        self.attempts[number as usize].outcome = Outcome::Acked(sequence);
+        self.attempts[number as usize].outcome = Outcome::Acked(shard, sequence);
+        self.by_shard.entry(shard).or_default().insert(number);
         Ok(())
     }
 
@@ -169,15 +202,19 @@ impl Model {
         let number = record::attempt_of(record).filter(|&number| number < self.attempts.len() as u64);
         let number = number.ok_or_else(|| foreign(format!("shard {shard}, record {sequence}: nobody's")))?;
         let attempt = self.attempt(number);
-        if attempt.shard != shard || !attempt.recipe.is(record) {
+        let is_its_own = self.lineage.shard(shard).is_none_or(|known| is_of(attempt, known));
+        if !is_its_own || !attempt.recipe.is(record) {
             return Err(foreign(format!("shard {shard}, record {sequence} is not attempt {number} as it was made")));
         }
-        if attempt.read_at.is_some_and(|before| before != sequence) {
-            let detail = format!("attempt {number} was read at {:?} and at {sequence}", attempt.read_at);
+        let acked_at =
+            if let Outcome::Acked(shard, sequence) = attempt.outcome { Some((shard, sequence)) } else { None };
+        if attempt.read_at.or(acked_at).is_some_and(|before| before != (shard, sequence)) {
+            let detail = format!("shard {shard}, record {sequence} is {attempt:?}");
             return Err(Breach::new("at most once", detail));
         }
         self.give(shard, sequence, number)?;
-        self.attempts[number as usize].read_at = Some(sequence);
+        self.attempts[number as usize].read_at = Some((shard, sequence));
+        self.by_shard.entry(shard).or_default().insert(number);
         Ok(Found { first: record.first, sequence, attempt: number, arrival_ms: record.arrival_ms })
     }
 
@@ -196,6 +233,10 @@ impl Model {
         if tip < least {
             return Err(Breach::new("tips rise", format!("shard {shard} ended at {least} and now ends at {tip}")));
         }
+        let end = self.lineage.end(shard).filter(|_| !self.may_miss_streams);
+        if let Some((end, _)) = end.filter(|&(end, _)| tip > end) {
+            return Err(Breach::new("ends stay", format!("shard {shard} ended at {end} and now ends at {tip}")));
+        }
         let known = self.tips.entry(shard).or_insert(tip);
         *known = tip.max(*known);
         Ok(())
@@ -208,20 +249,27 @@ impl Model {
 
     /// The engine describes a stream, which it thereby says is stored.
     pub(crate) fn described(&mut self, description: &StreamDescription) -> Result<(), Breach> {
+        let gone = self.lineage.described(description, self.may_miss_streams)?;
+        self.forget(gone);
         for shard in &description.shards {
             self.told_tip(shard.shard, shard.tip, Sequence(1))?;
-        }
-        let settings = without_tips(description);
-        let before = self.streams.entry(description.name.clone()).or_insert_with(|| settings.clone());
-        if *before != settings {
-            return Err(Breach::new("streams stay", format!("was {before:?}, is {settings:?}")));
         }
         Ok(())
     }
 
+    /// A reader is told that a shard has ended.
+    pub(crate) fn told_end(&mut self, shard: ShardId, end: Sequence, children: Children) -> Result<(), Breach> {
+        self.lineage.ended(shard, (end, children), self.may_miss_streams)
+    }
+
+    /// Whether a shard is known to have ended.
+    pub(crate) fn has_ended(&self, shard: ShardId) -> bool {
+        self.lineage.end(shard).is_some() && !self.may_miss_streams
+    }
+
     /// A stream, if it is known to be stored.
     pub(crate) fn stream(&self, name: &str) -> Option<&StreamDescription> {
-        self.streams.get(name)
+        self.lineage.stream(name)
     }
 
     /// The engine says that the journal is damaged.
@@ -232,21 +280,25 @@ impl Model {
     /// A stream is not there, which only damage may do. Then its shards are gone with all their records, and a stream that
     /// is made later may be given their numbers: the engine can't know that they were ever given.
     pub(crate) fn missing(&mut self, name: &str) -> Result<(), Breach> {
-        let Some(stream) = self.streams.remove(name) else { return Ok(()) };
-        if !self.may_miss_streams {
+        if self.lineage.stream(name).is_some() && !self.may_miss_streams {
             return Err(Breach::new("streams stay", format!("stream {name} is gone")));
         }
-        for shard in stream.shards {
-            self.given.retain(|(owner, _), _| *owner != shard.shard);
-            self.by_shard.remove(&shard.shard);
-            self.tips.remove(&shard.shard);
-        }
+        let gone = self.lineage.forget(name);
+        self.forget(gone);
         Ok(())
+    }
+
+    fn forget(&mut self, shards: Vec<ShardId>) {
+        for shard in shards {
+            self.given.retain(|(owner, _), _| *owner != shard);
+            self.by_shard.remove(&shard);
+            self.tips.remove(&shard);
+        }
     }
 
     /// The number of a stream, if it is known to be stored.
     pub(crate) fn stream_ids(&self) -> impl Iterator<Item = StreamId> + '_ {
-        self.streams.values().map(|stream| stream.stream)
+        self.lineage.streams().map(|stream| stream.stream)
     }
 }
 
@@ -259,12 +311,9 @@ pub(crate) fn frame_of(shard: ShardId, bytes: &[u8]) -> Result<Frame<'_>, Breach
     Ok(frame)
 }
 
-/// What must never change of a description.
-fn without_tips(description: &StreamDescription) -> StreamDescription {
-    let mut settings = description.clone();
-    // Another number of reactors has other owners.
-    settings.shards.iter_mut().for_each(|shard| (shard.tip, shard.reactor) = (Sequence(1), 0));
-    settings
+/// Whether a shard's stream is an attempt's, and its hash keys hold the attempt's.
+fn is_of(attempt: &Attempt, (stream, shard): (StreamId, &ShardDescription)) -> bool {
+    attempt.stream == stream && shard.holds(attempt.hash_key)
 }
 
 impl Attempt {

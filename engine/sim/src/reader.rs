@@ -65,8 +65,8 @@ impl Reader {
     }
 
     /// What was read.
-    pub(crate) fn into_readings(self) -> impl Iterator<Item = (ShardId, Reading)> {
-        self.shards.into_iter().map(|(number, shard)| (number, shard.reading))
+    pub(crate) fn into_readings(self) -> BTreeMap<ShardId, Reading> {
+        self.shards.into_iter().map(|(number, shard)| (number, shard.reading)).collect()
     }
 
     /// Takes up what has arrived, and asks on.
@@ -174,6 +174,13 @@ impl Reader {
                 shard.reading.tip = result.tip;
                 shard.from = result.next;
                 if result.next == result.tip {
+                    let is_told = result.children.is_some();
+                    if model.has_ended(number) && !is_told {
+                        return Err(Breach::new("lineage", format!("shard {number} ends at {result:?}, untold")));
+                    }
+                    if is_told {
+                        world.count("engine: a closed shard read to its end");
+                    }
                     count_parts(world, &shard.reading);
                     self.to_read.pop();
                 }
@@ -222,10 +229,10 @@ impl Reader {
         world.count("engine: called damaged");
         world.note(format_args!("shard {number} is damaged at {}", shard.from));
         shard.reading.damaged.push(shard.from);
-        let known = model.attempts_on(number).filter_map(|(_, attempt)| {
-            let sequence =
-                if let Outcome::Acked(sequence) = attempt.outcome { Some(sequence) } else { attempt.read_at };
-            sequence.map(|sequence| *attempt.numbers(sequence).start())
+        let known = model.attempts_in(number).filter_map(|(_, attempt)| {
+            let acked = if let Outcome::Acked(at, sequence) = attempt.outcome { Some((at, sequence)) } else { None };
+            let place = acked.or(attempt.read_at).filter(|(at, _)| *at == number);
+            place.map(|(_, sequence)| *attempt.numbers(sequence).start())
         });
         let next = known.filter(|&sequence| sequence > shard.from).min();
         match next.filter(|&next| next < shard.reading.tip) {

@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use engine::{Handle, OpenError, Reactor, Recovered, Status};
+use frame::proto::ErrorCode;
 use io::{Io, Pool};
 
 use crate::caller::Caller;
@@ -22,6 +23,7 @@ use crate::model::{Breach, Model, Outcome};
 use crate::plan::{Cut, End, LifePlan, RunPlan};
 use crate::profile::Profile;
 use crate::reader::Reader;
+use crate::resharder::Resharder;
 use crate::subscriber::Subscriber;
 use crate::trace::Trace;
 use crate::world::{Death, LISTENER, SimIo, Surroundings, World};
@@ -126,6 +128,7 @@ struct Scenario<W> {
     world: World,
     model: Model,
     caller: Caller,
+    resharder: Resharder,
     wrap: W,
     life: Rc<Cell<u64>>,
     connections: u32,
@@ -143,6 +146,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         let pool = Pool::new(POOL_BYTES).map_err(|error| Breach::new("no memory", error.to_string()))?;
         let world = World::new(seed, pool, plan.life(0).surroundings, Trace::new(options.prints));
         let model = Model::default();
+        let resharder = Resharder::new(seed, plan.stream_names());
         Ok(Scenario {
             seed,
             profile,
@@ -150,6 +154,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             world,
             model,
             caller: Caller::new(seed),
+            resharder,
             wrap,
             life,
             connections: 0,
@@ -171,7 +176,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         }
         self.read_once_more()?;
         let attempts = self.model.attempts();
-        let acked = attempts.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Acked(_))).count();
+        let acked = attempts.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Acked(..))).count();
         let unknown = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Unknown).count();
         Ok(Run { acked, unknown, deaths: self.deaths, steps: self.steps, trace: self.world.into_trace() })
     }
@@ -179,6 +184,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
     fn next_world(&mut self, death: Death, surroundings: Surroundings) {
         self.deaths += 1;
         self.caller.end();
+        self.resharder.end();
         self.steps.push(self.world.steps());
         self.world.next_life(death, surroundings);
         if self.profile == Profile::Damage && self.life.get() + 1 == self.plan.rots_before {
@@ -255,7 +261,9 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
                     reactor.listen(LISTENER);
                     reactor.handle(self.world.waker(number))
                 });
-                self.caller.begin(Handle::join(handles.collect()));
+                let handle = Handle::join(handles.collect());
+                self.resharder.begin(handle.clone());
+                self.caller.begin(handle);
                 Ok(Some(reactors))
             }
             Err(error) => self.open_failed(plan, &error).map(|()| None),
@@ -317,11 +325,9 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             }
             reader.step(&self.world, &mut self.model)?;
         }
-        let mut records = 0;
-        for (shard, reading) in reader.into_readings() {
-            records += reading.found.len();
-            checkers::check(&self.model, shard, &reading, self.is_damaged)?;
-        }
+        let readings = reader.into_readings();
+        checkers::check_all(&self.model, &readings, self.is_damaged)?;
+        let records: usize = readings.values().map(|reading| reading.found.len()).sum();
         self.world.note(format_args!("read back: {records} records"));
         self.world.resume_faults();
         Ok(Stage::Done)
@@ -396,8 +402,14 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         let started_ns = self.world.now_ns();
         let client = self.client(self.plan.proof_of_life());
         self.work(reactors, &mut [client], None)?;
+        self.resharder.rest();
+        while self.resharder.is_waiting() && self.world.now_ns() - started_ns <= LIVENESS_NS {
+            self.turn(reactors)?;
+        }
         let elapsed_ns = self.world.now_ns() - started_ns;
-        let failed = self.model.attempts()[before..].iter().find(|a| !matches!(a.outcome, Outcome::Acked(_)));
+        // What a shard does not take in while it is split or merged is sent again by who means well.
+        let is_well = |outcome| matches!(outcome, Outcome::Acked(..) | Outcome::Refused(ErrorCode::Resharding));
+        let failed = self.model.attempts()[before..].iter().find(|attempt| !is_well(attempt.outcome));
         match failed {
             Some(attempt) => Err(Breach::new("liveness", format!("faults have stopped: {attempt:?}"))),
             None if elapsed_ns > LIVENESS_NS => Err(Breach::new("liveness", format!("it took {elapsed_ns} ns"))),
@@ -450,6 +462,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             return Err(Breach::new("liveness", "the reactor does not come to rest".to_owned()));
         }
         self.caller.step(&self.world, self.is_damaged)?;
+        self.resharder.step(&self.world, self.is_damaged)?;
         Ok(Stage::Done)
     }
 }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use frame::parts::Joiner;
-use frame::proto::{Client, ErrorCode, Start, Subscribe};
-use frame::{RequestId, Sequence, ShardId};
+use frame::proto::{Client, ErrorCode, ReadResult, Start, Subscribe};
+use frame::{RequestId, Sequence, ShardId, StreamId};
 
 use crate::client::take_up_records;
 use crate::dice::Dice;
@@ -19,6 +19,7 @@ const GRANTED_BYTES_MAX: u64 = 200_000;
 /// A shard being followed.
 #[derive(Debug)]
 struct Followed {
+    stream: StreamId,
     shard: ShardId,
     /// Where it began, once that was told.
     from: Option<Sequence>,
@@ -86,7 +87,9 @@ impl Subscriber {
 
     /// Whether it has all that was acknowledged, as far as it can.
     pub(crate) fn is_level(&self, model: &Model) -> bool {
-        let level = |followed: &Followed| followed.is_over || followed.next >= model.tip(followed.shard);
+        let has_all =
+            |followed: &Followed| followed.next >= model.tip(followed.shard) && !model.has_ended(followed.shard);
+        let level = |followed: &Followed| followed.is_over || has_all(followed);
         self.link.is_over() || self.followed.values().all(level)
     }
 
@@ -94,9 +97,10 @@ impl Subscriber {
     pub(crate) fn check(&self, world: &World, model: &Model) -> Result<(), Breach> {
         for followed in self.followed.values() {
             let Some(from) = followed.from else { continue };
-            for (_, attempt) in model.attempts_on(followed.shard) {
-                let Outcome::Acked(sequence) = attempt.outcome else { continue };
-                let is_due = from <= *attempt.numbers(sequence).start() && sequence < followed.next;
+            for (_, attempt) in model.attempts_in(followed.shard) {
+                let Outcome::Acked(shard, sequence) = attempt.outcome else { continue };
+                let is_due =
+                    shard == followed.shard && from <= *attempt.numbers(sequence).start() && sequence < followed.next;
                 if is_due && !followed.got.contains(&sequence) {
                     let Followed { shard, next, .. } = followed;
                     let detail = format!("shard {shard}, {from} to {next}: {sequence} was acknowledged and not pushed");
@@ -108,6 +112,34 @@ impl Subscriber {
             }
         }
         Ok(())
+    }
+
+    fn follows(&self, shard: ShardId) -> bool {
+        self.followed.values().any(|followed| followed.shard == shard)
+    }
+
+    /// Follows a shard that ends here, as far as is known.
+    fn follow(&mut self, world: &World, (stream, shard): (StreamId, ShardId), start: Start, tip: Sequence) {
+        let since_ms = if let Start::Since(ms) = start { ms } else { 0 };
+        let granted = self.dice.skewed(1..=GRANTED_BYTES_MAX) - 1;
+        let subscribe = Subscribe { stream, shard, start, granted };
+        let request = self.link.say(world, |client, out| client.subscribe(out, &subscribe));
+        let followed = Followed {
+            stream,
+            shard,
+            from: None,
+            next: Sequence(1),
+            tip,
+            granted,
+            pushed: 0,
+            got: BTreeSet::new(),
+            joiner: Joiner::new(),
+            exposed: None,
+            since_ms,
+            is_begun: false,
+            is_over: false,
+        };
+        self.followed.insert(request, followed);
     }
 
     fn take_up(&mut self, world: &World, model: &mut Model, heard: Heard) -> Result<(), Breach> {
@@ -122,28 +154,7 @@ impl Subscriber {
                         1 => Start::Since(world.wall_ms().saturating_sub(self.dice.skewed(1..=10_000))),
                         _ => Start::At(Sequence(shard.tip.0 - from + 1)),
                     };
-                    let since_ms = if let Start::Since(ms) = start { ms } else { 0 };
-                    let granted = self.dice.skewed(1..=GRANTED_BYTES_MAX) - 1;
-                    let subscribe = Subscribe { stream: description.stream, shard: shard.shard, start, granted };
-                    let request = self.link.say(world, |client, out| client.subscribe(out, &subscribe));
-                    let (from, next, tip) = (None, Sequence(1), shard.tip);
-                    let got = BTreeSet::new();
-                    let shard = shard.shard;
-                    let followed = Followed {
-                        shard,
-                        from,
-                        next,
-                        tip,
-                        granted,
-                        pushed: 0,
-                        got,
-                        joiner: Joiner::new(),
-                        exposed: None,
-                        since_ms,
-                        is_begun: false,
-                        is_over: false,
-                    };
-                    self.followed.insert(request, followed);
+                    self.follow(world, (description.stream, shard.shard), start, shard.tip);
                 }
             }
             Heard::Records(request, result, frames) => {
@@ -154,7 +165,7 @@ impl Subscriber {
                     // By time: not known before the first push.
                     followed.from = (followed.since_ms == 0).then_some(result.next);
                     followed.next = result.next;
-                } else if result.next <= followed.next || followed.pushed >= followed.granted {
+                } else if is_uncalled_for(followed, &result) {
                     return Err(Breach::new("pushed", format!("{result:?} uncalled for: {followed:?}")));
                 }
                 let range = followed.next..=followed.tip;
@@ -173,6 +184,14 @@ impl Subscriber {
                 followed.got.extend(found.iter().map(|record| record.sequence));
                 followed.pushed += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
                 (followed.next, followed.tip) = (result.next, result.tip);
+                if let Some(children) = result.children {
+                    world.count("engine: a subscriber came to the end of a shard");
+                    followed.is_over = true;
+                    let stream = followed.stream;
+                    for child in children.shards().filter(|child| !self.follows(*child)).collect::<Vec<_>>() {
+                        self.follow(world, (stream, child), Start::At(Sequence(1)), Sequence(1));
+                    }
+                }
             }
             Heard::Failed(request, failure) if request != RequestId(0) => {
                 if self.asked.take_if(|asked| *asked == request && failure.code == ErrorCode::UnknownStream).is_some() {
@@ -196,4 +215,10 @@ impl Subscriber {
         }
         Ok(())
     }
+}
+
+/// Whether a push has nothing new, or comes without credit. That a closed shard has ended needs neither.
+fn is_uncalled_for(followed: &Followed, result: &ReadResult) -> bool {
+    let is_end = result.children.is_some() && result.records == 0 && result.next >= followed.next;
+    !is_end && (result.next <= followed.next || followed.pushed >= followed.granted)
 }

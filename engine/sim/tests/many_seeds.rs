@@ -62,7 +62,7 @@ fn check(profile: Profile, count: u64, must_hit: &[&str]) {
 }
 
 /// What runs of every kind reach.
-const EVERYWHERE: [&str; 26] = [
+const EVERYWHERE: [&str; 32] = [
     "client: deaf",
     "client: garbage",
     "client: gone in mid-batch",
@@ -77,10 +77,16 @@ const EVERYWHERE: [&str; 26] = [
     "disk: names lost",
     "disk: slow",
     "disk: torn",
+    "engine: a closed shard read to its end",
+    "engine: a subscriber came to the end of a shard",
     "engine: large record read",
     "engine: record that is not whole passed over",
     "engine: refused, checksum",
     "engine: refused, disk full",
+    "engine: refused while a shard was split or merged",
+    "engine: shard split",
+    "engine: shards merged",
+    "engine: split or merge refused",
     "network: accept ended",
     "network: accept failed",
     "network: no buffers",

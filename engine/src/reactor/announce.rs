@@ -22,6 +22,7 @@ impl<I: Io> Reactor<I> {
     /// A command is durable and applied here: the others are told, then whoever asked for it.
     pub(super) fn announce(&mut self, command: Command, waiters: Vec<Asker>) {
         self.announced += 1;
+        self.note_news(self.announced, &command);
         for other in self.peers.numbers() {
             self.peers.links[other].parcel.commands.push(command.clone());
         }
@@ -32,9 +33,13 @@ impl<I: Io> Reactor<I> {
     /// Answers the commands that all have applied.
     pub(super) fn answer_announced(&mut self) {
         let applied = self.peers.numbers().map(|other| self.peers.links[other].applied).min().unwrap_or(u64::MAX);
-        while let Some(Announced { command, waiters, .. }) =
+        while let Some(Announced { command, waiters, serial }) =
             self.announcing.pop_front_if(|announced| announced.serial <= applied)
         {
+            if let Command::Reshard(..) = command {
+                self.show(serial);
+                self.peers.numbers().for_each(|other| self.peers.links[other].parcel.shown = serial);
+            }
             for asker in waiters {
                 self.settle_command(asker);
                 self.answer_command(asker, &command);
@@ -57,6 +62,8 @@ impl<I: Io> Reactor<I> {
     /// Applies a command that another reactor has made durable.
     pub(super) fn learn(&mut self, from: usize, command: Command) {
         self.apply(&command);
+        self.announced += 1;
+        self.note_news(self.announced, &command);
         self.peers.links[from].parcel.applied += 1;
     }
 
@@ -65,16 +72,21 @@ impl<I: Io> Reactor<I> {
         if let Command::Delete(stream) = *command
             && let Some(stream) = self.catalog.stream(stream)
         {
-            self.buckets.forget(stream.first_shard.0..stream.first_shard.0 + stream.shard_count());
+            stream.shards().for_each(|shard| self.buckets.forget(shard.shard));
         }
         let applied = self.catalog.apply(command);
         assert!(applied.is_some(), "commands are planned against the catalog that they will find");
         self.shards.grow(self.catalog.shard_count());
         self.intake.grow(self.catalog.shard_count());
         self.journal.index.grow(self.catalog.shard_count());
-        match *command {
-            Command::Delete(_) => self.end_orphaned(),
-            Command::SetQuotas(stream, _) => self.look_at_quotas_again(stream),
+        match command {
+            Command::Delete(stream) => {
+                self.drop_reshardings(*stream);
+                self.end_orphaned();
+            }
+            Command::SetQuotas(stream, _) => self.look_at_quotas_again(*stream),
+            Command::Intend(resharding) => self.fence(resharding),
+            Command::Reshard(resharding, completion) => self.close_parents(resharding, completion),
             Command::Create(_) | Command::Reserve { .. } | Command::GoOn(_) => {}
         }
     }

@@ -44,6 +44,7 @@ impl<I: Io> Reactor<I> {
             pending: std::collections::VecDeque::new(),
             announcing: std::collections::VecDeque::new(),
             announced: 0,
+            reshardings: Reshardings::default(),
             peers: Peers::new(seat.owners, seat.exchange),
             incoming: Slots::new(),
             guests: BTreeMap::new(),
@@ -80,6 +81,7 @@ impl<I: Io> Reactor<I> {
             config,
         };
         reactor.begin_life(seat.skip, &seat.go_on)?;
+        reactor.take_up_lineage();
         for seal in seat.late_seals {
             reactor.journal.add_seal(seal);
         }

@@ -6,6 +6,7 @@ use frame::Frame;
 use frame::proto::{AckResult, StreamList};
 
 use super::*;
+use crate::catalog::Change;
 use crate::exchange::Wake;
 use crate::handle::{Answer, Call, Calls, Handle, Outcome, Reply};
 use crate::limits::{CALLS_IN_PROGRESS_MAX, CALLS_WAITING_MAX};
@@ -38,6 +39,10 @@ impl<I: Io> Reactor<I> {
         match call {
             Call::CreateStream { name, shards, quotas } => self.create_new_stream(asker, &name, shards, quotas),
             Call::SetQuotas { name, quotas } => self.set_quotas(asker, &name, quotas),
+            Call::SplitShard { name, shard, at } => self.reshard(asker, &name, Change::Split { shard, at }),
+            Call::MergeShards { name, shard, adjacent } => {
+                self.reshard(asker, &name, Change::Merge { shard, adjacent });
+            }
             Call::DeleteStream { name } => self.delete_stream(asker, &name),
             Call::DescribeStream { name, from, limit } => self.describe_stream(slot, &name, from, limit),
             Call::ListStreams(list) => {
@@ -53,7 +58,8 @@ impl<I: Io> Reactor<I> {
 
     fn describe_stream(&mut self, slot: u32, name: &str, from: u32, limit: u32) {
         let Some(stream) = self.shown(name) else { return self.fail_unknown(Asker::Call(slot), name) };
-        let shards = self.describe_shards(stream).skip(from as usize).take(limit as usize).collect();
+        let from = ShardId(stream.first_shard.0.saturating_add(from));
+        let shards = self.describe_shards(stream).filter(|shard| shard.shard >= from).take(limit as usize).collect();
         let answer = Answer::Stream(stream.outline(), shards);
         self.reply(slot, answer);
     }

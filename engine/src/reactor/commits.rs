@@ -141,8 +141,13 @@ impl<I: Io> Reactor<I> {
     /// The oldest `count` commands are durable: they are true from here on.
     fn apply_pending(&mut self, count: u32) {
         for _ in 0..count {
-            let Some(Pending { command, waiters }) = self.pending.pop_front() else { return };
+            let Some(Pending { command, mut waiters }) = self.pending.pop_front() else { return };
             self.apply(&command);
+            match &command {
+                Command::Intend(resharding) => self.see_through(resharding, std::mem::take(&mut waiters)),
+                Command::Reshard(resharding, _) => waiters = self.waiters_of_resharding(resharding),
+                _ => {}
+            }
             self.announce(command, waiters);
         }
     }
@@ -192,6 +197,7 @@ impl<I: Io> Reactor<I> {
         self.refuse_waiting(ErrorCode::StorageFailed);
         // Commands in flight are as unknown as records: whoever asked learns it after the restart.
         self.refuse_commands(self.pending.len(), ErrorCode::StorageFailed);
+        self.disappoint_all(ErrorCode::StorageFailed);
     }
 
     /// Refuses every record that waits for a batch.
@@ -216,6 +222,9 @@ impl<I: Io> Reactor<I> {
         }
         let refused = self.pending.split_off(self.pending.len() - count);
         for pending in refused {
+            if let Command::Reshard(resharding, _) = &pending.command {
+                self.put_off(resharding);
+            }
             for asker in pending.waiters {
                 self.settle_command(asker);
                 self.fail(asker, code, "the change of the stream could not be stored");

@@ -8,9 +8,10 @@
 //! To the owner a guest is a client as any other: the bounds of what a connection may ask, hold and be pushed are its own. The
 //! host passes on what the guest is told, and says when the client has room for more.
 
-use frame::proto::{ServerEvent, SetQuotas};
+use frame::proto::{MergeShards, ServerEvent, SetQuotas, SplitShard};
 
 use super::*;
+use crate::catalog::Change;
 use crate::limits::PUSH_WAITING_BYTES_MAX;
 use crate::peers::{Ask, Question, Told};
 
@@ -26,6 +27,8 @@ impl<I: Io> Reactor<I> {
         let owner = match event {
             ServerEvent::CreateStream(..)
             | ServerEvent::SetQuotas(..)
+            | ServerEvent::SplitShard(..)
+            | ServerEvent::MergeShards(..)
             | ServerEvent::DescribeStream(..)
             | ServerEvent::ListStreams(..) => 0,
             ServerEvent::Read(_, read) => self.owners.of(read.shard),
@@ -46,6 +49,12 @@ impl<I: Io> Reactor<I> {
         let (request, question) = match event {
             ServerEvent::CreateStream(request, create) => (request, Question::Create(create)),
             ServerEvent::SetQuotas(request, set) => (request, Question::SetQuotas(set)),
+            ServerEvent::SplitShard(request, SplitShard { name, shard, at }) => {
+                (request, Question::Reshard(name, Change::Split { shard, at }))
+            }
+            ServerEvent::MergeShards(request, MergeShards { name, shard, adjacent }) => {
+                (request, Question::Reshard(name, Change::Merge { shard, adjacent }))
+            }
             ServerEvent::DescribeStream(request, describe) => (request, Question::Describe(describe)),
             ServerEvent::ListStreams(request, list) => (request, Question::List(list)),
             ServerEvent::Read(request, read) => (request, Question::Read(read)),
@@ -124,6 +133,7 @@ impl<I: Io> Reactor<I> {
             Question::Silence => return self.end_subscriptions(peer),
             Question::Create(create) => self.create_stream(asker, &create),
             Question::SetQuotas(SetQuotas { name, quotas }) => self.set_quotas(asker, &name, quotas),
+            Question::Reshard(name, change) => self.reshard(asker, &name, change),
             Question::Describe(describe) => self.answer_stream(asker, &describe.name),
             Question::List(list) => self.list_streams(peer, request, &list),
             Question::Read(read) => self.read(asker, read, true),

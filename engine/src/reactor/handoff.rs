@@ -41,7 +41,8 @@ impl<I: Io> Reactor<I> {
     }
 
     fn take_parcel(&mut self, from: usize, parcel: Parcel) {
-        let Parcel { handed, settled, asks, told, taken, commands, applied, has_begun, has_finished } = parcel;
+        let Parcel { handed, settled, asks, told, taken, commands, applied, ends, shown, has_begun, has_finished } =
+            parcel;
         if has_begun {
             self.peers.links[from].has_begun = true;
             self.seal_closed_journals();
@@ -50,6 +51,10 @@ impl<I: Io> Reactor<I> {
         if applied > 0 {
             self.peers.links[from].applied += applied;
             self.answer_announced();
+        }
+        ends.into_iter().for_each(|end| self.hear_end(end));
+        if shown > 0 {
+            self.show(shown);
         }
         settled.into_iter().for_each(|handed| self.settled(from, handed));
         if let Some(handed) = handed {
@@ -74,24 +79,20 @@ impl<I: Io> Reactor<I> {
         let batch = self.intake.keep_handed(std::mem::take(&mut handed.bytes));
         let slot = self.incoming.take();
         let append = self.appends.begin(Asker::Reactor(slot));
-        let is_poisoned = self.journal.poisoned().is_some();
         let (mut offset, mut now_ns) = (0, None);
         for (index, part) in handed.records.iter().enumerate() {
             let (index, &HandedRecord { shard, length, .. }) = (index as u32, part);
-            // One that is not known here yet was made just now: nobody was told of it, and it is asked for all the same.
-            let is_known = (shard.0 as usize) < self.shards.len() && self.owners.is_own(shard);
-            if is_known && !is_poisoned {
-                match self.take_quota(part, &mut now_ns) {
+            match self.check_handed(part) {
+                Ok(()) => match self.take_quota(part, &mut now_ns) {
                     Ok(()) => {
                         self.appends.wait(append);
                         let (place, length) = self.place_of(batch, offset, part);
                         self.intake.push(shard, place, length as usize, append, index);
                     }
                     Err(code) => self.appends.throttle(append, index, code, shard),
-                }
-            } else {
-                let code = if is_known { ErrorCode::StorageFailed } else { ErrorCode::UnknownStream };
-                self.appends.refuse(append, index, code);
+                },
+                Err(ErrorCode::Resharding) => self.appends.throttle(append, index, ErrorCode::Resharding, shard),
+                Err(code) => self.appends.refuse(append, index, code),
             }
             offset += length;
         }
@@ -99,6 +100,17 @@ impl<I: Io> Reactor<I> {
         if self.appends.end(append, 0) {
             self.append_done(append);
         }
+    }
+
+    /// Why a record that was handed over is refused, if it is. A stream that is not known here yet was made just now: nobody was
+    /// told of it, and it is asked for all the same. A shard that is not open here is split or merged, and whoever handed the
+    /// record over heard of it earlier or later.
+    fn check_handed(&self, record: &HandedRecord) -> Result<(), ErrorCode> {
+        let stream = self.catalog.stream(record.stream).ok_or(ErrorCode::UnknownStream)?;
+        if !stream.takes(record.shard) || !self.owners.is_own(record.shard) {
+            return Err(ErrorCode::Resharding);
+        }
+        if self.journal.poisoned().is_some() { Err(ErrorCode::StorageFailed) } else { Ok(()) }
     }
 
     /// Where a record of a batch is queued, and the length of its first frame. The parts of a large one are kept one by one, as

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `connections` moves bytes, `input` parses them and sends records on, `parts` those in parts, `requests` answers what is not an append, `commits`
-//! closes batches and settles them, `calls` takes up what other threads ask through a handle,
+//! closes batches and settles them, `reshard` splits and merges shards, `calls` takes up what other threads ask through a handle,
 //! `push` sends subscribers what has become durable, `shutdown` ends. Owned by one thread; others reach it through
 //! handles and the waker of its `Io` only.
 
@@ -23,6 +23,7 @@ mod look;
 mod parts;
 mod push;
 mod requests;
+mod reshard;
 mod shutdown;
 
 use std::collections::BTreeMap;
@@ -58,6 +59,7 @@ use crate::token::{self, Kind, Peer};
 use crate::vitals::Times;
 use announce::Announced;
 use handoff::Incoming;
+use reshard::Reshardings;
 
 /// What is said of records when a write failed.
 const UNKNOWN_FATE: &str = "a write failed; whether these records are stored is known after a restart";
@@ -164,6 +166,8 @@ pub struct Reactor<I: Io> {
     /// Durable commands that not all reactors know yet, and how many there were.
     announcing: std::collections::VecDeque<Announced>,
     announced: u64,
+    /// Splits and merges.
+    reshardings: Reshardings,
     /// The other reactors, what they handed over, and clients of theirs.
     peers: Peers,
     incoming: Slots<Incoming>,
@@ -281,7 +285,7 @@ impl<I: Io> Reactor<I> {
         if (self.subscriptions.may_push() || self.router.has_records()) && self.life == Life::Running {
             return Wait::No;
         }
-        let mut until = u64::MAX;
+        let mut until = self.resharding_due_ns().unwrap_or(u64::MAX);
         // As in `mark_when_idle`: no mark is due while records wait, for a segment say, whose completion ends the sleep.
         if self.journal.wants_mark() && self.intake.is_empty() {
             until = until.min(self.idle_since_ns.map_or(0, |since| since + IDLE_MARK_NS));
@@ -389,6 +393,7 @@ impl<I: Io> Reactor<I> {
         self.take_held();
         self.take_calls();
         self.route();
+        self.step_reshardings();
         self.commit();
         let idle = self.is_idle();
         self.journal.advance(&mut self.io, idle);

@@ -38,17 +38,18 @@ impl<I: Io> Reactor<I> {
             );
             return self.fail(asker, ErrorCode::Busy, &detail);
         }
+        let (tip, tip_arrival_ms) = (tip.durable_next, tip.durable_arrival_ms);
+        let mut result = ReadResult { shard, records: 0, next, tip, tip_arrival_ms, children: None };
+        self.note_end(stream, &mut result);
+        result.encode(&mut self.connections[peer.slot].outgoing.control, request, 0);
+        self.make_dirty(peer);
+        if result.children.is_some() {
+            // It begins where a closed shard ended: that is all.
+            return;
+        }
         let quota = Bucket::empty(self.io.mono_ns());
         let slot = self.subscriptions.begin(Subscription::new(peer, request, (stream, shard), (next, since_ms), quota));
-        let connection = &mut self.connections[peer.slot];
-        connection.subscriptions.insert(request, slot);
-        let (tip, tip_arrival_ms) = (tip.durable_next, tip.durable_arrival_ms);
-        ReadResult { shard, records: 0, next, tip, tip_arrival_ms }.encode(
-            &mut connection.outgoing.control,
-            request,
-            0,
-        );
-        self.make_dirty(peer);
+        self.connections[peer.slot].subscriptions.insert(request, slot);
         self.grant(peer, request, Grant { granted });
     }
 
@@ -169,7 +170,8 @@ impl<I: Io> Reactor<I> {
         let bytes_max = (granted - pushed).min(quota).min(PUSH_BYTES_MAX as u64) as u32;
         let mut wanted = Wanted::new(shard, next, since_ms, bytes_max).going_on(sharers, mark);
         let mut sight = Sight { journal: &mut self.journal, shards: &self.shards, damage: &self.damage };
-        let (Found { result, record_bytes }, runs) = match self.reads.attempt(&mut self.io, &mut sight, &mut wanted) {
+        let (Found { mut result, record_bytes }, runs) = match self.reads.attempt(&mut self.io, &mut sight, &mut wanted)
+        {
             Ok(Answer::Records(found, runs)) => (found, runs),
             Ok(Answer::Failure(failure)) => {
                 self.end_subscription(slot, &failure);
@@ -182,6 +184,7 @@ impl<I: Io> Reactor<I> {
                 return 0;
             }
         };
+        self.note_end(stream, &mut result);
         let share_frames = self.may_share_frames();
         let Some(connection) = live(&mut self.connections, peer) else { return 0 };
         let subscription = self.subscriptions.find(slot);
@@ -197,8 +200,41 @@ impl<I: Io> Reactor<I> {
             subscription.pushed += bytes as u64;
             self.make_dirty(peer);
         }
-        self.queue_if_due(peer, slot);
+        if result.children.is_some() {
+            self.forget_subscription(slot);
+        } else {
+            self.queue_if_due(peer, slot);
+        }
         bytes
+    }
+
+    /// A closed shard may be shown to have ended: those who have come to its end hear of it.
+    pub(super) fn end_level(&mut self, stream: StreamId, shard: ShardId) {
+        let Some(tip) = self.shards.find(shard).copied() else { return };
+        let children = self.children_of(stream, shard);
+        if children.is_none() {
+            return;
+        }
+        for slot in self.subscriptions.level_at(shard, tip.durable_next) {
+            let Subscription { peer, request, next, .. } = *self.subscriptions.find(slot);
+            self.forget_subscription(slot);
+            let Some(connection) = live(&mut self.connections, peer) else { continue };
+            let (tip, tip_arrival_ms) = (tip.durable_next, tip.durable_arrival_ms);
+            let result = ReadResult { shard, records: 0, next, tip, tip_arrival_ms, children };
+            result.encode(connection.outgoing.behind_records(), request, 0);
+            self.make_dirty(peer);
+        }
+    }
+
+    /// Ends a subscription that was told so, or is about to be.
+    fn forget_subscription(&mut self, slot: u32) {
+        let subscription = self.subscriptions.find(slot);
+        let (peer, request) = (subscription.peer, subscription.request);
+        self.end_one(peer, slot);
+        if let Some(connection) = live(&mut self.connections, peer) {
+            connection.subscriptions.remove(&request);
+            connection.note_ended(request);
+        }
     }
 
     /// What subscriptions are parked for was read.
@@ -214,12 +250,9 @@ impl<I: Io> Reactor<I> {
 
     /// Ends a subscription that can't go on, and says why.
     fn end_subscription(&mut self, slot: u32, failure: &Failure) {
-        let subscription = self.subscriptions.find(slot);
-        let (peer, request) = (subscription.peer, subscription.request);
-        self.end_one(peer, slot);
+        let Subscription { peer, request, .. } = *self.subscriptions.find(slot);
+        self.forget_subscription(slot);
         if let Some(connection) = live(&mut self.connections, peer) {
-            connection.subscriptions.remove(&request);
-            connection.note_ended(request);
             Server::failure(connection.outgoing.behind_records(), request, failure);
             self.make_dirty(peer);
         }

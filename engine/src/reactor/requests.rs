@@ -2,12 +2,12 @@
 
 use frame::Quotas;
 use frame::proto::{
-    Append, CreateStream as CreateRequest, DescribeStream, ListStreams, Read, ServerEvent, ServerLimits, SetQuotas,
-    ShardDescription, Start, StreamDescription, StreamList,
+    Append, CreateStream as CreateRequest, DescribeStream, ListStreams, MergeShards, Read, ServerEvent, ServerLimits,
+    SetQuotas, ShardDescription, SplitShard, Start, StreamDescription, StreamList,
 };
 
 use super::*;
-use crate::catalog::{CreateError, Stream};
+use crate::catalog::{Change, CreateError, Resharding, Stream, StreamShard};
 use crate::connection::Arriving;
 use crate::handle;
 use crate::limits::{LIST_STREAMS_MAX, WINDOW_BATCHES};
@@ -45,6 +45,12 @@ impl<I: Io> Reactor<I> {
             ServerEvent::SetQuotas(request, SetQuotas { name, quotas }) => {
                 self.set_quotas(Asker::Peer(peer, request), &name, quotas);
             }
+            ServerEvent::SplitShard(request, SplitShard { name, shard, at }) => {
+                self.reshard(Asker::Peer(peer, request), &name, Change::Split { shard, at });
+            }
+            ServerEvent::MergeShards(request, MergeShards { name, shard, adjacent }) => {
+                self.reshard(Asker::Peer(peer, request), &name, Change::Merge { shard, adjacent });
+            }
             ServerEvent::DescribeStream(request, DescribeStream { name }) => {
                 self.answer_stream(Asker::Peer(peer, request), &name);
             }
@@ -68,7 +74,7 @@ impl<I: Io> Reactor<I> {
 
     /// Makes a stream, or finds that it is there as wanted.
     pub(super) fn create_stream(&mut self, asker: Asker, create: &CreateRequest) {
-        match self.planned.by_name(&create.name).filter(|stream| stream.shard_count() == create.shards) {
+        match self.planned.by_name(&create.name).filter(|stream| stream.made_with() == create.shards) {
             None => self.create_new_stream(asker, &create.name, create.shards, create.quotas),
             Some(stream) => {
                 let stream = stream.stream;
@@ -129,8 +135,14 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Sends a command to the journal, as a record of the catalog's shard.
-    fn plan(&mut self, asker: Asker, command: Command) {
+    /// Sends a command to the journal, as a record of the catalog's shard; its asker is told once it is true.
+    pub(super) fn plan(&mut self, asker: Asker, command: Command) {
+        self.store(command, vec![asker]);
+        self.owe_command(asker);
+    }
+
+    /// Has a command written, which `waiters` wait for.
+    pub(super) fn store(&mut self, command: Command, waiters: Vec<Asker>) {
         let mut bytes = Vec::new();
         let encoded = frame::frame::encode(&mut bytes, b"catalog", None, &command.encode());
         debug_assert!(encoded.is_ok(), "a command is far below a record's limit");
@@ -138,8 +150,7 @@ impl<I: Io> Reactor<I> {
         debug_assert!(applied.is_some(), "it was planned against this very catalog");
         let place = self.intake.spill(&bytes);
         self.intake.push(ShardId::CATALOG, place, bytes.len(), CATALOG_APPEND, 0);
-        self.pending.push_back(Pending { command, waiters: vec![asker] });
-        self.owe_command(asker);
+        self.pending.push_back(Pending { command, waiters });
     }
 
     /// A connection waits for a command.
@@ -163,9 +174,11 @@ impl<I: Io> Reactor<I> {
     pub(super) fn answer_command(&mut self, asker: Asker, command: &Command) {
         match (asker, command) {
             (_, Command::Create(create)) => self.answer_stream(asker, &create.name),
-            (_, &Command::SetQuotas(stream, _)) => {
-                let name = self.catalog.stream(stream).expect("its quotas have just been set").name.clone();
-                self.answer_stream(asker, &name);
+            (_, &Command::SetQuotas(stream, _)) | (_, &Command::Reshard(Resharding { stream, .. }, _)) => {
+                match self.catalog.stream(stream).map(|stream| stream.name.clone()) {
+                    Some(name) => self.answer_stream(asker, &name),
+                    None => self.fail(asker, ErrorCode::UnknownStream, "the stream was deleted meanwhile"),
+                }
             }
             (Asker::Call(slot), _) => self.reply(slot, handle::Answer::Deleted),
             (Asker::Peer(..) | Asker::Reactor(_), _) => {}
@@ -203,14 +216,29 @@ impl<I: Io> Reactor<I> {
 
     /// The shards of a stream, in their order.
     pub(super) fn describe_shards<'a>(&'a self, stream: &'a Stream) -> impl Iterator<Item = ShardDescription> + 'a {
-        stream.shards().map(|(shard, hash_start, hash_end)| {
-            let tip = if self.owners.is_own(shard) {
+        stream.shards().filter(|shard| !self.reshardings.hides(shard.shard)).map(|described| {
+            let StreamShard { shard, hash_start, hash_end, parent, adjacent_parent, created_ms, .. } = described;
+            let closed = described.closed.filter(|closed| !self.reshardings.is_news(closed.children.first));
+            let tip = if let Some(closed) = closed {
+                closed.end
+            } else if self.owners.is_own(shard) {
                 self.shards.find(shard).map_or(Sequence(1), |shard| shard.durable_next)
             } else {
                 self.exchange().tip(self.owners, shard)
             };
             let reactor = self.owners.of(shard) as u32;
-            ShardDescription { shard, reactor, hash_start, hash_end, trim: Sequence(1), tip }
+            ShardDescription {
+                shard,
+                reactor,
+                hash_start,
+                hash_end,
+                trim: Sequence(1),
+                tip,
+                parent,
+                adjacent_parent,
+                created_ms,
+                children: closed.map(|closed| closed.children),
+            }
         })
     }
 
@@ -287,7 +315,10 @@ impl<I: Io> Reactor<I> {
         }
         let share_frames = self.may_share_frames();
         let mut answered = std::mem::take(&mut self.answered);
-        for Answered { asker, stream, answer } in answered.drain(..) {
+        for Answered { asker, stream, mut answer } in answered.drain(..) {
+            if let Answer::Records(Found { result, .. }, _) = &mut answer {
+                self.note_end(stream, result);
+            }
             if let Answer::Records(Found { result, record_bytes }, _) = &answer
                 && let Some(quotas) = self.catalog.stream(stream).map(|stream| stream.quotas)
                 && quotas.has_read_quotas()

@@ -9,6 +9,7 @@ impl<I: Io> Reactor<I> {
         if self.life == Life::Running {
             self.life = Life::Stopping { deadline_ns: self.io.mono_ns() + SHUTDOWN_NS };
             self.reads.serve_requests_alone();
+            self.disappoint_all(ErrorCode::ShuttingDown);
             self.advance();
         }
     }

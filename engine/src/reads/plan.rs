@@ -106,7 +106,10 @@ impl Plan {
             return Outcome::NeedFooter(sealed);
         }
         let mut from = wanted.from;
-        if let Some(next) = sight.damage.covers(wanted.shard, from) {
+        if from < shard.durable_next
+            && let Some(next) = sight.damage.covers(wanted.shard, from)
+        {
+            let next = next.min(shard.durable_next);
             let last = next.0 - 1;
             let detail = format!("records {from} to {last} of shard {} are damaged; read on from {next}", wanted.shard);
             return Outcome::Answer(failure(ErrorCode::Damaged, detail));

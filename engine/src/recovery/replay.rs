@@ -33,6 +33,8 @@ pub(crate) struct Replay {
     chain_broken: bool,
     /// By shard, the number that was due at damage: whether it and those after it were lost, the shard's next extent tells.
     doubtful: BTreeMap<ShardId, Sequence>,
+    /// Whether something was lost, maybe of shards that are not known here.
+    pub(crate) has_lost: bool,
     /// Extents of the segment that is being replayed.
     pub(crate) extents: usize,
     /// Footers that did not make it to the disk.
@@ -79,6 +81,7 @@ impl Replay {
             checksum,
             chain_broken: false,
             doubtful: BTreeMap::new(),
+            has_lost: false,
             extents: 0,
             seals: Vec::new(),
             damage: Damage::default(),
@@ -250,6 +253,7 @@ impl Replay {
                 Decision::Damaged => {
                     outcome.skip = true;
                     self.chain_broken = true;
+                    self.has_lost = true;
                     for (shard, state) in self.shards.iter() {
                         self.doubtful.entry(shard).or_insert(state.next);
                     }

@@ -20,7 +20,7 @@ use super::journal::{Journal, Pinned};
 use super::{Recovered, Segment};
 use crate::Config;
 use crate::catalog::{Catalog, GO_ON_ROWS_MAX, GoOn};
-use crate::damage::Damage;
+use crate::damage::{Damage, DamagedRecords};
 use crate::exchange::Exchange;
 use crate::journal::{Blueprint, Index, Ready, Seal, Sealed};
 use crate::owners::Owners;
@@ -80,6 +80,7 @@ pub(super) fn out(
     let count = found.iter().map(|journal| journal.replay.shards.len()).max().unwrap_or(1);
     let count = count.max(found[0].replay.catalog.shard_count());
     let nexts = nexts(&found, count);
+    doubt_what_is_unknown(&mut found, &nexts, recovered);
     // Before the catalog is taken, which is in the footer that its journal gets by that.
     leave_what_others_read(&mut found, owners(0), &nexts);
     let mut catalog = std::mem::replace(&mut found[0].replay.catalog, Catalog::new());
@@ -150,7 +151,9 @@ fn leave_what_others_read(found: &mut [Journal], owners: Owners, nexts: &[Shard]
             .map(|(shard, known)| known.next.0 + skip < nexts[shard.0 as usize].next.0)
             .collect();
         let is_foreign = |shard: ShardId| owners.of(shard) != own || goes_on_elsewhere[shard.0 as usize];
-        journal.leave_if(own >= owners.reactors(), |shard| shard != ShardId::CATALOG && is_foreign(shard));
+        // What is called damaged of shards that a journal doesn't know must be on disk before it knows them.
+        let is_over = own >= owners.reactors() || journal.replay.has_lost;
+        journal.leave_if(is_over, |shard| shard != ShardId::CATALOG && is_foreign(shard));
     }
 }
 
@@ -167,6 +170,25 @@ fn nexts(found: &[Journal], count: usize) -> Vec<Shard> {
     }
     let skipped = |next: Shard| Shard::at(Sequence(next.next.0 + skip), next.arrival_ms);
     nexts.into_iter().map(skipped).collect()
+}
+
+/// A journal that has lost something may have lost all that it had of shards that it does not know, as they were made just
+/// before. The numbers that they skip because of it are refused, as are those of the shards that it knows.
+fn doubt_what_is_unknown(found: &mut [Journal], nexts: &[Shard], recovered: &mut Recovered) {
+    let skip = found.iter().map(|journal| journal.skip).max().unwrap_or(0);
+    for journal in found.iter_mut().filter(|journal| journal.replay.has_lost) {
+        let known = journal.replay.shards.len();
+        let unknown = nexts.iter().enumerate().skip(known.max(1)).map(|(shard, next)| DamagedRecords {
+            shard: ShardId(shard as u32),
+            from: Sequence(next.next.0 - skip),
+            to: next.next,
+        });
+        let unknown: Vec<DamagedRecords> = unknown.collect();
+        recovered.damage.records.extend_from_slice(&unknown);
+        journal.damage.records.extend(unknown);
+        journal.damage.settle();
+    }
+    recovered.damage.settle_records();
 }
 
 /// What the first batch of a journal must say of its shards: all that it would not tell by itself. The rows that count at once

@@ -204,7 +204,14 @@ impl<'a> Connection<'a> {
             next += 1;
         }
         let tip = Sequence(records.len() as u64 + 1);
-        let result = ReadResult { shard: read.shard, records: count, next: Sequence(next), tip, tip_arrival_ms: 0 };
+        let result = ReadResult {
+            shard: read.shard,
+            records: count,
+            next: Sequence(next),
+            tip,
+            tip_arrival_ms: 0,
+            children: None,
+        };
         result.encode(&mut self.out, request, body.len());
         self.out.extend_from_slice(&body);
     }
@@ -225,7 +232,18 @@ impl Log {
         let describe = |(index, shard): (usize, &(StreamId, ShardId, Vec<Vec<u8>>))| {
             let (hash_start, hash_end) = even_range(index, shards as usize);
             let tip = Sequence(shard.2.len() as u64 + 1);
-            ShardDescription { shard: shard.1, reactor: 0, hash_start, hash_end, trim: Sequence(1), tip }
+            ShardDescription {
+                shard: shard.1,
+                reactor: 0,
+                hash_start,
+                hash_end,
+                trim: Sequence(1),
+                tip,
+                parent: None,
+                adjacent_parent: None,
+                created_ms: 0,
+                children: None,
+            }
         };
         let of_stream = self.shards.iter().filter(|shard| shard.0 == stream);
         let shards = of_stream.enumerate().map(describe).collect();

@@ -99,13 +99,15 @@ pub fn fault_of(code: ErrorCode) -> Fault {
         | ErrorCode::InvalidArgument
         | ErrorCode::UnknownShard
         | ErrorCode::UnknownSequence
-        | ErrorCode::Checksum => Fault::Caller,
+        | ErrorCode::Checksum
+        | ErrorCode::TooManyShards => Fault::Caller,
         ErrorCode::DiskFull
         | ErrorCode::Busy
         | ErrorCode::WriteBytesExceeded
         | ErrorCode::WriteRecordsExceeded
         | ErrorCode::ReadBytesExceeded
-        | ErrorCode::ReadsExceeded => Fault::Throttled,
+        | ErrorCode::ReadsExceeded
+        | ErrorCode::Resharding => Fault::Throttled,
         ErrorCode::StorageFailed | ErrorCode::Damaged => Fault::Storage,
         ErrorCode::ShuttingDown => Fault::Connection,
     }

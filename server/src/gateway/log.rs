@@ -138,14 +138,15 @@ pub(super) fn kind(code: ErrorCode) -> ErrorKind {
         ErrorCode::UnknownStream | ErrorCode::UnknownShard => ErrorKind::ResourceNotFound,
         ErrorCode::StreamExists => ErrorKind::ResourceInUse,
         // The gateway checks names and numbers: what is left is a stream too many.
-        ErrorCode::InvalidArgument => ErrorKind::LimitExceeded,
+        ErrorCode::InvalidArgument | ErrorCode::TooManyShards => ErrorKind::LimitExceeded,
         ErrorCode::UnknownSequence => ErrorKind::InvalidArgument,
         ErrorCode::DiskFull
         | ErrorCode::Busy
         | ErrorCode::WriteBytesExceeded
         | ErrorCode::WriteRecordsExceeded
         | ErrorCode::ReadBytesExceeded
-        | ErrorCode::ReadsExceeded => THROTTLED,
+        | ErrorCode::ReadsExceeded
+        | ErrorCode::Resharding => THROTTLED,
         ErrorCode::Protocol
         | ErrorCode::Checksum
         | ErrorCode::StorageFailed

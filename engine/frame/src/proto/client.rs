@@ -6,11 +6,12 @@
 
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
-    AckBatch, Append, Control, CreateStream, Credit, DescribeStream, Failure, Grant, Hello, Kind, ListStreams, Ping,
-    Read, ReadResult, SetQuotas, StreamDescription, StreamList, Subscribe, Unsubscribe, Unsubscribed, Welcome,
+    AckBatch, Append, Control, CreateStream, Credit, DescribeStream, Failure, Grant, Hello, Kind, ListStreams,
+    MergeShards, Ping, Read, ReadResult, SetQuotas, SplitShard, StreamDescription, StreamList, Subscribe, Unsubscribe,
+    Unsubscribed, Welcome,
 };
 use super::{VERSION, Violation};
-use crate::id::{RequestId, StreamId};
+use crate::id::{RequestId, ShardId, StreamId};
 use crate::quotas::Quotas;
 
 /// What the server said.
@@ -18,7 +19,7 @@ use crate::quotas::Quotas;
 pub enum ClientEvent {
     /// The handshake is done; appends may begin.
     Welcome(Welcome),
-    /// The answer to CreateStream, SetQuotas or DescribeStream.
+    /// The answer to CreateStream, SetQuotas, SplitShard, MergeShards or DescribeStream.
     Stream(RequestId, StreamDescription),
     /// The answer to ListStreams.
     StreamList(RequestId, StreamList),
@@ -190,6 +191,16 @@ impl Client {
     /// Asks for a stream to have other quotas.
     pub fn set_quotas(&mut self, out: &mut Vec<u8>, name: &str, quotas: Quotas) -> RequestId {
         self.request(out, &SetQuotas { name: name.to_owned(), quotas })
+    }
+
+    /// Asks for a shard to be split, so that the second child begins at a hash key.
+    pub fn split_shard(&mut self, out: &mut Vec<u8>, name: &str, shard: ShardId, at: u128) -> RequestId {
+        self.request(out, &SplitShard { name: name.to_owned(), shard, at })
+    }
+
+    /// Asks for two shards to be merged.
+    pub fn merge_shards(&mut self, out: &mut Vec<u8>, name: &str, shard: ShardId, adjacent: ShardId) -> RequestId {
+        self.request(out, &MergeShards { name: name.to_owned(), shard, adjacent })
     }
 
     /// Asks what a stream is.

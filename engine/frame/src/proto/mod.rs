@@ -42,9 +42,9 @@ mod server;
 pub use client::{Client, ClientEvent};
 pub use decoder::Span;
 pub use message::{
-    Ack, AckBatch, AckResult, Append, CreateStream, Credit, DescribeStream, ErrorCode, FEATURE_NOT_DURABLE,
-    FEATURE_THREADS, Failure, Grant, Hello, Kind, ListStreams, Reactors, Read, ReadResult, SetQuotas, ShardDescription,
-    Start, StreamDescription, StreamList, Subscribe, Welcome,
+    Ack, AckBatch, AckResult, Append, Children, CreateStream, Credit, DescribeStream, ErrorCode, FEATURE_NOT_DURABLE,
+    FEATURE_THREADS, Failure, Grant, Hello, Kind, ListStreams, MergeShards, Reactors, Read, ReadResult, SetQuotas,
+    ShardDescription, SplitShard, Start, StreamDescription, StreamList, Subscribe, Welcome,
 };
 pub use server::{Server, ServerEvent, ServerLimits};
 

@@ -8,8 +8,8 @@ use std::ops::{Range, RangeInclusive};
 
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
-    Append, Control, CreateStream, Credit, DescribeStream, ErrorCode, Failure, Grant, Hello, Kind, ListStreams, Ping,
-    Pong, Reactors, Read, SetQuotas, Subscribe, Unsubscribe, Unsubscribed, Welcome,
+    Append, Control, CreateStream, Credit, DescribeStream, ErrorCode, Failure, Grant, Hello, Kind, ListStreams,
+    MergeShards, Ping, Pong, Reactors, Read, SetQuotas, SplitShard, Subscribe, Unsubscribe, Unsubscribed, Welcome,
 };
 use super::{APPEND_FIXED_BYTES, HEADER_BYTES, VERSION, Violation};
 use crate::id::RequestId;
@@ -33,6 +33,10 @@ pub enum ServerEvent {
     CreateStream(RequestId, CreateStream),
     /// Other quotas for a stream.
     SetQuotas(RequestId, SetQuotas),
+    /// Split a shard.
+    SplitShard(RequestId, SplitShard),
+    /// Merge two shards.
+    MergeShards(RequestId, MergeShards),
     /// Describe a stream.
     DescribeStream(RequestId, DescribeStream),
     /// List streams.
@@ -179,6 +183,8 @@ impl Server {
             }
             Kind::CreateStream => ServerEvent::CreateStream(request, CreateStream::decode(fixed)?),
             Kind::SetQuotas => ServerEvent::SetQuotas(request, SetQuotas::decode(fixed)?),
+            Kind::SplitShard => ServerEvent::SplitShard(request, SplitShard::decode(fixed)?),
+            Kind::MergeShards => ServerEvent::MergeShards(request, MergeShards::decode(fixed)?),
             Kind::DescribeStream => ServerEvent::DescribeStream(request, DescribeStream::decode(fixed)?),
             Kind::ListStreams => ServerEvent::ListStreams(request, ListStreams::decode(fixed)?),
             Kind::Read => ServerEvent::Read(request, Read::decode(fixed)?),
@@ -261,7 +267,7 @@ impl Server {
         Unsubscribed.encode(out, request);
     }
 
-    /// Answers CreateStream, SetQuotas or DescribeStream.
+    /// Answers CreateStream, SetQuotas, SplitShard, MergeShards or DescribeStream.
     pub fn stream(out: &mut Vec<u8>, request: RequestId, description: &super::StreamDescription) {
         description.encode(out, request);
     }

@@ -122,7 +122,14 @@ fn acks_carry_results_and_credit() {
 fn read_results_carry_frames() {
     let (mut client, _, _) = greeted();
     let body = frames(&[b"one", b"two"]);
-    let result = ReadResult { shard: ShardId(1), records: 2, next: Sequence(3), tip: Sequence(8), tip_arrival_ms: 5 };
+    let result = ReadResult {
+        shard: ShardId(1),
+        records: 2,
+        next: Sequence(3),
+        tip: Sequence(8),
+        tip_arrival_ms: 5,
+        children: None,
+    };
     let mut bytes = Vec::new();
     result.encode(&mut bytes, RequestId(6), body.len());
     bytes.extend_from_slice(&body);
@@ -227,4 +234,55 @@ proptest! {
         let mut at = 0;
         while let Ok(Some(_)) = client.step(&bytes, &mut at) {}
     }
+}
+
+/// A stream with a split and a merge, and a read that came to the end of a closed shard.
+#[test]
+fn lineage_is_told_as_it_is() {
+    let (mut client, _, _) = greeted();
+    let open = ShardDescription {
+        shard: ShardId(7),
+        reactor: 1,
+        hash_start: 0,
+        hash_end: u128::MAX,
+        trim: Sequence(1),
+        tip: Sequence(1),
+        parent: Some(ShardId(4)),
+        adjacent_parent: Some(ShardId(5)),
+        created_ms: 1 << 41,
+        children: None,
+    };
+    let children = Some(Children { first: ShardId(7), count: 1 });
+    let closed = ShardDescription { shard: ShardId(4), parent: None, adjacent_parent: None, children, ..open };
+    assert_eq!(open.parents().collect::<Vec<_>>(), [ShardId(4), ShardId(5)]);
+    assert_eq!(closed.children.into_iter().flat_map(Children::shards).collect::<Vec<_>>(), [ShardId(7)]);
+    let described = StreamDescription {
+        stream: StreamId(1),
+        name: "orders".to_owned(),
+        created_ms: 5,
+        quotas: Quotas::NONE,
+        shards: vec![closed, open],
+    };
+    let mut bytes = Vec::new();
+    Server::stream(&mut bytes, RequestId(3), &described);
+    let result =
+        ReadResult { shard: ShardId(4), records: 0, next: Sequence(8), tip: Sequence(8), tip_arrival_ms: 5, children };
+    result.encode(&mut bytes, RequestId(6), 0);
+    let mut at = 0;
+    assert_eq!(client.step(&bytes, &mut at), Ok(Some(ClientEvent::Stream(RequestId(3), described))));
+    assert_eq!(client.step(&bytes, &mut at), Ok(Some(ClientEvent::ReadBegin(RequestId(6), result))));
+}
+
+#[test]
+fn reshardings_are_asked_for() {
+    let (mut client, mut server, mut out) = greeted();
+    let split = client.split_shard(&mut out, "orders", ShardId(3), 1 << 100);
+    let merge = client.merge_shards(&mut out, "orders", ShardId(4), ShardId(5));
+    let events = serve(&mut server, &out, 7).expect("valid");
+    let name = || "orders".to_owned();
+    let expected = [
+        ServerEvent::SplitShard(split, SplitShard { name: name(), shard: ShardId(3), at: 1 << 100 }),
+        ServerEvent::MergeShards(merge, MergeShards { name: name(), shard: ShardId(4), adjacent: ShardId(5) }),
+    ];
+    assert!(events.iter().map(|(event, _)| event).eq(&expected), "{events:?}");
 }

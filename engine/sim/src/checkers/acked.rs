@@ -5,8 +5,11 @@ use frame::ShardId;
 use crate::model::{Breach, Model, Outcome, Reading};
 
 pub(super) fn check(model: &Model, shard: ShardId, reading: &Reading) -> Result<(), Breach> {
-    for (number, attempt) in model.attempts_on(shard) {
-        let Outcome::Acked(sequence) = attempt.outcome else { continue };
+    for (number, attempt) in model.attempts_in(shard) {
+        let Outcome::Acked(at, sequence) = attempt.outcome else { continue };
+        if at != shard {
+            continue;
+        }
         match reading.at(sequence) {
             Some(found) if found.attempt == number => {}
             None if reading.is_damaged(&attempt.numbers(sequence)) => {}

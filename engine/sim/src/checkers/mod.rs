@@ -2,6 +2,7 @@
 //! single answer: whose bytes a record has, that a number is given once, that tips rise and streams stay.
 
 mod acked;
+mod lineage;
 mod once;
 mod order;
 mod refused;
@@ -10,12 +11,14 @@ mod stable;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use frame::ShardId;
 
 use crate::model::{Breach, Model, Reading};
 
 /// Checks all that was read back from a shard. With `may_be_damaged`, what is missing must have been called damaged.
-pub(crate) fn check(model: &Model, shard: ShardId, reading: &Reading, may_be_damaged: bool) -> Result<(), Breach> {
+fn check(model: &Model, shard: ShardId, reading: &Reading, may_be_damaged: bool) -> Result<(), Breach> {
     if !may_be_damaged && let Some(at) = reading.damaged.first() {
         return Err(Breach::new(
             "readable",
@@ -28,4 +31,18 @@ pub(crate) fn check(model: &Model, shard: ShardId, reading: &Reading, may_be_dam
     refused::check(model, shard, reading)?;
     order::check(model, shard, reading, may_be_damaged)?;
     stable::check(model, shard, reading)
+}
+
+/// Checks all that was read back from all shards.
+pub(crate) fn check_all(
+    model: &Model,
+    readings: &BTreeMap<ShardId, Reading>,
+    may_be_damaged: bool,
+) -> Result<(), Breach> {
+    readings.iter().try_for_each(|(&shard, reading)| check(model, shard, reading, may_be_damaged))?;
+    if may_be_damaged {
+        return Ok(());
+    }
+    model.check_placed(&readings.keys().copied().collect())?;
+    lineage::check(model, readings)
 }

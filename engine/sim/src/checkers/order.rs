@@ -1,5 +1,6 @@
 //! A connection's records keep their order within a shard, and none is missing in the midst: what came before a stored
-//! record on the same connection is stored as well, unless it was refused.
+//! record on the same connection is stored as well, unless it was refused. In a shard that was made of others that holds from
+//! the connection's first record on: what came before may have been refused while they were, and its client not have heard of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +22,14 @@ pub(super) fn check(model: &Model, shard: ShardId, reading: &Reading, may_be_dam
         return Ok(());
     }
     let stored: BTreeSet<u64> = reading.found.iter().map(|found| found.attempt).collect();
-    for (number, attempt) in model.attempts_on(shard) {
-        let is_passed = newest.get(&attempt.connection).is_some_and(|&newest| number < newest);
+    let is_child = model.shard(shard).is_some_and(|shard| shard.parent.is_some());
+    let mut oldest: BTreeMap<u32, u64> = BTreeMap::new();
+    for found in reading.found.iter().filter(|_| is_child) {
+        oldest.entry(model.attempt(found.attempt).connection).or_insert(found.attempt);
+    }
+    for (number, attempt) in model.attempts_for(shard) {
+        let is_begun = oldest.get(&attempt.connection).is_none_or(|&oldest| number > oldest);
+        let is_passed = is_begun && newest.get(&attempt.connection).is_some_and(|&newest| number < newest);
         let may_be_stored = !attempt.is_spoiled && !matches!(attempt.outcome, Outcome::Refused(_));
         if is_passed && may_be_stored && !stored.contains(&number) {
             let detail =

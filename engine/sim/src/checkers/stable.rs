@@ -5,8 +5,8 @@ use frame::ShardId;
 use crate::model::{Breach, Model, Reading};
 
 pub(super) fn check(model: &Model, shard: ShardId, reading: &Reading) -> Result<(), Breach> {
-    for (number, attempt) in model.attempts_on(shard) {
-        let Some(sequence) = attempt.read_at else { continue };
+    for (number, attempt) in model.attempts_in(shard) {
+        let Some((_, sequence)) = attempt.read_at.filter(|(at, _)| *at == shard) else { continue };
         let is_there = reading.at(sequence).is_some_and(|found| found.attempt == number);
         if !is_there && !reading.is_damaged(&attempt.numbers(sequence)) {
             let detail = format!("attempt {number} was read at {sequence} of shard {shard}, and is gone");

@@ -1,10 +1,12 @@
 //! Each checker must find what it is for: a reading that is right but for one thing.
 
+use std::collections::BTreeMap;
+
 use frame::parts::Record;
-use frame::proto::{ErrorCode, ShardDescription, StreamDescription};
+use frame::proto::{Children, ErrorCode, ShardDescription, StreamDescription};
 use frame::{Sequence, ShardId, StreamId};
 
-use super::check;
+use super::{check, check_all};
 use crate::model::{Found, Model, Reading, frame_of};
 use crate::record::Recipe;
 
@@ -19,6 +21,10 @@ fn one_shard() -> StreamDescription {
         hash_end: u128::MAX,
         trim: Sequence(1),
         tip: Sequence(1),
+        parent: None,
+        adjacent_parent: None,
+        created_ms: 0,
+        children: None,
     };
     StreamDescription {
         stream: StreamId(1),
@@ -33,6 +39,7 @@ fn one_shard() -> StreamDescription {
 fn good() -> (Model, Reading) {
     let stream = one_shard();
     let mut model = Model::default();
+    model.described(&stream).unwrap();
     for _ in 0..6 {
         model.submit(
             &stream,
@@ -109,6 +116,7 @@ fn good_but_unknown() -> Model {
     let (model, _) = good();
     let mut unknown = Model::default();
     let stream = one_shard();
+    unknown.described(&stream).unwrap();
     for attempt in model.attempts() {
         unknown.submit(&stream, 0, |_| attempt.recipe, false);
     }
@@ -148,7 +156,113 @@ fn the_model_knows_what_is_not_its_own() {
     let mut torn = record(recipe, 5);
     *torn.last_mut().unwrap() ^= 1;
     assert_eq!(rule(&torn), "nothing else");
+    let mut other = one_shard();
+    (other.stream, other.name, other.shards[0].shard) = (StreamId(2), "t".to_owned(), ShardId(2));
+    model.described(&other).unwrap();
     assert_eq!(model.acked(4, ShardId(2), Sequence(5)).expect_err("another shard").rule, "routing");
     assert_eq!(model.acked(0, SHARD, Sequence(9)).expect_err("again").rule, "one answer");
     assert_eq!(model.refused(5, ErrorCode::DiskFull).expect_err("again").rule, "one answer");
+}
+
+/// The stream after its shard was split in the middle, having ended at 3.
+fn split() -> StreamDescription {
+    let mut stream = one_shard();
+    let (first, middle) = (ShardId(2), u128::MAX / 2 + 1);
+    let parent = stream.shards[0];
+    let low = ShardDescription { shard: first, hash_end: middle - 1, parent: Some(SHARD), created_ms: 1000, ..parent };
+    let high = ShardDescription { shard: ShardId(3), hash_start: middle, hash_end: u128::MAX, ..low };
+    (stream.shards[0].children, stream.shards[0].tip) = (Some(Children { first, count: 2 }), Sequence(3));
+    stream.shards.extend([low, high]);
+    stream
+}
+
+#[test]
+fn descriptions_follow_from_each_other() {
+    let rule = |spoil: fn(&mut StreamDescription)| {
+        let mut model = Model::default();
+        model.described(&one_shard()).unwrap();
+        model.described(&split()).unwrap();
+        model.described(&one_shard()).expect("one that comes late says nothing new");
+        let mut spoiled = split();
+        spoil(&mut spoiled);
+        model.described(&spoiled).map_err(|breach| breach.rule)
+    };
+    assert_eq!(rule(|_| {}), Ok(()));
+    assert_eq!(rule(|stream| stream.shards[0].tip = Sequence(4)), Err("streams stay"));
+    assert_eq!(rule(|stream| stream.shards[1].hash_end -= 1), Err("lineage"));
+    assert_eq!(rule(|stream| stream.shards.truncate(2)), Err("lineage"));
+    assert_eq!(rule(|stream| stream.shards[0].children = None), Err("lineage"));
+    assert_eq!(rule(|stream| stream.shards[2].parent = Some(ShardId(9))), Err("lineage"));
+    assert_eq!(rule(|stream| stream.shards[2].created_ms = 0), Err("lineage"));
+    assert_eq!(rule(|stream| stream.quotas = frame::Quotas::SERVICE), Err("streams stay"));
+}
+
+/// Two attempts of one connection in the shard, which is split, and two in the child that their keys belong to.
+#[test]
+fn what_is_wrong_between_parent_and_child_is_found() {
+    let rule = |spoil: fn(&mut BTreeMap<ShardId, Reading>)| {
+        let mut model = Model::default();
+        let stream = split();
+        model.described(&stream).unwrap();
+        for _ in 0..4 {
+            let recipe = |attempt| Recipe { attempt, key: 0, explicit_hash: Some(7), data_bytes: 8, parts: 1 };
+            model.submit(&stream, 0, recipe, false);
+        }
+        let child = |sequence, attempt| Found { arrival_ms: 1000, ..found(sequence, attempt) };
+        let reading = |found: Vec<Found>, tip| Reading { found, tip: Sequence(tip), ..Reading::default() };
+        let mut readings = BTreeMap::from([
+            (SHARD, reading(vec![found(1, 0), found(2, 1)], 3)),
+            (ShardId(2), reading(vec![child(1, 2), child(2, 3)], 3)),
+            (ShardId(3), reading(Vec::new(), 1)),
+        ]);
+        spoil(&mut readings);
+        check_all(&model, &readings, false).map_err(|breach| breach.rule)
+    };
+    assert_eq!(rule(|_| {}), Ok(()));
+    let longer = |readings: &mut BTreeMap<ShardId, Reading>| readings.get_mut(&SHARD).unwrap().tip = Sequence(9);
+    assert_eq!(rule(longer), Err("lineage"));
+    let early = |readings: &mut BTreeMap<ShardId, Reading>| {
+        let child = readings.get_mut(&ShardId(2)).unwrap();
+        child.found.iter_mut().for_each(|found| found.arrival_ms = 999);
+    };
+    assert_eq!(rule(early), Err("lineage"));
+    let late = |readings: &mut BTreeMap<ShardId, Reading>| {
+        readings.get_mut(&SHARD).unwrap().found[1].arrival_ms = 1001;
+    };
+    assert_eq!(rule(late), Err("lineage"));
+    let swapped = |readings: &mut BTreeMap<ShardId, Reading>| {
+        readings.get_mut(&SHARD).unwrap().found[1].attempt = 3;
+        let child = readings.get_mut(&ShardId(2)).unwrap();
+        child.found.truncate(1);
+        child.found[0].attempt = 1;
+    };
+    assert_eq!(rule(swapped), Err("no holes"));
+}
+
+/// A child of a child, with what was sent before its parent's.
+#[test]
+fn disorder_over_generations_is_found() {
+    let mut stream = split();
+    let (first, high) = (ShardId(4), stream.shards[1]);
+    let low = ShardDescription { shard: first, hash_end: 99, parent: Some(ShardId(2)), created_ms: 2000, ..high };
+    let high = ShardDescription { shard: ShardId(5), hash_start: 100, hash_end: high.hash_end, ..low };
+    (stream.shards[1].children, stream.shards[1].tip) = (Some(Children { first, count: 2 }), Sequence(2));
+    stream.shards.extend([low, high]);
+    let mut model = Model::default();
+    model.described(&stream).unwrap();
+    for _ in 0..2 {
+        let recipe = |attempt| Recipe { attempt, key: 0, explicit_hash: Some(7), data_bytes: 8, parts: 1 };
+        model.submit(&stream, 0, recipe, false);
+    }
+    let holds = |parent: u64, child: u64| {
+        let found = |attempt, arrival_ms| vec![Found { arrival_ms, ..found(1, attempt) }];
+        let with = |found: Vec<Found>, tip| Reading { found, tip: Sequence(tip), ..Reading::default() };
+        let mut readings: BTreeMap<ShardId, Reading> =
+            (1..=5).map(|shard| (ShardId(shard), with(Vec::new(), if shard == 1 { 3 } else { 1 }))).collect();
+        readings.insert(ShardId(2), with(found(parent, 1500), 2));
+        readings.insert(ShardId(4), with(found(child, 2000), 2));
+        check_all(&model, &readings, false).map_err(|breach| breach.rule)
+    };
+    assert_eq!(holds(0, 1), Ok(()));
+    assert_eq!(holds(1, 0), Err("lineage"));
 }

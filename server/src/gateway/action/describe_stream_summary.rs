@@ -26,7 +26,7 @@ pub(super) async fn run(shared: &Shared, input: StreamReference) -> Result<Descr
         stream_creation_timestamp: Timestamp { ms: stream.created_ms },
         enhanced_monitoring: [EnhancedMetrics { shard_level_metrics: [] }],
         encryption_type: "NONE",
-        open_shard_count: stream.shards,
+        open_shard_count: stream.open_shards,
         consumer_count: 0,
     };
     Ok(DescribeStreamSummary { stream_description_summary })

@@ -43,6 +43,10 @@ pub enum ErrorCode {
     ReadBytesExceeded = 15,
     /// Throttled: the shard answers so many reads a second. Try again later.
     ReadsExceeded = 16,
+    /// Throttled: the shard is being split or merged, and takes nothing in meanwhile. Send the record again.
+    Resharding = 17,
+    /// The caller: the stream, or the data directory, has all the shards that it may have.
+    TooManyShards = 18,
 }
 
 impl ErrorCode {
@@ -71,6 +75,8 @@ impl ErrorCode {
             WriteRecordsExceeded,
             ReadBytesExceeded,
             ReadsExceeded,
+            Resharding,
+            TooManyShards,
         ]
         .into_iter()
         .find(|&code| code as u16 == number)
@@ -97,6 +103,8 @@ impl fmt::Display for ErrorCode {
             ErrorCode::WriteRecordsExceeded => "the shard's records a second are used up",
             ErrorCode::ReadBytesExceeded => "the shard's read bytes a second are used up",
             ErrorCode::ReadsExceeded => "the shard's reads a second are used up",
+            ErrorCode::Resharding => "the shard is being split or merged",
+            ErrorCode::TooManyShards => "too many shards",
         })
     }
 }

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::stream::SHARD_DESCRIPTION_BYTES;
 use crate::limits::{
-    ACK_BYTES_MAX, APPEND_BYTES_MAX, CONTROL_BYTES_MAX, ERROR_DETAIL_BYTES_MAX, READ_BYTES_MAX, SHARDS_PER_STREAM_MAX,
+    ACK_BYTES_MAX, APPEND_BYTES_MAX, CONTROL_BYTES_MAX, ERROR_DETAIL_BYTES_MAX, READ_BYTES_MAX,
+    SHARDS_KEPT_PER_STREAM_MAX,
 };
 use crate::proto::{ACK_FIXED_BYTES, APPEND_FIXED_BYTES, HEADER_BYTES, READ_FIXED_BYTES};
 
@@ -52,6 +53,10 @@ pub enum Kind {
     Unsubscribed = 19,
     /// Client: other quotas for a stream. Answered by [`Kind::Stream`].
     SetQuotas = 20,
+    /// Client: split a shard. Answered by [`Kind::Stream`].
+    SplitShard = 21,
+    /// Client: merge two shards. Answered by [`Kind::Stream`].
+    MergeShards = 22,
 }
 
 impl Kind {
@@ -78,6 +83,8 @@ impl Kind {
             Unsubscribe,
             Unsubscribed,
             SetQuotas,
+            SplitShard,
+            MergeShards,
         ]
         .into_iter()
         .find(|&kind| kind as u8 == number)
@@ -105,7 +112,9 @@ impl Kind {
             | Kind::Subscribe
             | Kind::Grant
             | Kind::Unsubscribe
-            | Kind::SetQuotas => Some(HEADER_BYTES..HEADER_BYTES + CLIENT_CONTROL_BYTES_MAX + 1),
+            | Kind::SetQuotas
+            | Kind::SplitShard
+            | Kind::MergeShards => Some(HEADER_BYTES..HEADER_BYTES + CLIENT_CONTROL_BYTES_MAX + 1),
             _ => None,
         }
     }
@@ -127,9 +136,9 @@ impl Kind {
 /// What a client's control message may have beyond its header: a name and some numbers.
 const CLIENT_CONTROL_BYTES_MAX: usize = 1024;
 /// A description of the largest stream.
-const STREAM_BYTES_MAX: usize = 1 << 20;
+const STREAM_BYTES_MAX: usize = 2 << 20;
 
 const _: () = {
-    assert!(SHARDS_PER_STREAM_MAX * SHARD_DESCRIPTION_BYTES + 1024 <= STREAM_BYTES_MAX);
+    assert!(SHARDS_KEPT_PER_STREAM_MAX * SHARD_DESCRIPTION_BYTES + 1024 <= STREAM_BYTES_MAX);
     assert!(ERROR_DETAIL_BYTES_MAX + 64 <= CONTROL_BYTES_MAX);
 };

@@ -6,6 +6,7 @@ mod fields;
 mod handshake;
 mod kind;
 mod read;
+mod reshard;
 mod start;
 mod stream;
 mod subscribe;
@@ -17,6 +18,7 @@ pub use handshake::{Credit, FEATURE_NOT_DURABLE, FEATURE_THREADS, Hello, Reactor
 pub(crate) use handshake::{Ping, Pong};
 pub use kind::Kind;
 pub use read::{Read, ReadResult};
+pub use reshard::{Children, MergeShards, SplitShard};
 pub use start::Start;
 pub use stream::{
     CreateStream, DescribeStream, ListStreams, SetQuotas, ShardDescription, StreamDescription, StreamList,

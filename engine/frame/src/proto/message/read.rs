@@ -2,6 +2,7 @@
 
 use super::fields::{Control, Fields, FieldsOf};
 use super::kind::Kind;
+use super::reshard::Children;
 use super::start::Start;
 use crate::id::{RequestId, Sequence, ShardId, StreamId};
 use crate::proto::{HEADER_BYTES, READ_FIXED_BYTES, Violation, begin, finish};
@@ -32,6 +33,8 @@ pub struct ReadResult {
     pub tip: Sequence,
     /// When the newest record arrived, in milliseconds since 1970.
     pub tip_arrival_ms: u64,
+    /// The shard is closed and ends at `next`: nothing comes any more, and these go on. The last push of a subscription says so.
+    pub children: Option<Children>,
 }
 
 impl Control for Read {
@@ -60,9 +63,11 @@ impl ReadResult {
         let start = begin(out, Kind::ReadResult, request);
         out.extend_from_slice(&self.shard.0.to_le_bytes());
         out.extend_from_slice(&self.records.to_le_bytes());
-        for number in [self.next.0, self.tip.0, self.tip_arrival_ms, 0, 0] {
+        for number in [self.next.0, self.tip.0, self.tip_arrival_ms] {
             out.extend_from_slice(&number.to_le_bytes());
         }
+        Children::put(self.children, out);
+        out.extend_from_slice(&[0; 8]);
         finish(out, start, READ_FIXED_BYTES, HEADER_BYTES + READ_FIXED_BYTES + frames_bytes);
     }
 
@@ -74,6 +79,7 @@ impl ReadResult {
             next: Sequence(fields.u64()?),
             tip: Sequence(fields.u64()?),
             tip_arrival_ms: fields.u64()?,
+            children: Children::join(fields.u32()?, fields.u32()?)?,
         })
     }
 }

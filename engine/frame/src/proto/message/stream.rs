@@ -1,14 +1,15 @@
 //! Streams: made, described, listed.
 
-use super::fields::{Control, FieldsOf, put_text};
+use super::fields::{Control, Fields, FieldsOf, put_text};
 use super::kind::Kind;
+use super::reshard::Children;
 use crate::id::{Sequence, ShardId, StreamId};
 use crate::limits::STREAM_NAME_BYTES_MAX;
 use crate::proto::Violation;
 use crate::quotas::{QUOTAS_BYTES, Quotas};
 
 /// One shard in a description.
-pub(super) const SHARD_DESCRIPTION_BYTES: usize = 56;
+pub(super) const SHARD_DESCRIPTION_BYTES: usize = 80;
 
 /// Make a stream of shards with equal hash ranges. One of that name with as many shards is left as it is, whatever its
 /// quotas are by now.
@@ -49,7 +50,8 @@ pub struct StreamDescription {
     pub created_ms: u64,
     /// What each of its shards takes in and gives out a second.
     pub quotas: Quotas,
-    /// Its shards, by hash range.
+    /// Its shards in the order in which they were made, those that are closed as well. The hash ranges of the open ones hold each
+    /// hash key once.
     pub shards: Vec<ShardDescription>,
 }
 
@@ -66,8 +68,65 @@ pub struct ShardDescription {
     pub hash_end: u128,
     /// The oldest sequence number that may be read.
     pub trim: Sequence,
-    /// The number after the newest durable record.
+    /// The number after the newest durable record; of a closed shard where it ended.
     pub tip: Sequence,
+    /// What it was made of: the shard that was split, or that of two with the lower hash keys.
+    pub parent: Option<ShardId>,
+    /// The other one of two.
+    pub adjacent_parent: Option<ShardId>,
+    /// When it was made, in milliseconds since 1970. What is in its parents arrived no later, and what is in it no earlier.
+    pub created_ms: u64,
+    /// What was made of it, if it is closed.
+    pub children: Option<Children>,
+}
+
+impl ShardDescription {
+    /// The shards that it was made of.
+    pub fn parents(&self) -> impl Iterator<Item = ShardId> {
+        self.parent.into_iter().chain(self.adjacent_parent)
+    }
+
+    /// Whether records of this hash key are its own.
+    pub fn holds(&self, hash_key: u128) -> bool {
+        (self.hash_start..=self.hash_end).contains(&hash_key)
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.shard.0.to_le_bytes());
+        out.extend_from_slice(&self.reactor.to_le_bytes());
+        out.extend_from_slice(&self.hash_start.to_le_bytes());
+        out.extend_from_slice(&self.hash_end.to_le_bytes());
+        out.extend_from_slice(&self.trim.0.to_le_bytes());
+        out.extend_from_slice(&self.tip.0.to_le_bytes());
+        for parent in [self.parent, self.adjacent_parent] {
+            out.extend_from_slice(&parent.unwrap_or(ShardId::CATALOG).0.to_le_bytes());
+        }
+        out.extend_from_slice(&self.created_ms.to_le_bytes());
+        Children::put(self.children, out);
+    }
+
+    fn take(fields: &mut Fields<'_>) -> Result<ShardDescription, Violation> {
+        let (shard, reactor) = (ShardId(fields.u32()?), fields.u32()?);
+        let (hash_start, hash_end) = (fields.u128()?, fields.u128()?);
+        let (trim, tip) = (Sequence(fields.u64()?), Sequence(fields.u64()?));
+        // The catalog's shard is nobody's parent.
+        let mut parent = || fields.u32().map(|shard| Some(ShardId(shard)).filter(|shard| *shard != ShardId::CATALOG));
+        let (parent, adjacent_parent) = (parent()?, parent()?);
+        let (created_ms, first, count) = (fields.u64()?, fields.u32()?, fields.u32()?);
+        let children = Children::join(first, count)?;
+        Ok(ShardDescription {
+            shard,
+            reactor,
+            hash_start,
+            hash_end,
+            trim,
+            tip,
+            parent,
+            adjacent_parent,
+            created_ms,
+            children,
+        })
+    }
 }
 
 /// Ask for names of streams.
@@ -138,14 +197,7 @@ impl Control for StreamDescription {
         out.extend_from_slice(&self.created_ms.to_le_bytes());
         out.extend_from_slice(&self.quotas.encode());
         put_text(out, &self.name);
-        for shard in &self.shards {
-            out.extend_from_slice(&shard.shard.0.to_le_bytes());
-            out.extend_from_slice(&shard.reactor.to_le_bytes());
-            out.extend_from_slice(&shard.hash_start.to_le_bytes());
-            out.extend_from_slice(&shard.hash_end.to_le_bytes());
-            out.extend_from_slice(&shard.trim.0.to_le_bytes());
-            out.extend_from_slice(&shard.tip.0.to_le_bytes());
-        }
+        self.shards.iter().for_each(|shard| shard.put(out));
     }
 
     fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<StreamDescription, Violation> {
@@ -159,11 +211,7 @@ impl Control for StreamDescription {
         }
         let mut shards = Vec::with_capacity(count);
         for _ in 0..count {
-            let shard = ShardId(fields.u32()?);
-            let reactor = fields.u32()?;
-            let (hash_start, hash_end) = (fields.u128()?, fields.u128()?);
-            let (trim, tip) = (Sequence(fields.u64()?), Sequence(fields.u64()?));
-            shards.push(ShardDescription { shard, reactor, hash_start, hash_end, trim, tip });
+            shards.push(ShardDescription::take(fields)?);
         }
         Ok(StreamDescription { stream, name, created_ms, quotas, shards })
     }

@@ -1,0 +1,52 @@
+//! What was split and merged: a shard ends where it was said to; nothing in its children arrived before its last record did; and
+//! of each connection, what is in a child was sent after what is in its parents.
+
+use std::collections::BTreeMap;
+
+use frame::ShardId;
+use frame::proto::ShardDescription;
+
+use crate::model::{Breach, Found, Model, Reading};
+
+/// Checks all shards of all streams against each other.
+pub(super) fn check(model: &Model, readings: &BTreeMap<ShardId, Reading>) -> Result<(), Breach> {
+    for (&shard, reading) in readings {
+        let Some(description) = model.shard(shard) else { continue };
+        if description.children.is_some() && reading.tip != description.tip {
+            let detail = format!("{description:?} was read up to {}", reading.tip);
+            return Err(Breach::new("lineage", detail));
+        }
+        let is_child = description.parent.is_some();
+        let is_early = |found: &&Found| is_child && found.arrival_ms < description.created_ms;
+        if let Some(early) = reading.found.iter().find(is_early) {
+            return Err(Breach::new("lineage", format!("{early:?} is older than {description:?}")));
+        }
+        for parent in description.parents().filter_map(|parent| readings.get(&parent)) {
+            check_parent(model, (description, reading), parent)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_parent(
+    model: &Model,
+    (description, reading): (&ShardDescription, &Reading),
+    parent: &Reading,
+) -> Result<(), Breach> {
+    if let Some(late) = parent.found.iter().find(|found| found.arrival_ms > description.created_ms) {
+        return Err(Breach::new("lineage", format!("{late:?} of a parent is newer than {description:?}")));
+    }
+    let mut oldest: BTreeMap<u32, u64> = BTreeMap::new();
+    for found in &reading.found {
+        oldest.entry(model.attempt(found.attempt).connection).or_insert(found.attempt);
+    }
+    for found in &parent.found {
+        let attempt = model.attempt(found.attempt);
+        let is_late = oldest.get(&attempt.connection).is_some_and(|&oldest| found.attempt > oldest);
+        if is_late && description.holds(attempt.hash_key) {
+            let detail = format!("{found:?} of a parent was sent after what is in {description:?}");
+            return Err(Breach::new("lineage", detail));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! One more thread, which splits and merges shards of all streams by calls, while they are filled and read. What it does right must
+//! be done, what it does wrong on purpose must be refused.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use engine::{Answer, Call, Handle};
+use frame::ShardId;
+use frame::proto::{ErrorCode, Failure, ShardDescription};
+
+use crate::caller;
+use crate::dice::Dice;
+use crate::model::Breach;
+use crate::world::World;
+
+/// How many runs have one.
+const PROBABILITY: f64 = 0.5;
+
+/// How likely it calls in a turn.
+const CALLS: f64 = 0.01;
+
+/// Open shards of a stream past which it merges.
+const OPEN_MAX: usize = 5;
+
+/// What it means to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Change {
+    Split(ShardId, u128),
+    Merge(ShardId, ShardId),
+}
+
+/// What was asked of a stream, by its place among the names.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Describe(usize),
+    /// With the error that must come of it, if one must.
+    Reshard(usize, Change, Option<ErrorCode>),
+}
+
+/// A stream.
+#[derive(Clone, Debug)]
+struct Subject {
+    name: String,
+    /// What is known of its shards since it was described.
+    shards: Option<Vec<ShardDescription>>,
+    /// Whether something was begun that goes on by itself: then what is known may be so no more.
+    is_unsettled: bool,
+}
+
+/// The thread, over all lives.
+#[derive(Debug)]
+pub(crate) struct Resharder {
+    dice: Dice,
+    handle: Option<Handle>,
+    streams: Vec<Subject>,
+    waiting: Option<(Asked, Arc<Mutex<Option<Answer>>>)>,
+    is_resting: bool,
+}
+
+impl Resharder {
+    pub(crate) fn new(seed: u64, mut names: Vec<String>) -> Resharder {
+        let mut dice = Dice::new(seed, 0, "resharder");
+        names.extend(caller::NAMES.map(str::to_owned));
+        if !dice.chance(PROBABILITY) {
+            names.clear();
+        }
+        let subject = |name| Subject { name, shards: None, is_unsettled: false };
+        let streams = names.into_iter().map(subject).collect();
+        Resharder { dice, handle: None, streams, waiting: None, is_resting: false }
+    }
+
+    /// A life begins.
+    pub(crate) fn begin(&mut self, handle: Handle) {
+        self.handle = Some(handle);
+        self.is_resting = false;
+    }
+
+    /// A life has ended: what was not answered may be true or not.
+    pub(crate) fn end(&mut self) {
+        self.handle = None;
+        self.streams.iter_mut().for_each(|stream| stream.shards = None);
+        if let Some((Asked::Reshard(at, ..), _)) = self.waiting.take() {
+            self.streams[at].is_unsettled = true;
+        }
+    }
+
+    /// It begins nothing more in this life.
+    pub(crate) fn rest(&mut self) {
+        self.is_resting = true;
+    }
+
+    /// Whether it waits for an answer.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Hears its answer, or calls now and then.
+    pub(crate) fn step(&mut self, world: &World, is_damaged: bool) -> Result<(), Breach> {
+        let answer = self.waiting.as_ref().and_then(|(_, letterbox)| take(letterbox));
+        if let (Some(answer), Some((asked, _))) = (answer, self.waiting.clone()) {
+            self.waiting = None;
+            world.note(format_args!("{asked:?}: {answer:?}"));
+            self.hear(world, asked, answer, is_damaged)?;
+        }
+        let may_call = self.waiting.is_none() && !self.is_resting && !self.streams.is_empty();
+        if may_call && self.dice.chance(CALLS) {
+            self.call(world);
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, world: &World) {
+        let Some(handle) = &self.handle else { return };
+        let at = self.dice.index(self.streams.len());
+        let Subject { name, shards, .. } = self.streams[at].clone();
+        let (asked, call) = match shards {
+            None => (Asked::Describe(at), Call::DescribeStream { name, from: 0, limit: u32::MAX }),
+            Some(shards) => {
+                let (change, error) = choose(&mut self.dice, &shards);
+                let call = match change {
+                    Change::Split(shard, at) => Call::SplitShard { name, shard, at },
+                    Change::Merge(shard, adjacent) => Call::MergeShards { name, shard, adjacent },
+                };
+                (Asked::Reshard(at, change, error), call)
+            }
+        };
+        let letterbox = Arc::new(Mutex::new(None));
+        let put = Arc::clone(&letterbox);
+        let reply = move |answer| *put.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        if handle.call(call, reply).is_ok() {
+            self.waiting = Some((asked, letterbox));
+            world.wake_at(world.now_ns());
+        }
+    }
+
+    fn hear(&mut self, world: &World, asked: Asked, answer: Answer, is_damaged: bool) -> Result<(), Breach> {
+        let (Asked::Describe(at) | Asked::Reshard(at, ..)) = asked;
+        let is_short_lived = caller::NAMES.contains(&self.streams[at].name.as_str());
+        self.streams[at].shards = None;
+        let is_unsettled = self.streams[at].is_unsettled;
+        match (asked, answer) {
+            (Asked::Describe(at), Answer::Stream(_, shards)) => self.streams[at].shards = Some(shards),
+            (Asked::Reshard(_, change, None), Answer::Stream(..)) => world.count(match change {
+                Change::Split(..) => "engine: shard split",
+                Change::Merge(..) => "engine: shards merged",
+            }),
+            (_, Answer::Failed(Failure { code, .. })) if is_expected(code) => {
+                self.streams[at].is_unsettled |= matches!(code, ErrorCode::DiskFull | ErrorCode::StorageFailed);
+            }
+            (_, Answer::Failed(Failure { code: ErrorCode::InvalidArgument, .. })) if is_unsettled => {}
+            (Asked::Reshard(_, _, Some(error)), Answer::Failed(Failure { code, .. })) if code == error => {
+                world.count("engine: split or merge refused");
+            }
+            // Others delete it, and make it again.
+            (_, Answer::Failed(Failure { code: ErrorCode::UnknownShard, .. })) if is_short_lived => {}
+            (asked, answer) if !is_damaged => {
+                return Err(Breach::new("resharding", format!("{asked:?}: {answer:?}")));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// What may become of any call. What is under way may be so since an earlier life.
+fn is_expected(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::UnknownStream
+            | ErrorCode::StorageFailed
+            | ErrorCode::DiskFull
+            | ErrorCode::Busy
+            | ErrorCode::Resharding
+            | ErrorCode::ShuttingDown
+    )
+}
+
+/// What to do next: mostly something that may be done, or with the error that it must come to.
+fn choose(dice: &mut Dice, shards: &[ShardDescription]) -> (Change, Option<ErrorCode>) {
+    let mut open: Vec<&ShardDescription> = shards.iter().filter(|shard| shard.children.is_none()).collect();
+    open.sort_by_key(|shard| shard.hash_start);
+    if dice.chance(0.1) {
+        return mistake(dice, shards, &open);
+    }
+    let at = dice.index(open.len());
+    let shard = open[at];
+    if open.len() > OPEN_MAX || (open.len() > 1 && dice.chance(0.5)) {
+        let (one, two) = (open[at.min(open.len() - 2)], open[at.min(open.len() - 2) + 1]);
+        let (one, two) = if dice.chance(0.5) { (one, two) } else { (two, one) };
+        return (Change::Merge(one.shard, two.shard), None);
+    }
+    let width = shard.hash_end - shard.hash_start;
+    let half = shard.hash_start + width / 2 + 1;
+    let anywhere = shard.hash_start + 1 + u128::from_le_bytes(dice.bytes()) % width.max(1);
+    match width {
+        0 => (Change::Split(shard.shard, shard.hash_start), Some(ErrorCode::InvalidArgument)),
+        _ => (Change::Split(shard.shard, if dice.chance(0.5) { half } else { anywhere }), None),
+    }
+}
+
+fn mistake(dice: &mut Dice, shards: &[ShardDescription], open: &[&ShardDescription]) -> (Change, Option<ErrorCode>) {
+    let shard = **dice.pick(open);
+    let error = Some(ErrorCode::InvalidArgument);
+    let closed = shards.iter().find(|shard| shard.children.is_some());
+    match (dice.index(4), closed) {
+        (0, Some(closed)) => (Change::Split(closed.shard, closed.hash_end), error),
+        (1, Some(closed)) => (Change::Merge(closed.shard, shard.shard), error),
+        (2, _) => (Change::Split(shard.shard, shard.hash_start), error),
+        (3, _) => (Change::Split(ShardId(u32::MAX), 1), Some(ErrorCode::UnknownShard)),
+        _ => (Change::Merge(shard.shard, shard.shard), error),
+    }
+}
+
+fn take(letterbox: &Mutex<Option<Answer>>) -> Option<Answer> {
+    letterbox.lock().unwrap_or_else(PoisonError::into_inner).take()
+}

@@ -1,0 +1,138 @@
+//! Splits and merges: which shards become which, and the two commands that say so.
+//!
+//! ```text
+//!   intend    0 version | 1 kind | 2 0 | 4 stream | 8 first child | 12 shard | 16 0          | 24 hash key | 40 adjacent | 44 0
+//!   reshard   the same with                                                  | 16 created ms | 48 end | 56 adjacent's end
+//! ```
+//!
+//! From *intend* on a parent takes no record in. *Reshard* says where the parents ended, and opens their children; it says all of
+//! it once more, so that it is true where *intend* was lost to damage. A split has no adjacent shard, a merge no hash key.
+//!
+//! What doesn't fit the streams as they are known changes nothing: damage took what it follows from.
+
+use frame::proto::Children;
+use frame::{Sequence, ShardId, StreamId};
+
+use super::{FIXED_BYTES, VERSION};
+
+pub(super) const INTEND: u8 = 7;
+pub(super) const RESHARD: u8 = 8;
+const INTEND_BYTES: usize = FIXED_BYTES + 24;
+const RESHARD_BYTES: usize = INTEND_BYTES + 16;
+
+/// Which shards become which.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Resharding {
+    pub(crate) stream: StreamId,
+    /// The child with the lowest hash keys. A second one has the number after it.
+    pub(crate) first_child: ShardId,
+    pub(crate) change: Change,
+}
+
+/// A split or a merge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Change {
+    /// Of a shard, so that the second child begins at a hash key.
+    Split { shard: ShardId, at: u128 },
+    /// Of a shard and the one whose hash keys follow its own.
+    Merge { shard: ShardId, adjacent: ShardId },
+}
+
+/// How a resharding ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Completion {
+    /// When the children were made, in milliseconds since 1970.
+    pub(crate) created_ms: u64,
+    /// What the next record of each parent would have taken, in the order of the parents.
+    pub(crate) ends: [Sequence; 2],
+}
+
+/// Why a stream can't be resharded as wanted. All but the last two are the caller's fault.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ReshardError {
+    /// There is no stream of that name.
+    UnknownStream,
+    /// The stream has no such shard.
+    UnknownShard(ShardId),
+    /// The shard was split or merged before.
+    Closed(ShardId),
+    /// A shard can't be split before or at its first hash key, or past its last.
+    HashKey { start: u128, end: u128 },
+    /// The hash ranges of the two do not meet.
+    NotNeighbours,
+    /// The stream has all the shards that it may have, or the data directory.
+    Full,
+    /// The shard is being split or merged.
+    InProgress(ShardId),
+    /// Too many of the stream's shards are being split or merged.
+    Busy,
+}
+
+impl Resharding {
+    /// What is closed by it, by hash range.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = ShardId> + use<> {
+        let (shard, adjacent) = match self.change {
+            Change::Split { shard, .. } => (shard, None),
+            Change::Merge { shard, adjacent } => (shard, Some(adjacent)),
+        };
+        std::iter::once(shard).chain(adjacent)
+    }
+
+    /// What is opened by it.
+    pub(crate) fn children(&self) -> Children {
+        let count = if matches!(self.change, Change::Split { .. }) { 2 } else { 1 };
+        Children { first: self.first_child, count }
+    }
+
+    /// The number after those of the children.
+    pub(crate) fn next_shard(&self) -> usize {
+        self.first_child.0 as usize + self.children().count as usize
+    }
+
+    /// What it takes in a snapshot, with its end or without.
+    pub(super) fn snapshot_bytes(completed: bool) -> usize {
+        4 + if completed { RESHARD_BYTES } else { INTEND_BYTES }
+    }
+
+    pub(super) fn encode(&self, completion: Option<&Completion>) -> Vec<u8> {
+        let (shard, at, adjacent) = match self.change {
+            Change::Split { shard, at } => (shard, at, ShardId::CATALOG),
+            Change::Merge { shard, adjacent } => (shard, 0, adjacent),
+        };
+        let mut out = vec![VERSION, if completion.is_some() { RESHARD } else { INTEND }, 0, 0];
+        for number in [self.stream.0, self.first_child.0, shard.0] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        out.extend_from_slice(&completion.map_or(0, |completion| completion.created_ms).to_le_bytes());
+        out.extend_from_slice(&at.to_le_bytes());
+        out.extend_from_slice(&adjacent.0.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        for end in completion.iter().flat_map(|completion| completion.ends) {
+            out.extend_from_slice(&end.0.to_le_bytes());
+        }
+        out
+    }
+
+    /// Reads a command of one of the two kinds.
+    pub(super) fn decode(bytes: &[u8]) -> Option<(Resharding, Option<Completion>)> {
+        let long = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+        let short = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+        let is_completed = match (*bytes.get(1)?, bytes.len()) {
+            (INTEND, INTEND_BYTES) => false,
+            (RESHARD, RESHARD_BYTES) => true,
+            _ => return None,
+        };
+        let (stream, first_child, shard) = (StreamId(short(4)?), ShardId(short(8)?), ShardId(short(12)?));
+        let at = u128::from_le_bytes(*bytes.get(24..)?.first_chunk()?);
+        let change = match ShardId(short(40)?) {
+            ShardId::CATALOG => Change::Split { shard, at },
+            adjacent => Change::Merge { shard, adjacent },
+        };
+        let resharding = Resharding { stream, first_child, change };
+        if !is_completed {
+            return Some((resharding, None));
+        }
+        let ends = [Sequence(long(48)?), Sequence(long(56)?)];
+        Some((resharding, Some(Completion { created_ms: long(16)?, ends })))
+    }
+}

@@ -1,0 +1,332 @@
+//! One stream: where its hash keys go, and its shards from the first to those that were split or merged off it.
+//!
+//! The hash ranges of the open shards hold each hash key once, whatever was split and merged. A stream that never was knows its
+//! shards by their count alone.
+
+use frame::limits::{SHARDS_KEPT_PER_STREAM_MAX, SHARDS_PER_STREAM_MAX};
+use frame::proto::Children;
+use frame::route::even_range;
+use frame::{Quotas, Sequence, ShardId, StreamId};
+
+use super::reshard::{Change, Completion, ReshardError, Resharding};
+use super::{Create, create_bytes};
+use crate::handle;
+use crate::limits::RESHARDINGS_PER_STREAM_MAX;
+
+/// A stream, and where its hash keys go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Stream {
+    pub(crate) stream: StreamId,
+    pub(crate) name: String,
+    pub(crate) created_ms: u64,
+    pub(crate) first_shard: ShardId,
+    pub(crate) quotas: Quotas,
+    /// The last hash key of each open shard, rising.
+    ends: Vec<u128>,
+    /// Once a shard was to be split or merged.
+    lineage: Option<Box<Lineage>>,
+}
+
+/// A stream's shards that are not just those that it was made with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Lineage {
+    /// How many it was made with.
+    made_with: u32,
+    /// All of them, by number.
+    shards: Vec<StreamShard>,
+    /// The open ones, by hash range.
+    open: Vec<ShardId>,
+    /// What was split and merged, by the numbers of the children.
+    done: Vec<(Resharding, Completion)>,
+    /// What is being split and merged.
+    intents: Vec<Resharding>,
+}
+
+/// A shard of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct StreamShard {
+    pub(crate) shard: ShardId,
+    pub(crate) hash_start: u128,
+    pub(crate) hash_end: u128,
+    /// What it was made of: the shard that was split, or that of two with the lower hash keys, and the other one.
+    pub(crate) parent: Option<ShardId>,
+    pub(crate) adjacent_parent: Option<ShardId>,
+    pub(crate) created_ms: u64,
+    pub(crate) closed: Option<Closed>,
+}
+
+/// How a shard ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Closed {
+    /// What its next record would have taken.
+    pub(crate) end: Sequence,
+    pub(crate) children: Children,
+}
+
+impl Stream {
+    /// A stream of shards with equal hash ranges.
+    pub(super) fn new(create: &Create) -> Stream {
+        let &Create { stream, created_ms, first_shard, shards, quotas, .. } = create;
+        let count = shards as usize;
+        let ends = (0..count).map(|index| even_range(index, count).1).collect();
+        Stream { stream, name: create.name.clone(), created_ms, first_shard, quotas, ends, lineage: None }
+    }
+
+    /// The open shard that a hash key belongs to.
+    pub(crate) fn route(&self, hash_key: u128) -> ShardId {
+        // Right where the ranges are equal, as they are until a split; a search costs several mispredicted branches.
+        let guess = (((hash_key >> 64) * self.ends.len() as u128) >> 64) as usize;
+        let is_after = guess == 0 || self.ends[guess - 1] < hash_key;
+        let is_it = is_after && hash_key <= self.ends[guess];
+        let index = if is_it { guess } else { self.ends.partition_point(|&end| end < hash_key) };
+        match &self.lineage {
+            None => ShardId(self.first_shard.0 + index as u32),
+            Some(lineage) => lineage.open[index],
+        }
+    }
+
+    /// Whether an open shard takes no records in, as it is being split or merged.
+    #[inline]
+    pub(crate) fn is_fenced(&self, shard: ShardId) -> bool {
+        self.lineage.as_ref().is_some_and(|lineage| lineage.is_fenced(shard))
+    }
+
+    /// Whether a shard takes records in.
+    pub(crate) fn takes(&self, shard: ShardId) -> bool {
+        self.find(shard).is_some_and(|shard| shard.closed.is_none()) && !self.is_fenced(shard)
+    }
+
+    /// How many open shards it has.
+    pub(crate) fn open_count(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    /// How many shards it was made with.
+    pub(crate) fn made_with(&self) -> u32 {
+        self.lineage.as_ref().map_or(self.open_count(), |lineage| lineage.made_with)
+    }
+
+    /// How many shards it has, those that are closed as well.
+    fn shard_count(&self) -> usize {
+        self.lineage.as_ref().map_or(self.ends.len(), |lineage| lineage.shards.len())
+    }
+
+    /// As it was made, with the quotas that it has now.
+    pub(super) fn create(&self) -> Create {
+        Create {
+            stream: self.stream,
+            name: self.name.clone(),
+            created_ms: self.created_ms,
+            first_shard: self.first_shard,
+            shards: self.made_with(),
+            quotas: self.quotas,
+        }
+    }
+
+    /// All of it but its shards.
+    pub(crate) fn outline(&self) -> handle::Stream {
+        handle::Stream {
+            stream: self.stream,
+            name: self.name.clone(),
+            created_ms: self.created_ms,
+            first_shard: self.first_shard,
+            shards: self.made_with(),
+            open_shards: self.open_count(),
+            quotas: self.quotas,
+        }
+    }
+
+    /// Its shards, in the order in which they were made.
+    pub(crate) fn shards(&self) -> impl DoubleEndedIterator<Item = StreamShard> + '_ {
+        (0..self.shard_count()).map(|at| self.shard_at(at))
+    }
+
+    fn shard_at(&self, at: usize) -> StreamShard {
+        if let Some(lineage) = &self.lineage {
+            return lineage.shards[at];
+        }
+        StreamShard {
+            shard: ShardId(self.first_shard.0 + at as u32),
+            hash_start: if at == 0 { 0 } else { self.ends[at - 1] + 1 },
+            hash_end: self.ends[at],
+            parent: None,
+            adjacent_parent: None,
+            created_ms: self.created_ms,
+            closed: None,
+        }
+    }
+
+    /// One of its shards.
+    pub(crate) fn find(&self, shard: ShardId) -> Option<StreamShard> {
+        let at = match &self.lineage {
+            Some(lineage) => lineage.shards.binary_search_by_key(&shard, |known| known.shard).ok()?,
+            None => shard.0.checked_sub(self.first_shard.0)? as usize,
+        };
+        (at < self.shard_count()).then(|| self.shard_at(at))
+    }
+
+    pub(crate) fn has(&self, shard: ShardId) -> bool {
+        self.find(shard).is_some()
+    }
+
+    /// Shards that were made of others.
+    pub(crate) fn descendants(&self) -> impl Iterator<Item = &StreamShard> + '_ {
+        self.lineage.iter().flat_map(|lineage| &lineage.shards).filter(|shard| shard.parent.is_some())
+    }
+
+    /// Shards that are closed.
+    pub(crate) fn closed(&self) -> impl Iterator<Item = (ShardId, Closed)> + '_ {
+        let all = self.lineage.iter().flat_map(|lineage| &lineage.shards);
+        all.filter_map(|shard| shard.closed.map(|closed| (shard.shard, closed)))
+    }
+
+    /// What is being split and merged.
+    pub(crate) fn intents(&self) -> &[Resharding] {
+        self.lineage.as_ref().map_or(&[], |lineage| &lineage.intents)
+    }
+
+    /// How the shards are to change, or why they may not.
+    pub(super) fn plan(&self, wanted: Change, first_child: ShardId) -> Result<Resharding, ReshardError> {
+        let change = match wanted {
+            Change::Split { shard, at } => {
+                let parent = self.plannable(shard)?;
+                if at <= parent.hash_start || at > parent.hash_end {
+                    return Err(ReshardError::HashKey { start: parent.hash_start, end: parent.hash_end });
+                }
+                wanted
+            }
+            Change::Merge { shard, adjacent } => {
+                let (one, two) = (self.plannable(shard)?, self.plannable(adjacent)?);
+                let (low, high) = if one.hash_start <= two.hash_start { (one, two) } else { (two, one) };
+                // The same one twice does not meet itself.
+                if low.hash_end.checked_add(1) != Some(high.hash_start) {
+                    return Err(ReshardError::NotNeighbours);
+                }
+                Change::Merge { shard: low.shard, adjacent: high.shard }
+            }
+        };
+        let intents = self.intents();
+        if intents.len() >= RESHARDINGS_PER_STREAM_MAX {
+            return Err(ReshardError::Busy);
+        }
+        // Each that is under way may open one more than it closes, and adds two.
+        let is_split = matches!(change, Change::Split { .. });
+        let open = self.ends.len() + intents.len() + usize::from(is_split);
+        if open > SHARDS_PER_STREAM_MAX || self.shard_count() + 2 * (intents.len() + 1) > SHARDS_KEPT_PER_STREAM_MAX {
+            return Err(ReshardError::Full);
+        }
+        Ok(Resharding { stream: self.stream, first_child, change })
+    }
+
+    fn plannable(&self, shard: ShardId) -> Result<StreamShard, ReshardError> {
+        let found = self.find(shard).ok_or(ReshardError::UnknownShard(shard))?;
+        if found.closed.is_some() {
+            return Err(ReshardError::Closed(shard));
+        }
+        if self.is_fenced(shard) { Err(ReshardError::InProgress(shard)) } else { Ok(found) }
+    }
+
+    /// Parents take nothing in any more.
+    pub(super) fn intend(&mut self, resharding: &Resharding) {
+        if resharding.parents().all(|parent| self.takes(parent)) {
+            self.lineage_mut().intents.push(*resharding);
+        }
+    }
+
+    /// Parents are closed, and children open.
+    pub(super) fn reshard(&mut self, resharding: &Resharding, completion: &Completion) {
+        let Some((children, last)) = self.children_of(resharding, completion.created_ms) else { return };
+        let lineage = self.lineage_mut();
+        let is_closed = |shard| resharding.parents().any(|parent| parent == shard);
+        lineage.intents.retain(|intent| !intent.parents().any(is_closed));
+        for (parent, end) in resharding.parents().zip(completion.ends) {
+            let closed = Closed { end, children: resharding.children() };
+            lineage
+                .shards
+                .iter_mut()
+                .filter(|shard| shard.shard == parent)
+                .for_each(|shard| shard.closed = Some(closed));
+        }
+        for child in std::iter::once(children).chain(last) {
+            let at = lineage.shards.partition_point(|known| known.shard < child.shard);
+            lineage.shards.insert(at, child);
+        }
+        let at = lineage.done.partition_point(|(known, _)| known.first_child < resharding.first_child);
+        lineage.done.insert(at, (*resharding, *completion));
+        let mut open: Vec<&StreamShard> = lineage.shards.iter().filter(|shard| shard.closed.is_none()).collect();
+        open.sort_by_key(|shard| shard.hash_start);
+        let ends = open.iter().map(|shard| shard.hash_end).collect();
+        lineage.open = open.iter().map(|shard| shard.shard).collect();
+        self.ends = ends;
+    }
+
+    /// The shards that a resharding makes, if it fits those there are.
+    fn children_of(&self, resharding: &Resharding, created_ms: u64) -> Option<(StreamShard, Option<StreamShard>)> {
+        let open = |shard| self.find(shard).filter(|shard| shard.closed.is_none());
+        let first = resharding.first_child;
+        if resharding.children().shards().any(|child| self.has(child)) {
+            return None;
+        }
+        match resharding.change {
+            Change::Split { shard, at } => {
+                let parent = open(shard).filter(|parent| parent.hash_start < at && at <= parent.hash_end)?;
+                let low = StreamShard {
+                    shard: first,
+                    hash_end: at - 1,
+                    parent: Some(shard),
+                    adjacent_parent: None,
+                    created_ms,
+                    ..parent
+                };
+                let high =
+                    StreamShard { shard: ShardId(first.0 + 1), hash_start: at, hash_end: parent.hash_end, ..low };
+                Some((low, Some(high)))
+            }
+            Change::Merge { shard, adjacent } => {
+                let (low, high) = (open(shard)?, open(adjacent)?);
+                (low.hash_end.checked_add(1) == Some(high.hash_start)).then_some(())?;
+                let (parent, adjacent_parent) = (Some(shard), Some(adjacent));
+                let child =
+                    StreamShard { shard: first, hash_end: high.hash_end, parent, adjacent_parent, created_ms, ..low };
+                Some((child, None))
+            }
+        }
+    }
+
+    fn lineage_mut(&mut self) -> &mut Lineage {
+        if self.lineage.is_none() {
+            let shards: Vec<StreamShard> = self.shards().collect();
+            let open = shards.iter().map(|shard| shard.shard).collect();
+            let made_with = self.open_count();
+            self.lineage = Some(Box::new(Lineage { made_with, shards, open, done: Vec::new(), intents: Vec::new() }));
+        }
+        self.lineage.as_mut().expect("it was just made")
+    }
+
+    /// What was split and merged, and what is being, by the numbers of the children.
+    pub(super) fn reshardings(&self) -> impl Iterator<Item = (Resharding, Option<Completion>)> + '_ {
+        let done = self.lineage.iter().flat_map(|lineage| &lineage.done);
+        let intents = self.lineage.iter().flat_map(|lineage| &lineage.intents);
+        done.map(|(resharding, completion)| (*resharding, Some(*completion)))
+            .chain(intents.map(|intent| (*intent, None)))
+    }
+
+    /// What it takes in a snapshot.
+    pub(super) fn snapshot_bytes(&self) -> usize {
+        let lineage = self.lineage.as_ref().map_or(0, |lineage| {
+            lineage.done.len() * Resharding::snapshot_bytes(true)
+                + lineage.intents.len() * Resharding::snapshot_bytes(false)
+        });
+        create_bytes(&self.name, &self.quotas) + lineage
+    }
+}
+
+impl Lineage {
+    fn is_fenced(&self, shard: ShardId) -> bool {
+        self.intents.iter().any(|intent| intent.parents().any(|parent| parent == shard))
+    }
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -1,0 +1,319 @@
+//! Shards split and merged, while records come.
+//!
+//! ```text
+//!   the first reactor                     owners of the parents                 all reactors
+//!   intend, durable ---announced------------------------------------------> [fenced] records for the parents are refused
+//!                                         what was taken in before settles
+//!   [under way] <--- where it ended ----- [drained]
+//!   reshard, durable --announced------------------------------------------> parents closed, children open
+//!   all have applied it: answered ----------------------------------------> readers hear of the end, and of the children
+//! ```
+//!
+//! So a record acknowledged in a child was sent after all that were acknowledged in its parents. What is under way when the
+//! process dies is finished by the next one: whoever finds *intend* in the catalog without its end goes on as if it had just been
+//! told. The parents are fenced before any client is heard, and end where their owner finds them after recovery; until the
+//! children are open nothing was ever stored in them.
+
+use frame::limits::{SHARDS_KEPT_PER_STREAM_MAX, SHARDS_PER_STREAM_MAX};
+use frame::proto::{Children, ReadResult};
+
+use super::*;
+use crate::catalog::{Change, Completion, ReshardError, Resharding};
+use crate::limits::ALLOCATE_RETRY_NS;
+use crate::peers::ParentEnd;
+
+/// A resharding that the first reactor sees through.
+#[derive(Debug)]
+struct Underway {
+    resharding: Resharding,
+    waiters: Vec<Asker>,
+    /// Where the parents ended, as far as that was told, and the newest arrival of each.
+    ends: [Option<(Sequence, u64)>; 2],
+    /// Whether its end is on its way to the disk; and when to try again, if there was no space for it.
+    is_planned: bool,
+    retry_ns: u64,
+}
+
+/// All that this reactor has to do with splits and merges.
+#[derive(Debug, Default)]
+pub(super) struct Reshardings {
+    /// By the first child. Of the first reactor.
+    underway: BTreeMap<ShardId, Underway>,
+    /// Own shards that are fenced, and have yet to settle.
+    draining: Vec<(StreamId, ShardId)>,
+    /// Those that are applied here, and maybe not everywhere yet: readers do not hear of them. With their number among all
+    /// that was announced.
+    news: std::collections::VecDeque<(u64, Resharding)>,
+}
+
+impl Reshardings {
+    /// Whether some reactor may not know of a shard yet that was just made.
+    pub(super) fn hides(&self, shard: ShardId) -> bool {
+        self.news.iter().any(|(_, resharding)| resharding.children().shards().any(|child| child == shard))
+    }
+
+    /// Whether some reactor may not know yet that these shards have taken the place of others.
+    pub(super) fn is_news(&self, first_child: ShardId) -> bool {
+        self.news.iter().any(|(_, resharding)| resharding.first_child == first_child)
+    }
+}
+
+impl<I: Io> Reactor<I> {
+    /// Begins to split a shard, or to merge two.
+    pub(super) fn reshard(&mut self, asker: Asker, name: &str, change: Change) {
+        if self.fail_if_poisoned(asker) {
+            return;
+        }
+        let error = match self.planned.plan_reshard(name, change) {
+            Ok(command) => return self.plan(asker, command),
+            Err(ReshardError::UnknownStream) => return self.fail_unknown(asker, name),
+            Err(error) => error,
+        };
+        let code = match error {
+            ReshardError::UnknownShard(_) => ErrorCode::UnknownShard,
+            ReshardError::InProgress(_) => ErrorCode::Resharding,
+            ReshardError::Busy => ErrorCode::Busy,
+            ReshardError::Full => ErrorCode::TooManyShards,
+            _ => ErrorCode::InvalidArgument,
+        };
+        self.fail(asker, code, &detail_of(name, &error));
+    }
+
+    /// What this life takes up of the last ones: shards that are closed, when the others began, and what was under way.
+    pub(super) fn take_up_lineage(&mut self) {
+        let Reactor { catalog, shards, owners, .. } = self;
+        let mut intents = Vec::new();
+        for stream in catalog.streams() {
+            for (shard, closed) in stream.closed().filter(|(shard, _)| owners.is_own(*shard)) {
+                shards.close(shard, closed.end);
+            }
+            for child in stream.descendants().filter(|child| owners.is_own(child.shard)) {
+                shards.begin_at(child.shard, child.created_ms);
+            }
+            intents.extend_from_slice(stream.intents());
+        }
+        for resharding in intents {
+            self.fence(&resharding);
+            self.see_through(&resharding, Vec::new());
+        }
+    }
+
+    /// Shards take nothing in any more. Where the catalog does not say so, damage took what it follows from.
+    pub(super) fn fence(&mut self, resharding: &Resharding) {
+        let Some(stream) = self.catalog.stream(resharding.stream) else { return };
+        if stream.intents().contains(resharding) {
+            let own = resharding.parents().filter(|&parent| self.owners.is_own(parent));
+            self.reshardings.draining.extend(own.map(|parent| (resharding.stream, parent)));
+        }
+    }
+
+    /// The first reactor sees to what was begun.
+    pub(super) fn see_through(&mut self, resharding: &Resharding, waiters: Vec<Asker>) {
+        if self.owners.own() == 0 {
+            let (ends, is_planned, retry_ns) = ([None; 2], false, 0);
+            let underway = Underway { resharding: *resharding, waiters, ends, is_planned, retry_ns };
+            self.reshardings.underway.insert(resharding.first_child, underway);
+        }
+    }
+
+    /// Whether the next turn has something to do for a split or merge, and when it has at the latest.
+    pub(super) fn resharding_due_ns(&self) -> Option<u64> {
+        let is_drained = self.reshardings.draining.iter().any(|&(_, shard)| self.is_drained(shard));
+        let due = self.reshardings.underway.values().filter(|underway| underway.is_ready()).map(|u| u.retry_ns);
+        let goes_on = self.journal.poisoned().is_none() && self.life == Life::Running;
+        if is_drained { Some(0) } else { due.min().filter(|_| goes_on) }
+    }
+
+    /// Whether all that was taken in for a fenced shard is durable or refused.
+    fn is_drained(&self, shard: ShardId) -> bool {
+        let next = self.shards.find(shard).map_or(Sequence(1), |shard| shard.next);
+        self.journal.poisoned().is_some() || (!self.intake.has_records(shard) && self.shards.stored(shard).next == next)
+    }
+
+    /// Goes on with what is under way: tells where own shards ended, and ends what all was told of.
+    pub(super) fn step_reshardings(&mut self) {
+        let draining = std::mem::take(&mut self.reshardings.draining);
+        for (stream, shard) in draining {
+            if self.catalog.stream(stream).is_none() {
+                continue;
+            }
+            if !self.is_drained(shard) {
+                self.reshardings.draining.push((stream, shard));
+                continue;
+            }
+            let state = self.shards.find(shard).filter(|_| self.journal.poisoned().is_none());
+            let end = ParentEnd { shard, end: state.map(|state| (state.next, state.arrival_ms)) };
+            match self.owners.own() {
+                0 => self.hear_end(end),
+                _ => self.peers.links[0].parcel.ends.push(end),
+            }
+        }
+        self.complete_reshardings();
+    }
+
+    /// Where a parent ended, if its owner can tell in this life.
+    pub(super) fn hear_end(&mut self, ParentEnd { shard, end }: ParentEnd) {
+        let all = &mut self.reshardings.underway;
+        let Some((underway, at)) = all.values_mut().find_map(|underway| {
+            let at = underway.resharding.parents().position(|parent| parent == shard)?;
+            Some((underway, at))
+        }) else {
+            return;
+        };
+        underway.ends[at] = end;
+        if end.is_none() {
+            let waiters = std::mem::take(&mut underway.waiters);
+            self.disappoint(waiters, ErrorCode::StorageFailed, "a write failed; it is ended by the next start");
+        }
+    }
+
+    /// Makes the end of what is under way a command, once all parents have ended.
+    fn complete_reshardings(&mut self) {
+        if self.reshardings.underway.is_empty() || self.journal.poisoned().is_some() || self.life != Life::Running {
+            return;
+        }
+        let now_ns = self.io.mono_ns();
+        let is_due = |underway: &&mut Underway| underway.is_ready() && underway.retry_ns <= now_ns;
+        let due: Vec<(Resharding, [Option<(Sequence, u64)>; 2])> =
+            self.reshardings.underway.values_mut().filter(is_due).map(|u| (u.resharding, u.ends)).collect();
+        for (resharding, ends) in due {
+            let Some(underway) = self.reshardings.underway.get_mut(&resharding.first_child) else { continue };
+            let Some(stream) = self.planned.stream(resharding.stream) else {
+                // It is about to be deleted, unless there is no space for that.
+                underway.retry_ns = now_ns + ALLOCATE_RETRY_NS;
+                continue;
+            };
+            underway.is_planned = true;
+            // Its numbers, as the API makes them, are to come after its parents': they begin with the second of its making.
+            let made = resharding.parents().filter_map(|parent| stream.find(parent));
+            let after_parents = made.map(|parent| (parent.created_ms / 1000 + 1) * 1000).max().unwrap_or(0);
+            let arrivals = ends.iter().flatten().map(|(_, arrival_ms)| *arrival_ms).max().unwrap_or(0);
+            let created_ms = self.io.wall_ms().max(arrivals).max(after_parents);
+            let completion = Completion { created_ms, ends: ends.map(|end| end.map_or(Sequence(0), |(end, _)| end)) };
+            self.store(Command::Reshard(resharding, completion), Vec::new());
+        }
+    }
+
+    /// There was no space for the end of a resharding: it is tried again.
+    pub(super) fn put_off(&mut self, resharding: &Resharding) {
+        let retry_ns = self.io.mono_ns() + ALLOCATE_RETRY_NS;
+        let Some(underway) = self.reshardings.underway.get_mut(&resharding.first_child) else { return };
+        (underway.is_planned, underway.retry_ns) = (false, retry_ns);
+        let waiters = std::mem::take(&mut underway.waiters);
+        let detail = "the disk is full: the shards take nothing in until there is space, then it goes on by itself";
+        self.disappoint(waiters, ErrorCode::DiskFull, detail);
+    }
+
+    /// Nobody waits any more for what is under way: it goes on after a restart.
+    pub(super) fn disappoint_all(&mut self, code: ErrorCode) {
+        let all = self.reshardings.underway.values_mut();
+        let waiters: Vec<Asker> = all.flat_map(|underway| std::mem::take(&mut underway.waiters)).collect();
+        self.disappoint(waiters, code, "the split or merge is ended by the next start of the server");
+    }
+
+    fn disappoint(&mut self, waiters: Vec<Asker>, code: ErrorCode, detail: &str) {
+        for asker in waiters {
+            self.settle_command(asker);
+            self.fail(asker, code, detail);
+        }
+    }
+
+    /// A stream is gone, and what was under way in it.
+    pub(super) fn drop_reshardings(&mut self, stream: StreamId) {
+        let all = std::mem::take(&mut self.reshardings.underway);
+        let (gone, left) = all.into_iter().partition(|(_, underway)| underway.resharding.stream == stream);
+        self.reshardings.underway = left;
+        let gone: BTreeMap<ShardId, Underway> = gone;
+        for underway in gone.into_values() {
+            self.disappoint(underway.waiters, ErrorCode::UnknownStream, "the stream was deleted meanwhile");
+        }
+    }
+
+    /// Who waits for the end of a resharding, which is durable.
+    pub(super) fn waiters_of_resharding(&mut self, resharding: &Resharding) -> Vec<Asker> {
+        let underway = self.reshardings.underway.remove(&resharding.first_child);
+        underway.map_or_else(Vec::new, |underway| underway.waiters)
+    }
+
+    /// Parents are closed, and children open, from here on.
+    pub(super) fn close_parents(&mut self, resharding: &Resharding, completion: &Completion) {
+        let owners = self.owners;
+        for parent in resharding.parents().filter(|&parent| owners.is_own(parent)) {
+            let stream = self.catalog.stream(resharding.stream);
+            if let Some(closed) = stream.and_then(|stream| stream.find(parent)?.closed) {
+                self.shards.close(parent, closed.end);
+                self.buckets.forget(parent);
+                // It may end past parts of a record that never became whole, which nobody was shown.
+                self.publish(parent);
+                self.notify(parent);
+            }
+        }
+        for child in resharding.children().shards().filter(|&child| owners.is_own(child)) {
+            self.shards.begin_at(child, completion.created_ms);
+        }
+    }
+
+    /// A resharding was applied here, as number `serial` of all that was announced.
+    pub(super) fn note_news(&mut self, serial: u64, command: &Command) {
+        if let Command::Reshard(resharding, _) = command {
+            self.reshardings.news.push_back((serial, *resharding));
+        }
+    }
+
+    /// All reactors have applied what was announced up to a number: whoever has read a closed shard to its end is told.
+    pub(super) fn show(&mut self, serial: u64) {
+        while let Some((_, resharding)) = self.reshardings.news.pop_front_if(|(of, _)| *of <= serial) {
+            let owners = self.owners;
+            for parent in resharding.parents().filter(|&parent| owners.is_own(parent)) {
+                self.end_level(resharding.stream, parent);
+            }
+        }
+    }
+
+    /// What goes on where a shard ended, if it is closed and all know of that.
+    pub(super) fn children_of(&self, stream: StreamId, shard: ShardId) -> Option<Children> {
+        let closed = self.catalog.stream(stream)?.find(shard)?.closed?;
+        (!self.reshardings.is_news(closed.children.first)).then_some(closed.children)
+    }
+
+    /// Says in a read's answer that it came to the end of a closed shard, if it did.
+    pub(super) fn note_end(&self, stream: StreamId, result: &mut ReadResult) {
+        if result.next >= result.tip {
+            result.children = self.children_of(stream, result.shard);
+        }
+    }
+}
+
+impl Underway {
+    /// Whether its end may become a command.
+    fn is_ready(&self) -> bool {
+        !self.is_planned && self.resharding.parents().zip(self.ends).all(|(_, end)| end.is_some())
+    }
+}
+
+/// What is wrong with a split or merge, and what to do.
+fn detail_of(name: &str, error: &ReshardError) -> String {
+    match error {
+        ReshardError::UnknownStream => format!("there is no stream {name}"),
+        ReshardError::UnknownShard(shard) => {
+            format!("stream {name} has no shard {shard}; describe it to see its shards")
+        }
+        ReshardError::Closed(shard) => {
+            format!("shard {shard} of stream {name} was split or merged before; take an open one")
+        }
+        ReshardError::HashKey { start, end } => {
+            format!("the second child's first hash key is to be past {start} and up to {end}")
+        }
+        ReshardError::NotNeighbours => {
+            format!("the hash ranges of the two shards of stream {name} do not meet; merge two whose ranges do")
+        }
+        ReshardError::Full => format!(
+            "stream {name} has {SHARDS_PER_STREAM_MAX} open shards or {SHARDS_KEPT_PER_STREAM_MAX} in all, or the data \
+             directory all that it may have; merge shards, or delete streams"
+        ),
+        ReshardError::InProgress(shard) => {
+            format!("shard {shard} of stream {name} is being split or merged; wait until that has ended")
+        }
+        ReshardError::Busy => format!("too many shards of stream {name} are being split or merged; try again"),
+    }
+}
