@@ -194,6 +194,29 @@ impl Client {
         self.stream_answer(request)
     }
 
+    /// Splits a shard, so that the second child begins at a hash key. The children take records in when this returns.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is no such open shard, or the hash key is not within it, among others.
+    pub fn split_shard(&mut self, name: &str, shard: ShardId, at: u128) -> Result<StreamDescription, ClientError> {
+        let request = self.proto.split_shard(&mut self.out, name, shard, at);
+        self.stream_answer(request)
+    }
+
+    /// Merges two shards whose hash ranges meet. Their child takes records in when this returns.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if they are not two open neighbours, among others.
+    pub fn merge_shards(
+        &mut self,
+        name: &str,
+        shard: ShardId,
+        adjacent: ShardId,
+    ) -> Result<StreamDescription, ClientError> {
+        let request = self.proto.merge_shards(&mut self.out, name, shard, adjacent);
+        self.stream_answer(request)
+    }
+
     /// What a stream is.
     ///
     /// # Errors
@@ -390,6 +413,10 @@ impl Client {
             ClientEvent::ReadEnd(request) => {
                 let records = self.reading.take().ok_or(ClientError::OtherAnswer)?;
                 if self.subscriptions.contains_key(&request) {
+                    if records.result.children.is_some() {
+                        // A closed shard has ended, and with it what was to be had of it.
+                        self.subscriptions.remove(&request);
+                    }
                     self.pushed.push_back(Pushed { subscription: request, outcome: Ok(records) });
                     return Ok(Heard::Other);
                 }

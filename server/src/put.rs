@@ -2,7 +2,7 @@
 //!
 //! A thread reads and gathers lines; this one sends and takes results. A batch goes when it is full, or when the input has
 //! nothing more at the moment: so a slow producer's line goes at once, and a file goes in large batches. Records that a
-//! shard's quotas hold up are put again after a while, before any that come later, but behind others that were under way.
+//! shard's quotas hold up, or its being split or merged, are put again after a while, before any that come later, but behind others that were under way.
 
 mod lines;
 
@@ -311,9 +311,9 @@ impl Put {
         Ok(())
     }
 
-    /// Says once that records wait, and for what.
+    /// Says once that records wait, and for what. For a shard that is split or merged they do not wait long.
     fn tell_throttled(&mut self, code: ErrorCode, shard: ShardId) {
-        if !std::mem::replace(&mut self.is_throttled, true) {
+        if code != ErrorCode::Resharding && !std::mem::replace(&mut self.is_throttled, true) {
             eprintln!(
                 "millstream: shard {shard}: {code}: its records wait; `millstream streams quotas {} none` lifts that",
                 self.name

@@ -1,11 +1,11 @@
-//! `millstream streams`: which streams there are, and making one.
+//! `millstream streams`: which streams there are, making them, and splitting and merging their shards.
 
 use std::fmt;
 use std::io;
 
 use clap::{Args, Subcommand};
-use frame::proto::StreamDescription;
-use frame::{Quotas, QuotasChange};
+use frame::proto::{Children, ErrorCode, Failure, ShardDescription, StreamDescription};
+use frame::{Quotas, QuotasChange, ShardId};
 
 use crate::client::{Client, ClientError};
 use crate::connect::{Output, ServerArguments};
@@ -34,6 +34,30 @@ enum Action {
         /// `service,write-bytes=4MiB,write-records=none,read-bytes=8MiB,reads=none,push-bytes=8MiB`
         #[arg(long, value_name = "QUOTAS", default_value = "service")]
         quotas: QuotasChange,
+    },
+    /// Tell all of a stream: its shards with their hash keys, and what they were made of.
+    Describe {
+        /// Its name
+        name: String,
+    },
+    /// Split a shard in two.
+    Split {
+        /// The stream's name
+        name: String,
+        /// Which shard, as `millstream streams` numbers them
+        shard: u32,
+        /// The first hash key of the second one, up to 2^128 - 1 [default: the middle]
+        #[arg(long, value_name = "HASHKEY")]
+        at: Option<u128>,
+    },
+    /// Merge two shards whose hash keys meet.
+    Merge {
+        /// The stream's name
+        name: String,
+        /// One shard, as `millstream streams` numbers them
+        shard: u32,
+        /// The other
+        adjacent: u32,
     },
     /// Give a stream other quotas.
     Quotas {
@@ -66,7 +90,7 @@ impl fmt::Display for StreamsError {
 
 impl std::error::Error for StreamsError {}
 
-/// Lists the streams, or makes one.
+/// Lists the streams, or makes or changes one.
 ///
 /// # Errors
 /// The server's refusal, or the connection's end.
@@ -85,6 +109,23 @@ pub fn run(arguments: StreamsArguments) -> Result<(), StreamsError> {
             let stream = client.set_quotas(&name, quotas.of(stream.quotas)).map_err(StreamsError::Client)?;
             print(&stream, &mut output)?;
         }
+        Some(Action::Describe { name }) => {
+            let stream = client.describe_stream(&name).map_err(StreamsError::Client)?;
+            print_lineage(&stream, &mut output)?;
+        }
+        Some(Action::Split { name, shard, at }) => {
+            let shard = ShardId(shard);
+            let at = match at {
+                Some(at) => at,
+                None => middle(&client.describe_stream(&name).map_err(StreamsError::Client)?, shard)?,
+            };
+            let stream = client.split_shard(&name, shard, at).map_err(StreamsError::Client)?;
+            print_lineage(&stream, &mut output)?;
+        }
+        Some(Action::Merge { name, shard, adjacent }) => {
+            let merged = client.merge_shards(&name, ShardId(shard), ShardId(adjacent));
+            print_lineage(&merged.map_err(StreamsError::Client)?, &mut output)?;
+        }
     }
     output.flush().map_err(StreamsError::Output)
 }
@@ -100,22 +141,63 @@ fn list(client: &mut Client, output: &mut Output) -> Result<(), StreamsError> {
     Ok(())
 }
 
+/// The hash key in the middle of a shard. One that is not there, or has no middle, is the server's to refuse.
+fn middle(stream: &StreamDescription, shard: ShardId) -> Result<u128, StreamsError> {
+    let Some(found) = stream.shards.iter().find(|found| found.shard == shard) else {
+        let detail = format!("stream {} has no shard {shard}; describe it to see its shards", stream.name);
+        return Err(StreamsError::Client(ClientError::Refused(Failure { code: ErrorCode::UnknownShard, detail })));
+    };
+    Ok(found.hash_start + (found.hash_end - found.hash_start).div_ceil(2))
+}
+
 /// A line for the stream and one for each shard: what may be read, and the number that comes next.
 fn print(stream: &StreamDescription, output: &mut Output) -> Result<(), StreamsError> {
-    let StreamDescription { stream: number, name, created_ms, quotas, shards } = stream;
     let write = |out: &mut dyn io::Write| {
-        let count = shards.len();
-        let noun = if count == 1 { "shard" } else { "shards" };
-        let created = UtcTime(*created_ms);
-        writeln!(out, "{name}: stream {number}, {count} {noun}, created {created}, quotas {quotas}")?;
-        for shard in shards {
-            let (id, trim, tip) = (shard.shard, shard.trim, shard.tip);
-            let held = if tip > trim { format!("{trim} to {}", tip.0 - 1) } else { "none".to_owned() };
-            writeln!(out, "  shard {id}: records {held}, next {tip}")?;
+        write_header(out, stream)?;
+        stream.shards.iter().try_for_each(|shard| write_shard(out, shard))
+    };
+    output.write(write).map_err(StreamsError::Output)
+}
+
+/// The same, with the hash keys of each shard and what it was made of.
+fn print_lineage(stream: &StreamDescription, output: &mut Output) -> Result<(), StreamsError> {
+    let write = |out: &mut dyn io::Write| {
+        write_header(out, stream)?;
+        for shard in &stream.shards {
+            write_shard(out, shard)?;
+            let made = match (shard.parent, shard.adjacent_parent) {
+                (Some(parent), Some(adjacent)) => format!("merged from shards {parent} and {adjacent}"),
+                (Some(parent), None) => format!("split off shard {parent}"),
+                (None, _) => "made".to_owned(),
+            };
+            let (start, end, created) = (shard.hash_start, shard.hash_end, UtcTime(shard.created_ms));
+            writeln!(out, "    hash keys {start} to {end}, {made} {created}")?;
         }
         Ok(())
     };
     output.write(write).map_err(StreamsError::Output)
+}
+
+fn write_header(out: &mut dyn io::Write, stream: &StreamDescription) -> io::Result<()> {
+    let StreamDescription { stream: number, name, created_ms, quotas, shards } = stream;
+    let closed = shards.iter().filter(|shard| shard.children.is_some()).count();
+    let open = shards.len() - closed;
+    let noun = if open == 1 { "shard" } else { "shards" };
+    let closed = if closed > 0 { format!(" open, {closed} closed") } else { String::new() };
+    let created = UtcTime(*created_ms);
+    writeln!(out, "{name}: stream {number}, {open} {noun}{closed}, created {created}, quotas {quotas}")
+}
+
+fn write_shard(out: &mut dyn io::Write, shard: &ShardDescription) -> io::Result<()> {
+    let ShardDescription { shard: id, trim, tip, children, .. } = shard;
+    let held = if tip > trim { format!("{trim} to {}", tip.0 - 1) } else { "none".to_owned() };
+    match children {
+        None => writeln!(out, "  shard {id}: records {held}, next {tip}"),
+        Some(children @ Children { .. }) => {
+            let names: Vec<String> = children.shards().map(|child| child.to_string()).collect();
+            writeln!(out, "  shard {id}: records {held}, closed, goes on in {}", names.join(" and "))
+        }
+    }
 }
 
 /// Milliseconds since 1970, as people write them.

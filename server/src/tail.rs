@@ -1,9 +1,10 @@
 //! `millstream tail`: a stream's records as text, from a sequence number to the end at the time of the start, or, with `-f`,
 //! on and on as they become durable.
 //!
-//! Shards come one after the other, followed ones as they come. A record in parts is printed as one, once it is whole. A damaged record is named on standard error and passed over; the exit status tells.
+//! Shards come one after the other, followed ones as they come, but none before those that it was split or merged from have
+//! ended. A record in parts is printed as one, once it is whole. A damaged record is named on standard error and passed over; the exit status tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use frame::parts::{self, Joiner, Record};
-use frame::proto::{ErrorCode, Failure, ShardDescription, Start};
+use frame::proto::{Children, ErrorCode, Failure, ShardDescription, Start};
 use frame::{RequestId, Sequence, ShardId, StreamId};
 
 use jiff::Timestamp;
@@ -189,31 +190,105 @@ struct Followed {
     refused: Option<(Sequence, Failure)>,
 }
 
+/// Shards on their way to be followed: each once all that it was made of have ended, as far as they are followed.
+#[derive(Debug)]
+struct Lineage {
+    /// All that were or will be followed.
+    known: BTreeSet<ShardId>,
+    ended: BTreeSet<ShardId>,
+    /// Those that wait, and whether they were made since the start.
+    waiting: Vec<(ShardDescription, bool)>,
+}
+
+impl Lineage {
+    fn new<'a>(shards: impl Iterator<Item = &'a ShardDescription>) -> Lineage {
+        let waiting: Vec<(ShardDescription, bool)> = shards.map(|shard| (*shard, false)).collect();
+        let known = waiting.iter().map(|(shard, _)| shard.shard).collect();
+        Lineage { known, ended: BTreeSet::new(), waiting }
+    }
+
+    /// A shard whose turn has come.
+    fn take_ready(&mut self) -> Option<(ShardDescription, bool)> {
+        let has_ended = |parent: &ShardId| self.ended.contains(parent) || !self.known.contains(parent);
+        let ready = self.waiting.iter().position(|(shard, _)| shard.parents().all(|parent| has_ended(&parent)))?;
+        Some(self.waiting.remove(ready))
+    }
+
+    /// Adds what was made of shards that are followed, and what was made of that.
+    fn add(&mut self, shards: &[ShardDescription]) {
+        // By their numbers parents come first.
+        for shard in shards {
+            let is_made = shard.parents().any(|parent| self.known.contains(&parent));
+            if is_made && self.known.insert(shard.shard) {
+                self.waiting.push((*shard, true));
+            }
+        }
+    }
+}
+
 impl Tail {
     /// Prints what the shards have, and what they get, as it comes. A shard that is not as far as the first number asked for
     /// begins at its end.
     fn follow(&mut self, arguments: &TailArguments, shards: &[ShardDescription]) -> Result<(), TailError> {
-        let mut followed = BTreeMap::new();
         let credit = (FOLLOW_BYTES / shards.len().max(1) as u64).max(1);
-        for shard in shards {
-            let from = Sequence(arguments.from.max(shard.trim.0)).min(shard.tip);
-            let start = match arguments.since {
-                Some(ms) => Start::Since(ms),
-                None if arguments.latest => Start::Latest,
-                None => Start::At(self.first(shard.shard, from, shard.tip)?),
-            };
-            let (shard, joiner) = (shard.shard, Joiner::new());
-            self.begin(&mut followed, Followed { shard, next: from, joiner, refused: None }, start, credit)?;
-        }
-        let outcome = self.follow_on(&mut followed, credit);
+        // Of what was closed nothing comes any more.
+        let is_wanted = |shard: &&ShardDescription| !arguments.latest || shard.children.is_none();
+        let mut lineage = Lineage::new(shards.iter().filter(is_wanted));
+        let mut followed = BTreeMap::new();
+        self.begin_ready(arguments, &mut lineage, &mut followed, credit)?;
+        let outcome = self.follow_on(arguments, &mut lineage, &mut followed, credit);
         for shard in followed.values_mut() {
             self.tell(shard.shard, shard.refused.take(), shard.next);
         }
         outcome
     }
 
+    /// Begins with shards whose turn has come.
+    fn begin_ready(
+        &mut self,
+        arguments: &TailArguments,
+        lineage: &mut Lineage,
+        followed: &mut BTreeMap<RequestId, Followed>,
+        credit: u64,
+    ) -> Result<(), TailError> {
+        while let Some((shard, is_new)) = lineage.take_ready() {
+            let from = if is_new { 1 } else { arguments.from };
+            let from = Sequence(from.max(shard.trim.0)).min(shard.tip);
+            let start = match arguments.since {
+                Some(ms) if !is_new => Start::Since(ms),
+                None if arguments.latest && !is_new => Start::Latest,
+                _ => Start::At(self.first(shard.shard, from, shard.tip)?),
+            };
+            let (shard, joiner) = (shard.shard, Joiner::new());
+            self.begin(followed, Followed { shard, next: from, joiner, refused: None }, start, credit)?;
+        }
+        Ok(())
+    }
+
+    /// A shard has ended. Unless it is the only one asked for, its children go on.
+    fn ended(
+        &mut self,
+        arguments: &TailArguments,
+        lineage: &mut Lineage,
+        shard: ShardId,
+        children: Children,
+    ) -> Result<(), TailError> {
+        lineage.ended.insert(shard);
+        if arguments.shard.is_none() && children.shards().any(|child| !lineage.known.contains(&child)) {
+            let described = self.client.describe_stream(&arguments.stream).map_err(TailError::Client)?;
+            lineage.add(&described.shards);
+        }
+        Ok(())
+    }
+
     /// Prints what comes.
-    fn follow_on(&mut self, followed: &mut BTreeMap<RequestId, Followed>, credit: u64) -> Result<(), TailError> {
+    fn follow_on(
+        &mut self,
+        arguments: &TailArguments,
+        lineage: &mut Lineage,
+        followed: &mut BTreeMap<RequestId, Followed>,
+        credit: u64,
+    ) -> Result<(), TailError> {
         while self.left > 0 && !self.output.is_closed() {
             let Some(Pushed { subscription, outcome }) = self.client.next_pushed().map_err(TailError::Client)? else {
                 break;
@@ -231,6 +306,13 @@ impl Tail {
                     shard.next = records.result.next;
                     let bytes = records.iter().map(|frame| frame.length() as u64).sum();
                     self.output.flush().map_err(TailError::Output)?;
+                    if let Some(children) = records.result.children {
+                        let ended = shard.shard;
+                        followed.remove(&subscription);
+                        self.ended(arguments, lineage, ended, children)?;
+                        self.begin_ready(arguments, lineage, followed, credit)?;
+                        continue;
+                    }
                     self.client.grant(subscription, bytes).map_err(TailError::Client)?;
                 }
                 Err(failure) if failure.code == ErrorCode::Damaged => {

@@ -10,7 +10,8 @@ use super::{Client, ClientError, Heard, Records};
 pub struct Pushed {
     /// What [`Client::subscribe`] returned.
     pub subscription: RequestId,
-    /// The records, which may be none; or why the subscription has ended.
+    /// The records, which may be none; or why the subscription has ended. It has as well where the records name children: the
+    /// shard is closed, and came to its end.
     pub outcome: Result<Records, Failure>,
 }
 
