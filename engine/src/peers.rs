@@ -77,12 +77,21 @@ pub(crate) struct Told {
     pub(crate) ended: Vec<RequestId>,
 }
 
-/// Where a shard that is to be split or merged ended.
+/// Where a shard ended that is to be split or merged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    /// What its next record would take.
+    pub(crate) next: Sequence,
+    /// Its newest arrival.
+    pub(crate) arrival_ms: u64,
+}
+
+/// What is told of a shard that is to be split or merged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ParentEnd {
     pub(crate) shard: ShardId,
-    /// What its next record would take, and its newest arrival; none if its journal failed before that was known.
-    pub(crate) end: Option<(Sequence, u64)>,
+    /// None if its journal failed before that was known.
+    pub(crate) end: Option<End>,
 }
 
 /// What one reactor tells another in one turn.

@@ -37,7 +37,7 @@ impl<I: Io> Reactor<I> {
             self.announcing.pop_front_if(|announced| announced.serial <= applied)
         {
             if let Command::Reshard(..) = command {
-                self.show(serial);
+                self.show_up_to(serial);
                 self.peers.numbers().for_each(|other| self.peers.links[other].parcel.shown = serial);
             }
             for asker in waiters {

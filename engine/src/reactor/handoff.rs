@@ -54,7 +54,7 @@ impl<I: Io> Reactor<I> {
         }
         ends.into_iter().for_each(|end| self.hear_end(end));
         if shown > 0 {
-            self.show(shown);
+            self.show_up_to(shown);
         }
         settled.into_iter().for_each(|handed| self.settled(from, handed));
         if let Some(handed) = handed {

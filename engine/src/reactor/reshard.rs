@@ -18,17 +18,17 @@ use frame::limits::{SHARDS_KEPT_PER_STREAM_MAX, SHARDS_PER_STREAM_MAX};
 use frame::proto::{Children, ReadResult};
 
 use super::*;
-use crate::catalog::{Change, Completion, ReshardError, Resharding};
+use crate::catalog::{Change, Completion, ReshardError, Resharding, Stream};
 use crate::limits::ALLOCATE_RETRY_NS;
-use crate::peers::ParentEnd;
+use crate::peers::{End, ParentEnd};
 
 /// A resharding that the first reactor sees through.
 #[derive(Debug)]
 struct Underway {
     resharding: Resharding,
     waiters: Vec<Asker>,
-    /// Where the parents ended, as far as that was told, and the newest arrival of each.
-    ends: [Option<(Sequence, u64)>; 2],
+    /// Where the parents ended, as far as that was told.
+    ends: [Option<End>; 2],
     /// Whether its end is on its way to the disk; and when to try again, if there was no space for it.
     is_planned: bool,
     retry_ns: u64,
@@ -142,7 +142,8 @@ impl<I: Io> Reactor<I> {
                 continue;
             }
             let state = self.shards.find(shard).filter(|_| self.journal.poisoned().is_none());
-            let end = ParentEnd { shard, end: state.map(|state| (state.next, state.arrival_ms)) };
+            let end = state.map(|state| End { next: state.next, arrival_ms: state.arrival_ms });
+            let end = ParentEnd { shard, end };
             match self.owners.own() {
                 0 => self.hear_end(end),
                 _ => self.peers.links[0].parcel.ends.push(end),
@@ -173,24 +174,20 @@ impl<I: Io> Reactor<I> {
             return;
         }
         let now_ns = self.io.mono_ns();
-        let is_due = |underway: &&mut Underway| underway.is_ready() && underway.retry_ns <= now_ns;
-        let due: Vec<(Resharding, [Option<(Sequence, u64)>; 2])> =
-            self.reshardings.underway.values_mut().filter(is_due).map(|u| (u.resharding, u.ends)).collect();
-        for (resharding, ends) in due {
-            let Some(underway) = self.reshardings.underway.get_mut(&resharding.first_child) else { continue };
-            let Some(stream) = self.planned.stream(resharding.stream) else {
+        let is_due = |underway: &&Underway| underway.is_ready() && underway.retry_ns <= now_ns;
+        let due: Vec<ShardId> =
+            self.reshardings.underway.values().filter(is_due).map(|u| u.resharding.first_child).collect();
+        for first_child in due {
+            let wall_ms = self.io.wall_ms();
+            let Some(underway) = self.reshardings.underway.get_mut(&first_child) else { continue };
+            let Some(stream) = self.planned.stream(underway.resharding.stream) else {
                 // It is about to be deleted, unless there is no space for that.
                 underway.retry_ns = now_ns + ALLOCATE_RETRY_NS;
                 continue;
             };
             underway.is_planned = true;
-            // Its numbers, as the API makes them, are to come after its parents': they begin with the second of its making.
-            let made = resharding.parents().filter_map(|parent| stream.find(parent));
-            let after_parents = made.map(|parent| (parent.created_ms / 1000 + 1) * 1000).max().unwrap_or(0);
-            let arrivals = ends.iter().flatten().map(|(_, arrival_ms)| *arrival_ms).max().unwrap_or(0);
-            let created_ms = self.io.wall_ms().max(arrivals).max(after_parents);
-            let completion = Completion { created_ms, ends: ends.map(|end| end.map_or(Sequence(0), |(end, _)| end)) };
-            self.store(Command::Reshard(resharding, completion), Vec::new());
+            let command = Command::Reshard(underway.resharding, underway.completion(stream, wall_ms));
+            self.store(command, Vec::new());
         }
     }
 
@@ -261,7 +258,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// All reactors have applied what was announced up to a number: whoever has read a closed shard to its end is told.
-    pub(super) fn show(&mut self, serial: u64) {
+    pub(super) fn show_up_to(&mut self, serial: u64) {
         while let Some((_, resharding)) = self.reshardings.news.pop_front_if(|(of, _)| *of <= serial) {
             let owners = self.owners;
             for parent in resharding.parents().filter(|&parent| owners.is_own(parent)) {
@@ -288,6 +285,16 @@ impl Underway {
     /// Whether its end may become a command.
     fn is_ready(&self) -> bool {
         !self.is_planned && self.resharding.parents().zip(self.ends).all(|(_, end)| end.is_some())
+    }
+
+    /// How it ends. The children are made no earlier than anything in their parents arrived, and in a later second than their
+    /// parents: numbers of records, as the API makes them, begin with that second.
+    fn completion(&self, stream: &Stream, wall_ms: u64) -> Completion {
+        let parents = self.resharding.parents().filter_map(|parent| stream.find(parent));
+        let after_parents = parents.map(|parent| (parent.created_ms / 1000 + 1) * 1000).max().unwrap_or(0);
+        let arrival_ms = self.ends.iter().flatten().map(|end| end.arrival_ms).max().unwrap_or(0);
+        let ends = self.ends.map(|end| end.map_or(Sequence(0), |end| end.next));
+        Completion { created_ms: wall_ms.max(arrival_ms).max(after_parents), ends }
     }
 }
 
