@@ -130,6 +130,8 @@ pub enum Outcome {
     Durable {
         /// Where.
         shard: ShardId,
+        /// When that shard was made, in milliseconds since 1970.
+        made_ms: u64,
         /// Its number there.
         sequence: Sequence,
         /// When it arrived, in milliseconds since 1970.

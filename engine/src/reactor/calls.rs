@@ -103,10 +103,16 @@ impl<I: Io> Reactor<I> {
             self.appends.release(number);
             return self.fail(Asker::Call(slot), ErrorCode::StorageFailed, UNKNOWN_FATE);
         }
+        let stream = self.callers[slot].stream.as_ref().and_then(|stream| self.catalog.stream(stream.stream));
+        // A stream that was deleted meanwhile has none that anybody could ask for.
+        let made_ms = |shard| stream.and_then(|stream| stream.find(shard)).map_or(0, |shard| shard.created_ms);
         let mut outcomes = vec![Outcome::Refused(ErrorCode::StorageFailed); append.results.len()];
         for ((index, result), arrival_ms) in append.results.iter().zip(append.arrivals()) {
             outcomes[*index as usize] = match *result {
-                AckResult::Durable(shard, sequence) => Outcome::Durable { shard, sequence, arrival_ms },
+                AckResult::Durable(shard, sequence) => {
+                    let made_ms = made_ms(shard);
+                    Outcome::Durable { shard, made_ms, sequence, arrival_ms }
+                }
                 AckResult::Refused(code) => Outcome::Refused(code),
                 AckResult::Throttled(code, shard) => Outcome::Throttled(code, shard),
             };

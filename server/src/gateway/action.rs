@@ -7,18 +7,21 @@ mod get_records;
 mod get_shard_iterator;
 mod list_shards;
 mod list_streams;
+mod merge_shards;
 mod put_record;
 mod put_records;
+mod split_shard;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::{Outcome, Stream};
+use frame::proto::ShardDescription;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::iterator::LIFETIME_MS;
 use wire::name::{Place, ShardName};
 use wire::sequence::SequenceNumber;
-use wire::shape::StoredRecord;
+use wire::shape::{HashKeyRange, StoredRecord};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
@@ -48,8 +51,10 @@ pub(super) async fn run(shared: &Shared, action: &str, body: &[u8]) -> Result<Ve
         "GetShardIterator" => get_shard_iterator::run(shared, parse(body)?).await.and_then(write),
         "ListShards" => list_shards::run(shared, parse(body)?).await.and_then(write),
         "ListStreams" => list_streams::run(shared, parse(body)?).await.and_then(write),
+        "MergeShards" => merge_shards::run(shared, parse(body)?).await.map(nothing),
         "PutRecord" => put_record::run(shared, parse(body)?).await.and_then(write),
         "PutRecords" => put_records::run(shared, parse(body)?).await.and_then(write),
+        "SplitShard" => split_shard::run(shared, parse(body)?).await.map(nothing),
         _ => Err(Error::new(ErrorKind::UnknownOperation, "")),
     }
 }
@@ -92,9 +97,33 @@ fn stream_of(place: &Place, checks: &mut Checks, name: Option<&str>, arn: Option
     place.stream_of(name, arn)
 }
 
+/// A shard by the name that the API gives it, open or closed, and its stream.
+async fn shard_of(shared: &Shared, stream: &str, name: &str) -> Result<(Stream, ShardDescription), Error> {
+    let no_shard = || shared.place.no_shard(name, stream);
+    let shard = ShardName::parse(name).ok_or_else(no_shard)?;
+    let (stream, found) = shared.log.describe(&shared.place, stream, shard.0, 1).await?;
+    let found = found.first().copied().filter(|found| shard_name(&stream, found.shard) == shard);
+    found.map(|found| (stream, found)).ok_or_else(no_shard)
+}
+
+/// The same, of a shard that is to be split or merged.
+async fn open_shard(shared: &Shared, stream: &str, name: &str) -> Result<ShardDescription, Error> {
+    let (_, shard) = shard_of(shared, stream, name).await?;
+    if shard.children.is_some() {
+        let message = format!("Shard {name} in stream {stream} was split or merged before.");
+        return Err(Error::new(ErrorKind::InvalidArgument, message));
+    }
+    Ok(shard)
+}
+
+/// A shard's hash keys, as callers see them.
+fn hash_key_range(shard: &ShardDescription) -> HashKeyRange {
+    HashKeyRange { starting_hash_key: shard.hash_start.to_string(), ending_hash_key: shard.hash_end.to_string() }
+}
+
 /// A record's sequence number, as callers see it.
-fn sequence_number(stream: &Stream, shard: ShardName, number: u64, arrival_ms: u64) -> String {
-    let shard_made_s = stream.created_ms / 1000;
+fn sequence_number(made_ms: u64, shard: ShardName, number: u64, arrival_ms: u64) -> String {
+    let shard_made_s = made_ms / 1000;
     SequenceNumber { shard_made_s, shard: shard.0, number, arrival_s: arrival_ms / 1000 }.to_string()
 }
 
@@ -125,9 +154,9 @@ fn rate_exceeded(place: &Place, name: &str, shard: ShardName) -> String {
 /// Where a record is, or the error that says why it is nowhere.
 fn stored(place: &Place, stream: &Stream, outcome: Outcome) -> Result<StoredRecord, Error> {
     match outcome {
-        Outcome::Durable { shard, sequence, arrival_ms } => {
+        Outcome::Durable { shard, made_ms, sequence, arrival_ms } => {
             let shard = shard_name(stream, shard);
-            let sequence_number = sequence_number(stream, shard, sequence.0, arrival_ms);
+            let sequence_number = sequence_number(made_ms, shard, sequence.0, arrival_ms);
             Ok(StoredRecord { shard_id: shard.to_string(), sequence_number })
         }
         Outcome::Throttled(code, shard) => {

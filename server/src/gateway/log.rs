@@ -1,8 +1,8 @@
 //! Calls on the engine, for tasks that wait for their answers; the engine's refusals as the API's errors.
 
 use engine::{Answer, Call, Handle, Outcome, Stream};
-use frame::Quotas;
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription};
+use frame::{Quotas, ShardId};
 use tokio::sync::oneshot;
 use wire::name::Place;
 use wire::{Error, ErrorKind};
@@ -46,6 +46,24 @@ impl Log {
             Answer::Stream(stream, shards) => Ok((stream, shards)),
             answer => Err(refusal(place, name, answer)),
         }
+    }
+
+    /// Splits a shard.
+    pub(super) async fn split(&self, place: &Place, name: &str, shard: ShardId, at: u128) -> Result<(), Error> {
+        let call = Call::SplitShard { name: name.to_owned(), shard, at };
+        reshard_answer(place, name, self.call(call).await?)
+    }
+
+    /// Merges two shards.
+    pub(super) async fn merge(
+        &self,
+        place: &Place,
+        name: &str,
+        shard: ShardId,
+        adjacent: ShardId,
+    ) -> Result<(), Error> {
+        let call = Call::MergeShards { name: name.to_owned(), shard, adjacent };
+        reshard_answer(place, name, self.call(call).await?)
     }
 
     /// Streams after a name, and whether there are more.
@@ -116,6 +134,20 @@ impl Unread {
 
 /// What a caller is told that should try again later.
 pub(super) const THROTTLED: ErrorKind = ErrorKind::ProvisionedThroughputExceeded;
+
+/// What a split or merge came to.
+fn reshard_answer(place: &Place, name: &str, answer: Answer) -> Result<(), Error> {
+    match answer {
+        Answer::Stream(..) => Ok(()),
+        Answer::Failed(Failure { code: ErrorCode::Resharding, detail }) => {
+            Err(Error::new(ErrorKind::ResourceInUse, detail))
+        }
+        Answer::Failed(Failure { code: ErrorCode::InvalidArgument, detail }) => {
+            Err(Error::new(ErrorKind::InvalidArgument, detail))
+        }
+        answer => Err(refusal(place, name, answer)),
+    }
+}
 
 /// The API's error for what the engine said instead of an answer.
 fn refusal(place: &Place, name: &str, answer: Answer) -> Error {

@@ -15,6 +15,7 @@ mod lifecycle;
 mod push;
 mod quotas;
 mod reactors;
+mod reshard;
 mod rig;
 mod settings;
 mod tools;

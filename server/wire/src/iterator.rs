@@ -19,8 +19,8 @@ pub struct ShardIterator {
     pub made_ms: u64,
     /// The number of the record that comes next.
     pub from: u64,
-    /// When the stream was made, in seconds since 1970.
-    pub stream_made_s: u64,
+    /// When the shard was made, in seconds since 1970.
+    pub shard_made_s: u64,
     /// The stream's number.
     pub stream: u32,
     /// The shard's number.
@@ -34,7 +34,7 @@ pub struct ShardIterator {
 impl ShardIterator {
     /// As a word.
     pub fn encode(&self) -> String {
-        let longs = [self.nonce, self.made_ms, self.from, self.stream_made_s].map(u64::to_le_bytes);
+        let longs = [self.nonce, self.made_ms, self.from, self.shard_made_s].map(u64::to_le_bytes);
         let shorts = [self.stream, self.shard, self.shard_index].map(u32::to_le_bytes);
         seal(Kind::ShardIterator, &[longs.as_flattened(), shorts.as_flattened(), self.name.as_bytes()].concat())
     }
@@ -51,7 +51,7 @@ impl ShardIterator {
             nonce: fields.long()?,
             made_ms: fields.long()?,
             from: fields.long()?,
-            stream_made_s: fields.long()?,
+            shard_made_s: fields.long()?,
             stream: fields.short()?,
             shard: fields.short()?,
             shard_index: fields.short()?,
@@ -69,6 +69,10 @@ pub struct ShardsPlace {
     pub stream: u32,
     /// The shard that comes next, counted within the stream.
     pub from: u32,
+    /// The time that the filter speaks of, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Which shards are wanted; nothing for all.
+    pub filter: String,
     /// The stream's name.
     pub name: String,
 }
@@ -76,20 +80,21 @@ pub struct ShardsPlace {
 impl ShardsPlace {
     /// As a word.
     pub fn encode(&self) -> String {
+        let longs = [self.made_ms, self.since_ms].map(u64::to_le_bytes);
         let shorts = [self.stream, self.from].map(u32::to_le_bytes);
-        seal(Kind::ListShards, &[&self.made_ms.to_le_bytes(), shorts.as_flattened(), self.name.as_bytes()].concat())
+        // No name of a stream has a space in it.
+        let text = format!("{} {}", self.filter, self.name);
+        seal(Kind::ListShards, &[longs.as_flattened(), shorts.as_flattened(), text.as_bytes()].concat())
     }
 
     /// Reads a word; `None` if it is none of these.
     pub fn decode(text: &str) -> Option<ShardsPlace> {
         let bytes = open(Kind::ListShards, text)?;
         let mut fields = Fields(&bytes);
-        Some(ShardsPlace {
-            made_ms: fields.long()?,
-            stream: fields.short()?,
-            from: fields.short()?,
-            name: fields.text()?.to_owned(),
-        })
+        let (made_ms, since_ms) = (fields.long()?, fields.long()?);
+        let (stream, from) = (fields.short()?, fields.short()?);
+        let (filter, name) = fields.text()?.split_once(' ')?;
+        Some(ShardsPlace { made_ms, stream, from, since_ms, filter: filter.to_owned(), name: name.to_owned() })
     }
 }
 
@@ -125,7 +130,7 @@ mod tests {
             nonce: 1,
             made_ms: 1_700_000_000_123,
             from: u64::MAX - 1,
-            stream_made_s: 1_699_999_999,
+            shard_made_s: 1_699_999_999,
             stream: 2,
             shard: 77,
             shard_index: 3,
@@ -152,7 +157,14 @@ mod tests {
             assert_eq!(ShardIterator::decode(&word[..at]), None, "cut at {at}");
         }
         assert_eq!(ShardIterator::decode(&"A".repeat(4096)), None);
-        let shards = ShardsPlace { made_ms: 1, stream: 2, from: 3, name: "orders".to_owned() };
+        let shards = ShardsPlace {
+            made_ms: 1,
+            stream: 2,
+            from: 3,
+            since_ms: 4,
+            filter: "AT_LATEST".to_owned(),
+            name: "orders".to_owned(),
+        };
         assert_eq!(ShardsPlace::decode(&shards.encode()), Some(shards.clone()));
         assert_eq!((ShardIterator::decode(&shards.encode()), StreamsPlace::decode(&shards.encode())), (None, None));
         let streams = StreamsPlace { made_ms: 1, after: "orders".to_owned() };

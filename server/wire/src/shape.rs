@@ -165,6 +165,28 @@ request!(
 );
 
 request!(
+    /// Splits a shard.
+    SplitShard {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        shard_to_split: String,
+        new_starting_hash_key: String,
+    }
+);
+
+request!(
+    /// Merges two shards.
+    MergeShards {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        shard_to_merge: String,
+        adjacent_shard_to_merge: String,
+    }
+);
+
+request!(
     /// Asks for a place in a shard.
     GetShardIterator {
         stream_name: String,
@@ -261,6 +283,10 @@ answer!(
     /// One shard.
     Shard {
         shard_id: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parent_shard_id: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        adjacent_parent_shard_id: Option<String>,
         hash_key_range: HashKeyRange,
         sequence_number_range: SequenceNumberRange,
     }
@@ -275,9 +301,11 @@ answer!(
 );
 
 answer!(
-    /// Sequence numbers, from before the first on.
+    /// Sequence numbers, from before the first on; of a closed shard to its last.
     SequenceNumberRange {
         starting_sequence_number: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ending_sequence_number: Option<String>,
     }
 );
 
@@ -326,8 +354,20 @@ answer!(
     /// Records, and where to go on.
     Records {
         records: Vec<Record>,
-        next_shard_iterator: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_shard_iterator: Option<String>,
         millis_behind_latest: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        child_shards: Option<Vec<ChildShard>>,
+    }
+);
+
+answer!(
+    /// A shard that goes on where a closed one ended.
+    ChildShard {
+        shard_id: String,
+        parent_shards: Vec<String>,
+        hash_key_range: HashKeyRange,
     }
 );
 

@@ -2,16 +2,16 @@
 //! iterator never points into one that was not given, and one that was made for the middle of one gives it whole.
 
 use frame::parts::{self, Joiner};
-use frame::proto::{Read, Start};
+use frame::proto::{Children, Read, ShardDescription, Start};
 use frame::{Frame, Sequence, ShardId, StreamId};
 use wire::iterator::{LIFETIME_MS, ShardIterator};
 use wire::name::ShardName;
 use wire::sequence::SequenceNumber;
-use wire::shape::{Blob, GetRecords, Record, Records, Timestamp};
+use wire::shape::{Blob, ChildShard, GetRecords, Record, Records, Timestamp};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::{now_ms, rate_exceeded};
+use super::{hash_key_range, now_ms, rate_exceeded, shard_name};
 use crate::gateway::Shared;
 
 /// Records of one answer.
@@ -32,6 +32,7 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
     // One request is one read, however many it takes here.
     let mut counts = true;
     let (mut joiner, mut next) = (Joiner::new(), Sequence(at.from));
+    let mut children = None;
     let behind_ms = loop {
         let read = Read {
             stream: StreamId(at.stream),
@@ -54,6 +55,7 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
             at.from = joiner.waits_from().unwrap_or(next).0;
         }
         if whole && result.next >= result.tip {
+            children = result.children;
             break 0;
         }
         if !whole || page.records.len() >= limit || page.bytes >= ANSWER_BYTES_MAX {
@@ -62,7 +64,25 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
     };
     at.nonce = uuid::Uuid::new_v4().as_u64_pair().0;
     at.made_ms = now_ms();
-    Ok(Records { records: page.records, next_shard_iterator: at.encode(), millis_behind_latest: behind_ms })
+    let child_shards = match children {
+        Some(children) => Some(child_shards(shared, &at, children).await?),
+        None => None,
+    };
+    let next_shard_iterator = child_shards.is_none().then(|| at.encode());
+    Ok(Records { records: page.records, next_shard_iterator, millis_behind_latest: behind_ms, child_shards })
+}
+
+/// The shards that go on where a closed one ended.
+async fn child_shards(shared: &Shared, at: &ShardIterator, children: Children) -> Result<Vec<ChildShard>, Error> {
+    let first = children.first.0.saturating_sub(at.shard.saturating_sub(at.shard_index));
+    let (stream, found) = shared.log.describe(&shared.place, &at.name, first, children.count).await?;
+    let name = |shard| shard_name(&stream, shard).to_string();
+    let child = |child: &ShardDescription| ChildShard {
+        shard_id: name(child.shard),
+        parent_shards: child.parents().map(name).collect(),
+        hash_key_range: hash_key_range(child),
+    };
+    Ok(found.iter().filter(|found| children.shards().any(|child| child == found.shard)).map(child).collect())
 }
 
 /// The place that an iterator names, if it is still good.
@@ -112,7 +132,7 @@ impl Page {
             frames = &frames[frame.length()..];
             let Some(record) = joiner.push(&frame) else { continue };
             let number = SequenceNumber {
-                shard_made_s: at.stream_made_s,
+                shard_made_s: at.shard_made_s,
                 shard: ShardName(at.shard_index).0,
                 number: record.sequence.0,
                 arrival_s: record.arrival_ms / 1000,

@@ -9,7 +9,7 @@ use wire::shape::{GetShardIterator, Iterator};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::{now_ms, stream_of};
+use super::{now_ms, shard_name, shard_of, stream_of};
 use crate::gateway::Shared;
 
 const TYPES: [&str; 5] = ["AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"];
@@ -22,21 +22,19 @@ pub(super) async fn run(shared: &Shared, input: GetShardIterator) -> Result<Iter
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
     let shard_id = input.shard_id.as_deref().unwrap_or_default();
-    let no_shard = || shared.place.no_shard(shard_id, &name);
-    let shard = ShardName::parse(shard_id).ok_or_else(no_shard)?;
-    let (stream, found) = shared.log.describe(&shared.place, &name, shard.0, 1).await?;
-    let found = found.first().ok_or_else(no_shard)?;
+    let (stream, found) = shard_of(shared, &name, shard_id).await?;
+    let shard = shard_name(&stream, found.shard);
     let from = match (input.shard_iterator_type.as_deref(), input.timestamp) {
         (Some("AT_TIMESTAMP"), Some(seconds)) => {
             first_since(shared, &name, stream.stream, found.shard, seconds).await?
         }
-        _ => place(&input, shard, stream.created_ms / 1000, found)?,
+        _ => place(&input, shard, found.created_ms / 1000, &found)?,
     };
     let iterator = ShardIterator {
         nonce: uuid::Uuid::new_v4().as_u64_pair().0,
         made_ms: now_ms(),
         from,
-        stream_made_s: stream.created_ms / 1000,
+        shard_made_s: found.created_ms / 1000,
         stream: stream.stream.0,
         shard: found.shard.0,
         shard_index: shard.0,

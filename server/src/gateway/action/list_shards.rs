@@ -1,12 +1,15 @@
-//! ListShards: a page of a stream's shards. All of them are open, so every filter but AFTER_SHARD_ID lets all through.
+//! ListShards: a page of a stream's shards, in the order in which they were made.
 
+use engine::Stream;
+use frame::ShardId;
+use frame::proto::ShardDescription;
 use wire::iterator::ShardsPlace;
 use wire::name::ShardName;
-use wire::shape::{HashKeyRange, ListShards, SequenceNumberRange, Shard, Shards};
+use wire::shape::{ListShards, SequenceNumberRange, Shard, Shards};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::{now_ms, sequence_number, shard_name, stream_of};
+use super::{hash_key_range, now_ms, sequence_number, shard_name, stream_of};
 use crate::gateway::Shared;
 
 /// Shards of one page, whatever the limit.
@@ -23,39 +26,71 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
     checks.range("maxResults", input.max_results, 1, 10_000);
     checks.one_of("shardFilter.type", filter.r#type.as_deref(), &FILTERS);
     let limit = input.max_results.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(PAGE).min(PAGE);
-    let (name, from, made) = match &input.next_token {
+    let (name, from, made, wanted, since_ms) = match &input.next_token {
         Some(token) => {
             checks.done()?;
             let place = resume(shared, &input, token)?;
-            (place.name, place.from, Some(place.stream))
+            (place.name, place.from, Some(place.stream), Some(place.filter), place.since_ms)
         }
         None => {
             let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
             let name = stream_of(&shared.place, &mut checks, name, arn)?;
-            (name, first(&input, &filter.r#type, &filter.shard_id)?, None)
+            let from = first(&input, &filter.r#type, &filter.shard_id)?;
+            // Before 1970 is before all shards.
+            let since_ms = (filter.timestamp.unwrap_or(0.0) * 1e3).round() as u64;
+            (name, from, None, filter.r#type.clone(), since_ms)
         }
     };
-    let (stream, shards) = shared.log.describe(&shared.place, &name, from, limit).await?;
+    // All from there on: what is made of a shard comes after it, and says when it was closed.
+    let (stream, shards) = shared.log.describe(&shared.place, &name, from, u32::MAX).await?;
     if made.is_some_and(|made| made != stream.stream.0) {
         return Err(shared.place.no_stream(&name));
     }
-    let next = from.saturating_add(shards.len() as u32);
-    let next = (next < stream.shards)
-        .then(|| ShardsPlace { made_ms: now_ms(), stream: stream.stream.0, from: next, name: name.clone() }.encode());
-    let shards = shards.iter().map(|shard| {
-        let name = shard_name(&stream, shard.shard);
-        Shard {
-            shard_id: name.to_string(),
-            hash_key_range: HashKeyRange {
-                starting_hash_key: shard.hash_start.to_string(),
-                ending_hash_key: shard.hash_end.to_string(),
-            },
-            sequence_number_range: SequenceNumberRange {
-                starting_sequence_number: sequence_number(&stream, name, 0, stream.created_ms),
-            },
-        }
+    let closed_ms = |shard: &ShardDescription| {
+        let child = shard.children?.first;
+        shards.iter().find(|other| other.shard == child).map(|child| child.created_ms)
+    };
+    let kind = wanted.as_deref().unwrap_or_default();
+    let is_wanted = |shard: &&ShardDescription| is_let_through(kind, since_ms, shard, closed_ms(shard));
+    let mut page: Vec<&ShardDescription> = shards.iter().filter(is_wanted).take(limit as usize + 1).collect();
+    let next = (page.len() > limit as usize).then(|| page.pop()).flatten().map(|next| {
+        let from = shard_name(&stream, next.shard).0;
+        let (made_ms, stream, name) = (now_ms(), stream.stream.0, name.clone());
+        ShardsPlace { made_ms, stream, from, since_ms, filter: kind.to_owned(), name }.encode()
     });
+    let shards = page.into_iter().map(|shard| told(&stream, shard, closed_ms(shard)));
     Ok(Shards { shards: shards.collect(), next_token: next })
+}
+
+/// Whether a filter lets a shard through.
+fn is_let_through(filter: &str, since_ms: u64, shard: &ShardDescription, closed_ms: Option<u64>) -> bool {
+    let is_open_then = closed_ms.is_none_or(|closed_ms| closed_ms > since_ms);
+    match filter {
+        "AT_LATEST" => shard.children.is_none(),
+        // Nothing is trimmed yet.
+        "AT_TRIM_HORIZON" => shard.parent.is_none(),
+        "AT_TIMESTAMP" => shard.created_ms <= since_ms && is_open_then,
+        "FROM_TIMESTAMP" => is_open_then,
+        _ => true,
+    }
+}
+
+/// A shard as callers see it.
+fn told(stream: &Stream, shard: &ShardDescription, closed_ms: Option<u64>) -> Shard {
+    let name = shard_name(stream, shard.shard);
+    let number = |number, arrival_ms| sequence_number(shard.created_ms, name, number, arrival_ms);
+    let parent = |parent: Option<ShardId>| parent.map(|parent| shard_name(stream, parent).to_string());
+    Shard {
+        shard_id: name.to_string(),
+        parent_shard_id: parent(shard.parent),
+        adjacent_parent_shard_id: parent(shard.adjacent_parent),
+        hash_key_range: hash_key_range(shard),
+        sequence_number_range: SequenceNumberRange {
+            starting_sequence_number: number(0, shard.created_ms),
+            // Nothing in it arrived after it was closed.
+            ending_sequence_number: closed_ms.map(|closed_ms| number(shard.tip.0 - 1, closed_ms)),
+        },
+    }
 }
 
 /// Where a token goes on. The service refuses a stream beside it, which boto3's paginator gives: here it may agree.
