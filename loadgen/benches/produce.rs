@@ -16,7 +16,7 @@ use frame::proto::{
     StreamDescription,
 };
 use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
-use loadgen::native::{Pace, Plan, Shared, Source, prepare_streams, produce};
+use loadgen::native::{Consumers, Pace, Plan, Producers, Shared, prepare_streams, produce};
 use loadgen::schedule::Arrivals;
 use loadgen::workload::{Keys, Recipe, Sizes};
 use rustix::event::epoll;
@@ -73,18 +73,24 @@ fn main() -> Result<(), Box<dyn Error>> {
         if test { (Duration::from_secs(2), 4 << 20) } else { (Duration::from_secs(3), u64::MAX) };
     for load in LOADS.iter().filter(|load| names.is_empty() || names.iter().any(|name| *name == load.name)) {
         let target = start_sink(first)?;
-        let plan = Plan {
-            target,
+        let producers = Producers {
             streams: prepare_streams(target, &["sink".to_owned()], (SHARDS, None), last)?.streams,
             connections: load.connections,
             batch_records: load.batch_records,
             pace: load.pace,
-            warmup: Duration::ZERO,
-            duration: Some(duration),
             bytes_max,
+            recipe: Recipe::new(Sizes::Fixed(load.record_bytes), Keys::Distinct, 1),
+        };
+        let plan = Plan {
+            target,
+            producers: vec![producers],
+            warmup: Duration::ZERO,
+            start_at: None,
+            duration: Some(duration),
             cores: vec![last],
             seed: 1,
-            subscribers: loadgen::native::Subscribers::default(),
+            is_shared: false,
+            consumers: Consumers::default(),
         };
         println!("{}", measure(load, &plan)?);
     }
@@ -93,18 +99,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Drives one load and tells what it took, in one line.
 fn measure(load: &Load, plan: &Plan) -> Result<String, Box<dyn Error>> {
-    let recipe = Recipe::new(Sizes::Fixed(load.record_bytes), Keys::Distinct, 1);
     let (process_before, sink_before) = (clock_ns(ClockId::ProcessCPUTime), sink_ns());
-    let produced = produce(plan, Source::Generated(recipe), &Shared::new())?;
+    let produced = produce(plan, None, &Shared::new())?;
     let sink = sink_ns() - sink_before;
     let generator = clock_ns(ClockId::ProcessCPUTime) - process_before - sink;
-    let (records, batches) = (produced.recorder.total().records, produced.batches);
+    let group = &produced.groups[0];
+    let (records, batches) = (group.recorder.total().records, group.batches);
     if records == 0 || !produced.lost.is_empty() || produced.ledger.acknowledged() != records {
         return Err(format!("{}: {records} records, lost {:?}", load.name, produced.lost).into());
     }
-    let seconds = produced.recorder.last_ack_ns() as f64 / 1e9;
-    let p50_ns = produced.recorder.latency().value_at_percentile(50.0);
-    let late = produced.lateness.judge(p50_ns);
+    let seconds = group.recorder.last_ack_ns() as f64 / 1e9;
+    let p50_ns = group.recorder.latency().value_at_percentile(50.0);
+    let late = group.lateness.judge(p50_ns);
     Ok(format!(
         "{:9} {:4.0} ns a record, {:6.2} us a batch, {:4.0} % busy, sink {:3.0} %, {:9.0} records/s, {:7.0} batches/s, p50 {:5.1} us, {:.2} % late, at most {:.1} us",
         load.name,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::units::{parse_bytes, parse_duration, show_count, show_ns, show_rate};
 
@@ -41,7 +41,7 @@ pub struct Reached<F> {
 }
 
 /// A goal and whether it was reached.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GoalOutcome {
     /// The goal as given.
     pub goal: String,

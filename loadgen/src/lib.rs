@@ -6,13 +6,16 @@
 pub mod goal;
 pub mod input;
 pub mod machine;
+pub mod metrics;
 pub mod native;
 pub mod options;
 pub mod recorder;
 pub mod report;
+pub mod results;
 pub mod run;
 pub mod schedule;
 pub mod server;
+pub mod sweep;
 pub mod units;
 pub mod verify;
 pub mod workload;

@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
-use loadgen::options::{Options, OptionsError};
-use loadgen::run::{Status, run};
+use loadgen::options::{Options, OptionsError, Tool};
+use loadgen::report::json;
+use loadgen::results::{ResultsError, compare, merge};
+use loadgen::run::{Status, results_directory, run, shorten};
 
 fn main() -> ExitCode {
     let options = match Options::read(std::env::args_os()) {
@@ -17,11 +19,33 @@ fn main() -> ExitCode {
             return Status::NotRun.into();
         }
     };
-    match run(&options) {
-        Ok(status) => status.into(),
-        Err(error) => {
+    let ended = match &options.tool {
+        Some(tool) => use_results(tool).map(|()| Status::Good).map_err(|error| error.to_string()),
+        None => run(&options).map_err(|error| error.to_string()),
+    };
+    ended
+        .unwrap_or_else(|error| {
             eprintln!("millstream-load: {error}");
-            Status::NotRun.into()
+            Status::NotRun
+        })
+        .into()
+}
+
+/// Compares or merges results, and prints what came of it.
+fn use_results(tool: &Tool) -> Result<(), ResultsError> {
+    let (text, folder) = match tool {
+        Tool::Compare { folders, results, json: as_json } => {
+            let (comparison, folder) = compare(folders, &results_directory(results.as_deref(), false))?;
+            (if *as_json { json(&comparison) } else { comparison.table() }, (!as_json).then_some(folder))
         }
+        Tool::Merge { folders, results, json: as_json } => {
+            let (report, folder) = merge(folders, &results_directory(results.as_deref(), false))?;
+            (if *as_json { json(&report) } else { report.table() }, (!as_json).then_some(folder))
+        }
+    };
+    println!("{text}");
+    if let Some(folder) = folder {
+        println!("result      {}", shorten(&folder.path).display());
     }
+    Ok(())
 }

@@ -3,31 +3,43 @@
 //! Every setting is a flag. A file's entries are turned into flags for whatever was not given otherwise, so that one
 //! parser reads and checks them all.
 
-use std::ffi::OsString;
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::time::Duration;
+mod beside;
+mod check;
+mod error;
+mod file;
 
-use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use frame::{Quotas, QuotasChange};
 
 use crate::goal::Goal;
 use crate::input::{Format, TimeFormat};
-use crate::native::Io;
+use crate::native::{Begin, By, Io};
 use crate::schedule::Arrivals;
 use crate::units::{parse_bytes, parse_count, parse_duration};
 use crate::workload::{Keys, Sizes};
 
+pub use beside::Beside;
+use check::check;
+pub use error::OptionsError;
+use file::flags_of_file;
+
 /// Drives a Millstream server with records, reads every one of them back, and reports what it measured.
 ///
 /// Without --target it starts a server of its own on a temporary directory. It exits with 0 when all is good, 1 when it
-/// could not run, 2 when the run is void or data is wrong, 3 when a goal was missed, 4 when the generator was late.
+/// could not run, 2 when the run is void or data is wrong, 3 when a goal was missed or no rate of a sweep holds it, 4 when
+/// the generator was late.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "millstream-load", version, max_term_width = 100)]
+#[command(name = "millstream-load", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub struct Options {
+    /// What to do with results instead of running.
+    #[command(subcommand)]
+    pub tool: Option<Tool>,
     /// A TOML file with these settings, by their long names; flags and environment go before it
     #[arg(long, env = "MILLSTREAM_LOAD_CONFIG", value_name = "FILE", help_heading = "Where")]
     pub config: Option<PathBuf>,
@@ -47,6 +59,10 @@ pub struct Options {
     /// Let the started server use a file system that does not survive a power cut; the result is marked
     #[arg(long, env = "MILLSTREAM_LOAD_NOT_DURABLE", help_heading = "Where")]
     pub not_durable: bool,
+    /// Where the server serves its figures, as /metrics in Prometheus text [default: where a server started here says that it
+    /// does]
+    #[arg(long, env = "MILLSTREAM_LOAD_ADMIN", value_name = "ADDR", help_heading = "Where")]
+    pub admin: Option<SocketAddr>,
     /// The generator's cores, a thread on each [default: the last one available]
     #[arg(long, env = "MILLSTREAM_LOAD_CORES", value_name = "N,..", value_delimiter = ',', help_heading = "Where")]
     pub cores: Vec<usize>,
@@ -54,13 +70,24 @@ pub struct Options {
     #[arg(long, env = "MILLSTREAM_LOAD_IO", default_value = "auto", help_heading = "Where")]
     pub io: Io,
 
-    /// Streams to write
+    /// What is done: produce; fan-out, with subscribers; mixed, with subscribers and catch-up readers; or consume, which reads
+    /// or subscribes to a stream that exists
+    #[arg(
+        long,
+        env = "MILLSTREAM_LOAD_WORKLOAD",
+        value_enum,
+        default_value_t,
+        value_name = "WHAT",
+        help_heading = "Load"
+    )]
+    pub workload: Workload,
+    /// Streams to write, or read
     #[arg(long, env = "MILLSTREAM_LOAD_STREAMS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "N", help_heading = "Load")]
     pub streams: u32,
     /// Shards of each stream
     #[arg(long, env = "MILLSTREAM_LOAD_SHARDS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "N", help_heading = "Load")]
     pub shards: u32,
-    /// The name of the one stream written, or what the names of several begin with [default: of this run alone]
+    /// The name of the one stream, or what the names of several begin with [default: of this run alone]
     #[arg(long, env = "MILLSTREAM_LOAD_STREAM", value_name = "NAME", help_heading = "Load")]
     pub stream: Option<String>,
     /// Connections
@@ -90,22 +117,48 @@ pub struct Options {
     /// How the batches of an open loop are spread: constant or poisson
     #[arg(long, env = "MILLSTREAM_LOAD_ARRIVALS", default_value = "constant", help_heading = "Load")]
     pub arrivals: Arrivals,
-    /// Subscribers, each of whom has all shards pushed to it, over a connection of its own
-    #[arg(long, env = "MILLSTREAM_LOAD_SUBSCRIBERS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000), value_name = "N", help_heading = "Load")]
-    pub subscribers: u32,
+    /// Subscribers, each of whom has all shards pushed to it, over a connection of its own [default: 0; 8 with --workload
+    /// fan-out, 1 with mixed and consume]
+    #[arg(long, env = "MILLSTREAM_LOAD_SUBSCRIBERS", value_parser = clap::value_parser!(u32).range(..=1000), value_name = "N", help_heading = "Consumers")]
+    pub subscribers: Option<u32>,
     /// Subscribers beside them that never take anything
-    #[arg(long, env = "MILLSTREAM_LOAD_STALLED", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000), value_name = "N", help_heading = "Load")]
+    #[arg(long, env = "MILLSTREAM_LOAD_STALLED", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000), value_name = "N", help_heading = "Consumers")]
     pub stalled: u32,
     /// How long after the start subscribers begin, with the first record
-    #[arg(long, env = "MILLSTREAM_LOAD_SUBSCRIBE_AFTER", value_parser = parse_duration, default_value = "0s", value_name = "TIME", help_heading = "Load")]
+    #[arg(long, env = "MILLSTREAM_LOAD_SUBSCRIBE_AFTER", value_parser = parse_duration, default_value = "0s", value_name = "TIME", help_heading = "Consumers")]
     pub subscribe_after: Duration,
+    /// Readers that begin at the oldest record, and again when they have come to the newest [default: 1 with --workload
+    /// mixed]
+    #[arg(long, env = "MILLSTREAM_LOAD_CATCH_UP", value_parser = clap::value_parser!(u32).range(..=1000), value_name = "N", help_heading = "Consumers")]
+    pub catch_up: Option<u32>,
+    /// How catch-up readers, and those of --workload consume, get records: by requests (read) or pushed (push) [default:
+    /// read, with consume push]
+    #[arg(long, env = "MILLSTREAM_LOAD_BY", value_name = "HOW", help_heading = "Consumers")]
+    pub by: Option<By>,
+    /// Where --workload consume begins: oldest, latest, a sequence number, a time, or how long ago, such as 10m
+    #[arg(
+        long,
+        env = "MILLSTREAM_LOAD_FROM",
+        default_value = "oldest",
+        value_name = "PLACE",
+        help_heading = "Consumers"
+    )]
+    pub from: Begin,
     /// What each shard takes in and gives out a second: none, service, or such as none,push-bytes=2MiB [default: none, or
     /// as they are of a stream that exists]
     #[arg(long, env = "MILLSTREAM_LOAD_QUOTAS", value_name = "QUOTAS", help_heading = "Load")]
     pub quotas: Option<QuotasChange>,
     /// How everything is read back: by requests (read) or as one subscriber (push)
     #[arg(long, env = "MILLSTREAM_LOAD_READ_BACK", default_value = "read", value_name = "HOW", help_heading = "Load")]
-    pub read_back: ReadBackBy,
+    pub read_back: By,
+    /// Others write the same streams meanwhile: their records are counted, and no faults
+    #[arg(long, env = "MILLSTREAM_LOAD_SHARED", help_heading = "Load")]
+    pub shared: bool,
+    /// A second load from the same cores, with figures of its own, such as
+    /// connections=2,inflight=1,batch-records=1,record-bytes=10MiB,shards=1; other settings: streams, stream, keys, rate,
+    /// arrivals, bytes
+    #[arg(long, env = "MILLSTREAM_LOAD_BESIDE", value_name = "SETTINGS", help_heading = "Load")]
+    pub beside: Option<Beside>,
     /// The seed of everything random
     #[arg(long, env = "MILLSTREAM_LOAD_SEED", default_value_t = 1, value_name = "N", help_heading = "Load")]
     pub seed: u64,
@@ -174,9 +227,25 @@ pub struct Options {
     /// Drop what happens before this time [default: 1s, or 0s with --input]
     #[arg(long, env = "MILLSTREAM_LOAD_WARMUP", value_parser = parse_duration, value_name = "TIME", help_heading = "How long")]
     pub warmup: Option<Duration>,
+    /// Begin then, by the clock of this host, such as 2026-11-27T08:30:00Z: so several generators begin together
+    #[arg(long, env = "MILLSTREAM_LOAD_START_AT", value_parser = parse_time, value_name = "TIME", help_heading = "How long")]
+    pub start_at: Option<SystemTime>,
     /// Run so many times, each from the start
     #[arg(long, env = "MILLSTREAM_LOAD_REPEAT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N", help_heading = "How long")]
     pub repeat: u32,
+
+    /// Look for the highest rate that holds the goal of --p99, beginning with --rate; each step lasts --duration
+    #[arg(long, env = "MILLSTREAM_LOAD_SWEEP", requires = "p99", help_heading = "Sweep")]
+    pub sweep: bool,
+    /// What 99 % of the records may take: to the acknowledgement, or to the last subscriber if there are any
+    #[arg(long, env = "MILLSTREAM_LOAD_P99", requires = "sweep", value_parser = parse_duration, value_name = "TIME", help_heading = "Sweep")]
+    pub p99: Option<Duration>,
+    /// Steps of a sweep at most
+    #[arg(long, env = "MILLSTREAM_LOAD_SWEEP_STEPS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=200), value_name = "N", help_heading = "Sweep")]
+    pub sweep_steps: u32,
+    /// No step of a sweep begins after this time
+    #[arg(long, env = "MILLSTREAM_LOAD_SWEEP_TIME", default_value = "15m", value_parser = parse_duration, value_name = "TIME", help_heading = "Sweep")]
+    pub sweep_time: Duration,
 
     /// A goal, such as 'p99<5ms' or 'throughput>100MB/s'; may be repeated
     #[arg(long, env = "MILLSTREAM_LOAD_EXPECT", value_name = "GOAL", value_delimiter = ';', help_heading = "Result")]
@@ -195,26 +264,63 @@ pub struct Options {
     pub json: bool,
 }
 
-/// How everything is read back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadBackBy {
-    /// By requests.
-    Read,
-    /// As one subscriber.
-    Push,
+/// What is done with results that are there.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Tool {
+    /// Compare results: a folder of one run each, or of several runs, of which medians and the worst are taken
+    Compare {
+        /// The folders; the first is what others are held against
+        #[arg(required = true, num_args = 2.., value_name = "FOLDER")]
+        folders: Vec<PathBuf>,
+        /// Where the comparison is kept, in a folder of its own [default: beside other results, in local/]
+        #[arg(long, value_name = "DIR")]
+        results: Option<PathBuf>,
+        /// Print the comparison as JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Merge what several generators measured at the same time into one result
+    Merge {
+        /// The folders of their runs
+        #[arg(required = true, num_args = 2.., value_name = "RUN")]
+        folders: Vec<PathBuf>,
+        /// Where the merged result is kept, in a folder of its own [default: beside other results, in local/]
+        #[arg(long, value_name = "DIR")]
+        results: Option<PathBuf>,
+        /// Print the result as JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
 }
 
-impl FromStr for ReadBackBy {
-    type Err = String;
+/// What a run does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Workload {
+    /// Writes.
+    #[default]
+    Produce,
+    /// Writes, and pushes to several subscribers.
+    FanOut,
+    /// Writes, pushes to subscribers, and has everything read from the beginning meanwhile.
+    Mixed,
+    /// Reads a stream that somebody else writes, or wrote.
+    Consume,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "read" => Ok(Self::Read),
-            "push" => Ok(Self::Push),
-            _ => Err(format!("{text:?} is not a way to read; give read or push")),
+impl Workload {
+    /// The name by which it is given.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Produce => "produce",
+            Self::FanOut => "fan-out",
+            Self::Mixed => "mixed",
+            Self::Consume => "consume",
         }
     }
 }
+
+/// Subscribers that a fan-out has unless told.
+const FAN_OUT_SUBSCRIBERS: u32 = 8;
 
 /// How fast rows are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -238,62 +344,36 @@ impl FromStr for Speed {
     }
 }
 
+fn parse_time(text: &str) -> Result<SystemTime, String> {
+    let help = |_| format!("{text:?} is not a time; give one such as 2026-11-27T08:30:00Z");
+    text.parse::<jiff::Timestamp>().map(SystemTime::from).map_err(help)
+}
+
 fn parse_rate(text: &str) -> Result<f64, String> {
     let rate = parse_count(text).map_err(|error| error.to_string())?;
     if rate > 0.0 { Ok(rate) } else { Err("a rate is above 0".to_owned()) }
 }
 
-/// Why settings make no run.
-#[derive(Debug)]
-pub enum OptionsError {
-    /// A flag or variable, or what the file says; the text is for people. It may be the help that was asked for.
-    Arguments(clap::Error),
-    /// The file can't be read.
-    Unreadable(PathBuf, std::io::Error),
-    /// The file isn't TOML.
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// The line that is wrong, counted from 1.
-        line: usize,
-        /// What is wrong with it.
-        error: Box<toml::de::Error>,
-    },
-    /// The file names a setting there is not.
-    Unknown(PathBuf, String, Vec<String>),
-    /// Two settings contradict each other.
-    Contradiction(&'static str),
-}
-
-impl fmt::Display for OptionsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Arguments(error) => error.fmt(f),
-            Self::Unreadable(path, error) => {
-                write!(
-                    f,
-                    "the configuration file {} can't be read: {error}; check its name and its permissions",
-                    path.display()
-                )
-            }
-            // The error's own text draws the line, over several.
-            Self::Malformed { path, line, error } => write!(
-                f,
-                "the configuration file {}, line {line}, is malformed: {}; mend or remove that",
-                path.display(),
-                error.message().replace('\n', ", ")
-            ),
-            Self::Unknown(path, name, known) => {
-                write!(f, "{} sets {name:?}, which there is not; there are: {}", path.display(), known.join(", "))
-            }
-            Self::Contradiction(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for OptionsError {}
-
 impl Options {
+    /// How many subscribers there are.
+    pub fn subscribers(&self) -> u32 {
+        self.subscribers.unwrap_or(match self.workload {
+            Workload::Produce => 0,
+            Workload::FanOut => FAN_OUT_SUBSCRIBERS,
+            Workload::Mixed | Workload::Consume => 1,
+        })
+    }
+
+    /// How many catch-up readers there are.
+    pub fn catch_up(&self) -> u32 {
+        self.catch_up.unwrap_or(u32::from(self.workload == Workload::Mixed))
+    }
+
+    /// How those who are not subscribers beside producers get records.
+    pub fn by(&self) -> By {
+        self.by.unwrap_or(if self.workload == Workload::Consume { By::Push } else { By::Read })
+    }
+
     /// What each shard takes in and gives out a second, if that is said.
     pub fn quotas(&self) -> Option<Quotas> {
         self.quotas.as_ref().map(|change| change.of(Quotas::NONE))
@@ -308,128 +388,10 @@ impl Options {
         }
         let matches = Self::command().try_get_matches_from(&arguments).map_err(OptionsError::Arguments)?;
         let options = Self::from_arg_matches(&matches).map_err(OptionsError::Arguments)?;
-        options.check()
+        check(&options).map_err(OptionsError::Contradiction)?;
+        Ok(options)
     }
-
-    fn check(self) -> Result<Self, OptionsError> {
-        let speed = matches!(self.speed, Some(Speed::Times(_)));
-        if speed && self.time.is_none() {
-            return Err(OptionsError::Contradiction(
-                "--speed N replays rows by their times: name their column with --time, or give --speed max",
-            ));
-        }
-        if self.rate.is_some() && (speed || (self.time.is_some() && self.speed.is_none())) {
-            return Err(OptionsError::Contradiction(
-                "--rate and a replay by --time are two rhythms: give --speed max beside --rate, or leave --rate out",
-            ));
-        }
-        if self.target.is_some() && (self.server_core.is_some() || !self.server_arg.is_empty() || self.not_durable) {
-            return Err(OptionsError::Contradiction(
-                "--server-core, --server-arg and --not-durable are for a server started here: leave them or --target out",
-            ));
-        }
-        Ok(self)
-    }
-}
-
-/// A file's entries as flags, those left out that were given otherwise.
-fn flags_of_file(path: &Path, given: &ArgMatches) -> Result<Vec<OsString>, OptionsError> {
-    let text = std::fs::read_to_string(path).map_err(|error| OptionsError::Unreadable(path.to_owned(), error))?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-        OptionsError::Malformed {
-            path: path.to_owned(),
-            line: 1 + before.matches('\n').count(),
-            error: Box::new(error),
-        }
-    })?;
-    let command = Options::command();
-    let mut flags = Vec::new();
-    for (name, value) in table {
-        let settings = || command.get_arguments().filter(|argument| argument.get_id() != "config");
-        let Some(argument) = settings().find(|argument| argument.get_long() == Some(name.as_str())) else {
-            let known = settings().filter_map(|argument| argument.get_long().map(str::to_owned)).collect();
-            return Err(OptionsError::Unknown(path.to_owned(), name, known));
-        };
-        let source = given.value_source(argument.get_id().as_str());
-        if matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
-            continue;
-        }
-        let values = match value {
-            toml::Value::Array(values) => values,
-            one => vec![one],
-        };
-        for value in values {
-            match value {
-                toml::Value::Boolean(true) => flags.push(format!("--{name}").into()),
-                toml::Value::Boolean(false) => {}
-                toml::Value::String(text) => flags.push(format!("--{name}={text}").into()),
-                other => flags.push(format!("--{name}={other}").into()),
-            }
-        }
-    }
-    Ok(flags)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    fn read(arguments: &[&str]) -> Result<Options, OptionsError> {
-        Options::read(["millstream-load"].iter().chain(arguments).map(OsString::from))
-    }
-
-    #[test]
-    fn defaults_are_the_canonical_scenario() {
-        let options = read(&[]).unwrap();
-        assert_eq!((options.streams, options.rate, options.duration, options.bytes), (1, None, None, None));
-        assert_eq!(options.record_bytes, Sizes::Fixed(1024));
-    }
-
-    #[test]
-    fn a_file_stands_behind_flags() {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        let text = "shards = 3\nrecord-bytes = \"2KiB\"\nkeep = true\njson = false\nexpect = [\"p99<5ms\", \"max<1s\"]\nrate = 1500.5\ncores = [0, 1]\n";
-        file.write_all(text.as_bytes()).unwrap();
-        let path = file.path().to_str().unwrap();
-        let options = read(&["--config", path, "--shards", "5"]).unwrap();
-        assert_eq!((options.shards, options.record_bytes), (5, Sizes::Fixed(2048)));
-        assert_eq!((options.keep, options.json, options.expect.len()), (true, false, 2));
-        assert_eq!((options.rate, options.cores), (Some(1500.5), vec![0, 1]));
-    }
-
-    #[test]
-    fn a_file_is_checked_like_flags() {
-        for (text, part) in [
-            ("shard = 3", "sets \"shard\", which there is not; there are: target, dir"),
-            ("shards = 0", "0 is not in 1..=10000"),
-            ("keep = true\nshards = ", "line 2, is malformed: "),
-            ("record-bytes = \"much\"", "is not a number of bytes"),
-        ] {
-            let mut file = tempfile::NamedTempFile::new().unwrap();
-            file.write_all(text.as_bytes()).unwrap();
-            let error = read(&["--config", file.path().to_str().unwrap()]).unwrap_err().to_string();
-            assert!(error.contains(part), "{text}: {error}");
-            assert!(!text.contains('\n') || !error.contains('\n'), "not one line: {error}");
-        }
-        assert!(read(&["--config", "/nowhere.toml"]).unwrap_err().to_string().contains("can't be read"));
-    }
-
-    #[test]
-    fn contradictions_are_refused() {
-        for arguments in [
-            &["--input", "x.csv", "--speed", "5"][..],
-            &["--input", "x.csv", "--time", "t", "--rate", "5"],
-            &["--target", "127.0.0.1:1", "--not-durable"],
-            &["--key", "k"],
-            &["--io", "epoll"],
-            &["--rate", "0"],
-            &["--speed", "-1", "--input", "x"],
-        ] {
-            assert!(read(arguments).is_err(), "{arguments:?}");
-        }
-        assert!(read(&["--input", "x", "--time", "t", "--speed", "max", "--rate", "5"]).is_ok());
-    }
-}
+mod tests;

@@ -70,10 +70,10 @@ impl Recorder {
         }
     }
 
-    /// Counts `records` of one batch, `bytes` together, acknowledged at one time.
-    pub fn acknowledged(&mut self, times: BatchTimes, records: u64, bytes: u64) {
-        self.last_ack_ns = self.last_ack_ns.max(times.acked_ns);
-        let slot = (times.acked_ns / SLOT_NS) as usize;
+    /// Counts `records` at one time, `bytes` together, without how long they took.
+    pub fn counted(&mut self, at_ns: u64, records: u64, bytes: u64) {
+        self.last_ack_ns = self.last_ack_ns.max(at_ns);
+        let slot = (at_ns / SLOT_NS) as usize;
         if self.slots.len() <= slot {
             self.slots.resize(slot + 1, Slot::default());
         }
@@ -81,10 +81,15 @@ impl Recorder {
             count.records += records;
             count.bytes += bytes;
         }
-        if (self.warmup_ns..=self.end_ns).contains(&times.acked_ns) {
+        if (self.warmup_ns..=self.end_ns).contains(&at_ns) {
             self.measured.records += records;
             self.measured.bytes += bytes;
         }
+    }
+
+    /// Counts `records` of one batch, `bytes` together, acknowledged at one time.
+    pub fn acknowledged(&mut self, times: BatchTimes, records: u64, bytes: u64) {
+        self.counted(times.acked_ns, records, bytes);
         if times.intended_ns < self.warmup_ns {
             return;
         }

@@ -54,6 +54,7 @@ pub struct Server {
     child: Child,
     directory: PathBuf,
     address: SocketAddr,
+    admin: Option<SocketAddr>,
     command: String,
     stopped: bool,
     /// Locked.
@@ -202,16 +203,14 @@ impl Server {
         let shown = format!("millstream {}", shown.join(" ").replace(&directory.display().to_string(), "TEMPORARY"));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let directory = directory.to_owned();
-        let mut server = Self { child, directory, address, command: shown, stopped: false, _log: log };
+        let mut server = Self { child, directory, address, admin: None, command: shown, stopped: false, _log: log };
         let lines = read_lines(output);
         let deadline = Instant::now() + READY_MAX;
         loop {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
-                    if let Some(address) =
-                        line.strip_prefix("ready native=").and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-                    {
-                        server.address = address;
+                    if let Some(address) = told(&line, "native") {
+                        (server.address, server.admin) = (address, told(&line, "admin"));
                         return Ok(server);
                     }
                 }
@@ -234,6 +233,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it serves its figures, if it does.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// Its process.
@@ -303,6 +307,12 @@ impl Drop for Server {
     }
 }
 
+/// An address that the line tells by which a server says that it is ready.
+fn told(line: &str, name: &str) -> Option<SocketAddr> {
+    let mut words = line.strip_prefix("ready ")?.split_whitespace().filter_map(|word| word.split_once('='));
+    words.find(|(found, _)| *found == name)?.1.parse().ok()
+}
+
 /// The log of a server in `directory`, locked for as long as anybody has it open.
 fn locked_log(directory: &Path) -> io::Result<File> {
     let (unlocked, path) = (directory.join("server.log.new"), directory.join(LOG));
@@ -354,4 +364,17 @@ fn read_lines(output: impl io::Read + Send + 'static) -> mpsc::Receiver<String> 
         }
     });
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_ready_tells_its_addresses() {
+        let line = "ready native=127.0.0.1:4570 http=off admin=127.0.0.1:4580 reactors=127.0.0.1:4570,127.0.0.1:4571";
+        let address = |name| told(line, name).map(|address| address.port());
+        assert_eq!((address("native"), address("admin"), address("http")), (Some(4570), Some(4580), None));
+        assert_eq!(told("preparing native=127.0.0.1:1", "native"), None);
+    }
 }

@@ -1,13 +1,14 @@
 //! Generated records: how large, under which keys, and with what content, all from one seed.
 //!
 //! Making a record must cost little beside sending it, so content is cut out of one block of random bytes. Its first
-//! bytes tell which record of which lane it is, and these decide where it was cut: anyone who knows the seed can say of
-//! each byte read back whether it is right.
+//! bytes, the stamp, tell which record of which lane of which run it is, and these decide where it was cut: anyone who knows
+//! the seed can say of each byte read back whether it is right, and whether a record is another run's.
 
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use frame::limits::{LARGE_RECORD_BYTES_MAX, RECORD_BYTES_MAX};
+use frame::limits::LARGE_RECORD_BYTES_MAX;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal, Zipf};
@@ -20,11 +21,16 @@ pub const KEY_BYTES: usize = 16;
 /// The largest data of a generated record.
 pub const DATA_BYTES_MAX: usize = LARGE_RECORD_BYTES_MAX - KEY_BYTES;
 
-/// Where log-normal sizes are cut: what one frame holds, so that batches are made for such.
-pub const LOG_NORMAL_BYTES_MAX: usize = RECORD_BYTES_MAX - KEY_BYTES;
+/// What a record begins with, as far as it is long enough: see [`Stamp`].
+pub const STAMP_BYTES: usize = 16;
 
-/// What a record begins with, as far as it is long enough: its lane and its number in the lane.
-const STAMP_BYTES: usize = 16;
+/// Loads of one run at most: producers, and others beside them.
+pub const GROUPS_MAX: usize = 2;
+
+/// Lanes of one of them: a lane is a client core.
+pub const LANES_MAX: usize = 128;
+
+const _: () = assert!(GROUPS_MAX * LANES_MAX <= 1 << LANE_BITS);
 
 /// Random bytes beyond the longest record, so that equal content is rare.
 const BLOCK_SPARE_BYTES: usize = 256 * 1024;
@@ -36,7 +42,7 @@ pub enum Sizes {
     Fixed(usize),
     /// Every size from the first to the second equally likely.
     Uniform(usize, usize),
-    /// Log-normal around a median, cut at [`LOG_NORMAL_BYTES_MAX`]; most real sizes look like this.
+    /// Log-normal around a median, cut at [`DATA_BYTES_MAX`]; most real sizes look like this.
     LogNormal {
         /// The median.
         median: usize,
@@ -68,9 +74,6 @@ impl FromStr for Sizes {
                 return Err(sizes_help(text));
             }
             let median = size(median)?.max(1);
-            if median > LOG_NORMAL_BYTES_MAX {
-                return Err(format!("a median of {median} is more than {LOG_NORMAL_BYTES_MAX}, where sizes are cut"));
-            }
             return Ok(Self::LogNormal { median, sigma });
         }
         size(text).map(Self::Fixed)
@@ -86,7 +89,15 @@ impl Sizes {
     pub fn largest(self) -> usize {
         match self {
             Self::Fixed(bytes) | Self::Uniform(_, bytes) => bytes,
-            Self::LogNormal { .. } => LOG_NORMAL_BYTES_MAX,
+            Self::LogNormal { .. } => DATA_BYTES_MAX,
+        }
+    }
+
+    /// The smallest record there can be.
+    pub fn smallest(self) -> usize {
+        match self {
+            Self::Fixed(bytes) | Self::Uniform(bytes, _) => bytes,
+            Self::LogNormal { .. } => 1,
         }
     }
 
@@ -96,7 +107,7 @@ impl Sizes {
             Self::Fixed(bytes) => bytes as f64,
             Self::Uniform(from, to) => (from + to) as f64 / 2.0,
             Self::LogNormal { median, sigma } => {
-                (median as f64 * (sigma * sigma / 2.0).exp()).min(LOG_NORMAL_BYTES_MAX as f64)
+                (median as f64 * (sigma * sigma / 2.0).exp()).min(DATA_BYTES_MAX as f64)
             }
         }
     }
@@ -148,12 +159,78 @@ impl FromStr for Keys {
     }
 }
 
-/// What is written, the same for all lanes of a run.
+/// Which run a record is of, so that several may write one stream.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RunId(u32);
+
+impl RunId {
+    /// Of as many bits of `number` as a stamp has room for.
+    pub fn new(number: u64) -> Self {
+        Self((number & bits(RUN_BITS)) as u32)
+    }
+}
+
+const LANE_BITS: u32 = 8;
+const RUN_BITS: u32 = 24;
+const TIME_BITS: u32 = 48;
+const NUMBER_BITS: u32 = 48;
+
+const _: () = assert!(LANE_BITS + RUN_BITS + TIME_BITS + NUMBER_BITS == 8 * STAMP_BYTES as u32);
+
+const fn bits(count: u32) -> u64 {
+    (1 << count) - 1
+}
+
+/// Which record it is, and when it was meant to be sent.
+///
+/// ```text
+///   bytes  0      1        4              10           16
+///          | lane |  run   | intended, us |   number   |    little-endian
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stamp {
+    lane: u8,
+    run: RunId,
+    /// Microseconds since 1970, which wrap around after nine years.
+    intended_us: u64,
+    number: u64,
+}
+
+impl Stamp {
+    /// The stamp of a record of a generator, if it is long enough to have one.
+    pub fn of(data: &[u8]) -> Option<Self> {
+        let word = u128::from_le_bytes(*data.first_chunk::<STAMP_BYTES>()?);
+        let field = |from: u32, count: u32| (word >> from) as u64 & bits(count);
+        Some(Self {
+            lane: field(0, LANE_BITS) as u8,
+            run: RunId(field(LANE_BITS, RUN_BITS) as u32),
+            intended_us: field(32, TIME_BITS),
+            number: field(32 + TIME_BITS, NUMBER_BITS),
+        })
+    }
+
+    fn encode(self) -> [u8; STAMP_BYTES] {
+        let Self { lane, run, intended_us, number } = self;
+        let low = u64::from(lane) | u64::from(run.0) << LANE_BITS;
+        let (time, number) = (intended_us & bits(TIME_BITS), number & bits(NUMBER_BITS));
+        (u128::from(low) | u128::from(time) << 32 | u128::from(number) << (32 + TIME_BITS)).to_le_bytes()
+    }
+
+    /// How long after the intended time `now_us` is, in microseconds since 1970; below 0 where clocks differ.
+    pub fn age_us(&self, now_us: u64) -> i64 {
+        let spare = u64::BITS - TIME_BITS;
+        ((now_us.wrapping_sub(self.intended_us) << spare) as i64) >> spare
+    }
+}
+
+/// What is written, the same for all lanes of a group of producers.
 #[derive(Clone, Debug)]
 pub struct Recipe {
     sizes: Sizes,
     keys: Keys,
     seed: u64,
+    run: RunId,
+    group: usize,
     block: Arc<[u8]>,
 }
 
@@ -162,11 +239,26 @@ impl Recipe {
     pub fn new(sizes: Sizes, keys: Keys, seed: u64) -> Self {
         let mut block = vec![0; sizes.largest() + BLOCK_SPARE_BYTES];
         StdRng::seed_from_u64(seed).fill_bytes(&mut block);
-        Self { sizes, keys, seed, block: block.into() }
+        Self { sizes, keys, seed, run: RunId::default(), group: 0, block: block.into() }
+    }
+
+    /// The same for one group of the producers of a run.
+    ///
+    /// # Panics
+    /// If the group isn't below [`GROUPS_MAX`].
+    pub fn of(mut self, run: RunId, group: usize) -> Self {
+        assert!(group < GROUPS_MAX, "group {group}");
+        (self.run, self.group) = (run, group);
+        self
     }
 
     /// The maker of one lane's records: a lane is a client core.
-    pub fn lane(&self, lane: u32) -> Lane {
+    ///
+    /// # Panics
+    /// If the lane isn't below [`LANES_MAX`].
+    pub fn lane(&self, lane: usize) -> Lane {
+        assert!(lane < LANES_MAX, "lane {lane}");
+        let lane = (self.group * LANES_MAX + lane) as u8;
         let zipf = match self.keys {
             Keys::Zipf { keys, exponent } => Some(Zipf::new(keys as f64, exponent).expect("parsing bounded both")),
             _ => None,
@@ -182,6 +274,7 @@ impl Recipe {
             lane,
             intended_us: 0,
             next: 0,
+            next_bytes: None,
             random: StdRng::seed_from_u64(scramble(self.seed ^ u64::from(lane))),
             zipf,
             log_normal,
@@ -193,24 +286,51 @@ impl Recipe {
         self.sizes.largest()
     }
 
-    /// Whether `data` is what some lane wrote, as far as its own stamp tells.
-    pub fn recognises(&self, data: &[u8]) -> bool {
-        let Some((stamp, rest)) = data.split_first_chunk::<STAMP_BYTES>() else { return true };
-        let (lane, number) = (half(stamp, 0) as u32, half(stamp, 8));
-        rest == self.cut(lane, number, rest.len())
-    }
-
-    /// When the record was meant to be sent, by its stamp, as [`Lane::intend`] was told.
-    pub fn intended_us(data: &[u8]) -> Option<u32> {
-        let (stamp, _) = data.split_first_chunk::<STAMP_BYTES>()?;
-        Some((half(stamp, 0) >> 32) as u32)
-    }
-
     /// The content of a record after its stamp.
-    fn cut(&self, lane: u32, number: u64, bytes: usize) -> &[u8] {
+    fn cut(&self, lane: u8, number: u64, bytes: usize) -> &[u8] {
+        &self.block[self.place(lane, number, bytes)]
+    }
+
+    /// Where that lies in the block.
+    fn place(&self, lane: u8, number: u64, bytes: usize) -> Range<usize> {
         let room = self.block.len() - bytes + 1;
         let at = scramble(number ^ u64::from(lane).rotate_left(40)) as usize % room;
-        &self.block[at..at + bytes]
+        at..at + bytes
+    }
+}
+
+/// Whose a record is, as far as its own stamp tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// This run's, and every byte is right; or it is too short to have a stamp.
+    Own,
+    /// Another run's.
+    Foreign,
+    /// It says that it is this run's, and differs from what was made.
+    Wrong,
+}
+
+/// What all producers of a run make.
+#[derive(Clone, Debug)]
+pub struct Contents(Arc<[Recipe]>);
+
+impl Contents {
+    /// By the recipes of its groups, in their order.
+    pub fn new(recipes: &[Recipe]) -> Self {
+        Self(recipes.into())
+    }
+
+    /// Whose a record is.
+    #[inline]
+    pub fn origin(&self, data: &[u8]) -> Origin {
+        let Some(stamp) = Stamp::of(data) else { return Origin::Own };
+        if self.0.first().is_none_or(|recipe| recipe.run != stamp.run) {
+            return Origin::Foreign;
+        }
+        let Some(recipe) = self.0.get(usize::from(stamp.lane) / LANES_MAX) else { return Origin::Wrong };
+        let rest = &data[STAMP_BYTES..];
+        let is_right = rest.len() <= recipe.block.len() && rest == recipe.cut(stamp.lane, stamp.number, rest.len());
+        if is_right { Origin::Own } else { Origin::Wrong }
     }
 }
 
@@ -218,9 +338,11 @@ impl Recipe {
 #[derive(Debug)]
 pub struct Lane {
     recipe: Recipe,
-    lane: u32,
-    intended_us: u32,
+    lane: u8,
+    intended_us: u64,
     next: u64,
+    /// The size of the next record, once it was asked for.
+    next_bytes: Option<usize>,
     random: StdRng,
     zipf: Option<Zipf<f64>>,
     log_normal: Option<LogNormal<f64>>,
@@ -243,22 +365,66 @@ impl Made<'_> {
     }
 }
 
+/// One record that does not hold up its lane.
+#[derive(Clone, Debug)]
+pub struct OwnedRecord {
+    /// Its partition key.
+    pub key: [u8; KEY_BYTES],
+    stamp: [u8; STAMP_BYTES],
+    stamp_bytes: usize,
+    block: Arc<[u8]>,
+    /// Where its content lies in the block.
+    content: Range<usize>,
+}
+
+impl OwnedRecord {
+    /// Bytes of its data.
+    pub fn data_bytes(&self) -> usize {
+        self.stamp_bytes + self.content.len()
+    }
+
+    /// Its data from one place to another, as far as it goes, in pieces.
+    pub fn data(&self, from: usize, to: usize) -> [&[u8]; 2] {
+        let (from, to) = (from.min(self.data_bytes()), to.min(self.data_bytes()));
+        let stamp = &self.stamp[from.min(self.stamp_bytes)..to.min(self.stamp_bytes)];
+        let within = |at: usize| self.content.start + at.saturating_sub(self.stamp_bytes);
+        [stamp, &self.block[within(from)..within(to)]]
+    }
+}
+
 impl Lane {
     /// The next record.
     pub fn record(&mut self) -> Made<'_> {
         let number = self.next;
         let key = self.key();
-        let bytes = self.size();
-        let mut stamp = [0; STAMP_BYTES];
-        stamp[..4].copy_from_slice(&self.lane.to_le_bytes());
-        stamp[4..8].copy_from_slice(&self.intended_us.to_le_bytes());
-        stamp[8..].copy_from_slice(&number.to_le_bytes());
+        let bytes = self.next_bytes.take().unwrap_or_else(|| self.size());
+        let stamp = Stamp { lane: self.lane, run: self.recipe.run, intended_us: self.intended_us, number }.encode();
         let content = self.recipe.cut(self.lane, number, bytes.saturating_sub(STAMP_BYTES));
         Made { key, stamp, stamp_bytes: bytes.min(STAMP_BYTES), content }
     }
 
-    /// The records to come are meant to be sent then: microseconds since the start of the run, which wrap around.
-    pub fn intend(&mut self, us: u32) {
+    /// The next record, apart from the lane: a large one is taken up piece by piece.
+    pub fn owned_record(&mut self) -> OwnedRecord {
+        let number = self.next;
+        let Made { key, stamp, stamp_bytes, content } = self.record();
+        let content_bytes = content.len();
+        let content = self.recipe.place(self.lane, number, content_bytes);
+        OwnedRecord { key, stamp, stamp_bytes, block: Arc::clone(&self.recipe.block), content }
+    }
+
+    /// How much data the next record has.
+    pub fn next_bytes(&mut self) -> usize {
+        let bytes = self.next_bytes.take().unwrap_or_else(|| self.size());
+        *self.next_bytes.insert(bytes)
+    }
+
+    /// The largest data of a record.
+    pub fn largest(&self) -> usize {
+        self.recipe.largest()
+    }
+
+    /// The records to come are meant to be sent then: microseconds since 1970.
+    pub fn intend(&mut self, us: u64) {
         self.intended_us = us;
     }
 
@@ -285,14 +451,10 @@ impl Lane {
             Sizes::Uniform(from, to) => self.random.random_range(from..=to),
             Sizes::LogNormal { .. } => {
                 let size = self.log_normal.as_ref().expect("made with the lane").sample(&mut self.random);
-                (size as usize).clamp(1, LOG_NORMAL_BYTES_MAX)
+                (size as usize).clamp(1, DATA_BYTES_MAX)
             }
         }
     }
-}
-
-fn half(stamp: &[u8; STAMP_BYTES], at: usize) -> u64 {
-    stamp[at..].first_chunk().map_or(0, |half| u64::from_le_bytes(*half))
 }
 
 /// A permutation of the 64-bit numbers without pattern (the finaliser of SplitMix64): distinct stays distinct.
@@ -321,110 +483,5 @@ fn hexadecimal(number: u64) -> [u8; KEY_BYTES] {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{HashMap, HashSet};
-
-    use super::*;
-
-    fn recipe(sizes: &str, keys: &str) -> Recipe {
-        Recipe::new(sizes.parse().unwrap(), keys.parse().unwrap(), 42)
-    }
-
-    fn key_counts(keys: &str, records: usize) -> Vec<usize> {
-        let mut lane = recipe("16", keys).lane(0);
-        let mut counts = HashMap::<Vec<u8>, usize>::new();
-        for _ in 0..records {
-            *counts.entry(lane.record().key.to_vec()).or_default() += 1;
-        }
-        let mut counts: Vec<usize> = counts.into_values().collect();
-        counts.sort_unstable_by(|a, b| b.cmp(a));
-        counts
-    }
-
-    #[test]
-    fn the_seed_decides_everything() {
-        let recipe = recipe("uniform:0..2KiB", "zipf:100,1.0");
-        let (mut one, mut two, mut other) = (recipe.lane(1), recipe.lane(1), recipe.lane(2));
-        let mut differ = 0;
-        for _ in 0..1000 {
-            let record = one.record();
-            assert_eq!(record, two.record());
-            differ += usize::from(record != other.record());
-        }
-        assert!(differ > 990);
-    }
-
-    #[test]
-    fn records_are_unique_and_recognised() {
-        let recipe = recipe("100", "distinct");
-        let mut seen = HashSet::new();
-        for lane in 0..3 {
-            let mut lane = recipe.lane(lane);
-            for _ in 0..10_000 {
-                let record = lane.record();
-                let data = record.data().concat();
-                assert!(recipe.recognises(&data));
-                assert!(seen.insert(data) && seen.insert(record.key.to_vec()));
-            }
-        }
-        let mut lane = recipe.lane(0);
-        let data = lane.record().data().concat();
-        // The time in the stamp is guarded by the record's checksum alone.
-        for byte in (0..4).chain(8..data.len()) {
-            let mut changed = data.clone();
-            changed[byte] ^= 1;
-            assert!(!recipe.recognises(&changed), "byte {byte}");
-        }
-    }
-
-    #[test]
-    fn keys_are_hexadecimal() {
-        for number in [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX, 0x9a9a_9a9a_0f0f_f0f0] {
-            assert_eq!(hexadecimal(number), format!("{number:016x}").as_bytes());
-        }
-    }
-
-    #[test]
-    fn sizes_follow_their_distribution() {
-        let sizes = |text: &str| {
-            let mut lane = recipe(text, "distinct").lane(0);
-            let mut sizes: Vec<usize> = (0..20_001).map(|_| lane.record().data().concat().len()).collect();
-            sizes.sort_unstable();
-            sizes
-        };
-        assert!(sizes("7").iter().all(|&size| size == 7));
-        let uniform = sizes("uniform:100..1100");
-        assert!((uniform[0], uniform[20_000]) >= (100, 1090) && uniform[0] < 110 && uniform[20_000] <= 1100);
-        assert!(uniform[10_000].abs_diff(600) < 30);
-        let log_normal = sizes("lognormal:1000,1.0");
-        assert!(log_normal[10_000].abs_diff(1000) < 50, "median {}", log_normal[10_000]);
-        assert!(log_normal[16_827].abs_diff(2718) < 200, "one deviation up {}", log_normal[16_827]);
-        let mean = log_normal.iter().sum::<usize>() as f64 / 20_001.0;
-        let said = "lognormal:1000,1.0".parse::<Sizes>().unwrap().mean();
-        assert!((mean / said - 1.0).abs() < 0.05, "{mean} {said}");
-    }
-
-    #[test]
-    fn keys_follow_their_distribution() {
-        assert_eq!(key_counts("distinct", 10_000).len(), 10_000);
-        let uniform = key_counts("uniform:10", 10_000);
-        assert_eq!(uniform.len(), 10);
-        assert!(uniform[0] < 1200 && uniform[9] > 800);
-        let zipf = key_counts("zipf:1000,1.0", 100_000);
-        let harmonic: f64 = (1..=1000).map(|k| 1.0 / f64::from(k)).sum();
-        assert!((zipf[0] as f64 / (100_000.0 / harmonic) - 1.0).abs() < 0.05, "{}", zipf[0]);
-        assert!((zipf[0] as f64 / zipf[1] as f64 - 2.0).abs() < 0.2);
-        let hot = key_counts("hot:0.25", 10_000);
-        assert!(hot[0].abs_diff(2500) < 150 && hot[1] == 1);
-    }
-
-    #[test]
-    fn nonsense_is_refused() {
-        for text in ["", "x", "uniform:5", "uniform:9..3", "lognormal:1KiB", "lognormal:1KiB,-1", "11MiB"] {
-            assert!(text.parse::<Sizes>().is_err(), "{text}");
-        }
-        for text in ["", "x", "uniform:0", "zipf:5", "zipf:5,x", "hot:2", "distinct:1"] {
-            assert!(text.parse::<Keys>().is_err(), "{text}");
-        }
-    }
-}
+#[path = "workload_tests.rs"]
+mod tests;

@@ -111,6 +111,165 @@ fn records_of_10_mib_are_counted_and_verified_whole() {
 }
 
 #[test]
+fn mixed_has_readers_of_every_kind() {
+    let scratch = scratch();
+    let arguments = ["--workload", "mixed", "--duration", "2s", "--rate", "10000", "--shards", "3"];
+    let output = run(scratch.path(), &arguments);
+    assert!(matches!(output.status.code(), Some(0 | 4)), "{}", message(&output));
+    let report = report(&output);
+    assert_eq!(marks(&report), Vec::<String>::new());
+    assert_eq!(report["pushed"]["records_total"], report["verification"]["acknowledged"]);
+    let caught_up = &report["caught_up"];
+    assert!(caught_up["records_total"].as_u64().unwrap() > 0, "{caught_up}");
+    assert!(caught_up["answer_ns"]["at"][0][1].as_u64().unwrap() > 0, "{caught_up}");
+    assert_eq!((&caught_up["faults"], &caught_up["readers"]), (&0.into(), &1.into()));
+    let svg = std::fs::read_to_string(files(&scratch.path().join("results/local"))[0].join("throughput.svg")).unwrap();
+    assert!(svg.contains("pushed to all subscribers") && svg.contains("read by catch-up readers"));
+}
+
+#[test]
+fn a_second_load_has_figures_of_its_own() {
+    let scratch = scratch();
+    let beside = "connections=2,record-bytes=2MiB,rate=20,shards=2";
+    let output = run(scratch.path(), &["--duration", "1s", "--rate", "5000", "--beside", beside]);
+    assert!(matches!(output.status.code(), Some(0 | 4)), "{}", message(&output));
+    let report = report(&output);
+    assert_eq!(marks(&report), Vec::<String>::new());
+    let large = &report["beside"]["measured"];
+    assert_eq!((&large["records_total"], &report["load"]["beside"]), (&20.into(), &beside.into()));
+    let both = report["measured"]["records_total"].as_u64().unwrap() + 20;
+    assert_eq!(report["verification"]["read"], both);
+}
+
+#[test]
+fn what_others_wrote_is_consumed_and_followed() {
+    let scratch = scratch();
+    let watched = Watched::start(scratch.path());
+    let address = watched.address().to_string();
+    let target = ["--target", &address, "--stream", "shared"];
+    let produce = |more: &[&str]| {
+        let mut command = load(scratch.path(), &target);
+        command.args(["--shards", "2"]).args(more);
+        command
+    };
+    let output = produce(&["--bytes", "5MB"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let written = report(&output)["verification"]["acknowledged"].clone();
+    for by in ["read", "push"] {
+        let output = load(scratch.path(), &target).args(["--workload", "consume", "--by", by]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{by}: {}", message(&output));
+        let report = report(&output);
+        let taken = (&report["measured"]["records_total"], &report["verification"]["read"]);
+        assert_eq!(taken, (&written, &written), "{by}");
+        assert_eq!(
+            (&report["verification"]["good"], &report["measured"]["latency_ns"]["at"][0][1]),
+            (&true.into(), &0.into())
+        );
+    }
+    // Two generators at once, each of which holds its own records against its own account, and a consumer of what comes.
+    let consume = ["--workload", "consume", "--from", "latest", "--duration", "6s", "--by", "push"];
+    let consumer = load(scratch.path(), &target).args(consume).spawn().unwrap();
+    let shared = ["--shared", "--rate", "2000", "--duration", "3s", "--seed"];
+    let one = produce(&shared).arg("1").spawn().unwrap();
+    let other = produce(&shared).arg("1").spawn().unwrap();
+    let mut foreign = 0;
+    for child in [one, other] {
+        let output = child.wait_with_output().unwrap();
+        assert!(matches!(output.status.code(), Some(0 | 4)), "{}", message(&output));
+        let report = report(&output);
+        assert_eq!(report["verification"]["good"], true);
+        assert_eq!(report["verification"]["read"], report["verification"]["acknowledged"]);
+        foreign += report["verification"]["foreign"].as_u64().unwrap();
+    }
+    assert!(foreign > 0, "they did not meet");
+    let output = consumer.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let report = report(&output);
+    let p50_ns = report["measured"]["latency_ns"]["at"][0][1].as_u64().unwrap();
+    assert!((1_000..30_000_000_000).contains(&p50_ns), "{p50_ns}: from the stamps of those who wrote");
+    watched.server.stop().unwrap();
+}
+
+#[test]
+fn generators_that_ran_together_are_merged_and_compared() {
+    let scratch = scratch();
+    let watched = Watched::start(scratch.path());
+    let address = watched.address().to_string();
+    let start_at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+    let start_at = start_at.to_string();
+    let generator = |stream: &str| {
+        let arguments = ["--target", &address, "--stream", stream, "--start-at", &start_at];
+        load(scratch.path(), &arguments).args(["--rate", "1000", "--duration", "1s", "--name", stream]).spawn().unwrap()
+    };
+    let children = [generator("one"), generator("two")];
+    let began = children.map(|child| {
+        let output = child.wait_with_output().unwrap();
+        assert!(matches!(output.status.code(), Some(0 | 4)), "{}", message(&output));
+        report(&output)["started_unix_ms"].as_u64().unwrap()
+    });
+    assert_eq!(began[0], began[1]);
+    let folders = files(&scratch.path().join("results/local"));
+    for tool in ["merge", "compare"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millstream-load"));
+        command.arg(tool).args(&folders).arg("--results").arg(scratch.path().join("made"));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+        let table = String::from_utf8(output.stdout).unwrap();
+        assert!(table.contains("p99.9") && table.contains("result      "), "{table}");
+    }
+    assert_eq!(files(&scratch.path().join("made/local")).len(), 2);
+    watched.server.stop().unwrap();
+}
+
+#[test]
+fn a_sweep_finds_what_holds_and_says_where_nothing_does() {
+    let scratch = scratch();
+    let sweep = |goal: &str, more: &[&str]| {
+        let arguments = ["--sweep", "--p99", goal, "--rate", "500", "--duration", "1s", "--batch-records", "10"];
+        load(scratch.path(), &arguments)
+            .args(more)
+            .arg("--dir")
+            .arg(scratch.path())
+            .args(SMALL_SERVER)
+            .output()
+            .unwrap()
+    };
+    let output = sweep("30s", &["--sweep-steps", "2"]);
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let found = report(&output);
+    assert!(found["highest"].as_f64().unwrap() >= 500.0, "{found}");
+    let confirms: Vec<bool> = found["steps"].as_array().unwrap().iter().map(|step| step["confirms"] == true).collect();
+    assert_eq!(confirms, [false, false, true], "{found}");
+    let output = sweep("1us", &["--sweep-steps", "3"]);
+    assert_eq!(output.status.code(), Some(3), "{}", message(&output));
+    let none = report(&output);
+    // A busy machine may make the generator late, and a late step is tried again: 500, 500 and 250, or 500, 250 and 125.
+    let rates: Vec<f64> = none["steps"].as_array().unwrap().iter().filter_map(|step| step["rate"].as_f64()).collect();
+    assert!(none["highest"].is_null() && rates[0] == 500.0 && rates[2] < 500.0, "{none}");
+}
+
+#[test]
+fn an_interrupted_sweep_keeps_what_it_has() {
+    let scratch = scratch();
+    let mut command = load(scratch.path(), &["--sweep", "--p99", "30s", "--rate", "500", "--duration", "200ms"]);
+    let mut child = command.arg("--dir").arg(scratch.path()).args(SMALL_SERVER).spawn().unwrap();
+    // The first step has come to its end.
+    let mut told = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("records/s: p99") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut told, &mut line).unwrap() > 0, "it said nothing");
+    }
+    signal(child.id(), Signal::INT);
+    let output = child.wait_with_output().unwrap();
+    let found = report(&output);
+    assert_eq!(output.status.code(), Some(0), "{found}");
+    assert_eq!((marks(&found), found["confirmed"].as_bool()), (vec!["partial".to_owned()], Some(false)));
+    assert!(!found["steps"].as_array().unwrap().is_empty());
+    assert_eq!(files(&scratch.path().join("results/local")).len(), 1);
+}
+
+#[test]
 fn who_subscribes_late_catches_up() {
     let scratch = scratch();
     let arguments = ["--duration", "3s", "--rate", "20000", "--subscribers", "1", "--subscribe-after", "2s"];
@@ -133,7 +292,14 @@ fn a_run_verifies_everything_and_leaves_only_its_result() {
     assert!(report["measured"]["bytes_total"].as_u64().unwrap() > 19_000_000, "{report}");
     assert!(report["flushes"]["count"].is_u64() || report["server"]["disk"]["device"].is_null(), "{report}");
     let results = files(&scratch.path().join("results/local"));
-    assert_eq!((results.len(), files(&results[0]).len()), (1, 5), "{results:?}");
+    assert_eq!((results.len(), files(&results[0]).len()), (1, 6), "{results:?}");
+    let metrics = std::fs::read_to_string(results[0].join("metrics.jsonl")).unwrap();
+    assert!(metrics.contains("millstream_flushes_total") && !metrics.contains(scratch.path().to_str().unwrap()));
+    let told: Vec<&str> = {
+        let figures = report["server_figures"]["figures"].as_array().unwrap().iter();
+        figures.map(|figure| figure["name"].as_str().unwrap()).collect()
+    };
+    assert!(told.contains(&"a flush") && told.contains(&"reactors busy"), "{report}");
     assert_eq!(files(scratch.path()).len(), 1, "the server's directory is gone");
 }
 
@@ -281,7 +447,7 @@ impl Watched {
 
     fn records(&self) -> u64 {
         let streams = prepare_streams(self.address(), &["watched".to_owned()], (1, None), self.core).unwrap().streams;
-        streams[0].shards[0].1.0
+        streams[0].shards[0].tip.0
     }
 }
 

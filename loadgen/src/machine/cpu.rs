@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The processor time that every thread of a process has used so far.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct CpuSample {
 }
 
 /// How busy one thread was, or several of one kind.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BusyThread {
     /// Its name.
     pub thread: String,

@@ -7,13 +7,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use cpu::{BusyThread, CpuSample, MachineSample, busy_threads};
 pub use disk::Disk;
 
 /// The machine and the source that ran on it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
     /// The host's name.
     pub host: String,

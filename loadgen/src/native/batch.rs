@@ -1,11 +1,18 @@
 //! Builds Append messages in place: each record's frame is encoded straight into the bytes that are sent.
 
-use frame::limits::APPEND_RECORDS_MAX;
+use frame::frame::Part;
+use frame::limits::{APPEND_RECORDS_MAX, PART_FRAME_BYTES, RECORD_BYTES_MAX};
 use frame::parts::{self, Encoded};
 use frame::proto::{APPEND_FIXED_BYTES, Append, Client, HEADER_BYTES, Welcome};
 use frame::{FrameError, StreamId};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::pace::turn;
 use crate::verify::{SentBatch, SentRecord};
+use crate::workload::OwnedRecord;
+
+/// Extensions of a part, as its encoder leaves room for.
+const PART_EXTENSION_BYTES: usize = 24;
 
 /// How large messages may be.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +83,29 @@ impl Message {
         Ok(())
     }
 
+    /// Adds a record of more than a frame holds, the same bytes as [`Message::push`] makes of it, a part at a time:
+    /// between parts others of the core have their turn.
+    pub(super) async fn push_in_turns(&mut self, record: &OwnedRecord) -> Result<(), FrameError> {
+        let bytes = record.key.len() + record.data_bytes();
+        let each = PART_FRAME_BYTES - frame::frame::HEADER_BYTES - PART_EXTENSION_BYTES - record.key.len();
+        let count = record.data_bytes().div_ceil(each);
+        if bytes <= RECORD_BYTES_MAX {
+            return self.push(&record.key, record.data(0, record.data_bytes()));
+        }
+        let mut checksum = 0;
+        for index in 0..count {
+            let part = Part { index: index as u16, count: count as u16, data_bytes: record.data_bytes() as u32 };
+            let data = record.data(index * each, (index + 1) * each);
+            let own = frame::frame::encode_part(&mut self.bytes, &record.key, None, Some(part), data)?;
+            checksum = xxh3_64_with_seed(&own.to_le_bytes(), checksum);
+            turn().await;
+        }
+        self.frames += count;
+        self.batch.records.push(SentRecord { checksum, bytes: bytes as u32 });
+        self.content_bytes += bytes as u64;
+        Ok(())
+    }
+
     /// Notes when a record was meant to leave: the batch counts from its oldest.
     pub(super) fn intend(&mut self, due_ns: u64) {
         self.batch.intended_ns = self.batch.intended_ns.min(due_ns);
@@ -84,5 +114,34 @@ impl Message {
     /// Closes the message.
     pub(super) fn finish(&mut self) {
         Append { stream: self.stream, records: self.frames as u32 }.finish(&mut self.bytes, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use frame::proto::Client;
+
+    use super::*;
+    use crate::workload::{Keys, Recipe, Sizes};
+
+    #[test]
+    fn what_is_made_in_turns_is_what_is_made_at_once() {
+        for bytes in [3_000_000, RECORD_BYTES_MAX - 16, RECORD_BYTES_MAX, 16, 3] {
+            let mut lane = Recipe::new(Sizes::Fixed(bytes), Keys::Distinct, 1).lane(0);
+            let mut same = Recipe::new(Sizes::Fixed(bytes), Keys::Distinct, 1).lane(0);
+            let mut client = Client::new(&mut Vec::new());
+            let mut begin = || Message::begin(Vec::new(), SentBatch::default(), &mut client, StreamId(1));
+            let (mut in_turns, mut at_once) = (begin(), begin());
+            tokio_uring::start(in_turns.push_in_turns(&lane.owned_record())).unwrap();
+            let record = same.record();
+            at_once.push(&record.key, record.data()).unwrap();
+            let frames = |message: &Message| message.bytes[HEADER_BYTES + APPEND_FIXED_BYTES..].to_vec();
+            assert!(frames(&in_turns) == frames(&at_once), "{bytes}");
+            let told = |message: &Message| {
+                let record = message.batch.records[0];
+                (message.frames, message.content_bytes, record.checksum, record.bytes)
+            };
+            assert_eq!(told(&in_turns), told(&at_once), "{bytes}");
+        }
     }
 }

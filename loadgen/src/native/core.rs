@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::shared::Shared;
+use super::{Group, Plan};
 use crate::recorder::Recorder;
-use crate::schedule::Lateness;
 use crate::verify::Ledger;
 
 /// Pairs of numbers that a core's own account may take before it is merged into the common one: with several cores, the
@@ -18,32 +18,57 @@ const SPARE_BUFFERS_MAX: usize = 256;
 
 /// Time since the run's start, the same on all cores.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock(pub(super) Instant);
+pub(super) struct Clock {
+    pub(super) start: Instant,
+    /// The start by the clock of this host, in microseconds since 1970.
+    pub(super) start_us: u64,
+}
 
 impl Clock {
     pub(super) fn now_ns(self) -> u64 {
-        self.0.elapsed().as_nanos() as u64
+        self.start.elapsed().as_nanos() as u64
+    }
+
+    pub(super) fn until_start(self) -> Duration {
+        self.start.saturating_duration_since(Instant::now())
+    }
+
+    pub(super) fn has_begun(self) -> bool {
+        self.until_start().is_zero()
+    }
+
+    /// A time of the run in microseconds since 1970.
+    pub(super) fn wall_us(self, ns: u64) -> u64 {
+        self.start_us + ns / 1000
     }
 }
 
 /// The counts of one core.
 #[derive(Debug)]
 pub(super) struct Counts {
-    pub(super) recorder: Recorder,
+    /// One a group of producers.
+    pub(super) groups: Vec<Group>,
     pub(super) ledger: Ledger,
-    pub(super) lateness: Lateness,
-    pub(super) batches: u64,
-    pub(super) waited_for_credit: u64,
     pub(super) lost: Vec<String>,
-    /// What subscribers were pushed, from when it was meant to be sent.
+    /// What subscribers took.
     pub(super) pushed: Recorder,
+    pub(super) by_arrival: u64,
+    /// What catch-up readers took.
+    pub(super) caught_up: Recorder,
+    pub(super) passes: u64,
 }
 
 impl Counts {
-    pub(super) fn new(recorder: Recorder, ledger: Ledger) -> Self {
-        let pushed = recorder.clone();
-        let lateness = Lateness::default();
-        Self { recorder, ledger, lateness, batches: 0, waited_for_credit: 0, lost: Vec::new(), pushed }
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            groups: plan.producers.iter().map(|_| Group::new(plan)).collect(),
+            ledger: plan.ledger(),
+            lost: Vec::new(),
+            pushed: plan.recorder(),
+            by_arrival: 0,
+            caught_up: plan.recorder(),
+            passes: 0,
+        }
     }
 }
 
@@ -52,7 +77,6 @@ impl Counts {
 pub(super) struct Core {
     pub(super) clock: Clock,
     pub(super) shared: Arc<Shared>,
-    pub(super) bytes_max: u64,
     pub(super) counts: RefCell<Counts>,
     /// Buffers of sent messages; the last is the newest used, and the likeliest to be in the processor's cache.
     pub(super) spare: RefCell<Vec<Vec<u8>>>,
@@ -79,7 +103,7 @@ impl Core {
     /// Hands a grown account over to the common one.
     pub(super) fn trim_ledger(&self, counts: &mut Counts) {
         if counts.ledger.runs() > LEDGER_RUNS_MAX {
-            let empty = Ledger::new(counts.ledger.shards().clone());
+            let empty = counts.ledger.emptied();
             self.shared.merge_ledger(std::mem::replace(&mut counts.ledger, empty));
         }
     }

@@ -90,13 +90,14 @@ enum Rhythm {
 
 impl Rhythm {
     fn new(plan: &Plan) -> Self {
-        match plan.pace {
+        let producers = &plan.producers[0];
+        match producers.pace {
             Pace::Closed { .. } => Self::Free,
             Pace::Replay { speed } => Self::Own { speed },
             Pace::Open { records_per_s, arrivals } => {
-                let rate = records_per_s / f64::from(plan.batch_records);
+                let rate = records_per_s / f64::from(producers.batch_records);
                 let schedule = Box::new(Schedule::new(arrivals, rate, plan.seed, 0, 1));
-                Self::Schedule { schedule, due_ns: 0, batch_rows: plan.batch_records, left: 0 }
+                Self::Schedule { schedule, due_ns: 0, batch_rows: producers.batch_records, left: 0 }
             }
         }
     }

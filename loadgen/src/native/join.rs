@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use frame::parts::{Joiner, Record};
 use frame::{Frame, ShardId};
 
-use crate::workload::Recipe;
+use crate::workload::{Contents, Origin};
 
 /// What a frame is.
 pub(super) enum Look<'a> {
     /// A record, or the last part of one, and all of it is right.
     Sound(Record<'a>),
+    /// The same of another run, as far as its checksums tell.
+    Foreign(Record<'a>),
     /// Something of it is not right.
     Damaged,
     /// A part of a record that is not whole yet.
@@ -24,10 +26,10 @@ pub(super) enum Look<'a> {
 pub(super) struct Joiners(BTreeMap<ShardId, Joiner>);
 
 impl Joiners {
-    /// Takes a shard's next frame. A record is sound if it is what its checksums say, of this shard, and what the recipe, if
-    /// there is one, would have made.
+    /// Takes a shard's next frame. A record is sound if it is what its checksums say, of this shard, and what this run's
+    /// producers make, if that is known.
     #[inline]
-    pub(super) fn take<'a>(&'a mut self, frame: &Frame<'a>, shard: ShardId, recipe: Option<&Recipe>) -> Look<'a> {
+    pub(super) fn take<'a>(&'a mut self, frame: &Frame<'a>, shard: ShardId, contents: Option<&Contents>) -> Look<'a> {
         if frame.verify_payload().is_err() || frame.verify_header(shard).is_err() {
             return Look::Damaged;
         }
@@ -36,10 +38,11 @@ impl Joiners {
         } else {
             Some(Record::of(frame))
         };
-        match record {
-            Some(record) if recipe.is_none_or(|recipe| recipe.recognises(record.data)) => Look::Sound(record),
-            Some(_) => Look::Damaged,
-            None => Look::Part,
+        let Some(record) = record else { return Look::Part };
+        match contents.map_or(Origin::Own, |contents| contents.origin(record.data)) {
+            Origin::Own => Look::Sound(record),
+            Origin::Foreign => Look::Foreign(record),
+            Origin::Wrong => Look::Damaged,
         }
     }
 }

@@ -9,21 +9,29 @@ use std::rc::Rc;
 use frame::StreamId;
 use frame::proto::{Client, ClientEvent};
 use tokio::sync::Notify;
+use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
 use super::batch::{BatchLimits, Message, message_bytes};
 use super::core::Core;
 use super::session::{Received, Session};
-use super::{NativeError, Pace};
+use super::{NativeError, Pace, Producers};
 use crate::recorder::BatchTimes;
 use crate::verify::{InFlight, Ledger};
+
+/// Bytes of a message that are written at once. The kernel copies them, and handles what the other end says of them, in one
+/// go, which no other connection of the core can interrupt.
+const SLICE_BYTES: usize = 256 << 10;
 
 /// One producing connection.
 pub(super) struct Link {
     pub(super) number: u32,
-    stream: TcpStream,
+    /// Which of the run's groups of producers it belongs to.
+    group: usize,
+    stream: Rc<TcpStream>,
     limits: BatchLimits,
     pace: Pace,
+    bytes_max: u64,
     /// The streams it writes in turn.
     streams: Vec<StreamId>,
     state: RefCell<State>,
@@ -49,10 +57,8 @@ impl Link {
     /// Connects. Returns what was received beyond the handshake for [`receive`].
     pub(super) async fn connect(
         target: SocketAddr,
-        number: u32,
-        streams: Vec<StreamId>,
-        batch_records: u32,
-        pace: Pace,
+        (group, producers): (usize, &Producers),
+        (number, streams): (u32, Vec<StreamId>),
         ledger: &Ledger,
     ) -> Result<(Rc<Self>, Received), NativeError> {
         let (session, welcome) = Session::open(target).await?;
@@ -67,9 +73,11 @@ impl Link {
         };
         let link = Self {
             number,
+            group,
             stream: session.stream,
-            limits: BatchLimits::new(batch_records, &welcome),
-            pace,
+            limits: BatchLimits::new(producers.batch_records, &welcome),
+            pace: producers.pace,
+            bytes_max: producers.bytes_max,
             streams,
             state: RefCell::new(state),
             wake: Notify::new(),
@@ -187,12 +195,12 @@ impl Link {
     pub(super) async fn send(&self, core: &Core, mut message: Message) -> bool {
         let length = message.bytes.len();
         if !self.state.borrow().client.may_append(length) {
-            core.counts.borrow_mut().waited_for_credit += 1;
+            core.counts.borrow_mut().groups[self.group].waited_for_credit += 1;
             if self.until(core, |state| state.client.may_append(length).then_some(())).await.is_none() {
                 return false;
             }
         }
-        if !core.shared.reserve(message.content_bytes, core.bytes_max) {
+        if !core.shared.reserve(self.group, message.content_bytes, self.bytes_max) {
             return false;
         }
         message.finish();
@@ -201,7 +209,7 @@ impl Link {
         match self.pace {
             Pace::Closed { .. } => batch.intended_ns = batch.sent_ns,
             Pace::Open { .. } | Pace::Replay { .. } => {
-                core.counts.borrow_mut().lateness.record(batch.intended_ns, batch.sent_ns);
+                core.counts.borrow_mut().groups[self.group].lateness.record(batch.intended_ns, batch.sent_ns);
             }
         }
         {
@@ -210,13 +218,26 @@ impl Link {
             state.outstanding += 1;
             state.in_flight.as_mut().expect("taken only after the writer ended").sent(batch);
         }
-        let (written, bytes) = self.stream.write_all(bytes).await;
-        if let Err(error) = written {
-            self.end(core, format!("sending failed: {error}"));
-            return false;
+        match self.write(bytes).await {
+            Ok(bytes) => core.keep_buffer(bytes),
+            Err(error) => {
+                self.end(core, format!("sending failed: {error}"));
+                return false;
+            }
         }
-        core.keep_buffer(bytes);
         true
+    }
+
+    /// Writes a message, a slice at a time: what others of this core are to send meanwhile does not wait for all of it.
+    async fn write(&self, mut bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
+        let (mut at, length) = (0, bytes.len());
+        while at < length {
+            let end = length.min(at + SLICE_BYTES);
+            let (written, slice) = self.stream.write_all(bytes.slice(at..end)).await;
+            written?;
+            (bytes, at) = (slice.into_inner(), end);
+        }
+        Ok(bytes)
     }
 
     /// Marks the connection as gone, once.
@@ -236,7 +257,7 @@ impl Link {
         let mut counts = core.counts.borrow_mut();
         let now_ns = core.clock.now_ns();
         for due_ns in state.due.drain(..) {
-            counts.lateness.record(due_ns, now_ns);
+            counts.groups[self.group].lateness.record(due_ns, now_ns);
         }
         if let Some(in_flight) = state.in_flight.take() {
             in_flight.ended(&mut counts.ledger);
@@ -260,11 +281,11 @@ impl Link {
                         let (intended_ns, sent_ns) = (acked.intended_ns, acked.sent_ns);
                         let times = BatchTimes { intended_ns, sent_ns, acked_ns };
                         if acked.records > 0 {
-                            counts.recorder.acknowledged(times, acked.records, acked.bytes);
+                            counts.groups[self.group].recorder.acknowledged(times, acked.records, acked.bytes);
                             core.shared.count_acked(acked.records, acked.bytes);
                         }
                         if acked.complete {
-                            counts.batches += 1;
+                            counts.groups[self.group].batches += 1;
                             state.outstanding = state.outstanding.saturating_sub(1);
                         }
                     }

@@ -6,6 +6,7 @@
 //! opened again: its outstanding batches are of unknown fate, and the run says so.
 
 mod batch;
+mod catch_up;
 mod core;
 mod error;
 mod feed;
@@ -19,37 +20,57 @@ mod session;
 mod shared;
 mod streams;
 mod subscribe;
+mod take;
+mod walk;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
 use frame::{Sequence, ShardId, StreamId};
 
-use crate::input::{InputError, Rows};
+use crate::input::InputError;
 use crate::recorder::Recorder;
 use crate::schedule::{Arrivals, Lateness};
-use crate::verify::{Faults, Ledger, Verdict};
-use crate::workload::Recipe;
+use crate::verify::{Faults, Ledger, Shards, Verdict};
+use crate::workload::{Contents, Recipe};
 
 pub use error::NativeError;
 pub use produce::produce;
 pub use readback::read_back;
 pub use runtime::{Io, check_io};
 pub use shared::{Progress, Shared, Stop};
-pub use streams::{Prepared, prepare_streams};
+pub use streams::{Begin, Prepared, find_streams, prepare_streams};
 
-/// One stream that the run writes.
+/// One stream that the run writes or reads.
 #[derive(Clone, Debug)]
 pub struct Stream {
     /// What appends and reads name it by.
     pub id: StreamId,
-    /// Its shards, each with the first number that this run can be given.
-    pub shards: Vec<(ShardId, Sequence)>,
+    /// Its shards.
+    pub shards: Vec<Shard>,
 }
 
-/// Every shard of the streams, each with its stream and the first number that this run can be given.
-fn all_shards(streams: &[Stream]) -> impl Iterator<Item = (StreamId, ShardId, Sequence)> {
-    streams.iter().flat_map(|stream| stream.shards.iter().map(|&(shard, first)| (stream.id, shard, first)))
+/// One shard of a stream, as it was before the run.
+#[derive(Clone, Copy, Debug)]
+pub struct Shard {
+    /// What reads name it by.
+    pub id: ShardId,
+    /// The oldest number that there is.
+    pub oldest: Sequence,
+    /// Where this run begins: the first number that it can be given, or the first that it is to read.
+    pub first: Sequence,
+    /// The number after the newest that there was.
+    pub tip: Sequence,
+}
+
+/// A place to read on from.
+type Place = (StreamId, ShardId, Sequence);
+
+/// Every shard of the streams, each with its stream and where this run begins.
+fn all_shards(streams: &[Stream]) -> impl Iterator<Item = Place> {
+    streams.iter().flat_map(|stream| stream.shards.iter().map(|shard| (stream.id, shard.id, shard.first)))
 }
 
 /// When batches leave.
@@ -74,19 +95,9 @@ pub enum Pace {
     },
 }
 
-/// What is written.
-pub enum Source {
-    /// Made from a recipe.
-    Generated(Recipe),
-    /// A person's own rows; those without a key column get keys from the recipe.
-    Rows(Box<Rows>, Recipe),
-}
-
-/// Everything that producing needs to know.
+/// Producers that write one kind of load.
 #[derive(Clone, Debug)]
-pub struct Plan {
-    /// The server.
-    pub target: SocketAddr,
+pub struct Producers {
     /// What is written to.
     pub streams: Vec<Stream>,
     /// Connections, over all cores.
@@ -95,60 +106,191 @@ pub struct Plan {
     pub batch_records: u32,
     /// When batches leave.
     pub pace: Pace,
-    /// What is dropped at the start.
-    pub warmup: Duration,
-    /// When to stop, if time is to stop it.
-    pub duration: Option<Duration>,
     /// How many bytes of data and keys to send at most.
     pub bytes_max: u64,
+    /// What is written; of a person's own rows, the keys of those that bring none.
+    pub recipe: Recipe,
+}
+
+/// Everything that a run needs to know.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The server.
+    pub target: SocketAddr,
+    /// Who writes, [`GROUPS_MAX`](crate::workload::GROUPS_MAX) at most; nobody where an existing stream is read. When one
+    /// has sent its bytes the run ends.
+    pub producers: Vec<Producers>,
+    /// What is dropped at the start.
+    pub warmup: Duration,
+    /// When to begin by the clock of this host; at once if it is none.
+    pub start_at: Option<SystemTime>,
+    /// When to stop, if time is to stop it.
+    pub duration: Option<Duration>,
     /// Client cores, a thread on each.
     pub cores: Vec<usize>,
     /// The seed of the schedule.
     pub seed: u64,
-    /// Who has pushed to it what is produced.
-    pub subscribers: Subscribers,
+    /// Whether others write the same streams.
+    pub is_shared: bool,
+    /// Who reads meanwhile.
+    pub consumers: Consumers,
 }
 
-/// Subscribers beside the producers, each of all shards, over a connection of its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Subscribers {
-    /// How many.
-    pub count: u32,
+impl Plan {
+    /// What all producers make; nothing is known of a person's own rows.
+    fn contents(&self) -> Contents {
+        let recipes: Vec<Recipe> = self.producers.iter().map(|producers| producers.recipe.clone()).collect();
+        Contents::new(&recipes)
+    }
+
+    /// The streams of all producers, each once.
+    pub fn written(&self) -> Vec<Stream> {
+        let streams = self.producers.iter().flat_map(|producers| producers.streams.iter().cloned());
+        streams.map(|stream| (stream.id, stream)).collect::<BTreeMap<_, _>>().into_values().collect()
+    }
+
+    fn recorder(&self) -> Recorder {
+        let end_ns = self.duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64);
+        Recorder::new(self.warmup.as_nanos() as u64, end_ns)
+    }
+
+    /// An empty account of all that is written.
+    fn ledger(&self) -> Ledger {
+        let mut ledger = Ledger::new(self.shards());
+        if self.is_shared {
+            ledger.share();
+        }
+        ledger
+    }
+
+    /// Every shard that is written.
+    fn shards(&self) -> Shards {
+        let streams = self.producers.iter().flat_map(|producers| &producers.streams);
+        Shards::new(streams.flat_map(|stream| &stream.shards).map(|shard| shard.id).collect())
+    }
+
+    /// Every shard that consumers read.
+    fn consumed_shards(&self) -> Shards {
+        let shards = self.consumers.streams.iter().flat_map(|stream| &stream.shards);
+        Shards::new(shards.map(|shard| shard.id).collect())
+    }
+}
+
+/// Who reads, each all shards of the streams over a connection of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Consumers {
+    /// What is read.
+    pub streams: Vec<Stream>,
+    /// Subscribers, who have pushed to them what is there from where this run begins on.
+    pub subscribers: u32,
     /// How many more, that never take anything.
     pub stalled: u32,
-    /// How long after the start they begin, with the first record.
+    /// How long after the start they begin.
     pub after: Duration,
+    /// Readers that begin at the oldest record, and again when they have come to the newest.
+    pub catch_up: u32,
+    /// How catch-up readers, and those that take the place of subscribers where nobody produces, get records.
+    pub by: By,
+    /// Whether a run without producers ends when they have everything that was there at its start.
+    pub to_the_tip: bool,
+    /// How many bytes of data and keys they take at most where nobody produces.
+    pub bytes_max: u64,
 }
 
-/// What subscribers were pushed.
+/// How records are had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// By requests.
+    #[default]
+    Read,
+    /// They are pushed.
+    Push,
+}
+
+impl FromStr for By {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "read" => Ok(Self::Read),
+            "push" => Ok(Self::Push),
+            other => Err(format!("{other:?} is not a way to get records; give read or push")),
+        }
+    }
+}
+
+impl By {
+    /// The name by which it is given.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Push => "push",
+        }
+    }
+}
+
+/// What consumers of one kind took.
 #[derive(Debug)]
-pub struct Pushed {
-    /// From the intended time of a record to each subscriber's taking it; throughput is that of all subscribers together.
+pub struct Consumed {
+    /// Of subscribers, from the intended time of a record to each one's taking it; of catch-up readers, how long each answer
+    /// took. Throughput is that of all together.
     pub recorder: Recorder,
-    /// Records pushed in all.
+    /// Records taken in all, of this run.
     pub records: u64,
-    /// What is wrong with it, a subscriber at a time.
+    /// Records taken in all that were not of this run.
+    pub foreign: u64,
+    /// Records timed by when the server received them, in whole milliseconds, because no generator's stamp was on them.
+    pub by_arrival: u64,
+    /// How often catch-up readers came to the newest record and began again.
+    pub passes: u64,
+    /// What is wrong with it, a consumer at a time.
     pub faults: Vec<Faults>,
 }
 
-/// What producing came to.
-pub struct Produced {
+/// What one group of producers came to.
+#[derive(Debug)]
+pub struct Group {
     /// What was measured.
     pub recorder: Recorder,
-    /// The account to hold the stream against.
-    pub ledger: Ledger,
     /// How late batches were, if they had a schedule.
     pub lateness: Lateness,
+    /// How late the generator itself was to hand them out: not for want of credit, or of room in a socket.
+    pub paced: Lateness,
     /// Batches whose every record was answered.
     pub batches: u64,
     /// Batches that had to wait for the server's credit after their time.
     pub waited_for_credit: u64,
+}
+
+impl Group {
+    fn new(plan: &Plan) -> Self {
+        let (recorder, lateness, paced) = (plan.recorder(), Lateness::default(), Lateness::default());
+        Self { recorder, lateness, paced, batches: 0, waited_for_credit: 0 }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.recorder.merge(other.recorder);
+        self.lateness.merge(&other.lateness);
+        self.paced.merge(&other.paced);
+        self.batches += other.batches;
+        self.waited_for_credit += other.waited_for_credit;
+    }
+}
+
+/// What a run came to.
+pub struct Produced {
+    /// What each group of producers came to, in the plan's order.
+    pub groups: Vec<Group>,
+    /// The account to hold the streams against.
+    pub ledger: Ledger,
     /// Why connections ended, if any did.
     pub lost: Vec<String>,
     /// Why the run stopped.
     pub stop: Stop,
-    /// What subscribers were pushed, if there were any.
-    pub pushed: Option<Pushed>,
+    /// What subscribers took, if there were any.
+    pub pushed: Option<Consumed>,
+    /// What catch-up readers took, if there were any.
+    pub caught_up: Option<Consumed>,
     /// A fault in a person's own data, found on the way.
     pub input_error: Option<InputError>,
     /// Rows whose time lay before that of an earlier row.

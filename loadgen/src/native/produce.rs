@@ -1,4 +1,4 @@
-//! Producing: a thread for each client core, each with its share of the connections.
+//! Producing, and reading meanwhile: a thread for each client core, each with its share of the connections.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -8,22 +8,24 @@ use std::thread;
 use std::time::Duration;
 
 use frame::StreamId;
+use frame::limits::RECORD_BYTES_MAX;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::core::{Clock, Core, Counts};
+use super::batch::Message;
+use super::core::{Core, Counts};
 use super::feed::feed;
 use super::link::{Link, receive};
 use super::pace::Pacer;
 use super::runtime::run_here;
 use super::shared::{Shared, Stop};
-use super::subscribe::Group;
-use super::{NativeError, Pace, Plan, Produced, Pushed, Source, all_shards};
+use super::subscribe::{Audience, AudienceTook};
+use super::{Consumed, Group, NativeError, Pace, Plan, Produced, Producers};
 use crate::input::{InputError, Rows};
 use crate::recorder::Recorder;
-use crate::schedule::{Lateness, Schedule};
-use crate::verify::{Ledger, Shards, Taken};
-use crate::workload::{KEY_BYTES, Lane, Recipe};
+use crate::schedule::Schedule;
+use crate::verify::Taken;
+use crate::workload::{KEY_BYTES, Lane};
 
 /// How long acknowledgements are waited for after the last batch, as long as none comes.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -34,42 +36,33 @@ const LOOK: Duration = Duration::from_millis(10);
 /// What one core came to.
 struct CoreOutcome {
     counts: Counts,
-    /// What each of its subscribers was given.
-    taken: Vec<Taken>,
+    took: AudienceTook,
     input_error: Option<InputError>,
 }
 
-/// What one core writes.
-enum CoreSource {
-    Generated(Recipe),
-    Rows(Box<Rows>, Recipe),
-}
-
-/// Produces as planned until the run stops, and settles the fate of every record sent.
+/// Runs as planned until it stops, and settles the fate of every record sent.
 ///
-/// A person's own rows are produced by the first core alone: one reader keeps them in order.
-pub fn produce(plan: &Plan, source: Source, shared: &Arc<Shared>) -> Result<Produced, NativeError> {
-    let (mut sources, cores) = match source {
-        Source::Generated(recipe) => {
-            let cores = &plan.cores[..plan.cores.len().min(plan.connections as usize)];
-            (cores.iter().map(|_| CoreSource::Generated(recipe.clone())).collect::<Vec<_>>(), cores)
-        }
-        Source::Rows(rows, recipe) => (vec![CoreSource::Rows(rows, recipe)], &plan.cores[..1]),
+/// A person's own rows take the place of what the first producers would make, and are sent by the first core alone: one
+/// reader keeps them in order.
+pub fn produce(plan: &Plan, rows: Option<Box<Rows>>, shared: &Arc<Shared>) -> Result<Produced, NativeError> {
+    let cores = match (&rows, plan.producers.first()) {
+        (Some(_), _) => &plan.cores[..1],
+        (None, Some(producers)) => &plan.cores[..plan.cores.len().min(producers.connections as usize)],
+        (None, None) => &plan.cores[..],
     };
-    let rows_out_of_order = match &sources[0] {
-        CoreSource::Rows(rows, _) => Some(rows.out_of_order_counter()),
-        CoreSource::Generated(_) => None,
-    };
+    let rows_out_of_order = rows.as_ref().map(|rows| rows.out_of_order_counter());
+    let mut rows = vec![rows];
+    rows.resize_with(cores.len(), || None);
     let ready = Barrier::new(cores.len());
     let outcomes: Vec<Result<CoreOutcome, NativeError>> = thread::scope(|scope| {
         let threads: Vec<_> = cores
             .iter()
+            .zip(rows)
             .enumerate()
-            .map(|(part, &core)| {
-                let source = sources.remove(0);
+            .map(|(part, (&core, rows))| {
                 let place = CorePlace { part, parts: cores.len(), ready: &ready };
                 let run = move || {
-                    let run = run_here(core, run_core(plan, source, shared, &place));
+                    let run = run_here(core, run_core(plan, rows, shared, &place));
                     run.unwrap_or_else(|error| {
                         // Without its ring the core never came to the barrier.
                         shared.stop(Stop::ConnectionsLost);
@@ -100,49 +93,66 @@ fn merge(
     shared: &Shared,
 ) -> Result<Produced, NativeError> {
     let mut produced = Produced {
-        recorder: new_recorder(plan),
-        ledger: new_ledger(plan),
-        lateness: Lateness::default(),
-        batches: 0,
-        waited_for_credit: 0,
+        groups: plan.producers.iter().map(|_| Group::new(plan)).collect(),
+        ledger: plan.ledger(),
         lost: Vec::new(),
         stop: shared.stopped().unwrap_or(Stop::ConnectionsLost),
         pushed: None,
+        caught_up: None,
         input_error: None,
         rows_out_of_order: 0,
     };
-    let (mut pushed, mut all_taken) = (new_recorder(plan), Vec::new());
+    let (mut pushed, mut caught_up) = (Consumed::new(plan.recorder()), Consumed::new(plan.recorder()));
+    let mut all_took = AudienceTook::default();
     if let Some(common) = shared.take_ledger() {
         produced.ledger.merge(common);
     }
     for outcome in outcomes {
-        let CoreOutcome { counts, taken, input_error } = outcome?;
-        pushed.merge(counts.pushed);
-        all_taken.extend(taken);
-        produced.recorder.merge(counts.recorder);
+        let CoreOutcome { counts, took, input_error } = outcome?;
+        pushed.recorder.merge(counts.pushed);
+        pushed.by_arrival += counts.by_arrival;
+        caught_up.recorder.merge(counts.caught_up);
+        caught_up.passes += counts.passes;
+        all_took.subscribers.extend(took.subscribers);
+        all_took.readers.extend(took.readers);
+        for (group, counted) in produced.groups.iter_mut().zip(counts.groups) {
+            group.merge(counted);
+        }
         produced.ledger.merge(counts.ledger);
-        produced.lateness.merge(&counts.lateness);
-        produced.batches += counts.batches;
-        produced.waited_for_credit += counts.waited_for_credit;
         produced.lost.extend(counts.lost);
         produced.input_error = produced.input_error.or(input_error);
     }
-    if plan.subscribers.count > 0 {
-        let records = all_taken.iter().map(Taken::count).sum();
-        let faults = all_taken.into_iter().map(|taken| taken.compare(&produced.ledger)).collect();
-        produced.pushed = Some(Pushed { recorder: pushed, records, faults });
+    let is_held_against_account = !plan.producers.is_empty();
+    for taken in all_took.subscribers {
+        let compare = |taken: Taken| match is_held_against_account {
+            true => taken.compare(&produced.ledger),
+            false => taken.faults(),
+        };
+        pushed.add(taken, compare);
     }
+    for reader in all_took.readers {
+        let compare = |taken: Taken| match is_held_against_account {
+            true => taken.compare_so_far(&produced.ledger),
+            false => taken.faults(),
+        };
+        caught_up.add(reader.taken, compare);
+        caught_up.faults.extend(reader.earlier.map(compare));
+    }
+    produced.pushed = (plan.consumers.subscribers > 0).then_some(pushed);
+    produced.caught_up = (plan.consumers.catch_up > 0).then_some(caught_up);
     Ok(produced)
 }
 
-fn new_recorder(plan: &Plan) -> Recorder {
-    let end_ns = plan.duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64);
-    Recorder::new(plan.warmup.as_nanos() as u64, end_ns)
-}
+impl Consumed {
+    fn new(recorder: Recorder) -> Self {
+        Self { recorder, records: 0, foreign: 0, by_arrival: 0, passes: 0, faults: Vec::new() }
+    }
 
-fn new_ledger(plan: &Plan) -> Ledger {
-    let shards = all_shards(&plan.streams).map(|(_, shard, _)| shard);
-    Ledger::new(Shards::new(shards.collect()))
+    fn add(&mut self, taken: Taken, compare: impl FnOnce(Taken) -> crate::verify::Faults) {
+        self.records += taken.count();
+        self.foreign += taken.count_foreign();
+        self.faults.push(compare(taken));
+    }
 }
 
 /// Which of the cores this is, and where they wait for one another.
@@ -154,60 +164,53 @@ struct CorePlace<'a> {
 
 async fn run_core(
     plan: &Plan,
-    source: CoreSource,
+    rows: Option<Box<Rows>>,
     shared: &Arc<Shared>,
     place: &CorePlace<'_>,
 ) -> Result<CoreOutcome, NativeError> {
-    let connected = connect(plan, &source, place).await;
+    let connected = connect(plan, rows.is_some(), place).await;
     let pacer = Pacer::new();
     if connected.is_err() || pacer.is_err() {
         shared.stop(Stop::ConnectionsLost);
     }
     place.ready.wait();
-    let (links, mut received) = connected?;
+    let (groups, received) = connected?;
     let mut pacer = pacer?;
     let core = Rc::new(Core {
-        clock: Clock(shared.begin()),
+        clock: shared.begin(plan.start_at),
         shared: Arc::clone(shared),
-        bytes_max: plan.bytes_max,
-        counts: RefCell::new(Counts::new(new_recorder(plan), new_ledger(plan))),
+        counts: RefCell::new(Counts::new(plan)),
         spare: RefCell::default(),
     });
+    while !core.clock.has_begun() && !core.stopped() {
+        sleep(core.clock.until_start().min(LOOK)).await;
+    }
+    let links: Vec<Rc<Link>> = groups.iter().flatten().cloned().collect();
     let mut tasks: Vec<JoinHandle<()>> = links
         .iter()
-        .zip(received.drain(..))
+        .zip(received)
         .map(|(link, received)| tokio_uring::spawn(receive(Rc::clone(link), Rc::clone(&core), received)))
         .collect();
-    let recipe = match &source {
-        CoreSource::Generated(recipe) => Some(recipe.clone()),
-        CoreSource::Rows(..) => None,
-    };
-    let subscribers = Group::begin(plan, &core, recipe.as_ref(), (place.part, place.parts));
-    let input_error = match source {
-        CoreSource::Generated(recipe) => {
-            let lane = Rc::new(RefCell::new(recipe.lane(place.part as u32)));
-            let largest = recipe.largest();
-            for link in &links {
-                let (link, core, lane) = (Rc::clone(link), Rc::clone(&core), Rc::clone(&lane));
-                let ahead = !link.is_closed_loop() && plan.subscribers.count == 0;
-                tasks.push(tokio_uring::spawn(write_generated(link, core, lane, largest, ahead)));
-            }
-            match plan.pace {
-                Pace::Open { records_per_s, arrivals } => {
-                    let rate = records_per_s / f64::from(plan.batch_records);
-                    let (part, parts) = (place.part as u64, place.parts as u64);
-                    let schedule = Schedule::new(arrivals, rate, plan.seed, part, parts);
-                    follow(schedule, plan, &core, &links, &mut pacer).await;
+    let contents = (rows.is_none() && !plan.producers.is_empty()).then(|| plan.contents());
+    let audience = Audience::begin(plan, &core, contents.as_ref(), (place.part, place.parts));
+    let input_error = match rows {
+        None => {
+            for (producers, links) in plan.producers.iter().zip(&groups) {
+                let lane = Rc::new(RefCell::new(producers.recipe.lane(place.part)));
+                for link in links {
+                    let (link, core, lane) = (Rc::clone(link), Rc::clone(&core), Rc::clone(&lane));
+                    let ahead = !link.is_closed_loop() && plan.consumers.subscribers == 0;
+                    tasks.push(tokio_uring::spawn(write_generated(link, core, lane, ahead)));
                 }
-                Pace::Closed { .. } | Pace::Replay { .. } => watch(plan, &core, &links).await,
             }
+            follow(plan, place, &core, &groups, &mut pacer).await;
             Ok(None)
         }
-        CoreSource::Rows(rows, recipe) => {
+        Some(rows) => {
             for link in &links {
                 tasks.push(tokio_uring::spawn(write_messages(Rc::clone(link), Rc::clone(&core))));
             }
-            let mut lane = recipe.lane(0);
+            let mut lane = plan.producers[0].recipe.lane(0);
             feed(*rows, &mut lane, plan, &core, &links, &mut pacer).await
         }
     };
@@ -216,64 +219,94 @@ async fn run_core(
     }
     finish(&core, &links, tasks).await;
     shared.settle();
-    let taken = subscribers.finish(&core, place.parts).await;
+    drop((groups, links));
+    let took = audience.finish(plan, &core, place.parts).await;
     let counts = Rc::into_inner(core).expect("every task has ended").counts.into_inner();
-    Ok(CoreOutcome { counts, taken, input_error: input_error? })
+    Ok(CoreOutcome { counts, took, input_error: input_error? })
 }
 
-type Connected = (Vec<Rc<Link>>, Vec<super::session::Received>);
+/// The connections of each group of producers, and what was received on each beyond the handshake.
+type Connected = (Vec<Vec<Rc<Link>>>, Vec<super::session::Received>);
 
 /// Opens this core's share of the connections.
-async fn connect(plan: &Plan, source: &CoreSource, place: &CorePlace<'_>) -> Result<Connected, NativeError> {
-    let ledger = new_ledger(plan);
-    let (mut links, mut received) = (Vec::new(), Vec::new());
-    for number in (0..plan.connections).skip(place.part).step_by(place.parts) {
-        let streams = streams_of(plan, number);
-        let (link, rest) = Link::connect(plan.target, number, streams, plan.batch_records, plan.pace, &ledger).await?;
-        if let CoreSource::Generated(recipe) = source {
-            link.check_record_size(KEY_BYTES, recipe.largest())?;
+async fn connect(plan: &Plan, has_rows: bool, place: &CorePlace<'_>) -> Result<Connected, NativeError> {
+    let ledger = plan.ledger();
+    let (mut groups, mut received) = (Vec::new(), Vec::new());
+    let mut first_number = 0;
+    for (group, producers) in plan.producers.iter().enumerate() {
+        let mut links = Vec::new();
+        for number in (0..producers.connections).skip(place.part).step_by(place.parts) {
+            let named = (first_number + number, streams_of(producers, number));
+            let (link, rest) = Link::connect(plan.target, (group, producers), named, &ledger).await?;
+            if !has_rows {
+                link.check_record_size(KEY_BYTES, producers.recipe.largest())?;
+            }
+            links.push(link);
+            received.push(rest);
         }
-        links.push(link);
-        received.push(rest);
+        groups.push(links);
+        first_number += producers.connections;
     }
-    Ok((links, received))
+    Ok((groups, received))
 }
 
 /// The streams that a connection writes: its share of them, or one where connections are more.
-fn streams_of(plan: &Plan, number: u32) -> Vec<StreamId> {
-    let streams = plan.streams.iter().map(|stream| stream.id);
-    let (connections, number) = (plan.connections as usize, number as usize);
-    if plan.streams.len() > connections {
+fn streams_of(producers: &Producers, number: u32) -> Vec<StreamId> {
+    let streams = producers.streams.iter().map(|stream| stream.id);
+    let (connections, number) = (producers.connections as usize, number as usize);
+    if producers.streams.len() > connections {
         streams.skip(number).step_by(connections).collect()
     } else {
-        vec![plan.streams[number % plan.streams.len()].id]
+        vec![producers.streams[number % producers.streams.len()].id]
     }
 }
 
 /// A writer of made-up records. An open loop builds each batch `ahead`, while it waits for its time, so that building makes
 /// none late; a closed loop once it may be sent, so that it is still in the processor's cache when it is. Where subscribers
 /// are to know when a record was meant to be sent, that is known before it is built.
-async fn write_generated(link: Rc<Link>, core: Rc<Core>, lane: Rc<RefCell<Lane>>, largest: usize, ahead: bool) {
+async fn write_generated(link: Rc<Link>, core: Rc<Core>, lane: Rc<RefCell<Lane>>, ahead: bool) {
     let build = |intended_ns: u64| {
         let mut message = link.begin_message(&core);
         let mut lane = lane.borrow_mut();
-        lane.intend((intended_ns / 1000) as u32);
-        while link.has_room(&message, KEY_BYTES, largest) {
+        lane.intend(core.clock.wall_us(intended_ns));
+        while link.has_room(&message, KEY_BYTES, lane.next_bytes()) {
             let record = lane.record();
             message.push(&record.key, record.data()).expect("generated records keep within the limits");
         }
         message
     };
+    let is_large = lane.borrow().largest() > RECORD_BYTES_MAX;
     loop {
-        let built = ahead.then(|| build(0));
+        let built = (ahead && !is_large).then(|| build(0));
         let Some(due) = link.turn(&core).await else { return };
-        let mut message = built.unwrap_or_else(|| build(due.unwrap_or_else(|| core.clock.now_ns())));
+        let intended_ns = due.unwrap_or_else(|| core.clock.now_ns());
+        let mut message = match built {
+            Some(built) => built,
+            None if is_large => build_in_turns(&link, &core, &lane, intended_ns).await,
+            None => build(intended_ns),
+        };
         if let Some(due_ns) = due {
             message.intend(due_ns);
         }
         if !link.send(&core, message).await {
             return;
         }
+    }
+}
+
+/// Builds a message of records that may be large: others of the core have their turn meanwhile.
+async fn build_in_turns(link: &Link, core: &Core, lane: &RefCell<Lane>, intended_ns: u64) -> Message {
+    let mut message = link.begin_message(core);
+    loop {
+        let record = {
+            let mut lane = lane.borrow_mut();
+            if !link.has_room(&message, KEY_BYTES, lane.next_bytes()) {
+                return message;
+            }
+            lane.intend(core.clock.wall_us(intended_ns));
+            lane.owned_record()
+        };
+        message.push_in_turns(&record).await.expect("generated records keep within the limits");
     }
 }
 
@@ -286,34 +319,74 @@ async fn write_messages(link: Rc<Link>, core: Rc<Core>) {
     }
 }
 
-/// Hands out the times of an open loop to the connections in turn.
-async fn follow(schedule: Schedule, plan: &Plan, core: &Core, links: &[Rc<Link>], pacer: &mut Pacer) {
+/// The times of one group's open loop, and whose turn is next.
+struct Hand<'a> {
+    group: usize,
+    schedule: Schedule,
+    due_ns: u64,
+    links: std::iter::Cycle<std::slice::Iter<'a, Rc<Link>>>,
+}
+
+impl<'a> Hand<'a> {
+    fn new(plan: &Plan, group: usize, links: &'a [Rc<Link>], (part, parts): (u64, u64)) -> Option<Self> {
+        let producers = &plan.producers[group];
+        let Pace::Open { records_per_s, arrivals } = producers.pace else { return None };
+        let rate = records_per_s / f64::from(producers.batch_records);
+        let mut schedule = Schedule::new(arrivals, rate, plan.seed, part, parts);
+        let due_ns = schedule.next()?;
+        (!links.is_empty()).then(|| Self { group, schedule, due_ns, links: links.iter().cycle() })
+    }
+}
+
+/// Hands out the times of all open loops to their connections in turn, and lets those of closed loops work, until the run
+/// stops.
+async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, groups: &[Vec<Rc<Link>>], pacer: &mut Pacer) {
     let end_ns = plan.duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64);
-    for (due_ns, link) in schedule.zip(links.iter().cycle()) {
-        pacer.wait_until(due_ns.min(end_ns), core.clock, || core.stopped()).await;
-        if check_end(plan, core, links) || due_ns >= end_ns {
+    let part = (place.part as u64, place.parts as u64);
+    let hands = groups.iter().enumerate();
+    let mut hands: Vec<Hand<'_>> = hands.filter_map(|(group, links)| Hand::new(plan, group, links, part)).collect();
+    let links: Vec<Rc<Link>> = groups.iter().flatten().cloned().collect();
+    while !check_end(plan, core, &links) {
+        let Some(hand) = hands.iter_mut().min_by_key(|hand| hand.due_ns) else {
+            sleep(LOOK).await;
+            continue;
+        };
+        pacer.wait_until(hand.due_ns.min(end_ns), core.clock, || core.stopped()).await;
+        if check_end(plan, core, &links) || hand.due_ns >= end_ns {
             return;
         }
-        link.push_due(due_ns);
+        let due_ns = std::mem::replace(&mut hand.due_ns, hand.schedule.next().expect("a schedule has no end"));
+        core.counts.borrow_mut().groups[hand.group].paced.record(due_ns, core.clock.now_ns());
+        hand.links.next().expect("it goes round and round").push_due(due_ns);
     }
 }
 
-/// Lets the connections of a closed loop work until the run stops.
-async fn watch(plan: &Plan, core: &Core, links: &[Rc<Link>]) {
-    while !check_end(plan, core, links) {
-        sleep(LOOK).await;
-    }
-}
-
-/// Whether the run is over, by its time or because no connection is left.
+/// Whether the run is over: by its time, by what was taken, or because no connection is left.
 pub(super) fn check_end(plan: &Plan, core: &Core, links: &[Rc<Link>]) -> bool {
     if plan.duration.is_some_and(|duration| core.clock.now_ns() as u128 >= duration.as_nanos()) {
         core.shared.stop(Stop::Time);
     }
-    if links.iter().all(|link| link.ended()) {
+    let is_lost = match plan.producers.is_empty() {
+        true => check_consumers(plan, core),
+        false => links.iter().all(|link| link.ended()),
+    };
+    if is_lost {
         core.shared.stop(Stop::ConnectionsLost);
     }
     core.stopped()
+}
+
+/// The same where nobody produces; whether all connections are lost.
+fn check_consumers(plan: &Plan, core: &Core) -> bool {
+    let (consumers, shared) = (&plan.consumers, &core.shared);
+    let count = consumers.subscribers as usize;
+    if shared.progress().acked_bytes >= consumers.bytes_max {
+        shared.stop(Stop::Bytes);
+    }
+    if consumers.to_the_tip && shared.at_the_tip() >= count {
+        shared.stop(Stop::Tip);
+    }
+    shared.gone() >= count
 }
 
 /// Waits for the acknowledgements that are still to come, ends the connections and settles what is left.

@@ -8,63 +8,50 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use frame::limits::READ_BYTES_MAX;
-use frame::proto::{ClientEvent, Failure, Read, ReadResult, Span, Start};
-use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
+use frame::{Frame, Sequence, ShardId};
 
 use super::join::{Joiners, Look};
 use super::runtime::run_pinned;
 use super::session::Session;
 use super::shared::Shared;
-use super::subscribe::Followed;
-use super::{NativeError, ReadBack, Stream, all_shards};
-use crate::options::ReadBackBy;
+use super::walk::{Sink, follow_shards, read_shard};
+use super::{By, NativeError, Place, Plan, ReadBack, all_shards};
 use crate::verify::{Ledger, Readback, Verdict};
-use crate::workload::Recipe;
+use crate::workload::Contents;
 
 /// Connections that read at the same time: while one result is verified the next is on its way.
 const CONNECTIONS: usize = 2;
 
-/// Bytes of records asked for at once.
-const READ_BYTES: u32 = 2 << 20;
-
-/// How long a read waits that the shard's quotas did not let through.
-const THROTTLED_WAIT: Duration = Duration::from_millis(10);
-
-const _: () = assert!((READ_BYTES as usize) < READ_BYTES_MAX);
-
-/// Reads everything back. `recipe` is given for made-up records.
+/// Reads everything back that a plan's producers wrote. Content is compared where they made it up.
 pub fn read_back(
-    target: SocketAddr,
-    streams: &[Stream],
+    plan: &Plan,
     ledger: Ledger,
-    recipe: Option<Recipe>,
-    (core, by): (usize, ReadBackBy),
+    is_made_up: bool,
+    by: By,
     shared: &Arc<Shared>,
 ) -> Result<ReadBack, NativeError> {
     let begun = Instant::now();
-    let verdict = run_pinned(core, || read_all(target, streams, ledger, recipe, by, Arc::clone(shared)))??;
+    let contents = is_made_up.then(|| plan.contents());
+    let verdict = run_pinned(plan.cores[0], || read_all(plan, ledger, contents, by, Arc::clone(shared)))??;
     Ok(ReadBack { verdict, seconds: begun.elapsed().as_secs_f64(), bytes: shared.progress().read_bytes })
 }
 
 async fn read_all(
-    target: SocketAddr,
-    streams: &[Stream],
+    plan: &Plan,
     ledger: Ledger,
-    recipe: Option<Recipe>,
-    by: ReadBackBy,
+    contents: Option<Contents>,
+    by: By,
     shared: Arc<Shared>,
 ) -> Result<Verdict, NativeError> {
-    let shards = all_shards(streams).collect();
+    let shards = all_shards(&plan.written()).collect();
     let (readback, shards) = (RefCell::new(Readback::new(ledger)), RefCell::new(shards));
-    let shelf = Rc::new(Shelf { readback, shards, recipe, joiners: RefCell::default(), shared });
+    let shelf = Rc::new(Shelf { readback, shards, contents, joiners: RefCell::default(), shared });
+    let target = plan.target;
     let readers: Vec<_> = match by {
-        ReadBackBy::Read => {
-            (0..CONNECTIONS).map(|_| tokio_uring::spawn(read_shards(target, Rc::clone(&shelf)))).collect()
-        }
-        ReadBackBy::Push => vec![tokio_uring::spawn(follow_shards(target, Rc::clone(&shelf)))],
+        By::Read => (0..CONNECTIONS).map(|_| tokio_uring::spawn(read_shards(target, Rc::clone(&shelf)))).collect(),
+        By::Push => vec![tokio_uring::spawn(follow_all(target, Rc::clone(&shelf)))],
     };
     let mut outcome = Ok(());
     for reader in readers {
@@ -77,126 +64,56 @@ async fn read_all(
 /// What the reading connections share.
 struct Shelf {
     readback: RefCell<Readback>,
-    shards: RefCell<VecDeque<(StreamId, ShardId, Sequence)>>,
-    recipe: Option<Recipe>,
+    shards: RefCell<VecDeque<Place>>,
+    contents: Option<Contents>,
     joiners: RefCell<Joiners>,
     shared: Arc<Shared>,
 }
 
 impl Shelf {
-    fn next_shard(&self) -> Option<(StreamId, ShardId, Sequence)> {
+    fn next_shard(&self) -> Option<Place> {
         self.shards.borrow_mut().pop_front()
     }
+}
 
-    /// Holds one record against the account, once it is whole; returns a frame's bytes of data, with the key's of the last.
+impl Sink for Shelf {
+    /// Holds one record against the account, once it is whole.
     fn take(&self, shard: ShardId, bytes: &[u8]) -> Result<u64, String> {
         let frame = Frame::parse(bytes).map_err(|error| format!("a frame that is none: {error}"))?;
         let (mut readback, mut joiners) = (self.readback.borrow_mut(), self.joiners.borrow_mut());
-        match joiners.take(&frame, shard, self.recipe.as_ref()) {
+        match joiners.take(&frame, shard, self.contents.as_ref()) {
             Look::Sound(record) => readback.record(shard, record.sequence, record.checksum),
+            Look::Foreign(record) => readback.foreign(shard, record.sequence, record.checksum),
             Look::Damaged => readback.damaged(shard, frame.sequence()),
             Look::Part => return Ok(frame.data().len() as u64),
         }
         Ok(frame.record_bytes() as u64)
+    }
+
+    fn unreadable(&self, shard: ShardId, from: Sequence, reason: String) {
+        self.readback.borrow_mut().unreadable(shard, from, reason);
+    }
+
+    fn answered(&self, bytes: u64) {
+        self.shared.count_read(bytes);
     }
 }
 
 /// Takes shards off the shelf until none is left.
 async fn read_shards(target: SocketAddr, shelf: Rc<Shelf>) -> Result<(), NativeError> {
     let (mut session, _) = Session::open(target).await?;
-    let mut request = Vec::new();
-    while let Some((stream, shard, mut from)) = shelf.next_shard() {
-        loop {
-            session.client.read(&mut request, &Read { stream, shard, start: Start::At(from), bytes_max: READ_BYTES });
-            request = session.send(request).await?;
-            match read_result(&mut session, shard, &shelf).await? {
-                Ok(result) if result.next < result.tip && result.next > from => from = result.next,
-                Ok(result) if result.next < result.tip => {
-                    let reason = format!("the server stays at {} of {}", result.next, result.tip);
-                    shelf.readback.borrow_mut().unreadable(shard, from, reason);
-                    break;
-                }
-                Ok(_) => break,
-                // Asked again once the shard's quotas have filled.
-                Err(Failure { code, .. }) if code.is_read_quota() => {
-                    tokio::time::sleep(THROTTLED_WAIT).await;
-                }
-                Err(failure) => {
-                    shelf.readback.borrow_mut().unreadable(shard, from, failure.to_string());
-                    break;
-                }
-            }
-        }
+    while let Some(place) = shelf.next_shard() {
+        read_shard(&mut session, place, &*shelf).await?;
     }
     session.close();
     Ok(())
 }
 
-/// Has all shards pushed at once, from their first records to their last.
-async fn follow_shards(target: SocketAddr, shelf: Rc<Shelf>) -> Result<(), NativeError> {
+/// Has all shards pushed at once.
+async fn follow_all(target: SocketAddr, shelf: Rc<Shelf>) -> Result<(), NativeError> {
     let (mut session, _) = Session::open(target).await?;
     let shards = std::mem::take(&mut *shelf.shards.borrow_mut());
-    let mut out = Vec::new();
-    let mut followed = Followed::begin(&mut session.client, &mut out, shards.into_iter());
-    let mut begun: Option<(RequestId, ReadResult)> = None;
-    let (mut bytes, mut frames_bytes) = (0, 0);
-    while !followed.is_empty() {
-        if !out.is_empty() {
-            out = session.send(out).await?;
-        }
-        match session.event().await? {
-            ClientEvent::ReadBegin(request, result) => begun = Some((request, result)),
-            ClientEvent::Record(span) => {
-                let Some((_, result)) = &begun else { return Err(session.unexpected(&ClientEvent::Record(span))) };
-                frames_bytes += session.bytes(&span).len();
-                bytes += take_record(&session, result.shard, &shelf, &span)?;
-            }
-            ClientEvent::ReadEnd(_) => {
-                shelf.shared.count_read(std::mem::take(&mut bytes));
-                let Some((request, result)) = begun.take() else { continue };
-                let Some(shard) = followed.get_mut(&request) else { continue };
-                shard.took(request, &result, std::mem::take(&mut frames_bytes), &mut out);
-                if shard.next >= result.tip {
-                    followed.remove(&request);
-                }
-            }
-            ClientEvent::Error(request, failure) => match followed.remove(&request) {
-                Some(shard) => shelf.readback.borrow_mut().unreadable(shard.shard, shard.next, failure.to_string()),
-                None => return Err(session.unexpected(&ClientEvent::Error(request, failure))),
-            },
-            ClientEvent::Credit => {}
-            other => return Err(session.unexpected(&other)),
-        }
-    }
+    follow_shards(&mut session, shards.into(), &*shelf).await?;
     session.close();
     Ok(())
-}
-
-/// Takes one read result; what the server refused comes back as such.
-async fn read_result(
-    session: &mut Session,
-    shard: ShardId,
-    shelf: &Shelf,
-) -> Result<Result<ReadResult, Failure>, NativeError> {
-    let mut begun: Option<ReadResult> = None;
-    let mut bytes = 0;
-    loop {
-        match session.event().await? {
-            ClientEvent::ReadBegin(_, result) => begun = Some(result),
-            ClientEvent::Record(span) => bytes += take_record(session, shard, shelf, &span)?,
-            ClientEvent::ReadEnd(_) => {
-                shelf.shared.count_read(bytes);
-                let nothing = || session.unexpected(&ClientEvent::Credit);
-                return begun.map(Ok).ok_or_else(nothing);
-            }
-            ClientEvent::Error(_, failure) => return Ok(Err(failure)),
-            ClientEvent::Credit => {}
-            other => return Err(session.unexpected(&other)),
-        }
-    }
-}
-
-fn take_record(session: &Session, shard: ShardId, shelf: &Shelf, span: &Span) -> Result<u64, NativeError> {
-    let taken = shelf.take(shard, session.bytes(span));
-    taken.map_err(|reason| NativeError::Broken { target: session.target, reason })
 }

@@ -1,6 +1,7 @@
 //! One connection that asks and waits for answers: the handshake, streams, reading.
 
 use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
 
 use frame::proto::{Client, ClientEvent, Failure, Span, Welcome};
 use tokio_uring::net::TcpStream;
@@ -13,7 +14,7 @@ pub(super) const RECEIVE_BYTES: usize = 256 * 1024;
 /// A connection after its handshake.
 pub(super) struct Session {
     pub(super) target: SocketAddr,
-    pub(super) stream: TcpStream,
+    pub(super) stream: Rc<TcpStream>,
     pub(super) client: Client,
     pub(super) received: Received,
 }
@@ -33,7 +34,7 @@ impl Session {
         let mut hello = Vec::new();
         let client = Client::new(&mut hello);
         let received = Received { buffer: vec![0; RECEIVE_BYTES], filled: 0, at: 0 };
-        let mut session = Self { target, stream, client, received };
+        let mut session = Self { target, stream: Rc::new(stream), client, received };
         session.send(hello).await?;
         match session.event().await? {
             ClientEvent::Welcome(welcome) => Ok((session, welcome)),
@@ -75,12 +76,14 @@ impl Session {
         self.client.bytes(span, &self.received.buffer[..self.received.filled])
     }
 
+    /// The connection is of no use any more.
+    pub(super) fn broken(&self, reason: String) -> NativeError {
+        NativeError::Broken { target: self.target, reason }
+    }
+
     /// An answer that was not asked for.
     pub(super) fn unexpected(&self, event: &ClientEvent) -> NativeError {
-        NativeError::Broken {
-            target: self.target,
-            reason: format!("the server answered what was not asked: {event:?}"),
-        }
+        self.broken(format!("the server answered what was not asked: {event:?}"))
     }
 
     /// Ends the connection, so that nothing of it is left in the ring.

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use super::core::Clock;
 use crate::verify::Ledger;
+use crate::workload::GROUPS_MAX;
 
 /// Why a run stopped producing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,22 +24,36 @@ pub enum Stop {
     ConnectionsLost = 5,
     /// The input turned out to be malformed.
     InputFault = 6,
+    /// Everything that was there at the start was taken.
+    Tip = 7,
 }
 
 impl Stop {
-    const ALL: [Self; 6] =
-        [Self::Time, Self::Bytes, Self::InputEnd, Self::Interrupted, Self::ConnectionsLost, Self::InputFault];
+    const ALL: [Self; 7] = [
+        Self::Time,
+        Self::Bytes,
+        Self::InputEnd,
+        Self::Interrupted,
+        Self::ConnectionsLost,
+        Self::InputFault,
+        Self::Tip,
+    ];
 }
 
 /// Shared between the cores of a run and whoever watches it.
 #[derive(Debug, Default)]
 pub struct Shared {
-    start: OnceLock<Instant>,
+    start: OnceLock<(Instant, SystemTime)>,
     stop: AtomicU8,
     /// Cores whose every batch has its answer.
     settled: AtomicUsize,
     done: AtomicBool,
-    sent_bytes: AtomicU64,
+    /// By each group of producers.
+    sent_bytes: [AtomicU64; GROUPS_MAX],
+    /// Consumers that have everything that was there at the start.
+    at_the_tip: AtomicUsize,
+    /// Consumers whose connection is gone.
+    gone: AtomicUsize,
     acked_bytes: AtomicU64,
     acked_records: AtomicU64,
     read_bytes: AtomicU64,
@@ -50,9 +66,9 @@ pub struct Shared {
 pub struct Progress {
     /// Time since the start; 0 before.
     pub elapsed_s: f64,
-    /// Bytes of data and keys acknowledged.
+    /// Bytes of data and keys acknowledged, or taken where nobody produces.
     pub acked_bytes: u64,
-    /// Records acknowledged.
+    /// Such records.
     pub acked_records: u64,
     /// Bytes of data and keys read back.
     pub read_bytes: u64,
@@ -82,7 +98,7 @@ impl Shared {
     /// How far the run has come.
     pub fn progress(&self) -> Progress {
         Progress {
-            elapsed_s: self.start.get().map_or(0.0, |start| start.elapsed().as_secs_f64()),
+            elapsed_s: self.start.get().map_or(0.0, |(start, _)| start.elapsed().as_secs_f64()),
             acked_bytes: self.acked_bytes.load(Ordering::Relaxed),
             acked_records: self.acked_records.load(Ordering::Relaxed),
             read_bytes: self.read_bytes.load(Ordering::Relaxed),
@@ -91,8 +107,38 @@ impl Shared {
         }
     }
 
-    pub(super) fn begin(&self) -> Instant {
-        *self.start.get_or_init(Instant::now)
+    /// When the run began, or is to begin.
+    pub fn started(&self) -> Option<SystemTime> {
+        self.start.get().map(|&(_, at)| at)
+    }
+
+    /// The run begins: now, or at the time that was set.
+    pub(super) fn begin(&self, start_at: Option<SystemTime>) -> Clock {
+        let &(start, at) = self.start.get_or_init(|| {
+            let (now, here) = (Instant::now(), SystemTime::now());
+            match start_at.and_then(|at| Some((at, at.duration_since(here).ok()?))) {
+                Some((at, wait)) => (now + wait, at),
+                None => (now, here),
+            }
+        });
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Clock { start, start_us: since.as_micros() as u64 }
+    }
+
+    pub(super) fn count_at_the_tip(&self) {
+        self.at_the_tip.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn at_the_tip(&self) -> usize {
+        self.at_the_tip.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_gone(&self) {
+        self.gone.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn gone(&self) -> usize {
+        self.gone.load(Ordering::Relaxed)
     }
 
     pub(super) fn settle(&self) {
@@ -107,11 +153,12 @@ impl Shared {
         self.done.store(true, Ordering::Release);
     }
 
-    /// Takes `bytes` off what may still be sent; `false`, and stop, if that is less.
-    pub(super) fn reserve(&self, bytes: u64, bytes_max: u64) -> bool {
-        let reserved = self.sent_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= bytes_max;
+    /// Takes `bytes` off what a group may still send; `false`, and stop, if that is less.
+    pub(super) fn reserve(&self, group: usize, bytes: u64, bytes_max: u64) -> bool {
+        let sent_bytes = &self.sent_bytes[group];
+        let reserved = sent_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= bytes_max;
         if !reserved {
-            self.sent_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            sent_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.stop(Stop::Bytes);
         }
         reserved

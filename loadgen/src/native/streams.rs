@@ -1,15 +1,20 @@
-//! Makes the streams of a run, before anything is measured.
+//! Makes the streams of a run, or finds those that it is to read, before anything is measured.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
-use frame::proto::{ClientEvent, StreamDescription};
-use frame::{Quotas, StreamId};
+use frame::proto::{ClientEvent, Read, Start, StreamDescription};
+use frame::{Quotas, Sequence, ShardId, StreamId};
+use jiff::Timestamp;
 
 use super::runtime::run_pinned;
 use super::session::{Session, refused};
-use super::{NativeError, Stream};
+use super::{NativeError, Shard, Stream};
+use crate::units::parse_duration;
 
-/// What a run writes to.
+/// What a run writes to, or reads.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// Its streams.
@@ -18,8 +23,67 @@ pub struct Prepared {
     pub is_durable: bool,
 }
 
-/// Makes each stream with these quotas, or finds it if it exists with as many shards, and gives it them, if there are any. Records that are there already are not this run's:
-/// each shard's first number is the one it gives next.
+/// Where reading an existing stream begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// With the oldest record.
+    Oldest,
+    /// With what comes from now on.
+    Latest,
+    /// At this number of each shard.
+    Number(u64),
+    /// With what arrived then or later: milliseconds since 1970.
+    Time(u64),
+}
+
+impl fmt::Display for Begin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Oldest => f.write_str("the oldest record"),
+            Self::Latest => f.write_str("the newest record"),
+            Self::Number(number) => write!(f, "number {number}"),
+            Self::Time(ms) => match Timestamp::from_millisecond(*ms as i64) {
+                Ok(time) => time.fmt(f),
+                Err(_) => write!(f, "{ms} ms since 1970"),
+            },
+        }
+    }
+}
+
+impl FromStr for Begin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ms = |at: SystemTime| {
+            let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            Self::Time(since.as_millis() as u64)
+        };
+        match text {
+            "oldest" | "TRIM_HORIZON" => return Ok(Self::Oldest),
+            "latest" | "LATEST" => return Ok(Self::Latest),
+            _ => {}
+        }
+        if let Ok(number) = text.parse() {
+            return Ok(Self::Number(number));
+        }
+        if let Ok(ago) = parse_duration(text) {
+            return Ok(ms(SystemTime::now().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH)));
+        }
+        let help = || {
+            format!(
+                "{text:?} is not a place in a stream; give oldest, latest, a sequence number, a time such as 2026-11-27T08:30:00Z, or how long ago, such as 10m"
+            )
+        };
+        let at: Timestamp = text.parse().map_err(|_| help())?;
+        if SystemTime::from(at) > SystemTime::now() + Duration::from_secs(1) {
+            return Err(format!("{text:?} is in the future; give latest for what is to come"));
+        }
+        Ok(ms(at.into()))
+    }
+}
+
+/// Makes each stream with these quotas, or finds it if it exists with as many shards, and gives it them, if there are any.
+/// Records that are there already are not this run's: each shard's first number is the one it gives next.
 pub fn prepare_streams(
     target: SocketAddr,
     names: &[String],
@@ -43,8 +107,7 @@ pub fn prepare_streams(
                 }
                 other => return Err(session.unexpected(&other)),
             };
-            let shards = made.shards.iter().map(|shard| (shard.shard, shard.tip.max(frame::Sequence(1)))).collect();
-            streams.push(Stream { id: StreamId(made.stream.0), shards });
+            streams.push(stream_of(&made));
         }
         session.close();
         Ok(Prepared { streams, is_durable: welcome.is_durable() })
@@ -60,5 +123,68 @@ async fn set_quotas(session: &mut Session, name: &str, quotas: Quotas) -> Result
         ClientEvent::Stream(_, stream) => Ok(stream),
         ClientEvent::Error(_, failure) => Err(refused(&format!("give stream {name} other quotas"), failure)),
         other => Err(session.unexpected(&other)),
+    }
+}
+
+/// A stream whose shards begin with what comes next.
+fn stream_of(description: &StreamDescription) -> Stream {
+    let shard = |shard: &frame::proto::ShardDescription| {
+        let tip = shard.tip.max(Sequence(1));
+        Shard { id: shard.shard, oldest: shard.trim.max(Sequence(1)), first: tip, tip }
+    };
+    Stream { id: StreamId(description.stream.0), shards: description.shards.iter().map(shard).collect() }
+}
+
+/// Finds streams that exist. Each shard's first number is where reading begins.
+pub fn find_streams(target: SocketAddr, names: &[String], begin: Begin, core: usize) -> Result<Prepared, NativeError> {
+    run_pinned(core, || async {
+        let (mut session, welcome) = Session::open(target).await?;
+        let mut streams = Vec::with_capacity(names.len());
+        for name in names {
+            let mut request = Vec::new();
+            session.client.describe_stream(&mut request, name);
+            session.send(request).await?;
+            let mut stream = match session.event().await? {
+                ClientEvent::Stream(_, description) => stream_of(&description),
+                ClientEvent::Error(_, failure) => return Err(refused(&format!("describe stream {name}"), failure)),
+                other => return Err(session.unexpected(&other)),
+            };
+            for shard in &mut stream.shards {
+                shard.first = match begin {
+                    Begin::Oldest => shard.oldest,
+                    Begin::Latest => shard.tip,
+                    Begin::Number(number) => Sequence(number).max(shard.oldest),
+                    Begin::Time(ms) => first_since(&mut session, (stream.id, shard.id), ms).await?,
+                };
+            }
+            streams.push(stream);
+        }
+        session.close();
+        Ok(Prepared { streams, is_durable: welcome.is_durable() })
+    })?
+}
+
+/// The number of the first record of a shard that arrived at a time or later; of the next one if there is none yet.
+async fn first_since(
+    session: &mut Session,
+    (stream, shard): (StreamId, ShardId),
+    ms: u64,
+) -> Result<Sequence, NativeError> {
+    let mut request = Vec::new();
+    session.client.read(&mut request, &Read { stream, shard, start: Start::Since(ms), bytes_max: 0 });
+    session.send(request).await?;
+    let (mut found, mut next) = (None, Sequence(1));
+    loop {
+        match session.event().await? {
+            ClientEvent::ReadBegin(_, result) => next = result.next,
+            ClientEvent::Record(span) => {
+                let frame = frame::Frame::parse(session.bytes(&span)).ok();
+                found = found.or(frame.map(|frame| frame.sequence()));
+            }
+            ClientEvent::ReadEnd(_) => return Ok(found.unwrap_or(next)),
+            ClientEvent::Credit => {}
+            ClientEvent::Error(_, failure) => return Err(refused("find a time in the stream", failure)),
+            other => return Err(session.unexpected(&other)),
+        }
     }
 }

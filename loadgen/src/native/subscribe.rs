@@ -1,8 +1,8 @@
 //! Subscribers beside the producers: each has every shard of the run pushed to it over a connection of its own, from its
 //! first record on, and keeps an account of what it is given.
 //!
-//! What they are given is timed from when it was meant to be sent, which made-up records tell. They end when they have all
-//! that was acknowledged, or are pushed nothing for long.
+//! They end when they have all that was acknowledged, or are pushed nothing for long. Where nobody produces they end where
+//! the run does.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,20 +10,20 @@ use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
-use frame::proto::{Client, ClientEvent, Read, ReadResult, Span, Start, Subscribe};
-use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
+use frame::proto::{Client, ClientEvent, Read, ReadResult, Start, Subscribe};
+use frame::{RequestId, Sequence, ShardId, StreamId};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_uring::net::TcpStream;
 
+use super::catch_up::{Kind, ReaderTook, Reading};
 use super::core::Core;
-use super::join::{Joiners, Look};
 use super::session::{Received, Session};
-use super::{NativeError, Plan, all_shards};
-use crate::recorder::BatchTimes;
-use crate::verify::{Shards, Taken};
-use crate::workload::Recipe;
+use super::take::{Taker, Timing};
+use super::{By, NativeError, Plan, all_shards};
+use crate::verify::Taken;
+use crate::workload::Contents;
 
 /// Bytes that may be on their way to one subscriber, over all shards; but the least of one shard.
 const CREDIT_BYTES: u64 = 8 << 20;
@@ -79,7 +79,8 @@ impl Followed {
 struct Subscriber {
     number: u32,
     stalled: bool,
-    recipe: Option<Recipe>,
+    /// Whether what it takes is what the run does, for nobody produces.
+    counts_progress: bool,
     stream: RefCell<Option<Rc<TcpStream>>>,
     state: RefCell<State>,
     /// Whoever writes holds it.
@@ -96,65 +97,65 @@ struct State {
     /// Where each shard ends, once asked for; and by which requests.
     tips: BTreeMap<ShardId, Sequence>,
     asked: Vec<RequestId>,
-    taken: Taken,
-    joiners: Joiners,
+    /// Shards that are not where they were at the start yet, where that ends the run.
+    behind: Option<usize>,
+    taker: Taker,
     ended: bool,
 }
 
-/// Records of one intended time, to be counted together.
-#[derive(Clone, Copy, Debug, Default)]
-struct Run {
-    intended_us: u32,
-    records: u64,
-    bytes: u64,
-}
-
-/// One core's subscribers.
-pub(super) struct Group {
+/// One core's consumers.
+pub(super) struct Audience {
     subscribers: Vec<Rc<Subscriber>>,
     tasks: Vec<JoinHandle<()>>,
+    followers: Vec<Reading>,
+    readers: Vec<Reading>,
 }
 
-impl Group {
-    /// Begins this core's share of the subscribers.
-    pub(super) fn begin(plan: &Plan, core: &Rc<Core>, recipe: Option<&Recipe>, (part, parts): (usize, usize)) -> Group {
-        let asked = plan.subscribers;
-        let mut group = Group { subscribers: Vec::new(), tasks: Vec::new() };
-        for number in (0..asked.count + asked.stalled).skip(part).step_by(parts) {
-            let shards = all_shards(&plan.streams).map(|(_, shard, _)| shard).collect();
-            let state = State {
-                client: Client::new(&mut Vec::new()),
-                followed: BTreeMap::new(),
-                arriving: None,
-                tips: BTreeMap::new(),
-                asked: Vec::new(),
-                taken: Taken::new(Shards::new(shards)),
-                joiners: Joiners::default(),
-                ended: false,
-            };
-            let subscriber = Rc::new(Subscriber {
-                number,
-                stalled: number >= asked.count,
-                recipe: recipe.cloned(),
-                stream: RefCell::default(),
-                state: RefCell::new(state),
-                writing: Mutex::new(()),
-                progress: Notify::new(),
-            });
+/// What one core's consumers were given.
+#[derive(Debug, Default)]
+pub(super) struct AudienceTook {
+    pub(super) subscribers: Vec<Taken>,
+    pub(super) readers: Vec<ReaderTook>,
+}
+
+impl Audience {
+    /// Begins this core's share of the consumers.
+    pub(super) fn begin(
+        plan: &Plan,
+        core: &Rc<Core>,
+        contents: Option<&Contents>,
+        (part, parts): (usize, usize),
+    ) -> Audience {
+        let asked = &plan.consumers;
+        let mut audience =
+            Audience { subscribers: Vec::new(), tasks: Vec::new(), followers: Vec::new(), readers: Vec::new() };
+        let is_read = plan.producers.is_empty() && asked.by == By::Read;
+        for number in (0..asked.subscribers + asked.stalled).skip(part).step_by(parts) {
+            let is_stalled = number >= asked.subscribers;
+            if is_read && !is_stalled {
+                audience.followers.push(Reading::begin(plan, core, contents, (Kind::Follow, number)));
+                continue;
+            }
+            let subscriber = Rc::new(Subscriber::new(plan, core, contents, (number, is_stalled)));
             let run = run(Rc::clone(&subscriber), plan.clone(), Rc::clone(core));
-            group.tasks.push(tokio_uring::spawn(run));
-            group.subscribers.push(subscriber);
+            audience.tasks.push(tokio_uring::spawn(run));
+            audience.subscribers.push(subscriber);
         }
-        group
+        for number in (0..asked.catch_up).skip(part).step_by(parts) {
+            audience.readers.push(Reading::begin(plan, core, contents, (Kind::CatchUp, number)));
+        }
+        audience
     }
 
-    /// Waits until each has all that was acknowledged on all cores, and returns what they were given.
-    pub(super) async fn finish(self, core: &Core, cores: usize) -> Vec<Taken> {
-        while !self.subscribers.is_empty() && core.shared.settled() < cores {
+    /// Waits until each subscriber has all that was acknowledged on all cores, and returns what they were given. Where nobody
+    /// produces they end where they are.
+    pub(super) async fn finish(self, plan: &Plan, core: &Core, cores: usize) -> AudienceTook {
+        let is_held_against_account = !plan.producers.is_empty();
+        while is_held_against_account && !self.subscribers.is_empty() && core.shared.settled() < cores {
             sleep(LOOK).await;
         }
         for subscriber in &self.subscribers {
-            if let Err(reason) = subscriber.become_level().await {
+            if is_held_against_account && let Err(reason) = subscriber.become_level().await {
                 core.counts.borrow_mut().lost.push(format!("subscriber {}: {reason}", subscriber.number));
             }
             subscriber.shut_down();
@@ -163,15 +164,24 @@ impl Group {
             task.await.expect("a subscriber's task does not panic");
         }
         let given = self.subscribers.into_iter().filter(|subscriber| !subscriber.stalled);
-        given
-            .map(|subscriber| Rc::into_inner(subscriber).expect("its task has ended").state.into_inner().taken)
-            .collect()
+        let taken = |subscriber| {
+            let subscriber: Subscriber = Rc::into_inner(subscriber).expect("its task has ended");
+            subscriber.state.into_inner().taker.taken
+        };
+        let mut took = AudienceTook { subscribers: given.map(taken).collect(), readers: Vec::new() };
+        for follower in self.followers {
+            took.subscribers.push(follower.finish().await.taken);
+        }
+        for reader in self.readers {
+            took.readers.push(reader.finish().await);
+        }
+        took
     }
 }
 
 /// Subscribes, and takes what is pushed until the connection is shut down.
 async fn run(subscriber: Rc<Subscriber>, plan: Plan, core: Rc<Core>) {
-    sleep(plan.subscribers.after).await;
+    sleep(plan.consumers.after).await;
     let begun = subscriber.begin(&plan).await;
     if subscriber.state.borrow().ended {
         // Nobody waits for it any more.
@@ -188,20 +198,45 @@ async fn run(subscriber: Rc<Subscriber>, plan: Plan, core: Rc<Core>) {
     let was_over = std::mem::replace(&mut subscriber.state.borrow_mut().ended, true);
     if !was_over {
         core.counts.borrow_mut().lost.push(format!("subscriber {}: {ended}", subscriber.number));
+        core.shared.count_gone();
     }
     subscriber.progress.notify_one();
 }
 
 impl Subscriber {
+    fn new(plan: &Plan, core: &Core, contents: Option<&Contents>, (number, stalled): (u32, bool)) -> Self {
+        let taken = Taken::new(plan.consumed_shards(), plan.is_shared || plan.producers.is_empty());
+        let shards = || plan.consumers.streams.iter().flat_map(|stream| &stream.shards);
+        let state = State {
+            client: Client::new(&mut Vec::new()),
+            followed: BTreeMap::new(),
+            arriving: None,
+            tips: shards().filter(|_| plan.consumers.to_the_tip).map(|shard| (shard.id, shard.tip)).collect(),
+            asked: Vec::new(),
+            behind: plan.consumers.to_the_tip.then(|| shards().filter(|shard| shard.first < shard.tip).count()),
+            taker: Taker::new(contents.cloned(), Timing::Age, core.clock, taken),
+            ended: false,
+        };
+        Self {
+            number,
+            stalled,
+            counts_progress: plan.producers.is_empty(),
+            stream: RefCell::default(),
+            state: RefCell::new(state),
+            writing: Mutex::new(()),
+            progress: Notify::new(),
+        }
+    }
+
     async fn begin(&self, plan: &Plan) -> Result<Received, NativeError> {
         let (mut session, _) = Session::open(plan.target).await?;
         let mut out = Vec::new();
-        let shards: Vec<_> = all_shards(&plan.streams).collect();
+        let shards: Vec<_> = all_shards(&plan.consumers.streams).collect();
         let followed = Followed::begin(&mut session.client, &mut out, shards.into_iter());
         session.send(out).await?;
         let mut state = self.state.borrow_mut();
         (state.client, state.followed) = (session.client, followed);
-        *self.stream.borrow_mut() = Some(Rc::new(session.stream));
+        *self.stream.borrow_mut() = Some(session.stream);
         Ok(session.received)
     }
 
@@ -238,53 +273,43 @@ impl Subscriber {
     fn take_events(&self, core: &Core, received: &Received, out: &mut Vec<u8>) -> Result<(), String> {
         let (input, mut at) = (&received.buffer[..received.filled], received.at);
         let now_ns = core.clock.now_ns();
-        let mut state = self.state.borrow_mut();
+        let (mut state, mut counts) = (self.state.borrow_mut(), core.counts.borrow_mut());
         let state = &mut *state;
-        let mut run = Run::default();
+        let (mut records, mut bytes) = (0, 0);
         while let Some(event) = state.client.step(input, &mut at).map_err(|violation| violation.to_string())? {
             match event {
                 ClientEvent::ReadBegin(request, result) => state.arriving = Some((request, result, 0)),
                 ClientEvent::Record(span) => {
-                    let Some((intended_us, bytes)) = self.take_record(state, input, &span)? else { continue };
-                    if run.intended_us != intended_us {
-                        count(core, now_ns, run);
-                        run = Run { intended_us, ..Run::default() };
-                    }
-                    (run.records, run.bytes) = (run.records + 1, run.bytes + bytes);
+                    let Some((_, result, frames_bytes)) = &mut state.arriving else {
+                        return Err("a record of nothing".to_owned());
+                    };
+                    let frame = state.client.bytes(&span, input);
+                    *frames_bytes += frame.len();
+                    bytes += state.taker.take(result.shard, frame, now_ns, &mut counts)?;
+                    records += 1;
                 }
                 ClientEvent::ReadEnd(_) => state.end_push(out),
                 ClientEvent::Credit => {}
                 ClientEvent::Error(RequestId(0), failure) => return Err(failure.to_string()),
                 ClientEvent::Error(request, failure) => match state.followed.remove(&request) {
-                    Some(followed) => state.taken.unreadable(followed.shard, followed.next, failure.to_string()),
+                    Some(followed) => {
+                        state.gives_up(&followed);
+                        state.taker.taken.unreadable(followed.shard, followed.next, failure.to_string());
+                    }
                     None => return Err(failure.to_string()),
                 },
                 other => return Err(format!("the server answered what was not asked: {other:?}")),
             }
         }
-        count(core, now_ns, run);
+        state.taker.flush(now_ns, &mut counts);
+        if self.counts_progress {
+            core.shared.count_acked(records, bytes);
+        }
+        if state.behind == Some(0) {
+            state.behind = None;
+            core.shared.count_at_the_tip();
+        }
         Ok(())
-    }
-
-    /// Takes one frame: when its record was meant to be sent, and that one's bytes of data and key, if it is whole now.
-    fn take_record(&self, state: &mut State, input: &[u8], span: &Span) -> Result<Option<(u32, u64)>, String> {
-        let Some((_, result, frames_bytes)) = &mut state.arriving else { return Err("a record of nothing".to_owned()) };
-        let bytes = state.client.bytes(span, input);
-        *frames_bytes += bytes.len();
-        let frame = Frame::parse(bytes).map_err(|error| format!("a frame that is none: {error}"))?;
-        let data = match state.joiners.take(&frame, result.shard, self.recipe.as_ref()) {
-            Look::Sound(record) => {
-                state.taken.record(result.shard, record.sequence, record.checksum);
-                record.data
-            }
-            Look::Damaged => {
-                state.taken.damaged(result.shard, frame.sequence());
-                frame.data()
-            }
-            Look::Part => return Ok(None),
-        };
-        let stamped = self.recipe.as_ref().and_then(|_| Recipe::intended_us(data));
-        Ok(Some((stamped.unwrap_or(0), (frame.key().len() + data.len()) as u64)))
     }
 
     /// Asks where the shards end, and waits until all was pushed.
@@ -323,9 +348,22 @@ impl State {
     fn end_push(&mut self, out: &mut Vec<u8>) {
         let Some((request, result, bytes)) = self.arriving.take() else { return };
         if let Some(followed) = self.followed.get_mut(&request) {
+            let before = followed.next;
             followed.took(request, &result, bytes, out);
+            if let Some(behind) = &mut self.behind {
+                let tip = self.tips.get(&result.shard).copied().unwrap_or_default();
+                *behind -= usize::from(before < tip && followed.next >= tip);
+            }
         } else if self.asked.contains(&request) {
             self.tips.insert(result.shard, result.tip);
+        }
+    }
+
+    /// A shard of which nothing more comes is waited for no longer.
+    fn gives_up(&mut self, followed: &Followed) {
+        if let Some(behind) = &mut self.behind {
+            let tip = self.tips.get(&followed.shard).copied().unwrap_or_default();
+            *behind -= usize::from(followed.next < tip);
         }
     }
 
@@ -344,15 +382,4 @@ impl State {
         let mut followed = self.followed.values();
         followed.all(|followed| self.tips.get(&followed.shard).is_some_and(|&tip| followed.next >= tip))
     }
-}
-
-/// Counts what was taken of one intended time.
-fn count(core: &Core, now_ns: u64, run: Run) {
-    if run.records == 0 {
-        return;
-    }
-    let took_us = ((now_ns / 1000) as u32).wrapping_sub(run.intended_us);
-    let intended_ns = now_ns.saturating_sub(u64::from(took_us) * 1000);
-    let times = BatchTimes { intended_ns, sent_ns: intended_ns, acked_ns: now_ns };
-    core.counts.borrow_mut().pushed.acknowledged(times, run.records, run.bytes);
 }

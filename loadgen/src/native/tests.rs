@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::memory_server::{Breaks, Manners, start};
 use super::*;
-use crate::input::{Columns, InputSpec};
-use crate::options::ReadBackBy;
+use crate::input::{Columns, InputSpec, Rows};
 use crate::verify::Fault;
 
 const MS: Duration = Duration::from_millis(1);
@@ -18,18 +17,24 @@ fn core() -> usize {
 
 fn plan(target: SocketAddr, streams: u32, shards: u32, pace: Pace) -> Plan {
     let names: Vec<String> = (0..streams).map(|i| format!("load-{i}")).collect();
-    Plan {
-        target,
+    let producers = Producers {
         streams: prepare_streams(target, &names, (shards, None), core()).unwrap().streams,
         connections: 3,
         batch_records: 50,
         pace,
-        warmup: Duration::ZERO,
-        duration: None,
         bytes_max: 2_000_000,
+        recipe: recipe(),
+    };
+    Plan {
+        target,
+        producers: vec![producers],
+        warmup: Duration::ZERO,
+        start_at: None,
+        duration: None,
         cores: vec![core()],
         seed: 1,
-        subscribers: Subscribers::default(),
+        is_shared: false,
+        consumers: Consumers::default(),
     }
 }
 
@@ -38,32 +43,28 @@ fn recipe() -> Recipe {
 }
 
 /// Produces and reads back.
-fn run(plan: &Plan, source: Source) -> (Produced, ReadBack) {
-    let recipe = match &source {
-        Source::Generated(recipe) => Some(recipe.clone()),
-        Source::Rows(..) => None,
-    };
+fn run(plan: &Plan, rows: Option<Box<Rows>>) -> (Produced, ReadBack) {
+    let is_made_up = rows.is_none();
     let shared = Shared::new();
-    let mut produced = produce(plan, source, &shared).unwrap();
-    let ledger =
-        std::mem::replace(&mut produced.ledger, crate::verify::Ledger::new(crate::verify::Shards::new(vec![])));
-    let read = read_back(plan.target, &plan.streams, ledger, recipe, (core(), ReadBackBy::Read), &shared).unwrap();
+    let mut produced = produce(plan, rows, &shared).unwrap();
+    let ledger = std::mem::replace(&mut produced.ledger, Ledger::new(Shards::new(vec![])));
+    let read = read_back(plan, ledger, is_made_up, By::Read, &shared).unwrap();
     (produced, read)
 }
 
 fn generated(plan: &Plan) -> (Produced, ReadBack) {
-    run(plan, Source::Generated(recipe()))
+    run(plan, None)
 }
 
 fn closed() -> Pace {
     Pace::Closed { inflight: 4 }
 }
 
-fn rows(suffix: &str, text: &str, columns: Columns, repeat: bool) -> Source {
+fn rows(suffix: &str, text: &str, columns: Columns, repeat: bool) -> Option<Box<Rows>> {
     let mut file = tempfile::Builder::new().suffix(suffix).tempfile().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     let spec = InputSpec { path: Some(file.path().to_owned()), format: None, columns, time_format: None, repeat };
-    Source::Rows(Box::new(Rows::open(spec).unwrap()), recipe())
+    Some(Box::new(Rows::open(spec).unwrap()))
 }
 
 #[test]
@@ -72,10 +73,10 @@ fn a_closed_loop_ends_by_its_bytes_and_everything_is_there() {
     let (produced, read) = generated(&plan);
     assert!(read.verdict.good(), "{:?}", read.verdict);
     assert_eq!(produced.stop, Stop::Bytes);
-    let total = produced.recorder.total();
+    let total = produced.groups[0].recorder.total();
     assert!(total.bytes <= 2_000_000 && total.bytes > 1_800_000, "{total:?}");
     assert_eq!((read.verdict.acknowledged, read.verdict.read, read.bytes), (total.records, total.records, total.bytes));
-    assert_eq!(produced.recorder.latency().len(), total.records);
+    assert_eq!(produced.groups[0].recorder.latency().len(), total.records);
     assert!(produced.lost.is_empty());
 }
 
@@ -85,11 +86,11 @@ fn several_cores_share_the_connections() {
     plan.cores = vec![core(), core()];
     let (produced, read) = generated(&plan);
     assert!(read.verdict.good(), "{:?}", read.verdict);
-    assert_eq!(read.verdict.acknowledged, produced.recorder.total().records);
+    assert_eq!(read.verdict.acknowledged, produced.groups[0].recorder.total().records);
     // With more streams than connections every stream is written all the same.
     let again =
         prepare_streams(plan.target, &(0..5).map(|i| format!("load-{i}")).collect::<Vec<_>>(), (2, None), core());
-    let tips = again.unwrap().streams.into_iter().flat_map(|stream| stream.shards).map(|(_, tip)| tip.0);
+    let tips = again.unwrap().streams.into_iter().flat_map(|stream| stream.shards).map(|shard| shard.tip.0);
     assert!(tips.into_iter().all(|tip| tip > 1));
 }
 
@@ -101,21 +102,21 @@ fn little_credit_is_honoured() {
         1,
         Pace::Closed { inflight: 50 },
     );
-    plan.bytes_max = 300_000;
+    plan.producers[0].bytes_max = 300_000;
     let (produced, read) = generated(&plan);
-    assert!(read.verdict.good() && produced.waited_for_credit > 0, "{:?}", read.verdict);
+    assert!(read.verdict.good() && produced.groups[0].waited_for_credit > 0, "{:?}", read.verdict);
 }
 
 #[test]
 fn an_open_loop_keeps_its_schedule() {
     let pace = Pace::Open { records_per_s: 20_000.0, arrivals: crate::schedule::Arrivals::Constant };
     let mut plan = plan(start(Manners::default()), 1, 4, pace);
-    (plan.duration, plan.bytes_max) = (Some(Duration::from_millis(500)), u64::MAX);
+    (plan.duration, plan.producers[0].bytes_max) = (Some(Duration::from_millis(500)), u64::MAX);
     let (produced, read) = generated(&plan);
     assert!(read.verdict.good(), "{:?}", read.verdict);
     assert_eq!(produced.stop, Stop::Time);
-    assert_eq!(produced.batches, 200, "400 batches a second for half a second");
-    let late = produced.lateness.judge(100_000_000);
+    assert_eq!(produced.groups[0].batches, 200, "400 batches a second for half a second");
+    let late = produced.groups[0].lateness.judge(100_000_000);
     assert_eq!((late.batches, late.threshold_ns), (200, 10_000_000));
 }
 
@@ -126,10 +127,11 @@ fn an_open_loop_keeps_its_schedule() {
 fn an_open_loop_that_only_spins_sends_too() {
     let pace = Pace::Open { records_per_s: 10_000.0, arrivals: crate::schedule::Arrivals::Constant };
     let mut plan = plan(start(Manners::default()), 1, 4, pace);
-    (plan.duration, plan.bytes_max, plan.batch_records) = (Some(Duration::from_millis(500)), u64::MAX, 1);
+    (plan.duration, plan.producers[0].bytes_max, plan.producers[0].batch_records) =
+        (Some(Duration::from_millis(500)), u64::MAX, 1);
     let (produced, read) = generated(&plan);
     assert!(read.verdict.good(), "{:?}", read.verdict);
-    let within = produced.recorder.latency().len();
+    let within = produced.groups[0].recorder.latency().len();
     assert!(within > 500, "{within} records of 5,000 were acknowledged within the run");
 }
 
@@ -138,12 +140,12 @@ fn a_stall_is_charged_to_every_batch_it_delays() {
     let pace = Pace::Open { records_per_s: 20_000.0, arrivals: crate::schedule::Arrivals::Constant };
     let manners = Manners { delay: Duration::from_millis(50), credit_batches: 1, ..Manners::default() };
     let mut plan = plan(start(manners), 1, 1, pace);
-    (plan.duration, plan.bytes_max) = (Some(Duration::from_millis(400)), u64::MAX);
+    (plan.duration, plan.producers[0].bytes_max) = (Some(Duration::from_millis(400)), u64::MAX);
     let (produced, _) = generated(&plan);
-    let latency_ms = produced.recorder.latency().max() / 1_000_000;
-    let service_ms = produced.recorder.service().max() / 1_000_000;
+    let latency_ms = produced.groups[0].recorder.latency().max() / 1_000_000;
+    let service_ms = produced.groups[0].recorder.service().max() / 1_000_000;
     assert!(latency_ms > 200 && service_ms < 200, "latency {latency_ms} ms, service time {service_ms} ms");
-    assert!(produced.lateness.judge(0).marks_run());
+    assert!(produced.groups[0].lateness.judge(0).marks_run());
 }
 
 #[test]
@@ -174,13 +176,13 @@ fn rows_are_replayed_by_their_times() {
     let text = "k,t\na,100\nb,110\nc,105\nd,130\n";
     let columns = Columns { key: Some("k".to_owned()), time: Some("t".to_owned()), ..Columns::default() };
     let mut plan = plan(start(Manners::default()), 1, 1, Pace::Replay { speed: 100.0 });
-    plan.connections = 1;
+    plan.producers[0].connections = 1;
     let begun = Instant::now();
     let (produced, read) = run(&plan, rows(".csv", text, columns, false));
     assert!(begun.elapsed() >= Duration::from_millis(300), "30 s at a hundred times their speed");
     assert_eq!((produced.rows_out_of_order, read.verdict.acknowledged), (1, 4));
     assert!(read.verdict.good());
-    assert_eq!(produced.lateness.judge(u64::MAX >> 1).batches, 3, "the rows at 10 s share a batch");
+    assert_eq!(produced.groups[0].lateness.judge(u64::MAX >> 1).batches, 3, "the rows at 10 s share a batch");
 }
 
 #[test]
@@ -189,12 +191,12 @@ fn rows_keep_a_schedule_too() {
     let columns = Columns { key: Some("k".to_owned()), ..Columns::default() };
     let pace = Pace::Open { records_per_s: 1000.0, arrivals: crate::schedule::Arrivals::Constant };
     let mut plan = plan(start(Manners::default()), 1, 1, pace);
-    plan.connections = 1;
+    plan.producers[0].connections = 1;
     let begun = Instant::now();
     let (produced, read) = run(&plan, rows(".jsonl", &text, columns, false));
     assert!(begun.elapsed() >= Duration::from_millis(150), "50 rows each 50 ms");
-    assert_eq!((produced.batches, read.verdict.acknowledged), (4, 200));
-    assert!(read.verdict.good() && produced.recorder.latency().max() < 1_000_000_000);
+    assert_eq!((produced.groups[0].batches, read.verdict.acknowledged), (4, 200));
+    assert!(read.verdict.good() && produced.groups[0].recorder.latency().max() < 1_000_000_000);
 }
 
 #[test]
@@ -208,7 +210,7 @@ fn a_fault_in_a_streamed_input_stops_and_is_told() {
     });
     let columns = Columns { key: Some("k".to_owned()), ..Columns::default() };
     let spec = InputSpec { path: Some(pipe), format: None, columns, time_format: None, repeat: false };
-    let source = Source::Rows(Box::new(Rows::open(spec).unwrap()), recipe());
+    let source = Some(Box::new(Rows::open(spec).unwrap()));
     let plan = plan(start(Manners::default()), 1, 1, closed());
     let (produced, read) = run(&plan, source);
     writer.join().unwrap();
@@ -220,7 +222,7 @@ fn a_fault_in_a_streamed_input_stops_and_is_told() {
 #[test]
 fn a_stop_from_outside_is_obeyed() {
     let mut plan = plan(start(Manners { delay: Duration::from_millis(1), ..Manners::default() }), 1, 1, closed());
-    plan.bytes_max = u64::MAX;
+    plan.producers[0].bytes_max = u64::MAX;
     let shared = Shared::new();
     let stopper = std::thread::spawn({
         let shared = Arc::clone(&shared);
@@ -231,7 +233,7 @@ fn a_stop_from_outside_is_obeyed() {
             shared.stop(Stop::Interrupted);
         }
     });
-    let produced = produce(&plan, Source::Generated(recipe()), &shared).unwrap();
+    let produced = produce(&plan, None, &shared).unwrap();
     stopper.join().unwrap();
     assert_eq!(produced.stop, Stop::Interrupted);
     assert_eq!(produced.ledger.unknown(), 0, "acknowledgements on their way are waited for");
@@ -252,7 +254,7 @@ fn broken_words_are_found_out() {
     for (breaks, expected) in cases {
         let manners = Manners { breaks: Some(breaks), ..Manners::default() };
         let mut plan = plan(start(manners), 1, 1, closed());
-        plan.bytes_max = 300_000;
+        plan.producers[0].bytes_max = 300_000;
         let (_, read) = generated(&plan);
         let faults = read.verdict.faults;
         assert!(faults.count() > 0 && expected(&faults.told()[0]), "{breaks:?}: {faults:?}");
@@ -273,7 +275,7 @@ fn a_lost_connection_leaves_its_batches_unknown() {
     assert_eq!(produced.lost.len(), 1, "{:?}", produced.lost);
     assert!(read.verdict.good(), "{:?}", read.verdict);
     assert!(read.verdict.unknown >= 50 && read.verdict.unknown_present >= 50, "{:?}", read.verdict);
-    assert!(produced.recorder.total().bytes > 1_000_000, "the other connections go on");
+    assert!(produced.groups[0].recorder.total().bytes > 1_000_000, "the other connections go on");
 }
 
 #[test]
@@ -281,4 +283,54 @@ fn no_server_says_so() {
     let target = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = prepare_streams(target, &["s".to_owned()], (1, None), core()).unwrap_err();
     assert!(error.to_string().starts_with("cannot connect to 127.0.0.1:"), "{error}");
+}
+
+#[test]
+fn two_loads_leave_one_pacing_loop_with_figures_of_their_own() {
+    let pace = Pace::Open { records_per_s: 20_000.0, arrivals: crate::schedule::Arrivals::Constant };
+    let mut plan = plan(start(Manners::default()), 1, 4, pace);
+    (plan.duration, plan.producers[0].bytes_max) = (Some(Duration::from_millis(500)), u64::MAX);
+    let streams = prepare_streams(plan.target, &["beside".to_owned()], (1, None), core()).unwrap().streams;
+    let large = Recipe::new("50000".parse().unwrap(), "distinct".parse().unwrap(), 1).of(Default::default(), 1);
+    let pace = Pace::Open { records_per_s: 100.0, arrivals: crate::schedule::Arrivals::Constant };
+    plan.producers.push(Producers {
+        streams,
+        connections: 1,
+        batch_records: 1,
+        pace,
+        bytes_max: u64::MAX,
+        recipe: large,
+    });
+    let (produced, read) = generated(&plan);
+    assert!(read.verdict.good(), "{:?}", read.verdict);
+    let batches: Vec<u64> = produced.groups.iter().map(|group| group.batches).collect();
+    assert_eq!(batches, [200, 50]);
+    assert_eq!(produced.groups[1].recorder.total().records, 50);
+    assert_eq!(read.verdict.read, 10_050);
+}
+
+#[test]
+fn a_load_whose_bytes_are_sent_ends_the_run() {
+    let mut plan = plan(start(Manners::default()), 1, 1, closed());
+    plan.producers[0].bytes_max = u64::MAX;
+    let beside =
+        Producers { bytes_max: 100_000, recipe: recipe().of(Default::default(), 1), ..plan.producers[0].clone() };
+    plan.producers.push(beside);
+    let (produced, read) = generated(&plan);
+    assert!(read.verdict.good(), "{:?}", read.verdict);
+    assert_eq!(produced.stop, Stop::Bytes);
+    assert!(produced.groups[1].recorder.total().bytes <= 100_000);
+}
+
+#[test]
+fn a_run_begins_at_its_time() {
+    let mut plan = plan(start(Manners::default()), 1, 1, closed());
+    plan.producers[0].bytes_max = 10_000;
+    let start_at = SystemTime::now() + Duration::from_millis(300);
+    plan.start_at = Some(start_at);
+    let shared = Shared::new();
+    let produced = produce(&plan, None, &shared).unwrap();
+    assert!(SystemTime::now() > start_at);
+    assert_eq!((shared.started(), produced.stop), (Some(start_at), Stop::Bytes));
+    assert!(produced.groups[0].recorder.latency().max() < 250_000_000, "what was waited for is not counted");
 }

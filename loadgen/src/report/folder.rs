@@ -6,9 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use serde::Serialize;
+
 use super::histogram_log::histogram_log;
-use super::plot::{latency_plot, throughput_plot};
-use super::{RunReport, table};
+use super::plot::{BOUND, COLOURS, Line, latency_plot, throughput_plot};
+use super::{RunReport, Throughput, table};
 use crate::recorder::Recorder;
 
 /// The most that one run may leave behind.
@@ -62,34 +64,99 @@ impl fmt::Display for FolderError {
 
 impl std::error::Error for FolderError {}
 
-/// The report as JSON.
-pub fn json(report: &RunReport) -> String {
-    let json = serde_json::to_string_pretty(report).expect("the report has no map with other keys than text");
+/// A report as JSON.
+pub fn json(report: &impl Serialize) -> String {
+    let json = serde_json::to_string_pretty(report).expect("a report has no map with other keys than text");
     compact_numbers(&json)
 }
 
-/// Writes `<date>-<host>-<what>/` below `results`.
+/// The recorders of one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorders<'a> {
+    /// What was acknowledged to the main producers, or taken where nobody produced.
+    pub main: &'a Recorder,
+    /// What was acknowledged to those beside them.
+    pub beside: Option<&'a Recorder>,
+    /// What subscribers beside producers took.
+    pub pushed: Option<&'a Recorder>,
+    /// What catch-up readers took.
+    pub caught_up: Option<&'a Recorder>,
+}
+
+/// Writes the folder of one run.
 pub fn write_folder(
     results: &Path,
     report: &RunReport,
-    recorder: &Recorder,
+    recorders: Recorders<'_>,
     started: SystemTime,
+    metrics: Option<&[u8]>,
 ) -> Result<ResultFolder, FolderError> {
-    let files: [(&str, Vec<u8>); 5] = [
+    let mut files: Vec<(&str, Vec<u8>)> = vec![
         ("result.json", json(report).into_bytes()),
         ("result.txt", format!("$ {}\n\n{}\n", report.command, table(report)).into_bytes()),
-        ("latency.hlog", histogram_log(recorder, started, &report.what)),
-        ("latency.svg", latency_plot(report, recorder).into_bytes()),
-        ("throughput.svg", throughput_plot(report, recorder).into_bytes()),
+        ("latency.hlog", histogram_log(recorders, started, report).into_bytes()),
+        ("latency.svg", latency(report, recorders).into_bytes()),
+        ("throughput.svg", throughput(report, recorders).into_bytes()),
     ];
+    files.extend(metrics.map(|metrics| ("metrics.jsonl", metrics.to_vec())));
+    write_files(results, &report.started, &format!("{}-{}", report.machine.host, report.what), &files)
+}
+
+/// Latency and service time by percentile, with what others got beside.
+fn latency(report: &RunReport, recorders: Recorders<'_>) -> String {
+    let Recorders { main, beside, pushed, caught_up } = recorders;
+    let mut curves = Vec::new();
+    if report.load.consumes {
+        curves.push(Line::curve("end to end", COLOURS[0], main.latency()));
+    } else {
+        // In a closed loop the two are the same, and the latency hides the other.
+        curves.push(Line::curve("service time, from the submission", BOUND, main.service()));
+        curves.push(Line::curve("latency, from the intended send time", COLOURS[0], main.latency()));
+    }
+    let others = [
+        ("end to end, to subscribers", pushed, COLOURS[2]),
+        ("latency of the load beside", beside, COLOURS[1]),
+        ("answers to catch-up readers", caught_up, COLOURS[3]),
+    ];
+    for (name, recorder, colour) in others {
+        curves.extend(recorder.map(|recorder| Line::curve(name, colour, recorder.latency())));
+    }
+    latency_plot(&format!("Latency by percentile: {}", report.what), curves)
+}
+
+/// Megabytes a second over time, of everybody.
+fn throughput(report: &RunReport, recorders: Recorders<'_>) -> String {
+    let Recorders { main, beside, pushed, caught_up } = recorders;
+    let main_name = if report.load.consumes { "taken" } else { "acknowledged" };
+    let lines = [
+        ("pushed to all subscribers", pushed, COLOURS[2]),
+        ("acknowledged beside", beside, COLOURS[1]),
+        ("read by catch-up readers", caught_up, COLOURS[3]),
+        (main_name, Some(main), COLOURS[0]),
+    ];
+    let line = |(name, recorder, colour): (&str, Option<&Recorder>, _)| {
+        let Throughput { point_s, bytes_per_s, .. } = Throughput::new(recorder?);
+        Some(Line::rate(name, colour, point_s, &bytes_per_s))
+    };
+    let warmup_s = main.warmup_ns() as f64 / 1e9;
+    let lines = lines.into_iter().filter_map(line).collect();
+    throughput_plot(&format!("Throughput over time: {}", report.what), warmup_s, lines)
+}
+
+/// Writes files into a new folder `<date>-<what>/` below `results`. `started` begins with the date in digits.
+pub(crate) fn write_files(
+    results: &Path,
+    started: &str,
+    what: &str,
+    files: &[(&str, Vec<u8>)],
+) -> Result<ResultFolder, FolderError> {
     let bytes = files.iter().map(|(_, content)| content.len()).sum();
     if bytes > RESULT_BYTES_MAX {
         return Err(FolderError::TooLarge { bytes });
     }
-    let date: String = report.started.chars().filter(char::is_ascii_digit).take(14).collect();
+    let date: String = started.chars().filter(char::is_ascii_digit).take(14).collect();
     let (day, time) = date.split_at(date.len().min(8));
-    let name = file_name(&format!("{day}-{time}-{}-{}", report.machine.host, report.what));
-    let path = make_new(results, &name)?;
+    let path = make_new(results, &file_name(&format!("{day}-{time}-{what}")))?;
     for (file, content) in files {
         let path = path.join(file);
         fs::write(&path, content).map_err(|source| FolderError::Write { path, source })?;

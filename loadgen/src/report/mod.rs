@@ -1,20 +1,26 @@
-//! What a run leaves behind: a table for people, JSON, the histogram log, and two plots, in a folder of its own.
+//! What a run leaves behind: a table for people, JSON, the histogram log, and two plots, in a folder of its own; and what the
+//! server said of itself meanwhile.
 
+mod consumed;
 mod folder;
-mod histogram_log;
-mod plot;
+pub(crate) mod histogram_log;
+pub(crate) mod plot;
 mod table;
+mod verification;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::goal::GoalOutcome;
 use crate::machine::{BusyThread, Disk, Machine};
-use crate::native::Pushed;
+use crate::metrics::ServerFigures;
 use crate::recorder::{Recorder, SLOT_NS};
-use crate::verify::{FAULTS_TOLD_MAX, Faults, Verdict};
 
-pub use folder::{FolderError, RESULT_BYTES_MAX, ResultFolder, json, write_folder};
+pub use consumed::{BesideReport, CatchUpReport, PushReport};
+pub(crate) use folder::write_files;
+pub use folder::{FolderError, RESULT_BYTES_MAX, Recorders, ResultFolder, json, write_folder};
+pub(crate) use table::{latency_rows, table_text};
 pub use table::{summary, table};
+pub use verification::VerificationReport;
 
 /// The version of the JSON's layout.
 pub const FORMAT: u32 = 1;
@@ -26,7 +32,7 @@ pub const PERCENTILES: [f64; 6] = [50.0, 90.0, 99.0, 99.9, 99.99, 100.0];
 const POINTS_MAX: usize = 600;
 
 /// Everything about one run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunReport {
     /// [`FORMAT`].
     pub format: u32,
@@ -34,6 +40,9 @@ pub struct RunReport {
     pub what: String,
     /// When it started, in UTC.
     pub started: String,
+    /// The same in milliseconds since 1970, by the clock of this host; 0 in results that don't tell.
+    #[serde(default)]
+    pub started_unix_ms: u64,
     /// The command line.
     pub command: String,
     /// What must be known before any figure is believed; empty for a good run.
@@ -46,8 +55,17 @@ pub struct RunReport {
     pub server: ServerReport,
     /// What was measured.
     pub measured: Measured,
+    /// What was acknowledged to producers beside the main ones.
+    #[serde(default)]
+    pub beside: Option<BesideReport>,
     /// What subscribers were pushed.
     pub pushed: Option<PushReport>,
+    /// What catch-up readers took.
+    #[serde(default)]
+    pub caught_up: Option<CatchUpReport>,
+    /// What the server says of itself.
+    #[serde(default)]
+    pub server_figures: Option<ServerFigures>,
     /// How busy threads were while it was measured.
     pub busy: Busy,
     /// Lateness of an open loop.
@@ -63,7 +81,7 @@ pub struct RunReport {
 }
 
 /// Something that must be known before a figure is believed.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "mark", content = "why", rename_all = "kebab-case")]
 pub enum Mark {
     /// The data is wrong, or nothing can be concluded from the run.
@@ -101,8 +119,14 @@ impl Mark {
 }
 
 /// How the load was made.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Load {
+    /// `produce`, `fan-out`, `mixed` or `consume`.
+    #[serde(default)]
+    pub workload: String,
+    /// Whether nobody produced: what was measured is what consumers took.
+    #[serde(default)]
+    pub consumes: bool,
     /// `closed`, `open, constant`, `open, poisson` or `replay`.
     pub kind: String,
     /// Records a second asked for.
@@ -123,6 +147,15 @@ pub struct Load {
     pub record_bytes: String,
     /// Under which keys.
     pub keys: String,
+    /// Subscribers, those that stall, and catch-up readers.
+    #[serde(default)]
+    pub consumers: [u32; 3],
+    /// How consumers other than subscribers beside producers get records.
+    #[serde(default)]
+    pub by: String,
+    /// The load beside, as it was given.
+    #[serde(default)]
+    pub beside: Option<String>,
     /// The person's own data.
     pub input: Option<String>,
     /// The seed.
@@ -140,7 +173,7 @@ pub struct Load {
 }
 
 /// The server that was measured.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ServerReport {
     /// Its address.
     pub address: String,
@@ -155,7 +188,7 @@ pub struct ServerReport {
 }
 
 /// Throughput and latency.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measured {
     /// From the end of the warm-up to the end.
     pub seconds: f64,
@@ -200,42 +233,8 @@ impl Measured {
     }
 }
 
-/// What subscribers were pushed.
-#[derive(Clone, Debug, Serialize)]
-pub struct PushReport {
-    /// How many they were, those left out that took nothing.
-    pub subscribers: u32,
-    /// Records that all of them took together, from the first to the last.
-    pub records_total: u64,
-    /// Bytes a second, data and keys, that they took together while producing was measured.
-    pub bytes_per_s: f64,
-    /// From the intended time of a record to its being taken; only of made-up records.
-    pub latency_ns: Percentiles,
-    /// What is wrong with what they took: how many faults, and the first ones in words.
-    pub faults: u64,
-    /// The first ones.
-    pub faults_told: Vec<String>,
-}
-
-impl PushReport {
-    /// Sums up what they took; the rate until producing ended.
-    pub fn new(subscribers: u32, pushed: &Pushed, produced_until_ns: u64) -> Self {
-        let recorder = &pushed.recorder;
-        let told = pushed.faults.iter().enumerate();
-        let told = told.flat_map(|(at, faults)| faults.told().iter().map(move |fault| (at, fault)));
-        Self {
-            subscribers,
-            records_total: pushed.records,
-            bytes_per_s: recorder.bytes_per_s_until(produced_until_ns),
-            latency_ns: Percentiles::of(recorder.latency()),
-            faults: pushed.faults.iter().map(Faults::count).sum(),
-            faults_told: told.take(FAULTS_TOLD_MAX).map(|(at, fault)| format!("subscriber {at}: {fault}")).collect(),
-        }
-    }
-}
-
 /// A histogram in a few numbers, in nanoseconds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Percentiles {
     /// The mean.
     pub mean: f64,
@@ -244,14 +243,22 @@ pub struct Percentiles {
 }
 
 impl Percentiles {
-    fn of(histogram: &hdrhistogram::Histogram<u64>) -> Self {
+    /// Sums up a histogram.
+    pub fn of(histogram: &hdrhistogram::Histogram<u64>) -> Self {
         let at = PERCENTILES.map(|percent| (percent, histogram.value_at_percentile(percent)));
         Self { mean: histogram.mean(), at: at.to_vec() }
     }
 }
 
+impl Percentiles {
+    /// The value at one of [`PERCENTILES`].
+    pub fn percentile_ns(&self, percent: f64) -> u64 {
+        self.at.iter().find(|at| at.0 == percent).map_or(0, |at| at.1)
+    }
+}
+
 /// How busy threads and the machine were while the run was measured; 1 is one core.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Busy {
     /// The server's threads, the busiest first.
     pub server: Vec<BusyThread>,
@@ -262,7 +269,7 @@ pub struct Busy {
 }
 
 /// Lateness of an open loop.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct LateReport {
     /// Batches on the schedule.
     pub batches: u64,
@@ -275,7 +282,7 @@ pub struct LateReport {
 }
 
 /// Flushes of the device from the first batch to the last acknowledgement.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Flushes {
     /// How many; `None` where the device does not count them or is not seen.
     pub count: Option<u64>,
@@ -283,72 +290,8 @@ pub struct Flushes {
     pub per_batch: Option<f64>,
 }
 
-/// What became of the records.
-#[derive(Clone, Debug, Serialize)]
-pub struct VerificationReport {
-    /// Whether everything read back is as it must be.
-    pub good: bool,
-    /// Records acknowledged.
-    pub acknowledged: u64,
-    /// Records refused.
-    pub refused: u64,
-    /// How many for which reason.
-    pub refused_by_reason: Vec<(String, u64)>,
-    /// Records whose fate was unknown.
-    pub unknown: u64,
-    /// Those of the unknown that are there.
-    pub unknown_present: u64,
-    /// Records read back.
-    pub read: u64,
-    /// How long that took.
-    pub read_seconds: f64,
-    /// Bytes a second, data and keys, while reading back.
-    pub read_bytes_per_s: f64,
-    /// What is wrong: how many faults, and the first ones in words.
-    pub faults: u64,
-    /// The first ones.
-    pub faults_told: Vec<String>,
-}
-
-impl VerificationReport {
-    /// A verification that did not come to its end.
-    pub fn failed(reason: String, refused_by_reason: Vec<(String, u64)>) -> Self {
-        let refused = refused_by_reason.iter().map(|(_, count)| count).sum();
-        Self {
-            good: false,
-            acknowledged: 0,
-            refused,
-            refused_by_reason,
-            unknown: 0,
-            unknown_present: 0,
-            read: 0,
-            read_seconds: 0.0,
-            read_bytes_per_s: 0.0,
-            faults: 0,
-            faults_told: vec![reason],
-        }
-    }
-
-    /// Sums up a verdict.
-    pub fn new(verdict: &Verdict, refused_by_reason: Vec<(String, u64)>, read_seconds: f64, read_bytes: u64) -> Self {
-        Self {
-            good: verdict.good(),
-            acknowledged: verdict.acknowledged,
-            refused: verdict.refused,
-            refused_by_reason,
-            unknown: verdict.unknown,
-            unknown_present: verdict.unknown_present,
-            read: verdict.read,
-            read_seconds,
-            read_bytes_per_s: if read_seconds > 0.0 { read_bytes as f64 / read_seconds } else { 0.0 },
-            faults: verdict.faults.count(),
-            faults_told: verdict.faults.told().iter().map(ToString::to_string).collect(),
-        }
-    }
-}
-
 /// Throughput over time, from the start of the run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Throughput {
     /// How long a point covers.
     pub point_s: f64,

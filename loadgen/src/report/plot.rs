@@ -1,17 +1,25 @@
-//! Two plots: latency by percentile, and throughput over time.
+//! Plots: latency by percentile, throughput over time, latency by rate.
 
 use hdrhistogram::Histogram;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::RunReport;
-use crate::recorder::{Recorder, SLOT_NS};
-
 const SIZE: (u32, u32) = (900, 480);
-const LATENCY: RGBColor = RGBColor(0x1f, 0x5f, 0xa8);
-const SERVICE: RGBColor = RGBColor(0xd9, 0x7b, 0x1c);
 const GRID: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
 const TEXT: RGBColor = RGBColor(0x33, 0x33, 0x33);
+
+/// What a bound or a moment is drawn in.
+pub(crate) const BOUND: RGBColor = RGBColor(0xd9, 0x7b, 0x1c);
+
+/// Colours of curves, in their order.
+pub(crate) const COLOURS: [RGBColor; 6] = [
+    RGBColor(0x1f, 0x5f, 0xa8),
+    RGBColor(0xc0, 0x3a, 0x2b),
+    RGBColor(0x2e, 0x8b, 0x57),
+    RGBColor(0x7d, 0x3c, 0x98),
+    RGBColor(0x17, 0x8f, 0x9e),
+    RGBColor(0x8a, 0x6d, 0x1d),
+];
 
 /// Points of a percentile curve at most.
 const CURVE_POINTS_MAX: usize = 500;
@@ -22,21 +30,35 @@ const Y_LABELS: usize = 60;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
-/// Latency and service time by percentile, the tail spread out.
-pub(super) fn latency_plot(report: &RunReport, recorder: &Recorder) -> String {
+/// One line of a plot.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) colour: RGBColor,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+impl Line {
+    /// The percentile curve of a histogram of nanoseconds: nines against milliseconds.
+    pub(crate) fn curve(name: &str, colour: RGBColor, histogram: &Histogram<u64>) -> Self {
+        Self { name: name.to_owned(), colour, points: percentile_curve(histogram) }
+    }
+
+    /// A rate over time, a point in the middle of each stretch of `point_s`: seconds against megabytes a second.
+    pub(crate) fn rate(name: &str, colour: RGBColor, point_s: f64, bytes_per_s: &[f64]) -> Self {
+        let points = (0..).zip(bytes_per_s).map(|(at, bytes)| ((f64::from(at) + 0.5) * point_s, bytes / 1e6));
+        Self { name: name.to_owned(), colour, points: points.collect() }
+    }
+}
+
+/// Latency by percentile, the tail spread out. Later curves are drawn over earlier ones.
+pub(crate) fn latency_plot(caption: &str, curves: Vec<Line>) -> String {
     draw(|area| {
-        // In a closed loop the two are the same, and the latency hides the other.
-        let curves = [
-            ("service time, from the submission", SERVICE, percentile_curve(recorder.service())),
-            ("latency, from the intended send time", LATENCY, percentile_curve(recorder.latency())),
-        ];
-        let points = || curves.iter().flat_map(|(_, _, curve)| curve.iter().copied());
+        let points = || curves.iter().flat_map(|curve| curve.points.iter().copied());
         let nines = points().map(|(nines, _)| nines).fold(2.0, f64::max).ceil();
-        let lowest = points().map(|(_, ms)| ms).fold(f64::MAX, f64::min).clamp(0.001, 1e6);
-        let highest = points().map(|(_, ms)| ms).fold(lowest, f64::max);
-        let (bottom, top) = (round_down(lowest), round_up(highest));
+        let (bottom, top) = log_bounds(points().map(|(_, ms)| ms));
         let mut chart = ChartBuilder::on(area)
-            .caption(format!("Latency by percentile: {}", report.what), title())
+            .caption(caption, title())
             .margin(16)
             .margin_right(48)
             .x_label_area_size(44)
@@ -56,9 +78,9 @@ pub(super) fn latency_plot(report: &RunReport, recorder: &Recorder) -> String {
             .light_line_style(TRANSPARENT)
             .axis_style(TEXT)
             .draw()?;
-        for (name, colour, curve) in curves {
+        for Line { name, colour, points } in curves.clone() {
             chart
-                .draw_series(LineSeries::new(curve, colour.stroke_width(2)))?
+                .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
                 .label(name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
         }
@@ -72,20 +94,14 @@ pub(super) fn latency_plot(report: &RunReport, recorder: &Recorder) -> String {
     })
 }
 
-/// Megabytes a second over time, with the end of the warm-up.
-pub(super) fn throughput_plot(report: &RunReport, recorder: &Recorder) -> String {
+/// Megabytes a second over time, with the end of the warm-up if there was one.
+pub(crate) fn throughput_plot(caption: &str, warmup_s: f64, lines: Vec<Line>) -> String {
     draw(|area| {
-        let throughput = &report.throughput;
-        let points: Vec<(f64, f64)> = throughput
-            .bytes_per_s
-            .iter()
-            .enumerate()
-            .map(|(at, bytes)| ((at as f64 + 0.5) * throughput.point_s, bytes / 1e6))
-            .collect();
-        let seconds = (points.len() as f64 * throughput.point_s).max(SLOT_NS as f64 / 1e9);
-        let top = points.iter().map(|point| point.1).fold(0.001, f64::max) * 1.1;
+        let points = || lines.iter().flat_map(|line| line.points.iter().copied());
+        let seconds = points().map(|point| point.0).fold(0.1, f64::max);
+        let top = points().map(|point| point.1).fold(0.001, f64::max) * 1.1;
         let mut chart = ChartBuilder::on(area)
-            .caption(format!("Throughput over time: {}", report.what), title())
+            .caption(caption, title())
             .margin(16)
             .x_label_area_size(44)
             .y_label_area_size(76)
@@ -94,26 +110,25 @@ pub(super) fn throughput_plot(report: &RunReport, recorder: &Recorder) -> String
             .configure_mesh()
             .x_label_formatter(&|seconds| short(*seconds))
             .y_label_formatter(&|mb| short(*mb))
-            .x_desc(format!("seconds, a point each {} ms", (throughput.point_s * 1e3).round()))
-            .y_desc("MB/s acknowledged")
+            .x_desc("seconds")
+            .y_desc("MB/s of data and keys")
             .label_style(label())
             .axis_desc_style(label())
             .bold_line_style(GRID)
             .light_line_style(TRANSPARENT)
             .axis_style(TEXT)
             .draw()?;
-        let warmup_s = recorder.warmup_ns() as f64 / 1e9;
+        let mut lines = lines.clone();
         if warmup_s > 0.0 && warmup_s < seconds {
-            let ends = [(warmup_s, 0.0), (warmup_s, top)];
-            chart
-                .draw_series(LineSeries::new(ends, SERVICE.stroke_width(1)))?
-                .label("end of the warm-up")
-                .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], SERVICE.stroke_width(1)));
+            let points = vec![(warmup_s, 0.0), (warmup_s, top)];
+            lines.insert(0, Line { name: "end of the warm-up".to_owned(), colour: BOUND, points });
         }
-        chart
-            .draw_series(LineSeries::new(points, LATENCY.stroke_width(2)))?
-            .label("data and keys")
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], LATENCY.stroke_width(2)));
+        for Line { name, colour, points } in lines {
+            chart
+                .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
+                .label(name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
+        }
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::LowerRight)
@@ -122,6 +137,57 @@ pub(super) fn throughput_plot(report: &RunReport, recorder: &Recorder) -> String
             .label_font(label())
             .draw()
     })
+}
+
+/// Milliseconds by thousands of records a second, both logarithmic.
+pub(crate) fn rate_plot(caption: &str, lines: Vec<Line>) -> String {
+    draw(|area| {
+        let points = || lines.iter().flat_map(|line| line.points.iter().copied());
+        let (left, right) = log_bounds(points().map(|point| point.0));
+        let (bottom, top) = log_bounds(points().map(|point| point.1));
+        let mut chart = ChartBuilder::on(area)
+            .caption(caption, title())
+            .margin(16)
+            .margin_right(48)
+            .x_label_area_size(44)
+            .y_label_area_size(76)
+            .build_cartesian_2d((left..right).log_scale(), (bottom..top).log_scale())?;
+        chart
+            .configure_mesh()
+            .x_labels(Y_LABELS)
+            .x_label_formatter(&|rate| ms_label(*rate))
+            .y_labels(Y_LABELS)
+            .y_label_formatter(&|ms| ms_label(*ms))
+            .x_desc("thousand records a second")
+            .y_desc("milliseconds")
+            .label_style(label())
+            .axis_desc_style(label())
+            .bold_line_style(GRID)
+            .light_line_style(TRANSPARENT)
+            .axis_style(TEXT)
+            .draw()?;
+        for Line { name, colour, points } in lines.clone() {
+            chart
+                .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?
+                .label(name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
+            chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, colour.filled())))?;
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE)
+            .border_style(GRID)
+            .label_font(label())
+            .draw()
+    })
+}
+
+/// Whole steps of a logarithmic axis around values.
+fn log_bounds(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+    let lowest = values.clone().fold(f64::MAX, f64::min).clamp(0.001, 1e6);
+    let highest = values.fold(lowest, f64::max);
+    (round_down(lowest), round_up(highest))
 }
 
 fn draw(plot: impl FnOnce(&Area<'_>) -> Drawn) -> String {

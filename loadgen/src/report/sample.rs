@@ -1,6 +1,7 @@
 //! A report for the tests.
 
 use super::*;
+use crate::verify::Verdict;
 
 /// The report of an open loop that went well, but was stopped.
 pub(crate) fn report(recorder: &Recorder) -> RunReport {
@@ -8,9 +9,12 @@ pub(crate) fn report(recorder: &Recorder) -> RunReport {
         format: FORMAT,
         what: "open-1KiB".to_owned(),
         started: "2026-11-24T02:30:05Z".to_owned(),
+        started_unix_ms: 1_795_487_405_000,
         command: "millstream-load --rate 400000".to_owned(),
         marks: vec![Mark::Partial("stopped by Ctrl-C".to_owned())],
         load: Load {
+            workload: "produce".to_owned(),
+            consumes: false,
             kind: "open, poisson".to_owned(),
             records_per_s: Some(400_000.0),
             streams: 1,
@@ -21,6 +25,9 @@ pub(crate) fn report(recorder: &Recorder) -> RunReport {
             inflight: None,
             record_bytes: "1KiB".to_owned(),
             keys: "distinct".to_owned(),
+            consumers: [0; 3],
+            by: "read".to_owned(),
+            beside: None,
             input: None,
             seed: 1,
             seconds_max: Some(20.0),
@@ -52,7 +59,10 @@ pub(crate) fn report(recorder: &Recorder) -> RunReport {
         },
         late: Some(LateReport { batches: 80_000, late: 12, threshold_ns: 100_000, max_ns: 2_000_000 }),
         flushes: Flushes { count: Some(79_000), per_batch: Some(0.9875) },
+        beside: None,
         pushed: None,
+        caught_up: None,
+        server_figures: None,
         verification: VerificationReport::new(&Verdict::default(), vec![("busy".to_owned(), 3)], 2.0, 1 << 30),
         goals: vec![GoalOutcome { goal: "p99<5ms".to_owned(), measured: "4.0 ms".to_owned(), met: true }],
         throughput: Throughput::new(recorder),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use super::{Percentiles, PushReport, RunReport};
+use super::{CatchUpReport, Measured, Percentiles, PushReport, RunReport};
 use crate::units::{show_bytes, show_count, show_ns, show_rate};
 
 /// The whole table, marks first.
@@ -13,13 +13,37 @@ pub fn table(report: &RunReport) -> String {
     for mark in &report.marks {
         let _ = writeln!(text, "** {}", mark.text());
     }
-    let mut rows = Table::new();
-    rows.load_style(presets::NOTHING);
-    for (name, value) in measured_rows(report).into_iter().chain(context_rows(report)) {
-        rows.add_row(vec![Cell::new(name), Cell::new(value)]);
+    let mut latencies = Vec::new();
+    if report.load.consumes {
+        latencies.push(("end to end", &report.measured.latency_ns));
+    } else {
+        latencies.push(("latency", &report.measured.latency_ns));
+        latencies.push(("service time", &report.measured.service_ns));
     }
-    for line in latency_table(report).lines().chain(rows.lines()) {
-        let _ = writeln!(text, "{}", line.trim_end().strip_prefix(' ').unwrap_or(&line));
+    latencies.extend(report.beside.as_ref().map(|beside| ("beside", &beside.measured.latency_ns)));
+    latencies.extend(report.pushed.as_ref().map(|pushed| ("end to end", &pushed.latency_ns)));
+    latencies.extend(report.caught_up.as_ref().map(|caught_up| ("catch-up answers", &caught_up.answer_ns)));
+    text.push_str(&latency_rows(&latencies));
+    let rows = measured_rows(report).into_iter().chain(context_rows(report)).collect::<Vec<_>>();
+    text.push_str(&table_text(&rows));
+    text
+}
+
+/// Rows of a name and a value.
+pub(crate) fn table_text(rows: &[(&str, String)]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for (name, value) in rows {
+        table.add_row(vec![Cell::new(name), Cell::new(value)]);
+    }
+    trimmed(&table)
+}
+
+/// The lines of a table without the blanks around it.
+fn trimmed(table: &Table) -> String {
+    let mut text = String::new();
+    for line in table.lines() {
+        let _ = writeln!(text, "{}", line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end()));
     }
     text
 }
@@ -29,9 +53,7 @@ pub fn summary(reports: &[RunReport]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["run", "throughput", "records/s", "p50", "p99", "p99.9", "max", "marks"]);
-    let latency = |report: &RunReport, percent: f64| {
-        report.measured.latency_ns.at.iter().find(|at| at.0 == percent).map_or(0, |at| at.1)
-    };
+    let latency = |report: &RunReport, percent: f64| report.measured.latency_ns.percentile_ns(percent);
     let row = |name: String, report: &[f64], marks: usize| {
         let mut cells = vec![name, show_rate(report[0]), show_count(report[1] as u64)];
         cells.extend(report[2..].iter().map(|ns| show_ns(*ns as u64)));
@@ -61,41 +83,32 @@ pub fn summary(reports: &[RunReport]) -> String {
     table.trim_fmt()
 }
 
-fn latency_table(report: &RunReport) -> Table {
+/// A header of percentiles, and a row for each of several latencies.
+pub(crate) fn latency_rows(latencies: &[(&str, &Percentiles)]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    let at = &report.measured.latency_ns.at;
+    let at = latencies.first().map_or(&[][..], |(_, percentiles)| &percentiles.at);
     let header = at.iter().map(|(percent, _)| {
         let name = if *percent == 100.0 { "max".to_owned() } else { format!("p{percent}") };
         Cell::new(name).set_alignment(CellAlignment::Right)
     });
     table.set_header([Cell::new("")].into_iter().chain([Cell::new("mean")]).chain(header));
-    let row = |name: &str, percentiles: &Percentiles| -> Vec<Cell> {
+    for (name, percentiles) in latencies {
         let values = percentiles.at.iter().map(|(_, ns)| *ns);
         let cells = [percentiles.mean as u64].into_iter().chain(values).map(|ns| Cell::new(show_ns(ns)));
-        [Cell::new(name)].into_iter().chain(cells.map(|cell| cell.set_alignment(CellAlignment::Right))).collect()
-    };
-    table.add_row(row("latency", &report.measured.latency_ns));
-    table.add_row(row("service time", &report.measured.service_ns));
-    if let Some(pushed) = &report.pushed {
-        table.add_row(row("end to end", &pushed.latency_ns));
+        let cells = cells.map(|cell| cell.set_alignment(CellAlignment::Right));
+        table.add_row([Cell::new(*name)].into_iter().chain(cells));
     }
-    table
+    trimmed(&table)
 }
 
 fn measured_rows(report: &RunReport) -> Vec<(&'static str, String)> {
     let measured = &report.measured;
-    let mut rows = vec![
-        (
-            "throughput",
-            format!(
-                "{}, {} records/s over {:.1} s",
-                show_rate(measured.bytes_per_s),
-                show_count(measured.records_per_s as u64),
-                measured.seconds
-            ),
-        ),
-        (
+    let mut rows = vec![("throughput", throughput(measured))];
+    if report.load.consumes {
+        rows.push(("taken", taken_row(report)));
+    } else {
+        rows.push((
             "written",
             format!(
                 "{} records, {}, in {} batches",
@@ -103,14 +116,17 @@ fn measured_rows(report: &RunReport) -> Vec<(&'static str, String)> {
                 show_bytes(measured.bytes_total),
                 show_count(measured.batches_total)
             ),
-        ),
-        ("verified", verified(report)),
-        ("flushes", flushes(report)),
-        ("busy", busy(report)),
-    ];
-    if let Some(pushed) = &report.pushed {
-        rows.insert(2, ("pushed", pushed_row(pushed)));
+        ));
     }
+    rows.extend(report.beside.as_ref().map(|beside| ("beside", throughput(&beside.measured))));
+    rows.extend(report.pushed.as_ref().map(|pushed| ("pushed", pushed_row(pushed))));
+    rows.extend(report.caught_up.as_ref().map(|caught_up| ("caught up", caught_up_row(caught_up))));
+    if !report.load.consumes {
+        rows.push(("verified", verified(report)));
+        rows.push(("flushes", flushes(report)));
+    }
+    rows.push(("busy", busy(report)));
+    rows.extend(report.server_figures.as_ref().map(|figures| ("server says", figures.describe())));
     if let Some(late) = &report.late {
         let share = if late.batches == 0 { 0.0 } else { late.late as f64 / late.batches as f64 * 100.0 };
         rows.push((
@@ -131,6 +147,48 @@ fn measured_rows(report: &RunReport) -> Vec<(&'static str, String)> {
     rows
 }
 
+fn throughput(measured: &Measured) -> String {
+    format!(
+        "{}, {} records/s over {:.1} s",
+        show_rate(measured.bytes_per_s),
+        show_count(measured.records_per_s as u64),
+        measured.seconds
+    )
+}
+
+fn taken_row(report: &RunReport) -> String {
+    let mut text = format!(
+        "{} records, {}, by {}",
+        show_count(report.measured.records_total),
+        show_bytes(report.measured.bytes_total),
+        report.load.by
+    );
+    if report.verification.good {
+        text.push_str(": in order, unchanged");
+    }
+    for fault in &report.verification.faults_told {
+        let _ = write!(text, "\n{fault}");
+    }
+    text
+}
+
+fn caught_up_row(caught_up: &CatchUpReport) -> String {
+    let mut text = format!(
+        "{} records to {} reader(s) from the beginning on, at {}, {} time(s) to the newest",
+        show_count(caught_up.records_total),
+        caught_up.readers,
+        show_rate(caught_up.bytes_per_s),
+        caught_up.passes
+    );
+    if caught_up.faults == 0 {
+        text.push_str(": in order, unchanged, nothing left out");
+    }
+    for fault in &caught_up.faults_told {
+        let _ = write!(text, "\n{fault}");
+    }
+    text
+}
+
 fn pushed_row(pushed: &PushReport) -> String {
     let mut text = format!(
         "{} records to {} subscriber(s), at {}",
@@ -140,6 +198,12 @@ fn pushed_row(pushed: &PushReport) -> String {
     );
     if pushed.faults == 0 {
         text.push_str(": to each all, in order, unchanged");
+    }
+    if pushed.foreign > 0 {
+        let _ = write!(text, "\n{} of other runs with them", show_count(pushed.foreign));
+    }
+    if pushed.by_arrival > 0 {
+        let _ = write!(text, "\n{} timed from their arrival, in whole ms", show_count(pushed.by_arrival));
     }
     for fault in &pushed.faults_told {
         let _ = write!(text, "\n{fault}");
@@ -166,6 +230,9 @@ fn verified(report: &RunReport) -> String {
     if found.unknown > 0 {
         let (unknown, present) = (show_count(found.unknown), show_count(found.unknown_present));
         let _ = write!(text, "\n{unknown} of unknown fate, {present} of them there");
+    }
+    if found.foreign > 0 {
+        let _ = write!(text, "\n{} of other runs beside them", show_count(found.foreign));
     }
     for fault in &found.faults_told {
         let _ = write!(text, "\n{fault}");
@@ -211,18 +278,27 @@ fn context_rows(report: &RunReport) -> Vec<(&'static str, String)> {
     if let Some(rate) = load.records_per_s {
         let _ = write!(shape, " at {} records/s", show_count(rate as u64));
     }
-    let _ = write!(
-        shape,
-        ": {} stream(s) of {} shard(s), {} connection(s), {} records a batch",
-        load.streams, load.shards, load.connections, load.batch_records
-    );
+    let _ = write!(shape, ": {} stream(s) of {} shard(s)", load.streams, load.shards);
+    if !load.consumes {
+        let _ = write!(shape, ", {} connection(s), {} records a batch", load.connections, load.batch_records);
+    }
     if let Some(inflight) = load.inflight {
         let _ = write!(shape, ", {inflight} in flight");
     }
     if load.quotas != "none" {
         let _ = write!(shape, ", quotas {}", load.quotas);
     }
+    let [subscribers, stalled, catch_up] = load.consumers;
+    for (count, name) in [(subscribers, "subscriber(s)"), (stalled, "stalled"), (catch_up, "catch-up reader(s)")] {
+        if count > 0 {
+            let _ = write!(shape, ", {count} {name}");
+        }
+    }
+    if let Some(beside) = &load.beside {
+        let _ = write!(shape, "\nbeside it: {beside}");
+    }
     let records = match &load.input {
+        _ if load.consumes => "what is there".to_owned(),
         Some(input) => format!("{input}, keyed by {}", load.keys),
         None => format!("{}, keys {}, seed {}", load.record_bytes, load.keys, load.seed),
     };

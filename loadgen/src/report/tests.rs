@@ -1,12 +1,12 @@
 //! The files of a run: complete, readable by the standard tools, and small.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use hdrhistogram::serialization::Deserializer;
-use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::histogram_log::HistogramLog;
 use super::sample::report;
 use super::*;
 use crate::recorder::BatchTimes;
@@ -40,13 +40,15 @@ fn a_folder_holds_everything_and_is_small() {
     let results = tempfile::tempdir().unwrap();
     let recorder = recorded(20);
     let report = report(&recorder);
-    let folder = write_folder(results.path(), &report, &recorder, SystemTime::now()).unwrap();
+    let folder = write(results.path(), &report, &recorder).unwrap();
     assert_eq!(folder.path.file_name().unwrap(), "20261124-023005-bench-1-open-1KiB");
     for file in ["result.json", "result.txt", "latency.hlog", "latency.svg", "throughput.svg"] {
         assert!(folder.path.join(file).metadata().unwrap().len() > 500, "{file}");
     }
     assert!(folder.bytes < RESULT_BYTES_MAX / 4, "{}", folder.bytes);
     let json = std::fs::read_to_string(folder.path.join("result.json")).unwrap();
+    let same: RunReport = serde_json::from_str(&json).unwrap();
+    assert_eq!(super::json(&same), json, "it can be read again");
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(value["marks"][0]["mark"], "partial");
     assert_eq!(value["throughput"]["bytes_per_s"].as_array().unwrap().len(), report.throughput.bytes_per_s.len());
@@ -56,7 +58,7 @@ fn a_folder_holds_everything_and_is_small() {
     {
         assert!(text.contains(part), "{part} in\n{text}");
     }
-    let again = write_folder(results.path(), &report, &recorder, SystemTime::now()).unwrap();
+    let again = write(results.path(), &report, &recorder).unwrap();
     assert!(again.path.ends_with("20261124-023005-bench-1-open-1KiB-2"), "nothing is overwritten");
 }
 
@@ -64,48 +66,45 @@ fn a_folder_holds_everything_and_is_small() {
 fn a_long_run_stays_small_too() {
     let results = tempfile::tempdir().unwrap();
     let recorder = recorded(24 * 3600);
-    let folder = write_folder(results.path(), &report(&recorder), &recorder, SystemTime::now()).unwrap();
+    let folder = write(results.path(), &report(&recorder), &recorder).unwrap();
     assert!(folder.bytes < RESULT_BYTES_MAX, "{}", folder.bytes);
 }
 
 #[test]
-fn the_histogram_log_adds_up() {
-    let recorder = recorded(20);
-    let log = super::histogram_log::histogram_log(&recorder, SystemTime::now(), "test");
-    let (mut sum, mut all) = (0, 0);
-    for entry in IntervalLogIterator::new(&log) {
-        let LogEntry::Interval(interval) = entry.unwrap() else { continue };
-        let bytes = decode_base64(interval.encoded_histogram());
-        let histogram: hdrhistogram::Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
-        match interval.tag() {
-            None => {
-                sum += histogram.len();
-                assert_eq!(interval.duration(), Duration::from_secs(1));
-            }
-            Some(_) => all = histogram.len(),
-        }
+fn the_histogram_log_adds_up_and_is_read_again() {
+    let results = tempfile::tempdir().unwrap();
+    let (recorder, pushed) = (recorded(20), recorded(3));
+    let recorders = Recorders { pushed: Some(&pushed), ..alone(&recorder) };
+    let folder = write_folder(results.path(), &report(&recorder), recorders, SystemTime::now(), None).unwrap();
+    let log = HistogramLog::read(&folder.path.join("latency.hlog")).unwrap();
+    let sum: u64 = log.intervals.iter().map(|(_, _, interval)| interval.len()).sum();
+    assert!(log.intervals.iter().all(|interval| interval.1 == Duration::from_secs(1)));
+    assert_eq!(sum, recorder.latency().len());
+    for (tag, expected) in
+        [("all", recorder.latency()), ("service", recorder.service()), ("end-to-end", pushed.latency())]
+    {
+        assert_eq!(log.tagged(tag), Some(expected), "{tag}");
     }
-    assert_eq!((sum, all), (recorder.latency().len(), recorder.latency().len()));
+    let svg = std::fs::read_to_string(folder.path.join("latency.svg")).unwrap();
+    assert!(svg.contains("end to end, to subscribers"));
+    let svg = std::fs::read_to_string(folder.path.join("throughput.svg")).unwrap();
+    assert!(svg.contains("pushed to all subscribers") && svg.contains("acknowledged"));
+    std::fs::write(folder.path.join("latency.hlog"), "no log").unwrap();
+    assert!(HistogramLog::read(&folder.path.join("latency.hlog")).unwrap_err().contains("is no histogram log"));
 }
 
-fn decode_base64(text: &str) -> Vec<u8> {
-    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut bits, mut held, mut bytes) = (0u32, 0, Vec::new());
-    for symbol in text.bytes().filter(|&b| b != b'=') {
-        let value = alphabet.iter().position(|&a| a == symbol).unwrap() as u32;
-        (bits, held) = (bits << 6 | value, held + 6);
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-        }
-    }
-    bytes
+fn alone(recorder: &Recorder) -> Recorders<'_> {
+    Recorders { main: recorder, beside: None, pushed: None, caught_up: None }
+}
+
+fn write(results: &Path, report: &RunReport, recorder: &Recorder) -> Result<ResultFolder, FolderError> {
+    write_folder(results, report, alone(recorder), SystemTime::now(), None)
 }
 
 #[test]
 fn an_empty_run_is_reported_too() {
     let results = tempfile::tempdir().unwrap();
     let recorder = Recorder::new(0, u64::MAX);
-    let folder = write_folder(results.path(), &report(&recorder), &recorder, SystemTime::now()).unwrap();
+    let folder = write(results.path(), &report(&recorder), &recorder).unwrap();
     assert!(folder.path.join("latency.svg").exists());
 }

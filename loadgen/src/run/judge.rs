@@ -1,12 +1,14 @@
 //! What a run's figures are worth: its marks, its goals, its exit status.
 
 use super::Status;
+use super::measure::recorders;
+use super::tell::judge_lateness;
 use crate::goal::Reached;
-use crate::native::{Produced, Stop};
+use crate::native::{Group, Produced, Stop};
 use crate::options::Options;
 use crate::report::{Mark, RunReport};
 use crate::schedule::Late;
-use crate::units::show_ns;
+use crate::units::{show_count, show_ns};
 
 /// One record at a time must flush the device at least so often for each acknowledgement.
 const FLUSHES_AN_ACK_MIN: f64 = 0.95;
@@ -15,7 +17,12 @@ const FLUSHES_AN_ACK_MIN: f64 = 0.95;
 const BUSY_MAX: f64 = 0.90;
 
 /// Completes the report with marks and goals, and says how the command ends.
-pub(super) fn judge(mut report: RunReport, options: &Options, produced: &Produced, late: &Late) -> (Status, RunReport) {
+pub(super) fn judge(
+    mut report: RunReport,
+    options: &Options,
+    produced: &Produced,
+    late: Option<&Late>,
+) -> (Status, RunReport) {
     let mut status = Status::Good;
     if let Some(why) = void(&report) {
         report.marks.push(Mark::Void(why));
@@ -29,7 +36,7 @@ pub(super) fn judge(mut report: RunReport, options: &Options, produced: &Produce
             report.marks.push(Mark::Partial(why.to_owned()));
             status = status.graver(Status::NotRun);
         }
-        Stop::Time | Stop::Bytes | Stop::InputEnd => {}
+        Stop::Time | Stop::Bytes | Stop::InputEnd | Stop::Tip => {}
     }
     if !report.server.is_durable {
         let why = "what was acknowledged need not survive a power cut on this file system";
@@ -38,9 +45,12 @@ pub(super) fn judge(mut report: RunReport, options: &Options, produced: &Produce
     for why in &produced.lost {
         report.marks.push(Mark::ConnectionLost(why.clone()));
     }
-    if late.marks_run() {
-        report.marks.push(Mark::GeneratorLate(lateness(produced, late)));
-        status = status.graver(Status::GeneratorLate);
+    let beside = produced.groups.get(1).map(judge_lateness);
+    for (group, late) in produced.groups.iter().zip([late, beside.as_ref()]) {
+        if let Some(late) = late.filter(|late| late.marks_run()) {
+            report.marks.push(Mark::GeneratorLate(lateness(group, late)));
+            status = status.graver(Status::GeneratorLate);
+        }
     }
     report.marks.extend(generator_bound(&report));
     if produced.rows_out_of_order > 0 {
@@ -49,7 +59,8 @@ pub(super) fn judge(mut report: RunReport, options: &Options, produced: &Produce
         report.marks.push(Mark::Input(why));
     }
     report.marks.extend(unobserved(&report));
-    let latency = produced.recorder.latency();
+    report.marks.extend(by_arrival(&report, produced));
+    let latency = recorders(produced).main.latency();
     let reached = Reached {
         latency_ns: |percent| latency.value_at_percentile(percent),
         bytes_per_s: report.measured.bytes_per_s,
@@ -67,7 +78,13 @@ fn void(report: &RunReport) -> Option<String> {
     if let Some(pushed) = report.pushed.as_ref().filter(|pushed| pushed.faults > 0) {
         return Some(format!("{} faults were found in what subscribers were pushed", pushed.faults));
     }
+    if let Some(caught_up) = report.caught_up.as_ref().filter(|caught_up| caught_up.faults > 0) {
+        return Some(format!("{} faults were found in what catch-up readers were given", caught_up.faults));
+    }
     let found = &report.verification;
+    if report.load.consumes {
+        return (found.faults > 0).then(|| format!("{} faults were found in what was taken", found.faults));
+    }
     if !found.good {
         return Some(match found.faults {
             0 => format!("what was acknowledged could not be read back: {}", found.faults_told.join("; ")),
@@ -96,15 +113,15 @@ fn volatile_cache(report: &RunReport) -> bool {
     report.server.disk.as_ref().and_then(|disk| disk.write_cache.as_deref()) == Some("write back")
 }
 
-fn lateness(produced: &Produced, late: &Late) -> String {
+fn lateness(group: &Group, late: &Late) -> String {
     let mut text = format!(
         "{:.1} % of the batches left more than {} after their time, the latest {}",
         late.share() * 100.0,
         show_ns(late.threshold_ns),
         show_ns(late.max_ns)
     );
-    if produced.waited_for_credit > 0 {
-        text.push_str(&format!("; {} waited for the server's credit", produced.waited_for_credit));
+    if group.waited_for_credit > 0 {
+        text.push_str(&format!("; {} waited for the server's credit", group.waited_for_credit));
     }
     text
 }
@@ -127,7 +144,18 @@ fn generator_bound(report: &RunReport) -> Option<Mark> {
     }
 }
 
+/// Records of somebody else that don't tell when they were meant to be sent.
+fn by_arrival(report: &RunReport, produced: &Produced) -> Option<Mark> {
+    let count = produced.pushed.as_ref().filter(|_| report.load.consumes)?.by_arrival;
+    let why =
+        "records don't tell when they were meant to be sent, and are timed from their arrival, in whole milliseconds";
+    (count > 0).then(|| Mark::Unobserved(format!("{} {why}", show_count(count))))
+}
+
 fn unobserved(report: &RunReport) -> Option<Mark> {
+    if report.load.consumes {
+        return None;
+    }
     let Some(disk) = &report.server.disk else {
         let why =
             "the server's disk, so its flushes are not counted; name its directory with --dir if it is on this machine";
@@ -164,14 +192,18 @@ mod tests {
         report.load.inflight = Some(4);
         report.server.disk = Some(Disk::sample("write back"));
         let produced = Produced {
-            recorder,
+            groups: vec![Group {
+                recorder,
+                lateness: Lateness::default(),
+                paced: Lateness::default(),
+                batches: 1,
+                waited_for_credit: 0,
+            }],
             ledger: Ledger::new(Shards::new(Vec::new())),
-            lateness: Lateness::default(),
-            batches: 1,
-            waited_for_credit: 0,
             lost: Vec::new(),
             stop: Stop::Time,
             pushed: None,
+            caught_up: None,
             input_error: None,
             rows_out_of_order: 0,
         };
@@ -184,8 +216,8 @@ mod tests {
     }
 
     fn judged(report: RunReport, produced: &Produced, arguments: &[&str]) -> (Status, Vec<Mark>) {
-        let late = produced.lateness.judge(0);
-        let (status, report) = judge(report, &options(arguments), produced, &late);
+        let late = produced.groups[0].lateness.judge(0);
+        let (status, report) = judge(report, &options(arguments), produced, Some(&late));
         (status, report.marks)
     }
 
@@ -233,7 +265,7 @@ mod tests {
     #[test]
     fn the_gravest_status_is_the_exit_status() {
         let (report, mut produced) = good();
-        produced.lateness.record(0, 10_000_000);
+        produced.groups[0].lateness.record(0, 10_000_000);
         let (status, marks) = judged(report.clone(), &produced, &["--expect", "p50<1ns"]);
         assert!(status == Status::GeneratorLate && matches!(marks[..], [Mark::GeneratorLate(_)]), "{marks:?}");
         let mut wrong = report.clone();

@@ -116,10 +116,13 @@ fn progress_bar() -> ProgressBar {
 fn producing_line(progress: &Progress, settled: &Settled) -> String {
     let seconds = progress.elapsed_s.max(0.001);
     let of = settled.duration.map_or_else(String::new, |duration| format!(" of {:.0}", duration.as_secs_f64()));
+    let of_bytes = match settled.bytes_max {
+        u64::MAX => String::new(),
+        bytes => format!(" of {}", show_bytes(bytes)),
+    };
     format!(
-        "{seconds:.0}{of} s, {} of {}, {}, {} records/s",
+        "{seconds:.0}{of} s, {}{of_bytes}, {}, {} records/s",
         show_bytes(progress.acked_bytes),
-        show_bytes(settled.bytes_max),
         show_rate(progress.acked_bytes as f64 / seconds),
         show_count((progress.acked_records as f64 / seconds) as u64),
     )

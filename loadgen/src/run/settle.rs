@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime};
 use frame::Quotas;
 
 use super::RunError;
+use super::place::{existing, results_directory, run_name, target_directory};
 use crate::input::{Columns, InputError, InputSpec, Rows};
 use crate::machine::Disk;
-use crate::native::{NativeError, Pace, Source, check_io};
-use crate::options::{Options, Speed};
+use crate::native::{Begin, NativeError, Pace, check_io};
+use crate::options::{Beside, Options, Speed, Workload};
 use crate::report::Load;
 use crate::units::show_bytes;
-use crate::workload::{KEY_BYTES, Keys, Recipe, Sizes};
+use crate::workload::{KEY_BYTES, Keys, LANES_MAX, Recipe, RunId, Sizes};
 
 /// How long a run with neither bytes nor input given lasts.
 const DURATION_DEFAULT: Duration = Duration::from_secs(15);
@@ -21,7 +22,7 @@ const DURATION_DEFAULT: Duration = Duration::from_secs(15);
 const BYTES_DEFAULT: u64 = 4 << 30;
 
 /// What is dropped at the start, unless told otherwise or replaying rows that all count.
-const WARMUP_DEFAULT: Duration = Duration::from_secs(1);
+pub(super) const WARMUP_DEFAULT: Duration = Duration::from_secs(1);
 
 /// Room on the disk beyond the records: the segment in use and those kept ready.
 const SEGMENT_ROOM_BYTES: u64 = 3 * 256 * 1024 * 1024;
@@ -44,8 +45,12 @@ pub(super) struct Settled {
     pub(super) results: PathBuf,
     pub(super) what: String,
     pub(super) io: &'static str,
+    /// Whether a run that consumes ends with what was there at its start.
+    pub(super) to_the_tip: bool,
+    /// What is written, and what is written beside it.
+    pub(super) recipe: Recipe,
+    pub(super) beside: Option<(Beside, Recipe)>,
     input: Option<InputSpec>,
-    recipe: Recipe,
     run_name: String,
 }
 
@@ -61,45 +66,63 @@ impl Settled {
         if let Some(&core) = cores.iter().find(|core| !available.contains(core)) {
             return Err(RunError::Native(NativeError::Core { core }));
         }
+        if cores.len() > LANES_MAX {
+            return Err(RunError::Native(NativeError::Core { core: cores[LANES_MAX] }));
+        }
+        if options.start_at.is_some_and(|at| at <= SystemTime::now()) {
+            return Err(RunError::StartIsOver);
+        }
         let free_core = available.iter().copied().find(|core| !cores.contains(core));
         let server_core = options.server_core.or(free_core).unwrap_or(cores[0]);
         let own_data = options.input.is_some();
+        let consumes = options.workload == Workload::Consume;
+        let all_counts = own_data || consumes;
         let unbounded = options.bytes.is_none() && !own_data;
+        let to_the_tip = consumes && unbounded && options.duration.is_none() && options.from != Begin::Latest;
+        let run_name = run_name();
+        let run = RunId::new(xxhash_rust::xxh3::xxh3_64(run_name.as_bytes()));
         Ok(Self {
             pace: pace(options),
-            warmup: options.warmup.unwrap_or(if own_data { Duration::ZERO } else { WARMUP_DEFAULT }),
-            duration: options.duration.or(unbounded.then_some(DURATION_DEFAULT)),
-            bytes_max: options.bytes.unwrap_or(BYTES_DEFAULT),
+            warmup: options.warmup.unwrap_or(if all_counts { Duration::ZERO } else { WARMUP_DEFAULT }),
+            duration: options.duration.or((unbounded && !to_the_tip).then_some(DURATION_DEFAULT)),
+            bytes_max: options.bytes.unwrap_or(if consumes { u64::MAX } else { BYTES_DEFAULT }),
             cores,
             server_core,
             parent: options.dir.clone().unwrap_or_else(target_directory),
-            results: results_directory(options),
+            results: results_directory(options.results.as_deref(), options.keep),
             what: what(options),
             io,
+            to_the_tip,
+            recipe: Recipe::new(options.record_bytes, options.keys, options.seed).of(run, 0),
+            beside: options.beside.clone().map(|beside| {
+                let recipe = Recipe::new(beside.record_bytes, beside.keys, options.seed).of(run, 1);
+                (beside, recipe)
+            }),
             input: input_spec(options),
-            recipe: Recipe::new(options.record_bytes, options.keys, options.seed),
-            run_name: run_name(),
+            run_name,
         })
     }
 
-    /// What is written, from the start, and its name where it is a person's own.
-    pub(super) fn source(&self, options: &Options) -> Result<(Source, Option<String>), InputError> {
-        let Some(spec) = &self.input else { return Ok((Source::Generated(self.recipe.clone()), None)) };
+    /// A person's own rows, from the start, and what they are called.
+    pub(super) fn rows(&self, options: &Options) -> Result<Option<(Box<Rows>, String)>, InputError> {
+        let Some((spec, input)) = self.input.as_ref().zip(options.input.as_deref()) else { return Ok(None) };
         let rows = Rows::open(spec.clone())?;
-        let name = options.input.as_deref().map(|input| match Path::new(input).file_name() {
+        let name = match Path::new(input).file_name() {
             Some(name) if input != "-" => name.to_string_lossy().into_owned(),
             _ => "standard input".to_owned(),
-        });
-        Ok((Source::Rows(Box::new(rows), self.recipe.clone()), name))
+        };
+        Ok(Some((Box::new(rows), name)))
     }
 
     /// The streams of this run: of a name that no other run has, unless one is given.
     pub(super) fn stream_names(&self, options: &Options) -> Vec<String> {
-        let base = options.stream.as_deref().unwrap_or(&self.run_name);
-        match options.streams {
-            1 => vec![base.to_owned()],
-            many => (0..many).map(|number| format!("{base}-{number}")).collect(),
-        }
+        names(options.stream.as_deref().unwrap_or(&self.run_name), options.streams)
+    }
+
+    /// The same of the load beside.
+    pub(super) fn beside_names(&self, beside: &Beside) -> Vec<String> {
+        let own = format!("{}-beside", self.run_name);
+        names(beside.stream.as_deref().unwrap_or(&own), beside.streams)
     }
 
     /// Refuses where the disk of our own server has less room than the run may take.
@@ -113,23 +136,27 @@ impl Settled {
 
     /// Bytes that the records may take on disk.
     fn disk_bytes(&self, options: &Options) -> u64 {
-        let growth = match &self.input {
-            Some(_) => ROW_GROWTH,
-            None => {
-                let mean = options.record_bytes.mean();
-                let frame = frame::frame::frame_bytes(0, KEY_BYTES, mean as usize);
-                frame as f64 / (mean + KEY_BYTES as f64)
-            }
-        };
+        let times = if self.input.is_some() { ROW_GROWTH } else { growth(options.record_bytes) };
         let whole = self.input.as_ref().filter(|input| !input.repeat).and_then(|input| input.path.as_ref());
         let file_bytes = whole.and_then(|path| Some(path.metadata().ok()?.len()));
         let bytes = self.bytes_max.min(file_bytes.map_or(u64::MAX, |bytes| bytes.max(1)));
-        (bytes as f64 * growth) as u64
+        let beside = self
+            .beside
+            .as_ref()
+            .map_or(0.0, |(beside, _)| beside.bytes.unwrap_or(BYTES_DEFAULT) as f64 * growth(beside.record_bytes));
+        (bytes as f64 * times + beside) as u64
+    }
+
+    /// Bytes that the load beside sends at most.
+    pub(super) fn beside_bytes_max(beside: &Beside) -> u64 {
+        beside.bytes.unwrap_or(BYTES_DEFAULT)
     }
 
     /// How the load is told in the result.
     pub(super) fn load(&self, options: &Options, input: Option<String>) -> Load {
+        let consumes = options.workload == Workload::Consume;
         let kind = match self.pace {
+            _ if consumes => format!("consuming from {}", options.from),
             Pace::Closed { .. } => "closed loop".to_owned(),
             Pace::Open { arrivals, .. } => format!("open loop, {}", arrivals.name()),
             Pace::Replay { speed } => format!("replay at {speed} times its speed"),
@@ -139,6 +166,8 @@ impl Settled {
             None => keys_name(options.keys),
         };
         Load {
+            workload: options.workload.name().to_owned(),
+            consumes,
             kind,
             records_per_s: options.rate,
             streams: options.streams,
@@ -146,9 +175,12 @@ impl Settled {
             quotas: options.quotas().unwrap_or(Quotas::NONE).to_string(),
             connections: options.connections,
             batch_records: options.batch_records,
-            inflight: matches!(self.pace, Pace::Closed { .. }).then_some(options.inflight),
+            inflight: (matches!(self.pace, Pace::Closed { .. }) && !consumes).then_some(options.inflight),
             record_bytes: sizes_name(options.record_bytes),
             keys,
+            consumers: [options.subscribers(), options.stalled, options.catch_up()],
+            by: options.by().name().to_owned(),
+            beside: options.beside.as_ref().map(ToString::to_string),
             input,
             seed: options.seed,
             seconds_max: self.duration.map(|duration| duration.as_secs_f64()),
@@ -156,6 +188,31 @@ impl Settled {
             warmup_s: self.warmup.as_secs_f64(),
             io: self.io.to_owned(),
             cores: self.cores.clone(),
+        }
+    }
+}
+
+/// A base, numbered where there are several.
+fn names(base: &str, count: u32) -> Vec<String> {
+    match count {
+        1 => vec![base.to_owned()],
+        many => (0..many).map(|number| format!("{base}-{number}")).collect(),
+    }
+}
+
+/// How many times larger than their data and keys records are on disk.
+fn growth(sizes: Sizes) -> f64 {
+    let mean = sizes.mean();
+    let frame = frame::frame::frame_bytes(0, KEY_BYTES, mean as usize);
+    frame as f64 / (mean + KEY_BYTES as f64)
+}
+
+impl Beside {
+    /// When its batches leave.
+    pub(super) fn pace(&self) -> Pace {
+        match self.rate {
+            Some(records_per_s) => Pace::Open { records_per_s, arrivals: self.arrivals },
+            None => Pace::Closed { inflight: self.inflight },
         }
     }
 }
@@ -184,6 +241,9 @@ fn input_spec(options: &Options) -> Option<InputSpec> {
 fn what(options: &Options) -> String {
     if let Some(name) = &options.name {
         return name.clone();
+    }
+    if options.workload == Workload::Consume {
+        return format!("consume-{}-{}", options.by().name(), options.subscribers());
     }
     let kind = match pace(options) {
         Pace::Closed { .. } => "closed".to_owned(),
@@ -216,48 +276,4 @@ fn keys_name(keys: Keys) -> String {
         Keys::Zipf { keys, exponent } => format!("Zipf {exponent} over {keys}"),
         Keys::Hot(share) => format!("one hot, {} %", share * 100.0),
     }
-}
-
-/// The command line, the program by its name alone.
-pub(super) fn command_line() -> String {
-    let quote = |argument: String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,%+@".contains(c);
-        if argument.chars().all(plain) && !argument.is_empty() {
-            argument
-        } else {
-            format!("'{}'", argument.replace('\'', "'\\''"))
-        }
-    };
-    let arguments = std::env::args().skip(1).map(quote);
-    std::iter::once("millstream-load".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
-}
-
-/// A name that no other run has.
-fn run_name() -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("load-{}-{}", since.as_millis(), std::process::id())
-}
-
-/// The build's target directory where this program lies in one, else the system's for temporary files.
-fn target_directory() -> PathBuf {
-    let own = std::env::current_exe().unwrap_or_default();
-    let within = own.ancestors().find(|path| path.join("CACHEDIR.TAG").exists());
-    within.map_or_else(std::env::temp_dir, Path::to_owned)
-}
-
-fn results_directory(options: &Options) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().filter(|root| root.join("Cargo.toml").exists());
-    let root = match (&options.results, source) {
-        (Some(given), _) => given.clone(),
-        (None, Some(source)) => source.join("results"),
-        (None, None) => PathBuf::from("results"),
-    };
-    if options.keep { root } else { root.join("local") }
-}
-
-/// The nearest directory above that exists: that is where the room is.
-fn existing(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let found = absolute.ancestors().find(|path| path.exists()).map(Path::to_owned);
-    found.unwrap_or(absolute)
 }

@@ -108,6 +108,13 @@ pub enum Fault {
         /// Its number.
         sequence: Sequence,
     },
+    /// A record of another run, where nobody else was said to write.
+    Foreign {
+        /// The shard.
+        shard: ShardId,
+        /// Its number.
+        sequence: Sequence,
+    },
     /// Numbers did not rise while reading.
     NotRising {
         /// The shard.
@@ -162,6 +169,10 @@ impl fmt::Display for Fault {
             Fault::Unaccounted { shard, sequence } => write!(
                 f,
                 "shard {shard}: nothing accounts for the record at sequence {sequence}: a duplicate, or not from this run"
+            ),
+            Fault::Foreign { shard, sequence } => write!(
+                f,
+                "shard {shard}: the record at sequence {sequence} is of another run; if others write the stream too, say --shared"
             ),
             Fault::NotRising { shard, before, after } => {
                 write!(f, "shard {shard}: sequence {after} was read after {before}")
@@ -276,6 +287,8 @@ pub struct Ledger {
     refusals: BTreeMap<u16, u64>,
     unknown: Vec<Unknown>,
     broken: Vec<Broken>,
+    /// Whether others write the same shards.
+    is_shared: bool,
     faults: Faults,
 }
 
@@ -290,6 +303,7 @@ impl Ledger {
             refusals: BTreeMap::new(),
             unknown: Vec::new(),
             broken: Vec::new(),
+            is_shared: false,
             faults: Faults::default(),
         }
     }
@@ -322,6 +336,16 @@ impl Ledger {
     /// Counts a fault found outside.
     pub fn fault(&mut self, fault: Fault) {
         self.faults.push(fault);
+    }
+
+    /// Others write the same shards: their records are no faults.
+    pub fn share(&mut self) {
+        self.is_shared = true;
+    }
+
+    /// An empty account of the same shards.
+    pub fn emptied(&self) -> Self {
+        Self { is_shared: self.is_shared, ..Self::new(self.shards.clone()) }
     }
 
     /// Takes in what another core accounted for.

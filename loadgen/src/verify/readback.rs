@@ -17,8 +17,10 @@ pub struct Verdict {
     pub unknown: u64,
     /// Those of the unknown that were found in the stream.
     pub unknown_present: u64,
-    /// Records read back.
+    /// Records read back, those of other runs left out.
     pub read: u64,
+    /// Records of other runs.
+    pub foreign: u64,
     /// What is wrong, if anything.
     pub faults: Faults,
 }
@@ -49,6 +51,7 @@ pub struct Readback {
     ledger: Ledger,
     progress: Vec<Progress>,
     read: u64,
+    foreign: u64,
     /// Unknown records not found yet, by checksum: indices into the ledger's list.
     unknown: BTreeMap<u64, Vec<usize>>,
     /// Where unknown records were found: connection, slot, order, number.
@@ -63,7 +66,7 @@ impl Readback {
         for (index, record) in ledger.unknown.iter().enumerate() {
             unknown.entry(record.checksum).or_default().push(index);
         }
-        Self { ledger, progress, read: 0, unknown, found: Vec::new() }
+        Self { ledger, progress, read: 0, foreign: 0, unknown, found: Vec::new() }
     }
 
     /// The shards to read.
@@ -74,24 +77,43 @@ impl Readback {
     /// Takes one record read. Its bytes have been compared with `checksum`, its payload's.
     pub fn record(&mut self, shard: ShardId, sequence: Sequence, checksum: u64) {
         self.read += 1;
+        if let Some(slot) = self.beyond(shard, sequence, checksum) {
+            self.beyond_account(slot, sequence, checksum);
+        }
+    }
+
+    /// Takes one record that says it is another run's. One under a number that was acknowledged to this one is held against
+    /// the account like its own.
+    pub fn foreign(&mut self, shard: ShardId, sequence: Sequence, checksum: u64) {
+        if self.beyond(shard, sequence, checksum).is_some() {
+            self.foreign += 1;
+            if !self.ledger.is_shared {
+                self.ledger.faults.push(Fault::Foreign { shard, sequence });
+            }
+        }
+    }
+
+    /// Holds a record against what was acknowledged; its shard's slot if that says nothing of its number.
+    fn beyond(&mut self, shard: ShardId, sequence: Sequence, checksum: u64) -> Option<usize> {
         let Some(slot) = self.ledger.shards.slot(shard) else {
-            return self.ledger.faults.push(Fault::Unaccounted { shard, sequence });
+            self.ledger.faults.push(Fault::Unaccounted { shard, sequence });
+            return None;
         };
         let before = Sequence(self.progress[slot].before);
         if sequence <= before {
-            return self.ledger.faults.push(Fault::NotRising { shard, before, after: sequence });
+            self.ledger.faults.push(Fault::NotRising { shard, before, after: sequence });
+            return None;
         }
         self.progress[slot].before = sequence.0;
         self.pass_to(slot, sequence.0);
         let progress = &mut self.progress[slot];
         let runs = self.ledger.accounts[slot].runs.as_slice();
-        let acknowledged = runs.get(progress.run).is_some_and(|run| run.0 <= sequence.0);
-        if acknowledged {
-            progress.sum = progress.sum.wrapping_add(digest(sequence.0, checksum));
-            progress.expected = sequence.0 + 1;
-        } else {
-            self.beyond_account(slot, sequence, checksum);
+        if runs.get(progress.run).is_none_or(|run| run.0 > sequence.0) {
+            return Some(slot);
         }
+        progress.sum = progress.sum.wrapping_add(digest(sequence.0, checksum));
+        progress.expected = sequence.0 + 1;
+        None
     }
 
     /// Takes one record whose bytes differ from its own checksum.
@@ -166,6 +188,7 @@ impl Readback {
             unknown: self.ledger.unknown(),
             unknown_present: self.found.len() as u64,
             read: self.read,
+            foreign: self.foreign,
             faults: self.ledger.faults,
         }
     }

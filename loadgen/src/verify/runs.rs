@@ -65,6 +65,15 @@ impl Runs {
         left
     }
 
+    /// Forgets the numbers after this one.
+    pub(crate) fn cut_after(&mut self, number: u64) {
+        self.runs.truncate(self.runs.partition_point(|run| run.0 <= number));
+        if let Some(run) = self.runs.last_mut() {
+            run.1 = run.1.min(number);
+        }
+        self.warm = self.runs.len().saturating_sub(1);
+    }
+
     /// Takes in another set and returns a number that both had, if there is one.
     pub(crate) fn merge(&mut self, other: Runs) -> Option<u64> {
         let mut all = std::mem::take(&mut self.runs);

@@ -11,29 +11,58 @@ pub struct Taken {
     accounts: Vec<Account>,
     /// The last number of each shard.
     before: Vec<u64>,
+    foreign: u64,
+    /// Records of earlier looks.
+    passed: u64,
+    /// Whether others write the same shards.
+    is_shared: bool,
     faults: Faults,
 }
 
 impl Taken {
-    /// Nothing yet, of these shards.
-    pub fn new(shards: Shards) -> Self {
+    /// Nothing yet, of these shards; whether others write them too.
+    pub fn new(shards: Shards, is_shared: bool) -> Self {
         let count = shards.ids.len();
-        Self { shards, accounts: vec![Account::default(); count], before: vec![0; count], faults: Faults::default() }
+        let (accounts, before) = (vec![Account::default(); count], vec![0; count]);
+        Self { shards, accounts, before, foreign: 0, passed: 0, is_shared, faults: Faults::default() }
     }
 
     /// Takes one record. Its bytes have been compared with `checksum`, its payload's.
     pub fn record(&mut self, shard: ShardId, sequence: Sequence, checksum: u64) {
-        let Some(slot) = self.shards.slot(shard) else {
-            return self.faults.push(Fault::Unaccounted { shard, sequence });
-        };
-        let before = std::mem::replace(&mut self.before[slot], sequence.0);
-        if sequence.0 <= before {
-            return self.faults.push(Fault::NotRising { shard, before: Sequence(before), after: sequence });
-        }
+        let Some(slot) = self.rises(shard, sequence) else { return };
         let account = &mut self.accounts[slot];
         account.count += 1;
         account.sum = account.sum.wrapping_add(digest(sequence.0, checksum));
         account.runs.insert(sequence.0);
+    }
+
+    /// Takes one record that says it is another run's.
+    pub fn foreign(&mut self, shard: ShardId, sequence: Sequence) {
+        if self.rises(shard, sequence).is_some() {
+            self.foreign += 1;
+            if !self.is_shared {
+                self.faults.push(Fault::Foreign { shard, sequence });
+            }
+        }
+    }
+
+    /// Takes one record that lies before this run's.
+    pub fn earlier(&mut self, shard: ShardId, sequence: Sequence) {
+        self.foreign += u64::from(self.rises(shard, sequence).is_some());
+    }
+
+    /// The slot of a shard in which this number is the next.
+    fn rises(&mut self, shard: ShardId, sequence: Sequence) -> Option<usize> {
+        let Some(slot) = self.shards.slot(shard) else {
+            self.faults.push(Fault::Unaccounted { shard, sequence });
+            return None;
+        };
+        let before = std::mem::replace(&mut self.before[slot], sequence.0);
+        if sequence.0 <= before {
+            self.faults.push(Fault::NotRising { shard, before: Sequence(before), after: sequence });
+            return None;
+        }
+        Some(slot)
     }
 
     /// Takes one record whose bytes differ from its own checksum.
@@ -46,20 +75,63 @@ impl Taken {
         self.faults.push(Fault::Unreadable { shard, from, reason });
     }
 
-    /// How many records.
+    /// How many records, those of other runs left out.
     pub fn count(&self) -> u64 {
-        self.accounts.iter().map(|account| account.count).sum()
+        self.passed + self.accounts.iter().map(|account| account.count).sum::<u64>()
     }
 
-    /// What is wrong with it, by the account of all that was acknowledged. Where the fate of records is unknown, so many
-    /// may be there that were not acknowledged.
-    pub fn compare(mut self, ledger: &Ledger) -> Faults {
-        let (mut beyond, mut faults) = (Vec::new(), std::mem::take(&mut self.faults));
-        for (slot, (mine, theirs)) in self.accounts.iter().zip(&ledger.accounts).enumerate() {
+    /// Begins to look at the same shards once more, and returns what was taken so far, for the next look to be held against;
+    /// faults and counts stay here.
+    pub fn restart(&mut self) -> Self {
+        let mut earlier = Self::new(self.shards.clone(), self.is_shared);
+        self.passed = self.count();
+        std::mem::swap(&mut self.accounts, &mut earlier.accounts);
+        std::mem::swap(&mut self.before, &mut earlier.before);
+        earlier
+    }
+
+    /// How many records of other runs, or from before this one.
+    pub fn count_foreign(&self) -> u64 {
+        self.foreign
+    }
+
+    /// What is wrong with it so far, whatever the account says.
+    pub fn faults(self) -> Faults {
+        self.faults
+    }
+
+    /// What an earlier look at the same shards, from the same numbers on, was given and this one was not.
+    pub fn misses(&mut self, earlier: &Self) {
+        for (slot, (mine, theirs)) in self.accounts.iter().zip(&earlier.accounts).enumerate() {
             let shard = self.shards.ids[slot];
+            for (first, last) in theirs.runs.without(&mine.runs) {
+                self.faults.push(Fault::Lost { shard, first: Sequence(first), last: Sequence(last) });
+            }
+        }
+    }
+
+    /// What is wrong with it, by the account of all that was acknowledged, of whose shards these are some. Where the fate of
+    /// records is unknown, so many may be there that were not acknowledged.
+    pub fn compare(self, ledger: &Ledger) -> Faults {
+        self.compare_to(ledger, false)
+    }
+
+    /// The same as far as it went: of each shard up to the last number it was given.
+    pub fn compare_so_far(self, ledger: &Ledger) -> Faults {
+        self.compare_to(ledger, true)
+    }
+
+    fn compare_to(mut self, ledger: &Ledger, so_far: bool) -> Faults {
+        let (mut beyond, mut faults) = (Vec::new(), std::mem::take(&mut self.faults));
+        for (slot, mine) in self.accounts.iter().enumerate() {
+            let shard = self.shards.ids[slot];
+            let mut theirs = ledger.shards.slot(shard).map(|slot| ledger.accounts[slot].clone()).unwrap_or_default();
+            if so_far {
+                theirs.runs.cut_after(self.before[slot]);
+            }
             let lost = theirs.runs.without(&mine.runs);
             let more = mine.runs.without(&theirs.runs);
-            if lost.is_empty() && more.is_empty() && mine.sum != theirs.sum {
+            if !so_far && lost.is_empty() && more.is_empty() && mine.sum != theirs.sum {
                 faults.push(Fault::Changed { shard });
             }
             for (first, last) in lost {

@@ -120,7 +120,7 @@ fn an_empty_shard_is_noticed() {
 fn pushed(change: impl FnOnce(&mut Vec<Stored>)) -> Vec<Fault> {
     let mut scene = written();
     change(&mut scene.stored);
-    let mut taken = Taken::new(scene.ledger.shards().clone());
+    let mut taken = Taken::new(scene.ledger.shards().clone(), false);
     for (shard, sequence, checksum) in scene.stored {
         taken.record(ShardId(shard), Sequence(sequence), checksum);
     }
@@ -338,4 +338,67 @@ fn accounts_of_several_cores_add_up() {
     scene.stored.sort_unstable();
     let verdict = scene.verdict();
     assert!(verdict.good() && verdict.acknowledged == 100, "{verdict:?}");
+}
+
+#[test]
+fn records_of_other_runs_are_told_from_wrong_ones() {
+    let written = || {
+        let mut scene = Scene::new();
+        scene.write(0, &[3, 6, 9]);
+        scene.ledger
+    };
+    // Between those of this run and after them, in the first shard.
+    let read = |ledger: Ledger| {
+        let mut readback = Readback::new(ledger);
+        for (number, checksum) in [(1, 3), (2, 6), (3, 9)] {
+            readback.record(ShardId(5), Sequence(number), checksum);
+        }
+        readback.foreign(ShardId(5), Sequence(4), 77);
+        readback.foreign(ShardId(6), Sequence(1), 78);
+        readback.finish()
+    };
+    let mut shared = written();
+    shared.share();
+    let verdict = read(shared);
+    assert!(verdict.good(), "{verdict:?}");
+    assert_eq!((verdict.read, verdict.foreign), (3, 2));
+    let verdict = read(written());
+    let expected = Fault::Foreign { shard: ShardId(5), sequence: Sequence(4) };
+    assert_eq!((verdict.faults.count(), &verdict.faults.told()[0]), (2, &expected));
+
+    // Under a number that was acknowledged to this run it is a fault however shared the stream is.
+    let mut shared = written();
+    shared.share();
+    let mut readback = Readback::new(shared);
+    readback.record(ShardId(5), Sequence(1), 3);
+    readback.foreign(ShardId(5), Sequence(2), 77);
+    readback.record(ShardId(5), Sequence(3), 9);
+    let verdict = readback.finish();
+    assert_eq!(verdict.faults.told(), [Fault::Changed { shard: ShardId(5) }]);
+}
+
+#[test]
+fn who_reads_again_from_the_beginning_gets_what_was_there_and_more() {
+    let mut scene = Scene::new();
+    scene.write(0, &[3, 6, 9, 12]);
+    let taken = |numbers: &[u64]| {
+        let mut taken = Taken::new(scene.ledger.shards().clone(), false);
+        numbers.iter().for_each(|&number| taken.record(ShardId(5), Sequence(number), 3 * number));
+        taken
+    };
+    let mut again = taken(&[1, 2, 3]);
+    let earlier = again.restart();
+    (1..=4).for_each(|number| again.record(ShardId(5), Sequence(number), 3 * number));
+    again.misses(&earlier);
+    assert_eq!(again.count(), 7);
+    assert_eq!(again.compare_so_far(&scene.ledger).count(), 0);
+    let mut less = taken(&[1, 3]);
+    less.misses(&earlier);
+    let lost = |first: u64, last: u64| Fault::Lost { shard: ShardId(5), first: Sequence(first), last: Sequence(last) };
+    assert_eq!(less.clone().faults().told(), [lost(2, 2)]);
+    // It ended before the last record, which is no fault, and has a hole, which is one.
+    assert_eq!(taken(&[1, 2]).compare_so_far(&scene.ledger).count(), 0);
+    assert_eq!(taken(&[1, 3]).compare_so_far(&scene.ledger).told(), [lost(2, 2)]);
+    let beyond = taken(&[1, 2, 3, 4, 5]).compare_so_far(&scene.ledger);
+    assert_eq!(beyond.told(), [Fault::Unaccounted { shard: ShardId(5), sequence: Sequence(5) }]);
 }

@@ -1,0 +1,236 @@
+//! Readers beside the producers, or alone: those that begin at the oldest record again and again, and those that ask for
+//! what comes next. Each has a connection of its own on one core.
+
+use std::cell::{Cell, RefCell};
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::time::Duration;
+
+use frame::{Sequence, ShardId};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_uring::net::TcpStream;
+
+use super::core::Core;
+use super::session::Session;
+use super::take::{Taker, Timing};
+use super::walk::{Sink, follow_shards, read_shard};
+use super::{By, NativeError, Place, Plan};
+use crate::recorder::BatchTimes;
+use crate::verify::Taken;
+use crate::workload::Contents;
+
+/// How long a reader that has everything waits before it asks again.
+const LEVEL_WAIT: Duration = Duration::from_millis(10);
+
+/// How long a reader's last answer is waited for.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// What a reader reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Everything from the oldest record on, again and again.
+    CatchUp,
+    /// What comes, from where this run begins.
+    Follow,
+}
+
+/// One reader.
+pub(super) struct Reader {
+    kind: Kind,
+    core: Rc<Core>,
+    stream: RefCell<Option<Rc<TcpStream>>>,
+    taker: RefCell<Taker>,
+    /// When the answer under way was asked for.
+    asked_ns: Cell<u64>,
+    /// Records since.
+    records: Cell<u64>,
+    counts_progress: bool,
+    /// What the last whole look at everything was given.
+    earlier: RefCell<Option<Taken>>,
+}
+
+/// What a reader was given: on its last look, and on the whole one before that, if it looked again and again.
+#[derive(Debug)]
+pub(super) struct ReaderTook {
+    pub(super) taken: Taken,
+    pub(super) earlier: Option<Taken>,
+}
+
+/// A reader at work.
+pub(super) struct Reading {
+    reader: Rc<Reader>,
+    task: JoinHandle<()>,
+}
+
+impl Reading {
+    /// Begins to read.
+    pub(super) fn begin(
+        plan: &Plan,
+        core: &Rc<Core>,
+        contents: Option<&Contents>,
+        (kind, number): (Kind, u32),
+    ) -> Self {
+        let timing = if kind == Kind::Follow { Timing::Age } else { Timing::None };
+        let reader = Rc::new(Reader {
+            kind,
+            core: Rc::clone(core),
+            stream: RefCell::default(),
+            taker: RefCell::new(new_taker(plan, core, contents, timing)),
+            asked_ns: Cell::default(),
+            records: Cell::default(),
+            counts_progress: plan.producers.is_empty(),
+            earlier: RefCell::default(),
+        });
+        let task = tokio_uring::spawn(run(Rc::clone(&reader), plan.clone(), number));
+        Self { reader, task }
+    }
+
+    /// Waits for its last answer; what it was given of its kind.
+    pub(super) async fn finish(mut self) -> ReaderTook {
+        if timeout(SILENCE_MAX, &mut self.task).await.is_err() {
+            if let Some(stream) = &*self.reader.stream.borrow() {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+            self.task.await.expect("a reader does not panic");
+        }
+        let reader = Rc::into_inner(self.reader).expect("its task has ended");
+        ReaderTook { taken: reader.taker.into_inner().taken, earlier: reader.earlier.into_inner() }
+    }
+}
+
+fn new_taker(plan: &Plan, core: &Core, contents: Option<&Contents>, timing: Timing) -> Taker {
+    let taken = Taken::new(plan.consumed_shards(), plan.is_shared || plan.producers.is_empty());
+    let taker = Taker::new(contents.cloned(), timing, core.clock, taken);
+    match timing {
+        Timing::Age => taker,
+        Timing::None => taker.with_earlier(firsts(plan)),
+    }
+}
+
+/// Where this run begins in each shard.
+fn firsts(plan: &Plan) -> impl Iterator<Item = (ShardId, Sequence)> {
+    let shards = plan.consumers.streams.iter().flat_map(|stream| &stream.shards);
+    shards.map(|shard| (shard.id, shard.first))
+}
+
+async fn run(reader: Rc<Reader>, plan: Plan, number: u32) {
+    sleep(plan.consumers.after).await;
+    let ended = match reader.kind {
+        Kind::CatchUp => catch_up(&reader, &plan).await,
+        Kind::Follow => follow(&reader, &plan).await,
+    };
+    if let Err(error) = ended
+        && !reader.is_over()
+    {
+        let name = if reader.kind == Kind::CatchUp { "catch-up reader" } else { "reader" };
+        reader.core.counts.borrow_mut().lost.push(format!("{name} {number}: {error}"));
+        reader.core.shared.count_gone();
+    }
+}
+
+/// Reads everything there is, and begins again, over a new connection.
+async fn catch_up(reader: &Reader, plan: &Plan) -> Result<(), NativeError> {
+    while !reader.is_over() {
+        let mut session = reader.open(plan).await?;
+        let streams = plan.consumers.streams.iter();
+        let places: Vec<Place> =
+            streams.flat_map(|stream| stream.shards.iter().map(|shard| (stream.id, shard.id, shard.oldest))).collect();
+        match plan.consumers.by {
+            By::Read => {
+                for place in places {
+                    read_shard(&mut session, place, reader).await?;
+                }
+            }
+            By::Push => follow_shards(&mut session, places, reader).await?,
+        }
+        session.close();
+        if reader.is_over() {
+            return Ok(());
+        }
+        reader.core.counts.borrow_mut().passes += 1;
+        reader.restart();
+        // An empty stream is not asked for without end.
+        sleep(LEVEL_WAIT).await;
+    }
+    Ok(())
+}
+
+/// Asks for what comes next, shard after shard.
+async fn follow(reader: &Reader, plan: &Plan) -> Result<(), NativeError> {
+    let streams = &plan.consumers.streams;
+    let mut places: Vec<Place> = super::all_shards(streams).collect();
+    let tips: Vec<Sequence> = streams.iter().flat_map(|stream| stream.shards.iter().map(|shard| shard.tip)).collect();
+    let mut session = reader.open(plan).await?;
+    let mut is_level = false;
+    while !reader.is_over() {
+        let mut has_moved = false;
+        for place in &mut places {
+            let next = read_shard(&mut session, *place, reader).await?;
+            has_moved |= next > place.2;
+            place.2 = next;
+        }
+        if !is_level && places.iter().zip(&tips).all(|(place, &tip)| place.2 >= tip) {
+            is_level = true;
+            reader.core.shared.count_at_the_tip();
+        }
+        if !has_moved {
+            sleep(LEVEL_WAIT).await;
+        }
+    }
+    session.close();
+    Ok(())
+}
+
+impl Reader {
+    /// Holds what was taken against the look before.
+    fn restart(&self) {
+        let (mut taker, mut earlier) = (self.taker.borrow_mut(), self.earlier.borrow_mut());
+        if let Some(earlier) = &*earlier {
+            taker.taken.misses(earlier);
+        }
+        *earlier = Some(taker.taken.restart());
+    }
+
+    async fn open(&self, plan: &Plan) -> Result<Session, NativeError> {
+        let (session, _) = Session::open(plan.target).await?;
+        *self.stream.borrow_mut() = Some(Rc::clone(&session.stream));
+        Ok(session)
+    }
+}
+
+impl Sink for Reader {
+    fn take(&self, shard: ShardId, frame: &[u8]) -> Result<u64, String> {
+        self.records.set(self.records.get() + 1);
+        let (now_ns, mut counts) = (self.core.clock.now_ns(), self.core.counts.borrow_mut());
+        self.taker.borrow_mut().take(shard, frame, now_ns, &mut counts)
+    }
+
+    fn unreadable(&self, shard: ShardId, from: Sequence, reason: String) {
+        if !self.is_over() {
+            self.taker.borrow_mut().taken.unreadable(shard, from, reason);
+        }
+    }
+
+    fn asked(&self) {
+        self.asked_ns.set(self.core.clock.now_ns());
+    }
+
+    fn answered(&self, bytes: u64) {
+        let (now_ns, records) = (self.core.clock.now_ns(), self.records.take());
+        let mut counts = self.core.counts.borrow_mut();
+        self.taker.borrow_mut().flush(now_ns, &mut counts);
+        if self.counts_progress {
+            self.core.shared.count_acked(records, bytes);
+        }
+        if self.kind == Kind::CatchUp && records > 0 {
+            let asked_ns = self.asked_ns.get();
+            let times = BatchTimes { intended_ns: asked_ns, sent_ns: asked_ns, acked_ns: now_ns };
+            counts.caught_up.acknowledged(times, records, bytes);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.core.stopped()
+    }
+}

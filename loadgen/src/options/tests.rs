@@ -1,0 +1,106 @@
+//! Settings from flags and files, and those that contradict each other.
+
+use std::io::Write;
+
+use super::*;
+
+fn read(arguments: &[&str]) -> Result<Options, OptionsError> {
+    Options::read(["millstream-load"].iter().chain(arguments).map(OsString::from))
+}
+
+#[test]
+fn defaults_are_the_canonical_scenario() {
+    let options = read(&[]).unwrap();
+    assert_eq!((options.streams, options.rate, options.duration, options.bytes), (1, None, None, None));
+    assert_eq!(options.record_bytes, Sizes::Fixed(1024));
+}
+
+#[test]
+fn a_file_stands_behind_flags() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let text = "shards = 3\nrecord-bytes = \"2KiB\"\nkeep = true\njson = false\nexpect = [\"p99<5ms\", \"max<1s\"]\nrate = 1500.5\ncores = [0, 1]\n";
+    file.write_all(text.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap();
+    let options = read(&["--config", path, "--shards", "5"]).unwrap();
+    assert_eq!((options.shards, options.record_bytes), (5, Sizes::Fixed(2048)));
+    assert_eq!((options.keep, options.json, options.expect.len()), (true, false, 2));
+    assert_eq!((options.rate, options.cores), (Some(1500.5), vec![0, 1]));
+}
+
+#[test]
+fn a_file_is_checked_like_flags() {
+    for (text, part) in [
+        ("shard = 3", "sets \"shard\", which there is not; there are: target, dir"),
+        ("shards = 0", "0 is not in 1..=10000"),
+        ("keep = true\nshards = ", "line 2, is malformed: "),
+        ("record-bytes = \"much\"", "is not a number of bytes"),
+    ] {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let error = read(&["--config", file.path().to_str().unwrap()]).unwrap_err().to_string();
+        assert!(error.contains(part), "{text}: {error}");
+        assert!(!text.contains('\n') || !error.contains('\n'), "not one line: {error}");
+    }
+    assert!(read(&["--config", "/nowhere.toml"]).unwrap_err().to_string().contains("can't be read"));
+}
+
+#[test]
+fn contradictions_are_refused() {
+    for arguments in [
+        &["--input", "x.csv", "--speed", "5"][..],
+        &["--input", "x.csv", "--time", "t", "--rate", "5"],
+        &["--target", "127.0.0.1:1", "--not-durable"],
+        &["--key", "k"],
+        &["--io", "epoll"],
+        &["--rate", "0"],
+        &["--workload", "consume"],
+        &["--workload", "consume", "--target", "127.0.0.1:1", "--stream", "s", "--rate", "5"],
+        &["--workload", "consume", "--target", "127.0.0.1:1", "--stream", "s", "--catch-up", "1"],
+        &["--workload", "consume", "--target", "127.0.0.1:1", "--stream", "s", "--stalled", "1", "--by", "read"],
+        &["--workload", "fan-out", "--subscribers", "0"],
+        &["--from", "latest"],
+        &["--by", "push"],
+        &["--shared"],
+        &["--shared", "--target", "127.0.0.1:1", "--stream", "s", "--record-bytes", "8"],
+        &["--beside", "shards=2", "--input", "x"],
+        &["--sweep"],
+        &["--p99", "5ms"],
+        &["--sweep", "--p99", "5ms", "--bytes", "1GiB"],
+        &["--start-at", "2026-11-27T08:30:00Z", "--repeat", "2"],
+        &["--start-at", "soon"],
+        &["compare", "a"],
+        &["merge", "a"],
+        &["--speed", "-1", "--input", "x"],
+    ] {
+        assert!(read(arguments).is_err(), "{arguments:?}");
+    }
+    assert!(read(&["--input", "x", "--time", "t", "--speed", "max", "--rate", "5"]).is_ok());
+}
+
+#[test]
+fn workloads_choose_who_reads() {
+    let consumers = |arguments: &[&str]| {
+        let options = read(arguments).unwrap();
+        (options.subscribers(), options.catch_up(), options.by())
+    };
+    assert_eq!(consumers(&[]), (0, 0, By::Read));
+    assert_eq!(consumers(&["--workload", "fan-out"]), (8, 0, By::Read));
+    assert_eq!(consumers(&["--workload", "mixed", "--subscribers", "3", "--by", "push"]), (3, 1, By::Push));
+    let consume = ["--workload", "consume", "--target", "127.0.0.1:1", "--stream", "s"];
+    assert_eq!(consumers(&consume), (1, 0, By::Push));
+}
+
+#[test]
+fn places_in_a_stream_are_read() {
+    for (text, expected) in [
+        ("oldest", Begin::Oldest),
+        ("TRIM_HORIZON", Begin::Oldest),
+        ("latest", Begin::Latest),
+        ("17", Begin::Number(17)),
+        ("2026-01-01T00:00:00Z", Begin::Time(1_767_225_600_000)),
+    ] {
+        assert_eq!(text.parse(), Ok(expected), "{text}");
+    }
+    assert!(matches!("10m".parse(), Ok(Begin::Time(ms)) if ms > 1_767_225_600_000));
+    assert!("2999-01-01T00:00:00Z".parse::<Begin>().is_err() && "soon".parse::<Begin>().is_err());
+}

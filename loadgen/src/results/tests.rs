@@ -1,0 +1,139 @@
+//! Folders of made-up runs: compared, merged, and refused.
+
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::recorder::{BatchTimes, Recorder};
+use crate::report::histogram_log::HistogramLog;
+use crate::report::{Recorders, sample, write_folder};
+
+const MS: u64 = 1_000_000;
+
+/// Writes a run of ten seconds that begins so many milliseconds after some time: so many records a second, each with this
+/// latency; its folder.
+fn run(results: &Path, begins_ms: u64, per_s: u64, latency_us: u64) -> PathBuf {
+    let mut recorder = Recorder::new(1000 * MS, 10_000 * MS);
+    for batch in 0..100 {
+        let at_ns = batch * 100 * MS;
+        let times = BatchTimes { intended_ns: at_ns, sent_ns: at_ns, acked_ns: at_ns + latency_us * 1000 };
+        recorder.acknowledged(times, per_s / 10, per_s * 100);
+    }
+    let mut report = sample::report(&recorder);
+    report.marks.clear();
+    report.started_unix_ms = 1_800_000_000_000 + begins_ms;
+    let started = SystemTime::UNIX_EPOCH + Duration::from_millis(report.started_unix_ms);
+    let recorders = Recorders { main: &recorder, beside: None, pushed: None, caught_up: None };
+    write_folder(results, &report, recorders, started, None).unwrap().path
+}
+
+#[test]
+fn histograms_are_added_up_not_percentiles() {
+    let results = tempfile::tempdir().unwrap();
+    // Of four records three take 1 ms and one takes 100: no mean of two medians is the median of all.
+    let folders = [run(results.path(), 0, 3000, 1000), run(results.path(), 250, 1000, 100_000)];
+    let (report, folder) = merge(&folders, results.path()).unwrap();
+    let measured = &report.measured;
+    assert!(measured.latency_ns.percentile_ns(50.0).abs_diff(MS) < MS / 100, "{measured:?}");
+    assert!(measured.latency_ns.percentile_ns(90.0).abs_diff(100 * MS) < MS, "{measured:?}");
+    assert_eq!(measured.records_total, 40_000);
+    assert!((measured.records_per_s / 4000.0 - 1.0).abs() < 0.02, "{measured:?}");
+    let log = HistogramLog::read(&folder.path.join("latency.hlog")).unwrap();
+    let parts = folders.map(|folder| HistogramLog::read(&folder.join("latency.hlog")).unwrap());
+    let mut sum = parts[0].tagged("all").unwrap().clone();
+    sum.add(parts[1].tagged("all").unwrap()).unwrap();
+    assert_eq!(log.tagged("all"), Some(&sum));
+    let in_intervals: u64 = log.intervals.iter().map(|(_, _, interval)| interval.len()).sum();
+    assert_eq!(in_intervals, sum.len());
+    // Aligned by wall time: the second began a quarter of a second later, and nothing is lost on the way.
+    let points = &report.throughput.records_per_s;
+    assert!(points[1].round() == 3000.0 && points[5].round() == 4000.0, "{points:?}");
+    let all: f64 = points.iter().sum::<f64>() * report.throughput.point_s;
+    let own: f64 = report.sources.iter().map(|source| source.measured.records_total as f64).sum();
+    assert!((all / own - 1.0).abs() < 0.03, "{all} {own}");
+    assert_eq!((report.sources.len(), report.merged, report.verification.good), (2, true, true));
+    assert!(report.table().starts_with("** merged from 2 generators"));
+    for file in ["result.json", "result.txt", "latency.svg", "throughput.svg"] {
+        assert!(folder.path.join(file).exists(), "{file}");
+    }
+    // A merged result is no source, but can be compared.
+    assert!(merge(&[folder.path.clone(), run(results.path(), 0, 10, 10)], results.path()).is_err());
+    assert!(compare(&[folder.path.clone(), folder.path], results.path()).is_ok());
+}
+
+#[test]
+fn what_did_not_run_together_is_not_merged() {
+    let results = tempfile::tempdir().unwrap();
+    let (one, late) = (run(results.path(), 0, 1000, 1000), run(results.path(), 12_000, 1000, 1000));
+    let error = merge(&[one.clone(), late.clone()], results.path()).unwrap_err().to_string();
+    let (earlier, later) = (one.display().to_string(), late.display().to_string());
+    assert!(error.contains(&format!("{earlier} ended")) && error.contains(&format!("before {later} began")), "{error}");
+    let error = merge(&[one.clone(), one.clone()], results.path()).unwrap_err().to_string();
+    assert!(error.contains("is named twice"), "{error}");
+    let half = run(results.path(), 5000, 1000, 1000);
+    let (report, _) = merge(&[one, half], results.path()).unwrap();
+    assert!(report.marks[0].text().starts_with("partial: only "), "{:?}", report.marks);
+}
+
+#[test]
+fn repeats_have_medians_spreads_and_ratios() {
+    let results = tempfile::tempdir().unwrap();
+    let (one, many) = (results.path().join("one"), results.path().join("many"));
+    let alone = run(&one, 0, 1000, 2000);
+    for latency_us in [1000, 4000, 3000] {
+        run(&many, 0, 1000, latency_us);
+    }
+    let (comparison, folder) = compare(&[alone, many], results.path()).unwrap();
+    let row = comparison.rows.iter().find(|row| row.name == "p99").unwrap();
+    let ratio = |ratios: &[Option<f64>]| (ratios[0].unwrap() * 100.0).round();
+    assert_eq!((ratio(&row.ratios), ratio(&row.worst_ratios)), (150.0, 200.0));
+    let spread = row.sides[1].unwrap();
+    assert!(spread.runs == 3 && spread.best < spread.median && spread.median < spread.worst, "{spread:?}");
+    let table = comparison.table();
+    assert!(table.contains(", worst 2.000") && table.contains("many, 3 runs"), "{table}");
+    assert_eq!(comparison.warnings, Vec::<String>::new());
+    assert!(std::fs::read_to_string(folder.path.join("latency.svg")).unwrap().contains("many"));
+}
+
+#[test]
+fn what_differs_is_told() {
+    let results = tempfile::tempdir().unwrap();
+    let folders = [run(results.path(), 0, 1000, 1000), run(results.path(), 0, 1000, 1000)];
+    let path = folders[1].join("result.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("0123456789ab", "ba9876543210").replace("\"connections\": 4", "\"connections\": 9");
+    std::fs::write(&path, text.replace("\"marks\": []", "\"marks\": [{\"mark\": \"void\", \"why\": \"lost\"}]"))
+        .unwrap();
+    let (comparison, _) = compare(&folders, results.path()).unwrap();
+    let warnings = comparison.warnings.join("\n");
+    for part in ["the commit differs: ", "0123456789ab, ", "the connections differs: ", "void: lost"] {
+        assert!(warnings.contains(part), "{part} in {warnings}");
+    }
+}
+
+#[test]
+fn folders_that_are_no_results_are_refused() {
+    let results = tempfile::tempdir().unwrap();
+    let good = run(results.path(), 0, 1000, 1000);
+    let (empty, nowhere) = (results.path().join("empty"), results.path().join("nowhere"));
+    std::fs::create_dir(&empty).unwrap();
+    let folder_with = |name: &str, json: &str| {
+        let folder = results.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("result.json"), json).unwrap();
+        folder
+    };
+    for (folder, part) in [
+        (empty, "is no result: it holds no result.json"),
+        (nowhere, "is no result: it holds no result.json"),
+        (folder_with("text", "text"), "is not the result of a run"),
+        (folder_with("pairs", "{\"parts\": []}"), "it tells no latency"),
+        (folder_with("sweep", "{\"sweep\": true}"), "it is that of a sweep"),
+    ] {
+        for error in [
+            compare(&[good.clone(), folder.clone()], results.path()).map(|_| ()).unwrap_err(),
+            merge(&[good.clone(), folder.clone()], results.path()).map(|_| ()).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains(part) && !error.to_string().contains('\n'), "{folder:?}: {error}");
+        }
+    }
+}

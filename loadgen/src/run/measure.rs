@@ -1,0 +1,223 @@
+//! One run: a server, if one is to be started, the load, the verification; and what came of it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
+
+use super::observe::{Observed, observe_producing, observe_reading};
+use super::settle::Settled;
+use super::{RunError, Status};
+use crate::input::Rows;
+use crate::machine::{Disk, Machine};
+use crate::metrics::{Sampler, Samples};
+use crate::native::{self, Consumers, NativeError, Plan, Prepared, Produced, Producers, ReadBack, Shared};
+use crate::options::{Options, Workload};
+use crate::report::{self, Flushes, FolderError, Mark, Recorders, ResultFolder, RunReport, ServerReport};
+use crate::server::{Server, ServerSpec, remove_leftovers};
+use crate::verify::{Ledger, Shards};
+
+/// What every repetition shares.
+pub(super) struct Run<'a> {
+    pub(super) options: &'a Options,
+    pub(super) settled: &'a Settled,
+    pub(super) machine: &'a Machine,
+    pub(super) interrupted: &'a Arc<AtomicBool>,
+}
+
+/// One run's raw outcome.
+pub(super) struct Outcome {
+    pub(super) produced: Produced,
+    /// What reading back came to, if anything was written.
+    pub(super) read: Option<Result<ReadBack, NativeError>>,
+    pub(super) refused_by_reason: Vec<(String, u64)>,
+    pub(super) observed: Observed,
+    pub(super) flushes: Flushes,
+    pub(super) is_durable: bool,
+    pub(super) started: SystemTime,
+    pub(super) samples: Option<Samples>,
+}
+
+/// The recorders to report: where nobody produced, what was taken is the main thing.
+pub(super) fn recorders(produced: &Produced) -> Recorders<'_> {
+    let caught_up = produced.caught_up.as_ref().map(|consumed| &consumed.recorder);
+    let pushed = produced.pushed.as_ref().map(|consumed| &consumed.recorder);
+    match (&produced.groups[..], pushed) {
+        ([main, beside @ ..], pushed) => {
+            Recorders { main: &main.recorder, beside: beside.first().map(|group| &group.recorder), pushed, caught_up }
+        }
+        ([], Some(main)) => Recorders { main, beside: None, pushed: None, caught_up },
+        ([], None) => unreachable!("somebody produces or consumes"),
+    }
+}
+
+/// A run with its verdict.
+pub(super) struct Measurement {
+    pub(super) status: Status,
+    pub(super) report: RunReport,
+    pub(super) produced: Produced,
+    outcome_started: SystemTime,
+    metrics: Option<Vec<u8>>,
+}
+
+impl Measurement {
+    /// Keeps the result.
+    pub(super) fn write_folder(&self, results: &Path) -> Result<ResultFolder, FolderError> {
+        let recorders = recorders(&self.produced);
+        report::write_folder(results, &self.report, recorders, self.outcome_started, self.metrics.as_deref())
+    }
+}
+
+/// What our own server said, without where it lay.
+fn without_directory(metrics: Vec<u8>, server: Option<&Server>) -> Vec<u8> {
+    match server {
+        Some(server) => String::from_utf8_lossy(&metrics)
+            .replace(&server.directory().display().to_string(), "TEMPORARY")
+            .into_bytes(),
+        None => metrics,
+    }
+}
+
+impl Run<'_> {
+    /// Runs once from the start.
+    pub(super) fn measure(&self, program: Option<&Path>) -> Result<Measurement, RunError> {
+        let (rows, input) = self.settled.rows(self.options).map_err(RunError::Input)?.unzip();
+        let server = match program {
+            Some(program) => Some(self.start_server(program)?),
+            None => None,
+        };
+        let watched = server.as_ref().map(Server::directory).or(self.options.dir.as_deref());
+        let disk = watched.and_then(|directory| Disk::under(directory).ok());
+        let outcome = self.load(server.as_ref(), disk.as_ref(), rows)?;
+        let server_report = ServerReport {
+            address: self.target(server.as_ref()).to_string(),
+            command: server.as_ref().map(|server| server.command().to_owned()),
+            cores: server.as_ref().map(|_| format!("core {}", self.settled.server_core)),
+            is_durable: outcome.is_durable,
+            disk,
+        };
+        let (mut status, mut report) = self.judge(&outcome, server_report, input);
+        let metrics = outcome.samples.as_ref().and_then(Samples::json_lines);
+        let metrics = metrics.map(|metrics| without_directory(metrics, server.as_ref()));
+        if let Some(Err(error)) = server.map(Server::stop) {
+            eprintln!("millstream-load: {error}");
+            report.marks.insert(0, Mark::Void("the server did not end well".to_owned()));
+            status = status.graver(Status::Void);
+        }
+        let Outcome { produced, started: outcome_started, .. } = outcome;
+        Ok(Measurement { status, report, produced, outcome_started, metrics })
+    }
+
+    fn start_server(&self, program: &Path) -> Result<Server, RunError> {
+        // First, for they may take the space.
+        remove_leftovers(&self.settled.parent, |text| eprintln!("{text}"));
+        self.settled.check_space(self.options)?;
+        let spec = ServerSpec {
+            parent: self.settled.parent.clone(),
+            core: self.settled.server_core,
+            not_durable: self.options.not_durable,
+            arguments: self.options.server_arg.clone(),
+        };
+        Server::start(program, &spec).map_err(RunError::Server)
+    }
+
+    fn target(&self, server: Option<&Server>) -> SocketAddr {
+        server.map(Server::address).or(self.options.target).expect("there is a server or a target")
+    }
+
+    /// Makes or finds the streams, and decides who does what with them.
+    fn plan(&self, target: SocketAddr) -> Result<(Plan, bool), RunError> {
+        let (options, settled, core) = (self.options, self.settled, self.settled.cores[0]);
+        let names = settled.stream_names(options);
+        let consumes = options.workload == Workload::Consume;
+        let main = match consumes {
+            true => native::find_streams(target, &names, options.from, core),
+            false => native::prepare_streams(target, &names, (options.shards, options.quotas()), core),
+        };
+        let Prepared { streams, is_durable } = main.map_err(RunError::Native)?;
+        let mut producers = Vec::new();
+        if !consumes {
+            producers.push(Producers {
+                streams: streams.clone(),
+                connections: options.connections,
+                batch_records: options.batch_records,
+                pace: settled.pace,
+                bytes_max: settled.bytes_max,
+                recipe: settled.recipe.clone(),
+            });
+        }
+        if let Some((beside, recipe)) = &settled.beside {
+            let names = settled.beside_names(beside);
+            let prepared = native::prepare_streams(target, &names, (beside.shards, options.quotas()), core);
+            producers.push(Producers {
+                streams: prepared.map_err(RunError::Native)?.streams,
+                connections: beside.connections,
+                batch_records: beside.batch_records,
+                pace: beside.pace(),
+                bytes_max: Settled::beside_bytes_max(beside),
+                recipe: recipe.clone(),
+            });
+        }
+        let plan = Plan {
+            target,
+            producers,
+            warmup: settled.warmup,
+            start_at: options.start_at,
+            duration: settled.duration,
+            cores: settled.cores.clone(),
+            seed: options.seed,
+            is_shared: options.shared,
+            consumers: Consumers {
+                streams,
+                subscribers: options.subscribers(),
+                stalled: options.stalled,
+                after: options.subscribe_after,
+                catch_up: options.catch_up(),
+                by: options.by(),
+                to_the_tip: settled.to_the_tip,
+                bytes_max: settled.bytes_max,
+            },
+        };
+        Ok((plan, is_durable))
+    }
+
+    /// Produces, or consumes, and reads back what was written.
+    fn load(&self, server: Option<&Server>, disk: Option<&Disk>, rows: Option<Box<Rows>>) -> Result<Outcome, RunError> {
+        let (options, settled) = (self.options, self.settled);
+        let target = self.target(server);
+        let (plan, is_durable) = self.plan(target)?;
+        let is_made_up = rows.is_none();
+        let shared = Shared::new();
+        let flushes_before = disk.and_then(Disk::flushes);
+        let admin = options.admin.or(server.and_then(Server::admin));
+        let sampler = admin.map(Sampler::start).transpose();
+        let sampler = sampler.map_err(|error| RunError::System("start a thread", error))?;
+        let (produced, observed) =
+            observe_producing(&shared, settled, server, self.interrupted, || native::produce(&plan, rows, &shared));
+        let samples = sampler.map(Sampler::finish);
+        let mut produced = produced.map_err(|error| self.explain(error, server))?;
+        let count = flushes_before.and_then(|before| Some(disk?.flushes()? - before));
+        let batches: u64 = produced.groups.iter().map(|group| group.batches).sum();
+        let per_batch = count.map(|count| count as f64 / batches.max(1) as f64);
+        let refused = produced.ledger.refused().map(|(code, count)| (code.to_string(), count));
+        let refused_by_reason = refused.collect();
+        let ledger = std::mem::replace(&mut produced.ledger, Ledger::new(Shards::new(Vec::new())));
+        let read = (!plan.producers.is_empty()).then(|| {
+            observe_reading(&shared, || native::read_back(&plan, ledger, is_made_up, options.read_back, &shared))
+        });
+        let (flushes, started) = (Flushes { count, per_batch }, shared.started().unwrap_or_else(SystemTime::now));
+        Ok(Outcome { produced, read, refused_by_reason, observed, flushes, is_durable, started, samples })
+    }
+
+    /// An error of the protocol, with the last words of our own server where it ended.
+    fn explain(&self, error: NativeError, server: Option<&Server>) -> RunError {
+        if let Some(server) = server {
+            let log = server.log_end();
+            if !log.is_empty() {
+                eprintln!("the server's log ends:\n{log}");
+            }
+        }
+        RunError::Native(error)
+    }
+}
