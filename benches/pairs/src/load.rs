@@ -75,6 +75,8 @@ pub(crate) struct Load {
     /// Bytes on disk for each byte of data: small batches pad to whole blocks.
     pub(crate) growth: f64,
     pub(crate) subscribers: Subscribers,
+    /// A second load from the same generator, in its words.
+    pub(crate) beside: Option<String>,
 }
 
 /// Who has pushed to it what is written.
@@ -103,6 +105,7 @@ impl Load {
             space,
             growth: DISK_GROWTH,
             subscribers: Subscribers::default(),
+            beside: None,
         }
     }
 
@@ -132,6 +135,7 @@ impl Load {
             format!("--warmup={}s", self.warmup_s),
             format!("--bytes={}", self.bytes),
         ];
+        arguments.extend(self.beside.as_ref().map(|beside| format!("--beside={beside}")));
         arguments.extend(self.rate.map(|rate| format!("--rate={rate:.0}")));
         let Subscribers { count, stalled, after_s, read_back } = self.subscribers;
         if count > 0 {

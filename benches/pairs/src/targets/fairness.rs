@@ -1,23 +1,17 @@
 //! Fairness: many small shards beside one that takes the largest records as fast as they come.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::Findings;
 use crate::bench::Bench;
-use crate::child;
 use crate::error::PairsError;
-use crate::load::{self, Load, Space};
+use crate::load::{Load, Space};
 use crate::measure::{Bound, Measure};
 use crate::pair::{self, Plan};
 use crate::point::ServerPoint;
-use crate::server::Server;
-use crate::side::{P99_US, Side, number};
+use crate::side::{P99_US, SECONDS, Side, number};
 
 /// As producers of small shards send: far from what the machine can do.
 const POINT: ServerPoint = ServerPoint::new(4, 16, 10);
@@ -34,6 +28,14 @@ const BYTES_MAX: u64 = 3 << 30;
 const P99_LESS_WRITES_US: &str = "p99 us less two writes";
 /// What one of them needs, on average.
 const WRITE_US: &str = "1 MiB write us";
+/// What was written beside.
+const LARGE_MB_PER_S: &str = "large MB/s";
+
+/// What the large records write at most.
+const LARGE_BYTES_MAX: u64 = 16 << 30;
+
+/// A run that is shorter than this share of what was asked for was ended by the bytes of one of the loads.
+const WHOLE_MIN: f64 = 0.9;
 
 pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
     let base = Load::new(bench, POINT, Space::Written);
@@ -49,11 +51,11 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
         name_b: "alone",
         measures: vec![measure],
     };
-    let part = pair::run(bench, plan, &mut || beside(bench, &load), &mut || alone(bench, &load))?;
+    let part = pair::run(bench, plan, &mut || beside(bench, &load), &mut || load.run(bench))?;
     Ok(Findings {
         goal: "One shard with 10 MiB records and no limit beside 100 small ones: their p99 at most twice what it is alone plus the time that limit (a) needs that day for two durable 1 MiB writes at depth one.",
         notes: vec![
-            "Small: an open loop of 20,000 records/s of 1 KiB in batches of 10 over 100 shards. Large: a closed loop, one record in flight on each of two connections; its generator has the small one's core while that is idle (SCHED_IDLE).".to_owned(),
+            "Small: an open loop of 20,000 records/s of 1 KiB in batches of 10 over 100 shards. Large: a closed loop, one record in flight on each of two connections, from the same process.".to_owned(),
             "The time of a write is limit (a)'s mean at depth one, measured right before each run beside large records.".to_owned(),
         ],
         sweeps: Vec::new(),
@@ -61,65 +63,20 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
     })
 }
 
-/// The small load on a server of its own, with what else is done to it meanwhile.
-fn measured(
-    bench: &Bench,
-    load: &Load,
-    begin: impl FnOnce(&Server) -> Result<Option<Child>, PairsError>,
-) -> Result<Side, PairsError> {
-    let directory = bench.path().join("fairness");
-    fs::create_dir_all(&directory).map_err(|source| PairsError::File { path: directory.clone(), source })?;
-    let arguments = load.server_arguments(bench);
-    let server = Server::start(&bench.programs.millstream, &directory, bench.options.server_core, &arguments)?;
-    let beside = begin(&server)?;
-    let mut arguments = load.arguments();
-    arguments.push(format!("--target={}", server.address()));
-    arguments.push(format!("--dir={}", bench.directory()));
-    let outcome = bench.load(&arguments);
-    let went_on = beside.is_none_or(|mut child| {
-        let went_on = matches!(child.try_wait(), Ok(None));
-        child::end(&mut child);
-        went_on
-    });
-    server.stop()?;
-    let removed = fs::remove_dir_all(&directory);
-    removed.map_err(|source| PairsError::File { path: directory.clone(), source })?;
-    let (command, detail) = outcome?;
-    let mut side = load::side(command, detail)?;
-    if !went_on {
-        side.marks.push("void: the load beside it ended early".to_owned());
-    }
-    Ok(side)
-}
-
-fn alone(bench: &Bench, load: &Load) -> Result<Side, PairsError> {
-    measured(bench, load, |_| Ok(None))
-}
-
 fn beside(bench: &Bench, load: &Load) -> Result<Side, PairsError> {
     let write_us = write_us(bench)?;
-    let mut side = measured(bench, load, |server| {
-        let child = start_large(bench, server)?;
-        // Its first records are on their way.
-        thread::sleep(Duration::from_secs_f64(bench.warmup_s()));
-        Ok(Some(child))
-    })?;
+    let large =
+        format!("shards=1,connections=2,inflight=1,batch-records=1,record-bytes={LARGE_BYTES},bytes={LARGE_BYTES_MAX}");
+    let mut side = Load { beside: Some(large), ..load.clone() }.run(bench)?;
     let p99_us = side.figure(P99_US);
     side.figures.extend(BTreeMap::from([(P99_LESS_WRITES_US, p99_us - 2.0 * write_us), (WRITE_US, write_us)]));
     side.detail["write_us"] = json!(write_us);
+    let large = number(&side.detail, "/beside/measured/bytes_per_s").unwrap_or(f64::NAN);
+    side.figures.insert(LARGE_MB_PER_S, large / 1e6);
+    if side.figure(SECONDS) < bench.seconds() * WHOLE_MIN {
+        side.marks.push("void: the load beside it ended early".to_owned());
+    }
     Ok(side)
-}
-
-/// Large records until it is ended, sent while the core has nothing else to do.
-fn start_large(bench: &Bench, server: &Server) -> Result<Child, PairsError> {
-    let large = bench.load_command();
-    let mut command = Command::new("chrt");
-    command.args(["--idle", "0"]).arg(large.get_program()).args(large.get_args()).env_remove("CARGO");
-    command.args(["--stream=large", "--shards=1", "--connections=2", "--inflight=1", "--batch-records=1"]);
-    command.arg(format!("--record-bytes={LARGE_BYTES}")).arg(format!("--target={}", server.address()));
-    command.args(["--duration=600s", "--bytes=8GiB"]).arg(format!("--dir={}", bench.directory()));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().map_err(|source| PairsError::Start { name: child::shown(&command), source })
 }
 
 /// What a durable write of 1 MiB needs at depth one.
