@@ -218,3 +218,24 @@ fn socket_error(step: &'static str, result: i32) -> LimitError {
         if result < 0 { std::io::Error::from_raw_os_error(-result) } else { std::io::ErrorKind::WriteZero.into() };
     LimitError::Socket { step, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_found_wherever_it_came() {
+        let content: Vec<u8> = (0..3000_u32).map(|at| (at % 251) as u8).collect();
+        let stream: Vec<u8> = content.iter().copied().cycle().take(10_000).collect();
+        for (from, to) in [(0, 3000), (0, 1), (2999, 3001), (100, 9900), (3000, 6000)] {
+            let mut received = stream[from..to].to_vec();
+            verify(&received, &content, from % content.len()).expect("as it was sent");
+            for at in [0, received.len() / 2, received.len() - 1] {
+                received[at] ^= 1;
+                let outcome = verify(&received, &content, from % content.len());
+                assert!(matches!(outcome, Err(LimitError::Protocol { .. })), "{from} to {to}, byte {at}");
+                received[at] ^= 1;
+            }
+        }
+    }
+}
