@@ -66,7 +66,7 @@ pub struct Options {
     /// The generator's cores, a thread on each [default: the last one available]
     #[arg(long, env = "MILLSTREAM_LOAD_CORES", value_name = "N,..", value_delimiter = ',', help_heading = "Where")]
     pub cores: Vec<usize>,
-    /// What connections run on: auto or ring
+    /// What connections run on: ring (io_uring), epoll, or auto, the ring where it is permitted
     #[arg(long, env = "MILLSTREAM_LOAD_IO", default_value = "auto", help_heading = "Where")]
     pub io: Io,
 

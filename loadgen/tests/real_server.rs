@@ -559,25 +559,57 @@ fn an_existing_stream_keeps_what_it_had() {
     watched.server.stop().unwrap();
 }
 
-#[test]
-fn io_uring_refused_is_told_with_what_to_change() {
+/// Runs `work` on a thread to which, and to whose processes, io_uring is refused.
+fn apart_from_io_uring<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     use seccompiler::{SeccompAction, SeccompFilter, TargetArch, apply_filter};
     /// The same on every architecture since Linux 5.1.
     const IO_URING_SETUP: i64 = 425;
-    let scratch = scratch();
-    let path = scratch.path().to_owned();
     let arch: TargetArch = std::env::consts::ARCH.try_into().unwrap();
     // A filter is its thread's for good, and its children's.
-    let refused = std::thread::spawn(move || {
+    let apart = std::thread::spawn(move || {
         let rules = [(IO_URING_SETUP, vec![])].into_iter().collect();
         let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(1), arch).unwrap();
         let program: seccompiler::BpfProgram = filter.try_into().unwrap();
         apply_filter(&program).unwrap();
-        run(&path, &["--bytes", "1MB"])
+        work()
     });
-    let output = refused.join().unwrap();
+    apart.join().unwrap()
+}
+
+#[test]
+fn io_uring_refused_is_told_with_what_to_change() {
+    let scratch = scratch();
+    let path = scratch.path().to_owned();
+    let output = apart_from_io_uring(move || run(&path, &["--bytes", "1MB", "--io", "ring"]));
     let message = message(&output);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert_eq!(message.trim_end().lines().count(), 1, "{message}");
     assert!(message.contains("seccomp filter refuses it") && message.contains("--security-opt"), "{message}");
+}
+
+#[test]
+fn where_io_uring_is_refused_all_runs_without_it_and_the_result_says_so() {
+    let scratch = scratch();
+    let path = scratch.path().to_owned();
+    // Paced too: a schedule has a timer of its own.
+    let output = apart_from_io_uring(move || run(&path, &["--bytes", "1MB", "--rate", "2000"]));
+    let message = message(&output);
+    // On a busy machine the generator may be late.
+    assert!(matches!(output.status.code(), Some(0 | 4)), "{message}");
+    let lines: Vec<&str> = message.lines().filter(|line| line.contains("epoll")).collect();
+    assert!(matches!(lines[..], [line] if line.contains("--security-opt")), "{message}");
+    let report = report(&output);
+    assert_eq!((&report["load"]["io"], &report["server"]["io"]), (&"epoll".into(), &"threads".into()));
+}
+
+#[test]
+fn each_may_run_on_either() {
+    let scratch = scratch();
+    for (own, servers) in [("epoll", "ring"), ("ring", "threads")] {
+        let server = format!("--server-arg=--io={servers}");
+        let output = run(scratch.path(), &["--bytes", "4MB", "--subscribers", "1", "--io", own, &server]);
+        assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+        let report = report(&output);
+        assert_eq!((&report["load"]["io"], &report["server"]["io"]), (&own.into(), &servers.into()));
+    }
 }

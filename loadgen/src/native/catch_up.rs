@@ -9,10 +9,10 @@ use std::time::Duration;
 use frame::{Sequence, ShardId};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use tokio_uring::net::TcpStream;
 
 use super::core::Core;
 use super::session::Session;
+use super::socket::TcpStream;
 use super::take::{Taker, Timing};
 use super::walk::{Sink, follow_shards, read_shard};
 use super::{By, NativeError, Place, Plan};
@@ -82,7 +82,7 @@ impl Reading {
             counts_progress: plan.producers.is_empty(),
             earlier: RefCell::default(),
         });
-        let task = tokio_uring::spawn(run(Rc::clone(&reader), plan.clone(), number));
+        let task = tokio::task::spawn_local(run(Rc::clone(&reader), plan.clone(), number));
         Self { reader, task }
     }
 

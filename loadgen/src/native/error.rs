@@ -11,6 +11,8 @@ use frame::proto::{Failure, Violation};
 pub enum NativeError {
     /// io_uring is refused here.
     Ring(io::Error),
+    /// A timer can't be made.
+    Timer(io::Error),
     /// A core could not be given to a thread.
     Core {
         /// Which.
@@ -54,6 +56,9 @@ impl fmt::Display for NativeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ring(source) => f.write_str(&super::runtime::why_refused(source)),
+            Self::Timer(source) => {
+                write!(f, "a timer cannot be made: {source}; raise the limit on open files (ulimit -n)")
+            }
             Self::Core { core } => {
                 write!(f, "core {core} cannot be used by this process; choose others with --cores")
             }
@@ -79,7 +84,9 @@ impl fmt::Display for NativeError {
 impl std::error::Error for NativeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Ring(source) | Self::Thread(source) | Self::Connect { source, .. } => Some(source),
+            Self::Ring(source) | Self::Timer(source) | Self::Thread(source) | Self::Connect { source, .. } => {
+                Some(source)
+            }
             Self::Protocol(violation) => Some(violation),
             Self::Refused { failure, .. } => Some(failure),
             _ => None,

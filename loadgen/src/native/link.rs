@@ -10,11 +10,11 @@ use frame::StreamId;
 use frame::proto::{Client, ClientEvent};
 use tokio::sync::Notify;
 use tokio_uring::buf::BoundedBuf;
-use tokio_uring::net::TcpStream;
 
 use super::batch::{BatchLimits, Message, message_bytes};
 use super::core::Core;
 use super::session::{Received, Session};
+use super::socket::TcpStream;
 use super::{NativeError, Pace, Producers};
 use crate::recorder::BatchTimes;
 use crate::verify::{InFlight, Ledger};

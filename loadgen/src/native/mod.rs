@@ -18,6 +18,7 @@ mod readback;
 mod runtime;
 mod session;
 mod shared;
+mod socket;
 mod streams;
 mod subscribe;
 mod take;
@@ -39,7 +40,7 @@ use crate::workload::{Contents, Recipe};
 pub use error::NativeError;
 pub use produce::produce;
 pub use readback::read_back;
-pub use runtime::{Io, check_io};
+pub use runtime::{Io, Kind, settle_io};
 pub use shared::{Progress, Shared, Stop};
 pub use streams::{Begin, Prepared, find_streams, prepare_streams};
 

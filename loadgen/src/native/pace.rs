@@ -1,35 +1,56 @@
 //! Waits until a moment to within microseconds.
 //!
-//! tokio's timers tick once a millisecond, so a timerfd, read through the ring, wakes the core shortly before the moment,
+//! tokio's timers tick once a millisecond, so a timerfd, read through the runtime, wakes the core shortly before the moment,
 //! and the rest is spun. The spin must go on submitting and completing operations, or it would delay what it measures.
 //! `tokio-uring` does both only when the runtime parks, and whoever yields or wakes itself keeps it from parking. So each turn
 //! of the spin waits for an operation that does nothing: the runtime parks, submits it with all others, and is woken at once.
+//! Plain tokio asks epoll, without waiting, whenever all tasks have yielded: there a turn is to yield.
 
+use std::io;
 use std::time::Duration;
 
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+use tokio::net::unix::pipe::Receiver;
 use tokio_uring::fs::File;
 
 use super::NativeError;
 use super::core::Clock;
+use super::runtime::{Kind, kind};
 
 /// How long before the moment the timer wakes: longer than a core takes to wake up.
 const SPIN_NS: u64 = 150_000;
 
+/// A timerfd, and how its end is waited for.
+enum Timer {
+    Ring {
+        timer: File,
+        ticks: Vec<u8>,
+    },
+    /// Read as a pipe is, which is what it looks like; tokio's own type for other descriptors is unsafe to make.
+    Epoll(Receiver),
+}
+
 /// A timer of one core.
 pub(super) struct Pacer {
-    timer: File,
+    timer: Timer,
     descriptor: std::fs::File,
-    ticks: Vec<u8>,
 }
 
 impl Pacer {
     pub(super) fn new() -> Result<Self, NativeError> {
-        let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)
-            .map_err(|error| NativeError::Ring(error.into()))?;
-        let descriptor = std::fs::File::from(timer);
-        let timer = descriptor.try_clone().map_err(NativeError::Ring)?;
-        Ok(Self { timer: File::from_std(timer), descriptor, ticks: vec![0; 8] })
+        // Through the ring a read that would not wait is of no use; of epoll's, each is tried first.
+        let flags = match kind() {
+            Kind::Ring => TimerfdFlags::CLOEXEC,
+            Kind::Epoll => TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
+        };
+        let descriptor = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags).map_err(io::Error::from);
+        let descriptor = std::fs::File::from(descriptor.map_err(NativeError::Timer)?);
+        let timer = descriptor.try_clone().map_err(NativeError::Timer)?;
+        let timer = match kind() {
+            Kind::Ring => Timer::Ring { timer: File::from_std(timer), ticks: vec![0; 8] },
+            Kind::Epoll => Timer::Epoll(Receiver::from_file_unchecked(timer).map_err(NativeError::Timer)?),
+        };
+        Ok(Self { timer, descriptor })
     }
 
     /// Waits until `due_ns` on the run's clock; ends early when `stopped` says so.
@@ -56,8 +77,22 @@ impl Pacer {
         if rustix::time::timerfd_settime(&self.descriptor, TimerfdTimerFlags::empty(), &setting).is_err() {
             return turn().await;
         }
-        let (read, ticks) = self.timer.read_at(std::mem::take(&mut self.ticks), 0).await;
-        self.ticks = ticks;
+        let read = match &mut self.timer {
+            Timer::Ring { timer, ticks } => {
+                let (read, read_into) = timer.read_at(std::mem::take(ticks), 0).await;
+                *ticks = read_into;
+                read
+            }
+            Timer::Epoll(timer) => loop {
+                match timer.readable().await {
+                    Err(error) => break Err(error),
+                    Ok(()) => match timer.try_read(&mut [0; 8]) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        read => break read,
+                    },
+                }
+            },
+        };
         if read.is_err() {
             turn().await;
         }
@@ -66,6 +101,9 @@ impl Pacer {
 
 /// One turn of the runtime: tasks run, operations are submitted and completions taken, without sleeping.
 pub(super) async fn turn() {
-    // A failure is that of the ring, which the next operation on it will tell.
-    let _ = tokio_uring::no_op().await;
+    match kind() {
+        // A failure is that of the ring, which the next operation on it will tell.
+        Kind::Ring => drop(tokio_uring::no_op().await),
+        Kind::Epoll => tokio::task::yield_now().await,
+    }
 }

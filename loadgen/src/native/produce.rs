@@ -189,7 +189,7 @@ async fn run_core(
     let mut tasks: Vec<JoinHandle<()>> = links
         .iter()
         .zip(received)
-        .map(|(link, received)| tokio_uring::spawn(receive(Rc::clone(link), Rc::clone(&core), received)))
+        .map(|(link, received)| tokio::task::spawn_local(receive(Rc::clone(link), Rc::clone(&core), received)))
         .collect();
     let contents = (rows.is_none() && !plan.producers.is_empty()).then(|| plan.contents());
     let audience = Audience::begin(plan, &core, contents.as_ref(), (place.part, place.parts));
@@ -200,7 +200,7 @@ async fn run_core(
                 for link in links {
                     let (link, core, lane) = (Rc::clone(link), Rc::clone(&core), Rc::clone(&lane));
                     let ahead = !link.is_closed_loop() && plan.consumers.subscribers == 0;
-                    tasks.push(tokio_uring::spawn(write_generated(link, core, lane, ahead)));
+                    tasks.push(tokio::task::spawn_local(write_generated(link, core, lane, ahead)));
                 }
             }
             follow(plan, place, &core, &groups, &mut pacer).await;
@@ -208,7 +208,7 @@ async fn run_core(
         }
         Some(rows) => {
             for link in &links {
-                tasks.push(tokio_uring::spawn(write_messages(Rc::clone(link), Rc::clone(&core))));
+                tasks.push(tokio::task::spawn_local(write_messages(Rc::clone(link), Rc::clone(&core))));
             }
             let mut lane = plan.producers[0].recipe.lane(0);
             feed(*rows, &mut lane, plan, &core, &links, &mut pacer).await

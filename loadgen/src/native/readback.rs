@@ -50,8 +50,10 @@ async fn read_all(
     let shelf = Rc::new(Shelf { readback, shards, contents, joiners: RefCell::default(), shared });
     let target = plan.target;
     let readers: Vec<_> = match by {
-        By::Read => (0..CONNECTIONS).map(|_| tokio_uring::spawn(read_shards(target, Rc::clone(&shelf)))).collect(),
-        By::Push => vec![tokio_uring::spawn(follow_all(target, Rc::clone(&shelf)))],
+        By::Read => {
+            (0..CONNECTIONS).map(|_| tokio::task::spawn_local(read_shards(target, Rc::clone(&shelf)))).collect()
+        }
+        By::Push => vec![tokio::task::spawn_local(follow_all(target, Rc::clone(&shelf)))],
     };
     let mut outcome = Ok(());
     for reader in readers {

@@ -1,9 +1,10 @@
-//! Pinned `tokio-uring` runtimes, and whether io_uring is permitted at all.
+//! Pinned runtimes, `tokio-uring` where io_uring is permitted and plain tokio where it is not.
 
 use std::fs;
 use std::future::Future;
 use std::io;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::thread;
 
 use super::NativeError;
@@ -11,13 +12,32 @@ use super::NativeError;
 /// Entries of each core's ring.
 const RING_ENTRIES: u32 = 1024;
 
-/// What the generator's connections run on.
+/// What the generator's connections are to run on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Io {
-    /// The best that is permitted.
+    /// The ring, or epoll where it is not permitted.
     Auto,
+    /// This and no other.
+    Only(Kind),
+}
+
+/// What they run on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
     /// io_uring.
     Ring,
+    /// Plain tokio, on epoll.
+    Epoll,
+}
+
+impl Kind {
+    /// The name for the result.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ring => "ring",
+            Self::Epoll => "epoll",
+        }
+    }
 }
 
 impl FromStr for Io {
@@ -26,22 +46,41 @@ impl FromStr for Io {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Self::Auto),
-            "ring" => Ok(Self::Ring),
-            "epoll" => Err("epoll is not built yet; give ring, or auto where io_uring is permitted".to_owned()),
-            other => Err(format!("{other:?} is not a kind of I/O; give auto or ring")),
+            "ring" => Ok(Self::Only(Kind::Ring)),
+            "epoll" => Ok(Self::Only(Kind::Epoll)),
+            other => Err(format!("{other:?} is not a kind of I/O; give auto, ring or epoll")),
         }
     }
 }
 
-/// Finds out whether io_uring may be used, before anything is started; returns the name for the result.
-pub fn check_io(io: Io) -> Result<&'static str, NativeError> {
-    match io {
-        Io::Auto | Io::Ring => ring().map(|_| "ring"),
-    }
+/// One for the whole process, settled before its first connection.
+static SETTLED: OnceLock<Kind> = OnceLock::new();
+
+/// What this process's connections run on: the ring, unless it was settled otherwise.
+pub(super) fn kind() -> Kind {
+    *SETTLED.get_or_init(|| Kind::Ring)
+}
+
+/// Finds out whether io_uring may be used, before anything is started: tokio-uring panics where it may not. Where epoll is
+/// taken instead, the reason comes along, with what to change. The first answer holds for the process.
+pub fn settle_io(io: Io) -> Result<(Kind, Option<String>), NativeError> {
+    let (kind, reason) = match (io, ring()) {
+        (Io::Only(Kind::Epoll), _) => (Kind::Epoll, None),
+        (_, Ok(_)) => (Kind::Ring, None),
+        (Io::Auto, Err(NativeError::Ring(error))) if is_refused(&error) => (Kind::Epoll, Some(why_refused(&error))),
+        (_, Err(error)) => return Err(error),
+    };
+    Ok((*SETTLED.get_or_init(|| kind), reason))
 }
 
 fn ring() -> Result<tokio_uring::Runtime, NativeError> {
     tokio_uring::Runtime::new(tokio_uring::builder().entries(RING_ENTRIES)).map_err(NativeError::Ring)
+}
+
+/// Whether it is a matter of what is permitted, and not of something that has run out.
+fn is_refused(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::ACCESS | Errno::NOSYS))
 }
 
 /// Why there is no ring, in one line with what to change, by what the kernel answered and says about itself.
@@ -66,7 +105,7 @@ pub(super) fn why_refused(error: &io::Error) -> String {
     }
 }
 
-/// Runs a future on a thread of its own, pinned to `core`, with a ring of its own, and waits for it: the caller's thread,
+/// Runs a future on a thread of its own, pinned to `core`, with a runtime of its own, and waits for it: the caller's thread,
 /// and what it starts later, stay where they are.
 ///
 /// The future must end every operation it began before it returns: the driver frees the buffers of those left.
@@ -86,5 +125,11 @@ pub(super) fn run_here<F: Future>(core: usize, future: F) -> Result<F::Output, N
     if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
         return Err(NativeError::Core { core });
     }
-    Ok(ring()?.block_on(future))
+    match kind() {
+        Kind::Ring => Ok(ring()?.block_on(future)),
+        Kind::Epoll => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            Ok(tokio::task::LocalSet::new().block_on(&runtime.map_err(NativeError::Thread)?, future))
+        }
+    }
 }

@@ -4,9 +4,9 @@ use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 
 use frame::proto::{Client, ClientEvent, Failure, Span, Welcome};
-use tokio_uring::net::TcpStream;
 
 use super::NativeError;
+use super::socket::TcpStream;
 
 /// Bytes received at once.
 pub(super) const RECEIVE_BYTES: usize = 256 * 1024;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use frame::proto::{ClientEvent, Read, Start, StreamDescription};
+use frame::proto::{ClientEvent, Read, Start, StreamDescription, Welcome};
 use frame::{Quotas, Sequence, ShardId, StreamId};
 use jiff::Timestamp;
 
@@ -19,8 +19,8 @@ use crate::units::parse_duration;
 pub struct Prepared {
     /// Its streams.
     pub streams: Vec<Stream>,
-    /// Whether the server says that what it acknowledges survives a power cut.
-    pub is_durable: bool,
+    /// What the server said of itself.
+    pub welcome: Welcome,
 }
 
 /// Where reading an existing stream begins.
@@ -110,7 +110,7 @@ pub fn prepare_streams(
             streams.push(stream_of(&made));
         }
         session.close();
-        Ok(Prepared { streams, is_durable: welcome.is_durable() })
+        Ok(Prepared { streams, welcome })
     })?
 }
 
@@ -160,7 +160,7 @@ pub fn find_streams(target: SocketAddr, names: &[String], begin: Begin, core: us
             streams.push(stream);
         }
         session.close();
-        Ok(Prepared { streams, is_durable: welcome.is_durable() })
+        Ok(Prepared { streams, welcome })
     })?
 }
 

@@ -15,11 +15,11 @@ use frame::{RequestId, Sequence, ShardId, StreamId};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use tokio_uring::net::TcpStream;
 
 use super::catch_up::{Kind, ReaderTook, Reading};
 use super::core::Core;
 use super::session::{Received, Session};
+use super::socket::TcpStream;
 use super::take::{Taker, Timing};
 use super::{By, NativeError, Plan, all_shards};
 use crate::verify::Taken;
@@ -138,7 +138,7 @@ impl Audience {
             }
             let subscriber = Rc::new(Subscriber::new(plan, core, contents, (number, is_stalled)));
             let run = run(Rc::clone(&subscriber), plan.clone(), Rc::clone(core));
-            audience.tasks.push(tokio_uring::spawn(run));
+            audience.tasks.push(tokio::task::spawn_local(run));
             audience.subscribers.push(subscriber);
         }
         for number in (0..asked.catch_up).skip(part).step_by(parts) {

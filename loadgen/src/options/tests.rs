@@ -51,7 +51,7 @@ fn contradictions_are_refused() {
         &["--input", "x.csv", "--time", "t", "--rate", "5"],
         &["--target", "127.0.0.1:1", "--not-durable"],
         &["--key", "k"],
-        &["--io", "epoll"],
+        &["--io", "threads"],
         &["--rate", "0"],
         &["--workload", "consume"],
         &["--workload", "consume", "--target", "127.0.0.1:1", "--stream", "s", "--rate", "5"],

@@ -172,6 +172,10 @@ pub struct Load {
     pub cores: Vec<usize>,
 }
 
+fn ring() -> String {
+    "ring".to_owned()
+}
+
 /// The server that was measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ServerReport {
@@ -183,6 +187,9 @@ pub struct ServerReport {
     pub cores: Option<String>,
     /// Whether it says that what it acknowledges survives a power cut.
     pub is_durable: bool,
+    /// What it says that it runs on: `ring` or `threads`, which older servers had not.
+    #[serde(default = "ring")]
+    pub io: String,
     /// The disk under its data directory, where it can be seen from here.
     pub disk: Option<Disk>,
 }

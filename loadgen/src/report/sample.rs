@@ -49,6 +49,7 @@ pub(crate) fn report(recorder: &Recorder) -> RunReport {
             command: None,
             cores: None,
             is_durable: true,
+            io: "threads".to_owned(),
             disk: None,
         },
         measured: Measured::new(recorder, 80_000),

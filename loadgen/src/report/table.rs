@@ -321,10 +321,11 @@ fn context_rows(report: &RunReport) -> Vec<(&'static str, String)> {
         (
             "placement",
             format!(
-                "generator on core {}, server on {}, io {}",
+                "generator on core {}, io {}; server on {}, io {}",
                 cores.join(","),
+                load.io,
                 report.server.cores.as_deref().unwrap_or("cores of its own choice"),
-                load.io
+                report.server.io
             ),
         ),
         ("commit", machine.commit.clone()),

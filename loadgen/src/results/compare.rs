@@ -215,7 +215,7 @@ fn row(figure: &Figure, sides: &[Side]) -> Option<Row> {
 }
 
 /// What should be the same of runs that are compared, where it is told.
-const SAME: [(&str, &str); 9] = [
+const SAME: [(&str, &str); 11] = [
     ("commit", "/machine/commit"),
     ("host", "/machine/host"),
     ("processor", "/machine/cpu"),
@@ -225,6 +225,8 @@ const SAME: [(&str, &str); 9] = [
     ("device", "/server/disk/device"),
     ("server's cores", "/server/cores"),
     ("durable", "/server/is_durable"),
+    ("server's io", "/server/io"),
+    ("generator's io", "/load/io"),
 ];
 
 fn warnings(sides: &[Side]) -> Vec<String> {

@@ -9,6 +9,8 @@ use std::time::SystemTime;
 use super::observe::{Observed, observe_producing, observe_reading};
 use super::settle::Settled;
 use super::{RunError, Status};
+use frame::proto::Welcome;
+
 use crate::input::Rows;
 use crate::machine::{Disk, Machine};
 use crate::metrics::{Sampler, Samples};
@@ -34,7 +36,8 @@ pub(super) struct Outcome {
     pub(super) refused_by_reason: Vec<(String, u64)>,
     pub(super) observed: Observed,
     pub(super) flushes: Flushes,
-    pub(super) is_durable: bool,
+    /// What the server said of itself.
+    pub(super) welcome: Welcome,
     pub(super) started: SystemTime,
     pub(super) samples: Option<Samples>,
 }
@@ -94,7 +97,8 @@ impl Run<'_> {
             address: self.target(server.as_ref()).to_string(),
             command: server.as_ref().map(|server| server.command().to_owned()),
             cores: server.as_ref().map(|_| format!("core {}", self.settled.server_core)),
-            is_durable: outcome.is_durable,
+            is_durable: outcome.welcome.is_durable(),
+            io: if outcome.welcome.is_on_threads() { "threads" } else { "ring" }.to_owned(),
             disk,
         };
         let (mut status, mut report) = self.judge(&outcome, server_report, input);
@@ -127,7 +131,7 @@ impl Run<'_> {
     }
 
     /// Makes or finds the streams, and decides who does what with them.
-    fn plan(&self, target: SocketAddr) -> Result<(Plan, bool), RunError> {
+    fn plan(&self, target: SocketAddr) -> Result<(Plan, Welcome), RunError> {
         let (options, settled, core) = (self.options, self.settled, self.settled.cores[0]);
         let names = settled.stream_names(options);
         let consumes = options.workload == Workload::Consume;
@@ -135,7 +139,7 @@ impl Run<'_> {
             true => native::find_streams(target, &names, options.from, core),
             false => native::prepare_streams(target, &names, (options.shards, options.quotas()), core),
         };
-        let Prepared { streams, is_durable } = main.map_err(RunError::Native)?;
+        let Prepared { streams, welcome } = main.map_err(RunError::Native)?;
         let mut producers = Vec::new();
         if !consumes {
             producers.push(Producers {
@@ -179,14 +183,14 @@ impl Run<'_> {
                 bytes_max: settled.bytes_max,
             },
         };
-        Ok((plan, is_durable))
+        Ok((plan, welcome))
     }
 
     /// Produces, or consumes, and reads back what was written.
     fn load(&self, server: Option<&Server>, disk: Option<&Disk>, rows: Option<Box<Rows>>) -> Result<Outcome, RunError> {
         let (options, settled) = (self.options, self.settled);
         let target = self.target(server);
-        let (plan, is_durable) = self.plan(target)?;
+        let (plan, welcome) = self.plan(target)?;
         let is_made_up = rows.is_none();
         let shared = Shared::new();
         let flushes_before = disk.and_then(Disk::flushes);
@@ -207,7 +211,7 @@ impl Run<'_> {
             observe_reading(&shared, || native::read_back(&plan, ledger, is_made_up, options.read_back, &shared))
         });
         let (flushes, started) = (Flushes { count, per_batch }, shared.started().unwrap_or_else(SystemTime::now));
-        Ok(Outcome { produced, read, refused_by_reason, observed, flushes, is_durable, started, samples })
+        Ok(Outcome { produced, read, refused_by_reason, observed, flushes, welcome, started, samples })
     }
 
     /// An error of the protocol, with the last words of our own server where it ended.

@@ -9,7 +9,7 @@ use super::RunError;
 use super::place::{existing, results_directory, run_name, target_directory};
 use crate::input::{Columns, InputError, InputSpec, Rows};
 use crate::machine::Disk;
-use crate::native::{Begin, NativeError, Pace, check_io};
+use crate::native::{Begin, Kind, NativeError, Pace, settle_io};
 use crate::options::{Beside, Options, Speed, Workload};
 use crate::report::Load;
 use crate::units::show_bytes;
@@ -44,7 +44,7 @@ pub(super) struct Settled {
     /// Where results are kept.
     pub(super) results: PathBuf,
     pub(super) what: String,
-    pub(super) io: &'static str,
+    pub(super) io: Kind,
     /// Whether a run that consumes ends with what was there at its start.
     pub(super) to_the_tip: bool,
     /// What is written, and what is written beside it.
@@ -56,7 +56,10 @@ pub(super) struct Settled {
 
 impl Settled {
     pub(super) fn new(options: &Options) -> Result<Self, RunError> {
-        let io = check_io(options.io).map_err(RunError::Native)?;
+        let (io, refused) = settle_io(options.io).map_err(RunError::Native)?;
+        if let Some(reason) = refused {
+            eprintln!("millstream-load: epoll instead, which is slower: {reason}");
+        }
         let available: Vec<usize> =
             core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
         let mut cores = options.cores.clone();
@@ -186,7 +189,7 @@ impl Settled {
             seconds_max: self.duration.map(|duration| duration.as_secs_f64()),
             bytes_max: self.bytes_max,
             warmup_s: self.warmup.as_secs_f64(),
-            io: self.io.to_owned(),
+            io: self.io.name().to_owned(),
             cores: self.cores.clone(),
         }
     }

@@ -1,0 +1,90 @@
+//! A connection on what its core's runtime is: io_uring, or epoll where that is not permitted.
+//!
+//! Buffers go in whole and come back whole, as io_uring has it. One task reads and one writes at a time.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+
+use rustix::net::{Shutdown as How, shutdown};
+use tokio_uring::BufResult;
+use tokio_uring::buf::BoundedBuf;
+
+use super::runtime::{Kind, kind};
+
+/// A connection.
+pub(super) enum TcpStream {
+    Ring(tokio_uring::net::TcpStream),
+    Epoll(tokio::net::TcpStream),
+}
+
+impl TcpStream {
+    pub(super) async fn connect(target: SocketAddr) -> io::Result<Self> {
+        match kind() {
+            Kind::Ring => tokio_uring::net::TcpStream::connect(target).await.map(Self::Ring),
+            Kind::Epoll => tokio::net::TcpStream::connect(target).await.map(Self::Epoll),
+        }
+    }
+
+    pub(super) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        match self {
+            Self::Ring(stream) => stream.set_nodelay(nodelay),
+            Self::Epoll(stream) => stream.set_nodelay(nodelay),
+        }
+    }
+
+    /// Fills `buffer`, as far as there is something.
+    pub(super) async fn read(&self, mut buffer: Vec<u8>) -> BufResult<usize, Vec<u8>> {
+        match self {
+            Self::Ring(stream) => stream.read(buffer).await,
+            Self::Epoll(stream) => {
+                let read = loop {
+                    if let Err(error) = stream.readable().await {
+                        break Err(error);
+                    }
+                    match stream.try_read(&mut buffer) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        read => break read,
+                    }
+                };
+                (read, buffer)
+            }
+        }
+    }
+
+    /// Writes all of `bytes`.
+    pub(super) async fn write_all<B: BoundedBuf>(&self, bytes: B) -> BufResult<(), B> {
+        match self {
+            Self::Ring(stream) => stream.write_all(bytes).await,
+            Self::Epoll(stream) => {
+                let bounds = bytes.bounds();
+                let bytes = bytes.slice_full();
+                let written = write_all(stream, &bytes).await;
+                (written, B::from_buf_bounds(bytes.into_inner(), bounds))
+            }
+        }
+    }
+
+    pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        let how_here = match how {
+            Shutdown::Read => How::Read,
+            Shutdown::Write => How::Write,
+            Shutdown::Both => How::Both,
+        };
+        match self {
+            Self::Ring(stream) => stream.shutdown(how),
+            Self::Epoll(stream) => Ok(shutdown(stream, how_here)?),
+        }
+    }
+}
+
+async fn write_all(stream: &tokio::net::TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
