@@ -54,6 +54,7 @@ struct Tally {
     acked: u64,
     compared: u64,
     unknown_found: u64,
+    reshardings: u64,
     /// From a kill under load to the first append acknowledged after it.
     first_appends: Vec<Duration>,
     /// How long the newest start took until it was ready.
@@ -75,14 +76,16 @@ fn acknowledged_records_survive_every_kill() -> Outcome {
             return Err(format!("seed {seed}, kill {}: {error}\nkept: {}", tally.kills, kept.display()).into());
         }
     }
+    assert!(tally.reshardings > 0, "kills are to come amid splits and merges");
     tally.first_appends.sort_unstable();
     println!(
-        "{} kills in {:.1?}: {} records acknowledged, {} compared, {} of unknown fate found",
+        "{} kills in {:.1?}: {} records acknowledged, {} compared, {} of unknown fate found, {} splits and merges",
         tally.kills,
         started.elapsed(),
         tally.acked,
         tally.compared,
         tally.unknown_found,
+        tally.reshardings,
     );
     let slowest = tally.first_appends.last().copied().unwrap_or_default();
     let median = tally.first_appends.get(tally.first_appends.len() / 2).copied().unwrap_or_default();
@@ -128,6 +131,7 @@ fn directory(data: &Path, rng: &mut StdRng, until: u64, tally: &mut Tally) -> Ou
     tally.acked += ledger.acked;
     tally.compared += ledger.compared;
     tally.unknown_found += ledger.unknown_found;
+    tally.reshardings += ledger.reshardings;
     Ok(())
 }
 

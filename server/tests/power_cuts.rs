@@ -91,6 +91,7 @@ struct Tally {
     acked: u64,
     compared: u64,
     unknown_found: u64,
+    reshardings: u64,
     counters: Counters,
 }
 
@@ -313,6 +314,7 @@ fn survive(space: Space, cuts: u64, rng: &mut StdRng, tally: &mut Tally) -> Outc
         tally.acked += bench.ledger.acked;
         tally.compared += bench.ledger.compared;
         tally.unknown_found += bench.ledger.unknown_found;
+        tally.reshardings += bench.ledger.reshardings;
         tally.counters.flushes += counters.flushes;
         tally.counters.written_bytes += counters.written_bytes;
         tally.cuts.append(&mut bench.cuts);
@@ -332,13 +334,15 @@ fn acknowledged_records_survive_every_cut() -> Outcome {
         }
     }
     println!(
-        "{} cuts in {:.1?}: {} records acknowledged, {} compared, {} of unknown fate found",
+        "{} cuts in {:.1?}: {} records acknowledged, {} compared, {} of unknown fate found, {} splits and merges",
         tally.cuts.len(),
         started.elapsed(),
         tally.acked,
         tally.compared,
         tally.unknown_found,
+        tally.reshardings,
     );
+    assert!(tally.reshardings > 0, "cuts are to come amid splits and merges");
     let sum = |what: fn(&Cut) -> u64| tally.cuts.iter().map(what).sum::<u64>();
     let (dropped, torn) = (sum(|cut| cut.sectors_dropped), sum(|cut| cut.writes_torn));
     let Counters { flushes, written_bytes, .. } = tally.counters;

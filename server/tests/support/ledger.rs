@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use frame::proto::StreamDescription;
+use frame::proto::{ShardDescription, StreamDescription};
+use frame::route::hash_key;
 use frame::{Frame, Sequence, ShardId, StreamId};
 use server::client::{Client, ClientError};
 
@@ -25,6 +26,10 @@ pub(crate) struct Book {
     pub(crate) refused: Vec<Identity>,
     /// Sent, and nobody said.
     pub(crate) unknown: Vec<Identity>,
+    /// Refused as a shard was split or merged; their sender goes on.
+    pub(crate) held_up: Vec<Identity>,
+    /// Splits and merges that were done.
+    pub(crate) reshardings: u64,
     /// Read while the load ran: where, and the hash.
     pub(crate) seen: Vec<(ShardId, Sequence, u64)>,
 }
@@ -93,7 +98,8 @@ impl Sum {
 }
 
 struct Shard {
-    stream: StreamId,
+    /// None before it was described.
+    told: Option<(StreamId, ShardDescription)>,
     /// Everything before this number was compared.
     next: Sequence,
     compared: Sum,
@@ -106,6 +112,20 @@ struct Shard {
     orders: HashMap<u32, u64>,
 }
 
+impl Shard {
+    fn new() -> Shard {
+        Shard {
+            told: None,
+            next: Sequence(1),
+            compared: Sum::default(),
+            newest_life: 0,
+            acked: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            orders: HashMap::new(),
+        }
+    }
+}
+
 /// All that was sent to one data directory.
 #[derive(Default)]
 pub(crate) struct Ledger {
@@ -116,6 +136,8 @@ pub(crate) struct Ledger {
     life: u32,
     unknown: HashSet<Identity>,
     refused: HashSet<Identity>,
+    /// Splits and merges that were done.
+    pub(crate) reshardings: u64,
     /// Records acknowledged.
     pub(crate) acked: u64,
     /// Records compared for the first time, and again.
@@ -145,36 +167,34 @@ impl Ledger {
         self.lives.len() as u32 - 1
     }
 
-    /// A stream that the server has just described. It must be the one it was.
+    /// A stream that the server has just described. It must be the one it was, with shards closed and made since.
     pub(crate) fn stream(&mut self, description: &StreamDescription) -> Result<(), Wrong> {
-        let Some(known) = self.streams.get(&description.name) else {
-            for shard in &description.shards {
-                let fresh = Shard {
-                    stream: description.stream,
-                    next: Sequence(1),
-                    compared: Sum::default(),
-                    newest_life: 0,
-                    acked: BTreeMap::new(),
-                    seen: BTreeMap::new(),
-                    orders: HashMap::new(),
-                };
-                self.shards.insert(shard.shard, fresh);
+        let wrong = || Wrong::Stream { name: description.name.clone() };
+        if let Some(known) = self.streams.get(&description.name) {
+            let is_left = |shard: &ShardDescription| description.shards.iter().any(|now| follows(shard, now));
+            let is_same = known.stream == description.stream && known.created_ms == description.created_ms;
+            if !is_same || !known.shards.iter().all(is_left) {
+                return Err(wrong());
             }
-            self.streams.insert(description.name.clone(), description.clone());
-            return Ok(());
-        };
-        let ranges = |of: &StreamDescription| -> Vec<_> {
-            of.shards.iter().map(|shard| (shard.shard, shard.hash_start, shard.hash_end)).collect()
-        };
-        let same = known.stream == description.stream
-            && known.created_ms == description.created_ms
-            && ranges(known) == ranges(description);
-        if same { Ok(()) } else { Err(Wrong::Stream { name: description.name.clone() }) }
+        }
+        let mut open: Vec<_> = description.shards.iter().filter(|shard| shard.children.is_none()).collect();
+        open.sort_by_key(|shard| shard.hash_start);
+        let starts = open.iter().map(|shard| Some(shard.hash_start)).chain([None]);
+        let ends = open.iter().map(|shard| shard.hash_end.checked_add(1));
+        if !starts.eq(std::iter::once(Some(0)).chain(ends)) {
+            return Err(wrong());
+        }
+        for shard in &description.shards {
+            self.shards.entry(shard.shard).or_insert_with(Shard::new).told = Some((description.stream, *shard));
+        }
+        self.streams.insert(description.name.clone(), description.clone());
+        Ok(())
     }
 
     /// Where reading goes on, by shard.
     pub(crate) fn positions(&self) -> Vec<(StreamId, ShardId, Sequence)> {
-        self.shards.iter().map(|(&number, shard)| (shard.stream, number, shard.next)).collect()
+        let told = |(&number, shard): (&ShardId, &Shard)| Some((shard.told?.0, number, shard.next));
+        self.shards.iter().filter_map(told).collect()
     }
 
     /// Takes over what a connection knows at its end.
@@ -184,7 +204,8 @@ impl Ledger {
     pub(crate) fn add(&mut self, book: Book) -> Result<(), Wrong> {
         self.acked += book.acked.len() as u64;
         for (shard, sequence, identity) in book.acked {
-            let entry = self.shards.get_mut(&shard).expect("clients only know described shards");
+            // It may have been made since the stream was described.
+            let entry = self.shards.entry(shard).or_insert_with(Shard::new);
             let was = entry.acked.insert(sequence, identity);
             if was.is_some() || sequence < entry.next {
                 return Err(Wrong::GivenAgain { shard, sequence, is: identity });
@@ -195,11 +216,18 @@ impl Ledger {
         }
         self.unknown.extend(book.unknown);
         self.refused.extend(book.refused);
+        self.refused.extend(book.held_up);
+        self.reshardings += book.reshardings;
         Ok(())
     }
 
     /// Reads back and compares. All connections so far have ended, and their books were added.
     pub(crate) fn compare(&mut self, client: &mut Client, extent: Extent) -> Result<(), Wrong> {
+        // What the last life had begun to split or merge may have ended since they were described.
+        for name in self.streams.keys().cloned().collect::<Vec<_>>() {
+            let described = client.describe_stream(&name).map_err(|_| Wrong::Stream { name })?;
+            self.stream(&described)?;
+        }
         let numbers: Vec<ShardId> = self.shards.keys().copied().collect();
         for number in numbers {
             if extent == Extent::All {
@@ -213,11 +241,23 @@ impl Ledger {
         Ok(())
     }
 
+    /// The stream of a shard, which somebody must have told of by now.
+    fn stream_of(&self, number: ShardId) -> Result<StreamId, Wrong> {
+        let shard = &self.shards[&number];
+        let untold = || {
+            let lost = shard.acked.first_key_value();
+            let (&sequence, &was) = lost.expect("it is known by what was acknowledged there");
+            Wrong::Lost { shard: number, sequence, was }
+        };
+        shard.told.map(|(stream, _)| stream).ok_or_else(untold)
+    }
+
     /// Reads what was compared before: it has not changed.
     fn compare_again(&mut self, client: &mut Client, number: ShardId) -> Result<(), Wrong> {
+        let stream = self.stream_of(number)?;
         let shard = &self.shards[&number];
         let (to, mut sum) = (shard.next, Sum::default());
-        walk(client, shard.stream, number, Sequence(1), to, |frame| {
+        walk(client, stream, number, Sequence(1), to, |frame| {
             record::read(frame).ok_or(Wrong::Garbled { shard: number, sequence: frame.sequence() })?;
             sum.add(hash(frame));
             Ok(())
@@ -232,7 +272,7 @@ impl Ledger {
 
     /// Reads what is new, up to the shard's end.
     fn compare_new(&mut self, client: &mut Client, number: ShardId) -> Result<(), Wrong> {
-        let (stream, from) = (self.shards[&number].stream, self.shards[&number].next);
+        let (stream, from) = (self.stream_of(number)?, self.shards[&number].next);
         walk(client, stream, number, from, Sequence(u64::MAX), |frame| self.take(number, frame))?;
         let shard = self.shards.get_mut(&number).expect("it is among ours");
         shard.orders.clear();
@@ -252,6 +292,10 @@ impl Ledger {
         let shard = self.shards.get_mut(&number).expect("it is among ours");
         let disorder = |why: String| Err(Wrong::Disorder { shard: number, sequence, why });
         let life = self.lives.get(is.connection as usize).copied().unwrap_or(u32::MAX);
+        if shard.told.is_none_or(|(_, told)| !told.holds(hash_key(frame.key()))) {
+            let why = "whose key is another shard's";
+            return Err(Wrong::Unexpected { shard: number, sequence, is, why });
+        }
         if sequence < shard.next {
             return disorder(format!("comes after {}", shard.next.0 - 1));
         }
@@ -284,6 +328,14 @@ impl Ledger {
         self.compared += 1;
         Ok(())
     }
+}
+
+/// Whether a shard's description follows from an earlier one.
+fn follows(before: &ShardDescription, now: &ShardDescription) -> bool {
+    let is_same = (before.shard, before.hash_start, before.hash_end, before.created_ms, before.parent)
+        == (now.shard, now.hash_start, now.hash_end, now.created_ms, now.parent);
+    let was_open = before.children.is_none();
+    is_same && (was_open || (before.children == now.children && before.tip == now.tip))
 }
 
 /// What is kept of a record: its place and its bytes, whose checksum the client has verified.

@@ -1,4 +1,4 @@
-//! Clients that load a server until it goes: appends many in flight, and a reader at the tips.
+//! Clients that load a server until it goes: appends many in flight, a reader at the tips, and one that splits and merges shards.
 //!
 //! Each runs on a thread of its own and returns its book. How far all have come is told through [`Progress`], so that a
 //! test can end the server at a moment of its choice without polling.
@@ -25,6 +25,16 @@ const STREAMS: [(&str, u32); 3] = [("one", 1), ("some", 5), ("many", 24)];
 const APPENDS_IN_FLIGHT: usize = 16;
 
 const READ_BYTES: u32 = 256 << 10;
+
+/// Times that a record is sent before its shard must have taken it in.
+const TRIES_MAX: u32 = 10_000;
+
+/// Open shards that a stream may have more than it was made with.
+const SPLIT_OFF_MAX: usize = 4;
+
+/// Records acknowledged between two splits or merges, or what time passes.
+const RECORDS_PER_RESHARDING: u64 = 50;
+const RESHARDER_PAUSE: Duration = Duration::from_millis(20);
 
 /// A reader that has caught up looks again after this long, or as soon as something was acknowledged.
 const READER_PAUSE: Duration = Duration::from_millis(5);
@@ -84,7 +94,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts `writers` clients, of all sizes in turn, and a reader.
+    /// Starts `writers` clients, of all sizes in turn, a reader, and who splits and merges.
     pub(crate) fn start(
         address: SocketAddr,
         ledger: &mut Ledger,
@@ -100,6 +110,8 @@ impl Load {
         }
         let (positions, reader) = (ledger.positions(), Arc::clone(&progress));
         threads.push(std::thread::spawn(move || read_until_the_end(address, positions, &reader)));
+        let resharder = Arc::clone(&progress);
+        threads.push(std::thread::spawn(move || reshard_until_the_end(address, &resharder)));
         Load { progress, threads }
     }
 
@@ -142,9 +154,14 @@ pub(crate) fn append_one(
     stream: &StreamDescription,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let mut writer = Writer::new(ledger.connection(), Sizes::Usual);
-    let batch = writer.next_batch(1);
-    let sent = writer.next - 1..writer.next;
-    writer.settle(stream, sent, Ok(client.append(stream.stream, &batch)?));
+    // What the last life had begun to split or merge may go on for a moment.
+    for _ in 0..TRIES_MAX {
+        let batch = writer.next_batch(1);
+        let sent = writer.next - 1..writer.next;
+        if writer.settle(stream, sent, Ok(client.append(stream.stream, &batch)?)) == 1 {
+            break;
+        }
+    }
     assert_eq!(writer.book.acked.len(), 1, "the record was refused");
     ledger.add(writer.book)?;
     Ok(())
@@ -198,9 +215,10 @@ impl Writer {
             match result {
                 AckResult::Durable(shard, sequence) => {
                     record::write(identity, self.sizes, &mut self.key, &mut self.data);
-                    assert_eq!(Some(shard), route(stream, &self.key), "{identity} was routed to another shard");
+                    assert!(may_hold(stream, shard, &self.key), "{identity} was routed to shard {shard}");
                     self.book.acked.push((shard, sequence, identity));
                 }
+                AckResult::Throttled(ErrorCode::Resharding, _) => self.book.held_up.push(identity),
                 AckResult::Refused(code) | AckResult::Throttled(code, _) => {
                     assert_eq!(code, ErrorCode::StorageFailed, "{identity} was refused");
                     self.book.refused.push(identity);
@@ -211,10 +229,47 @@ impl Writer {
     }
 }
 
-fn route(stream: &StreamDescription, key: &[u8]) -> Option<ShardId> {
-    let hash = hash_key(key);
-    let shard = stream.shards.iter().find(|shard| (shard.hash_start..=shard.hash_end).contains(&hash));
-    shard.map(|shard| shard.shard)
+/// Whether a record may be in a shard: one that was made since the stream was described is looked at when it is read back.
+fn may_hold(stream: &StreamDescription, shard: ShardId, key: &[u8]) -> bool {
+    stream.shards.iter().find(|known| known.shard == shard).is_none_or(|known| known.holds(hash_key(key)))
+}
+
+/// Splits and merges shards of all streams in turn, until told to stop, refused, or the server is gone.
+fn reshard_until_the_end(address: SocketAddr, progress: &Progress) -> Book {
+    let mut book = Book::default();
+    let Some(mut client) = reach(address) else { return book };
+    let mut turn = 0;
+    while !progress.stopped() {
+        turn += 1;
+        let (name, made_with) = STREAMS[turn % STREAMS.len()];
+        let changed = client.describe_stream(name).and_then(|stream| {
+            let mut open: Vec<_> = stream.shards.iter().filter(|shard| shard.children.is_none()).collect();
+            open.sort_by_key(|shard| shard.hash_start);
+            let at = turn % open.len();
+            let (one, next) = (open[at], open.get(at + 1));
+            match next.filter(|_| open.len() >= made_with as usize + SPLIT_OFF_MAX || turn % 5 == 0) {
+                Some(next) => client.merge_shards(name, one.shard, next.shard),
+                None => client.split_shard(name, one.shard, one.hash_start + (one.hash_end - one.hash_start) / 2 + 1),
+            }
+        });
+        match changed {
+            Ok(_) => book.reshardings += 1,
+            Err(ClientError::Refused(failure)) => match failure.code {
+                // What the last life had begun, or this disk has no room for.
+                ErrorCode::Resharding | ErrorCode::InvalidArgument | ErrorCode::DiskFull => {}
+                ErrorCode::StorageFailed | ErrorCode::ShuttingDown => return book,
+                _ => panic!("a split or merge was refused: {failure}"),
+            },
+            Err(error) => {
+                must_be_gone(&error);
+                return book;
+            }
+        }
+        let acked = progress.counts().acked;
+        let is_time = |counts: &Counts| counts.acked >= acked + RECORDS_PER_RESHARDING || progress.stopped();
+        progress.wait(RESHARDER_PAUSE, is_time);
+    }
+    book
 }
 
 /// An append in flight: which stream, which records, how many bytes.
