@@ -164,7 +164,8 @@ pub(crate) fn append_one(
     }
     assert_eq!(writer.book.acked.len(), 1, "the record was refused");
     ledger.add(writer.book)?;
-    Ok(())
+    // That has ended by now, and may have made the shard that took it.
+    streams(client, ledger).map(drop)
 }
 
 /// What one client has sent and heard.
