@@ -92,6 +92,8 @@ pub(crate) struct Connection {
     /// Whether it waits for its turn to be pushed to.
     pub(crate) has_turn: bool,
     pub(crate) receiving: bool,
+    /// When it began, of one that has to prove that it knows the secret.
+    pub(crate) began_ns: u64,
     /// The reactor's turn in which it was last heard.
     pub(crate) heard: u64,
     /// Whether the receive was told to end, and has not.
@@ -124,6 +126,7 @@ impl Connection {
         self.life = self.life.wrapping_add(1);
         self.socket = socket;
         self.server = Server::new();
+        self.began_ns = 0;
         self.at = 0;
         (self.arriving, self.held, self.gathering) = (None, None, None);
         (self.appends, self.reads, self.heard) = (0, 0, 0);
@@ -136,6 +139,11 @@ impl Connection {
         (self.visited, self.untaken, self.host) = (0, 0, None);
         self.ended.clear();
         (self.answered, self.is_telling) = (0, false);
+    }
+
+    /// Whether it began before that time, and has not proven what it has to.
+    pub(crate) fn is_unproven_since(&self, limit_ns: u64) -> bool {
+        self.phase == Phase::Live && self.server.awaits_proof() && self.began_ns < limit_ns
     }
 
     /// One of its subscriptions has ended: its host is told, if it is a guest.

@@ -161,6 +161,9 @@ pub const RESULTS_KEPT: usize = 1024;
 /// Reactors of one process.
 pub const REACTORS_MAX: usize = 64;
 
+/// How long a client may take to prove that it knows the secret.
+pub const PROOF_TIMEOUT_NS: u64 = 10_000_000_000;
+
 /// Looks at a reactor that wait for its turn.
 pub const LOOKS_WAITING_MAX: usize = 16;
 

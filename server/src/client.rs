@@ -14,9 +14,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use frame::proto::{
-    self, AckResult, ClientEvent, Failure, Read, ReadResult, Span, Start, StreamDescription, StreamList, Welcome,
+    self, AckResult, ClientEvent, Failure, Nonce, Read, ReadResult, Secret, Span, Start, StreamDescription, StreamList,
+    Welcome,
 };
 use frame::{Frame, Quotas, RequestId, ShardId, StreamId};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 pub use batch::Batch;
 pub use error::{ClientError, Fault, fault_of};
@@ -133,13 +135,30 @@ impl Client {
     /// # Errors
     /// Nobody is there, or somebody who does not speak the protocol.
     pub fn connect(address: SocketAddr, timeouts: Timeouts) -> Result<Client, ClientError> {
+        Client::connect_with(address, timeouts, None)
+    }
+
+    /// Connects to a server that is to know a secret, and proves that this client does.
+    ///
+    /// # Errors
+    /// As of [`Client::connect`], or the secret is another one.
+    pub fn connect_with(
+        address: SocketAddr,
+        timeouts: Timeouts,
+        secret: Option<Secret>,
+    ) -> Result<Client, ClientError> {
         let refused = |source| ClientError::Connect { address, source };
         let socket = TcpStream::connect_timeout(&address, timeouts.connect).map_err(refused)?;
         socket.set_nodelay(true).map_err(refused)?;
         socket.set_read_timeout(Some(timeouts.answer)).map_err(refused)?;
         socket.set_write_timeout(Some(timeouts.answer)).map_err(refused)?;
         let mut out = Vec::new();
-        let proto = proto::Client::new(&mut out);
+        let mut proto = proto::Client::new(&mut out);
+        if let Some(secret) = secret {
+            let mut nonce = Nonce::default();
+            getrandom(&mut nonce, GetRandomFlags::empty()).map_err(|errno| refused(errno.into()))?;
+            proto.require(secret, nonce);
+        }
         let nothing = Welcome {
             version: 0,
             reactors: proto::Reactors::default(),
@@ -403,7 +422,13 @@ impl Client {
     fn take(&mut self, event: ClientEvent) -> Result<Heard, ClientError> {
         match event {
             ClientEvent::Welcome(welcome) => self.welcome = welcome,
-            ClientEvent::Credit => {}
+            ClientEvent::Challenge => {
+                if !self.proto.prove(&mut self.out) {
+                    return Err(ClientError::NoSecret { address: self.address });
+                }
+                self.flush()?;
+            }
+            ClientEvent::Credit | ClientEvent::Proven => {}
             ClientEvent::Ack(span) => self.take_acks(&span),
             ClientEvent::Stream(request, stream) => return Ok(Heard::Answer(request, Ok(Answer::Stream(stream)))),
             ClientEvent::StreamList(request, list) => return Ok(Heard::Answer(request, Ok(Answer::StreamList(list)))),

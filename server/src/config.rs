@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
+use frame::proto::Secret;
 use frame::{Quotas, QuotasChange};
 use io::IoChoice;
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use wire::name::Place;
 
 use self::value::loopback;
 pub use self::value::{Bytes, Door, Reactors};
+use crate::secret::{self, SecretError};
 
 /// The default port of the Kinesis API, the one that its emulators use.
 const HTTP_PORT: u16 = 4567;
@@ -103,6 +105,13 @@ pub struct Settings {
     /// Where native clients connect; port 0 takes any free one [default: 127.0.0.1:4570]
     #[arg(long, env = "MILLSTREAM_NATIVE", value_name = "ADDR")]
     pub native: Option<SocketAddr>,
+    /// The file with a secret of 16 bytes or more, which native clients must know; only its owner may read it. Needed beyond
+    /// loopback
+    #[arg(long, env = "MILLSTREAM_NATIVE_SECRET_FILE", value_name = "FILE")]
+    pub native_secret_file: Option<PathBuf>,
+    /// Let records travel in clear between this machine and others
+    #[arg(long, env = "MILLSTREAM_NATIVE_PLAINTEXT", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub native_plaintext: Option<bool>,
     /// Where the Kinesis API is served over HTTP, unsigned, so on loopback only; `off` for nowhere [default: 127.0.0.1:4567]
     #[arg(long, env = "MILLSTREAM_HTTP", value_name = "ADDR")]
     pub http: Option<Door>,
@@ -186,6 +195,8 @@ pub struct ServeConfig {
     pub data: Vec<PathBuf>,
     /// Where native clients connect.
     pub native: SocketAddr,
+    /// What they must know, if anything.
+    pub secret: Option<Secret>,
     /// Where the Kinesis API is served, if it is.
     pub http: Option<SocketAddr>,
     /// Where metrics and health are served, if they are.
@@ -228,6 +239,10 @@ pub enum ConfigError {
     },
     /// No data directory is named.
     NoData,
+    /// The file with the secret.
+    Secret(SecretError),
+    /// The native port would be open to other machines.
+    Open(SocketAddr),
     /// Unsigned requests are not taken from other machines.
     NotLoopback(SocketAddr),
     /// A value that is not allowed.
@@ -260,6 +275,13 @@ impl fmt::Display for ConfigError {
                 write!(f, " is malformed: {}; mend or remove that", error.message().replace('\n', ", "))
             }
             ConfigError::NoData => f.write_str("no data directory is given; say which with --data DIR"),
+            ConfigError::Secret(error) => error.fmt(f),
+            ConfigError::Open(address) => write!(
+                f,
+                "--native {address} is not on loopback: other machines need a secret, by --native-secret-file FILE, and what they send \
+                 and read travels in clear, which --native-plaintext allows; or use 127.0.0.1:{}",
+                frame::proto::PORT
+            ),
             ConfigError::NotLoopback(address) => write!(
                 f,
                 "--http {address} is not on loopback, and requests are taken unsigned; use 127.0.0.1:{HTTP_PORT}, or --http off"
@@ -295,6 +317,8 @@ impl Settings {
         Settings {
             data: if self.data.is_empty() { other.data } else { self.data },
             native: self.native.or(other.native),
+            native_secret_file: self.native_secret_file.or(other.native_secret_file),
+            native_plaintext: self.native_plaintext.or(other.native_plaintext),
             http: self.http.or(other.http),
             admin: self.admin.or(other.admin),
             region: self.region.or(other.region),
@@ -369,12 +393,18 @@ impl Settings {
                 "4KiB to 1MiB",
             )? as usize,
         };
+        let native = self.native.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], frame::proto::PORT)));
+        let secret = self.native_secret_file.as_deref().map(secret::read).transpose().map_err(ConfigError::Secret)?;
+        if !native.ip().is_loopback() && (secret.is_none() || self.native_plaintext != Some(true)) {
+            return Err(ConfigError::Open(native));
+        }
         if self.data.is_empty() {
             return Err(ConfigError::NoData);
         }
         Ok(ServeConfig {
             data: self.data,
-            native: self.native.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], frame::proto::PORT))),
+            native,
+            secret,
             http: loopback(self.http.unwrap_or(Door::local(HTTP_PORT)))?,
             admin: self.admin.unwrap_or(Door::local(ADMIN_PORT)).address(),
             place: place(self.region, self.account)?,

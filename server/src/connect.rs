@@ -2,10 +2,14 @@
 
 use std::io::{self, ErrorKind, StdoutLock, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 
 use clap::Args;
 
+use frame::proto::Secret;
+
 use crate::client::{Client, ClientError, Timeouts};
+use crate::secret;
 
 /// Bytes of output that gather before they are written.
 const OUTPUT_BYTES: usize = 64 << 10;
@@ -23,6 +27,9 @@ pub struct ServerArguments {
         value_parser = resolve
     )]
     native: SocketAddr,
+    /// The file with the server's secret, where it wants one
+    #[arg(long, env = "MILLSTREAM_NATIVE_SECRET_FILE", value_name = "FILE", global = true, value_parser = secret_in)]
+    native_secret_file: Option<Secret>,
 }
 
 impl ServerArguments {
@@ -31,8 +38,12 @@ impl ServerArguments {
     /// # Errors
     /// It is not there, or is no server.
     pub fn connect(&self) -> Result<Client, ClientError> {
-        Client::connect(self.native, Timeouts::default())
+        Client::connect_with(self.native, Timeouts::default(), self.native_secret_file.clone())
     }
+}
+
+fn secret_in(path: &str) -> Result<Secret, String> {
+    secret::read(Path::new(path)).map_err(|error| error.to_string())
 }
 
 fn resolve(text: &str) -> Result<SocketAddr, String> {

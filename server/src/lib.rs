@@ -10,6 +10,7 @@ mod http_server;
 pub mod inspect;
 pub mod put;
 mod reactors;
+mod secret;
 pub mod serve;
 pub mod streams;
 pub mod tail;

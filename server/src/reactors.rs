@@ -271,6 +271,9 @@ impl Site<'_> {
         if let Some(first) = native.port().checked_sub(number as u16) {
             reactor.tell_ports(first);
         }
+        if let Some(secret) = &self.config.secret {
+            reactor.require(secret.clone());
+        }
         reactor.listen(listener);
         self.reactors.add(waker.clone());
         let handle = reactor.handle(move || waker.wake());

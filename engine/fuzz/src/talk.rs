@@ -173,6 +173,8 @@ impl Talk {
                 | ClientEvent::Credit
                 | ClientEvent::Pong(_)
                 | ClientEvent::StreamList(..)
+                | ClientEvent::Challenge
+                | ClientEvent::Proven
                 | ClientEvent::Unsubscribed(_) => {}
             }
         }

@@ -64,6 +64,7 @@ impl<I: Io> Reactor<I> {
             accept_after_ns: 0,
             send_check_ns: 0,
             features: 0,
+            secret: None,
             told_reactors: Reactors::default(),
             is_left_alone: false,
             life: Life::Running,

@@ -2,11 +2,12 @@
 //!
 //! All connections share the receive buffers. One whose input can't be parsed yet may hold a few of them and no more.
 
-use frame::proto::Violation;
+use frame::proto::{Nonce, Violation};
 
 use super::*;
 use crate::limits::{
-    ACCEPT_RETRY_NS, CONNECTIONS_MAX, SEND_CHECK_NS, SEND_TIMEOUT_NS, WINDOW_BYTES, WINDOW_BYTES_MIN, WINDOWS_BYTES,
+    ACCEPT_RETRY_NS, CONNECTIONS_MAX, PROOF_TIMEOUT_NS, SEND_CHECK_NS, SEND_TIMEOUT_NS, WINDOW_BYTES, WINDOW_BYTES_MIN,
+    WINDOWS_BYTES,
 };
 use crate::outgoing::Outgoing;
 
@@ -31,6 +32,12 @@ impl<I: Io> Reactor<I> {
         let connection = &mut self.connections[slot];
         connection.begin(Some(socket));
         let peer = Peer { slot, life: connection.life };
+        if let Some(secret) = &self.secret {
+            let mut nonce = Nonce::default();
+            nonce.as_chunks_mut().0.iter_mut().for_each(|half| *half = self.io.random());
+            connection.server.require(secret.clone(), nonce);
+            connection.began_ns = self.io.mono_ns();
+        }
         if self.connections.in_use() - self.guests.len() > CONNECTIONS_MAX || self.life != Life::Running {
             return self.close(peer);
         }
@@ -207,12 +214,15 @@ impl<I: Io> Reactor<I> {
         }
         self.send_check_ns = now + SEND_CHECK_NS;
         let limit = now.saturating_sub(SEND_TIMEOUT_NS);
+        let unproven = now.saturating_sub(PROOF_TIMEOUT_NS);
         let idle_since = now.saturating_sub(SEND_CHECK_NS);
         self.connections.iter_mut().for_each(|(_, connection)| connection.outgoing.rest(idle_since));
         let gone: Vec<Peer> = self
             .connections
             .iter_mut()
-            .filter(|(_, connection)| connection.outgoing.sends_since_before(limit))
+            .filter(|(_, connection)| {
+                connection.outgoing.sends_since_before(limit) || connection.is_unproven_since(unproven)
+            })
             .map(|(slot, connection)| Peer { slot, life: connection.life })
             .collect();
         gone.into_iter().for_each(|peer| self.close(peer));

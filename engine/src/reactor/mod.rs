@@ -29,7 +29,7 @@ mod shutdown;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use frame::proto::{ErrorCode, Failure, Reactors, Server};
+use frame::proto::{ErrorCode, Failure, Reactors, Secret, Server};
 use frame::{Epoch, RequestId, Sequence, ShardId, StreamId};
 use io::{Completion, DirId, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
 
@@ -193,6 +193,8 @@ pub struct Reactor<I: Io> {
     send_check_ns: u64,
     /// What clients are told of this server when they connect.
     features: u64,
+    /// What clients have to know, if anything.
+    secret: Option<Secret>,
     told_reactors: Reactors,
     /// Whether another reactor has ended before its time.
     is_left_alone: bool,
@@ -220,6 +222,11 @@ impl<I: Io> Reactor<I> {
     /// Has clients told that plain threads do what io_uring does elsewhere: measurements differ.
     pub fn tell_threads(&mut self) {
         self.features |= frame::proto::FEATURE_THREADS;
+    }
+
+    /// Hears only clients that know this secret.
+    pub fn require(&mut self, secret: Secret) {
+        self.secret = Some(secret);
     }
 
     /// Has clients told where the reactors listen, if there are several: the first at this port, the others at those that

@@ -30,6 +30,10 @@ impl<I: Io> Reactor<I> {
                 connection.server.welcome(&mut connection.outgoing.control, request, epoch, limits);
                 self.make_dirty(peer);
             }
+            ServerEvent::Challenge(request) => {
+                connection.server.challenge(&mut connection.outgoing.control, request);
+                self.make_dirty(peer);
+            }
             ServerEvent::Ping(request) => {
                 Server::pong(&mut connection.outgoing.control, request);
                 self.make_dirty(peer);

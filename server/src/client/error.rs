@@ -67,6 +67,11 @@ pub enum ClientError {
     },
     /// A batch without records.
     EmptyBatch,
+    /// The server wants a secret, and this client has none.
+    NoSecret {
+        /// Where.
+        address: SocketAddr,
+    },
 }
 
 impl ClientError {
@@ -75,9 +80,10 @@ impl ClientError {
         match self {
             ClientError::Connect { .. } | ClientError::Lost { .. } | ClientError::Silent { .. } => Fault::Connection,
             ClientError::Refused(failure) | ClientError::Ended(failure) => fault_of(failure.code),
+            ClientError::Violation(Violation::Access | Violation::Unproven) => Fault::Caller,
             ClientError::Violation(_) | ClientError::OtherAnswer => Fault::Bug,
             ClientError::Corrupt { .. } => Fault::Storage,
-            ClientError::EmptyBatch => Fault::Caller,
+            ClientError::EmptyBatch | ClientError::NoSecret { .. } => Fault::Caller,
         }
     }
 
@@ -100,7 +106,8 @@ pub fn fault_of(code: ErrorCode) -> Fault {
         | ErrorCode::UnknownShard
         | ErrorCode::UnknownSequence
         | ErrorCode::Checksum
-        | ErrorCode::TooManyShards => Fault::Caller,
+        | ErrorCode::TooManyShards
+        | ErrorCode::AccessDenied => Fault::Caller,
         ErrorCode::DiskFull
         | ErrorCode::Busy
         | ErrorCode::WriteBytesExceeded
@@ -137,6 +144,10 @@ impl fmt::Display for ClientError {
             ClientError::Refused(failure) => failure.fmt(f),
             ClientError::Ended(failure) => {
                 write!(f, "the server ended the connection: {failure}; its log may say more")
+            }
+            ClientError::Violation(violation @ (Violation::Access | Violation::Unproven)) => violation.fmt(f),
+            ClientError::NoSecret { address } => {
+                write!(f, "{address} wants to hear a secret first; name the file it is in with --native-secret-file")
             }
             ClientError::Violation(violation) => {
                 write!(

@@ -183,6 +183,7 @@ pub(super) fn kind(code: ErrorCode) -> ErrorKind {
         | ErrorCode::Checksum
         | ErrorCode::StorageFailed
         | ErrorCode::Damaged
+        | ErrorCode::AccessDenied
         | ErrorCode::ShuttingDown => ErrorKind::InternalFailure,
     }
 }

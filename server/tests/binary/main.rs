@@ -1,6 +1,7 @@
 //! The `millstream` binary as it is: started, asked, stopped, killed and fed what is wrong.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its rig too")]
 
+mod access;
 mod admin;
 mod crowd;
 mod deaf;

@@ -1,14 +1,16 @@
 //! The client's end of a native connection, without I/O.
 //!
 //! ```text
-//!   new -> [greeting] --Welcome--> [open] --violation or Error with request 0--> [closed]
+//!   new -> [greeting] ----------------------------Welcome--> [open] --violation or Error with request 0--> [closed]
+//!                     \--Challenge--> [proving] --Proven--/
 //! ```
 
+use super::access::{Nonce, Secret, Side};
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
-    AckBatch, Append, Control, CreateStream, Credit, DescribeStream, Failure, Grant, Hello, Kind, ListStreams,
-    MergeShards, Ping, Read, ReadResult, SetQuotas, SplitShard, StreamDescription, StreamList, Subscribe, Unsubscribe,
-    Unsubscribed, Welcome,
+    AckBatch, Append, Challenge, Control, CreateStream, Credit, DescribeStream, Failure, Grant, Hello, Kind,
+    ListStreams, MergeShards, Ping, Proof, Proven, Read, ReadResult, SetQuotas, SplitShard, StreamDescription,
+    StreamList, Subscribe, Unsubscribe, Unsubscribed, Welcome,
 };
 use super::{VERSION, Violation};
 use crate::id::{RequestId, ShardId, StreamId};
@@ -17,6 +19,10 @@ use crate::quotas::Quotas;
 /// What the server said.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ClientEvent {
+    /// The server wants a proof: send it by [`Client::prove`].
+    Challenge,
+    /// The server has proven that it knows the secret as well. Its Welcome follows.
+    Proven,
     /// The handshake is done; appends may begin.
     Welcome(Welcome),
     /// The answer to CreateStream, SetQuotas, SplitShard, MergeShards or DescribeStream.
@@ -41,11 +47,23 @@ pub enum ClientEvent {
     Error(RequestId, Failure),
 }
 
+/// What both sides prove.
+#[derive(Debug)]
+struct Access {
+    secret: Secret,
+    nonce: Nonce,
+    /// The server's nonce, once it asked.
+    asked: Option<Nonce>,
+    /// Whether the server has proven it.
+    is_proven: bool,
+}
+
 /// The client's end of a native connection.
 #[derive(Debug)]
 pub struct Client {
     decoder: Decoder,
     welcomed: bool,
+    access: Option<Access>,
     credit: Credit,
     /// Appends that may be unanswered.
     window_batches: u64,
@@ -63,12 +81,25 @@ impl Client {
         Client {
             decoder: Decoder::new(),
             welcomed: false,
+            access: None,
             credit,
             window_batches: 0,
             used,
             read: None,
             next_request: 1,
         }
+    }
+
+    /// Speaks only to a server that knows this secret. `nonce` was drawn for this connection. Before its first step.
+    pub fn require(&mut self, secret: Secret, nonce: Nonce) {
+        self.access = Some(Access { secret, nonce, asked: None, is_proven: false });
+    }
+
+    /// Answers a Challenge. `false` if this client has no secret.
+    pub fn prove(&self, out: &mut Vec<u8>) -> bool {
+        let Some(Access { secret, nonce, asked: Some(asked), .. }) = &self.access else { return false };
+        Proof { nonce: *nonce, proof: secret.proof(Side::Client, asked, nonce) }.encode(out, RequestId(0));
+        true
     }
 
     /// The next event in `input` from `at`, which moves on; `None` when more bytes are needed.
@@ -99,11 +130,31 @@ impl Client {
 
     fn fixed(&mut self, kind: Kind, request: RequestId, span: Span, input: &[u8]) -> Result<ClientEvent, Violation> {
         let fixed = self.decoder.bytes(&span, input);
-        if !self.welcomed && !matches!(kind, Kind::Welcome | Kind::Error) {
+        if !self.welcomed && !matches!(kind, Kind::Challenge | Kind::Proven | Kind::Welcome | Kind::Error) {
             return Err(Violation::Handshake);
         }
         Ok(match kind {
+            Kind::Challenge if !self.welcomed => {
+                let Challenge { nonce } = Challenge::decode(fixed)?;
+                if let Some(access) = &mut self.access {
+                    access.asked = Some(nonce);
+                }
+                ClientEvent::Challenge
+            }
+            Kind::Proven if !self.welcomed => {
+                let Proven { proof } = Proven::decode(fixed)?;
+                let access = self.access.as_mut().ok_or(Violation::Kind(kind as u8))?;
+                let asked = access.asked.ok_or(Violation::Handshake)?;
+                if !access.secret.verify(Side::Server, &asked, &access.nonce, &proof) {
+                    return Err(Violation::Access);
+                }
+                access.is_proven = true;
+                ClientEvent::Proven
+            }
             Kind::Welcome => {
+                if self.access.as_ref().is_some_and(|access| !access.is_proven) {
+                    return Err(Violation::Unproven);
+                }
                 let welcome = Welcome::decode(fixed)?;
                 if welcome.version != VERSION {
                     return Err(Violation::Version(welcome.version));

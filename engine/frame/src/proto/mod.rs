@@ -12,7 +12,7 @@
 //!
 //! ```text
 //!   client                                   server
-//!   Hello (versions, features)        ->
+//!   Hello (versions, features)        ->     (Challenge and Proof, where a secret is needed)
 //!                                     <-     Welcome (version, features, limits, first credit)
 //!   CreateStream | SetQuotas | DescribeStream
 //!   | ListStreams | Read | Ping      ->     <-     one answer each, by request, or Error
@@ -34,11 +34,13 @@
 //! bytes of frames in totals as well, and is the client's to grant; the request of a Grant, an Unsubscribe and all that is
 //! pushed is that of the Subscribe.
 
+mod access;
 mod client;
 mod decoder;
 mod message;
 mod server;
 
+pub use access::{NONCE_BYTES, Nonce, SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret};
 pub use client::{Client, ClientEvent};
 pub use decoder::Span;
 pub use message::{
@@ -115,6 +117,10 @@ pub enum Violation {
     Credit,
     /// Before the handshake only Hello is heard.
     Handshake,
+    /// Whoever sent the proof doesn't know the secret.
+    Access,
+    /// The server did not ask for the secret that this client has.
+    Unproven,
 }
 
 impl fmt::Display for Violation {
@@ -138,6 +144,10 @@ impl fmt::Display for Violation {
             ),
             Violation::Credit => f.write_str("an append beyond the credit granted"),
             Violation::Handshake => f.write_str("the first message must be a Hello of the Millstream protocol"),
+            Violation::Access => f.write_str("the other side's secret is another one; give both the same"),
+            Violation::Unproven => f.write_str(
+                "the server does not ask for the secret, so it need not be the one that is meant; connect without a secret, or start the server with it",
+            ),
         }
     }
 }

@@ -1,15 +1,18 @@
 //! The server's end of a native connection, without I/O.
 //!
 //! ```text
-//!   new -> [await Hello] --Hello--> [open] --violation--> [closed]
+//!   new -> [await Hello] --Hello----------------------> [open] --violation--> [closed]
+//!                        \--Hello--> [await Proof] --Proof--/
 //! ```
 
 use std::ops::{Range, RangeInclusive};
 
+use super::access::{Nonce, PROOF_BYTES, Secret, Side};
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
-    Append, Control, CreateStream, Credit, DescribeStream, ErrorCode, Failure, Grant, Hello, Kind, ListStreams,
-    MergeShards, Ping, Pong, Reactors, Read, SetQuotas, SplitShard, Subscribe, Unsubscribe, Unsubscribed, Welcome,
+    Append, Challenge, Control, CreateStream, Credit, DescribeStream, ErrorCode, Failure, Grant, Hello, Kind,
+    ListStreams, MergeShards, Ping, Pong, Proof, Proven, Reactors, Read, SetQuotas, SplitShard, Subscribe, Unsubscribe,
+    Unsubscribed, Welcome,
 };
 use super::{APPEND_FIXED_BYTES, HEADER_BYTES, VERSION, Violation};
 use crate::id::RequestId;
@@ -29,6 +32,8 @@ pub struct ServerLimits {
 pub enum ServerEvent {
     /// The handshake: answer by [`Server::welcome`].
     Hello(RequestId),
+    /// A Hello, where a secret is needed: answer by [`Server::challenge`].
+    Challenge(RequestId),
     /// Make a stream.
     CreateStream(RequestId, CreateStream),
     /// Other quotas for a stream.
@@ -71,11 +76,23 @@ struct OpenAppend {
     bytes: u64,
 }
 
+/// What a client has to prove, and how far it has come.
+#[derive(Debug)]
+struct Access {
+    secret: Secret,
+    nonce: Nonce,
+    /// The request of its Hello.
+    asked: Option<RequestId>,
+    /// This side's own proof, once the client's was right.
+    proof: Option<[u8; PROOF_BYTES]>,
+}
+
 /// The server's end of a native connection.
 #[derive(Debug)]
 pub struct Server {
     decoder: Decoder,
     greeted: bool,
+    access: Option<Box<Access>>,
     features: u64,
     reactors: Reactors,
     granted: Credit,
@@ -91,6 +108,7 @@ impl Server {
         Server {
             decoder: Decoder::new(),
             greeted: false,
+            access: None,
             features: 0,
             reactors: Reactors::default(),
             granted: Credit::default(),
@@ -101,6 +119,16 @@ impl Server {
         }
     }
 
+    /// Nobody is heard who does not know this secret. `nonce` was drawn for this connection. Before its first step.
+    pub fn require(&mut self, secret: Secret, nonce: Nonce) {
+        self.access = Some(Box::new(Access { secret, nonce, asked: None, proof: None }));
+    }
+
+    /// Whether the client has not proven yet what it has to.
+    pub fn awaits_proof(&self) -> bool {
+        self.access.is_some() && !self.greeted
+    }
+
     /// The next event in `input` from `at`, which moves on; `None` when more bytes are needed.
     ///
     /// # Errors
@@ -109,7 +137,7 @@ impl Server {
         let Some(unit) = self.decoder.step(input, at, Kind::client_bounds)? else { return Ok(None) };
         match unit {
             Unit::Fixed { kind, request, frames_bytes, span } => {
-                if !self.greeted && kind != Kind::Hello {
+                if !self.greeted && !matches!(kind, Kind::Hello | Kind::Proof) {
                     return Err(Violation::Handshake);
                 }
                 self.fixed(kind, request, frames_bytes, &span, input).map(Some)
@@ -175,9 +203,28 @@ impl Server {
                 if !spoken.contains(&VERSION) {
                     return Err(Violation::Version(hello.version_max));
                 }
-                if self.greeted {
+                if self.greeted || self.access.as_ref().is_some_and(|access| access.asked.is_some()) {
                     return Err(Violation::Kind(kind as u8));
                 }
+                match &mut self.access {
+                    Some(access) => {
+                        access.asked = Some(request);
+                        ServerEvent::Challenge(request)
+                    }
+                    None => {
+                        self.greeted = true;
+                        ServerEvent::Hello(request)
+                    }
+                }
+            }
+            Kind::Proof => {
+                let Proof { nonce, proof } = Proof::decode(fixed)?;
+                let access = self.access.as_mut().filter(|_| !self.greeted).ok_or(Violation::Kind(kind as u8))?;
+                let request = access.asked.ok_or(Violation::Handshake)?;
+                if !access.secret.verify(Side::Client, &access.nonce, &nonce, &proof) {
+                    return Err(Violation::Access);
+                }
+                access.proof = Some(access.secret.proof(Side::Server, &access.nonce, &nonce));
                 self.greeted = true;
                 ServerEvent::Hello(request)
             }
@@ -227,6 +274,13 @@ impl Server {
         self.reactors = reactors;
     }
 
+    /// Answers a Hello where a secret is needed.
+    pub fn challenge(&self, out: &mut Vec<u8>, request: RequestId) {
+        if let Some(access) = &self.access {
+            Challenge { nonce: access.nonce }.encode(out, request);
+        }
+    }
+
     /// Answers a Hello, with the first credit.
     pub fn welcome(&mut self, out: &mut Vec<u8>, request: RequestId, epoch: u64, limits: ServerLimits) {
         self.limits = limits;
@@ -240,6 +294,9 @@ impl Server {
             append_records_max: APPEND_RECORDS_MAX as u32,
             credit: self.granted,
         };
+        if let Some(proof) = self.access.as_ref().and_then(|access| access.proof) {
+            Proven { proof }.encode(out, request);
+        }
         welcome.encode(out, request);
     }
 
@@ -286,6 +343,7 @@ impl Server {
     pub fn violation(out: &mut Vec<u8>, violation: &Violation) {
         let code = match violation {
             Violation::Slow | Violation::Crowded => ErrorCode::Busy,
+            Violation::Access => ErrorCode::AccessDenied,
             _ => ErrorCode::Protocol,
         };
         Failure { code, detail: violation.to_string() }.encode(out, RequestId(0));

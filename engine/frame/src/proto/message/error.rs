@@ -47,6 +47,8 @@ pub enum ErrorCode {
     Resharding = 17,
     /// The caller: the stream, or the data directory, has all the shards that it may have.
     TooManyShards = 18,
+    /// The caller did not prove that it knows the server's secret; the connection ends.
+    AccessDenied = 35,
 }
 
 impl ErrorCode {
@@ -77,6 +79,7 @@ impl ErrorCode {
             ReadsExceeded,
             Resharding,
             TooManyShards,
+            AccessDenied,
         ]
         .into_iter()
         .find(|&code| code as u16 == number)
@@ -105,6 +108,7 @@ impl fmt::Display for ErrorCode {
             ErrorCode::ReadsExceeded => "the shard's reads a second are used up",
             ErrorCode::Resharding => "the shard is being split or merged",
             ErrorCode::TooManyShards => "too many shards",
+            ErrorCode::AccessDenied => "access denied",
         })
     }
 }

@@ -57,6 +57,12 @@ pub enum Kind {
     SplitShard = 21,
     /// Client: merge two shards. Answered by [`Kind::Stream`].
     MergeShards = 22,
+    /// Server: prove that you know the secret. The answer to a Hello where one is needed.
+    Challenge = 48,
+    /// Client: the proof. Answered by [`Kind::Proven`] and [`Kind::Welcome`].
+    Proof = 49,
+    /// Server: its own proof.
+    Proven = 50,
 }
 
 impl Kind {
@@ -85,6 +91,9 @@ impl Kind {
             SetQuotas,
             SplitShard,
             MergeShards,
+            Challenge,
+            Proof,
+            Proven,
         ]
         .into_iter()
         .find(|&kind| kind as u8 == number)
@@ -114,7 +123,8 @@ impl Kind {
             | Kind::Unsubscribe
             | Kind::SetQuotas
             | Kind::SplitShard
-            | Kind::MergeShards => Some(HEADER_BYTES..HEADER_BYTES + CLIENT_CONTROL_BYTES_MAX + 1),
+            | Kind::MergeShards
+            | Kind::Proof => Some(HEADER_BYTES..HEADER_BYTES + CLIENT_CONTROL_BYTES_MAX + 1),
             _ => None,
         }
     }
@@ -125,9 +135,14 @@ impl Kind {
             Kind::ReadResult => Some(HEADER_BYTES + READ_FIXED_BYTES..READ_BYTES_MAX + 1),
             Kind::Ack => Some(HEADER_BYTES + ACK_FIXED_BYTES..ACK_BYTES_MAX + 1),
             Kind::Stream => Some(HEADER_BYTES..STREAM_BYTES_MAX + 1),
-            Kind::Welcome | Kind::StreamList | Kind::Credit | Kind::Pong | Kind::Error | Kind::Unsubscribed => {
-                Some(HEADER_BYTES..CONTROL_BYTES_MAX + 1)
-            }
+            Kind::Challenge
+            | Kind::Proven
+            | Kind::Welcome
+            | Kind::StreamList
+            | Kind::Credit
+            | Kind::Pong
+            | Kind::Error
+            | Kind::Unsubscribed => Some(HEADER_BYTES..CONTROL_BYTES_MAX + 1),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! The messages: what each says, and its bytes. Numbers are little-endian; texts are a 16-bit length and UTF-8.
 
+mod access;
 mod append;
 mod error;
 mod fields;
@@ -11,6 +12,7 @@ mod start;
 mod stream;
 mod subscribe;
 
+pub(crate) use access::{Challenge, Proof, Proven};
 pub use append::{Ack, AckBatch, AckResult, Append};
 pub use error::{ErrorCode, Failure};
 pub(crate) use fields::Control;

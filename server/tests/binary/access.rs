@@ -1,0 +1,117 @@
+//! Who is heard on the native port: everybody on loopback, unless a secret is named; beyond it nobody without one.
+
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use frame::Quotas;
+use frame::proto::{ErrorCode, Secret};
+use server::client::{Client, ClientError, Fault, Timeouts};
+
+use crate::rig::{PATIENCE, Server, directory, millstream, refusal, run, store};
+
+const SECRET: &str = "0123456789abcdef";
+
+fn secret_file(directory: &Path, secret: &str, mode: u32) -> PathBuf {
+    let path = directory.join("secret");
+    fs::write(&path, format!("{secret}\n")).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    path
+}
+
+fn connect(server: &Server, secret: Option<&str>) -> Result<Client, ClientError> {
+    let timeouts = Timeouts { connect: PATIENCE, answer: PATIENCE };
+    Client::connect_with(server.address, timeouts, secret.map(|secret| Secret::new(secret.as_bytes()).unwrap()))
+}
+
+#[test]
+fn a_server_with_a_secret_hears_those_who_know_it() {
+    let directory = directory();
+    let file = secret_file(directory.path(), SECRET, 0o600);
+    let file = file.to_str().unwrap();
+    let server = Server::start_with(&directory.path().join("data"), &["--native-secret-file", file]);
+    let mut client = connect(&server, Some(SECRET)).unwrap();
+    let stream = client.create_stream("kept", 1, Quotas::NONE).unwrap();
+    store(&mut client, stream.stream, "k", ["one"]);
+    let told = run(server.command(["tail", "kept", "--native-secret-file", file]), b"").good();
+    assert_eq!(told.text(), "one\n");
+    let line = run(server.command(["tail", "kept"]), b"").refusal();
+    assert!(line.contains("wants to hear a secret") && line.contains("--native-secret-file"), "{line}");
+    let error = connect(&server, Some("0123456789abcdeg")).unwrap_err();
+    assert_eq!((error.fault(), error.code()), (Fault::Caller, Some(ErrorCode::AccessDenied)), "{error}");
+    assert!(error.to_string().contains("secret is another one"), "{error}");
+    // A client that goes on without a proof is not heard, and the others are.
+    let mut raw = TcpStream::connect(server.address).unwrap();
+    raw.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut said = Vec::new();
+    let mut proto = frame::proto::Client::new(&mut said);
+    proto.list_streams(&mut said, "", 10);
+    raw.write_all(&said).unwrap();
+    let mut answer = Vec::new();
+    raw.read_to_end(&mut answer).unwrap();
+    assert!(!answer.windows(4).any(|part| part == b"kept"));
+    client.ping().unwrap();
+    assert!(!server.log_text().contains(SECRET));
+    server.stop();
+}
+
+/// One that knows no secret can't keep a place either.
+#[test]
+fn who_proves_nothing_is_gone_after_a_while() {
+    let directory = directory();
+    let file = secret_file(directory.path(), SECRET, 0o600);
+    let server = Server::start_with(&directory.path().join("data"), &["--native-secret-file", file.to_str().unwrap()]);
+    let began = Instant::now();
+    let mut silent = TcpStream::connect(server.address).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut said = Vec::new();
+    silent.read_to_end(&mut said).unwrap();
+    assert!(said.is_empty(), "it is closed");
+    assert!(began.elapsed().as_secs() >= 9, "not before it had its time");
+    server.stop();
+}
+
+#[test]
+fn a_client_with_a_secret_speaks_to_no_server_without() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let error = connect(&server, Some(SECRET)).unwrap_err();
+    assert!(error.to_string().contains("does not ask for the secret"), "{error}");
+    connect(&server, None).unwrap().ping().unwrap();
+    server.stop();
+}
+
+#[test]
+fn beyond_loopback_a_secret_and_a_word_are_needed() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let secret = secret_file(directory.path(), SECRET, 0o600);
+    let secret = secret.to_str().unwrap();
+    let start = |more: &[&str]| {
+        let mut command = millstream(["serve", "--native", "0.0.0.0:0", "--http", "off", "--data"]);
+        command.arg(&data).args(more);
+        run(command, b"").refusal()
+    };
+    for more in [&[][..], &["--native-plaintext"], &["--native-secret-file", secret]] {
+        let line = start(more);
+        assert!(line.contains("--native-plaintext") && line.contains("--native-secret-file"), "{more:?}: {line}");
+    }
+    assert!(!data.exists());
+}
+
+#[test]
+fn a_secret_is_long_and_its_owners_alone() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let of = |secret: &str, mode| {
+        let file = secret_file(directory.path(), secret, mode);
+        refusal(&data, &["--native-secret-file", file.to_str().unwrap()])
+    };
+    assert!(of(SECRET, 0o640).contains("chmod 600"));
+    assert!(of("short", 0o600).contains("has 5 bytes, and 16 to 1024 are allowed"));
+    let line = refusal(&data, &["--native-secret-file", "/nowhere"]);
+    assert!(line.contains("the secret /nowhere can't be read"), "{line}");
+}
