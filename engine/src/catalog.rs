@@ -7,6 +7,8 @@
 //!   create   0 version | 1 kind | 2 name length | 4 stream | 8 first shard | 12 shards | 16 created ms | 24 name
 //!            or, with quotas, the same and 24 quotas | 48 name
 //!   quotas   0 version | 1 kind | 2 0 | 4 stream | 8 0 | 24 quotas
+//!            or, with retention, the same and 24 quotas | 48 retention | 64 name
+//!   retention 0 version | 1 kind | 2 0 | 4 stream | 8 0 | 24 retention
 //!   delete   0 version | 1 kind | 2 0 | 4 stream | 8 0
 //!   reserve  0 version | 1 kind | 2 0 | 4 next stream | 8 next shard | 12 0
 //!   go on    0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | a row: 0 shard | 4 shards | 8 next number | 16 last arrival
@@ -25,12 +27,13 @@ mod stream;
 use std::collections::BTreeMap;
 
 use frame::limits::{SHARDS_PER_STREAM_MAX, STREAM_NAME_BYTES_MAX};
-use frame::{QUOTAS_BYTES, Quotas, Sequence, ShardId, StreamId};
+use frame::{QUOTAS_BYTES, Quotas, RETENTION_BYTES, Retention, Sequence, Settings, ShardId, StreamId};
 
 pub(crate) use reshard::{Change, Completion, ReshardError, Resharding};
 pub(crate) use stream::{Stream, StreamShard};
 
 use crate::limits::{SHARDS_MAX, STREAMS_MAX};
+use crate::trims::Trim;
 use reshard::{INTEND, RESHARD};
 
 const VERSION: u8 = 1;
@@ -40,7 +43,10 @@ const RESERVE: u8 = 3;
 const SET_QUOTAS: u8 = 4;
 const CREATE_WITH_QUOTAS: u8 = 5;
 const GO_ON: u8 = 6;
-const FIXED_BYTES: usize = 24;
+const SET_RETENTION: u8 = 20;
+const CREATE_WITH_RETENTION: u8 = 21;
+const TRIM: u8 = 22;
+pub(crate) const FIXED_BYTES: usize = 24;
 const GO_ON_ROW_BYTES: usize = 24;
 
 /// Rows of one *go on*, which is one record.
@@ -66,6 +72,8 @@ pub(crate) enum Command {
     Create(Create),
     /// A stream has other quotas.
     SetQuotas(StreamId, Quotas),
+    /// More or less is kept of a stream.
+    SetRetention(StreamId, Retention),
     /// A stream is gone.
     Delete(StreamId),
     /// Numbers below these are not given any more.
@@ -76,6 +84,8 @@ pub(crate) enum Command {
     Intend(Resharding),
     /// They were: they are closed, and their children open.
     Reshard(Resharding, Completion),
+    /// Shards of this journal are kept from these numbers on.
+    Trim(Vec<Trim>),
 }
 
 /// A stream as it is made.
@@ -88,6 +98,7 @@ pub(crate) struct Create {
     pub(crate) first_shard: ShardId,
     pub(crate) shards: u32,
     pub(crate) quotas: Quotas,
+    pub(crate) retention: Retention,
 }
 
 /// Why a stream can't be made.
@@ -109,6 +120,8 @@ pub(crate) struct Catalog {
     /// By identifier, which count from 1. Nothing where it was deleted, or the command that made it was damaged.
     streams: Vec<Option<Stream>>,
     by_name: BTreeMap<String, StreamId>,
+    /// The stream that has each shard, by shard; 0 where none has.
+    of_shards: Vec<StreamId>,
     next_shard: u32,
     snapshot_bytes: usize,
 }
@@ -116,7 +129,8 @@ pub(crate) struct Catalog {
 impl Catalog {
     pub(crate) fn new() -> Catalog {
         let snapshot_bytes = 4 + FIXED_BYTES;
-        Catalog { streams: Vec::new(), by_name: BTreeMap::new(), next_shard: 1, snapshot_bytes }
+        let (streams, by_name, of_shards) = (Vec::new(), BTreeMap::new(), vec![StreamId(0)]);
+        Catalog { streams, by_name, of_shards, next_shard: 1, snapshot_bytes }
     }
 
     /// The command that would make a stream, or why none may.
@@ -124,7 +138,7 @@ impl Catalog {
         &self,
         name: &str,
         shards: u32,
-        quotas: Quotas,
+        Settings { quotas, retention }: Settings,
         now_ms: u64,
     ) -> Result<Command, CreateError> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
@@ -147,12 +161,18 @@ impl Catalog {
             shards,
             created_ms: now_ms,
             quotas,
+            retention,
         }))
     }
 
     /// The command that would give a stream other quotas; `None` if there is none of that name.
     pub(crate) fn plan_quotas(&self, name: &str, quotas: Quotas) -> Option<Command> {
         self.by_name(name).map(|stream| Command::SetQuotas(stream.stream, quotas))
+    }
+
+    /// The command that would have more or less of a stream kept; `None` if there is none of that name.
+    pub(crate) fn plan_retention(&self, name: &str, retention: Retention) -> Option<Command> {
+        self.by_name(name).map(|stream| Command::SetRetention(stream.stream, retention))
     }
 
     /// The command that would delete a stream; `None` if there is none of that name.
@@ -171,7 +191,8 @@ impl Catalog {
     pub(crate) fn apply(&mut self, command: &Command) -> Option<()> {
         match command {
             Command::Create(create) => self.create(create),
-            Command::SetQuotas(stream, quotas) => self.set_quotas(*stream, *quotas),
+            Command::SetQuotas(stream, quotas) => self.change(*stream, |stream| stream.quotas = *quotas),
+            Command::SetRetention(stream, retention) => self.change(*stream, |stream| stream.retention = *retention),
             Command::Delete(stream) => self.delete(*stream),
             Command::Reserve { next_stream, next_shard } => {
                 let known = STREAMS_MAX.min((next_stream.0 as usize).checked_sub(1)?);
@@ -179,7 +200,7 @@ impl Catalog {
                 self.reserve_shards(SHARDS_MAX.min(next_shard.0 as usize));
                 Some(())
             }
-            Command::GoOn(_) => Some(()),
+            Command::GoOn(_) | Command::Trim(_) => Some(()),
             Command::Intend(resharding) => self.reshard(resharding, None),
             Command::Reshard(resharding, completion) => self.reshard(resharding, Some(completion)),
         }
@@ -187,23 +208,24 @@ impl Catalog {
 
     fn reshard(&mut self, resharding: &Resharding, completion: Option<&Completion>) -> Option<()> {
         (resharding.next_shard() <= SHARDS_MAX).then(|| self.reserve_shards(resharding.next_shard()))?;
-        // Nothing, where the command that made it was damaged.
-        if let Some(stream) = self.streams.get_mut((resharding.stream.0 as usize).checked_sub(1)?)? {
-            self.snapshot_bytes -= stream.snapshot_bytes();
-            match completion {
-                None => stream.intend(resharding),
-                Some(completion) => stream.reshard(resharding, completion),
+        self.change(resharding.stream, |stream| match completion {
+            None => stream.intend(resharding),
+            Some(completion) => stream.reshard(resharding, completion),
+        })?;
+        for child in resharding.first_child.0..resharding.next_shard() as u32 {
+            // Not where damage took what they were to be made of.
+            if self.stream(resharding.stream).is_some_and(|stream| stream.has(ShardId(child))) {
+                self.of_shards[child as usize] = resharding.stream;
             }
-            self.snapshot_bytes += stream.snapshot_bytes();
         }
         Some(())
     }
 
-    fn set_quotas(&mut self, stream: StreamId, quotas: Quotas) -> Option<()> {
+    fn change(&mut self, stream: StreamId, change: impl FnOnce(&mut Stream)) -> Option<()> {
         // Nothing, where the command that made it was damaged.
         if let Some(stream) = self.streams.get_mut((stream.0 as usize).checked_sub(1)?)? {
             self.snapshot_bytes -= stream.snapshot_bytes();
-            stream.quotas = quotas;
+            change(stream);
             self.snapshot_bytes += stream.snapshot_bytes();
         }
         Some(())
@@ -213,13 +235,14 @@ impl Catalog {
         // The same.
         if let Some(stream) = self.streams.get_mut((stream.0 as usize).checked_sub(1)?)?.take() {
             self.by_name.remove(&stream.name);
+            stream.shards().for_each(|shard| self.of_shards[shard.shard.0 as usize] = StreamId(0));
             self.snapshot_bytes -= stream.snapshot_bytes();
         }
         Some(())
     }
 
     fn create(&mut self, command: &Create) -> Option<()> {
-        let Create { stream, name, first_shard, shards, quotas, .. } = command;
+        let Create { stream, name, first_shard, shards, .. } = command;
         let follows = (self.streams.len() + 1..=STREAMS_MAX).contains(&(stream.0 as usize))
             && (self.next_shard..SHARDS_MAX as u32).contains(&first_shard.0)
             && (1..=SHARDS_PER_STREAM_MAX).contains(&(*shards as usize))
@@ -228,10 +251,13 @@ impl Catalog {
             return None;
         }
         self.streams.resize(stream.0 as usize - 1, None);
-        self.streams.push(Some(Stream::new(command)));
+        let made = Stream::new(command);
+        self.snapshot_bytes += made.snapshot_bytes();
+        self.streams.push(Some(made));
         self.by_name.insert(name.clone(), *stream);
         self.next_shard = first_shard.0 + shards;
-        self.snapshot_bytes += create_bytes(name, quotas);
+        self.of_shards.resize(first_shard.0 as usize, StreamId(0));
+        self.of_shards.resize(self.next_shard as usize, *stream);
         Some(())
     }
 
@@ -242,6 +268,16 @@ impl Catalog {
     /// All of them.
     pub(crate) fn streams(&self) -> impl Iterator<Item = &Stream> {
         self.streams.iter().flatten()
+    }
+
+    /// The stream that has a shard; nothing if it was deleted, or the command that made it was damaged.
+    pub(crate) fn stream_of(&self, shard: ShardId) -> Option<&Stream> {
+        self.stream(*self.of_shards.get(shard.0 as usize)?)
+    }
+
+    /// Whether records of any stream expire.
+    pub(crate) fn has_retention(&self) -> bool {
+        self.streams.iter().flatten().any(|stream| stream.retention.seconds.is_some())
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Stream> {
@@ -262,6 +298,7 @@ impl Catalog {
     /// Never gives shard numbers below `count` to new streams: records of them were found.
     pub(crate) fn reserve_shards(&mut self, count: usize) {
         self.next_shard = self.next_shard.max(count as u32);
+        self.of_shards.resize(self.next_shard as usize, StreamId(0));
     }
 
     /// Bytes of [`Catalog::snapshot`].
@@ -298,30 +335,57 @@ impl Catalog {
     }
 
     /// The state that a snapshot describes; `None` if it is not one.
-    pub(crate) fn restore(mut snapshot: &[u8]) -> Option<Catalog> {
+    pub(crate) fn restore(snapshot: &[u8]) -> Option<Catalog> {
         let mut catalog = Catalog::new();
-        while let Some((length, rest)) = snapshot.split_first_chunk::<4>() {
-            let (command, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-            catalog.apply(&Command::decode(command)?)?;
-            snapshot = rest;
-        }
-        snapshot.is_empty().then_some(catalog)
+        commands(snapshot).try_for_each(|command| catalog.apply(&command?))?;
+        Some(catalog)
     }
+}
+
+/// The commands of a snapshot; a last one is `None` if it is not whole, or none.
+pub(crate) fn commands(mut snapshot: &[u8]) -> impl Iterator<Item = Option<Command>> + '_ {
+    std::iter::from_fn(move || {
+        if snapshot.is_empty() {
+            return None;
+        }
+        let whole = snapshot.split_first_chunk::<4>();
+        let whole = whole.and_then(|(length, rest)| rest.split_at_checked(u32::from_le_bytes(*length) as usize));
+        let (command, rest) = whole.unwrap_or_default();
+        snapshot = rest;
+        Some(Command::decode(command))
+    })
+}
+
+/// What a stream is made with takes in its command, and which kind of command that is.
+fn create_kind(quotas: &Quotas, retention: &Retention) -> (u8, usize) {
+    if *retention != Retention::NONE {
+        (CREATE_WITH_RETENTION, QUOTAS_BYTES + RETENTION_BYTES)
+    } else if *quotas != Quotas::NONE {
+        (CREATE_WITH_QUOTAS, QUOTAS_BYTES)
+    } else {
+        (CREATE_STREAM, 0)
+    }
+}
+
+/// What a stream's making takes in a snapshot.
+fn create_bytes(name: &str, quotas: &Quotas, retention: &Retention) -> usize {
+    4 + FIXED_BYTES + create_kind(quotas, retention).1 + name.len()
 }
 
 impl Command {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let (kind, numbers, created_ms, quotas, name) = match self {
+        let (kind, numbers, created_ms, name) = match self {
             Command::Create(create) => {
                 let numbers = [create.stream.0, create.first_shard.0, create.shards];
-                let quotas = Some(create.quotas).filter(|quotas| *quotas != Quotas::NONE);
-                let kind = if quotas.is_some() { CREATE_WITH_QUOTAS } else { CREATE_STREAM };
-                (kind, numbers, create.created_ms, quotas, create.name.as_str())
+                let (kind, _) = create_kind(&create.quotas, &create.retention);
+                (kind, numbers, create.created_ms, create.name.as_str())
             }
-            Command::SetQuotas(stream, quotas) => (SET_QUOTAS, [stream.0, 0, 0], 0, Some(*quotas), ""),
-            Command::Delete(stream) => (DELETE_STREAM, [stream.0, 0, 0], 0, None, ""),
-            Command::Reserve { next_stream, next_shard } => (RESERVE, [next_stream.0, next_shard.0, 0], 0, None, ""),
-            Command::GoOn(rows) => (GO_ON, [rows.len() as u32, 0, 0], 0, None, ""),
+            Command::SetQuotas(stream, _) => (SET_QUOTAS, [stream.0, 0, 0], 0, ""),
+            Command::SetRetention(stream, _) => (SET_RETENTION, [stream.0, 0, 0], 0, ""),
+            Command::Delete(stream) => (DELETE_STREAM, [stream.0, 0, 0], 0, ""),
+            Command::Reserve { next_stream, next_shard } => (RESERVE, [next_stream.0, next_shard.0, 0], 0, ""),
+            Command::GoOn(rows) => (GO_ON, [rows.len() as u32, 0, 0], 0, ""),
+            Command::Trim(rows) => (TRIM, [rows.len() as u32, 0, 0], 0, ""),
             Command::Intend(resharding) => return resharding.encode(None),
             Command::Reshard(resharding, completion) => return resharding.encode(Some(completion)),
         };
@@ -329,11 +393,19 @@ impl Command {
         out.extend_from_slice(&(name.len() as u16).to_le_bytes());
         out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         out.extend_from_slice(&created_ms.to_le_bytes());
-        out.extend(quotas.iter().flat_map(Quotas::encode));
-        out.extend_from_slice(name.as_bytes());
-        if let Command::GoOn(rows) = self {
-            rows.iter().for_each(|row| row.encode(&mut out));
+        match self {
+            Command::Create(create) => {
+                let (_, bytes) = create_kind(&create.quotas, &create.retention);
+                let settings = [&create.quotas.encode()[..], &create.retention.encode()[..]].concat();
+                out.extend_from_slice(&settings[..bytes]);
+            }
+            Command::SetQuotas(_, quotas) => out.extend_from_slice(&quotas.encode()),
+            Command::SetRetention(_, retention) => out.extend_from_slice(&retention.encode()),
+            Command::GoOn(rows) => rows.iter().for_each(|row| row.encode(&mut out)),
+            Command::Trim(rows) => rows.iter().for_each(|row| row.encode(&mut out)),
+            Command::Delete(_) | Command::Reserve { .. } | Command::Intend(_) | Command::Reshard(..) => {}
         }
+        out.extend_from_slice(name.as_bytes());
         out
     }
 
@@ -348,9 +420,14 @@ impl Command {
             });
         }
         let mut quotas = Quotas::NONE;
-        if matches!(kind, SET_QUOTAS | CREATE_WITH_QUOTAS) {
+        if matches!(kind, SET_QUOTAS | CREATE_WITH_QUOTAS | CREATE_WITH_RETENTION) {
             let (bytes, behind) = name.split_first_chunk::<QUOTAS_BYTES>()?;
             (quotas, name) = (Quotas::decode(bytes), behind);
+        }
+        let mut retention = Retention::NONE;
+        if matches!(kind, SET_RETENTION | CREATE_WITH_RETENTION) {
+            let (bytes, behind) = name.split_first_chunk::<RETENTION_BYTES>()?;
+            (retention, name) = (Retention::decode(bytes), behind);
         }
         let number = |at: usize| Some(u32::from_le_bytes(*rest.get(at..)?.first_chunk()?));
         if kind == GO_ON {
@@ -358,29 +435,29 @@ impl Command {
             let is_whole = left.is_empty() && rows.len() == number(0)? as usize;
             return is_whole.then(|| Command::GoOn(rows.iter().map(GoOn::decode).collect()));
         }
+        if kind == TRIM {
+            return Trim::decode_all(name, number(0)?).map(Command::Trim);
+        }
         let name = std::str::from_utf8(name).ok()?;
         (name.len() == usize::from(u16::from_le_bytes([n0, n1]))).then_some(())?;
         let (stream, shard) = (StreamId(number(0)?), ShardId(number(4)?));
         match kind {
-            CREATE_STREAM | CREATE_WITH_QUOTAS => Some(Command::Create(Create {
+            CREATE_STREAM | CREATE_WITH_QUOTAS | CREATE_WITH_RETENTION => Some(Command::Create(Create {
                 stream,
                 first_shard: shard,
                 shards: number(8)?,
                 created_ms: u64::from_le_bytes(*rest.get(12..)?.first_chunk()?),
                 name: name.to_owned(),
                 quotas,
+                retention,
             })),
             SET_QUOTAS => Some(Command::SetQuotas(stream, quotas)),
+            SET_RETENTION => Some(Command::SetRetention(stream, retention)),
             DELETE_STREAM => Some(Command::Delete(stream)),
             RESERVE => Some(Command::Reserve { next_stream: stream, next_shard: shard }),
             _ => None,
         }
     }
-}
-
-/// What a stream takes in a snapshot.
-fn create_bytes(name: &str, quotas: &Quotas) -> usize {
-    4 + FIXED_BYTES + if *quotas == Quotas::NONE { 0 } else { QUOTAS_BYTES } + name.len()
 }
 
 impl GoOn {

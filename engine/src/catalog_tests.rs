@@ -5,7 +5,7 @@ use super::*;
 fn with_streams() -> Catalog {
     let mut catalog = Catalog::new();
     for (name, shards) in [("orders", 4), ("clicks", 1), ("a.b-c_d", 1000)] {
-        let command = catalog.plan_create(name, shards, Quotas::NONE, 7).expect("legal");
+        let command = catalog.plan_create(name, shards, Quotas::NONE.into(), 7).expect("legal");
         assert_eq!(Command::decode(&command.encode()), Some(command.clone()));
         catalog.apply(&command).expect("follows");
     }
@@ -48,7 +48,7 @@ fn every_hash_key_has_its_shard() {
 #[test]
 fn bad_requests_are_told_apart() {
     let catalog = with_streams();
-    let plan = |name: &str, shards| catalog.plan_create(name, shards, Quotas::NONE, 0).map(|_| ());
+    let plan = |name: &str, shards| catalog.plan_create(name, shards, Quotas::NONE.into(), 0).map(|_| ());
     assert_eq!(plan("", 1), Err(CreateError::Name));
     assert_eq!(plan("a/b", 1), Err(CreateError::Name));
     assert_eq!(plan(&"x".repeat(129), 1), Err(CreateError::Name));
@@ -60,7 +60,7 @@ fn bad_requests_are_told_apart() {
 #[test]
 fn a_command_that_does_not_follow_is_refused() {
     let mut catalog = with_streams();
-    let command = catalog.plan_create("next", 2, Quotas::NONE, 0).expect("legal");
+    let command = catalog.plan_create("next", 2, Quotas::NONE.into(), 0).expect("legal");
     catalog.apply(&command).expect("follows");
     assert_eq!(catalog.apply(&command), None);
 }
@@ -90,7 +90,7 @@ fn what_is_deleted_leaves_its_numbers_used() {
     assert_eq!(snapshot.len(), catalog.snapshot_bytes());
     let mut restored = Catalog::restore(&snapshot).expect("whole");
     assert_eq!(restored, catalog);
-    let Ok(Command::Create(again)) = restored.plan_create("a.b-c_d", 1, Quotas::NONE, 8) else {
+    let Ok(Command::Create(again)) = restored.plan_create("a.b-c_d", 1, Quotas::NONE.into(), 8) else {
         panic!("the name is free")
     };
     assert!(again.stream > largest && again.first_shard.0 as usize == next_shard, "{again:?}");
@@ -102,7 +102,7 @@ fn what_is_deleted_leaves_its_numbers_used() {
 fn quotas_are_kept_and_changed() {
     let mut catalog = with_streams();
     let odd = Quotas { reads: std::num::NonZeroU32::new(7), ..Quotas::NONE };
-    let create = catalog.plan_create("limited", 2, Quotas::SERVICE, 7).expect("legal");
+    let create = catalog.plan_create("limited", 2, Quotas::SERVICE.into(), 7).expect("legal");
     let before = catalog.clone();
     let mut bytes = Vec::new();
     for command in [Some(create), catalog.plan_quotas("orders", odd)] {
@@ -143,4 +143,37 @@ fn shards_that_go_on_are_told_whole_or_not_at_all() {
     assert_eq!(catalog, with_streams());
     let most = Command::GoOn(vec![row(1, 1); GO_ON_ROWS_MAX]);
     assert!(frame::frame::encode(&mut Vec::new(), b"catalog", None, &most.encode()).is_ok(), "it fits a record");
+}
+
+#[test]
+fn retention_is_kept_and_changed() {
+    let mut catalog = with_streams();
+    let hour = Retention::of_seconds(3600);
+    let both = Retention { bytes: std::num::NonZeroU64::new(1 << 40), ..hour };
+    let settings = Settings { quotas: Quotas::NONE, retention: both };
+    let create = catalog.plan_create("short", 2, settings, 7).expect("legal");
+    let before = catalog.clone();
+    for command in [Some(create), catalog.plan_retention("orders", hour)] {
+        let command = command.expect("it is there");
+        let bytes = command.encode();
+        assert_eq!(Command::decode(&bytes), Some(command.clone()));
+        for length in 0..bytes.len() {
+            assert_eq!(Command::decode(&bytes[..length]), None, "{length} bytes of {}", bytes.len());
+        }
+        catalog.apply(&command).expect("follows");
+        assert_eq!(catalog.snapshot().len(), catalog.snapshot_bytes());
+        assert_eq!(Catalog::restore(&catalog.snapshot()), Some(catalog.clone()));
+    }
+    assert!(catalog.has_retention() && !before.has_retention());
+    let short = catalog.by_name("short").expect("made");
+    let shard = short.shards().next().expect("it has two").shard;
+    assert_eq!((short.retention, catalog.stream_of(shard)), (both, Some(short)));
+    // Without end again, it is as it was; and nobody's shard is a deleted stream's.
+    for command in [catalog.plan_retention("orders", Retention::NONE), catalog.plan_delete("short")] {
+        catalog.apply(&command.expect("it is there")).expect("follows");
+    }
+    assert_eq!(catalog.snapshot_bytes(), before.snapshot_bytes());
+    assert_eq!(catalog.by_name("orders"), before.by_name("orders"));
+    assert_eq!(catalog.stream_of(shard), None);
+    assert_eq!(catalog.plan_retention("nowhere", hour), None);
 }

@@ -71,6 +71,14 @@ impl Damage {
         }
     }
 
+    /// Nothing before a shard's trim point is damaged any more: it has expired.
+    pub(crate) fn expire(&mut self, first_kept: impl Fn(ShardId) -> Option<Sequence>) {
+        self.records.retain_mut(|records| {
+            records.from = records.from.max(first_kept(records.shard).unwrap_or(records.from));
+            records.from < records.to
+        });
+    }
+
     /// Adds it to a footer.
     pub(crate) fn write(&self, writer: &mut FooterWriter) {
         self.records.iter().for_each(|records| writer.damaged_records(records));

@@ -46,6 +46,7 @@ pub(crate) struct Exchange {
     lanes: Vec<Lane>,
     bells: Vec<Bell>,
     tips: Vec<Tips>,
+    trims: Vec<Tips>,
     pub(crate) flushes: Arc<Flushes>,
 }
 
@@ -57,6 +58,7 @@ impl Exchange {
             lanes: if reactors == 1 { Vec::new() } else { (0..reactors * reactors).map(lane).collect() },
             bells: (0..reactors).map(|_| Bell::default()).collect(),
             tips: (0..reactors).map(|_| Tips::new(reactors)).collect(),
+            trims: (0..reactors).map(|_| Tips::new(reactors)).collect(),
             flushes: Arc::default(),
         }
     }
@@ -133,6 +135,16 @@ impl Exchange {
     pub(crate) fn tip(&self, owners: Owners, shard: ShardId) -> Sequence {
         self.tips[owners.of(shard)].find(shard)
     }
+
+    /// A shard is kept from this number on.
+    pub(crate) fn publish_trim(&self, owners: Owners, shard: ShardId, first_kept: Sequence) {
+        self.trims[owners.own()].publish(shard, first_kept);
+    }
+
+    /// From which number on a shard is kept, as its owner published.
+    pub(crate) fn trim(&self, owners: Owners, shard: ShardId) -> Sequence {
+        self.trims[owners.of(shard)].find(shard)
+    }
 }
 
 impl fmt::Debug for Exchange {
@@ -144,7 +156,7 @@ impl fmt::Debug for Exchange {
 /// Shards of one chunk of a table of tips.
 const CHUNK_SHARDS: usize = 4096;
 
-/// Where each shard of one reactor ends, written by it alone. The tables of two reactors share no cache line.
+/// Where each shard of one reactor ends, or begins, written by it alone. The tables of two reactors share no cache line.
 struct Tips {
     stride: usize,
     chunks: Box<[OnceLock<Box<[AtomicU64]>>]>,

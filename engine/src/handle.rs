@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription};
-use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
+use frame::{Quotas, RequestId, Retention, Sequence, Settings, ShardId, StreamId};
 
 use crate::exchange::Wake;
 use crate::limits::CALLS_WAITING_MAX;
@@ -26,8 +26,8 @@ pub enum Call {
         name: String,
         /// How many shards.
         shards: u32,
-        /// What each of them takes in and gives out a second.
-        quotas: Quotas,
+        /// What each of them takes in and gives out, and what is kept.
+        settings: Settings,
     },
     /// Gives a stream other quotas.
     SetQuotas {
@@ -53,6 +53,13 @@ pub enum Call {
         shard: ShardId,
         /// The other.
         adjacent: ShardId,
+    },
+    /// Has more or less of a stream kept. What has expired stays gone.
+    SetRetention {
+        /// Its name.
+        name: String,
+        /// What is kept of it.
+        retention: Retention,
     },
     /// Removes a stream. What is on its way to it is stored, and found by nobody.
     DeleteStream {
@@ -121,6 +128,8 @@ pub struct Stream {
     pub open_shards: u32,
     /// What each of them takes in and gives out a second.
     pub quotas: Quotas,
+    /// What is kept of it.
+    pub retention: Retention,
 }
 
 /// What became of one record.
@@ -238,6 +247,7 @@ impl Handle {
             | Call::SetQuotas { .. }
             | Call::SplitShard { .. }
             | Call::MergeShards { .. }
+            | Call::SetRetention { .. }
             | Call::DeleteStream { .. }
             | Call::DescribeStream { .. }
             | Call::ListStreams(_) => 0,

@@ -4,7 +4,7 @@
 
 use frame::{JournalNumber, SegmentNumber};
 
-use crate::catalog::{Catalog, Command};
+use crate::catalog::{Catalog, Command, commands};
 use crate::{Stream, journal, recovery, superblock};
 
 /// What a name in a data directory stands for.
@@ -65,7 +65,9 @@ impl Streams {
 
     /// Whether `snapshot` describes these streams.
     pub fn matches(&self, snapshot: &[u8]) -> bool {
-        self.0.snapshot() == snapshot
+        // Trim points may follow, which are no matter of the catalog.
+        let rest = snapshot.strip_prefix(&self.0.snapshot()[..]);
+        rest.is_some_and(|rest| commands(rest).all(|command| matches!(command, Some(Command::Trim(_)))))
     }
 
     /// All of them, by name.

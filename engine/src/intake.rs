@@ -87,6 +87,8 @@ pub(crate) struct Batch<'a, 'w> {
     pub(crate) refused: &'a mut Vec<u32>,
     pub(crate) appends: &'a mut Appends,
     pub(crate) shards: &'a mut Shards,
+    /// When its records arrived.
+    pub(crate) now_ms: u64,
     /// Whether a part of a large record may go into it: one at most.
     pub(crate) may_take_part: bool,
     /// The shard whose extent ends within a large record, and the number of that record's first part.
@@ -288,7 +290,7 @@ impl Intake {
     /// extent, and goes to the end of the queue. What it saves up because its next frame is larger counts the next time. A
     /// shard that finds the batch full is the first in the next one. At least one frame is taken, if a good one waits.
     pub(crate) fn fill(&mut self, io: &mut impl Io, batch: &mut Batch<'_, '_>, room: usize) {
-        let now_ms = io.wall_ms();
+        let now_ms = batch.now_ms;
         let level = self.fair_level(room).max(QUANTUM_BYTES_MIN);
         let (mut taken, mut gave_part) = (0, None);
         for _ in 0..self.active.len() {
@@ -379,7 +381,7 @@ impl Intake {
             state.next = sequence.next();
             if record.append != CATALOG_APPEND {
                 appends.stored(record.append, record.index, shard, sequence, state.arrival_ms);
-                add_share(shares, record.append);
+                Share::add(shares, record.append);
             }
             taken += length;
         }
@@ -423,7 +425,7 @@ impl Intake {
         batch.may_take_part = false;
         let Some(next_length) = self.large.copied(large, (first, arrival_ms)) else {
             batch.appends.stored(record.append, record.index, shard, sequence, arrival_ms);
-            add_share(batch.shares, record.append);
+            Share::add(batch.shares, record.append);
             self.pop(shard);
             return (length, None);
         };
@@ -459,9 +461,15 @@ impl Intake {
         }
     }
 
-    /// Takes every waiting record away, for a journal that can't write them.
-    pub(crate) fn drain(&mut self, io: &mut impl Io, mut refuse: impl FnMut(u32, u32)) {
+    /// Takes every waiting record away, for a journal that can't write them; commands of the catalog as well, unless it
+    /// `keeps_commands`.
+    pub(crate) fn drain(&mut self, io: &mut impl Io, keeps_commands: bool, mut refuse: impl FnMut(u32, u32)) {
+        let mut kept = None;
         while let Some(&shard) = self.active.front() {
+            if keeps_commands && shard == ShardId::CATALOG {
+                kept = self.active.pop_front();
+                continue;
+            }
             while let Some(record) = self.first_of(shard).copied() {
                 refuse(record.append, record.index);
                 if let Some(large) = record.large() {
@@ -474,6 +482,7 @@ impl Intake {
             self.queues[shard.0 as usize].deficit = 0;
             self.active.pop_front();
         }
+        self.active.extend(kept);
     }
 
     fn pop(&mut self, shard: ShardId) {
@@ -484,14 +493,6 @@ impl Intake {
         queue.bytes -= record.length as usize;
         self.bytes -= record.length as usize;
         self.records.release(number);
-    }
-}
-
-/// Counts one more record of `append` in a commit batch.
-fn add_share(shares: &mut Vec<Share>, append: u32) {
-    match shares.last_mut() {
-        Some(share) if share.append == append => share.records += 1,
-        _ => shares.push(Share { append, records: 1 }),
     }
 }
 

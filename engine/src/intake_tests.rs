@@ -105,7 +105,8 @@ impl Rig {
         let mut writer = Writer::new(&mut buf, &mut extents);
         let (appends, shards) = (&mut self.appends, &mut self.shards);
         let (shares, refused, mut open) = (&mut shares, &mut refused, None);
-        let mut batch = Batch { writer: &mut writer, shares, refused, appends, shards, may_take_part, open: &mut open };
+        let mut batch =
+            Batch { writer: &mut writer, shares, refused, appends, shards, now_ms: 0, may_take_part, open: &mut open };
         self.intake.fill(&mut self.io, &mut batch, bytes);
         (extents, open.map(|(shard, first)| (shard.0, first.0)))
     }
@@ -231,7 +232,7 @@ fn a_record_that_is_cut_short_gives_everything_back() {
     rig.push_large(2, 2000, 1000);
     rig.fill(64 << 10);
     let mut refused = 0;
-    rig.intake.drain(&mut rig.io, |_, _| refused += 1);
+    rig.intake.drain(&mut rig.io, false, |_, _| refused += 1);
     assert_eq!((refused, rig.intake.bytes()), (3, 0));
     assert!(rig.intake.is_empty() && rig.has_all_room());
     rig.push(1, 100);

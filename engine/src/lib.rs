@@ -20,6 +20,7 @@
 mod appends;
 mod buckets;
 mod catalog;
+mod clock;
 mod connection;
 mod damage;
 mod exchange;
@@ -39,9 +40,11 @@ mod router;
 mod scheduler;
 mod shards;
 mod slots;
+mod space;
 mod subscriptions;
 mod superblock;
 mod token;
+mod trims;
 pub mod vitals;
 mod watermark;
 

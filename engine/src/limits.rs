@@ -217,6 +217,32 @@ pub const SEQUENCE_SKIP: u64 = 1 << 21;
 /// Bytes that are copied aside before recovery cuts them: all that can be in flight.
 pub const CUT_COPY_BYTES_MAX: usize = COMMITS_UNSETTLED_MAX * BATCH_BYTES_TARGET;
 
+/// A wall clock that is further from where it should be when a life begins is not believed: nothing expires.
+pub const CLOCK_DIFFERS_MS_MAX: u64 = 3_600_000;
+
+/// So often the superblock is told what time it is, while records of any stream expire: more than an hour must not be missed
+/// when the power is cut.
+pub const CLOCK_NOTED_NS: u64 = 600_000_000_000;
+
+/// Segments are looked at for what has expired no more often.
+pub const LOOK_NS: u64 = 1_000_000_000;
+
+/// One after the other, so long apart.
+pub const LOOK_STEP_NS: u64 = 1_000_000;
+
+/// Nor less often, while anything may expire: the clock of the reactor stands still while the machine sleeps.
+pub const LOOK_NS_MAX: u64 = 60_000_000_000;
+
+/// Space of a dropped segment that is freed in one step: about 10 ms of the file system's work.
+pub const FREE_BYTES: u64 = 16 << 20;
+
+/// What such a step counts for in the disk's schedule.
+pub const FREE_COSTS_BYTES: usize = 1 << 20;
+
+/// Of a segment this part is kept for commands of the catalog and trim points while no next segment is ready: else a full
+/// disk could not be told what to let go of.
+pub const COMMANDS_SHARE: usize = 16;
+
 /// Copies of what was cut that are kept. A crash under load leaves one each time.
 pub const CUT_COPIES_MAX: usize = 4;
 
@@ -257,6 +283,7 @@ const _: () = {
     // that is larger goes past it, as does what was received with the last.
     assert!(HANDED_BYTES_MAX >= 2 * FRAME_BYTES_MAX);
     assert!((REACTORS_MAX - 1) * HANDED_IN_FLIGHT_MAX <= u16::MAX as usize);
+    assert!(CLOCK_NOTED_NS / 1_000_000 * 2 < CLOCK_DIFFERS_MS_MAX && LOOK_NS < LOOK_NS_MAX);
     assert!(BATCH_BYTES_TARGET.is_power_of_two() && BATCH_BYTES_TARGET <= BATCH_BYTES_MAX);
     assert!(WINDOW_BYTES >= APPEND_BYTES_MAX as u64);
     // However little memory there is, it takes many whose input waits to leave none for the others.

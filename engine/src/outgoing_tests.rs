@@ -118,6 +118,7 @@ impl Rig {
             tip: Sequence(2),
             tip_arrival_ms: 0,
             children: None,
+            trim: Sequence(1),
         };
         self.outgoing.send_records(RequestId(request), &result, runs, true);
     }

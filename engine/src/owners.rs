@@ -1,6 +1,6 @@
 //! Which reactor owns a shard: a function of its number and of how many reactors there are, the same everywhere.
 
-use frame::ShardId;
+use frame::{JournalNumber, ShardId};
 
 /// The owners of all shards, as one of so many reactors sees them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +30,11 @@ impl Owners {
     #[inline]
     pub(crate) fn of(self, shard: ShardId) -> usize {
         (shard.0 % self.reactors) as usize
+    }
+
+    /// Whose part it is to drop a journal's segments: its own reactor's, or the first's where it has none.
+    pub(crate) fn keeper(self, journal: JournalNumber) -> usize {
+        if journal.0 < self.reactors { journal.0 as usize } else { 0 }
     }
 
     /// Whether this reactor owns a shard. With one reactor that costs a branch, which is always the same.

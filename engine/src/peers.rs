@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use frame::proto::{AckResult, CreateStream, DescribeStream, Grant, ListStreams, Read, SetQuotas, Subscribe};
+use frame::proto::{
+    AckResult, CreateStream, DescribeStream, Grant, ListStreams, Read, SetQuotas, SetRetention, Subscribe,
+};
 use frame::{RequestId, Sequence, ShardId, StreamId};
 
 use crate::catalog::{Change, Command};
 use crate::exchange::Exchange;
+use crate::journal::SegmentId;
 use crate::limits::{ASKS_PER_PARCEL_MAX, HANDED_BYTES_MAX, HANDED_IN_FLIGHT_MAX};
 use crate::owners::Owners;
 use crate::token::Peer;
@@ -44,6 +47,7 @@ pub(crate) enum Question {
     Create(CreateStream),
     Reshard(String, Change),
     SetQuotas(SetQuotas),
+    SetRetention(SetRetention),
     Describe(DescribeStream),
     List(ListStreams),
     Read(Read),
@@ -111,6 +115,8 @@ pub(crate) struct Parcel {
     pub(crate) ends: Vec<ParentEnd>,
     /// So many commands were applied by all reactors; 0: no more than was told before.
     pub(crate) shown: u64,
+    /// Segments that the receiver keeps, in which nothing of the sender's shards lives.
+    pub(crate) released: Vec<SegmentId>,
     /// The sender's first batch is durable.
     pub(crate) has_begun: bool,
     /// The sender asks for nothing more.
@@ -128,6 +134,7 @@ impl Parcel {
             && self.applied == 0
             && self.ends.is_empty()
             && self.shown == 0
+            && self.released.is_empty()
             && !self.has_begun
             && !self.has_finished
     }

@@ -25,6 +25,7 @@ use self::plan::{Outcome, Plan, Source};
 use self::walk::{Bounds, Extent, RunEnd, walk};
 pub(crate) use self::windows::Key;
 use self::windows::{Lack, Windows};
+use crate::catalog::Catalog;
 use crate::damage::Damage;
 use crate::handle::Asker;
 use crate::journal::{Journal, Sealed, SegmentId};
@@ -120,6 +121,18 @@ pub(crate) struct Sight<'a> {
     pub(crate) journal: &'a mut Journal,
     pub(crate) shards: &'a Shards,
     pub(crate) damage: &'a Damage,
+    pub(crate) catalog: &'a Catalog,
+    /// The time that retention goes by; none while nothing expires.
+    pub(crate) expiry_ms: Option<u64>,
+}
+
+impl Sight<'_> {
+    /// Records of a shard that arrived earlier have expired, wherever its trim point is.
+    fn kept_since_ms(&self, shard: ShardId) -> u64 {
+        let seconds = self.catalog.stream_of(shard).and_then(|stream| stream.retention.seconds);
+        let since = self.expiry_ms.zip(seconds);
+        since.map_or(0, |(now_ms, seconds)| now_ms.saturating_sub(u64::from(seconds.get()) * 1000))
+    }
 }
 
 /// All read requests in progress.
@@ -194,6 +207,16 @@ impl Reads {
     /// Nobody waits for what is looked for under `key` any more.
     pub(crate) fn unwish(&mut self, key: Key) {
         self.windows.unwish(key);
+    }
+
+    /// Nobody waits for anything in a segment any more. Those who looked for what lies there look again.
+    pub(crate) fn unwish_all(&mut self, segment: SegmentId) -> Vec<Key> {
+        self.windows.unwish_all(segment)
+    }
+
+    /// Lets go of all that was read of a segment. `false` while a read of it is in flight, or needed.
+    pub(crate) fn let_go(&mut self, segment: SegmentId) -> bool {
+        self.windows.let_go(segment)
     }
 
     /// From here on only what requests need is read.
@@ -350,7 +373,9 @@ impl Request {
         let &Wanted { shard, from, since_ms, bytes_max, .. } = wanted;
         let (tip, tip_arrival_ms) =
             sight.shards.find(shard).map_or((from, 0), |shard| (shard.durable_next, shard.durable_arrival_ms));
-        let result = ReadResult { shard, records: 0, next: from, tip, tip_arrival_ms, children: None };
+        let trim = sight.shards.first_kept(shard);
+        let since_ms = since_ms.max(sight.kept_since_ms(shard));
+        let result = ReadResult { shard, records: 0, next: from, tip, tip_arrival_ms, children: None, trim };
         let mut found = Found { result, record_bytes: 0 };
         // Of a closed shard what is called damaged may reach past its end.
         let end = sight.damage.next_after(shard, from).unwrap_or(tip).min(tip);

@@ -7,6 +7,9 @@ use frame::batch::Extent;
 use frame::proto::{ErrorCode, Failure};
 use frame::{Sequence, ShardId};
 
+use crate::trims::Trim;
+use crate::watermark::Trimmed;
+
 /// One shard's numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Shard {
@@ -51,6 +54,8 @@ pub(crate) struct Stored {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Shards {
     all: Vec<Shard>,
+    /// From where each is kept, as far as that was ever said. Apart, as appends have no use for it.
+    trims: BTreeMap<ShardId, Trimmed>,
     /// Those that hold more than may be seen: their durable frames end within a large record, or recovery skipped numbers after
     /// their end. Few, if any.
     within: BTreeMap<ShardId, Stored>,
@@ -59,7 +64,7 @@ pub(crate) struct Shards {
 impl Shards {
     /// The catalog's shard alone.
     pub(crate) fn new() -> Shards {
-        Shards { all: vec![Shard::NEW], within: BTreeMap::new() }
+        Shards { all: vec![Shard::NEW], trims: BTreeMap::new(), within: BTreeMap::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -81,6 +86,43 @@ impl Shards {
 
     pub(crate) fn shard_mut(&mut self, shard: ShardId) -> &mut Shard {
         &mut self.all[shard.0 as usize]
+    }
+
+    /// The first number of a shard that has not expired.
+    pub(crate) fn trimmed_to(&self, shard: ShardId) -> Sequence {
+        self.trims.get(&shard).map_or(Sequence(1), |trimmed| trimmed.first_kept())
+    }
+
+    /// Where a shard begins, for whoever reads: nobody sees past its end, although the first parts of a record that goes on
+    /// there may have expired.
+    pub(crate) fn first_kept(&self, shard: ShardId) -> Sequence {
+        let end = self.find(shard).map_or(Sequence(1), |shard| shard.durable_next);
+        self.trimmed_to(shard).min(end)
+    }
+
+    /// Of a shard what lies before a number has expired.
+    ///
+    /// # Panics
+    /// If it was never stored.
+    pub(crate) fn trim(&mut self, trim: Trim) {
+        let durable = self.stored(trim.shard).next;
+        self.trims.entry(trim.shard).or_insert(Trimmed::NONE).raise(trim.to, durable);
+    }
+
+    /// All trim points of shards as wanted.
+    pub(crate) fn trims(&self, is_wanted: impl Fn(ShardId) -> bool) -> Vec<Trim> {
+        let all = self.trims.iter().filter(|(shard, _)| is_wanted(**shard));
+        all.map(|(&shard, trimmed)| Trim { shard, to: trimmed.first_kept() }).collect()
+    }
+
+    /// How many trim points there are.
+    pub(crate) fn trims_max(&self) -> usize {
+        self.trims.len()
+    }
+
+    /// Forgets the trim point of a shard that is gone.
+    pub(crate) fn forget_trim(&mut self, shard: ShardId) {
+        self.trims.remove(&shard);
     }
 
     /// How far the shard is durable, whoever may see it.

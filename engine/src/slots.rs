@@ -38,6 +38,10 @@ impl<T: Default> Slots<T> {
         self.entries.get(number as usize)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter()
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
         self.entries.iter_mut().enumerate().map(|(number, entry)| (number as u32, entry))
     }

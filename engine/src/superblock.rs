@@ -2,9 +2,11 @@
 
 use frame::limits::BLOCK_BYTES;
 use frame::superblock::{COPIES, FILE_BYTES, Superblock, SuperblockError};
-use io::{DirId, FileId, Io};
+use io::{Completion, DirId, FileId, Io, Op};
 
+use crate::clock::Clock;
 use crate::recovery::{OpenError, blocking};
+use crate::token;
 
 /// The file's name.
 pub(crate) const NAME: &str = "superblock";
@@ -15,7 +17,11 @@ pub(crate) const UNFINISHED: &str = "superblock.new";
 pub(crate) struct Store {
     file: FileId,
     pub(crate) current: Superblock,
+    /// What is being written beside everything else, and whether half of the copies say it already.
+    writing: Option<(Superblock, bool)>,
 }
+
+const HALF_BYTES: usize = COPIES / 2 * BLOCK_BYTES;
 
 impl Store {
     /// Makes the file of a new data directory.
@@ -26,7 +32,7 @@ impl Store {
         blocking::sync(io, file)?;
         blocking::rename(io, dir, UNFINISHED, NAME)?;
         blocking::sync_dir(io, dir)?;
-        Ok(Store { file, current: first })
+        Ok(Store { file, current: first, writing: None })
     }
 
     /// Reads the file of an existing one.
@@ -34,23 +40,76 @@ impl Store {
         let file = blocking::open_file(io, dir, NAME, false)?;
         let bytes = blocking::read(io, file, 0, FILE_BYTES)?;
         match Superblock::choose(&bytes) {
-            Ok(current) => Ok(Store { file, current }),
+            Ok(current) => Ok(Store { file, current, writing: None }),
             Err(SuperblockError::Version(version)) => Err(OpenError::NewerVersion { version }),
             Err(SuperblockError::NoQuorum(intact)) => Err(OpenError::Superblock { intact }),
         }
     }
 
-    /// Writes a changed superblock: half of the copies, durably, then the other half.
-    pub(crate) fn update(&mut self, io: &mut impl Io, change: impl FnOnce(&mut Superblock)) -> Result<(), OpenError> {
-        let mut next = self.current;
+    /// Writes a changed superblock, which says what time it is: half of the copies, durably, then the other half.
+    pub(crate) fn update(
+        &mut self,
+        io: &mut impl Io,
+        clock: &Clock,
+        change: impl FnOnce(&mut Superblock),
+    ) -> Result<(), OpenError> {
+        debug_assert!(self.writing.is_none(), "two would tear each other");
+        let mut next = self.next(io, clock);
         change(&mut next);
-        next.generation += 1;
-        next.wall_ms = io.wall_ms();
-        next.boottime_ms = io.boottime_ms();
-        let half: Vec<u8> = std::iter::repeat_n(next.encode(), COPIES / 2).flatten().collect();
+        let half = half(&next);
         blocking::write(io, self.file, 0, &half)?;
-        blocking::write(io, self.file, (COPIES / 2 * BLOCK_BYTES) as u64, &half)?;
+        blocking::write(io, self.file, HALF_BYTES as u64, &half)?;
         self.current = next;
         Ok(())
     }
+
+    /// The superblock as it is, of this moment.
+    fn next(&self, io: &impl Io, clock: &Clock) -> Superblock {
+        let (wall_ms, boottime_ms) = (clock.now_ms(io), io.boottime_ms());
+        Superblock { generation: self.current.generation + 1, wall_ms, boottime_ms, ..self.current }
+    }
+
+    /// Begins to write what time it is, beside everything else. `false` if there is no memory for it now.
+    pub(crate) fn begin_note(&mut self, io: &mut impl Io, clock: &Clock) -> bool {
+        let next = self.next(io, clock);
+        let begins = self.writing.is_none() && self.write_half(io, &next, 0);
+        if begins {
+            self.writing = Some((next, false));
+        }
+        begins
+    }
+
+    fn write_half(&self, io: &mut impl Io, next: &Superblock, offset: u64) -> bool {
+        let Some(mut buf) = io.pool().take(HALF_BYTES) else { return false };
+        buf.copy_from_slice(&half(next));
+        io.submit(Op::Write { file: self.file, offset, buf: buf.freeze(), durable: true }, token::NOTE);
+        true
+    }
+
+    /// Half of it is written.
+    ///
+    /// # Errors
+    /// The errno, or 0 for a short write.
+    pub(crate) fn complete_note(&mut self, io: &mut impl Io, completion: &Completion) -> Result<(), i32> {
+        let Some((next, is_half)) = self.writing.take() else { return Ok(()) };
+        if completion.result.cast_unsigned() as usize != HALF_BYTES {
+            return Err(completion.result.min(0));
+        }
+        if is_half {
+            self.current = next;
+        } else if self.write_half(io, &next, HALF_BYTES as u64) {
+            self.writing = Some((next, true));
+        }
+        // Without memory for the other half the superblock stays what it was: two copies say that.
+        Ok(())
+    }
+
+    /// Whether it is being written.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+}
+
+fn half(superblock: &Superblock) -> Vec<u8> {
+    std::iter::repeat_n(superblock.encode(), COPIES / 2).flatten().collect()
 }

@@ -25,6 +25,12 @@ pub(crate) enum Kind {
     Seal,
     /// A window of a segment was read.
     Window(u32),
+    /// Half of the superblock was written.
+    Note,
+    /// A footer was read, to see what has expired.
+    Look,
+    /// A segment in which nothing lives is being dropped.
+    Drop,
     /// An operation whose completion somebody waits for on the spot.
     Blocking,
     /// None of the above.
@@ -47,6 +53,11 @@ pub(crate) const MAKE: Token = token(6, 0, 0);
 pub(crate) const ZERO: Token = token(7, 0, 0);
 pub(crate) const SEAL: Token = token(8, 0, 0);
 pub(crate) const BLOCKING: Token = token(11, 0, 0);
+pub(crate) const NOTE: Token = token(12, 0, 0);
+pub(crate) const LOOK: Token = token(13, 0, 0);
+pub(crate) const DROP: Token = token(14, 0, 0);
+/// Nobody waits for that.
+pub(crate) const CLOSE_FILE: Token = token(15, 0, 0);
 
 pub(crate) fn receive(peer: Peer) -> Token {
     token(2, peer.life, peer.slot)
@@ -86,6 +97,9 @@ pub(crate) fn kind(token: Token) -> Kind {
         8 => Kind::Seal,
         10 => Kind::Window(number),
         11 => Kind::Blocking,
+        12 => Kind::Note,
+        13 => Kind::Look,
+        14 => Kind::Drop,
         _ => Kind::Unknown,
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! `appended >= written >= durable >= acked`. A batch is appended when it is closed and its write is queued, written when
 //! its write completed, durable when it and all before it are on stable storage, acked when its acknowledgements are on
-//! their way.
+//! their way. And of a shard `trimmed <= durable`: what has expired was stored.
 
-use frame::Position;
+use frame::{Position, Sequence};
 
 macro_rules! watermark {
     ($(#[$doc:meta])* $name:ident) => {
@@ -30,6 +30,26 @@ watermark!(
     /// The end of the last batch whose acknowledgements were handed to the connections.
     Acked
 );
+
+/// Records of a shard with lower numbers have expired.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Trimmed(Sequence);
+
+impl Trimmed {
+    /// Nothing has.
+    pub(crate) const NONE: Trimmed = Trimmed(Sequence(1));
+
+    /// The first number that is kept.
+    pub(crate) fn first_kept(self) -> Sequence {
+        self.0
+    }
+
+    /// What lies before `to` has expired, of what is durable up to `durable`. Once it has, it stays so.
+    pub(crate) fn raise(&mut self, to: Sequence, durable: Sequence) {
+        assert!(to <= durable, "what expires was stored");
+        self.0 = self.0.max(to);
+    }
+}
 
 /// The four marks of one journal.
 #[derive(Clone, Copy, Debug, Default)]

@@ -308,6 +308,7 @@ fn describe(name: String, shards: u32) -> StreamDescription {
         name,
         created_ms: 0,
         quotas: Quotas::NONE,
+        retention: frame::Retention::NONE,
         shards: (0..shards).map(shard).collect(),
     }
 }

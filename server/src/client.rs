@@ -7,6 +7,7 @@
 mod batch;
 mod error;
 mod push;
+mod streams;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -17,7 +18,7 @@ use frame::proto::{
     self, AckResult, ClientEvent, Failure, Nonce, Read, ReadResult, Secret, Span, Start, StreamDescription, StreamList,
     Welcome,
 };
-use frame::{Frame, Quotas, RequestId, ShardId, StreamId};
+use frame::{Frame, RequestId, ShardId, StreamId};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 pub use batch::Batch;
@@ -195,74 +196,6 @@ impl Client {
         &self.welcome
     }
 
-    /// Makes a stream, or finds it with the same number of shards; then its quotas stay as they are.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] if it exists with another number, among others.
-    pub fn create_stream(&mut self, name: &str, shards: u32, quotas: Quotas) -> Result<StreamDescription, ClientError> {
-        let request = self.proto.create_stream(&mut self.out, name, shards, quotas);
-        self.stream_answer(request)
-    }
-
-    /// Gives a stream other quotas.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] if there is none of that name, among others.
-    pub fn set_quotas(&mut self, name: &str, quotas: Quotas) -> Result<StreamDescription, ClientError> {
-        let request = self.proto.set_quotas(&mut self.out, name, quotas);
-        self.stream_answer(request)
-    }
-
-    /// Splits a shard, so that the second child begins at a hash key. The children take records in when this returns.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] if there is no such open shard, or the hash key is not within it, among others.
-    pub fn split_shard(&mut self, name: &str, shard: ShardId, at: u128) -> Result<StreamDescription, ClientError> {
-        let request = self.proto.split_shard(&mut self.out, name, shard, at);
-        self.stream_answer(request)
-    }
-
-    /// Merges two shards whose hash ranges meet. Their child takes records in when this returns.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] if they are not two open neighbours, among others.
-    pub fn merge_shards(
-        &mut self,
-        name: &str,
-        shard: ShardId,
-        adjacent: ShardId,
-    ) -> Result<StreamDescription, ClientError> {
-        let request = self.proto.merge_shards(&mut self.out, name, shard, adjacent);
-        self.stream_answer(request)
-    }
-
-    /// What a stream is.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] if there is none of that name, among others.
-    pub fn describe_stream(&mut self, name: &str) -> Result<StreamDescription, ClientError> {
-        let request = self.proto.describe_stream(&mut self.out, name);
-        self.stream_answer(request)
-    }
-
-    /// Names of all streams, in order.
-    ///
-    /// # Errors
-    /// The connection's.
-    pub fn list_streams(&mut self) -> Result<Vec<String>, ClientError> {
-        let mut names: Vec<String> = Vec::new();
-        loop {
-            let after = names.last().map_or("", String::as_str);
-            let request = self.proto.list_streams(&mut self.out, after, NAMES_AT_ONCE);
-            let Answer::StreamList(list) = self.answer(request)? else { return Err(ClientError::OtherAnswer) };
-            let more = list.more && !list.names.is_empty();
-            names.extend(list.names);
-            if !more {
-                return Ok(names);
-            }
-        }
-    }
-
     /// Frames of a shard from `start` on: at most `bytes_max` of frames, at least one if there is one.
     ///
     /// # Errors
@@ -347,13 +280,6 @@ impl Client {
     /// Appends whose results have not all come, oldest first.
     pub fn outstanding(&self) -> impl Iterator<Item = RequestId> + '_ {
         self.outstanding.keys().copied()
-    }
-
-    fn stream_answer(&mut self, request: RequestId) -> Result<StreamDescription, ClientError> {
-        match self.answer(request)? {
-            Answer::Stream(description) => Ok(description),
-            _ => Err(ClientError::OtherAnswer),
-        }
     }
 
     /// Sends what was made and waits for the answer to `request`.

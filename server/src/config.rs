@@ -152,6 +152,9 @@ pub struct Settings {
     #[arg(long, env = "MILLSTREAM_IO", value_name = "KIND")]
     #[serde(deserialize_with = "from_text")]
     pub io: Option<IoChoice>,
+    /// Believe the wall clock, however far it is from what it should be: else such a start removes nothing that has expired
+    #[arg(long, env = "MILLSTREAM_ACCEPT_CLOCK", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub accept_clock: Option<bool>,
     /// Segments to keep ready ahead of the one that is written to [default: 2]
     #[arg(long, env = "MILLSTREAM_SEGMENTS_READY", value_name = "N")]
     pub segments_ready: Option<usize>,
@@ -330,6 +333,7 @@ impl Settings {
             segment_bytes: self.segment_bytes.or(other.segment_bytes),
             memory_bytes: self.memory_bytes.or(other.memory_bytes),
             disk_bytes: self.disk_bytes.or(other.disk_bytes),
+            accept_clock: self.accept_clock.or(other.accept_clock),
             segments_ready: self.segments_ready.or(other.segments_ready),
             prewrite: self.prewrite.or(other.prewrite),
             writes_in_flight: self.writes_in_flight.or(other.writes_in_flight),
@@ -375,6 +379,7 @@ impl Settings {
             )? as usize,
             disk_bytes: self.disk_bytes.map_or(usual.disk_bytes, |bytes| bytes.0),
             segments_ready: count("segments-ready", self.segments_ready, usual.segments_ready, 1, 1024, "1 to 1024")?,
+            accept_clock: self.accept_clock.unwrap_or(usual.accept_clock),
             prewrite: self.prewrite.unwrap_or(usual.prewrite),
             writes_in_flight: count(
                 "writes-in-flight",

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use clap::Args;
 use frame::proto::{AckResult, ErrorCode, Failure};
-use frame::{Quotas, QuotasChange, RequestId, ShardId, StreamId};
+use frame::{Period, Quotas, QuotasChange, RequestId, Retention, Settings, ShardId, StreamId};
 
 use crate::client::{Batch, Client, ClientError};
 use crate::connect::{Output, ServerArguments};
@@ -58,6 +58,9 @@ pub struct PutArguments {
     /// With --create: what each shard takes in and gives out a second: `service`, `none`, or such as `write-bytes=4MiB`
     #[arg(long, value_name = "QUOTAS", default_value = "service", requires = "create")]
     quotas: QuotasChange,
+    /// With --create: how long its records are kept, such as `24h` or `90s`, or `none`: without end
+    #[arg(long, value_name = "TIME", default_value = "none", requires = "create")]
+    retention: Period,
     /// Tell each record's shard and sequence number
     #[arg(long, short)]
     verbose: bool,
@@ -182,7 +185,9 @@ fn find_stream(client: &mut Client, arguments: &PutArguments) -> Result<StreamId
     let described = client.describe_stream(&arguments.stream);
     let description = match (described, arguments.create) {
         (Err(error), Some(shards)) if error.code() == Some(ErrorCode::UnknownStream) => {
-            client.create_stream(&arguments.stream, shards, arguments.quotas.of(Quotas::SERVICE))
+            let retention = Retention { seconds: arguments.retention.0, bytes: None };
+            let settings = Settings { quotas: arguments.quotas.of(Quotas::SERVICE), retention };
+            client.create_stream(&arguments.stream, shards, settings)
         }
         (Err(ClientError::Refused(failure)), None) if failure.code == ErrorCode::UnknownStream => {
             let detail = format!("{}; --create SHARDS makes it", failure.detail);

@@ -303,6 +303,13 @@ pub(crate) fn log_recovery(recovered: &Recovered) {
             "the header of this segment was damaged and is written again; its records are readable: check the disk"
         );
     }
+    if let Some(by_ms) = recovered.clock_differs_ms {
+        tracing::error!(
+            by_s = by_ms / 1000,
+            "the wall clock is far from what it should be by the time that has passed: nothing expires until it agrees; \
+             set it right, or start with --accept-clock if it is"
+        );
+    }
     for stretch in &recovered.damage.stretches {
         tracing::error!(
             from = %stretch.from, to = %stretch.to,

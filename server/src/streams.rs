@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::io;
+use std::num::NonZeroU64;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use frame::proto::{Children, ErrorCode, Failure, ShardDescription, StreamDescription};
-use frame::{Quotas, QuotasChange, ShardId};
+use frame::{Period, Quotas, QuotasChange, Retention, Settings, ShardId};
 
 use crate::client::{Client, ClientError};
+use crate::config::Bytes;
 use crate::connect::{Output, ServerArguments};
 
 /// Arguments of `millstream streams`.
@@ -34,6 +37,12 @@ enum Action {
         /// `service,write-bytes=4MiB,write-records=none,read-bytes=8MiB,reads=none,push-bytes=8MiB`
         #[arg(long, value_name = "QUOTAS", default_value = "service")]
         quotas: QuotasChange,
+        /// How long its records are kept, such as `24h` or `90s`, or `none`: without end
+        #[arg(long, value_name = "TIME", default_value = "none")]
+        retention: Period,
+        /// How many bytes of it are kept, the newest, such as `10GiB`, or `none`: any number
+        #[arg(long, value_name = "BYTES", default_value = "none")]
+        bytes: Limit,
     },
     /// Tell all of a stream: its shards with their hash keys, and what they were made of.
     Describe {
@@ -66,6 +75,32 @@ enum Action {
         /// `service`, `none`, or what changes, such as `write-bytes=4MiB,write-records=none`
         quotas: QuotasChange,
     },
+    /// Keep more or less of a stream: what has expired stays gone.
+    Retention {
+        /// Its name
+        name: String,
+        /// How long its records are kept, such as `24h` or `90s`, or `none`: without end
+        #[arg(value_name = "TIME")]
+        period: Period,
+        /// How many bytes of it are kept, the newest, such as `10GiB`, or `none`: any number [default: as it is]
+        #[arg(long, value_name = "BYTES")]
+        bytes: Option<Limit>,
+    },
+}
+
+/// A number of bytes, or `none`.
+#[derive(Clone, Copy, Debug)]
+struct Limit(Option<NonZeroU64>);
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Limit, String> {
+        match text {
+            "none" => Ok(Limit(None)),
+            _ => text.parse().map(|Bytes(bytes)| Limit(NonZeroU64::new(bytes))),
+        }
+    }
 }
 
 /// Why the command failed.
@@ -99,9 +134,10 @@ pub fn run(arguments: StreamsArguments) -> Result<(), StreamsError> {
     let mut output = Output::new();
     match arguments.action {
         None | Some(Action::List) => list(&mut client, &mut output)?,
-        Some(Action::Create { name, shards, quotas }) => {
-            let quotas = quotas.of(Quotas::SERVICE);
-            let stream = client.create_stream(&name, shards, quotas).map_err(StreamsError::Client)?;
+        Some(Action::Create { name, shards, quotas, retention, bytes }) => {
+            let retention = Retention { seconds: retention.0, bytes: bytes.0 };
+            let settings = Settings { quotas: quotas.of(Quotas::SERVICE), retention };
+            let stream = client.create_stream(&name, shards, settings).map_err(StreamsError::Client)?;
             print(&stream, &mut output)?;
         }
         Some(Action::Quotas { name, quotas }) => {
@@ -125,6 +161,13 @@ pub fn run(arguments: StreamsArguments) -> Result<(), StreamsError> {
         Some(Action::Merge { name, shard, adjacent }) => {
             let merged = client.merge_shards(&name, ShardId(shard), ShardId(adjacent));
             print_lineage(&merged.map_err(StreamsError::Client)?, &mut output)?;
+        }
+        Some(Action::Retention { name, period, bytes }) => {
+            let stream = client.describe_stream(&name).map_err(StreamsError::Client)?;
+            let bytes = bytes.map_or(stream.retention.bytes, |limit| limit.0);
+            let retention = Retention { seconds: period.0, bytes };
+            let stream = client.set_retention(&name, retention).map_err(StreamsError::Client)?;
+            print(&stream, &mut output)?;
         }
     }
     output.flush().map_err(StreamsError::Output)
@@ -179,13 +222,14 @@ fn print_lineage(stream: &StreamDescription, output: &mut Output) -> Result<(), 
 }
 
 fn write_header(out: &mut dyn io::Write, stream: &StreamDescription) -> io::Result<()> {
-    let StreamDescription { stream: number, name, created_ms, quotas, shards } = stream;
+    let StreamDescription { stream: number, name, created_ms, quotas, retention, shards } = stream;
     let closed = shards.iter().filter(|shard| shard.children.is_some()).count();
     let open = shards.len() - closed;
     let noun = if open == 1 { "shard" } else { "shards" };
     let closed = if closed > 0 { format!(" open, {closed} closed") } else { String::new() };
     let created = UtcTime(*created_ms);
-    writeln!(out, "{name}: stream {number}, {open} {noun}{closed}, created {created}, quotas {quotas}")
+    let kept = if *retention == Retention::NONE { "for ever".to_owned() } else { retention.to_string() };
+    writeln!(out, "{name}: stream {number}, {open} {noun}{closed}, created {created}, quotas {quotas}, kept {kept}")
 }
 
 fn write_shard(out: &mut dyn io::Write, shard: &ShardDescription) -> io::Result<()> {

@@ -259,8 +259,10 @@ impl Tail {
                 None if arguments.latest && !is_new => Start::Latest,
                 _ => Start::At(self.first(shard.shard, from, shard.tip)?),
             };
+            // By time, or at the end: whatever expires before is none of its business.
+            let next = if matches!(start, Start::At(_)) { from } else { shard.tip };
             let (shard, joiner) = (shard.shard, Joiner::new());
-            self.begin(followed, Followed { shard, next: from, joiner, refused: None }, start, credit)?;
+            self.begin(followed, Followed { shard, next, joiner, refused: None }, start, credit)?;
         }
         Ok(())
     }
@@ -299,6 +301,7 @@ impl Tail {
                     if !records.is_empty() || records.result.next >= records.result.tip {
                         self.tell(shard.shard, shard.refused.take(), shard.next);
                     }
+                    self.tell_expired(shard.shard, shard.next, records.result.trim);
                     for frame in records.iter() {
                         let Some(record) = shard.joiner.push(&frame) else { continue };
                         self.print(shard.shard, &record)?;
@@ -387,6 +390,7 @@ impl Tail {
             match self.read(shard, Start::At(from), READ_BYTES) {
                 Ok(records) => {
                     self.tell(shard, refused.take(), from);
+                    self.tell_expired(shard, from, records.result.trim);
                     for frame in records.iter().take_while(|frame| frame.sequence() < tip) {
                         let Some(record) = joiner.push(&frame) else { continue };
                         self.print(shard, &record)?;
@@ -405,6 +409,14 @@ impl Tail {
         }
         self.tell(shard, refused, from);
         Ok(())
+    }
+
+    /// Names records that expired before they could be read.
+    fn tell_expired(&mut self, shard: ShardId, from: Sequence, trim: Sequence) {
+        if from < trim {
+            let _ = self.output.flush();
+            eprintln!("millstream: records {from} to {} of shard {shard} have expired", trim.0 - 1);
+        }
     }
 
     /// Names records that were refused, before those from `to` on.

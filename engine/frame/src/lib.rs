@@ -10,6 +10,7 @@
 //! * [`superblock`]: the epoch and the durable mark of a data directory.
 //! * [`route`]: partition key to hash key to shard.
 //! * [`Quotas`]: what a shard takes in and gives out a second.
+//! * [`Retention`]: how long and how much of a stream is kept.
 //! * [`proto`]: the native protocol's messages and the connection state of both ends.
 
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ pub mod member;
 pub mod parts;
 pub mod proto;
 mod quotas;
+mod retention;
 pub mod route;
 pub mod segment;
 pub mod superblock;
@@ -30,3 +32,4 @@ mod varint;
 pub use frame::{Frame, FrameError};
 pub use id::{Epoch, JournalNumber, LogId, Position, RequestId, SegmentNumber, Sequence, ShardId, StreamId};
 pub use quotas::{QUOTAS_BYTES, Quotas, QuotasChange, Rate};
+pub use retention::{Period, RETENTION_BYTES, Retention, Settings};

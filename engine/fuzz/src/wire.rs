@@ -8,12 +8,14 @@
 //! However a stream is cut, an end says the same. It takes every byte, or says what is wrong; it never spins. A conversation
 //! as the protocol has it is understood, and what it carries arrives.
 
+use std::num::{NonZeroU32, NonZeroU64};
+
 use frame::RequestId;
 use frame::proto::{
     Ack, AckResult, Children, Client, ClientEvent, Credit, ErrorCode, Failure, Read, ReadResult, Server, ServerEvent,
     ServerLimits, ShardDescription, Start, StreamDescription, StreamList, Subscribe,
 };
-use frame::{QUOTAS_BYTES, Quotas, Sequence, ShardId, StreamId};
+use frame::{QUOTAS_BYTES, Quotas, Retention, Sequence, Settings, ShardId, StreamId};
 
 use crate::Random;
 use crate::checksum::repair_messages;
@@ -158,8 +160,12 @@ fn requests(program: &mut Program<'_>) -> (Vec<u8>, usize) {
     let mut client = Client::new(&mut out);
     let messages = usize::from(program.byte() % 16);
     for _ in 0..messages {
-        let request = match program.byte() % 11 {
-            0 => client.create_stream(&mut out, &text(program), program.word(), quotas(program)),
+        let request = match program.byte() % 12 {
+            0 => {
+                let (name, shards) = (text(program), program.word());
+                let settings = Settings { quotas: quotas(program), retention: retention(program) };
+                client.create_stream(&mut out, &name, shards, settings)
+            }
             1 => client.describe_stream(&mut out, &text(program)),
             2 => client.list_streams(&mut out, &text(program), program.word()),
             3 => {
@@ -177,6 +183,7 @@ fn requests(program: &mut Program<'_>) -> (Vec<u8>, usize) {
                 let (shard, adjacent) = (ShardId(program.word()), ShardId(program.word()));
                 client.merge_shards(&mut out, &text(program), shard, adjacent)
             }
+            11 => client.set_retention(&mut out, &text(program), retention(program)),
             5 => {
                 let (stream, shard, granted) = (StreamId(program.word()), ShardId(program.word()), program.long());
                 let start = start(program);
@@ -199,6 +206,10 @@ fn requests(program: &mut Program<'_>) -> (Vec<u8>, usize) {
         assert!(request.0 > 0, "0 is the connection's own");
     }
     (out, messages + 1)
+}
+
+fn retention(program: &mut Program<'_>) -> Retention {
+    Retention { seconds: NonZeroU32::new(program.word()), bytes: NonZeroU64::new(program.long()) }
 }
 
 fn quotas(program: &mut Program<'_>) -> Quotas {
@@ -238,6 +249,7 @@ fn answers(program: &mut Program<'_>) -> (Vec<u8>, usize) {
                     tip: Sequence(program.long()),
                     tip_arrival_ms: program.long(),
                     children: children(program),
+                    trim: Sequence(program.long()),
                 };
                 result.encode(&mut out, request, frames.len());
                 out.extend_from_slice(&frames);
@@ -272,7 +284,7 @@ fn description(program: &mut Program<'_>) -> StreamDescription {
     });
     let shards = shards.collect();
     let (stream, name, created_ms) = (StreamId(program.word()), text(program), program.long());
-    StreamDescription { stream, name, created_ms, quotas: quotas(program), shards }
+    StreamDescription { stream, name, created_ms, quotas: quotas(program), retention: retention(program), shards }
 }
 
 fn ack(out: &mut Vec<u8>, request: RequestId, program: &mut Program<'_>) {

@@ -126,6 +126,13 @@ pub enum FileOp {
         /// Its length afterwards.
         bytes: u64,
     },
+    /// Makes all of a file zeros, up to `bytes`, as [`FileOp::Allocate`] makes a new one: its space stays with it, unwritten.
+    Blank {
+        /// The file.
+        file: FileId,
+        /// Its length, before and afterwards.
+        bytes: u64,
+    },
     /// Cuts or extends to `bytes`.
     Truncate {
         /// The file.

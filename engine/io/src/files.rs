@@ -40,6 +40,7 @@ pub(crate) enum Task {
     Open { name: String, create: bool },
     Close(File),
     Allocate { file: File, bytes: u64 },
+    Blank { file: File, bytes: u64 },
     Truncate { file: File, bytes: u64 },
     Sync(File),
     SyncDir,
@@ -56,6 +57,7 @@ impl Task {
             FileOp::Open { name, create, .. } => Task::Open { name, create },
             FileOp::Close(_) => Task::Close(file?),
             FileOp::Allocate { bytes, .. } => Task::Allocate { file: file?, bytes },
+            FileOp::Blank { bytes, .. } => Task::Blank { file: file?, bytes },
             FileOp::Truncate { bytes, .. } => Task::Truncate { file: file?, bytes },
             FileOp::Sync(_) => Task::Sync(file?),
             FileOp::SyncDir(_) => Task::SyncDir,
@@ -69,7 +71,7 @@ impl Task {
     fn file(&self) -> Option<&File> {
         match self {
             Task::Close(file) | Task::Sync(file) => Some(file),
-            Task::Allocate { file, .. } | Task::Truncate { file, .. } => Some(file),
+            Task::Allocate { file, .. } | Task::Blank { file, .. } | Task::Truncate { file, .. } => Some(file),
             _ => None,
         }
     }
@@ -218,6 +220,7 @@ impl Worker {
             Task::Open { name, create } => return self.open(&name, create),
             Task::Close(file) => return self.close(key, file),
             Task::Allocate { file, bytes } => fallocate(&file, FallocateFlags::empty(), 0, bytes)?,
+            Task::Blank { file, bytes } => fallocate(&file, FallocateFlags::ZERO_RANGE, 0, bytes)?,
             Task::Truncate { file, bytes } => return self.truncate(key, file, bytes),
             Task::Sync(file) => fsync(&file)?,
             Task::SyncDir => fsync(self.directory.fd())?,

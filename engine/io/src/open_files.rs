@@ -37,7 +37,9 @@ enum Subject {
 fn subject(op: &FileOp) -> Subject {
     match op {
         FileOp::Close(file) | FileOp::Sync(file) => Subject::File(*file),
-        FileOp::Allocate { file, .. } | FileOp::Truncate { file, .. } => Subject::File(*file),
+        FileOp::Allocate { file, .. } | FileOp::Blank { file, .. } | FileOp::Truncate { file, .. } => {
+            Subject::File(*file)
+        }
         FileOp::Open { dir, .. } | FileOp::Rename { dir, .. } | FileOp::Remove { dir, .. } => Subject::Names(*dir),
         FileOp::SyncDir(dir) | FileOp::List(dir) | FileOp::FreeMib(dir) => Subject::Names(*dir),
     }

@@ -139,7 +139,7 @@ impl Caller {
             Known::Absent => {
                 let shards = self.dice.within(1..=3) as u32;
                 let quotas = some_quotas(&mut self.dice);
-                (Asked::Create(quotas), Call::CreateStream { name, shards, quotas })
+                (Asked::Create(quotas), Call::CreateStream { name, shards, settings: quotas.into() })
             }
             Known::Present(stream) => {
                 let read = (!subject.stored.is_empty()).then(|| *self.dice.pick(&subject.stored));

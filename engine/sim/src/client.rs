@@ -5,11 +5,12 @@ use std::ops::RangeInclusive;
 
 use frame::parts::Joiner;
 use frame::proto::{AckResult, Append, ErrorCode, Read, ReadResult, Start, StreamDescription};
-use frame::{Frame, Quotas, RequestId, Sequence, ShardId, StreamId};
+use frame::{Frame, Quotas, RequestId, Sequence, Settings, ShardId, StreamId};
 
 use crate::dice::Dice;
 use crate::link::{Heard, Link};
 use crate::model::{Breach, Found, Model, Outcome, frame_of};
+use crate::plan::Wish;
 use crate::record::{DATA_BYTES_MIN, Recipe};
 use crate::world::World;
 
@@ -20,7 +21,7 @@ const STREAM_TRIES_MAX: u32 = 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Intent {
     /// Streams that it uses, and how many shards each has.
-    pub(crate) streams: Vec<(String, u32)>,
+    pub(crate) streams: Vec<Wish>,
     /// Batches that it appends.
     pub(crate) batches: u32,
     /// The most records of a batch.
@@ -152,9 +153,10 @@ impl LoadClient {
         if let Some(batch) = self.held.take() {
             return self.send_batch(world, batch);
         }
-        let (name, shards) = self.dice.pick(&self.intent.streams).clone();
+        let Wish { name, shards, retention } = self.dice.pick(&self.intent.streams).clone();
         let Some(stream) = model.stream(&name).cloned() else {
-            let request = self.link.say(world, |client, out| client.create_stream(out, &name, shards, Quotas::NONE));
+            let settings = Settings { quotas: Quotas::NONE, retention };
+            let request = self.link.say(world, |client, out| client.create_stream(out, &name, shards, settings));
             self.asked.insert(request, Asked::Stream);
             self.tries_left -= 1;
             return;
@@ -275,7 +277,7 @@ impl LoadClient {
     }
 
     fn send_part_of_a_batch(&mut self, world: &World, model: &mut Model) {
-        let known = self.intent.streams.iter().find_map(|(name, _)| model.stream(name)).cloned();
+        let known = self.intent.streams.iter().find_map(|wish| model.stream(&wish.name)).cloned();
         let Some(stream) = known else { return };
         let Batch { frames_count, frames, .. } = self.make_batch(world, model, &stream);
         let message = self.message(&stream, frames_count, &frames);
@@ -285,7 +287,7 @@ impl LoadClient {
 
     /// Sends the parts of a record and leaves one out, or gives one twice, or puts a record between.
     fn send_parts_of_nothing(&mut self, world: &World, model: &mut Model) {
-        let known = self.intent.streams.iter().find_map(|(name, _)| model.stream(name)).cloned();
+        let known = self.intent.streams.iter().find_map(|wish| model.stream(&wish.name)).cloned();
         let Some(stream) = known else { return };
         let parts = self.dice.within(2..=5) as usize;
         let recipe = |attempt| Recipe { attempt, key: 1, explicit_hash: None, data_bytes: 100, parts };
@@ -486,6 +488,7 @@ pub(crate) fn take_up_records(
     if result.next < next {
         return wrong(format!("{result:?} for shard {shard}, and the last record makes {next}"));
     }
+    model.told_trim(shard, result.trim)?;
     model.told_tip(shard, result.tip, *range.end())?;
     Ok(taken)
 }

@@ -5,15 +5,18 @@ mod lineage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use frame::parts::Record;
 use frame::proto::{Children, ErrorCode, ShardDescription, StreamDescription};
 use frame::route::hash_key;
-use frame::{Frame, Sequence, ShardId, StreamId};
+use frame::{Frame, Retention, Sequence, ShardId, StreamId};
 
 use crate::record::{self, Recipe};
 use lineage::Lineage;
+
+/// No run takes so long, nor a clock that is wrong by an hour at most: what is kept for it does not expire.
+const KEPT_SECONDS: u32 = 12 * 3600;
 
 /// A promise of the engine that was broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,6 +84,8 @@ pub(crate) struct Reading {
     /// Numbers at which the engine said that records are damaged.
     pub(crate) damaged: Vec<Sequence>,
     pub(crate) tip: Sequence,
+    /// Numbers that an answer should have begun with, and did not: nobody has them, or they have expired.
+    pub(crate) passed: Vec<Range<Sequence>>,
 }
 
 /// All that the clients of a run know.
@@ -93,6 +98,10 @@ pub(crate) struct Model {
     lineage: Lineage,
     given: BTreeMap<(ShardId, Sequence), u64>,
     tips: BTreeMap<ShardId, Sequence>,
+    /// Where shards begin, as far as that was told.
+    trims: BTreeMap<ShardId, Sequence>,
+    /// Shards of which records expire in a run.
+    expiring: BTreeSet<ShardId>,
     /// The engine said that the journal is damaged: a stream's making may have been lost.
     may_miss_streams: bool,
 }
@@ -242,6 +251,34 @@ impl Model {
         Ok(())
     }
 
+    /// The engine says where a shard begins; of what is kept nothing expires. An answer may be overtaken by a later one.
+    pub(crate) fn told_trim(&mut self, shard: ShardId, trim: Sequence) -> Result<(), Breach> {
+        if trim > Sequence(1) && !self.expiring.contains(&shard) {
+            return Err(Breach::new("kept", format!("shard {shard} begins at {trim}, and nothing of it expires")));
+        }
+        let known = self.trims.entry(shard).or_insert(trim);
+        *known = trim.max(*known);
+        Ok(())
+    }
+
+    /// The same, in answer to a request that was made when it was known to begin at `least`: that never falls.
+    pub(crate) fn check_trim(&self, shard: ShardId, trim: Sequence, least: Sequence) -> Result<(), Breach> {
+        if trim >= least || self.may_miss_streams {
+            return Ok(());
+        }
+        Err(Breach::new("trim points rise", format!("shard {shard} began at {least} and begins at {trim}")))
+    }
+
+    /// Where a shard begins, as far as it was told.
+    pub(crate) fn trim(&self, shard: ShardId) -> Sequence {
+        self.trims.get(&shard).copied().unwrap_or(Sequence(1))
+    }
+
+    /// Whether records of a shard may be gone: the oldest.
+    pub(crate) fn expires(&self, shard: ShardId) -> bool {
+        self.expiring.contains(&shard)
+    }
+
     /// The end of a shard, as far as it was told.
     pub(crate) fn tip(&self, shard: ShardId) -> Sequence {
         self.tips.get(&shard).copied().unwrap_or(Sequence(1))
@@ -251,7 +288,12 @@ impl Model {
     pub(crate) fn described(&mut self, description: &StreamDescription) -> Result<(), Breach> {
         let gone = self.lineage.described(description, self.may_miss_streams)?;
         self.forget(gone);
+        let Retention { seconds, bytes } = description.retention;
+        if bytes.is_some() || seconds.is_some_and(|seconds| seconds.get() < KEPT_SECONDS) {
+            self.expiring.extend(description.shards.iter().map(|shard| shard.shard));
+        }
         for shard in &description.shards {
+            self.told_trim(shard.shard, shard.trim)?;
             self.told_tip(shard.shard, shard.tip, Sequence(1))?;
         }
         Ok(())
@@ -293,6 +335,8 @@ impl Model {
             self.given.retain(|(owner, _), _| *owner != shard);
             self.by_shard.remove(&shard);
             self.tips.remove(&shard);
+            self.trims.remove(&shard);
+            self.expiring.remove(&shard);
         }
     }
 
@@ -336,6 +380,11 @@ impl Reading {
             self.found.get(at).is_some_and(|found| found.first <= number)
         };
         self.parts.iter().copied().filter(move |&(number, _)| !is_whole(number))
+    }
+
+    /// Whether an answer began behind the first of these numbers, although it was asked for.
+    pub(crate) fn was_passed_over(&self, numbers: &RangeInclusive<Sequence>) -> bool {
+        self.passed.iter().any(|passed| passed.contains(numbers.start()))
     }
 
     /// The record of this number. Records are in the order of their numbers.

@@ -1,7 +1,10 @@
 //! What a run is going to do, drawn from its seed: how many lives, how the engine is configured, how much load, and how
 //! each life ends.
 
+use std::num::NonZeroU64;
+
 use engine::Config;
+use frame::Retention;
 
 use crate::client::Intent;
 use crate::dice::Dice;
@@ -48,13 +51,32 @@ pub(crate) struct LifePlan {
     pub(crate) end: End,
 }
 
+/// A stream that clients make if it is missing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Wish {
+    pub(crate) name: String,
+    pub(crate) shards: u32,
+    pub(crate) retention: Retention,
+}
+
+/// Mostly without end; else so that nothing expires within a run, whatever the clocks do, so that much does, or with a limit.
+fn some_retention(dice: &mut Dice) -> Retention {
+    let limit = NonZeroU64::new(dice.within(1..=2 * u64::from(SEGMENT_BYTES)));
+    match dice.index(8) {
+        0 => Retention::of_seconds(24 * 3600),
+        1 | 2 => Retention::of_seconds(dice.within(1..=3) as u32),
+        3 => Retention { seconds: None, bytes: limit },
+        _ => Retention::NONE,
+    }
+}
+
 /// What all lives of a run have in common.
 #[derive(Debug)]
 pub(crate) struct RunPlan {
     pub(crate) lives: u64,
     /// The life before which what is stored is damaged, if any is.
     pub(crate) rots_before: u64,
-    streams: Vec<(String, u32)>,
+    streams: Vec<Wish>,
     profile: Profile,
     seed: u64,
     size: Size,
@@ -75,8 +97,14 @@ enum Size {
 impl RunPlan {
     pub(crate) fn new(seed: u64, profile: Profile, cut: Option<Cut>) -> RunPlan {
         let mut dice = Dice::new(seed, 0, "run");
-        let streams = (0..dice.skewed(1..=3)).map(|number| (format!("stream-{number}"), dice.skewed(1..=4) as u32));
-        let streams = streams.collect();
+        let streams = (0..dice.skewed(1..=3)).map(|number| Wish {
+            name: format!("stream-{number}"),
+            shards: dice.skewed(1..=4) as u32,
+            retention: Retention::NONE,
+        });
+        let mut streams: Vec<Wish> = streams.collect();
+        let mut retention_dice = Dice::new(seed, 0, "retention");
+        streams.iter_mut().for_each(|wish| wish.retention = some_retention(&mut retention_dice));
         let size = *dice.pick(&[Size::Small, Size::Small, Size::Small, Size::Middle, Size::Middle, Size::Rolling]);
         let config = Config {
             segment_bytes: SEGMENT_BYTES,
@@ -86,6 +114,7 @@ impl RunPlan {
             prewrite: dice.chance(0.1),
             writes_in_flight: dice.skewed(1..=16) as usize,
             batch_bytes: dice.skewed(4096..=256 << 10) as usize,
+            accept_clock: false,
         };
         let (lives, fixed_size) = (dice.within(2..=6), dice.chance(0.3));
         // Half of the time before the last life, else so that damage is met by several.
@@ -95,7 +124,7 @@ impl RunPlan {
 
     /// Names of all streams that clients may have made.
     pub(crate) fn stream_names(&self) -> Vec<String> {
-        self.streams.iter().map(|(name, _)| name.clone()).collect()
+        self.streams.iter().map(|wish| wish.name.clone()).collect()
     }
 
     /// A life's plan. The last one is calm.

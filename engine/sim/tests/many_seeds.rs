@@ -62,7 +62,7 @@ fn check(profile: Profile, count: u64, must_hit: &[&str]) {
 }
 
 /// What runs of every kind reach.
-const EVERYWHERE: [&str; 32] = [
+const EVERYWHERE: [&str; 34] = [
     "client: deaf",
     "client: garbage",
     "client: gone in mid-batch",
@@ -71,6 +71,7 @@ const EVERYWHERE: [&str; 32] = [
     "client: parts that are no record's",
     "client: reset",
     "clock: jump",
+    "disk: file cut",
     "disk: full",
     "disk: kept",
     "disk: lost",
@@ -83,6 +84,7 @@ const EVERYWHERE: [&str; 32] = [
     "engine: record that is not whole passed over",
     "engine: refused, checksum",
     "engine: refused, disk full",
+    "engine: trimmed",
     "engine: refused while a shard was split or merged",
     "engine: shard split",
     "engine: shards merged",
@@ -107,6 +109,7 @@ fn faults_lose_nothing() {
     let faults = [
         "disk: allocation found no space",
         "disk: cancelled",
+        "disk: file blanked",
         "disk: flush failed",
         "disk: operation on names failed",
         "disk: read failed",

@@ -64,7 +64,7 @@ fn a_torn_tail_is_read_once() {
 fn a_shard_without_records_stays_where_a_cut_put_it() {
     let (world, stream) = (world(), "shared");
     let mut two = Two::open(&world);
-    two.call(Call::CreateStream { name: stream.to_owned(), shards: 2, quotas: Quotas::NONE });
+    two.call(Call::CreateStream { name: stream.to_owned(), shards: 2, settings: Quotas::NONE.into() });
     two.end(&world);
     let mut files = world.files();
     files.write("0001-0000000001.segment", 8192, &[0xa5; 4096]);

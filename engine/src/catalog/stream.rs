@@ -6,7 +6,7 @@
 use frame::limits::{SHARDS_KEPT_PER_STREAM_MAX, SHARDS_PER_STREAM_MAX};
 use frame::proto::Children;
 use frame::route::even_range;
-use frame::{Quotas, Sequence, ShardId, StreamId};
+use frame::{Quotas, Retention, Sequence, ShardId, StreamId};
 
 use super::reshard::{Change, Completion, ReshardError, Resharding};
 use super::{Create, create_bytes};
@@ -21,6 +21,7 @@ pub(crate) struct Stream {
     pub(crate) created_ms: u64,
     pub(crate) first_shard: ShardId,
     pub(crate) quotas: Quotas,
+    pub(crate) retention: Retention,
     /// The last hash key of each open shard, rising.
     ends: Vec<u128>,
     /// Once a shard was to be split or merged.
@@ -66,10 +67,11 @@ pub(crate) struct Closed {
 impl Stream {
     /// A stream of shards with equal hash ranges.
     pub(super) fn new(create: &Create) -> Stream {
-        let &Create { stream, created_ms, first_shard, shards, quotas, .. } = create;
+        let &Create { stream, created_ms, first_shard, shards, quotas, retention, .. } = create;
         let count = shards as usize;
         let ends = (0..count).map(|index| even_range(index, count).1).collect();
-        Stream { stream, name: create.name.clone(), created_ms, first_shard, quotas, ends, lineage: None }
+        let (name, lineage) = (create.name.clone(), None);
+        Stream { stream, name, created_ms, first_shard, quotas, retention, ends, lineage }
     }
 
     /// The open shard that a hash key belongs to.
@@ -111,7 +113,7 @@ impl Stream {
         self.lineage.as_ref().map_or(self.ends.len(), |lineage| lineage.shards.len())
     }
 
-    /// As it was made, with the quotas that it has now.
+    /// As it was made, with the quotas and retention that it has now.
     pub(super) fn create(&self) -> Create {
         Create {
             stream: self.stream,
@@ -120,6 +122,7 @@ impl Stream {
             first_shard: self.first_shard,
             shards: self.made_with(),
             quotas: self.quotas,
+            retention: self.retention,
         }
     }
 
@@ -133,6 +136,7 @@ impl Stream {
             shards: self.made_with(),
             open_shards: self.open_count(),
             quotas: self.quotas,
+            retention: self.retention,
         }
     }
 
@@ -317,7 +321,7 @@ impl Stream {
             lineage.done.len() * Resharding::snapshot_bytes(true)
                 + lineage.intents.len() * Resharding::snapshot_bytes(false)
         });
-        create_bytes(&self.name, &self.quotas) + lineage
+        create_bytes(&self.name, &self.quotas, &self.retention) + lineage
     }
 }
 

@@ -1,6 +1,7 @@
 //! A commit batch on its way to the disk: what becomes true when it is durable.
 
 use frame::batch::Extent;
+use frame::segment::PlacedExtent;
 use frame::{Position, Sequence, ShardId};
 use io::Buf;
 
@@ -11,6 +12,16 @@ pub(crate) struct Share {
     pub(crate) append: u32,
     /// Its records in this batch.
     pub(crate) records: u32,
+}
+
+impl Share {
+    /// Counts one more record of `append`.
+    pub(crate) fn add(shares: &mut Vec<Share>, append: u32) {
+        match shares.last_mut() {
+            Some(share) if share.append == append => share.records += 1,
+            _ => shares.push(Share { append, records: 1 }),
+        }
+    }
 }
 
 /// One commit batch, from its closing to its acknowledgements. Reused.
@@ -56,5 +67,16 @@ impl Commit {
         self.extents.clear();
         self.shares.clear();
         (self.written, self.has_part, self.open) = (false, false, None);
+    }
+}
+
+/// An extent's place in its segment.
+pub(crate) fn place(batch: Position, extent: &Extent) -> PlacedExtent {
+    PlacedExtent {
+        offset: batch.offset() + extent.offset,
+        length: extent.length,
+        count: extent.count,
+        first_sequence: extent.first_sequence,
+        arrival_ms: extent.arrival_ms,
     }
 }

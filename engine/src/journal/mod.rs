@@ -5,32 +5,39 @@
 //! that fails, or is short, poisons the journal until a restart: a second flush could report success while data is gone.
 
 mod commit;
+mod drops;
+mod history;
 mod index;
 mod look;
 mod opening;
+mod refusal;
 mod seal;
 mod segments;
 mod tail;
 
-pub(crate) use commit::{Commit, Share};
+pub(crate) use commit::{Commit, Share, place};
+pub(crate) use drops::{Doomed, Dropped, Drops};
 pub(crate) use index::{ENTRY_BYTES as INDEX_ENTRY_BYTES, Index};
 pub(crate) use seal::{FooterCache, Seal, Sealer};
-pub(crate) use segments::{Blueprint, Ready, Segments, Shortage, Stock, Tokens, UNFINISHED, file_name, parse_name};
+pub(crate) use segments::{
+    Blueprint, Ready, Segments, Shortage, Spare, Stock, Tokens, UNFINISHED, file_name, parse_name,
+};
 pub(crate) use tail::Tail;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use frame::batch::{Extent, FLAG_EPOCH_START, Head, Writer};
+use frame::batch::{FLAG_EPOCH_START, Head, Writer};
 use frame::limits::{BLOCK_BYTES, EXTENTS_PER_SEGMENT_MAX};
-use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, PlacedExtent, Trailer, footer_bytes_max};
+use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, Trailer, footer_bytes_max};
 use frame::{JournalNumber, Position, SegmentNumber};
 use io::{Buf, Completion, DirId, FileId, Io, Op, Token};
 
 use crate::catalog::Catalog;
 use crate::damage::Damage;
-use crate::limits::{BATCH_BYTES_TARGET, COMMITS_UNSETTLED_MAX};
+use crate::limits::{BATCH_BYTES_TARGET, COMMANDS_SHARE, COMMITS_UNSETTLED_MAX};
 use crate::shards::{Shards, Stored};
+use crate::trims;
 use crate::watermark::Watermarks;
 
 /// A segment of any journal, in the order in which they are written.
@@ -53,7 +60,7 @@ pub(crate) struct Open {
 }
 
 /// A segment that gets no more batches.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Sealed {
     pub(crate) segment: SegmentId,
     pub(crate) file: FileId,
@@ -79,6 +86,15 @@ pub(crate) struct Start {
     pub(crate) seals: Vec<Seal>,
 }
 
+/// Who wants room in a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Room {
+    /// Records, which leave some for commands where there is no next segment.
+    Records,
+    /// Commands of the catalog and trim points, which may make room; and marks.
+    Commands,
+}
+
 /// What a journal may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
@@ -96,6 +112,8 @@ pub(crate) struct Journal {
     open: Open,
     /// Segments left behind by the tail whose last batches are not durable yet, oldest first.
     closing: VecDeque<Open>,
+    /// The segment that this life began in.
+    began_in: SegmentNumber,
     tail: Position,
     previous_checksum: u64,
     marks: Watermarks,
@@ -131,6 +149,7 @@ impl Journal {
         start.seals.into_iter().for_each(|seal| sealer.add(seal));
         Journal {
             blueprint: start.blueprint,
+            began_in: start.open.number,
             open: start.open,
             closing: VecDeque::new(),
             tail: start.tail,
@@ -164,16 +183,6 @@ impl Journal {
     /// Where it makes its segments.
     pub(crate) fn directory(&self) -> DirId {
         self.blueprint.dir
-    }
-
-    /// How many journals records of this reactor's shards lie in, this one among them.
-    pub(crate) fn histories(&self) -> usize {
-        1 + self.closed.len()
-    }
-
-    /// The sealed segments of one of them; of this one, if it is number 0.
-    pub(crate) fn history(&self, at: usize) -> &[Sealed] {
-        at.checked_sub(1).map_or(&self.sealed, |at| &self.closed[at])
     }
 
     /// Why appends are refused, if the journal failed: the errno, or 0 for a short write.
@@ -244,18 +253,21 @@ impl Journal {
         self.spare.push(commit);
     }
 
-    /// Makes room for a batch of `bytes` with at most `extents` extents, going on to the next segment where needed.
+    /// Makes room for a batch of so many bytes with at most so many extents, going on to the next segment where needed.
     pub(crate) fn make_room(
         &mut self,
-        bytes: usize,
-        extents: usize,
-        shards: usize,
+        (bytes, extents): (usize, usize),
+        room: Room,
+        shards: &Shards,
         catalog: &Catalog,
     ) -> Result<(), Shortage> {
         let extents = self.open.extents + extents;
-        let catalog_bytes = self.kept(catalog).snapshot_bytes() + BLOCK_BYTES;
-        let footer = footer_bytes_max(shards, extents, catalog_bytes, self.damage.footer_bytes()) + BLOCK_BYTES;
-        let fits = self.tail.offset() as usize + bytes + footer <= self.open.bytes as usize;
+        let catalog_bytes =
+            self.kept(catalog).snapshot_bytes() + trims::snapshot_bytes(shards.trims_max()) + BLOCK_BYTES;
+        let footer = footer_bytes_max(shards.len(), extents, catalog_bytes, self.damage.footer_bytes()) + BLOCK_BYTES;
+        let is_kept_back = room == Room::Records && !self.segments.has_ready();
+        let kept_back = if is_kept_back { self.open.bytes as usize / COMMANDS_SHARE } else { 0 };
+        let fits = self.tail.offset() as usize + bytes + footer + kept_back <= self.open.bytes as usize;
         if fits && extents <= EXTENTS_PER_SEGMENT_MAX {
             return Ok(());
         }
@@ -318,7 +330,7 @@ impl Journal {
     /// # Errors
     /// There is no room or no memory now; the caller tries again.
     pub(crate) fn write_mark(&mut self, io: &mut impl Io, shards: &Shards, catalog: &Catalog) -> Result<(), Shortage> {
-        self.make_room(BLOCK_BYTES, 0, shards.len(), catalog)?;
+        self.make_room((BLOCK_BYTES, 0), Room::Commands, shards, catalog)?;
         let mut buf = io.pool().take(BLOCK_BYTES).ok_or(Shortage::Making)?;
         let mut commit = self.spare_commit();
         let head = self.head(io.wall_ms(), None);
@@ -403,7 +415,9 @@ impl Journal {
         let end = self.marks.durable();
         let Blueprint { log_id, journal, epoch, .. } = self.blueprint;
         let head = FooterHead { log_id, journal, position: end, epoch, last_checksum: left.last_checksum };
-        let (bytes, footer_checksum) = writer.finish(&head, &self.kept(catalog).snapshot());
+        let mut snapshot = self.kept(catalog).snapshot();
+        trims::add_to_snapshot(&mut snapshot, shards.trims(|shard| catalog.stream_of(shard).is_some()));
+        let (bytes, footer_checksum) = writer.finish(&head, &snapshot);
         let footer_length = bytes.len() as u32;
         let trailer = Trailer { log_id, journal, epoch, footer: end, footer_length, footer_checksum };
         let segment = SegmentId { journal, number: left.number };
@@ -433,8 +447,8 @@ impl Journal {
     /// The errno, or 0 for a short write. The journal is poisoned from here on.
     pub(crate) fn complete_seal(&mut self, completion: &Completion) -> Result<(), i32> {
         let outcome = self.sealer.complete(completion);
-        if let Ok(Some(number)) = outcome {
-            self.footers.unpin(self.id(number));
+        if let Ok(Some(segment)) = outcome {
+            self.footers.unpin(segment);
         }
         self.poison_if(outcome.map(drop))
     }
@@ -475,16 +489,5 @@ impl Journal {
             self.poisoned.get_or_insert(errno);
         }
         outcome
-    }
-}
-
-/// An extent's place in its segment.
-pub(crate) fn place(batch: Position, extent: &Extent) -> PlacedExtent {
-    PlacedExtent {
-        offset: batch.offset() + extent.offset,
-        length: extent.length,
-        count: extent.count,
-        first_sequence: extent.first_sequence,
-        arrival_ms: extent.arrival_ms,
     }
 }

@@ -4,7 +4,7 @@ use frame::batch::{Writer, batch_bytes};
 use frame::{Sequence, ShardId};
 use io::Io;
 
-use super::{Journal, Shortage};
+use super::{Journal, Room, Shortage};
 use crate::catalog::Catalog;
 use crate::shards::Shards;
 
@@ -24,7 +24,7 @@ impl Journal {
     ) -> Result<(), Shortage> {
         let extents = usize::from(command.is_some());
         let bytes = batch_bytes(command.map_or(0, <[u8]>::len), extents);
-        self.make_room(bytes, extents, shards.len(), catalog)?;
+        self.make_room((bytes, extents), Room::Commands, shards, catalog)?;
         let mut buf = io.pool().take(bytes).ok_or(Shortage::Making)?;
         let mut commit = self.spare_commit();
         let head = self.head(io.wall_ms(), epoch_start_skip);

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use frame::SegmentNumber;
 use frame::limits::BLOCK_BYTES;
 use frame::segment::{Footer, Trailer};
 use io::{Completion, FileId, Io, Op, Token};
@@ -25,6 +24,10 @@ pub(crate) struct Seal {
 }
 
 impl Seal {
+    fn segment(&self) -> SegmentId {
+        SegmentId { journal: self.trailer.journal, number: self.trailer.footer.segment() }
+    }
+
     /// Whether there is room for it. There is none where damage was found in a segment that was almost full: it stays
     /// without, and is replayed at every start.
     pub(crate) fn fits(&self) -> bool {
@@ -79,7 +82,7 @@ impl Sealer {
 
     /// A write has completed. Tells the segment that it was the last write of: its footer can be read from disk from now on.
     /// `Err` with the errno if it failed, short writes included.
-    pub(crate) fn complete(&mut self, completion: &Completion) -> Result<Option<SegmentNumber>, i32> {
+    pub(crate) fn complete(&mut self, completion: &Completion) -> Result<Option<SegmentId>, i32> {
         let expected = std::mem::take(&mut self.in_flight);
         if completion.result.cast_unsigned() as usize != expected {
             self.jobs.clear();
@@ -87,7 +90,7 @@ impl Sealer {
         }
         let Some(job) = self.jobs.front_mut() else { return Ok(None) };
         if job.trailer_sent {
-            return Ok(self.jobs.pop_front().map(|job| job.seal.trailer.footer.segment()));
+            return Ok(self.jobs.pop_front().map(|job| job.seal.segment()));
         }
         job.written += expected;
         Ok(None)
@@ -128,6 +131,21 @@ impl FooterCache {
         let footer = Arc::clone(&entry.1);
         self.entries.push_back(entry);
         Some(footer)
+    }
+
+    /// Whether a footer is in memory alone.
+    pub(crate) fn is_pinned(&self, segment: SegmentId) -> bool {
+        self.pinned.contains_key(&segment)
+    }
+
+    /// Lets go of the footer of a segment that is gone.
+    pub(crate) fn forget(&mut self, segment: SegmentId) {
+        self.pinned.remove(&segment);
+        if let Some(at) = self.entries.iter().position(|(known, _)| *known == segment)
+            && let Some((_, footer)) = self.entries.remove(at)
+        {
+            self.bytes -= footer.memory_bytes();
+        }
     }
 
     /// Keeps a footer that is not on disk yet, until [`FooterCache::unpin`].

@@ -1,7 +1,7 @@
 //! Footers on their way to the disk, and what readers find of them meanwhile.
 
 use frame::segment::{FooterHead, FooterWriter};
-use frame::{Epoch, JournalNumber, LogId, Position, Sequence, ShardId};
+use frame::{Epoch, JournalNumber, LogId, Position, SegmentNumber, Sequence, ShardId};
 use io::Payload;
 
 use super::*;
@@ -55,6 +55,6 @@ fn a_segment_is_sealed_when_its_trailer_is_durable() {
         sealer.complete(&completion)
     };
     assert_eq!(completes(BLOCK_BYTES), Ok(None));
-    assert_eq!(completes(BLOCK_BYTES), Ok(Some(SegmentNumber(7))));
+    assert_eq!(completes(BLOCK_BYTES), Ok(Some(id(7))));
     assert!(sealer.is_idle());
 }

@@ -4,6 +4,7 @@
 //!   open NAME.new -> allocate -> header, durable -> rename -> [named] -> directory sync -> [ready] -> open segment
 //!                                                                                            |
 //!                                      while idle: zeros written, fsync -> [ready, pre-written]
+//!   a spare: blanked -> fsync -> header, as above
 //! ```
 //!
 //! A flush on the file thread holds acknowledgements up, so there are few: the pool is refilled once half of it is used, and
@@ -21,6 +22,7 @@ use frame::segment::{FIRST_BATCH, Header};
 use frame::{Epoch, JournalNumber, LogId, SegmentNumber};
 use io::{Buf, Completion, DirId, FileId, FileOp, Io, Op, Token};
 
+use super::refusal::{EOPNOTSUPP, is_passing};
 use crate::exchange::Flushes;
 use crate::limits::{ALLOCATE_RETRY_NS, ZERO_CHUNK_BYTES};
 
@@ -69,6 +71,9 @@ pub(crate) struct Ready {
 enum Stage {
     Open,
     Allocate,
+    /// A dropped segment's file is made blank, and that flushed.
+    Blank,
+    Flush,
     Header,
     Rename,
     /// Making failed; what was made is closed and removed.
@@ -79,6 +84,8 @@ enum Stage {
 #[derive(Debug)]
 struct Making {
     number: SegmentNumber,
+    /// Its name, until it is renamed.
+    name: String,
     file: FileId,
     stage: Stage,
 }
@@ -88,6 +95,14 @@ struct Zeroing {
     number: SegmentNumber,
     offset: u64,
     syncing: bool,
+}
+
+/// The file of a dropped segment, under a name that no start reads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Spare {
+    pub(crate) name: String,
+    pub(crate) file: FileId,
+    pub(crate) bytes: u64,
 }
 
 /// Why no segment can be had.
@@ -123,6 +138,12 @@ pub(crate) struct Segments {
     /// Made and named, and their names may not be durable yet.
     named: VecDeque<Ready>,
     making: Option<Making>,
+    /// Dropped segments, to be made segments again.
+    spares: VecDeque<Spare>,
+    /// Whether the file system makes files blank.
+    may_blank: bool,
+    /// How many are being dropped.
+    leaving: usize,
     /// Whether the directory is being synced. Nothing is made meanwhile, so it speaks of all that are named.
     syncing: bool,
     /// Whether the pool is being filled up.
@@ -152,6 +173,9 @@ impl Segments {
             ready: leftovers.into(),
             named: VecDeque::new(),
             making: None,
+            spares: VecDeque::new(),
+            may_blank: true,
+            leaving: 0,
             syncing: false,
             filling: true,
             zeroing: None,
@@ -185,13 +209,37 @@ impl Segments {
 
     /// Whether appends have nowhere to go.
     pub(crate) fn is_full(&self) -> bool {
-        let is_coming = self.making.is_some() || !self.named.is_empty();
+        let is_coming = self.making.is_some() || !self.named.is_empty() || !self.spares.is_empty() || self.leaving > 0;
         self.ready.is_empty() && !is_coming && (self.count >= self.count_max || self.retry_ns.is_some())
     }
 
     /// How many the journal has in all, and how many of them are ready.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.count, self.ready.len())
+    }
+
+    /// So many segments are being dropped: their space comes back.
+    pub(crate) fn set_leaving(&mut self, leaving: usize) {
+        self.leaving = leaving;
+    }
+
+    /// Whether the file of a dropped segment has a use here.
+    pub(crate) fn wants_spare(&self) -> bool {
+        let coming = self.named.len() + usize::from(self.making.is_some()) + self.spares.len();
+        self.may_blank && self.ready.len() + coming < self.target.max(1)
+    }
+
+    /// Makes a segment of the file of a dropped one.
+    pub(crate) fn add_spare(&mut self, spare: Spare) {
+        self.spares.push_back(spare);
+        self.retry_ns = None;
+    }
+
+    /// The space of a dropped segment is free; of one of another journal it may be used by this one from now on.
+    pub(crate) fn freed(&mut self, is_own: bool) {
+        self.count -= usize::from(is_own);
+        self.count_max = self.count_max.saturating_add(usize::from(!is_own));
+        self.retry_ns = None;
     }
 
     /// Has the pool filled up now, however much of it is left.
@@ -233,18 +281,26 @@ impl Segments {
         let there = self.ready.len() + self.named.len();
         self.filling |= there <= self.target / 2;
         self.filling &= there < self.target;
-        let may_make = self.filling && self.count < self.count_max && self.retry_ns.is_none();
+        let may_make =
+            self.filling && (self.count < self.count_max || !self.spares.is_empty()) && self.retry_ns.is_none();
         let is_awaited = self.ready.is_empty() || !may_make;
         if is_awaited && !self.named.is_empty() && self.retry_ns.is_none() {
             self.syncing = true;
             self.flushes.begin();
             io.submit(Op::File(FileOp::SyncDir(self.blueprint.dir)), self.tokens.make);
         } else if may_make {
-            self.count += 1;
             let number = self.next_number;
-            self.making = Some(Making { number, file: FileId(0), stage: Stage::Open });
-            let (dir, name) = (self.blueprint.dir, self.unfinished_name(number));
-            io.submit(Op::File(FileOp::Open { dir, name, create: true }), self.tokens.make);
+            let dir = self.blueprint.dir;
+            let (making, op) = if let Some(Spare { name, file, bytes }) = self.spares.pop_front() {
+                (Making { number, name, file, stage: Stage::Blank }, FileOp::Blank { file, bytes })
+            } else {
+                self.count += 1;
+                let name = self.unfinished_name(number);
+                let open = FileOp::Open { dir, name: name.clone(), create: true };
+                (Making { number, name, file: FileId(0), stage: Stage::Open }, open)
+            };
+            self.making = Some(making);
+            io.submit(Op::File(op), self.tokens.make);
         }
     }
 
@@ -270,9 +326,19 @@ impl Segments {
         let is_short = matches!(making.stage, Stage::Header) && completion.result != BLOCK_BYTES as i32;
         let failed = completion.result < 0 || is_short;
         let errno = completion.result.min(0);
-        let outcome = if failed && !is_passing(errno) { Err(errno) } else { Ok(()) };
+        let can_blank = !matches!(making.stage, Stage::Blank) || errno != EOPNOTSUPP;
+        self.may_blank &= can_blank;
+        if matches!(making.stage, Stage::Flush) {
+            self.flushes.end(failed && !is_passing(errno));
+        }
+        let outcome = if failed && can_blank && !is_passing(errno) { Err(errno) } else { Ok(()) };
         let (stage, op) = match making.stage {
-            Stage::Close => (Stage::Remove, Op::File(FileOp::Remove { dir, name: self.unfinished_name(number) })),
+            Stage::Close => (Stage::Remove, Op::File(FileOp::Remove { dir, name: making.name.clone() })),
+            Stage::Remove if self.last_errno == EOPNOTSUPP => {
+                self.count -= 1;
+                self.last_errno = 0;
+                return outcome;
+            }
             Stage::Remove => {
                 self.give_up(io, self.last_errno);
                 return outcome;
@@ -290,12 +356,16 @@ impl Segments {
                 let bytes = u64::from(self.blueprint.segment_bytes);
                 (Stage::Allocate, Op::File(FileOp::Allocate { file: making.file, bytes }))
             }
-            Stage::Allocate => match self.header(io, number) {
+            Stage::Blank => {
+                self.flushes.begin();
+                (Stage::Flush, Op::File(FileOp::Sync(making.file)))
+            }
+            Stage::Allocate | Stage::Flush => match self.header(io, number) {
                 Some(buf) => (Stage::Header, Op::Write { file: making.file, offset: 0, buf, durable: true }),
                 None => (Stage::Close, Op::File(FileOp::Close(making.file))),
             },
             Stage::Header => {
-                let (from, to) = (self.unfinished_name(number), self.name(number));
+                let (from, to) = (making.name.clone(), self.name(number));
                 (Stage::Rename, Op::File(FileOp::Rename { dir, from, to }))
             }
             Stage::Rename => {
@@ -417,19 +487,14 @@ impl Segments {
 
     /// Whether a flush of a file or of the directory is in flight.
     pub(crate) fn is_flushing(&self) -> bool {
-        self.syncing || self.zeroing.as_ref().is_some_and(|zeroing| zeroing.syncing)
+        let is_made_blank = self.making.as_ref().is_some_and(|making| matches!(making.stage, Stage::Flush));
+        is_made_blank || self.syncing || self.zeroing.as_ref().is_some_and(|zeroing| zeroing.syncing)
     }
 
     /// Whether an operation of the pool is in flight.
     pub(crate) fn is_busy(&self) -> bool {
         self.making.is_some() || self.syncing || self.zeroing.is_some()
     }
-}
-
-/// Whether a refusal says nothing about what was written: EAGAIN, ENOMEM, ENFILE, EMFILE, ENOSPC, EDQUOT. Any other may
-/// have taken writes of the journal along that were not flushed yet, so that their own flush succeeds in vain.
-fn is_passing(result: i32) -> bool {
-    matches!(-result, 11 | 12 | 23 | 24 | 28 | 122)
 }
 
 #[cfg(test)]

@@ -72,13 +72,19 @@ impl<I: Io> Reactor<I> {
         if let Command::Delete(stream) = *command
             && let Some(stream) = self.catalog.stream(stream)
         {
-            stream.shards().for_each(|shard| self.buckets.forget(shard.shard));
+            stream.shards().for_each(|shard| {
+                self.buckets.forget(shard.shard);
+                self.shards.forget_trim(shard.shard);
+            });
         }
         let applied = self.catalog.apply(command);
         assert!(applied.is_some(), "commands are planned against the catalog that they will find");
         self.shards.grow(self.catalog.shard_count());
         self.intake.grow(self.catalog.shard_count());
         self.journal.index.grow(self.catalog.shard_count());
+        if !matches!(command, Command::SetQuotas(..)) {
+            self.look_at_space_again();
+        }
         match command {
             Command::Delete(stream) => {
                 self.drop_reshardings(*stream);
@@ -87,7 +93,8 @@ impl<I: Io> Reactor<I> {
             Command::SetQuotas(stream, _) => self.look_at_quotas_again(*stream),
             Command::Intend(resharding) => self.fence(resharding),
             Command::Reshard(resharding, completion) => self.close_parents(resharding, completion),
-            Command::Create(_) | Command::Reserve { .. } | Command::GoOn(_) => {}
+            Command::Create(_) | Command::SetRetention(..) => {}
+            Command::Reserve { .. } | Command::GoOn(_) | Command::Trim(_) => {}
         }
     }
 }

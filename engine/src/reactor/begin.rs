@@ -1,6 +1,7 @@
 //! A reactor begins: it takes its seat, and makes the first batch of its journal durable.
 
 use super::*;
+use crate::trims::{TRIMS_MAX, Trim};
 
 impl<I: Io> Reactor<I> {
     /// Opens the data directory of `io`, or makes it, for one reactor, and writes the first batch of this life.
@@ -45,7 +46,6 @@ impl<I: Io> Reactor<I> {
             announcing: std::collections::VecDeque::new(),
             announced: 0,
             reshardings: Reshardings::default(),
-            peers: Peers::new(seat.owners, seat.exchange),
             incoming: Slots::new(),
             guests: BTreeMap::new(),
             last_seals: seat.last_seals,
@@ -58,6 +58,15 @@ impl<I: Io> Reactor<I> {
             commit_times: Times::new(),
             damage: seat.all_damage,
             store: seat.store,
+            clock: seat.clock,
+            note_at_ns: 0,
+            has_retention: false,
+            space: Space::default(),
+            looking_at: None,
+            drops: Drops::new(token::DROP, Arc::clone(&seat.exchange.flushes)),
+            peers: Peers::new(seat.owners, seat.exchange),
+            directories: Arc::clone(&seat.directories),
+            is_full: false,
             epoch: seat.epoch,
             listener: None,
             accepting: false,
@@ -81,8 +90,9 @@ impl<I: Io> Reactor<I> {
             io,
             config,
         };
-        reactor.begin_life(seat.skip, &seat.go_on)?;
+        reactor.begin_life(seat.skip, &seat.go_on, &seat.trims)?;
         reactor.take_up_lineage();
+        reactor.survey_space(seat.keeps);
         for seal in seat.late_seals {
             reactor.journal.add_seal(seal);
         }
@@ -99,21 +109,33 @@ impl<I: Io> Reactor<I> {
             return self.last_seals.drain(..).for_each(|seal| self.journal.add_seal(seal));
         }
         self.shards.iter().for_each(|(shard, _)| self.publish(shard));
+        self.shards.trims(|shard| self.owners.is_own(shard)).iter().for_each(|trim| self.publish_trim(trim.shard));
+    }
+
+    /// Takes account of what was sealed in earlier lives, to look for what has expired meanwhile.
+    fn survey_space(&mut self, keeps: Vec<(Sealed, u64)>) {
+        self.journal.all_sealed().for_each(|sealed| self.space.add(*sealed, false, 0));
+        keeps.into_iter().for_each(|(sealed, others)| self.space.add(sealed, true, others));
+        self.look_at_space_again();
     }
 
     /// Makes the first batch of this life durable, so that nothing older can pass for newer, and what it says of shards that
     /// go on in this journal.
-    fn begin_life(&mut self, skip: u64, go_on: &[GoOn]) -> Result<(), OpenError> {
-        let mut commands = go_on.chunks(GO_ON_ROWS_MAX).map(|rows| {
+    fn begin_life(&mut self, skip: u64, go_on: &[GoOn], trims: &[Trim]) -> Result<(), OpenError> {
+        let frame_of = |command: Command| {
             let mut frame = Vec::new();
-            let encoded = frame::frame::encode(&mut frame, b"catalog", None, &Command::GoOn(rows.to_vec()).encode());
+            let encoded = frame::frame::encode(&mut frame, b"catalog", None, &command.encode());
             encoded.expect("so many rows fit a record");
             frame
-        });
+        };
+        let shards_go_on = go_on.chunks(GO_ON_ROWS_MAX).map(|rows| Command::GoOn(rows.to_vec()));
+        let are_trimmed = trims.chunks(TRIMS_MAX).map(|rows| Command::Trim(rows.to_vec()));
+        let mut commands = shards_go_on.chain(are_trimmed).map(frame_of);
         self.write_opening(Some(skip), commands.next().as_deref())?;
         // Not before that batch says so: if it begins a segment, the footer of the one before must not say it as well.
         // The number of a command in it is past those skipped.
-        self.shards.skip_from(ShardId(u32::from(!go_on.is_empty())), skip);
+        let has_command = !(go_on.is_empty() && trims.is_empty());
+        self.shards.skip_from(ShardId(u32::from(has_command)), skip);
         for frame in commands {
             self.write_opening(None, Some(&frame))?;
         }
@@ -123,6 +145,7 @@ impl<I: Io> Reactor<I> {
                 self.journal.index.go_on(shard, row.next);
             }
         }
+        trims.iter().for_each(|trim| self.shards.trim(*trim));
         Ok(())
     }
 

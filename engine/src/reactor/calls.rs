@@ -37,12 +37,13 @@ impl<I: Io> Reactor<I> {
         self.callers[slot].reply = Some(reply);
         let asker = Asker::Call(slot);
         match call {
-            Call::CreateStream { name, shards, quotas } => self.create_new_stream(asker, &name, shards, quotas),
+            Call::CreateStream { name, shards, settings } => self.create_new_stream(asker, &name, shards, settings),
             Call::SetQuotas { name, quotas } => self.set_quotas(asker, &name, quotas),
             Call::SplitShard { name, shard, at } => self.reshard(asker, &name, Change::Split { shard, at }),
             Call::MergeShards { name, shard, adjacent } => {
                 self.reshard(asker, &name, Change::Merge { shard, adjacent });
             }
+            Call::SetRetention { name, retention } => self.set_retention(asker, &name, retention),
             Call::DeleteStream { name } => self.delete_stream(asker, &name),
             Call::DescribeStream { name, from, limit } => self.describe_stream(slot, &name, from, limit),
             Call::ListStreams(list) => {

@@ -5,7 +5,7 @@ use frame::limits::BATCH_BYTES_MAX;
 
 use super::*;
 use crate::intake::Batch;
-use crate::journal::Commit;
+use crate::journal::{Commit, Room};
 use crate::limits::{PARTS_IN_FLIGHT_BESIDE_MAX, PARTS_IN_FLIGHT_MAX};
 
 /// What is said of a failure that another reactor met on the same disk.
@@ -23,7 +23,23 @@ impl<I: Io> Reactor<I> {
             }
             let may_take_part = self.may_take_part();
             let Some(next_length) = self.intake.next_length(may_take_part) else { return };
-            match self.commit_one(next_length, may_take_part) {
+            match self.commit_one(next_length, may_take_part, Room::Records) {
+                Ok(()) => self.is_full = false,
+                Err(Shortage::Making) => return,
+                Err(Shortage::Full) => return self.commit_commands(),
+            }
+        }
+    }
+
+    /// There is no room for records, which are refused; but for what may make room there is, while it lasts.
+    fn commit_commands(&mut self) {
+        self.is_full = true;
+        self.refuse_records(ErrorCode::DiskFull);
+        while let Some(length) = self.intake.next_length(true) {
+            if !self.journal.may_write() {
+                return;
+            }
+            match self.commit_one(length, true, Room::Commands) {
                 Ok(()) => {}
                 Err(Shortage::Making) => return,
                 Err(Shortage::Full) => return self.refuse_waiting(ErrorCode::DiskFull),
@@ -41,21 +57,22 @@ impl<I: Io> Reactor<I> {
         self.journal.parts_in_flight() < most
     }
 
-    fn commit_one(&mut self, next_length: usize, may_take_part: bool) -> Result<(), Shortage> {
+    fn commit_one(&mut self, next_length: usize, may_take_part: bool, room: Room) -> Result<(), Shortage> {
         let extents = self.intake.active_shards();
         let least = batch_bytes(next_length, 1);
         let wanted = batch_bytes(self.intake.wanted_bytes(may_take_part), extents);
         let bytes = wanted.min(self.config.batch_bytes).max(least).min(BATCH_BYTES_MAX);
-        self.journal.make_room(bytes, extents, self.shards.len(), &self.planned)?;
+        self.journal.make_room((bytes, extents), room, &self.shards, &self.planned)?;
         let mut buf = self.take_buffer(bytes).ok_or(Shortage::Making)?;
         let mut commit = self.journal.spare_commit();
-        let head = self.journal.head(self.io.wall_ms(), None);
+        let now_ms = self.clock.arrival_ms(&self.io);
+        let head = self.journal.head(now_ms, None);
         let Commit { extents: table, shares, open, has_part, .. } = &mut commit;
         let mut writer = Writer::new(&mut buf, table);
         let room = bytes.saturating_sub(frame::batch::HEADER_BYTES + extents * frame::batch::EXTENT_BYTES);
         let (appends, shards) = (&mut self.appends, &mut self.shards);
         let refused = &mut self.refused;
-        let mut batch = Batch { writer: &mut writer, shares, refused, appends, shards, may_take_part, open };
+        let mut batch = Batch { writer: &mut writer, shares, refused, appends, shards, now_ms, may_take_part, open };
         self.intake.fill(&mut self.io, &mut batch, room);
         *has_part = batch.may_take_part != may_take_part;
         if writer.is_empty() {
@@ -142,6 +159,10 @@ impl<I: Io> Reactor<I> {
     fn apply_pending(&mut self, count: u32) {
         for _ in 0..count {
             let Some(Pending { command, mut waiters }) = self.pending.pop_front() else { return };
+            if let Command::Trim(trims) = command {
+                self.trimmed(&trims);
+                continue;
+            }
             self.apply(&command);
             match &command {
                 Command::Intend(resharding) => self.see_through(resharding, std::mem::take(&mut waiters)),
@@ -201,9 +222,18 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Refuses every record that waits for a batch.
+    fn refuse_records(&mut self, code: ErrorCode) {
+        self.intake.drain(&mut self.io, true, |append, index| {
+            self.appends.refuse(append, index, code);
+            self.refused.push(append);
+        });
+        self.settle_refused();
+    }
+
+    /// The same, and every command.
     fn refuse_waiting(&mut self, code: ErrorCode) {
         let mut commands = 0;
-        self.intake.drain(&mut self.io, |append, index| {
+        self.intake.drain(&mut self.io, false, |append, index| {
             if append == CATALOG_APPEND {
                 commands += 1;
                 return;
@@ -222,6 +252,9 @@ impl<I: Io> Reactor<I> {
         }
         let refused = self.pending.split_off(self.pending.len() - count);
         for pending in refused {
+            if matches!(pending.command, Command::Trim(_)) {
+                self.space.trims_refused(self.io.mono_ns());
+            }
             if let Command::Reshard(resharding, _) = &pending.command {
                 self.put_off(resharding);
             }

@@ -8,7 +8,7 @@
 //! To the owner a guest is a client as any other: the bounds of what a connection may ask, hold and be pushed are its own. The
 //! host passes on what the guest is told, and says when the client has room for more.
 
-use frame::proto::{MergeShards, ServerEvent, SetQuotas, SplitShard};
+use frame::proto::{MergeShards, ServerEvent, SetQuotas, SetRetention, SplitShard};
 
 use super::*;
 use crate::catalog::Change;
@@ -29,6 +29,7 @@ impl<I: Io> Reactor<I> {
             | ServerEvent::SetQuotas(..)
             | ServerEvent::SplitShard(..)
             | ServerEvent::MergeShards(..)
+            | ServerEvent::SetRetention(..)
             | ServerEvent::DescribeStream(..)
             | ServerEvent::ListStreams(..) => 0,
             ServerEvent::Read(_, read) => self.owners.of(read.shard),
@@ -55,6 +56,7 @@ impl<I: Io> Reactor<I> {
             ServerEvent::MergeShards(request, MergeShards { name, shard, adjacent }) => {
                 (request, Question::Reshard(name, Change::Merge { shard, adjacent }))
             }
+            ServerEvent::SetRetention(request, set) => (request, Question::SetRetention(set)),
             ServerEvent::DescribeStream(request, describe) => (request, Question::Describe(describe)),
             ServerEvent::ListStreams(request, list) => (request, Question::List(list)),
             ServerEvent::Read(request, read) => (request, Question::Read(read)),
@@ -134,6 +136,7 @@ impl<I: Io> Reactor<I> {
             Question::Create(create) => self.create_stream(asker, &create),
             Question::SetQuotas(SetQuotas { name, quotas }) => self.set_quotas(asker, &name, quotas),
             Question::Reshard(name, change) => self.reshard(asker, &name, change),
+            Question::SetRetention(SetRetention { name, retention }) => self.set_retention(asker, &name, retention),
             Question::Describe(describe) => self.answer_stream(asker, &describe.name),
             Question::List(list) => self.list_streams(peer, request, &list),
             Question::Read(read) => self.read(asker, read, true),

@@ -41,8 +41,9 @@ impl<I: Io> Reactor<I> {
     }
 
     fn take_parcel(&mut self, from: usize, parcel: Parcel) {
-        let Parcel { handed, settled, asks, told, taken, commands, applied, ends, shown, has_begun, has_finished } =
-            parcel;
+        let Parcel { handed, settled, asks, told, taken, commands, applied, .. } = parcel;
+        let Parcel { ends, shown, released, has_begun, has_finished, .. } = parcel;
+        released.into_iter().for_each(|segment| self.space.released(segment, from));
         if has_begun {
             self.peers.links[from].has_begun = true;
             self.seal_closed_journals();

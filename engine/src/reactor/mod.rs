@@ -25,22 +25,24 @@ mod push;
 mod requests;
 mod reshard;
 mod shutdown;
+mod space;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use frame::proto::{ErrorCode, Failure, Reactors, Secret, Server};
 use frame::{Epoch, RequestId, Sequence, ShardId, StreamId};
-use io::{Completion, DirId, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
+use io::{Completion, DirId, FileOp, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
 
 use crate::appends::Appends;
 use crate::buckets::{Buckets, Throttled};
 use crate::catalog::{Catalog, Command, GO_ON_ROWS_MAX, GoOn};
+use crate::clock::Clock;
 use crate::connection::{Connection, Phase};
 use crate::damage::Damage;
 use crate::handle::{Asker, Caller, Calls, Looks};
 use crate::intake::{CATALOG_APPEND, Intake};
-use crate::journal::{Bounds, Journal, Seal, Shortage};
+use crate::journal::{Bounds, Drops, Journal, Seal, Sealed, SegmentId, Shortage};
 use crate::limits::{
     BATCH_BYTES_TARGET, BEGIN_RETRY_NS, COMPLETIONS_ROOM, IDLE_MARK_NS, Memory, READ_WINDOWS_BYTES_MAX,
     READ_WINDOWS_SHARE, WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
@@ -48,11 +50,12 @@ use crate::limits::{
 use crate::owners::Owners;
 use crate::peers::Peers;
 use crate::reads::{Answer, Answered, Key, Reads, Sight, Wanted};
-use crate::recovery::{self, OpenError, Recovered, Seat};
+use crate::recovery::{self, Directories, OpenError, Recovered, Seat};
 use crate::router::Router;
 use crate::scheduler::Scheduler;
 use crate::shards::Shards;
 use crate::slots::Slots;
+use crate::space::Space;
 use crate::subscriptions::Subscriptions;
 use crate::superblock::Store;
 use crate::token::{self, Kind, Peer};
@@ -81,6 +84,8 @@ pub struct Config {
     pub writes_in_flight: usize,
     /// A commit batch closes at this size, unless one frame alone is larger.
     pub batch_bytes: usize,
+    /// Whether the wall clock is believed, however far it is from what it should be: else nothing expires.
+    pub accept_clock: bool,
 }
 
 impl Default for Config {
@@ -93,6 +98,7 @@ impl Default for Config {
             prewrite: false,
             writes_in_flight: WRITES_IN_FLIGHT_MAX,
             batch_bytes: BATCH_BYTES_TARGET,
+            accept_clock: false,
         }
     }
 }
@@ -186,6 +192,17 @@ pub struct Reactor<I: Io> {
     damage: Damage,
     /// The superblock, which the first reactor keeps.
     store: Option<Store>,
+    clock: Clock,
+    /// When the superblock is told the time again, if any stream's records expire.
+    note_at_ns: u64,
+    has_retention: bool,
+    /// What of sealed segments lives, the one whose footer is being read, and those on their way off the disk.
+    space: Space,
+    looking_at: Option<SegmentId>,
+    drops: Drops,
+    directories: Arc<Directories>,
+    /// Whether records have found no room, and none since.
+    is_full: bool,
     epoch: Epoch,
     listener: Option<ListenerId>,
     accepting: bool,
@@ -315,6 +332,7 @@ impl<I: Io> Reactor<I> {
         if self.connections.in_use() > 0 {
             until = until.min(self.send_check_ns);
         }
+        until = until.min(self.next_space_ns());
         until = until.min(self.subscriptions.next_pause_ns().unwrap_or(u64::MAX));
         if self.reads.is_waiting() {
             until = until.min(self.scheduler.retry_ns(self.io.mono_ns()).unwrap_or(u64::MAX));
@@ -337,11 +355,16 @@ impl<I: Io> Reactor<I> {
         if self.peers.is_alone() {
             return self.take_up(completion);
         }
-        let was_flushing = self.journal.segments.is_flushing();
+        let was_flushing = self.is_flushing();
         self.take_up(completion);
-        if was_flushing && !self.journal.segments.is_flushing() {
+        if was_flushing && !self.is_flushing() {
             self.wake_others();
         }
+    }
+
+    /// Whether a flush that batches wait for is in flight.
+    fn is_flushing(&self) -> bool {
+        self.journal.segments.is_flushing() || self.drops.is_flushing()
     }
 
     fn take_up(&mut self, completion: Completion) {
@@ -376,6 +399,15 @@ impl<I: Io> Reactor<I> {
                 }
             }
             Kind::Window(slot) => self.window_read(slot, completion),
+            Kind::Look => self.footer_read(completion),
+            Kind::Drop => self.dropped(&completion),
+            Kind::Note => {
+                let store = self.store.as_mut();
+                if let Some(Err(errno)) = store.map(|store| store.complete_note(&mut self.io, &completion)) {
+                    self.journal.poison(errno);
+                    self.poison(errno);
+                }
+            }
             Kind::Wake | Kind::Blocking | Kind::Unknown => {}
         }
     }
@@ -386,10 +418,27 @@ impl<I: Io> Reactor<I> {
             Payload::Buf(buf) if completion.result.cast_unsigned() as usize == buf.len() => Some(buf.freeze()),
             _ => None,
         };
-        let mut sight = Sight { journal: &mut self.journal, shards: &self.shards, damage: &self.damage };
-        if let Some(key) = self.reads.complete(&mut self.io, &mut sight, &mut self.answered, (slot, whole)) {
+        let mut answered = std::mem::take(&mut self.answered);
+        let (reads, io, mut sight) = self.reading();
+        let key = reads.complete(io, &mut sight, &mut answered, (slot, whole));
+        self.answered = answered;
+        if let Some(key) = key {
             self.unpark(key);
         }
+    }
+
+    /// What reads are made with, and what they look at.
+    fn reading(&mut self) -> (&mut Reads, &mut I, Sight<'_>) {
+        let Reactor { reads, io, journal, shards, damage, catalog, clock, .. } = self;
+        let expiry_ms = clock.expiry_ms(io);
+        (reads, io, Sight { journal, shards, damage, catalog, expiry_ms })
+    }
+
+    fn advance_reads(&mut self) {
+        let Reactor { reads, io, journal, shards, damage, catalog, clock, scheduler, answered, .. } = self;
+        let expiry_ms = clock.expiry_ms(io);
+        let mut sight = Sight { journal, shards, damage, catalog, expiry_ms };
+        reads.advance(io, &mut sight, scheduler, answered);
     }
 
     /// Runs what became ready.
@@ -404,10 +453,10 @@ impl<I: Io> Reactor<I> {
         self.commit();
         let idle = self.is_idle();
         self.journal.advance(&mut self.io, idle);
+        self.mind_space();
         self.end_pauses();
         self.push();
-        let mut sight = Sight { journal: &mut self.journal, shards: &self.shards, damage: &self.damage };
-        self.reads.advance(&mut self.io, &mut sight, &mut self.scheduler, &mut self.answered);
+        self.advance_reads();
         self.answer_reads();
         self.close_unheard();
         self.flush();

@@ -39,7 +39,8 @@ impl<I: Io> Reactor<I> {
             return self.fail(asker, ErrorCode::Busy, &detail);
         }
         let (tip, tip_arrival_ms) = (tip.durable_next, tip.durable_arrival_ms);
-        let mut result = ReadResult { shard, records: 0, next, tip, tip_arrival_ms, children: None };
+        let trim = self.shards.first_kept(shard);
+        let mut result = ReadResult { shard, records: 0, next, tip, tip_arrival_ms, children: None, trim };
         self.note_end(stream, &mut result);
         result.encode(&mut self.connections[peer.slot].outgoing.control, request, 0);
         self.make_dirty(peer);
@@ -169,9 +170,8 @@ impl<I: Io> Reactor<I> {
         };
         let bytes_max = (granted - pushed).min(quota).min(PUSH_BYTES_MAX as u64) as u32;
         let mut wanted = Wanted::new(shard, next, since_ms, bytes_max).going_on(sharers, mark);
-        let mut sight = Sight { journal: &mut self.journal, shards: &self.shards, damage: &self.damage };
-        let (Found { mut result, record_bytes }, runs) = match self.reads.attempt(&mut self.io, &mut sight, &mut wanted)
-        {
+        let (reads, io, mut sight) = self.reading();
+        let (Found { mut result, record_bytes }, runs) = match reads.attempt(io, &mut sight, &mut wanted) {
             Ok(Answer::Records(found, runs)) => (found, runs),
             Ok(Answer::Failure(failure)) => {
                 self.end_subscription(slot, &failure);
@@ -220,7 +220,8 @@ impl<I: Io> Reactor<I> {
             self.forget_subscription(slot);
             let Some(connection) = live(&mut self.connections, peer) else { continue };
             let (tip, tip_arrival_ms) = (tip.durable_next, tip.durable_arrival_ms);
-            let result = ReadResult { shard, records: 0, next, tip, tip_arrival_ms, children };
+            let trim = self.shards.first_kept(shard);
+            let result = ReadResult { shard, records: 0, next, tip, tip_arrival_ms, children, trim };
             result.encode(connection.outgoing.behind_records(), request, 0);
             self.make_dirty(peer);
         }

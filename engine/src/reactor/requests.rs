@@ -1,10 +1,10 @@
 //! What clients ask for besides appends, and the answers.
 
-use frame::Quotas;
 use frame::proto::{
     Append, CreateStream as CreateRequest, DescribeStream, ListStreams, MergeShards, Read, ServerEvent, ServerLimits,
-    SetQuotas, ShardDescription, SplitShard, Start, StreamDescription, StreamList,
+    SetQuotas, SetRetention, ShardDescription, SplitShard, Start, StreamDescription, StreamList,
 };
+use frame::{Quotas, Retention, Settings};
 
 use super::*;
 use crate::catalog::{Change, CreateError, Resharding, Stream, StreamShard};
@@ -55,6 +55,9 @@ impl<I: Io> Reactor<I> {
             ServerEvent::MergeShards(request, MergeShards { name, shard, adjacent }) => {
                 self.reshard(Asker::Peer(peer, request), &name, Change::Merge { shard, adjacent });
             }
+            ServerEvent::SetRetention(request, SetRetention { name, retention }) => {
+                self.set_retention(Asker::Peer(peer, request), &name, retention);
+            }
             ServerEvent::DescribeStream(request, DescribeStream { name }) => {
                 self.answer_stream(Asker::Peer(peer, request), &name);
             }
@@ -79,7 +82,7 @@ impl<I: Io> Reactor<I> {
     /// Makes a stream, or finds that it is there as wanted.
     pub(super) fn create_stream(&mut self, asker: Asker, create: &CreateRequest) {
         match self.planned.by_name(&create.name).filter(|stream| stream.made_with() == create.shards) {
-            None => self.create_new_stream(asker, &create.name, create.shards, create.quotas),
+            None => self.create_new_stream(asker, &create.name, create.shards, create.settings),
             Some(stream) => {
                 let stream = stream.stream;
                 match self.waiters_of(stream) {
@@ -94,11 +97,18 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Makes a stream of a name that no other has.
-    pub(super) fn create_new_stream(&mut self, asker: Asker, name: &str, shards: u32, quotas: Quotas) {
+    pub(super) fn create_new_stream(&mut self, asker: Asker, name: &str, shards: u32, settings: Settings) {
         if self.fail_if_poisoned(asker) {
             return;
         }
-        match self.planned.plan_create(name, shards, quotas, self.io.wall_ms()) {
+        if self.is_full && !self.journal.segments.has_ready() {
+            return self.fail(
+                asker,
+                ErrorCode::DiskFull,
+                "delete a stream, keep less of some, or raise the disk budget",
+            );
+        }
+        match self.planned.plan_create(name, shards, settings, self.io.wall_ms()) {
             Ok(command) => self.plan(asker, command),
             Err(CreateError::Name) => {
                 let detail = "a stream's name has 1 to 128 letters, digits, `_`, `.` or `-`";
@@ -134,6 +144,17 @@ impl<I: Io> Reactor<I> {
             return;
         }
         match self.planned.plan_quotas(name, quotas) {
+            Some(command) => self.plan(asker, command),
+            None => self.fail_unknown(asker, name),
+        }
+    }
+
+    /// Has more or less of a stream kept, from when that is stored on.
+    pub(super) fn set_retention(&mut self, asker: Asker, name: &str, retention: Retention) {
+        if self.fail_if_poisoned(asker) {
+            return;
+        }
+        match self.planned.plan_retention(name, retention) {
             Some(command) => self.plan(asker, command),
             None => self.fail_unknown(asker, name),
         }
@@ -178,7 +199,8 @@ impl<I: Io> Reactor<I> {
     pub(super) fn answer_command(&mut self, asker: Asker, command: &Command) {
         match (asker, command) {
             (_, Command::Create(create)) => self.answer_stream(asker, &create.name),
-            (_, &Command::SetQuotas(stream, _)) | (_, &Command::Reshard(Resharding { stream, .. }, _)) => {
+            (_, &(Command::SetQuotas(stream, _) | Command::SetRetention(stream, _)))
+            | (_, &Command::Reshard(Resharding { stream, .. }, _)) => {
                 match self.catalog.stream(stream).map(|stream| stream.name.clone()) {
                     Some(name) => self.answer_stream(asker, &name),
                     None => self.fail(asker, ErrorCode::UnknownStream, "the stream was deleted meanwhile"),
@@ -203,6 +225,7 @@ impl<I: Io> Reactor<I> {
                     name: stream.name.clone(),
                     created_ms: stream.created_ms,
                     quotas: stream.quotas,
+                    retention: stream.retention,
                     shards: self.describe_shards(stream).collect(),
                 };
                 if let Some(connection) = live(&mut self.connections, peer) {
@@ -223,20 +246,20 @@ impl<I: Io> Reactor<I> {
         stream.shards().filter(|shard| !self.reshardings.hides(shard.shard)).map(|described| {
             let StreamShard { shard, hash_start, hash_end, parent, adjacent_parent, created_ms, .. } = described;
             let closed = described.closed.filter(|closed| !self.reshardings.is_news(closed.children.first));
-            let tip = if let Some(closed) = closed {
-                closed.end
-            } else if self.owners.is_own(shard) {
-                self.shards.find(shard).map_or(Sequence(1), |shard| shard.durable_next)
+            let (trim, tip) = if self.owners.is_own(shard) {
+                let tip = self.shards.find(shard).map_or(Sequence(1), |shard| shard.durable_next);
+                (self.shards.first_kept(shard), tip)
             } else {
-                self.exchange().tip(self.owners, shard)
+                (self.exchange().trim(self.owners, shard), self.exchange().tip(self.owners, shard))
             };
             let reactor = self.owners.of(shard) as u32;
+            let tip = closed.map_or(tip, |closed| closed.end);
             ShardDescription {
                 shard,
                 reactor,
                 hash_start,
                 hash_end,
-                trim: Sequence(1),
+                trim: trim.min(tip),
                 tip,
                 parent,
                 adjacent_parent,
@@ -301,14 +324,15 @@ impl<I: Io> Reactor<I> {
     /// The number, and the time, from which on a reader of `shard` is given records.
     pub(super) fn place(&self, shard: ShardId, start: Start) -> Result<(Sequence, u64), Failure> {
         let tip = self.shards.find(shard).copied().unwrap_or(Shard::NEW);
+        let first_kept = self.shards.first_kept(shard);
         match start {
-            Start::At(from) => tip.check_given(shard, from).map(|()| (from.max(Sequence(1)), 0)),
+            Start::At(from) => tip.check_given(shard, from).map(|()| (from.max(first_kept), 0)),
             Start::Latest => Ok((tip.durable_next, 0)),
             Start::Since(ms) if ms > self.io.wall_ms().max(tip.arrival_ms) => {
                 let detail = format!("{ms} ms since 1970 is in the future; begin at the newest record");
                 Err(Failure { code: ErrorCode::InvalidArgument, detail })
             }
-            Start::Since(ms) => Ok((Sequence(1), ms)),
+            Start::Since(ms) => Ok((first_kept, ms)),
         }
     }
 

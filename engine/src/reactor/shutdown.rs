@@ -24,7 +24,9 @@ impl<I: Io> Reactor<I> {
         let Life::Stopping { deadline_ns } = self.life else { return };
         let late = self.io.mono_ns() >= deadline_ns;
         let poisoned = self.journal.poisoned().is_some();
-        let settled = self.intake.is_empty() && (poisoned || (self.journal.is_settled() && !self.journal.wants_mark()));
+        let is_noting = self.store.as_ref().is_some_and(Store::is_writing);
+        let is_at_rest = self.journal.is_settled() && !self.journal.wants_mark() && !is_noting;
+        let settled = self.intake.is_empty() && (poisoned || is_at_rest);
         let served = self.reads.is_idle()
             && self.is_parted()
             && self.callers.in_use() == 0
@@ -37,7 +39,7 @@ impl<I: Io> Reactor<I> {
         }
         if let Some(store) = self.store.as_mut().filter(|_| settled && !poisoned) {
             let durable = self.journal.durable();
-            let written = store.update(&mut self.io, |superblock| {
+            let written = store.update(&mut self.io, &self.clock, |superblock| {
                 superblock.durable = durable;
                 superblock.clean = true;
             });

@@ -95,6 +95,7 @@ impl Plan {
         if let Err(failure) = shard.check_given(wanted.shard, wanted.from) {
             return Outcome::Answer(Answer::Failure(failure));
         }
+        wanted.from = wanted.from.max(sight.shards.first_kept(wanted.shard));
         if wanted.since_ms > shard.durable_arrival_ms {
             wanted.from = shard.durable_next;
             return Outcome::Ready;
@@ -118,6 +119,8 @@ impl Plan {
             // What lies there is of a record that is not whole yet, if anything does.
             return Outcome::Ready;
         }
+        // What expired behind the trim point is passed over as well, without a look at the disk.
+        let kept_since_ms = sight.kept_since_ms(wanted.shard);
         while sight.journal.index.first_sequence(wanted.shard).is_some_and(|first| from < first) {
             let known = wanted.mark.filter(|mark| mark.cursor.next() <= from && from < mark.row.next);
             let found = match known {
@@ -131,7 +134,8 @@ impl Plan {
                 Ok(None) => break,
                 Ok(Some(found)) => found,
             };
-            let extents = footer.extents_from(cursor).skip_while(|(_, extent)| extent.last_sequence() < from);
+            let is_kept = |extent: &PlacedExtent| extent.last_sequence() >= from && extent.arrival_ms >= kept_since_ms;
+            let extents = footer.extents_from(cursor).skip_while(|(_, extent)| !is_kept(extent));
             let mut extents = extents.peekable();
             wanted.mark = extents.peek().map(|&(cursor, _)| Mark { sealed, row, cursor });
             let extents = extents.map(|(_, extent)| extent);
@@ -150,7 +154,8 @@ impl Plan {
         let durable = sight.journal.durable();
         let end = if durable.segment() == segment.number { u64::from(durable.offset()) } else { 0 };
         let Journal { index, cache, .. } = &mut *sight.journal;
-        let extents = index.extents_where(wanted.shard, |extent| extent.last_sequence() >= from);
+        let is_kept = |extent: &PlacedExtent| extent.last_sequence() >= from && extent.arrival_ms >= kept_since_ms;
+        let extents = index.extents_where(wanted.shard, is_kept);
         let extents = extents.take_while(|extent| extent.first_sequence < shard.durable_next);
         self.gather(wanted, windows, Ground { segment, file, end, cache: Some(cache) }, extents);
         Outcome::Ready

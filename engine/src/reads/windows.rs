@@ -257,6 +257,30 @@ impl Windows {
         }
     }
 
+    /// Nobody waits for anything in a segment any more: where those who did looked for it.
+    pub(super) fn unwish_all(&mut self, segment: SegmentId) -> Vec<Key> {
+        let keys = self.wishes.range((segment, 0)..=(segment, u64::MAX)).map(|(&key, _)| key);
+        let keys: Vec<Key> = keys.collect();
+        keys.iter().for_each(|&key| self.unwish(key));
+        keys
+    }
+
+    /// Forgets what was read of a segment. `false` while some of it is being read, is to be, or is used.
+    pub(super) fn let_go(&mut self, segment: SegmentId) -> bool {
+        let is_there = |window: &&Window| window.place.is_some_and(|place| place.segment == segment);
+        let rests = |window: &Window| window.users == 0 && matches!(window.state, State::Ready(_) | State::Failed);
+        if !self.slots.iter().filter(is_there).all(rests) {
+            return false;
+        }
+        let places = self.by_place.range((segment, 0)..=(segment, u64::MAX)).map(|(_, &slot)| slot);
+        let slots: Vec<u32> = places.collect();
+        for slot in slots {
+            self.idle.remove(&self.slots[slot].idle_since);
+            self.forget(slot);
+        }
+        true
+    }
+
     /// From here on only what requests need is read.
     pub(super) fn serve_requests_alone(&mut self) {
         self.wishes.clear();

@@ -19,6 +19,7 @@ use io::{DirId, Io};
 
 use super::{OpenError, blocking};
 use crate::Config;
+use crate::clock::Clock;
 use crate::inspect::{FileKind, file_kind};
 use crate::journal::SegmentId;
 use crate::limits::{CUT_COPIES_MAX, DIRECTORIES_MAX};
@@ -91,7 +92,8 @@ pub(super) fn find(io: &mut impl Io, config: &Config) -> Result<Found, OpenError
         for (number, &dir) in (0..).zip(&order).skip(known) {
             add(io, dir, Member { log_id: store.current.log_id, number })?;
         }
-        store.update(io, |superblock| superblock.directories = order.len() as u16)?;
+        let clock = Clock::after(io, &store.current);
+        store.update(io, &clock, |superblock| superblock.directories = order.len() as u16)?;
     }
     let mut directories = Directories { order, elsewhere: BTreeMap::new() };
     for directory in &listed {

@@ -12,7 +12,7 @@ use io::{FileId, Io};
 use super::directories::Directories;
 use super::replay::{Replay, note_gaps_between};
 use super::share::users;
-use super::{OpenError, Recovered, Segment, blocking};
+use super::{AtPlace, OpenError, Recovered, Scan, Segment, blocking};
 use crate::damage::Damage;
 use crate::journal::{Blueprint, Ready, Seal, Sealed, SegmentId, file_name};
 use crate::limits::SEQUENCE_SKIP;
@@ -47,14 +47,13 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Recovers a journal of which these segments were found, none if it is new. `owners` are those who may read it, if any
-    /// but its own reactor may.
+    /// Recovers a journal of which these segments were found, none if it is new. `owners` are those who may read it.
     pub(super) fn recover(
         io: &mut impl Io,
         blueprint: Blueprint,
         was: &Superblock,
         (directories, numbers): (&Directories, &[SegmentNumber]),
-        owners: Option<Owners>,
+        owners: Owners,
         recovered: &mut Recovered,
     ) -> Result<Journal, OpenError> {
         let found = open_segments(io, &blueprint, directories, numbers, &mut recovered.remade_headers)?;
@@ -81,21 +80,59 @@ impl Journal {
         Ok(journal)
     }
 
+    /// Its files, all of them open.
+    pub(super) fn files(&self) -> impl Iterator<Item = FileId> + '_ {
+        let sealed = self.sealed.values().map(|sealed| sealed.file);
+        let open = self.open.iter().map(|(segment, _)| segment.file);
+        sealed.chain(open).chain(self.leftovers.iter().map(|ready| ready.file))
+    }
+
+    /// Which reactors own shards that have records in a sealed segment, a bit each.
+    pub(super) fn users_of(&self, sealed: &Sealed, owners: Owners) -> u64 {
+        match self.pinned.get(&sealed.segment) {
+            Some(footer) => users(footer, owners),
+            None => self.users.get(&sealed.segment.number).copied().unwrap_or(0),
+        }
+    }
+
     /// Every footer is looked at: one that is damaged is made again from its batches, while only the newest is kept.
-    fn read_footers(&mut self, io: &mut impl Io, found: &[Segment], owners: Option<Owners>) -> Result<(), OpenError> {
+    fn read_footers(&mut self, io: &mut impl Io, found: &[Segment], owners: Owners) -> Result<(), OpenError> {
+        let has_reactor = (self.blueprint.journal.0 as usize) < owners.reactors();
         for segment in found.iter().rev() {
             if let Some((place, footer)) = read_footer(io, &self.blueprint, segment)? {
                 self.sealed.insert(segment.number, place);
-                if let Some(owners) = owners {
-                    self.users.insert(segment.number, users(&footer, owners));
-                }
+                self.users.insert(segment.number, users(&footer, owners));
                 self.newest.get_or_insert_with(|| (place.segment, Arc::new(footer)));
             }
         }
-        let Some((base, footer)) = self.newest.clone() else { return Ok(()) };
+        let Some((base, footer)) = self.newest.clone() else {
+            return self.begin_without_footers(io, found, has_reactor);
+        };
         self.remake_footers(io, found, base.number)?;
         self.replay = Replay::after(&footer)?;
         Ok(())
+    }
+
+    /// No footer is left. Where there were some, and segments before the first that is left, numbers that were given and the
+    /// catalog can't be known any more; but of a journal without a reactor those who go on for it know them.
+    fn begin_without_footers(
+        &mut self,
+        io: &mut impl Io,
+        found: &[Segment],
+        has_reactor: bool,
+    ) -> Result<(), OpenError> {
+        let Some(first) = found.first() else { return Ok(()) };
+        let mut scan = Scan::new(self.blueprint.log_id, self.blueprint.journal, *first);
+        match scan.at(io, FIRST_BATCH, &mut Vec::new())? {
+            AtPlace::Intact(header) if header.head.previous_checksum != 0 && has_reactor => {
+                Err(OpenError::Catalog { position: Position::new(first.number, FIRST_BATCH) })
+            }
+            AtPlace::Intact(header) if header.head.previous_checksum != 0 => {
+                self.replay.begin_after_gap();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Everything after the last sealed segment is read.
@@ -169,6 +206,9 @@ impl Journal {
                 Some(footer) => Replay::after(&footer)?,
                 None => Replay::new(blueprint.journal),
             };
+            if before.map_or(0, |before| before.number.0) + 1 != segment.number.0 {
+                replay.begin_after_gap();
+            }
             let intact_to = replay.whole_segment(io, blueprint, &segment, sealed, pinned)?;
             damage.append(replay.damage);
             let next = found

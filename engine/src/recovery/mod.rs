@@ -22,7 +22,7 @@ mod table;
 mod take;
 
 pub(crate) use cut::CUT_COPY_PREFIX;
-pub(crate) use directories::{MEMBER_NAME, MEMBER_UNFINISHED};
+pub(crate) use directories::{Directories, MEMBER_NAME, MEMBER_UNFINISHED};
 pub use report::{Cut, OpenError, Recovered};
 pub(crate) use scan::{AtPlace, Scan, Segment};
 pub use share::Seat;
@@ -30,9 +30,10 @@ pub use share::Seat;
 use std::collections::BTreeSet;
 
 use frame::{Epoch, JournalNumber};
-use io::Io;
+use io::{FileId, Io};
 
 use crate::Config;
+use crate::clock::Clock;
 use crate::journal::Blueprint;
 use crate::limits::REACTORS_MAX;
 use crate::owners::Owners;
@@ -53,7 +54,9 @@ pub fn open(io: &mut impl Io, config: &Config, reactors: usize) -> Result<(Vec<S
     let mut journals: BTreeSet<JournalNumber> = (0..reactors as u32).map(JournalNumber).collect();
     journals.extend(segments.iter().map(|segment| segment.journal));
     let was = store.current;
-    store.update(io, |superblock| {
+    let goes_by_wall = is_fresh || config.accept_clock;
+    let clock = if goes_by_wall { Clock::at_wall(io) } else { Clock::after(io, &was) };
+    store.update(io, &clock, |superblock| {
         superblock.epoch = Epoch(was.epoch.0 + 1);
         superblock.clean = false;
     })?;
@@ -62,10 +65,10 @@ pub fn open(io: &mut impl Io, config: &Config, reactors: usize) -> Result<(Vec<S
         fresh: is_fresh,
         clean: was.clean,
         segments: segments.len(),
+        clock_differs_ms: clock.held_by_ms(io),
         ..Recovered::default()
     };
     let owners = Owners::new(reactors, 0);
-    let is_shared = journals.len() > 1;
     let mut found = Vec::with_capacity(journals.len());
     for journal in journals {
         let blueprint = Blueprint {
@@ -77,10 +80,14 @@ pub fn open(io: &mut impl Io, config: &Config, reactors: usize) -> Result<(Vec<S
         };
         let numbers = directories::numbers_of(&segments, journal);
         let place = (&directories, numbers.as_slice());
-        found.push(Journal::recover(io, blueprint, &was, place, is_shared.then_some(owners), &mut recovered)?);
+        found.push(Journal::recover(io, blueprint, &was, place, owners, &mut recovered)?);
     }
     recovered.damage.settle_records();
-    let seats = share::out(config, reactors, found, (directories, store), &mut recovered);
+    let opened: Vec<FileId> = found.iter().flat_map(Journal::files).collect();
+    let seats = share::out(config, reactors, found, (directories, store, clock), &mut recovered);
+    // What others write and drop is theirs alone: a file that is open here as well would keep its space.
+    let kept: BTreeSet<FileId> = seats.first().into_iter().flat_map(Seat::files).collect();
+    opened.into_iter().filter(|file| !kept.contains(file)).try_for_each(|file| blocking::close_file(io, file))?;
     recovered.elapsed_ns = io.mono_ns() - started_ns;
     Ok((seats, recovered))
 }

@@ -19,6 +19,7 @@ use crate::damage::{Damage, DamagedRecords, DamagedStretch};
 use crate::journal::{Blueprint, Index, Seal, Sealed, SegmentId, place};
 use crate::limits::{SEQUENCE_SKIP, SHARDS_MAX};
 use crate::shards::{Shard, Shards};
+use crate::trims::{self, Trim};
 
 /// The state that batches are applied to.
 pub(crate) struct Replay {
@@ -105,12 +106,21 @@ impl Replay {
             catalog.reserve_shards(shards.len());
             shards.grow(catalog.shard_count());
         }
+        for trim in trims::in_snapshot(footer.catalog()) {
+            let is_stored = shards.find(trim.shard).is_some_and(|shard| trim.to <= shard.next);
+            shards.trim(is_stored.then_some(trim).ok_or(OpenError::Contradiction { position })?);
+        }
         let mut replay = Replay::at(journal, catalog, shards, footer.head.epoch, footer.head.last_checksum);
         let (open, known) = footer.damaged_records().partition(|records| records.from == records.to);
         let doubtful: Vec<DamagedRecords> = open;
         replay.doubtful = doubtful.into_iter().map(|records| (records.shard, records.from)).collect();
         replay.damage = Damage { stretches: footer.damaged_stretches().collect(), records: known };
         Ok(replay)
+    }
+
+    /// What came before was dropped: whatever batch is next is taken as it is.
+    pub(crate) fn begin_after_gap(&mut self) {
+        self.chain_broken = true;
     }
 
     /// Whether this is the journal that keeps the catalog.
@@ -190,7 +200,9 @@ impl Replay {
         while at + (BLOCK_BYTES as u32) < segment.bytes {
             match scan.at(io, at, &mut extents)? {
                 AtPlace::Intact(header) if header.head.epoch >= self.epoch => {
-                    if header.head.previous_checksum != self.checksum {
+                    // Nothing is wrong where the segments before it were dropped.
+                    let is_cut_off = self.chain_broken && intact_to == FIRST_BATCH;
+                    if header.head.previous_checksum != self.checksum && !is_cut_off {
                         let stretch = DamagedStretch { from: position(intact_to), to: position(at) };
                         self.damage.stretches.push(stretch);
                         self.chain_broken = true;
@@ -373,7 +385,9 @@ impl Replay {
             epoch: self.epoch,
             last_checksum: self.checksum,
         };
-        let (bytes, footer_checksum) = writer.finish(&head, &self.catalog.snapshot());
+        let mut snapshot = self.catalog.snapshot();
+        trims::add_to_snapshot(&mut snapshot, self.shards.trims(|_| true));
+        let (bytes, footer_checksum) = writer.finish(&head, &snapshot);
         let id = SegmentId { journal: self.journal, number: segment.number };
         let footer_length = bytes.len() as u32;
         let place = Sealed { segment: id, file: segment.file, footer_at: end.offset(), footer_length };
@@ -403,9 +417,12 @@ impl Replay {
             let frame = Frame::parse(frames).map_err(|_| OpenError::Contradiction { position })?;
             let command = Command::decode(frame.data()).ok_or(OpenError::Catalog { position })?;
             self.catalog.apply(&command).ok_or(OpenError::Catalog { position })?;
-            if let Command::GoOn(rows) = command {
-                rows.iter().try_for_each(|row| self.go_on(row)).ok_or(OpenError::Contradiction { position })?;
-            }
+            let followed = match command {
+                Command::GoOn(rows) => rows.iter().try_for_each(|row| self.go_on(row)),
+                Command::Trim(trims) => trims.iter().try_for_each(|trim| self.trim(*trim)),
+                _ => Some(()),
+            };
+            followed.ok_or(OpenError::Contradiction { position })?;
             frames = &frames[frame.length()..];
         }
         if self.keeps_catalog() {
@@ -424,6 +441,18 @@ impl Replay {
             self.shards.go_on(is_rising.then_some(shard)?, row.next, row.arrival_ms);
             self.index.go_on(shard, row.next);
         }
+        Some(())
+    }
+
+    /// What lies before a number has expired. Where damage took the records that tell how far the shard came, what is known
+    /// of it has.
+    fn trim(&mut self, trim: Trim) -> Option<()> {
+        if trim.shard == ShardId::CATALOG || trim.shard.0 as usize >= SHARDS_MAX || trim.to.0 >= SEQUENCE_MAX {
+            return None;
+        }
+        self.grow(trim.shard.0 as usize + 1);
+        let known = self.shards.stored(trim.shard).next;
+        self.shards.trim(Trim { to: trim.to.min(known), ..trim });
         Some(())
     }
 }

@@ -44,6 +44,8 @@ pub struct Recovered {
     pub remade_headers: Vec<String>,
     /// What is damaged although it was durable.
     pub damage: Damage,
+    /// How far the wall clock is from what it should be, if that is too far: nothing expires for now.
+    pub clock_differs_ms: Option<i64>,
     /// How long it took.
     pub elapsed_ns: u64,
 }

@@ -14,18 +14,21 @@ use std::sync::Arc;
 use frame::limits::BLOCK_BYTES;
 use frame::segment::Footer;
 use frame::{JournalNumber, SegmentNumber, Sequence, ShardId};
+use io::FileId;
 
 use super::directories::Directories;
 use super::journal::{Journal, Pinned};
 use super::{Recovered, Segment};
 use crate::Config;
 use crate::catalog::{Catalog, GO_ON_ROWS_MAX, GoOn};
+use crate::clock::Clock;
 use crate::damage::{Damage, DamagedRecords};
 use crate::exchange::Exchange;
 use crate::journal::{Blueprint, Index, Ready, Seal, Sealed};
 use crate::owners::Owners;
 use crate::shards::{Shard, Shards};
 use crate::superblock::Store;
+use crate::trims::Trim;
 
 /// One reactor's part of a data directory that was opened: its journal, and what it needs of the others. Taken by
 /// [`crate::Reactor::take`], on the thread that it is to run on.
@@ -45,6 +48,8 @@ pub struct Seat {
     pub(crate) open: Option<(Segment, frame::Position)>,
     pub(crate) sealed: Vec<Sealed>,
     pub(crate) closed: Vec<Vec<Sealed>>,
+    /// Sealed segments that are this reactor's to drop, and which others have records in them, a bit each.
+    pub(crate) keeps: Vec<(Sealed, u64)>,
     pub(crate) pinned: Pinned,
     pub(crate) newest: Option<(crate::journal::SegmentId, Arc<Footer>)>,
     pub(crate) leftovers: Vec<Ready>,
@@ -62,9 +67,24 @@ pub struct Seat {
     /// What the first batch says: how many numbers are skipped, and which shards go on.
     pub(crate) skip: u64,
     pub(crate) go_on: Vec<GoOn>,
+    /// And from where shards are kept, as far as the journal would not tell.
+    pub(crate) trims: Vec<Trim>,
     /// The superblock, which the first reactor keeps.
     pub(crate) store: Option<Store>,
+    pub(crate) clock: Clock,
     pub(crate) epoch: frame::Epoch,
+}
+
+impl Seat {
+    /// The files that it writes, reads and drops, by whoever opened them.
+    pub(super) fn files(&self) -> impl Iterator<Item = FileId> + '_ {
+        let sealed =
+            self.sealed.iter().chain(self.closed.iter().flatten()).chain(self.keeps.iter().map(|(kept, _)| kept));
+        let seals = self.seals.iter().chain(&self.late_seals).chain(&self.last_seals);
+        let open = self.open.iter().map(|(segment, _)| segment.file);
+        let ready = self.leftovers.iter().map(|ready| ready.file);
+        sealed.map(|sealed| sealed.file).chain(seals.map(|seal| seal.file)).chain(open).chain(ready)
+    }
 }
 
 /// Shares out what was found.
@@ -72,7 +92,7 @@ pub(super) fn out(
     config: &Config,
     reactors: usize,
     mut found: Vec<Journal>,
-    (directories, store): (Directories, Store),
+    (directories, store, clock): (Directories, Store, Clock),
     recovered: &mut Recovered,
 ) -> Vec<Seat> {
     let directories = Arc::new(directories);
@@ -81,12 +101,17 @@ pub(super) fn out(
     let count = count.max(found[0].replay.catalog.shard_count());
     let nexts = nexts(&found, count);
     doubt_what_is_unknown(&mut found, &nexts, recovered);
+    let trims = trims(&found);
+    for damage in found.iter_mut().map(|journal| &mut journal.damage).chain([&mut recovered.damage]) {
+        damage.expire(|shard| trims.get(&shard).copied());
+    }
     // Before the catalog is taken, which is in the footer that its journal gets by that.
     leave_what_others_read(&mut found, owners(0), &nexts);
     let mut catalog = std::mem::replace(&mut found[0].replay.catalog, Catalog::new());
     catalog.reserve_shards(count);
     let mut needed = Needed::of(&found, owners(0));
     let budget = Budget::of(config, &found, reactors);
+    let mut keeps: Vec<Vec<(Sealed, u64)>> = (0..reactors).map(|own| kept_by(&found, owners(own))).collect();
     let mut closed_last: Vec<Seal> = Vec::new();
     for journal in &mut found {
         if journal.blueprint.journal.0 as usize >= reactors {
@@ -100,6 +125,7 @@ pub(super) fn out(
     let exchange = Arc::new(Exchange::new(reactors));
     let seats = found.into_iter().take(reactors).enumerate().map(|(own, mut journal)| {
         let go_on = go_on(&journal, owners(own), &nexts);
+        let trims = untold(&journal, owners(own), &trims);
         // Of other journals' footers those that are not on disk are held in memory by all.
         let mut own_pinned = journal.pinned.clone();
         own_pinned.extend(pinned.iter().map(|(segment, footer)| (*segment, Arc::clone(footer))));
@@ -118,6 +144,7 @@ pub(super) fn out(
             open: journal.open,
             sealed: journal.sealed.into_values().collect(),
             closed: needed.take(own),
+            keeps: std::mem::take(&mut keeps[own]),
             pinned: own_pinned,
             newest: journal.newest,
             leftovers: journal.leftovers,
@@ -130,7 +157,9 @@ pub(super) fn out(
             all_damage: recovered.damage.clone(),
             skip: journal.skip,
             go_on,
+            trims,
             store: store.take(),
+            clock,
             epoch,
         }
     });
@@ -189,6 +218,31 @@ fn doubt_what_is_unknown(found: &mut [Journal], nexts: &[Shard], recovered: &mut
         journal.damage.settle();
     }
     recovered.damage.settle_records();
+}
+
+/// From where each shard is kept that was ever trimmed, whichever journal says so.
+fn trims(found: &[Journal]) -> BTreeMap<ShardId, Sequence> {
+    let mut trims = BTreeMap::new();
+    for Trim { shard, to } in found.iter().flat_map(|journal| journal.replay.shards.trims(|_| true)) {
+        let known = trims.entry(shard).or_insert(to);
+        *known = to.max(*known);
+    }
+    trims
+}
+
+/// Those of the owner's shards that its journal does not tell.
+fn untold(journal: &Journal, owners: Owners, trims: &BTreeMap<ShardId, Sequence>) -> Vec<Trim> {
+    let told = |shard| journal.replay.shards.trimmed_to(shard);
+    let untold = trims.iter().filter(|&(&shard, &to)| owners.of(shard) == owners.own() && told(shard) < to);
+    untold.map(|(&shard, &to)| Trim { shard, to }).collect()
+}
+
+/// The sealed segments that are a reactor's to drop, and which others have records in each.
+fn kept_by(found: &[Journal], owners: Owners) -> Vec<(Sealed, u64)> {
+    let kept = found.iter().filter(|journal| owners.keeper(journal.blueprint.journal) == owners.own());
+    let all =
+        kept.flat_map(|journal| journal.sealed.values().map(|sealed| (*sealed, journal.users_of(sealed, owners))));
+    all.map(|(sealed, users)| (sealed, users & !(1 << owners.own()))).collect()
 }
 
 /// What the first batch of a journal must say of its shards: all that it would not tell by itself. The rows that count at once
@@ -251,10 +305,8 @@ impl Needed {
     fn of(found: &[Journal], owners: Owners) -> Needed {
         let mut needed = vec![BTreeMap::new(); owners.reactors()];
         for journal in found.iter().filter(|_| found.len() > 1) {
-            for (number, sealed) in &journal.sealed {
-                let pinned = journal.pinned.get(&sealed.segment);
-                let users = pinned
-                    .map_or_else(|| journal.users.get(number).copied().unwrap_or(0), |footer| users(footer, owners));
+            for sealed in journal.sealed.values() {
+                let users = journal.users_of(sealed, owners);
                 for (reactor, lists) in needed.iter_mut().enumerate() {
                     let is_own = journal.blueprint.journal.0 as usize == reactor;
                     if !is_own && users & 1 << reactor != 0 {

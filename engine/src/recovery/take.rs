@@ -31,7 +31,8 @@ impl Seat {
             known.insert(segment, file);
             Ok(file)
         };
-        for sealed in self.sealed.iter_mut().chain(self.closed.iter_mut().flatten()) {
+        let kept = self.keeps.iter_mut().map(|(sealed, _)| sealed);
+        for sealed in self.sealed.iter_mut().chain(self.closed.iter_mut().flatten()).chain(kept) {
             sealed.file = open(io, sealed.segment)?;
         }
         for ready in &mut self.leftovers {

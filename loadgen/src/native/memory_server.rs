@@ -211,6 +211,7 @@ impl<'a> Connection<'a> {
             tip,
             tip_arrival_ms: 0,
             children: None,
+            trim: frame::Sequence(1),
         };
         result.encode(&mut self.out, request, body.len());
         self.out.extend_from_slice(&body);
@@ -247,6 +248,13 @@ impl Log {
         };
         let of_stream = self.shards.iter().filter(|shard| shard.0 == stream);
         let shards = of_stream.enumerate().map(describe).collect();
-        StreamDescription { stream, name: name.to_owned(), created_ms: 0, quotas: Quotas::NONE, shards }
+        StreamDescription {
+            stream,
+            name: name.to_owned(),
+            created_ms: 0,
+            quotas: Quotas::NONE,
+            retention: frame::Retention::NONE,
+            shards,
+        }
     }
 }

@@ -1,15 +1,18 @@
 //! The API's actions, one file each: from a request's body to an answer's.
 
 mod create_stream;
+mod decrease_stream_retention_period;
 mod delete_stream;
 mod describe_stream_summary;
 mod get_records;
 mod get_shard_iterator;
+mod increase_stream_retention_period;
 mod list_shards;
 mod list_streams;
 mod merge_shards;
 mod put_record;
 mod put_records;
+mod retention;
 mod split_shard;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -45,10 +48,16 @@ pub(super) fn long_answer_bytes(action: &str) -> Option<u32> {
 pub(super) async fn run(shared: &Shared, action: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
     match action {
         "CreateStream" => create_stream::run(shared, parse(body)?).await.map(nothing),
+        "DecreaseStreamRetentionPeriod" => {
+            decrease_stream_retention_period::run(shared, parse(body)?).await.map(nothing)
+        }
         "DeleteStream" => delete_stream::run(shared, parse(body)?).await.map(nothing),
         "DescribeStreamSummary" => describe_stream_summary::run(shared, parse(body)?).await.and_then(write),
         "GetRecords" => get_records::run(shared, parse(body)?).await.and_then(write),
         "GetShardIterator" => get_shard_iterator::run(shared, parse(body)?).await.and_then(write),
+        "IncreaseStreamRetentionPeriod" => {
+            increase_stream_retention_period::run(shared, parse(body)?).await.map(nothing)
+        }
         "ListShards" => list_shards::run(shared, parse(body)?).await.and_then(write),
         "ListStreams" => list_streams::run(shared, parse(body)?).await.and_then(write),
         "MergeShards" => merge_shards::run(shared, parse(body)?).await.map(nothing),

@@ -2,7 +2,7 @@
 
 use engine::{Answer, Call, Handle, Outcome, Stream};
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription};
-use frame::{Quotas, ShardId};
+use frame::{Retention, Settings, ShardId};
 use tokio::sync::oneshot;
 use wire::name::Place;
 use wire::{Error, ErrorKind};
@@ -19,8 +19,16 @@ impl Log {
     }
 
     /// Makes a stream.
-    pub(super) async fn create(&self, place: &Place, name: &str, shards: u32, quotas: Quotas) -> Result<(), Error> {
-        match self.call(Call::CreateStream { name: name.to_owned(), shards, quotas }).await? {
+    pub(super) async fn create(&self, place: &Place, name: &str, shards: u32, settings: Settings) -> Result<(), Error> {
+        match self.call(Call::CreateStream { name: name.to_owned(), shards, settings }).await? {
+            Answer::Stream(..) => Ok(()),
+            answer => Err(refusal(place, name, answer)),
+        }
+    }
+
+    /// Has more or less of a stream kept.
+    pub(super) async fn set_retention(&self, place: &Place, name: &str, retention: Retention) -> Result<(), Error> {
+        match self.call(Call::SetRetention { name: name.to_owned(), retention }).await? {
             Answer::Stream(..) => Ok(()),
             answer => Err(refusal(place, name, answer)),
         }

@@ -225,6 +225,8 @@ fn walk_all(
         let walk = walk.get_or_insert_with(|| begin(log_id, *journal, durable, segment.number));
         report.segments.push(match &segment.footer {
             Some(footer) if !verify => {
+                walk.pass_gap(segment.number);
+                walk.is_after_gap = false;
                 walk.streams = Streams::from_snapshot(footer.catalog()).unwrap_or_default();
                 (walk.chained_to, walk.epoch) = (Some(footer.head.last_checksum), footer.head.epoch);
                 walk.next.extend(footer.shards().map(|row| (row.shard, row.next)));
@@ -265,12 +267,13 @@ fn next_first(
 
 fn begin(log_id: LogId, journal: JournalNumber, durable: Position, first: SegmentNumber) -> Walk {
     // A journal's first segment begins the chain; what precedes a later one is gone.
-    let chained_to = (first == SegmentNumber(1)).then_some(0);
+    let is_after_gap = first != SegmentNumber(1);
+    let chained_to = (!is_after_gap).then_some(0);
     let (epoch, next) = (Epoch(0), std::collections::BTreeMap::new());
     let (streams, damage, untold) = (Streams::new(), Vec::new(), None);
     // The superblock speaks of one journal.
     let durable = if journal == JournalNumber::CATALOG { durable } else { Position::default() };
-    Walk { log_id, journal, durable, chained_to, epoch, next, streams, damage, untold }
+    Walk { log_id, journal, durable, chained_to, epoch, next, streams, damage, untold, due: first, is_after_gap }
 }
 
 fn finish(walk: Option<Walk>, report: &mut Report) {

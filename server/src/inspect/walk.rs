@@ -37,6 +37,10 @@ pub(super) struct Walk {
     pub(super) damage: Vec<Damage>,
     /// Damage whose records no footer tells: the next intact batch of a shard tells by the number it goes on with.
     pub(super) untold: Option<Untold>,
+    /// The segment that comes next, if none was dropped before it.
+    pub(super) due: SegmentNumber,
+    /// Segments were dropped before this one: what the catalog was is not known before its footer.
+    pub(super) is_after_gap: bool,
 }
 
 /// A damaged stretch of a segment without a footer.
@@ -71,6 +75,7 @@ impl Walk {
         segment: &mut Segment,
         continued: Option<Header>,
     ) -> Result<SegmentReport, InspectError> {
+        self.pass_gap(segment.number);
         let mut seen = Seen::default();
         let sealed_at = segment.footer.as_ref().map(|footer| u64::from(footer.head.position.offset()));
         let end = sealed_at.unwrap_or(segment.bytes);
@@ -93,6 +98,14 @@ impl Walk {
             self.epoch = footer.head.epoch;
         }
         Ok(report(segment, &seen, at))
+    }
+
+    /// Takes note of where the journal is. What is missing was dropped, as nothing in it lived.
+    pub(super) fn pass_gap(&mut self, number: SegmentNumber) {
+        if number != self.due {
+            (self.chained_to, self.is_after_gap) = (None, true);
+        }
+        self.due = SegmentNumber(number.0 + 1);
     }
 
     /// What lies at `at`, if it is of this segment and place.
@@ -177,7 +190,7 @@ impl Walk {
 
     fn apply_commands(&mut self, file: &str, extent: &PlacedExtent, mut frames: &[u8]) {
         while let Ok(frame) = Frame::parse(frames) {
-            if self.streams.apply(frame.data()).is_none() {
+            if self.streams.apply(frame.data()).is_none() && !self.is_after_gap {
                 let (from, to) = (u64::from(extent.offset), u64::from(extent.offset + extent.length));
                 self.damage.push(Damage::plain(
                     file,
@@ -288,11 +301,11 @@ impl Walk {
         if self.chained_to.is_some_and(|checksum| checksum != footer.head.last_checksum) {
             self.damage.push(Damage::plain(file, at, at, "the footer follows another batch than the last one"));
         }
-        if seen.damaged.is_empty() && !self.streams.matches(footer.catalog()) {
+        if seen.damaged.is_empty() && !self.is_after_gap && !self.streams.matches(footer.catalog()) {
             self.damage.push(Damage::plain(file, at, at, "the footer's catalog differs from the commands before it"));
         }
         if let Some(streams) = Streams::from_snapshot(footer.catalog()) {
-            self.streams = streams;
+            (self.streams, self.is_after_gap) = (streams, false);
         }
         for row in footer.shards() {
             if self.next.get(&row.shard).is_some_and(|next| row.next < *next) {

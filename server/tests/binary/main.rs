@@ -17,6 +17,7 @@ mod push;
 mod quotas;
 mod reactors;
 mod reshard;
+mod retention;
 mod rig;
 mod settings;
 mod tools;

@@ -102,6 +102,16 @@ request!(
 );
 
 request!(
+    /// For how long a stream keeps its records.
+    RetentionPeriod {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        retention_period_hours: i64,
+    }
+);
+
+request!(
     /// Lists streams.
     ListStreams {
         limit: i64,

@@ -9,12 +9,13 @@ use super::access::{Nonce, Secret, Side};
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
     AckBatch, Append, Challenge, Control, CreateStream, Credit, DescribeStream, Failure, Grant, Hello, Kind,
-    ListStreams, MergeShards, Ping, Proof, Proven, Read, ReadResult, SetQuotas, SplitShard, StreamDescription,
-    StreamList, Subscribe, Unsubscribe, Unsubscribed, Welcome,
+    ListStreams, MergeShards, Ping, Proof, Proven, Read, ReadResult, SetQuotas, SetRetention, SplitShard,
+    StreamDescription, StreamList, Subscribe, Unsubscribe, Unsubscribed, Welcome,
 };
 use super::{VERSION, Violation};
 use crate::id::{RequestId, ShardId, StreamId};
 use crate::quotas::Quotas;
+use crate::retention::{Retention, Settings};
 
 /// What the server said.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,7 +26,7 @@ pub enum ClientEvent {
     Proven,
     /// The handshake is done; appends may begin.
     Welcome(Welcome),
-    /// The answer to CreateStream, SetQuotas, SplitShard, MergeShards or DescribeStream.
+    /// The answer to CreateStream, SetQuotas, SetRetention, SplitShard, MergeShards or DescribeStream.
     Stream(RequestId, StreamDescription),
     /// The answer to ListStreams.
     StreamList(RequestId, StreamList),
@@ -234,9 +235,15 @@ impl Client {
         request
     }
 
-    /// Asks for a stream to be made.
-    pub fn create_stream(&mut self, out: &mut Vec<u8>, name: &str, shards: u32, quotas: Quotas) -> RequestId {
-        self.request(out, &CreateStream { name: name.to_owned(), shards, quotas })
+    /// Asks for a stream to be made. With quotas alone all of it is kept, for ever.
+    pub fn create_stream(
+        &mut self,
+        out: &mut Vec<u8>,
+        name: &str,
+        shards: u32,
+        settings: impl Into<Settings>,
+    ) -> RequestId {
+        self.request(out, &CreateStream { name: name.to_owned(), shards, settings: settings.into() })
     }
 
     /// Asks for a stream to have other quotas.
@@ -252,6 +259,11 @@ impl Client {
     /// Asks for two shards to be merged.
     pub fn merge_shards(&mut self, out: &mut Vec<u8>, name: &str, shard: ShardId, adjacent: ShardId) -> RequestId {
         self.request(out, &MergeShards { name: name.to_owned(), shard, adjacent })
+    }
+
+    /// Asks for more or less of a stream to be kept.
+    pub fn set_retention(&mut self, out: &mut Vec<u8>, name: &str, retention: Retention) -> RequestId {
+        self.request(out, &SetRetention { name: name.to_owned(), retention })
     }
 
     /// Asks what a stream is.

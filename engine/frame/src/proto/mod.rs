@@ -14,7 +14,8 @@
 //!   client                                   server
 //!   Hello (versions, features)        ->     (Challenge and Proof, where a secret is needed)
 //!                                     <-     Welcome (version, features, limits, first credit)
-//!   CreateStream | SetQuotas | DescribeStream
+//!   CreateStream | SetQuotas | SetRetention
+//!   | DescribeStream
 //!   | ListStreams | Read | Ping      ->     <-     one answer each, by request, or Error
 //!   Append (stream, records)          ->
 //!   Append ...                        ->
@@ -46,7 +47,7 @@ pub use decoder::Span;
 pub use message::{
     Ack, AckBatch, AckResult, Append, Children, CreateStream, Credit, DescribeStream, ErrorCode, FEATURE_NOT_DURABLE,
     FEATURE_THREADS, Failure, Grant, Hello, Kind, ListStreams, MergeShards, Reactors, Read, ReadResult, SetQuotas,
-    ShardDescription, SplitShard, Start, StreamDescription, StreamList, Subscribe, Welcome,
+    SetRetention, ShardDescription, SplitShard, Start, StreamDescription, StreamList, Subscribe, Welcome,
 };
 pub use server::{Server, ServerEvent, ServerLimits};
 
@@ -59,7 +60,7 @@ use crate::id::RequestId;
 use crate::parts::RunError;
 
 /// The version that this build speaks.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// The default port.
 pub const PORT: u16 = 4570;

@@ -11,8 +11,8 @@ use super::access::{Nonce, PROOF_BYTES, Secret, Side};
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
     Append, Challenge, Control, CreateStream, Credit, DescribeStream, ErrorCode, Failure, Grant, Hello, Kind,
-    ListStreams, MergeShards, Ping, Pong, Proof, Proven, Reactors, Read, SetQuotas, SplitShard, Subscribe, Unsubscribe,
-    Unsubscribed, Welcome,
+    ListStreams, MergeShards, Ping, Pong, Proof, Proven, Reactors, Read, SetQuotas, SetRetention, SplitShard,
+    Subscribe, Unsubscribe, Unsubscribed, Welcome,
 };
 use super::{APPEND_FIXED_BYTES, HEADER_BYTES, VERSION, Violation};
 use crate::id::RequestId;
@@ -42,6 +42,8 @@ pub enum ServerEvent {
     SplitShard(RequestId, SplitShard),
     /// Merge two shards.
     MergeShards(RequestId, MergeShards),
+    /// Keep more or less of a stream.
+    SetRetention(RequestId, SetRetention),
     /// Describe a stream.
     DescribeStream(RequestId, DescribeStream),
     /// List streams.
@@ -232,6 +234,7 @@ impl Server {
             Kind::SetQuotas => ServerEvent::SetQuotas(request, SetQuotas::decode(fixed)?),
             Kind::SplitShard => ServerEvent::SplitShard(request, SplitShard::decode(fixed)?),
             Kind::MergeShards => ServerEvent::MergeShards(request, MergeShards::decode(fixed)?),
+            Kind::SetRetention => ServerEvent::SetRetention(request, SetRetention::decode(fixed)?),
             Kind::DescribeStream => ServerEvent::DescribeStream(request, DescribeStream::decode(fixed)?),
             Kind::ListStreams => ServerEvent::ListStreams(request, ListStreams::decode(fixed)?),
             Kind::Read => ServerEvent::Read(request, Read::decode(fixed)?),
@@ -324,7 +327,7 @@ impl Server {
         Unsubscribed.encode(out, request);
     }
 
-    /// Answers CreateStream, SetQuotas, SplitShard, MergeShards or DescribeStream.
+    /// Answers CreateStream, SetQuotas, SetRetention, SplitShard, MergeShards or DescribeStream.
     pub fn stream(out: &mut Vec<u8>, request: RequestId, description: &super::StreamDescription) {
         description.encode(out, request);
     }

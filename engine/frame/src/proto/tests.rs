@@ -129,6 +129,7 @@ fn read_results_carry_frames() {
         tip: Sequence(8),
         tip_arrival_ms: 5,
         children: None,
+        trim: Sequence(2),
     };
     let mut bytes = Vec::new();
     result.encode(&mut bytes, RequestId(6), body.len());
@@ -261,12 +262,20 @@ fn lineage_is_told_as_it_is() {
         name: "orders".to_owned(),
         created_ms: 5,
         quotas: Quotas::NONE,
+        retention: crate::Retention::NONE,
         shards: vec![closed, open],
     };
     let mut bytes = Vec::new();
     Server::stream(&mut bytes, RequestId(3), &described);
-    let result =
-        ReadResult { shard: ShardId(4), records: 0, next: Sequence(8), tip: Sequence(8), tip_arrival_ms: 5, children };
+    let result = ReadResult {
+        shard: ShardId(4),
+        records: 0,
+        next: Sequence(8),
+        tip: Sequence(8),
+        tip_arrival_ms: 5,
+        trim: Sequence(1),
+        children,
+    };
     result.encode(&mut bytes, RequestId(6), 0);
     let mut at = 0;
     assert_eq!(client.step(&bytes, &mut at), Ok(Some(ClientEvent::Stream(RequestId(3), described))));

@@ -13,6 +13,8 @@ pub(super) fn check(model: &Model, shard: ShardId, reading: &Reading) -> Result<
         match reading.at(sequence) {
             Some(found) if found.attempt == number => {}
             None if reading.is_damaged(&attempt.numbers(sequence)) => {}
+            // The oldest have expired.
+            None if model.expires(shard) && reading.was_passed_over(&attempt.numbers(sequence)) => {}
             found => {
                 let detail =
                     format!("attempt {number} was acknowledged at {sequence} of shard {shard}: found {found:?}");

@@ -25,7 +25,7 @@ fn check(model: &Model, shard: ShardId, reading: &Reading, may_be_damaged: bool)
             format!("record {at} of shard {shard} is called damaged, and nothing was"),
         ));
     }
-    rising::check(shard, reading, may_be_damaged)?;
+    rising::check(shard, reading, model.expires(shard), may_be_damaged)?;
     once::check(shard, reading)?;
     acked::check(model, shard, reading)?;
     refused::check(model, shard, reading)?;

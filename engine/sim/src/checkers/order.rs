@@ -18,7 +18,8 @@ pub(super) fn check(model: &Model, shard: ShardId, reading: &Reading, may_be_dam
         }
         newest.insert(connection, found.attempt);
     }
-    if may_be_damaged {
+    // Of what expires anything may be missing that was once stored, and of that nothing is known.
+    if may_be_damaged || model.expires(shard) {
         return Ok(());
     }
     let stored: BTreeSet<u64> = reading.found.iter().map(|found| found.attempt).collect();

@@ -6,7 +6,7 @@ use frame::ShardId;
 
 use crate::model::{Breach, Reading};
 
-pub(super) fn check(shard: ShardId, reading: &Reading, may_be_damaged: bool) -> Result<(), Breach> {
+pub(super) fn check(shard: ShardId, reading: &Reading, expires: bool, may_be_damaged: bool) -> Result<(), Breach> {
     let mut next = 1;
     let mut arrival_ms = 0;
     let found = reading.found.iter().map(|found| (found.first, found.sequence, found.arrival_ms));
@@ -20,7 +20,7 @@ pub(super) fn check(shard: ShardId, reading: &Reading, may_be_damaged: bool) -> 
             return breach("comes after the number before");
         }
         let gap = first.0 - next;
-        if gap > 0 && gap < SEQUENCE_SKIP && !may_be_damaged {
+        if gap > 0 && !expires && gap < SEQUENCE_SKIP && !may_be_damaged {
             return breach("leaves a gap from");
         }
         if at_ms < arrival_ms {

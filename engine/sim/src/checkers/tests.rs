@@ -31,6 +31,7 @@ fn one_shard() -> StreamDescription {
         name: "s".to_owned(),
         created_ms: 0,
         quotas: frame::Quotas::NONE,
+        retention: frame::Retention::NONE,
         shards: vec![shard],
     }
 }
@@ -53,7 +54,7 @@ fn good() -> (Model, Reading) {
     }
     model.refused(5, ErrorCode::DiskFull).unwrap();
     let found = (0..4).map(|attempt| found(attempt + 1, attempt)).collect();
-    (model, Reading { found, parts: Vec::new(), damaged: Vec::new(), tip: Sequence(5) })
+    (model, Reading { found, parts: Vec::new(), damaged: Vec::new(), tip: Sequence(5), passed: Vec::new() })
 }
 
 /// The rule that a spoiled reading breaks.

@@ -260,7 +260,7 @@ impl Disk {
             DiskOp::Write { buf, .. } => faults.write(inode, buf.len(), dice, trace),
             DiskOp::Read { buf, .. } => faults.read(inode, buf.len(), dice, trace),
             DiskOp::File(FileOp::Sync(_) | FileOp::SyncDir(_)) => faults.sync(inode, dice, trace),
-            DiskOp::File(FileOp::Allocate { .. }) => faults.allocate(dice, trace),
+            DiskOp::File(FileOp::Allocate { .. } | FileOp::Blank { .. }) => faults.allocate(dice, trace),
             DiskOp::File(FileOp::Close(_) | FileOp::FreeMib(_)) => Outcome::Good,
             DiskOp::File(_) => faults.names(dice, trace),
         }
@@ -336,7 +336,14 @@ impl Disk {
                 0
             }
             FileOp::Allocate { file, bytes } => self.allocate(file, bytes, trace),
+            FileOp::Blank { file, bytes } => {
+                trace.count("disk: file blanked");
+                self.file(file).set_length(0, ended);
+                self.file(file).set_length(bytes, ended);
+                0
+            }
             FileOp::Truncate { file, bytes } => {
+                trace.count("disk: file cut");
                 self.file(file).set_length(bytes, ended);
                 0
             }

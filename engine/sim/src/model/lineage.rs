@@ -137,7 +137,7 @@ fn continues(before: &StreamDescription, after: &StreamDescription) -> bool {
 fn settings(description: &StreamDescription) -> StreamDescription {
     let mut settings = description.clone();
     for shard in &mut settings.shards {
-        shard.reactor = 0;
+        (shard.reactor, shard.trim) = (0, Sequence(1));
         if shard.children.is_none() {
             shard.tip = Sequence(1);
         }

@@ -114,6 +114,7 @@ fn placed(op: FileOp, dirs: &[u32]) -> FileOp {
         FileOp::SyncDir(dir) => FileOp::SyncDir(placed(dir)),
         FileOp::List(dir) => FileOp::List(placed(dir)),
         FileOp::FreeMib(dir) => FileOp::FreeMib(placed(dir)),
-        FileOp::Close(_) | FileOp::Allocate { .. } | FileOp::Truncate { .. } | FileOp::Sync(_) => op,
+        FileOp::Close(_) | FileOp::Sync(_) => op,
+        FileOp::Allocate { .. } | FileOp::Blank { .. } | FileOp::Truncate { .. } => op,
     }
 }

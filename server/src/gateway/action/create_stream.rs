@@ -1,9 +1,11 @@
 //! CreateStream: answers once the stream is there to be used.
 
+use frame::Settings;
 use wire::shape::CreateStream;
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
+use super::retention;
 use crate::gateway::Shared;
 
 /// Shards of a stream whose maker does not say how many.
@@ -22,5 +24,6 @@ pub(super) async fn run(shared: &Shared, input: CreateStream) -> Result<(), Erro
         return Err(Error::new(ErrorKind::LimitExceeded, format!("A stream has at most {shards_max} shards.")));
     }
     let name = input.stream_name.unwrap_or_default();
-    shared.log.create(&shared.place, &name, shards, shared.quotas).await
+    let settings = Settings { quotas: shared.quotas, retention: retention::of_hours(retention::HOURS_MIN) };
+    shared.log.create(&shared.place, &name, shards, settings).await
 }

@@ -7,11 +7,8 @@ use wire::shape::{
 };
 use wire::validate::Checks;
 
-use super::stream_of;
+use super::{retention, stream_of};
 use crate::gateway::Shared;
-
-/// What the service keeps by default. Nothing is removed here yet.
-const RETENTION_HOURS: u32 = 24;
 
 pub(super) async fn run(shared: &Shared, input: StreamReference) -> Result<DescribeStreamSummary, Error> {
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
@@ -22,7 +19,7 @@ pub(super) async fn run(shared: &Shared, input: StreamReference) -> Result<Descr
         stream_name: stream.name,
         stream_status: "ACTIVE",
         stream_mode_details: StreamMode { stream_mode: "PROVISIONED" },
-        retention_period_hours: RETENTION_HOURS,
+        retention_period_hours: retention::told_hours(stream.retention),
         stream_creation_timestamp: Timestamp { ms: stream.created_ms },
         enhanced_monitoring: [EnhancedMetrics { shard_level_metrics: [] }],
         encryption_type: "NONE",

@@ -57,6 +57,8 @@ pub enum Kind {
     SplitShard = 21,
     /// Client: merge two shards. Answered by [`Kind::Stream`].
     MergeShards = 22,
+    /// Client: more or less is kept of a stream. Answered by [`Kind::Stream`].
+    SetRetention = 30,
     /// Server: prove that you know the secret. The answer to a Hello where one is needed.
     Challenge = 48,
     /// Client: the proof. Answered by [`Kind::Proven`] and [`Kind::Welcome`].
@@ -91,6 +93,7 @@ impl Kind {
             SetQuotas,
             SplitShard,
             MergeShards,
+            SetRetention,
             Challenge,
             Proof,
             Proven,
@@ -124,6 +127,7 @@ impl Kind {
             | Kind::SetQuotas
             | Kind::SplitShard
             | Kind::MergeShards
+            | Kind::SetRetention
             | Kind::Proof => Some(HEADER_BYTES..HEADER_BYTES + CLIENT_CONTROL_BYTES_MAX + 1),
             _ => None,
         }

@@ -23,7 +23,7 @@ pub use read::{Read, ReadResult};
 pub use reshard::{Children, MergeShards, SplitShard};
 pub use start::Start;
 pub use stream::{
-    CreateStream, DescribeStream, ListStreams, SetQuotas, ShardDescription, StreamDescription, StreamList,
+    CreateStream, DescribeStream, ListStreams, SetQuotas, SetRetention, ShardDescription, StreamDescription, StreamList,
 };
 pub use subscribe::{Grant, Subscribe};
 pub(crate) use subscribe::{Unsubscribe, Unsubscribed};

@@ -35,6 +35,8 @@ pub struct ReadResult {
     pub tip_arrival_ms: u64,
     /// The shard is closed and ends at `next`: nothing comes any more, and these go on. The last push of a subscription says so.
     pub children: Option<Children>,
+    /// Where the shard begins: records of lower numbers have expired.
+    pub trim: Sequence,
 }
 
 impl Control for Read {
@@ -67,7 +69,7 @@ impl ReadResult {
             out.extend_from_slice(&number.to_le_bytes());
         }
         Children::put(self.children, out);
-        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&self.trim.0.to_le_bytes());
         finish(out, start, READ_FIXED_BYTES, HEADER_BYTES + READ_FIXED_BYTES + frames_bytes);
     }
 
@@ -80,6 +82,7 @@ impl ReadResult {
             tip: Sequence(fields.u64()?),
             tip_arrival_ms: fields.u64()?,
             children: Children::join(fields.u32()?, fields.u32()?)?,
+            trim: Sequence(fields.u64()?),
         })
     }
 }

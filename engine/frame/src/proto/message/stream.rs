@@ -7,20 +7,21 @@ use crate::id::{Sequence, ShardId, StreamId};
 use crate::limits::STREAM_NAME_BYTES_MAX;
 use crate::proto::Violation;
 use crate::quotas::{QUOTAS_BYTES, Quotas};
+use crate::retention::{RETENTION_BYTES, Retention, Settings};
 
 /// One shard in a description.
 pub(super) const SHARD_DESCRIPTION_BYTES: usize = 80;
 
 /// Make a stream of shards with equal hash ranges. One of that name with as many shards is left as it is, whatever its
-/// quotas are by now.
+/// settings are by now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CreateStream {
     /// 1 to 128 of `a-z A-Z 0-9 _ . -`.
     pub name: String,
     /// How many shards.
     pub shards: u32,
-    /// What each of them takes in and gives out a second.
-    pub quotas: Quotas,
+    /// What each of them takes in and gives out, and what is kept.
+    pub settings: Settings,
 }
 
 /// Give a stream other quotas, from now on. Answered by the stream.
@@ -30,6 +31,15 @@ pub struct SetQuotas {
     pub name: String,
     /// What each of its shards takes in and gives out a second.
     pub quotas: Quotas,
+}
+
+/// Keep more or less of a stream, from now on: what has expired stays gone. Answered by the stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SetRetention {
+    /// The stream's name.
+    pub name: String,
+    /// What is kept of it.
+    pub retention: Retention,
 }
 
 /// Ask for a stream by name.
@@ -50,6 +60,8 @@ pub struct StreamDescription {
     pub created_ms: u64,
     /// What each of its shards takes in and gives out a second.
     pub quotas: Quotas,
+    /// What is kept of it.
+    pub retention: Retention,
     /// Its shards in the order in which they were made, those that are closed as well. The hash ranges of the open ones hold each
     /// hash key once.
     pub shards: Vec<ShardDescription>,
@@ -66,7 +78,7 @@ pub struct ShardDescription {
     pub hash_start: u128,
     /// The last one.
     pub hash_end: u128,
-    /// The oldest sequence number that may be read.
+    /// Records of lower numbers have expired. Never falls.
     pub trim: Sequence,
     /// The number after the newest durable record; of a closed shard where it ended.
     pub tip: Sequence,
@@ -152,13 +164,15 @@ impl Control for CreateStream {
 
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.shards.to_le_bytes());
-        out.extend_from_slice(&self.quotas.encode());
+        out.extend_from_slice(&self.settings.quotas.encode());
+        out.extend_from_slice(&self.settings.retention.encode());
         put_text(out, &self.name);
     }
 
     fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<CreateStream, Violation> {
         let (shards, quotas) = (fields.u32()?, Quotas::decode(&fields.array::<QUOTAS_BYTES>()?));
-        Ok(CreateStream { shards, quotas, name: fields.text(STREAM_NAME_BYTES_MAX)? })
+        let settings = Settings { quotas, retention: Retention::decode(&fields.array::<RETENTION_BYTES>()?) };
+        Ok(CreateStream { shards, settings, name: fields.text(STREAM_NAME_BYTES_MAX)? })
     }
 }
 
@@ -173,6 +187,20 @@ impl Control for SetQuotas {
     fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<SetQuotas, Violation> {
         let quotas = Quotas::decode(&fields.array::<QUOTAS_BYTES>()?);
         Ok(SetQuotas { quotas, name: fields.text(STREAM_NAME_BYTES_MAX)? })
+    }
+}
+
+impl Control for SetRetention {
+    const KIND: Kind = Kind::SetRetention;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.retention.encode());
+        put_text(out, &self.name);
+    }
+
+    fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<SetRetention, Violation> {
+        let retention = Retention::decode(&fields.array::<RETENTION_BYTES>()?);
+        Ok(SetRetention { retention, name: fields.text(STREAM_NAME_BYTES_MAX)? })
     }
 }
 
@@ -196,6 +224,7 @@ impl Control for StreamDescription {
         out.extend_from_slice(&(self.shards.len() as u32).to_le_bytes());
         out.extend_from_slice(&self.created_ms.to_le_bytes());
         out.extend_from_slice(&self.quotas.encode());
+        out.extend_from_slice(&self.retention.encode());
         put_text(out, &self.name);
         self.shards.iter().for_each(|shard| shard.put(out));
     }
@@ -205,6 +234,7 @@ impl Control for StreamDescription {
         let count = fields.u32()? as usize;
         let created_ms = fields.u64()?;
         let quotas = Quotas::decode(&fields.array::<QUOTAS_BYTES>()?);
+        let retention = Retention::decode(&fields.array::<RETENTION_BYTES>()?);
         let name = fields.text(STREAM_NAME_BYTES_MAX)?;
         if count.saturating_mul(SHARD_DESCRIPTION_BYTES) != fields.0.len() {
             return Err(Violation::Malformed("another number of shards than it says"));
@@ -213,7 +243,7 @@ impl Control for StreamDescription {
         for _ in 0..count {
             shards.push(ShardDescription::take(fields)?);
         }
-        Ok(StreamDescription { stream, name, created_ms, quotas, shards })
+        Ok(StreamDescription { stream, name, created_ms, quotas, retention, shards })
     }
 }
 

@@ -1,0 +1,87 @@
+//! The time that retention goes by: where the wall clock once stood, and real elapsed time since.
+//!
+//! The wall clock may jump; the boot clock does not, and goes on while the machine sleeps. So what expires is decided by the
+//! wall clock as it was when the data directory was first opened, and by how much the boot clock has counted since; the
+//! superblock carries both from one life to the next. Where they disagree with the wall clock by more than an hour as a life
+//! begins, nobody knows which is right, and nothing expires: until the wall clock agrees again, or an operator says that it
+//! is to be believed.
+//!
+//! ```text
+//!   superblock: (time, boot clock) --same boot--> time + what the boot clock has counted --+-- near the wall clock --> [runs]
+//!                                  --reboot-----> time + what the new boot has counted ----+-- far from it ---------> [held]
+//! ```
+
+use frame::superblock::Superblock;
+use io::Io;
+
+use crate::limits::CLOCK_DIFFERS_MS_MAX;
+
+/// The time of one data directory. Every reactor has a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Clock {
+    /// What it says beyond the boot clock.
+    offset_ms: i64,
+    /// Whether nothing expires, as the wall clock was far from it when this life began.
+    is_held: bool,
+}
+
+impl Clock {
+    /// Begins to go by the wall clock.
+    pub(crate) fn at_wall(io: &impl Io) -> Clock {
+        Clock { offset_ms: signed(io.wall_ms()) - signed(io.boottime_ms()), is_held: false }
+    }
+
+    /// Goes on from what the last life wrote to the superblock.
+    pub(crate) fn after(io: &impl Io, was: &Superblock) -> Clock {
+        let (wall_ms, boot_ms, was_ms) = (io.wall_ms(), io.boottime_ms(), was.wall_ms);
+        let counted_ms = boot_ms.checked_sub(was.boottime_ms);
+        let least_ms = was_ms.saturating_add(counted_ms.unwrap_or(boot_ms));
+        let is_held = wall_ms.abs_diff(least_ms) > CLOCK_DIFFERS_MS_MAX;
+        // After a reboot the time before it was not counted, and the wall clock is all that knows of it.
+        let was_off = counted_ms.is_none() && !is_held;
+        let now_ms = if was_off { least_ms.max(wall_ms) } else { least_ms };
+        Clock { offset_ms: signed(now_ms).saturating_sub(signed(boot_ms)), is_held }
+    }
+
+    /// What it says now, in milliseconds since 1970. Never goes back.
+    pub(crate) fn now_ms(&self, io: &impl Io) -> u64 {
+        signed(io.boottime_ms()).saturating_add(self.offset_ms).max(0).cast_unsigned()
+    }
+
+    /// How far the wall clock is from it, if nothing expires because of that.
+    pub(crate) fn held_by_ms(&self, io: &impl Io) -> Option<i64> {
+        self.is_held.then(|| signed(io.wall_ms()).saturating_sub(signed(self.now_ms(io))))
+    }
+
+    /// Lets records expire again, if the wall clock agrees by now. Whether it just did.
+    pub(crate) fn look_again(&mut self, io: &impl Io) -> bool {
+        let agrees = |by_ms: i64| by_ms.unsigned_abs() <= CLOCK_DIFFERS_MS_MAX;
+        let goes_on = self.held_by_ms(io).is_some_and(agrees);
+        self.is_held &= !goes_on;
+        goes_on
+    }
+
+    /// The time against which arrivals are held to tell what has expired; none while nothing does.
+    pub(crate) fn expiry_ms(&self, io: &impl Io) -> Option<u64> {
+        (!self.is_held).then(|| self.now_ms(io))
+    }
+
+    /// When a record arrives that does so now: by the wall clock, but not before this one, or it would expire too early; and
+    /// no more than an hour after it, or it would stay for long after a jump.
+    pub(crate) fn arrival_ms(&self, io: &impl Io) -> u64 {
+        let (now_ms, wall_ms) = (self.now_ms(io), io.wall_ms());
+        if self.is_held {
+            wall_ms.max(now_ms)
+        } else {
+            wall_ms.clamp(now_ms, now_ms.saturating_add(CLOCK_DIFFERS_MS_MAX))
+        }
+    }
+}
+
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+#[path = "clock_tests.rs"]
+mod tests;

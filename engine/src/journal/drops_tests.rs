@@ -1,0 +1,127 @@
+//! Dropping, step by step, against a disk that the test plays.
+
+use frame::{JournalNumber, SegmentNumber};
+use io::{Payload, Pool, Received, Wait};
+
+use super::*;
+
+const TOKEN: Token = Token(1);
+const DOOMED: Doomed = Doomed {
+    segment: SegmentId { journal: JournalNumber(0), number: SegmentNumber(7) },
+    dir: DirId(0),
+    file: FileId(3),
+    bytes: FREE_BYTES * 2 + 4096,
+};
+
+struct Played {
+    pool: Pool,
+    now_ns: u64,
+    op: Option<String>,
+}
+
+impl Io for Played {
+    fn submit(&mut self, op: Op, _: Token) {
+        self.op = Some(format!("{op:?}"));
+    }
+    fn turn(&mut self, _: Wait, _: &mut Vec<Completion>) {}
+    fn received(&self, _: Received) -> &[u8] {
+        &[]
+    }
+    fn recycle(&mut self, _: Received) {}
+    fn directories(&self) -> usize {
+        1
+    }
+    fn receive_buffers(&self) -> usize {
+        0
+    }
+    fn pool(&self) -> &Pool {
+        &self.pool
+    }
+    fn mono_ns(&self) -> u64 {
+        self.now_ns
+    }
+    fn wall_ms(&self) -> u64 {
+        0
+    }
+    fn boottime_ms(&self) -> u64 {
+        0
+    }
+    fn random(&mut self) -> [u8; 16] {
+        [0; 16]
+    }
+}
+
+struct Rig {
+    io: Played,
+    drops: Drops,
+    scheduler: Scheduler,
+    flushes: Arc<Flushes>,
+}
+
+impl Rig {
+    fn new() -> Rig {
+        let flushes = Arc::<Flushes>::default();
+        let mut drops = Drops::new(TOKEN, Arc::clone(&flushes));
+        drops.add(DOOMED);
+        let io = Played { pool: Pool::new(1 << 20).expect("memory"), now_ns: 1_000_000_000, op: None };
+        Rig { io, drops, scheduler: Scheduler::new(), flushes }
+    }
+
+    /// The operation that is begun, if any.
+    fn begun(&mut self) -> Option<String> {
+        self.drops.advance(&mut self.io, &mut self.scheduler, false);
+        self.io.op.take()
+    }
+
+    fn complete(&mut self, result: i32, is_wanted: bool) -> Result<Option<Dropped>, i32> {
+        let completion = Completion { token: TOKEN, result, more: false, payload: Payload::None };
+        self.drops.complete(&mut self.io, &mut self.scheduler, &completion, |_| is_wanted)
+    }
+
+    /// The next operation, after the last one has gone well.
+    fn next(&mut self) -> String {
+        assert!(matches!(self.complete(0, false), Ok(None)));
+        self.io.op.take().or_else(|| self.begun()).expect("it goes on")
+    }
+}
+
+#[test]
+fn its_name_is_another_ones_before_a_byte_is_touched() {
+    let mut rig = Rig::new();
+    let renames = rig.begun().expect("it begins");
+    assert!(renames.contains("0000-0000000007.segment\"") && renames.contains("0000-0000000007.segment.new\""));
+    assert!(rig.next().contains("SyncDir"));
+    assert!(rig.flushes.is_running(), "batches wait for that");
+    for left in [FREE_BYTES + 4096, 4096, 0] {
+        let cut = rig.next();
+        assert!(cut.contains("Truncate") && cut.contains(&format!("bytes: {left} ")), "{cut}");
+        assert!(!rig.flushes.is_running());
+    }
+    assert!(rig.next().contains("Remove"));
+    assert!(rig.next().contains("Close"));
+    assert!(matches!(rig.complete(0, false), Ok(Some(Dropped::Freed(segment))) if segment == DOOMED.segment));
+    assert_eq!((rig.drops.count(), rig.begun()), (0, None));
+}
+
+#[test]
+fn the_pool_gets_what_it_wants() {
+    let mut rig = Rig::new();
+    rig.begun().expect("it begins");
+    rig.next();
+    let Ok(Some(Dropped::Spare(spare))) = rig.complete(0, true) else { panic!("it is wanted") };
+    assert_eq!((spare.file, spare.bytes), (DOOMED.file, DOOMED.bytes));
+    assert_eq!((rig.drops.count(), rig.begun()), (0, None));
+}
+
+#[test]
+fn a_disk_that_refuses_is_asked_again_and_one_that_fails_is_told() {
+    let mut rig = Rig::new();
+    rig.begun().expect("it begins");
+    assert!(matches!(rig.complete(-11, false), Ok(None)));
+    assert_eq!(rig.begun(), None, "not before its time");
+    rig.io.now_ns += ALLOCATE_RETRY_NS;
+    rig.begun().expect("again");
+    rig.next();
+    assert!(matches!(rig.complete(-5, false), Err(-5)));
+    assert!(rig.flushes.has_failed() && !rig.flushes.is_running());
+}

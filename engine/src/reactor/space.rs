@@ -1,0 +1,207 @@
+//! Retention: what has expired is found, said durably, and what is dead is dropped.
+//!
+//! ```text
+//!   clock, catalog -> footers of sealed segments -> trim points -> a command in this journal -> [durable]
+//!                                                     segments without anything alive -> off the disk
+//! ```
+//!
+//! Each step is small and one of its kind is in flight; the disk's scheduler has the say over all of them. Nothing is begun
+//! once the journal has failed, or a shutdown has begun.
+
+use frame::segment::Footer;
+
+use super::*;
+use crate::journal::{Doomed, Dropped, SegmentId};
+use crate::limits::{CLOCK_NOTED_NS, LOOK_NS_MAX};
+use crate::space::View;
+
+impl<I: Io> Reactor<I> {
+    /// Does what is due for retention.
+    pub(super) fn mind_space(&mut self) {
+        if self.journal.poisoned().is_some() || self.life != Life::Running {
+            return;
+        }
+        self.mind_clock();
+        self.note_sealed();
+        self.look_for_expired();
+        self.tell_trims();
+        self.doom_the_dead();
+        let is_appending = !self.journal.is_quiet();
+        self.drops.advance(&mut self.io, &mut self.scheduler, is_appending);
+        self.journal.segments.set_leaving(self.drops.count());
+    }
+
+    /// When that is to be done again, if nothing else happens.
+    pub(super) fn next_space_ns(&self) -> u64 {
+        if self.journal.poisoned().is_some() || self.life != Life::Running {
+            return u64::MAX;
+        }
+        let now_ns = self.io.mono_ns();
+        let look =
+            if self.looking_at.is_some() { None } else { self.space.next_ns(now_ns, self.clock.expiry_ms(&self.io)) };
+        let drop = self.drops.next_ns(&self.scheduler, now_ns);
+        let is_noting = self.store.as_ref().is_none_or(Store::is_writing);
+        let note = (self.has_retention && !is_noting).then_some(self.note_at_ns);
+        [look, drop, note].into_iter().flatten().min().unwrap_or(u64::MAX)
+    }
+
+    /// Has the superblock told what time it is, while anything expires; and looks whether a clock that was far off agrees again.
+    fn mind_clock(&mut self) {
+        let now_ns = self.io.mono_ns();
+        if !self.has_retention || now_ns < self.note_at_ns {
+            return;
+        }
+        if self.clock.look_again(&self.io) {
+            tracing::info!("the wall clock agrees with the time that has passed again; records expire again");
+        }
+        let is_held = self.clock.held_by_ms(&self.io).is_some();
+        self.note_at_ns = now_ns + if is_held { LOOK_NS_MAX } else { CLOCK_NOTED_NS };
+        if let Some(store) = self.store.as_mut().filter(|store| !store.is_writing()) {
+            store.begin_note(&mut self.io, &self.clock);
+        }
+    }
+
+    /// Takes account of what was sealed since.
+    fn note_sealed(&mut self) {
+        let sealed = self.journal.history(0).iter().rev().take_while(|sealed| !self.space.knows(sealed.segment));
+        let sealed: Vec<Sealed> = sealed.copied().collect();
+        sealed.into_iter().for_each(|sealed| self.space.add(sealed, true, 0));
+    }
+
+    /// Looks at the footer of the next segment of which something may have expired.
+    fn look_for_expired(&mut self) {
+        if self.looking_at.is_some() {
+            return;
+        }
+        let (now_ns, expiry_ms) = (self.io.mono_ns(), self.clock.expiry_ms(&self.io));
+        let Some(sealed) = self.space.next_to_look_at(now_ns, expiry_ms) else {
+            let Reactor { space, owners, catalog, shards, .. } = self;
+            return space.apply_limits(&View { owners: *owners, catalog, shards, expiry_ms, keeps_orphans: true });
+        };
+        if let Some(footer) = self.journal.footers.find(sealed.segment) {
+            return self.look(sealed.segment, &footer);
+        }
+        if !self.scheduler.may_read(now_ns, !self.journal.is_quiet()) {
+            return;
+        }
+        let Some(buf) = self.io.pool().take(sealed.footer_length as usize) else { return };
+        self.scheduler.begin_read(buf.len());
+        self.looking_at = Some(sealed.segment);
+        self.io.submit(Op::Read { file: sealed.file, offset: u64::from(sealed.footer_at), buf }, token::LOOK);
+    }
+
+    /// A footer was read. One that can't be keeps its segment.
+    pub(super) fn footer_read(&mut self, completion: Completion) {
+        self.scheduler.end_read();
+        let Some(segment) = self.looking_at.take() else { return };
+        let bytes = match &completion.payload {
+            Payload::Buf(buf) if completion.result.cast_unsigned() as usize == buf.len() => buf.to_vec(),
+            _ => Vec::new(),
+        };
+        match Footer::parse(bytes) {
+            Some(footer) => self.look(segment, &footer),
+            None => self.space.pass_over(segment),
+        }
+    }
+
+    fn look(&mut self, segment: SegmentId, footer: &Footer) {
+        let (expiry_ms, now_ns) = (self.clock.expiry_ms(&self.io), self.io.mono_ns());
+        let Reactor { space, owners, catalog, shards, damage, .. } = self;
+        let keeps_orphans = damage.records.iter().any(|records| records.shard == ShardId::CATALOG);
+        space.look(segment, footer, &View { owners: *owners, catalog, shards, expiry_ms, keeps_orphans }, now_ns);
+    }
+
+    /// Says which trim points have moved, as a command in this journal.
+    fn tell_trims(&mut self) {
+        if let Some(trims) = self.space.trims_to_tell() {
+            self.store(Command::Trim(trims), Vec::new());
+        }
+    }
+
+    /// Trim points are durable: from here on nothing before them is read.
+    pub(super) fn trimmed(&mut self, trims: &[crate::trims::Trim]) {
+        for &trim in trims {
+            self.shards.trim(trim);
+            self.publish_trim(trim.shard);
+        }
+        self.space.trims_told();
+    }
+
+    /// Tells the other reactors from where a shard is kept.
+    pub(super) fn publish_trim(&self, shard: ShardId) {
+        if !self.peers.is_alone() {
+            self.exchange().publish_trim(self.owners, shard, self.shards.first_kept(shard));
+        }
+    }
+
+    /// Lets go of dead segments that no read is in flight in: drops those that are this reactor's to drop, and tells whoever
+    /// drops the others.
+    fn doom_the_dead(&mut self) {
+        let dead: Vec<(Sealed, bool)> = self.space.dead().map(|(known, is_kept)| (known.sealed, is_kept)).collect();
+        for (sealed, is_kept) in dead {
+            let segment = sealed.segment;
+            if is_kept && !self.may_drop(segment) {
+                continue;
+            }
+            for key in self.reads.unwish_all(segment) {
+                self.unpark(key);
+            }
+            if self.looking_at == Some(segment) || !self.reads.let_go(segment) {
+                continue;
+            }
+            self.journal.forget(segment);
+            self.space.forget(segment);
+            if is_kept {
+                let bytes = u64::from(self.journal.segment_bytes());
+                let dir = self.directories.of(segment);
+                self.drops.add(Doomed { segment, dir, file: sealed.file, bytes });
+            } else {
+                self.io.submit(Op::File(FileOp::Close(sealed.file)), token::CLOSE_FILE);
+                let keeper = self.owners.keeper(segment.journal);
+                self.peers.links[keeper].parcel.released.push(segment);
+            }
+        }
+    }
+
+    /// Whether the next start can do without a segment.
+    fn may_drop(&self, segment: SegmentId) -> bool {
+        if segment.journal == self.journal.number() {
+            return !self.journal.is_needed_to_begin(segment);
+        }
+        let mut others = self.peers.numbers();
+        let all_have_begun = others.all(|other| self.peers.links[other].has_begun);
+        // What is damaged there no other journal tells, until it has expired.
+        let may_be_last = self.space.is_all_dead(segment) && self.damage.is_empty();
+        let is_last = self.space.is_among_newest(segment) && !may_be_last;
+        all_have_begun && self.journal.is_sealing_nothing() && !is_last
+    }
+
+    /// A step of dropping a segment has completed.
+    pub(super) fn dropped(&mut self, completion: &Completion) {
+        if self.journal.poisoned().is_some() {
+            return self.drops.abandon(&mut self.scheduler);
+        }
+        let (own, dir) = (self.journal.number(), self.journal.directory());
+        let segments = &mut self.journal.segments;
+        let is_wanted = |doomed: &Doomed| (doomed.segment.journal, doomed.dir) == (own, dir) && segments.wants_spare();
+        match self.drops.complete(&mut self.io, &mut self.scheduler, completion, is_wanted) {
+            Ok(None) => {}
+            Ok(Some(Dropped::Spare(spare))) => self.journal.segments.add_spare(spare),
+            Ok(Some(Dropped::Freed(segment))) => self.journal.segments.freed(segment.journal == own),
+            Err(errno) => {
+                self.journal.poison(errno);
+                self.poison(errno);
+            }
+        }
+    }
+
+    /// Something of the catalog has changed that retention goes by.
+    pub(super) fn look_at_space_again(&mut self) {
+        self.space.look_at_all();
+        let has_retention = self.catalog.has_retention();
+        if has_retention && !self.has_retention {
+            self.note_at_ns = 0;
+        }
+        self.has_retention = has_retention;
+    }
+}

@@ -1,0 +1,327 @@
+//! What of each sealed segment lives, as one reactor sees it: by the footers, for the shards that it owns.
+//!
+//! ```text
+//!   sealed, stream deleted, retention changed, a time has come --> [to be looked at] -- its footer --> lives, until a time
+//!                                     trim points to be said <--/          \--> dead, at once or once they are said
+//! ```
+//!
+//! A shard expires a segment at a time: its trim point moves past a segment once the newest of its records there has expired, or
+//! is one too many for the stream's limit in bytes. What has expired before that, reads leave out by its time. So memory holds a
+//! few numbers a segment, no footer is read but when something of it may have ended, and a trim point is seldom said.
+//!
+//! A segment is dropped by the reactor that keeps it, once that reactor and all others with records in it have found them dead.
+//! Decides only; nothing here touches the disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use frame::segment::{Footer, PlacedExtent, ShardRow};
+use frame::{Sequence, ShardId, StreamId};
+
+use crate::catalog::{Catalog, Stream};
+use crate::journal::{Sealed, SegmentId};
+use crate::limits::{LOOK_NS, LOOK_NS_MAX, LOOK_STEP_NS};
+use crate::owners::Owners;
+use crate::shards::Shards;
+use crate::trims::{TRIMS_MAX, Trim};
+
+/// One sealed segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) sealed: Sealed,
+    /// Whether records of this reactor's shards live in it.
+    lives: bool,
+    /// Other reactors that have records in it, a bit each. Those of a segment that another one keeps are its business.
+    others: u64,
+    /// Whether it is this reactor's to drop.
+    is_kept: bool,
+    /// When the next record of it expires.
+    due_ms: u64,
+    /// Bytes in it of streams that have a limit.
+    limited: BTreeMap<StreamId, u64>,
+}
+
+/// What a footer says of a reactor's records.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    lives: bool,
+    due_ms: u64,
+    limited: BTreeMap<StreamId, u64>,
+    trims: Vec<Trim>,
+}
+
+/// What is known when a footer is looked at.
+pub(crate) struct View<'a> {
+    pub(crate) owners: Owners,
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) shards: &'a Shards,
+    /// The time that retention goes by; none while nothing expires.
+    pub(crate) expiry_ms: Option<u64>,
+    /// Whether records of no stream are kept: the command that made it may be among what was damaged.
+    pub(crate) keeps_orphans: bool,
+}
+
+/// All sealed segments that concern one reactor.
+#[derive(Debug, Default)]
+pub(crate) struct Space {
+    segments: BTreeMap<SegmentId, Known>,
+    due: BTreeSet<(u64, SegmentId)>,
+    queue: BTreeSet<SegmentId>,
+    /// How much of a stream with a limit may stay in a segment, where that is not all.
+    allowed: BTreeMap<(SegmentId, StreamId), u64>,
+    /// Trim points that were found and are not said yet; on their way to the disk; and segments that are dead once they are.
+    found: BTreeMap<ShardId, Sequence>,
+    is_telling: bool,
+    awaiting: BTreeSet<SegmentId>,
+    dead: BTreeSet<SegmentId>,
+    /// Whether limits in bytes are to be reckoned again.
+    limits_changed: bool,
+    /// When what has become due is looked for again; and nothing is looked at before.
+    next_look_ns: u64,
+    not_before_ns: u64,
+}
+
+impl Space {
+    /// A sealed segment that may hold records of this reactor's shards. `others` have records in it as well.
+    pub(crate) fn add(&mut self, sealed: Sealed, is_kept: bool, others: u64) {
+        let segment = sealed.segment;
+        let known = Known { sealed, lives: true, others, is_kept, due_ms: u64::MAX, limited: BTreeMap::new() };
+        self.segments.insert(segment, known);
+        self.queue.insert(segment);
+    }
+
+    pub(crate) fn knows(&self, segment: SegmentId) -> bool {
+        self.segments.contains_key(&segment)
+    }
+
+    /// Everything is looked at again: a stream was deleted, or more or less is kept of one.
+    pub(crate) fn look_at_all(&mut self) {
+        self.queue.extend(self.segments.keys().filter(|segment| !self.dead.contains(*segment)));
+        self.limits_changed = true;
+    }
+
+    /// The next segment to look at, if it is time for one.
+    pub(crate) fn next_to_look_at(&mut self, now_ns: u64, expiry_ms: Option<u64>) -> Option<Sealed> {
+        if self.queue.is_empty() && now_ns >= self.next_look_ns {
+            while let Some(&(due_ms, segment)) = self.due.first()
+                && expiry_ms.is_some_and(|now_ms| due_ms <= now_ms)
+            {
+                self.due.pop_first();
+                self.queue.insert(segment);
+            }
+            self.next_look_ns = now_ns + LOOK_NS;
+        }
+        let segment = self.queue.first().filter(|_| now_ns >= self.not_before_ns)?;
+        self.segments.get(segment).map(|known| known.sealed)
+    }
+
+    /// When there is something to look at next, if anything.
+    pub(crate) fn next_ns(&self, now_ns: u64, expiry_ms: Option<u64>) -> Option<u64> {
+        if !self.queue.is_empty() {
+            return Some(self.not_before_ns.max(now_ns + LOOK_STEP_NS));
+        }
+        let (due_ms, _) = self.due.first()?;
+        let until_ns = expiry_ms.map_or(LOOK_NS_MAX, |now_ms| due_ms.saturating_sub(now_ms).saturating_mul(1_000_000));
+        Some(self.next_look_ns.max(now_ns.saturating_add(until_ns.min(LOOK_NS_MAX))))
+    }
+
+    /// A segment's footer can't be read: what is in it stays.
+    pub(crate) fn pass_over(&mut self, segment: SegmentId) {
+        self.queue.remove(&segment);
+    }
+
+    /// Looks at a footer.
+    pub(crate) fn look(&mut self, segment: SegmentId, footer: &Footer, view: &View<'_>, now_ns: u64) {
+        self.queue.remove(&segment);
+        self.not_before_ns = self.not_before_ns.max(now_ns + LOOK_STEP_NS);
+        let Some(known) = self.segments.get_mut(&segment) else { return };
+        let allowed = |stream| self.allowed.get(&(segment, stream)).copied();
+        let Look { lives, due_ms, limited, trims } = view.look(footer, allowed);
+        self.due.remove(&(known.due_ms, segment));
+        self.limits_changed |= known.limited != limited;
+        (known.lives, known.due_ms, known.limited) = (lives, due_ms, limited);
+        if due_ms < u64::MAX {
+            self.due.insert((due_ms, segment));
+        }
+        if !lives && trims.is_empty() {
+            self.dead.insert(segment);
+        } else if !lives {
+            self.awaiting.insert(segment);
+        }
+        for Trim { shard, to } in trims {
+            let found = self.found.entry(shard).or_insert(to);
+            *found = to.max(*found);
+        }
+    }
+
+    /// Trim points to be said durably, once all that was to be looked at was.
+    pub(crate) fn trims_to_tell(&mut self) -> Option<Vec<Trim>> {
+        if self.is_telling || !self.queue.is_empty() || self.found.is_empty() {
+            return None;
+        }
+        self.is_telling = true;
+        let rest = self.found.keys().nth(TRIMS_MAX).copied();
+        let rest = rest.map_or_else(BTreeMap::new, |first| self.found.split_off(&first));
+        let found = std::mem::replace(&mut self.found, rest);
+        Some(found.into_iter().map(|(shard, to)| Trim { shard, to }).collect())
+    }
+
+    /// They are durable.
+    pub(crate) fn trims_told(&mut self) {
+        self.is_telling = false;
+        if self.found.is_empty() {
+            self.dead.append(&mut self.awaiting);
+        }
+    }
+
+    /// They could not be stored now.
+    pub(crate) fn trims_refused(&mut self, now_ns: u64) {
+        self.is_telling = false;
+        self.awaiting.clear();
+        self.look_at_all();
+        self.not_before_ns = now_ns + LOOK_NS;
+    }
+
+    /// Another reactor's records in a segment are dead.
+    pub(crate) fn released(&mut self, segment: SegmentId, by: usize) {
+        if let Some(known) = self.segments.get_mut(&segment) {
+            known.others &= !(1 << by);
+        }
+    }
+
+    /// Dead segments: those that others keep, and those that nobody has records in. The oldest first.
+    pub(crate) fn dead(&self) -> impl Iterator<Item = (&Known, bool)> {
+        let known = self.dead.iter().filter_map(|segment| self.segments.get(segment));
+        known.filter(|known| !known.is_kept || known.others == 0).map(|known| (known, known.is_kept))
+    }
+
+    /// Whether every segment of a journal is dead for everybody.
+    pub(crate) fn is_all_dead(&self, segment: SegmentId) -> bool {
+        let of_journal = self.segments.iter().filter(|(other, _)| other.journal == segment.journal);
+        of_journal.clone().all(|(other, known)| self.dead.contains(other) && known.others == 0)
+    }
+
+    /// Whether it is one of the newest two of its journal.
+    pub(crate) fn is_among_newest(&self, segment: SegmentId) -> bool {
+        let newer = self.segments.keys().filter(|other| other.journal == segment.journal && **other > segment);
+        newer.count() < 2
+    }
+
+    /// A segment is gone.
+    pub(crate) fn forget(&mut self, segment: SegmentId) {
+        if let Some(known) = self.segments.remove(&segment) {
+            self.due.remove(&(known.due_ms, segment));
+        }
+        self.dead.remove(&segment);
+        self.queue.remove(&segment);
+        self.allowed.retain(|(of, _), _| *of != segment);
+    }
+
+    /// Reckons anew how much of streams with a limit may stay where, the newest first. Where it is less than there is, the
+    /// segment is looked at again.
+    pub(crate) fn apply_limits(&mut self, view: &View<'_>) {
+        if !self.limits_changed || !self.queue.is_empty() {
+            return;
+        }
+        self.limits_changed = false;
+        let own = view.owners.own() as u32;
+        let (new, old): (Vec<_>, Vec<_>) = self.segments.iter().rev().partition(|(of, _)| of.journal.0 == own);
+        let mut left: BTreeMap<StreamId, u64> = BTreeMap::new();
+        for (segment, known) in new.into_iter().chain(old) {
+            for (&stream, &bytes) in &known.limited {
+                let Some(limit) = view.limit(stream) else { continue };
+                let left = left.entry(stream).or_insert(limit);
+                if bytes > *left {
+                    self.allowed.insert((*segment, stream), *left);
+                    self.queue.insert(*segment);
+                }
+                *left = left.saturating_sub(bytes);
+            }
+        }
+    }
+}
+
+impl View<'_> {
+    /// What may stay of a stream here: the part of its limit that falls to this reactor's shards.
+    fn limit(&self, stream: StreamId) -> Option<u64> {
+        let stream = self.catalog.stream(stream)?;
+        let limit = stream.retention.bytes?.get();
+        let own = stream.shards().filter(|shard| self.owners.is_own(shard.shard)).count() as u128;
+        Some((u128::from(limit) * own / (stream.shards().count() as u128).max(1)) as u64)
+    }
+
+    /// What a footer says of this reactor's records.
+    fn look(&self, footer: &Footer, allowed: impl Fn(StreamId) -> Option<u64>) -> Look {
+        let mut look = Look { due_ms: u64::MAX, ..Look::default() };
+        let mut limited: BTreeMap<StreamId, Vec<(ShardRow, Sequence)>> = BTreeMap::new();
+        for row in footer.shards() {
+            let trimmed_to = self.shards.trimmed_to(row.shard);
+            let is_own = row.shard != ShardId::CATALOG && self.owners.is_own(row.shard);
+            if row.extents == 0 || !is_own || row.next <= trimmed_to {
+                continue;
+            }
+            let Some(stream) = self.catalog.stream_of(row.shard) else {
+                look.lives |= self.keeps_orphans;
+                continue;
+            };
+            let expires_ms = expires_ms(stream, &row);
+            if self.expiry_ms.is_some_and(|now_ms| expires_ms <= now_ms) {
+                look.trims.push(Trim { shard: row.shard, to: row.next });
+            } else if stream.retention.bytes.is_some() {
+                look.due_ms = look.due_ms.min(expires_ms);
+                limited.entry(stream.stream).or_default().push((row, trimmed_to));
+            } else {
+                (look.lives, look.due_ms) = (true, look.due_ms.min(expires_ms));
+            }
+        }
+        for (stream, rows) in limited {
+            self.look_at_limited(footer, &rows, stream, allowed(stream), &mut look);
+        }
+        look
+    }
+
+    /// Of a stream with a limit the newest extents stay, as far as they are `allowed`.
+    fn look_at_limited(
+        &self,
+        footer: &Footer,
+        rows: &[(ShardRow, Sequence)],
+        stream: StreamId,
+        allowed: Option<u64>,
+        look: &mut Look,
+    ) {
+        let mut extents: Vec<(ShardId, PlacedExtent)> = Vec::new();
+        for (row, trimmed_to) in rows {
+            let kept = footer.extents(row).filter(|extent| extent.last_sequence() >= *trimmed_to);
+            extents.extend(kept.map(|extent| (row.shard, extent)));
+        }
+        extents.sort_unstable_by_key(|(_, extent)| std::cmp::Reverse(extent.offset));
+        let (mut bytes, mut kept_from) = (0, u32::MAX);
+        for (_, extent) in &extents {
+            let more = bytes + u64::from(extent.length);
+            if allowed.is_some_and(|allowed| more > allowed) {
+                break;
+            }
+            (bytes, kept_from) = (more, extent.offset);
+        }
+        for (row, trimmed_to) in rows {
+            let first = extents.iter().rev().find(|(shard, extent)| *shard == row.shard && extent.offset >= kept_from);
+            let to = first.map_or(row.next, |(_, extent)| extent.first_sequence);
+            if to > *trimmed_to && allowed.is_some() {
+                look.trims.push(Trim { shard: row.shard, to });
+            }
+        }
+        if bytes > 0 {
+            look.lives = true;
+            look.limited.insert(stream, bytes);
+        }
+    }
+}
+
+/// When the last of a shard's records in a segment expires.
+fn expires_ms(stream: &Stream, row: &ShardRow) -> u64 {
+    let seconds = stream.retention.seconds;
+    seconds.map_or(u64::MAX, |seconds| row.arrival_ms.saturating_add(u64::from(seconds.get()) * 1000))
+}
+
+#[cfg(test)]
+#[path = "space_tests.rs"]
+mod tests;

@@ -1,0 +1,197 @@
+//! What lives, by made-up footers: of streams 1 with shards 1 and 2, and 2 with shard 3.
+
+use std::num::NonZeroU64;
+
+use frame::segment::{FooterHead, FooterWriter};
+use frame::{Epoch, JournalNumber, LogId, Position, Quotas, Retention, SegmentNumber, Settings};
+use io::FileId;
+
+use super::*;
+use crate::shards::Shards;
+
+const LENGTH: u32 = 800;
+
+fn id(number: u32) -> SegmentId {
+    SegmentId { journal: JournalNumber(0), number: SegmentNumber(number) }
+}
+
+fn sealed(number: u32) -> Sealed {
+    Sealed { segment: id(number), file: FileId(number), footer_at: 1 << 20, footer_length: 4096 }
+}
+
+/// A footer with ten records of each of these shards, from a number on, in two extents, the last of which arrived at a time.
+fn footer(number: u32, shards: &[(u32, u64)], arrival_ms: u64) -> Footer {
+    let mut writer = FooterWriter::default();
+    for (at, &(shard, first)) in shards.iter().enumerate() {
+        let extent = |nth: u32| PlacedExtent {
+            offset: 4096 + (nth * 8 + at as u32) * 1024,
+            length: LENGTH,
+            count: 5,
+            first_sequence: Sequence(first + u64::from(nth) * 5),
+            arrival_ms: arrival_ms - u64::from(1 - nth),
+        };
+        writer.shard(ShardId(shard), Sequence(first), Sequence(first + 10), arrival_ms, [extent(0), extent(1)]);
+    }
+    let head = FooterHead {
+        log_id: LogId([7; 16]),
+        journal: JournalNumber(0),
+        position: Position::new(SegmentNumber(number), 1 << 20),
+        epoch: Epoch(1),
+        last_checksum: 0,
+    };
+    Footer::parse(writer.finish(&head, &[]).0).expect("it was just made")
+}
+
+struct Rig {
+    space: Space,
+    catalog: Catalog,
+    shards: Shards,
+    now_ms: Option<u64>,
+    keeps_orphans: bool,
+    owners: Owners,
+}
+
+impl Rig {
+    fn new(first: Retention, second: Retention) -> Rig {
+        let mut catalog = Catalog::new();
+        for (name, count, retention) in [("a", 2, first), ("b", 1, second)] {
+            let settings = Settings { quotas: Quotas::NONE, retention };
+            let command = catalog.plan_create(name, count, settings, 0).expect("legal");
+            catalog.apply(&command).expect("follows");
+        }
+        let mut shards = Shards::new();
+        shards.grow(4);
+        for shard in 1..4 {
+            shards.go_on(ShardId(shard), Sequence(1000), 0);
+        }
+        let owners = Owners::new(1, 0);
+        Rig { space: Space::default(), catalog, shards, now_ms: Some(0), keeps_orphans: false, owners }
+    }
+
+    fn add(&mut self, number: u32) {
+        self.space.add(sealed(number), true, 0);
+    }
+
+    fn look(&mut self, footer: &Footer) {
+        let Rig { catalog, shards, now_ms, keeps_orphans, owners, .. } = self;
+        let view = View { owners: *owners, catalog, shards, expiry_ms: *now_ms, keeps_orphans: *keeps_orphans };
+        self.space.look(id(footer.head.position.segment().0), footer, &view, 0);
+    }
+
+    fn apply_limits(&mut self) {
+        let Rig { catalog, shards, owners, .. } = self;
+        let view = View { owners: *owners, catalog, shards, expiry_ms: Some(0), keeps_orphans: false };
+        self.space.apply_limits(&view);
+    }
+
+    /// Says what there is to say.
+    fn tell(&mut self) -> Vec<(u32, u64)> {
+        let Some(trims) = self.space.trims_to_tell() else { return Vec::new() };
+        trims.iter().for_each(|trim| self.shards.trim(*trim));
+        self.space.trims_told();
+        trims.iter().map(|trim| (trim.shard.0, trim.to.0)).collect()
+    }
+
+    fn dead(&self) -> Vec<u32> {
+        self.space.dead().map(|(known, _)| known.sealed.segment.number.0).collect()
+    }
+}
+
+#[test]
+fn a_segment_lives_as_long_as_its_last_record() {
+    let mut rig = Rig::new(Retention::of_seconds(1), Retention::of_seconds(5));
+    rig.add(1);
+    let footer = footer(1, &[(1, 1), (2, 1), (3, 1)], 10_000);
+    rig.now_ms = Some(10_999);
+    rig.look(&footer);
+    assert_eq!((rig.tell(), rig.dead()), (vec![], vec![]));
+    // Nothing is due before its time.
+    assert_eq!(rig.space.next_to_look_at(0, rig.now_ms), None);
+    rig.now_ms = Some(11_000);
+    assert!(rig.space.next_to_look_at(LOOK_NS, rig.now_ms).is_some());
+    rig.look(&footer);
+    assert_eq!((rig.tell(), rig.dead()), (vec![(1, 11), (2, 11)], vec![]));
+    rig.now_ms = Some(15_000);
+    rig.look(&footer);
+    assert_eq!(rig.dead(), [0; 0], "not before that is said");
+    assert_eq!((rig.tell(), rig.dead()), (vec![(3, 11)], vec![1]));
+    rig.space.forget(id(1));
+    assert_eq!((rig.dead(), rig.space.next_ns(0, rig.now_ms)), (vec![], None));
+}
+
+#[test]
+fn without_a_clock_or_an_end_nothing_expires() {
+    for (retention, now_ms) in [(Retention::of_seconds(1), None), (Retention::NONE, Some(u64::MAX - 1))] {
+        let mut rig = Rig::new(retention, retention);
+        (rig.now_ms, rig.keeps_orphans) = (now_ms, false);
+        rig.add(1);
+        rig.look(&footer(1, &[(1, 1), (3, 1)], 10_000));
+        assert_eq!((rig.tell(), rig.dead()), (vec![], vec![]), "{retention:?}");
+    }
+}
+
+#[test]
+fn what_was_deleted_is_dead_unless_its_making_may_be_lost() {
+    let footer = footer(1, &[(1, 1), (2, 1)], 10_000);
+    for keeps_orphans in [false, true] {
+        let mut rig = Rig::new(Retention::NONE, Retention::NONE);
+        rig.keeps_orphans = keeps_orphans;
+        rig.add(1);
+        let delete = rig.catalog.plan_delete("a").expect("it is there");
+        rig.catalog.apply(&delete).expect("follows");
+        rig.look(&footer);
+        assert_eq!(rig.dead().is_empty(), keeps_orphans);
+    }
+}
+
+#[test]
+fn refused_trim_points_are_found_again() {
+    let mut rig = Rig::new(Retention::of_seconds(1), Retention::NONE);
+    rig.add(1);
+    let footer = footer(1, &[(1, 1)], 10_000);
+    rig.now_ms = Some(11_000);
+    rig.look(&footer);
+    assert!(rig.space.trims_to_tell().is_some());
+    rig.space.trims_refused(5);
+    assert_eq!((rig.dead(), rig.space.next_to_look_at(5, rig.now_ms)), (vec![], None));
+    assert!(rig.space.next_to_look_at(5 + LOOK_NS, rig.now_ms).is_some());
+    rig.look(&footer);
+    assert_eq!((rig.tell(), rig.dead()), (vec![(1, 11)], vec![1]));
+}
+
+#[test]
+fn of_a_stream_with_a_limit_the_oldest_go_first() {
+    // Five extents of stream 1, in both of its shards; stream 2 has no limit.
+    let bytes = NonZeroU64::new(5 * u64::from(LENGTH) + 10);
+    let mut rig = Rig::new(Retention { seconds: None, bytes }, Retention::NONE);
+    let footers = [(1, 1), (2, 11), (3, 21)].map(|(number, first)| footer(number, &[(1, first), (2, first)], 10_000));
+    for (footer, number) in footers.iter().zip(1..) {
+        rig.add(number);
+        rig.look(footer);
+    }
+    assert_eq!(rig.tell(), [], "nobody has reckoned yet");
+    rig.apply_limits();
+    for footer in &footers[..2] {
+        rig.look(footer);
+    }
+    // The first segment's four, and the oldest three of the second's: the last extent of shard 2 stays.
+    assert_eq!((rig.tell(), rig.dead()), (vec![(1, 21), (2, 16)], vec![1]));
+    // It has settled.
+    rig.apply_limits();
+    assert_eq!((rig.space.queue.len(), rig.tell()), (0, vec![]));
+}
+
+#[test]
+fn who_keeps_a_segment_waits_for_all_who_have_records_in_it() {
+    let mut rig = Rig::new(Retention::of_seconds(1), Retention::NONE);
+    rig.owners = Owners::new(2, 0);
+    rig.now_ms = Some(20_000);
+    rig.space.add(sealed(1), true, 0b10);
+    // Shard 1 is another reactor's.
+    rig.look(&footer(1, &[(1, 1), (2, 1)], 10_000));
+    assert_eq!((rig.tell(), rig.dead()), (vec![(2, 11)], vec![]));
+    assert!(!rig.space.is_all_dead(id(1)));
+    rig.space.released(id(1), 1);
+    assert_eq!(rig.dead(), [1]);
+    assert!(rig.space.is_all_dead(id(1)) && rig.space.is_among_newest(id(1)));
+}

@@ -1,0 +1,11 @@
+//! DecreaseStreamRetentionPeriod: a stream's records are kept for a shorter time; what has expired by that goes.
+
+use wire::Error;
+use wire::shape::RetentionPeriod;
+
+use super::retention::{self, Change};
+use crate::gateway::Shared;
+
+pub(super) async fn run(shared: &Shared, input: RetentionPeriod) -> Result<(), Error> {
+    retention::change(shared, input, Change::Decrease).await
+}

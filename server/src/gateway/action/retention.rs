@@ -1,0 +1,71 @@
+//! How long the API lets a stream keep its records: 24 to 8,760 hours, and what both actions have in common that change it.
+
+use frame::Retention;
+use wire::shape::RetentionPeriod;
+use wire::validate::Checks;
+use wire::{Error, ErrorKind};
+
+use super::stream_of;
+use crate::gateway::Shared;
+
+/// The service's bounds; the first is its default as well.
+pub(super) const HOURS_MIN: u32 = 24;
+const HOURS_MAX: u32 = 8760;
+
+const HOUR_SECONDS: u32 = 3600;
+
+/// So many hours.
+pub(super) fn of_hours(hours: u32) -> Retention {
+    Retention::of_seconds(hours * HOUR_SECONDS)
+}
+
+/// As the API tells it. What it has no word for, it tells as the nearest that it has: a stream without end has the longest.
+pub(super) fn told_hours(retention: Retention) -> u32 {
+    retention.seconds.map_or(HOURS_MAX, |seconds| seconds.get().div_ceil(HOUR_SECONDS)).min(HOURS_MAX)
+}
+
+/// Which way it may go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Change {
+    Increase,
+    Decrease,
+}
+
+/// Has a stream's records kept for so many hours, if that is a change of this kind, or none.
+pub(super) async fn change(shared: &Shared, input: RetentionPeriod, change: Change) -> Result<(), Error> {
+    let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
+    let mut checks = Checks::new();
+    checks.required("retentionPeriodHours", input.retention_period_hours.as_ref());
+    let name = stream_of(&shared.place, &mut checks, name, arn)?;
+    let hours = input.retention_period_hours.unwrap_or_default();
+    let argument = |message: String| Error::new(ErrorKind::InvalidArgument, message);
+    let (stream, _) = shared.log.describe(&shared.place, &name, 0, 0).await?;
+    let hours = u32::try_from(hours).ok().filter(|hours| (HOURS_MIN..=HOURS_MAX).contains(hours)).ok_or_else(|| {
+        argument(format!("RetentionPeriodHours is from {HOURS_MIN} to {HOURS_MAX}. Specified value was {hours}"))
+    })?;
+    let now = told_hours(stream.retention);
+    let retention = Retention { seconds: of_hours(hours).seconds, ..stream.retention };
+    match change {
+        Change::Increase if hours < now => Err(argument(format!(
+            "Requested retention period ({hours} hours) for stream {name} can not be shorter than existing retention \
+             period ({now} hours). Use DecreaseStreamRetentionPeriod API."
+        ))),
+        Change::Decrease if hours > now => Err(argument(format!(
+            "Requested retention period ({hours} hours) for stream {name} can not be longer than existing retention \
+             period ({now} hours). Use IncreaseStreamRetentionPeriod API."
+        ))),
+        Change::Increase | Change::Decrease => shared.log.set_retention(&shared.place, &name, retention).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_has_no_word_for_is_told_as_the_nearest() {
+        for (seconds, hours) in [(0, 8760), (1, 1), (3600, 1), (3601, 2), (86_400, 24), (u32::MAX, 8760)] {
+            assert_eq!(told_hours(Retention::of_seconds(seconds)), hours, "{seconds}");
+        }
+    }
+}
