@@ -327,9 +327,7 @@ impl Catalog {
         commands.sort_by_key(|(shard, _)| *shard);
         let mut out = Vec::with_capacity(self.snapshot_bytes);
         for command in commands.into_iter().map(|(_, command)| command).chain([reserve]) {
-            let command = command.encode();
-            out.extend_from_slice(&(command.len() as u32).to_le_bytes());
-            out.extend_from_slice(&command);
+            add_to_snapshot(&mut out, &command);
         }
         out
     }
@@ -340,6 +338,13 @@ impl Catalog {
         commands(snapshot).try_for_each(|command| catalog.apply(&command?))?;
         Some(catalog)
     }
+}
+
+/// Adds a command to a snapshot: its length, then itself.
+pub(crate) fn add_to_snapshot(snapshot: &mut Vec<u8>, command: &Command) {
+    let command = command.encode();
+    snapshot.extend_from_slice(&(command.len() as u32).to_le_bytes());
+    snapshot.extend_from_slice(&command);
 }
 
 /// The commands of a snapshot; a last one is `None` if it is not whole, or none.

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 
 use frame::{Epoch, LogId, Position};
-use io::{Completion, Op, Pool, Received, Token, Wait};
+use io::{Op, Pool, Token};
 
 use super::*;
+use crate::inert::{Inert, Own};
 
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
@@ -20,38 +21,30 @@ struct Clocks {
 }
 
 impl Clocks {
-    fn at(wall_ms: u64, boot_ms: u64) -> Clocks {
-        Clocks { wall_ms: Cell::new(wall_ms), boot_ms: Cell::new(boot_ms) }
+    fn at(wall_ms: u64, boot_ms: u64) -> Inert<Clocks> {
+        Inert(Clocks { wall_ms: Cell::new(wall_ms), boot_ms: Cell::new(boot_ms) })
     }
 }
 
-impl Io for Clocks {
-    fn submit(&mut self, _: Op, _: Token) {}
-    fn turn(&mut self, _: Wait, _: &mut Vec<Completion>) {}
-    fn received(&self, _: Received) -> &[u8] {
-        &[]
+impl Own for Clocks {
+    fn submit(&mut self, op: Op, _: Token) {
+        unreachable!("{op:?} is not the clock's");
     }
-    fn recycle(&mut self, _: Received) {}
-    fn directories(&self) -> usize {
-        1
-    }
-    fn receive_buffers(&self) -> usize {
-        0
-    }
+
     fn pool(&self) -> &Pool {
         unreachable!("a clock needs no memory")
     }
+
     fn mono_ns(&self) -> u64 {
         self.boot_ms.get() * 1_000_000
     }
+
     fn wall_ms(&self) -> u64 {
         self.wall_ms.get()
     }
+
     fn boottime_ms(&self) -> u64 {
         self.boot_ms.get()
-    }
-    fn random(&mut self) -> [u8; 16] {
-        [0; 16]
     }
 }
 

@@ -2,61 +2,32 @@
 
 use frame::batch::Extent;
 use frame::{Frame, Sequence};
-use io::{Completion, Op, Pool, Token, Wait};
+use io::{Op, Pool, Token};
 
 use super::*;
+use crate::inert::{Inert, Own};
 use crate::limits::LARGE_BYTES_MIN;
 use crate::router::Outline;
 
 /// A clock and nothing else.
 struct Clock(Pool);
 
-impl Io for Clock {
+impl Own for Clock {
     fn submit(&mut self, op: Op, _token: Token) {
         panic!("{op:?} is not the intake's");
-    }
-
-    fn turn(&mut self, _wait: Wait, _completions: &mut Vec<Completion>) {}
-
-    fn received(&self, received: Received) -> &[u8] {
-        panic!("{received:?} was never received");
-    }
-
-    fn recycle(&mut self, received: Received) {
-        panic!("{received:?} was never received");
-    }
-
-    fn receive_buffers(&self) -> usize {
-        0
-    }
-
-    fn directories(&self) -> usize {
-        1
     }
 
     fn pool(&self) -> &Pool {
         &self.0
     }
 
-    fn mono_ns(&self) -> u64 {
-        0
-    }
-
     fn wall_ms(&self) -> u64 {
         1
-    }
-
-    fn boottime_ms(&self) -> u64 {
-        0
-    }
-
-    fn random(&mut self) -> [u8; 16] {
-        [0; 16]
     }
 }
 
 struct Rig {
-    io: Clock,
+    io: Inert<Clock>,
     intake: Intake,
     appends: Appends,
     shards: Shards,
@@ -67,7 +38,7 @@ impl Rig {
         let mut all = Shards::new();
         all.grow(shards);
         let intake = Intake::new(0, shards, LARGE_BYTES_MIN);
-        Rig { io: Clock(Pool::new(4096).unwrap()), intake, appends: Appends::new(), shards: all }
+        Rig { io: Inert(Clock(Pool::new(4096).unwrap())), intake, appends: Appends::new(), shards: all }
     }
 
     fn push(&mut self, shard: u32, data_bytes: usize) {

@@ -25,6 +25,8 @@ mod connection;
 mod damage;
 mod exchange;
 mod handle;
+#[cfg(test)]
+mod inert;
 pub mod inspect;
 mod intake;
 mod journal;

@@ -2,9 +2,10 @@
 
 use frame::proto::{Client, ClientEvent, Server, Violation};
 use frame::{Sequence, ShardId};
-use io::{Completion, Pool, Received, Token, Wait};
+use io::{Pool, Token};
 
 use super::*;
+use crate::inert::{Inert, Own};
 
 /// Takes sends, and completes them when it is asked to.
 struct Wire {
@@ -13,7 +14,7 @@ struct Wire {
     in_flight: Option<(usize, Option<Vec<u8>>)>,
 }
 
-impl Io for Wire {
+impl Own for Wire {
     fn submit(&mut self, op: Op, _token: Token) {
         assert!(self.in_flight.is_none(), "one send at a time");
         self.in_flight = Some(match op {
@@ -29,47 +30,13 @@ impl Io for Wire {
         });
     }
 
-    fn turn(&mut self, _wait: Wait, _completions: &mut Vec<Completion>) {}
-
-    fn received(&self, received: Received) -> &[u8] {
-        panic!("{received:?} was never received");
-    }
-
-    fn recycle(&mut self, received: Received) {
-        panic!("{received:?} was never received");
-    }
-
-    fn receive_buffers(&self) -> usize {
-        0
-    }
-
-    fn directories(&self) -> usize {
-        1
-    }
-
     fn pool(&self) -> &Pool {
         &self.pool
-    }
-
-    fn mono_ns(&self) -> u64 {
-        0
-    }
-
-    fn wall_ms(&self) -> u64 {
-        0
-    }
-
-    fn boottime_ms(&self) -> u64 {
-        0
-    }
-
-    fn random(&mut self) -> [u8; 16] {
-        [0; 16]
     }
 }
 
 struct Rig {
-    wire: Wire,
+    wire: Inert<Wire>,
     outgoing: Outgoing,
     client: Client,
     at: usize,
@@ -79,7 +46,7 @@ const SOCKET: SocketId = SocketId(1);
 
 impl Rig {
     fn new() -> Rig {
-        let wire = Wire { pool: Pool::new(4 << 20).unwrap(), sent: Vec::new(), in_flight: None };
+        let wire = Inert(Wire { pool: Pool::new(4 << 20).unwrap(), sent: Vec::new(), in_flight: None });
         let mut server = Server::new();
         let mut hello = Vec::new();
         let client = Client::new(&mut hello);

@@ -12,6 +12,7 @@
 //! A segment is dropped by the reactor that keeps it, once that reactor and all others with records in it have found them dead.
 //! Decides only; nothing here touches the disk.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use frame::segment::{Footer, PlacedExtent, ShardRow};
@@ -100,8 +101,9 @@ impl Space {
     }
 
     /// The next segment to look at, if it is time for one.
-    pub(crate) fn next_to_look_at(&mut self, now_ns: u64, expiry_ms: Option<u64>) -> Option<Sealed> {
+    pub(crate) fn next_to_look_at(&mut self, now_ns: u64, expiry_ms: impl FnOnce() -> Option<u64>) -> Option<Sealed> {
         if self.queue.is_empty() && now_ns >= self.next_look_ns {
+            let expiry_ms = if self.due.is_empty() { None } else { expiry_ms() };
             while let Some(&(due_ms, segment)) = self.due.first()
                 && expiry_ms.is_some_and(|now_ms| due_ms <= now_ms)
             {
@@ -115,12 +117,12 @@ impl Space {
     }
 
     /// When there is something to look at next, if anything.
-    pub(crate) fn next_ns(&self, now_ns: u64, expiry_ms: Option<u64>) -> Option<u64> {
+    pub(crate) fn next_ns(&self, now_ns: u64, expiry_ms: impl FnOnce() -> Option<u64>) -> Option<u64> {
         if !self.queue.is_empty() {
             return Some(self.not_before_ns.max(now_ns + LOOK_STEP_NS));
         }
         let (due_ms, _) = self.due.first()?;
-        let until_ns = expiry_ms.map_or(LOOK_NS_MAX, |now_ms| due_ms.saturating_sub(now_ms).saturating_mul(1_000_000));
+        let until_ns = expiry_ms().map_or(LOOK_NS_MAX, |now_ms| due_ms.saturating_sub(now_ms).saturating_mul(1_000_000));
         Some(self.next_look_ns.max(now_ns.saturating_add(until_ns.min(LOOK_NS_MAX))))
     }
 
@@ -218,18 +220,23 @@ impl Space {
 
     /// Reckons anew how much of streams with a limit may stay where, the newest first. Where it is less than there is, the
     /// segment is looked at again.
-    pub(crate) fn apply_limits(&mut self, view: &View<'_>) {
+    pub(crate) fn apply_limits(&mut self, owners: Owners, catalog: &Catalog) {
         if !self.limits_changed || !self.queue.is_empty() {
             return;
         }
         self.limits_changed = false;
-        let own = view.owners.own() as u32;
+        let own = owners.own() as u32;
         let (new, old): (Vec<_>, Vec<_>) = self.segments.iter().rev().partition(|(of, _)| of.journal.0 == own);
         let mut left: BTreeMap<StreamId, u64> = BTreeMap::new();
         for (segment, known) in new.into_iter().chain(old) {
             for (&stream, &bytes) in &known.limited {
-                let Some(limit) = view.limit(stream) else { continue };
-                let left = left.entry(stream).or_insert(limit);
+                let left = match left.entry(stream) {
+                    Entry::Occupied(left) => left.into_mut(),
+                    Entry::Vacant(left) => match limit(owners, catalog, stream) {
+                        Some(limit) => left.insert(limit),
+                        None => continue,
+                    },
+                };
                 if bytes > *left {
                     self.allowed.insert((*segment, stream), *left);
                     self.queue.insert(*segment);
@@ -241,14 +248,6 @@ impl Space {
 }
 
 impl View<'_> {
-    /// What may stay of a stream here: the part of its limit that falls to this reactor's shards.
-    fn limit(&self, stream: StreamId) -> Option<u64> {
-        let stream = self.catalog.stream(stream)?;
-        let limit = stream.retention.bytes?.get();
-        let own = stream.shards().filter(|shard| self.owners.is_own(shard.shard)).count() as u128;
-        Some((u128::from(limit) * own / (stream.shards().count() as u128).max(1)) as u64)
-    }
-
     /// What a footer says of this reactor's records.
     fn look(&self, footer: &Footer, allowed: impl Fn(StreamId) -> Option<u64>) -> Look {
         let mut look = Look { due_ms: u64::MAX, ..Look::default() };
@@ -314,6 +313,14 @@ impl View<'_> {
             look.limited.insert(stream, bytes);
         }
     }
+}
+
+/// What may stay of a stream at one reactor: the part of its limit that falls to its shards.
+fn limit(owners: Owners, catalog: &Catalog, stream: StreamId) -> Option<u64> {
+    let stream = catalog.stream(stream)?;
+    let limit = stream.retention.bytes?.get();
+    let own = stream.shards().filter(|shard| owners.is_own(shard.shard)).count() as u128;
+    Some((u128::from(limit) * own / (stream.shards().count() as u128).max(1)) as u64)
 }
 
 /// When the last of a shard's records in a segment expires.

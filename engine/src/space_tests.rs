@@ -79,9 +79,8 @@ impl Rig {
     }
 
     fn apply_limits(&mut self) {
-        let Rig { catalog, shards, owners, .. } = self;
-        let view = View { owners: *owners, catalog, shards, expiry_ms: Some(0), keeps_orphans: false };
-        self.space.apply_limits(&view);
+        let Rig { space, catalog, owners, .. } = self;
+        space.apply_limits(*owners, catalog);
     }
 
     /// Says what there is to say.
@@ -106,9 +105,9 @@ fn a_segment_lives_as_long_as_its_last_record() {
     rig.look(&footer);
     assert_eq!((rig.tell(), rig.dead()), (vec![], vec![]));
     // Nothing is due before its time.
-    assert_eq!(rig.space.next_to_look_at(0, rig.now_ms), None);
+    assert_eq!(rig.space.next_to_look_at(0, || rig.now_ms), None);
     rig.now_ms = Some(11_000);
-    assert!(rig.space.next_to_look_at(LOOK_NS, rig.now_ms).is_some());
+    assert!(rig.space.next_to_look_at(LOOK_NS, || rig.now_ms).is_some());
     rig.look(&footer);
     assert_eq!((rig.tell(), rig.dead()), (vec![(1, 11), (2, 11)], vec![]));
     rig.now_ms = Some(15_000);
@@ -116,7 +115,7 @@ fn a_segment_lives_as_long_as_its_last_record() {
     assert_eq!(rig.dead(), [0; 0], "not before that is said");
     assert_eq!((rig.tell(), rig.dead()), (vec![(3, 11)], vec![1]));
     rig.space.forget(id(1));
-    assert_eq!((rig.dead(), rig.space.next_ns(0, rig.now_ms)), (vec![], None));
+    assert_eq!((rig.dead(), rig.space.next_ns(0, || rig.now_ms)), (vec![], None));
 }
 
 #[test]
@@ -153,8 +152,8 @@ fn refused_trim_points_are_found_again() {
     rig.look(&footer);
     assert!(rig.space.trims_to_tell().is_some());
     rig.space.trims_refused(5);
-    assert_eq!((rig.dead(), rig.space.next_to_look_at(5, rig.now_ms)), (vec![], None));
-    assert!(rig.space.next_to_look_at(5 + LOOK_NS, rig.now_ms).is_some());
+    assert_eq!((rig.dead(), rig.space.next_to_look_at(5, || rig.now_ms)), (vec![], None));
+    assert!(rig.space.next_to_look_at(5 + LOOK_NS, || rig.now_ms).is_some());
     rig.look(&footer);
     assert_eq!((rig.tell(), rig.dead()), (vec![(1, 11)], vec![1]));
 }

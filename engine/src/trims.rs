@@ -10,7 +10,7 @@
 
 use frame::{Sequence, ShardId};
 
-use crate::catalog::{Command, commands};
+use crate::catalog::{self, Command, commands};
 
 const ROW_BYTES: usize = 16;
 
@@ -51,9 +51,7 @@ pub(crate) const fn snapshot_bytes(trims: usize) -> usize {
 /// Adds trim points to a snapshot.
 pub(crate) fn add_to_snapshot(snapshot: &mut Vec<u8>, trims: Vec<Trim>) {
     if !trims.is_empty() {
-        let command = Command::Trim(trims).encode();
-        snapshot.extend_from_slice(&(command.len() as u32).to_le_bytes());
-        snapshot.extend_from_slice(&command);
+        catalog::add_to_snapshot(snapshot, &Command::Trim(trims));
     }
 }
 

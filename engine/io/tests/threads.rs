@@ -1,22 +1,7 @@
-//! Plain threads and epoll, held to what the ring is held to, on the real kernel: files in a directory on the build's disk, sockets over loopback.
+//! Plain threads and epoll, held to what every `Io` is.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its rig too")]
 
-#[path = "both/directories.rs"]
-mod directories;
-#[path = "both/disk.rs"]
-mod disk;
-#[path = "both/durable.rs"]
-mod durable;
-#[path = "both/killed.rs"]
-mod killed;
-#[path = "both/lifetime.rs"]
-mod lifetime;
-#[path = "both/mounted.rs"]
-mod mounted;
-#[path = "both/network.rs"]
-mod network;
-#[path = "both/rig.rs"]
-mod rig;
+mod both;
 
 /// What is tested.
 type Subject = io::Threads;

@@ -1,9 +1,10 @@
 //! Dropping, step by step, against a disk that the test plays.
 
 use frame::{JournalNumber, SegmentNumber};
-use io::{Payload, Pool, Received, Wait};
+use io::{Payload, Pool};
 
 use super::*;
+use crate::inert::{Inert, Own};
 
 const TOKEN: Token = Token(1);
 const DOOMED: Doomed = Doomed {
@@ -19,40 +20,22 @@ struct Played {
     op: Option<String>,
 }
 
-impl Io for Played {
+impl Own for Played {
     fn submit(&mut self, op: Op, _: Token) {
         self.op = Some(format!("{op:?}"));
     }
-    fn turn(&mut self, _: Wait, _: &mut Vec<Completion>) {}
-    fn received(&self, _: Received) -> &[u8] {
-        &[]
-    }
-    fn recycle(&mut self, _: Received) {}
-    fn directories(&self) -> usize {
-        1
-    }
-    fn receive_buffers(&self) -> usize {
-        0
-    }
+
     fn pool(&self) -> &Pool {
         &self.pool
     }
+
     fn mono_ns(&self) -> u64 {
         self.now_ns
-    }
-    fn wall_ms(&self) -> u64 {
-        0
-    }
-    fn boottime_ms(&self) -> u64 {
-        0
-    }
-    fn random(&mut self) -> [u8; 16] {
-        [0; 16]
     }
 }
 
 struct Rig {
-    io: Played,
+    io: Inert<Played>,
     drops: Drops,
     scheduler: Scheduler,
     flushes: Arc<Flushes>,
@@ -63,7 +46,7 @@ impl Rig {
         let flushes = Arc::<Flushes>::default();
         let mut drops = Drops::new(TOKEN, Arc::clone(&flushes));
         drops.add(DOOMED);
-        let io = Played { pool: Pool::new(1 << 20).expect("memory"), now_ns: 1_000_000_000, op: None };
+        let io = Inert(Played { pool: Pool::new(1 << 20).expect("memory"), now_ns: 1_000_000_000, op: None });
         Rig { io, drops, scheduler: Scheduler::new(), flushes }
     }
 

@@ -1,8 +1,9 @@
 //! The pool of segments, step by step, against a disk that the test plays.
 
-use io::{Completion, Payload, Pool, Received, Wait};
+use io::{Completion, Payload, Pool};
 
 use super::*;
+use crate::inert::{Inert, Own};
 
 const EIO: i32 = -5;
 const ENOSPC: i32 = -28;
@@ -30,52 +31,20 @@ impl Played {
     }
 }
 
-impl Io for Played {
+impl Own for Played {
     fn submit(&mut self, op: Op, token: Token) {
         self.submitted.push(token);
         self.op = Some(op);
     }
 
-    fn turn(&mut self, _wait: Wait, _completions: &mut Vec<Completion>) {}
-
-    fn received(&self, _received: Received) -> &[u8] {
-        &[]
-    }
-
-    fn recycle(&mut self, _received: Received) {}
-
-    fn receive_buffers(&self) -> usize {
-        0
-    }
-
-    fn directories(&self) -> usize {
-        1
-    }
-
     fn pool(&self) -> &Pool {
         &self.pool
-    }
-
-    fn mono_ns(&self) -> u64 {
-        0
-    }
-
-    fn wall_ms(&self) -> u64 {
-        0
-    }
-
-    fn boottime_ms(&self) -> u64 {
-        0
-    }
-
-    fn random(&mut self) -> [u8; 16] {
-        [0; 16]
     }
 }
 
 /// A pool that wants two segments, on a played disk; the first is made, and no zeros are in it yet.
-fn one_ready() -> (Played, Segments) {
-    let mut io = Played { pool: Pool::new(4 << 20).unwrap(), submitted: Vec::new(), op: None };
+fn one_ready() -> (Inert<Played>, Segments) {
+    let mut io = Inert(Played { pool: Pool::new(4 << 20).unwrap(), submitted: Vec::new(), op: None });
     let blueprint = Blueprint {
         log_id: LogId([1; 16]),
         journal: JournalNumber(0),
@@ -95,7 +64,7 @@ fn one_ready() -> (Played, Segments) {
 }
 
 /// The step of making that was begun last goes well.
-fn make_step(io: &mut Played, segments: &mut Segments) {
+fn make_step(io: &mut Inert<Played>, segments: &mut Segments) {
     let good = completion(TOKENS.make, io.good());
     assert_eq!(segments.complete_make(io, &good), Ok(()));
 }

@@ -10,7 +10,8 @@ impl<I: Io> Reactor<I> {
     /// Answers those who look at this reactor, whatever else it has to do: one that is full, or refuses appends, is looked at
     /// first of all.
     pub(super) fn show(&mut self) {
-        let Some(looks) = self.looks.clone() else { return };
+        // Most turns are looked at by nobody.
+        let Some(looks) = self.looks.as_ref().filter(|looks| !looks.is_empty()).cloned() else { return };
         for _ in 0..LOOKS_WAITING_MAX {
             let Some(reply) = looks.pop() else { return };
             reply(self.vitals());

@@ -129,32 +129,25 @@ impl<I: Io> Reactor<I> {
     }
 
     pub(super) fn delete_stream(&mut self, asker: Asker, name: &str) {
-        if self.fail_if_poisoned(asker) {
-            return;
-        }
-        match self.planned.plan_delete(name) {
-            Some(command) => self.plan(asker, command),
-            None => self.fail_unknown(asker, name),
-        }
+        self.plan_of(asker, name, |planned| planned.plan_delete(name));
     }
 
     /// Gives a stream other quotas, from when they are stored on.
     pub(super) fn set_quotas(&mut self, asker: Asker, name: &str, quotas: Quotas) {
-        if self.fail_if_poisoned(asker) {
-            return;
-        }
-        match self.planned.plan_quotas(name, quotas) {
-            Some(command) => self.plan(asker, command),
-            None => self.fail_unknown(asker, name),
-        }
+        self.plan_of(asker, name, |planned| planned.plan_quotas(name, quotas));
     }
 
     /// Has more or less of a stream kept, from when that is stored on.
     pub(super) fn set_retention(&mut self, asker: Asker, name: &str, retention: Retention) {
+        self.plan_of(asker, name, |planned| planned.plan_retention(name, retention));
+    }
+
+    /// Sends a command of a stream to the journal, if there is one of that name.
+    fn plan_of(&mut self, asker: Asker, name: &str, plan: impl FnOnce(&Catalog) -> Option<Command>) {
         if self.fail_if_poisoned(asker) {
             return;
         }
-        match self.planned.plan_retention(name, retention) {
+        match plan(&self.planned) {
             Some(command) => self.plan(asker, command),
             None => self.fail_unknown(asker, name),
         }

@@ -37,8 +37,11 @@ impl<I: Io> Reactor<I> {
             return u64::MAX;
         }
         let now_ns = self.io.mono_ns();
-        let look =
-            if self.looking_at.is_some() { None } else { self.space.next_ns(now_ns, self.clock.expiry_ms(&self.io)) };
+        let look = if self.looking_at.is_some() {
+            None
+        } else {
+            self.space.next_ns(now_ns, || self.clock.expiry_ms(&self.io))
+        };
         let drop = self.drops.next_ns(&self.scheduler, now_ns);
         let is_noting = self.store.as_ref().is_none_or(Store::is_writing);
         let note = (self.has_retention && !is_noting).then_some(self.note_at_ns);
@@ -73,10 +76,10 @@ impl<I: Io> Reactor<I> {
         if self.looking_at.is_some() {
             return;
         }
-        let (now_ns, expiry_ms) = (self.io.mono_ns(), self.clock.expiry_ms(&self.io));
-        let Some(sealed) = self.space.next_to_look_at(now_ns, expiry_ms) else {
-            let Reactor { space, owners, catalog, shards, .. } = self;
-            return space.apply_limits(&View { owners: *owners, catalog, shards, expiry_ms, keeps_orphans: true });
+        let now_ns = self.io.mono_ns();
+        let Some(sealed) = self.space.next_to_look_at(now_ns, || self.clock.expiry_ms(&self.io)) else {
+            let Reactor { space, owners, catalog, .. } = self;
+            return space.apply_limits(*owners, catalog);
         };
         if let Some(footer) = self.journal.footers.find(sealed.segment) {
             return self.look(sealed.segment, &footer);

@@ -2,6 +2,7 @@
 
 use hdrhistogram::Histogram;
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (900, 480);
@@ -28,6 +29,7 @@ const CURVE_POINTS_MAX: usize = 500;
 const Y_LABELS: usize = 60;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Chart<'a, 'b, X, Y> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>;
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
 /// One line of a plot.
@@ -78,19 +80,8 @@ pub(crate) fn latency_plot(caption: &str, curves: Vec<Line>) -> String {
             .light_line_style(TRANSPARENT)
             .axis_style(TEXT)
             .draw()?;
-        for Line { name, colour, points } in curves.clone() {
-            chart
-                .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
-                .label(name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
-        }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .background_style(WHITE)
-            .border_style(GRID)
-            .label_font(label())
-            .draw()
+        draw_lines(&mut chart, &curves)?;
+        draw_legend(&mut chart, SeriesLabelPosition::LowerRight)
     })
 }
 
@@ -123,19 +114,8 @@ pub(crate) fn throughput_plot(caption: &str, warmup_s: f64, lines: Vec<Line>) ->
             let points = vec![(warmup_s, 0.0), (warmup_s, top)];
             lines.insert(0, Line { name: "end of the warm-up".to_owned(), colour: BOUND, points });
         }
-        for Line { name, colour, points } in lines {
-            chart
-                .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
-                .label(name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
-        }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .background_style(WHITE)
-            .border_style(GRID)
-            .label_font(label())
-            .draw()
+        draw_lines(&mut chart, &lines)?;
+        draw_legend(&mut chart, SeriesLabelPosition::LowerRight)
     })
 }
 
@@ -166,21 +146,43 @@ pub(crate) fn rate_plot(caption: &str, lines: Vec<Line>) -> String {
             .light_line_style(TRANSPARENT)
             .axis_style(TEXT)
             .draw()?;
-        for Line { name, colour, points } in lines.clone() {
-            chart
-                .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?
-                .label(name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
-            chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, colour.filled())))?;
+        for line in &lines {
+            draw_lines(&mut chart, std::slice::from_ref(line))?;
+            chart.draw_series(line.points.iter().map(|&point| Circle::new(point, 3, line.colour.filled())))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE)
-            .border_style(GRID)
-            .label_font(label())
-            .draw()
+        draw_legend(&mut chart, SeriesLabelPosition::UpperLeft)
     })
+}
+
+/// Draws lines, later ones over earlier ones.
+fn draw_lines<X, Y>(chart: &mut Chart<'_, '_, X, Y>, lines: &[Line]) -> Drawn
+where
+    X: Ranged<ValueType = f64>,
+    Y: Ranged<ValueType = f64>,
+{
+    for Line { name, colour, points } in lines {
+        let style = colour.stroke_width(2);
+        chart
+            .draw_series(LineSeries::new(points.iter().copied(), style))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
+    }
+    Ok(())
+}
+
+/// Says which line is which.
+fn draw_legend<'a, X, Y>(chart: &mut Chart<'a, 'a, X, Y>, position: SeriesLabelPosition) -> Drawn
+where
+    X: Ranged<ValueType = f64>,
+    Y: Ranged<ValueType = f64>,
+{
+    chart
+        .configure_series_labels()
+        .position(position)
+        .background_style(WHITE)
+        .border_style(GRID)
+        .label_font(label())
+        .draw()
 }
 
 /// Whole steps of a logarithmic axis around values.

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use http_body_util::Full;
 use hyper::{Response, StatusCode};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text::encode};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeMetric, MetricEncoder, NoLabelSet, text::encode};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -139,11 +139,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    fn counters(&mut self, name: &str, help: &str, values: Labelled<u64>) -> fmt::Result {
-        self.family((name, help, MetricType::Counter), values, |value, out| ConstCounter::new(value).encode(out))
-    }
-
-    fn seconds(&mut self, name: &str, help: &str, values: Labelled<f64>) -> fmt::Result {
+    fn counters<V: EncodeCounterValue>(&mut self, name: &str, help: &str, values: Labelled<V>) -> fmt::Result {
         self.family((name, help, MetricType::Counter), values, |value, out| ConstCounter::new(value).encode(out))
     }
 
@@ -156,7 +152,7 @@ impl Out<'_> {
     fn process(&mut self, all: &Snapshot) -> fmt::Result {
         let version = vec![(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1)];
         self.gauges("build_info", "The version that runs", version)?;
-        self.seconds("uptime_seconds", "Since the server began", one(all.up_s))?;
+        self.counters("uptime_seconds", "Since the server began", one(all.up_s))?;
         self.gauges("resident_bytes", "Memory of the process that is in memory", one(all.resident_bytes))?;
         self.gauges("memory_budget_bytes", "The memory budget", one(all.memory_bytes as u64))?;
         let disk = |disk: &Disk| vec![("directory", disk.directory.clone())];
@@ -171,7 +167,7 @@ impl Out<'_> {
 
     fn work(&mut self, all: &Snapshot) -> fmt::Result {
         let cpu = all.each(|seen| seen.cpu_ns as f64 / 1e9);
-        self.seconds("reactor_cpu_seconds", "CPU time of the reactor's thread; its rate is the busy share", cpu)?;
+        self.counters("reactor_cpu_seconds", "CPU time of the reactor's thread; its rate is the busy share", cpu)?;
         let stat = |value: fn(&Vitals) -> u64| all.each(|seen| value(&seen.vitals));
         self.counters("turns", "Turns of the loop", stat(|vitals| vitals.stats.turns))?;
         self.counters("records", "Records, and parts of records, made durable", stat(|vitals| vitals.stats.records))?;

@@ -34,6 +34,28 @@ use super::log;
 /// Data and key of one record together.
 const RECORD_BYTES_MAX: usize = frame::limits::RECORD_BYTES_MAX;
 
+/// The actions that there are.
+const NAMES: [&str; 13] = [
+    "CreateStream",
+    "DecreaseStreamRetentionPeriod",
+    "DeleteStream",
+    "DescribeStreamSummary",
+    "GetRecords",
+    "GetShardIterator",
+    "IncreaseStreamRetentionPeriod",
+    "ListShards",
+    "ListStreams",
+    "MergeShards",
+    "PutRecord",
+    "PutRecords",
+    "SplitShard",
+];
+
+/// The action of a name, if there is one.
+pub(super) fn named(name: &str) -> Option<&'static str> {
+    NAMES.into_iter().find(|action| *action == name)
+}
+
 /// Bytes that making an answer takes that may be long, and waits for room: 10 MiB of data and keys as they were read, or put
 /// together, as records, and in base64; a page of shards. Other answers are short, so that storing never waits for those who read.
 pub(super) fn long_answer_bytes(action: &str) -> Option<u32> {

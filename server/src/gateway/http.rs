@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
 use tokio::time::timeout;
@@ -61,34 +61,30 @@ impl Body for Answer {
 /// Answers one request.
 pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Answer> {
     let began = Instant::now();
-    let action = action_of(&request).unwrap_or(NO_ACTION).to_owned();
-    let mut is_known = action != NO_ACTION;
-    let mut response = match outcome(shared, request).await {
+    let action = action_of(request.headers());
+    let mut response = match outcome(shared, action, request).await {
         Ok((body, room)) => {
             let mut response = respond(StatusCode::OK, JSON, body);
             response.body_mut()._room = room;
             response
         }
         Err(Refusal::Api(error)) => {
-            is_known &= error.kind != ErrorKind::UnknownOperation;
             let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             respond(status, JSON, error.json())
         }
         Err(Refusal::NotTheApi) => {
-            is_known = false;
             respond(StatusCode::NOT_FOUND, "application/xml", b"<UnknownOperationException/>\n".to_vec())
         }
     };
-    let action = if is_known { &action } else { NO_ACTION };
-    shared.requests.answered(action, response.status().as_u16(), began.elapsed());
+    shared.requests.answered(action.unwrap_or(NO_ACTION), response.status().as_u16(), began.elapsed());
     let id = uuid::Uuid::new_v4().to_string();
     response.headers_mut().insert(REQUEST_ID, HeaderValue::try_from(id).expect("hexadecimal digits"));
     response
 }
 
-/// The action that a request names.
-fn action_of<B>(request: &Request<B>) -> Option<&str> {
-    request.headers().get(TARGET)?.to_str().ok()?.strip_prefix(TARGET_PREFIX)
+/// The action that a request names, if the API has it: what a client makes up is kept nowhere.
+fn action_of(headers: &HeaderMap) -> Option<&'static str> {
+    action::named(headers.get(TARGET)?.to_str().ok()?.strip_prefix(TARGET_PREFIX)?)
 }
 
 /// Why there is no answer.
@@ -108,14 +104,15 @@ impl From<Error> for Refusal {
 /// The body of an answer, and its room.
 async fn outcome(
     shared: &Shared,
+    action: Option<&str>,
     request: Request<Incoming>,
 ) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Refusal> {
     if request.method() != Method::POST {
         return Err(Refusal::NotTheApi);
     }
     let (head, body) = request.into_parts();
-    let text = |name: &HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let content_type = text(&CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = content_type.split(';').next().unwrap_or_default().trim();
     if content_type.eq_ignore_ascii_case(CBOR) {
         let message = "CBOR is not spoken here yet; have the client send JSON, for example by CBOR_ENABLED=false";
         return Err(Error::new(ErrorKind::Serialization, message).into());
@@ -123,7 +120,7 @@ async fn outcome(
     if !content_type.eq_ignore_ascii_case(JSON) && !content_type.eq_ignore_ascii_case("application/json") {
         return Err(Refusal::NotTheApi);
     }
-    let Some(action) = text(&TARGET).strip_prefix(TARGET_PREFIX) else {
+    let Some(action) = action else {
         return Err(Error::new(ErrorKind::UnknownOperation, "").into());
     };
     let (body, _room) = receive(shared, body).await?;

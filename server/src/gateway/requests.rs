@@ -13,16 +13,16 @@ const SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Outcome {
-    action: String,
+    action: &'static str,
     status: u16,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Action {
-    action: String,
+    action: &'static str,
 }
 
-/// Requests so far. Clones count together. The actions are few: what is none of the API's is not told apart.
+/// Requests so far. Clones count together. The actions are few: those of the API, and one word for all else.
 #[derive(Clone, Debug)]
 pub(crate) struct Requests {
     outcomes: Family<Outcome, Counter>,
@@ -37,9 +37,8 @@ impl Default for Requests {
 
 impl Requests {
     /// One was answered, after so long.
-    pub(super) fn answered(&self, action: &str, status: u16, took: Duration) {
-        let action = action.to_owned();
-        self.durations.get_or_create(&Action { action: action.clone() }).observe(took.as_secs_f64());
+    pub(super) fn answered(&self, action: &'static str, status: u16, took: Duration) {
+        self.durations.get_or_create(&Action { action }).observe(took.as_secs_f64());
         self.outcomes.get_or_create(&Outcome { action, status }).inc();
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use io::{DataDir, DirError, DirId, FileOp, FileSystem};
 
-use crate::rig::{Rig, directory, skip};
+use super::rig::{Rig, directory, skip};
 
 #[test]
 fn a_missing_directory_is_made_for_its_owner_alone() {

@@ -2,7 +2,7 @@
 
 use io::{DirEntry, DirId, FileId, FileOp, Io, Op, Payload};
 
-use crate::rig::Rig;
+use super::rig::Rig;
 
 const FILE_BYTES: u64 = 1 << 20;
 

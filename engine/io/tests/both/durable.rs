@@ -2,8 +2,8 @@
 
 use io::{DataDir, DirError, DirId, FileOp};
 
-use crate::mounted::{Mounted, fill};
-use crate::rig::Rig;
+use super::mounted::{Mounted, fill};
+use super::rig::Rig;
 
 #[test]
 fn a_durable_write_flushes_the_device_and_another_does_not() {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use io::{DataDir, DirId, FileOp, Io, Op, Token, Wait};
 
-use crate::rig::{PATIENCE, Rig, directory};
+use super::rig::{PATIENCE, Rig, directory};
 
 /// Names the directory that the test, started again as a process of its own, writes to until it is killed.
 const VICTIM: &str = "RING_TEST_VICTIM";
@@ -21,7 +21,7 @@ fn a_directory_opens_again_after_its_process_was_killed() {
     let directory = directory();
     for _ in 0..5 {
         let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--nocapture", "killed::a_directory_opens_again_after_its_process_was_killed"])
+            .args(["--exact", "--nocapture", "both::killed::a_directory_opens_again_after_its_process_was_killed"])
             .env(VICTIM, directory.path())
             .stdout(Stdio::piped())
             .spawn()

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use io::{DirId, FileOp, Io, Op, Payload, SystemIo, Token, Wait};
 
-use crate::rig::{PATIENCE, Rig};
+use super::rig::{PATIENCE, Rig};
 
 #[test]
 fn a_dropped_one_ends_everything_and_gives_memory_back() {

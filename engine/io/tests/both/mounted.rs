@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::rig::{directory, skip};
+use super::rig::{directory, skip};
 
 pub(crate) struct Mounted {
     // Before the directory that the device's image is in.

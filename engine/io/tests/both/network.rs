@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use io::{Io, Op, Payload, SocketId, Token};
 
-use crate::rig::Rig;
+use super::rig::Rig;
 
 /// Takes one delivery in and recycles its buffer.
 fn receive(rig: &mut Rig, token: Token) -> Vec<u8> {

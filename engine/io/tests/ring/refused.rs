@@ -4,7 +4,7 @@ use io::{DataDir, FileOp, IoChoice, IoConfig, IoError, IoKind, Ring, RingError, 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-use crate::rig::{Rig, directory, skip};
+use crate::both::rig::{Rig, directory, skip};
 
 /// Runs `test` on a thread of its own.
 fn apart(test: impl FnOnce() + Send + 'static) {
