@@ -13,6 +13,7 @@ use frame::proto::{MergeShards, ServerEvent, SetQuotas, SetRetention, SplitShard
 use super::*;
 use crate::catalog::Change;
 use crate::limits::PUSH_WAITING_BYTES_MAX;
+use crate::outgoing::Outgoing;
 use crate::peers::{Ask, Question, Told};
 
 impl<I: Io> Reactor<I> {
@@ -176,6 +177,8 @@ impl<I: Io> Reactor<I> {
         self.end_subscriptions(peer);
         let connection = &mut self.connections[peer.slot];
         connection.phase = Phase::Free;
+        // What was not passed on yet is not for whoever has the slot next.
+        connection.outgoing = Outgoing::default();
         // What is still being read for it, or written, finds nobody.
         self.connections.release(peer.slot);
     }
