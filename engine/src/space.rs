@@ -122,7 +122,8 @@ impl Space {
             return Some(self.not_before_ns.max(now_ns + LOOK_STEP_NS));
         }
         let (due_ms, _) = self.due.first()?;
-        let until_ns = expiry_ms().map_or(LOOK_NS_MAX, |now_ms| due_ms.saturating_sub(now_ms).saturating_mul(1_000_000));
+        let until_ns =
+            expiry_ms().map_or(LOOK_NS_MAX, |now_ms| due_ms.saturating_sub(now_ms).saturating_mul(1_000_000));
         Some(self.next_look_ns.max(now_ns.saturating_add(until_ns.min(LOOK_NS_MAX))))
     }
 

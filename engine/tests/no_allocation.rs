@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use engine::{Config, Reactor};
 use frame::Quotas;
@@ -56,10 +57,11 @@ fn ten_thousand_appends_allocate_nothing<I: SystemIo>() {
     assert_eq!(counted.count_total, 0, "{BATCHES} appends made {counted:?}");
 }
 
-/// Appends until the server goes away, over eight shards, with frames that straddle receives. In bursts first, so that
-/// everything grows to the most that it will hold.
+/// Appends until the server goes away, over eight shards, with frames that straddle receives. In bursts first, each cut at
+/// another place, so that everything grows to the most that it will hold.
 fn append(address: SocketAddr, acknowledged: &AtomicU64) {
     let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_nodelay(true).unwrap();
     let mut out = Vec::new();
     let mut client = Client::new(&mut out);
     // So high that none is met, but all are looked at.
@@ -71,8 +73,16 @@ fn append(address: SocketAddr, acknowledged: &AtomicU64) {
         frame::frame::encode(&mut frames, format!("key {record}").as_bytes(), None, &[7; 300]).unwrap();
     }
     let mut input = vec![0; 1 << 16];
-    let (mut stream, mut owed, mut in_bursts) = (None, 0, true);
+    let (mut stream, mut owed, mut in_bursts, mut cut) = (None, 0, true, 0);
     loop {
+        if in_bursts {
+            cut = (cut + 97) % (out.len() + 1);
+            if socket.write_all(&out[..cut]).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(500));
+            out.drain(..cut);
+        }
         if socket.write_all(&out).is_err() {
             return;
         }
