@@ -342,7 +342,8 @@ fn acknowledged_records_survive_every_cut() -> Outcome {
         tally.unknown_found,
         tally.reshardings,
     );
-    assert!(tally.reshardings > 0, "cuts are to come amid splits and merges");
+    // Of a few cuts it may be that none does.
+    assert!(tally.reshardings > 0 || cuts < 50, "cuts are to come amid splits and merges");
     let sum = |what: fn(&Cut) -> u64| tally.cuts.iter().map(what).sum::<u64>();
     let (dropped, torn) = (sum(|cut| cut.sectors_dropped), sum(|cut| cut.writes_torn));
     let Counters { flushes, written_bytes, .. } = tally.counters;
