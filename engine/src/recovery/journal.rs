@@ -108,6 +108,9 @@ impl Journal {
         let Some((base, footer)) = self.newest.clone() else {
             return self.begin_without_footers(io, found, has_reactor);
         };
+        // The last life may have been killed before it was flushed; those before it were, as one is written after the other.
+        let newest = found.iter().find(|segment| segment.number == base.number);
+        newest.map_or(Ok(()), |segment| blocking::sync(io, segment.file))?;
         self.remake_footers(io, found, base.number)?;
         self.replay = Replay::after(&footer)?;
         Ok(())
