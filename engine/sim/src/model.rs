@@ -100,8 +100,8 @@ pub(crate) struct Model {
     tips: BTreeMap<ShardId, Sequence>,
     /// Where shards begin, as far as that was told.
     trims: BTreeMap<ShardId, Sequence>,
-    /// Shards of which records expire in a run.
-    expiring: BTreeSet<ShardId>,
+    /// Streams of which records expire in a run.
+    expiring: BTreeSet<StreamId>,
     /// The engine said that the journal is damaged: a stream's making may have been lost.
     may_miss_streams: bool,
 }
@@ -253,7 +253,7 @@ impl Model {
 
     /// The engine says where a shard begins; of what is kept nothing expires. An answer may be overtaken by a later one.
     pub(crate) fn told_trim(&mut self, shard: ShardId, trim: Sequence) -> Result<(), Breach> {
-        if trim > Sequence(1) && !self.expiring.contains(&shard) {
+        if trim > Sequence(1) && !self.expires(shard) {
             return Err(Breach::new("kept", format!("shard {shard} begins at {trim}, and nothing of it expires")));
         }
         let known = self.trims.entry(shard).or_insert(trim);
@@ -276,7 +276,9 @@ impl Model {
 
     /// Whether records of a shard may be gone: the oldest.
     pub(crate) fn expires(&self, shard: ShardId) -> bool {
-        self.expiring.contains(&shard)
+        let told_of = self.lineage.shard(shard).map(|(stream, _)| stream);
+        let sent_to = || self.attempts_in(shard).next().map(|(_, attempt)| attempt.stream);
+        told_of.or_else(sent_to).is_none_or(|stream| self.expiring.contains(&stream))
     }
 
     /// The end of a shard, as far as it was told.
@@ -290,7 +292,7 @@ impl Model {
         self.forget(gone);
         let Retention { seconds, bytes } = description.retention;
         if bytes.is_some() || seconds.is_some_and(|seconds| seconds.get() < KEPT_SECONDS) {
-            self.expiring.extend(description.shards.iter().map(|shard| shard.shard));
+            self.expiring.insert(description.stream);
         }
         for shard in &description.shards {
             self.told_trim(shard.shard, shard.trim)?;
@@ -336,7 +338,6 @@ impl Model {
             self.by_shard.remove(&shard);
             self.tips.remove(&shard);
             self.trims.remove(&shard);
-            self.expiring.remove(&shard);
         }
     }
 
