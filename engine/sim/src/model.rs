@@ -383,9 +383,9 @@ impl Reading {
         self.parts.iter().copied().filter(move |&(number, _)| !is_whole(number))
     }
 
-    /// Whether an answer began behind the first of these numbers, although it was asked for.
+    /// Whether an answer began behind one of these numbers, although it was asked for: a record's parts may expire amid its reading.
     pub(crate) fn was_passed_over(&self, numbers: &RangeInclusive<Sequence>) -> bool {
-        self.passed.iter().any(|passed| passed.contains(numbers.start()))
+        self.passed.iter().any(|passed| passed.start <= *numbers.end() && numbers.start() < &passed.end)
     }
 
     /// The record of this number. Records are in the order of their numbers.
