@@ -291,12 +291,13 @@ impl Replay {
         header.head.previous_checksum == self.checksum && (same_life || new_life)
     }
 
-    /// Whether the first batch of the next segment continues the chain.
+    /// Whether the first batch of the next segment continues the chain. Its header tells, also where the rest of it is torn: that
+    /// one may say that all before its segment is durable, which is then all there was.
     fn continues_in(&self, io: &mut impl Io, blueprint: &Blueprint, later: &[Segment]) -> Result<bool, OpenError> {
         let Some(next) = later.first() else { return Ok(false) };
         let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *next);
         Ok(match scan.at(io, FIRST_BATCH, &mut Vec::new())? {
-            AtPlace::Intact(header) => {
+            AtPlace::Intact(header) | AtPlace::HeaderOnly(header) => {
                 header.head.previous_checksum == self.checksum && header.head.epoch >= self.epoch && !self.chain_broken
             }
             _ => false,
