@@ -12,6 +12,7 @@
 //!   delete   0 version | 1 kind | 2 0 | 4 stream | 8 0
 //!   reserve  0 version | 1 kind | 2 0 | 4 next stream | 8 next shard | 12 0
 //!   go on    0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | a row: 0 shard | 4 shards | 8 next number | 16 last arrival
+//!   producers 0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | the rows, as `producers::rows` draws them
 //!   intend, reshard: in `reshard`
 //!   snapshot length (4 bytes) command, length command, ...
 //! ```
@@ -33,6 +34,7 @@ pub(crate) use reshard::{Change, Completion, ReshardError, Resharding};
 pub(crate) use stream::{Stream, StreamShard};
 
 use crate::limits::{SHARDS_MAX, STREAMS_MAX};
+use crate::producers;
 use crate::trims::Trim;
 use reshard::{INTEND, RESHARD};
 
@@ -46,6 +48,7 @@ const GO_ON: u8 = 6;
 const SET_RETENTION: u8 = 20;
 const CREATE_WITH_RETENTION: u8 = 21;
 const TRIM: u8 = 22;
+const PRODUCERS: u8 = 30;
 pub(crate) const FIXED_BYTES: usize = 24;
 const GO_ON_ROW_BYTES: usize = 24;
 
@@ -80,6 +83,8 @@ pub(crate) enum Command {
     Reserve { next_stream: StreamId, next_shard: ShardId },
     /// Shards go on in this journal.
     GoOn(Vec<GoOn>),
+    /// What producers that number their records have stored in shards of this journal. In snapshots alone.
+    Producers(Vec<producers::Row>),
     /// Shards are to be split or merged, and take nothing in any more.
     Intend(Resharding),
     /// They were: they are closed, and their children open.
@@ -120,7 +125,7 @@ pub(crate) struct Catalog {
     /// By identifier, which count from 1. Nothing where it was deleted, or the command that made it was damaged.
     streams: Vec<Option<Stream>>,
     by_name: BTreeMap<String, StreamId>,
-    /// The stream that has each shard, by shard; 0 where none has.
+    /// The stream that each shard was made for, by shard.
     of_shards: Vec<StreamId>,
     next_shard: u32,
     snapshot_bytes: usize,
@@ -200,7 +205,7 @@ impl Catalog {
                 self.reserve_shards(SHARDS_MAX.min(next_shard.0 as usize));
                 Some(())
             }
-            Command::GoOn(_) | Command::Trim(_) => Some(()),
+            Command::GoOn(_) | Command::Trim(_) | Command::Producers(_) => Some(()),
             Command::Intend(resharding) => self.reshard(resharding, None),
             Command::Reshard(resharding, completion) => self.reshard(resharding, Some(completion)),
         }
@@ -391,6 +396,7 @@ impl Command {
             Command::Reserve { next_stream, next_shard } => (RESERVE, [next_stream.0, next_shard.0, 0], 0, ""),
             Command::GoOn(rows) => (GO_ON, [rows.len() as u32, 0, 0], 0, ""),
             Command::Trim(rows) => (TRIM, [rows.len() as u32, 0, 0], 0, ""),
+            Command::Producers(rows) => (PRODUCERS, [rows.len() as u32, 0, 0], 0, ""),
             Command::Intend(resharding) => return resharding.encode(None),
             Command::Reshard(resharding, completion) => return resharding.encode(Some(completion)),
         };
@@ -408,6 +414,7 @@ impl Command {
             Command::SetRetention(_, retention) => out.extend_from_slice(&retention.encode()),
             Command::GoOn(rows) => rows.iter().for_each(|row| row.encode(&mut out)),
             Command::Trim(rows) => rows.iter().for_each(|row| row.encode(&mut out)),
+            Command::Producers(rows) => producers::encode(rows, &mut out),
             Command::Delete(_) | Command::Reserve { .. } | Command::Intend(_) | Command::Reshard(..) => {}
         }
         out.extend_from_slice(name.as_bytes());
@@ -442,6 +449,9 @@ impl Command {
         }
         if kind == TRIM {
             return Trim::decode_all(name, number(0)?).map(Command::Trim);
+        }
+        if kind == PRODUCERS {
+            return producers::decode(name, number(0)? as usize).map(Command::Producers);
         }
         let name = std::str::from_utf8(name).ok()?;
         (name.len() == usize::from(u16::from_le_bytes([n0, n1]))).then_some(())?;

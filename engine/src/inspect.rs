@@ -65,9 +65,10 @@ impl Streams {
 
     /// Whether `snapshot` describes these streams.
     pub fn matches(&self, snapshot: &[u8]) -> bool {
-        // Trim points may follow, which are no matter of the catalog.
+        // Behind the catalog other commands may follow, which say nothing of streams.
         let rest = snapshot.strip_prefix(&self.0.snapshot()[..]);
-        rest.is_some_and(|rest| commands(rest).all(|command| matches!(command, Some(Command::Trim(_)))))
+        let is_other = |command| matches!(command, Some(Command::Trim(_) | Command::Producers(_)));
+        rest.is_some_and(|rest| commands(rest).all(is_other))
     }
 
     /// All of them, by name.

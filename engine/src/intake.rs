@@ -5,9 +5,13 @@
 //! straddled two receives was gathered and lies in a spill of its own. Nothing is allocated once the tables have grown to the
 //! load.
 
+mod numbered;
+mod parts;
+
 use std::collections::VecDeque;
 
 use frame::batch::Writer;
+use frame::frame::numbered_of;
 use frame::limits::{FRAME_BYTES_MAX, PART_FRAME_BYTES};
 use frame::proto::ErrorCode;
 use frame::{Sequence, ShardId};
@@ -17,8 +21,10 @@ use crate::appends::Appends;
 use crate::journal::Share;
 use crate::large::LargeRecords;
 use crate::limits::SPILL_KEPT_BYTES;
+use crate::producers::Producers;
 use crate::shards::Shards;
 use crate::slots::Slots;
+pub(crate) use numbered::Numbering;
 
 const NONE: u32 = u32::MAX;
 
@@ -93,6 +99,7 @@ pub(crate) struct Batch<'a, 'w> {
     pub(crate) may_take_part: bool,
     /// The shard whose extent ends within a large record, and the number of that record's first part.
     pub(crate) open: &'a mut Option<(ShardId, Sequence)>,
+    pub(crate) numbering: Numbering<'a>,
 }
 
 /// Why a shard's extent ended.
@@ -346,31 +353,37 @@ impl Intake {
         let state = batch.shards.shard_mut(shard);
         state.arrival_ms = state.arrival_ms.max(now_ms);
         let mut taken = 0;
-        while let Some(record) = self.records.find(self.queues[shard.0 as usize].first).copied() {
+        while let Some(record) = self.first_of(shard).copied() {
             if let Some(large) = record.large() {
-                match self.fill_part(batch, shard, &record, large, (taken, force_one)) {
+                match self.fill_part(io, batch, shard, &record, large, (taken, force_one)) {
                     (bytes, None) => taken += bytes,
                     (bytes, Some(end)) => return (taken + bytes, end),
                 }
                 continue;
             }
-            let Batch { writer, shares, refused, appends, shards, .. } = &mut *batch;
-            let state = shards.shard_mut(shard);
             let length = record.length as usize;
             let queue = &self.queues[shard.0 as usize];
             let due = queue.deficit >= length || (force_one && taken == 0);
             if !due {
                 return (taken, ExtentEnd::NotDue);
             }
-            if !writer.fits(length) {
+            if !batch.writer.fits(length) {
                 return (taken, ExtentEnd::Full);
             }
+            let bytes = self.bytes_at(io, record.place, length);
+            let numbered = numbered_of(bytes);
+            if numbered.is_some() && !self.admit_numbered(io, batch, shard, &record) {
+                continue;
+            }
+            let Batch { writer, shares, refused, appends, shards, numbering, .. } = &mut *batch;
+            let state = shards.shard_mut(shard);
             if taken == 0 {
                 writer.begin_extent(shard, state.next);
             }
             let pushed = writer.push(self.bytes_at(io, record.place, length), state.arrival_ms);
             self.give_back(io, record.place);
             self.pop(shard);
+            numbering.note(shard, numbered, pushed.ok());
             let Ok(sequence) = pushed else {
                 appends.refuse(record.append, record.index, ErrorCode::Checksum);
                 refused.push(record.append);
@@ -386,63 +399,6 @@ impl Intake {
             taken += length;
         }
         (taken, ExtentEnd::Empty)
-    }
-
-    /// Takes the next part of a large record, which is the only one of its batch. After it the shard's extent ends, unless it
-    /// was the last: then the record is stored. All parts arrive when the first does, so that no time lies between them.
-    #[cold]
-    fn fill_part(
-        &mut self,
-        batch: &mut Batch<'_, '_>,
-        shard: ShardId,
-        record: &Record,
-        large: u32,
-        (taken, force_one): (usize, bool),
-    ) -> (usize, Option<ExtentEnd>) {
-        let length = record.length as usize;
-        let queue = &mut self.queues[shard.0 as usize];
-        let due = queue.deficit >= length || (force_one && taken == 0);
-        if !batch.may_take_part || !due {
-            return (0, Some(ExtentEnd::NotDue));
-        }
-        if !batch.writer.fits(length) {
-            return (0, Some(ExtentEnd::Full));
-        }
-        let state = batch.shards.shard_mut(shard);
-        if taken == 0 {
-            batch.writer.begin_extent(shard, state.next);
-        }
-        let (first, arrival_ms) = self.large.stored(large).unwrap_or((state.next, state.arrival_ms));
-        let Ok(sequence) = batch.writer.push(self.large.next(large), arrival_ms) else {
-            // What of it is on disk is not whole and never will be: readers pass over it.
-            batch.appends.refuse(record.append, record.index, ErrorCode::Checksum);
-            batch.refused.push(record.append);
-            self.pop_refused(shard, large);
-            return (0, None);
-        };
-        queue.deficit = queue.deficit.saturating_sub(length);
-        state.next = sequence.next();
-        batch.may_take_part = false;
-        let Some(next_length) = self.large.copied(large, (first, arrival_ms)) else {
-            batch.appends.stored(record.append, record.index, shard, sequence, arrival_ms);
-            Share::add(batch.shares, record.append);
-            self.pop(shard);
-            return (length, None);
-        };
-        *batch.open = Some((shard, first));
-        queue.bytes -= length;
-        self.bytes -= length;
-        self.records[queue.first].length = next_length as u32;
-        (length, Some(ExtentEnd::PartTaken))
-    }
-
-    /// Takes a large record that is refused out of its queue.
-    fn pop_refused(&mut self, shard: ShardId, large: u32) {
-        let queue = &mut self.queues[shard.0 as usize];
-        let others = self.large.refuse(large) - self.records[queue.first].length as usize;
-        queue.bytes -= others;
-        self.bytes -= others;
-        self.pop(shard);
     }
 
     /// A record's bytes are not needed any more.
@@ -461,9 +417,15 @@ impl Intake {
         }
     }
 
-    /// Takes every waiting record away, for a journal that can't write them; commands of the catalog as well, unless it
-    /// `keeps_commands`.
-    pub(crate) fn drain(&mut self, io: &mut impl Io, keeps_commands: bool, mut refuse: impl FnMut(u32, u32)) {
+    /// Takes every waiting record away, for a journal that can't write them: their producers are to send them again. Commands
+    /// of the catalog go as well, unless it `keeps_commands`.
+    pub(crate) fn drain(
+        &mut self,
+        io: &mut impl Io,
+        producers: &mut Producers,
+        keeps_commands: bool,
+        mut refuse: impl FnMut(u32, u32),
+    ) {
         let mut kept = None;
         while let Some(&shard) = self.active.front() {
             if keeps_commands && shard == ShardId::CATALOG {
@@ -472,6 +434,9 @@ impl Intake {
             }
             while let Some(record) = self.first_of(shard).copied() {
                 refuse(record.append, record.index);
+                if let Some(numbered) = numbered_of(self.bytes_at(io, record.place, record.length as usize)) {
+                    producers.owe(shard, numbered);
+                }
                 if let Some(large) = record.large() {
                     self.pop_refused(shard, large);
                 } else {

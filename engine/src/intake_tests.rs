@@ -5,6 +5,8 @@ use frame::{Frame, Sequence};
 use io::{Op, Pool, Token};
 
 use super::*;
+use crate::buckets::Buckets;
+use crate::catalog::Catalog;
 use crate::inert::{Inert, Own};
 use crate::limits::LARGE_BYTES_MIN;
 use crate::router::Outline;
@@ -31,6 +33,9 @@ struct Rig {
     intake: Intake,
     appends: Appends,
     shards: Shards,
+    producers: Producers,
+    catalog: Catalog,
+    buckets: Buckets,
 }
 
 impl Rig {
@@ -38,7 +43,10 @@ impl Rig {
         let mut all = Shards::new();
         all.grow(shards);
         let intake = Intake::new(0, shards, LARGE_BYTES_MIN);
-        Rig { io: Inert(Clock(Pool::new(4096).unwrap())), intake, appends: Appends::new(), shards: all }
+        let producers = Producers::within(1 << 20);
+        let (catalog, buckets) = (Catalog::new(), Buckets::default());
+        let io = Inert(Clock(Pool::new(4096).unwrap()));
+        Rig { io, intake, appends: Appends::new(), shards: all, producers, catalog, buckets }
     }
 
     fn push(&mut self, shard: u32, data_bytes: usize) {
@@ -76,8 +84,11 @@ impl Rig {
         let mut writer = Writer::new(&mut buf, &mut extents);
         let (appends, shards) = (&mut self.appends, &mut self.shards);
         let (shares, refused, mut open) = (&mut shares, &mut refused, None);
+        let (producers, catalog, buckets) = (&mut self.producers, &self.catalog, &mut self.buckets);
+        let numbering = Numbering { producers, placed: &mut Vec::new(), catalog, buckets, now_ns: None };
+        let (writer, open_in, now_ms) = (&mut writer, &mut open, 0);
         let mut batch =
-            Batch { writer: &mut writer, shares, refused, appends, shards, now_ms: 0, may_take_part, open: &mut open };
+            Batch { writer, shares, refused, appends, shards, now_ms, may_take_part, open: open_in, numbering };
         self.intake.fill(&mut self.io, &mut batch, bytes);
         (extents, open.map(|(shard, first)| (shard.0, first.0)))
     }
@@ -203,7 +214,7 @@ fn a_record_that_is_cut_short_gives_everything_back() {
     rig.push_large(2, 2000, 1000);
     rig.fill(64 << 10);
     let mut refused = 0;
-    rig.intake.drain(&mut rig.io, false, |_, _| refused += 1);
+    rig.intake.drain(&mut rig.io, &mut rig.producers, false, |_, _| refused += 1);
     assert_eq!((refused, rig.intake.bytes()), (3, 0));
     assert!(rig.intake.is_empty() && rig.has_all_room());
     rig.push(1, 100);

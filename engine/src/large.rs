@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use frame::parts::{Run, RunError};
 use frame::proto::ErrorCode;
-use frame::{Frame, Sequence, frame::Part};
+use frame::{Frame, Part, Sequence};
 
 use crate::router::Outline;
 use crate::slots::Slots;

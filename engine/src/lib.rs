@@ -11,7 +11,7 @@
 //!
 //! In the order of a record: `reactor` is the loop; `connection` is one client; `router` finds the shard of each
 //! record; `intake` holds records until their batch, `large` those in parts until they are whole as well;
-//! `journal` writes batches and seals segments; `appends` gathers results; `reads` serves what is durable, `subscriptions` unasked, as far as `scheduler`
+//! `journal` writes batches and seals segments; `producers` knows what is sent again; `appends` gathers results; `reads` serves what is durable, `subscriptions` unasked, as far as `scheduler`
 //! gives it the disk; `recovery`
 //! finds it all again; `catalog` knows streams and shards; `handle` is how other threads ask; `limits` bounds everything.
 
@@ -24,6 +24,7 @@ mod clock;
 mod connection;
 mod damage;
 mod exchange;
+mod gates;
 mod handle;
 #[cfg(test)]
 mod inert;
@@ -35,6 +36,7 @@ pub mod limits;
 mod outgoing;
 mod owners;
 mod peers;
+mod producers;
 mod reactor;
 mod reads;
 mod recovery;

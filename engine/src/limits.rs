@@ -252,6 +252,31 @@ pub const DAMAGED_RANGES_MAX: usize = 64;
 /// Damaged stretches of a journal that are told to the operator: the newest.
 pub const DAMAGED_STRETCHES_MAX: usize = 1024;
 
+/// Producers that number their records, in one shard. The one that was not heard of for longest is forgotten, and the next
+/// record of it is new, whatever its number.
+pub const PRODUCERS_PER_SHARD_MAX: usize = 16_384;
+
+/// Results of one producer in one shard that a retry is told again, in runs without gaps. Of those before it is known that
+/// they were stored.
+pub const RUNS_PER_PRODUCER_MAX: usize = 256;
+
+/// How many splits and merges back a retry is known: by the shard that stored it, and the number that it got there.
+pub const GENERATIONS_MAX: usize = 32;
+
+/// How long after a split or merge a child refuses once each record of a producer that is the first, or lower than those before. Whatever the parents refused
+/// before is older, and may be sent again behind it only within this time.
+pub const CHILD_YOUNG_NS: u64 = 60_000_000_000;
+
+/// Producers whose records wait behind one that was refused during a split or merge, over all connections of a reactor. Past it the
+/// order is no longer seen to of those of the oldest connection.
+pub const GATES_MAX: usize = 4096;
+
+/// Memory for producers that number their records, over all shards of a reactor: half of it for them, half for their results.
+pub const PRODUCERS_BYTES_MAX: usize = 16 << 20;
+
+/// What a footer says of producers is no more than this part of its segment.
+pub const PRODUCERS_SEGMENT_SHARE: usize = 8;
+
 /// Zeros written at once into a segment ahead of its use.
 pub const ZERO_CHUNK_BYTES: usize = 1 << 20;
 
@@ -316,6 +341,8 @@ pub struct Memory {
     pub index_bytes: usize,
     /// Large records that arrive, or wait for commit batches, and frames that arrive in several receives.
     pub large_bytes: usize,
+    /// What producers that number their records have stored.
+    pub producer_bytes: usize,
     /// Connections, and records that straddled receives and wait for commit batches.
     pub connection_bytes: usize,
 }
@@ -332,7 +359,9 @@ impl Memory {
         let footer_bytes = budget / 16;
         let index_bytes = frame::limits::EXTENTS_PER_SEGMENT_MAX * crate::journal::INDEX_ENTRY_BYTES;
         let large_bytes = (budget / 8).clamp(LARGE_BYTES_MIN, LARGE_BYTES_MAX);
-        let connection_bytes = budget - receive_bytes - pool_bytes - footer_bytes - index_bytes - large_bytes;
+        let producer_bytes = (budget / 32).min(PRODUCERS_BYTES_MAX);
+        let connection_bytes =
+            budget - receive_bytes - pool_bytes - footer_bytes - index_bytes - large_bytes - producer_bytes;
         Memory {
             receive_bytes,
             pool_bytes,
@@ -341,13 +370,15 @@ impl Memory {
             footer_bytes,
             index_bytes,
             large_bytes,
+            producer_bytes,
             connection_bytes,
         }
     }
 
     /// What all shares add up to.
     pub fn total_bytes(&self) -> usize {
-        let shares = [self.footer_bytes, self.index_bytes, self.large_bytes, self.connection_bytes];
+        let shares =
+            [self.footer_bytes, self.index_bytes, self.large_bytes, self.producer_bytes, self.connection_bytes];
         self.receive_bytes + self.pool_bytes + shares.iter().sum::<usize>()
     }
 }

@@ -12,6 +12,7 @@ use crate::exchange::Exchange;
 use crate::journal::SegmentId;
 use crate::limits::{ASKS_PER_PARCEL_MAX, HANDED_BYTES_MAX, HANDED_IN_FLIGHT_MAX};
 use crate::owners::Owners;
+use crate::producers;
 use crate::token::Peer;
 
 /// One record of a [`Handed`].
@@ -23,6 +24,8 @@ pub(crate) struct HandedRecord {
     pub(crate) length: u32,
     /// Whether its frames are several: the parts of it.
     pub(crate) is_large: bool,
+    /// Whether it bears its producer's number.
+    pub(crate) is_numbered: bool,
     /// As quotas count it.
     pub(crate) record_bytes: u32,
     /// Of which append of the sender it is which record.
@@ -91,11 +94,13 @@ pub(crate) struct End {
 }
 
 /// What is told of a shard that is to be split or merged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ParentEnd {
     pub(crate) shard: ShardId,
     /// None if its journal failed before that was known.
     pub(crate) end: Option<End>,
+    /// What producers have stored in it, and in the shards that it was made of.
+    pub(crate) producers: Vec<producers::Row>,
 }
 
 /// What one reactor tells another in one turn.
@@ -113,6 +118,8 @@ pub(crate) struct Parcel {
     pub(crate) applied: u64,
     /// Shards of the sender that are to be split or merged have ended, which the first reactor is told.
     pub(crate) ends: Vec<ParentEnd>,
+    /// What producers have stored in shards of which the receiver is about to own children.
+    pub(crate) lent: Vec<producers::Row>,
     /// So many commands were applied by all reactors; 0: no more than was told before.
     pub(crate) shown: u64,
     /// Segments that the receiver keeps, in which nothing of the sender's shards lives.
@@ -133,6 +140,7 @@ impl Parcel {
             && self.commands.is_empty()
             && self.applied == 0
             && self.ends.is_empty()
+            && self.lent.is_empty()
             && self.shown == 0
             && self.released.is_empty()
             && !self.has_begun

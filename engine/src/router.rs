@@ -4,18 +4,22 @@
 //! of it each. So records gather here, over all connections, until there are enough or the turn's input has been parsed. They
 //! leave in the order in which they came: into the queue of their shard, or back, where the shard's quotas are used up.
 
-use frame::frame::Part;
+use frame::Part;
+use frame::frame::numbered_of;
 use frame::proto::ErrorCode;
 use frame::route::{KEYS_TOGETHER_MAX, KeyHasher};
-use frame::{Frame, ShardId, StreamId};
+use frame::{Frame, Numbered, ShardId, StreamId};
 use io::Io;
 
 use crate::appends::Appends;
 use crate::buckets::Buckets;
 use crate::catalog::Catalog;
+use crate::gates::Gates;
+use crate::handle::Asker;
 use crate::intake::{Intake, Place};
 use crate::owners::Owners;
 use crate::peers::{HandedRecord, Link};
+use crate::producers::Producers;
 
 /// What a frame that was parsed says of its route, so that it need not be parsed again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +29,8 @@ pub(crate) struct Outline {
     key_to: u16,
     record_bytes: u32,
     hash_key: Option<u128>,
+    /// Whether it bears its producer's number: then quotas are taken when its turn has come.
+    pub(crate) is_numbered: bool,
 }
 
 impl Outline {
@@ -36,6 +42,7 @@ impl Outline {
             key_to: key.end as u16,
             record_bytes: frame.record_bytes() as u32,
             hash_key: frame.explicit_hash_key(),
+            is_numbered: frame.is_numbered(),
         }
     }
 
@@ -50,6 +57,8 @@ pub(crate) struct Onward<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) owners: Owners,
     pub(crate) buckets: &'a mut Buckets,
+    pub(crate) producers: &'a mut Producers,
+    pub(crate) gates: &'a mut Gates,
     pub(crate) intake: &'a mut Intake,
     pub(crate) appends: &'a mut Appends,
     /// The append of each record that is refused.
@@ -95,7 +104,7 @@ impl Router {
 
     /// Queues every record that waits with its shard, if that takes it in.
     pub(crate) fn route(&mut self, io: &mut impl Io, onward: &mut Onward<'_>) {
-        let Onward { catalog, owners, buckets, intake, appends, refused, links } = onward;
+        let Onward { catalog, owners, buckets, producers, gates, intake, appends, refused, links } = onward;
         let mut keys: [&[u8]; KEYS_TOGETHER_MAX] = [&[]; KEYS_TOGETHER_MAX];
         for (at, record) in self.waiting.iter().enumerate() {
             let Outline { length, key_from, key_to, .. } = record.outline;
@@ -109,9 +118,20 @@ impl Router {
             let stream = catalog.stream(record.stream).expect("a stream of the catalog stays");
             let Unrouted { place, outline, append, index, .. } = record;
             let shard = stream.route(outline.hash_key.unwrap_or(hashes[at]));
-            if stream.is_fenced(shard) {
+            let refusal = if outline.is_numbered && stream.was_resharded() {
+                let frame = intake.bytes_at(&*io, place, outline.length as usize);
+                pass_gate(
+                    gates,
+                    numbered_of(frame),
+                    (record.stream, appends.find(append).asker),
+                    stream.is_fenced(shard),
+                )
+            } else {
+                stream.is_fenced(shard).then_some(ErrorCode::Resharding)
+            };
+            if let Some(code) = refusal {
                 intake.give_back(io, place);
-                appends.throttle(append, index, ErrorCode::Resharding, shard);
+                appends.throttle(append, index, code, shard);
                 refused.push(append);
                 continue;
             }
@@ -119,7 +139,12 @@ impl Router {
                 hand_over(io, intake, &mut links[owners.of(shard)], shard, &record);
                 continue;
             }
-            let admitted = buckets.admit(&*io, (shard, &stream.quotas), outline.record_bytes, &mut now_ns);
+            let admitted = if outline.is_numbered {
+                producers.expect();
+                Ok(())
+            } else {
+                buckets.admit(&*io, (shard, &stream.quotas), outline.record_bytes, &mut now_ns)
+            };
             if let Err(code) = admitted {
                 intake.give_back(io, place);
                 appends.throttle(append, index, code, shard);
@@ -131,10 +156,27 @@ impl Router {
     }
 }
 
+/// Why a record that bears its producer's number does not go on, if it does not: its shard is fenced, or one was that it follows.
+fn pass_gate(
+    gates: &mut Gates,
+    numbered: Option<Numbered>,
+    (stream, asker): (StreamId, Asker),
+    is_fenced: bool,
+) -> Option<ErrorCode> {
+    let fenced = is_fenced.then_some(ErrorCode::Resharding);
+    let (Some(Numbered { producer, number }), Asker::Peer(peer, _)) = (numbered, asker) else { return fenced };
+    let sender = (peer, stream, producer);
+    if is_fenced {
+        gates.refuse(sender, number);
+        return fenced;
+    }
+    (!gates.lets_in(sender, number)).then_some(ErrorCode::OutOfOrder)
+}
+
 /// Gathers a record for the reactor that owns its shard: one copy, of all its frames if it is a large one.
 fn hand_over(io: &mut impl Io, intake: &mut Intake, link: &mut Link, shard: ShardId, record: &Unrouted) {
-    let Unrouted { stream, place, outline: Outline { length, record_bytes, .. }, append, index } = *record;
-    let handed = HandedRecord { stream, shard, length, is_large: false, record_bytes, append, index };
+    let Unrouted { stream, place, outline: Outline { length, record_bytes, is_numbered, .. }, append, index } = *record;
+    let handed = HandedRecord { stream, shard, length, is_large: false, is_numbered, record_bytes, append, index };
     match place {
         Place::Large(number) => {
             let length = intake.large.frames(number).map(<[u8]>::len).sum::<usize>() as u32;

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use engine::{Config, Reactor};
-use frame::Quotas;
 use frame::proto::{Client, ClientEvent};
+use frame::{Numbered, ProducerId, Quotas, RecordNumber};
 use io::{DataDir, IoConfig, Ring, SystemIo, Threads};
 
 const BATCHES: u64 = 10_000;
@@ -22,15 +22,20 @@ const RECORDS: u32 = 20;
 
 #[test]
 fn ten_thousand_appends_on_the_ring_allocate_nothing() {
-    ten_thousand_appends_allocate_nothing::<Ring>();
+    ten_thousand_appends_allocate_nothing::<Ring>(false);
+}
+
+#[test]
+fn ten_thousand_numbered_appends_allocate_nothing() {
+    ten_thousand_appends_allocate_nothing::<Ring>(true);
 }
 
 #[test]
 fn ten_thousand_appends_on_threads_allocate_nothing() {
-    ten_thousand_appends_allocate_nothing::<Threads>();
+    ten_thousand_appends_allocate_nothing::<Threads>(false);
 }
 
-fn ten_thousand_appends_allocate_nothing<I: SystemIo>() {
+fn ten_thousand_appends_allocate_nothing<I: SystemIo>(is_numbered: bool) {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut io = I::start(IoConfig::new(vec![DataDir::open(directory.path(), false).unwrap()])).unwrap();
     let (listener, address) = io.listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
@@ -41,7 +46,7 @@ fn ten_thousand_appends_allocate_nothing<I: SystemIo>() {
     let acknowledged = Arc::new(AtomicU64::new(0));
     let client = {
         let acknowledged = Arc::clone(&acknowledged);
-        std::thread::spawn(move || append(address, &acknowledged))
+        std::thread::spawn(move || append(address, is_numbered, &acknowledged))
     };
     while acknowledged.load(Ordering::Relaxed) < WARM_UP {
         reactor.turn();
@@ -59,7 +64,7 @@ fn ten_thousand_appends_allocate_nothing<I: SystemIo>() {
 
 /// Appends until the server goes away, over eight shards, with frames that straddle receives. In bursts first, each cut at
 /// another place, so that everything grows to the most that it will hold.
-fn append(address: SocketAddr, acknowledged: &AtomicU64) {
+fn append(address: SocketAddr, is_numbered: bool, acknowledged: &AtomicU64) {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_nodelay(true).unwrap();
     let mut out = Vec::new();
@@ -68,10 +73,17 @@ fn append(address: SocketAddr, acknowledged: &AtomicU64) {
     let highest = std::num::NonZeroU32::new(u32::MAX);
     let quotas = Quotas { write_bytes: highest, write_records: highest, ..Quotas::NONE };
     client.create_stream(&mut out, "stream", 8, quotas);
-    let mut frames = Vec::new();
-    for record in 0..RECORDS {
-        frame::frame::encode(&mut frames, format!("key {record}").as_bytes(), None, &[7; 300]).unwrap();
-    }
+    let (mut number, mut frames) = (0, Vec::new());
+    let mut encode = |frames: &mut Vec<u8>| {
+        frames.clear();
+        for record in 0..RECORDS {
+            number += 1;
+            let numbered = Numbered { producer: ProducerId(9), number: RecordNumber(number) };
+            let numbered = is_numbered.then_some(numbered);
+            let key = format!("key {record}");
+            frame::parts::encode_numbered(frames, key.as_bytes(), None, numbered, [&[7; 300]]).unwrap();
+        }
+    };
     let mut input = vec![0; 1 << 16];
     let (mut stream, mut owed, mut in_bursts, mut cut) = (None, 0, true, 0);
     loop {
@@ -110,6 +122,7 @@ fn append(address: SocketAddr, acknowledged: &AtomicU64) {
                 continue;
             }
             for _ in 0..std::mem::take(&mut owed) {
+                encode(&mut frames);
                 client.append(&mut out, stream, RECORDS, &frames);
             }
         }

@@ -27,83 +27,18 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::id::{Sequence, ShardId};
-use crate::limits::{
-    EXTENSION_BYTES_MAX, FRAME_BYTES_MAX, KEY_BYTES_MAX, LARGE_RECORD_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX,
+use crate::extension::{
+    EXPLICIT_HASH_KEY_BYTES, Extensions, FLAG_EXPLICIT_HASH_KEY, FLAG_PART, FLAG_PRODUCER, FLAGS_ACCEPTED,
+    NUMBERED_BYTES, Numbered, PART_BYTES, Part, extension_bytes,
 };
+use crate::id::{Sequence, ShardId};
+use crate::limits::{FRAME_BYTES_MAX, KEY_BYTES_MAX, LARGE_RECORD_BYTES_MAX, RECORD_BYTES_MAX};
 
 /// Bytes before the extensions.
 pub const HEADER_BYTES: usize = 48;
 
 /// The layout's version. A frame of another version is refused.
 pub const VERSION: u8 = 1;
-
-/// The frame carries an explicit hash key of 16 bytes, little-endian.
-pub const FLAG_EXPLICIT_HASH_KEY: u16 = 1;
-/// The frame carries its producer and the producer's sequence, 8 bytes each. Reserved: not accepted yet.
-pub const FLAG_PRODUCER: u16 = 1 << 1;
-/// The frame carries key identifier, nonce and tag, 32 bytes. Reserved: not accepted yet.
-pub const FLAG_ENCRYPTED: u16 = 1 << 2;
-/// The frame is a part of a record, and carries which: 8 bytes, behind the explicit hash key if there is one.
-pub const FLAG_PART: u16 = 1 << 3;
-
-const FLAGS_ACCEPTED: u16 = FLAG_EXPLICIT_HASH_KEY | FLAG_PART;
-const EXPLICIT_HASH_KEY_BYTES: usize = 16;
-const PART_BYTES: usize = 8;
-
-/// Bytes of the extensions that these flags announce. Without a branch, as it is done for every frame.
-const fn extension_bytes(flags: u16) -> usize {
-    ((flags & FLAG_EXPLICIT_HASH_KEY) * EXPLICIT_HASH_KEY_BYTES as u16 + (flags & FLAG_PART)) as usize
-}
-
-const _: () = {
-    assert!(FLAG_PART as usize == PART_BYTES, "the flag is the extension's length");
-    assert!(extension_bytes(FLAGS_ACCEPTED) == EXPLICIT_HASH_KEY_BYTES + PART_BYTES);
-    assert!(extension_bytes(FLAGS_ACCEPTED) <= EXTENSION_BYTES_MAX);
-};
-
-/// Which part of a record a frame is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Part {
-    /// Its place among them, from 0.
-    pub index: u16,
-    /// How many there are, at least two.
-    pub count: u16,
-    /// Bytes of data of the whole record.
-    pub data_bytes: u32,
-}
-
-impl Part {
-    /// Whether nothing of the record follows it.
-    pub fn is_last(&self) -> bool {
-        self.index + 1 == self.count
-    }
-
-    fn encode(self) -> [u8; PART_BYTES] {
-        let mut bytes = [0; PART_BYTES];
-        bytes[..2].copy_from_slice(&self.index.to_le_bytes());
-        bytes[2..4].copy_from_slice(&self.count.to_le_bytes());
-        bytes[4..].copy_from_slice(&self.data_bytes.to_le_bytes());
-        bytes
-    }
-
-    fn decode(bytes: [u8; PART_BYTES]) -> Part {
-        let [i0, i1, c0, c1, data_bytes @ ..] = bytes;
-        let (index, count) = (u16::from_le_bytes([i0, i1]), u16::from_le_bytes([c0, c1]));
-        Part { index, count, data_bytes: u32::from_le_bytes(data_bytes) }
-    }
-
-    /// Whether it can be a part, of so many bytes and under a key of so many: every other part holds a byte or more.
-    fn check(&self, key_length: usize, data_length: usize) -> Result<(), FrameError> {
-        let whole = self.data_bytes as usize;
-        if key_length + whole > LARGE_RECORD_BYTES_MAX {
-            return Err(FrameError::LargeRecord { bytes: key_length + whole });
-        }
-        let others = usize::from(self.count.saturating_sub(1));
-        let is_one = (2..=PARTS_MAX).contains(&usize::from(self.count)) && self.index < self.count;
-        if is_one && data_length > 0 && data_length + others <= whole { Ok(()) } else { Err(FrameError::Part) }
-    }
-}
 
 /// The fixed part of a frame.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
@@ -166,6 +101,8 @@ pub enum FrameError {
     Lengths,
     /// What it says of the record that it is a part of can't be.
     Part,
+    /// Its producer is zero, or the producer's number of it is none.
+    Number,
     /// The record that it is a part of is larger than any may be.
     LargeRecord {
         /// Its data and key.
@@ -187,6 +124,7 @@ impl fmt::Display for FrameError {
             FrameError::Flags(flags) => write!(f, "frame flags {flags:#06x} are not accepted"),
             FrameError::Lengths => f.write_str("the frame's lengths contradict each other or exceed a limit"),
             FrameError::Part => f.write_str("what the frame says of the record that it is a part of can't be"),
+            FrameError::Number => f.write_str("the frame's producer is 0, or its number is not from 1 to 2^62 - 1"),
             FrameError::LargeRecord { bytes } => write!(
                 f,
                 "a record of {bytes} bytes of data and key; it may have {LARGE_RECORD_BYTES_MAX}: split it into records"
@@ -236,6 +174,9 @@ impl<'a> Frame<'a> {
         if let Some(part) = frame.part() {
             part.check(key_length, data_length)?;
         }
+        if let Some(numbered) = frame.numbered() {
+            numbered.check()?;
+        }
         Ok(frame)
     }
 
@@ -251,6 +192,16 @@ impl<'a> Frame<'a> {
         }
         let at = self.header.key_start() - PART_BYTES;
         self.body.get(at..)?.first_chunk().map(|bytes| Part::decode(*bytes))
+    }
+
+    /// Whether its producer numbers its records.
+    pub fn is_numbered(&self) -> bool {
+        self.header.flags.get() & FLAG_PRODUCER != 0
+    }
+
+    /// The producer's number of it, if it has one.
+    pub fn numbered(&self) -> Option<Numbered> {
+        numbered(self.header, self.body)
     }
 
     /// Bytes of the whole frame, a multiple of 8.
@@ -340,6 +291,23 @@ pub const fn frame_bytes(extension_bytes: usize, key_bytes: usize, data_bytes: u
     (HEADER_BYTES + extension_bytes + key_bytes + data_bytes).next_multiple_of(8)
 }
 
+/// The producer's number of a frame that [`Frame::parse`] accepted before: a flag's test, where it has none.
+#[inline]
+pub fn numbered_of(frame: &[u8]) -> Option<Numbered> {
+    let (header, body) = Header::ref_from_prefix(frame).ok()?;
+    numbered(header, body)
+}
+
+#[inline]
+fn numbered(header: &Header, body: &[u8]) -> Option<Numbered> {
+    let flags = header.flags.get();
+    if flags & FLAG_PRODUCER == 0 {
+        return None;
+    }
+    let at = extension_bytes(flags & FLAG_EXPLICIT_HASH_KEY);
+    body.get(at..)?.first_chunk::<NUMBERED_BYTES>().map(Numbered::decode)
+}
+
 /// Appends a frame to `out` as a producer makes it.
 ///
 /// # Errors
@@ -358,29 +326,26 @@ pub fn encode_pieces<const PIECES: usize>(
     explicit_hash_key: Option<u128>,
     data: [&[u8]; PIECES],
 ) -> Result<u64, FrameError> {
-    encode_part(out, key, explicit_hash_key, None, data)
+    encode_extended(out, key, &Extensions { explicit_hash_key, ..Extensions::default() }, data)
 }
 
-/// The same for one part of a record, if it is one. [`parts::encode`](crate::parts::encode) makes all of them.
+/// The same with any extensions. [`parts::encode`](crate::parts::encode) makes all parts of a record.
 ///
 /// # Errors
-/// As of [`encode_pieces`].
+/// As of [`encode_pieces`], and [`FrameError::Number`] if the producer or its number can't be.
 #[inline]
-pub fn encode_part<const PIECES: usize>(
+pub fn encode_extended<const PIECES: usize>(
     out: &mut Vec<u8>,
     key: &[u8],
-    explicit_hash_key: Option<u128>,
-    part: Option<Part>,
+    extensions: &Extensions,
     data: [&[u8]; PIECES],
 ) -> Result<u64, FrameError> {
     let data_length = data.iter().map(|piece| piece.len()).sum::<usize>();
     if key.len() > KEY_BYTES_MAX || key.len() + data_length > RECORD_BYTES_MAX {
         return Err(FrameError::Lengths);
     }
-    let mut flags = if explicit_hash_key.is_some() { FLAG_EXPLICIT_HASH_KEY } else { 0 };
-    if part.is_some() {
-        flags |= FLAG_PART;
-    }
+    extensions.numbered.map_or(Ok(()), |numbered| numbered.check())?;
+    let flags = extensions.flags();
     let extension_bytes = extension_bytes(flags);
     let length = frame_bytes(extension_bytes, key.len(), data_length);
     let header = Header {
@@ -399,12 +364,7 @@ pub fn encode_part<const PIECES: usize>(
     let start = out.len();
     out.reserve(length);
     out.extend_from_slice(header.as_bytes());
-    if let Some(hash_key) = explicit_hash_key {
-        out.extend_from_slice(&hash_key.to_le_bytes());
-    }
-    if let Some(part) = part {
-        out.extend_from_slice(&part.encode());
-    }
+    extensions.put(out);
     out.extend_from_slice(key);
     for piece in data {
         out.extend_from_slice(piece);

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::id::{ProducerId, RecordNumber};
+use crate::limits::SEQUENCE_MAX;
 
 fn encoded(key: &[u8], explicit: Option<u128>, data: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -19,6 +21,39 @@ fn layout_is_the_documented_one() {
     assert_eq!(bytes[24..40], [0x22, 0x11, 0, 0, 0, 0, 0, 0, 0x44, 0x33, 0, 0, 0, 0, 0, 0]);
     assert_eq!(bytes[48], 7);
     assert_eq!(&bytes[64..72], b"keydata!");
+}
+
+fn numbered(producer: u64, number: u64) -> Extensions {
+    let numbered = Some(Numbered { producer: ProducerId(producer), number: RecordNumber(number) });
+    Extensions { numbered, ..Extensions::default() }
+}
+
+#[test]
+fn a_producers_number_lies_where_it_is_documented() {
+    let mut bytes = Vec::new();
+    let hashed = Extensions { explicit_hash_key: Some(7), ..numbered(0x0102, 0x0304) };
+    encode_extended(&mut bytes, b"key", &hashed, [b"data!"]).unwrap();
+    assert_eq!(bytes[4..8], [1, 4, 3, 0]);
+    assert_eq!(bytes[48..66], [7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1]);
+    assert_eq!(bytes[72..80], [4, 3, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(&bytes[80..88], b"keydata!");
+    let frame = Frame::parse(&bytes).expect("a frame");
+    assert_eq!((frame.numbered(), numbered_of(&bytes)), (hashed.numbered, hashed.numbered));
+    assert_eq!((frame.key(), frame.data(), frame.explicit_hash_key()), (&b"key"[..], &b"data!"[..], Some(7)));
+    assert_eq!(numbered_of(&encoded(b"k", Some(3), b"d")), None);
+}
+
+#[test]
+fn numbers_that_can_not_be_are_refused() {
+    for (producer, number) in [(0, 1), (1, 0), (1, SEQUENCE_MAX), (1, u64::MAX)] {
+        let mut bytes = Vec::new();
+        let made = encode_extended(&mut bytes, b"k", &numbered(producer, number), [b"d"]);
+        assert_eq!((made, bytes.len()), (Err(FrameError::Number), 0), "{producer}, {number}");
+        encode_extended(&mut bytes, b"k", &numbered(1, 1), [b"d"]).unwrap();
+        bytes[48..56].copy_from_slice(&producer.to_le_bytes());
+        bytes[56..64].copy_from_slice(&number.to_le_bytes());
+        assert_eq!(Frame::parse(&bytes).err(), Some(FrameError::Number), "{producer}, {number}");
+    }
 }
 
 #[test]

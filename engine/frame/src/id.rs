@@ -25,6 +25,14 @@ number!(
     ShardId(u32)
 );
 number!(
+    /// A producer that numbers its records. Drawn at random by the client, or made of a name; never 0.
+    ProducerId(u64)
+);
+number!(
+    /// Which of its producer's records one is, from 1, rising in the order in which they are sent.
+    RecordNumber(u64)
+);
+number!(
     /// A record's place in its shard: rising from 1, with gaps only where recovery skipped numbers.
     Sequence(u64)
 );

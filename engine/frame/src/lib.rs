@@ -4,6 +4,7 @@
 //! byte by byte; the constants and structures here are its source.
 //!
 //! * [`frame`]: one record's bytes, from a producer's socket to the disk to a subscriber.
+//! * [`extension`]: what a frame may carry besides: hash key, producer's number, which part it is.
 //! * [`parts`]: records of more than a frame holds: cut into parts, and joined again.
 //! * [`batch`]: what one acknowledgement of the disk carries, frames grouped by shard.
 //! * [`segment`]: the header, footer and trailer of a journal file.
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod extension;
 pub mod frame;
 pub mod id;
 pub mod limits;
@@ -29,7 +31,11 @@ pub mod segment;
 pub mod superblock;
 mod varint;
 
+pub use extension::{Extensions, Numbered, Part};
 pub use frame::{Frame, FrameError};
-pub use id::{Epoch, JournalNumber, LogId, Position, RequestId, SegmentNumber, Sequence, ShardId, StreamId};
+pub use id::{
+    Epoch, JournalNumber, LogId, Position, ProducerId, RecordNumber, RequestId, SegmentNumber, Sequence, ShardId,
+    StreamId,
+};
 pub use quotas::{QUOTAS_BYTES, Quotas, QuotasChange, Rate};
 pub use retention::{Period, RETENTION_BYTES, Retention, Settings};

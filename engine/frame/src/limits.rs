@@ -47,7 +47,7 @@ pub const ACK_BYTES_MAX: usize = 1 << 20;
 /// One read result, headers included.
 pub const READ_BYTES_MAX: usize = 4 << 20;
 
-/// Sequence numbers end before this, so that no number and no skipping of numbers overflows.
+/// Sequence numbers, and producers' numbers, end before this, so that no number and no skipping of numbers overflows.
 pub const SEQUENCE_MAX: u64 = 1 << 62;
 
 /// A stream's name in bytes, the service's own bound.

@@ -15,12 +15,13 @@ use std::fmt;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::frame::{self, Frame, FrameError, HEADER_BYTES, Part};
+use crate::extension::{Extensions, Numbered, Part, extension_bytes};
+use crate::frame::{self, Frame, FrameError, HEADER_BYTES};
 use crate::id::Sequence;
 use crate::limits::{KEY_BYTES_MAX, LARGE_RECORD_BYTES_MAX, PART_FRAME_BYTES, RECORD_BYTES_MAX};
 
-/// Extensions of a part at most, as they are made here: explicit hash key, and which part it is.
-const PART_EXTENSION_BYTES: usize = 24;
+/// Extensions of a part at most: explicit hash key, producer's number, and which part it is.
+const PART_EXTENSION_BYTES: usize = extension_bytes(crate::extension::FLAGS_ACCEPTED);
 
 /// What a record became.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,18 +34,22 @@ pub struct Encoded {
 
 /// Frames that a record takes, and their bytes together.
 pub fn encoded_size(key_bytes: usize, has_hash_key: bool, data_bytes: usize) -> (usize, usize) {
-    let hash_key_bytes = if has_hash_key { 16 } else { 0 };
+    encoded_size_with(if has_hash_key { 16 } else { 0 }, key_bytes, data_bytes)
+}
+
+/// The same with so many bytes of extensions in each, without that of parts.
+pub fn encoded_size_with(extension_bytes: usize, key_bytes: usize, data_bytes: usize) -> (usize, usize) {
     if key_bytes + data_bytes <= RECORD_BYTES_MAX {
-        return (1, frame::frame_bytes(hash_key_bytes, key_bytes, data_bytes));
+        return (1, frame::frame_bytes(extension_bytes, key_bytes, data_bytes));
     }
     let each = part_data_bytes(key_bytes);
     let (whole, rest) = (data_bytes / each, data_bytes % each);
-    let part = |bytes| if bytes > 0 { frame::frame_bytes(hash_key_bytes + 8, key_bytes, bytes) } else { 0 };
+    let part = |bytes| if bytes > 0 { frame::frame_bytes(extension_bytes + 8, key_bytes, bytes) } else { 0 };
     (data_bytes.div_ceil(each), whole * part(each) + part(rest))
 }
 
-/// Data of a full part under a key of so many bytes.
-fn part_data_bytes(key_bytes: usize) -> usize {
+/// Bytes of data of a full part under a key of so many bytes, whatever extensions its frames have.
+pub fn part_data_bytes(key_bytes: usize) -> usize {
     PART_FRAME_BYTES - HEADER_BYTES - PART_EXTENSION_BYTES - key_bytes.min(KEY_BYTES_MAX)
 }
 
@@ -60,15 +65,31 @@ pub fn encode<const PIECES: usize>(
     explicit_hash_key: Option<u128>,
     data: [&[u8]; PIECES],
 ) -> Result<Encoded, FrameError> {
-    let data_bytes = data.iter().map(|piece| piece.len()).sum::<usize>();
-    if key.len() + data_bytes <= RECORD_BYTES_MAX {
-        let checksum = frame::encode_pieces(out, key, explicit_hash_key, data)?;
-        return Ok(Encoded { frames: 1, checksum });
-    }
-    encode_cut(out, key, explicit_hash_key, data, part_data_bytes(key.len()))
+    encode_numbered(out, key, explicit_hash_key, None, data)
 }
 
-/// The same, in parts of `each` bytes of data, but one frame if one part is enough. For those who want parts of few bytes.
+/// The same of a record that its producer has numbered: every frame of it bears the number.
+///
+/// # Errors
+/// As of [`encode`], and [`FrameError::Number`] if the producer or its number can't be.
+#[inline]
+pub fn encode_numbered<const PIECES: usize>(
+    out: &mut Vec<u8>,
+    key: &[u8],
+    explicit_hash_key: Option<u128>,
+    numbered: Option<Numbered>,
+    data: [&[u8]; PIECES],
+) -> Result<Encoded, FrameError> {
+    let data_bytes = data.iter().map(|piece| piece.len()).sum::<usize>();
+    let extensions = Extensions { explicit_hash_key, numbered, part: None };
+    if key.len() + data_bytes <= RECORD_BYTES_MAX {
+        let checksum = frame::encode_extended(out, key, &extensions, data)?;
+        return Ok(Encoded { frames: 1, checksum });
+    }
+    encode_cut_extended(out, key, &extensions, data, part_data_bytes(key.len()))
+}
+
+/// As [`encode`], in parts of `each` bytes of data, but one frame if one part is enough. For those who want parts of few bytes.
 ///
 /// # Errors
 /// As of [`encode`], and [`FrameError::Part`] if there were more parts than a record may have.
@@ -80,13 +101,28 @@ pub fn encode_cut<const PIECES: usize>(
     data: [&[u8]; PIECES],
     each: usize,
 ) -> Result<Encoded, FrameError> {
+    encode_cut_extended(out, key, &Extensions { explicit_hash_key, ..Extensions::default() }, data, each)
+}
+
+/// The same with any extensions but a part's.
+///
+/// # Errors
+/// As of [`encode_cut`], and [`FrameError::Number`] if the producer or its number can't be.
+#[cold]
+pub fn encode_cut_extended<const PIECES: usize>(
+    out: &mut Vec<u8>,
+    key: &[u8],
+    extensions: &Extensions,
+    data: [&[u8]; PIECES],
+    each: usize,
+) -> Result<Encoded, FrameError> {
     let data_bytes = data.iter().map(|piece| piece.len()).sum::<usize>();
     if key.len() + data_bytes > LARGE_RECORD_BYTES_MAX {
         return Err(FrameError::LargeRecord { bytes: key.len() + data_bytes });
     }
     let count = data_bytes.div_ceil(each.max(1));
     if count < 2 {
-        let checksum = frame::encode_pieces(out, key, explicit_hash_key, data)?;
+        let checksum = frame::encode_extended(out, key, extensions, data)?;
         return Ok(Encoded { frames: 1, checksum });
     }
     if count > crate::limits::PARTS_MAX {
@@ -95,8 +131,9 @@ pub fn encode_cut<const PIECES: usize>(
     let mut checksum = 0;
     for index in 0..count {
         let part = Part { index: index as u16, count: count as u16, data_bytes: data_bytes as u32 };
+        let extensions = Extensions { part: Some(part), ..*extensions };
         let pieces = window(data, index * each, (index + 1) * each);
-        checksum = folded(checksum, frame::encode_part(out, key, explicit_hash_key, Some(part), pieces)?);
+        checksum = folded(checksum, frame::encode_extended(out, key, &extensions, pieces)?);
     }
     Ok(Encoded { frames: count as u32, checksum })
 }
@@ -134,7 +171,7 @@ pub enum RunError {
         /// How many there should have been.
         count: u16,
     },
-    /// Key, explicit hash key, number of parts or bytes of data differ from the first part's.
+    /// Key, explicit hash key, producer's number, number of parts or bytes of data differ from the first part's.
     Differs {
         /// The part, counted from 0.
         index: u16,
@@ -156,7 +193,10 @@ impl fmt::Display for RunError {
                 write!(f, "a record of {count} parts was cut off before part {due}; send its parts one after the other")
             }
             RunError::Differs { index } => {
-                write!(f, "part {index} of a record differs from the first in key, number of parts or bytes in all")
+                write!(
+                    f,
+                    "part {index} of a record differs from the first in key, number, count of parts or bytes in all"
+                )
             }
             RunError::DataBytes { said, came } => {
                 write!(f, "the parts of a record said that its data has {said} bytes, and had {came}")
@@ -172,6 +212,7 @@ impl std::error::Error for RunError {}
 pub struct Run {
     key: Vec<u8>,
     explicit_hash_key: Option<u128>,
+    numbered: Option<Numbered>,
     /// The first part's; nothing between records.
     of: Option<Part>,
     next: u16,
@@ -208,7 +249,8 @@ impl Run {
             Some(first) => {
                 let is_same = (first.count, first.data_bytes) == (part.count, part.data_bytes)
                     && self.key == frame.key()
-                    && self.explicit_hash_key == frame.explicit_hash_key();
+                    && self.explicit_hash_key == frame.explicit_hash_key()
+                    && self.numbered == frame.numbered();
                 if !is_same {
                     return Err(RunError::Differs { index: part.index });
                 }
@@ -228,7 +270,7 @@ impl Run {
     fn begin(&mut self, frame: &Frame<'_>, part: Part) {
         self.key.clear();
         self.key.extend_from_slice(frame.key());
-        self.explicit_hash_key = frame.explicit_hash_key();
+        (self.explicit_hash_key, self.numbered) = (frame.explicit_hash_key(), frame.numbered());
         (self.of, self.next, self.data_bytes) = (Some(part), 0, 0);
     }
 }

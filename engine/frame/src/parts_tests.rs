@@ -1,7 +1,7 @@
 //! Records cut into parts and joined again; parts that are not one record's.
 
 use super::*;
-use crate::id::ShardId;
+use crate::id::{ProducerId, RecordNumber, ShardId};
 use crate::limits::{APPEND_BYTES_MAX, LARGE_RECORD_FRAMES_BYTES_MAX, PARTS_MAX};
 
 fn data(bytes: usize) -> Vec<u8> {
@@ -168,4 +168,45 @@ fn what_is_not_whole_is_passed_over() {
     assert_eq!(joiner.waits_from(), Some(Sequence(4)));
     assert_eq!(joined(&mut joiner, &b[2..]), [whole(4, 40)]);
     assert_eq!(joiner.waits_from(), None);
+}
+
+#[test]
+fn every_part_bears_its_producers_number() {
+    let extensions = |number| {
+        let numbered = Some(Numbered { producer: ProducerId(9), number: RecordNumber(number) });
+        Extensions { explicit_hash_key: Some(5), numbered, part: None }
+    };
+    let frames = |number| {
+        let mut out = Vec::new();
+        encode_cut_extended(&mut out, b"key", &extensions(number), [&data(100)], 40).unwrap();
+        stamped(&mut out, 7)
+    };
+    let (one, other) = (frames(3), frames(4));
+    for frame in &one {
+        assert_eq!(Frame::parse(frame).unwrap().numbered(), extensions(3).numbered);
+    }
+    assert_eq!(joined(&mut Joiner::new(), &one), [(7, 9, data(100))]);
+    let mixed = [one[0].clone(), other[1].clone(), one[2].clone()];
+    assert_eq!(joined(&mut Joiner::new(), &mixed), [], "parts of two records are none");
+    let mut run = Run::default();
+    let parsed: Vec<Frame<'_>> = mixed.iter().map(|frame| Frame::parse(frame).unwrap()).collect();
+    assert_eq!(run.take(&parsed[0], parsed[0].part().unwrap()), Ok(false));
+    assert_eq!(run.take(&parsed[1], parsed[1].part().unwrap()), Err(RunError::Differs { index: 1 }));
+}
+
+#[test]
+fn the_size_is_known_before_with_any_extensions() {
+    for bytes in [0, 10, RECORD_BYTES_MAX - 3, RECORD_BYTES_MAX, 3 * RECORD_BYTES_MAX, LARGE_RECORD_BYTES_MAX - 3] {
+        for explicit_hash_key in [None, Some(77)] {
+            let numbered = Some(Numbered { producer: ProducerId(9), number: RecordNumber(8) });
+            let extensions = Extensions { explicit_hash_key, numbered, part: None };
+            let mut out = Vec::new();
+            let encoded = encode_numbered(&mut out, b"key", explicit_hash_key, numbered, [&data(bytes)]).unwrap();
+            let size = encoded_size_with(extensions.bytes(), 3, bytes);
+            assert_eq!(size, (encoded.frames as usize, out.len()), "{bytes}");
+            assert!(out.len() <= LARGE_RECORD_FRAMES_BYTES_MAX);
+            let first = Frame::parse(&out).unwrap();
+            assert!(first.part().is_none_or(|part| frames_bytes_max(&first, part) >= out.len()), "{bytes}");
+        }
+    }
 }

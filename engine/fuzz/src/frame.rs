@@ -1,27 +1,31 @@
 //! Frames: parsed from anything, made from anything, and no change of a stamped one goes unnoticed.
 //!
 //! ```text
-//!   0 mode: bit 0 made of parts, bit 1 repaired | parts: 1 key length | 2 flags | 3 hash key, 16 | 19 key, data
+//!   0 mode: bit 0 made of parts, bit 1 repaired, bit 2 numbered: behind the hash key 16 bytes more
+//!                                               | parts: 1 key length | 2 flags | 3 hash key, 16 | 19 key, data
 //!   flags: bit 0 a hash key, bit 1 cut into frames of bits 2 to 7 bytes of data
 //!                                               | else: a frame
 //! ```
 
-use frame::frame::{claimed_length, encode, encode_part, stamp};
-use frame::limits::{FRAME_BYTES_MAX, KEY_BYTES_MAX, LARGE_RECORD_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX};
-use frame::parts::{Joiner, encode_cut};
-use frame::{Frame, FrameError, Sequence, ShardId};
+use frame::frame::{claimed_length, encode, encode_extended, numbered_of, stamp};
+use frame::limits::{
+    FRAME_BYTES_MAX, KEY_BYTES_MAX, LARGE_RECORD_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX, SEQUENCE_MAX,
+};
+use frame::parts::{Joiner, encode_cut_extended};
+use frame::{Extensions, Frame, FrameError, Numbered, ProducerId, RecordNumber, Sequence, ShardId};
 
 use crate::checksum::repair_frame;
 use crate::program::Program;
 
 const MADE: u8 = 1;
 const REPAIRED: u8 = 2;
+const NUMBERED: u8 = 4;
 
 /// Judges one input.
 pub fn run(input: &[u8]) {
     let mut program = Program(input);
     let mode = program.byte();
-    let mut bytes = if mode & MADE != 0 { made(program) } else { program.0.to_vec() };
+    let mut bytes = if mode & MADE != 0 { made(program, mode & NUMBERED != 0) } else { program.0.to_vec() };
     if mode & REPAIRED != 0 {
         repair_frame(&mut bytes);
     }
@@ -36,6 +40,10 @@ pub fn run(input: &[u8]) {
         let record = Joiner::new().push(&frame).is_some();
         assert!(!record, "one part is no record");
     }
+    if let Some(Numbered { producer, number }) = frame.numbered() {
+        assert!(producer.0 > 0 && (1..SEQUENCE_MAX).contains(&number.0), "{producer} and {number} were taken");
+    }
+    assert_eq!(numbered_of(&bytes), frame.numbered(), "the short way and the long one");
     let prefix = *bytes.first_chunk().expect("a frame has a header");
     assert_eq!(claimed_length(prefix), Ok(length), "its prefix claims another length");
     encodes_to_itself(&bytes[..length], &frame);
@@ -45,27 +53,32 @@ pub fn run(input: &[u8]) {
 }
 
 /// A frame out of parts comes back as those parts.
-fn made(mut program: Program<'_>) -> Vec<u8> {
+fn made(mut program: Program<'_>, is_numbered: bool) -> Vec<u8> {
     let (key_bytes, flags) = (usize::from(program.byte()), program.byte());
     let hash_key = u128::from(program.long()) << 64 | u128::from(program.long());
-    let hash_key = (flags & 1 != 0).then_some(hash_key);
+    let explicit_hash_key = (flags & 1 != 0).then_some(hash_key);
+    let mut number = || program.long() % (SEQUENCE_MAX - 1) + 1;
+    let numbered = is_numbered.then(|| Numbered { producer: ProducerId(number()), number: RecordNumber(number()) });
+    let extensions = Extensions { explicit_hash_key, numbered, part: None };
     let (key, data) = (program.bytes(key_bytes), program.0);
     let mut bytes = Vec::new();
     if flags & 2 != 0 {
-        return cut(key, hash_key, data, usize::from(flags >> 2) + 1).unwrap_or(bytes);
+        return cut(key, &extensions, data, usize::from(flags >> 2) + 1).unwrap_or(bytes);
     }
-    encode(&mut bytes, key, hash_key, data).expect("the parts are short");
+    encode_extended(&mut bytes, key, &extensions, [data]).expect("the parts are short");
     let frame = Frame::parse(&bytes).expect("what was encoded parses");
-    assert_eq!((frame.key(), frame.explicit_hash_key(), frame.data()), (key, hash_key, data));
+    assert_eq!((frame.key(), frame.explicit_hash_key(), frame.data()), (key, explicit_hash_key, data));
+    assert_eq!(frame.numbered(), numbered);
     assert_eq!(frame.verify_payload(), Ok(()));
     assert_eq!(frame.length(), bytes.len());
     bytes
 }
 
 /// A record that is cut comes back whole, and not before its last part. One of its frames; nothing if there were too many.
-fn cut(key: &[u8], hash_key: Option<u128>, data: &[u8], each: usize) -> Option<Vec<u8>> {
+fn cut(key: &[u8], extensions: &Extensions, data: &[u8], each: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    let encoded = match encode_cut(&mut bytes, key, hash_key, [data], each) {
+    let hash_key = extensions.explicit_hash_key;
+    let encoded = match encode_cut_extended(&mut bytes, key, extensions, [data], each) {
         Err(FrameError::Part) if data.len().div_ceil(each) > PARTS_MAX => return None,
         encoded => encoded.expect("the parts are short"),
     };
@@ -76,6 +89,7 @@ fn cut(key: &[u8], hash_key: Option<u128>, data: &[u8], each: usize) -> Option<V
         stamp(&mut stamped, ShardId(1), Sequence(7 + frames.len() as u64), 5);
         rest = &rest[length..];
         let frame = Frame::parse(&stamped).expect("what was encoded parses");
+        assert_eq!(frame.numbered(), extensions.numbered, "in every part");
         let record = joiner.push(&frame);
         assert_eq!(record.is_some(), rest.is_empty(), "whole with its last part alone");
         if let Some(record) = record {
@@ -91,8 +105,9 @@ fn cut(key: &[u8], hash_key: Option<u128>, data: &[u8], each: usize) -> Option<V
 /// The same parts are encoded to the same bytes, but for what the server adds and for padding that is not zero.
 fn encodes_to_itself(bytes: &[u8], frame: &Frame<'_>) {
     let mut again = Vec::new();
-    let (key, hash_key, part) = (frame.key(), frame.explicit_hash_key(), frame.part());
-    encode_part(&mut again, key, hash_key, part, [frame.data()]).expect("a frame's parts are legal");
+    let extensions =
+        Extensions { explicit_hash_key: frame.explicit_hash_key(), numbered: frame.numbered(), part: frame.part() };
+    encode_extended(&mut again, frame.key(), &extensions, [frame.data()]).expect("a frame's parts are legal");
     assert_eq!(again.len(), bytes.len());
     assert_eq!(again[..16], bytes[..16], "another header for the same parts");
     if again[48..] == bytes[48..] {
@@ -131,6 +146,11 @@ pub fn starts() -> Vec<(&'static str, Vec<u8>)> {
     };
     let parts =
         |flags: u8, key: &[u8], data: &[u8]| [&[MADE, key.len() as u8, flags], &[7; 16][..], key, data].concat();
+    let hashed = Extensions { explicit_hash_key: Some(3), ..Extensions::default() };
+    let mut numbered = Vec::new();
+    let number = Numbered { producer: ProducerId(1), number: RecordNumber(1) };
+    encode_extended(&mut numbered, b"key", &Extensions { numbered: Some(number), ..hashed }, [b"some data"])
+        .expect("short parts");
     vec![
         ("whole", whole(b"key", None, b"some data")),
         ("whole-hash", whole(b"key", Some(u128::MAX / 3), b"some data")),
@@ -143,7 +163,10 @@ pub fn starts() -> Vec<(&'static str, Vec<u8>)> {
         ("parts-cut-hash", parts(3 | 19 << 2, b"key", b"data of some length, not a multiple of eight")),
         (
             "part-repaired",
-            repaired([&[0], &cut(b"key", Some(3), b"three parts", 4).expect("three parts")[..]].concat()),
+            repaired([&[0], &cut(b"key", &hashed, b"three parts", 4).expect("three parts")[..]].concat()),
         ),
+        ("numbered", [&[MADE | NUMBERED, 3, 1], &[7; 32][..], b"key", b"data"].concat()),
+        ("numbered-cut", [&[MADE | NUMBERED, 3, 2 | 9 << 2], &[7; 32][..], b"key", b"data in a few parts"].concat()),
+        ("numbered-repaired", repaired([&[0], &numbered[..]].concat())),
     ]
 }

@@ -22,6 +22,7 @@ mod errno;
 mod link;
 mod model;
 mod network;
+mod numberer;
 mod plan;
 mod profile;
 mod reader;

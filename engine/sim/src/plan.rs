@@ -14,6 +14,9 @@ use crate::world::{Death, Surroundings};
 
 const SEGMENT_BYTES: u32 = 4 << 20;
 
+/// The stream of the producer that numbers its records.
+pub(crate) const NUMBERED_STREAM: &str = "numbered";
+
 /// How a life is meant to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
@@ -48,6 +51,8 @@ pub(crate) struct LifePlan {
     pub(crate) surroundings: Surroundings,
     pub(crate) config: Config,
     pub(crate) clients: Vec<Intent>,
+    /// What the producer appends that numbers its records, if there is one.
+    pub(crate) numberer: Option<Intent>,
     pub(crate) end: End,
 }
 
@@ -169,7 +174,22 @@ impl RunPlan {
         let times = if is_small { reactors as u64 } else { 1 };
         let surroundings = Surroundings { capacity_bytes: surroundings.capacity_bytes * times, ..surroundings };
         let config = Config { writes_in_flight, disk_bytes, ..self.config.clone() };
-        LifePlan { reactors, dirs: self.dirs(life), surroundings, config, clients, end }
+        let numberer = self.numberer(life);
+        LifePlan { reactors, dirs: self.dirs(life), surroundings, config, clients, numberer, end }
+    }
+
+    /// Half of all runs have a producer that numbers its records, in all lives.
+    fn numberer(&self, life: u64) -> Option<Intent> {
+        let has_one = Dice::new(self.seed, 0, "numberer plan").chance(0.5);
+        has_one.then(|| self.to_numbered(self.intent(&mut Dice::new(self.seed, life, "numberer intent"))))
+    }
+
+    /// The same for a stream of its own.
+    pub(crate) fn to_numbered(&self, intent: Intent) -> Intent {
+        let mut dice = Dice::new(self.seed, 0, "numbered stream");
+        let (shards, retention) = (dice.skewed(1..=4) as u32, some_retention(&mut dice));
+        let wish = Wish { name: NUMBERED_STREAM.to_owned(), shards, retention };
+        Intent { streams: vec![wish], ..intent }
     }
 
     /// Most runs have one directory; in the others one more comes now and then, and their order is anyone's.

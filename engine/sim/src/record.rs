@@ -1,6 +1,7 @@
 //! The records that clients append: each says who it is, and every byte of it follows from that.
 
 use frame::parts::{self, Record};
+use frame::{Extensions, Numbered};
 
 /// The smallest data: the attempt's number.
 pub(crate) const DATA_BYTES_MIN: usize = 8;
@@ -57,8 +58,14 @@ impl Recipe {
 
     /// Appends its frames to `out`.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_numbered(None, out);
+    }
+
+    /// The same with its producer's number.
+    pub(crate) fn encode_numbered(&self, numbered: Option<Numbered>, out: &mut Vec<u8>) {
         let (key, data) = (self.key(), self.data());
-        let encoded = parts::encode_cut(out, key.as_bytes(), self.explicit_hash, [&data], self.part_bytes());
+        let extensions = Extensions { explicit_hash_key: self.explicit_hash, numbered, part: None };
+        let encoded = parts::encode_cut_extended(out, key.as_bytes(), &extensions, [&data], self.part_bytes());
         assert_eq!(u64::from(encoded.expect("plans keep within the limits").frames), self.frames());
     }
 

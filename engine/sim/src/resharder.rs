@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use engine::limits::GENERATIONS_MAX;
 use engine::{Answer, Call, Handle};
 use frame::ShardId;
 use frame::proto::{ErrorCode, Failure, ShardDescription};
@@ -10,6 +11,7 @@ use frame::proto::{ErrorCode, Failure, ShardDescription};
 use crate::caller;
 use crate::dice::Dice;
 use crate::model::Breach;
+use crate::plan::NUMBERED_STREAM;
 use crate::world::World;
 
 /// How many runs have one.
@@ -42,6 +44,8 @@ struct Subject {
     name: String,
     /// What is known of its shards since it was described.
     shards: Option<Vec<ShardDescription>>,
+    /// How often it may still be split or merged: not beyond what retries are known over, where records are numbered.
+    left: usize,
     /// Whether something was begun that goes on by itself: then what is known may be so no more.
     is_unsettled: bool,
 }
@@ -63,7 +67,10 @@ impl Resharder {
         if !dice.chance(PROBABILITY) {
             names.clear();
         }
-        let subject = |name| Subject { name, shards: None, is_unsettled: false };
+        let subject = |name| {
+            let left = if name == NUMBERED_STREAM { GENERATIONS_MAX } else { usize::MAX };
+            Subject { name, shards: None, left, is_unsettled: false }
+        };
         let streams = names.into_iter().map(subject).collect();
         Resharder { dice, handle: None, streams, waiting: None, is_resting: false }
     }
@@ -114,7 +121,9 @@ impl Resharder {
         let Subject { name, shards, .. } = self.streams[at].clone();
         let (asked, call) = match shards {
             None => (Asked::Describe(at), Call::DescribeStream { name, from: 0, limit: u32::MAX }),
+            Some(_) if self.streams[at].left == 0 => return,
             Some(shards) => {
+                self.streams[at].left -= 1;
                 let (change, error) = choose(&mut self.dice, &shards);
                 let call = match change {
                     Change::Split(shard, at) => Call::SplitShard { name, shard, at },

@@ -20,7 +20,8 @@ use crate::checkers;
 use crate::client::LoadClient;
 use crate::dice::Dice;
 use crate::model::{Breach, Model, Outcome};
-use crate::plan::{Cut, End, LifePlan, RunPlan};
+use crate::numberer::Numberer;
+use crate::plan::{Cut, End, LifePlan, NUMBERED_STREAM, RunPlan};
 use crate::profile::Profile;
 use crate::reader::Reader;
 use crate::resharder::Resharder;
@@ -129,6 +130,7 @@ struct Scenario<W> {
     model: Model,
     caller: Caller,
     resharder: Resharder,
+    numberer: Numberer,
     wrap: W,
     life: Rc<Cell<u64>>,
     connections: u32,
@@ -146,7 +148,8 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         let pool = Pool::new(POOL_BYTES).map_err(|error| Breach::new("no memory", error.to_string()))?;
         let world = World::new(seed, pool, plan.life(0).surroundings, Trace::new(options.prints));
         let model = Model::default();
-        let resharder = Resharder::new(seed, plan.stream_names());
+        let names = plan.stream_names().into_iter().chain([NUMBERED_STREAM.to_owned()]);
+        let resharder = Resharder::new(seed, names.collect());
         Ok(Scenario {
             seed,
             profile,
@@ -155,6 +158,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             model,
             caller: Caller::new(seed),
             resharder,
+            numberer: Numberer::new(seed),
             wrap,
             life,
             connections: 0,
@@ -213,6 +217,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
                 End::Clean(_) => self.shut_down(&mut reactors)?,
             }
         }
+        self.numberer.end(&self.world);
         self.world.die();
         drop(reactors);
         Ok(death)
@@ -316,7 +321,9 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
     fn read_back(&mut self, reactors: &mut [Reactor<I>]) -> Result<Stage, Breach> {
         self.world.suspend_faults();
         let dice = Dice::new(self.seed, self.life.get(), "reader");
-        let mut reader = Reader::new(&self.world, self.plan.stream_names(), dice);
+        let mut names = self.plan.stream_names();
+        names.push(NUMBERED_STREAM.to_owned());
+        let mut reader = Reader::new(&self.world, names, dice);
         while !reader.is_done() {
             if self.turn(reactors)? == Stage::Dead {
                 self.world.hang_up();
@@ -342,6 +349,9 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         let mut dice = Dice::new(self.seed, self.life.get(), "subscriber");
         let name = dice.pick(&self.plan.stream_names()).clone();
         let mut subscriber = Subscriber::new(&self.world, name, dice);
+        if let Some(intent) = &plan.numberer {
+            self.numberer.begin(intent.clone(), self.is_damaged);
+        }
         let stage = self.work(reactors, &mut clients, Some(&mut subscriber))?;
         subscriber.check(&self.world, &self.model)?;
         subscriber.leave(&self.world);
@@ -364,7 +374,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
     ) -> Result<Stage, Breach> {
         let mut limit_ns = None;
         loop {
-            if clients.iter().all(LoadClient::is_done) {
+            if clients.iter().all(LoadClient::is_done) && self.numberer.is_done() {
                 let Some(subscriber) = subscriber.as_ref().filter(|s| !s.is_level(&self.model)) else { break };
                 let now_ns = self.world.now_ns();
                 if now_ns > *limit_ns.get_or_insert(now_ns + LIVENESS_NS) {
@@ -381,6 +391,11 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
                 } else {
                     client.step(&self.world, &mut self.model)?;
                 }
+            }
+            if is_dead {
+                self.numberer.listen(&self.world, &mut self.model)?;
+            } else {
+                self.numberer.step(&self.world, &mut self.model)?;
             }
             if let Some(subscriber) = &mut subscriber {
                 subscriber.listen(&self.world, &mut self.model)?;
@@ -401,7 +416,11 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         let before = self.model.attempts().len();
         let started_ns = self.world.now_ns();
         let client = self.client(self.plan.proof_of_life());
+        self.numberer.begin(self.plan.to_numbered(self.plan.proof_of_life()), self.is_damaged);
         self.work(reactors, &mut [client], None)?;
+        if !self.numberer.is_level() {
+            return Err(Breach::new("liveness", format!("faults have stopped: {:?}", self.numberer)));
+        }
         self.resharder.rest();
         while self.resharder.is_waiting() && self.world.now_ns() - started_ns <= LIVENESS_NS {
             self.turn(reactors)?;

@@ -3,6 +3,8 @@
 //! The hash ranges of the open shards hold each hash key once, whatever was split and merged. A stream that never was knows its
 //! shards by their count alone.
 
+use std::collections::BTreeSet;
+
 use frame::limits::{SHARDS_KEPT_PER_STREAM_MAX, SHARDS_PER_STREAM_MAX};
 use frame::proto::Children;
 use frame::route::even_range;
@@ -11,7 +13,7 @@ use frame::{Quotas, Retention, Sequence, ShardId, StreamId};
 use super::reshard::{Change, Completion, ReshardError, Resharding};
 use super::{Create, create_bytes};
 use crate::handle;
-use crate::limits::RESHARDINGS_PER_STREAM_MAX;
+use crate::limits::{GENERATIONS_MAX, RESHARDINGS_PER_STREAM_MAX};
 
 /// A stream, and where its hash keys go.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -176,6 +178,38 @@ impl Stream {
     /// Shards that were made of others.
     pub(crate) fn descendants(&self) -> impl Iterator<Item = &StreamShard> + '_ {
         self.lineage.iter().flat_map(|lineage| &lineage.shards).filter(|shard| shard.parent.is_some())
+    }
+
+    /// Whether any of its shards was split or merged, or is being.
+    pub(crate) fn was_resharded(&self) -> bool {
+        self.lineage.is_some()
+    }
+
+    /// Whether a shard was made of others.
+    pub(crate) fn is_descended(&self, shard: ShardId) -> bool {
+        self.lineage.is_some() && self.find(shard).is_some_and(|shard| shard.parent.is_some())
+    }
+
+    fn parents_of(&self, shard: &StreamShard) -> impl Iterator<Item = StreamShard> + use<'_> {
+        let parents = shard.parent.into_iter().chain(shard.adjacent_parent);
+        parents.filter_map(|parent| self.find(parent))
+    }
+
+    /// The shards that had a hash key before a shard had it, the newest first, as far back as retries are known.
+    pub(crate) fn lineage(&self, shard: ShardId, hash_key: u128) -> impl Iterator<Item = ShardId> + '_ {
+        let had_it = move |parent: &StreamShard| (parent.hash_start..=parent.hash_end).contains(&hash_key);
+        let all = std::iter::successors(self.find(shard), move |child| self.parents_of(child).find(had_it));
+        all.skip(1).take(GENERATIONS_MAX).map(|ancestor| ancestor.shard)
+    }
+
+    /// All shards that a shard was made of, as far back as retries are known.
+    pub(crate) fn ancestors(&self, shard: ShardId) -> BTreeSet<ShardId> {
+        let (mut all, mut newest) = (BTreeSet::new(), Vec::from_iter(self.find(shard)));
+        for _ in 0..GENERATIONS_MAX {
+            newest = newest.iter().flat_map(|child| self.parents_of(child)).collect();
+            newest.retain(|parent| all.insert(parent.shard));
+        }
+        all
     }
 
     /// Shards that are closed.

@@ -5,6 +5,8 @@ use frame::segment::PlacedExtent;
 use frame::{Position, Sequence, ShardId};
 use io::Buf;
 
+use crate::producers::Placed;
+
 /// How many records of one append a commit batch carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Share {
@@ -41,19 +43,22 @@ pub(crate) struct Commit {
     pub(crate) has_part: bool,
     /// The shard whose extent ends within a large record, and the number of that record's first part.
     pub(crate) open: Option<(ShardId, Sequence)>,
+    /// Producers' numbers in it.
+    pub(crate) placed: Vec<Placed>,
     /// When its write began.
     pub(crate) began_ns: u64,
     /// Whether its write has completed; those before it may not have.
     pub(crate) written: bool,
 }
 
-/// Room that a commit has from the start: extents and shares of a batch of small records of many producers.
+/// Room that a commit has from the start: extents, shares and numbers of a batch of small records of many producers.
 const ROOM: usize = 2048;
 
 impl Commit {
     /// An empty one, with room.
     pub(crate) fn with_room() -> Commit {
-        Commit { extents: Vec::with_capacity(ROOM), shares: Vec::with_capacity(ROOM), ..Commit::default() }
+        let (extents, shares) = (Vec::with_capacity(ROOM), Vec::with_capacity(ROOM));
+        Commit { extents, shares, placed: Vec::with_capacity(ROOM), ..Commit::default() }
     }
 
     /// The place after it.
@@ -66,6 +71,7 @@ impl Commit {
         self.buf = None;
         self.extents.clear();
         self.shares.clear();
+        self.placed.clear();
         (self.written, self.has_part, self.open) = (false, false, None);
     }
 }

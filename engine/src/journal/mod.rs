@@ -36,6 +36,7 @@ use io::{Buf, Completion, DirId, FileId, Io, Op, Token};
 use crate::catalog::Catalog;
 use crate::damage::Damage;
 use crate::limits::{BATCH_BYTES_TARGET, COMMANDS_SHARE, COMMITS_UNSETTLED_MAX};
+use crate::producers::Producers;
 use crate::shards::{Shards, Stored};
 use crate::trims;
 use crate::watermark::Watermarks;
@@ -84,6 +85,8 @@ pub(crate) struct Start {
     pub(crate) damage: Damage,
     /// Segments that were left without a footer on disk.
     pub(crate) seals: Vec<Seal>,
+    /// What producers have stored in this reactor's shards.
+    pub(crate) producers: Producers,
 }
 
 /// Who wants room in a segment.
@@ -139,6 +142,8 @@ pub(crate) struct Journal {
     closed: Vec<Vec<Sealed>>,
     pub(crate) footers: FooterCache,
     pub(crate) cache: Tail,
+    /// What producers that number their records have stored, which footers tell.
+    pub(crate) producers: Producers,
     /// Batches written in this life.
     pub(crate) batches: u64,
 }
@@ -171,6 +176,7 @@ impl Journal {
             closed: start.closed,
             footers: start.footers,
             cache: Tail::new(bounds.tail_bytes),
+            producers: start.producers,
             batches: 0,
         }
     }
@@ -262,8 +268,8 @@ impl Journal {
         catalog: &Catalog,
     ) -> Result<(), Shortage> {
         let extents = self.open.extents + extents;
-        let catalog_bytes =
-            self.kept(catalog).snapshot_bytes() + trims::snapshot_bytes(shards.trims_max()) + BLOCK_BYTES;
+        let rows = trims::snapshot_bytes(shards.trims_max()) + self.producers.footer_bytes_max(bytes);
+        let catalog_bytes = self.kept(catalog).snapshot_bytes() + rows + BLOCK_BYTES;
         let footer = footer_bytes_max(shards.len(), extents, catalog_bytes, self.damage.footer_bytes()) + BLOCK_BYTES;
         let is_kept_back = room == Room::Records && !self.segments.has_ready();
         let kept_back = if is_kept_back { self.open.bytes as usize / COMMANDS_SHARE } else { 0 };
@@ -377,6 +383,7 @@ impl Journal {
             self.seal(left, shards, catalog);
         }
         self.marks.make_durable(end);
+        self.producers.make_durable(&commit.placed);
         for extent in &commit.extents {
             match commit.open {
                 Some((shard, open)) if shard == extent.shard => shards.make_durable_within(extent, open),
@@ -417,6 +424,7 @@ impl Journal {
         let head = FooterHead { log_id, journal, position: end, epoch, last_checksum: left.last_checksum };
         let mut snapshot = self.kept(catalog).snapshot();
         trims::add_to_snapshot(&mut snapshot, shards.trims(|shard| catalog.stream_of(shard).is_some()));
+        self.producers.add_to_snapshot(&mut snapshot);
         let (bytes, footer_checksum) = writer.finish(&head, &snapshot);
         let footer_length = bytes.len() as u32;
         let trailer = Trailer { log_id, journal, epoch, footer: end, footer_length, footer_checksum };

@@ -75,6 +75,7 @@ impl<I: Io> Reactor<I> {
             stream.shards().for_each(|shard| {
                 self.buckets.forget(shard.shard);
                 self.shards.forget_trim(shard.shard);
+                self.journal.producers.forget(shard.shard);
             });
         }
         let applied = self.catalog.apply(command);
@@ -94,7 +95,7 @@ impl<I: Io> Reactor<I> {
             Command::Intend(resharding) => self.fence(resharding),
             Command::Reshard(resharding, completion) => self.close_parents(resharding, completion),
             Command::Create(_) | Command::SetRetention(..) => {}
-            Command::Reserve { .. } | Command::GoOn(_) | Command::Trim(_) => {}
+            Command::Reserve { .. } | Command::GoOn(_) | Command::Trim(_) | Command::Producers(_) => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A reactor begins: it takes its seat, and makes the first batch of its journal durable.
 
 use super::*;
+use crate::producers::{self, Row};
 use crate::trims::{TRIMS_MAX, Trim};
 
 impl<I: Io> Reactor<I> {
@@ -33,6 +34,7 @@ impl<I: Io> Reactor<I> {
         let mut reactor = Reactor {
             owners: seat.owners,
             router: Router::new(),
+            gates: Gates::default(),
             buckets: Buckets::default(),
             intake: Intake::new(io.receive_buffers(), seat.shards.len(), memory.large_bytes),
             connections: Slots::new(),
@@ -72,7 +74,7 @@ impl<I: Io> Reactor<I> {
             accepting: false,
             accept_after_ns: 0,
             send_check_ns: 0,
-            features: 0,
+            features: frame::proto::FEATURE_NUMBERS,
             secret: None,
             told_reactors: Reactors::default(),
             is_left_alone: false,
@@ -90,7 +92,7 @@ impl<I: Io> Reactor<I> {
             io,
             config,
         };
-        reactor.begin_life(seat.skip, &seat.go_on, &seat.trims)?;
+        reactor.begin_life(seat.skip, &seat.go_on, &seat.trims, seat.untold_producers)?;
         reactor.take_up_lineage();
         reactor.survey_space(seat.keeps);
         for seal in seat.late_seals {
@@ -121,7 +123,7 @@ impl<I: Io> Reactor<I> {
 
     /// Makes the first batch of this life durable, so that nothing older can pass for newer, and what it says of shards that
     /// go on in this journal.
-    fn begin_life(&mut self, skip: u64, go_on: &[GoOn], trims: &[Trim]) -> Result<(), OpenError> {
+    fn begin_life(&mut self, skip: u64, go_on: &[GoOn], trims: &[Trim], producers: Vec<Row>) -> Result<(), OpenError> {
         let frame_of = |command: Command| {
             let mut frame = Vec::new();
             let encoded = frame::frame::encode(&mut frame, b"catalog", None, &command.encode());
@@ -130,11 +132,12 @@ impl<I: Io> Reactor<I> {
         };
         let shards_go_on = go_on.chunks(GO_ON_ROWS_MAX).map(|rows| Command::GoOn(rows.to_vec()));
         let are_trimmed = trims.chunks(TRIMS_MAX).map(|rows| Command::Trim(rows.to_vec()));
-        let mut commands = shards_go_on.chain(are_trimmed).map(frame_of);
+        let has_command = !(go_on.is_empty() && trims.is_empty() && producers.is_empty());
+        let have_stored = producers::records_of(producers).into_iter().map(Command::Producers);
+        let mut commands = shards_go_on.chain(are_trimmed).chain(have_stored).map(frame_of);
         self.write_opening(Some(skip), commands.next().as_deref())?;
         // Not before that batch says so: if it begins a segment, the footer of the one before must not say it as well.
         // The number of a command in it is past those skipped.
-        let has_command = !(go_on.is_empty() && trims.is_empty());
         self.shards.skip_from(ShardId(u32::from(has_command)), skip);
         for frame in commands {
             self.write_opening(None, Some(&frame))?;

@@ -4,7 +4,7 @@ use frame::batch::{Writer, batch_bytes};
 use frame::limits::BATCH_BYTES_MAX;
 
 use super::*;
-use crate::intake::Batch;
+use crate::intake::{Batch, Numbering};
 use crate::journal::{Commit, Room};
 use crate::limits::{PARTS_IN_FLIGHT_BESIDE_MAX, PARTS_IN_FLIGHT_MAX};
 
@@ -67,15 +67,20 @@ impl<I: Io> Reactor<I> {
         let mut commit = self.journal.spare_commit();
         let now_ms = self.clock.arrival_ms(&self.io);
         let head = self.journal.head(now_ms, None);
-        let Commit { extents: table, shares, open, has_part, .. } = &mut commit;
+        let Commit { extents: table, shares, open, has_part, placed, .. } = &mut commit;
         let mut writer = Writer::new(&mut buf, table);
         let room = bytes.saturating_sub(frame::batch::HEADER_BYTES + extents * frame::batch::EXTENT_BYTES);
         let (appends, shards) = (&mut self.appends, &mut self.shards);
         let refused = &mut self.refused;
-        let mut batch = Batch { writer: &mut writer, shares, refused, appends, shards, now_ms, may_take_part, open };
+        let (producers, catalog, buckets) = (&mut self.journal.producers, &self.catalog, &mut self.buckets);
+        let numbering = Numbering { producers, placed, catalog, buckets, now_ns: None };
+        let writer_in = &mut writer;
+        let mut batch =
+            Batch { writer: writer_in, shares, refused, appends, shards, now_ms, may_take_part, open, numbering };
         self.intake.fill(&mut self.io, &mut batch, room);
         *has_part = batch.may_take_part != may_take_part;
-        if writer.is_empty() {
+        // One that has nothing but records that were stored before is a mark: it is durable once they are.
+        if writer.is_empty() && shares.is_empty() {
             self.journal.recycle(commit);
             self.settle_refused();
             return Ok(());
@@ -223,7 +228,7 @@ impl<I: Io> Reactor<I> {
 
     /// Refuses every record that waits for a batch.
     fn refuse_records(&mut self, code: ErrorCode) {
-        self.intake.drain(&mut self.io, true, |append, index| {
+        self.intake.drain(&mut self.io, &mut self.journal.producers, true, |append, index| {
             self.appends.refuse(append, index, code);
             self.refused.push(append);
         });
@@ -233,7 +238,7 @@ impl<I: Io> Reactor<I> {
     /// The same, and every command.
     fn refuse_waiting(&mut self, code: ErrorCode) {
         let mut commands = 0;
-        self.intake.drain(&mut self.io, false, |append, index| {
+        self.intake.drain(&mut self.io, &mut self.journal.producers, false, |append, index| {
             if append == CATALOG_APPEND {
                 commands += 1;
                 return;

@@ -283,6 +283,7 @@ impl<I: Io> Reactor<I> {
         self.drop_inbox(peer);
         self.abandon_arriving(peer);
         self.end_gathering(peer);
+        self.gates.forget(peer);
         self.io.submit(Op::Close(socket), token::close(peer));
     }
 

@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
-use frame::Frame;
+use frame::frame::numbered_of;
 use frame::parts::frames_bytes_max;
 use frame::proto::AckResult;
+use frame::{Frame, Numbered};
 
 use super::*;
 use crate::exchange::Exchange;
@@ -41,13 +42,14 @@ impl<I: Io> Reactor<I> {
     }
 
     fn take_parcel(&mut self, from: usize, parcel: Parcel) {
-        let Parcel { handed, settled, asks, told, taken, commands, applied, .. } = parcel;
+        let Parcel { handed, settled, asks, told, taken, lent, commands, applied, .. } = parcel;
         let Parcel { ends, shown, released, has_begun, has_finished, .. } = parcel;
         released.into_iter().for_each(|segment| self.space.released(segment, from));
         if has_begun {
             self.peers.links[from].has_begun = true;
             self.seal_closed_journals();
         }
+        self.borrow(lent);
         commands.into_iter().for_each(|command| self.learn(from, command));
         if applied > 0 {
             self.peers.links[from].applied += applied;
@@ -138,9 +140,14 @@ impl<I: Io> Reactor<I> {
         (Place::Large(number), first_length)
     }
 
-    /// Whether the quotas of its shard let a record in, which they keep account of.
+    /// Whether the quotas of its shard let a record in, which they keep account of. One that bears its producer's number is
+    /// held against them when its turn has come.
     fn take_quota(&mut self, part: &HandedRecord, now_ns: &mut Option<u64>) -> Result<(), ErrorCode> {
-        let Reactor { io, catalog, buckets, .. } = self;
+        let Reactor { io, catalog, buckets, journal, .. } = self;
+        if part.is_numbered {
+            journal.producers.expect();
+            return Ok(());
+        }
         let stream = catalog.stream(part.stream);
         stream.map_or(Ok(()), |stream| buckets.admit(io, (part.shard, &stream.quotas), part.record_bytes, now_ns))
     }
@@ -181,6 +188,9 @@ impl<I: Io> Reactor<I> {
                     }
                     AckResult::Throttled(code, shard) => {
                         self.stats.refused += 1;
+                        if code == ErrorCode::Resharding {
+                            self.note_fenced(&handed, part as usize);
+                        }
                         self.appends.throttle(append, index, code, shard);
                     }
                 }
@@ -190,6 +200,17 @@ impl<I: Io> Reactor<I> {
             }
         }
         self.peers.links[from].settle(handed);
+    }
+
+    /// The owner of a shard knew before this reactor that it is being split or merged, and refused a record.
+    fn note_fenced(&mut self, handed: &Handed, part: usize) {
+        let HandedRecord { stream, append, .. } = handed.records[part];
+        let offset: usize = handed.records[..part].iter().map(|record| record.length as usize).sum();
+        let numbered = handed.bytes.get(offset..).and_then(numbered_of);
+        if let (Some(Numbered { producer, number }), Asker::Peer(peer, _)) = (numbered, self.appends.find(append).asker)
+        {
+            self.gates.refuse((peer, stream, producer), number);
+        }
     }
 
     /// Sends what was gathered for other reactors in this turn.

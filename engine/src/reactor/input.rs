@@ -195,9 +195,11 @@ impl<I: Io> Reactor<I> {
 
     /// The router, and all that it needs.
     fn onward(&mut self) -> (&mut Router, &mut I, Onward<'_>) {
-        let Reactor { router, io, catalog, owners, buckets, intake, appends, refused, peers, .. } = self;
+        let Reactor { router, io, catalog, owners, buckets, intake, appends, refused, peers, journal, gates, .. } =
+            self;
+        let producers = &mut journal.producers;
         let links = &mut peers.links;
-        (router, io, Onward { catalog, owners: *owners, buckets, intake, appends, refused, links })
+        (router, io, Onward { catalog, owners: *owners, buckets, producers, gates, intake, appends, refused, links })
     }
 
     /// Whether records may be taken in.

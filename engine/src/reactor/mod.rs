@@ -40,6 +40,7 @@ use crate::catalog::{Catalog, Command, GO_ON_ROWS_MAX, GoOn};
 use crate::clock::Clock;
 use crate::connection::{Connection, Phase};
 use crate::damage::Damage;
+use crate::gates::Gates;
 use crate::handle::{Asker, Caller, Calls, Looks};
 use crate::intake::{CATALOG_APPEND, Intake};
 use crate::journal::{Bounds, Drops, Journal, Seal, Sealed, SegmentId, Shortage};
@@ -158,6 +159,7 @@ pub struct Reactor<I: Io> {
     owners: Owners,
     connections: Slots<Connection>,
     router: Router,
+    gates: Gates,
     buckets: Buckets,
     intake: Intake,
     appends: Appends,

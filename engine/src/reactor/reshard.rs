@@ -14,6 +14,8 @@
 //! told. The parents are fenced before any client is heard, and end where their owner finds them after recovery; until the
 //! children are open nothing was ever stored in them.
 
+use std::collections::BTreeSet;
+
 use frame::limits::{SHARDS_KEPT_PER_STREAM_MAX, SHARDS_PER_STREAM_MAX};
 use frame::proto::{Children, ReadResult};
 
@@ -21,6 +23,7 @@ use super::*;
 use crate::catalog::{Change, Completion, ReshardError, Resharding, Stream};
 use crate::limits::ALLOCATE_RETRY_NS;
 use crate::peers::{End, ParentEnd};
+use crate::producers::Row;
 
 /// A resharding that the first reactor sees through.
 #[derive(Debug)]
@@ -143,7 +146,7 @@ impl<I: Io> Reactor<I> {
             }
             let state = self.shards.find(shard).filter(|_| self.journal.poisoned().is_none());
             let end = state.map(|state| End { next: state.next, arrival_ms: state.arrival_ms });
-            let end = ParentEnd { shard, end };
+            let end = ParentEnd { shard, end, producers: self.known_of_producers(stream, shard) };
             match self.owners.own() {
                 0 => self.hear_end(end),
                 _ => self.peers.links[0].parcel.ends.push(end),
@@ -152,8 +155,15 @@ impl<I: Io> Reactor<I> {
         self.complete_reshardings();
     }
 
+    /// What producers have stored in a shard of this reactor, and in those that it was made of.
+    fn known_of_producers(&self, stream: StreamId, shard: ShardId) -> Vec<Row> {
+        let ancestors = self.catalog.stream(stream).map(|stream| stream.ancestors(shard));
+        let all = std::iter::once(shard).chain(ancestors.into_iter().flatten());
+        all.flat_map(|shard| self.journal.producers.rows_of(shard)).collect()
+    }
+
     /// Where a parent ended, if its owner can tell in this life.
-    pub(super) fn hear_end(&mut self, ParentEnd { shard, end }: ParentEnd) {
+    pub(super) fn hear_end(&mut self, ParentEnd { shard, end, producers }: ParentEnd) {
         let all = &mut self.reshardings.underway;
         let Some((underway, at)) = all.values_mut().find_map(|underway| {
             let at = underway.resharding.parents().position(|parent| parent == shard)?;
@@ -162,10 +172,25 @@ impl<I: Io> Reactor<I> {
             return;
         };
         underway.ends[at] = end;
+        let children = underway.resharding.children();
         if end.is_none() {
             let waiters = std::mem::take(&mut underway.waiters);
             self.disappoint(waiters, ErrorCode::StorageFailed, "a write failed; it is ended by the next start");
         }
+        // Their owners take it up before the children open: they hear of that later, and the same way.
+        let owners: BTreeSet<usize> = children.shards().map(|child| self.owners.of(child)).collect();
+        let own = self.owners.of(shard);
+        for owner in owners.into_iter().filter(|&owner| owner != own) {
+            match owner {
+                0 => self.borrow(producers.clone()),
+                _ => self.peers.links[owner].parcel.lent.extend_from_slice(&producers),
+            }
+        }
+    }
+
+    /// Takes up what producers have stored in shards of others, of which this reactor is about to own children.
+    pub(super) fn borrow(&mut self, producers: Vec<Row>) {
+        producers.into_iter().for_each(|row| self.journal.producers.borrow(row));
     }
 
     /// Makes the end of what is under way a command, once all parents have ended.
@@ -247,6 +272,7 @@ impl<I: Io> Reactor<I> {
         }
         for child in resharding.children().shards().filter(|&child| owners.is_own(child)) {
             self.shards.begin_at(child, completion.created_ms);
+            self.journal.producers.opened(child, self.io.mono_ns());
         }
     }
 

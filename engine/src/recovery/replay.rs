@@ -14,10 +14,11 @@ use super::cut::copy_aside;
 use super::journal::Pinned;
 use super::table::{Decision, Evidence, Found, decide};
 use super::{AtPlace, Cut, OpenError, Scan, Segment};
-use crate::catalog::{Catalog, Command, GoOn};
+use crate::catalog::{Catalog, Command, GoOn, commands};
 use crate::damage::{Damage, DamagedRecords, DamagedStretch};
 use crate::journal::{Blueprint, Index, Seal, Sealed, SegmentId, place};
-use crate::limits::{SEQUENCE_SKIP, SHARDS_MAX};
+use crate::limits::{PRODUCERS_BYTES_MAX, SEQUENCE_SKIP, SHARDS_MAX};
+use crate::producers::Producers;
 use crate::shards::{Shard, Shards};
 use crate::trims::{self, Trim};
 
@@ -42,6 +43,8 @@ pub(crate) struct Replay {
     pub(crate) seals: Vec<Seal>,
     /// What is damaged, here and in all before it.
     pub(crate) damage: Damage,
+    /// What producers that number their records have stored.
+    pub(crate) producers: Producers,
 }
 
 /// Where the log ends.
@@ -86,6 +89,7 @@ impl Replay {
             extents: 0,
             seals: Vec::new(),
             damage: Damage::default(),
+            producers: Producers::within(PRODUCERS_BYTES_MAX),
         }
     }
 
@@ -111,6 +115,11 @@ impl Replay {
             shards.trim(is_stored.then_some(trim).ok_or(OpenError::Contradiction { position })?);
         }
         let mut replay = Replay::at(journal, catalog, shards, footer.head.epoch, footer.head.last_checksum);
+        for command in commands(footer.catalog()).flatten() {
+            if let Command::Producers(rows) = command {
+                rows.into_iter().for_each(|row| replay.producers.adopt(row));
+            }
+        }
         let (open, known) = footer.damaged_records().partition(|records| records.from == records.to);
         let doubtful: Vec<DamagedRecords> = open;
         replay.doubtful = doubtful.into_iter().map(|records| (records.shard, records.from)).collect();
@@ -351,6 +360,8 @@ impl Replay {
             if extent.first_sequence >= expected {
                 self.index.push(extent.shard, placed);
                 self.shards.recover(extent);
+                let frames = scan.bytes(io, placed.offset, placed.length as usize)?;
+                self.recover_numbers(extent.shard, frames.get(..placed.length as usize).unwrap_or_default());
             }
         }
         self.extents += extents.len();
@@ -358,6 +369,17 @@ impl Replay {
         self.checksum = header.checksum;
         self.chain_broken = false;
         Ok(())
+    }
+
+    /// Takes up the producers' numbers of intact frames. Of a large record the last part tells.
+    fn recover_numbers(&mut self, shard: ShardId, mut frames: &[u8]) {
+        while let Ok(frame) = Frame::parse(frames) {
+            let is_whole = frame.part().is_none_or(|part| part.is_last());
+            if let Some(numbered) = frame.numbered().filter(|_| is_whole) {
+                self.producers.recover(shard, numbered, frame.sequence());
+            }
+            frames = frames.get(frame.length()..).unwrap_or_default();
+        }
     }
 
     /// A segment has ended without a footer: makes it, in memory. Returns it for the disk, if there is room for it.
@@ -388,6 +410,7 @@ impl Replay {
         };
         let mut snapshot = self.catalog.snapshot();
         trims::add_to_snapshot(&mut snapshot, self.shards.trims(|_| true));
+        self.producers.add_to_snapshot(&mut snapshot);
         let (bytes, footer_checksum) = writer.finish(&head, &snapshot);
         let id = SegmentId { journal: self.journal, number: segment.number };
         let footer_length = bytes.len() as u32;
@@ -420,6 +443,10 @@ impl Replay {
             self.catalog.apply(&command).ok_or(OpenError::Catalog { position })?;
             let followed = match command {
                 Command::GoOn(rows) => rows.iter().try_for_each(|row| self.go_on(row)),
+                Command::Producers(rows) => {
+                    rows.into_iter().for_each(|row| self.producers.adopt(row));
+                    Some(())
+                }
                 Command::Trim(trims) => trims.iter().try_for_each(|trim| self.trim(*trim)),
                 _ => Some(()),
             };

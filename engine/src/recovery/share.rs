@@ -8,7 +8,7 @@
 //! A journal's segment that holds records of shards which others own now is left and sealed: so every record of a shard lies
 //! in sealed segments, or in its owner's journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use frame::limits::BLOCK_BYTES;
@@ -25,7 +25,9 @@ use crate::clock::Clock;
 use crate::damage::{Damage, DamagedRecords};
 use crate::exchange::Exchange;
 use crate::journal::{Blueprint, Index, Ready, Seal, Sealed};
+use crate::limits::{Memory, PRODUCERS_SEGMENT_SHARE};
 use crate::owners::Owners;
+use crate::producers::{Producers, Row};
 use crate::shards::{Shard, Shards};
 use crate::superblock::Store;
 use crate::trims::Trim;
@@ -69,6 +71,9 @@ pub struct Seat {
     pub(crate) go_on: Vec<GoOn>,
     /// And from where shards are kept, as far as the journal would not tell.
     pub(crate) trims: Vec<Trim>,
+    /// What producers have stored in its shards, as any journal tells; and what of that the reactor's own would not tell.
+    pub(crate) producers: Producers,
+    pub(crate) untold_producers: Vec<Row>,
     /// The superblock, which the first reactor keeps.
     pub(crate) store: Option<Store>,
     pub(crate) clock: Clock,
@@ -109,6 +114,7 @@ pub(super) fn out(
     leave_what_others_read(&mut found, owners(0), &nexts);
     let mut catalog = std::mem::replace(&mut found[0].replay.catalog, Catalog::new());
     catalog.reserve_shards(count);
+    let mut producers = producers(config, &found, owners(0), count, &catalog);
     let mut needed = Needed::of(&found, owners(0));
     let budget = Budget::of(config, &found, reactors);
     let mut keeps: Vec<Vec<(Sealed, u64)>> = (0..reactors).map(|own| kept_by(&found, owners(own))).collect();
@@ -126,6 +132,8 @@ pub(super) fn out(
     let seats = found.into_iter().take(reactors).enumerate().map(|(own, mut journal)| {
         let go_on = go_on(&journal, owners(own), &nexts);
         let trims = untold(&journal, owners(own), &trims);
+        let producers = producers.remove(0);
+        let untold_producers = untold_producers(&journal, owners(own), &producers);
         // Of other journals' footers those that are not on disk are held in memory by all.
         let mut own_pinned = journal.pinned.clone();
         own_pinned.extend(pinned.iter().map(|(segment, footer)| (*segment, Arc::clone(footer))));
@@ -158,12 +166,54 @@ pub(super) fn out(
             skip: journal.skip,
             go_on,
             trims,
+            producers,
+            untold_producers,
             store: store.take(),
             clock,
             epoch,
         }
     });
     seats.collect()
+}
+
+/// What producers have stored, by the reactors that own the shards now. A shard's records may lie in several journals, each of
+/// which tells of its own; and goes on to do so, also of shards that others own now: until their owner has sealed a segment,
+/// nobody else tells of it on disk. Those rows come first, as they are not used: where there is no room, they go first.
+/// Shards that others own now are lent to whoever owns children of them.
+fn producers(config: &Config, found: &[Journal], owners: Owners, shards: usize, catalog: &Catalog) -> Vec<Producers> {
+    let memory = Memory::share(config.memory_bytes / owners.reactors());
+    let footer_bytes = found[0].blueprint.segment_bytes as usize / PRODUCERS_SEGMENT_SHARE;
+    let empty = || Producers::within(memory.producer_bytes.min(footer_bytes));
+    let mut producers: Vec<Producers> = (0..owners.reactors()).map(|_| empty()).collect();
+    let rows = || {
+        let of = |journal: &'_ Journal| journal.blueprint.journal.0 as usize;
+        let all =
+            found.iter().flat_map(move |journal| journal.replay.producers.rows().map(move |row| (of(journal), row)));
+        all.filter(|(_, row)| (row.shard.0 as usize) < shards)
+    };
+    let mut lent: BTreeMap<ShardId, BTreeSet<usize>> = BTreeMap::new();
+    for (stream, child) in catalog.streams().flat_map(|stream| stream.descendants().map(move |child| (stream, child))) {
+        for ancestor in stream.ancestors(child.shard) {
+            lent.entry(ancestor).or_default().insert(owners.of(child.shard));
+        }
+    }
+    for (_, row) in rows() {
+        for &to in lent.get(&row.shard).into_iter().flatten().filter(|&&to| to != owners.of(row.shard)) {
+            producers[to].borrow(row.clone());
+        }
+    }
+    for (own, row) in rows().filter(|(own, row)| *own < owners.reactors() && owners.of(row.shard) != *own) {
+        producers[own].adopt(row);
+    }
+    rows().for_each(|(_, row)| producers[owners.of(row.shard)].adopt(row));
+    producers
+}
+
+/// What producers have stored in the owner's shards and its journal does not tell.
+fn untold_producers(journal: &Journal, owners: Owners, producers: &Producers) -> Vec<Row> {
+    let told: BTreeMap<_, Row> = journal.replay.producers.rows().map(|row| ((row.shard, row.producer), row)).collect();
+    let own = producers.rows().filter(|row| owners.is_own(row.shard));
+    own.filter(|row| told.get(&(row.shard, row.producer)) != Some(row)).collect()
 }
 
 /// Has journals leave segments that hold records of shards which others own now; also of those that come back to a journal

@@ -11,6 +11,7 @@ use super::{OpenError, Seat, blocking};
 use crate::Config;
 use crate::journal::{FooterCache, Open, Ready, SegmentId, Segments, Start, Stock, Tokens, file_name};
 use crate::limits::Memory;
+use crate::producers::Producers;
 use crate::token;
 
 impl Seat {
@@ -92,6 +93,7 @@ impl Seat {
             footers,
             damage: std::mem::take(&mut self.damage),
             seals: std::mem::take(&mut self.seals),
+            producers: std::mem::replace(&mut self.producers, Producers::within(0)),
         };
         Ok((start, segments))
     }

@@ -1,18 +1,14 @@
 //! Builds Append messages in place: each record's frame is encoded straight into the bytes that are sent.
 
-use frame::frame::Part;
-use frame::limits::{APPEND_RECORDS_MAX, PART_FRAME_BYTES, RECORD_BYTES_MAX};
+use frame::limits::{APPEND_RECORDS_MAX, RECORD_BYTES_MAX};
 use frame::parts::{self, Encoded};
 use frame::proto::{APPEND_FIXED_BYTES, Append, Client, HEADER_BYTES, Welcome};
-use frame::{FrameError, StreamId};
+use frame::{Extensions, FrameError, Part, StreamId};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::pace::turn;
 use crate::verify::{SentBatch, SentRecord};
 use crate::workload::OwnedRecord;
-
-/// Extensions of a part, as its encoder leaves room for.
-const PART_EXTENSION_BYTES: usize = 24;
 
 /// How large messages may be.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +83,7 @@ impl Message {
     /// between parts others of the core have their turn.
     pub(super) async fn push_in_turns(&mut self, record: &OwnedRecord) -> Result<(), FrameError> {
         let bytes = record.key.len() + record.data_bytes();
-        let each = PART_FRAME_BYTES - frame::frame::HEADER_BYTES - PART_EXTENSION_BYTES - record.key.len();
+        let each = parts::part_data_bytes(record.key.len());
         let count = record.data_bytes().div_ceil(each);
         if bytes <= RECORD_BYTES_MAX {
             return self.push(&record.key, record.data(0, record.data_bytes()));
@@ -96,7 +92,8 @@ impl Message {
         for index in 0..count {
             let part = Part { index: index as u16, count: count as u16, data_bytes: record.data_bytes() as u32 };
             let data = record.data(index * each, (index + 1) * each);
-            let own = frame::frame::encode_part(&mut self.bytes, &record.key, None, Some(part), data)?;
+            let extensions = Extensions { part: Some(part), ..Extensions::default() };
+            let own = frame::frame::encode_extended(&mut self.bytes, &record.key, &extensions, data)?;
             checksum = xxh3_64_with_seed(&own.to_le_bytes(), checksum);
             turn().await;
         }

@@ -2,7 +2,7 @@
 
 use frame::limits::{APPEND_BYTES_MAX, APPEND_RECORDS_MAX};
 use frame::proto::{APPEND_FIXED_BYTES, HEADER_BYTES};
-use frame::{Frame, FrameError, parts};
+use frame::{Extensions, Frame, FrameError, Numbered, parts};
 
 /// Records for one append, encoded as they will lie on disk.
 #[derive(Clone, Default, Debug)]
@@ -23,13 +23,22 @@ impl Batch {
     /// # Errors
     /// The record is larger than records may be.
     pub fn push(&mut self, key: &[u8], data: &[u8]) -> Result<bool, FrameError> {
-        let (frames, bytes) = parts::encoded_size(key.len(), false, data.len());
+        self.push_numbered(key, None, data)
+    }
+
+    /// The same with its producer's number, by which the server knows it again when it is sent again.
+    ///
+    /// # Errors
+    /// As of [`Batch::push`], and [`FrameError::Number`] if the producer or its number can't be.
+    pub fn push_numbered(&mut self, key: &[u8], numbered: Option<Numbered>, data: &[u8]) -> Result<bool, FrameError> {
+        let extensions = Extensions { numbered, ..Extensions::default() };
+        let (frames, bytes) = parts::encoded_size_with(extensions.bytes(), key.len(), data.len());
         let full =
             self.message_bytes() + bytes > APPEND_BYTES_MAX || self.frame_count as usize + frames > APPEND_RECORDS_MAX;
         if full && !self.is_empty() {
             return Ok(false);
         }
-        let encoded = parts::encode(&mut self.frames, key, None, [data])?;
+        let encoded = parts::encode_numbered(&mut self.frames, key, None, numbered, [data])?;
         self.records += 1;
         self.frame_count += encoded.frames;
         Ok(true)

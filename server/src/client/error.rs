@@ -107,6 +107,8 @@ pub fn fault_of(code: ErrorCode) -> Fault {
         | ErrorCode::UnknownSequence
         | ErrorCode::Checksum
         | ErrorCode::TooManyShards
+        | ErrorCode::StoredBefore
+        | ErrorCode::NumberPassed
         | ErrorCode::AccessDenied => Fault::Caller,
         ErrorCode::DiskFull
         | ErrorCode::Busy
@@ -114,7 +116,8 @@ pub fn fault_of(code: ErrorCode) -> Fault {
         | ErrorCode::WriteRecordsExceeded
         | ErrorCode::ReadBytesExceeded
         | ErrorCode::ReadsExceeded
-        | ErrorCode::Resharding => Fault::Throttled,
+        | ErrorCode::Resharding
+        | ErrorCode::OutOfOrder => Fault::Throttled,
         ErrorCode::StorageFailed | ErrorCode::Damaged => Fault::Storage,
         ErrorCode::ShuttingDown => Fault::Connection,
     }

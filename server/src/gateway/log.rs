@@ -187,6 +187,8 @@ pub(super) fn kind(code: ErrorCode) -> ErrorKind {
         | ErrorCode::ReadBytesExceeded
         | ErrorCode::ReadsExceeded
         | ErrorCode::Resharding => THROTTLED,
+        // The gateway numbers nothing.
+        ErrorCode::OutOfOrder | ErrorCode::StoredBefore | ErrorCode::NumberPassed => ErrorKind::InternalFailure,
         ErrorCode::Protocol
         | ErrorCode::Checksum
         | ErrorCode::StorageFailed

@@ -7,6 +7,7 @@ use frame::ShardId;
 use frame::proto::ShardDescription;
 
 use crate::model::{Breach, Found, Model, Reading};
+use crate::numberer::CONNECTIONS;
 
 /// Checks all shards of all streams against each other.
 pub(super) fn check(model: &Model, readings: &BTreeMap<ShardId, Reading>) -> Result<(), Breach> {
@@ -21,7 +22,8 @@ pub(super) fn check(model: &Model, readings: &BTreeMap<ShardId, Reading>) -> Res
         if let Some(early) = reading.found.iter().find(is_early) {
             return Err(Breach::new("lineage", format!("{early:?} is older than {description:?}")));
         }
-        for parent in description.parents().filter_map(|parent| readings.get(&parent)) {
+        let parents = description.parents().filter_map(|parent| Some((parent, readings.get(&parent)?)));
+        for parent in parents {
             check_parent(model, (description, reading), parent)?;
         }
     }
@@ -31,14 +33,18 @@ pub(super) fn check(model: &Model, readings: &BTreeMap<ShardId, Reading>) -> Res
 fn check_parent(
     model: &Model,
     (description, reading): (&ShardDescription, &Reading),
-    parent: &Reading,
+    (parent_shard, parent): (ShardId, &Reading),
 ) -> Result<(), Breach> {
     if let Some(late) = parent.found.iter().find(|found| found.arrival_ms > description.created_ms) {
         return Err(Breach::new("lineage", format!("{late:?} of a parent is newer than {description:?}")));
     }
     let mut oldest: BTreeMap<u32, u64> = BTreeMap::new();
+    let of_parent = |hash_key| model.shard(parent_shard).is_none_or(|parent| parent.holds(hash_key));
     for found in &reading.found {
-        oldest.entry(model.attempt(found.attempt).connection).or_insert(found.attempt);
+        let attempt = model.attempt(found.attempt);
+        if of_parent(attempt.hash_key) || !CONNECTIONS.contains(&attempt.connection) {
+            oldest.entry(attempt.connection).or_insert(found.attempt);
+        }
     }
     for found in &parent.found {
         let attempt = model.attempt(found.attempt);

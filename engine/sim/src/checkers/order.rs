@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use frame::ShardId;
 
 use crate::model::{Breach, Model, Outcome, Reading};
+use crate::numberer::CONNECTIONS;
 
 pub(super) fn check(model: &Model, shard: ShardId, reading: &Reading, may_be_damaged: bool) -> Result<(), Breach> {
     let mut newest: BTreeMap<u32, u64> = BTreeMap::new();
@@ -28,7 +29,9 @@ pub(super) fn check(model: &Model, shard: ShardId, reading: &Reading, may_be_dam
     for found in reading.found.iter().filter(|_| is_child) {
         oldest.entry(model.attempt(found.attempt).connection).or_insert(found.attempt);
     }
-    for (number, attempt) in model.attempts_for(shard) {
+    // One that numbers its records is acknowledged all of them in the end.
+    let is_checked = |connection: u32| !is_child || !CONNECTIONS.contains(&connection);
+    for (number, attempt) in model.attempts_for(shard).filter(|(_, attempt)| is_checked(attempt.connection)) {
         let is_begun = oldest.get(&attempt.connection).is_none_or(|&oldest| number > oldest);
         let is_passed = is_begun && newest.get(&attempt.connection).is_some_and(|&newest| number < newest);
         let may_be_stored = !attempt.is_spoiled && !matches!(attempt.outcome, Outcome::Refused(_));

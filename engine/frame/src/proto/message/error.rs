@@ -47,6 +47,12 @@ pub enum ErrorCode {
     Resharding = 17,
     /// The caller: the stream, or the data directory, has all the shards that it may have.
     TooManyShards = 18,
+    /// Throttled: a lower number of this producer was refused in the shard. Send again from that one on.
+    OutOfOrder = 30,
+    /// Not stored again: it was stored before, and the sequence number that it got is no longer known.
+    StoredBefore = 31,
+    /// The caller: it is not stored, and a higher number of this producer is, so that it can't be stored in its order.
+    NumberPassed = 32,
     /// The caller did not prove that it knows the server's secret; the connection ends.
     AccessDenied = 35,
 }
@@ -79,6 +85,9 @@ impl ErrorCode {
             ReadsExceeded,
             Resharding,
             TooManyShards,
+            OutOfOrder,
+            StoredBefore,
+            NumberPassed,
             AccessDenied,
         ]
         .into_iter()
@@ -108,6 +117,9 @@ impl fmt::Display for ErrorCode {
             ErrorCode::ReadsExceeded => "the shard's reads a second are used up",
             ErrorCode::Resharding => "the shard is being split or merged",
             ErrorCode::TooManyShards => "too many shards",
+            ErrorCode::OutOfOrder => "a lower number of the producer was refused before it",
+            ErrorCode::StoredBefore => "stored before, its sequence number is no longer known",
+            ErrorCode::NumberPassed => "a higher number of the producer is stored already",
             ErrorCode::AccessDenied => "access denied",
         })
     }

@@ -13,6 +13,9 @@ pub const FEATURE_NOT_DURABLE: u64 = 1;
 /// A server's feature: plain threads do what io_uring does elsewhere. Only measurements differ.
 pub const FEATURE_THREADS: u64 = 2;
 
+/// A server's feature: it takes producers' numbers, so that what is sent again is stored once.
+pub const FEATURE_NUMBERS: u64 = 4;
+
 /// Client's first message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hello {
@@ -31,7 +34,8 @@ pub struct Welcome {
     pub version: u16,
     /// The server's reactors.
     pub reactors: Reactors,
-    /// Features that both will use, and what the server says of itself: [`FEATURE_NOT_DURABLE`], [`FEATURE_THREADS`].
+    /// Features that both will use, and what the server says of itself: [`FEATURE_NOT_DURABLE`], [`FEATURE_THREADS`],
+    /// [`FEATURE_NUMBERS`].
     pub features: u64,
     /// Which life of the data directory answers.
     pub epoch: u64,
@@ -81,6 +85,11 @@ impl Welcome {
     /// Whether plain threads do what io_uring does elsewhere.
     pub fn is_on_threads(&self) -> bool {
         self.features & FEATURE_THREADS != 0
+    }
+
+    /// Whether producers may number their records.
+    pub fn takes_numbers(&self) -> bool {
+        self.features & FEATURE_NUMBERS != 0
     }
 }
 

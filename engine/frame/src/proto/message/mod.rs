@@ -16,7 +16,7 @@ pub(crate) use access::{Challenge, Proof, Proven};
 pub use append::{Ack, AckBatch, AckResult, Append};
 pub use error::{ErrorCode, Failure};
 pub(crate) use fields::Control;
-pub use handshake::{Credit, FEATURE_NOT_DURABLE, FEATURE_THREADS, Hello, Reactors, Welcome};
+pub use handshake::{Credit, FEATURE_NOT_DURABLE, FEATURE_NUMBERS, FEATURE_THREADS, Hello, Reactors, Welcome};
 pub(crate) use handshake::{Ping, Pong};
 pub use kind::Kind;
 pub use read::{Read, ReadResult};
