@@ -3,23 +3,28 @@
 //! A thread reads and gathers lines; this one sends and takes results. A batch goes when it is full, or when the input has
 //! nothing more at the moment: so a slow producer's line goes at once, and a file goes in large batches. Records that a
 //! shard's quotas hold up, or its being split or merged, are put again after a while, before any that come later, but behind others that were under way.
+//!
+//! With a producer's name the records are numbered, from 1: then a lost connection is made again, all that was not answered is sent
+//! again in its order, and each record is stored once, in order, over restarts of the server as well.
 
+mod gather;
 mod lines;
+mod retry;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::Duration;
 
 use clap::Args;
 use frame::proto::{AckResult, ErrorCode, Failure};
-use frame::{Period, Quotas, QuotasChange, RequestId, Retention, Settings, ShardId, StreamId};
+use frame::{Period, ProducerId, Quotas, QuotasChange, RequestId, Retention, Settings, ShardId, StreamId};
 
 use crate::client::{Batch, Client, ClientError};
 use crate::connect::{Output, ServerArguments};
-use lines::{Line, Lines};
+use gather::{Keys, gather};
 
 /// A batch goes at this size.
 const BATCH_BYTES: usize = 256 << 10;
@@ -61,6 +66,10 @@ pub struct PutArguments {
     /// With --create: how long its records are kept, such as `24h` or `90s`, or `none`: without end
     #[arg(long, value_name = "TIME", default_value = "none", requires = "create")]
     retention: Period,
+    /// Number the records under this name, so that each is stored once however often it is sent: a lost connection is made
+    /// again, and a command that was ended may be given again with the same input. A name stands for one input
+    #[arg(long, value_name = "NAME")]
+    producer: Option<String>,
     /// Tell each record's shard and sequence number
     #[arg(long, short)]
     verbose: bool,
@@ -77,6 +86,8 @@ pub enum PutError {
     Output(io::Error),
     /// The reading thread can't be started.
     Thread(io::Error),
+    /// The server is from before producers numbered their records.
+    NoNumbers,
 }
 
 impl fmt::Display for PutError {
@@ -91,6 +102,9 @@ impl fmt::Display for PutError {
             }
             PutError::Thread(error) => {
                 write!(f, "the reading thread can't be started: {error}; raise the limit on threads (ulimit -u)")
+            }
+            PutError::NoNumbers => {
+                f.write_str("the server takes no numbered records; update it, or leave out --producer")
             }
         }
     }
@@ -146,6 +160,10 @@ enum Input {
 pub fn run(arguments: PutArguments) -> Result<ExitCode, PutError> {
     let nothing = |error| PutError::Client(error, Summary::default());
     let mut client = arguments.server.connect().map_err(nothing)?;
+    let producer = arguments.producer.as_deref().map(ProducerId::of_name);
+    if producer.is_some() && !client.welcome().takes_numbers() {
+        return Err(PutError::NoNumbers);
+    }
     let stream = find_stream(&mut client, &arguments).map_err(nothing)?;
     let (sender, input) = sync_channel(BATCHES_WAITING);
     std::thread::Builder::new()
@@ -153,13 +171,14 @@ pub fn run(arguments: PutArguments) -> Result<ExitCode, PutError> {
         .spawn({
             let keys = Keys::of(&arguments);
             let data = arguments.data;
-            move || gather(&data, &keys, &sender)
+            move || gather(&data, &keys, producer, &sender)
         })
         .map_err(PutError::Thread)?;
     let summary = Summary { is_volatile: !client.welcome().is_durable(), ..Summary::default() };
-    let (sent, again, output) = (VecDeque::new(), Vec::new(), Output::new());
-    let name = arguments.stream.clone();
-    let mut put = Put { client, stream, name, sent, again, summary, output, is_throttled: false };
+    let (sent, again, output) = (VecDeque::new(), VecDeque::new(), Output::new());
+    let (name, server) = (arguments.stream.clone(), arguments.server.clone());
+    let is_numbered = producer.is_some();
+    let mut put = Put { server, client, stream, name, is_numbered, sent, again, summary, output, is_throttled: false };
     let outcome = put.all(&input, arguments.verbose);
     let Put { summary, mut output, .. } = put;
     match outcome {
@@ -207,13 +226,16 @@ enum Stop {
 
 /// A put in progress.
 struct Put {
+    server: ServerArguments,
     client: Client,
     stream: StreamId,
     name: String,
+    /// Whether the records bear their producer's number.
+    is_numbered: bool,
     /// Each append that is not answered, oldest first.
     sent: VecDeque<Sent>,
     /// Records that their shard did not take in, and that are put again once all is answered that is under way.
-    again: Vec<(Batch, Vec<u64>)>,
+    again: VecDeque<(Batch, Vec<u64>)>,
     summary: Summary,
     output: Output,
     /// Whether it was told that records wait.
@@ -248,7 +270,7 @@ impl Put {
                 Err(TryRecvError::Disconnected) => None,
             };
             match next {
-                Some(Input::Batch(batch, numbers)) => self.send(batch, numbers)?,
+                Some(Input::Batch(batch, numbers)) => drop(self.send(batch, numbers)?),
                 Some(Input::Refused(number, reason)) => self.refuse(number, reason),
                 Some(Input::Failed(error)) => {
                     self.drain(verbose)?;
@@ -259,10 +281,18 @@ impl Put {
         }
     }
 
-    fn send(&mut self, batch: Batch, numbers: Vec<u64>) -> Result<(), Stop> {
-        let request = self.client.send(self.stream, &batch).map_err(Stop::Client)?;
-        self.sent.push_back(Sent { request, batch, numbers });
-        Ok(())
+    /// Sends a batch. `false` if the connection was lost and made again: all that is not answered waits to be sent again.
+    fn send(&mut self, batch: Batch, numbers: Vec<u64>) -> Result<bool, Stop> {
+        match self.client.send(self.stream, &batch) {
+            Ok(request) => {
+                self.sent.push_back(Sent { request, batch, numbers });
+                Ok(true)
+            }
+            Err(error) => {
+                self.again.push_back((batch, numbers));
+                self.connect_again(error).map(|()| false)
+            }
+        }
     }
 
     fn drain(&mut self, verbose: bool) -> Result<(), Stop> {
@@ -278,21 +308,51 @@ impl Put {
             return self.take_result(verbose);
         }
         std::thread::sleep(THROTTLED_WAIT);
-        for (batch, numbers) in std::mem::take(&mut self.again) {
-            self.send(batch, numbers)?;
+        while let Some((batch, numbers)) = self.again.pop_front() {
+            if !self.send(batch, numbers)? {
+                break;
+            }
         }
         Ok(())
     }
 
     /// Waits for the results of one append.
     fn take_result(&mut self, verbose: bool) -> Result<(), Stop> {
-        let Some(appended) = self.client.next_appended().map_err(Stop::Client)? else { return Ok(()) };
+        let appended = match self.client.next_appended() {
+            Ok(Some(appended)) => appended,
+            Ok(None) => return Ok(()),
+            Err(error) => return self.connect_again(error),
+        };
         let Some(at) = self.sent.iter().position(|sent| sent.request == appended.request) else { return Ok(()) };
         let Some(Sent { batch, numbers, .. }) = self.sent.remove(at) else { return Ok(()) };
-        let results = appended.outcome.map_err(|failure| Stop::Client(ClientError::Refused(failure)))?;
+        let results = match appended.outcome {
+            Ok(results) => results,
+            Err(failure) if !self.is_numbered => return Err(Stop::Client(ClientError::Refused(failure))),
+            Err(failure) => {
+                self.tell_waiting(failure.code);
+                self.wait_again(batch, numbers);
+                return Ok(());
+            }
+        };
         let (mut again, mut numbers_again) = (Batch::new(), Vec::new());
         for ((number, frames), result) in numbers.into_iter().zip(batch.each()).zip(results) {
             match result {
+                AckResult::Throttled(ErrorCode::StoredBefore, shard) => {
+                    self.summary.stored += 1;
+                    if verbose {
+                        let line = |out: &mut dyn io::Write| writeln!(out, "{number} shard {shard} stored before");
+                        self.output.write(line).map_err(Stop::Output)?;
+                    }
+                }
+                AckResult::Throttled(ErrorCode::NumberPassed, _) => {
+                    self.refuse(number, reason(ErrorCode::NumberPassed))
+                }
+                AckResult::Refused(code) if self.is_numbered && retry::may_pass(code) => {
+                    self.tell_waiting(code);
+                    let fits = again.push_record(frames);
+                    debug_assert!(fits, "it came from a batch");
+                    numbers_again.push(number);
+                }
                 AckResult::Throttled(code, shard) => {
                     self.tell_throttled(code, shard);
                     let fits = again.push_record(frames);
@@ -311,7 +371,7 @@ impl Put {
             }
         }
         if !again.is_empty() {
-            self.again.push((again, numbers_again));
+            self.wait_again(again, numbers_again);
         }
         Ok(())
     }
@@ -342,112 +402,8 @@ fn reason(code: ErrorCode) -> String {
         ErrorCode::StorageFailed => "look at the server's log and restart it",
         ErrorCode::UnknownStream => "create the stream",
         ErrorCode::Checksum => "it changed on its way; put it again",
+        ErrorCode::NumberPassed => "another input was put under the same name; choose another with --producer",
         _ => "put it again",
     };
     format!("{code}: {advice}")
-}
-
-/// Where partition keys come from.
-enum Keys {
-    Fixed(Vec<u8>),
-    Column(usize, Vec<u8>),
-    Number,
-}
-
-impl Keys {
-    fn of(arguments: &PutArguments) -> Keys {
-        match (&arguments.key, arguments.key_column) {
-            (Some(key), _) => Keys::Fixed(key.clone().into_bytes()),
-            (None, Some(column)) => Keys::Column(column.get(), arguments.delimiter.to_string().into_bytes()),
-            (None, None) => Keys::Number,
-        }
-    }
-
-    /// The key of a record; why it has none.
-    fn key(&self, number: u64, data: &[u8]) -> Result<Vec<u8>, String> {
-        match self {
-            Keys::Fixed(key) => Ok(key.clone()),
-            Keys::Number => Ok(number.to_string().into_bytes()),
-            Keys::Column(column, delimiter) => lines::column(data, delimiter, *column)
-                .map(<[u8]>::to_vec)
-                .ok_or_else(|| format!("it has no column {column}; choose another with --key-column")),
-        }
-    }
-}
-
-/// The reading thread: gathers records until the input ends or nobody wants more.
-fn gather(data: &[String], keys: &Keys, sender: &SyncSender<Input>) {
-    let mut gatherer = Gatherer { keys, sender, number: 0, batch: Batch::new(), numbers: Vec::new() };
-    let from_stdin = data.is_empty() || data == ["-"];
-    let _ = if from_stdin { gatherer.lines() } else { gatherer.arguments(data) };
-}
-
-/// Nobody wants more records.
-struct Unwanted;
-
-struct Gatherer<'a> {
-    keys: &'a Keys,
-    sender: &'a SyncSender<Input>,
-    number: u64,
-    batch: Batch,
-    numbers: Vec<u64>,
-}
-
-impl Gatherer<'_> {
-    fn arguments(&mut self, data: &[String]) -> Result<(), Unwanted> {
-        data.iter().try_for_each(|data| self.record(data.as_bytes()))?;
-        self.send()
-    }
-
-    fn lines(&mut self) -> Result<(), Unwanted> {
-        let mut lines = Lines::new(io::stdin().lock());
-        loop {
-            if lines.would_wait() {
-                self.send()?;
-            }
-            match lines.next() {
-                Ok(Line::End) => return self.send(),
-                Ok(Line::Record(line)) => self.record(line)?,
-                Ok(Line::TooLong) => {
-                    self.number += 1;
-                    let most = frame::limits::LARGE_RECORD_BYTES_MAX;
-                    self.refuse(format!("it has more than {most} bytes, the most of a record; split it into several"))?;
-                }
-                Err(error) => {
-                    self.send()?;
-                    return self.sender.send(Input::Failed(error)).map_err(|_| Unwanted);
-                }
-            }
-        }
-    }
-
-    fn record(&mut self, data: &[u8]) -> Result<(), Unwanted> {
-        self.number += 1;
-        let key = match self.keys.key(self.number, data) {
-            Ok(key) => key,
-            Err(reason) => return self.refuse(reason),
-        };
-        match self.batch.push(&key, data) {
-            Ok(true) => {}
-            Ok(false) => {
-                self.send()?;
-                let _ = self.batch.push(&key, data);
-            }
-            Err(error) => return self.refuse(error.to_string()),
-        }
-        self.numbers.push(self.number);
-        if self.batch.message_bytes() >= BATCH_BYTES { self.send() } else { Ok(()) }
-    }
-
-    fn refuse(&mut self, reason: String) -> Result<(), Unwanted> {
-        self.sender.send(Input::Refused(self.number, reason)).map_err(|_| Unwanted)
-    }
-
-    fn send(&mut self) -> Result<(), Unwanted> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        let (batch, numbers) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.numbers));
-        self.sender.send(Input::Batch(batch, numbers)).map_err(|_| Unwanted)
-    }
 }

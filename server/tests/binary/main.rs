@@ -13,6 +13,7 @@ mod gateway;
 mod io;
 mod large;
 mod lifecycle;
+mod producers;
 mod push;
 mod quotas;
 mod reactors;
