@@ -268,8 +268,8 @@ impl Journal {
         catalog: &Catalog,
     ) -> Result<(), Shortage> {
         let extents = self.open.extents + extents;
-        let rows = trims::snapshot_bytes(shards.trims_max()) + self.producers.footer_bytes_max(bytes);
-        let catalog_bytes = self.kept(catalog).snapshot_bytes() + rows + BLOCK_BYTES;
+        let rows = trims::snapshot_bytes(shards.trims_max()) + self.producers.footer_bytes_max(bytes) + BLOCK_BYTES;
+        let catalog_bytes = self.kept(catalog).snapshot_bytes() + rows;
         let footer = footer_bytes_max(shards.len(), extents, catalog_bytes, self.damage.footer_bytes()) + BLOCK_BYTES;
         let is_kept_back = room == Room::Records && !self.segments.has_ready();
         let kept_back = if is_kept_back { self.open.bytes as usize / COMMANDS_SHARE } else { 0 };
@@ -435,9 +435,7 @@ impl Journal {
             self.footers.pin(segment, Arc::new(footer));
         }
         let seal = Seal { file: left.file, file_bytes: left.bytes, footer: bytes, trailer };
-        if seal.fits() {
-            self.sealer.add(seal);
-        }
+        Some(seal).filter(Seal::fits).into_iter().for_each(|seal| self.sealer.add(seal));
         self.index.restart(shards.iter().map(|(shard, _)| shards.stored(shard).next));
     }
 

@@ -10,7 +10,8 @@ use frame::{Position, SegmentNumber, ShardId, batch};
 use io::{FileId, Io};
 
 use super::directories::Directories;
-use super::replay::{Replay, note_gaps_between};
+use super::gaps::note_gaps_between;
+use super::replay::Replay;
 use super::share::users;
 use super::{AtPlace, OpenError, Recovered, Scan, Segment, blocking};
 use crate::damage::Damage;

@@ -13,6 +13,7 @@
 pub(crate) mod blocking;
 mod cut;
 mod directories;
+mod gaps;
 mod journal;
 mod replay;
 mod report;

@@ -105,7 +105,7 @@ fn a_file_system_of_unknown_kind_is_refused() {
 #[test]
 fn big_files_are_removed_and_cut_between_other_operations() {
     let mut rig = Rig::new();
-    const BYTES: u64 = 256 << 20;
+    const BYTES: u64 = 1 << 30;
     let file = rig.open("big", true);
     let kept = rig.open("kept", true);
     for file in [file, kept] {
