@@ -83,7 +83,7 @@ pub(crate) enum Command {
     Reserve { next_stream: StreamId, next_shard: ShardId },
     /// Shards go on in this journal.
     GoOn(Vec<GoOn>),
-    /// What producers that number their records have stored in shards of this journal. In snapshots alone.
+    /// What producers that number their records have stored in shards of this journal.
     Producers(Vec<producers::Row>),
     /// Shards are to be split or merged, and take nothing in any more.
     Intend(Resharding),
@@ -125,7 +125,7 @@ pub(crate) struct Catalog {
     /// By identifier, which count from 1. Nothing where it was deleted, or the command that made it was damaged.
     streams: Vec<Option<Stream>>,
     by_name: BTreeMap<String, StreamId>,
-    /// The stream that each shard was made for, by shard.
+    /// The stream that has each shard, by shard; 0 where none has.
     of_shards: Vec<StreamId>,
     next_shard: u32,
     snapshot_bytes: usize,

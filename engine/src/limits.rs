@@ -263,8 +263,8 @@ pub const RUNS_PER_PRODUCER_MAX: usize = 256;
 /// How many splits and merges back a retry is known: by the shard that stored it, and the number that it got there.
 pub const GENERATIONS_MAX: usize = 32;
 
-/// How long after a split or merge a child refuses once each record of a producer that is the first, or lower than those before. Whatever the parents refused
-/// before is older, and may be sent again behind it only within this time.
+/// How long after a split or merge a child refuses once each record of a producer that is the first, or lower than those
+/// before. Whatever the parents refused before is older, and may be sent again behind it only within this time.
 pub const CHILD_YOUNG_NS: u64 = 60_000_000_000;
 
 /// Producers whose records wait behind one that was refused during a split or merge, over all connections of a reactor. Past it the

@@ -118,33 +118,26 @@ impl Router {
             let stream = catalog.stream(record.stream).expect("a stream of the catalog stays");
             let Unrouted { place, outline, append, index, .. } = record;
             let shard = stream.route(outline.hash_key.unwrap_or(hashes[at]));
-            let refusal = if outline.is_numbered && stream.was_resharded() {
-                let frame = intake.bytes_at(&*io, place, outline.length as usize);
-                pass_gate(
-                    gates,
-                    numbered_of(frame),
-                    (record.stream, appends.find(append).asker),
-                    stream.is_fenced(shard),
-                )
+            let is_fenced = stream.is_fenced(shard);
+            let may_go = if outline.is_numbered && stream.was_resharded() {
+                let numbered = numbered_of(intake.bytes_at(&*io, place, outline.length as usize));
+                pass_gate(gates, numbered, (record.stream, appends.find(append).asker), is_fenced)
+            } else if is_fenced {
+                Err(ErrorCode::Resharding)
             } else {
-                stream.is_fenced(shard).then_some(ErrorCode::Resharding)
+                Ok(())
             };
-            if let Some(code) = refusal {
-                intake.give_back(io, place);
-                appends.throttle(append, index, code, shard);
-                refused.push(append);
-                continue;
-            }
-            if !owners.is_own(shard) {
+            if may_go.is_ok() && !owners.is_own(shard) {
                 hand_over(io, intake, &mut links[owners.of(shard)], shard, &record);
                 continue;
             }
-            let admitted = if outline.is_numbered {
-                producers.expect();
-                Ok(())
-            } else {
+            let admitted = may_go.and_then(|()| {
+                if outline.is_numbered {
+                    producers.expect();
+                    return Ok(());
+                }
                 buckets.admit(&*io, (shard, &stream.quotas), outline.record_bytes, &mut now_ns)
-            };
+            });
             if let Err(code) = admitted {
                 intake.give_back(io, place);
                 appends.throttle(append, index, code, shard);
@@ -156,21 +149,21 @@ impl Router {
     }
 }
 
-/// Why a record that bears its producer's number does not go on, if it does not: its shard is fenced, or one was that it follows.
+/// Whether a record that bears its producer's number may go on: its shard is not fenced, and none was that it follows.
 fn pass_gate(
     gates: &mut Gates,
     numbered: Option<Numbered>,
     (stream, asker): (StreamId, Asker),
     is_fenced: bool,
-) -> Option<ErrorCode> {
-    let fenced = is_fenced.then_some(ErrorCode::Resharding);
+) -> Result<(), ErrorCode> {
+    let fenced = if is_fenced { Err(ErrorCode::Resharding) } else { Ok(()) };
     let (Some(Numbered { producer, number }), Asker::Peer(peer, _)) = (numbered, asker) else { return fenced };
     let sender = (peer, stream, producer);
     if is_fenced {
         gates.refuse(sender, number);
         return fenced;
     }
-    (!gates.lets_in(sender, number)).then_some(ErrorCode::OutOfOrder)
+    if gates.lets_in(sender, number) { Ok(()) } else { Err(ErrorCode::OutOfOrder) }
 }
 
 /// Gathers a record for the reactor that owns its shard: one copy, of all its frames if it is a large one.

@@ -434,8 +434,7 @@ impl Journal {
             // Readers find it in memory until its write is durable: what is on disk before that is no footer.
             self.footers.pin(segment, Arc::new(footer));
         }
-        let seal = Seal { file: left.file, file_bytes: left.bytes, footer: bytes, trailer };
-        Some(seal).filter(Seal::fits).into_iter().for_each(|seal| self.sealer.add(seal));
+        self.sealer.add(Seal { file: left.file, file_bytes: left.bytes, footer: bytes, trailer });
         self.index.restart(shards.iter().map(|(shard, _)| shards.stored(shard).next));
     }
 

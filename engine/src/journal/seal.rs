@@ -30,7 +30,7 @@ impl Seal {
 
     /// Whether there is room for it. There is none where damage was found in a segment that was almost full: it stays
     /// without, and is replayed at every start.
-    pub(crate) fn fits(&self) -> bool {
+    fn fits(&self) -> bool {
         let footer_end = self.trailer.footer.offset() as usize + self.footer.len();
         footer_end + BLOCK_BYTES <= self.file_bytes as usize
     }
@@ -57,9 +57,11 @@ impl Sealer {
         Sealer { token, jobs: VecDeque::new(), in_flight: 0 }
     }
 
-    /// Begins to seal a segment.
+    /// Begins to seal a segment, if there is room for its footer.
     pub(crate) fn add(&mut self, seal: Seal) {
-        self.jobs.push_back(Job { seal, written: 0, trailer_sent: false });
+        if seal.fits() {
+            self.jobs.push_back(Job { seal, written: 0, trailer_sent: false });
+        }
     }
 
     /// Starts the next write, if none is in flight.

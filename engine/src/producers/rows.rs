@@ -72,7 +72,9 @@ impl Producers {
     pub(crate) fn adopt(&mut self, mut row: Row) {
         self.is_used = true;
         if let Some(slot) = self.find(row.shard, row.producer) {
-            row = self.row(slot).map_or(row.clone(), |known| known.joined(row));
+            if let Some(known) = self.row(slot) {
+                row = known.joined(row);
+            }
             self.drop_entry(slot);
         }
         let slot = self.touch(row.shard, row.producer);

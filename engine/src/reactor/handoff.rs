@@ -188,7 +188,7 @@ impl<I: Io> Reactor<I> {
                     }
                     AckResult::Throttled(code, shard) => {
                         self.stats.refused += 1;
-                        if code == ErrorCode::Resharding {
+                        if code == ErrorCode::Resharding && handed.records[part as usize].is_numbered {
                             self.note_fenced(&handed, part as usize);
                         }
                         self.appends.throttle(append, index, code, shard);

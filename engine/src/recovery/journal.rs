@@ -110,8 +110,7 @@ impl Journal {
             return self.begin_without_footers(io, found, has_reactor);
         };
         // The last life may have been killed before it was flushed; those before it were, as one is written after the other.
-        let newest = found.iter().find(|segment| segment.number == base.number);
-        newest.map_or(Ok(()), |segment| blocking::sync(io, segment.file))?;
+        blocking::sync(io, self.sealed[&base.number].file)?;
         self.remake_footers(io, found, base.number)?;
         self.replay = Replay::after(&footer)?;
         Ok(())
@@ -184,7 +183,7 @@ impl Journal {
         }
         self.replay.settle_doubts(&self.damage);
         let Journal { replay, blueprint, sealed, pinned, .. } = self;
-        self.late_seal = replay.leave(blueprint, &segment, tail, sealed, pinned);
+        self.late_seal = Some(replay.leave(blueprint, &segment, tail, sealed, pinned));
         self.open = None;
     }
 

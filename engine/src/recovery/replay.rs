@@ -170,7 +170,7 @@ impl Replay {
                 }
                 End::Next(position) => {
                     let seal = self.leave(blueprint, segment, position, sealed, pinned);
-                    self.seals.extend(seal);
+                    self.seals.push(seal);
                 }
                 // A damaged one is left as it is.
                 End::Lost(position) => drop(self.leave(blueprint, segment, position, sealed, pinned)),
@@ -383,7 +383,7 @@ impl Replay {
         }
     }
 
-    /// A segment has ended without a footer: makes it, in memory. Returns it for the disk, if there is room for it.
+    /// A segment has ended without a footer: makes it, in memory. Returns it for the disk.
     pub(crate) fn leave(
         &mut self,
         blueprint: &Blueprint,
@@ -391,7 +391,7 @@ impl Replay {
         end: Position,
         sealed: &mut BTreeMap<SegmentNumber, Sealed>,
         pinned: &mut Pinned,
-    ) -> Option<Seal> {
+    ) -> Seal {
         let mut writer = FooterWriter::default();
         for (shard, state) in self.shards.iter() {
             let first = self.index.first_sequence(shard).unwrap_or(state.next);
@@ -425,7 +425,7 @@ impl Replay {
         }
         self.index.restart(self.shards.iter().map(|(_, shard)| shard.next));
         self.extents = 0;
-        Some(seal).filter(Seal::fits)
+        seal
     }
 
     /// Room for so many shards.

@@ -185,27 +185,24 @@ fn producers(config: &Config, found: &[Journal], owners: Owners, shards: usize, 
     let footer_bytes = found[0].blueprint.segment_bytes as usize / PRODUCERS_SEGMENT_SHARE;
     let empty = || Producers::within(memory.producer_bytes.min(footer_bytes));
     let mut producers: Vec<Producers> = (0..owners.reactors()).map(|_| empty()).collect();
-    let rows = || {
-        let of = |journal: &'_ Journal| journal.blueprint.journal.0 as usize;
-        let all =
-            found.iter().flat_map(move |journal| journal.replay.producers.rows().map(move |row| (of(journal), row)));
-        all.filter(|(_, row)| (row.shard.0 as usize) < shards)
-    };
+    let of = |journal: &Journal| journal.blueprint.journal.0 as usize;
+    let all = found.iter().flat_map(|journal| journal.replay.producers.rows().map(move |row| (of(journal), row)));
+    let rows: Vec<(usize, Row)> = all.filter(|(_, row)| (row.shard.0 as usize) < shards).collect();
     let mut lent: BTreeMap<ShardId, BTreeSet<usize>> = BTreeMap::new();
     for (stream, child) in catalog.streams().flat_map(|stream| stream.descendants().map(move |child| (stream, child))) {
         for ancestor in stream.ancestors(child.shard) {
             lent.entry(ancestor).or_default().insert(owners.of(child.shard));
         }
     }
-    for (_, row) in rows() {
+    for (_, row) in &rows {
         for &to in lent.get(&row.shard).into_iter().flatten().filter(|&&to| to != owners.of(row.shard)) {
             producers[to].borrow(row.clone());
         }
     }
-    for (own, row) in rows().filter(|(own, row)| *own < owners.reactors() && owners.of(row.shard) != *own) {
-        producers[own].adopt(row);
+    for (own, row) in rows.iter().filter(|(own, row)| *own < owners.reactors() && owners.of(row.shard) != *own) {
+        producers[*own].adopt(row.clone());
     }
-    rows().for_each(|(_, row)| producers[owners.of(row.shard)].adopt(row));
+    rows.into_iter().for_each(|(_, row)| producers[owners.of(row.shard)].adopt(row));
     producers
 }
 
