@@ -22,6 +22,7 @@
 //! The catalog's own journal is number 0. Every journal, that one among them, says with *go on* at which number a shard goes
 //! on in it whose records before that lie in another journal; what the catalog knows does not change by it.
 
+mod damage;
 mod reshard;
 mod stream;
 

@@ -72,6 +72,32 @@ fn names_are_listed_in_order() {
     assert_eq!(catalog.names_after("clicks").collect::<Vec<_>>(), ["orders"]);
 }
 
+/// The newest stream's making is damaged, and what was said of it afterwards is not.
+#[test]
+fn what_is_said_of_a_stream_that_damage_took_changes_nothing() {
+    let mut catalog = Catalog::new();
+    let stream = StreamId(3);
+    let change = Change::Split { shard: ShardId(1), at: 7 };
+    let resharding = Resharding { stream, first_child: ShardId(5), change };
+    let completion = Completion { created_ms: 0, ends: [Sequence(1); 2] };
+    let commands = [
+        Command::SetQuotas(stream, Quotas::NONE),
+        Command::SetRetention(stream, Retention::NONE),
+        Command::Intend(resharding),
+        Command::Reshard(resharding, completion),
+        Command::Delete(stream),
+    ];
+    for command in commands {
+        assert_eq!(catalog.clone().apply(&command), None, "without damage {command:?} contradicts what is known");
+        let mut after_damage = catalog.clone();
+        after_damage.allow_for_damage(&command);
+        assert_eq!(after_damage.apply(&command), Some(()), "{command:?}");
+        assert_eq!((after_damage.streams().count(), after_damage.streams.len()), (0, 3), "{command:?}");
+    }
+    catalog.allow_for_damage(&Command::Delete(StreamId(u32::MAX)));
+    assert_eq!(catalog.streams.len(), STREAMS_MAX, "bounded");
+}
+
 /// Numbers of deleted streams are not given again, also after a restart that knows nothing but the snapshot.
 #[test]
 fn what_is_deleted_leaves_its_numbers_used() {

@@ -441,6 +441,9 @@ impl Replay {
         while !frames.is_empty() {
             let frame = Frame::parse(frames).map_err(|_| OpenError::Contradiction { position })?;
             let command = Command::decode(frame.data()).ok_or(OpenError::Catalog { position })?;
+            if !self.damage.is_empty() {
+                self.catalog.allow_for_damage(&command);
+            }
             self.catalog.apply(&command).ok_or(OpenError::Catalog { position })?;
             let followed = match command {
                 Command::GoOn(rows) => rows.iter().try_for_each(|row| self.go_on(row)),

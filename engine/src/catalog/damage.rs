@@ -1,0 +1,18 @@
+//! A catalog of which damage took commands.
+
+use super::{Catalog, Command};
+use crate::limits::STREAMS_MAX;
+
+impl Catalog {
+    /// The command that made the newest stream may be damaged: then the number of the one that another command speaks of is used
+    /// up all the same, and there is nothing that it changes.
+    pub(crate) fn allow_for_damage(&mut self, command: &Command) {
+        let stream = match command {
+            Command::SetQuotas(stream, _) | Command::SetRetention(stream, _) | Command::Delete(stream) => *stream,
+            Command::Intend(resharding) | Command::Reshard(resharding, _) => resharding.stream,
+            _ => return,
+        };
+        let streams = (stream.0 as usize).min(STREAMS_MAX).max(self.streams.len());
+        self.streams.resize(streams, None);
+    }
+}
