@@ -72,6 +72,8 @@ impl std::error::Error for Fault {}
 pub struct CutDisk {
     shared: Arc<Shared>,
     session: Option<BackgroundSession>,
+    /// The session's number in the kernel.
+    connection: Option<u32>,
     fuse_dir: PathBuf,
     mount_dir: PathBuf,
     device: Option<PathBuf>,
@@ -95,12 +97,14 @@ impl CutDisk {
         let mut disk = CutDisk {
             shared,
             session: None,
+            connection: None,
             mount_dir: fuse_dir.join(MOUNT_NAME),
             fuse_dir,
             device: None,
             mounted: false,
         };
         disk.session = Some(disk.serve()?);
+        disk.connection = host::fuse_connection(&disk.fuse_dir);
         disk.device = Some(host::attach(&disk.file())?);
         Ok(disk)
     }
@@ -241,6 +245,11 @@ impl Drop for CutDisk {
         self.shared.lock().power_on = false;
         if let Some(session) = self.session.take() {
             if let Err(fault) = host::unmount(&self.fuse_dir) {
+                eprintln!("cutdisk: {fault}");
+            }
+            // Also once this process is gone: its last thread may be one that serves, and would wait for itself for ever as it
+            // closes such a file.
+            if let Some(Err(fault)) = self.connection.map(|connection| host::abort_fuse(connection, &self.fuse_dir)) {
                 eprintln!("cutdisk: {fault}");
             }
             drop(session);

@@ -4,6 +4,7 @@
 //! (`losetup`, `mkfs.ext4`), so that this crate needs no unsafe code.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -103,6 +104,26 @@ pub(crate) fn unmount(at: &Path) -> Result<(), Fault> {
     quick
         .or_else(|_| rustix::mount::unmount(at, UnmountFlags::DETACH))
         .map_err(|errno| Fault::Unmount { at: at.to_owned(), cause: errno.into() })
+}
+
+/// The number of a mounted FUSE in the kernel.
+pub(crate) fn fuse_connection(at: &Path) -> Option<u32> {
+    fs::metadata(at).ok().map(|mounted| rustix::fs::minor(mounted.dev()))
+}
+
+/// Ends a FUSE: whatever is asked of it fails from here on, also what was asked and not answered.
+pub(crate) fn abort_fuse(connection: u32, scratch: &Path) -> Result<(), Fault> {
+    let at = scratch.with_extension("control");
+    let failed = |cause| Fault::Mount { device: PathBuf::from("fusectl"), at: at.clone(), cause };
+    fs::create_dir(&at).map_err(failed)?;
+    let aborted = rustix::mount::mount("none", &at, "fusectl", MountFlags::empty(), c"").map_err(Into::into);
+    // One that has ended by itself is not there.
+    let aborted = aborted.map(|()| fs::write(at.join(connection.to_string()).join("abort"), "1").unwrap_or_default());
+    let unmounted = unmount(&at);
+    let removed = fs::remove_dir(&at);
+    aborted.map_err(failed)?;
+    unmounted?;
+    removed.map_err(failed)
 }
 
 /// Unmounts what processes that are gone left mounted below `dir`.
