@@ -182,8 +182,11 @@ impl Tips {
     }
 }
 
+/// What is said of a failure that another reactor met on the same disk.
+pub(crate) const EIO: i32 = 5;
+
 /// Flushes of files and directories on one disk, by whatever reactor: a batch waits for the outcome of those that it ran
-/// beside, and the failure of one is everybody's.
+/// beside, as a segment's header does before the segment has a name; and the failure of one is everybody's.
 #[derive(Debug, Default)]
 pub(crate) struct Flushes {
     running: AtomicU32,
@@ -212,6 +215,12 @@ impl Flushes {
     /// Whether one is in flight.
     pub(crate) fn is_running(&self) -> bool {
         self.running.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether what was written before is there, as far as these go: none runs, and none has failed. Asked in this order, as one
+    /// that fails says so before it ends.
+    pub(crate) fn are_good(&self) -> bool {
+        !self.is_running() && !self.has_failed()
     }
 
     /// Whether any failed.

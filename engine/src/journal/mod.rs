@@ -372,7 +372,7 @@ impl Journal {
     /// need no such care: the kernel does not begin a flush while another one runs, so that of two whose order matters the
     /// failure is posted to the same ring a whole flush earlier.
     pub(crate) fn next_durable(&mut self, shards: &mut Shards, catalog: &Catalog) -> Option<Commit> {
-        if self.poisoned.is_some() || self.segments.is_beside_flush() || !self.in_flight.front()?.written {
+        if self.poisoned.is_some() || !self.segments.flushes().are_good() || !self.in_flight.front()?.written {
             return None;
         }
         let mut commit = self.in_flight.pop_front()?;

@@ -1,15 +1,16 @@
 //! Segments made ahead of their use, so that a commit needs one flush and no metadata.
 //!
 //! ```text
-//!   open NAME.new -> allocate -> header, durable -> rename -> [named] -> directory sync -> [ready] -> open segment
-//!                                                                                            |
-//!                                      while idle: zeros written, fsync -> [ready, pre-written]
+//!   open NAME.new -> allocate -> header, durable -> [written] -> rename -> [named] -> directory sync -> [ready] -> open segment
+//!                                                                                                         |
+//!                                                   while idle: zeros written, fsync -> [ready, pre-written]
 //!   a spare: blanked -> fsync -> header, as above
 //! ```
 //!
 //! A flush on the file thread holds acknowledgements up, so there are few: the pool is refilled once half of it is used, and
 //! one sync of the directory makes the names of all that were made durable, unless the writer waits. The header's durable
-//! write makes the file's size and places durable too, as RWF_DSYNC says.
+//! write makes the file's size and places durable too, as RWF_DSYNC says. As a batch, it waits for the flushes that it ran beside,
+//! of whatever journal: one that fails may take it along. Until then the file has no name that a life would read.
 //!
 //! A segment is never zeroed beside a writer that needs the disk: that would double the bytes (see D5). When appends
 //! outrun the pool, the writer goes on into allocated, unwritten space.
@@ -78,6 +79,8 @@ enum Stage {
     Blank,
     Flush,
     Header,
+    /// Its header is written, and there if the flushes that it ran beside are good.
+    Written,
     Rename,
     /// Making failed; what was made is closed and removed.
     Close,
@@ -264,6 +267,7 @@ impl Segments {
         if self.retry_ns.is_some_and(|at| io.mono_ns() >= at) {
             self.retry_ns = None;
         }
+        self.name_written(io);
         if self.making.is_none() && !self.syncing {
             self.begin_make(io);
         }
@@ -300,12 +304,8 @@ impl Segments {
         }
     }
 
-    fn name(&self, number: SegmentNumber) -> String {
-        file_name(self.blueprint.journal, number)
-    }
-
     fn unfinished_name(&self, number: SegmentNumber) -> String {
-        self.name(number) + UNFINISHED
+        file_name(self.blueprint.journal, number) + UNFINISHED
     }
 
     /// A step of making has completed.
@@ -360,9 +360,10 @@ impl Segments {
                 Some(buf) => (Stage::Header, Op::Write { file: making.file, offset: 0, buf, durable: true }),
                 None => (Stage::Close, Op::File(FileOp::Close(making.file))),
             },
-            Stage::Header => {
-                let (from, to) = (making.name.clone(), self.name(number));
-                (Stage::Rename, Op::File(FileOp::Rename { dir, from, to }))
+            Stage::Header | Stage::Written => {
+                self.making = Some(Making { stage: Stage::Written, ..making });
+                self.name_written(io);
+                return outcome;
             }
             Stage::Rename => {
                 let (file, bytes) = (making.file, self.blueprint.segment_bytes);
@@ -375,6 +376,20 @@ impl Segments {
         self.making = Some(making);
         io.submit(op, self.tokens.make);
         outcome
+    }
+
+    /// Names the file whose header is there for certain.
+    fn name_written(&mut self, io: &mut impl Io) {
+        let is_certain = self.waits_for_flush() && self.flushes.are_good();
+        let Some(making) = self.making.as_mut().filter(|_| is_certain) else { return };
+        making.stage = Stage::Rename;
+        let (from, to) = (making.name.clone(), file_name(self.blueprint.journal, making.number));
+        io.submit(Op::File(FileOp::Rename { dir: self.blueprint.dir, from, to }), self.tokens.make);
+    }
+
+    /// Whether a header that is written waits for flushes.
+    pub(crate) fn waits_for_flush(&self) -> bool {
+        self.making.as_ref().is_some_and(|making| matches!(making.stage, Stage::Written))
     }
 
     /// The directory sync has completed: the names are durable.
@@ -407,9 +422,9 @@ impl Segments {
         Some(buf.freeze())
     }
 
-    /// Whether a flush is in flight, of this journal's or of another's on the same disk.
-    pub(crate) fn is_beside_flush(&self) -> bool {
-        self.flushes.is_running()
+    /// Flushes of this journal, and of others on the same disk.
+    pub(crate) fn flushes(&self) -> &Flushes {
+        &self.flushes
     }
 
     /// Whether a flush of a file or of the directory is in flight.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::producers::{self, Row};
+use crate::recovery::begin_wait;
 use crate::trims::{TRIMS_MAX, Trim};
 
 impl<I: Io> Reactor<I> {
@@ -160,24 +161,22 @@ impl<I: Io> Reactor<I> {
                 Err(Shortage::Full) => {
                     return Err(OpenError::NoSpace { errno: self.journal.segments.last_errno() });
                 }
-                Err(Shortage::Making) => self.wait_for_segment(),
+                Err(Shortage::Making) => {
+                    self.journal.advance(&mut self.io, false);
+                    self.begin_turn()?;
+                }
             }
         }
         while !self.journal.is_quiet() {
-            let is_held_up = !self.peers.is_alone() && self.journal.segments.is_beside_flush();
-            let wait = if is_held_up { Wait::Until(self.io.mono_ns() + BEGIN_RETRY_NS) } else { Wait::Forever };
-            self.io.turn(wait, &mut self.completions);
-            self.reap();
-            if let Some(errno) = self.journal.poisoned() {
-                return Err(OpenError::io("writing the first batch", errno));
-            }
+            self.begin_turn()?;
         }
         Ok(())
     }
 
-    fn wait_for_segment(&mut self) {
-        self.journal.advance(&mut self.io, false);
-        self.io.turn(Wait::Forever, &mut self.completions);
+    /// A turn of a reactor that serves nobody yet.
+    fn begin_turn(&mut self) -> Result<(), OpenError> {
+        self.io.turn(begin_wait(&self.io, self.owners), &mut self.completions);
         self.reap();
+        self.journal.poisoned().map_or(Ok(()), |errno| Err(OpenError::io("writing the first batch", errno)))
     }
 }

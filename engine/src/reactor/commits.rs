@@ -4,12 +4,10 @@ use frame::batch::{Writer, batch_bytes};
 use frame::limits::BATCH_BYTES_MAX;
 
 use super::*;
+use crate::exchange::EIO;
 use crate::intake::{Batch, Numbering};
 use crate::journal::{Commit, Room};
 use crate::limits::{PARTS_IN_FLIGHT_BESIDE_MAX, PARTS_IN_FLIGHT_MAX};
-
-/// What is said of a failure that another reactor met on the same disk.
-const EIO: i32 = 5;
 
 impl<I: Io> Reactor<I> {
     /// Closes commit batches while writes are free and records wait.

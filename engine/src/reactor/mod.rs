@@ -45,8 +45,8 @@ use crate::handle::{Asker, Caller, Calls, Looks};
 use crate::intake::{CATALOG_APPEND, Intake};
 use crate::journal::{Bounds, Drops, Journal, Seal, Sealed, SegmentId, Shortage};
 use crate::limits::{
-    BATCH_BYTES_TARGET, BEGIN_RETRY_NS, COMPLETIONS_ROOM, IDLE_MARK_NS, Memory, READ_WINDOWS_BYTES_MAX,
-    READ_WINDOWS_SHARE, WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
+    BATCH_BYTES_TARGET, COMPLETIONS_ROOM, IDLE_MARK_NS, Memory, READ_WINDOWS_BYTES_MAX, READ_WINDOWS_SHARE,
+    WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
 };
 use crate::owners::Owners;
 use crate::peers::Peers;

@@ -27,6 +27,7 @@ pub(crate) use directories::{Directories, MEMBER_NAME, MEMBER_UNFINISHED};
 pub use report::{Cut, OpenError, Recovered};
 pub(crate) use scan::{AtPlace, Scan, Segment};
 pub use share::Seat;
+pub(crate) use take::begin_wait;
 
 use std::collections::BTreeSet;
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use frame::Position;
 use frame::segment::FIRST_BATCH;
-use io::{FileId, Io};
+use io::{FileId, Io, Wait};
 
 use super::{OpenError, Seat, blocking};
 use crate::Config;
+use crate::exchange::EIO;
 use crate::journal::{FooterCache, Open, Ready, SegmentId, Segments, Start, Stock, Tokens, file_name};
-use crate::limits::Memory;
+use crate::limits::{BEGIN_RETRY_NS, Memory};
+use crate::owners::Owners;
 use crate::producers::Producers;
 use crate::token;
 
@@ -71,12 +73,12 @@ impl Seat {
                 (Open { number, file, bytes, extents: self.extents, last_checksum: 0 }, tail)
             }
             None => {
-                let Ready { number, file, bytes, .. } = take_segment(io, &mut segments, config.prewrite)?;
+                let Ready { number, file, bytes, .. } = take_segment(io, &mut segments, config.prewrite, self.owners)?;
                 (Open { number, file, bytes, extents: 0, last_checksum: 0 }, Position::new(number, FIRST_BATCH))
             }
         };
         if config.prewrite {
-            prepare(io, &mut segments, true)?;
+            prepare(io, &mut segments, true, self.owners)?;
         }
         let mut footers = FooterCache::new(memory.footer_bytes, std::mem::take(&mut self.pinned));
         if let Some((segment, footer)) = self.newest.take() {
@@ -100,13 +102,13 @@ impl Seat {
 }
 
 /// Has a segment made, waiting for it. With `prewrite`, as many as are wanted, filled with zeros.
-fn take_segment(io: &mut impl Io, segments: &mut Segments, prewrite: bool) -> Result<Ready, OpenError> {
-    prepare(io, segments, prewrite)?;
+fn take_segment(io: &mut impl Io, segments: &mut Segments, prewrite: bool, owners: Owners) -> Result<Ready, OpenError> {
+    prepare(io, segments, prewrite, owners)?;
     segments.take().map_err(|_| OpenError::NoSpace { errno: segments.last_errno() })
 }
 
 /// Waits until a segment is ready, or with `prewrite` all that are wanted, filled with zeros; or until none can be had.
-fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool) -> Result<(), OpenError> {
+fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool, owners: Owners) -> Result<(), OpenError> {
     let mut completions = Vec::new();
     segments.fill();
     loop {
@@ -115,7 +117,10 @@ fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool) -> Result<
         if enough {
             return Ok(());
         }
-        io.turn(io::Wait::Forever, &mut completions);
+        if segments.flushes().has_failed() {
+            return Err(OpenError::io("making a segment", -EIO));
+        }
+        io.turn(begin_wait(io, owners), &mut completions);
         for completion in completions.drain(..) {
             let outcome = match completion.token {
                 token::MAKE => segments.complete_make(io, &completion),
@@ -125,4 +130,9 @@ fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool) -> Result<
             outcome.map_err(|errno| OpenError::io("making a segment", errno))?;
         }
     }
+}
+
+/// How long a reactor that is beginning may sleep: it may wait for flushes of others, and nobody wakes it yet when they end.
+pub(crate) fn begin_wait(io: &impl Io, owners: Owners) -> Wait {
+    if owners.reactors() == 1 { Wait::Forever } else { Wait::Until(io.mono_ns() + BEGIN_RETRY_NS) }
 }
