@@ -99,11 +99,13 @@ impl Exchange {
         let _ = self.bells[own].wake.set(wake);
     }
 
-    /// Reactor `own` is about to sleep. `false` if something waits for it.
-    pub(crate) fn may_sleep(&self, own: usize) -> bool {
-        // Said first and looked then: a sender that sees it not said has put its parcel where it is seen now.
+    /// Reactor `own` is about to sleep, and `waits_for_flush` or not. `false` if something waits for it, or that flush has ended.
+    pub(crate) fn may_sleep(&self, own: usize, waits_for_flush: bool) -> bool {
+        // Said first and looked then: a sender that sees it not said has put its parcel where it is seen now, and one whose
+        // flush has ended has counted it off.
         self.bells[own].is_asleep.store(true, Ordering::SeqCst);
-        (0..self.reactors).all(|from| from == own || self.lane(from, own).parcels.is_empty())
+        let has_waited = waits_for_flush && !self.flushes.is_running();
+        !has_waited && (0..self.reactors).all(|from| from == own || self.lane(from, own).parcels.is_empty())
     }
 
     /// It is awake.
@@ -248,13 +250,42 @@ mod tests {
         }
         let left = exchange.send(0, 1, Parcel { applied: 7, ..Parcel::default() });
         assert_eq!(left.map(|parcel| parcel.applied), Some(7));
-        assert!(exchange.may_sleep(0), "nothing waits for it");
+        assert!(exchange.may_sleep(0, false), "nothing waits for it");
         assert!(exchange.receive(0, 1).is_some());
         assert_eq!(woken.load(Ordering::SeqCst), 1);
         // Nobody else found it full: the next parcel taken wakes nobody.
-        assert!(exchange.may_sleep(0) && exchange.receive(0, 1).is_some());
+        assert!(exchange.may_sleep(0, false) && exchange.receive(0, 1).is_some());
         assert_eq!(woken.load(Ordering::SeqCst), 1);
-        assert!(!exchange.may_sleep(1), "parcels wait for it");
+        assert!(!exchange.may_sleep(1, false), "parcels wait for it");
+    }
+
+    /// Bug: a reactor could sleep on although the flush of another that its batch waited for had ended: the batch was acknowledged
+    /// at whatever woke it next. Mechanism: the flush ended, and the bell was rung, after the reactor had looked whether one runs and
+    /// before it had said that it sleeps. Fix: it looks once more after it has said so, as it does for parcels.
+    #[test]
+    fn who_waits_for_a_flush_that_has_ended_does_not_sleep() {
+        let exchange = Exchange::new(2);
+        exchange.flushes.begin();
+        assert!(exchange.may_sleep(0, true), "it will be woken");
+        exchange.woke(0);
+        exchange.flushes.end(false);
+        exchange.wake_others(1);
+        assert!(!exchange.may_sleep(0, true), "nobody wakes it any more");
+        assert!(exchange.may_sleep(0, false));
+    }
+
+    /// One that has failed stays known after its end.
+    #[test]
+    fn flushes_are_good_once_all_have_ended_well() {
+        let flushes = Flushes::default();
+        assert!(flushes.are_good());
+        flushes.begin();
+        assert!(!flushes.are_good(), "one runs");
+        flushes.end(false);
+        assert!(flushes.are_good());
+        flushes.begin();
+        flushes.end(true);
+        assert!(!flushes.are_good(), "one has failed, and none runs");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use frame::segment::PlacedExtent;
 use frame::{Position, Sequence, ShardId};
 use io::Buf;
 
+use super::Journal;
 use crate::producers::Placed;
 
 /// How many records of one append a commit batch carries.
@@ -84,5 +85,13 @@ pub(crate) fn place(batch: Position, extent: &Extent) -> PlacedExtent {
         count: extent.count,
         first_sequence: extent.first_sequence,
         arrival_ms: extent.arrival_ms,
+    }
+}
+
+impl Journal {
+    /// Whether a batch, or the header of a segment, is written and waits for the flushes that it ran beside.
+    pub(crate) fn waits_for_flush(&self) -> bool {
+        let has_written = self.in_flight.front().is_some_and(|commit| commit.written);
+        self.poisoned.is_none() && (has_written || self.segments.waits_for_flush())
     }
 }

@@ -289,7 +289,9 @@ impl<I: Io> Reactor<I> {
             return Status::Stopped;
         }
         let wait = self.wait();
-        let wait = if self.peers.is_alone() || self.exchange().may_sleep(self.owners.own()) { wait } else { Wait::No };
+        let may_sleep =
+            self.peers.is_alone() || self.exchange().may_sleep(self.owners.own(), self.journal.waits_for_flush());
+        let wait = if may_sleep { wait } else { Wait::No };
         self.io.turn(wait, &mut self.completions);
         self.stats.turns += 1;
         if !self.completions.is_empty() {
