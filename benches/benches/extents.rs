@@ -32,6 +32,7 @@ fn footer(shards: u32) -> Footer {
         position: Position::new(SegmentNumber(1), 4096 + EXTENTS * EXTENT_BYTES),
         epoch: Epoch(1),
         last_checksum: 7,
+        stands_for: 0,
     };
     let (bytes, _) = writer.finish(&head, &[]);
     Footer::parse(bytes).expect("it was just written")

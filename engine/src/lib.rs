@@ -21,6 +21,7 @@ mod appends;
 mod buckets;
 mod catalog;
 mod clock;
+mod compaction;
 mod connection;
 mod damage;
 mod exchange;
@@ -52,6 +53,7 @@ mod trims;
 pub mod vitals;
 mod watermark;
 
+pub use compaction::Compacted;
 pub use damage::{Damage, DamagedRecords, DamagedStretch};
 pub use handle::{Answer, Call, Handle, Outcome, QueueFull, Stream};
 pub use reactor::{Config, Reactor, Stats, Status};

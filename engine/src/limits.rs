@@ -239,6 +239,22 @@ pub const FREE_BYTES: u64 = 16 << 20;
 /// What such a step counts for in the disk's schedule.
 pub const FREE_COSTS_BYTES: usize = 1 << 20;
 
+/// A footer is written in pieces of so many bytes.
+pub const FOOTER_CHUNK_BYTES: usize = 256 << 10;
+
+/// Segments that are compacted into one at once: a crash right then leaves so many to remove.
+pub const COMPACTION_RUN_MAX: usize = 16;
+
+/// A segment that was compacted to no more than this part of a whole one is compacted again with its neighbours, so that there
+/// are few files.
+pub const COMPACTION_SHORT_SHARE: u64 = 8;
+
+/// Extents closer than this are read at once when they are compacted.
+pub const COMPACTION_GAP_BYTES: u64 = 16 << 10;
+
+/// After the disk refused it, for want of space say, compaction is tried again after this long.
+pub const COMPACTION_RETRY_NS: u64 = 1_000_000_000;
+
 /// Of a segment this part is kept for commands of the catalog and trim points while no next segment is ready: else a full
 /// disk could not be told what to let go of.
 pub const COMMANDS_SHARE: usize = 16;

@@ -52,6 +52,8 @@ pub(crate) struct Wanted {
 /// A place among the extents of a sealed segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
+    /// How often segments had been compacted when it was found.
+    compactions: u32,
     sealed: Sealed,
     row: ShardRow,
     cursor: Cursor,

@@ -16,9 +16,10 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use frame::segment::{Footer, PlacedExtent, ShardRow};
-use frame::{Sequence, ShardId, StreamId};
+use frame::{JournalNumber, Sequence, ShardId, StreamId};
 
 use crate::catalog::{Catalog, Stream};
+use crate::compaction::{Entry as Compactable, Live};
 use crate::journal::{Sealed, SegmentId};
 use crate::limits::{LOOK_NS, LOOK_NS_MAX, LOOK_STEP_NS};
 use crate::owners::Owners;
@@ -39,6 +40,8 @@ pub(crate) struct Known {
     due_ms: u64,
     /// Bytes in it of streams that have a limit.
     limited: BTreeMap<StreamId, u64>,
+    /// How much of it lives.
+    live: Live,
 }
 
 /// What a footer says of a reactor's records.
@@ -48,6 +51,7 @@ pub(crate) struct Look {
     due_ms: u64,
     limited: BTreeMap<StreamId, u64>,
     trims: Vec<Trim>,
+    live: Live,
 }
 
 /// What is known when a footer is looked at.
@@ -79,13 +83,17 @@ pub(crate) struct Space {
     /// When what has become due is looked for again; and nothing is looked at before.
     next_look_ns: u64,
     not_before_ns: u64,
+    /// How often what is known of segments has changed.
+    changes: u64,
 }
 
 impl Space {
     /// A sealed segment that may hold records of this reactor's shards. `others` have records in it as well.
     pub(crate) fn add(&mut self, sealed: Sealed, is_kept: bool, others: u64) {
+        self.changes += 1;
         let segment = sealed.segment;
-        let known = Known { sealed, lives: true, others, is_kept, due_ms: u64::MAX, limited: BTreeMap::new() };
+        let live = Live { bytes: u64::from(sealed.footer_at), extents: 0 };
+        let known = Known { sealed, lives: true, others, is_kept, due_ms: u64::MAX, limited: BTreeMap::new(), live };
         self.segments.insert(segment, known);
         self.queue.insert(segment);
     }
@@ -135,13 +143,14 @@ impl Space {
     /// Looks at a footer.
     pub(crate) fn look(&mut self, segment: SegmentId, footer: &Footer, view: &View<'_>, now_ns: u64) {
         self.queue.remove(&segment);
+        self.changes += 1;
         self.not_before_ns = self.not_before_ns.max(now_ns + LOOK_STEP_NS);
         let Some(known) = self.segments.get_mut(&segment) else { return };
         let allowed = |stream| self.allowed.get(&(segment, stream)).copied();
-        let Look { lives, due_ms, limited, trims } = view.look(footer, allowed);
+        let Look { lives, due_ms, limited, trims, live } = view.look(footer, allowed);
         self.due.remove(&(known.due_ms, segment));
         self.limits_changed |= known.limited != limited;
-        (known.lives, known.due_ms, known.limited) = (lives, due_ms, limited);
+        (known.lives, known.due_ms, known.limited, known.live) = (lives, due_ms, limited, live);
         if due_ms < u64::MAX {
             self.due.insert((due_ms, segment));
         }
@@ -186,6 +195,7 @@ impl Space {
 
     /// Another reactor's records in a segment are dead.
     pub(crate) fn released(&mut self, segment: SegmentId, by: usize) {
+        self.changes += 1;
         if let Some(known) = self.segments.get_mut(&segment) {
             known.others &= !(1 << by);
         }
@@ -209,8 +219,37 @@ impl Space {
         newer.count() < 2
     }
 
+    /// Rises with whatever changes of what is known.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Whether all that is known to be dead is said to be.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.queue.is_empty() && self.found.is_empty() && !self.is_telling && self.awaiting.is_empty()
+    }
+
+    /// All segments of a journal but those that are about to go, the oldest first; and whether nobody else has records there.
+    pub(crate) fn compactable(&self, journal: JournalNumber) -> Vec<Compactable> {
+        let leaves = |known: &Known| known.is_kept && known.others == 0 && self.dead.contains(&known.sealed.segment);
+        let stays = |known: &&Known| known.sealed.segment.journal == journal && !leaves(known);
+        let entry = |known: &Known| {
+            let may_move = known.lives && known.is_kept && known.others == 0;
+            Compactable { sealed: known.sealed, live: known.live, may_move }
+        };
+        self.segments.values().filter(stays).map(entry).collect()
+    }
+
+    /// What lived of a run of segments is in the newest of them alone from now on, which is looked at anew.
+    pub(crate) fn compacted(&mut self, run: &[Sealed], sealed: Sealed) {
+        run.iter().for_each(|old| self.forget(old.segment));
+        self.add(sealed, true, 0);
+        self.limits_changed = true;
+    }
+
     /// A segment is gone.
     pub(crate) fn forget(&mut self, segment: SegmentId) {
+        self.changes += 1;
         if let Some(known) = self.segments.remove(&segment) {
             self.due.remove(&(known.due_ms, segment));
         }
@@ -254,13 +293,9 @@ impl View<'_> {
         let mut look = Look { due_ms: u64::MAX, ..Look::default() };
         let mut limited: BTreeMap<StreamId, Vec<(ShardRow, Sequence)>> = BTreeMap::new();
         for row in footer.shards() {
-            let trimmed_to = self.shards.trimmed_to(row.shard);
-            let is_own = row.shard != ShardId::CATALOG && self.owners.is_own(row.shard);
-            if row.extents == 0 || !is_own || row.next <= trimmed_to {
-                continue;
-            }
+            let Some(trimmed_to) = self.lives_from(&row) else { continue };
             let Some(stream) = self.catalog.stream_of(row.shard) else {
-                look.lives |= self.keeps_orphans;
+                look.lives = true;
                 continue;
             };
             let expires_ms = expires_ms(stream, &row);
@@ -276,7 +311,39 @@ impl View<'_> {
         for (stream, rows) in limited {
             self.look_at_limited(footer, &rows, stream, allowed(stream), &mut look);
         }
+        look.live = self.measure(footer, &look.trims);
         look
+    }
+
+    /// From which number on a shard's records in a segment live, if any do.
+    pub(crate) fn lives_from(&self, row: &ShardRow) -> Option<Sequence> {
+        let trimmed_to = self.shards.trimmed_to(row.shard);
+        let is_own = row.shard != ShardId::CATALOG && self.owners.is_own(row.shard);
+        let lives = row.extents > 0 && is_own && row.next > trimmed_to;
+        (lives && (self.keeps_orphans || self.catalog.stream_of(row.shard).is_some())).then_some(trimmed_to)
+    }
+
+    /// How much of a segment lives once `trims` are said. Extents are looked at one by one only where some do not.
+    fn measure(&self, footer: &Footer, trims: &[Trim]) -> Live {
+        let said: BTreeMap<ShardId, Sequence> = trims.iter().map(|trim| (trim.shard, trim.to)).collect();
+        let kept_from = |row: &ShardRow| {
+            let from = self.lives_from(row)?;
+            let from = said.get(&row.shard).map_or(from, |&said| said.max(from));
+            (from < row.next).then_some(from)
+        };
+        let rows = footer.shards().filter(|row| row.extents > 0 && row.shard != ShardId::CATALOG);
+        let rows: Vec<(ShardRow, Option<Sequence>)> = rows.map(|row| (row, kept_from(&row))).collect();
+        if rows.iter().all(|(row, from)| from.is_some_and(|from| from <= row.first)) {
+            let extents = rows.iter().map(|(row, _)| row.extents as usize).sum();
+            return Live { bytes: u64::from(footer.head.position.offset()), extents };
+        }
+        let kept = rows.iter().filter_map(|(row, from)| Some((row, (*from)?)));
+        let extents =
+            kept.flat_map(|(row, from)| footer.extents(row).filter(move |extent| extent.last_sequence() >= from));
+        extents.fold(Live::default(), |live, extent| Live {
+            bytes: live.bytes + u64::from(extent.length),
+            extents: live.extents + 1,
+        })
     }
 
     /// Of a stream with a limit the newest extents stay, as far as they are `allowed`.

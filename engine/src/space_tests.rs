@@ -16,7 +16,7 @@ fn id(number: u32) -> SegmentId {
 }
 
 fn sealed(number: u32) -> Sealed {
-    Sealed { segment: id(number), file: FileId(number), footer_at: 1 << 20, footer_length: 4096 }
+    Sealed { segment: id(number), file: FileId(number), bytes: 4 << 20, footer_at: 1 << 20, footer_length: 4096 }
 }
 
 /// A footer with ten records of each of these shards, from a number on, in two extents, the last of which arrived at a time.
@@ -38,6 +38,7 @@ fn footer(number: u32, shards: &[(u32, u64)], arrival_ms: u64) -> Footer {
         position: Position::new(SegmentNumber(number), 1 << 20),
         epoch: Epoch(1),
         last_checksum: 0,
+        stands_for: 0,
     };
     Footer::parse(writer.finish(&head, &[]).0).expect("it was just made")
 }

@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Look,
     /// A segment in which nothing lives is being dropped.
     Drop,
+    /// A step of compaction.
+    Compact,
     /// An operation whose completion somebody waits for on the spot.
     Blocking,
     /// None of the above.
@@ -56,6 +58,7 @@ pub(crate) const BLOCKING: Token = token(11, 0, 0);
 pub(crate) const NOTE: Token = token(12, 0, 0);
 pub(crate) const LOOK: Token = token(13, 0, 0);
 pub(crate) const DROP: Token = token(14, 0, 0);
+pub(crate) const COMPACT: Token = token(16, 0, 0);
 /// Nobody waits for that.
 pub(crate) const CLOSE_FILE: Token = token(15, 0, 0);
 
@@ -100,6 +103,7 @@ pub(crate) fn kind(token: Token) -> Kind {
         12 => Kind::Note,
         13 => Kind::Look,
         14 => Kind::Drop,
+        16 => Kind::Compact,
         _ => Kind::Unknown,
     }
 }

@@ -8,8 +8,8 @@ use std::fmt;
 use frame::{Sequence, ShardId};
 use hdrhistogram::Histogram;
 
-use crate::Stats;
 use crate::limits::{COMMIT_NS_MAX, COMMIT_NS_MIN};
+use crate::{Compacted, Stats};
 
 /// A reactor at one moment.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Vitals {
     pub subscriptions: usize,
     /// Segments of its journal.
     pub segments: Segments,
+    /// What was compacted since the start.
+    pub compacted: Compacted,
     /// The subscribers that are furthest behind, furthest first: at most [`crate::limits::LAGS_MAX`].
     pub lags: Vec<Lag>,
 }
@@ -69,8 +71,10 @@ pub struct Segments {
     pub count: usize,
     /// Those ready for use.
     pub ready: usize,
-    /// Bytes of one.
+    /// Bytes of one, unless it was compacted.
     pub bytes: u32,
+    /// Bytes of all.
+    pub used_bytes: u64,
 }
 
 /// A subscriber that is behind.

@@ -46,6 +46,10 @@ pub const VERSION: u16 = 1;
 /// The first batch of a life: every shard's next number skips [`Head::skip`].
 pub const FLAG_EPOCH_START: u16 = 1;
 
+/// A batch of a compacted segment: of frames that other batches were acknowledged with, before those after the segment. The
+/// segment's first is chained to none, nor is what follows the segment chained to its last.
+pub const FLAG_COMPACTED: u16 = 2;
+
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
 #[repr(C)]
 struct RawHeader {
@@ -96,7 +100,7 @@ pub struct Head {
     pub position: Position,
     /// The life that wrote it.
     pub epoch: Epoch,
-    /// [`FLAG_EPOCH_START`] or 0.
+    /// [`FLAG_EPOCH_START`], [`FLAG_COMPACTED`] or 0.
     pub flags: u16,
     /// The checksum of the batch before it.
     pub previous_checksum: u64,

@@ -9,7 +9,7 @@
 //!   header   0 MSSEGMT1 | 8 ver | 10 0 | 16 log id | 32 journal | 36 segment | 40 epoch | 48 file bytes | 56 checksum
 //!   trailer  0 MSTRAIL1 | 8 ver | 10 0 | 16 log id | 32 journal | 36 segment | 40 epoch | 48 footer offset
 //!            52 footer length | 56 footer checksum | 64 checksum
-//!   footer   0 MSFOOTR1 | 8 ver | 10 0 | 16 log id | 32 journal | 36 shards | 40 position | 48 epoch
+//!   footer   0 MSFOOTR1 | 8 ver | 10 0 | 12 stands for | 16 log id | 32 journal | 36 shards | 40 position | 48 epoch
 //!            56 last batch's checksum | 64 damaged records | 68 damaged stretches | 72 catalog bytes | 76 run bytes
 //!            80 payload checksum | 88 header checksum | 96 catalog snapshot, zeros to a multiple of 8
 //!            | a row of 40 bytes a shard, by shard | damaged records, 24 bytes each | damaged stretches, 16 bytes each
@@ -24,6 +24,10 @@
 //! segment holds frames of it: so a search over segments always knows which way to go, and the footer with the catalog's
 //! snapshot is all that recovery needs of what came before. File bytes never change after the header is written. A recycled
 //! file keeps leftovers of its earlier life: whatever names another segment is blank.
+//!
+//! A segment that was *compacted* holds what lived of several, in batches that say so, and takes the newest one's number and
+//! place. It stands for so many numbers up to its own; its file is as short as it can be. Rows and catalog are those of the
+//! newest footer, each row's first number that of the oldest.
 
 mod footer;
 

@@ -40,6 +40,7 @@ fn head() -> FooterHead {
         position: Position::new(SegmentNumber(2), 98_304),
         epoch: Epoch(4),
         last_checksum: 99,
+        stands_for: 0,
     }
 }
 

@@ -62,7 +62,7 @@ fn check(profile: Profile, count: u64, must_hit: &[&str]) {
 }
 
 /// What runs of every kind reach.
-const EVERYWHERE: [&str; 37] = [
+const EVERYWHERE: [&str; 38] = [
     "client: deaf",
     "client: garbage",
     "client: gone in mid-batch",
@@ -76,6 +76,7 @@ const EVERYWHERE: [&str; 37] = [
     "disk: kept",
     "disk: lost",
     "disk: names lost",
+    "disk: segment replaced",
     "disk: slow",
     "disk: torn",
     "engine: a closed shard read to its end",

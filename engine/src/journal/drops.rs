@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use io::{Completion, DirId, FileId, FileOp, Io, Op, Token};
 
+use super::names::{UNFINISHED, file_name};
 use super::refusal::is_passing;
-use super::segments::{UNFINISHED, file_name};
 use super::{SegmentId, Spare};
 use crate::exchange::Flushes;
 use crate::limits::{ALLOCATE_RETRY_NS, FREE_BYTES, FREE_COSTS_BYTES};
@@ -28,6 +28,8 @@ pub(crate) struct Doomed {
     pub(crate) dir: DirId,
     pub(crate) file: FileId,
     pub(crate) bytes: u64,
+    /// Whether it still has its name: another file has that of one that was compacted.
+    pub(crate) is_named: bool,
 }
 
 impl Doomed {
@@ -55,7 +57,7 @@ pub(crate) enum Dropped {
     /// It is hidden, and the pool has a use for it.
     Spare(Spare),
     /// Its space is free.
-    Freed(SegmentId),
+    Freed(Doomed),
 }
 
 /// Segments being dropped, one at a time.
@@ -107,6 +109,10 @@ impl Drops {
         }
         let Some((doomed, stage)) = self.at else {
             let Some(doomed) = self.waiting.pop_front() else { return };
+            if !doomed.is_named {
+                self.at = Some((doomed, Stage::Cut { left: doomed.bytes, is_cutting: false }));
+                return self.advance(io, scheduler, is_appending);
+            }
             return self.go_on(io, doomed, Stage::Rename);
         };
         if let Stage::Cut { left, .. } = stage
@@ -165,9 +171,10 @@ impl Drops {
             }
             Stage::SyncDir => Stage::Cut { left: doomed.bytes, is_cutting: false },
             Stage::Cut { left, .. } if left > FREE_BYTES => Stage::Cut { left: left - FREE_BYTES, is_cutting: false },
-            Stage::Cut { .. } => Stage::Remove,
+            Stage::Cut { .. } if doomed.is_named => Stage::Remove,
+            Stage::Cut { .. } => Stage::Close,
             Stage::Remove => Stage::Close,
-            Stage::Close => return Ok(Some(Dropped::Freed(doomed.segment))),
+            Stage::Close => return Ok(Some(Dropped::Freed(doomed))),
         };
         self.go_on(io, doomed, next);
         Ok(None)
@@ -192,7 +199,7 @@ impl Drops {
         match stage {
             Stage::Rename | Stage::SyncDir => self.waiting.push_front(doomed),
             // A start removes what is left of it.
-            Stage::Remove | Stage::Close => return Ok(Some(Dropped::Freed(doomed.segment))),
+            Stage::Remove | Stage::Close => return Ok(Some(Dropped::Freed(doomed))),
             Stage::Cut { left, .. } => self.at = Some((doomed, Stage::Cut { left, is_cutting: false })),
         }
         Ok(None)

@@ -12,6 +12,7 @@ const DOOMED: Doomed = Doomed {
     dir: DirId(0),
     file: FileId(3),
     bytes: FREE_BYTES * 2 + 4096,
+    is_named: true,
 };
 
 struct Played {
@@ -82,7 +83,7 @@ fn its_name_is_another_ones_before_a_byte_is_touched() {
     }
     assert!(rig.next().contains("Remove"));
     assert!(rig.next().contains("Close"));
-    assert!(matches!(rig.complete(0, false), Ok(Some(Dropped::Freed(segment))) if segment == DOOMED.segment));
+    assert!(matches!(rig.complete(0, false), Ok(Some(Dropped::Freed(doomed))) if doomed == DOOMED));
     assert_eq!((rig.drops.count(), rig.begun()), (0, None));
 }
 

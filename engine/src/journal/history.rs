@@ -1,6 +1,10 @@
 //! What was sealed: of this journal, and of others that hold records of this reactor's shards. It begins at any segment, and
 //! has gaps where some were dropped.
 
+use std::sync::Arc;
+
+use frame::segment::Footer;
+
 use super::{Journal, Sealed, SegmentId};
 
 impl Journal {
@@ -37,6 +41,23 @@ impl Journal {
     /// Whether no footer is on its way to the disk.
     pub(crate) fn is_sealing_nothing(&self) -> bool {
         self.sealer.is_idle()
+    }
+
+    /// How often segments were compacted. A place among the extents of one that was found before is of no use any more.
+    pub(crate) fn compactions(&self) -> u32 {
+        self.compactions
+    }
+
+    /// What lived of `run` lies in `sealed` from now on.
+    pub(crate) fn replace(&mut self, run: &[Sealed], sealed: Sealed, footer: Arc<Footer>) {
+        let newest = sealed.segment;
+        for old in self.sealed.iter_mut().chain(self.closed.iter_mut().flatten()).filter(|old| old.segment == newest) {
+            *old = sealed;
+        }
+        run.iter().filter(|old| old.segment != newest).for_each(|old| self.forget(old.segment));
+        self.footers.forget(newest);
+        self.footers.insert(newest, footer);
+        self.compactions = self.compactions.wrapping_add(1);
     }
 
     /// Nothing that lives lies in a sealed segment: no read looks there any more.

@@ -16,7 +16,8 @@ impl Journal {
 
     /// How many segments there are.
     pub(crate) fn segment_counts(&self) -> Segments {
-        let (count, ready) = self.segments.counts();
-        Segments { count, ready, bytes: self.open.bytes }
+        let ready = self.segments.ready();
+        let count = self.sealed.len() + self.closing.len() + 1 + ready;
+        Segments { count, ready, bytes: self.blueprint.segment_bytes, used_bytes: self.segments.used_bytes() }
     }
 }

@@ -9,7 +9,9 @@ mod drops;
 mod history;
 mod index;
 mod look;
+mod names;
 mod opening;
+mod poison;
 mod refusal;
 mod seal;
 mod segments;
@@ -18,10 +20,10 @@ mod tail;
 pub(crate) use commit::{Commit, Share, place};
 pub(crate) use drops::{Doomed, Dropped, Drops};
 pub(crate) use index::{ENTRY_BYTES as INDEX_ENTRY_BYTES, Index};
+pub(crate) use names::{UNFINISHED, file_name, parse_name};
+pub(crate) use refusal::is_passing;
 pub(crate) use seal::{FooterCache, Seal, Sealer};
-pub(crate) use segments::{
-    Blueprint, Ready, Segments, Shortage, Spare, Stock, Tokens, UNFINISHED, file_name, parse_name,
-};
+pub(crate) use segments::{Blueprint, Ready, Segments, Shortage, Spare, Stock, Tokens};
 pub(crate) use tail::Tail;
 
 use std::collections::VecDeque;
@@ -65,6 +67,8 @@ pub(crate) struct Open {
 pub(crate) struct Sealed {
     pub(crate) segment: SegmentId,
     pub(crate) file: FileId,
+    /// Its file's length.
+    pub(crate) bytes: u32,
     /// Where its batches end and its footer starts.
     pub(crate) footer_at: u32,
     pub(crate) footer_length: u32,
@@ -140,6 +144,8 @@ pub(crate) struct Journal {
     pub(crate) sealed: Vec<Sealed>,
     /// Sealed segments of other journals that hold records of this reactor's shards, a list a journal.
     closed: Vec<Vec<Sealed>>,
+    /// How often segments were replaced: places among their extents are those of before.
+    compactions: u32,
     pub(crate) footers: FooterCache,
     pub(crate) cache: Tail,
     /// What producers that number their records have stored, which footers tell.
@@ -174,6 +180,7 @@ impl Journal {
             index: start.index,
             sealed: start.sealed,
             closed: start.closed,
+            compactions: 0,
             footers: start.footers,
             cache: Tail::new(bounds.tail_bytes),
             producers: start.producers,
@@ -421,20 +428,22 @@ impl Journal {
         self.damage.write(&mut writer);
         let end = self.marks.durable();
         let Blueprint { log_id, journal, epoch, .. } = self.blueprint;
-        let head = FooterHead { log_id, journal, position: end, epoch, last_checksum: left.last_checksum };
+        let head =
+            FooterHead { log_id, journal, position: end, epoch, last_checksum: left.last_checksum, stands_for: 0 };
         let mut snapshot = self.kept(catalog).snapshot();
         trims::add_to_snapshot(&mut snapshot, shards.trims(|shard| catalog.stream_of(shard).is_some()));
         self.producers.add_to_snapshot(&mut snapshot);
-        let (bytes, footer_checksum) = writer.finish(&head, &snapshot);
-        let footer_length = bytes.len() as u32;
+        let (footer, footer_checksum) = writer.finish(&head, &snapshot);
+        let footer_length = footer.len() as u32;
         let trailer = Trailer { log_id, journal, epoch, footer: end, footer_length, footer_checksum };
         let segment = SegmentId { journal, number: left.number };
-        self.sealed.push(Sealed { segment, file: left.file, footer_at: end.offset(), footer_length });
-        if let Some(footer) = Footer::parse(bytes.clone()) {
+        let (file, bytes) = (left.file, left.bytes);
+        self.sealed.push(Sealed { segment, file, bytes, footer_at: end.offset(), footer_length });
+        if let Some(footer) = Footer::parse(footer.clone()) {
             // Readers find it in memory until its write is durable: what is on disk before that is no footer.
             self.footers.pin(segment, Arc::new(footer));
         }
-        self.sealer.add(Seal { file: left.file, file_bytes: left.bytes, footer: bytes, trailer });
+        self.sealer.add(Seal { file, file_bytes: bytes, footer, trailer });
         self.index.restart(shards.iter().map(|(shard, _)| shards.stored(shard).next));
     }
 
@@ -442,57 +451,10 @@ impl Journal {
     pub(crate) fn advance(&mut self, io: &mut impl Io, idle: bool) {
         if self.poisoned.is_none() {
             self.sealer.advance(io);
+            if !self.sealed.is_empty() {
+                self.segments.keep_reserve();
+            }
             self.segments.advance(io, idle);
         }
-    }
-
-    /// A write of a footer or trailer has completed.
-    ///
-    /// # Errors
-    /// The errno, or 0 for a short write. The journal is poisoned from here on.
-    pub(crate) fn complete_seal(&mut self, completion: &Completion) -> Result<(), i32> {
-        let outcome = self.sealer.complete(completion);
-        if let Ok(Some(segment)) = outcome {
-            self.footers.unpin(segment);
-        }
-        self.poison_if(outcome.map(drop))
-    }
-
-    /// A step of making a segment has completed.
-    ///
-    /// # Errors
-    /// The errno of a disk that fails. The journal is poisoned from here on: a failed flush of any file may have taken
-    /// batches along that were written and not flushed yet. For the same reason a segment that was being made when the
-    /// journal was poisoned gets no name: what is in it may be gone.
-    pub(crate) fn complete_make(&mut self, io: &mut impl Io, completion: &Completion) -> Result<(), i32> {
-        if self.poisoned.is_some() {
-            return Ok(());
-        }
-        let outcome = self.segments.complete_make(io, completion);
-        self.poison_if(outcome)
-    }
-
-    /// A step of writing zeros ahead has completed.
-    ///
-    /// # Errors
-    /// As of [`Journal::complete_make`].
-    pub(crate) fn complete_zero(&mut self, io: &mut impl Io, completion: &Completion, idle: bool) -> Result<(), i32> {
-        if self.poisoned.is_some() {
-            return Ok(());
-        }
-        let outcome = self.segments.complete_zero(io, completion, idle);
-        self.poison_if(outcome)
-    }
-
-    /// Another journal on the same disk has failed, and may have taken writes of this one along.
-    pub(crate) fn poison(&mut self, errno: i32) {
-        self.poisoned.get_or_insert(errno);
-    }
-
-    fn poison_if(&mut self, outcome: Result<(), i32>) -> Result<(), i32> {
-        if let Err(errno) = outcome {
-            self.poisoned.get_or_insert(errno);
-        }
-        outcome
     }
 }

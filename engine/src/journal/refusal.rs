@@ -3,8 +3,11 @@
 /// The file system can't do that.
 pub(super) const EOPNOTSUPP: i32 = -95;
 
+/// The disk is full.
+pub(super) const ENOSPC: i32 = -28;
+
 /// Whether a refusal says nothing about what was written: EAGAIN, ENOMEM, ENFILE, EMFILE, ENOSPC, EDQUOT. Any other may
 /// have taken writes of the journal along that were not flushed yet, so that their own flush succeeds in vain.
-pub(super) fn is_passing(result: i32) -> bool {
+pub(crate) fn is_passing(result: i32) -> bool {
     matches!(-result, 11 | 12 | 23 | 24 | 28 | 122)
 }

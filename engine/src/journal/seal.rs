@@ -11,8 +11,7 @@ use frame::segment::{Footer, Trailer};
 use io::{Completion, FileId, Io, Op, Token};
 
 use super::SegmentId;
-
-const CHUNK_BYTES: usize = 256 << 10;
+use crate::limits::FOOTER_CHUNK_BYTES;
 
 /// A segment's footer and trailer, to be written.
 #[derive(Debug)]
@@ -73,7 +72,7 @@ impl Sealer {
             (u64::from(job.seal.file_bytes) - BLOCK_BYTES as u64, &trailer)
         } else {
             let footer_at = u64::from(job.seal.trailer.footer.offset());
-            (footer_at + job.written as u64, &rest[..rest.len().min(CHUNK_BYTES)])
+            (footer_at + job.written as u64, &rest[..rest.len().min(FOOTER_CHUNK_BYTES)])
         };
         let Some(mut buf) = io.pool().take(bytes.len()) else { return };
         buf.copy_from_slice(bytes);

@@ -25,24 +25,11 @@ use frame::segment::Header;
 use frame::{Epoch, JournalNumber, LogId, SegmentNumber};
 use io::{Buf, Completion, DirId, FileId, FileOp, Io, Op, Token};
 
-use super::refusal::{EOPNOTSUPP, is_passing};
+use super::names::{UNFINISHED, file_name};
+use super::refusal::{ENOSPC, EOPNOTSUPP, is_passing};
 use crate::exchange::Flushes;
 use crate::limits::ALLOCATE_RETRY_NS;
 use zeros::Zeroing;
-
-/// The name of a segment's file.
-pub(crate) fn file_name(journal: JournalNumber, segment: SegmentNumber) -> String {
-    format!("{:04}-{:010}.segment", journal.0, segment.0)
-}
-
-/// The suffix of a file that is not yet what it is to be. Leftovers are removed at start.
-pub(crate) const UNFINISHED: &str = ".new";
-
-/// The journal and segment that a file's name says, if it is a segment's.
-pub(crate) fn parse_name(name: &str) -> Option<(JournalNumber, SegmentNumber)> {
-    let (journal, segment) = name.strip_suffix(".segment")?.split_once('-')?;
-    Some((JournalNumber(journal.parse().ok()?), SegmentNumber(segment.parse().ok()?)))
-}
 
 /// Tokens of the pool's operations; it has at most one of each in flight.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +60,8 @@ pub(crate) struct Ready {
 
 #[derive(Clone, Copy, Debug)]
 enum Stage {
+    /// How much room the disk has is asked.
+    Measure,
     Open,
     Allocate,
     /// A dropped segment's file is made blank, and that flushed.
@@ -120,12 +109,12 @@ pub(crate) struct Stock {
     pub(crate) leftovers: Vec<Ready>,
     /// The number of the next one that is made.
     pub(crate) next_number: SegmentNumber,
-    /// How many others there are.
-    pub(crate) used: usize,
+    /// Bytes of all others.
+    pub(crate) used_bytes: u64,
     /// How many to keep ready.
     pub(crate) target: usize,
-    /// How many there may be in all.
-    pub(crate) count_max: usize,
+    /// What all may take.
+    pub(crate) bytes_max: u64,
 }
 
 /// Segments ready ahead of the open one.
@@ -141,6 +130,8 @@ pub(crate) struct Segments {
     spares: VecDeque<Spare>,
     /// Whether the file system makes files blank.
     may_blank: bool,
+    /// Whether room for one more is left on the disk, for compaction.
+    keeps_reserve: bool,
     /// How many are being dropped.
     leaving: usize,
     /// Whether the directory is being synced. Nothing is made meanwhile, so it speaks of all that are named.
@@ -152,9 +143,9 @@ pub(crate) struct Segments {
     next_number: SegmentNumber,
     /// How many to keep ready.
     target: usize,
-    /// How many the journal may have in all, and has.
-    count_max: usize,
-    count: usize,
+    /// What all of the journal's may take, and take.
+    bytes_max: u64,
+    used_bytes: u64,
     /// The disk refused; not tried again before this time.
     retry_ns: Option<u64>,
     last_errno: i32,
@@ -164,16 +155,18 @@ pub(crate) struct Segments {
 
 impl Segments {
     pub(crate) fn new(blueprint: Blueprint, tokens: Tokens, stock: Stock, flushes: Arc<Flushes>) -> Segments {
-        let Stock { leftovers, next_number, used, target, count_max } = stock;
+        let Stock { leftovers, next_number, used_bytes, target, bytes_max } = stock;
+        let ready_bytes: u64 = leftovers.iter().map(|ready| u64::from(ready.bytes)).sum();
         Segments {
             blueprint,
             tokens,
-            count: used + leftovers.len(),
+            used_bytes: used_bytes + ready_bytes,
             ready: leftovers.into(),
             named: VecDeque::new(),
             making: None,
             spares: VecDeque::new(),
             may_blank: true,
+            keeps_reserve: false,
             leaving: 0,
             syncing: false,
             filling: true,
@@ -181,7 +174,7 @@ impl Segments {
             zeros: None,
             next_number,
             target,
-            count_max,
+            bytes_max,
             retry_ns: None,
             last_errno: 0,
             flushes,
@@ -209,12 +202,22 @@ impl Segments {
     /// Whether appends have nowhere to go.
     pub(crate) fn is_full(&self) -> bool {
         let is_coming = self.making.is_some() || !self.named.is_empty() || !self.spares.is_empty() || self.leaving > 0;
-        self.ready.is_empty() && !is_coming && (self.count >= self.count_max || self.retry_ns.is_some())
+        self.ready.is_empty() && !is_coming && (!self.has_budget() || self.retry_ns.is_some())
     }
 
-    /// How many the journal has in all, and how many of them are ready.
-    pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.count, self.ready.len())
+    /// How many are ready.
+    pub(crate) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// What all of the journal's take.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used_bytes
+    }
+
+    /// Whether the budget has room for another.
+    fn has_budget(&self) -> bool {
+        self.used_bytes.saturating_add(u64::from(self.blueprint.segment_bytes)) <= self.bytes_max
     }
 
     /// So many segments are being dropped: their space comes back.
@@ -235,10 +238,27 @@ impl Segments {
     }
 
     /// The space of a dropped segment is free; of one of another journal it may be used by this one from now on.
-    pub(crate) fn freed(&mut self, is_own: bool) {
-        self.count -= usize::from(is_own);
-        self.count_max = self.count_max.saturating_add(usize::from(!is_own));
+    pub(crate) fn freed(&mut self, bytes: u64, is_own: bool) {
+        if is_own {
+            self.used_bytes -= bytes;
+        } else {
+            self.bytes_max = self.bytes_max.saturating_add(bytes);
+        }
         self.retry_ns = None;
+    }
+
+    /// A segment was compacted into one of so many bytes. What it was made of comes back when that is dropped.
+    pub(crate) fn compacted(&mut self, bytes: u64, is_own: bool) {
+        if is_own {
+            self.used_bytes += bytes;
+        } else {
+            self.bytes_max = self.bytes_max.saturating_sub(bytes);
+        }
+    }
+
+    /// From here on room for one more segment is left on the disk: without it, a full disk could not be compacted.
+    pub(crate) fn keep_reserve(&mut self) {
+        self.keeps_reserve = true;
     }
 
     /// Has the pool filled up now, however much of it is left.
@@ -248,7 +268,7 @@ impl Segments {
 
     /// Whether as many are ready, and pre-written, as are wanted or as budget and disk allow now.
     pub(crate) fn is_prepared(&self) -> bool {
-        let enough = self.ready.len() >= self.target || self.count >= self.count_max || self.retry_ns.is_some();
+        let enough = self.ready.len() >= self.target || !self.has_budget() || self.retry_ns.is_some();
         enough && !self.is_busy() && !self.wants_zeros()
     }
 
@@ -281,8 +301,7 @@ impl Segments {
         let there = self.ready.len() + self.named.len();
         self.filling |= there <= self.target / 2;
         self.filling &= there < self.target;
-        let may_make =
-            self.filling && (self.count < self.count_max || !self.spares.is_empty()) && self.retry_ns.is_none();
+        let may_make = self.filling && (self.has_budget() || !self.spares.is_empty()) && self.retry_ns.is_none();
         let is_awaited = self.ready.is_empty() || !may_make;
         if is_awaited && !self.named.is_empty() && self.retry_ns.is_none() {
             self.syncing = true;
@@ -294,10 +313,13 @@ impl Segments {
             let (making, op) = if let Some(Spare { name, file, bytes }) = self.spares.pop_front() {
                 (Making { number, name, file, stage: Stage::Blank }, FileOp::Blank { file, bytes })
             } else {
-                self.count += 1;
+                self.used_bytes += u64::from(self.blueprint.segment_bytes);
                 let name = self.unfinished_name(number);
-                let open = FileOp::Open { dir, name: name.clone(), create: true };
-                (Making { number, name, file: FileId(0), stage: Stage::Open }, open)
+                let (stage, op) = match self.keeps_reserve {
+                    true => (Stage::Measure, FileOp::FreeMib(dir)),
+                    false => (Stage::Open, FileOp::Open { dir, name: name.clone(), create: true }),
+                };
+                (Making { number, name, file: FileId(0), stage }, op)
             };
             self.making = Some(making);
             io.submit(Op::File(op), self.tokens.make);
@@ -319,6 +341,7 @@ impl Segments {
         }
         let Some(mut making) = self.making.take() else { return Ok(()) };
         let (number, dir) = (making.number, self.blueprint.dir);
+        let segment_bytes = u64::from(self.blueprint.segment_bytes);
         let is_short = matches!(making.stage, Stage::Header) && completion.result != BLOCK_BYTES as i32;
         let failed = completion.result < 0 || is_short;
         let errno = completion.result.min(0);
@@ -331,7 +354,7 @@ impl Segments {
         let (stage, op) = match making.stage {
             Stage::Close => (Stage::Remove, Op::File(FileOp::Remove { dir, name: making.name.clone() })),
             Stage::Remove if self.last_errno == EOPNOTSUPP => {
-                self.count -= 1;
+                self.used_bytes -= segment_bytes;
                 self.last_errno = 0;
                 return outcome;
             }
@@ -339,9 +362,17 @@ impl Segments {
                 self.give_up(io, self.last_errno);
                 return outcome;
             }
-            Stage::Open if failed => {
+            Stage::Open | Stage::Measure if failed => {
                 self.give_up(io, errno);
                 return outcome;
+            }
+            Stage::Measure if u64::from(completion.result.cast_unsigned()) << 20 < 2 * segment_bytes => {
+                self.give_up(io, ENOSPC);
+                return outcome;
+            }
+            Stage::Measure => {
+                let name = making.name.clone();
+                (Stage::Open, Op::File(FileOp::Open { dir, name, create: true }))
             }
             _ if failed => {
                 self.last_errno = errno;
@@ -349,8 +380,7 @@ impl Segments {
             }
             Stage::Open => {
                 making.file = FileId(completion.result.cast_unsigned());
-                let bytes = u64::from(self.blueprint.segment_bytes);
-                (Stage::Allocate, Op::File(FileOp::Allocate { file: making.file, bytes }))
+                (Stage::Allocate, Op::File(FileOp::Allocate { file: making.file, bytes: segment_bytes }))
             }
             Stage::Blank => {
                 self.flushes.begin();
@@ -404,7 +434,7 @@ impl Segments {
     }
 
     fn give_up(&mut self, io: &impl Io, errno: i32) {
-        self.count -= 1;
+        self.used_bytes -= u64::from(self.blueprint.segment_bytes);
         self.refused(io, errno);
     }
 

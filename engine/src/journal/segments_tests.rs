@@ -6,7 +6,6 @@ use super::*;
 use crate::inert::{Inert, Own};
 
 const EIO: i32 = -5;
-const ENOSPC: i32 = -28;
 const TOKENS: Tokens = Tokens { make: Token(1), zero: Token(2) };
 
 /// Nothing completes but by the test's hand.
@@ -53,7 +52,7 @@ fn one_ready() -> (Inert<Played>, Segments) {
         segment_bytes: 4 << 20,
     };
     let next_number = SegmentNumber(1);
-    let stock = Stock { leftovers: Vec::new(), next_number, used: 0, target: 2, count_max: usize::MAX };
+    let stock = Stock { leftovers: Vec::new(), next_number, used_bytes: 0, target: 2, bytes_max: u64::MAX };
     let mut segments = Segments::new(blueprint, TOKENS, stock, Arc::default());
     while segments.ready.is_empty() {
         segments.advance(&mut io, false);
@@ -71,15 +70,6 @@ fn make_step(io: &mut Inert<Played>, segments: &mut Segments) {
 
 fn completion(token: Token, result: i32) -> Completion {
     Completion { token, result, more: false, payload: Payload::None }
-}
-
-#[test]
-fn names_are_told_apart() {
-    let name = file_name(JournalNumber(3), SegmentNumber(12));
-    assert_eq!(name, "0003-0000000012.segment");
-    assert_eq!(parse_name(&name), Some((JournalNumber(3), SegmentNumber(12))));
-    assert_eq!(parse_name(&(name + UNFINISHED)), None);
-    assert_eq!(parse_name("superblock"), None);
 }
 
 /// Bug: opening with `prewrite` never ended on a disk that failed; a power cut while opening showed it. Mechanism: zeroing

@@ -67,6 +67,7 @@ impl<I: Io> Reactor<I> {
             space: Space::default(),
             looking_at: None,
             drops: Drops::new(token::DROP, Arc::clone(&seat.exchange.flushes)),
+            compactor: Compactor::new(token::COMPACT, Arc::clone(&seat.exchange.flushes)),
             peers: Peers::new(seat.owners, seat.exchange),
             directories: Arc::clone(&seat.directories),
             is_full: false,

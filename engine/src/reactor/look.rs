@@ -41,6 +41,7 @@ impl<I: Io> Reactor<I> {
             connections: self.connections.in_use() - self.guests.len(),
             subscriptions: self.subscriptions.len(),
             segments: self.journal.segment_counts(),
+            compacted: self.compactor.done,
             lags,
         }
     }

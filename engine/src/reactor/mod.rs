@@ -15,6 +15,7 @@ mod announce;
 mod begin;
 mod calls;
 mod commits;
+mod compact;
 mod connections;
 mod guests;
 mod handoff;
@@ -31,13 +32,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use frame::proto::{ErrorCode, Failure, Reactors, Secret, Server};
-use frame::{Epoch, RequestId, Sequence, ShardId, StreamId};
+use frame::{Epoch, JournalNumber, RequestId, Sequence, ShardId, StreamId};
 use io::{Completion, DirId, FileOp, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
 
 use crate::appends::Appends;
 use crate::buckets::{Buckets, Throttled};
 use crate::catalog::{Catalog, Command, GO_ON_ROWS_MAX, GoOn};
 use crate::clock::Clock;
+use crate::compaction::Compactor;
 use crate::connection::{Connection, Phase};
 use crate::damage::Damage;
 use crate::gates::Gates;
@@ -202,6 +204,7 @@ pub struct Reactor<I: Io> {
     space: Space,
     looking_at: Option<SegmentId>,
     drops: Drops,
+    compactor: Compactor,
     directories: Arc<Directories>,
     /// Whether records have found no room, and none since.
     is_full: bool,
@@ -368,7 +371,7 @@ impl<I: Io> Reactor<I> {
 
     /// Whether a flush that batches wait for is in flight.
     fn is_flushing(&self) -> bool {
-        self.journal.segments.is_flushing() || self.drops.is_flushing()
+        self.journal.segments.is_flushing() || self.drops.is_flushing() || self.compactor.is_flushing()
     }
 
     fn take_up(&mut self, completion: Completion) {
@@ -405,6 +408,7 @@ impl<I: Io> Reactor<I> {
             Kind::Window(slot) => self.window_read(slot, completion),
             Kind::Look => self.footer_read(completion),
             Kind::Drop => self.dropped(&completion),
+            Kind::Compact => self.compacted(completion),
             Kind::Note => {
                 let store = self.store.as_mut();
                 if let Some(Err(errno)) = store.map(|store| store.complete_note(&mut self.io, &completion)) {

@@ -26,6 +26,7 @@ impl<I: Io> Reactor<I> {
         self.look_for_expired();
         self.tell_trims();
         self.doom_the_dead();
+        self.compact();
         let is_appending = !self.journal.is_quiet();
         self.drops.advance(&mut self.io, &mut self.scheduler, is_appending);
         self.journal.segments.set_leaving(self.drops.count());
@@ -43,9 +44,10 @@ impl<I: Io> Reactor<I> {
             self.space.next_ns(now_ns, || self.clock.expiry_ms(&self.io))
         };
         let drop = self.drops.next_ns(&self.scheduler, now_ns);
+        let compact = self.compactor.next_ns(self.space.changes(), now_ns);
         let is_noting = self.store.as_ref().is_none_or(Store::is_writing);
         let note = (self.has_retention && !is_noting).then_some(self.note_at_ns);
-        [look, drop, note].into_iter().flatten().min().unwrap_or(u64::MAX)
+        [look, drop, compact, note].into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 
     /// Has the superblock told what time it is, while anything expires; and looks whether a clock that was far off agrees again.
@@ -110,7 +112,7 @@ impl<I: Io> Reactor<I> {
     fn look(&mut self, segment: SegmentId, footer: &Footer) {
         let (expiry_ms, now_ns) = (self.clock.expiry_ms(&self.io), self.io.mono_ns());
         let Reactor { space, owners, catalog, shards, damage, .. } = self;
-        let keeps_orphans = damage.records.iter().any(|records| records.shard == ShardId::CATALOG);
+        let keeps_orphans = keeps_orphans(damage);
         space.look(segment, footer, &View { owners: *owners, catalog, shards, expiry_ms, keeps_orphans }, now_ns);
     }
 
@@ -143,7 +145,7 @@ impl<I: Io> Reactor<I> {
         let dead: Vec<(Sealed, bool)> = self.space.dead().map(|(known, is_kept)| (known.sealed, is_kept)).collect();
         for (sealed, is_kept) in dead {
             let segment = sealed.segment;
-            if is_kept && !self.may_drop(segment) {
+            if (is_kept && !self.may_drop(segment)) || self.compactor.holds(segment) {
                 continue;
             }
             for key in self.reads.unwish_all(segment) {
@@ -155,9 +157,8 @@ impl<I: Io> Reactor<I> {
             self.journal.forget(segment);
             self.space.forget(segment);
             if is_kept {
-                let bytes = u64::from(self.journal.segment_bytes());
-                let dir = self.directories.of(segment);
-                self.drops.add(Doomed { segment, dir, file: sealed.file, bytes });
+                let (dir, bytes) = (self.directories.of(segment), u64::from(sealed.bytes));
+                self.drops.add(Doomed { segment, dir, file: sealed.file, bytes, is_named: true });
             } else {
                 self.io.submit(Op::File(FileOp::Close(sealed.file)), token::CLOSE_FILE);
                 let keeper = self.owners.keeper(segment.journal);
@@ -167,7 +168,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Whether the next start can do without a segment.
-    fn may_drop(&self, segment: SegmentId) -> bool {
+    pub(super) fn may_drop(&self, segment: SegmentId) -> bool {
         if segment.journal == self.journal.number() {
             return !self.journal.is_needed_to_begin(segment);
         }
@@ -185,12 +186,17 @@ impl<I: Io> Reactor<I> {
             return self.drops.abandon(&mut self.scheduler);
         }
         let (own, dir) = (self.journal.number(), self.journal.directory());
+        let whole_bytes = u64::from(self.journal.segment_bytes());
         let segments = &mut self.journal.segments;
-        let is_wanted = |doomed: &Doomed| (doomed.segment.journal, doomed.dir) == (own, dir) && segments.wants_spare();
+        let is_wanted = |doomed: &Doomed| {
+            (doomed.segment.journal, doomed.dir, doomed.bytes) == (own, dir, whole_bytes) && segments.wants_spare()
+        };
         match self.drops.complete(&mut self.io, &mut self.scheduler, completion, is_wanted) {
             Ok(None) => {}
             Ok(Some(Dropped::Spare(spare))) => self.journal.segments.add_spare(spare),
-            Ok(Some(Dropped::Freed(segment))) => self.journal.segments.freed(segment.journal == own),
+            Ok(Some(Dropped::Freed(Doomed { segment, bytes, .. }))) => {
+                self.journal.segments.freed(bytes, segment.journal == own);
+            }
             Err(errno) => {
                 self.journal.poison(errno);
                 self.poison(errno);
@@ -207,4 +213,9 @@ impl<I: Io> Reactor<I> {
         }
         self.has_retention = has_retention;
     }
+}
+
+/// Whether records of no stream are kept: the command that made it may be among what was damaged.
+pub(super) fn keeps_orphans(damage: &Damage) -> bool {
+    damage.records.iter().any(|records| records.shard == ShardId::CATALOG)
 }

@@ -122,14 +122,17 @@ impl Plan {
         // What expired behind the trim point is passed over as well, without a look at the disk.
         let kept_since_ms = sight.kept_since_ms(wanted.shard);
         while sight.journal.index.first_sequence(wanted.shard).is_some_and(|first| from < first) {
-            let known = wanted.mark.filter(|mark| mark.cursor.next() <= from && from < mark.row.next);
+            let compactions = sight.journal.compactions();
+            let is_known =
+                |mark: &Mark| mark.compactions == compactions && mark.cursor.next() <= from && from < mark.row.next;
+            let known = wanted.mark.filter(is_known);
             let found = match known {
                 Some(mark) => {
                     sight.journal.footers.find(mark.sealed.segment).ok_or(mark.sealed).map(|f| Some((f, mark)))
                 }
                 None => find_number(sight.journal, wanted, from),
             };
-            let (footer, Mark { sealed, row, cursor }) = match found {
+            let (footer, Mark { sealed, row, cursor, .. }) = match found {
                 Err(sealed) => return Outcome::NeedFooter(sealed),
                 Ok(None) => break,
                 Ok(Some(found)) => found,
@@ -137,7 +140,7 @@ impl Plan {
             let is_kept = |extent: &PlacedExtent| extent.last_sequence() >= from && extent.arrival_ms >= kept_since_ms;
             let extents = footer.extents_from(cursor).skip_while(|(_, extent)| !is_kept(extent));
             let mut extents = extents.peekable();
-            wanted.mark = extents.peek().map(|&(cursor, _)| Mark { sealed, row, cursor });
+            wanted.mark = extents.peek().map(|&(cursor, _)| Mark { compactions, sealed, row, cursor });
             let extents = extents.map(|(_, extent)| extent);
             let extents = extents.take_while(|extent| extent.first_sequence < shard.durable_next);
             let (segment, file, end) = (sealed.segment, sealed.file, u64::from(sealed.footer_at));
@@ -325,5 +328,6 @@ fn find_sealed(
     let Some(&sealed) = journal.history(history).get(low) else { return Ok(None) };
     let footer = journal.footers.find(sealed.segment).ok_or(sealed)?;
     let row = footer.shard(shard);
-    Ok(row.map(|row| (footer, Mark { sealed, row, cursor: row.start() })))
+    let compactions = journal.compactions();
+    Ok(row.map(|row| (footer, Mark { compactions, sealed, row, cursor: row.start() })))
 }

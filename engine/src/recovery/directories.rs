@@ -15,7 +15,7 @@ use frame::limits::{BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use frame::member::{self, Member};
 use frame::superblock::Superblock;
 use frame::{Epoch, JournalNumber, LogId, SegmentNumber};
-use io::{DirId, Io};
+use io::{DirEntry, DirId, Io};
 
 use super::{OpenError, blocking};
 use crate::Config;
@@ -54,8 +54,8 @@ impl Directories {
 pub(super) struct Found {
     pub(super) directories: Directories,
     pub(super) store: Store,
-    /// All segments there are.
-    pub(super) segments: BTreeSet<SegmentId>,
+    /// All segments there are, and the lengths of their files.
+    pub(super) segments: BTreeMap<SegmentId, u64>,
     /// Whether the log was made just now.
     pub(super) is_fresh: bool,
 }
@@ -64,7 +64,7 @@ pub(super) struct Found {
 struct Listed {
     dir: DirId,
     names: Vec<String>,
-    segments: Vec<SegmentId>,
+    segments: Vec<(SegmentId, u64)>,
     has_superblock: bool,
     member: Option<Member>,
 }
@@ -97,20 +97,21 @@ pub(super) fn find(io: &mut impl Io, config: &Config) -> Result<Found, OpenError
     }
     let mut directories = Directories { order, elsewhere: BTreeMap::new() };
     for directory in &listed {
-        let strays = directory.segments.iter().filter(|s| directories.of_journal(s.journal) != directory.dir);
-        let strays: Vec<_> = strays.map(|&segment| (segment, directory.dir)).collect();
+        let strays = directory.segments.iter().filter(|(s, _)| directories.of_journal(s.journal) != directory.dir);
+        let strays: Vec<_> = strays.map(|&(segment, _)| (segment, directory.dir)).collect();
         directories.elsewhere.extend(strays);
     }
     Ok(Found { directories, store, segments, is_fresh })
 }
 
 fn list(io: &mut impl Io, dir: DirId) -> Result<Listed, OpenError> {
-    let names: Vec<String> = blocking::list(io, dir)?.into_iter().map(|entry| entry.name).collect();
-    let segment = |name: &String| match file_kind(name) {
-        FileKind::Segment(journal, number) => Some(SegmentId { journal, number }),
+    let entries = blocking::list(io, dir)?;
+    let segment = |entry: &DirEntry| match file_kind(&entry.name) {
+        FileKind::Segment(journal, number) => Some((SegmentId { journal, number }, entry.bytes)),
         _ => None,
     };
-    let segments = names.iter().filter_map(segment).collect();
+    let segments = entries.iter().filter_map(segment).collect();
+    let names: Vec<String> = entries.into_iter().map(|entry| entry.name).collect();
     let has = |kind| names.iter().any(|name| file_kind(name) == kind);
     let (has_superblock, has_member) = (has(FileKind::Superblock), has(FileKind::Member));
     let member = if has_member && !has_superblock { Some(read_member(io, dir)?) } else { None };
@@ -168,11 +169,11 @@ fn order(listed: &[Listed], home: usize, log: Option<&Superblock>) -> Result<Vec
     Ok(order.into_iter().flatten().chain(added).collect())
 }
 
-/// The segments of all, none of which is in two.
-fn segments(listed: &[Listed]) -> Result<BTreeSet<SegmentId>, OpenError> {
-    let mut segments = BTreeSet::new();
-    for &segment in listed.iter().flat_map(|directory| &directory.segments) {
-        if !segments.insert(segment) {
+/// The segments of all, none of which is in two, and the lengths of their files.
+fn segments(listed: &[Listed]) -> Result<BTreeMap<SegmentId, u64>, OpenError> {
+    let mut segments = BTreeMap::new();
+    for &(segment, bytes) in listed.iter().flat_map(|directory| &directory.segments) {
+        if segments.insert(segment, bytes).is_some() {
             return Err(OpenError::SegmentTwice { journal: segment.journal, number: segment.number });
         }
     }
@@ -186,7 +187,7 @@ fn clear(io: &mut impl Io, directory: &Listed) -> Result<(), OpenError> {
     let mut copies: Vec<&String> = of_kind(FileKind::Cut).collect();
     // The life that made a copy comes first in its name.
     copies.sort_unstable();
-    let journals: BTreeSet<JournalNumber> = directory.segments.iter().map(|segment| segment.journal).collect();
+    let journals: BTreeSet<JournalNumber> = directory.segments.iter().map(|(segment, _)| segment.journal).collect();
     let kept = (CUT_COPIES_MAX - 1) * journals.len().max(1);
     copies.truncate(copies.len().saturating_sub(kept));
     for name in of_kind(FileKind::Unfinished).chain(copies) {
@@ -227,7 +228,8 @@ fn create(io: &mut impl Io, config: &Config, dir: DirId) -> Result<Store, OpenEr
     Store::create(io, dir, first)
 }
 
-/// The numbers of a journal's segments, rising.
-pub(super) fn numbers_of(segments: &BTreeSet<SegmentId>, journal: JournalNumber) -> Vec<SegmentNumber> {
-    segments.iter().filter(|segment| segment.journal == journal).map(|segment| segment.number).collect()
+/// The numbers of a journal's segments, rising, and the lengths of their files.
+pub(super) fn lengths_of(segments: &BTreeMap<SegmentId, u64>, journal: JournalNumber) -> Vec<(SegmentNumber, u64)> {
+    let own = segments.iter().filter(|(segment, _)| segment.journal == journal);
+    own.map(|(segment, &bytes)| (segment.number, bytes)).collect()
 }

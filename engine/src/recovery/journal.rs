@@ -53,11 +53,11 @@ impl Journal {
         io: &mut impl Io,
         blueprint: Blueprint,
         was: &Superblock,
-        (directories, numbers): (&Directories, &[SegmentNumber]),
+        (directories, lengths): (&Directories, &[(SegmentNumber, u64)]),
         owners: Owners,
         recovered: &mut Recovered,
     ) -> Result<Journal, OpenError> {
-        let found = open_segments(io, &blueprint, directories, numbers, &mut recovered.remade_headers)?;
+        let found = open_segments(io, &blueprint, directories, lengths, &mut recovered.remade_headers)?;
         let mut journal = Journal {
             blueprint,
             sealed: BTreeMap::new(),
@@ -72,7 +72,7 @@ impl Journal {
             late_seal: None,
             users: BTreeMap::new(),
         };
-        journal.read_footers(io, &found, owners)?;
+        let found = journal.read_footers(io, directories, found, owners)?;
         if !found.is_empty() {
             journal.replay_tail(io, was, &found, recovered)?;
         }
@@ -96,24 +96,44 @@ impl Journal {
         }
     }
 
-    /// Every footer is looked at: one that is damaged is made again from its batches, while only the newest is kept.
-    fn read_footers(&mut self, io: &mut impl Io, found: &[Segment], owners: Owners) -> Result<(), OpenError> {
+    /// Every footer is looked at: one that is damaged is made again from its batches, while only the newest is kept. Segments
+    /// that a compacted one stands for are removed: the last life ended before it had removed them. Returns the others.
+    fn read_footers(
+        &mut self,
+        io: &mut impl Io,
+        directories: &Directories,
+        mut found: Vec<Segment>,
+        owners: Owners,
+    ) -> Result<Vec<Segment>, OpenError> {
         let has_reactor = (self.blueprint.journal.0 as usize) < owners.reactors();
+        let mut stood_for: Vec<Segment> = Vec::new();
+        let mut stands_from = u32::MAX;
         for segment in found.iter().rev() {
-            if let Some((place, footer)) = read_footer(io, &self.blueprint, segment)? {
+            if segment.number.0 >= stands_from {
+                stood_for.push(*segment);
+            } else if let Some((place, footer)) = read_footer(io, &self.blueprint, segment)? {
+                if footer.head.stands_for > 0 {
+                    stands_from = segment.number.0.saturating_sub(footer.head.stands_for - 1);
+                }
                 self.sealed.insert(segment.number, place);
                 self.users.insert(segment.number, users(&footer, owners));
                 self.newest.get_or_insert_with(|| (place.segment, Arc::new(footer)));
             }
         }
+        for segment in &stood_for {
+            let id = SegmentId { journal: self.blueprint.journal, number: segment.number };
+            blocking::remove(io, directories.of(id), &file_name(id.journal, id.number))?;
+            blocking::close_file(io, segment.file)?;
+        }
+        found.retain(|segment| stood_for.iter().all(|gone| gone.number != segment.number));
         let Some((base, footer)) = self.newest.clone() else {
-            return self.begin_without_footers(io, found, has_reactor);
+            return self.begin_without_footers(io, &found, has_reactor).map(|()| found);
         };
         // The last life may have been killed before it was flushed; those before it were, as one is written after the other.
         blocking::sync(io, self.sealed[&base.number].file)?;
-        self.remake_footers(io, found, base.number)?;
+        self.remake_footers(io, &found, base.number)?;
         self.replay = Replay::after(&footer)?;
-        Ok(())
+        Ok(found)
     }
 
     /// No footer is left. Where there were some, and segments before the first that is left, numbers that were given and the
@@ -232,11 +252,11 @@ fn open_segments(
     io: &mut impl Io,
     blueprint: &Blueprint,
     directories: &Directories,
-    numbers: &[SegmentNumber],
+    lengths: &[(SegmentNumber, u64)],
     remade: &mut Vec<String>,
 ) -> Result<Vec<Segment>, OpenError> {
-    let mut segments = Vec::with_capacity(numbers.len());
-    for &number in numbers {
+    let mut segments = Vec::with_capacity(lengths.len());
+    for &(number, length) in lengths {
         let name = file_name(blueprint.journal, number);
         let dir = directories.of(SegmentId { journal: blueprint.journal, number });
         let file = blocking::open_file(io, dir, &name, false)?;
@@ -245,7 +265,7 @@ fn open_segments(
             Ok(header) => header,
             Err(HeaderError::Version(version)) => return Err(OpenError::NewerVersion { version }),
             Err(HeaderError::Damaged) => {
-                let header = remake_header(io, blueprint, number, file, &name)?;
+                let header = remake_header(io, blueprint, number, (file, length), &name)?;
                 remade.push(name.clone());
                 header
             }
@@ -264,11 +284,18 @@ fn remake_header(
     io: &mut impl Io,
     blueprint: &Blueprint,
     segment: SegmentNumber,
-    file: FileId,
+    (file, length): (FileId, u64),
     name: &str,
 ) -> Result<Header, OpenError> {
     let Blueprint { log_id, journal, epoch, segment_bytes, .. } = *blueprint;
-    let file_bytes = u64::from(segment_bytes);
+    // One that was compacted is shorter than others, and ends in its trailer. Any other that is has lost its end.
+    let block = BLOCK_BYTES as u64;
+    let may_be_compacted = length.is_multiple_of(block) && (4 * block..u64::from(segment_bytes)).contains(&length);
+    let ends_here = may_be_compacted && {
+        let trailer = Trailer::parse(&blocking::read(io, file, length - block, BLOCK_BYTES)?);
+        trailer.is_some_and(|trailer| trailer.journal == journal && trailer.footer.segment() == segment)
+    };
+    let file_bytes = if ends_here { length } else { u64::from(segment_bytes) };
     let trailer = blocking::read(io, file, file_bytes - BLOCK_BYTES as u64, BLOCK_BYTES)?;
     let is_foreign = Trailer::parse(&trailer).is_some_and(|trailer| trailer.log_id != log_id);
     let first = blocking::read(io, file, u64::from(FIRST_BATCH), BLOCK_BYTES)?;
@@ -298,6 +325,7 @@ fn read_footer(
     let sealed = Sealed {
         segment: SegmentId { journal, number: segment.number },
         file: segment.file,
+        bytes: segment.bytes,
         footer_at: trailer.footer.offset(),
         footer_length: trailer.footer_length,
     };

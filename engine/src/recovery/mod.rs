@@ -54,7 +54,7 @@ pub fn open(io: &mut impl Io, config: &Config, reactors: usize) -> Result<(Vec<S
     let started_ns = io.mono_ns();
     let Found { directories, mut store, segments, is_fresh } = directories::find(io, config)?;
     let mut journals: BTreeSet<JournalNumber> = (0..reactors as u32).map(JournalNumber).collect();
-    journals.extend(segments.iter().map(|segment| segment.journal));
+    journals.extend(segments.keys().map(|segment| segment.journal));
     let was = store.current;
     let goes_by_wall = is_fresh || config.accept_clock;
     let clock = if goes_by_wall { Clock::at_wall(io) } else { Clock::after(io, &was) };
@@ -80,8 +80,8 @@ pub fn open(io: &mut impl Io, config: &Config, reactors: usize) -> Result<(Vec<S
             epoch: store.current.epoch,
             segment_bytes: was.segment_bytes,
         };
-        let numbers = directories::numbers_of(&segments, journal);
-        let place = (&directories, numbers.as_slice());
+        let lengths = directories::lengths_of(&segments, journal);
+        let place = (&directories, lengths.as_slice());
         found.push(Journal::recover(io, blueprint, &was, place, owners, &mut recovered)?);
     }
     recovered.damage.settle_records();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use frame::batch::{Extent, FLAG_EPOCH_START, Header};
+use frame::batch::{Extent, FLAG_COMPACTED, FLAG_EPOCH_START, Header};
 use frame::limits::{BLOCK_BYTES, SEQUENCE_MAX};
 use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, Trailer};
 use frame::superblock::Superblock;
@@ -211,7 +211,7 @@ impl Replay {
             match scan.at(io, at, &mut extents)? {
                 AtPlace::Intact(header) if header.head.epoch >= self.epoch => {
                     // Nothing is wrong where the segments before it were dropped.
-                    let is_cut_off = self.chain_broken && intact_to == FIRST_BATCH;
+                    let is_cut_off = (self.chain_broken || is_compacted(&header)) && intact_to == FIRST_BATCH;
                     if header.head.previous_checksum != self.checksum && !is_cut_off {
                         let stretch = DamagedStretch { from: position(intact_to), to: position(at) };
                         self.damage.stretches.push(stretch);
@@ -295,7 +295,7 @@ impl Replay {
     fn follows(&self, header: &Header) -> bool {
         let same_life = header.head.epoch == self.epoch;
         let new_life = header.head.epoch > self.epoch && header.head.flags & FLAG_EPOCH_START != 0;
-        if self.chain_broken {
+        if self.chain_broken || is_compacted(header) {
             return header.head.epoch >= self.epoch;
         }
         header.head.previous_checksum == self.checksum && (same_life || new_life)
@@ -368,7 +368,7 @@ impl Replay {
         self.extents += extents.len();
         self.epoch = header.head.epoch;
         self.checksum = header.checksum;
-        self.chain_broken = false;
+        self.chain_broken = is_compacted(header);
         Ok(())
     }
 
@@ -408,6 +408,7 @@ impl Replay {
             position: end,
             epoch: self.epoch,
             last_checksum: self.checksum,
+            stands_for: 0,
         };
         let mut snapshot = self.catalog.snapshot();
         trims::add_to_snapshot(&mut snapshot, self.shards.trims(|_| true));
@@ -415,11 +416,12 @@ impl Replay {
         let (bytes, footer_checksum) = writer.finish(&head, &snapshot);
         let id = SegmentId { journal: self.journal, number: segment.number };
         let footer_length = bytes.len() as u32;
-        let place = Sealed { segment: id, file: segment.file, footer_at: end.offset(), footer_length };
+        let Segment { file, bytes: file_bytes, .. } = *segment;
+        let place = Sealed { segment: id, file, bytes: file_bytes, footer_at: end.offset(), footer_length };
         sealed.insert(segment.number, place);
         let FooterHead { log_id, journal, epoch, .. } = head;
         let trailer = Trailer { log_id, journal, epoch, footer: end, footer_length, footer_checksum };
-        let seal = Seal { file: segment.file, file_bytes: segment.bytes, footer: bytes.clone(), trailer };
+        let seal = Seal { file, file_bytes, footer: bytes.clone(), trailer };
         if let Some(footer) = Footer::parse(bytes) {
             pinned.insert(id, Arc::new(footer));
         }
@@ -487,4 +489,9 @@ impl Replay {
         self.shards.trim(Trim { to: trim.to.min(known), ..trim });
         Some(())
     }
+}
+
+/// Whether a batch is of a compacted segment, which is chained to nothing: it came into its place later than those around it.
+fn is_compacted(header: &Header) -> bool {
+    header.head.flags & FLAG_COMPACTED != 0
 }

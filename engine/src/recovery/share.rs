@@ -56,8 +56,8 @@ pub struct Seat {
     pub(crate) newest: Option<(crate::journal::SegmentId, Arc<Footer>)>,
     pub(crate) leftovers: Vec<Ready>,
     pub(crate) next_number: SegmentNumber,
-    /// Segments that the journal may have, in all.
-    pub(crate) segments_max: u64,
+    /// Bytes of all segments that the journal may have.
+    pub(crate) bytes_max: u64,
     pub(crate) seals: Vec<Seal>,
     /// To be written after this reactor's first batch.
     pub(crate) late_seals: Vec<Seal>,
@@ -157,7 +157,7 @@ pub(super) fn out(
             newest: journal.newest,
             leftovers: journal.leftovers,
             next_number: journal.next_number,
-            segments_max: budget.of_journal(own),
+            bytes_max: budget.of_journal(own),
             seals: journal.replay.seals,
             late_seals: journal.late_seal.into_iter().collect(),
             last_seals: if own == 0 { std::mem::take(&mut closed_last) } else { Vec::new() },
@@ -379,25 +379,29 @@ pub(super) fn users(footer: &Footer, owners: Owners) -> u64 {
 
 const _: () = assert!(crate::limits::REACTORS_MAX <= u64::BITS as usize);
 
-/// How many segments each journal may have: those that it has, and an equal share of what the budget leaves.
+/// What each journal's segments may take: what they take, and an equal share of what the budget leaves, in whole segments.
 struct Budget {
-    used: Vec<u64>,
+    used_bytes: Vec<u64>,
     free: u64,
+    segment_bytes: u64,
 }
 
 impl Budget {
     fn of(config: &Config, found: &[Journal], reactors: usize) -> Budget {
         let segment_bytes = u64::from(found[0].blueprint.segment_bytes).max(BLOCK_BYTES as u64);
-        let used = |journal: &Journal| {
-            (journal.sealed.len() + usize::from(journal.open.is_some()) + journal.leftovers.len()) as u64
+        let used = |journal: &Journal| -> u64 {
+            let sealed = journal.sealed.values().map(|sealed| u64::from(sealed.bytes));
+            let open = journal.open.iter().map(|(segment, _)| u64::from(segment.bytes));
+            sealed.chain(open).chain(journal.leftovers.iter().map(|ready| u64::from(ready.bytes))).sum()
         };
         let all: u64 = found.iter().map(used).sum();
-        let free = (config.disk_bytes / segment_bytes).saturating_sub(all);
-        Budget { used: found.iter().take(reactors).map(used).collect(), free }
+        let free = config.disk_bytes.saturating_sub(all) / segment_bytes;
+        Budget { used_bytes: found.iter().take(reactors).map(used).collect(), free, segment_bytes }
     }
 
     fn of_journal(&self, own: usize) -> u64 {
-        let (own, reactors) = (own as u64, self.used.len() as u64);
-        self.used[own as usize] + self.free / reactors + u64::from(own < self.free % reactors)
+        let (at, reactors) = (own as u64, self.used_bytes.len() as u64);
+        let share = self.free / reactors + u64::from(at < self.free % reactors);
+        self.used_bytes[own].saturating_add(share.saturating_mul(self.segment_bytes))
     }
 }

@@ -57,14 +57,15 @@ impl Seat {
         config: &Config,
         memory: &Memory,
     ) -> Result<(Start, Segments), OpenError> {
-        let used = self.sealed.len() + usize::from(self.open.is_some());
+        let sealed = self.sealed.iter().map(|sealed| u64::from(sealed.bytes));
+        let used_bytes = sealed.chain(self.open.iter().map(|(segment, _)| u64::from(segment.bytes))).sum();
         let tokens = Tokens { make: token::MAKE, zero: token::ZERO };
         let stock = Stock {
             leftovers: std::mem::take(&mut self.leftovers),
             next_number: self.next_number,
-            used,
+            used_bytes,
             target: config.segments_ready,
-            count_max: usize::try_from(self.segments_max).unwrap_or(usize::MAX),
+            bytes_max: self.bytes_max,
         };
         let mut segments = Segments::new(self.blueprint, tokens, stock, Arc::clone(&self.exchange.flushes));
         let (open, tail) = match self.open {

@@ -60,8 +60,8 @@ fn of(seen: &[Option<Seen>]) -> Health {
 
 #[cfg(test)]
 mod tests {
-    use engine::Stats;
     use engine::vitals::{Queues, Segments, Vitals};
+    use engine::{Compacted, Stats};
     use hdrhistogram::Histogram;
 
     use super::*;
@@ -75,6 +75,7 @@ mod tests {
             connections: 0,
             subscriptions: 0,
             segments: Segments::default(),
+            compacted: Compacted::default(),
             lags: Vec::new(),
         };
         Some(Seen { vitals, cpu_ns: 0 })

@@ -189,7 +189,15 @@ impl Out<'_> {
         self.gauges("segments", "Segments of the reactor's journal", segments)?;
         let ready = stat(|vitals| vitals.segments.ready as u64);
         self.gauges("segments_ready", "Segments ready for use", ready)?;
-        self.gauges("segment_bytes", "Bytes of a segment", stat(|vitals| u64::from(vitals.segments.bytes)))
+        self.gauges("segment_bytes", "Bytes of a segment", stat(|vitals| u64::from(vitals.segments.bytes)))?;
+        let used = stat(|vitals| vitals.segments.used_bytes);
+        self.gauges("segments_bytes", "Bytes of all segments of the reactor's journal", used)?;
+        let compacted = stat(|vitals| vitals.compacted.segments);
+        self.counters("compacted_segments", "Segments that were mostly dead, and made into fewer", compacted)?;
+        let copied = stat(|vitals| vitals.compacted.written_bytes);
+        self.counters("compacted_bytes", "Bytes of what lived in them, written again", copied)?;
+        let freed = stat(|vitals| vitals.compacted.freed_bytes);
+        self.counters("compaction_freed_bytes", "Bytes that the disk got back by that", freed)
     }
 
     fn queues(&mut self, all: &Snapshot) -> fmt::Result {

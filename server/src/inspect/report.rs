@@ -83,6 +83,10 @@ pub struct StreamReport {
 pub enum SegmentState {
     /// It has its footer and gets no more batches.
     Sealed,
+    /// The same; it holds what lived of several, or of itself.
+    Compacted,
+    /// What lived in it is in a compacted one; the next start removes it.
+    Replaced,
     /// It has batches and no footer: it is written to, or its footer will be made at the next start.
     Unsealed,
     /// Made ahead, without batches.
@@ -221,7 +225,11 @@ impl fmt::Display for SegmentReport {
         let SegmentReport { file, file_bytes, state, used_bytes, batches, extents, records, shards, remains_at } = self;
         let state = match state {
             SegmentState::Sealed => "sealed",
+            SegmentState::Compacted => "compacted",
             SegmentState::Unsealed => "unsealed",
+            SegmentState::Replaced => {
+                return write!(f, "segment {file}: replaced by a compacted one; the next start removes it");
+            }
             SegmentState::Ready => return write!(f, "segment {file}: ready, {}", Bytes(*file_bytes)),
         };
         write!(f, "segment {file}: {state}, {used_bytes} of {} bytes used, ", Bytes(*file_bytes))?;

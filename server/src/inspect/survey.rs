@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use engine::inspect::{FileKind, Streams, file_kind};
 use frame::batch::Header as BatchHeader;
-use frame::limits::{BLOCK_BYTES, SEGMENT_BYTES_MIN};
+use frame::limits::BLOCK_BYTES;
 use frame::segment::{DamagedRecords, Footer, Header, HeaderError, Trailer};
 use frame::superblock::{COPIES, FILE_BYTES, Superblock};
 use frame::{Epoch, JournalNumber, LogId, Position, SegmentNumber};
@@ -158,7 +158,8 @@ fn open_segment(
             damage.push(Damage::plain(&name, 0, BLOCK_BYTES as u64, what));
             let bytes = window.len()? / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
             match *log_id {
-                Some(expected) if bytes >= SEGMENT_BYTES_MIN => (expected, bytes),
+                // One that was compacted is short.
+                Some(expected) if bytes >= 4 * BLOCK_BYTES as u64 => (expected, bytes),
                 _ => return Ok(None),
             }
         }
@@ -215,6 +216,7 @@ fn walk_all(
             report.damage.extend(known_damage(file, footer));
         }
     }
+    report.segments.extend(take_replaced(&mut segments));
     let mut walk: Option<Walk> = None;
     for index in 0..segments.len() {
         let next_first = next_first(&mut segments, index, log_id)?;
@@ -237,6 +239,32 @@ fn walk_all(
     }
     finish(walk, report);
     Ok(())
+}
+
+/// Takes out what compacted segments stand for: the server ended before it had removed that.
+fn take_replaced(segments: &mut Vec<(JournalNumber, Segment)>) -> Vec<SegmentReport> {
+    let stood_for = |(journal, segment): &(JournalNumber, Segment)| {
+        let numbers = segment.footer.as_ref()?.head.stands_for.checked_sub(1)?;
+        let own = segment.number.0;
+        Some((*journal, own.saturating_sub(numbers)..own))
+    };
+    let replaced: Vec<(JournalNumber, std::ops::Range<u32>)> = segments.iter().filter_map(stood_for).collect();
+    let is_replaced = |(journal, segment): &mut (JournalNumber, Segment)| {
+        replaced.iter().any(|(of, numbers)| of == journal && numbers.contains(&segment.number.0))
+    };
+    let gone = segments.extract_if(.., is_replaced);
+    gone.map(|(_, segment)| SegmentReport {
+        file: segment.name,
+        file_bytes: segment.bytes,
+        state: SegmentState::Replaced,
+        used_bytes: 0,
+        batches: None,
+        extents: 0,
+        records: 0,
+        shards: 0,
+        remains_at: None,
+    })
+    .collect()
 }
 
 /// What earlier starts found damaged. A journal's newest footer lists all of it.
@@ -288,6 +316,11 @@ fn finish(walk: Option<Walk>, report: &mut Report) {
     }));
 }
 
+/// How a segment came to be as its footer tells.
+pub(super) fn sealed_state(footer: &Footer) -> SegmentState {
+    if footer.head.stands_for > 0 { SegmentState::Compacted } else { SegmentState::Sealed }
+}
+
 /// A sealed segment as its footer tells it.
 fn by_footer(segment: &Segment, footer: &Footer) -> SegmentReport {
     let (mut extents, mut records, mut shards) = (0, 0, 0);
@@ -299,7 +332,7 @@ fn by_footer(segment: &Segment, footer: &Footer) -> SegmentReport {
     SegmentReport {
         file: segment.name.clone(),
         file_bytes: segment.bytes,
-        state: SegmentState::Sealed,
+        state: sealed_state(footer),
         used_bytes: u64::from(footer.head.position.offset()),
         batches: None,
         extents,

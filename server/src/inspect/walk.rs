@@ -11,6 +11,7 @@ use frame::{Epoch, Frame, JournalNumber, LogId, Position, SegmentNumber, Sequenc
 use super::InspectError;
 use super::extents::{Found, check_frames, compare};
 use super::report::{Damage, LostRecords, SegmentReport, SegmentState};
+use super::survey::sealed_state;
 use super::window::Window;
 
 /// A segment to walk.
@@ -76,6 +77,11 @@ impl Walk {
         continued: Option<Header>,
     ) -> Result<SegmentReport, InspectError> {
         self.pass_gap(segment.number);
+        let is_compacted = segment.footer.as_ref().is_some_and(|footer| footer.head.stands_for > 0);
+        if is_compacted {
+            // It is chained to none, and the commands in it are in its catalog alone.
+            (self.chained_to, self.is_after_gap) = (None, true);
+        }
         let mut seen = Seen::default();
         let sealed_at = segment.footer.as_ref().map(|footer| u64::from(footer.head.position.offset()));
         let end = sealed_at.unwrap_or(segment.bytes);
@@ -298,7 +304,8 @@ impl Walk {
     fn check_footer(&mut self, file: &str, footer: &Footer, seen: &Seen) {
         compare(file, footer, &seen.found, &seen.damaged, &mut self.damage);
         let at = u64::from(footer.head.position.offset());
-        if self.chained_to.is_some_and(|checksum| checksum != footer.head.last_checksum) {
+        let is_chained = footer.head.stands_for == 0;
+        if is_chained && self.chained_to.is_some_and(|checksum| checksum != footer.head.last_checksum) {
             self.damage.push(Damage::plain(file, at, at, "the footer follows another batch than the last one"));
         }
         if seen.damaged.is_empty() && !self.is_after_gap && !self.streams.matches(footer.catalog()) {
@@ -337,7 +344,7 @@ pub(super) fn first_batch(segment: &mut Segment, log_id: LogId) -> Result<Option
 fn report(segment: &Segment, seen: &Seen, used_bytes: u64) -> SegmentReport {
     let all = || seen.found.values().flatten();
     let state = match (&segment.footer, seen.batches, seen.remains_at) {
-        (Some(_), ..) => SegmentState::Sealed,
+        (Some(footer), ..) => sealed_state(footer),
         (None, 0, None) if seen.damaged.is_empty() => SegmentState::Ready,
         (None, ..) => SegmentState::Unsealed,
     };

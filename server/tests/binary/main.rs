@@ -3,6 +3,7 @@
 
 mod access;
 mod admin;
+mod compaction;
 mod crowd;
 mod deaf;
 mod directories;

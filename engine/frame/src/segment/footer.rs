@@ -17,7 +17,8 @@ const FOOTER_MAGIC: u64 = u64::from_le_bytes(*b"MSFOOTR1");
 struct RawFooter {
     magic: U64,
     version: U16,
-    reserved: [u8; 6],
+    reserved: U16,
+    stands_for: U32,
     log_id: [u8; 16],
     journal: U32,
     shards: U32,
@@ -108,6 +109,9 @@ pub struct FooterHead {
     pub epoch: Epoch,
     /// The checksum of the segment's last batch, to which the next segment's first is chained.
     pub last_checksum: u64,
+    /// 0 of a segment as it was written. Of one that was compacted, how many numbers up to its own it stands for: what lived
+    /// in those is in it, and what is left of them is of no use.
+    pub stands_for: u32,
 }
 
 /// What a footer says of one shard.
@@ -239,7 +243,8 @@ impl FooterWriter {
         let mut raw = RawFooter {
             magic: U64::new(FOOTER_MAGIC),
             version: U16::new(VERSION),
-            reserved: [0; 6],
+            reserved: U16::ZERO,
+            stands_for: U32::new(head.stands_for),
             log_id: head.log_id.0,
             journal: U32::new(head.journal.0),
             shards: U32::new(self.shards),
@@ -289,6 +294,7 @@ impl Footer {
             position: Position(raw.position.get()),
             epoch: Epoch(raw.epoch.get()),
             last_checksum: raw.last_checksum.get(),
+            stands_for: raw.stands_for.get(),
         };
         let catalog = FOOTER_HEADER_BYTES..FOOTER_HEADER_BYTES.checked_add(raw.catalog_bytes.get() as usize)?;
         let rows_start = catalog.end.next_multiple_of(8);

@@ -360,18 +360,16 @@ impl Disk {
                 0
             }
             FileOp::Rename { dir, from, to } => {
-                if self.names[dir.0 as usize].rename(&from, &to) {
-                    0
-                } else {
-                    errno::NO_ENTRY
+                if to.ends_with(".segment") && self.names[dir.0 as usize].find(&to).is_some() {
+                    trace.count("disk: segment replaced");
                 }
+                if self.names[dir.0 as usize].rename(&from, &to) { 0 } else { errno::NO_ENTRY }
             }
             FileOp::Remove { dir, name } => {
-                if self.names[dir.0 as usize].remove(&name) {
-                    0
-                } else {
-                    errno::NO_ENTRY
+                if name.ends_with(".segment") {
+                    trace.count("disk: segment removed by its name");
                 }
+                if self.names[dir.0 as usize].remove(&name) { 0 } else { errno::NO_ENTRY }
             }
             FileOp::List(dir) => return (0, Payload::Entries(self.list(dir))),
             FileOp::FreeMib(_) => (self.capacity_bytes.saturating_sub(self.used_bytes()) >> 20) as i32,
