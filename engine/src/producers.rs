@@ -80,7 +80,7 @@ struct Entry {
     first_run: u32,
     last_run: u32,
     runs: u32,
-    links: [Links; 2],
+    links: [Links; 3],
 }
 
 /// What is to be done with a number.
@@ -109,9 +109,10 @@ impl Placed {
     }
 }
 
-/// Where an entry stands: among all, and among those of its shard.
+/// Where an entry stands: among all, among those of its shard, and among those that have results.
 const ALL: usize = 0;
 const OF_SHARD: usize = 1;
+const WITH_RESULTS: usize = 2;
 
 /// All that is known of producers in the shards of one reactor, or of one journal.
 #[derive(Debug)]
@@ -122,6 +123,7 @@ pub(crate) struct Producers {
     runs: Slots<(Run, u32)>,
     all: Order,
     of_shards: BTreeMap<ShardId, Order>,
+    with_results: Order,
     /// Shards that were made of others a short while ago, until when that is so.
     young: BTreeMap<ShardId, u64>,
     /// Who was looked for last.
@@ -142,6 +144,7 @@ impl Producers {
             runs: Slots::new(),
             all: Order::default(),
             of_shards: BTreeMap::new(),
+            with_results: Order::default(),
             young: BTreeMap::new(),
             last: None,
             entries_max: (bytes / 2 / ENTRY_BYTES).max(1),
@@ -332,6 +335,9 @@ impl Producers {
         let shard = self.entries[slot].shard;
         self.all.push::<ALL>(&mut self.entries, slot);
         self.of_shards.entry(shard).or_default().push::<OF_SHARD>(&mut self.entries, slot);
+        if self.entries[slot].runs > 0 {
+            self.with_results.push::<WITH_RESULTS>(&mut self.entries, slot);
+        }
     }
 
     fn unlink(&mut self, slot: u32) {
@@ -339,6 +345,9 @@ impl Producers {
         self.all.remove::<ALL>(&mut self.entries, slot);
         if let Some(order) = self.of_shards.get_mut(&shard) {
             order.remove::<OF_SHARD>(&mut self.entries, slot);
+        }
+        if self.entries[slot].runs > 0 {
+            self.with_results.remove::<WITH_RESULTS>(&mut self.entries, slot);
         }
     }
 
@@ -358,8 +367,8 @@ impl Producers {
         self.entries.release(slot);
     }
 
-    /// Adds a result behind all others of an entry. Where there is no room its own oldest goes, or, if it has none, the
-    /// entries that were not used for longest.
+    /// Adds a result behind all others of an entry. Where there is no room the oldest results go of the entry that was not used
+    /// for longest: else those of shards that were closed long ago would leave everybody else a single one.
     fn add_run(&mut self, slot: u32, run: Run) {
         let last = self.entries[slot].last_run;
         if last != NONE {
@@ -370,11 +379,11 @@ impl Producers {
                 return;
             }
         }
-        if self.entries[slot].runs as usize >= RUNS_PER_PRODUCER_MAX || self.runs.in_use() >= self.runs_max {
+        if self.entries[slot].runs as usize >= RUNS_PER_PRODUCER_MAX {
             self.drop_oldest_run(slot);
         }
-        while self.runs.in_use() >= self.runs_max && self.all.oldest() != slot {
-            self.drop_entry(self.all.oldest());
+        while self.runs.in_use() >= self.runs_max {
+            self.drop_oldest_run(self.with_results.oldest());
         }
         let number = self.runs.take();
         self.runs[number] = (run, NONE);
@@ -383,6 +392,7 @@ impl Producers {
         entry.runs += 1;
         if last == NONE {
             entry.first_run = number;
+            self.with_results.push::<WITH_RESULTS>(&mut self.entries, slot);
         } else {
             self.runs[last].1 = number;
         }
@@ -401,6 +411,7 @@ impl Producers {
         entry.runs -= 1;
         if next == NONE {
             entry.last_run = NONE;
+            self.with_results.remove::<WITH_RESULTS>(&mut self.entries, slot);
         }
         self.runs.release(first);
         true

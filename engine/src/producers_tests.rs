@@ -218,6 +218,28 @@ fn results_go_before_those_who_have_them_and_never_past_their_bound() {
     assert!(small.runs.in_use() <= small.runs_max && small.by_name.len() <= small.entries_max);
 }
 
+/// Bug: once results of closed shards and of producers that had gone filled the table, whoever went on had a single one, and most of
+/// its retries were not told where they were. Mechanism: who needed room gave up its own oldest result. Fix: the one that was
+/// not used for longest does.
+#[test]
+fn results_go_of_who_was_not_heard_of_for_longest() {
+    let mut rig = Rig::new();
+    let most = rig.producers.runs_max as u64;
+    let each = RUNS_PER_PRODUCER_MAX as u64;
+    for producer in 1..=most.div_ceil(each) {
+        (1..=each).for_each(|at| rig.send_all(producer, &[2 * at]));
+    }
+    assert_eq!(rig.producers.runs.in_use() as u64, most);
+    let newcomer = most;
+    let first = rig.next;
+    (1..=each).for_each(|at| rig.send_all(newcomer, &[2 * at]));
+    for at in 1..=each {
+        assert_eq!(rig.send(newcomer, 2 * at), Verdict::Stored(Sequence(first + at - 1)));
+    }
+    assert_eq!(rig.send(1, 2 * each), BEFORE, "its results are gone, and what it has stored is not forgotten");
+    assert_eq!(rig.send(1, 2 * each + 1), Verdict::New);
+}
+
 #[test]
 fn a_stream_that_is_gone_is_forgotten() {
     let mut producers = Producers::within(1 << 20);
