@@ -1,9 +1,10 @@
 //! `kill -9`, again and again, on the real server under full load: nothing acknowledged is lost, changed or reordered.
 //!
 //! Each life: start on what the last one left, one append, compare what is new (now and then everything), load, kill at a
-//! random moment. Settings differ from life to life, and so does what the server runs on, io_uring or plain threads: each
-//! takes up what the other left. `MILLSTREAM_KILLS` says how many kills, else 100 where `CI` is set
-//! and 10 elsewhere; `MILLSTREAM_SEED` repeats a run's moments and settings as far as threads allow.
+//! random moment. Shards are split and merged meanwhile, and in every other data directory records expire and segments are
+//! dropped. Settings differ from life to life, and so does what the server runs on, io_uring or plain threads: each takes up
+//! what the other left. `MILLSTREAM_KILLS` says how many kills, else 100 where `CI` is set and 10 elsewhere;
+//! `MILLSTREAM_SEED` repeats a run's moments and settings as far as threads allow.
 
 #[path = "support/server.rs"]
 mod process;
@@ -16,14 +17,18 @@ use std::time::{Duration, Instant};
 use process::Server;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use support::expiry::Keeping;
 use support::ledger::{Extent, Ledger};
 use support::load::{self, Load};
+use support::totals::Totals;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 const WRITERS: usize = 5;
 /// A data directory is left after so many kills, so that the disk it takes stays small.
 const KILLS_PER_DIRECTORY: u64 = 20;
+/// So many kills can't all come beside what is done meanwhile.
+const KILLS_AMID: u64 = 50;
 /// Everything is read again every so many lives.
 const LIVES_PER_FULL_READ: u64 = 5;
 /// How long anything may take before the server counts as hung.
@@ -42,6 +47,8 @@ enum Moment {
     Loaded(u64),
     /// So long after the load ended: while the journal marks itself idle.
     Idle(Duration),
+    /// So long after records had expired, under load: while segments are dropped.
+    Expired(Duration),
     /// So long after a clean shutdown was asked for, under load.
     Stopping(Duration),
 }
@@ -51,10 +58,8 @@ enum Moment {
 struct Tally {
     kills: u64,
     lives: u64,
-    acked: u64,
-    compared: u64,
-    unknown_found: u64,
-    reshardings: u64,
+    directories: usize,
+    totals: Totals,
     /// From a kill under load to the first append acknowledged after it.
     first_appends: Vec<Duration>,
     /// How long the newest start took until it was ready.
@@ -68,26 +73,23 @@ fn acknowledged_records_survive_every_kill() -> Outcome {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut tally = Tally { start: Duration::from_millis(200), ..Tally::default() };
     let started = Instant::now();
+    let per_directory = KILLS_PER_DIRECTORY.min(kills.div_ceil(2));
     while tally.kills < kills {
+        let keeping = Keeping::ALL[tally.directories % Keeping::ALL.len()];
+        tally.directories += 1;
         let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        let until = kills.min(tally.kills + KILLS_PER_DIRECTORY);
-        if let Err(error) = directory(&scratch.path().join("data"), &mut rng, until, &mut tally) {
+        let until = kills.min(tally.kills + per_directory);
+        if let Err(error) = directory(&scratch.path().join("data"), keeping, &mut rng, until, &mut tally) {
             let kept = scratch.keep();
-            return Err(format!("seed {seed}, kill {}: {error}\nkept: {}", tally.kills, kept.display()).into());
+            let kill = tally.kills;
+            return Err(format!("seed {seed}, {keeping:?}, kill {kill}: {error}\nkept: {}", kept.display()).into());
         }
     }
-    // Of a few kills it may be that none does.
-    assert!(tally.reshardings > 0 || kills < 50, "kills are to come amid splits and merges");
+    println!("{} kills in {:.1?}: {}", tally.kills, started.elapsed(), tally.totals);
+    if kills >= KILLS_AMID {
+        tally.totals.assert_all_was_at_stake();
+    }
     tally.first_appends.sort_unstable();
-    println!(
-        "{} kills in {:.1?}: {} records acknowledged, {} compared, {} of unknown fate found, {} splits and merges",
-        tally.kills,
-        started.elapsed(),
-        tally.acked,
-        tally.compared,
-        tally.unknown_found,
-        tally.reshardings,
-    );
     let slowest = tally.first_appends.last().copied().unwrap_or_default();
     let median = tally.first_appends.get(tally.first_appends.len() / 2).copied().unwrap_or_default();
     println!("first append after a kill under load: median {median:.1?}, slowest {slowest:.1?}");
@@ -96,11 +98,11 @@ fn acknowledged_records_survive_every_kill() -> Outcome {
 }
 
 /// Lives of one data directory, until so many kills are reached; then a clean end, after which everything is read twice.
-fn directory(data: &Path, rng: &mut StdRng, until: u64, tally: &mut Tally) -> Outcome {
-    let mut ledger = Ledger::default();
+fn directory(data: &Path, keeping: Keeping, rng: &mut StdRng, until: u64, tally: &mut Tally) -> Outcome {
+    let mut ledger = Ledger::keeping(keeping);
     let mut killed_under_load = None;
     while tally.kills < until {
-        let moment = draw(rng, tally.start);
+        let moment = draw(rng, tally.start, keeping);
         let mut server = Server::spawn(data, &settings(rng))?;
         let spawned = Instant::now();
         ledger.begin_life();
@@ -120,20 +122,24 @@ fn directory(data: &Path, rng: &mut StdRng, until: u64, tally: &mut Tally) -> Ou
     for _ in 0..2 {
         let mut server = Server::spawn(data, &[])?;
         ledger.begin_life();
-        let mut client = load::connect(server.ready()?)?;
-        load::streams(&mut client, &mut ledger)?;
-        ledger
-            .compare(&mut client, Extent::All)
-            .map_err(|error| format!("at the end: {error}\n{}", server.log_end()))?;
+        close(&mut server, &mut ledger).map_err(|error| format!("at the end: {error}\n{}", server.log_end()))?;
         server.terminate();
         let status = server.wait()?;
         assert!(status.success(), "a clean shutdown ended with {status}:\n{}", server.log_end());
     }
-    tally.acked += ledger.acked;
-    tally.compared += ledger.compared;
-    tally.unknown_found += ledger.unknown_found;
-    tally.reshardings += ledger.reshardings;
+    tally.totals.add(ledger.totals(data)?);
     Ok(())
+}
+
+/// Compares everything, has what was not acknowledged of numbered records stored, and compares that.
+fn close(server: &mut Server, ledger: &mut Ledger) -> Outcome {
+    let address = server.ready()?;
+    let mut client = load::connect(address)?;
+    let streams = load::streams(&mut client, ledger)?;
+    ledger.compare(&mut client, Extent::All)?;
+    load::settle(address, ledger, &streams)?;
+    load::streams(&mut client, ledger)?;
+    Ok(ledger.compare(&mut client, Extent::New)?)
 }
 
 /// Gets a started server to where it is under load: one append, everything so far compared, clients at work.
@@ -159,7 +165,7 @@ fn begin(
 fn end(server: &mut Server, load: Load, ledger: &mut Ledger, moment: Moment) -> Outcome<bool> {
     let bytes = match moment {
         Moment::Loaded(bytes) => bytes,
-        Moment::Idle(_) | Moment::Stopping(_) => 2 << 20,
+        Moment::Idle(_) | Moment::Expired(_) | Moment::Stopping(_) => 2 << 20,
         Moment::FirstAck | Moment::Starting(_) => 1,
     };
     let progress = std::sync::Arc::clone(&load.progress);
@@ -172,6 +178,10 @@ fn end(server: &mut Server, load: Load, ledger: &mut Ledger, moment: Moment) -> 
             std::thread::sleep(after);
             return Ok(server.kill()?);
         }
+        Moment::Expired(after) => {
+            load::await_expiry(load.address, ledger)?;
+            std::thread::sleep(after);
+        }
         Moment::Stopping(after) => {
             server.terminate();
             std::thread::sleep(after);
@@ -183,13 +193,15 @@ fn end(server: &mut Server, load: Load, ledger: &mut Ledger, moment: Moment) -> 
     Ok(killed)
 }
 
-fn draw(rng: &mut StdRng, start: Duration) -> Moment {
-    match rng.random_range(0..20) {
+fn draw(rng: &mut StdRng, start: Duration, keeping: Keeping) -> Moment {
+    let kinds = if keeping == Keeping::Shortly { 24 } else { 20 };
+    match rng.random_range(0..kinds) {
         0..4 => Moment::Starting(start.mul_f64(rng.random_range(0.0..1.1))),
         4..6 => Moment::FirstAck,
-        6..16 => Moment::Loaded(1 << rng.random_range(12..25)),
+        6..16 => Moment::Loaded(1 << rng.random_range(12..27)),
         16..18 => Moment::Idle(Duration::from_micros(rng.random_range(0..12_000))),
-        _ => Moment::Stopping(Duration::from_micros(rng.random_range(0..30_000))),
+        18..20 => Moment::Stopping(Duration::from_micros(rng.random_range(0..30_000))),
+        _ => Moment::Expired(Duration::from_micros(rng.random_range(0..30_000))),
     }
 }
 

@@ -3,17 +3,23 @@
 //! Every record sent ends acknowledged, refused or unknown (the connection ended first). Read back: each acknowledged one at
 //! its sequence number with its bytes; no refused one; an unknown one at most once; nothing else; numbers strictly rising,
 //! without a gap within one life of the server; the order of one connection kept within a shard; and whatever was read once
-//! stays. What was compared is kept as a count and a sum of hashes per shard, so that memory does not grow with it.
+//! stays. Of a producer that numbers its records all of that holds over all lives: each number is at one place, that which
+//! every acknowledgement of it has told, and of each key they rise. What is missing must have expired (see [`expiry`](super::expiry)).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
+use std::ops::Range;
+use std::path::Path;
 
 use frame::proto::{ShardDescription, StreamDescription};
 use frame::route::hash_key;
-use frame::{Frame, Sequence, ShardId, StreamId};
+use frame::{Frame, Retention, Sequence, ShardId, StreamId};
 use server::client::{Client, ClientError};
 
+use super::expiry::{Compared, Expiry, Found, Keeping};
+use super::numbering::Producer;
 use super::record::{self, Identity};
+use super::totals::{self, Totals};
+pub(crate) use super::wrong::Wrong;
 
 const READ_BYTES: u32 = 1 << 20;
 
@@ -32,118 +38,61 @@ pub(crate) struct Book {
     pub(crate) reshardings: u64,
     /// Read while the load ran: where, and the hash.
     pub(crate) seen: Vec<(ShardId, Sequence, u64)>,
+    /// Where shards began in the end, as a reader was told.
+    pub(crate) trims: BTreeMap<ShardId, Sequence>,
+    /// A producer that numbers its records, which goes on in the next life.
+    pub(crate) producer: Option<Producer>,
 }
 
-/// What is not as it must be.
-#[derive(Debug)]
-pub(crate) enum Wrong {
-    /// An acknowledged record is not at its place.
-    Lost { shard: ShardId, sequence: Sequence, was: Identity },
-    /// A record that a reader had seen is not there any more, or is another one.
-    Vanished { shard: ShardId, sequence: Sequence },
-    /// Records that were compared before are not what they were.
-    Rewritten { shard: ShardId, to: Sequence, counted: u64, expected: u64 },
-    /// A sequence number that another record had was given to this one.
-    GivenAgain { shard: ShardId, sequence: Sequence, is: Identity },
-    /// A record's bytes are not those that were sent.
-    Garbled { shard: ShardId, sequence: Sequence },
-    /// A record that must not be there.
-    Unexpected { shard: ShardId, sequence: Sequence, is: Identity, why: &'static str },
-    /// The order of a connection, or of numbers, is broken.
-    Disorder { shard: ShardId, sequence: Sequence, why: String },
-    /// A stream is not what it was.
-    Stream { name: String },
-    /// The server does not give the records out.
-    Unreadable { shard: ShardId, from: Sequence, why: String },
-}
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Wrong::Lost { shard, sequence, was } => {
-                write!(f, "shard {shard}, {sequence}: {was} was acknowledged there and is lost")
-            }
-            Wrong::Vanished { shard, sequence } => {
-                write!(f, "shard {shard}, {sequence}: a reader had been given a record that is not there any more")
-            }
-            Wrong::Rewritten { shard, to, counted, expected } => {
-                write!(f, "shard {shard}, up to {to}: {counted} records where {expected} were, or others than those")
-            }
-            Wrong::GivenAgain { shard, sequence, is } => {
-                write!(f, "shard {shard}, {sequence}: {is} was given the number of another record")
-            }
-            Wrong::Garbled { shard, sequence } => write!(f, "shard {shard}, {sequence}: not the bytes that were sent"),
-            Wrong::Unexpected { shard, sequence, is, why } => write!(f, "shard {shard}, {sequence}: {is}, {why}"),
-            Wrong::Disorder { shard, sequence, why } => write!(f, "shard {shard}, {sequence}: {why}"),
-            Wrong::Stream { name } => write!(f, "stream {name} is not the one that was made"),
-            Wrong::Unreadable { shard, from, why } => write!(f, "shard {shard} can't be read from {from} on: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for Wrong {}
-
-/// Count and hashes of records that were compared.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-struct Sum {
-    count: u64,
-    hashes: u64,
-}
-
-impl Sum {
-    fn add(&mut self, hash: u64) {
-        self.count += 1;
-        self.hashes = self.hashes.wrapping_add(hash);
-    }
-}
-
+#[derive(Default)]
 struct Shard {
     /// None before it was described.
     told: Option<(StreamId, ShardDescription)>,
+    /// The highest number that it was said to begin at.
+    trim: Sequence,
     /// Everything before this number was compared.
     next: Sequence,
-    compared: Sum,
+    compared: Compared,
     /// The life of the newest record compared.
     newest_life: u32,
-    /// Not compared yet.
+    /// Not compared yet; what a reader had, with the life in which it did.
     acked: BTreeMap<Sequence, Identity>,
-    seen: BTreeMap<Sequence, u64>,
+    seen: BTreeMap<Sequence, (u64, u32)>,
     /// The newest number of each connection of this life.
     orders: HashMap<u32, u64>,
 }
 
 impl Shard {
     fn new() -> Shard {
-        Shard {
-            told: None,
-            next: Sequence(1),
-            compared: Sum::default(),
-            newest_life: 0,
-            acked: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            orders: HashMap::new(),
-        }
+        Shard { next: Sequence(1), ..Shard::default() }
     }
+}
+
+/// Who sends.
+struct Connection {
+    /// The life in which it sends; of a producer that goes on over all lives the newest one.
+    life: u32,
+    is_numbering: bool,
 }
 
 /// All that was sent to one data directory.
 #[derive(Default)]
 pub(crate) struct Ledger {
+    keeping: Keeping,
     streams: BTreeMap<String, StreamDescription>,
     shards: BTreeMap<ShardId, Shard>,
-    /// The life of each connection.
-    lives: Vec<u32>,
+    expiry: Expiry,
+    connections: Vec<Connection>,
     life: u32,
     unknown: HashSet<Identity>,
     refused: HashSet<Identity>,
-    /// Splits and merges that were done.
-    pub(crate) reshardings: u64,
-    /// Records acknowledged.
-    pub(crate) acked: u64,
-    /// Records compared for the first time, and again.
-    pub(crate) compared: u64,
-    /// Records whose fate was unknown, and that were found.
-    pub(crate) unknown_found: u64,
+    /// Those that go on in the next life.
+    producers: Vec<Producer>,
+    /// Where the records of those are that are known to be stored.
+    places: HashMap<Identity, (ShardId, Sequence)>,
+    /// The newest record of each of those in each key.
+    newest: HashMap<(u32, StreamId, u128), u64>,
+    totals: Totals,
 }
 
 /// What to read back.
@@ -156,19 +105,49 @@ pub(crate) enum Extent {
 }
 
 impl Ledger {
+    /// Of a data directory whose streams are kept so.
+    pub(crate) fn keeping(keeping: Keeping) -> Ledger {
+        Ledger { keeping, ..Ledger::default() }
+    }
+
+    /// What it comes to, once nobody uses the data directory any more.
+    pub(crate) fn totals(&self, data: &Path) -> std::io::Result<Totals> {
+        let dropped_segments = totals::dropped_segments(data)?;
+        Ok(Totals { expired: self.expiry.gone(), dropped_segments, ..self.totals })
+    }
+
+    /// How streams are to be kept.
+    pub(crate) fn how_kept(&self) -> Keeping {
+        self.keeping
+    }
+
     /// A server has started: whoever connects from here on belongs to its life.
     pub(crate) fn begin_life(&mut self) {
         self.life += 1;
+        self.expiry.begin_life(self.life);
     }
 
     /// A number for a connection that is about to be made to the server that runs now.
     pub(crate) fn connection(&mut self) -> u32 {
-        self.lives.push(self.life);
-        self.lives.len() as u32 - 1
+        self.connections.push(Connection { life: self.life, is_numbering: false });
+        self.connections.len() as u32 - 1
     }
 
-    /// A stream that the server has just described. It must be the one it was, with shards closed and made since.
-    pub(crate) fn stream(&mut self, description: &StreamDescription) -> Result<(), Wrong> {
+    /// The producers that number their records, which from here on send in this life.
+    pub(crate) fn take_producers(&mut self) -> Vec<Producer> {
+        if self.producers.is_empty() {
+            self.producers = Producer::all(|| self.connection());
+        }
+        for producer in &self.producers {
+            let connection = &mut self.connections[producer.connection() as usize];
+            *connection = Connection { life: self.life, is_numbering: true };
+        }
+        std::mem::take(&mut self.producers)
+    }
+
+    /// A stream that the server has just described. It must be the one it was, with shards closed and made since, and kept as
+    /// it was made to be.
+    pub(crate) fn stream(&mut self, description: &StreamDescription, retention: Retention) -> Result<(), Wrong> {
         let wrong = || Wrong::Stream { name: description.name.clone() };
         if let Some(known) = self.streams.get(&description.name) {
             let is_left = |shard: &ShardDescription| description.shards.iter().any(|now| follows(shard, now));
@@ -177,6 +156,9 @@ impl Ledger {
                 return Err(wrong());
             }
         }
+        if description.retention != retention {
+            return Err(wrong());
+        }
         let mut open: Vec<_> = description.shards.iter().filter(|shard| shard.children.is_none()).collect();
         open.sort_by_key(|shard| shard.hash_start);
         let starts = open.iter().map(|shard| Some(shard.hash_start)).chain([None]);
@@ -184,8 +166,11 @@ impl Ledger {
         if !starts.eq(std::iter::once(Some(0)).chain(ends)) {
             return Err(wrong());
         }
-        for shard in &description.shards {
-            self.shards.entry(shard.shard).or_insert_with(Shard::new).told = Some((description.stream, *shard));
+        self.expiry.stream(description.stream, retention);
+        for told in &description.shards {
+            let shard = self.shards.entry(told.shard).or_insert_with(Shard::new);
+            shard.told = Some((description.stream, *told));
+            begins(told.shard, &mut shard.trim, told.trim)?;
         }
         self.streams.insert(description.name.clone(), description.clone());
         Ok(())
@@ -197,43 +182,89 @@ impl Ledger {
         self.shards.iter().filter_map(told).collect()
     }
 
+    /// Where each shard begins.
+    pub(crate) fn trims(&self) -> BTreeMap<ShardId, Sequence> {
+        self.shards.iter().map(|(&number, shard)| (number, shard.trim)).collect()
+    }
+
     /// Takes over what a connection knows at its end.
     ///
     /// # Errors
     /// A number was given twice.
     pub(crate) fn add(&mut self, book: Book) -> Result<(), Wrong> {
-        self.acked += book.acked.len() as u64;
         for (shard, sequence, identity) in book.acked {
-            // It may have been made since the stream was described.
-            let entry = self.shards.entry(shard).or_insert_with(Shard::new);
-            let was = entry.acked.insert(sequence, identity);
-            if was.is_some() || sequence < entry.next {
-                return Err(Wrong::GivenAgain { shard, sequence, is: identity });
-            }
+            self.add_acked(shard, sequence, identity)?;
         }
+        let life = self.life;
         for (shard, sequence, hash) in book.seen {
-            self.shards.get_mut(&shard).expect("readers only know described shards").seen.insert(sequence, hash);
+            self.described(shard).seen.insert(sequence, (hash, life));
+        }
+        for (shard, trim) in book.trims {
+            let shard = self.described(shard);
+            shard.trim = trim.max(shard.trim);
         }
         self.unknown.extend(book.unknown);
         self.refused.extend(book.refused);
         self.refused.extend(book.held_up);
-        self.reshardings += book.reshardings;
+        self.totals.reshardings += book.reshardings;
+        self.producers.extend(book.producer);
         Ok(())
+    }
+
+    fn add_acked(&mut self, shard: ShardId, sequence: Sequence, identity: Identity) -> Result<(), Wrong> {
+        let is_numbered = self.connections[identity.connection as usize].is_numbering;
+        if let Some(&was) = self.places.get(&identity) {
+            self.totals.told_again += 1;
+            return if was == (shard, sequence) {
+                Ok(())
+            } else {
+                Err(Wrong::Moved { identity, was, now: (shard, sequence) })
+            };
+        }
+        // It may have been made since the stream was described.
+        let entry = self.shards.entry(shard).or_insert_with(Shard::new);
+        let is_compared = sequence < entry.next;
+        if is_numbered {
+            self.places.insert(identity, (shard, sequence));
+            // It may have been stored in a life before, and have expired before it was looked for.
+            let may_expire = entry.told.is_some_and(|(stream, _)| self.expiry.may_expire(stream));
+            if is_compared && may_expire && !entry.compared.has(sequence) {
+                return Ok(());
+            }
+        }
+        self.totals.acked += 1;
+        if entry.acked.insert(sequence, identity).is_some() || is_compared {
+            return Err(Wrong::GivenAgain { shard, sequence, is: identity });
+        }
+        Ok(())
+    }
+
+    fn described(&mut self, shard: ShardId) -> &mut Shard {
+        self.shards.get_mut(&shard).expect("readers only know described shards")
     }
 
     /// Reads back and compares. All connections so far have ended, and their books were added.
     pub(crate) fn compare(&mut self, client: &mut Client, extent: Extent) -> Result<(), Wrong> {
         let numbers: Vec<ShardId> = self.shards.keys().copied().collect();
-        for number in numbers {
+        // By rising number: what a shard was made of is before it.
+        for &number in &numbers {
             if extent == Extent::All {
                 self.compare_again(client, number)?;
             }
             self.compare_new(client, number)?;
         }
-        // Whoever was not found now must never be.
+        let of_streams = self.shards.values().filter_map(|shard| Some((shard.told?.0, &shard.compared)));
+        self.expiry.check_limits(of_streams)?;
+        // Whoever was not found now must never be, unless it is sent again.
         self.unknown.clear();
         self.refused.clear();
         Ok(())
+    }
+
+    /// All that numbering producers have ever sent is acknowledged: each of their numbers has its place.
+    pub(crate) fn is_level(&self) -> bool {
+        let made: u64 = self.producers.iter().map(Producer::made).sum();
+        !self.producers.is_empty() && self.places.len() as u64 == made
     }
 
     /// The stream of a shard, which somebody must have told of by now.
@@ -247,63 +278,88 @@ impl Ledger {
         shard.told.map(|(stream, _)| stream).ok_or_else(untold)
     }
 
-    /// Reads what was compared before: it has not changed.
+    /// Reads what was compared before: it has not changed, and what is missing has expired.
     fn compare_again(&mut self, client: &mut Client, number: ShardId) -> Result<(), Wrong> {
         let stream = self.stream_of(number)?;
-        let shard = &self.shards[&number];
-        let (to, mut sum) = (shard.next, Sum::default());
-        walk(client, stream, number, Sequence(1), to, |frame| {
-            record::read(frame).ok_or(Wrong::Garbled { shard: number, sequence: frame.sequence() })?;
-            sum.add(hash(frame));
-            Ok(())
+        let Ledger { shards, expiry, totals, .. } = self;
+        let shard = shards.get_mut(&number).expect("it is among ours");
+        let Shard { next, trim, compared: before, .. } = shard;
+        let rewritten = |sequence| Wrong::Rewritten { shard: number, sequence };
+        let mut missing = |gone: &Found| match expiry.is_gone(stream, gone.life) {
+            true => Ok(()),
+            false => Err(rewritten(gone.sequence)),
+        };
+        let mut again = before.again();
+        walk(client, (stream, number), Sequence(1)..*next, trim, |frame| {
+            let sequence = frame.sequence();
+            record::read(frame).ok_or(Wrong::Garbled { shard: number, sequence })?;
+            totals.compared += 1;
+            let is_same = again.find(sequence, hash(frame), &mut missing)?;
+            if is_same { Ok(()) } else { Err(rewritten(sequence)) }
         })?;
-        self.compared += sum.count;
-        if sum != shard.compared {
-            let (counted, expected) = (sum.count, shard.compared.count);
-            return Err(Wrong::Rewritten { shard: number, to, counted, expected });
-        }
-        Ok(())
+        again.end(missing)
     }
 
     /// Reads what is new, up to the shard's end.
     fn compare_new(&mut self, client: &mut Client, number: ShardId) -> Result<(), Wrong> {
-        let (stream, from) = (self.stream_of(number)?, self.shards[&number].next);
-        walk(client, stream, number, from, Sequence(u64::MAX), |frame| self.take(number, frame))?;
-        let shard = self.shards.get_mut(&number).expect("it is among ours");
+        let stream = self.stream_of(number)?;
+        let Shard { next, mut trim, .. } = self.shards[&number];
+        let all = next..Sequence(u64::MAX);
+        let end = walk(client, (stream, number), all, &mut trim, |frame| self.take(stream, number, frame))?;
+        let Ledger { shards, expiry, connections, .. } = self;
+        let shard = shards.get_mut(&number).expect("it is among ours");
+        // The newest of it may have expired.
+        (shard.trim, shard.next) = (trim, end.max(shard.next));
         shard.orders.clear();
-        if let Some((sequence, was)) = shard.acked.pop_first() {
-            return Err(Wrong::Lost { shard: number, sequence, was });
+        while let Some((sequence, was)) = shard.acked.pop_first() {
+            if !expiry.is_gone(stream, connections[was.connection as usize].life) {
+                return Err(Wrong::Lost { shard: number, sequence, was });
+            }
         }
-        if let Some((sequence, _)) = shard.seen.pop_first() {
-            return Err(Wrong::Vanished { shard: number, sequence });
+        while let Some((sequence, (_, life))) = shard.seen.pop_first() {
+            if !expiry.may_be_gone(stream, life) {
+                return Err(Wrong::Vanished { shard: number, sequence });
+            }
         }
         Ok(())
     }
 
     /// One record that is read for the first time after its life.
-    fn take(&mut self, number: ShardId, frame: &Frame<'_>) -> Result<(), Wrong> {
+    fn take(&mut self, stream: StreamId, number: ShardId, frame: &Frame<'_>) -> Result<(), Wrong> {
         let sequence = frame.sequence();
         let is = record::read(frame).ok_or(Wrong::Garbled { shard: number, sequence })?;
         let shard = self.shards.get_mut(&number).expect("it is among ours");
         let disorder = |why: String| Err(Wrong::Disorder { shard: number, sequence, why });
-        let life = self.lives.get(is.connection as usize).copied().unwrap_or(u32::MAX);
-        if shard.told.is_none_or(|(_, told)| !told.holds(hash_key(frame.key()))) {
+        let Some(&Connection { life, is_numbering }) = self.connections.get(is.connection as usize) else {
+            return Err(Wrong::Unexpected { shard: number, sequence, is, why: "which nobody sent" });
+        };
+        let hash_key = hash_key(frame.key());
+        if shard.told.is_none_or(|(_, told)| !told.holds(hash_key)) {
             let why = "whose key is another shard's";
             return Err(Wrong::Unexpected { shard: number, sequence, is, why });
         }
         if sequence < shard.next {
             return disorder(format!("comes after {}", shard.next.0 - 1));
         }
-        if sequence > shard.next && shard.newest_life == life {
+        if sequence > shard.next && shard.newest_life == life && !self.expiry.may_be_gone(stream, life) {
             return disorder(format!("follows {} in the same life", shard.next.0 - 1));
         }
         if let Some(before) = shard.orders.insert(is.connection, is.number).filter(|&before| before >= is.number) {
             return disorder(format!("{is} comes after its record {before}"));
         }
+        if is_numbering {
+            let newest = self.newest.insert((is.connection, stream, hash_key), is.number);
+            if let Some(before) = newest.filter(|&before| before >= is.number) {
+                return disorder(format!("{is} comes after record {before} of its key"));
+            }
+            if *self.places.entry(is).or_insert((number, sequence)) != (number, sequence) {
+                return Err(Wrong::Unexpected { shard: number, sequence, is, why: "which is somewhere else as well" });
+            }
+        }
         match shard.acked.remove(&sequence) {
             Some(was) if was == is => {}
             Some(was) => return Err(Wrong::Lost { shard: number, sequence, was }),
-            None if self.unknown.remove(&is) => self.unknown_found += 1,
+            None if self.unknown.remove(&is) => self.totals.unknown_found += 1,
             None => {
                 let why = if self.refused.contains(&is) {
                     "which was refused"
@@ -314,13 +370,13 @@ impl Ledger {
             }
         }
         let hash = hash(frame);
-        if shard.seen.remove(&sequence).is_some_and(|seen| seen != hash) {
+        if shard.seen.remove(&sequence).is_some_and(|(seen, _)| seen != hash) {
             return Err(Wrong::Vanished { shard: number, sequence });
         }
-        shard.compared.add(hash);
+        shard.compared.add(Found { sequence, hash, life, bytes: frame.length() as u32 });
         shard.newest_life = life;
         shard.next = sequence.next();
-        self.compared += 1;
+        self.totals.compared += 1;
         Ok(())
     }
 }
@@ -339,23 +395,23 @@ pub(crate) fn hash(frame: &Frame<'_>) -> u64 {
     low.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ high.wrapping_mul(0xbf58_476d_1ce4_e5b9)
 }
 
-/// Reads a shard's records from `from` up to `to` or the shard's end.
+/// Reads a shard's records of a range of numbers, or up to the shard's end, and tells where that is. Where it begins never falls.
 fn walk(
     client: &mut Client,
-    stream: StreamId,
-    shard: ShardId,
-    from: Sequence,
-    to: Sequence,
+    (stream, shard): (StreamId, ShardId),
+    range: Range<Sequence>,
+    trim: &mut Sequence,
     mut each: impl FnMut(&Frame<'_>) -> Result<(), Wrong>,
-) -> Result<(), Wrong> {
-    let mut at = from;
-    while at < to {
+) -> Result<Sequence, Wrong> {
+    let Range { start: mut at, end } = range;
+    while at < end {
         let unreadable = |why: String| Wrong::Unreadable { shard, from: at, why };
         let records = client.read(stream, shard, at, READ_BYTES).map_err(|error| match error {
             ClientError::Refused(failure) => unreadable(failure.to_string()),
             error => unreadable(error.to_string()),
         })?;
-        for frame in records.iter().take_while(|frame| frame.sequence() < to) {
+        begins(shard, trim, records.result.trim)?;
+        for frame in records.iter().take_while(|frame| frame.sequence() < end) {
             each(&frame)?;
         }
         if records.result.next == at && at < records.result.tip {
@@ -363,8 +419,17 @@ fn walk(
         }
         at = records.result.next;
         if at >= records.result.tip {
-            return Ok(());
+            break;
         }
     }
+    Ok(at)
+}
+
+/// The server says where a shard begins.
+fn begins(shard: ShardId, trim: &mut Sequence, now: Sequence) -> Result<(), Wrong> {
+    if now < *trim {
+        return Err(Wrong::TrimFell { shard, from: *trim, to: now });
+    }
+    *trim = now;
     Ok(())
 }

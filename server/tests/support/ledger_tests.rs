@@ -9,7 +9,7 @@ use crate::support::load;
 use crate::support::record::{self, Identity, Sizes};
 use engine::Config;
 use frame::proto::{AckResult, StreamDescription};
-use frame::{Sequence, ShardId};
+use frame::{Retention, Sequence, ShardId};
 use server::client::{Batch, Client};
 use tempfile::TempDir;
 
@@ -163,7 +163,7 @@ fn records_that_changed_later() -> Outcome {
     other.append(1)?;
     let verdict = one.ledger.compare(&mut other.client, Extent::All);
     assert!(matches!(verdict, Err(Wrong::Rewritten { .. })), "{verdict:?}");
-    let verdict = one.ledger.stream(&other.stream);
+    let verdict = one.ledger.stream(&other.stream, Retention::NONE);
     assert!(matches!(verdict, Err(Wrong::Stream { .. })), "{verdict:?}");
     one.end();
     other.end();

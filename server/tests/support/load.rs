@@ -1,4 +1,5 @@
-//! Clients that load a server until it goes: appends many in flight, a reader at the tips, and one that splits and merges shards.
+//! Clients that load a server until it goes: appends many in flight, some of them numbered, a reader at the tips, and one that
+//! splits and merges shards.
 //!
 //! Each runs on a thread of its own and returns its book. How far all have come is told through [`Progress`], so that a
 //! test can end the server at a moment of its choice without polling.
@@ -8,11 +9,11 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use frame::proto::{AckResult, ErrorCode, StreamDescription};
 use frame::route::hash_key;
-use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
+use frame::{Quotas, RequestId, Sequence, Settings, ShardId, StreamId};
 use server::client::{Appended, Batch, Client, ClientError, Timeouts};
 
 use super::ledger::{Book, Ledger, Wrong, hash};
@@ -35,6 +36,9 @@ const SPLIT_OFF_MAX: usize = 4;
 /// Records acknowledged between two splits or merges, or what time passes.
 const RECORDS_PER_RESHARDING: u64 = 50;
 const RESHARDER_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long records are waited for to expire: longer than they are kept.
+const EXPIRY_MAX: Duration = Duration::from_secs(3);
 
 /// A reader that has caught up looks again after this long, or as soon as something was acknowledged.
 const READER_PAUSE: Duration = Duration::from_millis(5);
@@ -76,11 +80,11 @@ impl Progress {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Counts)) {
+    pub(super) fn tell(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.counts.lock().expect("nobody panics while holding it"));
         self.changed.notify_all();
     }
@@ -90,11 +94,13 @@ impl Progress {
 pub(crate) struct Load {
     /// How far they are.
     pub(crate) progress: Arc<Progress>,
+    /// Where their server is.
+    pub(crate) address: SocketAddr,
     threads: Vec<JoinHandle<Book>>,
 }
 
 impl Load {
-    /// Starts `writers` clients, of all sizes in turn, a reader, and who splits and merges.
+    /// Starts `writers` clients, of all sizes in turn, those that number their records, a reader, and who splits and merges.
     pub(crate) fn start(
         address: SocketAddr,
         ledger: &mut Ledger,
@@ -108,11 +114,15 @@ impl Load {
             threads
                 .push(std::thread::spawn(move || write_until_the_end(address, connection, sizes, &streams, &progress)));
         }
+        for producer in ledger.take_producers() {
+            let (streams, progress) = (streams.to_vec(), Arc::clone(&progress));
+            threads.push(std::thread::spawn(move || producer.write_until_the_end(address, &streams, &progress)));
+        }
         let (positions, reader) = (ledger.positions(), Arc::clone(&progress));
         threads.push(std::thread::spawn(move || read_until_the_end(address, positions, &reader)));
         let resharder = Arc::clone(&progress);
         threads.push(std::thread::spawn(move || reshard_until_the_end(address, &resharder)));
-        Load { progress, threads }
+        Load { progress, address, threads }
     }
 
     /// Waits for every client to end, as they do when they are told to stop or when the server is gone.
@@ -128,6 +138,37 @@ impl Load {
     }
 }
 
+/// Waits until a shard begins later than it did: then segments are dropped. Nobody tells when, so it is looked at again and
+/// again, but not for ever: it may be that nothing is to be dropped.
+pub(crate) fn await_expiry(address: SocketAddr, ledger: &mut Ledger) -> Result<(), Box<dyn std::error::Error>> {
+    let (mut client, before, began) = (connect(address)?, ledger.trims(), Instant::now());
+    while began.elapsed() < EXPIRY_MAX {
+        streams(&mut client, ledger)?;
+        let now = ledger.trims();
+        if before.iter().any(|(shard, trim)| now[shard] > *trim) {
+            break;
+        }
+        std::thread::sleep(READER_PAUSE);
+    }
+    Ok(())
+}
+
+/// Has all that numbering producers have not heard of stored.
+pub(crate) fn settle(
+    address: SocketAddr,
+    ledger: &mut Ledger,
+    streams: &[StreamDescription],
+) -> Result<(), Box<dyn std::error::Error>> {
+    for producer in ledger.take_producers() {
+        ledger.add(producer.settle(address, streams))?;
+    }
+    if ledger.is_level() {
+        Ok(())
+    } else {
+        Err("numbered records are not stored, although nothing is in the way".into())
+    }
+}
+
 /// Connects for administration and reading back.
 pub(crate) fn connect(address: SocketAddr) -> Result<Client, ClientError> {
     Client::connect(address, Timeouts::default())
@@ -140,8 +181,9 @@ pub(crate) fn streams(
 ) -> Result<Vec<StreamDescription>, Box<dyn std::error::Error>> {
     let mut streams = Vec::new();
     for (name, shards) in STREAMS {
-        let description = client.create_stream(name, shards, Quotas::NONE)?;
-        ledger.stream(&description)?;
+        let retention = ledger.how_kept().of_shards(shards);
+        let description = client.create_stream(name, shards, Settings { quotas: Quotas::NONE, retention })?;
+        ledger.stream(&description, retention)?;
         streams.push(description);
     }
     Ok(streams)
@@ -231,7 +273,7 @@ impl Writer {
 }
 
 /// Whether a record may be in a shard: one that was made since the stream was described is looked at when it is read back.
-fn may_hold(stream: &StreamDescription, shard: ShardId, key: &[u8]) -> bool {
+pub(super) fn may_hold(stream: &StreamDescription, shard: ShardId, key: &[u8]) -> bool {
     stream.shards.iter().find(|known| known.shard == shard).is_none_or(|known| known.holds(hash_key(key)))
 }
 
@@ -368,6 +410,9 @@ fn read_until_the_end(address: SocketAddr, from: Vec<(StreamId, ShardId, Sequenc
         for (stream, shard, next) in &mut places {
             match client.read(*stream, *shard, *next, READ_BYTES) {
                 Ok(records) => {
+                    let trim = records.result.trim;
+                    let before = book.trims.insert(*shard, trim);
+                    assert!(before <= Some(trim), "shard {shard} begins at {trim}, and began at {before:?}");
                     book.seen.extend(records.iter().map(|frame| (*shard, frame.sequence(), hash(&frame))));
                     idle &= records.is_empty();
                     *next = records.result.next;
@@ -389,12 +434,12 @@ fn read_until_the_end(address: SocketAddr, from: Vec<(StreamId, ShardId, Sequenc
 }
 
 /// A connection, unless the server is gone already.
-fn reach(address: SocketAddr) -> Option<Client> {
+pub(super) fn reach(address: SocketAddr) -> Option<Client> {
     connect(address).map_err(|error| must_be_gone(&error)).ok()
 }
 
 /// A server that was ended breaks its connections. Whatever else a client is told is a fault.
-fn must_be_gone(error: &ClientError) {
+pub(super) fn must_be_gone(error: &ClientError) {
     let gone = match error {
         ClientError::Connect { .. } | ClientError::Lost { .. } => true,
         ClientError::Ended(failure) => failure.code == ErrorCode::ShuttingDown,

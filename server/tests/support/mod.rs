@@ -1,9 +1,13 @@
 //! What the crash tests share: records that say who they are, clients that load a server, and the ledger that compares
 //! what was acknowledged with what is read back.
 
+pub(crate) mod expiry;
 pub(crate) mod ledger;
 pub(crate) mod load;
+pub(crate) mod numbering;
 pub(crate) mod record;
+pub(crate) mod totals;
+pub(crate) mod wrong;
 
 use std::time::SystemTime;
 
