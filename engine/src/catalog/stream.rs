@@ -97,7 +97,8 @@ impl Stream {
 
     /// Whether a shard takes records in.
     pub(crate) fn takes(&self, shard: ShardId) -> bool {
-        self.find(shard).is_some_and(|shard| shard.closed.is_none()) && !self.is_fenced(shard)
+        let closed = |at: usize| self.lineage.as_ref().is_some_and(|lineage| lineage.shards[at].closed.is_some());
+        self.place_of(shard).is_some_and(|at| !closed(at)) && !self.is_fenced(shard)
     }
 
     /// How many open shards it has.
@@ -164,15 +165,20 @@ impl Stream {
 
     /// One of its shards.
     pub(crate) fn find(&self, shard: ShardId) -> Option<StreamShard> {
+        self.place_of(shard).map(|at| self.shard_at(at))
+    }
+
+    pub(crate) fn has(&self, shard: ShardId) -> bool {
+        self.place_of(shard).is_some()
+    }
+
+    /// Among its shards, in the order in which they were made.
+    fn place_of(&self, shard: ShardId) -> Option<usize> {
         let at = match &self.lineage {
             Some(lineage) => lineage.shards.binary_search_by_key(&shard, |known| known.shard).ok()?,
             None => shard.0.checked_sub(self.first_shard.0)? as usize,
         };
-        (at < self.shard_count()).then(|| self.shard_at(at))
-    }
-
-    pub(crate) fn has(&self, shard: ShardId) -> bool {
-        self.find(shard).is_some()
+        (at < self.shard_count()).then_some(at)
     }
 
     /// Shards that were made of others.
