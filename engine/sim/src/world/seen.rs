@@ -49,6 +49,12 @@ impl World {
         self.inner.borrow_mut().dirs = dirs;
     }
 
+    /// Whether a reactor's next turn may do something now.
+    pub fn may_run(&self, reactor: usize) -> bool {
+        let inner = self.inner.borrow();
+        inner.seats[reactor].may_run(inner.clock.mono_ns())
+    }
+
     /// What wakes a reactor.
     pub fn waker(&self, reactor: usize) -> impl Fn() + Send + Sync + use<> {
         let is_woken = Arc::clone(&self.inner.borrow().seats[reactor].is_woken);
