@@ -44,7 +44,6 @@ pub(crate) struct Book {
     pub(crate) producer: Option<Producer>,
 }
 
-#[derive(Default)]
 struct Shard {
     /// None before it was described.
     told: Option<(StreamId, ShardDescription)>,
@@ -64,7 +63,16 @@ struct Shard {
 
 impl Shard {
     fn new() -> Shard {
-        Shard { next: Sequence(1), ..Shard::default() }
+        Shard {
+            told: None,
+            trim: Sequence(0),
+            next: Sequence(1),
+            compared: Compared::default(),
+            newest_life: 0,
+            acked: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            orders: HashMap::new(),
+        }
     }
 }
 

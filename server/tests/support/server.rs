@@ -48,7 +48,8 @@ impl Server {
     pub(crate) fn ready(&mut self) -> Result<SocketAddr, String> {
         let mut line = String::new();
         let _ = self.out.read_line(&mut line);
-        let address = line.trim().strip_prefix("ready native=").and_then(|address| address.parse().ok());
+        // Of several reactors the addresses of all follow.
+        let address = line.strip_prefix("ready native=").and_then(|rest| rest.split_whitespace().next()?.parse().ok());
         address
             .ok_or_else(|| format!("the server did not become ready, it said `{}`:\n{}", line.trim(), self.log_end()))
     }
