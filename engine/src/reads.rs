@@ -72,6 +72,11 @@ impl Wanted {
         Wanted { sharers, mark, ..self }
     }
 
+    /// Where it goes on: what is before was passed over.
+    pub(crate) fn from(&self) -> Sequence {
+        self.from
+    }
+
     /// Where it was found.
     pub(crate) fn mark(&self) -> Option<Mark> {
         self.mark
@@ -279,41 +284,44 @@ impl Reads {
         self.windows.advance(io, scheduler, is_appending);
     }
 
-    /// Plans a request and takes the windows that it needs. `false` if it must wait for others to let go of theirs.
+    /// Plans a request and takes the windows that it needs, again after each footer that is in a window already. `false` if it must
+    /// wait for others to let go of theirs.
     fn start(&mut self, io: &mut impl Io, sight: &mut Sight<'_>, answered: &mut Vec<Answered>, slot: u32) -> bool {
-        let request = &mut self.requests[slot];
-        let Some(wanted) = &mut request.wanted else { return true };
-        match request.plan.make(wanted, sight, &self.windows) {
-            Outcome::Answer(answer) => {
-                self.finish(slot, answer, answered);
-                return true;
+        loop {
+            let request = &mut self.requests[slot];
+            let Some(wanted) = &mut request.wanted else { return true };
+            match request.plan.make(wanted, sight, &self.windows) {
+                Outcome::Answer(answer) => {
+                    self.finish(slot, answer, answered);
+                    return true;
+                }
+                Outcome::NeedFooter(sealed) => {
+                    request.plan.need_footer(&sealed);
+                    request.footer = Some(sealed);
+                }
+                // Another request may have had its footer read.
+                Outcome::Ready => request.footer = None,
             }
-            Outcome::NeedFooter(sealed) => {
-                request.plan.need_footer(&sealed);
-                request.footer = Some(sealed);
-            }
-            // Another request may have had its footer read.
-            Outcome::Ready => request.footer = None,
-        }
-        if !request.plan.places.is_empty() && self.lacking.front().is_some_and(|&first| first != slot) {
-            // What it holds of the tail is let go of while it waits.
-            request.plan.clear();
-            return false;
-        }
-        match self.windows.take(io, slot, &request.plan.places, &mut request.windows) {
-            Err(Lack::Windows) => {
+            if !request.plan.places.is_empty() && self.lacking.front().is_some_and(|&first| first != slot) {
+                // What it holds of the tail is let go of while it waits.
                 request.plan.clear();
                 return false;
             }
-            Err(Lack::Memory) => self.finish(slot, busy(), answered),
-            Ok(missing) => {
-                request.missing = missing;
-                if missing == 0 {
-                    self.go_on(io, sight, answered, slot);
+            match self.windows.take(io, slot, &request.plan.places, &mut request.windows) {
+                Err(Lack::Windows) => {
+                    request.plan.clear();
+                    return false;
                 }
+                Err(Lack::Memory) => {
+                    self.finish(slot, busy(), answered);
+                    return true;
+                }
+                Ok(missing) => request.missing = missing,
+            }
+            if request.missing > 0 || !self.go_on(sight, answered, slot) {
+                return true;
             }
         }
-        true
     }
 
     /// A window was read. Tells where those look for it who did not wait here.
@@ -329,29 +337,29 @@ impl Reads {
         for slot in heard.drain(..) {
             let request = &mut self.requests[slot];
             request.missing -= 1;
-            if request.missing == 0 {
-                self.go_on(io, sight, answered, slot);
+            if request.missing == 0 && self.go_on(sight, answered, slot) && !self.start(io, sight, answered, slot) {
+                self.lacking.push_front(slot);
             }
         }
         self.heard = heard;
         key
     }
 
-    /// All windows of a request were read.
-    fn go_on(&mut self, io: &mut impl Io, sight: &mut Sight<'_>, answered: &mut Vec<Answered>, slot: u32) {
+    /// All windows of a request were read. Whether it is to be planned again, as that was a footer.
+    fn go_on(&mut self, sight: &mut Sight<'_>, answered: &mut Vec<Answered>, slot: u32) -> bool {
         let request = &mut self.requests[slot];
-        let Some(wanted) = request.wanted else { return };
+        let Some(wanted) = request.wanted else { return false };
         let Some(sealed) = request.footer.take() else {
             let answer = request.answer(&wanted, sight, &self.windows);
-            return self.finish(slot, answer, answered);
+            self.finish(slot, answer, answered);
+            return false;
         };
         if let Err(answer) = take_footer(sight, &self.windows, &request.windows, &sealed) {
-            return self.finish(slot, answer, answered);
+            self.finish(slot, answer, answered);
+            return false;
         }
         self.release_windows(slot);
-        if !self.start(io, sight, answered, slot) {
-            self.lacking.push_front(slot);
-        }
+        true
     }
 
     fn release_windows(&mut self, slot: u32) {

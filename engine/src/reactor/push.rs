@@ -178,7 +178,8 @@ impl<I: Io> Reactor<I> {
                 return 0;
             }
             Err(key) => {
-                self.subscriptions.find(slot).mark = wanted.mark();
+                let subscription = self.subscriptions.find(slot);
+                (subscription.next, subscription.mark) = (wanted.from(), wanted.mark());
                 self.subscriptions.park(slot, key);
                 self.connections[peer.slot].parked += 1;
                 return 0;

@@ -106,53 +106,30 @@ impl Plan {
         {
             return Outcome::NeedFooter(sealed);
         }
-        let mut from = wanted.from;
-        if from < shard.durable_next
-            && let Some(next) = sight.damage.covers(wanted.shard, from)
-        {
-            let next = next.min(shard.durable_next);
-            let last = next.0 - 1;
-            let detail = format!("records {from} to {last} of shard {} are damaged; read on from {next}", wanted.shard);
-            return Outcome::Answer(failure(ErrorCode::Damaged, detail));
-        }
-        if from >= shard.durable_next {
-            // What lies there is of a record that is not whole yet, if anything does.
-            return Outcome::Ready;
-        }
         // What expired behind the trim point is passed over as well, without a look at the disk.
         let kept_since_ms = sight.kept_since_ms(wanted.shard);
-        while sight.journal.index.first_sequence(wanted.shard).is_some_and(|first| from < first) {
-            let compactions = sight.journal.compactions();
-            let is_known =
-                |mark: &Mark| mark.compactions == compactions && mark.cursor.next() <= from && from < mark.row.next;
-            let known = wanted.mark.filter(is_known);
-            let found = match known {
-                Some(mark) => {
-                    sight.journal.footers.find(mark.sealed.segment).ok_or(mark.sealed).map(|f| Some((f, mark)))
-                }
-                None => find_number(sight.journal, wanted, from),
-            };
-            let (footer, Mark { sealed, row, cursor, .. }) = match found {
-                Err(sealed) => return Outcome::NeedFooter(sealed),
-                Ok(None) => break,
-                Ok(Some(found)) => found,
-            };
-            let is_kept = |extent: &PlacedExtent| extent.last_sequence() >= from && extent.arrival_ms >= kept_since_ms;
-            let extents = footer.extents_from(cursor).skip_while(|(_, extent)| !is_kept(extent));
-            let mut extents = extents.peekable();
-            wanted.mark = extents.peek().map(|&(cursor, _)| Mark { compactions, sealed, row, cursor });
-            let extents = extents.map(|(_, extent)| extent);
-            let extents = extents.take_while(|extent| extent.first_sequence < shard.durable_next);
-            let (segment, file, end) = (sealed.segment, sealed.file, u64::from(sealed.footer_at));
-            let is_own = segment.journal == sight.journal.number();
-            let cache = is_own.then_some(&mut sight.journal.cache);
-            self.gather(wanted, windows, Ground { segment, file, end, cache }, extents);
-            if !self.pieces.is_empty() {
+        loop {
+            let from = wanted.from;
+            if from >= shard.durable_next {
+                // What lies there is of a record that is not whole yet, if anything does.
                 return Outcome::Ready;
             }
-            // What is left of this segment's numbers are those that recovery skipped.
-            from = row.next;
+            if let Some(next) = sight.damage.covers(wanted.shard, from) {
+                return Outcome::Answer(damaged(wanted.shard, from, next.min(shard.durable_next)));
+            }
+            if sight.journal.index.first_sequence(wanted.shard).is_none_or(|first| from >= first) {
+                break;
+            }
+            match self.make_sealed(wanted, sight, windows, shard.durable_next, kept_since_ms) {
+                Err(sealed) => return Outcome::NeedFooter(sealed),
+                Ok(None) => break,
+                Ok(Some(_)) if !self.pieces.is_empty() => return Outcome::Ready,
+                // What is left of this segment's numbers has expired, or recovery skipped it. It is not looked at again when the
+                // next footer has been read: of those of many segments this one may have had to go by then.
+                Ok(Some(next)) => wanted.from = next,
+            }
         }
+        let from = wanted.from;
         let (segment, file) = sight.journal.indexed_segment();
         let durable = sight.journal.durable();
         let end = if durable.segment() == segment.number { u64::from(durable.offset()) } else { 0 };
@@ -162,6 +139,39 @@ impl Plan {
         let extents = extents.take_while(|extent| extent.first_sequence < shard.durable_next);
         self.gather(wanted, windows, Ground { segment, file, end, cache: Some(cache) }, extents);
         Outcome::Ready
+    }
+
+    /// Takes what is wanted of the sealed segment that holds the number it starts at, and tells where that one's numbers end; `None`
+    /// if no sealed one does. `Err`: this footer is needed first.
+    fn make_sealed(
+        &mut self,
+        wanted: &mut Wanted,
+        sight: &mut Sight<'_>,
+        windows: &Windows,
+        durable_next: Sequence,
+        kept_since_ms: u64,
+    ) -> Result<Option<Sequence>, Sealed> {
+        let from = wanted.from;
+        let compactions = sight.journal.compactions();
+        let is_known =
+            |mark: &Mark| mark.compactions == compactions && mark.cursor.next() <= from && from < mark.row.next;
+        let known = wanted.mark.filter(is_known);
+        let found = match known {
+            Some(mark) => Some((sight.journal.footers.find(mark.sealed.segment).ok_or(mark.sealed)?, mark)),
+            None => find_number(sight.journal, wanted, from)?,
+        };
+        let Some((footer, Mark { sealed, row, cursor, .. })) = found else { return Ok(None) };
+        let is_kept = |extent: &PlacedExtent| extent.last_sequence() >= from && extent.arrival_ms >= kept_since_ms;
+        let extents = footer.extents_from(cursor).skip_while(|(_, extent)| !is_kept(extent));
+        let mut extents = extents.peekable();
+        wanted.mark = extents.peek().map(|&(cursor, _)| Mark { compactions, sealed, row, cursor });
+        let extents = extents.map(|(_, extent)| extent);
+        let extents = extents.take_while(|extent| extent.first_sequence < durable_next);
+        let (segment, file, end) = (sealed.segment, sealed.file, u64::from(sealed.footer_at));
+        let is_own = segment.journal == sight.journal.number();
+        let cache = is_own.then_some(&mut sight.journal.cache);
+        self.gather(wanted, windows, Ground { segment, file, end, cache }, extents);
+        Ok(Some(row.next))
     }
 
     /// Takes extents until there are enough bytes, or places; and then, for who reads on, places ahead. Who reads on takes
@@ -256,6 +266,12 @@ fn place_of(wanted: &Wanted, ground: &Ground<'_>, range: &Range<u64>) -> Place {
         }
     }
     Place { segment, file, start: range.start / BLOCK * BLOCK, end: range.end.next_multiple_of(BLOCK) }
+}
+
+fn damaged(shard: ShardId, from: Sequence, next: Sequence) -> Answer {
+    let last = next.0 - 1;
+    let detail = format!("records {from} to {last} of shard {shard} are damaged; read on from {next}");
+    failure(ErrorCode::Damaged, detail)
 }
 
 /// Finds the number that a time stands for: of the first record that may have arrived by then, damaged ones included.
