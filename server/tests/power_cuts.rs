@@ -278,11 +278,12 @@ impl fmt::Display for DamageFound {
 
 impl Error for DamageFound {}
 
-/// Whether something acknowledged, or shown to a reader, is gone.
+/// Whether something acknowledged, or shown to a reader, is gone; or is refused to readers, as the server sees that it is.
 fn is_loss(error: &(dyn Error + 'static)) -> bool {
     let lost = |wrong: &Wrong| {
         use Wrong::*;
-        matches!(wrong, Lost { .. } | Vanished { .. } | Rewritten { .. } | GivenAgain { .. } | Stream { .. })
+        let is_gone = matches!(wrong, Lost { .. } | Vanished { .. } | Rewritten { .. } | Damaged { .. });
+        is_gone || matches!(wrong, GivenAgain { .. } | Stream { .. })
     };
     error.is::<DamageFound>() || error.downcast_ref().is_some_and(lost)
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 
-use frame::proto::{ShardDescription, StreamDescription};
+use frame::proto::{ErrorCode, ShardDescription, StreamDescription};
 use frame::route::hash_key;
 use frame::{Frame, Retention, Sequence, ShardId, StreamId};
 use server::client::{Client, ClientError};
@@ -415,6 +415,9 @@ fn walk(
     while at < end {
         let unreadable = |why: String| Wrong::Unreadable { shard, from: at, why };
         let records = client.read(stream, shard, at, READ_BYTES).map_err(|error| match error {
+            ClientError::Refused(failure) if failure.code == ErrorCode::Damaged => {
+                Wrong::Damaged { shard, from: at, why: failure.detail }
+            }
             ClientError::Refused(failure) => unreadable(failure.to_string()),
             error => unreadable(error.to_string()),
         })?;

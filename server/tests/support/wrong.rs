@@ -31,6 +31,8 @@ pub(crate) enum Wrong {
     Disorder { shard: ShardId, sequence: Sequence, why: String },
     /// A stream is not what it was.
     Stream { name: String },
+    /// The server refuses records as damaged.
+    Damaged { shard: ShardId, from: Sequence, why: String },
     /// The server does not give the records out.
     Unreadable { shard: ShardId, from: Sequence, why: String },
 }
@@ -64,6 +66,7 @@ impl fmt::Display for Wrong {
             Wrong::Unexpected { shard, sequence, is, why } => write!(f, "shard {shard}, {sequence}: {is}, {why}"),
             Wrong::Disorder { shard, sequence, why } => write!(f, "shard {shard}, {sequence}: {why}"),
             Wrong::Stream { name } => write!(f, "stream {name} is not the one that was made"),
+            Wrong::Damaged { shard, from, why } => write!(f, "shard {shard} is damaged from {from} on: {why}"),
             Wrong::Unreadable { shard, from, why } => write!(f, "shard {shard} can't be read from {from} on: {why}"),
         }
     }
