@@ -79,7 +79,7 @@ fn billionths(amount: u64) -> i64 {
 
 /// The buckets of one shard.
 #[derive(Clone, Copy, Debug)]
-struct ShardBuckets {
+pub(crate) struct ShardBuckets {
     write_bytes: Bucket,
     write_records: Bucket,
     read_bytes: Bucket,
@@ -123,6 +123,20 @@ impl Buckets {
                 reads: full(quotas.reads),
             })
         })
+    }
+
+    /// What is left of a shard that goes to another reactor.
+    pub(crate) fn take(&mut self, shard: ShardId) -> Option<Box<ShardBuckets>> {
+        self.of_shard.get_mut(shard.0 as usize)?.take()
+    }
+
+    /// What is left of a shard that comes from another reactor.
+    pub(crate) fn put(&mut self, shard: ShardId, buckets: Box<ShardBuckets>) {
+        let at = shard.0 as usize;
+        if self.of_shard.len() <= at {
+            self.of_shard.resize_with(at + 1, || None);
+        }
+        self.of_shard[at] = Some(buckets);
     }
 
     /// A shard that is closed, or of a deleted stream: nothing more comes for it.

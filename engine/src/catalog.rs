@@ -13,7 +13,7 @@
 //!   reserve  0 version | 1 kind | 2 0 | 4 next stream | 8 next shard | 12 0
 //!   go on    0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | a row: 0 shard | 4 shards | 8 next number | 16 last arrival
 //!   producers 0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | the rows, as `producers::rows` draws them
-//!   intend, reshard: in `reshard`
+//!   intend, reshard, intend to move, moved: in `reshard`
 //!   snapshot length (4 bytes) command, length command, ...
 //! ```
 //!
@@ -23,21 +23,24 @@
 //! on in it whose records before that lie in another journal; what the catalog knows does not change by it.
 
 mod damage;
+mod go_on;
 mod reshard;
 mod stream;
 
 use std::collections::BTreeMap;
 
 use frame::limits::{SHARDS_PER_STREAM_MAX, STREAM_NAME_BYTES_MAX};
-use frame::{QUOTAS_BYTES, Quotas, RETENTION_BYTES, Retention, Sequence, Settings, ShardId, StreamId};
+use frame::{QUOTAS_BYTES, Quotas, RETENTION_BYTES, Retention, Settings, ShardId, StreamId};
 
+pub(crate) use go_on::{GO_ON_ROWS_MAX, GoOn};
 pub(crate) use reshard::{Change, Completion, ReshardError, Resharding};
 pub(crate) use stream::{Stream, StreamShard};
 
 use crate::limits::{SHARDS_MAX, STREAMS_MAX};
 use crate::producers;
 use crate::trims::Trim;
-use reshard::{INTEND, RESHARD};
+use go_on::GO_ON_ROW_BYTES;
+use reshard::{INTEND, INTEND_MOVE, MOVED, RESHARD};
 
 const VERSION: u8 = 1;
 const CREATE_STREAM: u8 = 1;
@@ -51,23 +54,6 @@ const CREATE_WITH_RETENTION: u8 = 21;
 const TRIM: u8 = 22;
 const PRODUCERS: u8 = 30;
 pub(crate) const FIXED_BYTES: usize = 24;
-const GO_ON_ROW_BYTES: usize = 24;
-
-/// Rows of one *go on*, which is one record.
-pub(crate) const GO_ON_ROWS_MAX: usize = 32 << 10;
-const _: () = assert!(FIXED_BYTES + GO_ON_ROWS_MAX * GO_ON_ROW_BYTES + 64 <= frame::limits::RECORD_BYTES_MAX);
-
-/// Shards that go on in a journal with the same numbers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct GoOn {
-    /// The first of them; the others follow.
-    pub(crate) shard: ShardId,
-    pub(crate) shards: u32,
-    /// What the next record of each takes.
-    pub(crate) next: Sequence,
-    /// The newest arrival given so far.
-    pub(crate) arrival_ms: u64,
-}
 
 /// A change of the catalog.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,9 +72,9 @@ pub(crate) enum Command {
     GoOn(Vec<GoOn>),
     /// What producers that number their records have stored in shards of this journal.
     Producers(Vec<producers::Row>),
-    /// Shards are to be split or merged, and take nothing in any more.
+    /// Shards are to be split, merged or moved, and take nothing in any more.
     Intend(Resharding),
-    /// They were: they are closed, and their children open.
+    /// They were: they are closed, and their children open; or it has another home.
     Reshard(Resharding, Completion),
     /// Shards of this journal are kept from these numbers on.
     Trim(Vec<Trim>),
@@ -186,7 +172,7 @@ impl Catalog {
         self.by_name(name).map(|stream| Command::Delete(stream.stream))
     }
 
-    /// The command by which a shard begins to be split, or two to be merged, or why they may not.
+    /// The command by which a shard begins to be split or moved, or two to be merged, or why they may not.
     pub(crate) fn plan_reshard(&self, name: &str, change: Change) -> Result<Command, ReshardError> {
         let stream = self.by_name(name).ok_or(ReshardError::UnknownStream)?;
         let resharding = stream.plan(change, ShardId(self.next_shard))?;
@@ -274,6 +260,11 @@ impl Catalog {
     /// All of them.
     pub(crate) fn streams(&self) -> impl Iterator<Item = &Stream> {
         self.streams.iter().flatten()
+    }
+
+    /// Shards that were moved, and their homes since.
+    pub(crate) fn homes(&self) -> impl Iterator<Item = (ShardId, u32)> + '_ {
+        self.streams().flat_map(Stream::homes)
     }
 
     /// The stream that has a shard; nothing if it was deleted, or the command that made it was damaged.
@@ -425,7 +416,7 @@ impl Command {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Command> {
         let (fixed, mut name) = bytes.split_first_chunk::<FIXED_BYTES>()?;
         let [VERSION, kind, n0, n1, rest @ ..] = *fixed else { return None };
-        if matches!(kind, INTEND | RESHARD) {
+        if matches!(kind, INTEND | RESHARD | INTEND_MOVE | MOVED) {
             let (resharding, completion) = Resharding::decode(bytes)?;
             return Some(match completion {
                 None => Command::Intend(resharding),
@@ -473,26 +464,6 @@ impl Command {
             RESERVE => Some(Command::Reserve { next_stream: stream, next_shard: shard }),
             _ => None,
         }
-    }
-}
-
-impl GoOn {
-    /// Which shards.
-    pub(crate) fn numbers(&self) -> impl Iterator<Item = ShardId> + use<> {
-        (self.shard.0..self.shard.0.saturating_add(self.shards)).map(ShardId)
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.shard.0.to_le_bytes());
-        out.extend_from_slice(&self.shards.to_le_bytes());
-        out.extend_from_slice(&self.next.0.to_le_bytes());
-        out.extend_from_slice(&self.arrival_ms.to_le_bytes());
-    }
-
-    fn decode(row: &[u8; GO_ON_ROW_BYTES]) -> GoOn {
-        let (words, _) = row.as_chunks::<8>();
-        let [numbers, next, arrival_ms] = [0, 1, 2].map(|at| u64::from_le_bytes(words[at]));
-        GoOn { shard: ShardId(numbers as u32), shards: (numbers >> 32) as u32, next: Sequence(next), arrival_ms }
     }
 }
 

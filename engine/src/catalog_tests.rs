@@ -1,5 +1,7 @@
 //! Tests of the catalog.
 
+use frame::Sequence;
+
 use super::*;
 
 fn with_streams() -> Catalog {

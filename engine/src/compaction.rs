@@ -68,6 +68,8 @@ struct Job {
     /// Whether an operation of this stage is in flight, and whether the scheduler knows of it.
     in_flight: bool,
     is_scheduled: bool,
+    /// Whether it is to come to nothing, if it can: others are about to read the run.
+    is_stopped: bool,
 }
 
 /// What has been done since the start.
@@ -158,7 +160,20 @@ impl Compactor {
             stage: Stage::Open,
             in_flight: false,
             is_scheduled: false,
+            is_stopped: false,
         });
+    }
+
+    /// Gives up what is being copied, as others are about to read the run, unless it is there already.
+    pub(crate) fn stop(&mut self) {
+        if let Some(job) = &mut self.job {
+            job.is_stopped = true;
+        }
+    }
+
+    /// Whether the newest name of the run may be the new segment's, and readers are not at that yet.
+    pub(crate) fn is_renaming(&self) -> bool {
+        self.job.as_ref().is_some_and(Job::is_renaming)
     }
 
     /// Whether a flush that batches wait for is in flight.
@@ -179,6 +194,10 @@ impl Compactor {
     pub(crate) fn advance(&mut self, io: &mut impl Io, scheduler: &mut Scheduler, ground: &mut Ground<'_>) {
         let now_ns = io.mono_ns();
         while let Some(job) = self.job.as_mut().filter(|job| !job.in_flight && now_ns >= self.not_before_ns) {
+            if job.is_stopped && !job.is_renaming() && !job.is_ending() {
+                self.give_up(now_ns);
+                continue;
+            }
             // A flush that fails may take along what is written beside it, of whatever file. What lives is still in the run.
             if job.stage == Stage::Rename && !self.flushes.are_good() {
                 return;
@@ -309,6 +328,15 @@ impl Job {
     fn name(&self) -> String {
         let SegmentId { journal, number } = self.copy.newest();
         file_name(journal, number)
+    }
+
+    fn is_renaming(&self) -> bool {
+        matches!((self.stage, self.in_flight), (Stage::Rename, true) | (Stage::SyncDir | Stage::InPlace, _))
+    }
+
+    /// Whether what was made is being removed.
+    fn is_ending(&self) -> bool {
+        matches!(self.stage, Stage::Close | Stage::Remove)
     }
 
     fn is_flushing(&self) -> bool {

@@ -20,7 +20,6 @@ use crossbeam::queue::ArrayQueue;
 use frame::{Sequence, ShardId};
 
 use crate::limits::{PARCELS_PER_LANE_MAX, SHARDS_MAX};
-use crate::owners::Owners;
 use crate::peers::Parcel;
 
 /// Makes a reactor's turn end if it sleeps.
@@ -45,8 +44,9 @@ pub(crate) struct Exchange {
     reactors: usize,
     lanes: Vec<Lane>,
     bells: Vec<Bell>,
-    tips: Vec<Tips>,
-    trims: Vec<Tips>,
+    tips: Tips,
+    trims: Tips,
+    homes: Table,
     pub(crate) flushes: Arc<Flushes>,
 }
 
@@ -57,10 +57,16 @@ impl Exchange {
             reactors,
             lanes: if reactors == 1 { Vec::new() } else { (0..reactors * reactors).map(lane).collect() },
             bells: (0..reactors).map(|_| Bell::default()).collect(),
-            tips: (0..reactors).map(|_| Tips::new(reactors)).collect(),
-            trims: (0..reactors).map(|_| Tips::new(reactors)).collect(),
+            tips: Tips::new(reactors),
+            trims: Tips::new(reactors),
+            homes: Table::new(1, NO_HOME),
             flushes: Arc::default(),
         }
+    }
+
+    /// How many reactors there are.
+    pub(crate) fn reactors(&self) -> usize {
+        self.reactors
     }
 
     fn lane(&self, from: usize, to: usize) -> &Lane {
@@ -128,24 +134,35 @@ impl Exchange {
         (0..self.reactors).filter(|&other| other != own).for_each(|other| self.wake(other));
     }
 
-    /// A shard's durable records end before this number now.
-    pub(crate) fn publish(&self, owners: Owners, shard: ShardId, tip: Sequence) {
-        self.tips[owners.own()].publish(shard, tip);
+    /// A shard's durable records end before this number now. Its owner says so.
+    pub(crate) fn publish(&self, shard: ShardId, tip: Sequence) {
+        self.tips.publish(shard, tip);
     }
 
     /// Where a shard's durable records end, as its owner published.
-    pub(crate) fn tip(&self, owners: Owners, shard: ShardId) -> Sequence {
-        self.tips[owners.of(shard)].find(shard)
+    pub(crate) fn tip(&self, shard: ShardId) -> Sequence {
+        self.tips.find(shard)
     }
 
-    /// A shard is kept from this number on.
-    pub(crate) fn publish_trim(&self, owners: Owners, shard: ShardId, first_kept: Sequence) {
-        self.trims[owners.own()].publish(shard, first_kept);
+    /// A shard is kept from this number on. Its owner says so.
+    pub(crate) fn publish_trim(&self, shard: ShardId, first_kept: Sequence) {
+        self.trims.publish(shard, first_kept);
     }
 
     /// From which number on a shard is kept, as its owner published.
-    pub(crate) fn trim(&self, owners: Owners, shard: ShardId) -> Sequence {
-        self.trims[owners.of(shard)].find(shard)
+    pub(crate) fn trim(&self, shard: ShardId) -> Sequence {
+        self.trims.find(shard)
+    }
+
+    /// A shard was moved.
+    pub(crate) fn publish_home(&self, shard: ShardId, home: u32) {
+        self.homes.publish(shard, u64::from(home));
+    }
+
+    /// The reactor to ask for a shard, for who is none. It may have been moved since: then that one says so.
+    pub(crate) fn owner(&self, shard: ShardId) -> usize {
+        let home = self.homes.find(shard);
+        (if home == NO_HOME { shard.0 as usize } else { home as usize }) % self.reactors
     }
 }
 
@@ -158,29 +175,55 @@ impl fmt::Debug for Exchange {
 /// Shards of one chunk of a table of tips.
 const CHUNK_SHARDS: usize = 4096;
 
-/// Where each shard of one reactor ends, or begins, written by it alone. The tables of two reactors share no cache line.
-struct Tips {
-    stride: usize,
-    chunks: Box<[OnceLock<Box<[AtomicU64]>>]>,
-}
+/// Of a shard that was never moved.
+const NO_HOME: u64 = u64::MAX;
+
+/// Where each shard ends, or begins: a table for each reactor, of the shards that are its own until they are moved. The tables of
+/// two share no cache line.
+struct Tips(Vec<Table>);
 
 impl Tips {
     fn new(reactors: usize) -> Tips {
-        let chunks = (SHARDS_MAX / reactors).div_ceil(CHUNK_SHARDS) + 1;
-        Tips { stride: reactors, chunks: (0..chunks).map(|_| OnceLock::new()).collect() }
+        Tips((0..reactors).map(|_| Table::new(reactors, 1)).collect())
+    }
+
+    fn of(&self, shard: ShardId) -> &Table {
+        &self.0[shard.0 as usize % self.0.len()]
     }
 
     fn publish(&self, shard: ShardId, tip: Sequence) {
-        let at = shard.0 as usize / self.stride;
-        let chunk =
-            self.chunks[at / CHUNK_SHARDS].get_or_init(|| (0..CHUNK_SHARDS).map(|_| AtomicU64::new(1)).collect());
-        chunk[at % CHUNK_SHARDS].store(tip.0, Ordering::Release);
+        self.of(shard).publish(shard, tip.0);
     }
 
     fn find(&self, shard: ShardId) -> Sequence {
+        Sequence(self.of(shard).find(shard))
+    }
+}
+
+/// A number for each shard of so many.
+struct Table {
+    stride: usize,
+    none: u64,
+    chunks: Box<[OnceLock<Box<[AtomicU64]>>]>,
+}
+
+impl Table {
+    /// Of one shard in `stride`. `none` where nothing was published.
+    fn new(stride: usize, none: u64) -> Table {
+        let chunks = (SHARDS_MAX / stride).div_ceil(CHUNK_SHARDS) + 1;
+        Table { stride, none, chunks: (0..chunks).map(|_| OnceLock::new()).collect() }
+    }
+
+    fn publish(&self, shard: ShardId, number: u64) {
+        let at = shard.0 as usize / self.stride;
+        let new = || (0..CHUNK_SHARDS).map(|_| AtomicU64::new(self.none)).collect();
+        self.chunks[at / CHUNK_SHARDS].get_or_init(new)[at % CHUNK_SHARDS].store(number, Ordering::Release);
+    }
+
+    fn find(&self, shard: ShardId) -> u64 {
         let at = shard.0 as usize / self.stride;
         let chunk = self.chunks.get(at / CHUNK_SHARDS).and_then(OnceLock::get);
-        Sequence(chunk.map_or(1, |chunk| chunk[at % CHUNK_SHARDS].load(Ordering::Acquire)))
+        chunk.map_or(self.none, |chunk| chunk[at % CHUNK_SHARDS].load(Ordering::Acquire))
     }
 }
 
@@ -291,14 +334,21 @@ mod tests {
     #[test]
     fn tips_are_found_as_they_were_published() {
         let exchange = Exchange::new(3);
-        let owners = |own| Owners::new(3, own);
         for shard in [0, 1, 2, 3, 4095, 4096, 12_287, 12_288, SHARDS_MAX as u32 - 1].map(ShardId) {
-            assert_eq!(exchange.tip(owners(0), shard), Sequence(1), "nothing is stored in {shard}");
-            let owner = owners(owners(0).of(shard));
-            exchange.publish(owner, shard, Sequence(u64::from(shard.0) + 2));
+            assert_eq!(exchange.tip(shard), Sequence(1), "nothing is stored in {shard}");
+            exchange.publish(shard, Sequence(u64::from(shard.0) + 2));
         }
-        assert_eq!(exchange.tip(owners(1), ShardId(4096)), Sequence(4098));
-        assert_eq!(exchange.tip(owners(2), ShardId(12_288)), Sequence(12_290));
-        assert_eq!(exchange.tip(owners(2), ShardId(5)), Sequence(1));
+        assert_eq!(exchange.tip(ShardId(4096)), Sequence(4098));
+        assert_eq!(exchange.tip(ShardId(12_288)), Sequence(12_290));
+        assert_eq!(exchange.tip(ShardId(5)), Sequence(1));
+    }
+
+    #[test]
+    fn a_shard_is_asked_for_where_it_was_moved_to() {
+        let exchange = Exchange::new(3);
+        let moved = ShardId(SHARDS_MAX as u32 - 1);
+        exchange.publish_home(moved, 4);
+        exchange.publish_home(ShardId(6), 2);
+        assert_eq!([moved, ShardId(6), ShardId(7)].map(|shard| exchange.owner(shard)), [1, 2, 1]);
     }
 }

@@ -1,4 +1,4 @@
-//! What producers that number their records sent behind a record that was refused as its shard was being split or merged.
+//! What producers that number their records sent behind a record that was refused as its shard was being split, merged or moved.
 //!
 //! The shard's owner knows nothing of such a refusal: it is made where the record was received. Nor do the children, to which
 //! what follows goes. So it is kept here, a connection's apart: until the lowest of those refused has come again on it, nothing

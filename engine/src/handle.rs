@@ -11,9 +11,8 @@ use crossbeam::queue::ArrayQueue;
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription};
 use frame::{Quotas, RequestId, Retention, Sequence, Settings, ShardId, StreamId};
 
-use crate::exchange::Wake;
+use crate::exchange::{Exchange, Wake};
 use crate::limits::CALLS_WAITING_MAX;
-use crate::owners::Owners;
 use crate::token::Peer;
 use crate::vitals::Vitals;
 
@@ -53,6 +52,15 @@ pub enum Call {
         shard: ShardId,
         /// The other.
         adjacent: ShardId,
+    },
+    /// Moves an open shard to another reactor.
+    MoveShard {
+        /// The stream's name.
+        name: String,
+        /// Which.
+        shard: ShardId,
+        /// The number of the reactor.
+        reactor: u32,
     },
     /// Has more or less of a stream kept. What has expired stays gone.
     SetRetention {
@@ -212,15 +220,21 @@ struct Door {
 /// Reaches reactors from any thread: the one that it was made by, or all, once those of all are joined. Clones reach the same.
 #[derive(Clone)]
 pub struct Handle {
-    owners: Owners,
+    own: usize,
+    exchange: Arc<Exchange>,
     doors: Vec<Door>,
     /// Appends so far: their records may be anybody's, so they are taken in by one reactor after the other.
     appends: Arc<AtomicUsize>,
 }
 
 impl Handle {
-    pub(crate) fn new(owners: Owners, calls: Arc<Calls>, looks: Arc<Looks>, wake: Wake) -> Handle {
-        Handle { owners, doors: vec![Door { calls, looks, wake }], appends: Arc::default() }
+    pub(crate) fn new(
+        own: usize,
+        exchange: Arc<Exchange>,
+        (calls, looks): (Arc<Calls>, Arc<Looks>),
+        wake: Wake,
+    ) -> Handle {
+        Handle { own, exchange, doors: vec![Door { calls, looks, wake }], appends: Arc::default() }
     }
 
     /// Joins the handles of all reactors of a process, in the order of their seats.
@@ -228,10 +242,11 @@ impl Handle {
     /// # Panics
     /// If it is not one of each.
     pub fn join(handles: Vec<Handle>) -> Handle {
-        let numbers = handles.iter().map(|handle| handle.owners.own());
-        assert!(numbers.eq(0..handles[0].owners.reactors()), "there is a handle of every reactor");
-        let (owners, appends) = (handles[0].owners, Arc::default());
-        Handle { owners, doors: handles.into_iter().flat_map(|handle| handle.doors).collect(), appends }
+        let numbers = handles.iter().map(|handle| handle.own);
+        let exchange = Arc::clone(&handles[0].exchange);
+        assert!(numbers.eq(0..exchange.reactors()), "there is a handle of every reactor");
+        let doors = handles.into_iter().flat_map(|handle| handle.doors).collect();
+        Handle { own: 0, exchange, doors, appends: Arc::default() }
     }
 
     /// Makes a call; `reply` gets the answer, on a reactor's thread.
@@ -241,12 +256,13 @@ impl Handle {
     pub fn call(&self, call: Call, reply: impl FnOnce(Answer) + Send + 'static) -> Result<(), QueueFull> {
         let at = match &call {
             _ if self.doors.len() == 1 => 0,
-            Call::Read { read, .. } => self.owners.of(read.shard),
+            Call::Read { read, .. } => self.exchange.owner(read.shard),
             Call::Append { .. } => self.appends.fetch_add(1, Ordering::Relaxed) % self.doors.len(),
             Call::CreateStream { .. }
             | Call::SetQuotas { .. }
             | Call::SplitShard { .. }
             | Call::MergeShards { .. }
+            | Call::MoveShard { .. }
             | Call::SetRetention { .. }
             | Call::DeleteStream { .. }
             | Call::DescribeStream { .. }

@@ -305,6 +305,12 @@ pub const BEGIN_RETRY_NS: u64 = 1_000_000;
 /// After the disk was full, allocation is tried again after this long.
 pub const ALLOCATE_RETRY_NS: u64 = 500_000_000;
 
+/// What holds up a shard that leaves its reactor, the making of a segment say, is looked at again after this long.
+pub const LEAVE_RETRY_NS: u64 = 1_000_000;
+
+/// Segments that were lent by other reactors and are being opened at once.
+pub const LENT_OPENING_MAX: usize = 64;
+
 /// After no connection could be accepted, for want of descriptors say, it is tried again after this long.
 pub const ACCEPT_RETRY_NS: u64 = 100_000_000;
 

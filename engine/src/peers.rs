@@ -1,15 +1,18 @@
 //! The other reactors, as one of them sees them: what is gathered for each within a turn, and what each still owes.
 
+use std::fmt;
 use std::sync::Arc;
 
 use frame::proto::{
-    AckResult, CreateStream, DescribeStream, Grant, ListStreams, Read, SetQuotas, SetRetention, Subscribe,
+    AckResult, CreateStream, DescribeStream, ErrorCode, Grant, ListStreams, Read, SetQuotas, SetRetention, Subscribe,
 };
-use frame::{RequestId, Sequence, ShardId, StreamId};
+use frame::segment::Footer;
+use frame::{ProducerId, RequestId, Sequence, ShardId, StreamId};
 
+use crate::buckets::ShardBuckets;
 use crate::catalog::{Change, Command};
 use crate::exchange::Exchange;
-use crate::journal::SegmentId;
+use crate::journal::{Sealed, SegmentId};
 use crate::limits::{ASKS_PER_PARCEL_MAX, HANDED_BYTES_MAX, HANDED_IN_FLIGHT_MAX};
 use crate::owners::Owners;
 use crate::producers;
@@ -84,7 +87,7 @@ pub(crate) struct Told {
     pub(crate) ended: Vec<RequestId>,
 }
 
-/// Where a shard ended that is to be split or merged.
+/// Where a shard ended that is to be split, merged or moved.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct End {
     /// What its next record would take.
@@ -93,14 +96,49 @@ pub(crate) struct End {
     pub(crate) arrival_ms: u64,
 }
 
-/// What is told of a shard that is to be split or merged.
+/// What is told of a shard that is to be split, merged or moved.
 #[derive(Clone, Debug)]
 pub(crate) struct ParentEnd {
     pub(crate) shard: ShardId,
-    /// None if its journal failed before that was known.
-    pub(crate) end: Option<End>,
+    /// Why that is not known, if not: its journal failed, or there is no space now; then it is told again.
+    pub(crate) end: Result<End, ErrorCode>,
     /// What producers have stored in it, and in the shards that it was made of.
     pub(crate) producers: Vec<producers::Row>,
+}
+
+/// A sealed segment that the receiver of a [`Loan`] may read. The number of its file is the sender's.
+pub(crate) struct Lent {
+    pub(crate) sealed: Sealed,
+    /// Its footer, where that is not on disk.
+    pub(crate) footer: Option<Arc<Footer>>,
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lent({:?})", self.sealed.segment)
+    }
+}
+
+/// All segments that the sender keeps, for a shard that moves to the receiver: its records may lie in any of them.
+#[derive(Debug)]
+pub(crate) struct Loan {
+    pub(crate) shard: ShardId,
+    pub(crate) segments: Vec<Lent>,
+    /// From the owner: where the shard goes on.
+    pub(crate) handover: Option<Handover>,
+}
+
+/// What the owner of a shard knows of it, for the next one.
+#[derive(Debug)]
+pub(crate) struct Handover {
+    pub(crate) end: End,
+    /// From where it is kept.
+    pub(crate) trim: Sequence,
+    /// What producers have stored in it, and in the shards that it was made of; and which numbers of theirs it waits for.
+    pub(crate) producers: Vec<producers::Row>,
+    pub(crate) owed: Vec<(ProducerId, producers::Owed)>,
+    /// What is left of its quotas.
+    pub(crate) buckets: Option<Box<ShardBuckets>>,
 }
 
 /// What one reactor tells another in one turn.
@@ -116,14 +154,18 @@ pub(crate) struct Parcel {
     /// Commands of the catalog that are durable; and how many the sender has applied.
     pub(crate) commands: Vec<Command>,
     pub(crate) applied: u64,
-    /// Shards of the sender that are to be split or merged have ended, which the first reactor is told.
+    /// Shards of the sender that are to be split or merged have ended, or are ready to go on at it, which the first reactor is
+    /// told.
     pub(crate) ends: Vec<ParentEnd>,
     /// What producers have stored in shards of which the receiver is about to own children.
     pub(crate) lent: Vec<producers::Row>,
     /// So many commands were applied by all reactors; 0: no more than was told before.
     pub(crate) shown: u64,
-    /// Segments that the receiver keeps, in which nothing of the sender's shards lives.
-    pub(crate) released: Vec<SegmentId>,
+    /// For shards that move to the receiver.
+    pub(crate) loans: Vec<Loan>,
+    /// Segments that the receiver keeps, in which nothing of the sender's shards lives; and how many loans the sender had taken
+    /// by then. What was lent again since is not released.
+    pub(crate) released: Vec<(SegmentId, u64)>,
     /// The sender's first batch is durable.
     pub(crate) has_begun: bool,
     /// The sender asks for nothing more.
@@ -142,6 +184,7 @@ impl Parcel {
             && self.ends.is_empty()
             && self.lent.is_empty()
             && self.shown == 0
+            && self.loans.is_empty()
             && self.released.is_empty()
             && !self.has_begun
             && !self.has_finished
@@ -161,6 +204,9 @@ pub(crate) struct Link {
     spare: Vec<Handed>,
     /// How many commands it has applied.
     pub(crate) applied: u64,
+    /// How many loans it was given, and how many were taken from it.
+    pub(crate) lent: u64,
+    pub(crate) borrowed: u64,
     pub(crate) has_begun: bool,
     pub(crate) has_finished: bool,
     /// Whether it was told that this one has finished.
@@ -195,6 +241,12 @@ impl Link {
         self.gathered.records.is_empty()
     }
 
+    /// Lends it segments.
+    pub(crate) fn lend(&mut self, loan: Loan) {
+        self.lent += 1;
+        self.parcel.loans.push(loan);
+    }
+
     /// Whether it owes nothing, and is owed nothing.
     fn is_quiet(&self) -> bool {
         self.unsettled_bytes == 0 && self.in_flight == 0 && self.parcel.is_empty()
@@ -213,27 +265,28 @@ impl Link {
 /// All other reactors.
 #[derive(Debug)]
 pub(crate) struct Peers {
-    owners: Owners,
+    reactors: usize,
+    own: usize,
     pub(crate) exchange: Arc<Exchange>,
     /// By number. This reactor's own stays empty.
     pub(crate) links: Vec<Link>,
 }
 
 impl Peers {
-    pub(crate) fn new(owners: Owners, exchange: Arc<Exchange>) -> Peers {
+    pub(crate) fn new(owners: &Owners, exchange: Arc<Exchange>) -> Peers {
         let links = (0..owners.reactors()).map(|_| Link::default()).collect();
-        Peers { owners, exchange, links }
+        Peers { reactors: owners.reactors(), own: owners.own(), exchange, links }
     }
 
     /// Whether there are none.
     pub(crate) fn is_alone(&self) -> bool {
-        self.owners.reactors() == 1
+        self.reactors == 1
     }
 
     /// Their numbers.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = usize> + use<> {
-        let own = self.owners.own();
-        (0..self.owners.reactors()).filter(move |&other| other != own)
+        let own = self.own;
+        (0..self.reactors).filter(move |&other| other != own)
     }
 
     /// Whether input may be taken in that may be theirs. Where one is full all input waits, as nobody knows before it is
@@ -254,7 +307,7 @@ impl Peers {
 
     /// Hands over a parcel to each that there is something for. What finds no room waits for the next turn.
     pub(crate) fn send(&mut self) {
-        let own = self.owners.own();
+        let own = self.own;
         for to in self.numbers() {
             let link = &mut self.links[to];
             link.pack();

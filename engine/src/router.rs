@@ -55,7 +55,7 @@ impl Outline {
 /// Where records go, and what holds them up.
 pub(crate) struct Onward<'a> {
     pub(crate) catalog: &'a Catalog,
-    pub(crate) owners: Owners,
+    pub(crate) owners: &'a Owners,
     pub(crate) buckets: &'a mut Buckets,
     pub(crate) producers: &'a mut Producers,
     pub(crate) gates: &'a mut Gates,

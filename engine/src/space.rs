@@ -10,6 +10,7 @@
 //! few numbers a segment, no footer is read but when something of it may have ended, and a trim point is seldom said.
 //!
 //! A segment is dropped by the reactor that keeps it, once that reactor and all others with records in it have found them dead.
+//! While a shard moves, nothing of it is dead for anybody, and none of it expires.
 //! Decides only; nothing here touches the disk.
 
 use std::collections::btree_map::Entry;
@@ -56,7 +57,7 @@ pub(crate) struct Look {
 
 /// What is known when a footer is looked at.
 pub(crate) struct View<'a> {
-    pub(crate) owners: Owners,
+    pub(crate) owners: &'a Owners,
     pub(crate) catalog: &'a Catalog,
     pub(crate) shards: &'a Shards,
     /// The time that retention goes by; none while nothing expires.
@@ -78,6 +79,8 @@ pub(crate) struct Space {
     is_telling: bool,
     awaiting: BTreeSet<SegmentId>,
     dead: BTreeSet<SegmentId>,
+    /// Shards that are being moved.
+    moving: BTreeSet<ShardId>,
     /// Whether limits in bytes are to be reckoned again.
     limits_changed: bool,
     /// When what has become due is looked for again; and nothing is looked at before.
@@ -147,7 +150,7 @@ impl Space {
         self.not_before_ns = self.not_before_ns.max(now_ns + LOOK_STEP_NS);
         let Some(known) = self.segments.get_mut(&segment) else { return };
         let allowed = |stream| self.allowed.get(&(segment, stream)).copied();
-        let Look { lives, due_ms, limited, trims, live } = view.look(footer, allowed);
+        let Look { lives, due_ms, limited, trims, live } = view.look(footer, allowed, &self.moving);
         self.due.remove(&(known.due_ms, segment));
         self.limits_changed |= known.limited != limited;
         (known.lives, known.due_ms, known.limited, known.live) = (lives, due_ms, limited, live);
@@ -191,6 +194,47 @@ impl Space {
         self.awaiting.clear();
         self.look_at_all();
         self.not_before_ns = now_ns + LOOK_NS;
+    }
+
+    /// Whether trim points are on their way to the disk.
+    pub(crate) fn is_telling(&self) -> bool {
+        self.is_telling
+    }
+
+    /// A shard is being moved. What was found of it does not count: everything is looked at again.
+    pub(crate) fn begin_move(&mut self, shard: ShardId) {
+        self.moving.insert(shard);
+        self.found.clear();
+        self.awaiting.clear();
+        self.dead.clear();
+        self.look_at_all();
+    }
+
+    /// Whether shards are being moved.
+    pub(crate) fn is_moving(&self) -> bool {
+        !self.moving.is_empty()
+    }
+
+    /// Shards are not moved any more, but for those that are as wanted.
+    pub(crate) fn end_moves(&mut self, goes_on: impl Fn(ShardId) -> bool) {
+        let count = self.moving.len();
+        self.moving.retain(|&shard| goes_on(shard));
+        if self.moving.len() < count {
+            self.look_at_all();
+        }
+    }
+
+    /// Another reactor is to read all segments that this one keeps: none is dropped before it has released it.
+    pub(crate) fn lend_all(&mut self, to: usize) -> impl Iterator<Item = Sealed> + '_ {
+        self.segments.values_mut().filter(|known| known.is_kept).map(move |known| {
+            known.others |= 1 << to;
+            known.sealed
+        })
+    }
+
+    /// The segments that it is this reactor's to drop.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = Sealed> + '_ {
+        self.segments.values().filter(|known| known.is_kept).map(|known| known.sealed)
     }
 
     /// Another reactor's records in a segment are dead.
@@ -260,7 +304,7 @@ impl Space {
 
     /// Reckons anew how much of streams with a limit may stay where, the newest first. Where it is less than there is, the
     /// segment is looked at again.
-    pub(crate) fn apply_limits(&mut self, owners: Owners, catalog: &Catalog) {
+    pub(crate) fn apply_limits(&mut self, owners: &Owners, catalog: &Catalog) {
         if !self.limits_changed || !self.queue.is_empty() {
             return;
         }
@@ -289,10 +333,14 @@ impl Space {
 
 impl View<'_> {
     /// What a footer says of this reactor's records.
-    fn look(&self, footer: &Footer, allowed: impl Fn(StreamId) -> Option<u64>) -> Look {
+    fn look(&self, footer: &Footer, allowed: impl Fn(StreamId) -> Option<u64>, moving: &BTreeSet<ShardId>) -> Look {
         let mut look = Look { due_ms: u64::MAX, ..Look::default() };
         let mut limited: BTreeMap<StreamId, Vec<(ShardRow, Sequence)>> = BTreeMap::new();
         for row in footer.shards() {
+            if row.extents > 0 && moving.contains(&row.shard) {
+                look.lives = true;
+                continue;
+            }
             let Some(trimmed_to) = self.lives_from(&row) else { continue };
             let Some(stream) = self.catalog.stream_of(row.shard) else {
                 look.lives = true;
@@ -384,7 +432,7 @@ impl View<'_> {
 }
 
 /// What may stay of a stream at one reactor: the part of its limit that falls to its shards.
-fn limit(owners: Owners, catalog: &Catalog, stream: StreamId) -> Option<u64> {
+fn limit(owners: &Owners, catalog: &Catalog, stream: StreamId) -> Option<u64> {
     let stream = catalog.stream(stream)?;
     let limit = stream.retention.bytes?.get();
     let own = stream.shards().filter(|shard| owners.is_own(shard.shard)).count() as u128;

@@ -75,13 +75,13 @@ impl Rig {
 
     fn look(&mut self, footer: &Footer) {
         let Rig { catalog, shards, now_ms, keeps_orphans, owners, .. } = self;
-        let view = View { owners: *owners, catalog, shards, expiry_ms: *now_ms, keeps_orphans: *keeps_orphans };
+        let view = View { owners, catalog, shards, expiry_ms: *now_ms, keeps_orphans: *keeps_orphans };
         self.space.look(id(footer.head.position.segment().0), footer, &view, 0);
     }
 
     fn apply_limits(&mut self) {
         let Rig { space, catalog, owners, .. } = self;
-        space.apply_limits(*owners, catalog);
+        space.apply_limits(owners, catalog);
     }
 
     /// Says what there is to say.
@@ -194,4 +194,29 @@ fn who_keeps_a_segment_waits_for_all_who_have_records_in_it() {
     rig.space.released(id(1), 1);
     assert_eq!(rig.dead(), [1]);
     assert!(rig.space.is_all_dead(id(1)) && rig.space.is_among_newest(id(1)));
+}
+
+/// While a shard moves, nothing of it is dead for anybody, nor said to be; and its next owner is known to the keeper before that.
+#[test]
+fn of_a_shard_that_moves_everything_lives() {
+    let mut rig = Rig::new(Retention::of_seconds(1), Retention::NONE);
+    rig.owners = Owners::new(2, 0);
+    rig.now_ms = Some(20_000);
+    rig.space.add(sealed(1), true, 0);
+    // Shard 1 is another reactor's, and moves here.
+    let footer = footer(1, &[(1, 1), (2, 1)], 10_000);
+    rig.look(&footer);
+    assert_eq!((rig.tell(), rig.dead()), (vec![(2, 11)], vec![1]));
+    rig.space.begin_move(ShardId(1));
+    assert_eq!(rig.dead(), [0; 0], "it is looked at again");
+    rig.look(&footer);
+    assert_eq!((rig.tell(), rig.dead()), (vec![], vec![]));
+    assert_eq!(rig.space.lend_all(1).collect::<Vec<_>>(), [sealed(1)]);
+    rig.space.end_moves(|_| true);
+    rig.space.end_moves(|shard| shard != ShardId(1));
+    rig.owners.move_all(std::iter::once((ShardId(1), 0)));
+    rig.look(&footer);
+    assert_eq!((rig.tell(), rig.dead()), (vec![(1, 11)], vec![]), "it was lent");
+    rig.space.released(id(1), 1);
+    assert_eq!(rig.dead(), [1]);
 }

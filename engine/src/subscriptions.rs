@@ -296,6 +296,11 @@ impl Subscriptions {
         of_shard.filter(is_level).collect()
     }
 
+    /// All of a shard.
+    pub(crate) fn of_shard(&self, shard: ShardId) -> Vec<u32> {
+        self.of_shard.get(shard.0 as usize).cloned().unwrap_or_default()
+    }
+
     /// Those of the streams that `is_gone` says.
     pub(crate) fn of_streams(&self, is_gone: impl Fn(StreamId) -> bool) -> Vec<u32> {
         let slots = self.of_shard.iter().flatten().copied();

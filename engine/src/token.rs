@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Drop,
     /// A step of compaction.
     Compact,
+    /// A segment that was lent is open.
+    Open(u32),
     /// An operation whose completion somebody waits for on the spot.
     Blocking,
     /// None of the above.
@@ -58,7 +60,7 @@ pub(crate) const BLOCKING: Token = token(11, 0, 0);
 pub(crate) const NOTE: Token = token(12, 0, 0);
 pub(crate) const LOOK: Token = token(13, 0, 0);
 pub(crate) const DROP: Token = token(14, 0, 0);
-pub(crate) const COMPACT: Token = token(16, 0, 0);
+pub(crate) const COMPACT: Token = token(17, 0, 0);
 /// Nobody waits for that.
 pub(crate) const CLOSE_FILE: Token = token(15, 0, 0);
 
@@ -82,6 +84,10 @@ pub(crate) fn window(slot: u32) -> Token {
     token(10, 0, slot)
 }
 
+pub(crate) fn open(number: u32) -> Token {
+    token(16, 0, number)
+}
+
 /// What a token was made for.
 pub(crate) fn kind(token: Token) -> Kind {
     if token == Token::WAKE {
@@ -103,7 +109,8 @@ pub(crate) fn kind(token: Token) -> Kind {
         12 => Kind::Note,
         13 => Kind::Look,
         14 => Kind::Drop,
-        16 => Kind::Compact,
+        16 => Kind::Open(number),
+        17 => Kind::Compact,
         _ => Kind::Unknown,
     }
 }

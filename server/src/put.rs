@@ -2,7 +2,7 @@
 //!
 //! A thread reads and gathers lines; this one sends and takes results. A batch goes when it is full, or when the input has
 //! nothing more at the moment: so a slow producer's line goes at once, and a file goes in large batches. Records that a
-//! shard's quotas hold up, or its being split or merged, are put again after a while, before any that come later, but behind others that were under way.
+//! shard's quotas hold up, or its being split, merged or moved, are put again after a while, before any that come later, but behind others that were under way.
 //!
 //! With a producer's name the records are numbered, from 1: then a lost connection is made again, all that was not answered is sent
 //! again in its order, and each record is stored once, in order, over restarts of the server as well.
@@ -378,7 +378,9 @@ impl Put {
 
     /// Says once that records wait, and for what. For a shard that is split or merged they do not wait long.
     fn tell_throttled(&mut self, code: ErrorCode, shard: ShardId) {
-        if code != ErrorCode::Resharding && !std::mem::replace(&mut self.is_throttled, true) {
+        // What is out of order follows one of which it was told.
+        let is_told = matches!(code, ErrorCode::Resharding | ErrorCode::OutOfOrder);
+        if !is_told && !std::mem::replace(&mut self.is_throttled, true) {
             eprintln!(
                 "millstream: shard {shard}: {code}: its records wait; `millstream streams quotas {} none` lifts that",
                 self.name

@@ -1,4 +1,4 @@
-//! `millstream streams`: which streams there are, making them, and splitting and merging their shards.
+//! `millstream streams`: which streams there are, making them, and splitting, merging and moving their shards.
 
 use std::fmt;
 use std::io;
@@ -67,6 +67,15 @@ enum Action {
         shard: u32,
         /// The other
         adjacent: u32,
+    },
+    /// Move a shard to another reactor, as it takes more than its own has time for.
+    Move {
+        /// The stream's name
+        name: String,
+        /// Which shard, as `millstream streams` numbers them
+        shard: u32,
+        /// The reactor's number, from 0
+        reactor: u32,
     },
     /// Give a stream other quotas.
     Quotas {
@@ -162,6 +171,10 @@ pub fn run(arguments: StreamsArguments) -> Result<(), StreamsError> {
             let merged = client.merge_shards(&name, ShardId(shard), ShardId(adjacent));
             print_lineage(&merged.map_err(StreamsError::Client)?, &mut output)?;
         }
+        Some(Action::Move { name, shard, reactor }) => {
+            let moved = client.move_shard(&name, ShardId(shard), reactor);
+            print_lineage(&moved.map_err(StreamsError::Client)?, &mut output)?;
+        }
         Some(Action::Retention { name, period, bytes }) => {
             let stream = client.describe_stream(&name).map_err(StreamsError::Client)?;
             let bytes = bytes.map_or(stream.retention.bytes, |limit| limit.0);
@@ -214,7 +227,7 @@ fn print_lineage(stream: &StreamDescription, output: &mut Output) -> Result<(), 
                 (None, _) => "made".to_owned(),
             };
             let (start, end, created) = (shard.hash_start, shard.hash_end, UtcTime(shard.created_ms));
-            writeln!(out, "    hash keys {start} to {end}, {made} {created}")?;
+            writeln!(out, "    at reactor {}, hash keys {start} to {end}, {made} {created}", shard.reactor)?;
         }
         Ok(())
     };

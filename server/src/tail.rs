@@ -31,6 +31,9 @@ const FOLLOW_BYTES: u64 = 256 << 10;
 /// How long a read waits that the shard's quotas did not let through.
 const THROTTLED_WAIT: Duration = Duration::from_millis(50);
 
+/// How long a read waits that came while its shard moved to another reactor.
+const MOVING_WAIT: Duration = Duration::from_millis(1);
+
 /// Arguments of `millstream tail`.
 #[derive(Args, Debug)]
 pub struct TailArguments {
@@ -186,6 +189,8 @@ struct Followed {
     shard: ShardId,
     /// What comes next.
     next: Sequence,
+    /// Where to begin, if it has to once more.
+    start: Start,
     joiner: Joiner,
     refused: Option<(Sequence, Failure)>,
 }
@@ -262,7 +267,7 @@ impl Tail {
             // By time, or at the end: whatever expires before is none of its business.
             let next = if matches!(start, Start::At(_)) { from } else { shard.tip };
             let (shard, joiner) = (shard.shard, Joiner::new());
-            self.begin(followed, Followed { shard, next, joiner, refused: None }, start, credit)?;
+            self.begin(followed, Followed { shard, next, start, joiner, refused: None }, credit)?;
         }
         Ok(())
     }
@@ -307,6 +312,10 @@ impl Tail {
                         self.print(shard.shard, &record)?;
                     }
                     shard.next = records.result.next;
+                    // By time it begins with the first record, before which it may be told of others that are passed over.
+                    if !records.is_empty() || !matches!(shard.start, Start::Since(_)) {
+                        shard.start = Start::At(shard.next);
+                    }
                     let bytes = records.iter().map(|frame| frame.length() as u64).sum();
                     self.output.flush().map_err(TailError::Output)?;
                     if let Some(children) = records.result.children {
@@ -322,8 +331,13 @@ impl Tail {
                     let Some(mut shard) = followed.remove(&subscription) else { continue };
                     shard.refused.get_or_insert((shard.next, failure));
                     shard.next = shard.next.next();
-                    let start = Start::At(shard.next);
-                    self.begin(followed, shard, start, credit)?;
+                    shard.start = Start::At(shard.next);
+                    self.begin(followed, shard, credit)?;
+                }
+                Err(failure) if failure.code == ErrorCode::Resharding => {
+                    // It moved to another reactor, and goes on from there.
+                    let Some(shard) = followed.remove(&subscription) else { continue };
+                    self.begin(followed, shard, credit)?;
                 }
                 Err(failure) => {
                     let _ = self.output.flush();
@@ -338,10 +352,9 @@ impl Tail {
         &mut self,
         followed: &mut BTreeMap<RequestId, Followed>,
         shard: Followed,
-        start: Start,
         credit: u64,
     ) -> Result<(), TailError> {
-        let subscription = self.client.subscribe(self.stream, shard.shard, start, credit);
+        let subscription = self.client.subscribe(self.stream, shard.shard, shard.start, credit);
         followed.insert(subscription.map_err(TailError::Client)?, shard);
         Ok(())
     }
@@ -365,7 +378,7 @@ impl Tail {
         }
     }
 
-    /// Reads, as soon as the shard's quotas allow it.
+    /// Reads, as soon as the shard's quotas allow it, and it is where it moves to.
     fn read(&mut self, shard: ShardId, start: Start, bytes_max: u32) -> Result<Records, ClientError> {
         loop {
             match self.client.read(self.stream, shard, start, bytes_max) {
@@ -376,6 +389,9 @@ impl Tail {
                     // Nobody waits for what there is already.
                     let _ = self.output.flush();
                     std::thread::sleep(THROTTLED_WAIT);
+                }
+                Err(ClientError::Refused(failure)) if failure.code == ErrorCode::Resharding => {
+                    std::thread::sleep(MOVING_WAIT);
                 }
                 outcome => return outcome,
             }

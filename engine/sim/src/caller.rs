@@ -266,7 +266,7 @@ impl Caller {
                     }
                 }
                 (ErrorCode::DiskFull | ErrorCode::Busy, _)
-                | (ErrorCode::ReadBytesExceeded | ErrorCode::ReadsExceeded, Asked::Read(_))
+                | (ErrorCode::ReadBytesExceeded | ErrorCode::ReadsExceeded | ErrorCode::Resharding, Asked::Read(_))
                 | (ErrorCode::Damaged, Asked::Read(_)) => {}
                 _ => return contradicts(format!("{}: {asked:?}: {code}: {detail}", subject.name)),
             },

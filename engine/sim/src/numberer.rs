@@ -16,7 +16,7 @@ use crate::record::{DATA_BYTES_MIN, Recipe};
 use crate::world::World;
 
 /// Connections of one life, and times that all is sent again in it, before it waits for the next one.
-const TRIES_MAX: u32 = 60;
+const TRIES_MAX: u32 = 200;
 
 /// Acknowledged records that may be sent again all the same: fewer than the engine knows the numbers of.
 const ACKED_KEPT: usize = 40;

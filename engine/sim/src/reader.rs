@@ -202,6 +202,11 @@ impl Reader {
                 Asked::Stream(name) => return Err(Breach::new("streams stay", format!("stream {name}: {failure}"))),
                 Asked::Read(number) if failure.code == ErrorCode::Damaged => self.pass_damage(world, model, number),
                 Asked::Read(_) | Asked::Since(..) if failure.code == ErrorCode::Busy => {}
+                // It moves to another reactor: asked again.
+                Asked::Read(_) if failure.code == ErrorCode::Resharding => {
+                    world.count("engine: read asked where a shard is not");
+                }
+                Asked::Since(..) if failure.code == ErrorCode::Resharding => {}
                 // The wall clock may have been set back since.
                 Asked::Since(..) if failure.code == ErrorCode::InvalidArgument => {
                     world.count("sim: time in the future")

@@ -1,4 +1,4 @@
-//! One more thread, which splits and merges shards of all streams by calls, while they are filled and read. What it does right must
+//! One more thread, which splits, merges and moves shards of all streams by calls, while they are filled and read. What it does right must
 //! be done, what it does wrong on purpose must be refused.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +28,8 @@ const OPEN_MAX: usize = 5;
 enum Change {
     Split(ShardId, u128),
     Merge(ShardId, ShardId),
+    /// To a reactor.
+    Move(ShardId, u32),
 }
 
 /// What was asked of a stream, by its place among the names.
@@ -44,7 +46,7 @@ struct Subject {
     name: String,
     /// What is known of its shards since it was described.
     shards: Option<Vec<ShardDescription>>,
-    /// How often it may still be split or merged: not beyond what retries are known over, where records are numbered.
+    /// How often it may still be split or merged (moved, any time): not beyond what retries are known over, where records are numbered.
     left: usize,
     /// Whether something was begun that goes on by itself: then what is known may be so no more.
     is_unsettled: bool,
@@ -82,11 +84,14 @@ impl Resharder {
     }
 
     /// A life has ended: what was not answered may be true or not.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&mut self, world: &World) {
         self.handle = None;
         self.streams.iter_mut().for_each(|stream| stream.shards = None);
-        if let Some((Asked::Reshard(at, ..), _)) = self.waiting.take() {
+        if let Some((Asked::Reshard(at, change, _), _)) = self.waiting.take() {
             self.streams[at].is_unsettled = true;
+            if let Change::Move(..) = change {
+                world.count("engine: died amid a move");
+            }
         }
     }
 
@@ -123,9 +128,10 @@ impl Resharder {
             None => (Asked::Describe(at), Call::DescribeStream { name, from: 0, limit: u32::MAX }),
             Some(_) if self.streams[at].left == 0 => return,
             Some(shards) => {
-                self.streams[at].left -= 1;
-                let (change, error) = choose(&mut self.dice, &shards);
+                let (change, error) = choose(&mut self.dice, &shards, handle.reactors() as u32);
+                self.streams[at].left -= usize::from(!matches!(change, Change::Move(..)));
                 let call = match change {
+                    Change::Move(shard, reactor) => Call::MoveShard { name, shard, reactor },
                     Change::Split(shard, at) => Call::SplitShard { name, shard, at },
                     Change::Merge(shard, adjacent) => Call::MergeShards { name, shard, adjacent },
                 };
@@ -151,6 +157,7 @@ impl Resharder {
             (Asked::Reshard(_, change, None), Answer::Stream(..)) => world.count(match change {
                 Change::Split(..) => "engine: shard split",
                 Change::Merge(..) => "engine: shards merged",
+                Change::Move(..) => "engine: shard moved",
             }),
             (_, Answer::Failed(Failure { code, .. })) if is_expected(code) => {
                 self.streams[at].is_unsettled |= matches!(code, ErrorCode::DiskFull | ErrorCode::StorageFailed);
@@ -184,14 +191,19 @@ fn is_expected(code: ErrorCode) -> bool {
 }
 
 /// What to do next: mostly something that may be done, or with the error that it must come to.
-fn choose(dice: &mut Dice, shards: &[ShardDescription]) -> (Change, Option<ErrorCode>) {
+fn choose(dice: &mut Dice, shards: &[ShardDescription], reactors: u32) -> (Change, Option<ErrorCode>) {
     let mut open: Vec<&ShardDescription> = shards.iter().filter(|shard| shard.children.is_none()).collect();
     open.sort_by_key(|shard| shard.hash_start);
     if dice.chance(0.1) {
-        return mistake(dice, shards, &open);
+        return mistake(dice, shards, &open, reactors);
     }
     let at = dice.index(open.len());
     let shard = open[at];
+    if reactors > 1 && dice.chance(0.5) {
+        let reactor = dice.within(0..=u64::from(reactors) - 1) as u32;
+        let error = (reactor == shard.reactor).then_some(ErrorCode::InvalidArgument);
+        return (Change::Move(shard.shard, reactor), error);
+    }
     if open.len() > OPEN_MAX || (open.len() > 1 && dice.chance(0.5)) {
         let (one, two) = (open[at.min(open.len() - 2)], open[at.min(open.len() - 2) + 1]);
         let (one, two) = if dice.chance(0.5) { (one, two) } else { (two, one) };
@@ -206,14 +218,21 @@ fn choose(dice: &mut Dice, shards: &[ShardDescription]) -> (Change, Option<Error
     }
 }
 
-fn mistake(dice: &mut Dice, shards: &[ShardDescription], open: &[&ShardDescription]) -> (Change, Option<ErrorCode>) {
+fn mistake(
+    dice: &mut Dice,
+    shards: &[ShardDescription],
+    open: &[&ShardDescription],
+    reactors: u32,
+) -> (Change, Option<ErrorCode>) {
     let shard = **dice.pick(open);
     let error = Some(ErrorCode::InvalidArgument);
     let closed = shards.iter().find(|shard| shard.children.is_some());
-    match (dice.index(4), closed) {
+    match (dice.index(6), closed) {
         (0, Some(closed)) => (Change::Split(closed.shard, closed.hash_end), error),
         (1, Some(closed)) => (Change::Merge(closed.shard, shard.shard), error),
         (2, _) => (Change::Split(shard.shard, shard.hash_start), error),
+        (4, Some(closed)) => (Change::Move(closed.shard, 0), error),
+        (5, _) => (Change::Move(shard.shard, reactors), error),
         (3, _) => (Change::Split(ShardId(u32::MAX), 1), Some(ErrorCode::UnknownShard)),
         _ => (Change::Merge(shard.shard, shard.shard), error),
     }

@@ -188,7 +188,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
     fn next_world(&mut self, death: Death, surroundings: Surroundings) {
         self.deaths += 1;
         self.caller.end();
-        self.resharder.end();
+        self.resharder.end(&self.world);
         self.steps.push(self.world.steps());
         self.world.next_life(death, surroundings);
         if self.profile == Profile::Damage && self.life.get() + 1 == self.plan.rots_before {

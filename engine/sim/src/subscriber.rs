@@ -31,10 +31,12 @@ struct Followed {
     joiner: Joiner,
     /// The first number of a record of which the last parts were missing at the shard's end.
     exposed: Option<Sequence>,
-    /// What arrived before is not for it.
+    /// Where it was to begin, and what arrived before is not for it.
+    start: Start,
     since_ms: u64,
-    /// Whether it was answered.
+    /// Whether it was answered; and whether it goes on from `next`, as the shard moved to another reactor.
     is_begun: bool,
+    goes_on: bool,
     is_over: bool,
 }
 
@@ -135,10 +137,24 @@ impl Subscriber {
             got: BTreeSet::new(),
             joiner: Joiner::new(),
             exposed: None,
+            start,
             since_ms,
             is_begun: false,
+            goes_on: false,
             is_over: false,
         };
+        self.followed.insert(request, followed);
+    }
+
+    /// A shard moved to another reactor: what comes next is pushed from there.
+    fn follow_on(&mut self, world: &World, mut followed: Followed) {
+        let is_located = followed.from.is_some();
+        let start = if is_located { Start::At(followed.next) } else { followed.start };
+        let granted = self.dice.skewed(1..=GRANTED_BYTES_MAX) - 1;
+        let subscribe = Subscribe { stream: followed.stream, shard: followed.shard, start, granted };
+        let request = self.link.say(world, |client, out| client.subscribe(out, &subscribe));
+        (followed.granted, followed.pushed) = (granted, 0);
+        (followed.is_begun, followed.goes_on) = (false, is_located);
         self.followed.insert(request, followed);
     }
 
@@ -161,7 +177,12 @@ impl Subscriber {
                 let Some(followed) = self.followed.get_mut(&request).filter(|followed| !followed.is_over) else {
                     return Err(Breach::new("pushed", format!("{result:?} for request {request}")));
                 };
-                if !std::mem::replace(&mut followed.is_begun, true) {
+                let begins = !std::mem::replace(&mut followed.is_begun, true);
+                if begins && followed.goes_on {
+                    if result.next != followed.next.max(result.trim) {
+                        return Err(Breach::new("moved", format!("{result:?} goes on from {followed:?}")));
+                    }
+                } else if begins {
                     // By time: not known before the first push.
                     followed.from = (followed.since_ms == 0).then_some(result.next);
                     followed.next = result.next;
@@ -196,6 +217,13 @@ impl Subscriber {
             Heard::Failed(request, failure) if request != RequestId(0) => {
                 if self.asked.take_if(|asked| *asked == request && failure.code == ErrorCode::UnknownStream).is_some() {
                     // Its maker has not come to it yet.
+                    return Ok(());
+                }
+                if failure.code == ErrorCode::Resharding
+                    && let Some(followed) = self.followed.remove(&request)
+                {
+                    world.count("engine: a subscriber was told that its shard moved");
+                    self.follow_on(world, followed);
                     return Ok(());
                 }
                 // The wall clock may have been set back since it was asked.

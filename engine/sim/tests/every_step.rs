@@ -2,7 +2,7 @@
 
 mod cores;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use sim::{Cut, Death, Options, Profile, Run, run, run_with};
 
@@ -22,24 +22,43 @@ fn deaths(steps: &[u64]) -> impl Iterator<Item = Cut> {
     })
 }
 
-#[test]
-fn death_at_every_step_loses_nothing() {
-    // Short runs, so that most of their steps are those of opening, making segments and shutting down.
+/// How often a run came to something.
+fn times(run: &Run, what: &str) -> u64 {
+    run.trace.tally().get(what).copied().unwrap_or(0)
+}
+
+/// Runs that are `wanted` and short, so that most of their steps are those of opening, making segments and shutting down: every
+/// death of theirs is tried. How many that were, and how many of them amid a move.
+fn try_all(wanted: impl Fn(&Run) -> bool) -> (usize, u64) {
     let is_short = |run: &Run| {
         let steps: u64 = run.steps[..run.steps.len() - 1].iter().sum();
         run.acked > 20 && run.steps.len() >= 3 && (100..400).contains(&steps)
     };
-    let short = (0..).map(|seed| (seed, whole(seed))).filter(|(_, run)| is_short(run)).take(RUNS);
+    let all = (0..).map(|seed| (seed, whole(seed)));
+    let short = all.filter(|(_, run)| is_short(run) && wanted(run)).take(RUNS);
     let cuts: Vec<(u64, Cut)> =
         short.flat_map(|(seed, run)| deaths(&run.steps).map(move |cut| (seed, cut)).collect::<Vec<_>>()).collect();
-    let tried = AtomicUsize::new(0);
+    let (tried, amid) = (AtomicUsize::new(0), AtomicU64::new(0));
     cores::for_each(cuts.into_iter(), |(seed, cut)| {
         let options = Options { prints: false, cut: Some(cut) };
-        if let Err(failure) = run_with(seed, Profile::Crash, options, |io| io) {
-            panic!("with {cut:?}: {failure}\n  (the replay needs that cut as well)");
-        }
+        match run_with(seed, Profile::Crash, options, |io| io) {
+            Ok(run) => amid.fetch_add(times(&run, "engine: died amid a move"), Ordering::Relaxed),
+            Err(failure) => panic!("with {cut:?}: {failure}\n  (the replay needs that cut as well)"),
+        };
         tried.fetch_add(1, Ordering::Relaxed);
     });
-    println!("{tried:?} deaths");
-    assert!(tried.into_inner() >= 600);
+    println!("{tried:?} deaths, {amid:?} amid a move");
+    (tried.into_inner(), amid.into_inner())
+}
+
+#[test]
+fn death_at_every_step_loses_nothing() {
+    let (tried, _) = try_all(|_| true);
+    assert!(tried >= 600);
+}
+
+#[test]
+fn death_at_every_step_of_moves_loses_nothing() {
+    let (tried, amid) = try_all(|run| times(run, "engine: shard moved") > 0);
+    assert!(tried >= 600 && amid >= 20, "{amid} of {tried}");
 }

@@ -62,7 +62,7 @@ fn check(profile: Profile, count: u64, must_hit: &[&str]) {
 }
 
 /// What runs of every kind reach.
-const EVERYWHERE: [&str; 38] = [
+const EVERYWHERE: [&str; 41] = [
     "client: deaf",
     "client: garbage",
     "client: gone in mid-batch",
@@ -81,12 +81,15 @@ const EVERYWHERE: [&str; 38] = [
     "disk: torn",
     "engine: a closed shard read to its end",
     "engine: a subscriber came to the end of a shard",
+    "engine: died amid a move",
     "engine: large record read",
     "engine: record that is not whole passed over",
     "engine: refused, checksum",
     "engine: refused, disk full",
     "engine: trimmed",
     "engine: refused while a shard was split or merged",
+    "engine: a subscriber was told that its shard moved",
+    "engine: shard moved",
     "engine: shard split",
     "engine: shards merged",
     "engine: split or merge refused",

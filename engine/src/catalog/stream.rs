@@ -26,7 +26,7 @@ pub(crate) struct Stream {
     pub(crate) retention: Retention,
     /// The last hash key of each open shard, rising.
     ends: Vec<u128>,
-    /// Once a shard was to be split or merged.
+    /// Once a shard was to be split, merged or moved.
     lineage: Option<Box<Lineage>>,
 }
 
@@ -39,9 +39,9 @@ struct Lineage {
     shards: Vec<StreamShard>,
     /// The open ones, by hash range.
     open: Vec<ShardId>,
-    /// What was split and merged, by the numbers of the children.
+    /// What was split and merged, by the numbers of the children; and of each shard that was moved the last time, by its number.
     done: Vec<(Resharding, Completion)>,
-    /// What is being split and merged.
+    /// What is being split, merged and moved.
     intents: Vec<Resharding>,
 }
 
@@ -89,7 +89,7 @@ impl Stream {
         }
     }
 
-    /// Whether an open shard takes no records in, as it is being split or merged.
+    /// Whether an open shard takes no records in, as it is being split, merged or moved.
     #[inline]
     pub(crate) fn is_fenced(&self, shard: ShardId) -> bool {
         self.lineage.as_ref().is_some_and(|lineage| lineage.is_fenced(shard))
@@ -186,7 +186,7 @@ impl Stream {
         self.lineage.iter().flat_map(|lineage| &lineage.shards).filter(|shard| shard.parent.is_some())
     }
 
-    /// Whether any of its shards was split or merged, or is being.
+    /// Whether any of its shards was split, merged or moved, or is being.
     pub(crate) fn was_resharded(&self) -> bool {
         self.lineage.is_some()
     }
@@ -224,7 +224,7 @@ impl Stream {
         all.filter_map(|shard| shard.closed.map(|closed| (shard.shard, closed)))
     }
 
-    /// What is being split and merged.
+    /// What is being split, merged and moved.
     pub(crate) fn intents(&self) -> &[Resharding] {
         self.lineage.as_ref().map_or(&[], |lineage| &lineage.intents)
     }
@@ -248,10 +248,17 @@ impl Stream {
                 }
                 Change::Merge { shard: low.shard, adjacent: high.shard }
             }
+            Change::Move { shard, .. } => {
+                self.plannable(shard)?;
+                wanted
+            }
         };
         let intents = self.intents();
         if intents.len() >= RESHARDINGS_PER_STREAM_MAX {
             return Err(ReshardError::Busy);
+        }
+        if let Change::Move { shard, .. } = change {
+            return Ok(Resharding { stream: self.stream, first_child: shard, change });
         }
         // Each that is under way may open one more than it closes, and adds two.
         let is_split = matches!(change, Change::Split { .. });
@@ -277,8 +284,36 @@ impl Stream {
         }
     }
 
-    /// Parents are closed, and children open.
+    /// Shards that were moved, and their homes since.
+    pub(crate) fn homes(&self) -> impl Iterator<Item = (ShardId, u32)> + '_ {
+        let done = self.lineage.iter().flat_map(|lineage| &lineage.done);
+        done.filter_map(|(resharding, _)| resharding.moved())
+    }
+
+    /// Where a shard is being moved to, if it is.
+    pub(crate) fn moves_to(&self, shard: ShardId) -> Option<u32> {
+        let moves = self.intents().iter().filter_map(Resharding::moved);
+        moves.filter(|(moved, _)| *moved == shard).map(|(_, home)| home).next()
+    }
+
+    /// An open shard has another home.
+    fn moved(&mut self, resharding: &Resharding, completion: &Completion, shard: ShardId) {
+        if self.find(shard).is_none_or(|shard| shard.closed.is_some()) {
+            return;
+        }
+        let lineage = self.lineage_mut();
+        let moves_it = |resharding: &Resharding| resharding.moved().is_some_and(|(moved, _)| moved == shard);
+        lineage.intents.retain(|intent| intent.parents().all(|parent| parent != shard));
+        lineage.done.retain(|(known, _)| !moves_it(known));
+        let at = lineage.done.partition_point(|(known, _)| known.first_child <= shard);
+        lineage.done.insert(at, (*resharding, *completion));
+    }
+
+    /// Parents are closed, and children open; or a shard was moved.
     pub(super) fn reshard(&mut self, resharding: &Resharding, completion: &Completion) {
+        if let Some((shard, _)) = resharding.moved() {
+            return self.moved(resharding, completion, shard);
+        }
         let Some((children, last)) = self.children_of(resharding, completion.created_ms) else { return };
         let lineage = self.lineage_mut();
         let is_closed = |shard| resharding.parents().any(|parent| parent == shard);
@@ -334,6 +369,7 @@ impl Stream {
                     StreamShard { shard: first, hash_end: high.hash_end, parent, adjacent_parent, created_ms, ..low };
                 Some((child, None))
             }
+            Change::Move { .. } => None,
         }
     }
 
@@ -347,7 +383,7 @@ impl Stream {
         self.lineage.as_mut().expect("it was just made")
     }
 
-    /// What was split and merged, and what is being, by the numbers of the children.
+    /// What was split, merged and moved, and what is being, by the numbers of the children.
     pub(super) fn reshardings(&self) -> impl Iterator<Item = (Resharding, Option<Completion>)> + '_ {
         let done = self.lineage.iter().flat_map(|lineage| &lineage.done);
         let intents = self.lineage.iter().flat_map(|lineage| &lineage.intents);

@@ -103,6 +103,62 @@ fn an_intent_fences() {
     assert_eq!(again, Err(ReshardError::InProgress(first)));
 }
 
+/// A moved shard is itself, with another home; of several moves the last one counts, and is all that is kept.
+#[test]
+fn a_move_changes_the_home_alone() {
+    let mut catalog = with_stream(2);
+    let first = of(&catalog).first_shard;
+    let before: Vec<StreamShard> = of(&catalog).shards().collect();
+    let intend = catalog.plan_reshard(NAME, Change::Move { shard: first, home: 3 }).expect("legal");
+    catalog.apply(&intend).expect("follows");
+    check(&catalog);
+    let stream = of(&catalog);
+    assert!(stream.is_fenced(first) && !stream.takes(first));
+    assert_eq!((stream.moves_to(first), stream.homes().count()), (Some(3), 0));
+    let split = catalog.plan_reshard(NAME, Change::Split { shard: first, at: 7 });
+    assert_eq!(split, Err(ReshardError::InProgress(first)));
+    let Command::Intend(resharding) = intend else { panic!("{intend:?}") };
+    catalog
+        .apply(&Command::Reshard(resharding, Completion { created_ms: 7, ends: [Sequence(9); 2] }))
+        .expect("follows");
+    check(&catalog);
+    assert_eq!(of(&catalog).shards().collect::<Vec<_>>(), before);
+    assert!(of(&catalog).takes(first) && of(&catalog).moves_to(first).is_none());
+    let bytes = catalog.snapshot_bytes();
+    for home in [0, 2, 1] {
+        let moved = reshard(&mut catalog, Change::Move { shard: first, home }, [12, 0]).expect("legal");
+        assert_eq!((moved.children().count, moved.moved()), (0, Some((first, home))));
+        assert_eq!(catalog.homes().collect::<Vec<_>>(), [(first, home)]);
+        assert_eq!(catalog.snapshot_bytes(), bytes, "it does not grow");
+    }
+    // Its children live where their numbers say, until they are moved as well.
+    let made = reshard(&mut catalog, Change::Split { shard: first, at: 7 }, [15, 0]).expect("legal");
+    let child = ShardId(made.first_child.0 + 1);
+    reshard(&mut catalog, Change::Move { shard: made.first_child, home: 5 }, [2, 0]).expect("legal");
+    reshard(&mut catalog, Change::Move { shard: child, home: 6 }, [2, 0]).expect("legal");
+    assert_eq!(catalog.homes().collect::<Vec<_>>(), [(first, 1), (made.first_child, 5), (child, 6)]);
+    let closed = catalog.plan_reshard(NAME, Change::Move { shard: first, home: 0 });
+    assert_eq!(closed, Err(ReshardError::Closed(first)));
+    reshard(&mut catalog, Change::Merge { shard: made.first_child, adjacent: child }, [4, 5]).expect("legal");
+}
+
+/// Where damage took *intend*, or what made the shard, what is left counts as far as it can.
+#[test]
+fn a_move_needs_its_shard_alone() {
+    let mut catalog = with_stream(2);
+    let stream = of(&catalog).stream;
+    let moved = |shard| {
+        let resharding = Resharding { stream, first_child: shard, change: Change::Move { shard, home: 1 } };
+        Command::Reshard(resharding, Completion { created_ms: 7, ends: [Sequence(9), Sequence(0)] })
+    };
+    let (first, unknown) = (of(&catalog).first_shard, ShardId(70));
+    catalog.apply(&moved(first)).expect("follows");
+    catalog.apply(&moved(unknown)).expect("nothing follows from it");
+    check(&catalog);
+    assert_eq!(catalog.homes().collect::<Vec<_>>(), [(first, 1)]);
+    assert_eq!(catalog.shard_count(), 71, "its number is given all the same");
+}
+
 #[test]
 fn what_may_not_be_is_told_apart() {
     let mut catalog = with_stream(4);
@@ -199,8 +255,16 @@ fn half_a_command_is_none() {
     let change = Change::Merge { shard: ShardId(3), adjacent: ShardId(4) };
     let resharding = Resharding { stream: StreamId(1), first_child: ShardId(9), change };
     let completion = Completion { created_ms: 7, ends: [Sequence(1), Sequence(2)] };
-    for command in [Command::Intend(resharding), Command::Reshard(resharding, completion)] {
+    let change = Change::Move { shard: ShardId(9), home: 4 };
+    let moved = Resharding { stream: StreamId(1), first_child: ShardId(9), change };
+    for command in [
+        Command::Intend(resharding),
+        Command::Reshard(resharding, completion),
+        Command::Intend(moved),
+        Command::Reshard(moved, completion),
+    ] {
         let bytes = command.encode();
+        assert_eq!(Command::decode(&bytes), Some(command.clone()));
         for length in 0..bytes.len() {
             assert_eq!(Command::decode(&bytes[..length]), None, "{length} bytes of {}", bytes.len());
         }
@@ -227,13 +291,16 @@ fn any_history_is_whole() {
             let (one, two) = (open[which], open[(which + 1) % open.len()]);
             let (shard, width) = (one.shard, one.hash_end - one.hash_start);
             let is_split = width > 0 && draw() % 2 == 0;
-            let change = if is_split {
+            let is_move = draw() % 4 == 0;
+            let change = if is_move {
+                Change::Move { shard, home: draw() as u32 % 8 }
+            } else if is_split {
                 Change::Split { shard, at: one.hash_start + 1 + draw() % width }
             } else {
                 Change::Merge { shard, adjacent: two.shard }
             };
             let meet = |low: StreamShard, high: StreamShard| low.hash_end.checked_add(1) == Some(high.hash_start);
-            let is_legal = is_split || meet(one, two) || meet(two, one);
+            let is_legal = is_move || is_split || meet(one, two) || meet(two, one);
             assert_eq!(reshard(&mut catalog, change, [4, 5]).is_ok(), is_legal, "seed {seed}, step {step}: {change:?}");
         }
     }

@@ -9,6 +9,7 @@ mod drops;
 mod history;
 mod index;
 mod look;
+mod moves;
 mod names;
 mod opening;
 mod poison;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 
 use frame::batch::{FLAG_EPOCH_START, Head, Writer};
 use frame::limits::{BLOCK_BYTES, EXTENTS_PER_SEGMENT_MAX};
-use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, Trailer, footer_bytes_max};
+use frame::segment::{Footer, FooterHead, FooterWriter, Trailer, footer_bytes_max};
 use frame::{JournalNumber, Position, SegmentNumber};
 use io::{Buf, Completion, DirId, FileId, Io, Op, Token};
 
@@ -284,11 +285,7 @@ impl Journal {
         if fits && extents <= EXTENTS_PER_SEGMENT_MAX {
             return Ok(());
         }
-        let next = self.segments.take()?;
-        self.closing.push_back(Open { last_checksum: self.previous_checksum, ..self.open });
-        self.open = Open { number: next.number, file: next.file, bytes: next.bytes, extents: 0, last_checksum: 0 };
-        self.tail = Position::new(next.number, FIRST_BATCH);
-        Ok(())
+        self.go_to_next()
     }
 
     /// What this journal's footers say of the catalog: nothing, if another keeps it.

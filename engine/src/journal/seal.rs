@@ -134,6 +134,11 @@ impl FooterCache {
         Some(footer)
     }
 
+    /// The footer of a segment, if it is in memory alone.
+    pub(crate) fn pinned(&self, segment: SegmentId) -> Option<Arc<Footer>> {
+        self.pinned.get(&segment).cloned()
+    }
+
     /// Whether a footer is in memory alone.
     pub(crate) fn is_pinned(&self, segment: SegmentId) -> bool {
         self.pinned.contains_key(&segment)

@@ -9,7 +9,7 @@
 use frame::limits::{RECORD_BYTES_MAX, SEQUENCE_MAX};
 use frame::{ProducerId, ShardId};
 
-use super::{ALL, NONE, Producers, Run};
+use super::{ALL, NONE, Owed, Producers, Run};
 use crate::catalog::{self, Command, FIXED_BYTES};
 use crate::limits::RUNS_PER_PRODUCER_MAX;
 
@@ -58,6 +58,20 @@ impl Producers {
     pub(crate) fn rows_of(&self, shard: ShardId) -> impl Iterator<Item = Row> + '_ {
         let all = self.by_name.range((shard, ProducerId(0))..=(shard, ProducerId(u64::MAX)));
         all.filter_map(|(_, &slot)| self.row(slot))
+    }
+
+    /// The numbers that a shard waits for.
+    pub(crate) fn owed_of(&self, shard: ShardId) -> Vec<(ProducerId, Owed)> {
+        let all = self.by_name.range((shard, ProducerId(0))..=(shard, ProducerId(u64::MAX)));
+        all.filter_map(|(&(_, producer), &slot)| Some((producer, self.entries[slot].owed?))).collect()
+    }
+
+    /// A shard that comes from another reactor waits for these numbers.
+    pub(crate) fn owe_all(&mut self, shard: ShardId, owed: Vec<(ProducerId, Owed)>) {
+        for (producer, owed) in owed {
+            let slot = self.touch(shard, producer);
+            self.entries[slot].owed = Some(owed);
+        }
     }
 
     /// Adds it to a footer's snapshot, behind the catalog's commands; nothing, if there is none.

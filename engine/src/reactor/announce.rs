@@ -72,11 +72,13 @@ impl<I: Io> Reactor<I> {
         if let Command::Delete(stream) = *command
             && let Some(stream) = self.catalog.stream(stream)
         {
+            let number = stream.stream;
             stream.shards().for_each(|shard| {
                 self.buckets.forget(shard.shard);
                 self.shards.forget_trim(shard.shard);
                 self.journal.producers.forget(shard.shard);
             });
+            self.forget_arrivals(number);
         }
         let applied = self.catalog.apply(command);
         assert!(applied.is_some(), "commands are planned against the catalog that they will find");

@@ -33,7 +33,6 @@ impl<I: Io> Reactor<I> {
         let bounds = Bounds { tail_bytes, commit_bytes: memory.commit_bytes, writes };
         let journal = Journal::new(start, segments, token::SEAL, bounds);
         let mut reactor = Reactor {
-            owners: seat.owners,
             router: Router::new(),
             gates: Gates::default(),
             buckets: Buckets::default(),
@@ -49,6 +48,7 @@ impl<I: Io> Reactor<I> {
             announcing: std::collections::VecDeque::new(),
             announced: 0,
             reshardings: Reshardings::default(),
+            moves: Moves::default(),
             incoming: Slots::new(),
             guests: BTreeMap::new(),
             last_seals: seat.last_seals,
@@ -68,8 +68,9 @@ impl<I: Io> Reactor<I> {
             looking_at: None,
             drops: Drops::new(token::DROP, Arc::clone(&seat.exchange.flushes)),
             compactor: Compactor::new(token::COMPACT, Arc::clone(&seat.exchange.flushes)),
-            peers: Peers::new(seat.owners, seat.exchange),
+            peers: Peers::new(&seat.owners, seat.exchange),
             directories: Arc::clone(&seat.directories),
+            owners: seat.owners,
             is_full: false,
             epoch: seat.epoch,
             listener: None,
@@ -95,8 +96,8 @@ impl<I: Io> Reactor<I> {
             config,
         };
         reactor.begin_life(seat.skip, &seat.go_on, &seat.trims, seat.untold_producers)?;
-        reactor.take_up_lineage();
         reactor.survey_space(seat.keeps);
+        reactor.take_up_lineage();
         for seal in seat.late_seals {
             reactor.journal.add_seal(seal);
         }
@@ -176,7 +177,7 @@ impl<I: Io> Reactor<I> {
 
     /// A turn of a reactor that serves nobody yet.
     fn begin_turn(&mut self) -> Result<(), OpenError> {
-        self.io.turn(begin_wait(&self.io, self.owners), &mut self.completions);
+        self.io.turn(begin_wait(&self.io, &self.owners), &mut self.completions);
         self.reap();
         self.journal.poisoned().map_or(Ok(()), |errno| Err(OpenError::io("writing the first batch", errno)))
     }

@@ -20,7 +20,7 @@ impl<I: Io> Reactor<I> {
         self.exchange().rung_by(self.owners.own(), Arc::clone(&wake));
         let calls = self.calls.get_or_insert_with(|| Arc::new(Calls::new(CALLS_WAITING_MAX)));
         let calls = Arc::clone(calls);
-        Handle::new(self.owners, calls, self.looks(), wake)
+        Handle::new(self.owners.own(), Arc::clone(self.exchange()), (calls, self.looks()), wake)
     }
 
     /// Takes up the calls that wait, while there is room for what they bring.
@@ -42,6 +42,9 @@ impl<I: Io> Reactor<I> {
             Call::SplitShard { name, shard, at } => self.reshard(asker, &name, Change::Split { shard, at }),
             Call::MergeShards { name, shard, adjacent } => {
                 self.reshard(asker, &name, Change::Merge { shard, adjacent });
+            }
+            Call::MoveShard { name, shard, reactor } => {
+                self.reshard(asker, &name, Change::Move { shard, home: reactor });
             }
             Call::SetRetention { name, retention } => self.set_retention(asker, &name, retention),
             Call::DeleteStream { name } => self.delete_stream(asker, &name),

@@ -125,7 +125,7 @@ impl<I: Io> Reactor<I> {
         if self.owners.is_own(shard)
             && let Some(state) = self.shards.find(shard)
         {
-            self.exchange().publish(self.owners, shard, state.durable_next);
+            self.exchange().publish(shard, state.durable_next);
         }
     }
 
@@ -162,9 +162,20 @@ impl<I: Io> Reactor<I> {
     fn apply_pending(&mut self, count: u32) {
         for _ in 0..count {
             let Some(Pending { command, mut waiters }) = self.pending.pop_front() else { return };
-            if let Command::Trim(trims) = command {
-                self.trimmed(&trims);
-                continue;
+            match command {
+                Command::Trim(trims) => {
+                    self.trimmed(&trims);
+                    continue;
+                }
+                Command::Producers(rows) => {
+                    rows.into_iter().for_each(|row| self.journal.producers.adopt(row));
+                    continue;
+                }
+                Command::GoOn(rows) => {
+                    self.went_on(&rows);
+                    continue;
+                }
+                _ => {}
             }
             self.apply(&command);
             match &command {
@@ -258,8 +269,10 @@ impl<I: Io> Reactor<I> {
             if matches!(pending.command, Command::Trim(_)) {
                 self.space.trims_refused(self.io.mono_ns());
             }
-            if let Command::Reshard(resharding, _) = &pending.command {
-                self.put_off(resharding);
+            match &pending.command {
+                Command::Reshard(resharding, _) => self.put_off(resharding),
+                Command::GoOn(rows) => self.put_off_arrivals(rows, code),
+                _ => {}
             }
             for asker in pending.waiters {
                 self.settle_command(asker);

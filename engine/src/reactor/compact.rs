@@ -16,7 +16,8 @@ impl<I: Io> Reactor<I> {
     /// Does what is due.
     pub(super) fn compact(&mut self) {
         self.go_over_to_copy();
-        if self.space.is_settled() && self.compactor.is_due(self.space.changes(), self.io.mono_ns()) {
+        let is_free = self.space.is_settled() && !self.space.is_moving();
+        if is_free && self.compactor.is_due(self.space.changes(), self.io.mono_ns()) {
             self.begin_compaction();
         }
         let expiry_ms = self.clock.expiry_ms(&self.io);
@@ -25,7 +26,7 @@ impl<I: Io> Reactor<I> {
         let segment_bytes = self.journal.segment_bytes();
         let Reactor { io, journal, owners, catalog, shards, damage, compactor, scheduler, .. } = self;
         let keeps_orphans = keeps_orphans(damage);
-        let view = View { owners: *owners, catalog, shards, expiry_ms, keeps_orphans };
+        let view = View { owners, catalog, shards, expiry_ms, keeps_orphans };
         let footers = &mut journal.footers;
         compactor.advance(io, scheduler, &mut Ground { footers, view, segment_bytes, is_appending, is_full });
     }
@@ -64,7 +65,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Has readers find the copy, once none is at the segments that it takes the place of; and drops those.
-    fn go_over_to_copy(&mut self) {
+    pub(super) fn go_over_to_copy(&mut self) {
         let Some(replaced) = self.compactor.replaced() else { return };
         let run: Vec<SegmentId> = replaced.iter().map(|sealed| sealed.segment).collect();
         for &segment in &run {

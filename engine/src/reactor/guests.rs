@@ -8,7 +8,7 @@
 //! To the owner a guest is a client as any other: the bounds of what a connection may ask, hold and be pushed are its own. The
 //! host passes on what the guest is told, and says when the client has room for more.
 
-use frame::proto::{MergeShards, ServerEvent, SetQuotas, SetRetention, SplitShard};
+use frame::proto::{MergeShards, MoveShard, ServerEvent, SetQuotas, SetRetention, SplitShard};
 
 use super::*;
 use crate::catalog::Change;
@@ -30,6 +30,7 @@ impl<I: Io> Reactor<I> {
             | ServerEvent::SetQuotas(..)
             | ServerEvent::SplitShard(..)
             | ServerEvent::MergeShards(..)
+            | ServerEvent::MoveShard(..)
             | ServerEvent::SetRetention(..)
             | ServerEvent::DescribeStream(..)
             | ServerEvent::ListStreams(..) => 0,
@@ -56,6 +57,9 @@ impl<I: Io> Reactor<I> {
             }
             ServerEvent::MergeShards(request, MergeShards { name, shard, adjacent }) => {
                 (request, Question::Reshard(name, Change::Merge { shard, adjacent }))
+            }
+            ServerEvent::MoveShard(request, MoveShard { name, shard, reactor }) => {
+                (request, Question::Reshard(name, Change::Move { shard, home: reactor }))
             }
             ServerEvent::SetRetention(request, set) => (request, Question::SetRetention(set)),
             ServerEvent::DescribeStream(request, describe) => (request, Question::Describe(describe)),

@@ -43,8 +43,10 @@ impl<I: Io> Reactor<I> {
 
     fn take_parcel(&mut self, from: usize, parcel: Parcel) {
         let Parcel { handed, settled, asks, told, taken, lent, commands, applied, .. } = parcel;
-        let Parcel { ends, shown, released, has_begun, has_finished, .. } = parcel;
-        released.into_iter().for_each(|segment| self.space.released(segment, from));
+        let Parcel { ends, shown, loans, released, has_begun, has_finished, .. } = parcel;
+        let loans_made = self.peers.links[from].lent;
+        let released = released.into_iter().filter(|(_, taken)| *taken == loans_made);
+        released.for_each(|(segment, _)| self.space.released(segment, from));
         if has_begun {
             self.peers.links[from].has_begun = true;
             self.seal_closed_journals();
@@ -55,6 +57,7 @@ impl<I: Io> Reactor<I> {
             self.peers.links[from].applied += applied;
             self.answer_announced();
         }
+        loans.into_iter().for_each(|loan| self.take_loan(from, loan));
         ends.into_iter().for_each(|end| self.hear_end(end));
         if shown > 0 {
             self.show_up_to(shown);
@@ -202,7 +205,7 @@ impl<I: Io> Reactor<I> {
         self.peers.links[from].settle(handed);
     }
 
-    /// The owner of a shard knew before this reactor that it is being split or merged, and refused a record.
+    /// The owner of a shard knew before this reactor that it is being split, merged or moved, and refused a record.
     fn note_fenced(&mut self, handed: &Handed, part: usize) {
         let HandedRecord { stream, append, .. } = handed.records[part];
         let offset: usize = handed.records[..part].iter().map(|record| record.length as usize).sum();

@@ -199,7 +199,7 @@ impl<I: Io> Reactor<I> {
             self;
         let producers = &mut journal.producers;
         let links = &mut peers.links;
-        (router, io, Onward { catalog, owners: *owners, buckets, producers, gates, intake, appends, refused, links })
+        (router, io, Onward { catalog, owners, buckets, producers, gates, intake, appends, refused, links })
     }
 
     /// Whether records may be taken in.

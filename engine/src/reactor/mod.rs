@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `connections` moves bytes, `input` parses them and sends records on, `parts` those in parts, `requests` answers what is not an append, `commits`
-//! closes batches and settles them, `reshard` splits and merges shards, `calls` takes up what other threads ask through a handle,
+//! closes batches and settles them, `reshard` splits and merges shards, `moves` moves them, `calls` takes up what other threads ask through a handle,
 //! `push` sends subscribers what has become durable, `shutdown` ends. Owned by one thread; others reach it through
 //! handles and the waker of its `Io` only.
 
@@ -21,6 +21,7 @@ mod guests;
 mod handoff;
 mod input;
 mod look;
+mod moves;
 mod parts;
 mod push;
 mod requests;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 
 use frame::proto::{ErrorCode, Failure, Reactors, Secret, Server};
 use frame::{Epoch, JournalNumber, RequestId, Sequence, ShardId, StreamId};
-use io::{Completion, DirId, FileOp, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
+use io::{Completion, DirId, FileId, FileOp, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
 
 use crate::appends::Appends;
 use crate::buckets::{Buckets, Throttled};
@@ -65,6 +66,7 @@ use crate::token::{self, Kind, Peer};
 use crate::vitals::Times;
 use announce::Announced;
 use handoff::Incoming;
+use moves::Moves;
 use reshard::Reshardings;
 
 /// What is said of records when a write failed.
@@ -176,8 +178,9 @@ pub struct Reactor<I: Io> {
     /// Durable commands that not all reactors know yet, and how many there were.
     announcing: std::collections::VecDeque<Announced>,
     announced: u64,
-    /// Splits and merges.
+    /// Splits, merges and moves, and what comes here by the latter.
     reshardings: Reshardings,
+    moves: Moves,
     /// The other reactors, what they handed over, and clients of theirs.
     peers: Peers,
     incoming: Slots<Incoming>,
@@ -316,7 +319,8 @@ impl<I: Io> Reactor<I> {
         if (self.subscriptions.may_push() || self.router.has_records()) && self.life == Life::Running {
             return Wait::No;
         }
-        let mut until = self.resharding_due_ns().unwrap_or(u64::MAX);
+        let moving = self.resharding_due_ns().into_iter().chain(self.arrival_due_ns());
+        let mut until = moving.min().unwrap_or(u64::MAX);
         // As in `mark_when_idle`: no mark is due while records wait, for a segment say, whose completion ends the sleep.
         if self.journal.wants_mark() && self.intake.is_empty() {
             until = until.min(self.idle_since_ns.map_or(0, |since| since + IDLE_MARK_NS));
@@ -409,6 +413,7 @@ impl<I: Io> Reactor<I> {
             Kind::Look => self.footer_read(completion),
             Kind::Drop => self.dropped(&completion),
             Kind::Compact => self.compacted(completion),
+            Kind::Open(number) => self.lent_is_open(number, &completion),
             Kind::Note => {
                 let store = self.store.as_mut();
                 if let Some(Err(errno)) = store.map(|store| store.complete_note(&mut self.io, &completion)) {
@@ -457,7 +462,9 @@ impl<I: Io> Reactor<I> {
         self.take_held();
         self.take_calls();
         self.route();
+        self.lend_waiting();
         self.step_reshardings();
+        self.step_arrivals();
         self.commit();
         let idle = self.is_idle();
         self.journal.advance(&mut self.io, idle);

@@ -251,7 +251,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Ends a subscription that can't go on, and says why.
-    fn end_subscription(&mut self, slot: u32, failure: &Failure) {
+    pub(super) fn end_subscription(&mut self, slot: u32, failure: &Failure) {
         let Subscription { peer, request, .. } = *self.subscriptions.find(slot);
         self.forget_subscription(slot);
         if let Some(connection) = live(&mut self.connections, peer) {

@@ -1,11 +1,12 @@
 //! What clients ask for besides appends, and the answers.
 
 use frame::proto::{
-    Append, CreateStream as CreateRequest, DescribeStream, ListStreams, MergeShards, Read, ServerEvent, ServerLimits,
-    SetQuotas, SetRetention, ShardDescription, SplitShard, Start, StreamDescription, StreamList,
+    Append, CreateStream as CreateRequest, DescribeStream, ListStreams, MergeShards, MoveShard, Read, ServerEvent,
+    ServerLimits, SetQuotas, SetRetention, ShardDescription, SplitShard, Start, StreamDescription, StreamList,
 };
 use frame::{Quotas, Retention, Settings};
 
+use super::moves::moved_detail;
 use super::*;
 use crate::catalog::{Change, CreateError, Resharding, Stream, StreamShard};
 use crate::connection::Arriving;
@@ -54,6 +55,9 @@ impl<I: Io> Reactor<I> {
             }
             ServerEvent::MergeShards(request, MergeShards { name, shard, adjacent }) => {
                 self.reshard(Asker::Peer(peer, request), &name, Change::Merge { shard, adjacent });
+            }
+            ServerEvent::MoveShard(request, MoveShard { name, shard, reactor }) => {
+                self.reshard(Asker::Peer(peer, request), &name, Change::Move { shard, home: reactor });
             }
             ServerEvent::SetRetention(request, SetRetention { name, retention }) => {
                 self.set_retention(Asker::Peer(peer, request), &name, retention);
@@ -243,7 +247,7 @@ impl<I: Io> Reactor<I> {
                 let tip = self.shards.find(shard).map_or(Sequence(1), |shard| shard.durable_next);
                 (self.shards.first_kept(shard), tip)
             } else {
-                (self.exchange().trim(self.owners, shard), self.exchange().tip(self.owners, shard))
+                (self.exchange().trim(shard), self.exchange().tip(shard))
             };
             let reactor = self.owners.of(shard) as u32;
             let tip = closed.map_or(tip, |closed| closed.end);
@@ -278,7 +282,7 @@ impl<I: Io> Reactor<I> {
         StreamList { names, more }
     }
 
-    /// Whether there is this shard of this stream; the asker is told if not.
+    /// Whether there is this shard of this stream, at this reactor; the asker is told if not.
     pub(super) fn has_shard(&mut self, asker: Asker, stream: StreamId, shard: ShardId) -> bool {
         let Some(stream) = self.catalog.stream(stream) else {
             let detail = "there is no stream of that number; list the streams there are";
@@ -288,6 +292,10 @@ impl<I: Io> Reactor<I> {
         if !stream.has(shard) {
             let detail = format!("stream {} has no shard {shard}; describe it to see its shards", stream.name);
             self.fail(asker, ErrorCode::UnknownShard, &detail);
+            return false;
+        }
+        if !self.owners.is_own(shard) {
+            self.fail(asker, ErrorCode::Resharding, &moved_detail(shard));
             return false;
         }
         true
@@ -338,7 +346,12 @@ impl<I: Io> Reactor<I> {
         let mut answered = std::mem::take(&mut self.answered);
         for Answered { asker, stream, mut answer } in answered.drain(..) {
             if let Answer::Records(Found { result, .. }, _) = &mut answer {
+                let shard = result.shard;
                 self.note_end(stream, result);
+                // It may have moved while it was read, and its segments been let go of.
+                if !self.owners.is_own(shard) {
+                    answer = Answer::Failure(Failure { code: ErrorCode::Resharding, detail: moved_detail(shard) });
+                }
             }
             if let Answer::Records(Found { result, record_bytes }, _) = &answer
                 && let Some(quotas) = self.catalog.stream(stream).map(|stream| stream.quotas)

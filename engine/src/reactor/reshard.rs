@@ -1,4 +1,4 @@
-//! Shards split and merged, while records come.
+//! Shards split and merged, while records come. Those that are moved go the same way, with more steps, which are in [`moves`].
 //!
 //! ```text
 //!   the first reactor                     owners of the parents                 all reactors
@@ -13,6 +13,8 @@
 //! process dies is finished by the next one: whoever finds *intend* in the catalog without its end goes on as if it had just been
 //! told. The parents are fenced before any client is heard, and end where their owner finds them after recovery; until the
 //! children are open nothing was ever stored in them.
+//!
+//! [`moves`]: super::moves
 
 use std::collections::BTreeSet;
 
@@ -24,6 +26,9 @@ use crate::catalog::{Change, Completion, ReshardError, Resharding, Stream};
 use crate::limits::ALLOCATE_RETRY_NS;
 use crate::peers::{End, ParentEnd};
 use crate::producers::Row;
+
+/// What is said where there is no space for the next step.
+const FULL: &str = "the disk is full: the shards take nothing in until there is space, then it goes on by itself";
 
 /// A resharding that the first reactor sees through.
 #[derive(Debug)]
@@ -37,7 +42,7 @@ struct Underway {
     retry_ns: u64,
 }
 
-/// All that this reactor has to do with splits and merges.
+/// All that this reactor has to do with splits and merges, and with shards that it is to let go of.
 #[derive(Debug, Default)]
 pub(super) struct Reshardings {
     /// By the first child. Of the first reactor.
@@ -57,17 +62,23 @@ impl Reshardings {
 
     /// Whether some reactor may not know yet that these shards have taken the place of others.
     pub(super) fn is_news(&self, first_child: ShardId) -> bool {
-        self.news.iter().any(|(_, resharding)| resharding.first_child == first_child)
+        self.news.iter().any(|(_, news)| news.moved().is_none() && news.first_child == first_child)
+    }
+
+    /// Whether some reactor may not know yet that a shard was moved.
+    pub(super) fn is_moving(&self, shard: ShardId) -> bool {
+        self.news.iter().any(|(_, news)| news.moved().is_some_and(|(moved, _)| moved == shard))
     }
 }
 
 impl<I: Io> Reactor<I> {
-    /// Begins to split a shard, or to merge two.
+    /// Begins to split or move a shard, or to merge two.
     pub(super) fn reshard(&mut self, asker: Asker, name: &str, change: Change) {
         if self.fail_if_poisoned(asker) {
             return;
         }
-        let error = match self.planned.plan_reshard(name, change) {
+        let planned = self.planned.plan_reshard(name, change);
+        let error = match planned.and_then(|command| self.check_move(change).map(|()| command)) {
             Ok(command) => return self.plan(asker, command),
             Err(ReshardError::UnknownStream) => return self.fail_unknown(asker, name),
             Err(error) => error,
@@ -80,6 +91,22 @@ impl<I: Io> Reactor<I> {
             _ => ErrorCode::InvalidArgument,
         };
         self.fail(asker, code, &detail_of(name, &error));
+    }
+
+    /// That a shard may be moved, if that is wanted: there is such a reactor, it is another one, and the last move has ended.
+    fn check_move(&self, change: Change) -> Result<(), ReshardError> {
+        let Change::Move { shard, home } = change else { return Ok(()) };
+        let reactors = self.owners.reactors();
+        let is_fenced = self.catalog.stream_of(shard).is_none_or(|stream| stream.is_fenced(shard));
+        if home as usize >= reactors {
+            Err(ReshardError::NoReactor { reactor: home, reactors })
+        } else if is_fenced || self.reshardings.is_moving(shard) {
+            Err(ReshardError::InProgress(shard))
+        } else if self.owners.of(shard) == home as usize {
+            Err(ReshardError::There { shard, reactor: home })
+        } else {
+            Ok(())
+        }
     }
 
     /// What this life takes up of the last ones: shards that are closed, when the others began, and what was under way.
@@ -107,6 +134,9 @@ impl<I: Io> Reactor<I> {
         if stream.intents().contains(resharding) {
             let own = resharding.parents().filter(|&parent| self.owners.is_own(parent));
             self.reshardings.draining.extend(own.map(|parent| (resharding.stream, parent)));
+            if let Some((shard, home)) = resharding.moved() {
+                self.begin_move(shard, home);
+            }
         }
     }
 
@@ -121,10 +151,14 @@ impl<I: Io> Reactor<I> {
 
     /// Whether the next turn has something to do for a split or merge, and when it has at the latest.
     pub(super) fn resharding_due_ns(&self) -> Option<u64> {
-        let is_drained = self.reshardings.draining.iter().any(|&(_, shard)| self.is_drained(shard));
+        let drained = self.reshardings.draining.iter().filter(|(_, shard)| self.is_drained(*shard));
+        let told = drained.filter_map(|&(stream, shard)| match self.destination(stream, shard) {
+            None => Some(0),
+            Some(_) => self.departure_due_ns(shard),
+        });
         let due = self.reshardings.underway.values().filter(|underway| underway.is_ready()).map(|u| u.retry_ns);
         let goes_on = self.journal.poisoned().is_none() && self.life == Life::Running;
-        if is_drained { Some(0) } else { due.min().filter(|_| goes_on) }
+        told.chain(due.min().filter(|_| goes_on)).min()
     }
 
     /// Whether all that was taken in for a fenced shard is durable or refused.
@@ -144,25 +178,28 @@ impl<I: Io> Reactor<I> {
                 self.reshardings.draining.push((stream, shard));
                 continue;
             }
+            if let Some(to) = self.destination(stream, shard) {
+                if !self.hand_over(stream, shard, to) {
+                    self.reshardings.draining.push((stream, shard));
+                }
+                continue;
+            }
             let state = self.shards.find(shard).filter(|_| self.journal.poisoned().is_none());
             let end = state.map(|state| End { next: state.next, arrival_ms: state.arrival_ms });
-            let end = ParentEnd { shard, end, producers: self.known_of_producers(stream, shard) };
-            match self.owners.own() {
-                0 => self.hear_end(end),
-                _ => self.peers.links[0].parcel.ends.push(end),
-            }
+            let producers = self.known_of_producers(stream, shard);
+            self.tell_end(shard, end.ok_or(ErrorCode::StorageFailed), producers);
         }
         self.complete_reshardings();
     }
 
     /// What producers have stored in a shard of this reactor, and in those that it was made of.
-    fn known_of_producers(&self, stream: StreamId, shard: ShardId) -> Vec<Row> {
+    pub(super) fn known_of_producers(&self, stream: StreamId, shard: ShardId) -> Vec<Row> {
         let ancestors = self.catalog.stream(stream).map(|stream| stream.ancestors(shard));
         let all = std::iter::once(shard).chain(ancestors.into_iter().flatten());
         all.flat_map(|shard| self.journal.producers.rows_of(shard)).collect()
     }
 
-    /// Where a parent ended, if its owner can tell in this life.
+    /// Where a parent ended, or goes on, if its owner can tell now.
     pub(super) fn hear_end(&mut self, ParentEnd { shard, end, producers }: ParentEnd) {
         let all = &mut self.reshardings.underway;
         let Some((underway, at)) = all.values_mut().find_map(|underway| {
@@ -171,11 +208,15 @@ impl<I: Io> Reactor<I> {
         }) else {
             return;
         };
-        underway.ends[at] = end;
+        underway.ends[at] = end.ok();
         let children = underway.resharding.children();
-        if end.is_none() {
+        if let Err(code) = end {
             let waiters = std::mem::take(&mut underway.waiters);
-            self.disappoint(waiters, ErrorCode::StorageFailed, "a write failed; it is ended by the next start");
+            let detail = match code {
+                ErrorCode::DiskFull => FULL,
+                _ => "a write failed; it is ended by the next start",
+            };
+            self.disappoint(waiters, code, detail);
         }
         // Their owners take it up before the children open: they hear of that later, and the same way.
         let owners: BTreeSet<usize> = children.shards().map(|child| self.owners.of(child)).collect();
@@ -222,15 +263,14 @@ impl<I: Io> Reactor<I> {
         let Some(underway) = self.reshardings.underway.get_mut(&resharding.first_child) else { return };
         (underway.is_planned, underway.retry_ns) = (false, retry_ns);
         let waiters = std::mem::take(&mut underway.waiters);
-        let detail = "the disk is full: the shards take nothing in until there is space, then it goes on by itself";
-        self.disappoint(waiters, ErrorCode::DiskFull, detail);
+        self.disappoint(waiters, ErrorCode::DiskFull, FULL);
     }
 
     /// Nobody waits any more for what is under way: it goes on after a restart.
     pub(super) fn disappoint_all(&mut self, code: ErrorCode) {
         let all = self.reshardings.underway.values_mut();
         let waiters: Vec<Asker> = all.flat_map(|underway| std::mem::take(&mut underway.waiters)).collect();
-        self.disappoint(waiters, code, "the split or merge is ended by the next start of the server");
+        self.disappoint(waiters, code, "the split, merge or move is ended by the next start of the server");
     }
 
     fn disappoint(&mut self, waiters: Vec<Asker>, code: ErrorCode, detail: &str) {
@@ -249,6 +289,7 @@ impl<I: Io> Reactor<I> {
         for underway in gone.into_values() {
             self.disappoint(underway.waiters, ErrorCode::UnknownStream, "the stream was deleted meanwhile");
         }
+        self.end_moves();
     }
 
     /// Who waits for the end of a resharding, which is durable.
@@ -257,9 +298,12 @@ impl<I: Io> Reactor<I> {
         underway.map_or_else(Vec::new, |underway| underway.waiters)
     }
 
-    /// Parents are closed, and children open, from here on.
+    /// Parents are closed, and children open, from here on; or a shard was moved.
     pub(super) fn close_parents(&mut self, resharding: &Resharding, completion: &Completion) {
-        let owners = self.owners;
+        if let Some((shard, home)) = resharding.moved() {
+            return self.complete_move(resharding.stream, shard, home);
+        }
+        let owners = self.owners.clone();
         for parent in resharding.parents().filter(|&parent| owners.is_own(parent)) {
             let stream = self.catalog.stream(resharding.stream);
             if let Some(closed) = stream.and_then(|stream| stream.find(parent)?.closed) {
@@ -286,7 +330,12 @@ impl<I: Io> Reactor<I> {
     /// All reactors have applied what was announced up to a number: whoever has read a closed shard to its end is told.
     pub(super) fn show_up_to(&mut self, serial: u64) {
         while let Some((_, resharding)) = self.reshardings.news.pop_front_if(|(of, _)| *of <= serial) {
-            let owners = self.owners;
+            if let Some((shard, _)) = resharding.moved() {
+                self.end_pushes(shard);
+                self.end_moves();
+                continue;
+            }
+            let owners = self.owners.clone();
             for parent in resharding.parents().filter(|&parent| owners.is_own(parent)) {
                 self.end_level(resharding.stream, parent);
             }
@@ -345,8 +394,17 @@ fn detail_of(name: &str, error: &ReshardError) -> String {
              directory all that it may have; merge shards, or delete streams"
         ),
         ReshardError::InProgress(shard) => {
-            format!("shard {shard} of stream {name} is being split or merged; wait until that has ended")
+            format!("shard {shard} of stream {name} is being split, merged or moved; wait until that has ended")
         }
-        ReshardError::Busy => format!("too many shards of stream {name} are being split or merged; try again"),
+        ReshardError::Busy => format!("too many shards of stream {name} are being split, merged or moved; try again"),
+        ReshardError::NoReactor { reactor, reactors: 1 } => {
+            format!("there is no reactor {reactor}, but number 0 alone; start the server with more of them")
+        }
+        ReshardError::NoReactor { reactor, reactors } => {
+            format!("there is no reactor {reactor}; they are numbered from 0 to {}", reactors - 1)
+        }
+        ReshardError::There { shard, reactor } => {
+            format!("shard {shard} of stream {name} is at reactor {reactor} already")
+        }
     }
 }

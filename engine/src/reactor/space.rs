@@ -67,7 +67,7 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Takes account of what was sealed since.
-    fn note_sealed(&mut self) {
+    pub(super) fn note_sealed(&mut self) {
         let sealed = self.journal.history(0).iter().rev().take_while(|sealed| !self.space.knows(sealed.segment));
         let sealed: Vec<Sealed> = sealed.copied().collect();
         sealed.into_iter().for_each(|sealed| self.space.add(sealed, true, 0));
@@ -81,7 +81,7 @@ impl<I: Io> Reactor<I> {
         let now_ns = self.io.mono_ns();
         let Some(sealed) = self.space.next_to_look_at(now_ns, || self.clock.expiry_ms(&self.io)) else {
             let Reactor { space, owners, catalog, .. } = self;
-            return space.apply_limits(*owners, catalog);
+            return space.apply_limits(owners, catalog);
         };
         if let Some(footer) = self.journal.footers.find(sealed.segment) {
             return self.look(sealed.segment, &footer);
@@ -113,7 +113,7 @@ impl<I: Io> Reactor<I> {
         let (expiry_ms, now_ns) = (self.clock.expiry_ms(&self.io), self.io.mono_ns());
         let Reactor { space, owners, catalog, shards, damage, .. } = self;
         let keeps_orphans = keeps_orphans(damage);
-        space.look(segment, footer, &View { owners: *owners, catalog, shards, expiry_ms, keeps_orphans }, now_ns);
+        space.look(segment, footer, &View { owners, catalog, shards, expiry_ms, keeps_orphans }, now_ns);
     }
 
     /// Says which trim points have moved, as a command in this journal.
@@ -134,8 +134,8 @@ impl<I: Io> Reactor<I> {
 
     /// Tells the other reactors from where a shard is kept.
     pub(super) fn publish_trim(&self, shard: ShardId) {
-        if !self.peers.is_alone() {
-            self.exchange().publish_trim(self.owners, shard, self.shards.first_kept(shard));
+        if !self.peers.is_alone() && self.owners.is_own(shard) {
+            self.exchange().publish_trim(shard, self.shards.first_kept(shard));
         }
     }
 
@@ -162,7 +162,8 @@ impl<I: Io> Reactor<I> {
             } else {
                 self.io.submit(Op::File(FileOp::Close(sealed.file)), token::CLOSE_FILE);
                 let keeper = self.owners.keeper(segment.journal);
-                self.peers.links[keeper].parcel.released.push(segment);
+                let link = &mut self.peers.links[keeper];
+                link.parcel.released.push((segment, link.borrowed));
             }
         }
     }

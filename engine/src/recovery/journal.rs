@@ -54,7 +54,7 @@ impl Journal {
         blueprint: Blueprint,
         was: &Superblock,
         (directories, lengths): (&Directories, &[(SegmentNumber, u64)]),
-        owners: Owners,
+        owners: &Owners,
         recovered: &mut Recovered,
     ) -> Result<Journal, OpenError> {
         let found = open_segments(io, &blueprint, directories, lengths, &mut recovered.remade_headers)?;
@@ -89,7 +89,7 @@ impl Journal {
     }
 
     /// Which reactors own shards that have records in a sealed segment, a bit each.
-    pub(super) fn users_of(&self, sealed: &Sealed, owners: Owners) -> u64 {
+    pub(super) fn users_of(&self, sealed: &Sealed, owners: &Owners) -> u64 {
         match self.pinned.get(&sealed.segment) {
             Some(footer) => users(footer, owners),
             None => self.users.get(&sealed.segment.number).copied().unwrap_or(0),
@@ -103,7 +103,7 @@ impl Journal {
         io: &mut impl Io,
         directories: &Directories,
         mut found: Vec<Segment>,
-        owners: Owners,
+        owners: &Owners,
     ) -> Result<Vec<Segment>, OpenError> {
         let has_reactor = (self.blueprint.journal.0 as usize) < owners.reactors();
         let mut stood_for: Vec<Segment> = Vec::new();
@@ -134,6 +134,18 @@ impl Journal {
         self.remake_footers(io, &found, base.number)?;
         self.replay = Replay::after(&footer)?;
         Ok(found)
+    }
+
+    /// Looks at the footers again: shards were moved, which only the catalog in this very journal told.
+    pub(super) fn find_users(&mut self, io: &mut impl Io, owners: &Owners) -> Result<(), OpenError> {
+        let anybody = u64::MAX >> (u64::BITS as usize - owners.reactors());
+        for (number, of_segment) in &mut self.users {
+            let Some(sealed) = self.sealed.get(number) else { continue };
+            let bytes = blocking::read(io, sealed.file, u64::from(sealed.footer_at), sealed.footer_length as usize)?;
+            // One that was read well before, and is not now, may be anybody's.
+            *of_segment = Footer::parse(bytes.to_vec()).map_or(anybody, |footer| users(&footer, owners));
+        }
+        Ok(())
     }
 
     /// No footer is left. Where there were some, and segments before the first that is left, numbers that were given and the

@@ -70,7 +70,7 @@ pub fn open(io: &mut impl Io, config: &Config, reactors: usize) -> Result<(Vec<S
         clock_differs_ms: clock.held_by_ms(io),
         ..Recovered::default()
     };
-    let owners = Owners::new(reactors, 0);
+    let mut owners = Owners::new(reactors, 0);
     let mut found = Vec::with_capacity(journals.len());
     for journal in journals {
         let blueprint = Blueprint {
@@ -82,11 +82,16 @@ pub fn open(io: &mut impl Io, config: &Config, reactors: usize) -> Result<(Vec<S
         };
         let lengths = directories::lengths_of(&segments, journal);
         let place = (&directories, lengths.as_slice());
-        found.push(Journal::recover(io, blueprint, &was, place, owners, &mut recovered)?);
+        found.push(Journal::recover(io, blueprint, &was, place, &owners, &mut recovered)?);
+        if let [catalogs] = found.as_mut_slice()
+            && owners.move_all(catalogs.replay.catalog.homes())
+        {
+            catalogs.find_users(io, &owners)?;
+        }
     }
     recovered.damage.settle_records();
     let opened: Vec<FileId> = found.iter().flat_map(Journal::files).collect();
-    let seats = share::out(config, reactors, found, (directories, store, clock), &mut recovered);
+    let seats = share::out(config, &owners, found, (directories, store, clock), &mut recovered);
     // What others write and drop is theirs alone: a file that is open here as well would keep its space.
     let kept: BTreeSet<FileId> = seats.first().into_iter().flat_map(Seat::files).collect();
     opened.into_iter().filter(|file| !kept.contains(file)).try_for_each(|file| blocking::close_file(io, file))?;

@@ -95,13 +95,13 @@ impl Seat {
 /// Shares out what was found.
 pub(super) fn out(
     config: &Config,
-    reactors: usize,
+    owners: &Owners,
     mut found: Vec<Journal>,
     (directories, store, clock): (Directories, Store, Clock),
     recovered: &mut Recovered,
 ) -> Vec<Seat> {
     let directories = Arc::new(directories);
-    let owners = |own| Owners::new(reactors, own);
+    let (owners, reactors) = (|own| owners.seen_by(own), owners.reactors());
     let count = found.iter().map(|journal| journal.replay.shards.len()).max().unwrap_or(1);
     let count = count.max(found[0].replay.catalog.shard_count());
     let nexts = nexts(&found, count);
@@ -111,13 +111,13 @@ pub(super) fn out(
         damage.expire(|shard| trims.get(&shard).copied());
     }
     // Before the catalog is taken, which is in the footer that its journal gets by that.
-    leave_what_others_read(&mut found, owners(0), &nexts);
+    leave_what_others_read(&mut found, &owners(0), &nexts);
     let mut catalog = std::mem::replace(&mut found[0].replay.catalog, Catalog::new());
     catalog.reserve_shards(count);
-    let mut producers = producers(config, &found, owners(0), count, &catalog);
-    let mut needed = Needed::of(&found, owners(0));
+    let mut producers = producers(config, &found, &owners(0), count, &catalog);
+    let mut needed = Needed::of(&found, &owners(0));
     let budget = Budget::of(config, &found, reactors);
-    let mut keeps: Vec<Vec<(Sealed, u64)>> = (0..reactors).map(|own| kept_by(&found, owners(own))).collect();
+    let mut keeps: Vec<Vec<(Sealed, u64)>> = (0..reactors).map(|own| kept_by(&found, &owners(own))).collect();
     let mut closed_last: Vec<Seal> = Vec::new();
     for journal in &mut found {
         if journal.blueprint.journal.0 as usize >= reactors {
@@ -129,11 +129,12 @@ pub(super) fn out(
     let epoch = store.current.epoch;
     let mut store = Some(store);
     let exchange = Arc::new(Exchange::new(reactors));
+    catalog.homes().for_each(|(shard, home)| exchange.publish_home(shard, home));
     let seats = found.into_iter().take(reactors).enumerate().map(|(own, mut journal)| {
-        let go_on = go_on(&journal, owners(own), &nexts);
-        let trims = untold(&journal, owners(own), &trims);
+        let go_on = go_on(&journal, &owners(own), &nexts);
+        let trims = untold(&journal, &owners(own), &trims);
         let producers = producers.remove(0);
-        let untold_producers = untold_producers(&journal, owners(own), &producers);
+        let untold_producers = untold_producers(&journal, &owners(own), &producers);
         // Of other journals' footers those that are not on disk are held in memory by all.
         let mut own_pinned = journal.pinned.clone();
         own_pinned.extend(pinned.iter().map(|(segment, footer)| (*segment, Arc::clone(footer))));
@@ -180,7 +181,7 @@ pub(super) fn out(
 /// which tells of its own; and goes on to do so, also of shards that others own now: until their owner has sealed a segment,
 /// nobody else tells of it on disk. Those rows come first, as they are not used: where there is no room, they go first.
 /// Shards that others own now are lent to whoever owns children of them.
-fn producers(config: &Config, found: &[Journal], owners: Owners, shards: usize, catalog: &Catalog) -> Vec<Producers> {
+fn producers(config: &Config, found: &[Journal], owners: &Owners, shards: usize, catalog: &Catalog) -> Vec<Producers> {
     let memory = Memory::share(config.memory_bytes / owners.reactors());
     let footer_bytes = found[0].blueprint.segment_bytes as usize / PRODUCERS_SEGMENT_SHARE;
     let empty = || Producers::within(memory.producer_bytes.min(footer_bytes));
@@ -207,7 +208,7 @@ fn producers(config: &Config, found: &[Journal], owners: Owners, shards: usize, 
 }
 
 /// What producers have stored in the owner's shards and its journal does not tell.
-fn untold_producers(journal: &Journal, owners: Owners, producers: &Producers) -> Vec<Row> {
+fn untold_producers(journal: &Journal, owners: &Owners, producers: &Producers) -> Vec<Row> {
     let told: BTreeMap<_, Row> = journal.replay.producers.rows().map(|row| ((row.shard, row.producer), row)).collect();
     let own = producers.rows().filter(|row| owners.is_own(row.shard));
     own.filter(|row| told.get(&(row.shard, row.producer)) != Some(row)).collect()
@@ -216,7 +217,7 @@ fn untold_producers(journal: &Journal, owners: Owners, producers: &Producers) ->
 /// Has journals leave segments that hold records of shards which others own now; also of those that come back to a journal
 /// after they had gone on elsewhere, as the open segment tells the numbers from its first on: the last opening left it, and
 /// ended before its seal was on disk.
-fn leave_what_others_read(found: &mut [Journal], owners: Owners, nexts: &[Shard]) {
+fn leave_what_others_read(found: &mut [Journal], owners: &Owners, nexts: &[Shard]) {
     let skip = found.iter().map(|journal| journal.skip).max().unwrap_or(0);
     for journal in found {
         let own = journal.blueprint.journal.0 as usize;
@@ -278,14 +279,14 @@ fn trims(found: &[Journal]) -> BTreeMap<ShardId, Sequence> {
 }
 
 /// Those of the owner's shards that its journal does not tell.
-fn untold(journal: &Journal, owners: Owners, trims: &BTreeMap<ShardId, Sequence>) -> Vec<Trim> {
+fn untold(journal: &Journal, owners: &Owners, trims: &BTreeMap<ShardId, Sequence>) -> Vec<Trim> {
     let told = |shard| journal.replay.shards.trimmed_to(shard);
     let untold = trims.iter().filter(|&(&shard, &to)| owners.of(shard) == owners.own() && told(shard) < to);
     untold.map(|(&shard, &to)| Trim { shard, to }).collect()
 }
 
 /// The sealed segments that are a reactor's to drop, and which others have records in each.
-fn kept_by(found: &[Journal], owners: Owners) -> Vec<(Sealed, u64)> {
+fn kept_by(found: &[Journal], owners: &Owners) -> Vec<(Sealed, u64)> {
     let kept = found.iter().filter(|journal| owners.keeper(journal.blueprint.journal) == owners.own());
     let all =
         kept.flat_map(|journal| journal.sealed.values().map(|sealed| (*sealed, journal.users_of(sealed, owners))));
@@ -294,7 +295,7 @@ fn kept_by(found: &[Journal], owners: Owners) -> Vec<(Sealed, u64)> {
 
 /// What the first batch of a journal must say of its shards: all that it would not tell by itself. The rows that count at once
 /// come first, and fit one batch.
-fn go_on(journal: &Journal, owners: Owners, nexts: &[Shard]) -> Vec<GoOn> {
+fn go_on(journal: &Journal, owners: &Owners, nexts: &[Shard]) -> Vec<GoOn> {
     let (known, skip) = (&journal.replay.shards, journal.skip);
     // A shard that a journal knows nothing of does not skip when it is replayed: there is nothing to tell of it.
     let told = |shard: ShardId| {
@@ -349,7 +350,7 @@ fn all_pinned(found: &[Journal]) -> Pinned {
 struct Needed(Vec<BTreeMap<JournalNumber, Vec<Sealed>>>);
 
 impl Needed {
-    fn of(found: &[Journal], owners: Owners) -> Needed {
+    fn of(found: &[Journal], owners: &Owners) -> Needed {
         let mut needed = vec![BTreeMap::new(); owners.reactors()];
         for journal in found.iter().filter(|_| found.len() > 1) {
             for sealed in journal.sealed.values() {
@@ -372,7 +373,7 @@ impl Needed {
 }
 
 /// Which reactors own shards that have records in a segment, a bit each.
-pub(super) fn users(footer: &Footer, owners: Owners) -> u64 {
+pub(super) fn users(footer: &Footer, owners: &Owners) -> u64 {
     let held = footer.shards().filter(|row| row.extents > 0 && row.shard != ShardId::CATALOG);
     held.fold(0, |users, row| users | 1 << owners.of(row.shard))
 }

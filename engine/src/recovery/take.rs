@@ -74,12 +74,12 @@ impl Seat {
                 (Open { number, file, bytes, extents: self.extents, last_checksum: 0 }, tail)
             }
             None => {
-                let Ready { number, file, bytes, .. } = take_segment(io, &mut segments, config.prewrite, self.owners)?;
+                let Ready { number, file, bytes, .. } = take_segment(io, &mut segments, config.prewrite, &self.owners)?;
                 (Open { number, file, bytes, extents: 0, last_checksum: 0 }, Position::new(number, FIRST_BATCH))
             }
         };
         if config.prewrite {
-            prepare(io, &mut segments, true, self.owners)?;
+            prepare(io, &mut segments, true, &self.owners)?;
         }
         let mut footers = FooterCache::new(memory.footer_bytes, std::mem::take(&mut self.pinned));
         if let Some((segment, footer)) = self.newest.take() {
@@ -103,13 +103,18 @@ impl Seat {
 }
 
 /// Has a segment made, waiting for it. With `prewrite`, as many as are wanted, filled with zeros.
-fn take_segment(io: &mut impl Io, segments: &mut Segments, prewrite: bool, owners: Owners) -> Result<Ready, OpenError> {
+fn take_segment(
+    io: &mut impl Io,
+    segments: &mut Segments,
+    prewrite: bool,
+    owners: &Owners,
+) -> Result<Ready, OpenError> {
     prepare(io, segments, prewrite, owners)?;
     segments.take().map_err(|_| OpenError::NoSpace { errno: segments.last_errno() })
 }
 
 /// Waits until a segment is ready, or with `prewrite` all that are wanted, filled with zeros; or until none can be had.
-fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool, owners: Owners) -> Result<(), OpenError> {
+fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool, owners: &Owners) -> Result<(), OpenError> {
     let mut completions = Vec::new();
     segments.fill();
     loop {
@@ -134,6 +139,6 @@ fn prepare(io: &mut impl Io, segments: &mut Segments, prewrite: bool, owners: Ow
 }
 
 /// How long a reactor that is beginning may sleep: it may wait for flushes of others, and nobody wakes it yet when they end.
-pub(crate) fn begin_wait(io: &impl Io, owners: Owners) -> Wait {
+pub(crate) fn begin_wait(io: &impl Io, owners: &Owners) -> Wait {
     if owners.reactors() == 1 { Wait::Forever } else { Wait::Until(io.mono_ns() + BEGIN_RETRY_NS) }
 }

@@ -10,7 +10,7 @@ use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
-use frame::proto::{Client, ClientEvent, Read, ReadResult, Start, Subscribe};
+use frame::proto::{Client, ClientEvent, ErrorCode, Read, ReadResult, Start, Subscribe};
 use frame::{RequestId, Sequence, ShardId, StreamId};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
@@ -62,6 +62,13 @@ impl Followed {
             (request, Followed { stream, shard, next, granted, pushed: 0, window: granted })
         };
         shards.map(begin).collect()
+    }
+
+    /// Subscribes again to what comes next, as the shard moved to another reactor.
+    pub(super) fn go_on(self, client: &mut Client, out: &mut Vec<u8>) -> (RequestId, Followed) {
+        let Followed { stream, shard, next, window, .. } = self;
+        let subscribe = Subscribe { stream, shard, start: Start::At(next), granted: window };
+        (client.subscribe(out, &subscribe), Followed { granted: window, pushed: 0, ..self })
     }
 
     /// A push with so many bytes of frames was taken. More is granted when half of what was is used up.
@@ -292,6 +299,9 @@ impl Subscriber {
                 ClientEvent::Credit => {}
                 ClientEvent::Error(RequestId(0), failure) => return Err(failure.to_string()),
                 ClientEvent::Error(request, failure) => match state.followed.remove(&request) {
+                    Some(followed) if failure.code == ErrorCode::Resharding => {
+                        state.followed.extend([followed.go_on(&mut state.client, out)]);
+                    }
                     Some(followed) => {
                         state.gives_up(&followed);
                         state.taker.taken.unreadable(followed.shard, followed.next, failure.to_string());

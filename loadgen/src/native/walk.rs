@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use frame::limits::READ_BYTES_MAX;
-use frame::proto::{ClientEvent, Failure, Read, ReadResult, Start};
+use frame::proto::{ClientEvent, ErrorCode, Failure, Read, ReadResult, Start};
 use frame::{RequestId, Sequence, ShardId};
 
 use super::session::Session;
@@ -14,7 +14,7 @@ use super::{NativeError, Place};
 /// Bytes of records asked for at once.
 const READ_BYTES: u32 = 2 << 20;
 
-/// How long a read waits that the shard's quotas did not let through.
+/// How long a read waits that the shard's quotas did not let through, or that came while it moved.
 const THROTTLED_WAIT: Duration = Duration::from_millis(10);
 
 const _: () = assert!((READ_BYTES as usize) < READ_BYTES_MAX);
@@ -63,8 +63,10 @@ pub(super) async fn read_shard(
                 }
                 from = result.next;
             }
-            // Asked again once the shard's quotas have filled.
-            Err(Failure { code, .. }) if code.is_read_quota() => tokio::time::sleep(THROTTLED_WAIT).await,
+            // Asked again once the shard's quotas have filled, or it is where it moves to.
+            Err(Failure { code, .. }) if code.is_read_quota() || code == ErrorCode::Resharding => {
+                tokio::time::sleep(THROTTLED_WAIT).await;
+            }
             Err(failure) => {
                 sink.unreadable(shard, from, failure.to_string());
                 return Ok(from);
@@ -132,6 +134,12 @@ pub(super) async fn follow_shards(
                 }
             }
             ClientEvent::Error(request, failure) => match followed.remove(&request) {
+                Some(shard) if failure.code == ErrorCode::Resharding => {
+                    let (again, shard) = shard.go_on(&mut session.client, &mut out);
+                    followed.insert(again, shard);
+                    let end = ends.remove(&request);
+                    ends.extend(end.map(|end| (again, end)));
+                }
                 Some(shard) => sink.unreadable(shard.shard, shard.next, failure.to_string()),
                 None => return Err(session.unexpected(&ClientEvent::Error(request, failure))),
             },

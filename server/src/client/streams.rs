@@ -53,6 +53,15 @@ impl Client {
         self.stream_answer(request)
     }
 
+    /// Moves a shard to another reactor, which takes its records in when this returns.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is no such open shard or reactor, or it is there already, among others.
+    pub fn move_shard(&mut self, name: &str, shard: ShardId, reactor: u32) -> Result<StreamDescription, ClientError> {
+        let request = self.proto.move_shard(&mut self.out, name, shard, reactor);
+        self.stream_answer(request)
+    }
+
     /// Has more or less of a stream kept.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod gateway;
 mod io;
 mod large;
 mod lifecycle;
+mod moves;
 mod producers;
 mod push;
 mod quotas;

@@ -18,13 +18,13 @@ use crate::rig::{Finished, Server, directory, millstream, read_all, run, store, 
 /// The records of a shard.
 type Stored = Vec<(Sequence, Vec<u8>)>;
 
-/// Lines that are put beside each split or merge.
-const LINES: usize = 3000;
+/// Lines that are put beside each split, merge or move.
+pub(crate) const LINES: usize = 3000;
 
-const STEPS: usize = 6;
+pub(crate) const STEPS: usize = 6;
 
 /// A server of so many reactors, whose streams made over HTTP have no quotas.
-fn start(data: &Path, reactors: &str) -> Server {
+pub(crate) fn start(data: &Path, reactors: &str) -> Server {
     let mut command = millstream(["serve", "--native", "127.0.0.1:0", "--http", "127.0.0.1:0", "--quotas", "none"]);
     command.args(["--segment-bytes", "4MiB", "--segments-ready", "1", "--reactors", reactors, "--data"]).arg(data);
     Server::start_command(data, command)
@@ -38,7 +38,7 @@ fn open(stream: &StreamDescription) -> Vec<ShardDescription> {
     open
 }
 
-fn streams(server: &Server, arguments: &[&str]) -> Finished {
+pub(crate) fn streams(server: &Server, arguments: &[&str]) -> Finished {
     run(server.command(["streams"].into_iter().chain(arguments.iter().copied())), b"")
 }
 
@@ -55,9 +55,9 @@ fn change(server: &Server, step: usize) {
     assert!(told.text().contains("closed, goes on in"), "{}", told.text());
 }
 
-/// Puts lines while shards are split and merged, a lot beside each.
-fn put_beside_changes(server: &Server) {
-    let mut put = server.command(["put", "orders", "--key-column", "1"]);
+/// Puts lines while shards are split, merged or moved, a lot beside each.
+pub(crate) fn put_beside(server: &Server, more: &[&str], change: impl Fn(&Server, usize)) {
+    let mut put = server.command(["put", "orders", "--key-column", "1"].into_iter().chain(more.iter().copied()));
     let mut put = put.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = put.stdin.take().unwrap();
     let (go, may_go) = mpsc::channel();
@@ -81,7 +81,7 @@ fn put_beside_changes(server: &Server) {
 }
 
 /// What a tail has printed: shard and data, in its order.
-fn tailed(tail: &mut Child) -> Vec<(u32, String)> {
+pub(crate) fn tailed(tail: &mut Child) -> Vec<(u32, String)> {
     let lines = BufReader::new(tail.stdout.take().unwrap()).lines().map(Result::unwrap);
     let parse = |line: String| {
         let fields: Vec<&str> = line.split('\t').collect();
@@ -94,7 +94,7 @@ fn tailed(tail: &mut Child) -> Vec<(u32, String)> {
 }
 
 /// All that was put is there once, and nothing of a child before the last of its parents.
-fn check(told: &[(u32, String)], stream: &StreamDescription) {
+pub(crate) fn check(told: &[(u32, String)], stream: &StreamDescription) {
     let distinct: BTreeSet<&str> = told.iter().map(|(_, line)| line.as_str()).collect();
     assert_eq!((told.len(), distinct.len()), (LINES * STEPS, LINES * STEPS), "all, and none twice");
     let last: BTreeMap<u32, usize> = told.iter().enumerate().map(|(at, (shard, _))| (*shard, at)).collect();
@@ -116,7 +116,7 @@ fn nothing_is_lost_while_shards_are_split_and_merged() {
         command.stdout(Stdio::piped()).spawn().unwrap()
     };
     let mut follower = tail(&["--follow"]);
-    put_beside_changes(&server);
+    put_beside(&server, &[], change);
     let stream = server.client().describe_stream("orders").unwrap();
     assert_eq!(stream.shards.iter().filter(|shard| shard.children.is_some()).count(), STEPS + STEPS / 3);
     check(&tailed(&mut follower), &stream);

@@ -9,7 +9,7 @@ use super::access::{Nonce, Secret, Side};
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
     AckBatch, Append, Challenge, Control, CreateStream, Credit, DescribeStream, Failure, Grant, Hello, Kind,
-    ListStreams, MergeShards, Ping, Proof, Proven, Read, ReadResult, SetQuotas, SetRetention, SplitShard,
+    ListStreams, MergeShards, MoveShard, Ping, Proof, Proven, Read, ReadResult, SetQuotas, SetRetention, SplitShard,
     StreamDescription, StreamList, Subscribe, Unsubscribe, Unsubscribed, Welcome,
 };
 use super::{VERSION, Violation};
@@ -26,7 +26,7 @@ pub enum ClientEvent {
     Proven,
     /// The handshake is done; appends may begin.
     Welcome(Welcome),
-    /// The answer to CreateStream, SetQuotas, SetRetention, SplitShard, MergeShards or DescribeStream.
+    /// The answer to CreateStream, SetQuotas, SetRetention, SplitShard, MergeShards, MoveShard or DescribeStream.
     Stream(RequestId, StreamDescription),
     /// The answer to ListStreams.
     StreamList(RequestId, StreamList),
@@ -259,6 +259,11 @@ impl Client {
     /// Asks for two shards to be merged.
     pub fn merge_shards(&mut self, out: &mut Vec<u8>, name: &str, shard: ShardId, adjacent: ShardId) -> RequestId {
         self.request(out, &MergeShards { name: name.to_owned(), shard, adjacent })
+    }
+
+    /// Asks for a shard to be moved to another reactor.
+    pub fn move_shard(&mut self, out: &mut Vec<u8>, name: &str, shard: ShardId, reactor: u32) -> RequestId {
+        self.request(out, &MoveShard { name: name.to_owned(), shard, reactor })
     }
 
     /// Asks for more or less of a stream to be kept.

@@ -46,7 +46,7 @@ pub use client::{Client, ClientEvent};
 pub use decoder::Span;
 pub use message::{
     Ack, AckBatch, AckResult, Append, Children, CreateStream, Credit, DescribeStream, ErrorCode, FEATURE_NOT_DURABLE,
-    FEATURE_NUMBERS, FEATURE_THREADS, Failure, Grant, Hello, Kind, ListStreams, MergeShards, Reactors, Read,
+    FEATURE_NUMBERS, FEATURE_THREADS, Failure, Grant, Hello, Kind, ListStreams, MergeShards, MoveShard, Reactors, Read,
     ReadResult, SetQuotas, SetRetention, ShardDescription, SplitShard, Start, StreamDescription, StreamList, Subscribe,
     Welcome,
 };

@@ -11,8 +11,8 @@ use super::access::{Nonce, PROOF_BYTES, Secret, Side};
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
     Append, Challenge, Control, CreateStream, Credit, DescribeStream, ErrorCode, Failure, Grant, Hello, Kind,
-    ListStreams, MergeShards, Ping, Pong, Proof, Proven, Reactors, Read, SetQuotas, SetRetention, SplitShard,
-    Subscribe, Unsubscribe, Unsubscribed, Welcome,
+    ListStreams, MergeShards, MoveShard, Ping, Pong, Proof, Proven, Reactors, Read, SetQuotas, SetRetention,
+    SplitShard, Subscribe, Unsubscribe, Unsubscribed, Welcome,
 };
 use super::{APPEND_FIXED_BYTES, HEADER_BYTES, VERSION, Violation};
 use crate::id::RequestId;
@@ -42,6 +42,8 @@ pub enum ServerEvent {
     SplitShard(RequestId, SplitShard),
     /// Merge two shards.
     MergeShards(RequestId, MergeShards),
+    /// Move a shard to another reactor.
+    MoveShard(RequestId, MoveShard),
     /// Keep more or less of a stream.
     SetRetention(RequestId, SetRetention),
     /// Describe a stream.
@@ -234,6 +236,7 @@ impl Server {
             Kind::SetQuotas => ServerEvent::SetQuotas(request, SetQuotas::decode(fixed)?),
             Kind::SplitShard => ServerEvent::SplitShard(request, SplitShard::decode(fixed)?),
             Kind::MergeShards => ServerEvent::MergeShards(request, MergeShards::decode(fixed)?),
+            Kind::MoveShard => ServerEvent::MoveShard(request, MoveShard::decode(fixed)?),
             Kind::SetRetention => ServerEvent::SetRetention(request, SetRetention::decode(fixed)?),
             Kind::DescribeStream => ServerEvent::DescribeStream(request, DescribeStream::decode(fixed)?),
             Kind::ListStreams => ServerEvent::ListStreams(request, ListStreams::decode(fixed)?),
@@ -327,7 +330,7 @@ impl Server {
         Unsubscribed.encode(out, request);
     }
 
-    /// Answers CreateStream, SetQuotas, SetRetention, SplitShard, MergeShards or DescribeStream.
+    /// Answers CreateStream, SetQuotas, SetRetention, SplitShard, MergeShards, MoveShard or DescribeStream.
     pub fn stream(out: &mut Vec<u8>, request: RequestId, description: &super::StreamDescription) {
         description.encode(out, request);
     }

@@ -43,7 +43,8 @@ pub enum ErrorCode {
     ReadBytesExceeded = 15,
     /// Throttled: the shard answers so many reads a second. Try again later.
     ReadsExceeded = 16,
-    /// Throttled: the shard is being split or merged, and takes nothing in meanwhile. Send the record again.
+    /// Throttled: the shard is being split, merged or moved, and takes nothing in meanwhile. Send the record again. Or it is not
+    /// where it was: ask again, and subscribe again from the number that comes next.
     Resharding = 17,
     /// The caller: the stream, or the data directory, has all the shards that it may have.
     TooManyShards = 18,
@@ -115,7 +116,7 @@ impl fmt::Display for ErrorCode {
             ErrorCode::WriteRecordsExceeded => "the shard's records a second are used up",
             ErrorCode::ReadBytesExceeded => "the shard's read bytes a second are used up",
             ErrorCode::ReadsExceeded => "the shard's reads a second are used up",
-            ErrorCode::Resharding => "the shard is being split or merged",
+            ErrorCode::Resharding => "the shard is being split, merged or moved",
             ErrorCode::TooManyShards => "too many shards",
             ErrorCode::OutOfOrder => "a lower number of the producer was refused before it",
             ErrorCode::StoredBefore => "stored before, its sequence number is no longer known",

@@ -57,6 +57,8 @@ pub enum Kind {
     SplitShard = 21,
     /// Client: merge two shards. Answered by [`Kind::Stream`].
     MergeShards = 22,
+    /// Client: move a shard to another reactor. Answered by [`Kind::Stream`].
+    MoveShard = 23,
     /// Client: more or less is kept of a stream. Answered by [`Kind::Stream`].
     SetRetention = 30,
     /// Server: prove that you know the secret. The answer to a Hello where one is needed.
@@ -93,6 +95,7 @@ impl Kind {
             SetQuotas,
             SplitShard,
             MergeShards,
+            MoveShard,
             SetRetention,
             Challenge,
             Proof,
@@ -127,6 +130,7 @@ impl Kind {
             | Kind::SetQuotas
             | Kind::SplitShard
             | Kind::MergeShards
+            | Kind::MoveShard
             | Kind::SetRetention
             | Kind::Proof => Some(HEADER_BYTES..HEADER_BYTES + CLIENT_CONTROL_BYTES_MAX + 1),
             _ => None,

@@ -20,7 +20,7 @@ pub use handshake::{Credit, FEATURE_NOT_DURABLE, FEATURE_NUMBERS, FEATURE_THREAD
 pub(crate) use handshake::{Ping, Pong};
 pub use kind::Kind;
 pub use read::{Read, ReadResult};
-pub use reshard::{Children, MergeShards, SplitShard};
+pub use reshard::{Children, MergeShards, MoveShard, SplitShard};
 pub use start::Start;
 pub use stream::{
     CreateStream, DescribeStream, ListStreams, SetQuotas, SetRetention, ShardDescription, StreamDescription, StreamList,

@@ -1,4 +1,4 @@
-//! Shards split and merged, and what became of a shard that is closed.
+//! Shards split, merged and moved, and what became of a shard that is closed.
 
 use super::fields::{Control, FieldsOf, put_text};
 use super::kind::Kind;
@@ -35,6 +35,17 @@ pub struct MergeShards {
     pub shard: ShardId,
     /// The other.
     pub adjacent: ShardId,
+}
+
+/// Move an open shard to another reactor. Answered by the stream once the shard takes records in there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MoveShard {
+    /// The stream's name.
+    pub name: String,
+    /// An open shard of it.
+    pub shard: ShardId,
+    /// The number of the reactor.
+    pub reactor: u32,
 }
 
 impl Children {
@@ -86,5 +97,20 @@ impl Control for MergeShards {
     fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<MergeShards, Violation> {
         let (shard, adjacent) = (ShardId(fields.u32()?), ShardId(fields.u32()?));
         Ok(MergeShards { shard, adjacent, name: fields.text(STREAM_NAME_BYTES_MAX)? })
+    }
+}
+
+impl Control for MoveShard {
+    const KIND: Kind = Kind::MoveShard;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.shard.0.to_le_bytes());
+        out.extend_from_slice(&self.reactor.to_le_bytes());
+        put_text(out, &self.name);
+    }
+
+    fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<MoveShard, Violation> {
+        let (shard, reactor) = (ShardId(fields.u32()?), fields.u32()?);
+        Ok(MoveShard { shard, reactor, name: fields.text(STREAM_NAME_BYTES_MAX)? })
     }
 }
