@@ -24,7 +24,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
     ("loadgen", &["frame"]),
     ("benches", &["frame", "io", "engine"]),
     ("limit", &[]),
-    ("pairs", &[]),
+    ("pairs", &["frame"]),
 ];
 
 /// What the source of a crate never names, outside of comments.

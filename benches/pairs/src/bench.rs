@@ -20,6 +20,9 @@ use crate::programs::{Programs, source_tree};
 /// No single run takes longer: 16 GiB at a tenth of a slow disk's rate, filled, written and read back.
 const RUN_MAX: Duration = Duration::from_secs(1800);
 
+/// The seconds of a measurement, unless told otherwise.
+const SECONDS_DEFAULT: f64 = 5.0;
+
 /// The bytes of a measurement, unless told otherwise: some seconds of a fast disk.
 const BYTES_DEFAULT: u64 = 6 << 30;
 
@@ -94,7 +97,7 @@ impl Bench {
 
     /// Seconds that are counted.
     pub(crate) fn seconds(&self) -> f64 {
-        if self.options.quick { 0.3 } else { self.options.seconds }
+        if self.options.quick { 0.3 } else { self.options.seconds.unwrap_or(SECONDS_DEFAULT) }
     }
 
     /// Seconds before them that are not.

@@ -25,6 +25,10 @@ pub(crate) enum PairsError {
     Space { needed_bytes: u64, free_bytes: u64, keep_free: u64 },
     /// A core that this process may not use.
     Core(usize),
+    /// A disk of our own can't be mounted.
+    Root,
+    /// Between us and the server.
+    Wire(String),
     /// Ctrl-C.
     Interrupted,
     /// The result would be larger than a result may be.
@@ -58,6 +62,8 @@ impl fmt::Display for PairsError {
             Self::Core(core) => {
                 write!(f, "core {core} is not one of this process's: choose others with --server-core and --load-core")
             }
+            Self::Root => f.write_str("it mounts a disk of its own, which takes root: run it as root"),
+            Self::Wire(why) => write!(f, "the server that is measured: {why}"),
             Self::Interrupted => f.write_str("stopped by a signal"),
             Self::TooLarge { bytes, bytes_max } => {
                 write!(f, "the result takes {bytes} bytes, more than {bytes_max}: measure fewer --pairs")

@@ -1,6 +1,7 @@
 //! The server and the machine's own limit, measured against each other in pairs.
 //!
-//! It drives `millstream-load` and `limit` as a person would, by their command lines, and knows neither engine nor protocol.
+//! It drives `millstream-load` and `limit` as a person would, by their command lines, and does not know the engine. Where each record's
+//! fate must be known when it is (`space`), it speaks the protocol itself.
 //! Each target of the project is one argument and leaves one folder of results. Exit status: 0 every target reached by its
 //! median, 1 could not run, 2 a run was void or stopped early, 3 a target missed.
 
@@ -8,6 +9,7 @@ mod args;
 mod bench;
 mod chain;
 mod child;
+mod disk;
 mod error;
 mod fanout;
 mod hash;
@@ -23,6 +25,7 @@ mod side;
 mod sweep;
 mod targets;
 mod units;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -38,6 +41,9 @@ fn main() -> ExitCode {
         Target::All => Target::value_variants().iter().copied().filter(|target| *target != Target::All).collect(),
         one => vec![one],
     };
+    if wanted.contains(&Target::Space) {
+        disk::own_mounts();
+    }
     let bench = match Bench::new(options) {
         Ok(bench) => bench,
         Err(error) => {

@@ -1,5 +1,6 @@
 //! A server of our own, for what the load generator can't do: kill it, and open its data again.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -22,12 +23,14 @@ pub(crate) struct Server {
     child: Child,
     log: PathBuf,
     command: String,
-    address: String,
+    /// Its doors, by their names in the line `ready`.
+    doors: BTreeMap<String, String>,
     ready_s: f64,
 }
 
 impl Server {
-    /// Starts it on `directory/data` and waits until it accepts connections.
+    /// Starts it on `directory/data` and waits until it accepts connections. Its HTTP doors stay shut unless they are among the
+    /// arguments.
     pub(crate) fn start(
         program: &Path,
         directory: &Path,
@@ -38,14 +41,17 @@ impl Server {
         let file = File::create(&log).map_err(|source| PairsError::File { path: log.clone(), source })?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--data").arg(directory.join("data"));
-        command.args(["--native=127.0.0.1:0", "--http=off", "--admin=off", &format!("--core={core}")]).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
+        // It goes when we do, however we end.
+        command.args(["--until-stdin-ends", "--native=127.0.0.1:0", &format!("--core={core}")]).args(arguments);
+        let is_shut = |door: &&str| !arguments.iter().any(|argument| argument.starts_with(door));
+        command.args(["--http", "--admin"].into_iter().filter(is_shut).map(|door| format!("{door}=off")));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
         let name = shown(&command).replace(&directory.display().to_string(), "DIR");
         let started = Instant::now();
         let mut child =
             command.spawn().map_err(|source| PairsError::Start { name: "millstream".to_owned(), source })?;
         let output = child.stdout.take().expect("it was piped");
-        let mut server = Self { child, log, command: name, address: String::new(), ready_s: 0.0 };
+        let mut server = Self { child, log, command: name, doors: BTreeMap::new(), ready_s: 0.0 };
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -53,8 +59,9 @@ impl Server {
             }
         });
         while let Ok((at, line)) = lines.recv_timeout(PATIENCE.saturating_sub(started.elapsed())) {
-            if let Some(address) = line.strip_prefix("ready native=").and_then(|rest| rest.split_whitespace().next()) {
-                address.clone_into(&mut server.address);
+            if let Some(doors) = line.strip_prefix("ready ") {
+                let doors = doors.split_whitespace().filter_map(|word| word.split_once('='));
+                server.doors = doors.map(|(name, address)| (name.to_owned(), address.to_owned())).collect();
                 server.ready_s = (at - started).as_secs_f64();
                 return Ok(server);
             }
@@ -64,7 +71,12 @@ impl Server {
 
     /// Where it listens.
     pub(crate) fn address(&self) -> &str {
-        &self.address
+        self.door("native")
+    }
+
+    /// Where one of its doors is: `native`, `http` or `admin`.
+    pub(crate) fn door(&self, name: &str) -> &str {
+        self.doors.get(name).map_or("", String::as_str)
     }
 
     /// Seconds from its start until it accepted connections.

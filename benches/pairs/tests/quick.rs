@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 /// What the program lacks where a test may be skipped.
-const LACKING: [&str; 2] = ["io_uring is not permitted", "no io_uring"];
+const LACKING: [&str; 3] = ["io_uring is not permitted", "no io_uring", "which takes root"];
 
 fn pairs(target: &str, within: &Path) -> Output {
     let cores = core_affinity::get_core_ids().expect("Linux tells");
@@ -112,4 +112,22 @@ fn what_is_pushed_is_measured() {
         let acknowledged = verification["acknowledged"].as_u64().expect("it is told");
         assert_eq!(pushed["records_total"].as_u64(), Some(subscribers * acknowledged), "{side}");
     }
+}
+
+#[test]
+fn what_streams_take_on_a_disk_is_measured() {
+    let within = temporary();
+    let output = pairs("space", within.path());
+    let Some(folder) = folder(&output, within.path()) else { return };
+    let result = result(&folder);
+    let pair = &result["parts"][0]["pairs"][0];
+    assert_eq!(pair["a"]["marks"].as_array().map(Vec::len), Some(0), "{pair}");
+    let figure =
+        |side: &str, name: &str| pair[side]["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"));
+    let (worst, median) = (figure("a", "worst disk by live"), figure("a", "median disk by live"));
+    // What was written lies on the disk, with what is around it; the segments that are held ready too.
+    assert!(worst >= median && median > figure("b", "median disk by live") && figure("b", "live GB") > 0.0, "{pair}");
+    assert_eq!(figure("a", "refused s"), 0.0, "nothing fills the disk so soon");
+    let samples = pair["a"]["detail"]["samples"].as_array().expect("there are some");
+    assert!(samples.len() > 2 && figure("a", "written GB") >= figure("a", "live GB"), "{pair}");
 }

@@ -10,6 +10,7 @@ mod restart;
 mod shards;
 mod small_batches;
 mod small_records;
+mod space;
 
 use jiff::Timestamp;
 
@@ -53,6 +54,7 @@ pub(crate) fn run(bench: &Bench, target: Target) -> Result<Verdict, PairsError> 
         Target::CatchUp => catch_up::run(bench),
         Target::Fairness => fairness::run(bench),
         Target::Restart => restart::run(bench),
+        Target::Space => space::run(bench),
         Target::All => unreachable!("it was taken apart"),
     }?;
     report::write(bench, target, started, findings)
