@@ -23,5 +23,6 @@ mod reshard;
 mod retention;
 mod rig;
 mod settings;
+mod time_namespace;
 mod tools;
 mod wire;

@@ -18,20 +18,20 @@ fn settings(seconds: u32) -> Settings {
 }
 
 /// Stores so many records of 50 KB.
-fn fill(client: &mut Client, stream: &StreamDescription, count: usize) {
+pub(crate) fn fill(client: &mut Client, stream: &StreamDescription, count: usize) {
     for _ in 0..count.div_ceil(20) {
         store(client, stream.stream, "k", vec![vec![7_u8; RECORD_BYTES]; 20]);
     }
 }
 
-fn segments(data: &Path) -> usize {
+pub(crate) fn segments(data: &Path) -> usize {
     let names = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_string_lossy().ends_with(".segment")).count()
 }
 
 /// Waits until something is so. Nobody tells when, so it is looked at again and again.
 #[track_caller]
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");

@@ -1,0 +1,153 @@
+//! Restarts in another time namespace, where the boot clock jumps a day and the wall clock does not: nothing is removed until an
+//! operator says which of them is right.
+
+use std::path::Path;
+use std::process::Command;
+
+use frame::proto::StreamDescription;
+use frame::{Quotas, Retention, Sequence, Settings};
+use server::client::Client;
+
+use crate::retention::{fill, segments, until};
+use crate::rig::{Server, directory, serve, skip};
+
+const DAY_S: u32 = 86_400;
+
+/// Records are kept for longer than the hour that clocks may differ by, and not for as long as they jump.
+const KEPT_S: u32 = 7200;
+
+/// Records of 50 KB: several segments.
+const RECORDS: usize = 400;
+
+/// Whether processes can be started here whose boot clock is a day ahead; says why not.
+fn can_jump() -> bool {
+    let uptime_s = |command: &mut Command| -> Option<f64> {
+        let said = command.output().ok().filter(|said| said.status.success())?;
+        String::from_utf8(said.stdout).ok()?.split_whitespace().next()?.parse().ok()
+    };
+    let here_s = uptime_s(Command::new("cat").arg("/proc/uptime"));
+    let there_s = uptime_s(Command::new("unshare").args(["--time", "--boottime", "86400", "cat", "/proc/uptime"]));
+    let jumps = here_s.zip(there_s).is_some_and(|(here_s, there_s)| there_s - here_s >= f64::from(DAY_S));
+    if !jumps {
+        skip("no time namespace: run as root, on Linux 6.3 or newer, with `unshare` of util-linux");
+    }
+    jumps
+}
+
+/// A server whose boot clock is so far ahead of the machine's.
+fn start(data: &Path, ahead_s: u32, more: &[&str]) -> Server {
+    let plain = serve(data, more);
+    let mut command = Command::new("unshare");
+    command.args(["--time", "--boottime", &ahead_s.to_string()]).arg(plain.get_program()).args(plain.get_args());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Server::start_command(data, command)
+}
+
+/// How many starts so far have said that nothing expires.
+fn held(server: &Server) -> usize {
+    server.log_text().matches("nothing expires until it agrees").count()
+}
+
+fn create(client: &mut Client, name: &str) -> StreamDescription {
+    let settings = Settings { quotas: Quotas::NONE, retention: Retention::of_seconds(KEPT_S) };
+    client.create_stream(name, 1, settings).unwrap()
+}
+
+/// How many records there are to read.
+fn readable(client: &mut Client, stream: &StreamDescription) -> usize {
+    let (mut from, mut count) = (Sequence(1), 0);
+    loop {
+        let records = client.read(stream.stream, stream.shards[0].shard, from, 4 << 20).unwrap();
+        count += records.len();
+        from = records.result.next;
+        if from >= records.result.tip {
+            return count;
+        }
+    }
+}
+
+#[test]
+fn a_boot_clock_that_jumps_a_day_removes_nothing_until_it_is_said_to() {
+    if !can_jump() {
+        return;
+    }
+    let directory = directory();
+    let data = directory.path().join("data");
+    let server = start(&data, 0, &[]);
+    let mut client = server.client();
+    let [kept, brief] = ["kept", "brief"].map(|name| create(&mut client, name));
+    fill(&mut client, &kept, 20);
+    fill(&mut client, &brief, RECORDS);
+    assert_eq!(held(&server), 0);
+    server.stop();
+    let full = segments(&data);
+
+    // By its boot clock all of it has expired long ago. Another start is no reason to believe that.
+    for life in 1..=2 {
+        let server = start(&data, DAY_S, &[]);
+        let mut client = server.client();
+        assert_eq!(held(&server), life);
+        // So has what is kept for a second.
+        client.set_retention("brief", Retention::of_seconds(1)).unwrap();
+        assert_eq!(readable(&mut client, &brief), RECORDS);
+        fill(&mut client, &kept, 20);
+        assert_eq!(readable(&mut client, &kept), 20 + 20 * life);
+        assert!(segments(&data) >= full);
+        server.kill();
+    }
+
+    // The jump back is one too.
+    let server = start(&data, 0, &[]);
+    let mut client = server.client();
+    assert_eq!((readable(&mut client, &kept), readable(&mut client, &brief)), (60, RECORDS));
+    assert_eq!(held(&server), 3);
+    server.stop();
+
+    let server = start(&data, 0, &["--accept-clock"]);
+    let mut client = server.client();
+    assert_eq!(held(&server), 3, "the clock is believed");
+    until("what has expired is gone, and its space", || readable(&mut client, &brief) == 0 && segments(&data) < full);
+    assert_eq!(readable(&mut client, &kept), 60);
+    server.stop();
+    // It stays so.
+    let server = start(&data, 0, &[]);
+    assert_eq!((held(&server), readable(&mut server.client(), &kept)), (3, 60));
+    server.stop();
+}
+
+#[test]
+fn a_log_that_began_a_day_ahead_goes_on_by_the_wall_clock() {
+    if !can_jump() {
+        return;
+    }
+    let directory = directory();
+    let data = directory.path().join("data");
+    let server = start(&data, DAY_S, &[]);
+    let mut client = server.client();
+    let [kept, brief] = ["kept", "brief"].map(|name| create(&mut client, name));
+    fill(&mut client, &kept, 20);
+    fill(&mut client, &brief, RECORDS);
+    let full = segments(&data);
+    server.stop();
+    // How far off this one is depends on how long ago the machine was booted; what is kept for two hours stays in any case.
+    let server = start(&data, 0, &[]);
+    assert_eq!(readable(&mut server.client(), &kept), 20);
+    let so_far = held(&server);
+    server.kill();
+    // Once the wall clock was believed, it is known how the boot clock of this namespace stands to it.
+    for more in [&["--accept-clock"][..], &[]] {
+        let server = start(&data, DAY_S, more);
+        let mut client = server.client();
+        assert_eq!((held(&server), readable(&mut client, &kept)), (so_far, 20), "{more:?}");
+        client.set_retention("brief", Retention::of_seconds(1)).unwrap();
+        until("what has expired is gone, and its space", || {
+            readable(&mut client, &brief) == 0 && segments(&data) < full
+        });
+        server.kill();
+    }
+}
