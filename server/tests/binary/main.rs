@@ -15,6 +15,7 @@ mod io;
 mod large;
 mod lifecycle;
 mod moves;
+mod mounts;
 mod producers;
 mod push;
 mod quotas;
