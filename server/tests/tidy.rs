@@ -12,7 +12,7 @@ use cargo_metadata::{Metadata, MetadataCommand, TargetKind};
 const LINES_MAX: usize = 500;
 
 /// Of the workspace's crates, those that each may depend on, for its tests too.
-const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 13] = [
     ("frame", &[]),
     ("io", &[]),
     ("engine", &["frame", "io"]),
@@ -20,7 +20,8 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
     ("fuzz", &["frame", "io", "engine", "sim"]),
     ("cutdisk", &[]),
     ("wire", &[]),
-    ("server", &["frame", "io", "engine", "wire", "cutdisk"]),
+    ("client", &["frame"]),
+    ("server", &["frame", "io", "engine", "wire", "cutdisk", "client"]),
     ("loadgen", &["frame"]),
     ("benches", &["frame", "io", "engine"]),
     ("limit", &[]),

@@ -17,6 +17,7 @@ mod large;
 mod lifecycle;
 mod mounts;
 mod moves;
+mod native;
 mod producers;
 mod push;
 mod quotas;

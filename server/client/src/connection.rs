@@ -1,0 +1,254 @@
+//! One connection: the frame crate's state of the client's end, with a socket. One task owns it.
+//!
+//! [`Connection::next`] does all input and output, and loses nothing where it is dropped half-way, so that its owner may wait for
+//! other things beside it. A server that is silent is asked for a sign of life before it is given up.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use frame::proto::{
+    self, AckResult, ClientEvent, Failure, Nonce, ReadResult, Span, Start, StreamDescription, Subscribe, Welcome,
+};
+use frame::{RequestId, ShardId, StreamId};
+use rustix::rand::{GetRandomFlags, getrandom};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::error::ConnectError;
+use crate::options::{Options, TIME_MAX};
+
+/// Bytes taken from the socket at once.
+const RECEIVE_BYTES: usize = 64 << 10;
+
+/// What the server said to whom.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Welcome,
+    Stream(RequestId, StreamDescription),
+    /// Results of appends: of which, and a result for each index.
+    Acks(Vec<(RequestId, Vec<(u32, AckResult)>)>),
+    /// A push, its frames one after the other.
+    Records(RequestId, ReadResult, Vec<u8>),
+    Refused(RequestId, Failure),
+}
+
+/// A connection whose handshake is done.
+pub(crate) struct Connection {
+    socket: TcpStream,
+    address: SocketAddr,
+    proto: proto::Client,
+    welcome: Option<Welcome>,
+    input: Vec<u8>,
+    /// The part of `input` that was received and not yet looked at.
+    unread: Range<usize>,
+    out: Vec<u8>,
+    /// Bytes of `out` that are sent.
+    sent: usize,
+    silence: Duration,
+    /// When silence has been too long.
+    silent_at: Instant,
+    /// Whether a sign of life was asked for.
+    is_asked: bool,
+    /// The push whose records are arriving.
+    reading: Option<(RequestId, ReadResult, Vec<u8>)>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Connects and shakes hands.
+    pub(crate) async fn open(address: SocketAddr, options: &Options) -> Result<Connection, ConnectError> {
+        let refused = |source: io::Error| ConnectError::Connect { address, source: Arc::new(source) };
+        let silence = options.silence.min(TIME_MAX);
+        let all = async {
+            let socket = TcpStream::connect(address).await.map_err(refused)?;
+            socket.set_nodelay(true).map_err(refused)?;
+            let mut out = Vec::new();
+            let mut proto = proto::Client::new(&mut out);
+            if let Some(secret) = &options.secret {
+                let mut nonce = Nonce::default();
+                getrandom(&mut nonce, GetRandomFlags::empty()).map_err(|errno| refused(errno.into()))?;
+                proto.require(secret.clone(), nonce);
+            }
+            let mut connection = Connection {
+                socket,
+                address,
+                proto,
+                welcome: None,
+                input: vec![0; RECEIVE_BYTES],
+                unread: 0..0,
+                out,
+                sent: 0,
+                silence,
+                silent_at: Instant::now() + silence,
+                is_asked: false,
+                reading: None,
+            };
+            while connection.welcome.is_none() {
+                connection.next().await?;
+            }
+            Ok(connection)
+        };
+        timeout(options.connect_timeout, all).await.unwrap_or_else(|_| Err(refused(ErrorKind::TimedOut.into())))
+    }
+
+    /// What the server said of itself.
+    pub(crate) fn welcome(&self) -> &Welcome {
+        self.welcome.as_ref().expect("none is handed out before its handshake")
+    }
+
+    pub(crate) fn create_stream(&mut self, name: &str, shards: u32, settings: frame::Settings) -> RequestId {
+        self.proto.create_stream(&mut self.out, name, shards, settings)
+    }
+
+    pub(crate) fn describe_stream(&mut self, name: &str) -> RequestId {
+        self.proto.describe_stream(&mut self.out, name)
+    }
+
+    /// Whether there is credit for an append of so many bytes of frames.
+    pub(crate) fn may_append(&self, frames_bytes: usize) -> bool {
+        self.proto.may_append(proto::HEADER_BYTES + proto::APPEND_FIXED_BYTES + frames_bytes)
+    }
+
+    pub(crate) fn append(&mut self, stream: StreamId, count: u32, frames: &[u8]) -> RequestId {
+        self.proto.append(&mut self.out, stream, count, frames)
+    }
+
+    pub(crate) fn subscribe(&mut self, stream: StreamId, shard: ShardId, start: Start, granted: u64) -> RequestId {
+        self.proto.subscribe(&mut self.out, &Subscribe { stream, shard, start, granted })
+    }
+
+    pub(crate) fn grant(&mut self, subscription: RequestId, granted: u64) {
+        proto::Client::grant(&mut self.out, subscription, granted);
+        // At once, as its owner may take what is here for long before it waits.
+        self.send();
+    }
+
+    pub(crate) fn unsubscribe(&mut self, subscription: RequestId) {
+        proto::Client::unsubscribe(&mut self.out, subscription);
+    }
+
+    /// Sends what there is to send and waits for the next thing that concerns this connection's owner. May be dropped and called
+    /// again.
+    ///
+    /// # Errors
+    /// The connection can't be used any more.
+    pub(crate) async fn next(&mut self) -> Result<Heard, ConnectError> {
+        loop {
+            let input = &self.input[..self.unread.end];
+            match self.proto.step(input, &mut self.unread.start).map_err(ConnectError::Violation)? {
+                Some(event) => {
+                    if let Some(heard) = self.take(event)? {
+                        return Ok(heard);
+                    }
+                }
+                None => self.exchange().await?,
+            }
+        }
+    }
+
+    /// Sends and receives, once there is something to.
+    async fn exchange(&mut self) -> Result<(), ConnectError> {
+        self.send();
+        let interest = if self.out.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
+        let ready = tokio::select! {
+            biased;
+            ready = self.socket.ready(interest) => ready,
+            () = sleep_until(self.silent_at) => return self.silent(),
+        };
+        ready.map_err(|source| self.lost(source))?;
+        match self.socket.try_read(&mut self.input) {
+            Ok(0) => Err(self.lost(ErrorKind::UnexpectedEof.into())),
+            Ok(bytes) => {
+                self.unread = 0..bytes;
+                (self.silent_at, self.is_asked) = (Instant::now() + self.silence, false);
+                Ok(())
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(()),
+            Err(error) => Err(self.lost(error)),
+        }
+    }
+
+    /// Sends what the socket has room for. A failure to do so is told by the next read, behind what the server may have said
+    /// before it closed.
+    fn send(&mut self) {
+        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.socket.try_write(rest) {
+                Ok(bytes) => self.sent += bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        self.out.clear();
+        self.sent = 0;
+    }
+
+    /// Nothing was heard for too long while somebody waited for it.
+    fn silent(&mut self) -> Result<(), ConnectError> {
+        if std::mem::replace(&mut self.is_asked, true) {
+            return Err(ConnectError::Silent { address: self.address, waited: self.silence });
+        }
+        if self.welcome.is_some() {
+            self.proto.ping(&mut self.out);
+        }
+        self.silent_at = Instant::now() + self.silence;
+        Ok(())
+    }
+
+    fn lost(&self, source: io::Error) -> ConnectError {
+        ConnectError::Lost { address: self.address, source: Arc::new(source) }
+    }
+
+    fn take(&mut self, event: ClientEvent) -> Result<Option<Heard>, ConnectError> {
+        Ok(match event {
+            ClientEvent::Challenge => {
+                if !self.proto.prove(&mut self.out) {
+                    return Err(ConnectError::NoSecret { address: self.address });
+                }
+                None
+            }
+            ClientEvent::Welcome(welcome) => {
+                self.welcome = Some(welcome);
+                Some(Heard::Welcome)
+            }
+            ClientEvent::Stream(request, stream) => Some(Heard::Stream(request, stream)),
+            ClientEvent::Ack(span) => Some(self.acks(&span)),
+            ClientEvent::ReadBegin(request, result) => {
+                self.reading = Some((request, result, Vec::new()));
+                None
+            }
+            ClientEvent::Record(span) => {
+                let bytes = self.proto.bytes(&span, &self.input[..self.unread.end]);
+                if let Some((_, _, frames)) = &mut self.reading {
+                    frames.extend_from_slice(bytes);
+                }
+                None
+            }
+            ClientEvent::ReadEnd(_) => {
+                self.reading.take().map(|(request, result, frames)| Heard::Records(request, result, frames))
+            }
+            ClientEvent::Error(RequestId(0), failure) => return Err(ConnectError::Ended(failure)),
+            ClientEvent::Error(request, failure) => Some(Heard::Refused(request, failure)),
+            // Credit alone may be what an owner waits for.
+            ClientEvent::Credit => Some(Heard::Acks(Vec::new())),
+            ClientEvent::Proven | ClientEvent::Pong(_) | ClientEvent::Unsubscribed(_) | ClientEvent::StreamList(..) => {
+                None
+            }
+        })
+    }
+
+    fn acks(&self, span: &Span) -> Heard {
+        let batches = self.proto.acks(span, &self.input[..self.unread.end]);
+        Heard::Acks(batches.map(|batch| (batch.request, batch.results().collect())).collect())
+    }
+}

@@ -1,0 +1,285 @@
+//! What may go wrong, an enum an operation, whose fault it is, and what to do.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use frame::proto::{ErrorCode, Failure, Violation};
+use frame::{FrameError, Sequence, ShardId};
+
+/// Who has to act.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Whoever asked: the same fails again.
+    Caller,
+    /// Nobody: there is no room now. The same may succeed later.
+    Throttled,
+    /// The network, or a server that has stopped: try again.
+    Connection,
+    /// The server's disk.
+    Storage,
+    /// Whoever wrote the server or this client.
+    Bug,
+}
+
+/// Who has to act when the server says `code`.
+pub(crate) fn fault_of(code: ErrorCode) -> Fault {
+    match code {
+        ErrorCode::Protocol => Fault::Bug,
+        ErrorCode::UnknownStream
+        | ErrorCode::StreamExists
+        | ErrorCode::InvalidArgument
+        | ErrorCode::UnknownShard
+        | ErrorCode::UnknownSequence
+        | ErrorCode::TooManyShards
+        | ErrorCode::StoredBefore
+        | ErrorCode::NumberPassed
+        | ErrorCode::AccessDenied => Fault::Caller,
+        ErrorCode::DiskFull
+        | ErrorCode::Busy
+        | ErrorCode::WriteBytesExceeded
+        | ErrorCode::WriteRecordsExceeded
+        | ErrorCode::ReadBytesExceeded
+        | ErrorCode::ReadsExceeded
+        | ErrorCode::Resharding
+        | ErrorCode::OutOfOrder => Fault::Throttled,
+        ErrorCode::StorageFailed | ErrorCode::Damaged => Fault::Storage,
+        ErrorCode::ShuttingDown | ErrorCode::Checksum => Fault::Connection,
+    }
+}
+
+/// Why there is no connection, or none any more.
+#[derive(Clone, Debug)]
+pub enum ConnectError {
+    /// None could be made.
+    Connect {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: Arc<std::io::Error>,
+    },
+    /// It broke.
+    Lost {
+        /// Where it led.
+        address: SocketAddr,
+        /// What the system said.
+        source: Arc<std::io::Error>,
+    },
+    /// The server gave no sign of life.
+    Silent {
+        /// Where it is.
+        address: SocketAddr,
+        /// How long.
+        waited: Duration,
+    },
+    /// The server ended it, and said why.
+    Ended(Failure),
+    /// The server does not speak the protocol as it should, or does not know the secret.
+    Violation(Violation),
+    /// The server wants a secret, and this client has none.
+    NoSecret {
+        /// Where.
+        address: SocketAddr,
+    },
+}
+
+impl ConnectError {
+    /// Who has to act.
+    pub fn fault(&self) -> Fault {
+        match self {
+            ConnectError::Connect { .. } | ConnectError::Lost { .. } | ConnectError::Silent { .. } => Fault::Connection,
+            ConnectError::Ended(failure) => fault_of(failure.code),
+            ConnectError::Violation(Violation::Access | Violation::Unproven) | ConnectError::NoSecret { .. } => {
+                Fault::Caller
+            }
+            ConnectError::Violation(_) => Fault::Bug,
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectError::Connect { address, source } => {
+                write!(f, "no server answers at {address}: {source}; start one, or set Options::address")
+            }
+            ConnectError::Lost { address, source } => {
+                write!(f, "the connection to {address} broke: {source}; look at the server's log and try again")
+            }
+            ConnectError::Silent { address, waited } => {
+                write!(f, "{address} gave no sign of life for {} s; look at the server's log", waited.as_secs())
+            }
+            ConnectError::Ended(failure) => write!(f, "the server ended the connection: {failure}"),
+            ConnectError::Violation(violation @ (Violation::Access | Violation::Unproven)) => violation.fmt(f),
+            ConnectError::Violation(violation) => write!(
+                f,
+                "the server breaks the protocol: {violation}; is it a Millstream server, and of this version?"
+            ),
+            ConnectError::NoSecret { address } => {
+                write!(f, "{address} wants to hear a secret first; set Options::secret")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ConnectError::Connect { source, .. } | ConnectError::Lost { source, .. } => Some(source),
+            ConnectError::Violation(violation) => Some(violation),
+            _ => None,
+        }
+    }
+}
+
+/// Why a stream was not made, or is not described.
+#[derive(Clone, Debug)]
+pub enum RequestError {
+    /// There is no connection. What was asked for may have been done.
+    Connection(ConnectError),
+    /// The server refused it, and said why.
+    Refused(Failure),
+}
+
+impl RequestError {
+    /// Who has to act.
+    pub fn fault(&self) -> Fault {
+        match self {
+            RequestError::Connection(error) => error.fault(),
+            RequestError::Refused(failure) => fault_of(failure.code),
+        }
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestError::Connection(error) => error.fmt(f),
+            RequestError::Refused(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+impl From<ConnectError> for RequestError {
+    fn from(error: ConnectError) -> RequestError {
+        RequestError::Connection(error)
+    }
+}
+
+/// Why a record was not acknowledged.
+#[derive(Clone, Debug)]
+pub enum AppendError {
+    /// It can't be a record: it or its key is too large. Nothing was sent.
+    Record(FrameError),
+    /// There was no connection in all of the patience, or none that this client could use. The record was not stored; one that
+    /// has a number may have been.
+    Connection(ConnectError),
+    /// The connection was lost before the record was acknowledged, and it has no number by which it could be stored once:
+    /// whether it was stored is not known.
+    Unknown(ConnectError),
+    /// The server refused it, for what is no matter of time or for all of the patience.
+    Refused(ErrorCode),
+    /// A higher number of its producer is stored, and it is not: another input was appended under the same name.
+    NumberPassed,
+    /// The server does not take producers' numbers.
+    NoNumbers,
+    /// A record with a lower number was given up, so that none can follow it.
+    GivenUp(Arc<AppendError>),
+    /// The runtime ended before the record was acknowledged.
+    Ended,
+}
+
+impl AppendError {
+    /// Who has to act.
+    pub fn fault(&self) -> Fault {
+        match self {
+            AppendError::Connection(error) | AppendError::Unknown(error) => error.fault(),
+            AppendError::Refused(code) => fault_of(*code),
+            AppendError::GivenUp(error) => error.fault(),
+            AppendError::Record(_) | AppendError::NumberPassed | AppendError::NoNumbers | AppendError::Ended => {
+                Fault::Caller
+            }
+        }
+    }
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AppendError::Record(error) => error.fmt(f),
+            AppendError::Connection(error) => error.fmt(f),
+            AppendError::Unknown(error) => write!(
+                f,
+                "whether the record was stored is not known, as {error}; read it back, or name the producer so that it is sent again"
+            ),
+            AppendError::Refused(code) => write!(f, "the record was refused: {code}"),
+            AppendError::NumberPassed => f.write_str(
+                "the record is not stored and a higher number of its producer is: give every input a name of its own, and its records in one order",
+            ),
+            AppendError::NoNumbers => {
+                f.write_str("the server is from before producers' numbers: update it, or leave ProducerOptions::name out")
+            }
+            AppendError::GivenUp(error) => write!(f, "a record before this one was given up: {error}; make a new producer that begins with it"),
+            AppendError::Ended => f.write_str("the runtime ended before the record was acknowledged"),
+        }
+    }
+}
+
+impl std::error::Error for AppendError {}
+
+/// Why a subscription has no next record.
+#[derive(Clone, Debug)]
+pub enum SubscribeError {
+    /// There was no connection in all of the patience, or none that this client could use. The next call tries again.
+    Connection(ConnectError),
+    /// The server refused it, for example since the stream was deleted. It has ended.
+    Refused(Failure),
+    /// This record is damaged on the server's disk. The next call goes on after it.
+    Damaged {
+        /// Its shard.
+        shard: ShardId,
+        /// Its number.
+        sequence: Sequence,
+        /// What the server said.
+        failure: Failure,
+    },
+    /// A record differs from its checksums. It has ended.
+    Corrupt {
+        /// Its shard.
+        shard: ShardId,
+        /// How.
+        error: FrameError,
+    },
+}
+
+impl SubscribeError {
+    /// Who has to act.
+    pub fn fault(&self) -> Fault {
+        match self {
+            SubscribeError::Connection(error) => error.fault(),
+            SubscribeError::Refused(failure) => fault_of(failure.code),
+            SubscribeError::Damaged { .. } | SubscribeError::Corrupt { .. } => Fault::Storage,
+        }
+    }
+}
+
+impl fmt::Display for SubscribeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SubscribeError::Connection(error) => error.fmt(f),
+            SubscribeError::Refused(failure) => failure.fmt(f),
+            SubscribeError::Damaged { shard, sequence, failure } => {
+                write!(f, "record {sequence} of shard {shard}: {failure}")
+            }
+            SubscribeError::Corrupt { shard, error } => write!(
+                f,
+                "a record of shard {shard} arrived damaged: {error}; check it with `millstream inspect --verify` on the server"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SubscribeError {}
