@@ -128,6 +128,11 @@ impl Compactor {
         self.job.is_none() && self.idle_at != Some(changes) && now_ns >= self.not_before_ns
     }
 
+    /// Whether a run is being compacted.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.job.is_some()
+    }
+
     /// Whether a segment may be part of a run, as far as is known here.
     pub(crate) fn may_take(&self, segment: SegmentId) -> bool {
         !self.barred.contains(&segment)
@@ -178,7 +183,7 @@ impl Compactor {
 
     /// Whether a flush that batches wait for is in flight.
     pub(crate) fn is_flushing(&self) -> bool {
-        self.job.as_ref().is_some_and(|job| job.in_flight && matches!(job.stage, Stage::Sync | Stage::SyncDir))
+        self.job.as_ref().is_some_and(Job::is_flushing)
     }
 
     /// When the next step may begin, if no completion tells.

@@ -20,6 +20,9 @@ impl<I: Io> Reactor<I> {
         if is_free && self.compactor.is_due(self.space.changes(), self.io.mono_ns()) {
             self.begin_compaction();
         }
+        if !self.compactor.is_busy() {
+            return;
+        }
         let expiry_ms = self.clock.expiry_ms(&self.io);
         let is_full = self.journal.segments.is_full();
         let is_appending = !self.journal.is_quiet();
@@ -68,13 +71,7 @@ impl<I: Io> Reactor<I> {
     pub(super) fn go_over_to_copy(&mut self) {
         let Some(replaced) = self.compactor.replaced() else { return };
         let run: Vec<SegmentId> = replaced.iter().map(|sealed| sealed.segment).collect();
-        for &segment in &run {
-            for key in self.reads.unwish_all(segment) {
-                self.unpark(key);
-            }
-        }
-        let is_looked_at = self.looking_at.is_some_and(|segment| run.contains(&segment));
-        if is_looked_at || !run.iter().all(|&segment| self.reads.let_go(segment)) {
+        if !run.into_iter().all(|segment| self.let_go(segment)) {
             return;
         }
         let Some(InPlace { run, dir, sealed, footer }) = self.compactor.take_in_place() else { return };

@@ -92,13 +92,15 @@ impl<I: Io> Reactor<I> {
 
     /// Lends what is to be lent, once no segment is about to be another.
     pub(super) fn lend_waiting(&mut self) {
-        if self.moves.to_lend.is_empty() {
-            return;
-        }
-        self.go_over_to_copy();
-        if !self.compactor.is_renaming() {
+        if !self.moves.to_lend.is_empty() && self.may_lend() {
             std::mem::take(&mut self.moves.to_lend).into_iter().for_each(|(shard, to)| self.lend(shard, to, None));
         }
+    }
+
+    /// Whether each segment that this reactor keeps is the file of its name.
+    fn may_lend(&mut self) -> bool {
+        self.go_over_to_copy();
+        !self.compactor.is_renaming()
     }
 
     fn lend(&mut self, shard: ShardId, to: usize, handover: Option<Handover>) {
@@ -147,8 +149,7 @@ impl<I: Io> Reactor<I> {
             }
             return false;
         }
-        self.go_over_to_copy();
-        if self.compactor.is_renaming() {
+        if !self.may_lend() {
             self.moves.leave_ns = now_ns + LEAVE_RETRY_NS;
             return false;
         }

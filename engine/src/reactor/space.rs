@@ -148,10 +148,7 @@ impl<I: Io> Reactor<I> {
             if (is_kept && !self.may_drop(segment)) || self.compactor.holds(segment) {
                 continue;
             }
-            for key in self.reads.unwish_all(segment) {
-                self.unpark(key);
-            }
-            if self.looking_at == Some(segment) || !self.reads.let_go(segment) {
+            if !self.let_go(segment) {
                 continue;
             }
             self.journal.forget(segment);
@@ -166,6 +163,15 @@ impl<I: Io> Reactor<I> {
                 link.parcel.released.push((segment, link.borrowed));
             }
         }
+    }
+
+    /// Lets go of all that was read of a segment; who waits for something in it looks again. `false` while a read of it is in flight,
+    /// or needed.
+    pub(super) fn let_go(&mut self, segment: SegmentId) -> bool {
+        for key in self.reads.unwish_all(segment) {
+            self.unpark(key);
+        }
+        self.looking_at != Some(segment) && self.reads.let_go(segment)
     }
 
     /// Whether the next start can do without a segment.

@@ -303,13 +303,16 @@ fn remake_header(
     // One that was compacted is shorter than others, and ends in its trailer. Any other that is has lost its end.
     let block = BLOCK_BYTES as u64;
     let may_be_compacted = length.is_multiple_of(block) && (4 * block..u64::from(segment_bytes)).contains(&length);
-    let ends_here = may_be_compacted && {
-        let trailer = Trailer::parse(&blocking::read(io, file, length - block, BLOCK_BYTES)?);
-        trailer.is_some_and(|trailer| trailer.journal == journal && trailer.footer.segment() == segment)
+    let is_own = |trailer: &Trailer| trailer.journal == journal && trailer.footer.segment() == segment;
+    let mut trailer_before = |end: u64| -> Result<Option<Trailer>, OpenError> {
+        Ok(Trailer::parse(&blocking::read(io, file, end - block, BLOCK_BYTES)?))
     };
-    let file_bytes = if ends_here { length } else { u64::from(segment_bytes) };
-    let trailer = blocking::read(io, file, file_bytes - BLOCK_BYTES as u64, BLOCK_BYTES)?;
-    let is_foreign = Trailer::parse(&trailer).is_some_and(|trailer| trailer.log_id != log_id);
+    let short = if may_be_compacted { trailer_before(length)?.filter(is_own) } else { None };
+    let (file_bytes, trailer) = match short {
+        Some(trailer) => (length, Some(trailer)),
+        None => (u64::from(segment_bytes), trailer_before(u64::from(segment_bytes))?),
+    };
+    let is_foreign = trailer.is_some_and(|trailer| trailer.log_id != log_id);
     let first = blocking::read(io, file, u64::from(FIRST_BATCH), BLOCK_BYTES)?;
     if is_foreign || batch::Header::parse(&first).is_some_and(|first| first.head.log_id != log_id) {
         return Err(OpenError::ForeignSegment { name: name.to_owned() });
