@@ -23,7 +23,7 @@ pub(crate) async fn run(address: SocketAddr) -> Result<usize, Box<dyn Error>> {
         record.await?;
         durable += 1;
     }
-    producer.close().await;
+    producer.close().await?;
     Ok(durable)
 }
 

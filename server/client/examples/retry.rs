@@ -22,7 +22,7 @@ pub(crate) async fn run(address: SocketAddr) -> Result<Vec<Appended>, Box<dyn Er
             Err(error) => return Err(format!("{error}; run this again, nothing is stored twice").into()),
         }
     }
-    producer.close().await;
+    producer.close().await?;
     Ok(stored)
 }
 

@@ -8,7 +8,7 @@
 //! client.create_stream("orders", 4, Quotas::NONE).await?;
 //! let producer = client.producer("orders", ProducerOptions::default()).await?;
 //! let appended = producer.append(b"customer 7", b"two of the blue ones").await?;
-//! producer.close().await;
+//! producer.close().await?;
 //!
 //! let mut records = client.subscribe("orders", appended.shard, Sequence(1)).await?;
 //! while let Some(record) = records.next().await? {
@@ -44,5 +44,5 @@ pub use error::{AppendError, ConnectError, Fault, RequestError, SubscribeError};
 pub use frame::proto::{Children, ErrorCode, Failure, Secret, ShardDescription, Start, StreamDescription};
 pub use frame::{Quotas, Retention, Sequence, Settings, ShardId};
 pub use options::Options;
-pub use producer::{Appended, Pending, Producer, ProducerOptions};
+pub use producer::{Appended, Pending, Producer, ProducerOptions, Unstored};
 pub use subscription::{Record, Subscription};

@@ -18,6 +18,7 @@ mod lifecycle;
 mod mounts;
 mod moves;
 mod native;
+mod native_producers;
 mod producers;
 mod push;
 mod quotas;

@@ -31,7 +31,7 @@ mod retry;
 const KEYS: usize = 20;
 
 /// A server of two reactors, which clients find again when it has ended.
-fn start_at(data: &Path, port: u16) -> Server {
+pub(crate) fn start_at(data: &Path, port: u16) -> Server {
     let native = format!("127.0.0.1:{port}");
     let mut command =
         millstream(["serve", "--native", &native, "--http", "off", "--reactors", "2", "--segment-bytes", "4MiB"]);
@@ -39,20 +39,20 @@ fn start_at(data: &Path, port: u16) -> Server {
     Server::start_command(data, command)
 }
 
-fn options(address: SocketAddr) -> Options {
+pub(crate) fn options(address: SocketAddr) -> Options {
     Options { connect_timeout: PATIENCE, silence: PATIENCE, ..Options::new(address) }
 }
 
-async fn connect(server: &Server) -> Client {
+pub(crate) async fn connect(server: &Server) -> Client {
     Client::connect(options(server.address)).await.unwrap()
 }
 
-fn key_of(number: usize) -> String {
+pub(crate) fn key_of(number: usize) -> String {
     format!("key {}", number % KEYS)
 }
 
 /// Gives records of these numbers their place in the order.
-async fn give(producer: &Producer, numbers: std::ops::Range<usize>) -> Vec<Pending> {
+pub(crate) async fn give(producer: &Producer, numbers: std::ops::Range<usize>) -> Vec<Pending> {
     let mut given = Vec::new();
     for number in numbers {
         let data = format!("{number} {}", "x".repeat(500));
@@ -62,12 +62,12 @@ async fn give(producer: &Producer, numbers: std::ops::Range<usize>) -> Vec<Pendi
 }
 
 /// The next record, or the end, before patience has one.
-async fn next(subscription: &mut Subscription) -> Option<Record> {
+pub(crate) async fn next(subscription: &mut Subscription) -> Option<Record> {
     timeout(PATIENCE, subscription.next()).await.expect("nothing came").unwrap()
 }
 
 /// The numbers stored, by their keys, shard by shard in the order in which they were made.
-fn stored(server: &Server, stream: &str) -> BTreeMap<String, Vec<usize>> {
+pub(crate) fn stored(server: &Server, stream: &str) -> BTreeMap<String, Vec<usize>> {
     let mut client = server.client();
     let stream = client.describe_stream(stream).unwrap();
     let mut found: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -132,7 +132,7 @@ async fn a_named_producers_records_are_stored_once_over_kills_splits_and_merges(
             pending.await.unwrap();
         }
     }
-    producer.close().await;
+    producer.close().await.unwrap();
     // A program that is started again gives the same from the start: all of it is known.
     let again = client.producer("once", ProducerOptions::named("orders")).await.unwrap();
     for pending in give(&again, 0..RECORDS).await {
@@ -161,15 +161,17 @@ async fn without_a_name_what_is_acknowledged_is_stored_once_and_nothing_twice() 
     server = start_at(&data, port);
     given.extend(give(&producer, RECORDS / 2..RECORDS).await);
     run(server.command(["streams", "split", "most", "1"]), b"").good();
-    let mut acknowledged = Vec::new();
+    let (mut acknowledged, mut unknown) = (Vec::new(), 0);
     for (number, pending) in given.into_iter().enumerate() {
         match pending.await {
             Ok(_) => acknowledged.push(number),
             Err(error) => {
-                assert!(matches!(error, AppendError::Unknown(_)) && error.fault() == Fault::Connection, "{error}")
+                assert!(matches!(error, AppendError::Unknown(_)) && error.fault() == Fault::Connection, "{error}");
+                unknown += 1;
             }
         }
     }
+    assert_eq!(producer.flush().await.err().map_or(0, |unstored| unstored.records), unknown);
     // The first that finds itself in a child has the producer learn of both, and the rest goes straight to them.
     let mut shards = BTreeSet::new();
     for number in RECORDS..RECORDS + 2 * KEYS {
@@ -179,7 +181,7 @@ async fn without_a_name_what_is_acknowledged_is_stored_once_and_nothing_twice() 
         acknowledged.push(number);
     }
     assert!(shards.iter().eq(&[ShardId(2), ShardId(3), ShardId(4)]), "{shards:?}");
-    producer.close().await;
+    producer.close().await.unwrap();
     let mut found: Vec<usize> = stored(&server, "most").into_values().flatten().collect();
     found.sort();
     assert!(found.is_sorted_by(|one, two| one < two), "a record is stored twice");
@@ -261,10 +263,10 @@ async fn who_has_more_than_there_is_room_for_waits() {
     let two = producer.send(b"key", &[2; 100]).await.unwrap();
     let mut third = pin!(producer.send(b"key", &[3; 100]));
     assert!(matches!(third.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending));
-    let (third, ()) = tokio::join!(third, producer.flush());
+    let (third, _) = tokio::join!(third, producer.flush());
     assert_eq!(one.await.unwrap().sequence, Some(Sequence(1)));
     assert_eq!(two.await.unwrap().sequence, Some(Sequence(2)));
-    producer.flush().await;
+    producer.flush().await.unwrap();
     assert_eq!(third.unwrap().await.unwrap().sequence, Some(Sequence(3)));
     let error = producer.append(&[b'k'; 2000], b"").await.unwrap_err();
     assert_eq!(error.fault(), Fault::Caller, "{error}");

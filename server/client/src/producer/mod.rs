@@ -12,6 +12,7 @@
 //! A producer with a name has one lane. Its numbers must rise in every shard, and of two lanes whose shards are merged nobody
 //! could say which one's records the child hears of first. The server hands them on to their owners.
 
+mod account;
 mod lane;
 mod record;
 mod route;
@@ -25,14 +26,18 @@ use std::time::Duration;
 
 use frame::proto::{Reactors, StreamDescription};
 use frame::{ProducerId, Sequence, ShardId, StreamId};
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::client::Client;
 use crate::error::{AppendError, RequestError};
+use account::Account;
 use lane::{Input, Lane, Signals};
 use record::Record;
 use route::Map;
+
+pub use account::Unstored;
 
 /// How a producer gathers and sends.
 #[derive(Clone, Debug)]
@@ -97,7 +102,7 @@ impl Future for Pending {
 /// Appends records to one stream. Shared by reference; order is that of the calls of [`Producer::send`] and
 /// [`Producer::append`].
 ///
-/// Dropped, it leaves what is under way to be sent; [`Producer::close`] waits for it.
+/// Dropped, it leaves what is under way to be sent; [`Producer::close`] waits for it, and tells whether all of it is durable.
 #[derive(Debug)]
 pub struct Producer {
     client: Client,
@@ -107,6 +112,7 @@ pub struct Producer {
     room: Arc<Semaphore>,
     capacity: u32,
     signals: Arc<Signals>,
+    account: Arc<Account>,
     front: Mutex<Front>,
 }
 
@@ -146,6 +152,7 @@ impl Producer {
             room: Arc::new(Semaphore::new(capacity as usize)),
             capacity,
             signals: Arc::default(),
+            account: Arc::default(),
             front: Mutex::new(front),
         })
     }
@@ -175,7 +182,7 @@ impl Producer {
         let number = front.next_number;
         let producer = self.options.name.as_deref().map(ProducerId::of_name);
         let target = front.map.target(key);
-        let record = Record::encode(key, data, producer, number, target.shard, room, reply)?;
+        let record = Record::encode(key, data, producer, number, target.shard, (room, self.account.clone()), reply)?;
         let reactor = if producer.is_some() { 0 } else { target.reactor };
         front.next_number += 1;
         let stream = front.stream;
@@ -193,22 +200,37 @@ impl Producer {
         });
         match way.input.send(Input::Record(record)) {
             Ok(()) => Ok(Pending(pending)),
-            Err(_) => Err(match way.failure.get() {
-                Some(error) => AppendError::GivenUp(Arc::new(error.clone())),
-                None => AppendError::Ended,
-            }),
+            Err(SendError(input)) => {
+                let error = match way.failure.get() {
+                    Some(error) => AppendError::GivenUp(Arc::new(error.clone())),
+                    None => AppendError::Ended,
+                };
+                if let Input::Record(record) = input {
+                    record.answer(Err(error.clone()));
+                }
+                Err(error)
+            }
         }
     }
 
-    /// Waits until all that was appended before has been answered, whatever [`ProducerOptions::linger`] says. How, each append
-    /// tells.
-    pub async fn flush(&self) {
-        drop(self.settled().await);
+    /// Waits until all that was appended before has been answered, whatever [`ProducerOptions::linger`] says.
+    ///
+    /// # Errors
+    /// Not all that was appended since the last flush is durable, whether or not somebody waited for each record.
+    pub async fn flush(&self) -> Result<(), Unstored> {
+        let _nothing_is_under_way = self.settled().await;
+        let Some((records, cause)) = self.account.take() else { return Ok(()) };
+        let next = self.front.lock().unwrap_or_else(PoisonError::into_inner).next_number;
+        let first_number = self.options.name.as_ref().map(|_| self.account.first_unstored(next));
+        Err(Unstored { records, cause, first_number })
     }
 
     /// The same, as the last thing that is done with it.
-    pub async fn close(self) {
-        self.flush().await;
+    ///
+    /// # Errors
+    /// As [`Producer::flush`].
+    pub async fn close(self) -> Result<(), Unstored> {
+        self.flush().await
     }
 
     async fn room(&self, bytes: u32) -> OwnedSemaphorePermit {

@@ -1,0 +1,64 @@
+//! Producers of the native client's crate against the real server: what they tell of records that were not stored, and when
+//! those wait no longer that are to gather.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use ::client::{AppendError, Client, ErrorCode, Fault, Options, Producer, ProducerOptions, Quotas};
+
+use crate::native::{connect, give, key_of, options, stored};
+use crate::rig::{Server, directory};
+
+/// Long enough that who waits for it is not waiting for it.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// A producer whose records leave together when it is flushed, and are not sent again when they are refused.
+async fn impatient(server: &Server, stream: &str, name: Option<&str>) -> Producer {
+    let client = Client::connect(Options { patience: Duration::ZERO, ..options(server.address) }).await.unwrap();
+    client.create_stream(stream, 1, Quotas { write_records: NonZeroU32::new(10), ..Quotas::NONE }).await.unwrap();
+    let name = name.map(str::to_owned);
+    client.producer(stream, ProducerOptions { name, linger: NEVER, ..ProducerOptions::default() }).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_flush_tells_how_many_were_not_stored_and_why() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let producer = impatient(&server, "limited", None).await;
+    let given = give(&producer, 0..50).await;
+    let unstored = producer.flush().await.unwrap_err();
+    assert!(matches!(unstored.cause, AppendError::Refused(ErrorCode::WriteRecordsExceeded)), "{unstored}");
+    assert_eq!((unstored.fault(), unstored.first_number), (Fault::Throttled, None));
+    let mut acknowledged = 0;
+    for pending in given {
+        acknowledged += u64::from(pending.await.is_ok());
+    }
+    assert_eq!(acknowledged + unstored.records, 50);
+    let found: usize = stored(&server, "limited").values().map(Vec::len).sum();
+    assert_eq!(found as u64, acknowledged);
+    // Each is told once, also where nobody waited for it.
+    producer.flush().await.unwrap();
+    drop(give(&producer, 50..100).await);
+    assert!(producer.close().await.unwrap_err().records >= 30);
+    server.stop();
+}
+
+#[test]
+fn what_a_runtime_took_along_when_it_ended_is_told() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let producer = first.block_on(async {
+        let client = connect(&server).await;
+        client.create_stream("held", 1, Quotas::NONE).await.unwrap();
+        let options = ProducerOptions { linger: NEVER, ..ProducerOptions::default() };
+        let producer = client.producer("held", options).await.unwrap();
+        drop(producer.send(key_of(0).as_bytes(), b"never sent").await.unwrap());
+        producer
+    });
+    drop(first);
+    let unstored = runtime().block_on(producer.close()).unwrap_err();
+    assert!(unstored.records == 1 && matches!(unstored.cause, AppendError::Ended), "{unstored}");
+    server.stop();
+}
