@@ -6,8 +6,6 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ::client::{
@@ -246,30 +244,6 @@ async fn a_subscription_goes_on_after_a_restart_and_ends_with_its_shard() {
     assert!(next(&mut subscription).await.is_none());
     assert_eq!(subscription.children(), [ShardId(2), ShardId(3)]);
     assert!(next(&mut subscription).await.is_none(), "it stays ended");
-    server.stop();
-}
-
-#[tokio::test]
-async fn who_has_more_than_there_is_room_for_waits() {
-    let directory = directory();
-    let server = Server::start(&directory.path().join("data"));
-    let client = connect(&server).await;
-    client.create_stream("narrow", 1, Quotas::NONE).await.unwrap();
-    // A frame of 100 bytes of data takes 152. None is sent before its time, so none gives its room back.
-    let options =
-        ProducerOptions { linger: Duration::from_secs(3600), in_flight_bytes: 400, ..ProducerOptions::default() };
-    let producer = client.producer("narrow", options).await.unwrap();
-    let one = producer.send(b"key", &[1; 100]).await.unwrap();
-    let two = producer.send(b"key", &[2; 100]).await.unwrap();
-    let mut third = pin!(producer.send(b"key", &[3; 100]));
-    assert!(matches!(third.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending));
-    let (third, _) = tokio::join!(third, producer.flush());
-    assert_eq!(one.await.unwrap().sequence, Some(Sequence(1)));
-    assert_eq!(two.await.unwrap().sequence, Some(Sequence(2)));
-    producer.flush().await.unwrap();
-    assert_eq!(third.unwrap().await.unwrap().sequence, Some(Sequence(3)));
-    let error = producer.append(&[b'k'; 2000], b"").await.unwrap_err();
-    assert_eq!(error.fault(), Fault::Caller, "{error}");
     server.stop();
 }
 

@@ -2,12 +2,15 @@
 //! those wait no longer that are to gather.
 
 use std::num::NonZeroU32;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use ::client::{AppendError, Client, ErrorCode, Fault, Options, Producer, ProducerOptions, Quotas};
+use ::client::{AppendError, Client, ErrorCode, Fault, Options, Producer, ProducerOptions, Quotas, Sequence};
+use tokio::time::timeout;
 
 use crate::native::{connect, give, key_of, options, stored};
-use crate::rig::{Server, directory};
+use crate::rig::{PATIENCE, Server, directory};
 
 /// Long enough that who waits for it is not waiting for it.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -60,5 +63,36 @@ fn what_a_runtime_took_along_when_it_ended_is_told() {
     drop(first);
     let unstored = runtime().block_on(producer.close()).unwrap_err();
     assert!(unstored.records == 1 && matches!(unstored.cause, AppendError::Ended), "{unstored}");
+    server.stop();
+}
+
+/// None of the records is sent before its time, but who waits for room can't wait for that.
+#[tokio::test]
+async fn who_has_more_than_there_is_room_for_waits_for_answers_alone() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let client = connect(&server).await;
+    client.create_stream("narrow", 1, Quotas::NONE).await.unwrap();
+    // A frame of 100 bytes of data takes 152.
+    let options = ProducerOptions { linger: NEVER, in_flight_bytes: 400, ..ProducerOptions::default() };
+    let producer = client.producer("narrow", options).await.unwrap();
+    let mut given = Vec::new();
+    for number in 0..2 {
+        given.push(producer.send(b"key", &[number; 100]).await.unwrap());
+    }
+    let mut third = pin!(producer.send(b"key", &[2; 100]));
+    assert!(matches!(third.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending));
+    given.push(timeout(PATIENCE, third).await.expect("it waits for the linger").unwrap());
+    for number in 3..20 {
+        given.push(timeout(PATIENCE, producer.send(b"key", &[number; 100])).await.expect("likewise").unwrap());
+    }
+    // Nobody waits any more, so that the last gathers again.
+    assert!(timeout(Duration::from_millis(50), given.last_mut().unwrap()).await.is_err());
+    producer.flush().await.unwrap();
+    for (pending, sequence) in given.into_iter().zip(1..) {
+        assert_eq!(pending.await.unwrap().sequence, Some(Sequence(sequence)));
+    }
+    let error = producer.append(&[b'k'; 2000], b"").await.unwrap_err();
+    assert_eq!(error.fault(), Fault::Caller, "{error}");
     server.stop();
 }

@@ -29,7 +29,7 @@ const MESSAGE_BYTES: usize = HEADER_BYTES + APPEND_FIXED_BYTES;
 
 pub(super) enum Input {
     Record(Record),
-    /// Somebody waits for all: look at [`Signals::hurry`].
+    /// Somebody waits for room: look at [`Signals::hurry`].
     Hurry,
 }
 
@@ -38,7 +38,7 @@ pub(super) enum Input {
 pub(super) struct Signals {
     /// A record was stored in another shard than it was sent for.
     pub(super) is_stale: AtomicBool,
-    /// How many wait until nothing is under way: while there are any, no record waits for others to gather.
+    /// How many wait for room, or until nothing is under way: while there are any, no record waits for others to gather.
     pub(super) hurry: AtomicUsize,
 }
 

@@ -50,7 +50,7 @@ pub struct ProducerOptions {
     pub name: Option<String>,
     /// The number of the first record under this name: 1 by default, for the same input from its beginning.
     pub first_number: u64,
-    /// How long a record waits for others to be sent along with it. By default not at all: what is appended while the
+    /// How long a record waits for others to be sent along with it, while nobody waits for room. By default not at all: what is appended while the
     /// task that sends is busy is sent together anyway.
     pub linger: Duration,
     /// Bytes of one batch; when so many have gathered none waits longer. 256 KiB by default.
@@ -233,13 +233,12 @@ impl Producer {
         self.flush().await
     }
 
+    /// Room for so many bytes. Who waits for it waits for no record that waits for others: those are what takes it up.
     async fn room(&self, bytes: u32) -> OwnedSemaphorePermit {
-        let room = self.room.clone().acquire_many_owned(bytes.min(self.capacity)).await;
-        room.expect("nobody closes it")
-    }
-
-    /// Waits until nothing is under way. Nothing is until what is returned is dropped.
-    async fn settled(&self) -> OwnedSemaphorePermit {
+        let bytes = bytes.min(self.capacity);
+        if let Ok(room) = self.room.clone().try_acquire_many_owned(bytes) {
+            return room;
+        }
         let _hurry = Hurry::new(&self.signals);
         {
             let front = self.front.lock().unwrap_or_else(PoisonError::into_inner);
@@ -248,6 +247,11 @@ impl Producer {
                 let _ = way.input.send(Input::Hurry);
             }
         }
+        self.room.clone().acquire_many_owned(bytes).await.expect("nobody closes it")
+    }
+
+    /// Waits until nothing is under way. Nothing is until what is returned is dropped.
+    async fn settled(&self) -> OwnedSemaphorePermit {
         self.room(self.capacity).await
     }
 
@@ -263,7 +267,7 @@ impl Producer {
     }
 }
 
-/// Somebody waits until nothing is under way.
+/// Somebody waits for room, or until nothing is under way.
 struct Hurry<'a>(&'a Signals);
 
 impl<'a> Hurry<'a> {
