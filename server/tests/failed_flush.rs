@@ -5,9 +5,11 @@
 mod process;
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use ::client::{AppendError, Fault, Options, ProducerOptions, RequestError};
 use cutdisk::{CutDisk, require_or_skip};
 use frame::proto::{AckResult, ErrorCode, ShardDescription, StreamDescription};
 use frame::route::hash_key;
@@ -45,11 +47,16 @@ impl Bench {
     }
 
     /// Into space that is written already, so that a commit is a flush of the device and nothing of the file system's own.
-    fn serve(&self) -> Outcome<(Server, Client)> {
+    fn spawn(&self) -> Outcome<(Server, SocketAddr)> {
         let settings = ["--io", self.io, "--reactors", "2", "--segment-bytes", "4MiB", "--prewrite", "true"];
         let mut server = Server::spawn(&self.data, &settings.map(str::to_owned))?;
-        let client = Client::connect(server.ready()?, Timeouts::default())?;
-        Ok((server, client))
+        let address = server.ready()?;
+        Ok((server, address))
+    }
+
+    fn serve(&self) -> Outcome<(Server, Client)> {
+        let (server, address) = self.spawn()?;
+        Ok((server, Client::connect(address, Timeouts::default())?))
     }
 
     /// Appends a record to a shard. Why it is refused, if it is.
@@ -141,4 +148,39 @@ fn on_the_ring_a_failed_flush_is_every_journals() -> Outcome {
 #[test]
 fn on_threads_a_failed_flush_is_every_journals() -> Outcome {
     a_failed_flush_is_every_journals("threads")
+}
+
+/// A record that was being written is as unknown as one on a lost connection, but no connection is what failed; those after it
+/// are refused.
+#[tokio::test]
+async fn the_clients_crate_tells_the_failure_as_it_is() -> Outcome {
+    let Some(bench) = Bench::start("ring")? else { return Ok(()) };
+    let (mut server, address) = bench.spawn()?;
+    let options = Options { patience: Duration::from_millis(100), ..Options::new(address) };
+    let client = ::client::Client::connect(options).await?;
+    client.create_stream("s", 1, Quotas::NONE).await?;
+    let producer = client.producer("s", ProducerOptions::default()).await?;
+    let numbered = client.producer("s", ProducerOptions::named("numbered")).await?;
+    producer.append(b"k", b"first").await?;
+    numbered.append(b"k", b"second").await?;
+    bench.disk.fail_flushes(1);
+    let began = Instant::now();
+    let error = loop {
+        assert!(began.elapsed() < PATIENCE, "records are still taken in");
+        if let Err(error) = producer.append(b"k", b"more").await {
+            break error;
+        }
+    };
+    assert_eq!(error.fault(), Fault::Storage, "{error}");
+    assert!(
+        matches!(&error, AppendError::Unknown(RequestError::Refused(failure)) if failure.code == ErrorCode::StorageFailed),
+        "{error:?}"
+    );
+    assert!(!error.to_string().contains("connection"), "{error}");
+    for producer in [&producer, &numbered] {
+        let error = producer.append(b"k", b"none").await.expect_err("it is refused");
+        assert!(matches!(error, AppendError::Refused(ErrorCode::StorageFailed)), "{error:?}");
+    }
+    server.kill()?;
+    Ok(())
 }

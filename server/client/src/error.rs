@@ -133,7 +133,7 @@ impl std::error::Error for ConnectError {
     }
 }
 
-/// Why a stream was not made, or is not described.
+/// Why something was not done that the server was asked for.
 #[derive(Clone, Debug)]
 pub enum RequestError {
     /// There is no connection. What was asked for may have been done.
@@ -177,9 +177,9 @@ pub enum AppendError {
     /// There was no connection in all of the patience, or none that this client could use. The record was not stored; one that
     /// has a number may have been.
     Connection(ConnectError),
-    /// The connection was lost before the record was acknowledged, and it has no number by which it could be stored once:
-    /// whether it was stored is not known.
-    Unknown(ConnectError),
+    /// The connection was lost before the record was acknowledged, or the server's storage failed while it was written:
+    /// whether it was stored is not known. One that has a number is sent again for all of the patience before that is told.
+    Unknown(RequestError),
     /// The server refused it, for what is no matter of time or for all of the patience.
     Refused(ErrorCode),
     /// A higher number of its producer is stored, and it is not: another input was appended under the same name.
@@ -196,7 +196,8 @@ impl AppendError {
     /// Who has to act.
     pub fn fault(&self) -> Fault {
         match self {
-            AppendError::Connection(error) | AppendError::Unknown(error) => error.fault(),
+            AppendError::Connection(error) => error.fault(),
+            AppendError::Unknown(error) => error.fault(),
             AppendError::Refused(code) => fault_of(*code),
             AppendError::GivenUp(error) => error.fault(),
             AppendError::Record(_) | AppendError::NumberPassed | AppendError::NoNumbers | AppendError::Ended => {
@@ -213,7 +214,7 @@ impl fmt::Display for AppendError {
             AppendError::Connection(error) => error.fmt(f),
             AppendError::Unknown(error) => write!(
                 f,
-                "whether the record was stored is not known, as {error}; read it back, or name the producer so that it is sent again"
+                "whether the record was stored is not known, as {error}; read it back, or give producers a name, by which it is sent again and stored once"
             ),
             AppendError::Refused(code) => write!(f, "the record was refused: {code}"),
             AppendError::NumberPassed => f.write_str(
@@ -235,7 +236,8 @@ impl std::error::Error for AppendError {}
 pub enum SubscribeError {
     /// There was no connection in all of the patience, or none that this client could use. The next call tries again.
     Connection(ConnectError),
-    /// The server refused it, for example since the stream was deleted. It has ended.
+    /// The server refused it, for example since the stream was deleted. It has ended; but where the refusal may pass it was
+    /// asked again for all of the patience, and the next call asks again.
     Refused(Failure),
     /// This record is damaged on the server's disk. The next call goes on after it.
     Damaged {
@@ -283,3 +285,9 @@ impl fmt::Display for SubscribeError {
 }
 
 impl std::error::Error for SubscribeError {}
+
+impl From<ConnectError> for SubscribeError {
+    fn from(error: ConnectError) -> SubscribeError {
+        SubscribeError::Connection(error)
+    }
+}

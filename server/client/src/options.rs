@@ -6,7 +6,7 @@ use std::time::Duration;
 use frame::proto::Secret;
 use tokio::time::Instant;
 
-use crate::error::{ConnectError, Fault};
+use crate::error::Fault;
 
 /// The pause before something is tried again, which doubles.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -66,9 +66,9 @@ impl Backoff {
         (began.elapsed() < self.patience).then_some(pause)
     }
 
-    /// The same after a connection failed: one that fails again whenever it is tried is not tried again.
-    pub(crate) fn pause_after(&mut self, error: &ConnectError) -> Option<Duration> {
-        if matches!(error.fault(), Fault::Caller | Fault::Bug) { None } else { self.pause() }
+    /// The same after a failure: what fails again whenever it is tried is not tried again.
+    pub(crate) fn pause_after(&mut self, fault: Fault) -> Option<Duration> {
+        if matches!(fault, Fault::Caller | Fault::Bug) { None } else { self.pause() }
     }
 
     /// There was progress.

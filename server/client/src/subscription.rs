@@ -12,7 +12,7 @@ use frame::{Frame, FrameError, RequestId, Sequence, ShardId, StreamId};
 use tokio::time::sleep;
 
 use crate::connection::{Connection, Heard};
-use crate::error::{ConnectError, Fault, SubscribeError, fault_of};
+use crate::error::{Fault, SubscribeError, fault_of};
 use crate::options::{Backoff, Options};
 
 /// Bytes of frames that may be on their way here or wait to be taken.
@@ -110,7 +110,8 @@ impl Subscription {
     /// [`children`](Subscription::children) go on. May be dropped and called again.
     ///
     /// # Errors
-    /// There is no next record; after [`SubscribeError::Connection`] and [`SubscribeError::Damaged`] there may be.
+    /// There is no next record; after [`SubscribeError::Connection`] and [`SubscribeError::Damaged`] there may be, and after a
+    /// [`SubscribeError::Refused`] that may pass.
     pub async fn next(&mut self) -> Result<Option<Record>, SubscribeError> {
         loop {
             if let Some(Waiting { record, bytes }) = self.waiting.pop_front() {
@@ -138,7 +139,7 @@ impl Subscription {
                 Ok(Heard::Records(of, result, frames)) if of == request => self.take_records(&result, &frames),
                 Ok(Heard::Refused(of, failure)) if of == request => self.take_failure(failure).await?,
                 Ok(_) => {}
-                Err(error) => self.lost(error).await?,
+                Err(error) => self.lost(error.into()).await?,
             }
         }
     }
@@ -178,24 +179,24 @@ impl Subscription {
                     self.connection = Some(connection);
                     return Ok(());
                 }
-                Err(error) if address == self.options.address => return self.lost(error).await,
+                Err(error) if address == self.options.address => return self.lost(error.into()).await,
                 Err(_) => {}
             }
         }
         Ok(())
     }
 
-    /// Without a connection: goes on from the last record that is whole, after a pause.
-    async fn lost(&mut self, error: ConnectError) -> Result<(), SubscribeError> {
+    /// Without a connection, or what was asked for on it: goes on from the last record that is whole, after a pause.
+    async fn lost(&mut self, error: SubscribeError) -> Result<(), SubscribeError> {
         self.rewind();
-        match self.backoff.pause_after(&error) {
+        match self.backoff.pause_after(error.fault()) {
             Some(pause) => {
                 sleep(pause).await;
                 Ok(())
             }
             None => {
                 self.backoff.reset();
-                Err(SubscribeError::Connection(error))
+                Err(error)
             }
         }
     }
@@ -227,7 +228,7 @@ impl Subscription {
 
     async fn take_failure(&mut self, failure: Failure) -> Result<(), SubscribeError> {
         if matches!(fault_of(failure.code), Fault::Throttled | Fault::Connection) {
-            return self.lost(ConnectError::Ended(failure)).await;
+            return self.lost(SubscribeError::Refused(failure)).await;
         }
         let error = match (failure.code, self.start) {
             (ErrorCode::Damaged, Start::At(sequence)) => {

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::record::Record;
 use super::{Appended, ProducerOptions};
 use crate::connection::{Connection, Heard};
-use crate::error::{AppendError, ConnectError, Fault, fault_of};
+use crate::error::{AppendError, ConnectError, Fault, RequestError, fault_of};
 use crate::options::{Backoff, Options, TIME_MAX};
 
 /// What an append adds to its frames.
@@ -71,12 +71,10 @@ pub(super) struct Lane {
     waiting: VecDeque<Record>,
     waiting_bytes: usize,
     sent: BTreeMap<RequestId, Sent>,
-    /// To be sent again, once nothing is under way.
-    again: Vec<Record>,
+    /// To be sent again, once nothing is under way, and why.
+    again: Vec<(Record, AppendError)>,
     /// When that is.
     again_at: Option<Instant>,
-    /// Why the server refused the newest of them.
-    refused_for: ErrorCode,
     retries: Backoff,
     /// Nothing more is appended.
     is_closed: bool,
@@ -106,7 +104,6 @@ impl Lane {
             sent: BTreeMap::new(),
             again: Vec::new(),
             again_at: None,
-            refused_for: ErrorCode::Busy,
             retries,
             is_closed: false,
         }
@@ -228,6 +225,7 @@ impl Lane {
         if !self.sent.is_empty() {
             return Ok(false);
         }
+        self.again.sort_by_key(|(record, _)| record.number);
         match self.again_at {
             None => match self.retries.pause() {
                 Some(pause) => {
@@ -235,20 +233,19 @@ impl Lane {
                     return Ok(false);
                 }
                 None => {
-                    let error = AppendError::Refused(self.refused_for);
-                    if self.is_numbered {
-                        return Err(error);
+                    // Those that follow a number were refused for its sake.
+                    if let Some((_, reason)) = self.again.first().filter(|_| self.is_numbered) {
+                        return Err(reason.clone());
                     }
                     self.retries.reset();
-                    self.again.drain(..).for_each(|record| record.answer(Err(error.clone())));
+                    self.again.drain(..).for_each(|(record, reason)| record.answer(Err(reason)));
                     return Ok(true);
                 }
             },
             Some(at) if at > Instant::now() => return Ok(false),
             Some(_) => self.again_at = None,
         }
-        self.again.sort_by_key(|record| record.number);
-        for mut record in self.again.drain(..).rev() {
+        for (mut record, _) in self.again.drain(..).rev() {
             record.due = Instant::now();
             self.waiting_bytes += record.frames.len();
             self.waiting.push_front(record);
@@ -302,8 +299,10 @@ impl Lane {
             AckResult::Throttled(ErrorCode::NumberPassed, _) | AckResult::Refused(ErrorCode::NumberPassed) => {
                 record.answer(Err(AppendError::NumberPassed));
             }
-            AckResult::Throttled(code, _) => self.send_again(record, code),
-            AckResult::Refused(code) if self.is_numbered && may_pass(code) => self.send_again(record, code),
+            AckResult::Throttled(code, _) => self.again.push((record, AppendError::Refused(code))),
+            AckResult::Refused(code) if self.is_numbered && may_pass(code) => {
+                self.again.push((record, AppendError::Refused(code)));
+            }
             AckResult::Refused(code) => {
                 let error = AppendError::Refused(code);
                 record.answer(Err(error.clone()));
@@ -318,33 +317,29 @@ impl Lane {
 
     /// Of a whole append nobody knows, or it was refused as one.
     fn take_failure(&mut self, record: Record, failure: &Failure) -> Result<(), AppendError> {
-        if self.is_numbered && may_pass(failure.code) {
-            self.send_again(record, failure.code);
-            return Ok(());
-        }
         // Only a caller's fault says that nothing was stored.
         let error = match fault_of(failure.code) {
             Fault::Caller => AppendError::Refused(failure.code),
-            _ => AppendError::Unknown(ConnectError::Ended(failure.clone())),
+            _ => AppendError::Unknown(RequestError::Refused(failure.clone())),
         };
+        if self.is_numbered && may_pass(failure.code) {
+            self.again.push((record, error));
+            return Ok(());
+        }
         record.answer(Err(error.clone()));
         if self.is_numbered { Err(error) } else { Ok(()) }
-    }
-
-    fn send_again(&mut self, record: Record, code: ErrorCode) {
-        self.refused_for = code;
-        self.again.push(record);
     }
 
     /// The connection is lost: what is under way is sent again if it has numbers, and of the rest nobody knows.
     fn take_lost(&mut self, error: &ConnectError) {
         self.connection = None;
+        let error = AppendError::Unknown(error.clone().into());
         for sent in std::mem::take(&mut self.sent).into_values() {
             for record in sent.records.into_iter().flatten() {
                 if self.is_numbered {
-                    self.send_again(record, ErrorCode::ShuttingDown);
+                    self.again.push((record, error.clone()));
                 } else {
-                    record.answer(Err(AppendError::Unknown(error.clone())));
+                    record.answer(Err(error.clone()));
                 }
             }
         }
@@ -366,7 +361,7 @@ impl Lane {
                 }
                 Err(error) => error,
             };
-            match backoff.pause_after(&error) {
+            match backoff.pause_after(error.fault()) {
                 Some(pause) => sleep(pause).await,
                 None if self.is_numbered => return Err(AppendError::Connection(error)),
                 None => {
@@ -379,7 +374,8 @@ impl Lane {
 
     fn fail_all(&mut self, error: &AppendError) {
         let sent = std::mem::take(&mut self.sent).into_values().flat_map(|sent| sent.records).flatten();
-        let all = sent.chain(self.again.drain(..)).chain(self.waiting.drain(..));
+        let again = self.again.drain(..).map(|(record, _)| record);
+        let all = sent.chain(again).chain(self.waiting.drain(..));
         all.for_each(|record| record.answer(Err(error.clone())));
         self.waiting_bytes = 0;
         self.again_at = None;
