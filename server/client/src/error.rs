@@ -183,11 +183,20 @@ pub enum AppendError {
     /// The server refused it, for what is no matter of time or for all of the patience.
     Refused(ErrorCode),
     /// A higher number of its producer is stored, and it is not: another input was appended under the same name.
-    NumberPassed,
+    NumberPassed {
+        /// Its number.
+        number: u64,
+    },
     /// The server does not take producers' numbers.
     NoNumbers,
-    /// A record with a lower number was given up, so that none can follow it.
-    GivenUp(Arc<AppendError>),
+    /// A record of its producer was given up, so that none can follow it. If this one was on its way already it may be stored.
+    GivenUp {
+        /// The lowest number of its producer that is not known to be stored: all before it are. Another producer goes on with
+        /// it as its [`first_number`](crate::ProducerOptions::first_number).
+        first_number: u64,
+        /// Why.
+        cause: Arc<AppendError>,
+    },
     /// The runtime ended before the record was acknowledged.
     Ended,
 }
@@ -199,10 +208,11 @@ impl AppendError {
             AppendError::Connection(error) => error.fault(),
             AppendError::Unknown(error) => error.fault(),
             AppendError::Refused(code) => fault_of(*code),
-            AppendError::GivenUp(error) => error.fault(),
-            AppendError::Record(_) | AppendError::NumberPassed | AppendError::NoNumbers | AppendError::Ended => {
-                Fault::Caller
-            }
+            AppendError::GivenUp { cause, .. } => cause.fault(),
+            AppendError::Record(_)
+            | AppendError::NumberPassed { .. }
+            | AppendError::NoNumbers
+            | AppendError::Ended => Fault::Caller,
         }
     }
 }
@@ -217,13 +227,17 @@ impl fmt::Display for AppendError {
                 "whether the record was stored is not known, as {error}; read it back, or give producers a name, by which it is sent again and stored once"
             ),
             AppendError::Refused(code) => write!(f, "the record was refused: {code}"),
-            AppendError::NumberPassed => f.write_str(
-                "the record is not stored and a higher number of its producer is: give every input a name of its own, and its records in one order",
+            AppendError::NumberPassed { number } => write!(
+                f,
+                "record {number} of its producer is not stored and a higher number is: give every input a name of its own, and its records in one order",
             ),
             AppendError::NoNumbers => {
                 f.write_str("the server is from before producers' numbers: update it, or leave ProducerOptions::name out")
             }
-            AppendError::GivenUp(error) => write!(f, "a record before this one was given up: {error}; make a new producer that begins with it"),
+            AppendError::GivenUp { first_number, cause } => write!(
+                f,
+                "the producer gave up: {cause}; all before number {first_number} are stored: open another that begins with it"
+            ),
             AppendError::Ended => f.write_str("the runtime ended before the record was acknowledged"),
         }
     }

@@ -26,7 +26,7 @@ mod produce;
 #[expect(dead_code, reason = "an example's main is for its users")]
 mod retry;
 
-const KEYS: usize = 20;
+pub(crate) const KEYS: usize = 20;
 
 /// A server of two reactors, which clients find again when it has ended.
 pub(crate) fn start_at(data: &Path, port: u16) -> Server {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use ::client::{AppendError, Client, ErrorCode, Fault, Options, Producer, ProducerOptions, Quotas, Sequence};
 use tokio::time::timeout;
 
-use crate::native::{connect, give, key_of, options, stored};
-use crate::rig::{PATIENCE, Server, directory};
+use crate::native::{KEYS, connect, give, key_of, options, stored};
+use crate::rig::{PATIENCE, Server, directory, run};
 
 /// Long enough that who waits for it is not waiting for it.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -94,5 +94,54 @@ async fn who_has_more_than_there_is_room_for_waits_for_answers_alone() {
     }
     let error = producer.append(&[b'k'; 2000], b"").await.unwrap_err();
     assert_eq!(error.fault(), Fault::Caller, "{error}");
+    server.stop();
+}
+
+/// The first record over the quota is given up, and with it all that follow; from its number on another producer goes on.
+#[tokio::test]
+async fn a_named_producer_that_gives_up_tells_where_to_go_on() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let producer = impatient(&server, "numbered", Some("n")).await;
+    assert_eq!(producer.first_unstored(), Some(1));
+    let given = give(&producer, 0..50).await;
+    let unstored = producer.flush().await.unwrap_err();
+    let first = unstored.first_number.unwrap();
+    assert!(first > 1 && unstored.records >= 51 - first, "{first} {unstored}");
+    assert!(matches!(unstored.cause, AppendError::Refused(ErrorCode::WriteRecordsExceeded)), "{unstored}");
+    let mut stored_first = 0;
+    for (number, pending) in (1..).zip(given) {
+        match pending.await {
+            Ok(_) if number < first => stored_first = number,
+            Ok(_) => assert!(number > first, "{number} is said not to be stored"),
+            Err(_) => assert!(number >= first, "{number} is said to be stored"),
+        }
+    }
+    assert_eq!(stored_first, first - 1);
+    let error = producer.send(b"k", b"too late").await.unwrap_err();
+    assert!(matches!(error, AppendError::GivenUp { first_number, .. } if first_number == first), "{error}");
+    assert_eq!(producer.first_unstored(), Some(first));
+
+    run(server.command(["streams", "quotas", "numbered", "none"]), b"").good();
+    let client = connect(&server).await;
+    let options = ProducerOptions { first_number: first, ..ProducerOptions::named("n") };
+    let producer = client.producer("numbered", options).await.unwrap();
+    for pending in give(&producer, first as usize - 1..50).await {
+        pending.await.unwrap();
+    }
+    assert_eq!(producer.first_unstored(), Some(51));
+    producer.close().await.unwrap();
+    let found = stored(&server, "numbered");
+    assert!((0..KEYS).all(|key| found[&key_of(key)].iter().copied().eq((key..50).step_by(KEYS))), "{found:?}");
+
+    // Another input under the same name: each record that is not the one of its number is told its number.
+    let options = ProducerOptions { first_number: 49, ..ProducerOptions::named("n") };
+    client.create_stream("other", 1, Quotas::NONE).await.unwrap();
+    let ahead = client.producer("other", options.clone()).await.unwrap();
+    ahead.append(b"k", b"49").await.unwrap();
+    let behind = client.producer("other", ProducerOptions { first_number: 7, ..options }).await.unwrap();
+    let error = behind.append(b"k", b"7").await.unwrap_err();
+    assert!(matches!(error, AppendError::NumberPassed { number: 7 }), "{error}");
+    assert_eq!(behind.close().await.unwrap_err().first_number, Some(7));
     server.stop();
 }

@@ -115,10 +115,17 @@ impl Lane {
         // First the reason, then the door: who finds it shut finds out why.
         let _ = failure.set(error.clone());
         self.input.close();
-        self.fail_all(&error);
         while let Ok(input) = self.input.try_recv() {
-            if let Input::Record(record) = input {
-                record.answer(Err(AppendError::GivenUp(Arc::new(error.clone()))));
+            self.take_input(Some(input));
+        }
+        match error {
+            // What there is no way to is there for none.
+            AppendError::Connection(_) | AppendError::NoNumbers => self.fail_all(&error),
+            error => {
+                self.again.drain(..).for_each(|(record, reason)| record.answer(Err(reason)));
+                let sent = std::mem::take(&mut self.sent).into_values().flat_map(|sent| sent.records).flatten();
+                let cause = Arc::new(error);
+                sent.chain(self.waiting.drain(..)).for_each(|record| record.give_up(&cause));
             }
         }
     }
@@ -297,7 +304,8 @@ impl Lane {
                 record.answer(Ok(Appended { shard, sequence: None }));
             }
             AckResult::Throttled(ErrorCode::NumberPassed, _) | AckResult::Refused(ErrorCode::NumberPassed) => {
-                record.answer(Err(AppendError::NumberPassed));
+                let number = record.number;
+                record.answer(Err(AppendError::NumberPassed { number }));
             }
             AckResult::Throttled(code, _) => self.again.push((record, AppendError::Refused(code))),
             AckResult::Refused(code) if self.is_numbered && may_pass(code) => {

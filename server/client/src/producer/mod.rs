@@ -202,7 +202,10 @@ impl Producer {
             Ok(()) => Ok(Pending(pending)),
             Err(SendError(input)) => {
                 let error = match way.failure.get() {
-                    Some(error) => AppendError::GivenUp(Arc::new(error.clone())),
+                    Some(cause) => {
+                        let first_number = self.account.first_unstored(number);
+                        AppendError::GivenUp { first_number, cause: Arc::new(cause.clone()) }
+                    }
                     None => AppendError::Ended,
                 };
                 if let Input::Record(record) = input {
@@ -220,9 +223,16 @@ impl Producer {
     pub async fn flush(&self) -> Result<(), Unstored> {
         let _nothing_is_under_way = self.settled().await;
         let Some((records, cause)) = self.account.take() else { return Ok(()) };
-        let next = self.front.lock().unwrap_or_else(PoisonError::into_inner).next_number;
-        let first_number = self.options.name.as_ref().map(|_| self.account.first_unstored(next));
-        Err(Unstored { records, cause, first_number })
+        Err(Unstored { records, cause, first_number: self.first_unstored() })
+    }
+
+    /// Of a producer with a name, the lowest number that is not known to be stored: all before it are. Where a program is to go
+    /// on that keeps such a mark of its input, or another producer once this one has given up, it is the
+    /// [`first_number`](ProducerOptions::first_number).
+    pub fn first_unstored(&self) -> Option<u64> {
+        self.options.name.as_ref()?;
+        let front = self.front.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(self.account.first_unstored(front.next_number))
     }
 
     /// The same, as the last thing that is done with it.

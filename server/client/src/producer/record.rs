@@ -77,6 +77,12 @@ impl Record {
         self.tell(outcome);
     }
 
+    /// It can't follow one that was given up.
+    pub(super) fn give_up(self, cause: &Arc<AppendError>) {
+        let first_number = self.account.first_unstored(self.number);
+        self.answer(Err(AppendError::GivenUp { first_number, cause: cause.clone() }));
+    }
+
     fn tell(&mut self, outcome: Result<Appended, AppendError>) {
         let Some(reply) = self.reply.take() else { return };
         self.account.end(self.is_numbered.then_some(self.number), outcome.as_ref().map(drop));
