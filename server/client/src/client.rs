@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use frame::proto::{Reactors, Start, StreamDescription};
+use frame::proto::{Start, StreamDescription};
 use frame::{RequestId, Settings, ShardId};
 use tokio::sync::Mutex;
 
-use crate::connection::{Connection, Heard};
+use crate::connection::{Connection, Heard, Site};
 use crate::error::{ConnectError, Fault, RequestError};
 use crate::options::Options;
 use crate::producer::{Producer, ProducerOptions};
@@ -22,18 +22,26 @@ pub struct Client {
 #[derive(Debug)]
 struct Shared {
     options: Options,
+    place: Mutex<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// Where the server was last.
+    address: SocketAddr,
     /// Taken out while somebody waits for an answer on it, so that none is left over by one who stopped waiting.
-    connection: Mutex<Option<Connection>>,
+    connection: Option<Connection>,
 }
 
 impl Client {
-    /// Connects to a server, and proves the secret if there is one.
+    /// Connects to a server, at the first of its addresses that answers, and proves the secret if there is one.
     ///
     /// # Errors
     /// Nobody is there, or one who does not speak the protocol, or who knows another secret.
     pub async fn connect(options: Options) -> Result<Client, ConnectError> {
-        let connection = Connection::open(options.address, &options).await?;
-        Ok(Client { shared: Arc::new(Shared { options, connection: Mutex::new(Some(connection)) }) })
+        let connection = Connection::open_any(None, &options).await?;
+        let place = Place { address: connection.site().address, connection: Some(connection) };
+        Ok(Client { shared: Arc::new(Shared { options, place: Mutex::new(place) }) })
     }
 
     /// Makes a stream, or finds it with the same number of shards; then its settings stay as they are. [`Quotas`](crate::Quotas)
@@ -80,23 +88,16 @@ impl Client {
         start: impl Into<Start>,
     ) -> Result<Subscription, RequestError> {
         let start = start.into();
-        let (description, reactors) = self.describe(stream).await?;
+        let (description, site) = self.describe(stream).await?;
         let reactor = description.shards.iter().find(|other| other.shard == shard).map_or(0, |shard| shard.reactor);
-        let owner = self.owner(reactors, reactor);
-        Ok(Subscription::new(self.options().clone(), owner, description.stream, shard, start))
+        Ok(Subscription::new(self.options().clone(), site.owner(reactor), description.stream, shard, start))
     }
 
     pub(crate) fn options(&self) -> &Options {
         &self.shared.options
     }
 
-    /// Where the owner of a shard listens.
-    pub(crate) fn owner(&self, reactors: Reactors, reactor: u32) -> SocketAddr {
-        let address = self.options().address;
-        reactors.port(reactor).map_or(address, |port| SocketAddr::new(address.ip(), port))
-    }
-
-    pub(crate) async fn describe(&self, name: &str) -> Result<(StreamDescription, Reactors), RequestError> {
+    pub(crate) async fn describe(&self, name: &str) -> Result<(StreamDescription, Site), RequestError> {
         self.ask(|connection| connection.describe_stream(name)).await
     }
 
@@ -104,22 +105,23 @@ impl Client {
     async fn ask(
         &self,
         request: impl Fn(&mut Connection) -> RequestId,
-    ) -> Result<(StreamDescription, Reactors), RequestError> {
-        let mut place = self.shared.connection.lock().await;
-        if let Some(mut connection) = place.take() {
+    ) -> Result<(StreamDescription, Site), RequestError> {
+        let mut place = self.shared.place.lock().await;
+        if let Some(mut connection) = place.connection.take() {
             match answer(&mut connection, &request).await {
                 Err(RequestError::Connection(error)) if error.fault() == Fault::Connection => {}
                 Err(RequestError::Connection(error)) => return Err(error.into()),
                 told => {
-                    *place = Some(connection);
+                    place.connection = Some(connection);
                     return told;
                 }
             }
         }
-        let mut connection = Connection::open(self.options().address, self.options()).await?;
+        let mut connection = Connection::open_any(Some(place.address), self.options()).await?;
+        place.address = connection.site().address;
         let told = answer(&mut connection, &request).await;
         if !matches!(told, Err(RequestError::Connection(_))) {
-            *place = Some(connection);
+            place.connection = Some(connection);
         }
         told
     }
@@ -129,11 +131,11 @@ impl Client {
 async fn answer(
     connection: &mut Connection,
     request: impl Fn(&mut Connection) -> RequestId,
-) -> Result<(StreamDescription, Reactors), RequestError> {
+) -> Result<(StreamDescription, Site), RequestError> {
     let request = request(connection);
     loop {
         match connection.next().await? {
-            Heard::Stream(of, stream) if of == request => return Ok((stream, connection.welcome().reactors)),
+            Heard::Stream(of, stream) if of == request => return Ok((stream, connection.site())),
             Heard::Refused(of, failure) if of == request => return Err(RequestError::Refused(failure)),
             _ => {}
         }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frame::proto::{
-    self, AckResult, ClientEvent, Failure, Nonce, ReadResult, Span, Start, StreamDescription, Subscribe, Welcome,
+    self, AckResult, ClientEvent, Failure, Nonce, Reactors, ReadResult, Span, Start, StreamDescription, Subscribe,
+    Welcome,
 };
 use frame::{RequestId, ShardId, StreamId};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -19,7 +20,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::error::ConnectError;
+use crate::error::{ConnectError, Fault};
 use crate::options::{Options, TIME_MAX};
 
 /// Bytes taken from the socket at once.
@@ -64,9 +65,40 @@ impl fmt::Debug for Connection {
     }
 }
 
+/// Where a server was found, and where its reactors are by its own word.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    reactors: Reactors,
+}
+
+impl Site {
+    /// Where the owner of a shard listens.
+    pub(crate) fn owner(&self, reactor: u32) -> SocketAddr {
+        self.reactors.port(reactor).map_or(self.address, |port| SocketAddr::new(self.address.ip(), port))
+    }
+}
+
 impl Connection {
+    /// Connects to the first place that answers: the `first`, or one of those that the options name.
+    ///
+    /// # Errors
+    /// None does. Of the reasons the last that may pass is told, if any may.
+    pub(crate) async fn open_any(first: Option<SocketAddr>, options: &Options) -> Result<Connection, ConnectError> {
+        let others = options.addresses().filter(|address| Some(*address) != first);
+        let mut failed: Option<ConnectError> = None;
+        for address in first.into_iter().chain(others) {
+            match Connection::open(address, options).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) if failed.is_none() || error.fault() == Fault::Connection => failed = Some(error),
+                Err(_) => {}
+            }
+        }
+        Err(failed.expect("the options name one address at least"))
+    }
+
     /// Connects and shakes hands.
-    pub(crate) async fn open(address: SocketAddr, options: &Options) -> Result<Connection, ConnectError> {
+    async fn open(address: SocketAddr, options: &Options) -> Result<Connection, ConnectError> {
         let refused = |source: io::Error| ConnectError::Connect { address, source: Arc::new(source) };
         let silence = options.silence.min(TIME_MAX);
         let all = async {
@@ -104,6 +136,11 @@ impl Connection {
     /// What the server said of itself.
     pub(crate) fn welcome(&self) -> &Welcome {
         self.welcome.as_ref().expect("none is handed out before its handshake")
+    }
+
+    /// Where it leads.
+    pub(crate) fn site(&self) -> Site {
+        Site { address: self.address, reactors: self.welcome().reactors }
     }
 
     pub(crate) fn create_stream(&mut self, name: &str, shards: u32, settings: frame::Settings) -> RequestId {

@@ -209,10 +209,9 @@ impl AppendError {
             AppendError::Unknown(error) => error.fault(),
             AppendError::Refused(code) => fault_of(*code),
             AppendError::GivenUp { cause, .. } => cause.fault(),
-            AppendError::Record(_)
-            | AppendError::NumberPassed { .. }
-            | AppendError::NoNumbers
-            | AppendError::Ended => Fault::Caller,
+            AppendError::Record(_) | AppendError::NumberPassed { .. } | AppendError::NoNumbers | AppendError::Ended => {
+                Fault::Caller
+            }
         }
     }
 }
@@ -231,9 +230,9 @@ impl fmt::Display for AppendError {
                 f,
                 "record {number} of its producer is not stored and a higher number is: give every input a name of its own, and its records in one order",
             ),
-            AppendError::NoNumbers => {
-                f.write_str("the server is from before producers' numbers: update it, or leave ProducerOptions::name out")
-            }
+            AppendError::NoNumbers => f.write_str(
+                "the server is from before producers' numbers: update it, or leave ProducerOptions::name out",
+            ),
             AppendError::GivenUp { first_number, cause } => write!(
                 f,
                 "the producer gave up: {cause}; all before number {first_number} are stored: open another that begins with it"

@@ -27,6 +27,8 @@
 //!   stored once, in the order of each key. Without one nothing is sent twice, and what was under way on a lost connection is
 //!   told as [`AppendError::Unknown`].
 //! * A [`Subscription`] makes its connection again and goes on where it was.
+//! * A server may have [several addresses](Options::more_addresses). What is tried again is tried after pauses that grow, and of
+//!   which part is chance.
 //!
 //! Nothing here knows the engine or the server: the frame crate's bytes are all that they share.
 

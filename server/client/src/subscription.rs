@@ -172,18 +172,14 @@ impl Subscription {
     }
 
     async fn connect(&mut self) -> Result<(), SubscribeError> {
-        // By turns, as the owner may listen elsewhere after a restart.
-        for address in [self.owner, self.options.address] {
-            match Connection::open(address, &self.options).await {
-                Ok(connection) => {
-                    self.connection = Some(connection);
-                    return Ok(());
-                }
-                Err(error) if address == self.options.address => return self.lost(error.into()).await,
-                Err(_) => {}
+        // The owner may listen elsewhere after a restart.
+        match Connection::open_any(Some(self.owner), &self.options).await {
+            Ok(connection) => {
+                self.connection = Some(connection);
+                Ok(())
             }
+            Err(error) => self.lost(error.into()).await,
         }
-        Ok(())
     }
 
     /// Without a connection, or what was asked for on it: goes on from the last record that is whole, after a pause.

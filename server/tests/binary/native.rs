@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -14,7 +14,7 @@ use ::client::{
 };
 use tokio::time::timeout;
 
-use crate::rig::{PATIENCE, Server, directory, millstream, read_all, run};
+use crate::rig::{PATIENCE, SMALL, Server, directory, millstream, read_all, run};
 
 #[path = "../../client/examples/consume.rs"]
 #[expect(dead_code, reason = "an example's main is for its users")]
@@ -245,6 +245,35 @@ async fn a_subscription_goes_on_after_a_restart_and_ends_with_its_shard() {
     assert_eq!(subscription.children(), [ShardId(2), ShardId(3)]);
     assert!(next(&mut subscription).await.is_none(), "it stays ended");
     server.stop();
+}
+
+/// A server at one of several places, and after a restart at another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_is_found_at_any_of_its_addresses() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (absent, first, second) = (free(), free(), free());
+    let start = |address: SocketAddr| {
+        let mut command = millstream(["serve", "--native", &address.to_string(), "--http", "off"]);
+        command.args(SMALL).arg("--data").arg(&data);
+        Server::start_command(&data, command)
+    };
+    let server = start(first);
+    let client = Client::connect(Options { more_addresses: vec![first, second], ..options(absent) }).await.unwrap();
+    client.create_stream("wandering", 1, Quotas::NONE).await.unwrap();
+    let producer = client.producer("wandering", ProducerOptions::named("n")).await.unwrap();
+    let mut subscription = client.subscribe("wandering", ShardId(1), Sequence(1)).await.unwrap();
+    producer.append(b"k", b"before").await.unwrap();
+    assert_eq!(next(&mut subscription).await.unwrap().data, b"before");
+    server.kill();
+    let server = start(second);
+    producer.append(b"k", b"after").await.unwrap();
+    assert_eq!(next(&mut subscription).await.unwrap().data, b"after");
+    assert_eq!(client.describe_stream("wandering").await.unwrap().shards.len(), 1);
+    server.stop();
+    let error = Client::connect(Options { more_addresses: vec![first], ..options(absent) }).await.err().unwrap();
+    assert!(error.fault() == Fault::Connection && error.to_string().contains(&first.to_string()), "{error}");
 }
 
 #[tokio::test]

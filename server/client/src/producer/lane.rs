@@ -353,13 +353,11 @@ impl Lane {
         }
     }
 
-    /// Makes a connection, by turns to the owner and to where the server was first found.
+    /// Makes a connection, to the owner or to wherever else the server may be, which hands records on.
     async fn connect(&mut self) -> Result<(), AppendError> {
         let mut backoff = Backoff::new(self.options.patience);
-        let mut addresses = [self.address, self.options.address].into_iter().cycle();
         loop {
-            let address = addresses.next().unwrap_or(self.address);
-            let error = match Connection::open(address, &self.options).await {
+            let error = match Connection::open_any(Some(self.address), &self.options).await {
                 Ok(connection) if self.is_numbered && !connection.welcome().takes_numbers() => {
                     return Err(AppendError::NoNumbers);
                 }

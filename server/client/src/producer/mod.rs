@@ -24,13 +24,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use frame::proto::{Reactors, StreamDescription};
+use frame::proto::StreamDescription;
 use frame::{ProducerId, Sequence, ShardId, StreamId};
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::client::Client;
+use crate::connection::Site;
 use crate::error::{AppendError, RequestError};
 use account::Account;
 use lane::{Input, Lane, Signals};
@@ -121,7 +122,7 @@ pub struct Producer {
 struct Front {
     stream: StreamId,
     map: Map,
-    reactors: Reactors,
+    site: Site,
     next_number: u64,
     lanes: BTreeMap<u32, Way>,
 }
@@ -136,12 +137,12 @@ struct Way {
 
 impl Producer {
     pub(crate) async fn open(client: Client, stream: &str, options: ProducerOptions) -> Result<Producer, RequestError> {
-        let (description, reactors) = client.describe(stream).await?;
+        let (description, site) = client.describe(stream).await?;
         let capacity = options.in_flight_bytes.max(1);
         let front = Front {
             stream: description.stream,
             map: Map::of(&description),
-            reactors,
+            site,
             next_number: options.first_number,
             lanes: BTreeMap::new(),
         };
@@ -187,8 +188,8 @@ impl Producer {
         front.next_number += 1;
         let stream = front.stream;
         let address = match producer {
-            Some(_) => self.client.options().address,
-            None => self.client.owner(front.reactors, reactor),
+            Some(_) => front.site.address,
+            None => front.site.owner(reactor),
         };
         let way = front.lanes.entry(reactor).or_insert_with(|| {
             let (input, records) = unbounded_channel();
@@ -271,8 +272,8 @@ impl Producer {
         if !self.signals.is_stale.swap(false, Ordering::AcqRel) {
             return;
         }
-        if let Ok((description, reactors)) = self.client.describe(&self.name).await {
-            self.front.lock().unwrap_or_else(PoisonError::into_inner).renew(&description, reactors);
+        if let Ok((description, site)) = self.client.describe(&self.name).await {
+            self.front.lock().unwrap_or_else(PoisonError::into_inner).renew(&description, site);
         }
     }
 }
@@ -294,11 +295,11 @@ impl Drop for Hurry<'_> {
 }
 
 impl Front {
-    fn renew(&mut self, description: &StreamDescription, reactors: Reactors) {
+    fn renew(&mut self, description: &StreamDescription, site: Site) {
         // One that was deleted and made again is another stream, whose producer has to be opened anew.
         if description.stream == self.stream {
             self.map = Map::of(description);
-            self.reactors = reactors;
+            self.site = site;
         }
     }
 }
