@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use frame::proto::{
-    AckResult, CreateStream, DescribeStream, ErrorCode, Grant, ListStreams, Read, SetQuotas, SetRetention, Subscribe,
+    AckResult, CreateStream, DeleteStream, DescribeStream, ErrorCode, Grant, ListStreams, Read, SetQuotas,
+    SetRetention, Subscribe,
 };
 use frame::segment::Footer;
 use frame::{ProducerId, RequestId, Sequence, ShardId, StreamId};
@@ -54,6 +55,7 @@ pub(crate) enum Question {
     Reshard(String, Change),
     SetQuotas(SetQuotas),
     SetRetention(SetRetention),
+    Delete(DeleteStream),
     Describe(DescribeStream),
     List(ListStreams),
     Read(Read),

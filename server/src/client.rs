@@ -120,6 +120,7 @@ struct Partial {
 enum Answer {
     Stream(StreamDescription),
     StreamList(StreamList),
+    Deleted,
     Records(Records),
     Pong,
 }
@@ -357,6 +358,7 @@ impl Client {
             ClientEvent::Credit | ClientEvent::Proven => {}
             ClientEvent::Ack(span) => self.take_acks(&span),
             ClientEvent::Stream(request, stream) => return Ok(Heard::Answer(request, Ok(Answer::Stream(stream)))),
+            ClientEvent::Deleted(request) => return Ok(Heard::Answer(request, Ok(Answer::Deleted))),
             ClientEvent::StreamList(request, list) => return Ok(Heard::Answer(request, Ok(Answer::StreamList(list)))),
             ClientEvent::Pong(request) => return Ok(Heard::Answer(request, Ok(Answer::Pong))),
             ClientEvent::ReadBegin(_, result) => self.reading = Some(Records { result, frames: Vec::new() }),

@@ -1,4 +1,4 @@
-//! `millstream streams`: which streams there are, making them, and splitting, merging and moving their shards.
+//! `millstream streams`: which streams there are, making and deleting them, and splitting, merging and moving their shards.
 
 use std::fmt;
 use std::io;
@@ -76,6 +76,11 @@ enum Action {
         shard: u32,
         /// The reactor's number, from 0
         reactor: u32,
+    },
+    /// Delete a stream, with all that is in it, at once and for good.
+    Delete {
+        /// Its name
+        name: String,
     },
     /// Give a stream other quotas.
     Quotas {
@@ -174,6 +179,10 @@ pub fn run(arguments: StreamsArguments) -> Result<(), StreamsError> {
         Some(Action::Move { name, shard, reactor }) => {
             let moved = client.move_shard(&name, ShardId(shard), reactor);
             print_lineage(&moved.map_err(StreamsError::Client)?, &mut output)?;
+        }
+        Some(Action::Delete { name }) => {
+            client.delete_stream(&name).map_err(StreamsError::Client)?;
+            output.write(|out| writeln!(out, "{name}: deleted")).map_err(StreamsError::Output)?;
         }
         Some(Action::Retention { name, period, bytes }) => {
             let stream = client.describe_stream(&name).map_err(StreamsError::Client)?;

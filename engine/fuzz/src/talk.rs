@@ -173,6 +173,7 @@ impl Talk {
                 | ClientEvent::Credit
                 | ClientEvent::Pong(_)
                 | ClientEvent::StreamList(..)
+                | ClientEvent::Deleted(_)
                 | ClientEvent::Challenge
                 | ClientEvent::Proven
                 | ClientEvent::Unsubscribed(_) => {}

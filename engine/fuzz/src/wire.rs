@@ -160,7 +160,7 @@ fn requests(program: &mut Program<'_>) -> (Vec<u8>, usize) {
     let mut client = Client::new(&mut out);
     let messages = usize::from(program.byte() % 16);
     for _ in 0..messages {
-        let request = match program.byte() % 12 {
+        let request = match program.byte() % 13 {
             0 => {
                 let (name, shards) = (text(program), program.word());
                 let settings = Settings { quotas: quotas(program), retention: retention(program) };
@@ -183,6 +183,7 @@ fn requests(program: &mut Program<'_>) -> (Vec<u8>, usize) {
                 let (shard, adjacent) = (ShardId(program.word()), ShardId(program.word()));
                 client.merge_shards(&mut out, &text(program), shard, adjacent)
             }
+            12 => client.delete_stream(&mut out, &text(program)),
             11 => client.set_retention(&mut out, &text(program), retention(program)),
             5 => {
                 let (stream, shard, granted) = (StreamId(program.word()), ShardId(program.word()), program.long());

@@ -116,7 +116,10 @@ impl Link {
             }
             ClientEvent::Pong(request) => heard.push(Heard::Pong(request)),
             ClientEvent::Error(request, failure) => heard.push(Heard::Failed(request, failure)),
-            ClientEvent::Credit | ClientEvent::StreamList(..) | ClientEvent::Unsubscribed(_) => {}
+            ClientEvent::Credit
+            | ClientEvent::Deleted(_)
+            | ClientEvent::StreamList(..)
+            | ClientEvent::Unsubscribed(_) => {}
             ClientEvent::Challenge | ClientEvent::Proven => unreachable!("no secret is needed here"),
         }
         Ok(())

@@ -32,6 +32,7 @@ impl<I: Io> Reactor<I> {
             | ServerEvent::MergeShards(..)
             | ServerEvent::MoveShard(..)
             | ServerEvent::SetRetention(..)
+            | ServerEvent::DeleteStream(..)
             | ServerEvent::DescribeStream(..)
             | ServerEvent::ListStreams(..) => 0,
             ServerEvent::Read(_, read) => self.owners.of(read.shard),
@@ -62,6 +63,7 @@ impl<I: Io> Reactor<I> {
                 (request, Question::Reshard(name, Change::Move { shard, home: reactor }))
             }
             ServerEvent::SetRetention(request, set) => (request, Question::SetRetention(set)),
+            ServerEvent::DeleteStream(request, delete) => (request, Question::Delete(delete)),
             ServerEvent::DescribeStream(request, describe) => (request, Question::Describe(describe)),
             ServerEvent::ListStreams(request, list) => (request, Question::List(list)),
             ServerEvent::Read(request, read) => (request, Question::Read(read)),
@@ -142,6 +144,7 @@ impl<I: Io> Reactor<I> {
             Question::SetQuotas(SetQuotas { name, quotas }) => self.set_quotas(asker, &name, quotas),
             Question::Reshard(name, change) => self.reshard(asker, &name, change),
             Question::SetRetention(SetRetention { name, retention }) => self.set_retention(asker, &name, retention),
+            Question::Delete(delete) => self.delete_stream(asker, &delete.name),
             Question::Describe(describe) => self.answer_stream(asker, &describe.name),
             Question::List(list) => self.list_streams(peer, request, &list),
             Question::Read(read) => self.read(asker, read, true),

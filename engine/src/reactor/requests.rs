@@ -1,8 +1,9 @@
 //! What clients ask for besides appends, and the answers.
 
 use frame::proto::{
-    Append, CreateStream as CreateRequest, DescribeStream, ListStreams, MergeShards, MoveShard, Read, ServerEvent,
-    ServerLimits, SetQuotas, SetRetention, ShardDescription, SplitShard, Start, StreamDescription, StreamList,
+    Append, CreateStream as CreateRequest, DeleteStream, DescribeStream, ListStreams, MergeShards, MoveShard, Read,
+    ServerEvent, ServerLimits, SetQuotas, SetRetention, ShardDescription, SplitShard, Start, StreamDescription,
+    StreamList,
 };
 use frame::{Quotas, Retention, Settings};
 
@@ -61,6 +62,9 @@ impl<I: Io> Reactor<I> {
             }
             ServerEvent::SetRetention(request, SetRetention { name, retention }) => {
                 self.set_retention(Asker::Peer(peer, request), &name, retention);
+            }
+            ServerEvent::DeleteStream(request, DeleteStream { name }) => {
+                self.delete_stream(Asker::Peer(peer, request), &name);
             }
             ServerEvent::DescribeStream(request, DescribeStream { name }) => {
                 self.answer_stream(Asker::Peer(peer, request), &name);
@@ -204,6 +208,11 @@ impl<I: Io> Reactor<I> {
                 }
             }
             (Asker::Call(slot), _) => self.reply(slot, handle::Answer::Deleted),
+            (Asker::Peer(peer, request), Command::Delete(_)) => {
+                let Some(connection) = live(&mut self.connections, peer) else { return };
+                Server::deleted(&mut connection.outgoing.control, request);
+                self.make_dirty(peer);
+            }
             (Asker::Peer(..) | Asker::Reactor(_), _) => {}
         }
     }

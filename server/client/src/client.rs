@@ -1,19 +1,20 @@
-//! Streams: made and described, and what is opened on them.
+//! A server: what is opened on its streams, and the connection on which it is asked about them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use frame::proto::{Start, StreamDescription};
-use frame::{RequestId, Settings, ShardId};
+use frame::proto::Start;
+use frame::{RequestId, ShardId};
 use tokio::sync::Mutex;
 
-use crate::connection::{Connection, Heard, Site};
+use crate::connection::{Answer, Connection, Heard, Site};
 use crate::error::{ConnectError, Fault, RequestError};
 use crate::options::Options;
 use crate::producer::{Producer, ProducerOptions};
 use crate::subscription::Subscription;
 
-/// A server. Clones share a connection, over which streams are made and described; producers and subscriptions have their own.
+/// A server. Clones share a connection, over which streams are made, changed and described; producers and subscriptions have
+/// their own.
 #[derive(Clone, Debug)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -42,30 +43,6 @@ impl Client {
         let connection = Connection::open_any(None, &options).await?;
         let place = Place { address: connection.site().address, connection: Some(connection) };
         Ok(Client { shared: Arc::new(Shared { options, place: Mutex::new(place) }) })
-    }
-
-    /// Makes a stream, or finds it with the same number of shards; then its settings stay as they are. [`Quotas`](crate::Quotas)
-    /// will do for settings: all of it is kept then.
-    ///
-    /// # Errors
-    /// It exists with another number of shards, among others.
-    pub async fn create_stream(
-        &self,
-        name: &str,
-        shards: u32,
-        settings: impl Into<Settings>,
-    ) -> Result<StreamDescription, RequestError> {
-        let settings = settings.into();
-        let (stream, _) = self.ask(|connection| connection.create_stream(name, shards, settings)).await?;
-        Ok(stream)
-    }
-
-    /// What a stream is: its settings, and its shards with their hash ranges, in the order in which they were made.
-    ///
-    /// # Errors
-    /// There is none of that name, among others.
-    pub async fn describe_stream(&self, name: &str) -> Result<StreamDescription, RequestError> {
-        Ok(self.describe(name).await?.0)
     }
 
     /// Opens a producer on a stream.
@@ -97,45 +74,60 @@ impl Client {
         &self.shared.options
     }
 
-    pub(crate) async fn describe(&self, name: &str) -> Result<(StreamDescription, Site), RequestError> {
-        self.ask(|connection| connection.describe_stream(name)).await
-    }
-
     /// Asks for what may be asked for twice; once more on a new connection, as the one at hand may have been lost long ago.
-    async fn ask(
-        &self,
-        request: impl Fn(&mut Connection) -> RequestId,
-    ) -> Result<(StreamDescription, Site), RequestError> {
+    pub(crate) async fn ask(&self, request: impl Fn(&mut Connection) -> RequestId) -> Result<Answered, RequestError> {
         let mut place = self.shared.place.lock().await;
-        if let Some(mut connection) = place.connection.take() {
-            match answer(&mut connection, &request).await {
+        if place.connection.is_some() {
+            match place.ask(self.options(), &request).await {
                 Err(RequestError::Connection(error)) if error.fault() == Fault::Connection => {}
-                Err(RequestError::Connection(error)) => return Err(error.into()),
-                told => {
-                    place.connection = Some(connection);
-                    return told;
-                }
+                told => return told,
             }
         }
-        let mut connection = Connection::open_any(Some(place.address), self.options()).await?;
-        place.address = connection.site().address;
+        place.ask(self.options(), &request).await
+    }
+
+    /// Asks for what may not be asked for twice, on a connection of which a sign of life was heard just now.
+    pub(crate) async fn ask_once(
+        &self,
+        request: impl Fn(&mut Connection) -> RequestId,
+    ) -> Result<Answered, RequestError> {
+        self.ask(|connection| connection.list_streams("", 1)).await?;
+        self.shared.place.lock().await.ask(self.options(), &request).await
+    }
+}
+
+impl Place {
+    /// Asks on the connection at hand, or makes one.
+    async fn ask(
+        &mut self,
+        options: &Options,
+        request: impl Fn(&mut Connection) -> RequestId,
+    ) -> Result<Answered, RequestError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Connection::open_any(Some(self.address), options).await?,
+        };
+        self.address = connection.site().address;
         let told = answer(&mut connection, &request).await;
         if !matches!(told, Err(RequestError::Connection(_))) {
-            place.connection = Some(connection);
+            self.connection = Some(connection);
         }
         told
     }
 }
 
+/// An answer, and where it came from.
+pub(crate) type Answered = (Answer, Site);
+
 /// Asks and waits for the answer.
 async fn answer(
     connection: &mut Connection,
     request: impl Fn(&mut Connection) -> RequestId,
-) -> Result<(StreamDescription, Site), RequestError> {
+) -> Result<Answered, RequestError> {
     let request = request(connection);
     loop {
         match connection.next().await? {
-            Heard::Stream(of, stream) if of == request => return Ok((stream, connection.site())),
+            Heard::Answer(of, answer) if of == request => return Ok((answer, connection.site())),
             Heard::Refused(of, failure) if of == request => return Err(RequestError::Refused(failure)),
             _ => {}
         }

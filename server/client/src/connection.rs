@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frame::proto::{
-    self, AckResult, ClientEvent, Failure, Nonce, Reactors, ReadResult, Span, Start, StreamDescription, Subscribe,
-    Welcome,
+    self, AckResult, ClientEvent, Failure, Nonce, Reactors, ReadResult, Span, Start, StreamDescription, StreamList,
+    Subscribe, Welcome,
 };
-use frame::{RequestId, ShardId, StreamId};
+use frame::{Quotas, RequestId, Retention, Settings, ShardId, StreamId};
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -30,12 +30,20 @@ const RECEIVE_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) enum Heard {
     Welcome,
-    Stream(RequestId, StreamDescription),
+    Answer(RequestId, Answer),
     /// Results of appends: of which, and a result for each index.
     Acks(Vec<(RequestId, Vec<(u32, AckResult)>)>),
     /// A push, its frames one after the other.
     Records(RequestId, ReadResult, Vec<u8>),
     Refused(RequestId, Failure),
+}
+
+/// What was asked for on it.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Stream(StreamDescription),
+    StreamList(StreamList),
+    Deleted,
 }
 
 /// A connection whose handshake is done.
@@ -143,12 +151,40 @@ impl Connection {
         Site { address: self.address, reactors: self.welcome().reactors }
     }
 
-    pub(crate) fn create_stream(&mut self, name: &str, shards: u32, settings: frame::Settings) -> RequestId {
+    pub(crate) fn create_stream(&mut self, name: &str, shards: u32, settings: Settings) -> RequestId {
         self.proto.create_stream(&mut self.out, name, shards, settings)
     }
 
     pub(crate) fn describe_stream(&mut self, name: &str) -> RequestId {
         self.proto.describe_stream(&mut self.out, name)
+    }
+
+    pub(crate) fn list_streams(&mut self, after: &str, limit: u32) -> RequestId {
+        self.proto.list_streams(&mut self.out, after, limit)
+    }
+
+    pub(crate) fn set_quotas(&mut self, name: &str, quotas: Quotas) -> RequestId {
+        self.proto.set_quotas(&mut self.out, name, quotas)
+    }
+
+    pub(crate) fn set_retention(&mut self, name: &str, retention: Retention) -> RequestId {
+        self.proto.set_retention(&mut self.out, name, retention)
+    }
+
+    pub(crate) fn split_shard(&mut self, name: &str, shard: ShardId, at: u128) -> RequestId {
+        self.proto.split_shard(&mut self.out, name, shard, at)
+    }
+
+    pub(crate) fn merge_shards(&mut self, name: &str, shard: ShardId, adjacent: ShardId) -> RequestId {
+        self.proto.merge_shards(&mut self.out, name, shard, adjacent)
+    }
+
+    pub(crate) fn move_shard(&mut self, name: &str, shard: ShardId, reactor: u32) -> RequestId {
+        self.proto.move_shard(&mut self.out, name, shard, reactor)
+    }
+
+    pub(crate) fn delete_stream(&mut self, name: &str) -> RequestId {
+        self.proto.delete_stream(&mut self.out, name)
     }
 
     /// Whether there is credit for an append of so many bytes of frames.
@@ -258,7 +294,9 @@ impl Connection {
                 self.welcome = Some(welcome);
                 Some(Heard::Welcome)
             }
-            ClientEvent::Stream(request, stream) => Some(Heard::Stream(request, stream)),
+            ClientEvent::Stream(request, stream) => Some(Heard::Answer(request, Answer::Stream(stream))),
+            ClientEvent::StreamList(request, list) => Some(Heard::Answer(request, Answer::StreamList(list))),
+            ClientEvent::Deleted(request) => Some(Heard::Answer(request, Answer::Deleted)),
             ClientEvent::Ack(span) => Some(self.acks(&span)),
             ClientEvent::ReadBegin(request, result) => {
                 self.reading = Some((request, result, Vec::new()));
@@ -278,9 +316,7 @@ impl Connection {
             ClientEvent::Error(request, failure) => Some(Heard::Refused(request, failure)),
             // Credit alone may be what an owner waits for.
             ClientEvent::Credit => Some(Heard::Acks(Vec::new())),
-            ClientEvent::Proven | ClientEvent::Pong(_) | ClientEvent::Unsubscribed(_) | ClientEvent::StreamList(..) => {
-                None
-            }
+            ClientEvent::Proven | ClientEvent::Pong(_) | ClientEvent::Unsubscribed(_) => None,
         })
     }
 

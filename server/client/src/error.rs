@@ -140,6 +140,8 @@ pub enum RequestError {
     Connection(ConnectError),
     /// The server refused it, and said why.
     Refused(Failure),
+    /// The server answered something else than was asked.
+    OtherAnswer,
 }
 
 impl RequestError {
@@ -148,6 +150,7 @@ impl RequestError {
         match self {
             RequestError::Connection(error) => error.fault(),
             RequestError::Refused(failure) => fault_of(failure.code),
+            RequestError::OtherAnswer => Fault::Bug,
         }
     }
 }
@@ -157,6 +160,7 @@ impl fmt::Display for RequestError {
         match self {
             RequestError::Connection(error) => error.fmt(f),
             RequestError::Refused(failure) => failure.fmt(f),
+            RequestError::OtherAnswer => f.write_str("the server answered something else than was asked: report this"),
         }
     }
 }

@@ -39,6 +39,7 @@ mod connection;
 mod error;
 mod options;
 mod producer;
+mod streams;
 mod subscription;
 
 pub use client::Client;

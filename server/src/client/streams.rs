@@ -1,4 +1,4 @@
-//! Streams: made, changed, described, listed.
+//! Streams: made, changed, described, listed, deleted.
 
 use frame::proto::StreamDescription;
 use frame::{Quotas, RequestId, Retention, Settings, ShardId};
@@ -69,6 +69,18 @@ impl Client {
     pub fn set_retention(&mut self, name: &str, retention: Retention) -> Result<StreamDescription, ClientError> {
         let request = self.proto.set_retention(&mut self.out, name, retention);
         self.stream_answer(request)
+    }
+
+    /// Deletes a stream, with all that is in it. It is gone when this returns.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if there is none of that name, among others.
+    pub fn delete_stream(&mut self, name: &str) -> Result<(), ClientError> {
+        let request = self.proto.delete_stream(&mut self.out, name);
+        match self.answer(request)? {
+            Answer::Deleted => Ok(()),
+            _ => Err(ClientError::OtherAnswer),
+        }
     }
 
     /// What a stream is.

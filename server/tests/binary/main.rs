@@ -19,6 +19,7 @@ mod mounts;
 mod moves;
 mod native;
 mod native_producers;
+mod native_streams;
 mod producers;
 mod push;
 mod quotas;

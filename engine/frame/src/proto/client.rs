@@ -8,9 +8,9 @@
 use super::access::{Nonce, Secret, Side};
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
-    AckBatch, Append, Challenge, Control, CreateStream, Credit, DescribeStream, Failure, Grant, Hello, Kind,
-    ListStreams, MergeShards, MoveShard, Ping, Proof, Proven, Read, ReadResult, SetQuotas, SetRetention, SplitShard,
-    StreamDescription, StreamList, Subscribe, Unsubscribe, Unsubscribed, Welcome,
+    AckBatch, Append, Challenge, Control, CreateStream, Credit, DeleteStream, Deleted, DescribeStream, Failure, Grant,
+    Hello, Kind, ListStreams, MergeShards, MoveShard, Ping, Proof, Proven, Read, ReadResult, SetQuotas, SetRetention,
+    SplitShard, StreamDescription, StreamList, Subscribe, Unsubscribe, Unsubscribed, Welcome,
 };
 use super::{VERSION, Violation};
 use crate::id::{RequestId, ShardId, StreamId};
@@ -28,6 +28,8 @@ pub enum ClientEvent {
     Welcome(Welcome),
     /// The answer to CreateStream, SetQuotas, SetRetention, SplitShard, MergeShards, MoveShard or DescribeStream.
     Stream(RequestId, StreamDescription),
+    /// The answer to DeleteStream.
+    Deleted(RequestId),
     /// The answer to ListStreams.
     StreamList(RequestId, StreamList),
     /// Results of appends: walk them by [`Client::acks`]. Credit has been taken up.
@@ -166,6 +168,7 @@ impl Client {
                 ClientEvent::Welcome(welcome)
             }
             Kind::Stream => ClientEvent::Stream(request, StreamDescription::decode(fixed)?),
+            Kind::Deleted => Deleted::decode(fixed).map(|Deleted| ClientEvent::Deleted(request))?,
             Kind::StreamList => ClientEvent::StreamList(request, StreamList::decode(fixed)?),
             Kind::Ack => {
                 let (credit, mut batches) = AckBatch::decode(fixed)?;
@@ -269,6 +272,11 @@ impl Client {
     /// Asks for more or less of a stream to be kept.
     pub fn set_retention(&mut self, out: &mut Vec<u8>, name: &str, retention: Retention) -> RequestId {
         self.request(out, &SetRetention { name: name.to_owned(), retention })
+    }
+
+    /// Deletes a stream, with all that is in it.
+    pub fn delete_stream(&mut self, out: &mut Vec<u8>, name: &str) -> RequestId {
+        self.request(out, &DeleteStream { name: name.to_owned() })
     }
 
     /// Asks what a stream is.

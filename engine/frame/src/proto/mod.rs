@@ -15,7 +15,7 @@
 //!   Hello (versions, features)        ->     (Challenge and Proof, where a secret is needed)
 //!                                     <-     Welcome (version, features, limits, first credit)
 //!   CreateStream | SetQuotas | SetRetention
-//!   | DescribeStream
+//!   | DeleteStream | DescribeStream
 //!   | ListStreams | Read | Ping      ->     <-     one answer each, by request, or Error
 //!   Append (stream, records)          ->
 //!   Append ...                        ->
@@ -45,10 +45,10 @@ pub use access::{NONCE_BYTES, Nonce, SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret}
 pub use client::{Client, ClientEvent};
 pub use decoder::Span;
 pub use message::{
-    Ack, AckBatch, AckResult, Append, Children, CreateStream, Credit, DescribeStream, ErrorCode, FEATURE_NOT_DURABLE,
-    FEATURE_NUMBERS, FEATURE_THREADS, Failure, Grant, Hello, Kind, ListStreams, MergeShards, MoveShard, Reactors, Read,
-    ReadResult, SetQuotas, SetRetention, ShardDescription, SplitShard, Start, StreamDescription, StreamList, Subscribe,
-    Welcome,
+    Ack, AckBatch, AckResult, Append, Children, CreateStream, Credit, DeleteStream, DescribeStream, ErrorCode,
+    FEATURE_NOT_DURABLE, FEATURE_NUMBERS, FEATURE_THREADS, Failure, Grant, Hello, Kind, ListStreams, MergeShards,
+    MoveShard, Reactors, Read, ReadResult, SetQuotas, SetRetention, ShardDescription, SplitShard, Start,
+    StreamDescription, StreamList, Subscribe, Welcome,
 };
 pub use server::{Server, ServerEvent, ServerLimits};
 

@@ -10,9 +10,9 @@ use std::ops::{Range, RangeInclusive};
 use super::access::{Nonce, PROOF_BYTES, Secret, Side};
 use super::decoder::{Decoder, Span, Unit};
 use super::message::{
-    Append, Challenge, Control, CreateStream, Credit, DescribeStream, ErrorCode, Failure, Grant, Hello, Kind,
-    ListStreams, MergeShards, MoveShard, Ping, Pong, Proof, Proven, Reactors, Read, SetQuotas, SetRetention,
-    SplitShard, Subscribe, Unsubscribe, Unsubscribed, Welcome,
+    Append, Challenge, Control, CreateStream, Credit, DeleteStream, Deleted, DescribeStream, ErrorCode, Failure, Grant,
+    Hello, Kind, ListStreams, MergeShards, MoveShard, Ping, Pong, Proof, Proven, Reactors, Read, SetQuotas,
+    SetRetention, SplitShard, Subscribe, Unsubscribe, Unsubscribed, Welcome,
 };
 use super::{APPEND_FIXED_BYTES, HEADER_BYTES, VERSION, Violation};
 use crate::id::RequestId;
@@ -46,6 +46,8 @@ pub enum ServerEvent {
     MoveShard(RequestId, MoveShard),
     /// Keep more or less of a stream.
     SetRetention(RequestId, SetRetention),
+    /// Delete a stream.
+    DeleteStream(RequestId, DeleteStream),
     /// Describe a stream.
     DescribeStream(RequestId, DescribeStream),
     /// List streams.
@@ -238,6 +240,7 @@ impl Server {
             Kind::MergeShards => ServerEvent::MergeShards(request, MergeShards::decode(fixed)?),
             Kind::MoveShard => ServerEvent::MoveShard(request, MoveShard::decode(fixed)?),
             Kind::SetRetention => ServerEvent::SetRetention(request, SetRetention::decode(fixed)?),
+            Kind::DeleteStream => ServerEvent::DeleteStream(request, DeleteStream::decode(fixed)?),
             Kind::DescribeStream => ServerEvent::DescribeStream(request, DescribeStream::decode(fixed)?),
             Kind::ListStreams => ServerEvent::ListStreams(request, ListStreams::decode(fixed)?),
             Kind::Read => ServerEvent::Read(request, Read::decode(fixed)?),
@@ -333,6 +336,11 @@ impl Server {
     /// Answers CreateStream, SetQuotas, SetRetention, SplitShard, MergeShards, MoveShard or DescribeStream.
     pub fn stream(out: &mut Vec<u8>, request: RequestId, description: &super::StreamDescription) {
         description.encode(out, request);
+    }
+
+    /// Answers DeleteStream.
+    pub fn deleted(out: &mut Vec<u8>, request: RequestId) {
+        Deleted.encode(out, request);
     }
 
     /// Answers ListStreams.

@@ -283,17 +283,22 @@ fn lineage_is_told_as_it_is() {
 }
 
 #[test]
-fn reshardings_are_asked_for() {
+fn reshardings_and_deletions_are_asked_for() {
     let (mut client, mut server, mut out) = greeted();
     let split = client.split_shard(&mut out, "orders", ShardId(3), 1 << 100);
     let merge = client.merge_shards(&mut out, "orders", ShardId(4), ShardId(5));
     let moved = client.move_shard(&mut out, "orders", ShardId(6), 2);
+    let delete = client.delete_stream(&mut out, "orders");
     let events = serve(&mut server, &out, 7).expect("valid");
     let name = || "orders".to_owned();
     let expected = [
         ServerEvent::SplitShard(split, SplitShard { name: name(), shard: ShardId(3), at: 1 << 100 }),
         ServerEvent::MergeShards(merge, MergeShards { name: name(), shard: ShardId(4), adjacent: ShardId(5) }),
         ServerEvent::MoveShard(moved, MoveShard { name: name(), shard: ShardId(6), reactor: 2 }),
+        ServerEvent::DeleteStream(delete, DeleteStream { name: name() }),
     ];
     assert!(events.iter().map(|(event, _)| event).eq(&expected), "{events:?}");
+    let mut bytes = Vec::new();
+    Server::deleted(&mut bytes, delete);
+    assert_eq!(client.step(&bytes, &mut 0), Ok(Some(ClientEvent::Deleted(delete))));
 }

@@ -61,6 +61,10 @@ pub enum Kind {
     MoveShard = 23,
     /// Client: more or less is kept of a stream. Answered by [`Kind::Stream`].
     SetRetention = 30,
+    /// Client: a stream, and all that is in it, is not wanted any more. Answered by [`Kind::Deleted`].
+    DeleteStream = 31,
+    /// Server: the stream is gone.
+    Deleted = 32,
     /// Server: prove that you know the secret. The answer to a Hello where one is needed.
     Challenge = 48,
     /// Client: the proof. Answered by [`Kind::Proven`] and [`Kind::Welcome`].
@@ -97,6 +101,8 @@ impl Kind {
             MergeShards,
             MoveShard,
             SetRetention,
+            DeleteStream,
+            Deleted,
             Challenge,
             Proof,
             Proven,
@@ -132,6 +138,7 @@ impl Kind {
             | Kind::MergeShards
             | Kind::MoveShard
             | Kind::SetRetention
+            | Kind::DeleteStream
             | Kind::Proof => Some(HEADER_BYTES..HEADER_BYTES + CLIENT_CONTROL_BYTES_MAX + 1),
             _ => None,
         }
@@ -147,6 +154,7 @@ impl Kind {
             | Kind::Proven
             | Kind::Welcome
             | Kind::StreamList
+            | Kind::Deleted
             | Kind::Credit
             | Kind::Pong
             | Kind::Error

@@ -22,8 +22,10 @@ pub use kind::Kind;
 pub use read::{Read, ReadResult};
 pub use reshard::{Children, MergeShards, MoveShard, SplitShard};
 pub use start::Start;
+pub(crate) use stream::Deleted;
 pub use stream::{
-    CreateStream, DescribeStream, ListStreams, SetQuotas, SetRetention, ShardDescription, StreamDescription, StreamList,
+    CreateStream, DeleteStream, DescribeStream, ListStreams, SetQuotas, SetRetention, ShardDescription,
+    StreamDescription, StreamList,
 };
 pub use subscribe::{Grant, Subscribe};
 pub(crate) use subscribe::{Unsubscribe, Unsubscribed};

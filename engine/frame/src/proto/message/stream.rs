@@ -42,6 +42,17 @@ pub struct SetRetention {
     pub retention: Retention,
 }
 
+/// Delete a stream with all that is in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeleteStream {
+    /// Its name.
+    pub name: String,
+}
+
+/// The answer to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Deleted;
+
 /// Ask for a stream by name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DescribeStream {
@@ -201,6 +212,28 @@ impl Control for SetRetention {
     fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<SetRetention, Violation> {
         let retention = Retention::decode(&fields.array::<RETENTION_BYTES>()?);
         Ok(SetRetention { retention, name: fields.text(STREAM_NAME_BYTES_MAX)? })
+    }
+}
+
+impl Control for DeleteStream {
+    const KIND: Kind = Kind::DeleteStream;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        put_text(out, &self.name);
+    }
+
+    fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<DeleteStream, Violation> {
+        Ok(DeleteStream { name: fields.text(STREAM_NAME_BYTES_MAX)? })
+    }
+}
+
+impl Control for Deleted {
+    const KIND: Kind = Kind::Deleted;
+
+    fn put(&self, _: &mut Vec<u8>) {}
+
+    fn take(_: &mut FieldsOf<'_>) -> Result<Deleted, Violation> {
+        Ok(Deleted)
     }
 }
 
