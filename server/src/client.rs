@@ -22,7 +22,8 @@ use frame::{Frame, RequestId, ShardId, StreamId};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 pub use batch::Batch;
-pub use error::{ClientError, Fault, fault_of};
+pub use error::ClientError;
+pub use frame::proto::Fault;
 pub use push::Pushed;
 
 /// Bytes taken from the socket at once.

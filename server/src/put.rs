@@ -347,7 +347,7 @@ impl Put {
                 AckResult::Throttled(ErrorCode::NumberPassed, _) => {
                     self.refuse(number, reason(ErrorCode::NumberPassed))
                 }
-                AckResult::Refused(code) if self.is_numbered && retry::may_pass(code) => {
+                AckResult::Refused(code) if self.is_numbered && code.may_pass() => {
                     self.tell_waiting(code);
                     let fits = again.push_record(frames);
                     debug_assert!(fits, "it came from a batch");

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use frame::proto::Start;
+use frame::proto::{Fault, Start};
 use frame::{RequestId, ShardId};
 use tokio::sync::Mutex;
 
 use crate::connection::{Answer, Connection, Heard, Site};
-use crate::error::{ConnectError, Fault, RequestError};
+use crate::error::{ConnectError, RequestError};
 use crate::options::Options;
 use crate::producer::{Producer, ProducerOptions};
 use crate::subscription::Subscription;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frame::proto::{
-    self, AckResult, ClientEvent, Failure, Nonce, Reactors, ReadResult, Span, Start, StreamDescription, StreamList,
-    Subscribe, Welcome,
+    self, AckResult, ClientEvent, Failure, Fault, Nonce, Reactors, ReadResult, Span, Start, StreamDescription,
+    StreamList, Subscribe, Welcome,
 };
 use frame::{Quotas, RequestId, Retention, Settings, ShardId, StreamId};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -20,7 +20,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::error::{ConnectError, Fault};
+use crate::error::ConnectError;
 use crate::options::{Options, TIME_MAX};
 
 /// Bytes taken from the socket at once.

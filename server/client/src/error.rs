@@ -5,49 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use frame::proto::{ErrorCode, Failure, Violation};
+use frame::proto::{ErrorCode, Failure, Fault, Violation};
 use frame::{FrameError, Sequence, ShardId};
-
-/// Who has to act.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
-    /// Whoever asked: the same fails again.
-    Caller,
-    /// Nobody: there is no room now. The same may succeed later.
-    Throttled,
-    /// The network, or a server that has stopped: try again.
-    Connection,
-    /// The server's disk.
-    Storage,
-    /// Whoever wrote the server or this client.
-    Bug,
-}
-
-/// Who has to act when the server says `code`.
-pub(crate) fn fault_of(code: ErrorCode) -> Fault {
-    match code {
-        ErrorCode::Protocol => Fault::Bug,
-        ErrorCode::UnknownStream
-        | ErrorCode::StreamExists
-        | ErrorCode::InvalidArgument
-        | ErrorCode::UnknownShard
-        | ErrorCode::UnknownSequence
-        | ErrorCode::TooManyShards
-        | ErrorCode::StoredBefore
-        | ErrorCode::NumberPassed
-        | ErrorCode::AccessDenied => Fault::Caller,
-        ErrorCode::DiskFull
-        | ErrorCode::Busy
-        | ErrorCode::WriteBytesExceeded
-        | ErrorCode::WriteRecordsExceeded
-        | ErrorCode::ReadBytesExceeded
-        | ErrorCode::ReadsExceeded
-        | ErrorCode::Resharding
-        | ErrorCode::OutOfOrder => Fault::Throttled,
-        ErrorCode::StorageFailed | ErrorCode::Damaged => Fault::Storage,
-        ErrorCode::ShuttingDown | ErrorCode::Checksum => Fault::Connection,
-    }
-}
 
 /// Why there is no connection, or none any more.
 #[derive(Clone, Debug)]
@@ -89,7 +48,7 @@ impl ConnectError {
     pub fn fault(&self) -> Fault {
         match self {
             ConnectError::Connect { .. } | ConnectError::Lost { .. } | ConnectError::Silent { .. } => Fault::Connection,
-            ConnectError::Ended(failure) => fault_of(failure.code),
+            ConnectError::Ended(failure) => failure.code.fault(),
             ConnectError::Violation(Violation::Access | Violation::Unproven) | ConnectError::NoSecret { .. } => {
                 Fault::Caller
             }
@@ -149,7 +108,7 @@ impl RequestError {
     pub fn fault(&self) -> Fault {
         match self {
             RequestError::Connection(error) => error.fault(),
-            RequestError::Refused(failure) => fault_of(failure.code),
+            RequestError::Refused(failure) => failure.code.fault(),
             RequestError::OtherAnswer => Fault::Bug,
         }
     }
@@ -211,7 +170,7 @@ impl AppendError {
         match self {
             AppendError::Connection(error) => error.fault(),
             AppendError::Unknown(error) => error.fault(),
-            AppendError::Refused(code) => fault_of(*code),
+            AppendError::Refused(code) => code.fault(),
             AppendError::GivenUp { cause, .. } => cause.fault(),
             AppendError::Record(_) | AppendError::NumberPassed { .. } | AppendError::NoNumbers | AppendError::Ended => {
                 Fault::Caller
@@ -279,7 +238,7 @@ impl SubscribeError {
     pub fn fault(&self) -> Fault {
         match self {
             SubscribeError::Connection(error) => error.fault(),
-            SubscribeError::Refused(failure) => fault_of(failure.code),
+            SubscribeError::Refused(failure) => failure.code.fault(),
             SubscribeError::Damaged { .. } | SubscribeError::Corrupt { .. } => Fault::Storage,
         }
     }

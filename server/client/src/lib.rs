@@ -43,8 +43,8 @@ mod streams;
 mod subscription;
 
 pub use client::Client;
-pub use error::{AppendError, ConnectError, Fault, RequestError, SubscribeError};
-pub use frame::proto::{Children, ErrorCode, Failure, Secret, ShardDescription, Start, StreamDescription};
+pub use error::{AppendError, ConnectError, RequestError, SubscribeError};
+pub use frame::proto::{Children, ErrorCode, Failure, Fault, Secret, ShardDescription, Start, StreamDescription};
 pub use frame::{Quotas, Retention, Sequence, Settings, ShardId};
 pub use options::Options;
 pub use producer::{Appended, Pending, Producer, ProducerOptions, Unstored};

@@ -3,11 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use frame::proto::Secret;
+use frame::proto::{Fault, Secret};
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::time::Instant;
-
-use crate::error::Fault;
 
 /// The pause before something is tried again, which doubles.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -12,7 +12,7 @@ use frame::{Frame, FrameError, RequestId, Sequence, ShardId, StreamId};
 use tokio::time::sleep;
 
 use crate::connection::{Connection, Heard};
-use crate::error::{Fault, SubscribeError, fault_of};
+use crate::error::SubscribeError;
 use crate::options::{Backoff, Options};
 
 /// Bytes of frames that may be on their way here or wait to be taken.
@@ -223,7 +223,7 @@ impl Subscription {
     }
 
     async fn take_failure(&mut self, failure: Failure) -> Result<(), SubscribeError> {
-        if matches!(fault_of(failure.code), Fault::Throttled | Fault::Connection) {
+        if failure.code.may_pass() {
             return self.lost(SubscribeError::Refused(failure)).await;
         }
         let error = match (failure.code, self.start) {

@@ -4,23 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use frame::proto::{ErrorCode, Failure, Violation};
+use frame::proto::{ErrorCode, Failure, Fault, Violation};
 use frame::{FrameError, ShardId};
-
-/// Who has to act.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
-    /// Whoever asked: the same request fails again.
-    Caller,
-    /// Nobody: there is no room now. The same request may succeed later.
-    Throttled,
-    /// The network, or a server that has stopped: connect again.
-    Connection,
-    /// The server's disk.
-    Storage,
-    /// Whoever wrote the server or this client.
-    Bug,
-}
 
 /// Why a client did not get what it asked for.
 #[derive(Debug)]
@@ -79,7 +64,7 @@ impl ClientError {
     pub fn fault(&self) -> Fault {
         match self {
             ClientError::Connect { .. } | ClientError::Lost { .. } | ClientError::Silent { .. } => Fault::Connection,
-            ClientError::Refused(failure) | ClientError::Ended(failure) => fault_of(failure.code),
+            ClientError::Refused(failure) | ClientError::Ended(failure) => failure.code.fault(),
             ClientError::Violation(Violation::Access | Violation::Unproven) => Fault::Caller,
             ClientError::Violation(_) | ClientError::OtherAnswer => Fault::Bug,
             ClientError::Corrupt { .. } => Fault::Storage,
@@ -93,33 +78,6 @@ impl ClientError {
             ClientError::Refused(failure) | ClientError::Ended(failure) => Some(failure.code),
             _ => None,
         }
-    }
-}
-
-/// Who has to act when the server says `code`.
-pub fn fault_of(code: ErrorCode) -> Fault {
-    match code {
-        ErrorCode::Protocol
-        | ErrorCode::UnknownStream
-        | ErrorCode::StreamExists
-        | ErrorCode::InvalidArgument
-        | ErrorCode::UnknownShard
-        | ErrorCode::UnknownSequence
-        | ErrorCode::Checksum
-        | ErrorCode::TooManyShards
-        | ErrorCode::StoredBefore
-        | ErrorCode::NumberPassed
-        | ErrorCode::AccessDenied => Fault::Caller,
-        ErrorCode::DiskFull
-        | ErrorCode::Busy
-        | ErrorCode::WriteBytesExceeded
-        | ErrorCode::WriteRecordsExceeded
-        | ErrorCode::ReadBytesExceeded
-        | ErrorCode::ReadsExceeded
-        | ErrorCode::Resharding
-        | ErrorCode::OutOfOrder => Fault::Throttled,
-        ErrorCode::StorageFailed | ErrorCode::Damaged => Fault::Storage,
-        ErrorCode::ShuttingDown => Fault::Connection,
     }
 }
 

@@ -15,18 +15,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// A server that does not come back within this time is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Whether what is refused for this may be stored later.
-pub(super) fn may_pass(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::DiskFull
-            | ErrorCode::StorageFailed
-            | ErrorCode::Busy
-            | ErrorCode::ShuttingDown
-            | ErrorCode::Checksum
-    )
-}
-
 impl Put {
     /// Makes a lost connection again; all that was not answered then waits to be sent again.
     ///

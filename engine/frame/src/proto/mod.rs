@@ -46,8 +46,8 @@ pub use client::{Client, ClientEvent};
 pub use decoder::Span;
 pub use message::{
     Ack, AckBatch, AckResult, Append, Children, CreateStream, Credit, DeleteStream, DescribeStream, ErrorCode,
-    FEATURE_NOT_DURABLE, FEATURE_NUMBERS, FEATURE_THREADS, Failure, Grant, Hello, Kind, ListStreams, MergeShards,
-    MoveShard, Reactors, Read, ReadResult, SetQuotas, SetRetention, ShardDescription, SplitShard, Start,
+    FEATURE_NOT_DURABLE, FEATURE_NUMBERS, FEATURE_THREADS, Failure, Fault, Grant, Hello, Kind, ListStreams,
+    MergeShards, MoveShard, Reactors, Read, ReadResult, SetQuotas, SetRetention, ShardDescription, SplitShard, Start,
     StreamDescription, StreamList, Subscribe, Welcome,
 };
 pub use server::{Server, ServerEvent, ServerLimits};

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::error::{AppendError, Fault};
+use frame::proto::Fault;
+
+use crate::error::AppendError;
 
 /// Records that were not acknowledged, of those that were appended since the last [`Producer::flush`](super::Producer::flush).
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use frame::limits::{APPEND_BYTES_MAX, APPEND_RECORDS_MAX};
-use frame::proto::{APPEND_FIXED_BYTES, AckResult, ErrorCode, Failure, HEADER_BYTES};
+use frame::proto::{APPEND_FIXED_BYTES, AckResult, ErrorCode, Failure, Fault, HEADER_BYTES};
 use frame::{RequestId, StreamId};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::record::Record;
 use super::{Appended, ProducerOptions};
 use crate::connection::{Connection, Heard};
-use crate::error::{AppendError, ConnectError, Fault, RequestError, fault_of};
+use crate::error::{AppendError, ConnectError, RequestError};
 use crate::options::{Backoff, Options, TIME_MAX};
 
 /// What an append adds to its frames.
@@ -308,7 +308,7 @@ impl Lane {
                 record.answer(Err(AppendError::NumberPassed { number }));
             }
             AckResult::Throttled(code, _) => self.again.push((record, AppendError::Refused(code))),
-            AckResult::Refused(code) if self.is_numbered && may_pass(code) => {
+            AckResult::Refused(code) if self.is_numbered && code.may_pass() => {
                 self.again.push((record, AppendError::Refused(code)));
             }
             AckResult::Refused(code) => {
@@ -326,11 +326,11 @@ impl Lane {
     /// Of a whole append nobody knows, or it was refused as one.
     fn take_failure(&mut self, record: Record, failure: &Failure) -> Result<(), AppendError> {
         // Only a caller's fault says that nothing was stored.
-        let error = match fault_of(failure.code) {
+        let error = match failure.code.fault() {
             Fault::Caller => AppendError::Refused(failure.code),
             _ => AppendError::Unknown(RequestError::Refused(failure.clone())),
         };
-        if self.is_numbered && may_pass(failure.code) {
+        if self.is_numbered && failure.code.may_pass() {
             self.again.push((record, error));
             return Ok(());
         }
@@ -386,9 +386,4 @@ impl Lane {
         self.waiting_bytes = 0;
         self.again_at = None;
     }
-}
-
-/// Whether what is refused for this may be stored later.
-fn may_pass(code: ErrorCode) -> bool {
-    !matches!(fault_of(code), Fault::Caller | Fault::Bug)
 }

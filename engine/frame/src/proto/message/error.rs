@@ -7,11 +7,26 @@ use super::kind::Kind;
 use crate::limits::ERROR_DETAIL_BYTES_MAX;
 use crate::proto::Violation;
 
+/// Who has to act on a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Whoever asked: the same fails again.
+    Caller,
+    /// Nobody: there is no room now. The same may succeed later.
+    Throttled,
+    /// The network, or a server that has stopped: the same, sent again, may succeed on another connection.
+    Connection,
+    /// The server's disk.
+    Storage,
+    /// Whoever wrote the server or the client, or runs versions of them that don't go together.
+    Bug,
+}
+
 /// Why a request, a record or a connection was refused. The number is on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
 pub enum ErrorCode {
-    /// The caller broke the protocol; the connection ends.
+    /// The client broke the protocol, or the server is newer and says what this one does not know; the connection ends.
     Protocol = 1,
     /// The caller: no such stream.
     UnknownStream = 2,
@@ -23,7 +38,7 @@ pub enum ErrorCode {
     UnknownShard = 5,
     /// The caller: a sequence number that was never given.
     UnknownSequence = 6,
-    /// The caller: the record differs from its checksum.
+    /// The record differed from its checksum when it arrived. It may be sent again.
     Checksum = 7,
     /// Throttled: the disk budget is used up. Try again when space was freed.
     DiskFull = 8,
@@ -59,6 +74,43 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Who has to act.
+    pub fn fault(self) -> Fault {
+        match self {
+            // No caller of a client can do anything about what it said.
+            ErrorCode::Protocol => Fault::Bug,
+            ErrorCode::UnknownStream
+            | ErrorCode::StreamExists
+            | ErrorCode::InvalidArgument
+            | ErrorCode::UnknownShard
+            | ErrorCode::UnknownSequence
+            | ErrorCode::TooManyShards
+            | ErrorCode::StoredBefore
+            | ErrorCode::NumberPassed
+            | ErrorCode::AccessDenied => Fault::Caller,
+            ErrorCode::DiskFull
+            | ErrorCode::Busy
+            | ErrorCode::WriteBytesExceeded
+            | ErrorCode::WriteRecordsExceeded
+            | ErrorCode::ReadBytesExceeded
+            | ErrorCode::ReadsExceeded
+            | ErrorCode::Resharding
+            | ErrorCode::OutOfOrder => Fault::Throttled,
+            ErrorCode::StorageFailed | ErrorCode::Damaged => Fault::Storage,
+            // The client made the checksum of what it was given: the record was changed on its way.
+            ErrorCode::ShuttingDown | ErrorCode::Checksum => Fault::Connection,
+        }
+    }
+
+    /// Whether the same may succeed later: at once, after a while, or after a restart, which ends [`ErrorCode::StorageFailed`].
+    pub fn may_pass(self) -> bool {
+        match self.fault() {
+            Fault::Throttled | Fault::Connection => true,
+            Fault::Storage => self == ErrorCode::StorageFailed,
+            Fault::Caller | Fault::Bug => false,
+        }
+    }
+
     /// Whether a read was held up by what its shard gives a second: it may be asked again soon.
     pub fn is_read_quota(self) -> bool {
         matches!(self, ErrorCode::ReadBytesExceeded | ErrorCode::ReadsExceeded)
@@ -66,6 +118,10 @@ impl ErrorCode {
 
     /// The code of a number; numbers of a newer server count as [`ErrorCode::Protocol`].
     pub fn from_number(number: u16) -> ErrorCode {
+        ErrorCode::ALL.into_iter().find(|&code| code as u16 == number).unwrap_or(ErrorCode::Protocol)
+    }
+
+    const ALL: [ErrorCode; 22] = {
         use ErrorCode::*;
         [
             Protocol,
@@ -91,10 +147,7 @@ impl ErrorCode {
             NumberPassed,
             AccessDenied,
         ]
-        .into_iter()
-        .find(|&code| code as u16 == number)
-        .unwrap_or(Protocol)
-    }
+    };
 }
 
 impl fmt::Display for ErrorCode {
@@ -154,5 +207,28 @@ impl Control for Failure {
     fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<Failure, Violation> {
         let code = ErrorCode::from_number(fields.u16()?);
         Ok(Failure { code, detail: fields.text(ERROR_DETAIL_BYTES_MAX)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_again_is_not_tried_again() {
+        let of = |fault: Fault| ErrorCode::ALL.into_iter().filter(move |code| code.fault() == fault);
+        assert!(of(Fault::Caller).chain(of(Fault::Bug)).all(|code| !code.may_pass()));
+        assert!(of(Fault::Throttled).chain(of(Fault::Connection)).all(ErrorCode::may_pass));
+        // A restart brings storage back, and what is damaged stays damaged.
+        assert!(
+            of(Fault::Storage)
+                .map(|code| (code, code.may_pass()))
+                .eq([(ErrorCode::StorageFailed, true), (ErrorCode::Damaged, false)])
+        );
+        // A code of a newer server is nobody's who asked, and is not asked again.
+        assert_eq!(ErrorCode::from_number(u16::MAX).fault(), Fault::Bug);
+        // The client made the checksum, and what a caller gives has none: it was changed on its way.
+        assert_eq!(ErrorCode::Checksum.fault(), Fault::Connection);
+        assert!(ErrorCode::ALL.into_iter().all(|code| ErrorCode::from_number(code as u16) == code));
     }
 }

@@ -14,7 +14,7 @@ mod subscribe;
 
 pub(crate) use access::{Challenge, Proof, Proven};
 pub use append::{Ack, AckBatch, AckResult, Append};
-pub use error::{ErrorCode, Failure};
+pub use error::{ErrorCode, Failure, Fault};
 pub(crate) use fields::Control;
 pub use handshake::{Credit, FEATURE_NOT_DURABLE, FEATURE_NUMBERS, FEATURE_THREADS, Hello, Reactors, Welcome};
 pub(crate) use handshake::{Ping, Pong};
