@@ -27,7 +27,7 @@ fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String, String) {
 }
 
 /// Every sample by its name and labels.
-fn samples(server: &Server) -> BTreeMap<String, f64> {
+pub(crate) fn samples(server: &Server) -> BTreeMap<String, f64> {
     let (status, head, body) = ask(server.admin.unwrap(), "GET", "/metrics");
     assert!(status == 200 && head.contains("content-type: application/openmetrics-text"), "{head}");
     assert!(body.ends_with("# EOF\n"), "{body}");

@@ -20,6 +20,7 @@ mod moves;
 mod native;
 mod native_producers;
 mod native_streams;
+mod native_subscriptions;
 mod producers;
 mod push;
 mod quotas;
