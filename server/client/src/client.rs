@@ -11,6 +11,7 @@ use crate::connection::{Answer, Connection, Heard, Site};
 use crate::error::{ConnectError, RequestError};
 use crate::options::Options;
 use crate::producer::{Producer, ProducerOptions};
+use crate::stream_subscription::{StreamStart, StreamSubscription};
 use crate::subscription::Subscription;
 
 /// A server. Clones share a connection, over which streams are made, changed and described; producers and subscriptions have
@@ -68,6 +69,16 @@ impl Client {
         let (description, site) = self.describe(stream).await?;
         let reactor = description.shards.iter().find(|other| other.shard == shard).map_or(0, |shard| shard.reactor);
         Ok(Subscription::new(self.options().clone(), site.owner(reactor), description.stream, shard, start))
+    }
+
+    /// Reads a whole stream, as its records become durable, through splits and merges: nothing of a shard comes before all of those
+    /// that it was split off or merged from. So records of one key come in the order in which they were acknowledged.
+    ///
+    /// # Errors
+    /// There is no stream of that name, among others.
+    pub async fn subscribe_stream(&self, stream: &str, start: StreamStart) -> Result<StreamSubscription, RequestError> {
+        let (description, site) = self.describe(stream).await?;
+        Ok(StreamSubscription::new(self.clone(), start, &description, site))
     }
 
     pub(crate) fn options(&self) -> &Options {

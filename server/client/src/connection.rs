@@ -81,6 +81,11 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// Of whose reactors nothing is known.
+    pub(crate) fn at(address: SocketAddr) -> Site {
+        Site { address, reactors: Reactors::default() }
+    }
+
     /// Where the owner of a shard listens.
     pub(crate) fn owner(&self, reactor: u32) -> SocketAddr {
         self.reactors.port(reactor).map_or(self.address, |port| SocketAddr::new(self.address.ip(), port))

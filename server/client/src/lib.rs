@@ -2,19 +2,18 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use client::{Client, Options, ProducerOptions, Quotas, Sequence};
+//! use client::{Client, Options, ProducerOptions, Quotas, StreamStart};
 //!
 //! let client = Client::connect(Options::new("127.0.0.1:4570".parse()?)).await?;
 //! client.create_stream("orders", 4, Quotas::NONE).await?;
 //! let producer = client.producer("orders", ProducerOptions::default()).await?;
-//! let appended = producer.append(b"customer 7", b"two of the blue ones").await?;
+//! producer.append(b"customer 7", b"two of the blue ones").await?;
 //! producer.close().await?;
 //!
-//! let mut records = client.subscribe("orders", appended.shard, Sequence(1)).await?;
+//! let mut records = client.subscribe_stream("orders", StreamStart::Oldest).await?;
 //! while let Some(record) = records.next().await? {
-//!     println!("{}: {}", record.sequence, String::from_utf8_lossy(&record.data));
+//!     println!("{} {}: {}", record.shard, record.sequence, String::from_utf8_lossy(&record.data));
 //! }
-//! println!("the shard has ended; it goes on in {:?}", records.children());
 //! # Ok(())
 //! # }
 //! ```
@@ -26,7 +25,8 @@
 //! * With [a name](ProducerOptions::name) a producer's records are numbered, sent again over lost connections and restarts, and
 //!   stored once, in the order of each key. Without one nothing is sent twice, and what was under way on a lost connection is
 //!   told as [`AppendError::Unknown`].
-//! * A [`Subscription`] makes its connection again and goes on where it was.
+//! * A [`Subscription`] makes its connection again and goes on where it was. A [`StreamSubscription`] follows all shards of a stream,
+//!   through splits and merges, on a connection to each of their owners.
 //! * A server may have [several addresses](Options::more_addresses). What is tried again is tried after pauses that grow, and of
 //!   which part is chance.
 //!
@@ -36,16 +36,22 @@
 
 mod client;
 mod connection;
+mod cursor;
 mod error;
+mod feed;
+mod lineage;
 mod options;
 mod producer;
+mod stream_subscription;
 mod streams;
 mod subscription;
 
 pub use client::Client;
+pub use cursor::Record;
 pub use error::{AppendError, ConnectError, RequestError, SubscribeError};
 pub use frame::proto::{Children, ErrorCode, Failure, Fault, Secret, ShardDescription, Start, StreamDescription};
 pub use frame::{Quotas, Retention, Sequence, Settings, ShardId};
 pub use options::Options;
 pub use producer::{Appended, Pending, Producer, ProducerOptions, Unstored};
-pub use subscription::{Record, Subscription};
+pub use stream_subscription::{StreamStart, StreamSubscription};
+pub use subscription::Subscription;
