@@ -88,8 +88,7 @@ impl StreamSubscription {
                 Some((shard, Told::Ended(children))) => {
                     self.unplaced.extend(begin(self.lineage.end(shard, children), self.start));
                 }
-                None if self.unplaced.is_empty() => return Ok(None),
-                None => {}
+                None => return Ok(None),
             }
         }
     }
