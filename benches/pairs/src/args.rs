@@ -14,18 +14,19 @@ pub(crate) struct Options {
     /// What to measure.
     #[arg(value_enum)]
     pub(crate) target: Target,
-    /// Pairs of each measurement.
-    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) pairs: u32,
-    /// Seconds that are counted in a measurement; `space` has 600 [default: 5].
+    /// Pairs of each measurement [default: 6; newer targets have their own, and tell it first].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) pairs: Option<u32>,
+    /// Seconds that are counted in a measurement; some targets have their own [default: 5].
     #[arg(long, value_name = "S")]
     pub(crate) seconds: Option<f64>,
-    /// Bytes that a measurement writes at most; `fresh`, `restart` and `space` have more of their own [default: 6GiB].
+    /// Bytes that a measurement writes at most; some targets have more of their own [default: 6GiB].
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub(crate) bytes: Option<u64>,
-    /// Seconds to wait at most for the disk to be steady before a measurement; then it is made and marked.
-    #[arg(long, value_name = "S", default_value_t = 60.0)]
-    pub(crate) steady_max: f64,
+    /// Seconds to wait at most for the disk to be steady before a measurement; then it is made and marked [default: 60, or
+    /// less where the target tells so].
+    #[arg(long, value_name = "S")]
+    pub(crate) steady_max: Option<f64>,
     /// Core of the server and of limit's server thread.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) server_core: usize,
@@ -73,6 +74,8 @@ pub(crate) enum Target {
     Latency,
     /// 1,000 shards against 8.
     Shards,
+    /// Two reactors on both cores against one, the load on the same machine.
+    TwoReactors,
     /// End-to-end latency, 20 subscribers, the highest rate to all of them, and one that is stalled.
     Push,
     /// Reading everything from the disk as a subscriber, alone and beside ingest.
@@ -87,7 +90,22 @@ pub(crate) enum Target {
     All,
 }
 
+/// How often a target is measured, and how long it waits for the disk, unless told otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usual {
+    pub(crate) pairs: u32,
+    pub(crate) steady_max_s: f64,
+}
+
 impl Target {
+    /// Newer targets keep within ten minutes by it.
+    pub(crate) fn usual(self) -> Usual {
+        match self {
+            Self::TwoReactors => Usual { pairs: 6, steady_max_s: 20.0 },
+            _ => Usual { pairs: 6, steady_max_s: 60.0 },
+        }
+    }
+
     /// As it is typed, and as its folder's name ends.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().expect("no target is hidden").get_name().to_owned()

@@ -1,6 +1,6 @@
 //! What all measurements share: the options, the programs, a directory that goes with us, and the wait for a steady disk.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::Options;
+use crate::args::{Options, Target, Usual};
 use crate::child;
 use crate::error::PairsError;
 use crate::point::{LimitPoint, ServerPoint};
@@ -25,6 +25,9 @@ const SECONDS_DEFAULT: f64 = 5.0;
 
 /// The bytes of a measurement, unless told otherwise: some seconds of a fast disk.
 const BYTES_DEFAULT: u64 = 6 << 30;
+
+/// How long the wait for a steady disk takes where it is.
+const STEADY_S: f64 = 6.0;
 
 /// What the smoke run writes.
 const BYTES_QUICK: u64 = 32 << 20;
@@ -47,6 +50,8 @@ pub(crate) struct Bench {
     pub(crate) best: RefCell<Option<(ServerPoint, LimitPoint)>>,
     /// The machine and disk, as the load generator tells.
     pub(crate) machine: RefCell<Option<Value>>,
+    /// Of the target that is measured.
+    usual: Cell<Usual>,
     work: WorkDirectory,
     interrupted: Arc<AtomicBool>,
 }
@@ -67,7 +72,23 @@ impl Bench {
         }
         let programs = Programs::find()?;
         let work = WorkDirectory::new(options.dir.clone().unwrap_or_else(target_directory))?;
-        Ok(Self { options, programs, best: RefCell::default(), machine: RefCell::default(), work, interrupted })
+        let usual = Cell::new(options.target.usual());
+        Ok(Self { options, programs, best: RefCell::default(), machine: RefCell::default(), usual, work, interrupted })
+    }
+
+    /// Measures this target from now on.
+    pub(crate) fn begin(&self, target: Target) {
+        self.usual.set(target.usual());
+    }
+
+    /// Says what is going to be measured, and for how long: so many seconds a pair, beside so many waits for the disk.
+    pub(crate) fn announce(&self, plan: &str, pair_s: f64, waits: u32) {
+        let pairs = f64::from(self.pairs());
+        let minutes = |wait_s: f64| pairs * (pair_s + f64::from(waits) * wait_s) / 60.0;
+        let (usually, at_most) = (minutes(STEADY_S), minutes(self.steady_max_s().max(STEADY_S)));
+        self.say(&format!(
+            "{plan}; {pairs} times, about {usually:.0} minutes, {at_most:.0} where the disk is never steady"
+        ));
     }
 
     /// A progress line.
@@ -92,7 +113,12 @@ impl Bench {
 
     /// Pairs of each measurement.
     pub(crate) fn pairs(&self) -> u32 {
-        if self.options.quick { 1 } else { self.options.pairs }
+        if self.options.quick { 1 } else { self.options.pairs.unwrap_or(self.usual.get().pairs) }
+    }
+
+    /// Seconds to wait for the disk at most.
+    fn steady_max_s(&self) -> f64 {
+        if self.options.quick { 0.1 } else { self.options.steady_max.unwrap_or(self.usual.get().steady_max_s) }
     }
 
     /// Seconds that are counted.
@@ -153,10 +179,7 @@ impl Bench {
 
     /// Waits until limit (a)'s one-second rate has been within 10 % for 5 s, but not for ever.
     pub(crate) fn steady(&self) -> Result<Steadiness, PairsError> {
-        let (timeout_s, file_bytes) = match self.options.quick {
-            true => (0.1, 16 << 20),
-            false => (self.options.steady_max, 1_u64 << 30),
-        };
+        let (timeout_s, file_bytes) = (self.steady_max_s(), if self.options.quick { 16 << 20 } else { 1_u64 << 30 });
         // The written file is kept for the next wait, apart from what is measured.
         let directory = self.path().join("steady");
         fs::create_dir_all(&directory).map_err(|source| PairsError::File { path: directory.clone(), source })?;

@@ -15,6 +15,8 @@ pub(crate) const RECORDS_PER_S: &str = "records/s";
 pub(crate) const CPU_NS_PER_RECORD: &str = "cpu ns/record";
 /// Busy time of all processors, with whatever, for each record.
 pub(crate) const MACHINE_NS_PER_RECORD: &str = "machine ns/record";
+/// The same for each gigabyte of data and keys.
+pub(crate) const MACHINE_S_PER_GB: &str = "machine s/GB";
 /// How busy the reactor's core was with it.
 pub(crate) const REACTOR_BUSY: &str = "reactor busy";
 /// How busy the generator's core was with it.
@@ -77,6 +79,9 @@ pub(crate) struct Load {
     pub(crate) subscribers: Subscribers,
     /// A second load from the same generator, in its words.
     pub(crate) beside: Option<String>,
+    pub(crate) reactors: u32,
+    /// Whether the generator has a second thread, on the server's first core.
+    pub(crate) is_on_both_cores: bool,
 }
 
 /// Who has pushed to it what is written.
@@ -106,12 +111,14 @@ impl Load {
             growth: DISK_GROWTH,
             subscribers: Subscribers::default(),
             beside: None,
+            reactors: 1,
+            is_on_both_cores: false,
         }
     }
 
-    /// Segments that hold all that is written.
+    /// Segments of each reactor that hold all that is written.
     fn segments(&self, bench: &Bench) -> u64 {
-        (self.bytes as f64 * self.growth) as u64 / bench.segment_bytes() + 2
+        (self.bytes as f64 * self.growth / f64::from(self.reactors)) as u64 / bench.segment_bytes() + 2
     }
 
     /// Room on the disk that the run takes: the pool is made full again behind the writer.
@@ -120,7 +127,7 @@ impl Load {
             Space::Written => 2,
             Space::Allocated => 1,
         };
-        (times * self.segments(bench) + 2) * bench.segment_bytes()
+        (times * self.segments(bench) + 2) * u64::from(self.reactors) * bench.segment_bytes()
     }
 
     /// The load itself, in the words of the load generator.
@@ -158,6 +165,9 @@ impl Load {
         }
         arguments.extend(self.point.writes.map(|writes| format!("--writes-in-flight={writes}")));
         arguments.extend(self.point.batch_bytes.map(|bytes| format!("--batch-bytes={bytes}")));
+        if self.reactors > 1 {
+            arguments.push(format!("--reactors={}", self.reactors));
+        }
         arguments
     }
 
@@ -166,6 +176,10 @@ impl Load {
         bench.check_space(self.disk_bytes(bench))?;
         let mut arguments = self.arguments();
         arguments.push(format!("--server-core={}", bench.options.server_core));
+        if self.is_on_both_cores && bench.options.server_core != bench.options.load_core {
+            // Beside the core that every generator has.
+            arguments.push(format!("--cores={}", bench.options.server_core));
+        }
         arguments.extend(self.server_arguments(bench).iter().map(|argument| format!("--server-arg={argument}")));
         arguments.push(format!("--dir={}", bench.directory()));
         let (command, detail) = bench.load(&arguments)?;
@@ -188,16 +202,22 @@ pub(crate) fn side(command: String, mut detail: Value) -> Result<Side, PairsErro
         })
     };
     let reactor = busy("/busy/server", |name| name.starts_with("reactor") || name == "io_uring workers");
-    let machine = need("/busy/machine")? * need("/machine/cores")?;
-    let per_record = |cores: f64| if records_per_s > 0.0 { cores / records_per_s * 1e9 } else { f64::NAN };
+    // The generator's own threads are seen whenever anything is.
+    let was_seen =
+        detail.pointer("/busy/generator").and_then(Value::as_array).is_some_and(|threads| !threads.is_empty());
+    let machine = if was_seen { need("/busy/machine")? * need("/machine/cores")? } else { f64::NAN };
+    let by = |cores: f64, each_s: f64| if each_s > 0.0 { cores / each_s * 1e9 } else { f64::NAN };
+    let per_record = |cores: f64| by(cores, records_per_s);
+    let bytes_per_s = need("/measured/bytes_per_s")?;
     let mut figures = BTreeMap::from([
-        (MB_PER_S, need("/measured/bytes_per_s")? / 1e6),
+        (MB_PER_S, bytes_per_s / 1e6),
         (SECONDS, number(&detail, "/measured/seconds").unwrap_or(f64::NAN)),
         (RECORDS_PER_S, records_per_s),
         (P50_US, percentile_us(&detail, ACKED, 50.0).unwrap_or(f64::NAN)),
         (P99_US, percentile_us(&detail, ACKED, 99.0).unwrap_or(f64::NAN)),
         (CPU_NS_PER_RECORD, per_record(reactor)),
         (MACHINE_NS_PER_RECORD, per_record(machine)),
+        (MACHINE_S_PER_GB, by(machine, bytes_per_s)),
         (REACTOR_BUSY, reactor),
         (LOAD_BUSY, busy("/busy/generator", |name| name.starts_with("load-"))),
         (READ_BACK_MB_PER_S, number(&detail, "/verification/read_bytes_per_s").map_or(f64::NAN, |rate| rate / 1e6)),
@@ -261,6 +281,7 @@ mod tests {
         assert_eq!((side.figure(P50_US), side.figure(P99_US)), (2.0, 9.0));
         assert!((side.figure(CPU_NS_PER_RECORD) - 400.0).abs() < 1e-6, "reactor and workers, nobody else");
         assert!((side.figure(MACHINE_NS_PER_RECORD) - 1500.0).abs() < 1e-6);
+        assert!((side.figure(MACHINE_S_PER_GB) - 1.5 / 0.116).abs() < 1e-6);
         assert!(side.is_void() && side.detail.get("throughput").is_none());
     }
 
@@ -271,7 +292,7 @@ mod tests {
             "busy": {"server": [], "generator": [], "machine": 0.0},
         });
         let side = side("millstream-load".to_owned(), detail).expect("it is whole");
-        assert!(side.figure(CPU_NS_PER_RECORD).is_nan());
+        assert!(side.figure(CPU_NS_PER_RECORD).is_nan() && side.figure(MACHINE_S_PER_GB).is_nan());
     }
 
     #[test]

@@ -81,6 +81,24 @@ fn ingest_is_a_pair_of_server_and_limit() {
 }
 
 #[test]
+fn two_reactors_are_held_against_one() {
+    let within = temporary();
+    let output = pairs("two-reactors", within.path());
+    let Some(folder) = folder(&output, within.path()) else { return };
+    let result = result(&folder);
+    let part = &result["parts"][0];
+    let pair = &part["pairs"][0];
+    let rate = |side: &str| pair[side]["figures"]["MB/s"].as_f64().expect("both sides have one");
+    let command = |side: &str| pair[side]["detail"]["server"]["command"].as_str().expect("it was started");
+    assert!(command("a").contains("--reactors=2") && !command("b").contains("--reactors"), "{pair}");
+    for side in ["a", "b"] {
+        assert_eq!(pair[side]["detail"]["verification"]["good"], true, "{pair}");
+    }
+    let ratio = part["measures"][0]["median"].as_f64().expect("a number");
+    assert!((ratio - rate("a") / rate("b")).abs() < 1e-9, "{part}");
+}
+
+#[test]
 fn a_killed_server_opens_and_appends() {
     let within = temporary();
     let output = pairs("restart", within.path());

@@ -11,6 +11,7 @@ mod shards;
 mod small_batches;
 mod small_records;
 mod space;
+mod two_reactors;
 
 use jiff::Timestamp;
 
@@ -43,6 +44,7 @@ pub(crate) struct Findings {
 /// Measures one target and writes its folder.
 pub(crate) fn run(bench: &Bench, target: Target) -> Result<Verdict, PairsError> {
     let started = Timestamp::now();
+    bench.begin(target);
     let findings = match target {
         Target::Ingest => ingest::run(bench),
         Target::Fresh => fresh::run(bench),
@@ -50,6 +52,7 @@ pub(crate) fn run(bench: &Bench, target: Target) -> Result<Verdict, PairsError> 
         Target::SmallRecords => small_records::run(bench),
         Target::Latency => latency::run(bench),
         Target::Shards => shards::run(bench),
+        Target::TwoReactors => two_reactors::run(bench),
         Target::Push => push::run(bench),
         Target::CatchUp => catch_up::run(bench),
         Target::Fairness => fairness::run(bench),
