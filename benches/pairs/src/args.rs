@@ -82,6 +82,8 @@ pub(crate) enum Target {
     CatchUp,
     /// 100 small shards beside one with records of 10 MiB.
     Fairness,
+    /// Ten segments dropped at once beside a steady load, against the same load without.
+    Drops,
     /// Opening 10 GiB, and the first append after kill -9 under full load.
     Restart,
     /// What a stream without expiry, streams of 60 s and deleted ones take on a disk of 8 GiB, for ten minutes or 40 GiB. Takes root.
@@ -102,6 +104,7 @@ impl Target {
     pub(crate) fn usual(self) -> Usual {
         match self {
             Self::TwoReactors => Usual { pairs: 6, steady_max_s: 20.0 },
+            Self::Drops => Usual { pairs: 10, steady_max_s: 10.0 },
             _ => Usual { pairs: 6, steady_max_s: 60.0 },
         }
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::bench::Bench;
 use crate::error::PairsError;
 use crate::point::ServerPoint;
-use crate::side::{MB_PER_S, P50_US, P99_US, SECONDS, Side, number};
+use crate::side::{MB_PER_S, P50_US, P99_US, P999_US, SECONDS, Side, number};
 
 /// Records a second, all shards together.
 pub(crate) const RECORDS_PER_S: &str = "records/s";
@@ -215,6 +215,7 @@ pub(crate) fn side(command: String, mut detail: Value) -> Result<Side, PairsErro
         (RECORDS_PER_S, records_per_s),
         (P50_US, percentile_us(&detail, ACKED, 50.0).unwrap_or(f64::NAN)),
         (P99_US, percentile_us(&detail, ACKED, 99.0).unwrap_or(f64::NAN)),
+        (P999_US, percentile_us(&detail, ACKED, 99.9).unwrap_or(f64::NAN)),
         (CPU_NS_PER_RECORD, per_record(reactor)),
         (MACHINE_NS_PER_RECORD, per_record(machine)),
         (MACHINE_S_PER_GB, by(machine, bytes_per_s)),
@@ -264,7 +265,7 @@ mod tests {
             "machine": {"cores": 2},
             "measured": {
                 "records_per_s": 1e6, "bytes_per_s": 116e6,
-                "latency_ns": {"at": [[50.0, 2000], [99.0, 9000]]},
+                "latency_ns": {"at": [[50.0, 2000], [99.0, 9000], [99.9, 10_000]]},
             },
             "busy": {
                 "server": [
@@ -278,7 +279,7 @@ mod tests {
         });
         let side = side("millstream-load".to_owned(), detail).expect("it is whole");
         assert_eq!(side.figure(MB_PER_S), 116.0);
-        assert_eq!((side.figure(P50_US), side.figure(P99_US)), (2.0, 9.0));
+        assert_eq!([P50_US, P99_US, P999_US].map(|name| side.figure(name)), [2.0, 9.0, 10.0]);
         assert!((side.figure(CPU_NS_PER_RECORD) - 400.0).abs() < 1e-6, "reactor and workers, nobody else");
         assert!((side.figure(MACHINE_NS_PER_RECORD) - 1500.0).abs() < 1e-6);
         assert!((side.figure(MACHINE_S_PER_GB) - 1.5 / 0.116).abs() < 1e-6);

@@ -14,6 +14,9 @@ pub(crate) const P50_US: &str = "p50 us";
 /// The 99th percentile.
 pub(crate) const P99_US: &str = "p99 us";
 
+/// The latency that one record in a thousand exceeds.
+pub(crate) const P999_US: &str = "p99.9 us";
+
 /// Seconds that were counted: fewer than asked for where the bytes were written before.
 pub(crate) const SECONDS: &str = "s";
 

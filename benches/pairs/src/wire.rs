@@ -150,14 +150,23 @@ pub(crate) fn delete_stream(http: &str, name: &str) -> Result<(), PairsError> {
     ask(http, head, &body).map(drop)
 }
 
-/// The sum of a metric over its labels.
-pub(crate) fn metric(admin: &str, name: &str) -> Result<f64, PairsError> {
-    let page = ask(admin, "GET /metrics HTTP/1.1", "")?;
-    let values = page.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
-    let values: Vec<f64> = values.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
-    match values.is_empty() {
-        true => Err(PairsError::Wire(format!("the server has no metric {name}"))),
-        false => Ok(values.iter().sum()),
+/// What the server says of itself at one time.
+pub(crate) struct Metrics(String);
+
+impl Metrics {
+    /// Asks for it.
+    pub(crate) fn of(admin: &str) -> Result<Self, PairsError> {
+        ask(admin, "GET /metrics HTTP/1.1", "").map(Self)
+    }
+
+    /// The sum of a metric over its labels.
+    pub(crate) fn sum(&self, name: &str) -> Result<f64, PairsError> {
+        let values = self.0.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+        let values: Vec<f64> = values.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+        match values.is_empty() {
+            true => Err(PairsError::Wire(format!("the server has no metric {name}"))),
+            false => Ok(values.iter().sum()),
+        }
     }
 }
 

@@ -133,6 +133,22 @@ fn what_is_pushed_is_measured() {
 }
 
 #[test]
+fn ten_segments_are_dropped_in_the_midst_of_a_load() {
+    let within = temporary();
+    let output = pairs("drops", within.path());
+    let Some(folder) = folder(&output, within.path()) else { return };
+    let result = result(&folder);
+    let pair = &result["parts"][0]["pairs"][0];
+    let figure =
+        |side: &str, name: &str| pair[side]["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"));
+    assert!(figure("a", "segments dropped") >= 10.0 && figure("b", "segments dropped") == 0.0, "{pair}");
+    assert!(figure("a", "s until all were") > 0.0 && figure("a", "freed MB") > 0.0, "{pair}");
+    for side in ["a", "b"] {
+        assert!(figure(side, "p99.9 us") >= figure(side, "p99 us") && figure(side, "p99 us") > 0.0, "{pair}");
+    }
+}
+
+#[test]
 fn what_streams_take_on_a_disk_is_measured() {
     let within = temporary();
     let output = pairs("space", within.path());

@@ -1,6 +1,7 @@
 //! One file for each target of the project: what is measured, against what, within which bound.
 
 mod catch_up;
+mod drops;
 mod fairness;
 mod fresh;
 mod ingest;
@@ -56,6 +57,7 @@ pub(crate) fn run(bench: &Bench, target: Target) -> Result<Verdict, PairsError> 
         Target::Push => push::run(bench),
         Target::CatchUp => catch_up::run(bench),
         Target::Fairness => fairness::run(bench),
+        Target::Drops => drops::run(bench),
         Target::Restart => restart::run(bench),
         Target::Space => space::run(bench),
         Target::All => unreachable!("it was taken apart"),

@@ -23,7 +23,7 @@ use crate::pair::{Pair, Part, Taken};
 use crate::point::ServerPoint;
 use crate::server::Server;
 use crate::side::{MB_PER_S, SECONDS, Side};
-use crate::wire::{Wire, metric};
+use crate::wire::{Metrics, Wire};
 
 const DISK_BYTES: u64 = 8 << 30;
 const SECONDS_MAX: f64 = 600.0;
@@ -201,8 +201,8 @@ fn look(
         if bench.interrupted() {
             return Err(PairsError::Interrupted);
         }
-        let spares = metric(server.door("admin"), "millstream_segments_ready")?;
-        let spare_bytes = spares * metric(server.door("admin"), "millstream_segment_bytes")?;
+        let metrics = Metrics::of(server.door("admin"))?;
+        let spare_bytes = metrics.sum("millstream_segments_ready")? * metrics.sum("millstream_segment_bytes")?;
         let disk_bytes = disk.used_bytes()?;
         let sum = account.sum();
         let sample = Sample {
