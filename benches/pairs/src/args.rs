@@ -84,6 +84,8 @@ pub(crate) enum Target {
     Fairness,
     /// Ten segments dropped at once beside a steady load, against the same load without.
     Drops,
+    /// What the server keeps in memory under many connections, large records and readers of all kinds, by its budget.
+    Memory,
     /// Opening 10 GiB, and the first append after kill -9 under full load.
     Restart,
     /// What a stream without expiry, streams of 60 s and deleted ones take on a disk of 8 GiB, for ten minutes or 40 GiB. Takes root.
@@ -105,6 +107,7 @@ impl Target {
         match self {
             Self::TwoReactors => Usual { pairs: 6, steady_max_s: 20.0 },
             Self::Drops => Usual { pairs: 10, steady_max_s: 10.0 },
+            Self::Memory => Usual { pairs: 3, steady_max_s: 10.0 },
             _ => Usual { pairs: 6, steady_max_s: 60.0 },
         }
     }

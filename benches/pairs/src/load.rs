@@ -39,6 +39,9 @@ const PUSH_MARGIN_US: f64 = 100.0;
 /// Where the latency of acknowledgements is.
 const ACKED: &str = "/measured/latency_ns/at";
 
+/// The largest record's data: ten MiB with its key.
+pub(crate) const LARGE_BYTES: u64 = (10 << 20) - 64;
+
 /// A record of 1 KiB with its header and key takes this many times its data on disk.
 const DISK_GROWTH: f64 = 1.10;
 

@@ -1,9 +1,10 @@
 //! The server and the machine's own limit, measured against each other in pairs.
 //!
 //! It drives `millstream-load` and `limit` as a person would, by their command lines, and does not know the engine. Where each record's
-//! fate must be known when it is (`space`), or it only fills (`drops`), it speaks the protocol itself.
+//! fate must be known when it is (`space`), where it only fills (`drops`) and where thousands are to do nothing (`memory`), it
+//! speaks the protocol itself.
 //! Each target of the project is one argument and leaves one folder of results. Exit status: 0 every target reached by its
-//! median, 1 could not run, 2 a run was void or stopped early, 3 a target missed.
+//! median (`memory` by its worst), 1 could not run, 2 a run was void or stopped early, 3 a target missed.
 
 mod args;
 mod bench;

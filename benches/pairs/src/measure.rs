@@ -119,6 +119,13 @@ pub(crate) struct Measured {
     pub(crate) worst_reached: bool,
 }
 
+impl Measured {
+    /// The same where the worst decides: what must hold always.
+    pub(crate) fn by_the_worst(self) -> Self {
+        Self { reached: self.worst_reached, ..self }
+    }
+}
+
 /// The middle value, or the mean of the two.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -161,6 +168,8 @@ mod tests {
         assert!(least.reached && !least.worst_reached);
         let most = measure(Compare::Ratio, Bound::AtMost(1.3)).sum_up(vec![1.4, 1.2, 1.5]);
         assert_eq!((most.median, most.worst, most.reached), (1.4, 1.5, false));
+        let always = measure(Compare::Ratio, Bound::AtLeast(0.75)).sum_up(vec![0.9, 0.7, 0.8]).by_the_worst();
+        assert!(always.median == 0.8 && !always.reached);
     }
 
     #[test]

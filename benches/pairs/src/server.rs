@@ -84,6 +84,11 @@ impl Server {
         self.ready_s
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The command, without its directory.
     pub(crate) fn command(&self) -> &str {
         &self.command

@@ -47,9 +47,9 @@ impl Wire {
         }
     }
 
-    /// Makes a stream of one shard without quotas.
-    pub(crate) fn create(&mut self, name: &str, retention: Retention) -> Answer<StreamDescription> {
-        self.proto.create_stream(&mut self.out, name, 1, Settings { quotas: Quotas::NONE, retention });
+    /// Makes a stream without quotas.
+    pub(crate) fn create(&mut self, name: &str, shards: u32, retention: Retention) -> Answer<StreamDescription> {
+        self.proto.create_stream(&mut self.out, name, shards, Settings { quotas: Quotas::NONE, retention });
         self.flush()?;
         loop {
             match self.hear()? {
@@ -184,17 +184,18 @@ fn ask(address: &str, head: &str, body: &str) -> Result<String, PairsError> {
     }
 }
 
-fn connect(address: &str) -> Result<TcpStream, PairsError> {
+/// A connection, whose other end has to answer in time.
+pub(crate) fn connect(address: &str) -> Result<TcpStream, PairsError> {
     let socket = TcpStream::connect(address).map_err(|error| lost(&error))?;
     socket.set_read_timeout(Some(PATIENCE)).map_err(|error| lost(&error))?;
     socket.set_write_timeout(Some(PATIENCE)).map_err(|error| lost(&error))?;
     Ok(socket)
 }
 
-fn lost(error: &std::io::Error) -> PairsError {
+pub(crate) fn lost(error: &std::io::Error) -> PairsError {
     PairsError::Wire(format!("the connection was lost: {error}"))
 }
 
-fn unexpected(event: &ClientEvent) -> PairsError {
+pub(crate) fn unexpected(event: &ClientEvent) -> PairsError {
     PairsError::Wire(format!("it said what was not asked for: {event:?}"))
 }

@@ -149,6 +149,29 @@ fn ten_segments_are_dropped_in_the_midst_of_a_load() {
 }
 
 #[test]
+fn what_is_in_memory_is_measured() {
+    let within = temporary();
+    let output = pairs("memory", within.path());
+    let Some(folder) = folder(&output, within.path()) else { return };
+    let result = result(&folder);
+    let part = &result["parts"][0];
+    let pair = &part["pairs"][0];
+    let figure =
+        |side: &str, name: &str| pair[side]["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"));
+    let (peak, idle, rest) =
+        (figure("a", "peak MB"), figure("b", "with all that is idle MB"), figure("b", "at rest MB"));
+    assert!(peak > idle && idle > rest && rest > 0.0, "{pair}");
+    assert!((figure("a", "peak by budget") - peak / figure("b", "budget MB")).abs() < 1e-9, "{pair}");
+    assert!(figure("a", "bytes a connection") > 0.0 && figure("a", "bytes a shard") > 0.0, "{pair}");
+    assert!(figure("a", "large MB/s") >= 0.0 && figure("a", "scanned MB/s") >= 0.0, "{pair}");
+    // Those that are idle, those that are busy and those with large records were there together.
+    assert!(figure("a", "most connections") > 1000.0, "{pair}");
+    for measured in part["measures"].as_array().expect("there are some") {
+        assert_eq!(measured["reached"], measured["worst_reached"], "the worst decides");
+    }
+}
+
+#[test]
 fn what_streams_take_on_a_disk_is_measured() {
     let within = temporary();
     let output = pairs("space", within.path());

@@ -140,7 +140,7 @@ fn one(bench: &Bench, load: &Load, is_with_drop: bool) -> Result<Side, PairsErro
 
 /// Writes one stream until so many segments are sealed.
 fn fill(bench: &Bench, server: &Server, name: &str, segments: usize) -> Result<(), PairsError> {
-    let stream = Wire::connect(server.address())?.create(name, Retention::NONE)?;
+    let stream = Wire::connect(server.address())?.create(name, 1, Retention::NONE)?;
     let stream = stream.map_err(|failure| PairsError::Wire(format!("it made no stream: {failure}")))?.stream;
     let mut frames = Vec::new();
     for number in 0..FILL_RECORDS {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Findings;
 use crate::bench::Bench;
 use crate::error::PairsError;
-use crate::load::{Load, Space};
+use crate::load::{LARGE_BYTES, Load, Space};
 use crate::measure::{Bound, Measure};
 use crate::pair::{self, Plan};
 use crate::point::ServerPoint;
@@ -17,9 +17,6 @@ use crate::side::{P99_US, SECONDS, Side, number};
 const POINT: ServerPoint = ServerPoint::new(4, 16, 10);
 const SHARDS: u32 = 100;
 const RECORDS_PER_S: f64 = 20_000.0;
-
-/// The largest record's data: ten MiB with its key.
-const LARGE_BYTES: u64 = (10 << 20) - 64;
 
 /// Bytes that the small ones write at most. As many segments are made ready, which the large records use as well.
 const BYTES_MAX: u64 = 3 << 30;

@@ -6,6 +6,7 @@ mod fairness;
 mod fresh;
 mod ingest;
 mod latency;
+mod memory;
 mod push;
 mod restart;
 mod shards;
@@ -58,6 +59,7 @@ pub(crate) fn run(bench: &Bench, target: Target) -> Result<Verdict, PairsError> 
         Target::CatchUp => catch_up::run(bench),
         Target::Fairness => fairness::run(bench),
         Target::Drops => drops::run(bench),
+        Target::Memory => memory::run(bench),
         Target::Restart => restart::run(bench),
         Target::Space => space::run(bench),
         Target::All => unreachable!("it was taken apart"),

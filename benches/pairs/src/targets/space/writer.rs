@@ -98,7 +98,7 @@ impl Writer {
             Life::Kept | Life::Deleted => Retention::NONE,
         };
         while !stop.load(Ordering::Relaxed) {
-            match wire.create(name, retention)? {
+            match wire.create(name, 1, retention)? {
                 Ok(stream) => return Ok(Some(stream)),
                 Err(failure) if failure.code == ErrorCode::DiskFull => {
                     account.refuse();
