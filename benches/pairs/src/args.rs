@@ -107,6 +107,7 @@ impl Target {
         match self {
             Self::TwoReactors => Usual { pairs: 6, steady_max_s: 20.0 },
             Self::Drops => Usual { pairs: 10, steady_max_s: 10.0 },
+            Self::Fairness => Usual { pairs: 6, steady_max_s: 20.0 },
             Self::Memory => Usual { pairs: 3, steady_max_s: 10.0 },
             _ => Usual { pairs: 6, steady_max_s: 60.0 },
         }

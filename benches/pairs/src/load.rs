@@ -17,6 +17,9 @@ pub(crate) const CPU_NS_PER_RECORD: &str = "cpu ns/record";
 pub(crate) const MACHINE_NS_PER_RECORD: &str = "machine ns/record";
 /// The same for each gigabyte of data and keys.
 pub(crate) const MACHINE_S_PER_GB: &str = "machine s/GB";
+/// Batches of an open loop that left later than they may, and those by all.
+pub(crate) const LATE_BATCHES: &str = "late batches";
+pub(crate) const LATE_PERCENT: &str = "late %";
 /// How busy the reactor's core was with it.
 pub(crate) const REACTOR_BUSY: &str = "reactor busy";
 /// How busy the generator's core was with it.
@@ -233,6 +236,10 @@ pub(crate) fn side(command: String, mut detail: Value) -> Result<Side, PairsErro
         figures.insert(PUSHED_P99_US, pushed(99.0));
         figures.insert(PUSHED_BY_ACK, (pushed(99.0) - PUSH_MARGIN_US) / figures[P99_US]);
     }
+    if let (Some(late), Some(batches)) = (number(&detail, "/late/late"), number(&detail, "/late/batches")) {
+        figures.insert(LATE_BATCHES, late);
+        figures.insert(LATE_PERCENT, if batches > 0.0 { late / batches * 100.0 } else { f64::NAN });
+    }
     let mut marks: Vec<String> = detail["marks"].as_array().into_iter().flatten().map(mark).collect();
     if records_per_s == 0.0 {
         marks.push("void: nothing was acknowledged after the warm-up; more --bytes make it longer".to_owned());
@@ -278,6 +285,7 @@ mod tests {
                 "generator": [{"thread": "load-1", "busy": 0.6}],
                 "machine": 0.75,
             },
+            "late": {"batches": 2000, "late": 5, "threshold_ns": 100_000, "max_ns": 300_000},
             "throughput": {"bytes_per_s": [1, 2, 3]},
         });
         let side = side("millstream-load".to_owned(), detail).expect("it is whole");
@@ -286,6 +294,7 @@ mod tests {
         assert!((side.figure(CPU_NS_PER_RECORD) - 400.0).abs() < 1e-6, "reactor and workers, nobody else");
         assert!((side.figure(MACHINE_NS_PER_RECORD) - 1500.0).abs() < 1e-6);
         assert!((side.figure(MACHINE_S_PER_GB) - 1.5 / 0.116).abs() < 1e-6);
+        assert_eq!((side.figure(LATE_BATCHES), side.figure(LATE_PERCENT)), (5.0, 0.25));
         assert!(side.is_void() && side.detail.get("throughput").is_none());
     }
 

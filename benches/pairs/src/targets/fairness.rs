@@ -34,6 +34,9 @@ const LARGE_BYTES_MAX: u64 = 16 << 30;
 /// A run that is shorter than this share of what was asked for was ended by the bytes of one of the loads.
 const WHOLE_MIN: f64 = 0.9;
 
+/// Seconds that a pair takes beside what is counted: segments are filled before, everything read back after.
+const AROUND_S: f64 = 25.0;
+
 pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
     let base = Load::new(bench, POINT, Space::Written);
     let bytes = base.bytes.min(BYTES_MAX);
@@ -48,11 +51,17 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
         name_b: "alone",
         measures: vec![measure],
     };
+    bench.announce(
+        "fairness: 100 small shards beside one with records of 10 MiB, and alone",
+        2.0 * (bench.warmup_s() + bench.seconds()) + AROUND_S,
+        2,
+    );
     let part = pair::run(bench, plan, &mut || beside(bench, &load), &mut || load.run(bench))?;
     Ok(Findings {
         goal: "One shard with 10 MiB records and no limit beside 100 small ones: their p99 at most twice what it is alone plus the time that limit (a) needs that day for two durable 1 MiB writes at depth one.",
         notes: vec![
             "Small: an open loop of 20,000 records/s of 1 KiB in batches of 10 over 100 shards. Large: a closed loop, one record in flight on each of two connections, from the same process.".to_owned(),
+            "`late batches` are those of the small ones that left later than 100 us and 10 % of the median after their time; one thread paces both loads, and both sides are paced alike.".to_owned(),
             "The time of a write is limit (a)'s mean at depth one, measured right before each run beside large records.".to_owned(),
         ],
         sweeps: Vec::new(),
