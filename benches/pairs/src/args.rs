@@ -78,8 +78,10 @@ pub(crate) enum Target {
     TwoReactors,
     /// End-to-end latency, 20 subscribers, the highest rate to all of them, and one that is stalled.
     Push,
-    /// Reading everything from the disk as a subscriber, alone and beside ingest.
+    /// Reading everything from the disk as a subscriber.
     CatchUp,
+    /// The same beside full ingest, and what limit (d) reads beside as many writes.
+    CatchUpBeside,
     /// 100 small shards beside one with records of 10 MiB.
     Fairness,
     /// Ten segments dropped at once beside a steady load, against the same load without.
@@ -109,6 +111,7 @@ impl Target {
             Self::Drops => Usual { pairs: 10, steady_max_s: 10.0 },
             Self::Fairness => Usual { pairs: 6, steady_max_s: 20.0 },
             Self::Memory => Usual { pairs: 3, steady_max_s: 10.0 },
+            Self::CatchUpBeside => Usual { pairs: 5, steady_max_s: 10.0 },
             _ => Usual { pairs: 6, steady_max_s: 60.0 },
         }
     }

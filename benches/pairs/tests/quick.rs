@@ -173,6 +173,22 @@ fn what_is_in_memory_is_measured() {
 }
 
 #[test]
+fn catching_up_beside_ingest_is_held_against_the_limit_at_its_rate() {
+    let within = temporary();
+    let output = pairs("catch-up-beside", within.path());
+    let Some(folder) = folder(&output, within.path()) else { return };
+    let result = result(&folder);
+    let pair = &result["parts"][0]["pairs"][0];
+    let side = &pair["a"];
+    let figure = |name: &str| side["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"));
+    let points = side["detail"]["limit"]["found"]["around"]["points"].as_array().expect("limit (d) has some");
+    assert_eq!(points.len(), 3, "{pair}");
+    let asked = points[0]["write_rate"].as_f64().expect("it is told");
+    assert!((asked / 1e6 - figure("MB/s")).abs() < 1.0, "the limit writes as much as the server did: {pair}");
+    assert!(figure("limit (d) MB/s") > 0.0 && pair["b"]["figures"]["pushed MB/s"].is_null(), "{pair}");
+}
+
+#[test]
 fn what_streams_take_on_a_disk_is_measured() {
     let within = temporary();
     let output = pairs("space", within.path());

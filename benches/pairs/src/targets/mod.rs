@@ -1,6 +1,7 @@
 //! One file for each target of the project: what is measured, against what, within which bound.
 
 mod catch_up;
+mod catch_up_beside;
 mod drops;
 mod fairness;
 mod fresh;
@@ -57,6 +58,7 @@ pub(crate) fn run(bench: &Bench, target: Target) -> Result<Verdict, PairsError> 
         Target::TwoReactors => two_reactors::run(bench),
         Target::Push => push::run(bench),
         Target::CatchUp => catch_up::run(bench),
+        Target::CatchUpBeside => catch_up_beside::run(bench),
         Target::Fairness => fairness::run(bench),
         Target::Drops => drops::run(bench),
         Target::Memory => memory::run(bench),
