@@ -16,7 +16,7 @@ use frame::proto::{
     StreamDescription,
 };
 use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
-use loadgen::native::{Consumers, Pace, Plan, Producers, Shared, prepare_streams, produce};
+use loadgen::native::{Consumers, Pace, Plan, Producers, Shared, Target, prepare_streams, produce};
 use loadgen::schedule::Arrivals;
 use loadgen::workload::{Keys, Recipe, Sizes};
 use rustix::event::epoll;
@@ -72,9 +72,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (duration, bytes_max) =
         if test { (Duration::from_secs(2), 4 << 20) } else { (Duration::from_secs(3), u64::MAX) };
     for load in LOADS.iter().filter(|load| names.is_empty() || names.iter().any(|name| *name == load.name)) {
-        let target = start_sink(first)?;
+        let target = Target::new(start_sink(first)?);
         let producers = Producers {
-            streams: prepare_streams(target, &["sink".to_owned()], (SHARDS, None), last)?.streams,
+            streams: prepare_streams(&target, &["sink".to_owned()], (SHARDS, None), last)?.streams,
             connections: load.connections,
             batch_records: load.batch_records,
             pace: load.pace,

@@ -19,7 +19,7 @@ use frame::{Quotas, QuotasChange};
 
 use crate::goal::Goal;
 use crate::input::{Format, TimeFormat};
-use crate::native::{Begin, By, Io};
+use crate::native::{Begin, By, Io, Route};
 use crate::schedule::Arrivals;
 use crate::units::{parse_bytes, parse_count, parse_duration};
 use crate::workload::{Keys, Sizes};
@@ -63,6 +63,13 @@ pub struct Options {
     /// does]
     #[arg(long, env = "MILLSTREAM_LOAD_ADMIN", value_name = "ADDR", help_heading = "Where")]
     pub admin: Option<SocketAddr>,
+    /// Where what concerns a shard goes, of a server with several reactors: to the one that owns it (owners), or all to
+    /// --target, whose reactor hands it on (any). To owners, connections are spread over the reactors, and records are drawn
+    /// as --keys says and sorted into batches of one owner each: in a closed loop connections to an owner that has fewer wait
+    /// for the others. It takes a connection to each owner, on each core that has some; with fewer, and with --input, whose
+    /// rows stay in their order, records go to --target
+    #[arg(long, env = "MILLSTREAM_LOAD_ROUTE", default_value = "owners", value_name = "HOW", help_heading = "Where")]
+    pub route: Route,
     /// The generator's cores, a thread on each [default: the last one available]
     #[arg(long, env = "MILLSTREAM_LOAD_CORES", value_name = "N,..", value_delimiter = ',', help_heading = "Where")]
     pub cores: Vec<usize>,
@@ -90,7 +97,7 @@ pub struct Options {
     /// The name of the one stream, or what the names of several begin with [default: of this run alone]
     #[arg(long, env = "MILLSTREAM_LOAD_STREAM", value_name = "NAME", help_heading = "Load")]
     pub stream: Option<String>,
-    /// Connections
+    /// Connections of the producers
     #[arg(long, env = "MILLSTREAM_LOAD_CONNECTIONS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "N", help_heading = "Load")]
     pub connections: u32,
     /// Records a batch
@@ -117,8 +124,8 @@ pub struct Options {
     /// How the batches of an open loop are spread: constant or poisson
     #[arg(long, env = "MILLSTREAM_LOAD_ARRIVALS", default_value = "constant", help_heading = "Load")]
     pub arrivals: Arrivals,
-    /// Subscribers, each of whom has all shards pushed to it, over a connection of its own [default: 0; 8 with --workload
-    /// fan-out, 1 with mixed and consume]
+    /// Subscribers, each of whom has all shards pushed to it, over a connection of its own to each of their owners [default:
+    /// 0; 8 with --workload fan-out, 1 with mixed and consume]
     #[arg(long, env = "MILLSTREAM_LOAD_SUBSCRIBERS", value_parser = clap::value_parser!(u32).range(..=1000), value_name = "N", help_heading = "Consumers")]
     pub subscribers: Option<u32>,
     /// Subscribers beside them that never take anything

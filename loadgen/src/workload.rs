@@ -151,7 +151,6 @@ impl Recipe {
             lane,
             intended_us: 0,
             next: 0,
-            next_bytes: None,
             random: StdRng::seed_from_u64(scramble(self.seed ^ u64::from(lane))),
             zipf,
             log_normal,
@@ -218,8 +217,6 @@ pub struct Lane {
     lane: u8,
     intended_us: u64,
     next: u64,
-    /// The size of the next record, once it was asked for.
-    next_bytes: Option<usize>,
     random: StdRng,
     zipf: Option<Zipf<f64>>,
     log_normal: Option<LogNormal<f64>>,
@@ -269,30 +266,42 @@ impl OwnedRecord {
     }
 }
 
+/// A record that is decided, and not made yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Drawn {
+    number: u64,
+    /// Its partition key.
+    pub key: [u8; KEY_BYTES],
+    /// Bytes of its data.
+    pub bytes: usize,
+}
+
 impl Lane {
-    /// The next record.
-    pub fn record(&mut self) -> Made<'_> {
-        let number = self.next;
-        let key = self.key();
-        let bytes = self.next_bytes.take().unwrap_or_else(|| self.size());
+    /// Decides the next record.
+    pub fn draw(&mut self) -> Drawn {
+        let (bytes, number) = (self.size(), self.next);
+        Drawn { number, key: self.key(), bytes }
+    }
+
+    /// Makes a record that was drawn.
+    pub fn make(&self, drawn: &Drawn) -> Made<'_> {
+        let &Drawn { number, key, bytes } = drawn;
         let stamp = Stamp { lane: self.lane, run: self.recipe.run, intended_us: self.intended_us, number }.encode();
         let content = self.recipe.cut(self.lane, number, bytes.saturating_sub(STAMP_BYTES));
         Made { key, stamp, stamp_bytes: bytes.min(STAMP_BYTES), content }
     }
 
-    /// The next record, apart from the lane: a large one is taken up piece by piece.
-    pub fn owned_record(&mut self) -> OwnedRecord {
-        let number = self.next;
-        let Made { key, stamp, stamp_bytes, content } = self.record();
-        let content_bytes = content.len();
-        let content = self.recipe.place(self.lane, number, content_bytes);
+    /// The same, apart from the lane: a large one is taken up piece by piece.
+    pub fn make_owned(&self, drawn: &Drawn) -> OwnedRecord {
+        let Made { key, stamp, stamp_bytes, content } = self.make(drawn);
+        let content = self.recipe.place(self.lane, drawn.number, content.len());
         OwnedRecord { key, stamp, stamp_bytes, block: Arc::clone(&self.recipe.block), content }
     }
 
-    /// How much data the next record has.
-    pub fn next_bytes(&mut self) -> usize {
-        let bytes = self.next_bytes.take().unwrap_or_else(|| self.size());
-        *self.next_bytes.insert(bytes)
+    /// The next record.
+    pub fn record(&mut self) -> Made<'_> {
+        let drawn = self.draw();
+        self.make(&drawn)
     }
 
     /// The largest data of a record.
@@ -300,7 +309,7 @@ impl Lane {
         self.recipe.largest()
     }
 
-    /// The records to come are meant to be sent then: microseconds since 1970.
+    /// The records made from now on are meant to be sent then: microseconds since 1970.
     pub fn intend(&mut self, us: u64) {
         self.intended_us = us;
     }

@@ -89,14 +89,14 @@ fn stamps_tell_when_a_record_was_meant_to_be_sent() {
 }
 
 #[test]
-fn the_size_of_the_next_record_is_known_before() {
-    let (mut one, mut two) =
-        (recipe("uniform:0..900", "distinct").lane(0), recipe("uniform:0..900", "distinct").lane(0));
-    for _ in 0..100 {
-        let bytes = one.next_bytes();
-        assert_eq!(bytes, one.next_bytes());
-        let (record, same) = (one.record().data().concat(), two.record().data().concat());
-        assert_eq!((record.len(), record), (bytes, same));
+fn records_may_be_made_later_than_they_are_drawn() {
+    let (mut one, mut two) = (recipe("uniform:0..900", "hot:0.5").lane(0), recipe("uniform:0..900", "hot:0.5").lane(0));
+    let drawn: Vec<Drawn> = (0..100).map(|_| one.draw()).collect();
+    for drawn in drawn {
+        let (record, same) = (one.make(&drawn), two.record());
+        assert_eq!((record, record.data().concat().len(), record.key), (same, drawn.bytes, drawn.key));
+        let owned = one.make_owned(&drawn);
+        assert_eq!(owned.data(0, owned.data_bytes()), record.data());
     }
 }
 

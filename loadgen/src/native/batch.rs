@@ -15,9 +15,38 @@ use crate::workload::OwnedRecord;
 pub(super) struct BatchLimits {
     pub(super) records: usize,
     pub(super) bytes: usize,
+    frames: usize,
     /// Bytes of a message with one record: the server takes it whatever credit there is, while none is unanswered.
     pub(super) one_record_bytes: usize,
 }
+
+/// What a message holds, or what is to go in one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Held {
+    records: usize,
+    /// More than the records, where some are in parts.
+    frames: usize,
+    /// Of the frames.
+    bytes: usize,
+}
+
+impl Held {
+    /// One record more.
+    pub(super) fn add(&mut self, key_bytes: usize, data_bytes: usize) {
+        let (frames, bytes) = parts::encoded_size(key_bytes, false, data_bytes);
+        (self.records, self.frames, self.bytes) = (self.records + 1, self.frames + frames, self.bytes + bytes);
+    }
+
+    /// Less by those.
+    pub(super) fn take_off(&mut self, those: Held) {
+        self.records -= those.records;
+        self.frames -= those.frames;
+        self.bytes -= those.bytes;
+    }
+}
+
+/// Bytes of a message before its frames.
+const HEAD_BYTES: usize = HEADER_BYTES + APPEND_FIXED_BYTES;
 
 impl BatchLimits {
     /// What the plan asks for, within what the server accepts and the credit that it gives.
@@ -25,13 +54,33 @@ impl BatchLimits {
         let most = APPEND_RECORDS_MAX.min(server.append_records_max as usize);
         let one_record_bytes = server.append_bytes_max as usize;
         let bytes = one_record_bytes.min(server.credit.bytes as usize);
-        Self { records: (records as usize).clamp(1, most.max(1)), bytes, one_record_bytes }
+        Self { records: (records as usize).clamp(1, most.max(1)), bytes, frames: APPEND_RECORDS_MAX, one_record_bytes }
+    }
+
+    /// So many messages' worth.
+    pub(super) fn times(self, count: usize) -> Self {
+        Self { records: self.records * count, bytes: self.bytes * count, frames: self.frames * count, ..self }
+    }
+
+    /// Whether that makes a message of which nobody would say that there was room left.
+    pub(super) fn is_full(self, held: Held) -> bool {
+        held.records >= self.records || held.frames >= self.frames || HEAD_BYTES + held.bytes >= self.bytes
+    }
+
+    /// Whether one more record of this size keeps within the limits.
+    pub(super) fn has_room(self, held: Held, key_bytes: usize, data_bytes: usize) -> bool {
+        let (frames, bytes) = parts::encoded_size(key_bytes, false, data_bytes);
+        let bytes = HEAD_BYTES + held.bytes + bytes;
+        if held.records == 0 {
+            return bytes <= self.one_record_bytes;
+        }
+        held.records < self.records && held.frames + frames <= self.frames && bytes <= self.bytes
     }
 }
 
 /// The smallest message that carries one record.
 pub(super) fn message_bytes(key_bytes: usize, data_bytes: usize) -> usize {
-    HEADER_BYTES + APPEND_FIXED_BYTES + parts::encoded_size(key_bytes, false, data_bytes).1
+    HEAD_BYTES + parts::encoded_size(key_bytes, false, data_bytes).1
 }
 
 /// One Append message under construction, or ready to be sent.
@@ -60,13 +109,8 @@ impl Message {
 
     /// Whether one more record of this size keeps within the limits.
     pub(super) fn has_room(&self, limits: BatchLimits, key_bytes: usize, data_bytes: usize) -> bool {
-        let (frames, bytes) = parts::encoded_size(key_bytes, false, data_bytes);
-        if self.batch.records.is_empty() {
-            return self.bytes.len() + bytes <= limits.one_record_bytes;
-        }
-        self.batch.records.len() < limits.records
-            && self.frames + frames <= APPEND_RECORDS_MAX
-            && self.bytes.len() + bytes <= limits.bytes
+        let (records, bytes) = (self.batch.records.len(), self.bytes.len() - HEAD_BYTES);
+        limits.has_room(Held { records, frames: self.frames, bytes }, key_bytes, data_bytes)
     }
 
     /// Adds a record.
@@ -129,10 +173,11 @@ mod tests {
             let mut client = Client::new(&mut Vec::new());
             let mut begin = || Message::begin(Vec::new(), SentBatch::default(), &mut client, StreamId(1));
             let (mut in_turns, mut at_once) = (begin(), begin());
-            tokio_uring::start(in_turns.push_in_turns(&lane.owned_record())).unwrap();
+            let drawn = lane.draw();
+            tokio_uring::start(in_turns.push_in_turns(&lane.make_owned(&drawn))).unwrap();
             let record = same.record();
             at_once.push(&record.key, record.data()).unwrap();
-            let frames = |message: &Message| message.bytes[HEADER_BYTES + APPEND_FIXED_BYTES..].to_vec();
+            let frames = |message: &Message| message.bytes[HEAD_BYTES..].to_vec();
             assert!(frames(&in_turns) == frames(&at_once), "{bytes}");
             let told = |message: &Message| {
                 let record = message.batch.records[0];

@@ -2,20 +2,20 @@
 //! what comes next. Each has a connection of its own on one core.
 
 use std::cell::{Cell, RefCell};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use frame::{Sequence, ShardId};
+use frame::{Sequence, ShardId, StreamId};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::core::Core;
-use super::session::Session;
+use super::session::{Session, Sessions};
 use super::socket::TcpStream;
 use super::take::{Taker, Timing};
 use super::walk::{Sink, follow_shards, read_shard};
-use super::{By, NativeError, Place, Plan};
+use super::{By, NativeError, Place, Plan, Shard};
 use crate::recorder::BatchTimes;
 use crate::verify::Taken;
 use crate::workload::Contents;
@@ -39,15 +39,20 @@ pub(super) enum Kind {
 pub(super) struct Reader {
     kind: Kind,
     core: Rc<Core>,
-    stream: RefCell<Option<Rc<TcpStream>>>,
+    streams: RefCell<Vec<Rc<TcpStream>>>,
     taker: RefCell<Taker>,
+    counts_progress: bool,
+    /// What the last whole look at everything was given.
+    earlier: RefCell<Option<Taken>>,
+}
+
+/// Its answers over one connection at a time.
+struct Asking {
+    reader: Rc<Reader>,
     /// When the answer under way was asked for.
     asked_ns: Cell<u64>,
     /// Records since.
     records: Cell<u64>,
-    counts_progress: bool,
-    /// What the last whole look at everything was given.
-    earlier: RefCell<Option<Taken>>,
 }
 
 /// What a reader was given: on its last look, and on the whole one before that, if it looked again and again.
@@ -75,10 +80,8 @@ impl Reading {
         let reader = Rc::new(Reader {
             kind,
             core: Rc::clone(core),
-            stream: RefCell::default(),
+            streams: RefCell::default(),
             taker: RefCell::new(new_taker(plan, core, contents, timing)),
-            asked_ns: Cell::default(),
-            records: Cell::default(),
             counts_progress: plan.producers.is_empty(),
             earlier: RefCell::default(),
         });
@@ -89,7 +92,7 @@ impl Reading {
     /// Waits for its last answer; what it was given of its kind.
     pub(super) async fn finish(mut self) -> ReaderTook {
         if timeout(SILENCE_MAX, &mut self.task).await.is_err() {
-            if let Some(stream) = &*self.reader.stream.borrow() {
+            for stream in &*self.reader.streams.borrow() {
                 let _ = stream.shutdown(Shutdown::Both);
             }
             self.task.await.expect("a reader does not panic");
@@ -129,22 +132,14 @@ async fn run(reader: Rc<Reader>, plan: Plan, number: u32) {
     }
 }
 
-/// Reads everything there is, and begins again, over a new connection.
-async fn catch_up(reader: &Reader, plan: &Plan) -> Result<(), NativeError> {
+/// Reads everything there is, and begins again, over new connections.
+async fn catch_up(reader: &Rc<Reader>, plan: &Plan) -> Result<(), NativeError> {
     while !reader.is_over() {
-        let mut session = reader.open(plan).await?;
-        let streams = plan.consumers.streams.iter();
-        let places: Vec<Place> =
-            streams.flat_map(|stream| stream.shards.iter().map(|shard| (stream.id, shard.id, shard.oldest))).collect();
+        reader.streams.borrow_mut().clear();
         match plan.consumers.by {
-            By::Read => {
-                for place in places {
-                    read_shard(&mut session, place, reader).await?;
-                }
-            }
-            By::Push => follow_shards(&mut session, places, reader).await?,
+            By::Read => read_all(reader, plan).await?,
+            By::Push => follow_all(reader, plan).await?,
         }
-        session.close();
         if reader.is_over() {
             return Ok(());
         }
@@ -156,21 +151,57 @@ async fn catch_up(reader: &Reader, plan: &Plan) -> Result<(), NativeError> {
     Ok(())
 }
 
+/// Reads shard after shard.
+async fn read_all(reader: &Rc<Reader>, plan: &Plan) -> Result<(), NativeError> {
+    let (asking, mut sessions) = (Asking::new(reader), Sessions::new(plan.target.clone()));
+    for (address, stream, shard) in plan.target.shards(&plan.consumers.streams) {
+        let session = sessions.at(address).await?;
+        reader.note(session);
+        read_shard(session, (stream, shard.id, shard.oldest), &asking).await?;
+    }
+    sessions.close();
+    Ok(())
+}
+
+/// Has all shards pushed, those of each owner over a connection of its own.
+async fn follow_all(reader: &Rc<Reader>, plan: &Plan) -> Result<(), NativeError> {
+    let owners = plan.target.by_owner(&plan.consumers.streams).into_iter();
+    let follow = |(address, shards): (SocketAddr, Vec<(StreamId, Shard)>)| {
+        let (asking, target) = (Asking::new(reader), plan.target.clone());
+        let places = shards.into_iter().map(|(stream, shard)| (stream, shard.id, shard.oldest)).collect();
+        tokio::task::spawn_local(async move {
+            let (mut session, _) = Session::open_at(&target, address).await?;
+            asking.reader.note(&session);
+            follow_shards(&mut session, places, &asking).await?;
+            session.close();
+            Ok(())
+        })
+    };
+    let mut outcome = Ok(());
+    for task in owners.map(follow).collect::<Vec<_>>() {
+        outcome = outcome.and(task.await.expect("a reader does not panic"));
+    }
+    outcome
+}
+
 /// Asks for what comes next, shard after shard.
-async fn follow(reader: &Reader, plan: &Plan) -> Result<(), NativeError> {
+async fn follow(reader: &Rc<Reader>, plan: &Plan) -> Result<(), NativeError> {
     let streams = &plan.consumers.streams;
-    let mut places: Vec<Place> = super::all_shards(streams).collect();
+    let place = |(address, stream, shard): (SocketAddr, StreamId, Shard)| (address, (stream, shard.id, shard.first));
+    let mut places: Vec<(SocketAddr, Place)> = plan.target.shards(streams).map(place).collect();
     let tips: Vec<Sequence> = streams.iter().flat_map(|stream| stream.shards.iter().map(|shard| shard.tip)).collect();
-    let mut session = reader.open(plan).await?;
+    let (asking, mut sessions) = (Asking::new(reader), Sessions::new(plan.target.clone()));
     let mut is_level = false;
     while !reader.is_over() {
         let mut has_moved = false;
-        for place in &mut places {
-            let next = read_shard(&mut session, *place, reader).await?;
+        for (address, place) in &mut places {
+            let session = sessions.at(*address).await?;
+            reader.note(session);
+            let next = read_shard(session, *place, &asking).await?;
             has_moved |= next > place.2;
             place.2 = next;
         }
-        if !is_level && places.iter().zip(&tips).all(|(place, &tip)| place.2 >= tip) {
+        if !is_level && places.iter().zip(&tips).all(|((_, place), &tip)| place.2 >= tip) {
             is_level = true;
             reader.core.shared.count_at_the_tip();
         }
@@ -178,7 +209,7 @@ async fn follow(reader: &Reader, plan: &Plan) -> Result<(), NativeError> {
             sleep(LEVEL_WAIT).await;
         }
     }
-    session.close();
+    sessions.close();
     Ok(())
 }
 
@@ -192,38 +223,52 @@ impl Reader {
         *earlier = Some(taker.taken.restart());
     }
 
-    async fn open(&self, plan: &Plan) -> Result<Session, NativeError> {
-        let (session, _) = Session::open(plan.target).await?;
-        *self.stream.borrow_mut() = Some(Rc::clone(&session.stream));
-        Ok(session)
+    /// Notes a connection, to end it if it falls silent.
+    fn note(&self, session: &Session) {
+        let mut streams = self.streams.borrow_mut();
+        if !streams.iter().any(|stream| Rc::ptr_eq(stream, &session.stream)) {
+            streams.push(Rc::clone(&session.stream));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.core.stopped()
     }
 }
 
-impl Sink for Reader {
+impl Asking {
+    fn new(reader: &Rc<Reader>) -> Self {
+        Self { reader: Rc::clone(reader), asked_ns: Cell::default(), records: Cell::default() }
+    }
+}
+
+impl Sink for Asking {
     fn take(&self, shard: ShardId, frame: &[u8]) -> Result<u64, String> {
         self.records.set(self.records.get() + 1);
-        let (now_ns, mut counts) = (self.core.clock.now_ns(), self.core.counts.borrow_mut());
-        self.taker.borrow_mut().take(shard, frame, now_ns, &mut counts)
+        let core = &self.reader.core;
+        let (now_ns, mut counts) = (core.clock.now_ns(), core.counts.borrow_mut());
+        self.reader.taker.borrow_mut().take(shard, frame, now_ns, &mut counts)
     }
 
     fn unreadable(&self, shard: ShardId, from: Sequence, reason: String) {
         if !self.is_over() {
-            self.taker.borrow_mut().taken.unreadable(shard, from, reason);
+            self.reader.taker.borrow_mut().taken.unreadable(shard, from, reason);
         }
     }
 
     fn asked(&self) {
-        self.asked_ns.set(self.core.clock.now_ns());
+        self.asked_ns.set(self.reader.core.clock.now_ns());
     }
 
     fn answered(&self, bytes: u64) {
-        let (now_ns, records) = (self.core.clock.now_ns(), self.records.take());
-        let mut counts = self.core.counts.borrow_mut();
-        self.taker.borrow_mut().flush(now_ns, &mut counts);
-        if self.counts_progress {
-            self.core.shared.count_acked(records, bytes);
+        let (reader, core) = (&self.reader, &self.reader.core);
+        let (now_ns, records) = (core.clock.now_ns(), self.records.take());
+        let mut counts = core.counts.borrow_mut();
+        reader.taker.borrow_mut().flush(now_ns, &mut counts);
+        if reader.counts_progress {
+            core.shared.count_acked(records, bytes);
         }
-        if self.kind == Kind::CatchUp && records > 0 {
+        if reader.kind == Kind::CatchUp && records > 0 {
             let asked_ns = self.asked_ns.get();
             let times = BatchTimes { intended_ns: asked_ns, sent_ns: asked_ns, acked_ns: now_ns };
             counts.caught_up.acknowledged(times, records, bytes);
@@ -231,6 +276,6 @@ impl Sink for Reader {
     }
 
     fn is_over(&self) -> bool {
-        self.core.stopped()
+        self.reader.is_over()
     }
 }

@@ -80,6 +80,8 @@ pub(super) struct Core {
     pub(super) counts: RefCell<Counts>,
     /// Buffers of sent messages; the last is the newest used, and the likeliest to be in the processor's cache.
     pub(super) spare: RefCell<Vec<Vec<u8>>>,
+    /// Consumers whose end is the run's where nobody produces.
+    pub(super) consumers: usize,
 }
 
 impl Core {

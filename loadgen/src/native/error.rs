@@ -27,6 +27,15 @@ pub enum NativeError {
         /// Why.
         source: io::Error,
     },
+    /// No connection to one of the server's reactors.
+    ConnectToOwner {
+        /// Where the server says that it listens.
+        owner: SocketAddr,
+        /// Where that was heard.
+        told_by: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// The connection broke in the middle.
     Broken {
         /// The server's address.
@@ -66,6 +75,10 @@ impl fmt::Display for NativeError {
             Self::Connect { target, source } => {
                 write!(f, "cannot connect to {target}: {source}; check that a server listens there")
             }
+            Self::ConnectToOwner { owner, told_by, source } => write!(
+                f,
+                "cannot connect to {owner}, where the server at {told_by} says that one of its reactors listens: {source}; let it be reached from here, or give --route any"
+            ),
             Self::Broken { target, reason } => {
                 write!(f, "the connection to {target} ended: {reason}; the server's log says more")
             }
@@ -84,9 +97,11 @@ impl fmt::Display for NativeError {
 impl std::error::Error for NativeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Ring(source) | Self::Timer(source) | Self::Thread(source) | Self::Connect { source, .. } => {
-                Some(source)
-            }
+            Self::Ring(source)
+            | Self::Timer(source)
+            | Self::Thread(source)
+            | Self::Connect { source, .. }
+            | Self::ConnectToOwner { source, .. } => Some(source),
             Self::Protocol(violation) => Some(violation),
             Self::Refused { failure, .. } => Some(failure),
             _ => None,

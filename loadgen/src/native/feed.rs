@@ -137,7 +137,7 @@ impl Feed<'_> {
             return Ok(false);
         }
         let link = &self.links[at];
-        let message = self.open[at].get_or_insert_with(|| link.begin_message(self.core));
+        let message = self.open[at].get_or_insert_with(|| link.begin_message(self.core, link.next_stream()));
         message.push(&row.key, [&row.data]).expect("reading the rows bounded key and data");
         if let Some(due_ns) = due_ns {
             message.intend(due_ns);

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::rc::Rc;
 
 use frame::StreamId;
@@ -15,7 +15,9 @@ use super::batch::{BatchLimits, Message, message_bytes};
 use super::core::Core;
 use super::session::{Received, Session};
 use super::socket::TcpStream;
-use super::{NativeError, Pace, Producers};
+use super::sorted::{Batch, Sorted, Waiter};
+use super::ways::{Part, Way};
+use super::{NativeError, Pace, Producers, Target};
 use crate::recorder::BatchTimes;
 use crate::verify::{InFlight, Ledger};
 
@@ -29,14 +31,14 @@ pub(super) struct Link {
     /// Which of the run's groups of producers it belongs to.
     group: usize,
     stream: Rc<TcpStream>,
-    limits: BatchLimits,
+    pub(super) limits: BatchLimits,
     pace: Pace,
     bytes_max: u64,
-    /// The streams it writes in turn.
-    streams: Vec<StreamId>,
+    /// What it writes in turn.
+    pub(super) parts: Vec<Part>,
     state: RefCell<State>,
-    /// The writer waits here for room, credit, a due time, a message, or the end.
-    wake: Notify,
+    /// The writer waits here for room, credit, records, a due time, a message, or the end.
+    wake: Rc<Notify>,
     /// A message was taken off the outbox, or an acknowledgement came.
     pub(super) progress: Notify,
 }
@@ -47,28 +49,32 @@ struct State {
     outstanding: u32,
     /// Times of an open loop that have come.
     due: VecDeque<u64>,
+    /// What leaves at the next times of an open loop.
+    ahead: VecDeque<Batch>,
     /// Messages of a person's own rows.
     outbox: VecDeque<Message>,
-    next_stream: usize,
+    next_part: usize,
     ended: bool,
 }
 
 impl Link {
     /// Connects. Returns what was received beyond the handshake for [`receive`].
     pub(super) async fn connect(
-        target: SocketAddr,
+        target: &Target,
         (group, producers): (usize, &Producers),
-        (number, streams): (u32, Vec<StreamId>),
+        (first_number, way): (u32, Way),
         ledger: &Ledger,
     ) -> Result<(Rc<Self>, Received), NativeError> {
-        let (session, welcome) = Session::open(target).await?;
+        let (session, welcome) = Session::open_at(target, way.address).await?;
+        let number = first_number + way.number;
         let state = State {
             client: session.client,
             in_flight: Some(InFlight::new(number, ledger)),
             outstanding: 0,
             due: VecDeque::new(),
+            ahead: VecDeque::new(),
             outbox: VecDeque::new(),
-            next_stream: 0,
+            next_part: 0,
             ended: false,
         };
         let link = Self {
@@ -78,9 +84,9 @@ impl Link {
             limits: BatchLimits::new(producers.batch_records, &welcome),
             pace: producers.pace,
             bytes_max: producers.bytes_max,
-            streams,
+            parts: way.parts,
             state: RefCell::new(state),
-            wake: Notify::new(),
+            wake: Rc::default(),
             progress: Notify::new(),
         };
         Ok((Rc::new(link), session.received))
@@ -92,12 +98,17 @@ impl Link {
         if bytes > bytes_max { Err(NativeError::BatchTooLarge { bytes, bytes_max }) } else { Ok(()) }
     }
 
-    /// Begins a message to the next of its streams.
-    pub(super) fn begin_message(&self, core: &Core) -> Message {
+    /// The next of its streams.
+    pub(super) fn next_stream(&self) -> StreamId {
+        let mut state = self.state.borrow_mut();
+        state.next_part += 1;
+        self.parts[(state.next_part - 1) % self.parts.len()].id
+    }
+
+    /// Begins a message to a stream.
+    pub(super) fn begin_message(&self, core: &Core, stream: StreamId) -> Message {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        let stream = self.streams[state.next_stream % self.streams.len()];
-        state.next_stream += 1;
         let batch = state.in_flight.as_mut().map(InFlight::spare).unwrap_or_default();
         Message::begin(core.spare_buffer(), batch, &mut state.client, stream)
     }
@@ -110,6 +121,12 @@ impl Link {
     /// Whether a record still fits a message.
     pub(super) fn has_room(&self, message: &Message, key_bytes: usize, data_bytes: usize) -> bool {
         message.has_room(self.limits, key_bytes, data_bytes)
+    }
+
+    /// Adds what leaves at a time of an open loop that will come.
+    pub(super) fn push_ahead(&self, batch: Batch) {
+        self.state.borrow_mut().ahead.push_back(batch);
+        self.wake.notify_one();
     }
 
     /// Adds a time of an open loop that has come.
@@ -158,13 +175,25 @@ impl Link {
         self.wake.notify_one();
     }
 
-    /// Waits for the turn to send a made-up batch: the time it was meant to leave, on a schedule; `None` to stop.
-    pub(super) async fn turn(&self, core: &Core) -> Option<Option<u64>> {
-        self.until(core, |state| match self.pace {
-            Pace::Closed { inflight } => (state.outstanding < inflight).then_some(None),
-            Pace::Open { .. } | Pace::Replay { .. } => state.due.pop_front().map(Some),
+    /// Waits for room in a closed loop, and for records; `None` to stop.
+    pub(super) async fn next_batch(&self, core: &Core, sorted: &RefCell<Sorted>) -> Option<Batch> {
+        let waiter = Waiter { number: self.number, wake: &self.wake };
+        self.until(core, |state| {
+            let has_room = matches!(self.pace, Pace::Closed { inflight } if state.outstanding < inflight);
+            let take = || sorted.borrow_mut().take(&self.parts, &mut state.next_part, self.limits, waiter);
+            has_room.then(take).flatten()
         })
         .await
+    }
+
+    /// Waits for what leaves at the next time of an open loop; `None` to stop.
+    pub(super) async fn ahead(&self, core: &Core) -> Option<Batch> {
+        self.until(core, |state| state.ahead.pop_front()).await
+    }
+
+    /// Waits for that time; `None` to stop.
+    pub(super) async fn due(&self, core: &Core) -> Option<u64> {
+        self.until(core, |state| state.due.pop_front()).await
     }
 
     /// Waits for a message in the outbox, and for room in a closed loop; `None` to stop.

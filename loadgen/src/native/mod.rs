@@ -19,13 +19,16 @@ mod runtime;
 mod session;
 mod shared;
 mod socket;
+mod sorted;
 mod streams;
 mod subscribe;
 mod take;
+mod target;
 mod walk;
+mod ways;
+mod write;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
@@ -43,6 +46,7 @@ pub use readback::read_back;
 pub use runtime::{Io, Kind, settle_io};
 pub use shared::{Progress, Shared, Stop};
 pub use streams::{Begin, Prepared, find_streams, prepare_streams};
+pub use target::{Route, Target};
 
 /// One stream that the run writes or reads.
 #[derive(Clone, Debug)]
@@ -64,15 +68,14 @@ pub struct Shard {
     pub first: Sequence,
     /// The number after the newest that there was.
     pub tip: Sequence,
+    /// The reactor that owns it.
+    pub reactor: u32,
+    /// The first and the last hash key of its records; none if it takes no more.
+    pub keys: Option<(u128, u128)>,
 }
 
 /// A place to read on from.
 type Place = (StreamId, ShardId, Sequence);
-
-/// Every shard of the streams, each with its stream and where this run begins.
-fn all_shards(streams: &[Stream]) -> impl Iterator<Item = Place> {
-    streams.iter().flat_map(|stream| stream.shards.iter().map(|shard| (stream.id, shard.id, shard.first)))
-}
 
 /// When batches leave.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -117,7 +120,7 @@ pub struct Producers {
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The server.
-    pub target: SocketAddr,
+    pub target: Target,
     /// Who writes, [`GROUPS_MAX`](crate::workload::GROUPS_MAX) at most; nobody where an existing stream is read. When one
     /// has sent its bytes the run ends.
     pub producers: Vec<Producers>,
@@ -164,6 +167,11 @@ impl Plan {
         ledger
     }
 
+    /// Where each group's records go: not to their owners where rows have an order, or connections are too few.
+    pub fn routes(&self, has_rows: bool) -> Vec<Route> {
+        self.producers.iter().map(|producers| ways::Spread::new(self, producers, has_rows).route()).collect()
+    }
+
     /// Every shard that is written.
     fn shards(&self) -> Shards {
         let streams = self.producers.iter().flat_map(|producers| &producers.streams);
@@ -177,7 +185,7 @@ impl Plan {
     }
 }
 
-/// Who reads, each all shards of the streams over a connection of its own.
+/// Who reads, each all shards of the streams over a connection of its own to each of their owners.
 #[derive(Clone, Debug, Default)]
 pub struct Consumers {
     /// What is read.
@@ -196,6 +204,14 @@ pub struct Consumers {
     pub to_the_tip: bool,
     /// How many bytes of data and keys they take at most where nobody produces.
     pub bytes_max: u64,
+}
+
+impl Consumers {
+    /// How many say that they are at the tip, or gone: readers, or connections of subscribers.
+    fn counted(&self, target: &Target) -> usize {
+        let each = if self.by == By::Read { 1 } else { target.by_owner(&self.streams).len() };
+        self.subscribers as usize * each
+    }
 }
 
 /// How records are had.

@@ -7,25 +7,24 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use frame::StreamId;
-use frame::limits::RECORD_BYTES_MAX;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::batch::Message;
 use super::core::{Core, Counts};
 use super::feed::feed;
 use super::link::{Link, receive};
 use super::pace::Pacer;
 use super::runtime::run_here;
 use super::shared::{Shared, Stop};
+use super::sorted::Sorted;
 use super::subscribe::{Audience, AudienceTook};
-use super::{Consumed, Group, NativeError, Pace, Plan, Produced, Producers};
+use super::ways::{Share, Spread};
+use super::write::{Crew, Hand, write_closed, write_open};
+use super::{Consumed, Group, NativeError, Plan, Produced};
 use crate::input::{InputError, Rows};
 use crate::recorder::Recorder;
-use crate::schedule::Schedule;
 use crate::verify::Taken;
-use crate::workload::{KEY_BYTES, Lane};
+use crate::workload::KEY_BYTES;
 
 /// How long acknowledgements are waited for after the last batch, as long as none comes.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -47,7 +46,7 @@ struct CoreOutcome {
 pub fn produce(plan: &Plan, rows: Option<Box<Rows>>, shared: &Arc<Shared>) -> Result<Produced, NativeError> {
     let cores = match (&rows, plan.producers.first()) {
         (Some(_), _) => &plan.cores[..1],
-        (None, Some(producers)) => &plan.cores[..plan.cores.len().min(producers.connections as usize)],
+        (None, Some(producers)) => &plan.cores[..Spread::new(plan, producers, false).cores],
         (None, None) => &plan.cores[..],
     };
     let rows_out_of_order = rows.as_ref().map(|rows| rows.out_of_order_counter());
@@ -174,18 +173,19 @@ async fn run_core(
         shared.stop(Stop::ConnectionsLost);
     }
     place.ready.wait();
-    let (groups, received) = connected?;
+    let (crews, received) = connected?;
     let mut pacer = pacer?;
     let core = Rc::new(Core {
         clock: shared.begin(plan.start_at),
         shared: Arc::clone(shared),
         counts: RefCell::new(Counts::new(plan)),
         spare: RefCell::default(),
+        consumers: plan.consumers.counted(&plan.target),
     });
     while !core.clock.has_begun() && !core.stopped() {
         sleep(core.clock.until_start().min(LOOK)).await;
     }
-    let links: Vec<Rc<Link>> = groups.iter().flatten().cloned().collect();
+    let links: Vec<Rc<Link>> = crews.iter().flat_map(|crew| &crew.links).cloned().collect();
     let mut tasks: Vec<JoinHandle<()>> = links
         .iter()
         .zip(received)
@@ -195,15 +195,8 @@ async fn run_core(
     let audience = Audience::begin(plan, &core, contents.as_ref(), (place.part, place.parts));
     let input_error = match rows {
         None => {
-            for (producers, links) in plan.producers.iter().zip(&groups) {
-                let lane = Rc::new(RefCell::new(producers.recipe.lane(place.part)));
-                for link in links {
-                    let (link, core, lane) = (Rc::clone(link), Rc::clone(&core), Rc::clone(&lane));
-                    let ahead = !link.is_closed_loop() && plan.consumers.subscribers == 0;
-                    tasks.push(tokio::task::spawn_local(write_generated(link, core, lane, ahead)));
-                }
-            }
-            follow(plan, place, &core, &groups, &mut pacer).await;
+            tasks.extend(crews.iter().flat_map(|crew| write(crew, plan, &core)));
+            follow(plan, place, &core, &crews, &mut pacer).await;
             Ok(None)
         }
         Some(rows) => {
@@ -219,95 +212,50 @@ async fn run_core(
     }
     finish(&core, &links, tasks).await;
     shared.settle();
-    drop((groups, links));
+    drop((crews, links));
     let took = audience.finish(plan, &core, place.parts).await;
     let counts = Rc::into_inner(core).expect("every task has ended").counts.into_inner();
     Ok(CoreOutcome { counts, took, input_error: input_error? })
 }
 
 /// The connections of each group of producers, and what was received on each beyond the handshake.
-type Connected = (Vec<Vec<Rc<Link>>>, Vec<super::session::Received>);
+type Connected = (Vec<Crew>, Vec<super::session::Received>);
 
 /// Opens this core's share of the connections.
 async fn connect(plan: &Plan, has_rows: bool, place: &CorePlace<'_>) -> Result<Connected, NativeError> {
     let ledger = plan.ledger();
-    let (mut groups, mut received) = (Vec::new(), Vec::new());
+    let (mut crews, mut received) = (Vec::new(), Vec::new());
     let mut first_number = 0;
     for (group, producers) in plan.producers.iter().enumerate() {
+        let Share { ways, keys } = Spread::new(plan, producers, has_rows).share(place.part);
         let mut links = Vec::new();
-        for number in (0..producers.connections).skip(place.part).step_by(place.parts) {
-            let named = (first_number + number, streams_of(producers, number));
-            let (link, rest) = Link::connect(plan.target, (group, producers), named, &ledger).await?;
+        for way in ways {
+            let (link, rest) = Link::connect(&plan.target, (group, producers), (first_number, way), &ledger).await?;
             if !has_rows {
                 link.check_record_size(KEY_BYTES, producers.recipe.largest())?;
             }
             links.push(link);
             received.push(rest);
         }
-        groups.push(links);
+        let sorted = || Rc::new(RefCell::new(Sorted::new(producers.recipe.lane(place.part), keys)));
+        crews.push(Crew { group, links, sorted: (!has_rows).then(sorted) });
         first_number += producers.connections;
     }
-    Ok((groups, received))
+    Ok((crews, received))
 }
 
-/// The streams that a connection writes: its share of them, or one where connections are more.
-fn streams_of(producers: &Producers, number: u32) -> Vec<StreamId> {
-    let streams = producers.streams.iter().map(|stream| stream.id);
-    let (connections, number) = (producers.connections as usize, number as usize);
-    if producers.streams.len() > connections {
-        streams.skip(number).step_by(connections).collect()
-    } else {
-        vec![producers.streams[number % producers.streams.len()].id]
-    }
-}
-
-/// A writer of made-up records. An open loop builds each batch `ahead`, while it waits for its time, so that building makes
-/// none late; a closed loop once it may be sent, so that it is still in the processor's cache when it is. Where subscribers
-/// are to know when a record was meant to be sent, that is known before it is built.
-async fn write_generated(link: Rc<Link>, core: Rc<Core>, lane: Rc<RefCell<Lane>>, ahead: bool) {
-    let build = |intended_ns: u64| {
-        let mut message = link.begin_message(&core);
-        let mut lane = lane.borrow_mut();
-        lane.intend(core.clock.wall_us(intended_ns));
-        while link.has_room(&message, KEY_BYTES, lane.next_bytes()) {
-            let record = lane.record();
-            message.push(&record.key, record.data()).expect("generated records keep within the limits");
+/// Begins to write made-up records.
+fn write(crew: &Crew, plan: &Plan, core: &Rc<Core>) -> Vec<JoinHandle<()>> {
+    let Some(sorted) = &crew.sorted else { return Vec::new() };
+    let (ahead, writers) = (plan.consumers.subscribers == 0, crew.writers());
+    let begin = |link: &Rc<Link>| {
+        let (link, core, sorted) = (Rc::clone(link), Rc::clone(core), Rc::clone(sorted));
+        match link.is_closed_loop() {
+            true => tokio::task::spawn_local(write_closed(link, core, sorted, Rc::clone(&writers))),
+            false => tokio::task::spawn_local(write_open(link, core, sorted, ahead)),
         }
-        message
     };
-    let is_large = lane.borrow().largest() > RECORD_BYTES_MAX;
-    loop {
-        let built = (ahead && !is_large).then(|| build(0));
-        let Some(due) = link.turn(&core).await else { return };
-        let intended_ns = due.unwrap_or_else(|| core.clock.now_ns());
-        let mut message = match built {
-            Some(built) => built,
-            None if is_large => build_in_turns(&link, &core, &lane, intended_ns).await,
-            None => build(intended_ns),
-        };
-        if let Some(due_ns) = due {
-            message.intend(due_ns);
-        }
-        if !link.send(&core, message).await {
-            return;
-        }
-    }
-}
-
-/// Builds a message of records that may be large: others of the core have their turn meanwhile.
-async fn build_in_turns(link: &Link, core: &Core, lane: &RefCell<Lane>, intended_ns: u64) -> Message {
-    let mut message = link.begin_message(core);
-    loop {
-        let record = {
-            let mut lane = lane.borrow_mut();
-            if !link.has_room(&message, KEY_BYTES, lane.next_bytes()) {
-                return message;
-            }
-            lane.intend(core.clock.wall_us(intended_ns));
-            lane.owned_record()
-        };
-        message.push_in_turns(&record).await.expect("generated records keep within the limits");
-    }
+    crew.links.iter().map(begin).collect()
 }
 
 /// A writer of messages that were built elsewhere.
@@ -319,33 +267,14 @@ async fn write_messages(link: Rc<Link>, core: Rc<Core>) {
     }
 }
 
-/// The times of one group's open loop, and whose turn is next.
-struct Hand<'a> {
-    group: usize,
-    schedule: Schedule,
-    due_ns: u64,
-    links: std::iter::Cycle<std::slice::Iter<'a, Rc<Link>>>,
-}
-
-impl<'a> Hand<'a> {
-    fn new(plan: &Plan, group: usize, links: &'a [Rc<Link>], (part, parts): (u64, u64)) -> Option<Self> {
-        let producers = &plan.producers[group];
-        let Pace::Open { records_per_s, arrivals } = producers.pace else { return None };
-        let rate = records_per_s / f64::from(producers.batch_records);
-        let mut schedule = Schedule::new(arrivals, rate, plan.seed, part, parts);
-        let due_ns = schedule.next()?;
-        (!links.is_empty()).then(|| Self { group, schedule, due_ns, links: links.iter().cycle() })
-    }
-}
-
 /// Hands out the times of all open loops to their connections in turn, and lets those of closed loops work, until the run
 /// stops.
-async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, groups: &[Vec<Rc<Link>>], pacer: &mut Pacer) {
+async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crews: &[Crew], pacer: &mut Pacer) {
     let end_ns = plan.duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64);
-    let part = (place.part as u64, place.parts as u64);
-    let hands = groups.iter().enumerate();
-    let mut hands: Vec<Hand<'_>> = hands.filter_map(|(group, links)| Hand::new(plan, group, links, part)).collect();
-    let links: Vec<Rc<Link>> = groups.iter().flatten().cloned().collect();
+    let hands = plan.producers.iter().zip(crews);
+    let mut hands: Vec<Hand> =
+        hands.filter_map(|(producers, crew)| Hand::new(plan, producers, crew, place.part)).collect();
+    let links: Vec<Rc<Link>> = crews.iter().flat_map(|crew| &crew.links).cloned().collect();
     while !check_end(plan, core, &links) {
         let Some(hand) = hands.iter_mut().min_by_key(|hand| hand.due_ns) else {
             sleep(LOOK).await;
@@ -355,9 +284,8 @@ async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, groups: &[Vec<R
         if check_end(plan, core, &links) || hand.due_ns >= end_ns {
             return;
         }
-        let due_ns = std::mem::replace(&mut hand.due_ns, hand.schedule.next().expect("a schedule has no end"));
-        core.counts.borrow_mut().groups[hand.group].paced.record(due_ns, core.clock.now_ns());
-        hand.links.next().expect("it goes round and round").push_due(due_ns);
+        core.counts.borrow_mut().groups[hand.group].paced.record(hand.due_ns, core.clock.now_ns());
+        hand.hand_out();
     }
 }
 
@@ -378,8 +306,7 @@ pub(super) fn check_end(plan: &Plan, core: &Core, links: &[Rc<Link>]) -> bool {
 
 /// The same where nobody produces; whether all connections are lost.
 fn check_consumers(plan: &Plan, core: &Core) -> bool {
-    let (consumers, shared) = (&plan.consumers, &core.shared);
-    let count = consumers.subscribers as usize;
+    let (consumers, shared, count) = (&plan.consumers, &core.shared, core.consumers);
     if shared.progress().acked_bytes >= consumers.bytes_max {
         shared.stop(Stop::Bytes);
     }

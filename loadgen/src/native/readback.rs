@@ -10,19 +10,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use frame::{Frame, Sequence, ShardId};
+use frame::{Frame, Sequence, ShardId, StreamId};
 
 use super::join::{Joiners, Look};
 use super::runtime::run_pinned;
-use super::session::Session;
+use super::session::{Session, Sessions};
 use super::shared::Shared;
 use super::walk::{Sink, follow_shards, read_shard};
-use super::{By, NativeError, Place, Plan, ReadBack, all_shards};
+use super::{By, NativeError, Place, Plan, ReadBack, Shard, Target};
 use crate::verify::{Ledger, Readback, Verdict};
 use crate::workload::Contents;
 
-/// Connections that read at the same time: while one result is verified the next is on its way.
-const CONNECTIONS: usize = 2;
+/// Readers at the same time: while one result is verified the next is on its way. Each has a connection to each owner.
+const READERS: usize = 2;
 
 /// Reads everything back that a plan's producers wrote. Content is compared where they made it up.
 pub fn read_back(
@@ -45,15 +45,18 @@ async fn read_all(
     by: By,
     shared: Arc<Shared>,
 ) -> Result<Verdict, NativeError> {
-    let shards = all_shards(&plan.written()).collect();
+    let written = plan.written();
+    let place = |(address, stream, shard): (SocketAddr, StreamId, Shard)| (address, (stream, shard.id, shard.first));
+    let shards = plan.target.shards(&written).map(place).collect();
     let (readback, shards) = (RefCell::new(Readback::new(ledger)), RefCell::new(shards));
     let shelf = Rc::new(Shelf { readback, shards, contents, joiners: RefCell::default(), shared });
-    let target = plan.target;
+    let target = || plan.target.clone();
     let readers: Vec<_> = match by {
-        By::Read => {
-            (0..CONNECTIONS).map(|_| tokio::task::spawn_local(read_shards(target, Rc::clone(&shelf)))).collect()
+        By::Read => (0..READERS).map(|_| tokio::task::spawn_local(read_shards(target(), Rc::clone(&shelf)))).collect(),
+        By::Push => {
+            let owners = plan.target.by_owner(&written).into_iter();
+            owners.map(|owned| tokio::task::spawn_local(follow_all(target(), owned, Rc::clone(&shelf)))).collect()
         }
-        By::Push => vec![tokio::task::spawn_local(follow_all(target, Rc::clone(&shelf)))],
     };
     let mut outcome = Ok(());
     for reader in readers {
@@ -66,14 +69,15 @@ async fn read_all(
 /// What the reading connections share.
 struct Shelf {
     readback: RefCell<Readback>,
-    shards: RefCell<VecDeque<Place>>,
+    /// Those that nobody has taken, each with where it is read.
+    shards: RefCell<VecDeque<(SocketAddr, Place)>>,
     contents: Option<Contents>,
     joiners: RefCell<Joiners>,
     shared: Arc<Shared>,
 }
 
 impl Shelf {
-    fn next_shard(&self) -> Option<Place> {
+    fn next_shard(&self) -> Option<(SocketAddr, Place)> {
         self.shards.borrow_mut().pop_front()
     }
 }
@@ -102,20 +106,24 @@ impl Sink for Shelf {
 }
 
 /// Takes shards off the shelf until none is left.
-async fn read_shards(target: SocketAddr, shelf: Rc<Shelf>) -> Result<(), NativeError> {
-    let (mut session, _) = Session::open(target).await?;
-    while let Some(place) = shelf.next_shard() {
-        read_shard(&mut session, place, &*shelf).await?;
+async fn read_shards(target: Target, shelf: Rc<Shelf>) -> Result<(), NativeError> {
+    let mut sessions = Sessions::new(target);
+    while let Some((address, place)) = shelf.next_shard() {
+        read_shard(sessions.at(address).await?, place, &*shelf).await?;
     }
-    session.close();
+    sessions.close();
     Ok(())
 }
 
-/// Has all shards pushed at once.
-async fn follow_all(target: SocketAddr, shelf: Rc<Shelf>) -> Result<(), NativeError> {
-    let (mut session, _) = Session::open(target).await?;
-    let shards = std::mem::take(&mut *shelf.shards.borrow_mut());
-    follow_shards(&mut session, shards.into(), &*shelf).await?;
+/// Has all shards of one owner pushed at once.
+async fn follow_all(
+    target: Target,
+    (address, shards): (SocketAddr, Vec<(StreamId, Shard)>),
+    shelf: Rc<Shelf>,
+) -> Result<(), NativeError> {
+    let (mut session, _) = Session::open_at(&target, address).await?;
+    let places = shards.into_iter().map(|(stream, shard)| (stream, shard.id, shard.first)).collect();
+    follow_shards(&mut session, places, &*shelf).await?;
     session.close();
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! One connection that asks and waits for answers: the handshake, streams, reading.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 
 use frame::proto::{Client, ClientEvent, Failure, Span, Welcome};
 
-use super::NativeError;
 use super::socket::TcpStream;
+use super::{NativeError, Target};
 
 /// Bytes received at once.
 pub(super) const RECEIVE_BYTES: usize = 256 * 1024;
@@ -27,18 +29,27 @@ pub(super) struct Received {
 }
 
 impl Session {
-    /// Connects and shakes hands.
-    pub(super) async fn open(target: SocketAddr) -> Result<(Self, Welcome), NativeError> {
-        let stream = TcpStream::connect(target).await.map_err(|source| NativeError::Connect { target, source })?;
-        stream.set_nodelay(true).map_err(|source| NativeError::Connect { target, source })?;
+    /// Connects to where the server was told to be, and shakes hands.
+    pub(super) async fn open(target: &Target) -> Result<(Self, Welcome), NativeError> {
+        Self::open_at(target, target.address).await
+    }
+
+    /// The same where one of its reactors listens.
+    pub(super) async fn open_at(target: &Target, address: SocketAddr) -> Result<(Self, Welcome), NativeError> {
+        let refused = |source| match address == target.address {
+            true => NativeError::Connect { target: address, source },
+            false => NativeError::ConnectToOwner { owner: address, told_by: target.address, source },
+        };
+        let stream = TcpStream::connect(address).await.map_err(refused)?;
+        stream.set_nodelay(true).map_err(refused)?;
         let mut hello = Vec::new();
         let client = Client::new(&mut hello);
         let received = Received { buffer: vec![0; RECEIVE_BYTES], filled: 0, at: 0 };
-        let mut session = Self { target, stream: Rc::new(stream), client, received };
+        let mut session = Self { target: address, stream: Rc::new(stream), client, received };
         session.send(hello).await?;
         match session.event().await? {
             ClientEvent::Welcome(welcome) => Ok((session, welcome)),
-            ClientEvent::Error(_, failure) => Err(refused("open a connection", failure)),
+            ClientEvent::Error(_, failure) => Err(self::refused("open a connection", failure)),
             other => Err(session.unexpected(&other)),
         }
     }
@@ -89,6 +100,30 @@ impl Session {
     /// Ends the connection, so that nothing of it is left in the ring.
     pub(super) fn close(self) {
         let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+/// Connections to the reactors of a server, each made when it is first wanted.
+pub(super) struct Sessions {
+    target: Target,
+    open: BTreeMap<SocketAddr, Session>,
+}
+
+impl Sessions {
+    pub(super) fn new(target: Target) -> Self {
+        Self { target, open: BTreeMap::new() }
+    }
+
+    /// The one to an address.
+    pub(super) async fn at(&mut self, address: SocketAddr) -> Result<&mut Session, NativeError> {
+        if let Entry::Vacant(place) = self.open.entry(address) {
+            place.insert(Session::open_at(&self.target, address).await?.0);
+        }
+        Ok(self.open.get_mut(&address).expect("it was made"))
+    }
+
+    pub(super) fn close(self) {
+        self.open.into_values().for_each(Session::close);
     }
 }
 

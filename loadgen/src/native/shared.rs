@@ -50,9 +50,9 @@ pub struct Shared {
     done: AtomicBool,
     /// By each group of producers.
     sent_bytes: [AtomicU64; GROUPS_MAX],
-    /// Consumers that have everything that was there at the start.
+    /// Consumers, by their connections where they are pushed to, that have everything that was there at the start.
     at_the_tip: AtomicUsize,
-    /// Consumers whose connection is gone.
+    /// The same whose connection is gone.
     gone: AtomicUsize,
     acked_bytes: AtomicU64,
     acked_records: AtomicU64,

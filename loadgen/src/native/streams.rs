@@ -1,7 +1,6 @@
 //! Makes the streams of a run, or finds those that it is to read, before anything is measured.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +10,7 @@ use jiff::Timestamp;
 
 use super::runtime::run_pinned;
 use super::session::{Session, refused};
-use super::{NativeError, Shard, Stream};
+use super::{NativeError, Shard, Stream, Target};
 use crate::units::parse_duration;
 
 /// What a run writes to, or reads.
@@ -85,7 +84,7 @@ impl FromStr for Begin {
 /// Makes each stream with these quotas, or finds it if it exists with as many shards, and gives it them, if there are any.
 /// Records that are there already are not this run's: each shard's first number is the one it gives next.
 pub fn prepare_streams(
-    target: SocketAddr,
+    target: &Target,
     names: &[String],
     (shards, quotas): (u32, Option<Quotas>),
     core: usize,
@@ -130,13 +129,14 @@ async fn set_quotas(session: &mut Session, name: &str, quotas: Quotas) -> Result
 fn stream_of(description: &StreamDescription) -> Stream {
     let shard = |shard: &frame::proto::ShardDescription| {
         let tip = shard.tip.max(Sequence(1));
-        Shard { id: shard.shard, oldest: shard.trim.max(Sequence(1)), first: tip, tip }
+        let keys = shard.children.is_none().then_some((shard.hash_start, shard.hash_end));
+        Shard { id: shard.shard, oldest: shard.trim.max(Sequence(1)), first: tip, tip, reactor: shard.reactor, keys }
     };
     Stream { id: StreamId(description.stream.0), shards: description.shards.iter().map(shard).collect() }
 }
 
 /// Finds streams that exist. Each shard's first number is where reading begins.
-pub fn find_streams(target: SocketAddr, names: &[String], begin: Begin, core: usize) -> Result<Prepared, NativeError> {
+pub fn find_streams(target: &Target, names: &[String], begin: Begin, core: usize) -> Result<Prepared, NativeError> {
     run_pinned(core, || async {
         let (mut session, welcome) = Session::open(target).await?;
         let mut streams = Vec::with_capacity(names.len());

@@ -1,12 +1,12 @@
-//! Subscribers beside the producers: each has every shard of the run pushed to it over a connection of its own, from its
-//! first record on, and keeps an account of what it is given.
+//! Subscribers beside the producers: each has every shard of the run pushed to it over a connection of its own to each of
+//! their owners, from its first record on, and keeps an account of what it is given.
 //!
 //! They end when they have all that was acknowledged, or are pushed nothing for long. Where nobody produces they end where
 //! the run does.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ use super::core::Core;
 use super::session::{Received, Session};
 use super::socket::TcpStream;
 use super::take::{Taker, Timing};
-use super::{By, NativeError, Plan, all_shards};
+use super::{By, NativeError, Plan, Shard};
 use crate::verify::Taken;
 use crate::workload::Contents;
 
-/// Bytes that may be on their way to one subscriber, over all shards; but the least of one shard.
+/// Bytes that may be on their way over one connection, of all its shards; but the least of one shard.
 const CREDIT_BYTES: u64 = 8 << 20;
 const SHARD_CREDIT_BYTES_MIN: u64 = 64 << 10;
 
@@ -82,10 +82,15 @@ impl Followed {
     }
 }
 
-/// One subscriber.
+/// One connection of a subscriber.
 struct Subscriber {
     number: u32,
     stalled: bool,
+    /// Where it goes, and what it is pushed from there.
+    address: SocketAddr,
+    shards: Vec<(StreamId, Shard)>,
+    /// What all connections of the subscriber were given.
+    taker: Rc<RefCell<Taker>>,
     /// Whether what it takes is what the run does, for nobody produces.
     counts_progress: bool,
     stream: RefCell<Option<Rc<TcpStream>>>,
@@ -106,7 +111,6 @@ struct State {
     asked: Vec<RequestId>,
     /// Shards that are not where they were at the start yet, where that ends the run.
     behind: Option<usize>,
-    taker: Taker,
     ended: bool,
 }
 
@@ -143,10 +147,15 @@ impl Audience {
                 audience.followers.push(Reading::begin(plan, core, contents, (Kind::Follow, number)));
                 continue;
             }
-            let subscriber = Rc::new(Subscriber::new(plan, core, contents, (number, is_stalled)));
-            let run = run(Rc::clone(&subscriber), plan.clone(), Rc::clone(core));
-            audience.tasks.push(tokio::task::spawn_local(run));
-            audience.subscribers.push(subscriber);
+            let taken = Taken::new(plan.consumed_shards(), plan.is_shared || plan.producers.is_empty());
+            let taker = Taker::new(contents.cloned(), Timing::Age, core.clock, taken);
+            let taker = Rc::new(RefCell::new(taker));
+            for owned in plan.target.by_owner(&asked.streams) {
+                let subscriber = Rc::new(Subscriber::new(plan, (number, is_stalled), owned, Rc::clone(&taker)));
+                let run = run(Rc::clone(&subscriber), plan.clone(), Rc::clone(core));
+                audience.tasks.push(tokio::task::spawn_local(run));
+                audience.subscribers.push(subscriber);
+            }
         }
         for number in (0..asked.catch_up).skip(part).step_by(parts) {
             audience.readers.push(Reading::begin(plan, core, contents, (Kind::CatchUp, number)));
@@ -171,11 +180,12 @@ impl Audience {
             task.await.expect("a subscriber's task does not panic");
         }
         let given = self.subscribers.into_iter().filter(|subscriber| !subscriber.stalled);
-        let taken = |subscriber| {
-            let subscriber: Subscriber = Rc::into_inner(subscriber).expect("its task has ended");
-            subscriber.state.into_inner().taker.taken
+        let takers: BTreeMap<u32, _> =
+            given.map(|subscriber| (subscriber.number, Rc::clone(&subscriber.taker))).collect();
+        let taken = |taker: Rc<RefCell<Taker>>| {
+            Rc::into_inner(taker).map(RefCell::into_inner).expect("its tasks have ended").taken
         };
-        let mut took = AudienceTook { subscribers: given.map(taken).collect(), readers: Vec::new() };
+        let mut took = AudienceTook { subscribers: takers.into_values().map(taken).collect(), readers: Vec::new() };
         for follower in self.followers {
             took.subscribers.push(follower.finish().await.taken);
         }
@@ -211,9 +221,13 @@ async fn run(subscriber: Rc<Subscriber>, plan: Plan, core: Rc<Core>) {
 }
 
 impl Subscriber {
-    fn new(plan: &Plan, core: &Core, contents: Option<&Contents>, (number, stalled): (u32, bool)) -> Self {
-        let taken = Taken::new(plan.consumed_shards(), plan.is_shared || plan.producers.is_empty());
-        let shards = || plan.consumers.streams.iter().flat_map(|stream| &stream.shards);
+    fn new(
+        plan: &Plan,
+        (number, stalled): (u32, bool),
+        (address, owned): (SocketAddr, Vec<(StreamId, Shard)>),
+        taker: Rc<RefCell<Taker>>,
+    ) -> Self {
+        let shards = || owned.iter().map(|(_, shard)| shard);
         let state = State {
             client: Client::new(&mut Vec::new()),
             followed: BTreeMap::new(),
@@ -221,12 +235,14 @@ impl Subscriber {
             tips: shards().filter(|_| plan.consumers.to_the_tip).map(|shard| (shard.id, shard.tip)).collect(),
             asked: Vec::new(),
             behind: plan.consumers.to_the_tip.then(|| shards().filter(|shard| shard.first < shard.tip).count()),
-            taker: Taker::new(contents.cloned(), Timing::Age, core.clock, taken),
             ended: false,
         };
         Self {
             number,
             stalled,
+            address,
+            shards: owned,
+            taker,
             counts_progress: plan.producers.is_empty(),
             stream: RefCell::default(),
             state: RefCell::new(state),
@@ -236,10 +252,10 @@ impl Subscriber {
     }
 
     async fn begin(&self, plan: &Plan) -> Result<Received, NativeError> {
-        let (mut session, _) = Session::open(plan.target).await?;
+        let (mut session, _) = Session::open_at(&plan.target, self.address).await?;
         let mut out = Vec::new();
-        let shards: Vec<_> = all_shards(&plan.consumers.streams).collect();
-        let followed = Followed::begin(&mut session.client, &mut out, shards.into_iter());
+        let shards = self.shards.iter().map(|&(stream, shard)| (stream, shard.id, shard.first));
+        let followed = Followed::begin(&mut session.client, &mut out, shards);
         session.send(out).await?;
         let mut state = self.state.borrow_mut();
         (state.client, state.followed) = (session.client, followed);
@@ -281,7 +297,7 @@ impl Subscriber {
         let (input, mut at) = (&received.buffer[..received.filled], received.at);
         let now_ns = core.clock.now_ns();
         let (mut state, mut counts) = (self.state.borrow_mut(), core.counts.borrow_mut());
-        let state = &mut *state;
+        let (state, mut taker) = (&mut *state, self.taker.borrow_mut());
         let (mut records, mut bytes) = (0, 0);
         while let Some(event) = state.client.step(input, &mut at).map_err(|violation| violation.to_string())? {
             match event {
@@ -292,7 +308,7 @@ impl Subscriber {
                     };
                     let frame = state.client.bytes(&span, input);
                     *frames_bytes += frame.len();
-                    bytes += state.taker.take(result.shard, frame, now_ns, &mut counts)?;
+                    bytes += taker.take(result.shard, frame, now_ns, &mut counts)?;
                     records += 1;
                 }
                 ClientEvent::ReadEnd(_) => state.end_push(out),
@@ -304,14 +320,14 @@ impl Subscriber {
                     }
                     Some(followed) => {
                         state.gives_up(&followed);
-                        state.taker.taken.unreadable(followed.shard, followed.next, failure.to_string());
+                        taker.taken.unreadable(followed.shard, followed.next, failure.to_string());
                     }
                     None => return Err(failure.to_string()),
                 },
                 other => return Err(format!("the server answered what was not asked: {other:?}")),
             }
         }
-        state.taker.flush(now_ns, &mut counts);
+        taker.flush(now_ns, &mut counts);
         if self.counts_progress {
             core.shared.count_acked(records, bytes);
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use frame::parts;
 
 use super::*;
-use crate::native::{Consumers, Plan};
+use crate::native::{Consumers, Plan, Target};
 use crate::verify::Shards;
 use crate::workload::Recipe;
 
@@ -14,7 +14,7 @@ const START_US: u64 = 1_800_000_000_000_000;
 const MS: u64 = 1_000_000;
 
 fn counts() -> Counts {
-    let target = ([127, 0, 0, 1], 1).into();
+    let target = Target::new(([127, 0, 0, 1], 1).into());
     let consumers = Consumers::default();
     Counts::new(&Plan {
         target,

@@ -15,10 +15,11 @@ fn core() -> usize {
     core_affinity::get_core_ids().unwrap().last().unwrap().id
 }
 
-fn plan(target: SocketAddr, streams: u32, shards: u32, pace: Pace) -> Plan {
+fn plan(address: std::net::SocketAddr, streams: u32, shards: u32, pace: Pace) -> Plan {
+    let target = Target::new(address);
     let names: Vec<String> = (0..streams).map(|i| format!("load-{i}")).collect();
     let producers = Producers {
-        streams: prepare_streams(target, &names, (shards, None), core()).unwrap().streams,
+        streams: prepare_streams(&target, &names, (shards, None), core()).unwrap().streams,
         connections: 3,
         batch_records: 50,
         pace,
@@ -89,7 +90,7 @@ fn several_cores_share_the_connections() {
     assert_eq!(read.verdict.acknowledged, produced.groups[0].recorder.total().records);
     // With more streams than connections every stream is written all the same.
     let again =
-        prepare_streams(plan.target, &(0..5).map(|i| format!("load-{i}")).collect::<Vec<_>>(), (2, None), core());
+        prepare_streams(&plan.target, &(0..5).map(|i| format!("load-{i}")).collect::<Vec<_>>(), (2, None), core());
     let tips = again.unwrap().streams.into_iter().flat_map(|stream| stream.shards).map(|shard| shard.tip.0);
     assert!(tips.into_iter().all(|tip| tip > 1));
 }
@@ -281,7 +282,7 @@ fn a_lost_connection_leaves_its_batches_unknown() {
 #[test]
 fn no_server_says_so() {
     let target = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = prepare_streams(target, &["s".to_owned()], (1, None), core()).unwrap_err();
+    let error = prepare_streams(&Target::new(target), &["s".to_owned()], (1, None), core()).unwrap_err();
     assert!(error.to_string().starts_with("cannot connect to 127.0.0.1:"), "{error}");
 }
 
@@ -290,7 +291,7 @@ fn two_loads_leave_one_pacing_loop_with_figures_of_their_own() {
     let pace = Pace::Open { records_per_s: 20_000.0, arrivals: crate::schedule::Arrivals::Constant };
     let mut plan = plan(start(Manners::default()), 1, 4, pace);
     (plan.duration, plan.producers[0].bytes_max) = (Some(Duration::from_millis(500)), u64::MAX);
-    let streams = prepare_streams(plan.target, &["beside".to_owned()], (1, None), core()).unwrap().streams;
+    let streams = prepare_streams(&plan.target, &["beside".to_owned()], (1, None), core()).unwrap().streams;
     let large = Recipe::new("50000".parse().unwrap(), "distinct".parse().unwrap(), 1).of(Default::default(), 1);
     let pace = Pace::Open { records_per_s: 100.0, arrivals: crate::schedule::Arrivals::Constant };
     plan.producers.push(Producers {

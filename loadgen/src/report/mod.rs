@@ -168,8 +168,20 @@ pub struct Load {
     pub warmup_s: f64,
     /// What the generator's connections run on.
     pub io: String,
+    /// Where what concerns a shard went: `owners`, or `any` as before there was a choice; and which producers' records did
+    /// not, as in `owners, producers any`.
+    #[serde(default = "any")]
+    pub route: String,
     /// Cores of the generator.
     pub cores: Vec<usize>,
+}
+
+fn any() -> String {
+    "any".to_owned()
+}
+
+fn one() -> u16 {
+    1
 }
 
 fn ring() -> String {
@@ -181,6 +193,9 @@ fn ring() -> String {
 pub struct ServerReport {
     /// Its address.
     pub address: String,
+    /// Its reactors.
+    #[serde(default = "one")]
+    pub reactors: u16,
     /// The command that started it, if this program did.
     pub command: Option<String>,
     /// The cores it may use, if this program started it.

@@ -34,6 +34,7 @@ pub(crate) fn report(recorder: &Recorder) -> RunReport {
             bytes_max: 4 << 30,
             warmup_s: 1.0,
             io: "ring".to_owned(),
+            route: "owners, beside any".to_owned(),
             cores: vec![1],
         },
         machine: Machine {
@@ -46,6 +47,7 @@ pub(crate) fn report(recorder: &Recorder) -> RunReport {
         },
         server: ServerReport {
             address: "127.0.0.1:4570".to_owned(),
+            reactors: 2,
             command: None,
             cores: None,
             is_durable: true,

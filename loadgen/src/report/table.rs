@@ -321,11 +321,15 @@ fn context_rows(report: &RunReport) -> Vec<(&'static str, String)> {
         (
             "placement",
             format!(
-                "generator on core {}, io {}; server on {}, io {}",
+                "generator on core {}, io {}; server on {}, io {}{}",
                 cores.join(","),
                 load.io,
                 report.server.cores.as_deref().unwrap_or("cores of its own choice"),
-                report.server.io
+                report.server.io,
+                match report.server.reactors {
+                    1 => String::new(),
+                    reactors => format!(", {reactors} reactors, route {}", load.route),
+                }
             ),
         ),
         ("commit", machine.commit.clone()),

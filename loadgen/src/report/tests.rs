@@ -46,6 +46,8 @@ fn a_folder_holds_everything_and_is_small() {
         assert!(folder.path.join(file).metadata().unwrap().len() > 500, "{file}");
     }
     assert!(folder.bytes < RESULT_BYTES_MAX / 4, "{}", folder.bytes);
+    let text = std::fs::read_to_string(folder.path.join("result.txt")).unwrap();
+    assert!(text.contains("io threads, 2 reactors, route owners, beside any"), "{text}");
     let json = std::fs::read_to_string(folder.path.join("result.json")).unwrap();
     let same: RunReport = serde_json::from_str(&json).unwrap();
     assert_eq!(super::json(&same), json, "it can be read again");

@@ -1,6 +1,5 @@
 //! One run: a server, if one is to be started, the load, the verification; and what came of it.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,7 +13,9 @@ use frame::proto::Welcome;
 use crate::input::Rows;
 use crate::machine::{Disk, Machine};
 use crate::metrics::{Sampler, Samples};
-use crate::native::{self, Consumers, NativeError, Plan, Prepared, Produced, Producers, ReadBack, Shared};
+use crate::native::{
+    self, Consumers, NativeError, Plan, Prepared, Produced, Producers, ReadBack, Route, Shared, Target,
+};
 use crate::options::{Options, Workload};
 use crate::report::{self, Flushes, FolderError, Mark, Recorders, ResultFolder, RunReport, ServerReport};
 use crate::server::{Server, ServerSpec, remove_leftovers};
@@ -38,6 +39,8 @@ pub(super) struct Outcome {
     pub(super) flushes: Flushes,
     /// What the server said of itself.
     pub(super) welcome: Welcome,
+    /// Where each group's records went.
+    pub(super) routes: Vec<Route>,
     pub(super) started: SystemTime,
     pub(super) samples: Option<Samples>,
 }
@@ -94,7 +97,8 @@ impl Run<'_> {
         let disk = watched.and_then(|directory| Disk::under(directory).ok());
         let outcome = self.load(server.as_ref(), disk.as_ref(), rows)?;
         let server_report = ServerReport {
-            address: self.target(server.as_ref()).to_string(),
+            address: self.target(server.as_ref()).address.to_string(),
+            reactors: outcome.welcome.reactors.count.max(1),
             command: server.as_ref().map(|server| server.command().to_owned()),
             cores: server.as_ref().map(|_| format!("core {}", self.settled.server_core)),
             is_durable: outcome.welcome.is_durable(),
@@ -126,20 +130,22 @@ impl Run<'_> {
         Server::start(program, &spec).map_err(RunError::Server)
     }
 
-    fn target(&self, server: Option<&Server>) -> SocketAddr {
-        server.map(Server::address).or(self.options.target).expect("there is a server or a target")
+    fn target(&self, server: Option<&Server>) -> Target {
+        let address = server.map(Server::address).or(self.options.target).expect("there is a server or a target");
+        Target { route: self.options.route, ..Target::new(address) }
     }
 
     /// Makes or finds the streams, and decides who does what with them.
-    fn plan(&self, target: SocketAddr) -> Result<(Plan, Welcome), RunError> {
+    fn plan(&self, mut target: Target) -> Result<(Plan, Welcome), RunError> {
         let (options, settled, core) = (self.options, self.settled, self.settled.cores[0]);
         let names = settled.stream_names(options);
         let consumes = options.workload == Workload::Consume;
         let main = match consumes {
-            true => native::find_streams(target, &names, options.from, core),
-            false => native::prepare_streams(target, &names, (options.shards, options.quotas()), core),
+            true => native::find_streams(&target, &names, options.from, core),
+            false => native::prepare_streams(&target, &names, (options.shards, options.quotas()), core),
         };
         let Prepared { streams, welcome } = main.map_err(RunError::Native)?;
+        target.reactors = welcome.reactors;
         let mut producers = Vec::new();
         if !consumes {
             producers.push(Producers {
@@ -153,7 +159,7 @@ impl Run<'_> {
         }
         if let Some((beside, recipe)) = &settled.beside {
             let names = settled.beside_names(beside);
-            let prepared = native::prepare_streams(target, &names, (beside.shards, options.quotas()), core);
+            let prepared = native::prepare_streams(&target, &names, (beside.shards, options.quotas()), core);
             producers.push(Producers {
                 streams: prepared.map_err(RunError::Native)?.streams,
                 connections: beside.connections,
@@ -192,6 +198,15 @@ impl Run<'_> {
         let target = self.target(server);
         let (plan, welcome) = self.plan(target)?;
         let is_made_up = rows.is_none();
+        let routes = plan.routes(!is_made_up);
+        for (producers, _) in
+            plan.producers.iter().zip(&routes).filter(|(_, route)| is_made_up && **route != options.route)
+        {
+            eprintln!(
+                "millstream-load: {} connection(s) cannot reach each of the server's reactors: their records are handed on; raise --connections",
+                producers.connections
+            );
+        }
         let shared = Shared::new();
         let flushes_before = disk.and_then(Disk::flushes);
         let admin = options.admin.or(server.and_then(Server::admin));
@@ -211,7 +226,7 @@ impl Run<'_> {
             observe_reading(&shared, || native::read_back(&plan, ledger, is_made_up, options.read_back, &shared))
         });
         let (flushes, started) = (Flushes { count, per_batch }, shared.started().unwrap_or_else(SystemTime::now));
-        Ok(Outcome { produced, read, refused_by_reason, observed, flushes, welcome, started, samples })
+        Ok(Outcome { produced, read, refused_by_reason, observed, flushes, welcome, routes, started, samples })
     }
 
     /// An error of the protocol, with the last words of our own server where it ended.

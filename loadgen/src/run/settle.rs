@@ -9,7 +9,7 @@ use super::RunError;
 use super::place::{existing, results_directory, run_name, target_directory};
 use crate::input::{Columns, InputError, InputSpec, Rows};
 use crate::machine::Disk;
-use crate::native::{Begin, Kind, NativeError, Pace, settle_io};
+use crate::native::{Begin, Kind, NativeError, Pace, Route, settle_io};
 use crate::options::{Beside, Options, Speed, Workload};
 use crate::report::Load;
 use crate::units::show_bytes;
@@ -156,7 +156,7 @@ impl Settled {
     }
 
     /// How the load is told in the result.
-    pub(super) fn load(&self, options: &Options, input: Option<String>) -> Load {
+    pub(super) fn load(&self, options: &Options, input: Option<String>, routes: &[Route]) -> Load {
         let consumes = options.workload == Workload::Consume;
         let kind = match self.pace {
             _ if consumes => format!("consuming from {}", options.from),
@@ -190,6 +190,7 @@ impl Settled {
             bytes_max: self.bytes_max,
             warmup_s: self.warmup.as_secs_f64(),
             io: self.io.name().to_owned(),
+            route: route_name(options.route, routes),
             cores: self.cores.clone(),
         }
     }
@@ -270,6 +271,17 @@ fn sizes_name(sizes: Sizes) -> String {
         Sizes::Uniform(from, to) => format!("{} to {}", bytes(from), bytes(to)),
         Sizes::LogNormal { median, sigma } => format!("log-normal around {}, {sigma}", bytes(median)),
     }
+}
+
+/// Where what concerns shards went, and whose records did not.
+fn route_name(asked: Route, routes: &[Route]) -> String {
+    let mut name = asked.name().to_owned();
+    for (producers, route) in ["producers", "beside"].iter().zip(routes) {
+        if *route != asked {
+            name.push_str(&format!(", {producers} {}", route.name()));
+        }
+    }
+    name
 }
 
 fn keys_name(keys: Keys) -> String {

@@ -32,7 +32,7 @@ impl Run<'_> {
             started_unix_ms: unix_ms(outcome.started),
             command: place::command_line(),
             marks: Vec::new(),
-            load: self.settled.load(self.options, input),
+            load: self.settled.load(self.options, input, &outcome.routes),
             machine: self.machine.clone(),
             server,
             measured: Measured::new(main, group.map_or(0, |group| group.batches)),

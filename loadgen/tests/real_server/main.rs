@@ -2,13 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "what helps tests may panic as they may")]
 
+mod owners;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use loadgen::native::prepare_streams;
+use loadgen::native::{Target, prepare_streams};
 use loadgen::server::{Server, ServerSpec, find_server};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -333,7 +335,7 @@ fn the_example_is_replayed_and_compared() {
     assert_eq!(output.status.code(), Some(0), "{}", message(&output));
 }
 
-const EXAMPLE: &[u8] = include_bytes!("../examples/flights-600.json");
+const EXAMPLE: &[u8] = include_bytes!("../../examples/flights-600.json");
 
 #[test]
 fn rows_come_from_standard_input_too() {
@@ -422,8 +424,14 @@ struct Watched {
 
 impl Watched {
     fn start(scratch: &Path) -> Self {
+        Self::start_with(scratch, &[])
+    }
+
+    /// The same with more arguments.
+    fn start_with(scratch: &Path, more: &[&str]) -> Self {
         let core = core_affinity::get_core_ids().unwrap()[0].id;
-        let arguments = vec!["--segment-bytes=8MiB".to_owned(), "--segments-ready=1".to_owned()];
+        let arguments = ["--segment-bytes=8MiB", "--segments-ready=1"].iter().chain(more);
+        let arguments = arguments.map(|argument| (*argument).to_owned()).collect();
         let spec = ServerSpec { parent: scratch.to_owned(), core, not_durable: false, arguments };
         Self { server: Server::start(server_program(), &spec).unwrap(), core }
     }
@@ -446,7 +454,9 @@ impl Watched {
     }
 
     fn records(&self) -> u64 {
-        let streams = prepare_streams(self.address(), &["watched".to_owned()], (1, None), self.core).unwrap().streams;
+        let streams = prepare_streams(&Target::new(self.address()), &["watched".to_owned()], (1, None), self.core)
+            .unwrap()
+            .streams;
         streams[0].shards[0].tip.0
     }
 }

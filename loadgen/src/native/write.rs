@@ -1,0 +1,164 @@
+//! Writers of made-up records, and whoever hands them the times of an open loop.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use frame::limits::RECORD_BYTES_MAX;
+
+use super::batch::Message;
+use super::core::Core;
+use super::link::Link;
+use super::sorted::{Batch, Sorted};
+use super::ways::{Part, Spread};
+use super::{Pace, Plan, Producers};
+use crate::schedule::Schedule;
+
+/// Batches of an open loop that are handed out before their time, at most: so many may be built before it.
+const AHEAD_MAX: usize = 256;
+
+/// One core's connections of a group of producers.
+pub(super) struct Crew {
+    /// Of which group.
+    pub(super) group: usize,
+    pub(super) links: Vec<Rc<Link>>,
+    /// What they send, if it is made up.
+    pub(super) sorted: Option<Rc<RefCell<Sorted>>>,
+}
+
+/// How many connections still write each part of a core's streams.
+pub(super) type Writers = Rc<RefCell<BTreeMap<(usize, usize), (Part, usize)>>>;
+
+impl Crew {
+    /// Counts who writes what.
+    pub(super) fn writers(&self) -> Writers {
+        let mut writers = BTreeMap::new();
+        for &part in self.links.iter().flat_map(|link| &link.parts) {
+            writers.entry((part.stream, part.owner)).or_insert((part, 0)).1 += 1;
+        }
+        Rc::new(RefCell::new(writers))
+    }
+}
+
+/// A writer of a closed loop: builds a batch once it may be sent, so that it is still in the processor's cache when it is.
+pub(super) async fn write_closed(link: Rc<Link>, core: Rc<Core>, sorted: Rc<RefCell<Sorted>>, writers: Writers) {
+    while let Some(batch) = link.next_batch(&core, &sorted).await {
+        let message = build(&link, &core, &sorted, &batch, core.clock.now_ns()).await;
+        if !link.send(&core, message).await {
+            break;
+        }
+    }
+    for part in &link.parts {
+        if let Some((_, left)) = writers.borrow_mut().get_mut(&(part.stream, part.owner)) {
+            *left -= 1;
+            if *left == 0 {
+                sorted.borrow_mut().close(*part);
+            }
+        }
+    }
+}
+
+/// A writer of an open loop: builds each batch `ahead`, while it waits for its time, so that building makes none late. Where
+/// subscribers are to know when a record was meant to be sent, that is known before it is built.
+pub(super) async fn write_open(link: Rc<Link>, core: Rc<Core>, sorted: Rc<RefCell<Sorted>>, ahead: bool) {
+    let ahead = ahead && sorted.borrow_mut().lane().largest() <= RECORD_BYTES_MAX;
+    while let Some(batch) = link.ahead(&core).await {
+        let built = if ahead { Some(build(&link, &core, &sorted, &batch, 0).await) } else { None };
+        let Some(due_ns) = link.due(&core).await else { return };
+        let mut message = match built {
+            Some(built) => built,
+            None => build(&link, &core, &sorted, &batch, due_ns).await,
+        };
+        message.intend(due_ns);
+        if !link.send(&core, message).await {
+            return;
+        }
+    }
+}
+
+/// Builds a message. Records that may be large are built in turns: others of the core have theirs meanwhile.
+async fn build(link: &Link, core: &Core, sorted: &RefCell<Sorted>, batch: &Batch, intended_ns: u64) -> Message {
+    let mut message = link.begin_message(core, batch.stream);
+    let intended_us = core.clock.wall_us(intended_ns);
+    if sorted.borrow_mut().lane().largest() > RECORD_BYTES_MAX {
+        for drawn in &batch.records {
+            let record = {
+                let mut sorted = sorted.borrow_mut();
+                sorted.lane().intend(intended_us);
+                sorted.lane().make_owned(drawn)
+            };
+            message.push_in_turns(&record).await.expect("generated records keep within the limits");
+        }
+        return message;
+    }
+    let mut sorted = sorted.borrow_mut();
+    let lane = sorted.lane();
+    lane.intend(intended_us);
+    for drawn in &batch.records {
+        let record = lane.make(drawn);
+        message.push(&record.key, record.data()).expect("generated records keep within the limits");
+    }
+    message
+}
+
+/// The connections that write one part, in turn.
+#[derive(Default)]
+struct Turn {
+    links: Vec<Rc<Link>>,
+    next: usize,
+}
+
+/// The times of one group's open loop, and whose turn is next.
+pub(super) struct Hand {
+    pub(super) group: usize,
+    schedule: Schedule,
+    pub(super) due_ns: u64,
+    sorted: Rc<RefCell<Sorted>>,
+    /// Who writes each part.
+    turns: BTreeMap<(usize, usize), Turn>,
+    /// Who has the next batches, in the order of their times.
+    ahead: VecDeque<Rc<Link>>,
+    ahead_max: usize,
+}
+
+impl Hand {
+    /// `None` of a closed loop, or without a connection.
+    pub(super) fn new(plan: &Plan, producers: &Producers, crew: &Crew, part: usize) -> Option<Self> {
+        let Pace::Open { records_per_s, arrivals } = producers.pace else { return None };
+        let sorted = Rc::clone(crew.sorted.as_ref().filter(|_| !crew.links.is_empty())?);
+        let rate = records_per_s / f64::from(producers.batch_records);
+        let cores = Spread::new(plan, producers, false).cores;
+        let mut schedule = Schedule::new(arrivals, rate, plan.seed, part as u64, cores as u64);
+        let due_ns = schedule.next()?;
+        let mut turns = BTreeMap::<_, Turn>::new();
+        for link in &crew.links {
+            for part in &link.parts {
+                turns.entry((part.stream, part.owner)).or_default().links.push(Rc::clone(link));
+            }
+        }
+        let ahead_max = crew.links.len().min(AHEAD_MAX);
+        let mut hand = Self { group: crew.group, schedule, due_ns, sorted, turns, ahead: VecDeque::new(), ahead_max };
+        hand.prepare();
+        Some(hand)
+    }
+
+    /// Hands batches out before their time.
+    fn prepare(&mut self) {
+        while self.ahead.len() < self.ahead_max {
+            let limits = self.turns.values().next().expect("there is a connection").links[0].limits;
+            let (stream, owner, batch) = self.sorted.borrow_mut().next(limits);
+            let turn = self.turns.get_mut(&(stream, owner)).expect("every part has a connection on its core");
+            let link = &turn.links[turn.next % turn.links.len()];
+            turn.next += 1;
+            link.push_ahead(batch);
+            self.ahead.push_back(Rc::clone(link));
+        }
+    }
+
+    /// The time has come.
+    pub(super) fn hand_out(&mut self) {
+        let due_ns = std::mem::replace(&mut self.due_ns, self.schedule.next().expect("a schedule has no end"));
+        self.ahead.pop_front().expect("there is always one ahead").push_due(due_ns);
+        self.prepare();
+    }
+}
