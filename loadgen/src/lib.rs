@@ -14,6 +14,7 @@ pub mod report;
 pub mod results;
 pub mod run;
 pub mod schedule;
+pub mod secret;
 pub mod server;
 pub mod sweep;
 pub mod units;

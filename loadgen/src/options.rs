@@ -46,6 +46,9 @@ pub struct Options {
     /// The server's native address; without it a server is started
     #[arg(long, env = "MILLSTREAM_LOAD_TARGET", value_name = "ADDR", help_heading = "Where")]
     pub target: Option<SocketAddr>,
+    /// The file with the server's secret, where it wants one; a server started here wants it too
+    #[arg(long, env = "MILLSTREAM_NATIVE_SECRET_FILE", value_name = "FILE", help_heading = "Where")]
+    pub native_secret_file: Option<PathBuf>,
     /// Where the started server keeps its data, in a directory of its own that is removed afterwards; with --target, a
     /// directory on the disk that the server writes to [default: the build's target directory]
     #[arg(long, env = "MILLSTREAM_LOAD_DIR", value_name = "DIR", help_heading = "Where")]

@@ -6,22 +6,15 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use frame::proto::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret};
+use frame::proto::{SECRET_FILE_BYTES_MAX, Secret, UnfitSecret};
 
 /// Why there is no secret to be had of a file.
 #[derive(Debug)]
 pub enum SecretError {
     /// It can't be read.
     Unreadable(PathBuf, io::Error),
-    /// Others may read it.
-    Open(PathBuf),
-    /// It is too short or too long.
-    Length {
-        /// The file.
-        path: PathBuf,
-        /// Its bytes, without white space at its ends.
-        bytes: usize,
-    },
+    /// What it holds is none.
+    Unfit(PathBuf, UnfitSecret),
 }
 
 impl fmt::Display for SecretError {
@@ -30,30 +23,19 @@ impl fmt::Display for SecretError {
             SecretError::Unreadable(path, error) => {
                 write!(f, "the secret {} can't be read: {error}; check its name and its permissions", path.display())
             }
-            SecretError::Open(path) => {
-                write!(f, "others may read the secret {}; keep it to yourself: chmod 600", path.display())
-            }
-            SecretError::Length { path, bytes } => write!(
-                f,
-                "the secret {} has {bytes} bytes, and {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} are allowed; make one with: \
-                 head -c 32 /dev/urandom | base64",
-                path.display()
-            ),
+            SecretError::Unfit(path, why) => write!(f, "the secret {}: {why}", path.display()),
         }
     }
 }
 
 impl std::error::Error for SecretError {}
 
-/// Reads the secret: the file without white space at its ends.
+/// Reads the secret.
 pub(crate) fn read(path: &Path) -> Result<Secret, SecretError> {
     let unreadable = |error| SecretError::Unreadable(path.to_owned(), error);
     let file = File::open(path).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.mode() & 0o077 != 0 {
-        return Err(SecretError::Open(path.to_owned()));
-    }
+    let mode = file.metadata().map_err(unreadable)?.mode();
     let mut bytes = Vec::new();
-    file.take(2 * SECRET_BYTES_MAX as u64).read_to_end(&mut bytes).map_err(unreadable)?;
-    let bytes = bytes.trim_ascii();
-    Secret::new(bytes).ok_or_else(|| SecretError::Length { path: path.to_owned(), bytes: bytes.len() })
+    file.take(SECRET_FILE_BYTES_MAX as u64).read_to_end(&mut bytes).map_err(unreadable)?;
+    Secret::of_file(mode, &bytes).map_err(|why| SecretError::Unfit(path.to_owned(), why))
 }

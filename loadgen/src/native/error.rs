@@ -43,6 +43,13 @@ pub enum NativeError {
         /// How.
         reason: String,
     },
+    /// The server wants to hear a secret, and there is none.
+    NoSecret {
+        /// Its address.
+        target: SocketAddr,
+    },
+    /// No random number for the proof.
+    Random(io::Error),
     /// The server broke the protocol.
     Protocol(Violation),
     /// The server refused a request.
@@ -82,6 +89,11 @@ impl fmt::Display for NativeError {
             Self::Broken { target, reason } => {
                 write!(f, "the connection to {target} ended: {reason}; the server's log says more")
             }
+            Self::NoSecret { target } => {
+                write!(f, "{target} wants to hear a secret first; name the file it is in with --native-secret-file")
+            }
+            Self::Random(source) => write!(f, "the system gives no random number: {source}"),
+            Self::Protocol(violation @ (Violation::Access | Violation::Unproven)) => violation.fmt(f),
             Self::Protocol(violation) => {
                 write!(f, "the server does not keep to the protocol: {violation}; is it a Millstream of this version?")
             }
@@ -97,11 +109,8 @@ impl fmt::Display for NativeError {
 impl std::error::Error for NativeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Ring(source)
-            | Self::Timer(source)
-            | Self::Thread(source)
-            | Self::Connect { source, .. }
-            | Self::ConnectToOwner { source, .. } => Some(source),
+            Self::Ring(source) | Self::Timer(source) | Self::Thread(source) | Self::Random(source) => Some(source),
+            Self::Connect { source, .. } | Self::ConnectToOwner { source, .. } => Some(source),
             Self::Protocol(violation) => Some(violation),
             Self::Refused { failure, .. } => Some(failure),
             _ => None,

@@ -5,7 +5,8 @@ use std::collections::btree_map::Entry;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 
-use frame::proto::{Client, ClientEvent, Failure, Span, Welcome};
+use frame::proto::{Client, ClientEvent, Failure, Nonce, Span, Welcome};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::socket::TcpStream;
 use super::{NativeError, Target};
@@ -43,14 +44,30 @@ impl Session {
         let stream = TcpStream::connect(address).await.map_err(refused)?;
         stream.set_nodelay(true).map_err(refused)?;
         let mut hello = Vec::new();
-        let client = Client::new(&mut hello);
+        let mut client = Client::new(&mut hello);
+        if let Some(secret) = &target.secret {
+            let mut nonce = Nonce::default();
+            getrandom(&mut nonce, GetRandomFlags::empty()).map_err(|errno| NativeError::Random(errno.into()))?;
+            client.require(secret.clone(), nonce);
+        }
         let received = Received { buffer: vec![0; RECEIVE_BYTES], filled: 0, at: 0 };
         let mut session = Self { target: address, stream: Rc::new(stream), client, received };
-        session.send(hello).await?;
-        match session.event().await? {
-            ClientEvent::Welcome(welcome) => Ok((session, welcome)),
-            ClientEvent::Error(_, failure) => Err(self::refused("open a connection", failure)),
-            other => Err(session.unexpected(&other)),
+        let welcome = session.shake_hands(hello).await?;
+        Ok((session, welcome))
+    }
+
+    /// Says hello, and proves what is to be proven.
+    async fn shake_hands(&mut self, hello: Vec<u8>) -> Result<Welcome, NativeError> {
+        let mut out = self.send(hello).await?;
+        loop {
+            match self.event().await? {
+                ClientEvent::Challenge if self.client.prove(&mut out) => out = self.send(out).await?,
+                ClientEvent::Challenge => return Err(NativeError::NoSecret { target: self.target }),
+                ClientEvent::Proven => {}
+                ClientEvent::Welcome(welcome) => return Ok(welcome),
+                ClientEvent::Error(_, failure) => return Err(refused("open a connection", failure)),
+                other => return Err(self.unexpected(&other)),
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use frame::StreamId;
-use frame::proto::Reactors;
+use frame::proto::{Reactors, Secret};
 
 use super::{Shard, Stream};
 
@@ -50,12 +50,14 @@ pub struct Target {
     pub route: Route,
     /// What it says of its reactors.
     pub reactors: Reactors,
+    /// What it is to know as well, and to hear.
+    pub secret: Option<Secret>,
 }
 
 impl Target {
     /// A server of which no more is known yet.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, route: Route::default(), reactors: Reactors::default() }
+        Self { address, route: Route::default(), reactors: Reactors::default(), secret: None }
     }
 
     /// The same, with everything at the one address.

@@ -121,18 +121,22 @@ impl Run<'_> {
         // First, for they may take the space.
         remove_leftovers(&self.settled.parent, |text| eprintln!("{text}"));
         self.settled.check_space(self.options)?;
+        let mut arguments = self.options.server_arg.clone();
+        if let Some(path) = &self.options.native_secret_file {
+            arguments.push(format!("--native-secret-file={}", path.display()));
+        }
         let spec = ServerSpec {
             parent: self.settled.parent.clone(),
             core: self.settled.server_core,
             not_durable: self.options.not_durable,
-            arguments: self.options.server_arg.clone(),
+            arguments,
         };
         Server::start(program, &spec).map_err(RunError::Server)
     }
 
     fn target(&self, server: Option<&Server>) -> Target {
         let address = server.map(Server::address).or(self.options.target).expect("there is a server or a target");
-        Target { route: self.options.route, ..Target::new(address) }
+        Target { route: self.options.route, secret: self.settled.secret.clone(), ..Target::new(address) }
     }
 
     /// Makes or finds the streams, and decides who does what with them.

@@ -20,6 +20,7 @@ use crate::machine::Machine;
 use crate::native::NativeError;
 use crate::options::Options;
 use crate::report::{self, FolderError};
+use crate::secret::SecretError;
 use crate::server::{ServerError, find_server};
 use crate::units::show_bytes;
 
@@ -68,6 +69,8 @@ impl Status {
 pub enum RunError {
     /// A person's own data can't be used.
     Input(InputError),
+    /// The secret can't be used.
+    Secret(SecretError),
     /// There is no server.
     Server(ServerError),
     /// The protocol could not be driven.
@@ -95,6 +98,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Input(error) => error.fmt(f),
+            Self::Secret(error) => error.fmt(f),
             Self::Server(error) => error.fmt(f),
             Self::Native(error) => error.fmt(f),
             Self::Space { directory, need, free } => write!(

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use frame::Quotas;
+use frame::proto::Secret;
 
 use super::RunError;
 use super::place::{existing, results_directory, run_name, target_directory};
@@ -12,6 +13,7 @@ use crate::machine::Disk;
 use crate::native::{Begin, Kind, NativeError, Pace, Route, settle_io};
 use crate::options::{Beside, Options, Speed, Workload};
 use crate::report::Load;
+use crate::secret;
 use crate::units::show_bytes;
 use crate::workload::{KEY_BYTES, Keys, LANES_MAX, Recipe, RunId, Sizes};
 
@@ -39,6 +41,8 @@ pub(super) struct Settled {
     pub(super) bytes_max: u64,
     pub(super) cores: Vec<usize>,
     pub(super) server_core: usize,
+    /// What the server is to know as well.
+    pub(super) secret: Option<Secret>,
     /// Where a server's directory is made.
     pub(super) parent: PathBuf,
     /// Where results are kept.
@@ -91,6 +95,7 @@ impl Settled {
             bytes_max: options.bytes.unwrap_or(if consumes { u64::MAX } else { BYTES_DEFAULT }),
             cores,
             server_core,
+            secret: options.native_secret_file.as_deref().map(secret::read).transpose().map_err(RunError::Secret)?,
             parent: options.dir.clone().unwrap_or_else(target_directory),
             results: results_directory(options.results.as_deref(), options.keep),
             what: what(options),

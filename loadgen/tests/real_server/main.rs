@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what helps tests may panic as they may")]
 
+mod access;
 mod owners;
 
 use std::net::SocketAddr;

@@ -30,6 +30,33 @@ pub const SECRET_BYTES_MIN: usize = 16;
 /// The longest.
 pub const SECRET_BYTES_MAX: usize = 1024;
 
+/// Bytes that are read of a secret's file: one that has more holds none.
+pub const SECRET_FILE_BYTES_MAX: usize = 2 * SECRET_BYTES_MAX;
+
+/// Why a file holds no secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UnfitSecret {
+    /// Others may read it.
+    Open,
+    /// It is too short or too long: its bytes, without white space at its ends.
+    Length(usize),
+}
+
+impl fmt::Display for UnfitSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UnfitSecret::Open => f.write_str("others may read it; keep it to yourself: chmod 600"),
+            UnfitSecret::Length(bytes) => write!(
+                f,
+                "it has {bytes} bytes, and {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} are allowed; make one with: \
+                 head -c 32 /dev/urandom | base64"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for UnfitSecret {}
+
 /// Drawn once, for one connection.
 pub type Nonce = [u8; NONCE_BYTES];
 
@@ -41,6 +68,18 @@ impl Secret {
     /// A secret of [`SECRET_BYTES_MIN`] to [`SECRET_BYTES_MAX`] bytes.
     pub fn new(bytes: &[u8]) -> Option<Secret> {
         (SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&bytes.len()).then(|| Secret(bytes.into()))
+    }
+
+    /// The secret in a file of this mode: its bytes without white space at its ends. Only its owner may read it.
+    ///
+    /// # Errors
+    /// It holds none that may be used.
+    pub fn of_file(mode: u32, bytes: &[u8]) -> Result<Secret, UnfitSecret> {
+        if mode & 0o077 != 0 {
+            return Err(UnfitSecret::Open);
+        }
+        let bytes = bytes.trim_ascii();
+        Secret::new(bytes).ok_or(UnfitSecret::Length(bytes.len()))
     }
 
     /// What `side` sends.

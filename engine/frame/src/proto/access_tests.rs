@@ -125,3 +125,14 @@ fn secrets_have_a_length_and_are_not_shown() {
     assert!(Secret::new(&[1; SECRET_BYTES_MIN - 1]).is_none() && Secret::new(&[1; SECRET_BYTES_MAX + 1]).is_none());
     assert_eq!(format!("{:?}", Secret::new(SECRET).unwrap()), "Secret");
 }
+
+#[test]
+fn a_secret_in_a_file_is_its_owners_alone_and_long() {
+    let secret = Secret::new(SECRET).unwrap();
+    assert_eq!(Secret::of_file(0o100_600, &[b" \n", SECRET, b"\r\n"].concat()), Ok(secret));
+    for mode in [0o640, 0o604, 0o610] {
+        assert_eq!(Secret::of_file(mode, SECRET), Err(UnfitSecret::Open), "{mode:o}");
+    }
+    assert_eq!(Secret::of_file(0o600, b"\n"), Err(UnfitSecret::Length(0)));
+    assert_eq!(Secret::of_file(0o600, &[b'x'; SECRET_FILE_BYTES_MAX]), Err(UnfitSecret::Length(SECRET_FILE_BYTES_MAX)));
+}

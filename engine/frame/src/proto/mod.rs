@@ -41,7 +41,7 @@ mod decoder;
 mod message;
 mod server;
 
-pub use access::{NONCE_BYTES, Nonce, SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret};
+pub use access::{NONCE_BYTES, Nonce, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_FILE_BYTES_MAX, Secret, UnfitSecret};
 pub use client::{Client, ClientEvent};
 pub use decoder::Span;
 pub use message::{
