@@ -49,6 +49,9 @@ pub struct Options {
     /// The file with the server's secret, where it wants one; a server started here wants it too
     #[arg(long, env = "MILLSTREAM_NATIVE_SECRET_FILE", value_name = "FILE", help_heading = "Where")]
     pub native_secret_file: Option<PathBuf>,
+    /// How long the server may take to answer a new connection
+    #[arg(long, env = "MILLSTREAM_LOAD_OPEN_TIMEOUT", value_parser = parse_duration, default_value = "10s", value_name = "TIME", help_heading = "Where")]
+    pub open_timeout: Duration,
     /// Where the started server keeps its data, in a directory of its own that is removed afterwards; with --target, a
     /// directory on the disk that the server writes to [default: the build's target directory]
     #[arg(long, env = "MILLSTREAM_LOAD_DIR", value_name = "DIR", help_heading = "Where")]

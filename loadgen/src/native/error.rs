@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use frame::proto::{Failure, Violation};
 
@@ -35,6 +36,13 @@ pub enum NativeError {
         told_by: SocketAddr,
         /// Why.
         source: io::Error,
+    },
+    /// Whoever is there says nothing, or nobody is there to refuse the connection.
+    Silent {
+        /// Its address.
+        target: SocketAddr,
+        /// How long it was waited for.
+        waited: Duration,
     },
     /// The connection broke in the middle.
     Broken {
@@ -85,6 +93,11 @@ impl fmt::Display for NativeError {
             Self::ConnectToOwner { owner, told_by, source } => write!(
                 f,
                 "cannot connect to {owner}, where the server at {told_by} says that one of its reactors listens: {source}; let it be reached from here, or give --route any"
+            ),
+            Self::Silent { target, waited } => write!(
+                f,
+                "{target} did not answer for {} s; check that a server listens there, look at its log, or raise --open-timeout",
+                waited.as_secs_f64()
             ),
             Self::Broken { target, reason } => {
                 write!(f, "the connection to {target} ended: {reason}; the server's log says more")

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use frame::proto::{Client, ClientEvent, Failure, Nonce, Span, Welcome};
 use rustix::rand::{GetRandomFlags, getrandom};
+use tokio::time::{Instant, timeout_at};
 
 use super::socket::TcpStream;
 use super::{NativeError, Target};
@@ -41,7 +42,9 @@ impl Session {
             true => NativeError::Connect { target: address, source },
             false => NativeError::ConnectToOwner { owner: address, told_by: target.address, source },
         };
-        let stream = TcpStream::connect(address).await.map_err(refused)?;
+        let silent = || NativeError::Silent { target: address, waited: target.open_within };
+        let until = Instant::now() + target.open_within;
+        let stream = timeout_at(until, TcpStream::connect(address)).await.map_err(|_| silent())?.map_err(refused)?;
         stream.set_nodelay(true).map_err(refused)?;
         let mut hello = Vec::new();
         let mut client = Client::new(&mut hello);
@@ -52,8 +55,21 @@ impl Session {
         }
         let received = Received { buffer: vec![0; RECEIVE_BYTES], filled: 0, at: 0 };
         let mut session = Self { target: address, stream: Rc::new(stream), client, received };
-        let welcome = session.shake_hands(hello).await?;
+        let welcome = session.shake_hands_until(until, hello).await.ok_or_else(silent)??;
         Ok((session, welcome))
+    }
+
+    /// Shakes hands, and ends the connection where that takes too long.
+    async fn shake_hands_until(&mut self, until: Instant, hello: Vec<u8>) -> Option<Result<Welcome, NativeError>> {
+        let stream = Rc::clone(&self.stream);
+        let mut handshake = std::pin::pin!(self.shake_hands(hello));
+        if let Ok(shaken) = timeout_at(until, &mut handshake).await {
+            return Some(shaken);
+        }
+        // What it waits for ends with the connection: nothing of it is left in the ring.
+        let _ = stream.shutdown(Shutdown::Both);
+        let _ = handshake.await;
+        None
     }
 
     /// Says hello, and proves what is to be proven.

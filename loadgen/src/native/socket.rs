@@ -18,10 +18,18 @@ pub(super) enum TcpStream {
 }
 
 impl TcpStream {
+    /// Connects, by epoll in either case: that may be given up at any time, and the ring keeps a process from ending as long
+    /// as it has something under way.
     pub(super) async fn connect(target: SocketAddr) -> io::Result<Self> {
+        let stream = tokio::net::TcpStream::connect(target).await?;
         match kind() {
-            Kind::Ring => tokio_uring::net::TcpStream::connect(target).await.map(Self::Ring),
-            Kind::Epoll => tokio::net::TcpStream::connect(target).await.map(Self::Epoll),
+            Kind::Ring => {
+                let stream = stream.into_std()?;
+                // The ring waits where a call would have to.
+                stream.set_nonblocking(false)?;
+                Ok(Self::Ring(tokio_uring::net::TcpStream::from_std(stream)))
+            }
+            Kind::Epoll => Ok(Self::Epoll(stream)),
         }
     }
 

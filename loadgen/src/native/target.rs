@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use frame::StreamId;
 use frame::proto::{Reactors, Secret};
@@ -52,12 +53,18 @@ pub struct Target {
     pub reactors: Reactors,
     /// What it is to know as well, and to hear.
     pub secret: Option<Secret>,
+    /// How long it may take to make a connection of it: until it has said who it is.
+    pub open_within: Duration,
 }
+
+/// How long a server may take over a new connection, unless told.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
 
 impl Target {
     /// A server of which no more is known yet.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, route: Route::default(), reactors: Reactors::default(), secret: None }
+        let (route, reactors) = (Route::default(), Reactors::default());
+        Self { address, route, reactors, secret: None, open_within: OPEN_WITHIN }
     }
 
     /// The same, with everything at the one address.

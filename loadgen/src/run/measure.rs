@@ -136,7 +136,12 @@ impl Run<'_> {
 
     fn target(&self, server: Option<&Server>) -> Target {
         let address = server.map(Server::address).or(self.options.target).expect("there is a server or a target");
-        Target { route: self.options.route, secret: self.settled.secret.clone(), ..Target::new(address) }
+        Target {
+            route: self.options.route,
+            secret: self.settled.secret.clone(),
+            open_within: self.options.open_timeout,
+            ..Target::new(address)
+        }
     }
 
     /// Makes or finds the streams, and decides who does what with them.

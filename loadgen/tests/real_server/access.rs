@@ -125,3 +125,28 @@ fn a_secret_is_long_and_its_owners_alone() {
     let line = of("/nowhere");
     assert!(line.contains("the secret /nowhere can't be read"), "{line}");
 }
+
+/// Bug: a run against a target that accepts connections and never answers them hung for good. Mechanism: nobody looked at the
+/// clock while a handshake was waited for. Fix: an opening has its time.
+#[test]
+fn who_never_answers_is_given_up() {
+    let scratch = scratch();
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    for io in ["ring", "epoll"] {
+        let begun = Instant::now();
+        let line = refusal(scratch.path(), mute.local_addr().unwrap(), &["--open-timeout", "300ms", "--io", io]);
+        assert!(line.contains("did not answer for 0.3 s") && line.contains("--open-timeout"), "{line}");
+        assert!(begun.elapsed() > Duration::from_millis(300));
+    }
+}
+
+#[test]
+fn a_server_that_is_stopped_is_given_up() {
+    let scratch = scratch();
+    let watched = Watched::start(scratch.path());
+    signal(watched.server.pid(), Signal::STOP);
+    let line = refusal(scratch.path(), watched.address(), &["--open-timeout", "300ms"]);
+    signal(watched.server.pid(), Signal::CONT);
+    assert!(line.contains("did not answer for 0.3 s"), "{line}");
+    watched.server.stop().unwrap();
+}
