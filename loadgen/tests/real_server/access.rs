@@ -34,7 +34,8 @@ fn a_server_with_a_secret_is_driven_by_who_knows_it() {
     let scratch = scratch();
     let secret = secret_file(scratch.path(), "secret", SECRET, 0o600);
     let other = secret_file(scratch.path(), "other", "0123456789abcdeg", 0o600);
-    let watched = Watched::start_with(scratch.path(), &["--reactors=2", &format!("--native-secret-file={secret}")]);
+    let secret_file = format!("--native-secret-file={secret}");
+    let watched = Watched::start_with(scratch.path(), &["--reactors=2", "--memory-bytes=256MiB", &secret_file]);
     let address = watched.address().to_string();
     let config = scratch.path().join("load.toml");
     fs::write(&config, format!("native-secret-file = {secret:?}\n")).unwrap();
@@ -76,7 +77,7 @@ fn a_server_that_does_not_prove_itself_is_given_nothing() {
     assert!(line.contains("does not ask for the secret"), "{line}");
     open.server.stop().unwrap();
     // One that knows no more than what the server said to somebody else.
-    let watched = Watched::start_with(scratch.path(), &[&format!("--native-secret-file={secret}")]);
+    let watched = Watched::start_with(scratch.path(), &[LITTLE_MEMORY, &format!("--native-secret-file={secret}")]);
     let overheard = handshake(watched.address());
     let liar = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = liar.local_addr().unwrap();

@@ -35,6 +35,8 @@ fn load(scratch: &Path, arguments: &[&str]) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLSTREAM")) {
         command.env_remove(name);
     }
+    // It would have cargo look whether its server is the newest, which was done.
+    command.env_remove("CARGO");
     command.args(["--json", "--warmup", "0s", "--results"]).arg(scratch.join("results"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -45,8 +47,16 @@ fn run(scratch: &Path, arguments: &[&str]) -> Output {
     load(scratch, arguments).arg("--dir").arg(scratch).args(SMALL_SERVER).output().unwrap()
 }
 
-/// A server that needs little room and starts at once.
-const SMALL_SERVER: [&str; 2] = ["--server-arg=--segment-bytes=8MiB", "--server-arg=--segments-ready=1"];
+/// A server that needs little room.
+const SMALL: [&str; 2] = ["--segment-bytes=8MiB", "--segments-ready=1"];
+
+/// And starts at once: the kernel makes every page of its memory first, which takes half a second of processor time for what it
+/// has by default, and so ten seconds on a machine that is busy with other tests.
+const LITTLE_MEMORY: &str = "--memory-bytes=128MiB";
+
+/// The same, started by the program.
+const SMALL_SERVER: [&str; 3] =
+    ["--server-arg=--segment-bytes=8MiB", "--server-arg=--segments-ready=1", "--server-arg=--memory-bytes=128MiB"];
 
 fn report(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
@@ -138,10 +148,11 @@ fn a_second_load_has_figures_of_its_own() {
     assert!(matches!(output.status.code(), Some(0 | 4)), "{}", message(&output));
     let report = report(&output);
     assert_eq!(marks(&report), Vec::<String>::new());
-    let large = &report["beside"]["measured"];
-    assert_eq!((&large["records_total"], &report["load"]["beside"]), (&20.into(), &beside.into()));
-    let both = report["measured"]["records_total"].as_u64().unwrap() + 20;
-    assert_eq!(report["verification"]["read"], both);
+    let records = |of: &Value| of["measured"]["records_total"].as_u64().unwrap();
+    // On a busy machine some are not built before the time is over.
+    assert!((1..=20).contains(&records(&report["beside"])), "{report}");
+    assert_eq!(report["load"]["beside"], beside);
+    assert_eq!(report["verification"]["read"], records(&report) + records(&report["beside"]));
 }
 
 #[test]
@@ -371,7 +382,7 @@ fn what_cannot_run_says_why_in_one_line() {
     ] {
         let mut command = load(scratch.path(), arguments);
         if !arguments.contains(&"--target") {
-            command.arg("--dir").arg(scratch.path()).args(SMALL_SERVER);
+            command.arg("--dir").arg(scratch.path()).args(&SMALL_SERVER[..2]);
         }
         let output = command.output().unwrap();
         let message = message(&output);
@@ -391,7 +402,7 @@ fn results_of_a_server_that_keeps_nothing_are_marked() {
         return eprintln!("skipped: no tmpfs at /dev/shm");
     };
     let scratch = scratch();
-    let arguments = vec!["--segment-bytes=8MiB".to_owned(), "--segments-ready=1".to_owned()];
+    let arguments = SMALL.iter().chain([&LITTLE_MEMORY]).map(|argument| (*argument).to_owned()).collect();
     let spec = ServerSpec { parent: memory.path().to_owned(), core: 0, not_durable: true, arguments };
     let server = Server::start(server_program(), &spec).unwrap();
     let output = load(scratch.path(), &["--target", &server.address().to_string(), "--bytes", "1MB"]).output().unwrap();
@@ -425,14 +436,13 @@ struct Watched {
 
 impl Watched {
     fn start(scratch: &Path) -> Self {
-        Self::start_with(scratch, &[])
+        Self::start_with(scratch, &[LITTLE_MEMORY])
     }
 
-    /// The same with more arguments.
+    /// The same with these arguments, and its memory if they name it.
     fn start_with(scratch: &Path, more: &[&str]) -> Self {
         let core = core_affinity::get_core_ids().unwrap()[0].id;
-        let arguments = ["--segment-bytes=8MiB", "--segments-ready=1"].iter().chain(more);
-        let arguments = arguments.map(|argument| (*argument).to_owned()).collect();
+        let arguments = SMALL.iter().chain(more).map(|argument| (*argument).to_owned()).collect();
         let spec = ServerSpec { parent: scratch.to_owned(), core, not_durable: false, arguments };
         Self { server: Server::start(server_program(), &spec).unwrap(), core }
     }

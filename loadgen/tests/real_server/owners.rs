@@ -8,7 +8,7 @@ use super::*;
 
 /// A server with two reactors.
 fn two_reactors(scratch: &Path) -> Watched {
-    Watched::start_with(scratch, &["--reactors=2"])
+    Watched::start_with(scratch, &["--reactors=2", "--memory-bytes=256MiB"])
 }
 
 /// A figure of the server by its labels, each line of it.
