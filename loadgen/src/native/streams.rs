@@ -4,14 +4,19 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use frame::proto::{ClientEvent, Read, Start, StreamDescription, Welcome};
+use frame::proto::{ClientEvent, Failure, Read, Start, StreamDescription, Welcome};
 use frame::{Quotas, Sequence, ShardId, StreamId};
 use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
 
 use super::runtime::run_pinned;
 use super::session::{Session, refused};
+use super::walk::{THROTTLED_WAIT, passes_by_itself};
 use super::{NativeError, Shard, Stream, Target};
 use crate::units::parse_duration;
+
+/// How long a time in a stream is asked for while the shard moves, or its quotas do not let the read through.
+const ASKED_FOR_MAX: Duration = Duration::from_secs(30);
 
 /// What a run writes to, or reads.
 #[derive(Clone, Debug)]
@@ -164,12 +169,29 @@ pub fn find_streams(target: &Target, names: &[String], begin: Begin, core: usize
     })?
 }
 
-/// The number of the first record of a shard that arrived at a time or later; of the next one if there is none yet.
+/// The number of the first record of a shard that arrived at a time or later; of the next one if there is none yet. Asked
+/// again, for a while, where that may help.
 async fn first_since(
     session: &mut Session,
     (stream, shard): (StreamId, ShardId),
     ms: u64,
 ) -> Result<Sequence, NativeError> {
+    let until = Instant::now() + ASKED_FOR_MAX;
+    loop {
+        match ask_since(session, (stream, shard), ms).await? {
+            Ok(first) => return Ok(first),
+            Err(failure) if passes_by_itself(&failure) && Instant::now() < until => sleep(THROTTLED_WAIT).await,
+            Err(failure) => return Err(refused("find a time in the stream", failure)),
+        }
+    }
+}
+
+/// Asks for it once; what the server refused comes back as such.
+async fn ask_since(
+    session: &mut Session,
+    (stream, shard): (StreamId, ShardId),
+    ms: u64,
+) -> Result<Result<Sequence, Failure>, NativeError> {
     let mut request = Vec::new();
     session.client.read(&mut request, &Read { stream, shard, start: Start::Since(ms), bytes_max: 0 });
     session.send(request).await?;
@@ -181,9 +203,9 @@ async fn first_since(
                 let frame = frame::Frame::parse(session.bytes(&span)).ok();
                 found = found.or(frame.map(|frame| frame.sequence()));
             }
-            ClientEvent::ReadEnd(_) => return Ok(found.unwrap_or(next)),
+            ClientEvent::ReadEnd(_) => return Ok(Ok(found.unwrap_or(next))),
             ClientEvent::Credit => {}
-            ClientEvent::Error(_, failure) => return Err(refused("find a time in the stream", failure)),
+            ClientEvent::Error(_, failure) => return Ok(Err(failure)),
             other => return Err(session.unexpected(&other)),
         }
     }

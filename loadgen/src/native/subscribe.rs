@@ -14,13 +14,14 @@ use frame::proto::{Client, ClientEvent, ErrorCode, Read, ReadResult, Start, Subs
 use frame::{RequestId, Sequence, ShardId, StreamId};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::catch_up::{Kind, ReaderTook, Reading};
 use super::core::Core;
 use super::session::{Received, Session};
 use super::socket::TcpStream;
 use super::take::{Taker, Timing};
+use super::walk::{THROTTLED_WAIT, passes_by_itself};
 use super::{By, NativeError, Plan, Shard};
 use crate::verify::Taken;
 use crate::workload::Contents;
@@ -106,9 +107,10 @@ struct State {
     followed: BTreeMap<RequestId, Followed>,
     /// The push that is arriving, and bytes of its frames so far.
     arriving: Option<(RequestId, ReadResult, usize)>,
-    /// Where each shard ends, once asked for; and by which requests.
+    /// Where each shard ends, once asked for; by which requests; and which are to be asked for.
     tips: BTreeMap<ShardId, Sequence>,
-    asked: Vec<RequestId>,
+    asked: BTreeMap<RequestId, (StreamId, ShardId)>,
+    to_ask: Vec<(StreamId, ShardId)>,
     /// Shards that are not where they were at the start yet, where that ends the run.
     behind: Option<usize>,
     ended: bool,
@@ -233,7 +235,8 @@ impl Subscriber {
             followed: BTreeMap::new(),
             arriving: None,
             tips: shards().filter(|_| plan.consumers.to_the_tip).map(|shard| (shard.id, shard.tip)).collect(),
-            asked: Vec::new(),
+            asked: BTreeMap::new(),
+            to_ask: Vec::new(),
             behind: plan.consumers.to_the_tip.then(|| shards().filter(|shard| shard.first < shard.tip).count()),
             ended: false,
         };
@@ -322,7 +325,10 @@ impl Subscriber {
                         state.gives_up(&followed);
                         taker.taken.unreadable(followed.shard, followed.next, failure.to_string());
                     }
-                    None => return Err(failure.to_string()),
+                    None => match state.asked.remove(&request) {
+                        Some(shard) if passes_by_itself(&failure) => state.to_ask.push(shard),
+                        _ => return Err(failure.to_string()),
+                    },
                 },
                 other => return Err(format!("the server answered what was not asked: {other:?}")),
             }
@@ -344,10 +350,18 @@ impl Subscriber {
             return Ok(());
         }
         let mut asked = false;
+        let asks_until = Instant::now() + SILENCE_MAX;
         loop {
-            let stream = self.stream.borrow().clone().filter(|_| !asked);
+            let stream = self.stream.borrow().clone();
             if let Some(stream) = stream {
-                asked = true;
+                if !std::mem::replace(&mut asked, true) {
+                    self.state.borrow_mut().ask_for_all_tips();
+                } else if !self.state.borrow().to_ask.is_empty() {
+                    if Instant::now() > asks_until {
+                        return Err(format!("where its shards end was not told for {} s", SILENCE_MAX.as_secs()));
+                    }
+                    sleep(THROTTLED_WAIT).await;
+                }
                 let out = self.state.borrow_mut().ask_for_tips();
                 let _writing = self.writing.lock().await;
                 let (written, _) = stream.write_all(out).await;
@@ -380,7 +394,7 @@ impl State {
                 let tip = self.tips.get(&result.shard).copied().unwrap_or_default();
                 *behind -= usize::from(before < tip && followed.next >= tip);
             }
-        } else if self.asked.contains(&request) {
+        } else if self.asked.remove(&request).is_some() {
             self.tips.insert(result.shard, result.tip);
         }
     }
@@ -393,13 +407,17 @@ impl State {
         }
     }
 
-    /// A read of what comes after each shard's newest record.
+    /// Where every shard ends is to be asked for.
+    fn ask_for_all_tips(&mut self) {
+        self.to_ask = self.followed.values().map(|followed| (followed.stream, followed.shard)).collect();
+    }
+
+    /// A read of what comes after the newest record of each shard that is to be asked for.
     fn ask_for_tips(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        for followed in self.followed.values() {
-            let (stream, start) = (followed.stream, Start::Latest);
-            let read = Read { stream, shard: followed.shard, start, bytes_max: 0 };
-            self.asked.push(self.client.read(&mut out, &read));
+        for (stream, shard) in std::mem::take(&mut self.to_ask) {
+            let read = Read { stream, shard, start: Start::Latest, bytes_max: 0 };
+            self.asked.insert(self.client.read(&mut out, &read), (stream, shard));
         }
         out
     }

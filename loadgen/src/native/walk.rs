@@ -15,7 +15,7 @@ use super::{NativeError, Place};
 const READ_BYTES: u32 = 2 << 20;
 
 /// How long a read waits that the shard's quotas did not let through, or that came while it moved.
-const THROTTLED_WAIT: Duration = Duration::from_millis(10);
+pub(super) const THROTTLED_WAIT: Duration = Duration::from_millis(10);
 
 const _: () = assert!((READ_BYTES as usize) < READ_BYTES_MAX);
 
@@ -63,8 +63,7 @@ pub(super) async fn read_shard(
                 }
                 from = result.next;
             }
-            // Asked again once the shard's quotas have filled, or it is where it moves to.
-            Err(Failure { code, .. }) if code.is_read_quota() || code == ErrorCode::Resharding => {
+            Err(failure) if passes_by_itself(&failure) => {
                 tokio::time::sleep(THROTTLED_WAIT).await;
             }
             Err(failure) => {
@@ -74,6 +73,11 @@ pub(super) async fn read_shard(
         }
     }
     Ok(from)
+}
+
+/// Whether a read may be answered once the shard's quotas have filled, or it is where it moves to.
+pub(super) fn passes_by_itself(failure: &Failure) -> bool {
+    failure.code.is_read_quota() || failure.code == ErrorCode::Resharding
 }
 
 /// Takes one answer; what the server refused comes back as such.

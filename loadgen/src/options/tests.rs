@@ -30,7 +30,7 @@ fn a_file_stands_behind_flags() {
 #[test]
 fn a_file_is_checked_like_flags() {
     for (text, part) in [
-        ("shard = 3", "sets \"shard\", which there is not; there are: target, dir"),
+        ("shard = 3", "sets \"shard\", which there is not; there are: target, native-secret-file"),
         ("shards = 0", "0 is not in 1..=10000"),
         ("keep = true\nshards = ", "line 2, is malformed: "),
         ("record-bytes = \"much\"", "is not a number of bytes"),

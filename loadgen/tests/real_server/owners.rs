@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use frame::proto::{Client, ClientEvent};
 
 use super::*;
 
@@ -143,4 +146,51 @@ fn an_owner_that_cannot_be_reached_is_told_with_what_to_change() {
     let output = load(scratch.path(), &["--target", &address, "--bytes", "1MB", "--route", "any"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", self::message(&output));
     watched.server.stop().unwrap();
+}
+
+#[test]
+fn shards_may_move_all_the_while() {
+    let scratch = scratch();
+    let watched = two_reactors(scratch.path());
+    let is_over = AtomicBool::new(false);
+    let mut moves = 0;
+    std::thread::scope(|scope| {
+        let mover = scope.spawn(|| move_all_the_while(watched.address(), &is_over));
+        for _ in 0..3 {
+            let arguments = ["--stream", "watched", "--shards", "4", "--subscribers", "4", "--catch-up", "1"];
+            let arguments =
+                [&arguments[..], &["--duration", "500ms", "--rate", "500", "--batch-records", "1"]].concat();
+            run_at(&watched, scratch.path(), &arguments);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        moves = mover.join().unwrap();
+    });
+    assert!(moves > 10, "{moves}");
+    watched.server.stop().unwrap();
+}
+
+/// Moves the shards of the stream of that run from reactor to reactor until it is over: how often.
+fn move_all_the_while(server: SocketAddr, is_over: &AtomicBool) -> u32 {
+    let mut stream = TcpStream::connect(server).unwrap();
+    let (mut out, mut moves) = (Vec::new(), 0);
+    let mut client = Client::new(&mut out);
+    let mut some = vec![0; 64 << 10];
+    while !is_over.load(Ordering::Relaxed) {
+        stream.write_all(&std::mem::take(&mut out)).unwrap();
+        let (bytes, mut at) = (stream.read(&mut some).unwrap(), 0);
+        assert!(bytes > 0, "the server closed it");
+        while let Some(event) = client.step(&some[..bytes], &mut at).unwrap() {
+            match event {
+                ClientEvent::Stream(_, stream) => {
+                    moves += 1;
+                    let shard = stream.shards[moves as usize % stream.shards.len()];
+                    client.move_shard(&mut out, "watched", shard.shard, 1 - shard.reactor);
+                }
+                // There is no stream yet, or a shard is still on its way.
+                ClientEvent::Welcome(_) | ClientEvent::Error(..) => drop(client.describe_stream(&mut out, "watched")),
+                _ => {}
+            }
+        }
+    }
+    moves
 }
