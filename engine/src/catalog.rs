@@ -3,95 +3,32 @@
 //! A snapshot is the commands that make the same state. It lies in the footer of every sealed segment; what came after is
 //! replayed from the tail. Applying is deterministic: identifiers are in the command, not drawn here.
 //!
-//! ```text
-//!   create   0 version | 1 kind | 2 name length | 4 stream | 8 first shard | 12 shards | 16 created ms | 24 name
-//!            or, with quotas, the same and 24 quotas | 48 name
-//!   quotas   0 version | 1 kind | 2 0 | 4 stream | 8 0 | 24 quotas
-//!            or, with retention, the same and 24 quotas | 48 retention | 64 name
-//!   retention 0 version | 1 kind | 2 0 | 4 stream | 8 0 | 24 retention
-//!   delete   0 version | 1 kind | 2 0 | 4 stream | 8 0
-//!   reserve  0 version | 1 kind | 2 0 | 4 next stream | 8 next shard | 12 0
-//!   go on    0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | a row: 0 shard | 4 shards | 8 next number | 16 last arrival
-//!   producers 0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | the rows, as `producers::rows` draws them
-//!   intend, reshard, intend to move, moved: in `reshard`
-//!   snapshot length (4 bytes) command, length command, ...
-//! ```
-//!
 //! Numbers of streams and shards are never given twice: a snapshot ends with those that come next.
 //!
 //! The catalog's own journal is number 0. Every journal, that one among them, says with *go on* at which number a shard goes
 //! on in it whose records before that lie in another journal; what the catalog knows does not change by it.
 
+mod command;
 mod damage;
 mod go_on;
 mod reshard;
 mod stream;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use frame::limits::{SHARDS_PER_STREAM_MAX, STREAM_NAME_BYTES_MAX};
-use frame::{QUOTAS_BYTES, Quotas, RETENTION_BYTES, Retention, Settings, ShardId, StreamId};
+use frame::{Quotas, Retention, Settings, ShardId, StreamId};
 
+pub(crate) use command::{Command, Create, FIXED_BYTES, add_to_snapshot, commands};
 pub(crate) use go_on::{GO_ON_ROWS_MAX, GoOn};
 pub(crate) use reshard::{Change, Completion, ReshardError, Resharding};
 pub(crate) use stream::{Stream, StreamShard};
 
-use crate::limits::{SHARDS_MAX, STREAMS_MAX};
-use crate::producers;
-use crate::trims::Trim;
-use go_on::GO_ON_ROW_BYTES;
-use reshard::{INTEND, INTEND_MOVE, MOVED, RESHARD};
+use crate::limits::{ANNOTATION_BYTES_MAX, ANNOTATIONS_BYTES_MAX, SHARDS_MAX, STREAMS_MAX};
 
-const VERSION: u8 = 1;
-const CREATE_STREAM: u8 = 1;
-const DELETE_STREAM: u8 = 2;
-const RESERVE: u8 = 3;
-const SET_QUOTAS: u8 = 4;
-const CREATE_WITH_QUOTAS: u8 = 5;
-const GO_ON: u8 = 6;
-const SET_RETENTION: u8 = 20;
-const CREATE_WITH_RETENTION: u8 = 21;
-const TRIM: u8 = 22;
-const PRODUCERS: u8 = 30;
-pub(crate) const FIXED_BYTES: usize = 24;
-
-/// A change of the catalog.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Command {
-    /// A stream is made.
-    Create(Create),
-    /// A stream has other quotas.
-    SetQuotas(StreamId, Quotas),
-    /// More or less is kept of a stream.
-    SetRetention(StreamId, Retention),
-    /// A stream is gone.
-    Delete(StreamId),
-    /// Numbers below these are not given any more.
-    Reserve { next_stream: StreamId, next_shard: ShardId },
-    /// Shards go on in this journal.
-    GoOn(Vec<GoOn>),
-    /// What producers that number their records have stored in shards of this journal.
-    Producers(Vec<producers::Row>),
-    /// Shards are to be split, merged or moved, and take nothing in any more.
-    Intend(Resharding),
-    /// They were: they are closed, and their children open; or it has another home.
-    Reshard(Resharding, Completion),
-    /// Shards of this journal are kept from these numbers on.
-    Trim(Vec<Trim>),
-}
-
-/// A stream as it is made.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Create {
-    pub(crate) stream: StreamId,
-    pub(crate) name: String,
-    pub(crate) created_ms: u64,
-    /// The first of its shards; the others follow.
-    pub(crate) first_shard: ShardId,
-    pub(crate) shards: u32,
-    pub(crate) quotas: Quotas,
-    pub(crate) retention: Retention,
-}
+/// What those who serve a stream to others keep beside it. The catalog gives it no meaning.
+pub(crate) type Annotation = Arc<[u8]>;
 
 /// Why a stream can't be made.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -104,6 +41,17 @@ pub(crate) enum CreateError {
     Exists(u32),
     /// The data directory has all the streams or shards that it may have.
     Full,
+    /// There is no room for the annotation.
+    Annotation(AnnotationError),
+}
+
+/// Why something can't be annotated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AnnotationError {
+    /// The caller: it is longer than one may be.
+    Long,
+    /// The annotations of all streams together are as long as they may be.
+    Full,
 }
 
 /// All streams.
@@ -115,6 +63,10 @@ pub(crate) struct Catalog {
     /// The stream that has each shard, by shard; 0 where none has.
     of_shards: Vec<StreamId>,
     next_shard: u32,
+    /// The log's own.
+    annotation: Annotation,
+    /// Of all annotations.
+    annotation_bytes: usize,
     snapshot_bytes: usize,
 }
 
@@ -122,7 +74,8 @@ impl Catalog {
     pub(crate) fn new() -> Catalog {
         let snapshot_bytes = 4 + FIXED_BYTES;
         let (streams, by_name, of_shards) = (Vec::new(), BTreeMap::new(), vec![StreamId(0)]);
-        Catalog { streams, by_name, of_shards, next_shard: 1, snapshot_bytes }
+        let annotation = Annotation::default();
+        Catalog { streams, by_name, of_shards, next_shard: 1, annotation, annotation_bytes: 0, snapshot_bytes }
     }
 
     /// The command that would make a stream, or why none may.
@@ -131,6 +84,7 @@ impl Catalog {
         name: &str,
         shards: u32,
         Settings { quotas, retention }: Settings,
+        annotation: Annotation,
         now_ms: u64,
     ) -> Result<Command, CreateError> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
@@ -146,6 +100,7 @@ impl Catalog {
         if self.streams.len() >= STREAMS_MAX || self.next_shard as usize + shards as usize > SHARDS_MAX {
             return Err(CreateError::Full);
         }
+        self.room_for(&annotation, 0).map_err(CreateError::Annotation)?;
         Ok(Command::Create(Create {
             stream: StreamId(self.streams.len() as u32 + 1),
             name: name.to_owned(),
@@ -154,6 +109,7 @@ impl Catalog {
             created_ms: now_ms,
             quotas,
             retention,
+            annotation,
         }))
     }
 
@@ -165,6 +121,36 @@ impl Catalog {
     /// The command that would have more or less of a stream kept; `None` if there is none of that name.
     pub(crate) fn plan_retention(&self, name: &str, retention: Retention) -> Option<Command> {
         self.by_name(name).map(|stream| Command::SetRetention(stream.stream, retention))
+    }
+
+    /// The command that would annotate a stream, or, without a name, the log; `None` if there is none of that name.
+    pub(crate) fn plan_annotation(
+        &self,
+        name: Option<&str>,
+        annotation: Annotation,
+    ) -> Result<Option<Command>, AnnotationError> {
+        let (stream, before) = match name {
+            None => (StreamId(0), &self.annotation),
+            Some(name) => match self.by_name(name) {
+                Some(stream) => (stream.stream, &stream.annotation),
+                None => return Ok(None),
+            },
+        };
+        self.room_for(&annotation, before.len())?;
+        Ok(Some(Command::Annotate(stream, annotation)))
+    }
+
+    /// Whether an annotation has room once one of this length is gone.
+    fn room_for(&self, annotation: &Annotation, before: usize) -> Result<(), AnnotationError> {
+        if annotation.len() > ANNOTATION_BYTES_MAX {
+            return Err(AnnotationError::Long);
+        }
+        // One that grows no further is taken in any case, so that a full catalog can be made smaller.
+        let grows = annotation.len() > before;
+        if grows && self.annotation_bytes - before + annotation.len() > ANNOTATIONS_BYTES_MAX {
+            return Err(AnnotationError::Full);
+        }
+        Ok(())
     }
 
     /// The command that would delete a stream; `None` if there is none of that name.
@@ -185,6 +171,13 @@ impl Catalog {
             Command::Create(create) => self.create(create),
             Command::SetQuotas(stream, quotas) => self.change(*stream, |stream| stream.quotas = *quotas),
             Command::SetRetention(stream, retention) => self.change(*stream, |stream| stream.retention = *retention),
+            Command::Annotate(StreamId(0), annotation) => {
+                self.annotate(annotation);
+                Some(())
+            }
+            Command::Annotate(stream, annotation) => {
+                self.change(*stream, |stream| stream.annotation = Arc::clone(annotation))
+            }
             Command::Delete(stream) => self.delete(*stream),
             Command::Reserve { next_stream, next_shard } => {
                 let known = STREAMS_MAX.min((next_stream.0 as usize).checked_sub(1)?);
@@ -217,8 +210,10 @@ impl Catalog {
         // Nothing, where the command that made it was damaged.
         if let Some(stream) = self.streams.get_mut((stream.0 as usize).checked_sub(1)?)? {
             self.snapshot_bytes -= stream.snapshot_bytes();
+            self.annotation_bytes -= stream.annotation.len();
             change(stream);
             self.snapshot_bytes += stream.snapshot_bytes();
+            self.annotation_bytes += stream.annotation.len();
         }
         Some(())
     }
@@ -229,8 +224,20 @@ impl Catalog {
             self.by_name.remove(&stream.name);
             stream.shards().for_each(|shard| self.of_shards[shard.shard.0 as usize] = StreamId(0));
             self.snapshot_bytes -= stream.snapshot_bytes();
+            self.annotation_bytes -= stream.annotation.len();
         }
         Some(())
+    }
+
+    /// The log has another annotation.
+    fn annotate(&mut self, annotation: &Annotation) {
+        let bytes = |annotation: &Annotation| match annotation.len() {
+            0 => 0,
+            length => 4 + FIXED_BYTES + length,
+        };
+        self.snapshot_bytes = self.snapshot_bytes - bytes(&self.annotation) + bytes(annotation);
+        self.annotation_bytes = self.annotation_bytes - self.annotation.len() + annotation.len();
+        self.annotation = Arc::clone(annotation);
     }
 
     fn create(&mut self, command: &Create) -> Option<()> {
@@ -245,6 +252,7 @@ impl Catalog {
         self.streams.resize(stream.0 as usize - 1, None);
         let made = Stream::new(command);
         self.snapshot_bytes += made.snapshot_bytes();
+        self.annotation_bytes += made.annotation.len();
         self.streams.push(Some(made));
         self.by_name.insert(name.clone(), *stream);
         self.next_shard = first_shard.0 + shards;
@@ -275,6 +283,11 @@ impl Catalog {
     /// Whether records of any stream expire.
     pub(crate) fn has_retention(&self) -> bool {
         self.streams.iter().flatten().any(|stream| stream.retention.seconds.is_some())
+    }
+
+    /// The log's own annotation.
+    pub(crate) fn annotation(&self) -> &Annotation {
+        &self.annotation
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Stream> {
@@ -323,7 +336,9 @@ impl Catalog {
         }
         commands.sort_by_key(|(shard, _)| *shard);
         let mut out = Vec::with_capacity(self.snapshot_bytes);
-        for command in commands.into_iter().map(|(_, command)| command).chain([reserve]) {
+        let annotation =
+            (!self.annotation.is_empty()).then(|| Command::Annotate(StreamId(0), Arc::clone(&self.annotation)));
+        for command in commands.into_iter().map(|(_, command)| command).chain(annotation).chain([reserve]) {
             add_to_snapshot(&mut out, &command);
         }
         out
@@ -334,136 +349,6 @@ impl Catalog {
         let mut catalog = Catalog::new();
         commands(snapshot).try_for_each(|command| catalog.apply(&command?))?;
         Some(catalog)
-    }
-}
-
-/// Adds a command to a snapshot: its length, then itself.
-pub(crate) fn add_to_snapshot(snapshot: &mut Vec<u8>, command: &Command) {
-    let command = command.encode();
-    snapshot.extend_from_slice(&(command.len() as u32).to_le_bytes());
-    snapshot.extend_from_slice(&command);
-}
-
-/// The commands of a snapshot; a last one is `None` if it is not whole, or none.
-pub(crate) fn commands(mut snapshot: &[u8]) -> impl Iterator<Item = Option<Command>> + '_ {
-    std::iter::from_fn(move || {
-        if snapshot.is_empty() {
-            return None;
-        }
-        let whole = snapshot.split_first_chunk::<4>();
-        let whole = whole.and_then(|(length, rest)| rest.split_at_checked(u32::from_le_bytes(*length) as usize));
-        let (command, rest) = whole.unwrap_or_default();
-        snapshot = rest;
-        Some(Command::decode(command))
-    })
-}
-
-/// What a stream is made with takes in its command, and which kind of command that is.
-fn create_kind(quotas: &Quotas, retention: &Retention) -> (u8, usize) {
-    if *retention != Retention::NONE {
-        (CREATE_WITH_RETENTION, QUOTAS_BYTES + RETENTION_BYTES)
-    } else if *quotas != Quotas::NONE {
-        (CREATE_WITH_QUOTAS, QUOTAS_BYTES)
-    } else {
-        (CREATE_STREAM, 0)
-    }
-}
-
-/// What a stream's making takes in a snapshot.
-fn create_bytes(name: &str, quotas: &Quotas, retention: &Retention) -> usize {
-    4 + FIXED_BYTES + create_kind(quotas, retention).1 + name.len()
-}
-
-impl Command {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let (kind, numbers, created_ms, name) = match self {
-            Command::Create(create) => {
-                let numbers = [create.stream.0, create.first_shard.0, create.shards];
-                let (kind, _) = create_kind(&create.quotas, &create.retention);
-                (kind, numbers, create.created_ms, create.name.as_str())
-            }
-            Command::SetQuotas(stream, _) => (SET_QUOTAS, [stream.0, 0, 0], 0, ""),
-            Command::SetRetention(stream, _) => (SET_RETENTION, [stream.0, 0, 0], 0, ""),
-            Command::Delete(stream) => (DELETE_STREAM, [stream.0, 0, 0], 0, ""),
-            Command::Reserve { next_stream, next_shard } => (RESERVE, [next_stream.0, next_shard.0, 0], 0, ""),
-            Command::GoOn(rows) => (GO_ON, [rows.len() as u32, 0, 0], 0, ""),
-            Command::Trim(rows) => (TRIM, [rows.len() as u32, 0, 0], 0, ""),
-            Command::Producers(rows) => (PRODUCERS, [rows.len() as u32, 0, 0], 0, ""),
-            Command::Intend(resharding) => return resharding.encode(None),
-            Command::Reshard(resharding, completion) => return resharding.encode(Some(completion)),
-        };
-        let mut out = vec![VERSION, kind];
-        out.extend_from_slice(&(name.len() as u16).to_le_bytes());
-        out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
-        out.extend_from_slice(&created_ms.to_le_bytes());
-        match self {
-            Command::Create(create) => {
-                let (_, bytes) = create_kind(&create.quotas, &create.retention);
-                let settings = [&create.quotas.encode()[..], &create.retention.encode()[..]].concat();
-                out.extend_from_slice(&settings[..bytes]);
-            }
-            Command::SetQuotas(_, quotas) => out.extend_from_slice(&quotas.encode()),
-            Command::SetRetention(_, retention) => out.extend_from_slice(&retention.encode()),
-            Command::GoOn(rows) => rows.iter().for_each(|row| row.encode(&mut out)),
-            Command::Trim(rows) => rows.iter().for_each(|row| row.encode(&mut out)),
-            Command::Producers(rows) => producers::encode(rows, &mut out),
-            Command::Delete(_) | Command::Reserve { .. } | Command::Intend(_) | Command::Reshard(..) => {}
-        }
-        out.extend_from_slice(name.as_bytes());
-        out
-    }
-
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Command> {
-        let (fixed, mut name) = bytes.split_first_chunk::<FIXED_BYTES>()?;
-        let [VERSION, kind, n0, n1, rest @ ..] = *fixed else { return None };
-        if matches!(kind, INTEND | RESHARD | INTEND_MOVE | MOVED) {
-            let (resharding, completion) = Resharding::decode(bytes)?;
-            return Some(match completion {
-                None => Command::Intend(resharding),
-                Some(completion) => Command::Reshard(resharding, completion),
-            });
-        }
-        let mut quotas = Quotas::NONE;
-        if matches!(kind, SET_QUOTAS | CREATE_WITH_QUOTAS | CREATE_WITH_RETENTION) {
-            let (bytes, behind) = name.split_first_chunk::<QUOTAS_BYTES>()?;
-            (quotas, name) = (Quotas::decode(bytes), behind);
-        }
-        let mut retention = Retention::NONE;
-        if matches!(kind, SET_RETENTION | CREATE_WITH_RETENTION) {
-            let (bytes, behind) = name.split_first_chunk::<RETENTION_BYTES>()?;
-            (retention, name) = (Retention::decode(bytes), behind);
-        }
-        let number = |at: usize| Some(u32::from_le_bytes(*rest.get(at..)?.first_chunk()?));
-        if kind == GO_ON {
-            let (rows, left) = name.as_chunks::<GO_ON_ROW_BYTES>();
-            let is_whole = left.is_empty() && rows.len() == number(0)? as usize;
-            return is_whole.then(|| Command::GoOn(rows.iter().map(GoOn::decode).collect()));
-        }
-        if kind == TRIM {
-            return Trim::decode_all(name, number(0)?).map(Command::Trim);
-        }
-        if kind == PRODUCERS {
-            return producers::decode(name, number(0)? as usize).map(Command::Producers);
-        }
-        let name = std::str::from_utf8(name).ok()?;
-        (name.len() == usize::from(u16::from_le_bytes([n0, n1]))).then_some(())?;
-        let (stream, shard) = (StreamId(number(0)?), ShardId(number(4)?));
-        match kind {
-            CREATE_STREAM | CREATE_WITH_QUOTAS | CREATE_WITH_RETENTION => Some(Command::Create(Create {
-                stream,
-                first_shard: shard,
-                shards: number(8)?,
-                created_ms: u64::from_le_bytes(*rest.get(12..)?.first_chunk()?),
-                name: name.to_owned(),
-                quotas,
-                retention,
-            })),
-            SET_QUOTAS => Some(Command::SetQuotas(stream, quotas)),
-            SET_RETENTION => Some(Command::SetRetention(stream, retention)),
-            DELETE_STREAM => Some(Command::Delete(stream)),
-            RESERVE => Some(Command::Reserve { next_stream: stream, next_shard: shard }),
-            _ => None,
-        }
     }
 }
 

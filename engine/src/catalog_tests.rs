@@ -7,7 +7,7 @@ use super::*;
 fn with_streams() -> Catalog {
     let mut catalog = Catalog::new();
     for (name, shards) in [("orders", 4), ("clicks", 1), ("a.b-c_d", 1000)] {
-        let command = catalog.plan_create(name, shards, Quotas::NONE.into(), 7).expect("legal");
+        let command = catalog.plan_create(name, shards, Quotas::NONE.into(), Annotation::default(), 7).expect("legal");
         assert_eq!(Command::decode(&command.encode()), Some(command.clone()));
         catalog.apply(&command).expect("follows");
     }
@@ -50,7 +50,9 @@ fn every_hash_key_has_its_shard() {
 #[test]
 fn bad_requests_are_told_apart() {
     let catalog = with_streams();
-    let plan = |name: &str, shards| catalog.plan_create(name, shards, Quotas::NONE.into(), 0).map(|_| ());
+    let plan = |name: &str, shards| {
+        catalog.plan_create(name, shards, Quotas::NONE.into(), Annotation::default(), 0).map(|_| ())
+    };
     assert_eq!(plan("", 1), Err(CreateError::Name));
     assert_eq!(plan("a/b", 1), Err(CreateError::Name));
     assert_eq!(plan(&"x".repeat(129), 1), Err(CreateError::Name));
@@ -62,7 +64,7 @@ fn bad_requests_are_told_apart() {
 #[test]
 fn a_command_that_does_not_follow_is_refused() {
     let mut catalog = with_streams();
-    let command = catalog.plan_create("next", 2, Quotas::NONE.into(), 0).expect("legal");
+    let command = catalog.plan_create("next", 2, Quotas::NONE.into(), Annotation::default(), 0).expect("legal");
     catalog.apply(&command).expect("follows");
     assert_eq!(catalog.apply(&command), None);
 }
@@ -118,7 +120,8 @@ fn what_is_deleted_leaves_its_numbers_used() {
     assert_eq!(snapshot.len(), catalog.snapshot_bytes());
     let mut restored = Catalog::restore(&snapshot).expect("whole");
     assert_eq!(restored, catalog);
-    let Ok(Command::Create(again)) = restored.plan_create("a.b-c_d", 1, Quotas::NONE.into(), 8) else {
+    let Ok(Command::Create(again)) = restored.plan_create("a.b-c_d", 1, Quotas::NONE.into(), Annotation::default(), 8)
+    else {
         panic!("the name is free")
     };
     assert!(again.stream > largest && again.first_shard.0 as usize == next_shard, "{again:?}");
@@ -130,7 +133,7 @@ fn what_is_deleted_leaves_its_numbers_used() {
 fn quotas_are_kept_and_changed() {
     let mut catalog = with_streams();
     let odd = Quotas { reads: std::num::NonZeroU32::new(7), ..Quotas::NONE };
-    let create = catalog.plan_create("limited", 2, Quotas::SERVICE.into(), 7).expect("legal");
+    let create = catalog.plan_create("limited", 2, Quotas::SERVICE.into(), Annotation::default(), 7).expect("legal");
     let before = catalog.clone();
     let mut bytes = Vec::new();
     for command in [Some(create), catalog.plan_quotas("orders", odd)] {
@@ -179,7 +182,7 @@ fn retention_is_kept_and_changed() {
     let hour = Retention::of_seconds(3600);
     let both = Retention { bytes: std::num::NonZeroU64::new(1 << 40), ..hour };
     let settings = Settings { quotas: Quotas::NONE, retention: both };
-    let create = catalog.plan_create("short", 2, settings, 7).expect("legal");
+    let create = catalog.plan_create("short", 2, settings, Annotation::default(), 7).expect("legal");
     let before = catalog.clone();
     for command in [Some(create), catalog.plan_retention("orders", hour)] {
         let command = command.expect("it is there");
@@ -204,4 +207,67 @@ fn retention_is_kept_and_changed() {
     assert_eq!(catalog.by_name("orders"), before.by_name("orders"));
     assert_eq!(catalog.stream_of(shard), None);
     assert_eq!(catalog.plan_retention("nowhere", hour), None);
+}
+
+/// An annotation of a stream goes with it; that of the log stays. Both are bounded, each and together.
+#[test]
+fn annotations_are_kept_and_changed() {
+    let mut catalog = with_streams();
+    let bytes = |length| Annotation::from(vec![7; length]);
+    let long = Retention::of_seconds(7);
+    let settings = Settings { quotas: Quotas::SERVICE, retention: long };
+    let create = catalog.plan_create("tagged", 2, settings, bytes(9), 7).expect("legal");
+    let before = catalog.clone();
+    let annotate =
+        |catalog: &Catalog, name, length| catalog.plan_annotation(name, bytes(length)).expect("there is room");
+    for command in [Some(create), annotate(&catalog, Some("orders"), 1000), annotate(&catalog, None, 3)] {
+        let command = command.expect("it is there");
+        let encoded = command.encode();
+        assert_eq!(Command::decode(&encoded), Some(command.clone()));
+        for length in 0..FIXED_BYTES {
+            assert_eq!(Command::decode(&encoded[..length]), None, "{length} bytes of {}", encoded.len());
+        }
+        catalog.apply(&command).expect("follows");
+        assert_eq!(catalog.snapshot().len(), catalog.snapshot_bytes());
+        assert_eq!(Catalog::restore(&catalog.snapshot()), Some(catalog.clone()));
+    }
+    let tagged = catalog.by_name("tagged").expect("made");
+    assert_eq!((tagged.quotas, tagged.retention, &tagged.annotation), (settings.quotas, long, &bytes(9)));
+    assert_eq!((catalog.by_name("orders").expect("made").annotation.len(), catalog.annotation()), (1000, &bytes(3)));
+    assert_eq!(catalog.plan_annotation(Some("nowhere"), bytes(1)), Ok(None));
+    // What is removed is as if it had never been there.
+    let gone = catalog.plan_delete("tagged");
+    for command in [gone, annotate(&catalog, Some("orders"), 0), annotate(&catalog, None, 0)] {
+        catalog.apply(&command.expect("it is there")).expect("follows");
+    }
+    assert_eq!((catalog.snapshot_bytes(), catalog.annotation_bytes), (before.snapshot_bytes(), 0));
+    assert_eq!(catalog.by_name("orders"), before.by_name("orders"));
+    // A cut one is none: a name of other bytes than it says.
+    let cut = Command::Create(Create { annotation: bytes(9), ..create_of(&before, "orders") }).encode();
+    for length in 0..cut.len() {
+        assert_eq!(Command::decode(&cut[..length]), None, "{length} bytes of {}", cut.len());
+    }
+}
+
+#[test]
+fn annotations_have_bounds() {
+    let mut catalog = with_streams();
+    let bytes = |length| Annotation::from(vec![7; length]);
+    assert_eq!(catalog.plan_annotation(None, bytes(ANNOTATION_BYTES_MAX + 1)), Err(AnnotationError::Long));
+    let most = ANNOTATIONS_BYTES_MAX / ANNOTATION_BYTES_MAX;
+    for at in 0..most {
+        let made = catalog.plan_create(&format!("s{at}"), 1, Quotas::NONE.into(), bytes(ANNOTATION_BYTES_MAX), 0);
+        catalog.apply(&made.expect("there is room")).expect("follows");
+    }
+    let one_more = catalog.plan_create("more", 1, Quotas::NONE.into(), bytes(1), 0);
+    assert_eq!(one_more, Err(CreateError::Annotation(AnnotationError::Full)));
+    assert_eq!(catalog.plan_annotation(Some("orders"), bytes(1)), Err(AnnotationError::Full));
+    let smaller =
+        catalog.plan_annotation(Some("s0"), bytes(ANNOTATION_BYTES_MAX - 1)).expect("smaller is always taken");
+    catalog.apply(&smaller.expect("it is there")).expect("follows");
+    assert!(catalog.plan_annotation(Some("orders"), bytes(1)).is_ok(), "now there is room");
+}
+
+fn create_of(catalog: &Catalog, name: &str) -> Create {
+    catalog.by_name(name).expect("made").create()
 }

@@ -12,7 +12,7 @@ use frame::proto::{Ack, Server, Span, Violation};
 use io::{Io, Received, SocketId};
 
 use crate::appends::Appends;
-use crate::handle::Asker;
+use crate::handle::{Asker, Hear};
 use crate::limits::{
     INBOX_BUFFERS_MAX, OUTGOING_BYTES_MAX, PARKED_PER_CONNECTION_MAX, PUSH_WAITING_BYTES_MAX, READS_PER_CONNECTION_MAX,
 };
@@ -39,6 +39,15 @@ pub(crate) struct Held {
     pub(crate) part: Option<Span>,
     /// What the record takes, or the frame.
     pub(crate) bytes: usize,
+}
+
+/// For whom a guest asks.
+#[derive(Debug)]
+pub(crate) enum Host {
+    /// A connection of another reactor.
+    Reactor(usize, Peer),
+    /// A thread, which is pushed a shard's records.
+    Thread(Hear),
 }
 
 /// How far a connection's end has come.
@@ -110,8 +119,8 @@ pub(crate) struct Connection {
     pub(crate) abroad: BTreeMap<RequestId, usize>,
     pub(crate) visited: u64,
     pub(crate) untaken: u64,
-    /// Of a guest: the reactor and the connection that it asks for. It has no socket.
-    pub(crate) host: Option<(usize, Peer)>,
+    /// Of a guest: for whom it asks. It has no socket.
+    pub(crate) host: Option<Host>,
     /// Questions of its that were answered, and subscriptions that have ended, since its host was told.
     pub(crate) answered: usize,
     pub(crate) ended: Vec<RequestId>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam::queue::ArrayQueue;
-use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription};
+use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription, Subscribe};
 use frame::{Quotas, RequestId, Retention, Sequence, Settings, ShardId, StreamId};
 
 use crate::exchange::{Exchange, Wake};
@@ -27,7 +27,18 @@ pub enum Call {
         shards: u32,
         /// What each of them takes in and gives out, and what is kept.
         settings: Settings,
+        /// What is kept beside it, as [`Call::Annotate`] says.
+        annotation: Arc<[u8]>,
     },
+    /// Keeps other bytes beside a stream, or beside the log. They have no meaning here, and go with the stream.
+    Annotate {
+        /// The stream's name; the log without.
+        name: Option<String>,
+        /// At most [`crate::limits::ANNOTATION_BYTES_MAX`].
+        annotation: Arc<[u8]>,
+    },
+    /// What is kept beside the log.
+    Annotation,
     /// Gives a stream other quotas.
     SetQuotas {
         /// Its name.
@@ -100,6 +111,56 @@ pub enum Call {
         /// bytes count all the same.
         counts: bool,
     },
+    /// Has a thread pushed what a shard takes in, as a client that subscribes is.
+    Follow {
+        /// To what, from where, and how much may be pushed at first.
+        subscribe: Subscribe,
+        /// Takes it.
+        hear: Hear,
+    },
+    /// A follower took what it heard last. Until then it hears nothing more.
+    Took {
+        /// Whose call it is.
+        follower: Follower,
+        /// Bytes that may be pushed to it, counted from its beginning.
+        granted: u64,
+    },
+    /// A follower wants no more.
+    Unfollow(Follower),
+}
+
+/// A thread that is pushed a shard's records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Follower {
+    pub(crate) door: usize,
+    pub(crate) peer: Peer,
+}
+
+impl Follower {
+    /// The request that it is pushed under.
+    pub const REQUEST: RequestId = RequestId(1);
+}
+
+/// Takes what is pushed to a follower: whole messages of the native protocol, as [`frame::proto::Client::inside`] reads them. It
+/// is called on a reactor's thread, must be short, may not block, and says whether anybody listens still. Where it is dropped,
+/// nothing more comes.
+pub struct Hear(Box<dyn FnMut(Vec<u8>) -> bool + Send>);
+
+impl Hear {
+    /// Has `hear` called.
+    pub fn new(hear: impl FnMut(Vec<u8>) -> bool + Send + 'static) -> Hear {
+        Hear(Box::new(hear))
+    }
+
+    pub(crate) fn hear(&mut self, messages: Vec<u8>) -> bool {
+        (self.0)(messages)
+    }
+}
+
+impl fmt::Debug for Hear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hear")
+    }
 }
 
 /// What became of a call.
@@ -109,6 +170,12 @@ pub enum Answer {
     Stream(Stream, Vec<ShardDescription>),
     /// The stream is no more.
     Deleted,
+    /// The shard's records are pushed from now on; or, as the first message says, are not.
+    Following(Follower),
+    /// There is nothing to say.
+    Done,
+    /// What is kept beside the log.
+    Annotation(Arc<[u8]>),
     /// Streams in the order of their names, and whether there are more.
     Streams(Vec<Stream>, bool),
     /// The stream appended to, and an outcome for each frame, in their order.
@@ -138,6 +205,8 @@ pub struct Stream {
     pub quotas: Quotas,
     /// What is kept of it.
     pub retention: Retention,
+    /// What is kept beside it.
+    pub annotation: Arc<[u8]>,
 }
 
 /// What became of one record.
@@ -257,8 +326,12 @@ impl Handle {
         let at = match &call {
             _ if self.doors.len() == 1 => 0,
             Call::Read { read, .. } => self.exchange.owner(read.shard),
+            Call::Follow { subscribe, .. } => self.exchange.owner(subscribe.shard),
+            Call::Took { follower, .. } | Call::Unfollow(follower) => follower.door,
             Call::Append { .. } => self.appends.fetch_add(1, Ordering::Relaxed) % self.doors.len(),
             Call::CreateStream { .. }
+            | Call::Annotate { .. }
+            | Call::Annotation
             | Call::SetQuotas { .. }
             | Call::SplitShard { .. }
             | Call::MergeShards { .. }

@@ -55,6 +55,6 @@ mod watermark;
 
 pub use compaction::Compacted;
 pub use damage::{Damage, DamagedRecords, DamagedStretch};
-pub use handle::{Answer, Call, Handle, Outcome, QueueFull, Stream};
+pub use handle::{Answer, Call, Follower, Handle, Hear, Outcome, QueueFull, Stream};
 pub use reactor::{Config, Reactor, Stats, Status};
 pub use recovery::{Cut, OpenError, Recovered, Seat, open};

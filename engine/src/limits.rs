@@ -205,6 +205,12 @@ pub const STREAMS_MAX: usize = 100_000;
 /// Shards of a data directory.
 pub const SHARDS_MAX: usize = 1_000_000;
 
+/// Bytes of what is kept beside one stream for those who serve it to others: fifty tags as long as they may be, and a policy.
+pub const ANNOTATION_BYTES_MAX: usize = 128 << 10;
+
+/// The same of all streams. Every footer holds them.
+pub const ANNOTATIONS_BYTES_MAX: usize = 1 << 20;
+
 /// Completions that a turn has room for from the start, so that a burst allocates nothing.
 pub const COMPLETIONS_ROOM: usize = 256;
 
@@ -325,6 +331,10 @@ pub const MEMORY_BYTES_MIN: usize = 128 << 20;
 
 const _: () = {
     // The fullest bucket of the highest rate, counted in billionths, fits its level.
+    assert!(
+        ANNOTATION_BYTES_MAX <= frame::limits::RECORD_BYTES_MAX / 2 && ANNOTATION_BYTES_MAX <= ANNOTATIONS_BYTES_MAX
+    );
+    assert!((ANNOTATIONS_BYTES_MAX + 2 * BATCH_BYTES_MAX) as u64 <= frame::limits::SEGMENT_BYTES_MIN);
     assert!(QUOTA_BURST_NS <= i64::MAX as u64 / u32::MAX as u64 && QUOTA_PAUSE_BEHIND_NS < QUOTA_BURST_NS);
     // More than one frame of the largest size fits, and all that others may hand to one takes a number of 16 bits. One record
     // that is larger goes past it, as does what was received with the last.

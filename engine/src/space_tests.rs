@@ -57,7 +57,7 @@ impl Rig {
         let mut catalog = Catalog::new();
         for (name, count, retention) in [("a", 2, first), ("b", 1, second)] {
             let settings = Settings { quotas: Quotas::NONE, retention };
-            let command = catalog.plan_create(name, count, settings, 0).expect("legal");
+            let command = catalog.plan_create(name, count, settings, std::sync::Arc::default(), 0).expect("legal");
             catalog.apply(&command).expect("follows");
         }
         let mut shards = Shards::new();

@@ -139,7 +139,10 @@ impl Caller {
             Known::Absent => {
                 let shards = self.dice.within(1..=3) as u32;
                 let quotas = some_quotas(&mut self.dice);
-                (Asked::Create(quotas), Call::CreateStream { name, shards, settings: quotas.into() })
+                (
+                    Asked::Create(quotas),
+                    Call::CreateStream { name, shards, settings: quotas.into(), annotation: Arc::default() },
+                )
             }
             Known::Present(stream) => {
                 let read = (!subject.stored.is_empty()).then(|| *self.dice.pick(&subject.stored));

@@ -3,6 +3,7 @@
 
 mod cores;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 
@@ -132,7 +133,12 @@ fn mostly_dead() -> sim::Files {
     let world = world();
     let mut life = Life::open(&world).expect("nothing ends it");
     for name in ["kept", "gone"] {
-        life.call(Call::CreateStream { name: name.to_owned(), shards: 1, settings: Quotas::NONE.into() });
+        life.call(Call::CreateStream {
+            name: name.to_owned(),
+            shards: 1,
+            settings: Quotas::NONE.into(),
+            annotation: Arc::default(),
+        });
     }
     for number in 0..RECORDS {
         life.append("kept", &data(number));

@@ -1,5 +1,7 @@
 //! How much of the disk opening reads: it decides how long a start takes.
 
+use std::sync::Arc;
+
 use engine::{Answer, Call, Config, Handle, Reactor, Recovered, Status};
 use frame::Quotas;
 use io::Pool;
@@ -64,7 +66,12 @@ fn a_torn_tail_is_read_once() {
 fn a_shard_without_records_stays_where_a_cut_put_it() {
     let (world, stream) = (world(), "shared");
     let mut two = Two::open(&world);
-    two.call(Call::CreateStream { name: stream.to_owned(), shards: 2, settings: Quotas::NONE.into() });
+    two.call(Call::CreateStream {
+        name: stream.to_owned(),
+        shards: 2,
+        settings: Quotas::NONE.into(),
+        annotation: Arc::default(),
+    });
     two.end(&world);
     let mut files = world.files();
     files.write("0001-0000000001.segment", 8192, &[0xa5; 4096]);

@@ -9,6 +9,8 @@ impl Catalog {
     pub(crate) fn allow_for_damage(&mut self, command: &Command) {
         let stream = match command {
             Command::SetQuotas(stream, _) | Command::SetRetention(stream, _) | Command::Delete(stream) => *stream,
+            // Stream 0 is the log, which is always there.
+            Command::Annotate(stream, _) => *stream,
             Command::Intend(resharding) | Command::Reshard(resharding, _) => resharding.stream,
             _ => return,
         };

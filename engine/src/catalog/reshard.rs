@@ -16,7 +16,7 @@
 use frame::proto::Children;
 use frame::{Sequence, ShardId, StreamId};
 
-use super::{FIXED_BYTES, VERSION};
+use super::command::{FIXED_BYTES, VERSION};
 
 pub(super) const INTEND: u8 = 7;
 pub(super) const RESHARD: u8 = 8;

@@ -10,8 +10,9 @@ use frame::proto::Children;
 use frame::route::even_range;
 use frame::{Quotas, Retention, Sequence, ShardId, StreamId};
 
+use super::command::create_bytes;
 use super::reshard::{Change, Completion, ReshardError, Resharding};
-use super::{Create, create_bytes};
+use super::{Annotation, Create};
 use crate::handle;
 use crate::limits::{GENERATIONS_MAX, RESHARDINGS_PER_STREAM_MAX};
 
@@ -24,6 +25,7 @@ pub(crate) struct Stream {
     pub(crate) first_shard: ShardId,
     pub(crate) quotas: Quotas,
     pub(crate) retention: Retention,
+    pub(crate) annotation: Annotation,
     /// The last hash key of each open shard, rising.
     ends: Vec<u128>,
     /// Once a shard was to be split, merged or moved.
@@ -72,8 +74,8 @@ impl Stream {
         let &Create { stream, created_ms, first_shard, shards, quotas, retention, .. } = create;
         let count = shards as usize;
         let ends = (0..count).map(|index| even_range(index, count).1).collect();
-        let (name, lineage) = (create.name.clone(), None);
-        Stream { stream, name, created_ms, first_shard, quotas, retention, ends, lineage }
+        let (name, annotation, lineage) = (create.name.clone(), create.annotation.clone(), None);
+        Stream { stream, name, created_ms, first_shard, quotas, retention, annotation, ends, lineage }
     }
 
     /// The open shard that a hash key belongs to.
@@ -116,7 +118,7 @@ impl Stream {
         self.lineage.as_ref().map_or(self.ends.len(), |lineage| lineage.shards.len())
     }
 
-    /// As it was made, with the quotas and retention that it has now.
+    /// As it was made, with the quotas, retention and annotation that it has now.
     pub(super) fn create(&self) -> Create {
         Create {
             stream: self.stream,
@@ -126,6 +128,7 @@ impl Stream {
             shards: self.made_with(),
             quotas: self.quotas,
             retention: self.retention,
+            annotation: self.annotation.clone(),
         }
     }
 
@@ -140,6 +143,7 @@ impl Stream {
             open_shards: self.open_count(),
             quotas: self.quotas,
             retention: self.retention,
+            annotation: self.annotation.clone(),
         }
     }
 
@@ -397,7 +401,7 @@ impl Stream {
             lineage.done.len() * Resharding::snapshot_bytes(true)
                 + lineage.intents.len() * Resharding::snapshot_bytes(false)
         });
-        create_bytes(&self.name, &self.quotas, &self.retention) + lineage
+        create_bytes(&self.name, &self.quotas, &self.retention, &self.annotation) + lineage
     }
 }
 

@@ -10,7 +10,8 @@ const NAME: &str = "orders";
 fn with_stream(shards: u32) -> Catalog {
     let mut catalog = Catalog::new();
     for (name, shards) in [("before", 2), (NAME, shards), ("behind", 1)] {
-        let command = catalog.plan_create(name, shards, Quotas::NONE.into(), 1_000).expect("legal");
+        let command =
+            catalog.plan_create(name, shards, Quotas::NONE.into(), Annotation::default(), 1_000).expect("legal");
         catalog.apply(&command).expect("follows");
     }
     catalog

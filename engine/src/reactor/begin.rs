@@ -51,6 +51,7 @@ impl<I: Io> Reactor<I> {
             moves: Moves::default(),
             incoming: Slots::new(),
             guests: BTreeMap::new(),
+            followers: BTreeSet::new(),
             last_seals: seat.last_seals,
             reads: Reads::new(READ_WINDOWS_BYTES_MAX.min(tail_bytes / READ_WINDOWS_SHARE)),
             scheduler: Scheduler::new(),

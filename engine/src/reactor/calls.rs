@@ -37,7 +37,11 @@ impl<I: Io> Reactor<I> {
         self.callers[slot].reply = Some(reply);
         let asker = Asker::Call(slot);
         match call {
-            Call::CreateStream { name, shards, settings } => self.create_new_stream(asker, &name, shards, settings),
+            Call::CreateStream { name, shards, settings, annotation } => {
+                self.create_new_stream(asker, &name, shards, settings, annotation);
+            }
+            Call::Annotate { name, annotation } => self.annotate(asker, name.as_deref(), annotation),
+            Call::Annotation => self.reply(slot, Answer::Annotation(Arc::clone(self.catalog.annotation()))),
             Call::SetQuotas { name, quotas } => self.set_quotas(asker, &name, quotas),
             Call::SplitShard { name, shard, at } => self.reshard(asker, &name, Change::Split { shard, at }),
             Call::MergeShards { name, shard, adjacent } => {
@@ -57,6 +61,15 @@ impl<I: Io> Reactor<I> {
             }
             Call::Append { name, frames } => self.append_frames(slot, &name, &frames),
             Call::Read { read, counts } => self.read(asker, read, counts),
+            Call::Follow { subscribe, hear } => self.follow(slot, subscribe, hear),
+            Call::Took { follower, granted } => {
+                self.reply(slot, Answer::Done);
+                self.follower_took(follower.peer, granted);
+            }
+            Call::Unfollow(follower) => {
+                self.reply(slot, Answer::Done);
+                self.unfollow(follower.peer);
+            }
         }
     }
 

@@ -38,7 +38,7 @@ impl<I: Io> Reactor<I> {
             connection.server.require(secret.clone(), nonce);
             connection.began_ns = self.io.mono_ns();
         }
-        if self.connections.in_use() - self.guests.len() > CONNECTIONS_MAX || self.life != Life::Running {
+        if self.clients() > CONNECTIONS_MAX || self.life != Life::Running {
             return self.close(peer);
         }
         self.receive(peer);
@@ -131,6 +131,11 @@ impl<I: Io> Reactor<I> {
         }
     }
 
+    /// Connections that have a socket.
+    pub(super) fn clients(&self) -> usize {
+        self.connections.in_use() - self.guests.len() - self.followers.len()
+    }
+
     pub(super) fn make_dirty(&mut self, peer: Peer) {
         let connection = &mut self.connections[peer.slot];
         if !connection.is_dirty {
@@ -156,8 +161,8 @@ impl<I: Io> Reactor<I> {
             if matches!(phase, Phase::Free | Phase::Closing) {
                 continue;
             }
-            if let Some((from, host)) = connection.host {
-                self.tell_host(peer, from, host);
+            if connection.host.is_some() {
+                self.tell_host(peer);
                 continue;
             }
             connection.acknowledge(&mut self.appends, window_bytes);

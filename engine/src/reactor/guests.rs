@@ -12,6 +12,7 @@ use frame::proto::{MergeShards, MoveShard, ServerEvent, SetQuotas, SetRetention,
 
 use super::*;
 use crate::catalog::Change;
+use crate::connection::Host;
 use crate::limits::PUSH_WAITING_BYTES_MAX;
 use crate::outgoing::Outgoing;
 use crate::peers::{Ask, Question, Told};
@@ -172,7 +173,7 @@ impl<I: Io> Reactor<I> {
         let slot = self.connections.take();
         let connection = &mut self.connections[slot];
         connection.begin(None);
-        connection.host = Some((from, host));
+        connection.host = Some(Host::Reactor(from, host));
         let peer = Peer { slot, life: connection.life };
         self.guests.insert((from, host), peer);
         peer
@@ -180,12 +181,19 @@ impl<I: Io> Reactor<I> {
 
     /// A guest's client is gone.
     fn guest_leaves(&mut self, from: usize, host: Peer) {
-        let Some(peer) = self.guests.remove(&(from, host)) else { return };
+        if let Some(peer) = self.guests.remove(&(from, host)) {
+            self.end_guest(peer);
+        }
+    }
+
+    /// Ends a guest's connection.
+    pub(super) fn end_guest(&mut self, peer: Peer) {
         self.end_subscriptions(peer);
         let connection = &mut self.connections[peer.slot];
         connection.phase = Phase::Free;
         // What was not passed on yet is not for whoever has the slot next.
         connection.outgoing = Outgoing::default();
+        connection.host = None;
         // What is still being read for it, or written, finds nobody.
         self.connections.release(peer.slot);
     }
@@ -199,7 +207,8 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Passes on to a guest's host what was made for it.
-    pub(super) fn tell_host(&mut self, peer: Peer, from: usize, host: Peer) {
+    pub(super) fn tell_host(&mut self, peer: Peer) {
+        let Some(Host::Reactor(from, host)) = self.connections[peer.slot].host else { return self.tell_follower(peer) };
         let connection = &mut self.connections[peer.slot];
         let has_news = connection.outgoing.bytes() > 0 || connection.answered > 0 || !connection.ended.is_empty();
         if connection.is_telling || !has_news {

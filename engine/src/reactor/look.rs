@@ -38,7 +38,7 @@ impl<I: Io> Reactor<I> {
                 parked: self.subscriptions.parked(),
             },
             memory: self.memory(),
-            connections: self.connections.in_use() - self.guests.len(),
+            connections: self.clients(),
             subscriptions: self.subscriptions.len(),
             segments: self.journal.segment_counts(),
             compacted: self.compactor.done,

@@ -17,6 +17,7 @@ mod calls;
 mod commits;
 mod compact;
 mod connections;
+mod followers;
 mod guests;
 mod handoff;
 mod input;
@@ -29,7 +30,7 @@ mod reshard;
 mod shutdown;
 mod space;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use frame::proto::{ErrorCode, Failure, Reactors, Secret, Server};
@@ -185,6 +186,8 @@ pub struct Reactor<I: Io> {
     peers: Peers,
     incoming: Slots<Incoming>,
     guests: BTreeMap<(usize, Peer), Peer>,
+    /// Threads that are pushed records, by the guests that stand for them.
+    followers: BTreeSet<Peer>,
     /// Of journals that no reactor writes any more: to be written once all reactors have begun.
     last_seals: Vec<Seal>,
     reads: Reads,

@@ -9,7 +9,7 @@ use frame::{Quotas, Retention, Settings};
 
 use super::moves::moved_detail;
 use super::*;
-use crate::catalog::{Change, CreateError, Resharding, Stream, StreamShard};
+use crate::catalog::{Annotation, AnnotationError, Change, CreateError, Resharding, Stream, StreamShard};
 use crate::connection::Arriving;
 use crate::handle;
 use crate::limits::{LIST_STREAMS_MAX, WINDOW_BATCHES};
@@ -90,7 +90,9 @@ impl<I: Io> Reactor<I> {
     /// Makes a stream, or finds that it is there as wanted.
     pub(super) fn create_stream(&mut self, asker: Asker, create: &CreateRequest) {
         match self.planned.by_name(&create.name).filter(|stream| stream.made_with() == create.shards) {
-            None => self.create_new_stream(asker, &create.name, create.shards, create.settings),
+            None => {
+                self.create_new_stream(asker, &create.name, create.shards, create.settings, Annotation::default());
+            }
             Some(stream) => {
                 let stream = stream.stream;
                 match self.waiters_of(stream) {
@@ -105,7 +107,14 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Makes a stream of a name that no other has.
-    pub(super) fn create_new_stream(&mut self, asker: Asker, name: &str, shards: u32, settings: Settings) {
+    pub(super) fn create_new_stream(
+        &mut self,
+        asker: Asker,
+        name: &str,
+        shards: u32,
+        settings: Settings,
+        annotation: Annotation,
+    ) {
         if self.fail_if_poisoned(asker) {
             return;
         }
@@ -116,7 +125,7 @@ impl<I: Io> Reactor<I> {
                 "delete a stream, keep less of some, or raise the disk budget",
             );
         }
-        match self.planned.plan_create(name, shards, settings, self.io.wall_ms()) {
+        match self.planned.plan_create(name, shards, settings, annotation, self.io.wall_ms()) {
             Ok(command) => self.plan(asker, command),
             Err(CreateError::Name) => {
                 let detail = "a stream's name has 1 to 128 letters, digits, `_`, `.` or `-`";
@@ -133,7 +142,24 @@ impl<I: Io> Reactor<I> {
                 let detail = "the data directory has all the streams or shards that it may have";
                 self.fail(asker, ErrorCode::InvalidArgument, detail);
             }
+            Err(CreateError::Annotation(error)) => self.refuse_annotation(asker, error),
         }
+    }
+
+    /// Keeps other bytes beside a stream, or, without a name, beside the log.
+    pub(super) fn annotate(&mut self, asker: Asker, name: Option<&str>, annotation: Annotation) {
+        match self.planned.plan_annotation(name, annotation) {
+            Ok(command) => self.plan_of(asker, name.unwrap_or_default(), |_| command),
+            Err(error) => self.refuse_annotation(asker, error),
+        }
+    }
+
+    fn refuse_annotation(&mut self, asker: Asker, error: AnnotationError) {
+        let detail = match error {
+            AnnotationError::Long => "more is to be kept beside the stream than may be",
+            AnnotationError::Full => "as much is kept beside the streams of this data directory as may be; remove some",
+        };
+        self.fail(asker, ErrorCode::InvalidArgument, detail);
     }
 
     pub(super) fn delete_stream(&mut self, asker: Asker, name: &str) {
@@ -200,12 +226,20 @@ impl<I: Io> Reactor<I> {
     pub(super) fn answer_command(&mut self, asker: Asker, command: &Command) {
         match (asker, command) {
             (_, Command::Create(create)) => self.answer_stream(asker, &create.name),
-            (_, &(Command::SetQuotas(stream, _) | Command::SetRetention(stream, _)))
+            (
+                _,
+                &(Command::SetQuotas(stream, _)
+                | Command::SetRetention(stream, _)
+                | Command::Annotate(stream @ StreamId(1..), _)),
+            )
             | (_, &Command::Reshard(Resharding { stream, .. }, _)) => {
                 match self.catalog.stream(stream).map(|stream| stream.name.clone()) {
                     Some(name) => self.answer_stream(asker, &name),
                     None => self.fail(asker, ErrorCode::UnknownStream, "the stream was deleted meanwhile"),
                 }
+            }
+            (Asker::Call(slot), Command::Annotate(StreamId(0), annotation)) => {
+                self.reply(slot, handle::Answer::Annotation(Arc::clone(annotation)));
             }
             (Asker::Call(slot), _) => self.reply(slot, handle::Answer::Deleted),
             (Asker::Peer(peer, request), Command::Delete(_)) => {

@@ -10,6 +10,7 @@ impl<I: Io> Reactor<I> {
             self.life = Life::Stopping { deadline_ns: self.io.mono_ns() + SHUTDOWN_NS };
             self.reads.serve_requests_alone();
             self.disappoint_all(ErrorCode::ShuttingDown);
+            self.end_followers();
             self.advance();
         }
     }
