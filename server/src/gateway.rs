@@ -7,9 +7,12 @@
 //! Requests are taken unsigned, so it opens on loopback only.
 
 mod action;
+mod extras;
+mod following;
 mod http;
 mod log;
 mod requests;
+mod subscribers;
 
 use std::io;
 use std::net::TcpListener;
@@ -22,10 +25,14 @@ use wire::name::Place;
 
 use self::log::Log;
 pub(crate) use self::requests::Requests;
+use self::subscribers::Subscribers;
 use crate::http_server::HttpServer;
 
 /// Connections at once. The next wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 4096;
+
+/// Requests at once, over all connections. The next is told to try again.
+const REQUESTS_MAX: usize = 16_384;
 
 /// Bytes of request bodies at once, over all connections. The next wait.
 const BODY_BYTES_IN_PROGRESS_MAX: usize = 128 << 20;
@@ -38,6 +45,8 @@ const ANSWER_BYTES_IN_PROGRESS_MAX: usize = 256 << 20;
 struct Shared {
     log: Log,
     place: Place,
+    /// Room for requests.
+    room: Semaphore,
     /// Room for bodies, in bytes.
     bodies: Semaphore,
     /// What shards of new streams take in and give out a second.
@@ -45,6 +54,8 @@ struct Shared {
     /// Room for long answers, in bytes.
     answers: Arc<Semaphore>,
     requests: Requests,
+    /// Who is being pushed records.
+    subscribers: Subscribers,
 }
 
 /// A running gateway. Dropping it ends it at once.
@@ -57,11 +68,12 @@ impl Gateway {
     /// Serves what connects to `listener`.
     pub(crate) fn start(listener: TcpListener, handle: Handle, place: Place, quotas: Quotas) -> io::Result<Gateway> {
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
-        let bodies = Semaphore::new(BODY_BYTES_IN_PROGRESS_MAX);
+        let (room, bodies) = (Semaphore::new(REQUESTS_MAX), Semaphore::new(BODY_BYTES_IN_PROGRESS_MAX));
         let answers = Arc::new(Semaphore::new(ANSWER_BYTES_IN_PROGRESS_MAX));
         let requests = Requests::default();
-        let log = Log::new(handle);
-        let shared = Arc::new(Shared { log, place, quotas, bodies, answers, requests: requests.clone() });
+        let (log, subscribers) = (Log::new(handle), Subscribers::default());
+        let shared =
+            Arc::new(Shared { log, place, quotas, room, bodies, answers, requests: requests.clone(), subscribers });
         let answer = move |request| {
             let shared = Arc::clone(&shared);
             async move { http::answer(&shared, request).await }

@@ -1,5 +1,7 @@
-//! An HTTP/1.1 server on a listener, within bounds: how many connections, how long a head may be and take, how long a client
+//! A server of HTTP/1.1 and, by prior knowledge, HTTP/2 on a listener, within bounds: how many connections, how long a head may be and take, how long a client
 //! may take nothing of what it is sent. What is answered is the caller's.
+
+mod opening;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,13 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
+
+use self::opening::Opening;
 
 /// A client that takes nothing of what it is sent for so long is gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,6 +29,19 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Requests of one connection of HTTP/2 at once.
+const STREAMS_MAX: u32 = 256;
+
+/// What a client of HTTP/2 may send of one body, and over one connection, before it is read.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// What waits to be sent of one answer over HTTP/2.
+const SEND_BYTES_MAX: usize = 256 << 10;
+
+/// A silent connection of HTTP/2 is asked after this long whether anybody is there.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long requests in progress have when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -99,8 +116,18 @@ async fn serve<A, F, B>(
 {
     let connections = Arc::new(Semaphore::new(connections_max));
     let graceful = GracefulShutdown::new();
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BYTES_MAX)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(SEND_TIMEOUT);
     loop {
         let next = async {
             let permit = Arc::clone(&connections).acquire_owned().await.expect("it is never closed");
@@ -126,7 +153,8 @@ async fn serve<A, F, B>(
             let answer = answer(request);
             async move { Ok::<_, Infallible>(answer.await) }
         });
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(Opening::new(stream, HEAD_TIMEOUT));
+        let connection = graceful.watch(builder.serve_connection(stream, service).into_owned());
         tokio::spawn(async move {
             // What a client does wrong ends its connection and nothing else.
             if let Err(error) = connection.await {

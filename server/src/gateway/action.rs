@@ -1,32 +1,40 @@
 //! The API's actions, one file each: from a request's body to an answer's.
 
+mod consumer;
 mod create_stream;
 mod decrease_stream_retention_period;
 mod delete_stream;
+mod deregister_stream_consumer;
+mod describe_stream_consumer;
 mod describe_stream_summary;
 mod get_records;
 mod get_shard_iterator;
 mod increase_stream_retention_period;
 mod list_shards;
+mod list_stream_consumers;
 mod list_streams;
 mod merge_shards;
+mod position;
 mod put_record;
 mod put_records;
+mod register_stream_consumer;
 mod retention;
 mod split_shard;
+mod subscribe_to_shard;
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use engine::{Outcome, Stream};
-use frame::proto::ShardDescription;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use frame::proto::{Children, ShardDescription};
+use tokio::sync::mpsc;
 use wire::iterator::LIFETIME_MS;
 use wire::name::{Place, ShardName};
 use wire::sequence::SequenceNumber;
-use wire::shape::{HashKeyRange, StoredRecord};
+use wire::shape::{ChildShard, HashKeyRange, StoredRecord};
 use wire::validate::Checks;
-use wire::{Error, ErrorKind};
+use wire::{Codec, Error, ErrorKind};
 
 use super::Shared;
 use super::log;
@@ -35,20 +43,25 @@ use super::log;
 const RECORD_BYTES_MAX: usize = frame::limits::RECORD_BYTES_MAX;
 
 /// The actions that there are.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 18] = [
     "CreateStream",
     "DecreaseStreamRetentionPeriod",
     "DeleteStream",
+    "DeregisterStreamConsumer",
+    "DescribeStreamConsumer",
     "DescribeStreamSummary",
     "GetRecords",
     "GetShardIterator",
     "IncreaseStreamRetentionPeriod",
     "ListShards",
+    "ListStreamConsumers",
     "ListStreams",
     "MergeShards",
     "PutRecord",
     "PutRecords",
+    "RegisterStreamConsumer",
     "SplitShard",
+    "SubscribeToShard",
 ];
 
 /// The action of a name, if there is one.
@@ -66,46 +79,51 @@ pub(super) fn long_answer_bytes(action: &str) -> Option<u32> {
     }
 }
 
+/// What an action answers.
+pub(super) enum Said {
+    /// All of it.
+    Body(Vec<u8>),
+    /// Events as they come.
+    Events(mpsc::Receiver<Bytes>),
+}
+
 /// Carries an action out.
-pub(super) async fn run(shared: &Shared, action: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
+pub(super) async fn run(shared: &Arc<Shared>, action: &str, codec: Codec, body: &[u8]) -> Result<Said, Error> {
+    /// Reads the request, has the action answer, and writes that.
+    macro_rules! call {
+        ($action:ident) => {{
+            let answer = $action::run(shared, codec.parse(body)?).await?;
+            codec.write(&answer).map(Said::Body)
+        }};
+    }
+    /// The same of one that has nothing to say: it answers with no bytes.
+    macro_rules! tell {
+        ($action:ident) => {{
+            let () = $action::run(shared, codec.parse(body)?).await?;
+            Ok(Said::Body(Vec::new()))
+        }};
+    }
     match action {
-        "CreateStream" => create_stream::run(shared, parse(body)?).await.map(nothing),
-        "DecreaseStreamRetentionPeriod" => {
-            decrease_stream_retention_period::run(shared, parse(body)?).await.map(nothing)
-        }
-        "DeleteStream" => delete_stream::run(shared, parse(body)?).await.map(nothing),
-        "DescribeStreamSummary" => describe_stream_summary::run(shared, parse(body)?).await.and_then(write),
-        "GetRecords" => get_records::run(shared, parse(body)?).await.and_then(write),
-        "GetShardIterator" => get_shard_iterator::run(shared, parse(body)?).await.and_then(write),
-        "IncreaseStreamRetentionPeriod" => {
-            increase_stream_retention_period::run(shared, parse(body)?).await.map(nothing)
-        }
-        "ListShards" => list_shards::run(shared, parse(body)?).await.and_then(write),
-        "ListStreams" => list_streams::run(shared, parse(body)?).await.and_then(write),
-        "MergeShards" => merge_shards::run(shared, parse(body)?).await.map(nothing),
-        "PutRecord" => put_record::run(shared, parse(body)?).await.and_then(write),
-        "PutRecords" => put_records::run(shared, parse(body)?).await.and_then(write),
-        "SplitShard" => split_shard::run(shared, parse(body)?).await.map(nothing),
+        "CreateStream" => tell!(create_stream),
+        "DecreaseStreamRetentionPeriod" => tell!(decrease_stream_retention_period),
+        "DeleteStream" => tell!(delete_stream),
+        "DeregisterStreamConsumer" => tell!(deregister_stream_consumer),
+        "DescribeStreamConsumer" => call!(describe_stream_consumer),
+        "DescribeStreamSummary" => call!(describe_stream_summary),
+        "GetRecords" => call!(get_records),
+        "GetShardIterator" => call!(get_shard_iterator),
+        "IncreaseStreamRetentionPeriod" => tell!(increase_stream_retention_period),
+        "ListShards" => call!(list_shards),
+        "ListStreamConsumers" => call!(list_stream_consumers),
+        "ListStreams" => call!(list_streams),
+        "MergeShards" => tell!(merge_shards),
+        "PutRecord" => call!(put_record),
+        "PutRecords" => call!(put_records),
+        "RegisterStreamConsumer" => call!(register_stream_consumer),
+        "SplitShard" => tell!(split_shard),
+        "SubscribeToShard" => subscribe_to_shard::run(shared, codec, codec.parse(body)?).await.map(Said::Events),
         _ => Err(Error::new(ErrorKind::UnknownOperation, "")),
     }
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    let unreadable = |message: String| Error::new(ErrorKind::Serialization, message);
-    // A list would be taken for the members in their order.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(unreadable("The body of a request is a JSON object.".to_owned()));
-    }
-    serde_json::from_slice(body).map_err(|error| unreadable(error.to_string()))
-}
-
-fn write<T: Serialize>(answer: T) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(&answer).map_err(|error| Error::new(ErrorKind::InternalFailure, error.to_string()))
-}
-
-/// Actions that have nothing to say answer with no bytes.
-fn nothing((): ()) -> Vec<u8> {
-    Vec::new()
 }
 
 /// Milliseconds since 1970.
@@ -145,6 +163,19 @@ async fn open_shard(shared: &Shared, stream: &str, name: &str) -> Result<ShardDe
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
     Ok(shard)
+}
+
+/// The shards that go on where a closed one ended.
+async fn child_shards(shared: &Shared, stream: &Stream, children: Children) -> Result<Vec<ChildShard>, Error> {
+    let first = children.first.0.saturating_sub(stream.first_shard.0);
+    let (stream, found) = shared.log.describe(&shared.place, &stream.name, first, children.count).await?;
+    let name = |shard| shard_name(&stream, shard).to_string();
+    let child = |child: &ShardDescription| ChildShard {
+        shard_id: name(child.shard),
+        parent_shards: child.parents().map(name).collect(),
+        hash_key_range: hash_key_range(child),
+    };
+    Ok(found.iter().filter(|found| children.shards().any(|child| child == found.shard)).map(child).collect())
 }
 
 /// A shard's hash keys, as callers see them.

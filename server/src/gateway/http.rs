@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit, mpsc};
 use tokio::time::timeout;
-use wire::{Error, ErrorKind};
+use wire::{Codec, Error, ErrorKind, event_stream};
 
+use super::action::Said;
 use super::{Shared, action};
 
 /// The body of the largest request: 10 MiB of records in base64, with their keys.
@@ -23,19 +26,25 @@ const BODY_BYTES_MAX: usize = 20 << 20;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-const JSON: &str = "application/x-amz-json-1.1";
-const CBOR: &str = "application/x-amz-cbor-1.1";
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
 /// What requests count as that name no action of the API.
 const NO_ACTION: &str = "unknown";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const EXTENDED_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 
 /// An answer's body, and the room that it takes until it is sent.
 #[derive(Debug)]
 pub(super) struct Answer {
-    bytes: Full<Bytes>,
+    contents: Contents,
     _room: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug)]
+enum Contents {
+    Whole(Full<Bytes>),
+    /// Goes on until the sender is dropped.
+    Events(mpsc::Receiver<Bytes>),
 }
 
 impl Body for Answer {
@@ -46,40 +55,64 @@ impl Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.bytes).poll_frame(context)
+        match &mut self.contents {
+            Contents::Whole(bytes) => Pin::new(bytes).poll_frame(context),
+            Contents::Events(events) => {
+                events.poll_recv(context).map(|event| event.map(|bytes| Ok(Frame::data(bytes))))
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_end_stream()
+        matches!(&self.contents, Contents::Whole(bytes) if bytes.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.bytes.size_hint()
+        match &self.contents {
+            Contents::Whole(bytes) => bytes.size_hint(),
+            Contents::Events(_) => SizeHint::default(),
+        }
     }
 }
 
 /// Answers one request.
-pub(super) async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Answer> {
+pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Answer> {
     let began = Instant::now();
     let action = action_of(request.headers());
-    let mut response = match outcome(shared, action, request).await {
-        Ok((body, room)) => {
-            let mut response = respond(StatusCode::OK, JSON, body);
+    let codec = codec_of(request.headers());
+    let mut response = match outcome(shared, action, codec, request).await {
+        Ok((Said::Body(body), room)) => {
+            let mut response = respond(StatusCode::OK, codec.unwrap_or(Codec::Json).content_type(), body);
             response.body_mut()._room = room;
+            response
+        }
+        Ok((Said::Events(events), _)) => {
+            let mut response = respond(StatusCode::OK, event_stream::CONTENT_TYPE, Vec::new());
+            response.body_mut().contents = Contents::Events(events);
             response
         }
         Err(Refusal::Api(error)) => {
             let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            respond(status, JSON, error.json())
+            let codec = codec.unwrap_or(Codec::Json);
+            respond(status, codec.content_type(), error.body(codec))
         }
         Err(Refusal::NotTheApi) => {
             respond(StatusCode::NOT_FOUND, "application/xml", b"<UnknownOperationException/>\n".to_vec())
         }
     };
     shared.requests.answered(action.unwrap_or(NO_ACTION), response.status().as_u16(), began.elapsed());
-    let id = uuid::Uuid::new_v4().to_string();
-    response.headers_mut().insert(REQUEST_ID, HeaderValue::try_from(id).expect("hexadecimal digits"));
+    let id = uuid::Uuid::new_v4();
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, HeaderValue::try_from(id.to_string()).expect("hexadecimal digits"));
+    // Some words of no meaning, as long as the service's.
+    let extended = STANDARD.encode(id.as_bytes().repeat(4));
+    headers.insert(EXTENDED_REQUEST_ID, HeaderValue::try_from(extended).expect("letters and digits"));
     response
+}
+
+/// How a request is written, and its answer will be.
+fn codec_of(headers: &HeaderMap) -> Option<Codec> {
+    Codec::of(headers.get(CONTENT_TYPE)?.to_str().ok()?)
 }
 
 /// The action that a request names, if the API has it: what a client makes up is kept nowhere.
@@ -103,33 +136,27 @@ impl From<Error> for Refusal {
 
 /// The body of an answer, and its room.
 async fn outcome(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     action: Option<&str>,
+    codec: Option<Codec>,
     request: Request<Incoming>,
-) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Refusal> {
-    if request.method() != Method::POST {
-        return Err(Refusal::NotTheApi);
-    }
-    let (head, body) = request.into_parts();
-    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let content_type = content_type.split(';').next().unwrap_or_default().trim();
-    if content_type.eq_ignore_ascii_case(CBOR) {
-        let message = "CBOR is not spoken here yet; have the client send JSON, for example by CBOR_ENABLED=false";
-        return Err(Error::new(ErrorKind::Serialization, message).into());
-    }
-    if !content_type.eq_ignore_ascii_case(JSON) && !content_type.eq_ignore_ascii_case("application/json") {
-        return Err(Refusal::NotTheApi);
-    }
+) -> Result<(Said, Option<OwnedSemaphorePermit>), Refusal> {
+    let busy = || Error::new(ErrorKind::ServiceUnavailable, "The server has all the requests it takes; try again.");
+    let _place = shared.room.try_acquire().map_err(|_| busy())?;
+    let Some(codec) = codec.filter(|_| request.method() == Method::POST) else { return Err(Refusal::NotTheApi) };
     let Some(action) = action else {
         return Err(Error::new(ErrorKind::UnknownOperation, "").into());
     };
-    let (body, _room) = receive(shared, body).await?;
+    let (body, _room) = receive(shared, request.into_body()).await?;
     let Some(most) = action::long_answer_bytes(action) else {
-        return Ok((action::run(shared, action, &body).await?, None));
+        return Ok((action::run(shared, action, codec, &body).await?, None));
     };
     let mut most = Arc::clone(&shared.answers).acquire_many_owned(most).await.expect("it is never closed");
-    let answer = action::run(shared, action, &body).await?;
-    let room = most.split(answer.len()).unwrap_or(most);
+    let answer = action::run(shared, action, codec, &body).await?;
+    let room = match &answer {
+        Said::Body(body) => most.split(body.len()).unwrap_or(most),
+        Said::Events(_) => most,
+    };
     Ok((answer, Some(room)))
 }
 
@@ -153,7 +180,7 @@ async fn receive<'a>(shared: &'a Shared, body: Incoming) -> Result<(Bytes, Semap
 }
 
 fn respond(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Answer> {
-    let mut response = Response::new(Answer { bytes: Full::new(Bytes::from(body)), _room: None });
+    let mut response = Response::new(Answer { contents: Contents::Whole(Full::new(Bytes::from(body))), _room: None });
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

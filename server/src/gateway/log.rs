@@ -1,26 +1,36 @@
 //! Calls on the engine, for tasks that wait for their answers; the engine's refusals as the API's errors.
 
+use std::sync::Arc;
+
 use engine::{Answer, Call, Handle, Outcome, Stream};
-use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription};
+use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription, Subscribe};
 use frame::{Retention, Settings, ShardId};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 use wire::name::Place;
 use wire::{Error, ErrorKind};
+
+use super::extras::Extras;
+use super::following::Following;
 
 /// The log behind the gateway.
 #[derive(Debug)]
 pub(super) struct Log {
     handle: Handle,
+    /// What is kept beside streams is changed by one at a time.
+    changing: Mutex<()>,
 }
 
 impl Log {
     pub(super) fn new(handle: Handle) -> Log {
-        Log { handle }
+        Log { handle, changing: Mutex::new(()) }
     }
 
     /// Makes a stream.
     pub(super) async fn create(&self, place: &Place, name: &str, shards: u32, settings: Settings) -> Result<(), Error> {
-        match self.call(Call::CreateStream { name: name.to_owned(), shards, settings }).await? {
+        match self
+            .call(Call::CreateStream { name: name.to_owned(), shards, settings, annotation: Arc::default() })
+            .await?
+        {
             Answer::Stream(..) => Ok(()),
             answer => Err(refusal(place, name, answer)),
         }
@@ -34,8 +44,37 @@ impl Log {
         }
     }
 
+    /// Changes what is kept beside a stream.
+    pub(super) async fn change<T>(
+        &self,
+        place: &Place,
+        name: &str,
+        change: impl FnOnce(&Stream, &mut Extras) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let _alone = self.changing.lock().await;
+        let (stream, _) = self.describe(place, name, 0, 0).await?;
+        let before = Extras::of(&stream)?;
+        let mut extras = before.clone();
+        let told = change(&stream, &mut extras)?;
+        if extras != before {
+            let call = Call::Annotate { name: Some(name.to_owned()), annotation: extras.encode()? };
+            let answer = self.call(call).await?;
+            if !matches!(answer, Answer::Stream(..)) {
+                return Err(refusal(place, name, answer));
+            }
+        }
+        Ok(told)
+    }
+
+    /// Has a shard's records pushed.
+    pub(super) async fn follow(&self, subscribe: Subscribe) -> Result<Following, Error> {
+        Following::begin(&self.handle, subscribe, async |call| self.call(call).await).await
+    }
+
     /// Removes a stream.
     pub(super) async fn delete(&self, place: &Place, name: &str) -> Result<(), Error> {
+        // Not while something is written down of it, which would be of the next stream of that name.
+        let _alone = self.changing.lock().await;
         match self.call(Call::DeleteStream { name: name.to_owned() }).await? {
             Answer::Deleted => Ok(()),
             answer => Err(refusal(place, name, answer)),

@@ -16,7 +16,7 @@ use crate::rig::{PATIENCE, Server, directory, read_all, store};
 /// Bytes as they travel: base64 of "hello".
 const HELLO: &str = "aGVsbG8=";
 
-fn connect(address: SocketAddr) -> TcpStream {
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -24,7 +24,7 @@ fn connect(address: SocketAddr) -> TcpStream {
 }
 
 /// Reads one answer: its status, and its body.
-fn answer(stream: &mut TcpStream) -> (u16, Vec<u8>) {
+pub(crate) fn answer(stream: &mut TcpStream) -> (u16, Vec<u8>) {
     let mut bytes = Vec::new();
     let head_end = loop {
         let mut chunk = [0; 16 << 10];
@@ -50,7 +50,7 @@ fn answer(stream: &mut TcpStream) -> (u16, Vec<u8>) {
 }
 
 /// Sends a request with these headers.
-fn send(stream: &mut TcpStream, method: &str, headers: &[(&str, &str)], body: &[u8]) {
+pub(crate) fn send(stream: &mut TcpStream, method: &str, headers: &[(&str, &str)], body: &[u8]) {
     let mut head = format!("{method} / HTTP/1.1\r\nhost: here\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
@@ -126,12 +126,14 @@ fn what_is_no_request_of_the_api_is_told_so() {
         ("POST", &[json_type, target], b"[]", 400, "SerializationException"),
         ("POST", &[json_type, target], b"\xff\xfe", 400, "SerializationException"),
         ("POST", &[json_type, target], b"{\"Limit\":\"many\"}", 400, "SerializationException"),
-        ("POST", &[("content-type", "application/x-amz-cbor-1.1"), target], b"\xa0", 400, "CBOR"),
+        ("POST", &[("content-type", "application/x-amz-cbor-1.1"), target], b"", 400, "SerializationException"),
+        ("POST", &[("content-type", "application/x-amz-cbor-1.1"), target], b"{}", 400, "SerializationException"),
+        ("POST", &[("content-type", "application/x-amz-cbor-1.1"), target], b"\xbf", 400, "SerializationException"),
     ] {
         let mut stream = connect(address);
         send(&mut stream, method, headers, body);
         let (found, text) = answer(&mut stream);
-        let text = String::from_utf8(text).unwrap();
+        let text = String::from_utf8_lossy(&text);
         assert!(found == status && text.contains(expected), "{method} {headers:?} {body:?}: {found} {text}");
     }
     server.assert_well();
@@ -150,7 +152,6 @@ fn malformed_http_ends_its_connection_and_nothing_else() {
         "POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
         "POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
         "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         long_header.as_str(),
         too_large,
     ] {

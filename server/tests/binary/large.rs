@@ -12,7 +12,7 @@ use frame::proto::{AckResult, Append, Client as Proto, ClientEvent, ErrorCode, F
 use frame::{Frame, Quotas, RequestId, Sequence, ShardId, StreamId};
 use serde_json::{Value, json};
 use server::client::{Batch, Client, ClientError};
-use wire::shape::Blob;
+use wire::codec::Blob;
 
 use crate::gateway::good;
 use crate::rig::{PATIENCE, Server, directory, run, store};

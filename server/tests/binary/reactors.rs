@@ -15,7 +15,7 @@ const SHARDS: u32 = 6;
 
 type Stored = BTreeMap<ShardId, Vec<(Sequence, Vec<u8>)>>;
 
-fn start(data: &std::path::Path, reactors: usize) -> Server {
+pub(crate) fn start(data: &std::path::Path, reactors: usize) -> Server {
     let mut command = millstream(["serve", "--native", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
     command.args(["--segment-bytes", "4MiB", "--segments-ready", "1", "--reactors", &reactors.to_string(), "--data"]);
     command.arg(data);

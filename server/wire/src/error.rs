@@ -1,8 +1,9 @@
 //! The errors of the API: their names, their statuses, and how they are written.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::json;
+use crate::codec::Codec;
 
 /// Which error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +30,8 @@ pub enum ErrorKind {
     Serialization,
     /// The caller: a body that is too large.
     RequestTooLarge,
+    /// The server: too much at once, try again.
+    ServiceUnavailable,
     /// The server: try again.
     InternalFailure,
 }
@@ -48,6 +51,7 @@ impl ErrorKind {
             ErrorKind::UnknownOperation => "UnknownOperationException",
             ErrorKind::Serialization => "SerializationException",
             ErrorKind::RequestTooLarge => "RequestEntityTooLargeException",
+            ErrorKind::ServiceUnavailable => "ServiceUnavailableException",
             ErrorKind::InternalFailure => "InternalFailureException",
         }
     }
@@ -64,6 +68,7 @@ impl ErrorKind {
     pub fn status(self) -> u16 {
         match self {
             ErrorKind::InternalFailure => 500,
+            ErrorKind::ServiceUnavailable => 503,
             ErrorKind::RequestTooLarge => 413,
             _ => 400,
         }
@@ -85,16 +90,19 @@ impl Error {
         Error { kind, message: message.into() }
     }
 
-    /// Its body in JSON.
-    pub fn json(&self) -> Vec<u8> {
+    /// Its body.
+    pub fn body(&self, codec: Codec) -> Vec<u8> {
         let name = self.kind.name();
-        let body = match self.kind {
-            _ if self.message.is_empty() => json!({ "__type": name }),
+        let word = match self.kind {
             // The one with a capital letter.
-            ErrorKind::Serialization => json!({ "__type": name, "Message": self.message }),
-            _ => json!({ "__type": name, "message": self.message }),
+            ErrorKind::Serialization => "Message",
+            _ => "message",
         };
-        body.to_string().into_bytes()
+        let mut members = BTreeMap::from([("__type", name)]);
+        if !self.message.is_empty() {
+            members.insert(word, &self.message);
+        }
+        codec.write(&members).unwrap_or_default()
     }
 }
 

@@ -121,6 +121,32 @@ impl StreamsPlace {
     }
 }
 
+/// A place in the consumers of a stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumersPlace {
+    /// When it was made, in milliseconds since 1970.
+    pub made_ms: u64,
+    /// The stream's number.
+    pub stream: u32,
+    /// The last name that was told.
+    pub after: String,
+}
+
+impl ConsumersPlace {
+    /// As a word.
+    pub fn encode(&self) -> String {
+        let fields = [&self.made_ms.to_le_bytes()[..], &self.stream.to_le_bytes(), self.after.as_bytes()];
+        seal(Kind::ListStreamConsumers, &fields.concat())
+    }
+
+    /// Reads a word; `None` if it is none of these.
+    pub fn decode(text: &str) -> Option<ConsumersPlace> {
+        let bytes = open(Kind::ListStreamConsumers, text)?;
+        let mut fields = Fields(&bytes);
+        Some(ConsumersPlace { made_ms: fields.long()?, stream: fields.short()?, after: fields.text()?.to_owned() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,5 +195,7 @@ mod tests {
         assert_eq!((ShardIterator::decode(&shards.encode()), StreamsPlace::decode(&shards.encode())), (None, None));
         let streams = StreamsPlace { made_ms: 1, after: "orders".to_owned() };
         assert_eq!(StreamsPlace::decode(&streams.encode()), Some(streams));
+        let consumers = ConsumersPlace { made_ms: 1, stream: 2, after: "reader".to_owned() };
+        assert_eq!(ConsumersPlace::decode(&consumers.encode()), Some(consumers));
     }
 }

@@ -3,7 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod codec;
 pub mod error;
+pub mod event_stream;
 pub mod iterator;
 pub mod name;
 pub mod sequence;
@@ -11,4 +13,5 @@ pub mod shape;
 mod token;
 pub mod validate;
 
+pub use codec::Codec;
 pub use error::{Error, ErrorKind};

@@ -47,15 +47,33 @@ impl Place {
         let argument = |message: &str| Err(Error::new(ErrorKind::InvalidArgument, message));
         match (name, arn.map(|arn| (arn, self.stream_in(arn)))) {
             (Some(name), None) => Ok(name.to_owned()),
-            (None, Some((_, Some(found)))) => Ok(found.to_owned()),
+            (None, Some((_, Some(found)))) if !found.contains('/') => Ok(found.to_owned()),
             (Some(name), Some((_, Some(found)))) if name == found => Ok(name.to_owned()),
             (Some(_), Some((_, Some(_)))) => argument("StreamName and StreamARN are of different streams."),
-            (_, Some((arn, None))) => {
+            (_, Some((arn, _))) => {
                 let message = format!("{arn} is not the ARN of a stream of account {}.", self.account);
                 argument(&message)
             }
             (None, None) => argument("Either StreamName or StreamARN must be provided."),
         }
+    }
+
+    /// A consumer's ARN.
+    pub fn consumer_arn(&self, stream: &str, consumer: &str, created_ms: u64) -> String {
+        format!("{}/consumer/{consumer}:{}", self.arn(stream), created_ms / 1000)
+    }
+
+    /// The stream and the name in a consumer's ARN, and when it was registered, in seconds since 1970.
+    pub fn consumer_in<'a>(&self, arn: &'a str) -> Option<(&'a str, &'a str, u64)> {
+        let (stream, consumer) = self.stream_in(arn)?.split_once("/consumer/")?;
+        let (name, created_s) = consumer.rsplit_once(':')?;
+        Some((stream, name, created_s.parse().ok()?))
+    }
+
+    /// There is no such consumer.
+    pub fn no_consumer(&self, arn: &str) -> Error {
+        let message = format!("Consumer {arn} under account {} not found.", self.account);
+        Error::new(ErrorKind::ResourceNotFound, message)
     }
 
     fn stream_in<'a>(&self, arn: &'a str) -> Option<&'a str> {

@@ -3,56 +3,9 @@
 //! Every member of a request may be missing; what must be there is for the action to check. Members that are not known are
 //! passed over, as the service does. A member that is not given is never written as null.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::de::{Deserialize, Deserializer, Visitor};
-use serde::ser::{Serialize, Serializer};
-
-/// Bytes, which travel as base64.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Blob(
-    /// The bytes.
-    pub Vec<u8>,
-);
-
-impl Serialize for Blob {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD.encode(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Blob {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Blob, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = Blob;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("base64")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Blob, E> {
-                STANDARD.decode(text).map(Blob).map_err(|error| E::custom(format_args!("not base64: {error}")))
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
-}
-
-/// A time, which travels as seconds with a fraction.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Timestamp {
-    /// Milliseconds since 1970.
-    pub ms: u64,
-}
-
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(self.ms as f64 / 1e3)
-    }
-}
+use crate::codec::{Blob, Timestamp};
 
 /// A request: all members optional.
 macro_rules! request {
@@ -138,7 +91,7 @@ request!(
     ShardFilter {
         r#type: String,
         shard_id: String,
-        timestamp: f64,
+        timestamp: Timestamp,
     }
 );
 
@@ -205,7 +158,7 @@ request!(
         shard_id: String,
         shard_iterator_type: String,
         starting_sequence_number: String,
-        timestamp: f64,
+        timestamp: Timestamp,
     }
 );
 
@@ -216,6 +169,57 @@ request!(
         limit: i64,
         #[serde(rename = "StreamARN")]
         stream_arn: String,
+    }
+);
+
+request!(
+    /// Registers a consumer.
+    RegisterStreamConsumer {
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        consumer_name: String,
+        tags: BTreeMap<String, String>,
+    }
+);
+
+request!(
+    /// Names a consumer, by its ARN or by its stream's and its name: of DeregisterStreamConsumer and DescribeStreamConsumer.
+    ConsumerReference {
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        consumer_name: String,
+        #[serde(rename = "ConsumerARN")]
+        consumer_arn: String,
+    }
+);
+
+request!(
+    /// Lists a stream's consumers.
+    ListStreamConsumers {
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        next_token: String,
+        max_results: i64,
+        stream_creation_timestamp: Timestamp,
+    }
+);
+
+request!(
+    /// Asks to be pushed a shard's records.
+    SubscribeToShard {
+        #[serde(rename = "ConsumerARN")]
+        consumer_arn: String,
+        shard_id: String,
+        starting_position: StartingPosition,
+    }
+);
+
+request!(
+    /// A place in a shard.
+    StartingPosition {
+        r#type: String,
+        sequence_number: String,
+        timestamp: Timestamp,
     }
 );
 
@@ -388,5 +392,64 @@ answer!(
         approximate_arrival_timestamp: Timestamp,
         data: Blob,
         partition_key: String,
+    }
+);
+
+answer!(
+    /// A consumer, as it was registered.
+    RegisteredConsumer {
+        consumer: Consumer,
+    }
+);
+
+answer!(
+    /// A consumer.
+    Consumer {
+        consumer_name: String,
+        #[serde(rename = "ConsumerARN")]
+        consumer_arn: String,
+        consumer_status: &'static str,
+        consumer_creation_timestamp: Timestamp,
+    }
+);
+
+answer!(
+    /// A consumer and its stream.
+    DescribedConsumer {
+        consumer_description: ConsumerDescription,
+    }
+);
+
+answer!(
+    /// A consumer and its stream.
+    ConsumerDescription {
+        consumer_name: String,
+        #[serde(rename = "ConsumerARN")]
+        consumer_arn: String,
+        consumer_status: &'static str,
+        consumer_creation_timestamp: Timestamp,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+    }
+);
+
+answer!(
+    /// Consumers, in the order of their names.
+    Consumers {
+        consumers: Vec<Consumer>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_token: Option<String>,
+    }
+);
+
+answer!(
+    /// Records that are pushed. Without a number to go on from it is the last.
+    SubscribeToShardEvent {
+        records: Vec<Record>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        continuation_sequence_number: Option<String>,
+        millis_behind_latest: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        child_shards: Option<Vec<ChildShard>>,
     }
 );

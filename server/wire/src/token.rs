@@ -20,6 +20,7 @@ pub(crate) enum Kind {
     ShardIterator = 1,
     ListShards = 2,
     ListStreams = 3,
+    ListStreamConsumers = 4,
 }
 
 /// Makes a word of bytes.

@@ -61,12 +61,17 @@ impl Checks {
 
     /// A stream's name.
     pub fn stream_name(&mut self, value: Option<&str>) -> &mut Checks {
+        self.name("streamName", value)
+    }
+
+    /// A name as streams and consumers have them.
+    pub fn name(&mut self, member: &str, value: Option<&str>) -> &mut Checks {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         if let Some(value) = value.filter(|value| value.is_empty() || !value.bytes().all(legal)) {
             let pattern = "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+";
-            self.note(value, "streamName", format_args!("{pattern}"));
+            self.note(value, member, format_args!("{pattern}"));
         }
-        self.length("streamName", value, 1, 128)
+        self.length(member, value, 1, 128)
     }
 
     /// One of these words.

@@ -2,9 +2,8 @@
 //! given.
 
 use wire::Error;
-use wire::shape::{
-    DescribeStreamSummary, EnhancedMetrics, StreamDescriptionSummary, StreamMode, StreamReference, Timestamp,
-};
+use wire::codec::Timestamp;
+use wire::shape::{DescribeStreamSummary, EnhancedMetrics, StreamDescriptionSummary, StreamMode, StreamReference};
 use wire::validate::Checks;
 
 use super::{retention, stream_of};

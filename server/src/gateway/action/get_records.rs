@@ -2,16 +2,17 @@
 //! iterator never points into one that was not given, and one that was made for the middle of one gives it whole.
 
 use frame::parts::{self, Joiner};
-use frame::proto::{Children, Read, ShardDescription, Start};
+use frame::proto::{Read, Start};
 use frame::{Frame, Sequence, ShardId, StreamId};
+use wire::codec::{Blob, Timestamp};
 use wire::iterator::{LIFETIME_MS, ShardIterator};
 use wire::name::ShardName;
 use wire::sequence::SequenceNumber;
-use wire::shape::{Blob, ChildShard, GetRecords, Record, Records, Timestamp};
+use wire::shape::{GetRecords, Record, Records};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::{hash_key_range, now_ms, rate_exceeded, shard_name};
+use super::{child_shards, now_ms, rate_exceeded};
 use crate::gateway::Shared;
 
 /// Records of one answer.
@@ -65,24 +66,14 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
     at.nonce = uuid::Uuid::new_v4().as_u64_pair().0;
     at.made_ms = now_ms();
     let child_shards = match children {
-        Some(children) => Some(child_shards(shared, &at, children).await?),
+        Some(children) => {
+            let (stream, _) = shared.log.describe(&shared.place, &at.name, 0, 0).await?;
+            Some(child_shards(shared, &stream, children).await?)
+        }
         None => None,
     };
     let next_shard_iterator = child_shards.is_none().then(|| at.encode());
     Ok(Records { records: page.records, next_shard_iterator, millis_behind_latest: behind_ms, child_shards })
-}
-
-/// The shards that go on where a closed one ended.
-async fn child_shards(shared: &Shared, at: &ShardIterator, children: Children) -> Result<Vec<ChildShard>, Error> {
-    let first = children.first.0.saturating_sub(at.shard.saturating_sub(at.shard_index));
-    let (stream, found) = shared.log.describe(&shared.place, &at.name, first, children.count).await?;
-    let name = |shard| shard_name(&stream, shard).to_string();
-    let child = |child: &ShardDescription| ChildShard {
-        shard_id: name(child.shard),
-        parent_shards: child.parents().map(name).collect(),
-        hash_key_range: hash_key_range(child),
-    };
-    Ok(found.iter().filter(|found| children.shards().any(|child| child == found.shard)).map(child).collect())
 }
 
 /// The place that an iterator names, if it is still good.

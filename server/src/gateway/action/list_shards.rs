@@ -36,8 +36,7 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
             let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
             let name = stream_of(&shared.place, &mut checks, name, arn)?;
             let from = first(&input, &filter.r#type, &filter.shard_id)?;
-            // Before 1970 is before all shards.
-            let since_ms = (filter.timestamp.unwrap_or(0.0) * 1e3).round() as u64;
+            let since_ms = filter.timestamp.map_or(0, |time| time.ms);
             (name, from, None, filter.r#type.clone(), since_ms)
         }
     };

@@ -1,8 +1,9 @@
 //! ListStreams: a page of streams in the order of their names.
 
 use wire::Error;
+use wire::codec::Timestamp;
 use wire::iterator::StreamsPlace;
-use wire::shape::{ListStreams, StreamMode, StreamSummary, Streams, Timestamp};
+use wire::shape::{ListStreams, StreamMode, StreamSummary, Streams};
 use wire::validate::Checks;
 
 use super::{now_ms, resume};

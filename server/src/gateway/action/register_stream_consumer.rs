@@ -1,0 +1,39 @@
+//! RegisterStreamConsumer: answers once the consumer may subscribe.
+
+use wire::shape::{RegisterStreamConsumer, RegisteredConsumer};
+use wire::validate::Checks;
+use wire::{Error, ErrorKind};
+
+use super::{consumer, now_ms};
+use crate::gateway::Shared;
+use crate::gateway::extras::Consumer;
+
+/// Consumers of a stream.
+const CONSUMERS_MAX: usize = 20;
+
+pub(super) async fn run(shared: &Shared, input: RegisterStreamConsumer) -> Result<RegisteredConsumer, Error> {
+    let mut checks = Checks::new();
+    checks.required("streamARN", input.stream_arn.as_ref()).length("streamARN", input.stream_arn.as_deref(), 1, 2048);
+    checks.required("consumerName", input.consumer_name.as_ref());
+    checks.name("consumerName", input.consumer_name.as_deref());
+    checks.done()?;
+    let stream = shared.place.stream_of(None, input.stream_arn.as_deref())?;
+    let (name, tags) = (input.consumer_name.unwrap_or_default(), input.tags.unwrap_or_default());
+    let change = |stream: &engine::Stream, extras: &mut crate::gateway::extras::Extras| {
+        let consumers = &mut extras.consumers;
+        let Err(at) = consumers.binary_search_by(|known| known.name.cmp(&name)) else {
+            let message = format!("Consumer {name} of stream {} already exists.", stream.name);
+            return Err(Error::new(ErrorKind::ResourceInUse, message));
+        };
+        if consumers.len() >= CONSUMERS_MAX {
+            let message = format!("A stream has at most {CONSUMERS_MAX} consumers.");
+            return Err(Error::new(ErrorKind::LimitExceeded, message));
+        }
+        let made = Consumer { name, created_ms: now_ms(), tags };
+        let told = consumer::told(&shared.place, stream, &made);
+        consumers.insert(at, made);
+        Ok(told)
+    };
+    let consumer = shared.log.change(&shared.place, &stream, change).await?;
+    Ok(RegisteredConsumer { consumer })
+}

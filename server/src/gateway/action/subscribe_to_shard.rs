@@ -1,0 +1,219 @@
+//! SubscribeToShard: records are pushed as they become durable, for five minutes or until the shard's end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::Stream;
+use frame::Sequence;
+use frame::parts::Record;
+use frame::proto::{ReadResult, ShardDescription, Start, Subscribe};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use wire::codec::{Blob, Timestamp};
+use wire::name::ShardName;
+use wire::shape::{self, SubscribeToShardEvent};
+use wire::validate::Checks;
+use wire::{Codec, Error, event_stream};
+
+use super::position::{self, Position};
+use super::{child_shards, consumer, now_ms, sequence_number, shard_name, shard_of};
+use crate::gateway::Shared;
+use crate::gateway::extras::Extras;
+use crate::gateway::following::{Following, Heard};
+use crate::gateway::log::kind;
+use crate::gateway::subscribers::Seat;
+
+/// How long a subscription goes on.
+const LIFETIME: Duration = Duration::from_secs(300);
+
+/// Something is said at least so often.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// A shard that can't be followed for the moment is tried again after this long.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Events that wait to be sent: while one is sent, the next is made.
+const EVENTS_WAITING_MAX: usize = 1;
+
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    codec: Codec,
+    input: shape::SubscribeToShard,
+) -> Result<mpsc::Receiver<Bytes>, Error> {
+    let start = input.starting_position.unwrap_or_default();
+    let mut checks = Checks::new();
+    checks.required("consumerARN", input.consumer_arn.as_ref());
+    checks.length("consumerARN", input.consumer_arn.as_deref(), 1, 2048);
+    checks.required("shardId", input.shard_id.as_ref()).length("shardId", input.shard_id.as_deref(), 1, 128);
+    checks.required("startingPosition.type", start.r#type.as_ref());
+    checks.one_of("startingPosition.type", start.r#type.as_deref(), &position::TYPES);
+    checks.done()?;
+    let arn = input.consumer_arn.unwrap_or_default();
+    let meant = consumer::by_arn(&shared.place, &arn)?;
+    let (stream, shard) = shard_of(shared, &meant.stream, input.shard_id.as_deref().unwrap_or_default()).await?;
+    meant.find(&shared.place, &Extras::of(&stream)?)?;
+    let position = Position {
+        kind: start.r#type.as_deref().unwrap_or_default(),
+        number: start.sequence_number.as_deref(),
+        time: start.timestamp,
+        action: "SubscribeToShard",
+    };
+    let next = Sequence(position.find(shared, &stream, &shard).await?);
+    let seat = shared.subscribers.begin(&arn, shard.shard)?;
+    let (events, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
+    let push = Push { shared: Arc::clone(shared), codec, stream, shard, next, arrival_ms: 0, events };
+    let following = push.follow().await?;
+    tokio::spawn(push.run(following, seat));
+    Ok(receiver)
+}
+
+/// One subscription.
+struct Push {
+    shared: Arc<Shared>,
+    codec: Codec,
+    stream: Stream,
+    shard: ShardDescription,
+    /// The record that comes next, and when the last one arrived.
+    next: Sequence,
+    arrival_ms: u64,
+    events: mpsc::Sender<Bytes>,
+}
+
+/// Why nothing more is pushed.
+enum End {
+    /// It is as it should be, or nobody listens.
+    Clean,
+    /// The client is told.
+    Failed(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> End {
+        End::Failed(error)
+    }
+}
+
+impl Push {
+    async fn run(mut self, following: Following, seat: Seat) {
+        let events = self.events.clone();
+        let end = tokio::select! {
+            end = self.push(following) => end,
+            () = events.closed() => End::Clean,
+            error = seat.taken() => End::Failed(error),
+        };
+        if let End::Failed(error) = end
+            && let Ok(message) = event_stream::exception(self.codec, &error)
+        {
+            let _ = events.send(message.into()).await;
+        }
+    }
+
+    /// Pushes until the end.
+    async fn push(&mut self, mut following: Following) -> End {
+        let ended = Instant::now() + LIFETIME;
+        if let Err(end) = self.say("initial-response", &BTreeMap::<&str, &str>::new()).await {
+            return end;
+        }
+        loop {
+            let told = match self.next_event(&mut following, ended).await {
+                Ok(Some(event)) => self
+                    .say("SubscribeToShardEvent", &event)
+                    .await
+                    .map(|()| event.continuation_sequence_number.is_some()),
+                Ok(None) => Ok(false),
+                Err(end) => Err(end),
+            };
+            match told {
+                Ok(true) => {}
+                Ok(false) => return End::Clean,
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// What is to be said next: records, or after a while that there are none. Nothing when the time is up.
+    async fn next_event(
+        &mut self,
+        following: &mut Following,
+        ended: Instant,
+    ) -> Result<Option<SubscribeToShardEvent>, End> {
+        let mut records = Vec::new();
+        let mut place = None;
+        let silent = Instant::now() + SILENCE_MAX;
+        // All of what was told at once is one event.
+        while records.is_empty() || following.has_more() {
+            let (made_ms, name) = (self.shard.created_ms, shard_name(&self.stream, self.shard.shard));
+            let heard =
+                timeout_at(silent.min(ended), following.next(|record| records.push(told(made_ms, name, record))));
+            match heard.await {
+                Ok(Heard::Place(result)) => {
+                    self.next = result.next;
+                    place = Some(result);
+                    // The first says where it begins, and a last one where it goes on.
+                    if result.children.is_some() {
+                        break;
+                    }
+                }
+                Ok(Heard::Within(first)) => {
+                    self.next = first;
+                    *following = self.follow().await?;
+                }
+                Ok(Heard::Ended(failure)) if failure.code.may_pass() => *following = self.follow_again(ended).await?,
+                Ok(Heard::Ended(failure)) => return Err(Error::new(kind(failure.code), failure.detail).into()),
+                Err(_) if Instant::now() >= ended => return Ok(None),
+                Err(_) => break,
+            }
+        }
+        if let Some(last) = records.last() {
+            self.arrival_ms = last.approximate_arrival_timestamp.ms;
+        }
+        self.event(records, place).await.map(Some).map_err(End::Failed)
+    }
+
+    async fn event(
+        &self,
+        records: Vec<shape::Record>,
+        place: Option<ReadResult>,
+    ) -> Result<SubscribeToShardEvent, Error> {
+        let is_behind = place.is_some_and(|place| place.next < place.tip);
+        let millis_behind_latest = if is_behind { now_ms().saturating_sub(self.arrival_ms).max(1) } else { 0 };
+        let child_shards = match place.and_then(|place| place.children) {
+            Some(children) => Some(child_shards(&self.shared, &self.stream, children).await?),
+            None => None,
+        };
+        let name = shard_name(&self.stream, self.shard.shard);
+        let arrival_ms = self.arrival_ms.max(self.shard.created_ms);
+        // A reader goes on after it.
+        let last = sequence_number(self.shard.created_ms, name, self.next.0.saturating_sub(1), arrival_ms);
+        let continuation_sequence_number = child_shards.is_none().then_some(last);
+        Ok(SubscribeToShardEvent { records, continuation_sequence_number, millis_behind_latest, child_shards })
+    }
+
+    async fn say<T: serde::Serialize>(&self, name: &'static str, event: &T) -> Result<(), End> {
+        let message = event_stream::event(self.codec, name, event)?;
+        self.events.send(message.into()).await.map_err(|_| End::Clean)
+    }
+
+    async fn follow(&self) -> Result<Following, Error> {
+        let (stream, shard) = (self.stream.stream, self.shard.shard);
+        self.shared.log.follow(Subscribe { stream, shard, start: Start::At(self.next), granted: 0 }).await
+    }
+
+    /// Goes on after something that passes by itself, such as a move of the shard.
+    async fn follow_again(&self, ended: Instant) -> Result<Following, End> {
+        tokio::time::sleep_until((Instant::now() + RETRY).min(ended)).await;
+        self.follow().await.map_err(End::Failed)
+    }
+}
+
+/// A record as it is told.
+fn told(made_ms: u64, shard: ShardName, record: &Record<'_>) -> shape::Record {
+    shape::Record {
+        sequence_number: sequence_number(made_ms, shard, record.sequence.0, record.arrival_ms),
+        approximate_arrival_timestamp: Timestamp { ms: record.arrival_ms },
+        data: Blob(record.data.to_vec()),
+        partition_key: String::from_utf8_lossy(record.key).into_owned(),
+    }
+}

@@ -1,0 +1,150 @@
+//! A shard's records as the log pushes them, for a task that waits for them.
+
+use engine::{Answer, Call, Follower, Handle, Hear};
+use frame::parts::{self, Joiner, Record};
+use frame::proto::{Client, ClientEvent, ErrorCode, Failure, ReadResult, Subscribe};
+use frame::{Frame, Sequence};
+use tokio::sync::mpsc;
+use tokio::time::{Duration, sleep};
+
+/// Bytes of frames that may be on their way: what the log pushes at once, a few times.
+const CREDIT_BYTES: u64 = 1 << 20;
+
+/// A follower that could not say that it took something, as the reactor has too many calls, tries again after this long.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// Records of a shard, as they become durable. Dropping it ends them.
+pub(super) struct Following {
+    handle: Handle,
+    follower: Follower,
+    lots: mpsc::Receiver<Vec<u8>>,
+    client: Client,
+    /// Being read, and how far it was.
+    lot: Vec<u8>,
+    at: usize,
+    /// Bytes of frames taken, since the beginning.
+    taken: u64,
+    joiner: Joiner,
+    /// Whether a lot was told, and the log does not know that it was taken.
+    owes: bool,
+    /// Whether no record was told yet.
+    is_first: bool,
+}
+
+/// One thing that is heard of a shard.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// Where it stands, behind the records that were given before.
+    Place(ReadResult),
+    /// It began within a record in parts, whose first part has this number.
+    Within(Sequence),
+    /// Nothing more comes, and why.
+    Ended(Failure),
+}
+
+impl Following {
+    /// Begins.
+    pub(super) async fn begin(
+        handle: &Handle,
+        subscribe: Subscribe,
+        call: impl AsyncFnOnce(Call) -> Result<Answer, wire::Error>,
+    ) -> Result<Following, wire::Error> {
+        // One lot is told at a time.
+        let (sender, lots) = mpsc::channel(1);
+        let hear = Hear::new(move |lot| sender.try_send(lot).is_ok());
+        let answer = call(Call::Follow { subscribe: Subscribe { granted: CREDIT_BYTES, ..subscribe }, hear }).await?;
+        let Answer::Following(follower) = answer else {
+            return Err(wire::Error::new(
+                wire::ErrorKind::LimitExceeded,
+                "The server has all the subscribers it takes.",
+            ));
+        };
+        Ok(Following {
+            handle: handle.clone(),
+            follower,
+            lots,
+            client: Client::inside(),
+            lot: Vec::new(),
+            at: 0,
+            taken: 0,
+            joiner: Joiner::new(),
+            owes: false,
+            is_first: true,
+        })
+    }
+
+    /// The next that is heard. Records that come before it are given to `each`. May be dropped and called again.
+    pub(super) async fn next(&mut self, mut each: impl FnMut(&Record<'_>)) -> Heard {
+        let mut place = None;
+        loop {
+            let step = self.client.step(&self.lot, &mut self.at);
+            match step {
+                Ok(Some(ClientEvent::ReadBegin(_, result))) => place = Some(result),
+                Ok(Some(ClientEvent::Record(span))) => {
+                    let Ok(frame) = Frame::parse(self.client.bytes(&span, &self.lot)) else {
+                        return Heard::Ended(corrupt("a frame can't be read"));
+                    };
+                    self.taken += frame.length() as u64;
+                    let first = parts::first_of(&frame);
+                    if std::mem::take(&mut self.is_first) && first < frame.sequence() {
+                        return Heard::Within(first);
+                    }
+                    if let Some(record) = self.joiner.push(&frame) {
+                        each(&record);
+                    }
+                }
+                Ok(Some(ClientEvent::ReadEnd(_))) => {
+                    if let Some(place) = place.take() {
+                        let next = self.joiner.waits_from().unwrap_or(place.next);
+                        return Heard::Place(ReadResult { next, ..place });
+                    }
+                }
+                Ok(Some(ClientEvent::Error(_, failure))) => return Heard::Ended(failure),
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    // Whole messages, so nothing of it is left.
+                    (self.lot, self.at) = (Vec::new(), 0);
+                    if self.owes {
+                        self.took().await;
+                        self.owes = false;
+                    }
+                    match self.lots.recv().await {
+                        Some(lot) => (self.lot, self.at, self.owes) = (lot, 0, true),
+                        None => return Heard::Ended(corrupt("the server is shutting down")),
+                    }
+                }
+                Err(violation) => return Heard::Ended(corrupt(&violation.to_string())),
+            }
+        }
+    }
+
+    /// Whether more is heard without waiting.
+    pub(super) fn has_more(&self) -> bool {
+        self.at < self.lot.len()
+    }
+
+    /// What was told was taken: more may come.
+    async fn took(&self) {
+        let granted = self.taken + CREDIT_BYTES;
+        while self.handle.call(Call::Took { follower: self.follower, granted }, drop).is_err() {
+            sleep(RETRY).await;
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let (handle, follower) = (self.handle.clone(), self.follower);
+        if handle.call(Call::Unfollow(follower), drop).is_err() {
+            tokio::spawn(async move {
+                while handle.call(Call::Unfollow(follower), drop).is_err() {
+                    sleep(RETRY).await;
+                }
+            });
+        }
+    }
+}
+
+fn corrupt(detail: &str) -> Failure {
+    Failure { code: ErrorCode::ShuttingDown, detail: detail.to_owned() }
+}

@@ -1,0 +1,281 @@
+//! Consumers, and SubscribeToShard as HTTP carries it.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use aws_smithy_eventstream::frame::{DecodedFrame, MessageFrameDecoder};
+use serde_json::{Value, json};
+
+use crate::gateway::{connect, good, refused, send};
+use crate::reactors;
+use crate::rig::{Server, directory};
+
+const SHARD: &str = "shardId-000000000000";
+
+fn arn(stream: &str) -> String {
+    format!("arn:aws:kinesis:us-east-1:000000000000:stream/{stream}")
+}
+
+/// A stream of so many shards, and a consumer's ARN.
+fn with_consumer(address: SocketAddr, stream: &str, shards: u32) -> String {
+    good(address, "CreateStream", &json!({ "StreamName": stream, "ShardCount": shards }));
+    let made = good(address, "RegisterStreamConsumer", &json!({ "StreamARN": arn(stream), "ConsumerName": "reader" }));
+    made["Consumer"]["ConsumerARN"].as_str().unwrap().to_owned()
+}
+
+fn put(address: SocketAddr, stream: &str, data: &str) -> String {
+    let record = json!({ "StreamName": stream, "PartitionKey": "k", "Data": data });
+    good(address, "PutRecord", &record)["SequenceNumber"].as_str().unwrap().to_owned()
+}
+
+/// An answer that goes on.
+struct Events {
+    stream: TcpStream,
+    /// Received, and not taken apart.
+    bytes: VecDeque<u8>,
+    decoder: MessageFrameDecoder,
+    chunks: bytes::BytesMut,
+    is_over: bool,
+}
+
+impl Events {
+    fn begin(address: SocketAddr, consumer: &str, shard: &str, start: &Value) -> Events {
+        let mut stream = connect(address);
+        let body = json!({ "ConsumerARN": consumer, "ShardId": shard, "StartingPosition": start });
+        let headers =
+            [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", "Kinesis_20131202.SubscribeToShard")];
+        send(&mut stream, "POST", &headers, body.to_string().as_bytes());
+        let (decoder, chunks) = (MessageFrameDecoder::new(), bytes::BytesMut::new());
+        let mut events = Events { stream, bytes: VecDeque::new(), decoder, chunks, is_over: false };
+        let status = events.line();
+        assert_eq!(status, "HTTP/1.1 200 OK");
+        let head: Vec<String> = std::iter::from_fn(|| Some(events.line()).filter(|line| !line.is_empty())).collect();
+        for expected in ["content-type: application/vnd.amazon.eventstream", "transfer-encoding: chunked"] {
+            assert!(head.iter().any(|line| line == expected), "{head:?}");
+        }
+        assert_eq!(events.next(), Some(("initial-response".to_owned(), json!({}))));
+        events
+    }
+
+    fn byte(&mut self) -> u8 {
+        if self.bytes.is_empty() {
+            let mut some = [0; 64 << 10];
+            let read = self.stream.read(&mut some).expect("something is said at least every five seconds");
+            assert!(read > 0, "the connection ended in the middle of an answer");
+            self.bytes.extend(&some[..read]);
+        }
+        self.bytes.pop_front().unwrap()
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            line.push(self.byte());
+        }
+        String::from_utf8(line).unwrap().trim_end().to_owned()
+    }
+
+    /// The next message: its kind, and what it says. `None` at the end of the answer.
+    fn next(&mut self) -> Option<(String, Value)> {
+        loop {
+            if let DecodedFrame::Complete(message) = self.decoder.decode_frame(&mut self.chunks).unwrap() {
+                let header = |name: &str| {
+                    let found = message.headers().iter().find(|header| header.name().as_str() == name);
+                    found.and_then(|header| header.value().as_string().ok()).map(|text| text.as_str().to_owned())
+                };
+                let kind = header(":event-type").or_else(|| header(":exception-type")).unwrap();
+                return Some((kind, serde_json::from_slice(message.payload()).unwrap()));
+            }
+            if self.is_over {
+                return None;
+            }
+            let length = usize::from_str_radix(&self.line(), 16).unwrap();
+            for _ in 0..length {
+                let byte = self.byte();
+                self.chunks.extend_from_slice(&[byte]);
+            }
+            assert_eq!(self.line(), "");
+            self.is_over = length == 0;
+        }
+    }
+
+    /// The next event.
+    #[track_caller]
+    fn event(&mut self) -> Value {
+        let (kind, event) = self.next().expect("it goes on");
+        assert_eq!(kind, "SubscribeToShardEvent", "{event}");
+        event
+    }
+
+    /// Records until there are so many, and the number to go on from.
+    fn records(&mut self, count: usize) -> (Vec<Value>, String) {
+        let mut all = Vec::new();
+        loop {
+            let event = self.event();
+            all.extend(event["Records"].as_array().unwrap().iter().cloned());
+            assert!(all.len() <= count, "too many: {all:?}");
+            if all.len() == count {
+                return (all, event["ContinuationSequenceNumber"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+}
+
+fn numbers(records: &[Value]) -> Vec<String> {
+    records.iter().map(|record| record["SequenceNumber"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn consumers_are_registered_found_listed_and_gone_also_after_a_kill() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let server = Server::start(&data);
+    let address = server.http.unwrap();
+    let consumer = with_consumer(address, "s", 1);
+    let register = |address, name: &str| {
+        let body = json!({ "StreamARN": arn("s"), "ConsumerName": name, "Tags": { "team": "red" } });
+        good(address, "RegisterStreamConsumer", &body)["Consumer"].clone()
+    };
+    let another = register(address, "another");
+    assert_eq!((&another["ConsumerName"], &another["ConsumerStatus"]), (&json!("another"), &json!("ACTIVE")));
+    let duplicate = json!({ "StreamARN": arn("s"), "ConsumerName": "reader" });
+    assert_eq!(refused(address, "RegisterStreamConsumer", &duplicate).0, "ResourceInUseException");
+    for number in 2..20 {
+        register(address, &format!("consumer-{number:02}"));
+    }
+    let one_more = json!({ "StreamARN": arn("s"), "ConsumerName": "one-more" });
+    assert_eq!(refused(address, "RegisterStreamConsumer", &one_more).0, "LimitExceededException");
+    for body in [json!({ "ConsumerARN": consumer }), json!({ "StreamARN": arn("s"), "ConsumerName": "reader" })] {
+        let found = good(address, "DescribeStreamConsumer", &body)["ConsumerDescription"].clone();
+        assert_eq!((&found["ConsumerARN"], &found["StreamARN"]), (&json!(consumer), &json!(arn("s"))));
+    }
+    server.kill();
+    let server = Server::start(&data);
+    let address = server.http.unwrap();
+    // Two pages.
+    let first = good(address, "ListStreamConsumers", &json!({ "StreamARN": arn("s"), "MaxResults": 15 }));
+    let rest = json!({ "StreamARN": arn("s"), "NextToken": first["NextToken"] });
+    let rest = good(address, "ListStreamConsumers", &rest);
+    let listed: Vec<&Value> =
+        [&first, &rest].into_iter().flat_map(|page| page["Consumers"].as_array().unwrap()).collect();
+    assert_eq!((listed.len(), rest.get("NextToken")), (20, None));
+    assert!(listed.iter().any(|known| known["ConsumerARN"] == json!(consumer)));
+    good(address, "DeregisterStreamConsumer", &json!({ "ConsumerARN": consumer }));
+    for action in ["DescribeStreamConsumer", "DeregisterStreamConsumer"] {
+        assert_eq!(refused(address, action, &json!({ "ConsumerARN": consumer })).0, "ResourceNotFoundException");
+    }
+    good(address, "DeleteStream", &json!({ "StreamName": "s", "EnforceConsumerDeletion": true }));
+    good(address, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    let none = good(address, "ListStreamConsumers", &json!({ "StreamARN": arn("s") }));
+    assert_eq!(none["Consumers"], json!([]), "the next stream of that name has none of the last one's");
+    server.stop();
+}
+
+#[test]
+fn a_subscription_gives_what_there_is_then_all_that_comes_and_signs_of_life() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let address = server.http.unwrap();
+    let consumer = with_consumer(address, "s", 1);
+    let before: Vec<String> = ["aGVsbG8=", "AP8=", ""].map(|data| put(address, "s", data)).to_vec();
+    let mut events = Events::begin(address, &consumer, SHARD, &json!({ "Type": "TRIM_HORIZON" }));
+    let (records, _) = events.records(3);
+    assert_eq!(numbers(&records), before);
+    assert_eq!((&records[1]["Data"], &records[1]["PartitionKey"]), (&json!("AP8="), &json!("k")));
+    for _ in 0..20 {
+        let began = Instant::now();
+        let number = put(address, "s", "bGl2ZQ==");
+        let (records, continuation) = events.records(1);
+        assert_eq!((numbers(&records), &continuation), (vec![number.clone()], &number));
+        assert!(began.elapsed() < Duration::from_secs(4), "pushed, not found by a sign of life");
+    }
+    // Nothing comes: it says so, and where to go on.
+    let silent = events.event();
+    assert_eq!((&silent["Records"], &silent["MillisBehindLatest"]), (&json!([]), &json!(0)));
+    drop(events);
+    let continuation = silent["ContinuationSequenceNumber"].as_str().unwrap().to_owned();
+    let next = put(address, "s", "bmV4dA==");
+    // Some seconds after the first, so that it may take over where the server has not heard yet that the first is gone.
+    let start = json!({ "Type": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": continuation });
+    let mut events = Events::begin(address, &consumer, SHARD, &start);
+    assert_eq!(numbers(&events.records(1).0), [next.as_str()]);
+    let second = json!({ "ConsumerARN": consumer, "ShardId": SHARD, "StartingPosition": { "Type": "LATEST" } });
+    let (kind, message) = refused(address, "SubscribeToShard", &second);
+    assert_eq!(kind, "ResourceInUseException", "{message}");
+    for (body, expected) in [
+        (
+            json!({ "ConsumerARN": consumer, "ShardId": "shardId-000000000009", "StartingPosition": { "Type": "LATEST" } }),
+            "ResourceNotFoundException",
+        ),
+        (
+            json!({ "ConsumerARN": format!("{consumer}1"), "ShardId": SHARD, "StartingPosition": { "Type": "LATEST" } }),
+            "ResourceNotFoundException",
+        ),
+        (
+            json!({ "ConsumerARN": consumer, "ShardId": SHARD, "StartingPosition": { "Type": "AT_SEQUENCE_NUMBER" } }),
+            "InvalidArgumentException",
+        ),
+        (
+            json!({ "ConsumerARN": consumer, "ShardId": SHARD, "StartingPosition": { "Type": "NOW" } }),
+            "ValidationException",
+        ),
+        (json!({ "ConsumerARN": consumer, "ShardId": SHARD }), "ValidationException"),
+    ] {
+        assert_eq!(refused(address, "SubscribeToShard", &body).0, expected, "{body}");
+    }
+    // Deregistered, it is told why it ends.
+    good(address, "DeregisterStreamConsumer", &json!({ "ConsumerARN": consumer }));
+    let told = std::iter::from_fn(|| events.next()).last().unwrap();
+    assert_eq!(told.0, "ResourceInUseException");
+    server.stop();
+}
+
+/// With two reactors, so that a shard's owner is not always who takes the call.
+#[test]
+fn a_subscription_ends_where_its_shard_was_split_and_says_where_it_goes_on() {
+    let directory = directory();
+    let server = reactors::start(&directory.path().join("data"), 2);
+    let address = server.http.unwrap();
+    let consumer = with_consumer(address, "s", 2);
+    for shard in [SHARD, "shardId-000000000001"] {
+        let mut events = Events::begin(address, &consumer, shard, &json!({ "Type": "LATEST" }));
+        let range = &good(address, "ListShards", &json!({ "StreamName": "s" }))["Shards"];
+        let range =
+            range.as_array().unwrap().iter().find(|known| known["ShardId"] == shard).unwrap()["HashKeyRange"].clone();
+        let start: u128 = range["StartingHashKey"].as_str().unwrap().parse().unwrap();
+        let key = |at: u128| (start + at).to_string();
+        let record = json!({ "StreamName": "s", "PartitionKey": "k", "ExplicitHashKey": key(0), "Data": "bGFzdA==" });
+        let number = good(address, "PutRecord", &record)["SequenceNumber"].clone();
+        let split = json!({ "StreamName": "s", "ShardToSplit": shard, "NewStartingHashKey": key(7) });
+        good(address, "SplitShard", &split);
+        let (mut found, mut children) = (Vec::new(), Value::Null);
+        while let Some((kind, event)) = events.next() {
+            assert_eq!((kind.as_str(), &children), ("SubscribeToShardEvent", &Value::Null), "nothing follows the end");
+            found.extend(event["Records"].as_array().unwrap().iter().map(|record| record["SequenceNumber"].clone()));
+            let is_last = event.get("ContinuationSequenceNumber").is_none();
+            assert_eq!(is_last, event.get("ChildShards").is_some(), "{event}");
+            children = event.get("ChildShards").cloned().unwrap_or_default();
+        }
+        assert_eq!(found, [number]);
+        let children = children.as_array().unwrap();
+        assert_eq!(children.len(), 2);
+        assert!(children.iter().all(|child| child["ParentShards"] == json!([shard])), "{children:?}");
+    }
+    server.stop();
+}
+
+/// A server that stops ends its subscriptions, and does not wait for them.
+#[test]
+fn a_subscription_does_not_hold_up_the_servers_end() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let address = server.http.unwrap();
+    let consumer = with_consumer(address, "s", 1);
+    let mut events = Events::begin(address, &consumer, SHARD, &json!({ "Type": "LATEST" }));
+    events.event();
+    let began = Instant::now();
+    server.stop();
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
