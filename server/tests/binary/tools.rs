@@ -3,7 +3,11 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
-use crate::rig::{Server, directory, millstream, run, wait};
+use frame::Quotas;
+use serde_json::{Value, json};
+use server::client::Batch;
+
+use crate::rig::{Server, directory, millstream, run, store, wait};
 
 #[test]
 fn what_is_put_is_tailed() {
@@ -134,15 +138,85 @@ fn a_reader_that_leaves_is_no_error() {
     let server = Server::start(&directory.path().join("data"));
     let lines = "z".repeat(99).add_line().repeat(20_000);
     run(server.command(["put", "long", "--create", "1", "--quotas", "none"]), lines.as_bytes()).good();
-    let mut command = server.command(["tail", "long"]);
-    let mut tail = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut first = String::new();
-    BufReader::new(tail.stdout.take().unwrap()).read_line(&mut first).unwrap();
-    assert_eq!(first.len(), 100);
-    let mut complaint = String::new();
-    let status = wait(&mut tail);
-    std::io::Read::read_to_string(&mut tail.stderr.take().unwrap(), &mut complaint).unwrap();
-    assert!(status.success() && complaint.is_empty(), "{status}: {complaint}");
+    for more in [&[][..], &["--json"], &["--follow"], &["--follow", "--json"]] {
+        let mut command = server.command(["tail", "long"]);
+        let mut tail = command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        BufReader::new(tail.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert!(first.contains(&"z".repeat(99)), "{first}");
+        let mut complaint = String::new();
+        let status = wait(&mut tail);
+        std::io::Read::read_to_string(&mut tail.stderr.take().unwrap(), &mut complaint).unwrap();
+        assert!(status.success() && complaint.is_empty(), "{more:?}: {status}: {complaint}");
+    }
+    server.stop();
+}
+
+/// The objects in these lines.
+fn objects(lines: &str) -> Vec<Value> {
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn json_says_all_of_a_record_and_what_is_no_text() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let mut client = server.client();
+    let stream = client.create_stream("odd", 1, Quotas::NONE).unwrap();
+    let records: [(&[u8], &[u8]); 5] = [
+        (b"k", b"plain"),
+        ("\u{e9}\"".as_bytes(), "two\nlines, \u{1f980} and a \0".as_bytes()),
+        (b"\xfe", b"key alone"),
+        (b"data alone", b"\xff\0"),
+        (b"none", b""),
+    ];
+    let mut batch = Batch::new();
+    for (key, data) in records {
+        assert!(batch.push(key, data).unwrap());
+    }
+    client.append(stream.stream, &batch).unwrap();
+
+    let tail = |more: &[&str]| run(server.command(["tail", "odd"].into_iter().chain(more.iter().copied())), b"");
+    let told = tail(&["--output", "json"]).good();
+    let verbose = tail(&["--verbose", "--limit", "1"]).good();
+    let arrival = verbose.text().split('\t').nth(2).unwrap();
+    let arrival_ms = arrival.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let about = |sequence: u64| {
+        let (shard, stream) = (stream.shards[0].shard.0, "odd");
+        json!({"stream": stream, "shard": shard, "sequence": sequence, "arrival": arrival, "arrival_ms": arrival_ms})
+    };
+    let fields = [
+        json!({"key": "k", "data": "plain"}),
+        json!({"key": "\u{e9}\"", "data": "two\nlines, \u{1f980} and a \0"}),
+        json!({"key_base64": "/g==", "data": "key alone"}),
+        json!({"key": "data alone", "data_base64": "/wA="}),
+        json!({"key": "none", "data": ""}),
+    ];
+    let expected = (1..).zip(fields).map(|(sequence, fields)| {
+        let (mut object, Value::Object(fields)) = (about(sequence), fields) else { unreachable!() };
+        object.as_object_mut().unwrap().extend(fields);
+        object
+    });
+    assert_eq!(objects(told.text()), expected.collect::<Vec<_>>());
+    // By its shorter name, as `inspect` has it.
+    let first = told.text().lines().next().unwrap();
+    assert_eq!(tail(&["--json", "--limit", "1"]).good().text(), format!("{first}\n"));
+    assert!(tail(&["--json", "--output", "text"]).err.contains("cannot be used with"));
+    assert!(tail(&["--output", "xml"]).err.contains("text, json"));
+
+    // Followed, each line comes while the next one does not, and a reader that leaves is noticed at the next.
+    let mut command = server.command(["tail", "odd", "--follow", "--from", "5", "--json"]);
+    let mut tail = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut next = || objects(&lines.next().unwrap().unwrap())[0]["data"].clone();
+    assert_eq!(next(), "");
+    for data in ["one", "two"] {
+        store(&mut client, stream.stream, "k", [data]);
+        assert_eq!(next(), data);
+    }
+    drop(lines);
+    store(&mut client, stream.stream, "k", ["three"]);
+    assert!(wait(&mut tail).success());
     server.stop();
 }
 
