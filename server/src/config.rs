@@ -40,7 +40,7 @@ fn from_number_or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Res
 
 /// Cores that this process may run on, no more than its CPU quota (cgroup) pays for: a reactor that is put to sleep for
 /// having used it up answers nobody.
-fn usable_cores() -> usize {
+pub(crate) fn usable_cores() -> usize {
     let quota = std::thread::available_parallelism().map_or(1, usize::from);
     io::available_cores().len().min(quota)
 }

@@ -2,8 +2,14 @@
 //!
 //! It measures in a directory of its own inside the one named, removed afterwards, so that a server may run beside it.
 
+mod cores;
 mod device;
+mod interrupts;
 mod measure;
+mod placement;
+mod scheduler;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,10 +20,13 @@ use engine::limits::{CONNECTIONS_MAX, Memory};
 use io::{DataDir, IoKind, Probe, Ring, Threads, available_cores, probe};
 use rustix::process::{Resource, getrlimit};
 
-use crate::config::Bytes;
+use crate::config::{Bytes, ConfigError, Reactors, usable_cores};
 use crate::connect::Output;
+use cores::Cores;
 use device::{Device, WriteCache};
+use interrupts::Interrupts;
 use measure::{Latency, measure};
+use placement::{Placed, Seats};
 
 /// File descriptors beside those of connections: segments, the ring, signals.
 const FILES_BESIDE: u64 = 1024;
@@ -31,19 +40,47 @@ pub struct DoctorArguments {
     /// The data directory, or where one shall be made
     #[arg(long, env = "MILLSTREAM_DATA", value_name = "DIR", default_value = ".")]
     data: PathBuf,
+    /// How many reactors there would be, as for `serve` [default: 1]
+    #[arg(long, env = "MILLSTREAM_REACTORS", value_name = "N")]
+    reactors: Option<Reactors>,
+    /// The core that the first reactor would be pinned to, as for `serve` [default: the first one available]
+    #[arg(long, env = "MILLSTREAM_CORE", value_name = "N")]
+    core: Option<usize>,
+}
+
+impl DoctorArguments {
+    fn seats(&self) -> Result<Seats, ConfigError> {
+        let wanted = self.reactors.unwrap_or(Reactors::Count(1));
+        let memory_bytes = match wanted {
+            Reactors::Auto => engine::Config::default().memory_bytes,
+            // Whether memory has room for them is for `serve` to say, which knows how much there is.
+            Reactors::Count(_) => usize::MAX,
+        };
+        let reactors = wanted.count(usable_cores(), memory_bytes)?;
+        let available = available_cores();
+        let online = std::fs::read_to_string("/sys/devices/system/cpu/online").ok();
+        let online = online.and_then(|text| Cores::parse(&text)).unwrap_or(available.iter().copied().collect());
+        Ok(Seats { available, online, reactors, first: self.core })
+    }
 }
 
 /// Why the examination could not be told.
 #[derive(Debug)]
 pub enum DoctorError {
+    /// An argument is none that `serve` would take.
+    Config(ConfigError),
     /// Standard output takes no more.
     Output(std::io::Error),
 }
 
 impl fmt::Display for DoctorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DoctorError::Output(error) = self;
-        write!(f, "standard output can't be written to: {error}; send it to another place")
+        match self {
+            DoctorError::Config(error) => error.fmt(f),
+            DoctorError::Output(error) => {
+                write!(f, "standard output can't be written to: {error}; send it to another place")
+            }
+        }
     }
 }
 
@@ -55,6 +92,8 @@ enum Health {
     Good,
     /// A server runs; something could be better.
     Fair,
+    /// Nothing can be known of it here.
+    Untold,
     /// No server runs.
     Bad,
 }
@@ -78,6 +117,10 @@ impl Finding {
         Finding { health: Health::Fair, what, text, advice: Some(advice.to_owned()) }
     }
 
+    fn untold(what: &'static str, text: String) -> Finding {
+        Finding { health: Health::Untold, what, text, advice: None }
+    }
+
     fn bad(what: &'static str, text: String) -> Finding {
         Finding { health: Health::Bad, what, text, advice: None }
     }
@@ -88,6 +131,7 @@ impl fmt::Display for Finding {
         let mark = match self.health {
             Health::Good => "ok",
             Health::Fair => "fair",
+            Health::Untold => "?",
             Health::Bad => "BAD",
         };
         write!(f, "{mark:4} {:14} {}", self.what, self.text)?;
@@ -101,12 +145,16 @@ impl fmt::Display for Finding {
 /// Prints what was found; the exit status says whether a server can run.
 ///
 /// # Errors
-/// Nobody can be told.
+/// An argument is wrong, or nobody can be told.
 pub fn run(arguments: DoctorArguments) -> Result<ExitCode, DoctorError> {
     let probe = probe();
-    let mut findings = vec![ring(&probe), cores(), open_files()];
+    let seats = arguments.seats().map_err(DoctorError::Config)?;
+    let mut findings = vec![ring(&probe), cores(&seats), open_files()];
     let place = nearest(&arguments.data);
-    findings.push(cache(Device::of(&place)));
+    let device = Device::of(&place);
+    findings.push(cache(device.as_ref()));
+    findings.extend(device.iter().flat_map(|device| &device.disks).map(scheduler::finding));
+    findings.extend(interrupts(device.as_ref(), &seats));
     findings.extend(disk(&place, &probe));
     let can_run = findings.iter().all(|finding| finding.health != Health::Bad);
     let mut output = Output::new();
@@ -141,9 +189,12 @@ fn ring(probe: &Probe) -> Finding {
     }
 }
 
-fn cores() -> Finding {
-    let cores = available_cores();
+fn cores(seats: &Seats) -> Finding {
+    let Seats { available: cores, first, .. } = seats;
     let text = format!("{} available to this process: {cores:?}", cores.len());
+    if let Some(core) = first.filter(|core| !cores.contains(core)) {
+        return Finding::bad("cores", format!("{text}, and not {core}; name one of these with --core"));
+    }
     if cores.len() > 1 {
         return Finding::good("cores", text);
     }
@@ -164,7 +215,21 @@ fn open_files() -> Finding {
     }
 }
 
-fn cache(device: Option<Device>) -> Finding {
+/// Of the disks, and of the network.
+fn interrupts(device: Option<&Device>, seats: &Seats) -> Vec<Finding> {
+    let all = match Interrupts::read(Path::new("/proc")) {
+        Ok(all) => all,
+        Err(error) => {
+            return vec![Finding::untold("interrupts", format!("/proc/interrupts can't be read: {error}"))];
+        }
+    };
+    let disks = device.map_or(&[][..], |device| &device.disks);
+    let mut placed: Vec<Placed> = disks.iter().map(|disk| Placed::disk(disk, &all)).collect();
+    placed.extend(Placed::networks(Path::new("/sys"), &all));
+    placement::findings(&placed, seats)
+}
+
+fn cache(device: Option<&Device>) -> Finding {
     let Some(device) = device else {
         let advice = "whether its flushes are honest is for whoever runs the file system to know";
         return Finding::fair("device", "the disk below the file system is not told".to_owned(), advice);

@@ -299,13 +299,18 @@ impl Site<'_> {
         }
     }
 
-    /// Pins this thread: the first to the core that is named, by default the first one, the others to those that follow it. So
-    /// cores that are left over are left to clients on the same machine.
+    /// Pins this thread.
     fn pin(&self) -> Result<usize, ServeError> {
         let available = io::available_cores();
-        let first = self.config.core.or(available.first().copied()).unwrap_or(0);
-        let at = available.iter().position(|&core| core == first);
-        let core = at.map_or(first, |at| available[(at + self.number) % available.len()]);
+        let core = core_of(&available, self.config.core, self.number);
         if io::pin(core) { Ok(core) } else { Err(ServeError::Core { core, available }) }
     }
+}
+
+/// The core of a reactor: the first has the one that is named, by default the first available, the others those that follow
+/// it. So cores that are left over are left to clients on the same machine.
+pub(crate) fn core_of(available: &[usize], first: Option<usize>, number: usize) -> usize {
+    let first = first.or(available.first().copied()).unwrap_or(0);
+    let at = available.iter().position(|&core| core == first);
+    at.map_or(first, |at| available[(at + number) % available.len()])
 }

@@ -118,7 +118,7 @@ pub enum Reactors {
 
 impl Reactors {
     /// How many that are on so many cores, with so much memory.
-    pub(super) fn count(self, cores: usize, memory_bytes: usize) -> Result<usize, ConfigError> {
+    pub(crate) fn count(self, cores: usize, memory_bytes: usize) -> Result<usize, ConfigError> {
         let bounds = (REACTORS_MAX).min(memory_bytes / MEMORY_BYTES_MIN);
         match self {
             Reactors::Auto => Ok(cores.saturating_sub(1).clamp(1, bounds.max(1))),

@@ -1,5 +1,9 @@
 //! `doctor` on directories where a server can run, and where it can't.
 
+use std::fs;
+use std::process::Command;
+
+use crate::mounts::LoopDisk;
 use crate::rig::{Server, apart_from_io_uring, directory, millstream, run, skip};
 
 #[test]
@@ -19,6 +23,8 @@ fn a_good_place_is_told_with_its_latency() {
             "open files",
             "locked memory",
             "cores",
+            "scheduler",
+            "interrupts",
             "--io auto takes it",
             "A server can run here.",
         ] {
@@ -27,8 +33,7 @@ fn a_good_place_is_told_with_its_latency() {
     }
     server.assert_well();
     server.stop();
-    let mut left: Vec<_> =
-        std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut left: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["data", "data.log"], "it cleans up after itself");
 }
@@ -40,7 +45,7 @@ fn a_place_that_keeps_nothing_is_bad() {
     assert_eq!(told.status.code(), Some(1));
     let text = told.text();
     assert!(text.contains("BAD  directory") && text.contains("tmpfs") && text.contains("can't run here"), "{text}");
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "it cleans up after itself");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "it cleans up after itself");
 }
 
 #[test]
@@ -53,4 +58,50 @@ fn a_refused_ring_is_told_with_what_is_taken_instead() {
         assert!(text.contains(word), "{word} is not in: {text}");
     }
     assert!(!text.contains("locked memory"), "nothing is locked: {text}");
+}
+
+#[test]
+fn a_scheduler_is_changed_by_what_is_advised() {
+    let Some(mounted) = LoopDisk::new(32 << 20, &[], "loop") else { return };
+    let doctor = || run(millstream(["doctor", "--data", mounted.path.to_str().unwrap()]), b"").good();
+    let told = doctor();
+    let device = told.text().lines().find_map(|line| line.strip_prefix("ok   device         ")).unwrap();
+    let device = device.split([',', ' ']).next().unwrap().to_owned();
+    assert!(device.starts_with("loop") && told.text().contains(&format!("{device}: it is virtual")), "{}", told.text());
+    let scheduler = format!("/sys/block/{device}/queue/scheduler");
+    if let Err(error) = fs::write(&scheduler, "kyber") {
+        return skip(&format!("no kyber for {device}: {error}"));
+    }
+    let told = doctor();
+    assert!(told.text().contains(&format!("fair scheduler      {device}: kyber")), "{}", told.text());
+    let advice = told.text().lines().find(|line| line.contains(&scheduler)).unwrap();
+    let command = advice.split("as root: ").nth(1).unwrap().split(',').next().unwrap();
+    assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
+    assert!(fs::read_to_string(&scheduler).unwrap().contains("[none]"), "{command}");
+    assert!(doctor().text().contains(&format!("ok   scheduler      {device}: none")));
+}
+
+#[test]
+fn a_core_is_told_as_the_server_would_take_it() {
+    let directory = directory();
+    let place = directory.path().to_str().unwrap();
+    let doctor = |more: &[&str]| run(millstream(["doctor", "--data", place].into_iter().chain(more.to_vec())), b"");
+    let cores = io::available_cores();
+    let last = cores.last().unwrap().to_string();
+    let told = doctor(&["--core", &last, "--reactors", "1"]).good();
+    let whose = [
+        format!("the reactor would be on core {last}"),
+        format!("the reactor on {last} would have"),
+        format!("on core {last}, where the reactor would be"),
+    ];
+    let untold = ["is not told", "can't be read", "it is virtual"];
+    let is_told =
+        |line: &str| whose.iter().any(|words| line.contains(words)) || untold.iter().any(|words| line.contains(words));
+    let interrupts: Vec<&str> = told.text().lines().filter(|line| line.contains(" interrupts  ")).collect();
+    assert!(!interrupts.is_empty() && interrupts.iter().all(|line| is_told(line)), "{}", told.text());
+    let told = doctor(&["--core", "65000"]);
+    assert_eq!(told.status.code(), Some(1));
+    assert!(told.text().contains("BAD  cores") && told.text().contains("and not 65000"), "{}", told.text());
+    let refused = doctor(&["--reactors", "65"]).refusal();
+    assert!(refused.contains("--reactors") && refused.contains("1 to 64"), "{refused}");
 }
