@@ -66,7 +66,11 @@ fn metrics_add_up() {
     let shard = described.shards.iter().max_by_key(|shard| shard.tip).unwrap().shard;
     behind.subscribe(stream.stream, shard, Start::At(frame::Sequence(1)), 0).unwrap();
     behind.next_pushed().unwrap();
-    let samples = samples(&server);
+    // A flush that is under way, such as that of an idle mark, is counted and not timed yet.
+    let are_timed =
+        |samples: &_| total(samples, "millstream_commit_seconds_count") == total(samples, "millstream_flushes_total");
+    let mut looks = (0..100).map(|_| samples(&server));
+    let samples = looks.find(are_timed).expect("each flush is timed");
     let tips: u64 = client.describe_stream("seen").unwrap().shards.iter().map(|shard| shard.tip.0 - 1).sum();
     assert_eq!(tips, 400);
     // The catalog's command is a record as well.
@@ -75,7 +79,6 @@ fn metrics_add_up() {
     let (bytes, flushes) =
         (total(&samples, "millstream_written_bytes_total"), total(&samples, "millstream_flushes_total"));
     assert!(bytes > 400_000.0 && flushes >= 4.0 && bytes % 4096.0 == 0.0, "{bytes} bytes in {flushes} flushes");
-    assert_eq!(total(&samples, "millstream_commit_seconds_count"), flushes, "each flush was timed");
     assert_eq!(total(&samples, "millstream_reactor_up"), 2.0);
     assert_eq!(total(&samples, "millstream_subscriptions"), 1.0);
     let lag = format!("millstream_subscriber_lag_records{{stream=\"seen\",shard=\"{shard}\"");
