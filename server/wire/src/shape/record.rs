@@ -1,0 +1,122 @@
+//! Records: stored and read.
+
+use super::ChildShard;
+use crate::codec::{Blob, Timestamp};
+
+request!(
+    /// Stores one record.
+    PutRecord {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        data: Blob,
+        partition_key: String,
+        explicit_hash_key: String,
+        sequence_number_for_ordering: String,
+    }
+);
+
+request!(
+    /// Stores up to 500 records.
+    PutRecords {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        records: Vec<PutRecordsEntry>,
+    }
+);
+
+request!(
+    /// One record to be stored.
+    PutRecordsEntry {
+        data: Blob,
+        partition_key: String,
+        explicit_hash_key: String,
+    }
+);
+
+request!(
+    /// Asks for a place in a shard.
+    GetShardIterator {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        shard_id: String,
+        shard_iterator_type: String,
+        starting_sequence_number: String,
+        timestamp: Timestamp,
+    }
+);
+
+request!(
+    /// Reads from a place on.
+    GetRecords {
+        shard_iterator: String,
+        limit: i64,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+    }
+);
+
+answer!(
+    /// Where a record is.
+    StoredRecord {
+        shard_id: String,
+        sequence_number: String,
+    }
+);
+
+answer!(
+    /// What became of several records.
+    StoredRecords {
+        failed_record_count: u32,
+        records: Vec<RecordOutcome>,
+    }
+);
+
+/// What became of one of several records.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(untagged)]
+pub enum RecordOutcome {
+    /// It is stored.
+    Stored(StoredRecord),
+    /// It is not.
+    Failed(FailedRecord),
+}
+
+answer!(
+    /// Why a record is not stored.
+    FailedRecord {
+        error_code: &'static str,
+        error_message: String,
+    }
+);
+
+answer!(
+    /// A place in a shard.
+    Iterator {
+        shard_iterator: String,
+    }
+);
+
+answer!(
+    /// Records, and where to go on.
+    Records {
+        records: Vec<Record>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_shard_iterator: Option<String>,
+        millis_behind_latest: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        child_shards: Option<Vec<ChildShard>>,
+    }
+);
+
+answer!(
+    /// A record.
+    Record {
+        sequence_number: String,
+        approximate_arrival_timestamp: Timestamp,
+        data: Blob,
+        partition_key: String,
+    }
+);

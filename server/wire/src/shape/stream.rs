@@ -1,0 +1,108 @@
+//! Streams as a whole.
+
+use crate::codec::Timestamp;
+
+request!(
+    /// Makes a stream.
+    CreateStream {
+        stream_name: String,
+        shard_count: i64,
+        stream_mode_details: StreamModeDetails,
+    }
+);
+
+request!(
+    /// Provisioned or on demand.
+    StreamModeDetails {
+        stream_mode: String,
+    }
+);
+
+request!(
+    /// Names a stream, and nothing else: of DeleteStream and DescribeStreamSummary.
+    StreamReference {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+    }
+);
+
+request!(
+    /// For how long a stream keeps its records.
+    RetentionPeriod {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        retention_period_hours: i64,
+    }
+);
+
+request!(
+    /// Lists streams.
+    ListStreams {
+        limit: i64,
+        exclusive_start_stream_name: String,
+        next_token: String,
+    }
+);
+
+answer!(
+    /// A stream without its shards.
+    DescribeStreamSummary {
+        stream_description_summary: StreamDescriptionSummary,
+    }
+);
+
+answer!(
+    /// A stream without its shards.
+    StreamDescriptionSummary {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        stream_status: &'static str,
+        stream_mode_details: StreamMode,
+        retention_period_hours: u32,
+        stream_creation_timestamp: Timestamp,
+        enhanced_monitoring: [EnhancedMetrics; 1],
+        encryption_type: &'static str,
+        open_shard_count: u32,
+        consumer_count: u32,
+    }
+);
+
+answer!(
+    /// Provisioned or on demand.
+    StreamMode {
+        stream_mode: &'static str,
+    }
+);
+
+answer!(
+    /// Metrics of single shards.
+    EnhancedMetrics {
+        shard_level_metrics: [&'static str; 0],
+    }
+);
+
+answer!(
+    /// Streams, in the order of their names.
+    Streams {
+        stream_names: Vec<String>,
+        has_more_streams: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_token: Option<String>,
+        stream_summaries: Vec<StreamSummary>,
+    }
+);
+
+answer!(
+    /// A stream in a list.
+    StreamSummary {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        stream_status: &'static str,
+        stream_mode_details: StreamMode,
+        stream_creation_timestamp: Timestamp,
+    }
+);
