@@ -1,26 +1,37 @@
 //! The API's actions, one file each: from a request's body to an answer's.
 
+mod add_tags_to_stream;
 mod consumer;
 mod create_stream;
 mod decrease_stream_retention_period;
+mod delete_resource_policy;
 mod delete_stream;
 mod deregister_stream_consumer;
 mod describe_stream_consumer;
 mod describe_stream_summary;
 mod get_records;
+mod get_resource_policy;
 mod get_shard_iterator;
 mod increase_stream_retention_period;
 mod list_shards;
 mod list_stream_consumers;
 mod list_streams;
+mod list_tags_for_resource;
+mod list_tags_for_stream;
 mod merge_shards;
 mod position;
 mod put_record;
 mod put_records;
+mod put_resource_policy;
 mod register_stream_consumer;
+mod remove_tags_from_stream;
+mod resource;
 mod retention;
 mod split_shard;
 mod subscribe_to_shard;
+mod tag_resource;
+mod tags;
+mod untag_resource;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -43,25 +54,34 @@ use super::log;
 const RECORD_BYTES_MAX: usize = frame::limits::RECORD_BYTES_MAX;
 
 /// The actions that there are.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 27] = [
+    "AddTagsToStream",
     "CreateStream",
     "DecreaseStreamRetentionPeriod",
+    "DeleteResourcePolicy",
     "DeleteStream",
     "DeregisterStreamConsumer",
     "DescribeStreamConsumer",
     "DescribeStreamSummary",
     "GetRecords",
+    "GetResourcePolicy",
     "GetShardIterator",
     "IncreaseStreamRetentionPeriod",
     "ListShards",
     "ListStreamConsumers",
     "ListStreams",
+    "ListTagsForResource",
+    "ListTagsForStream",
     "MergeShards",
     "PutRecord",
     "PutRecords",
+    "PutResourcePolicy",
     "RegisterStreamConsumer",
+    "RemoveTagsFromStream",
     "SplitShard",
     "SubscribeToShard",
+    "TagResource",
+    "UntagResource",
 ];
 
 /// The action of a name, if there is one.
@@ -104,24 +124,33 @@ pub(super) async fn run(shared: &Arc<Shared>, action: &str, codec: Codec, body: 
         }};
     }
     match action {
+        "AddTagsToStream" => tell!(add_tags_to_stream),
         "CreateStream" => tell!(create_stream),
         "DecreaseStreamRetentionPeriod" => tell!(decrease_stream_retention_period),
+        "DeleteResourcePolicy" => tell!(delete_resource_policy),
         "DeleteStream" => tell!(delete_stream),
         "DeregisterStreamConsumer" => tell!(deregister_stream_consumer),
         "DescribeStreamConsumer" => call!(describe_stream_consumer),
         "DescribeStreamSummary" => call!(describe_stream_summary),
         "GetRecords" => call!(get_records),
+        "GetResourcePolicy" => call!(get_resource_policy),
         "GetShardIterator" => call!(get_shard_iterator),
         "IncreaseStreamRetentionPeriod" => tell!(increase_stream_retention_period),
         "ListShards" => call!(list_shards),
         "ListStreamConsumers" => call!(list_stream_consumers),
         "ListStreams" => call!(list_streams),
+        "ListTagsForResource" => call!(list_tags_for_resource),
+        "ListTagsForStream" => call!(list_tags_for_stream),
         "MergeShards" => tell!(merge_shards),
         "PutRecord" => call!(put_record),
         "PutRecords" => call!(put_records),
+        "PutResourcePolicy" => tell!(put_resource_policy),
         "RegisterStreamConsumer" => call!(register_stream_consumer),
+        "RemoveTagsFromStream" => tell!(remove_tags_from_stream),
         "SplitShard" => tell!(split_shard),
         "SubscribeToShard" => subscribe_to_shard::run(shared, codec, codec.parse(body)?).await.map(Said::Events),
+        "TagResource" => tell!(tag_resource),
+        "UntagResource" => tell!(untag_resource),
         _ => Err(Error::new(ErrorKind::UnknownOperation, "")),
     }
 }

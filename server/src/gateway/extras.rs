@@ -9,6 +9,9 @@ use engine::Stream;
 use serde::{Deserialize, Serialize};
 use wire::{Error, ErrorKind};
 
+/// Tags, by their keys.
+pub(super) type Tags = BTreeMap<String, String>;
+
 /// All of it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -16,8 +19,10 @@ pub(super) struct Extras {
     /// Who is registered to be pushed records, in the order of their names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) consumers: Vec<Consumer>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) tags: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Tags::is_empty")]
+    pub(super) tags: Tags,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) policy: Option<String>,
 }
 
 /// Who is registered to be pushed a stream's records.
@@ -26,8 +31,10 @@ pub(super) struct Consumer {
     pub(super) name: String,
     /// When it was registered, in milliseconds since 1970.
     pub(super) created_ms: u64,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) tags: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    pub(super) tags: Tags,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) policy: Option<String>,
 }
 
 impl Extras {

@@ -1,7 +1,5 @@
 //! Calls on the engine, for tasks that wait for their answers; the engine's refusals as the API's errors.
 
-use std::sync::Arc;
-
 use engine::{Answer, Call, Handle, Outcome, Stream};
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription, Subscribe};
 use frame::{Retention, Settings, ShardId};
@@ -25,12 +23,17 @@ impl Log {
         Log { handle, changing: Mutex::new(()) }
     }
 
-    /// Makes a stream.
-    pub(super) async fn create(&self, place: &Place, name: &str, shards: u32, settings: Settings) -> Result<(), Error> {
-        match self
-            .call(Call::CreateStream { name: name.to_owned(), shards, settings, annotation: Arc::default() })
-            .await?
-        {
+    /// Makes a stream, with what is kept beside it.
+    pub(super) async fn create(
+        &self,
+        place: &Place,
+        name: &str,
+        shards: u32,
+        settings: Settings,
+        extras: &Extras,
+    ) -> Result<(), Error> {
+        let annotation = extras.encode()?;
+        match self.call(Call::CreateStream { name: name.to_owned(), shards, settings, annotation }).await? {
             Answer::Stream(..) => Ok(()),
             answer => Err(refusal(place, name, answer)),
         }

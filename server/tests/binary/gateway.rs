@@ -14,7 +14,7 @@ use server::client::{Batch, Fault};
 use crate::rig::{PATIENCE, Server, directory, read_all, store};
 
 /// Bytes as they travel: base64 of "hello".
-const HELLO: &str = "aGVsbG8=";
+pub(crate) const HELLO: &str = "aGVsbG8=";
 
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
@@ -87,7 +87,12 @@ pub(crate) fn refused(address: SocketAddr, action: &str, body: &Value) -> (Strin
     (text("__type"), text("message"))
 }
 
-fn server(data: &Path) -> (Server, SocketAddr) {
+/// A stream's ARN.
+pub(crate) fn arn(stream: &str) -> String {
+    format!("arn:aws:kinesis:us-east-1:000000000000:stream/{stream}")
+}
+
+pub(crate) fn server(data: &Path) -> (Server, SocketAddr) {
     let server = Server::start_with(data, &["--quotas", "none"]);
     let address = server.http.expect("the API is served");
     (server, address)

@@ -13,6 +13,8 @@ mod file_systems;
 mod format;
 mod full_disk;
 mod gateway;
+mod gateway_policies;
+mod gateway_tags;
 mod gateway_wire;
 mod io;
 mod large;

@@ -26,11 +26,15 @@ macro_rules! answer {
 }
 
 mod consumer;
+mod policy;
 mod record;
 mod shard;
 mod stream;
+mod tag;
 
 pub use self::consumer::*;
+pub use self::policy::*;
 pub use self::record::*;
 pub use self::shard::*;
 pub use self::stream::*;
+pub use self::tag::*;

@@ -1,11 +1,18 @@
 //! Checks of a request's members against the model's bounds, told all at once in the service's words.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 use crate::error::{Error, ErrorKind};
 
 /// As many as the service tells at once.
 const TOLD_MAX: usize = 10;
+
+/// Tags of one request, and the characters of a key and a value.
+const TAGS_MAX: usize = 200;
+const TAG_KEY: RangeInclusive<usize> = 1..=128;
+const TAG_VALUE: RangeInclusive<usize> = 0..=256;
 
 /// What was found wrong so far.
 #[derive(Debug, Default)]
@@ -96,6 +103,58 @@ impl Checks {
         self
     }
 
+    /// A list of so many texts of so many characters.
+    pub fn texts(
+        &mut self,
+        member: &str,
+        values: Option<&[String]>,
+        counts: RangeInclusive<usize>,
+        lengths: RangeInclusive<usize>,
+    ) -> &mut Checks {
+        let Some(values) = values else { return self };
+        self.count(member, Some(values.len()), *counts.start(), *counts.end());
+        if !values.iter().all(|value| lengths.contains(&value.chars().count())) {
+            let rule = format!("Member must satisfy constraint: {}", length_rule(&lengths));
+            self.note(format_args!("[{}]", values.join(", ")), member, format_args!("{rule}"));
+        }
+        self
+    }
+
+    /// Tags that are to be added.
+    pub fn tags(&mut self, values: Option<&BTreeMap<String, String>>) -> &mut Checks {
+        let Some(values) = values else { return self };
+        self.count("tags", Some(values.len()), 1, TAGS_MAX);
+        let told = || {
+            let pairs: Vec<_> = values.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            format!("{{{}}}", pairs.join(", "))
+        };
+        if !values.keys().all(|key| TAG_KEY.contains(&key.chars().count())) {
+            let rule = format!("Map keys must satisfy constraint: {}", length_rule(&TAG_KEY));
+            self.note(told(), "tags", format_args!("{rule}"));
+        }
+        if !values.values().all(|value| TAG_VALUE.contains(&value.chars().count())) {
+            let rule = format!("Map value must satisfy constraint: {}", length_rule(&TAG_VALUE));
+            self.note(told(), "tags", format_args!("{rule}"));
+        }
+        self
+    }
+
+    /// Keys of tags that are to be removed.
+    pub fn tag_keys(&mut self, values: Option<&[String]>) -> &mut Checks {
+        self.required("tagKeys", values.as_ref()).texts("tagKeys", values, 1..=50, TAG_KEY)
+    }
+
+    /// The ARN of a stream, or of something that belongs to one.
+    pub fn resource_arn(&mut self, value: Option<&str>) -> &mut Checks {
+        self.required("resourceARN", value.as_ref()).length("resourceARN", value, 1, 2048);
+        if let Some(value) = value.filter(|value| !is_resource_arn(value)) {
+            let pattern = r"arn:aws.*:kinesis:.*:\d{12}:.*(stream|channel|queue)/\S+";
+            let rule = format_args!("Member must satisfy regular expression pattern: {pattern}");
+            self.note(value, "resourceARN", rule);
+        }
+        self
+    }
+
     fn note(&mut self, value: impl Display, member: &str, rule: std::fmt::Arguments<'_>) {
         self.found.push(format!("Value '{value}' at '{member}' failed to satisfy constraint: {rule}"));
     }
@@ -113,6 +172,26 @@ impl Checks {
         let told = self.found[..count.min(TOLD_MAX)].join("; ");
         Err(Error::new(ErrorKind::Validation, format!("{count} validation {errors} detected: {told}")))
     }
+}
+
+/// What is said of texts in a list or a map.
+fn length_rule(lengths: &RangeInclusive<usize>) -> String {
+    let (least, most) = (lengths.start(), lengths.end());
+    format!(
+        "[Member must have length less than or equal to {most}, Member must have length greater than or equal to {least}]"
+    )
+}
+
+/// Whether an ARN may be one of a resource, by the model's pattern.
+fn is_resource_arn(arn: &str) -> bool {
+    let mut parts = arn.splitn(6, ':');
+    let mut next = || parts.next().unwrap_or_default();
+    let is_ours = next() == "arn" && next().starts_with("aws") && next() == "kinesis";
+    let (_, account, resource) = (next(), next(), next());
+    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    let named = |kind: &str| resource.split_once(kind).is_some_and(|(_, name)| !name.is_empty());
+    let is_resource = named("stream/") || named("channel/") || named("queue/");
+    is_ours && is_account && is_resource && !resource.contains(char::is_whitespace)
 }
 
 #[cfg(test)]
@@ -135,5 +214,40 @@ mod tests {
              Value null at 'shardId' failed to satisfy constraint: Member must not be null"
         );
         assert_eq!(Checks::new().stream_name(Some("a.b-c_D9")).done(), Ok(()));
+    }
+
+    #[test]
+    fn lists_and_maps_are_told_whole() {
+        let tags = BTreeMap::from([(String::new(), "x".to_owned()), ("k".to_owned(), "v".repeat(257))]);
+        let mut checks = Checks::new();
+        checks.tags(Some(&tags)).tag_keys(Some(&["k".repeat(129)]));
+        let error = checks.done().expect_err("three are wrong");
+        for rule in
+            ["Map keys must", "Map value must", "at 'tagKeys' failed to satisfy constraint: Member must satisfy"]
+        {
+            assert!(error.message.contains(rule), "{rule}: {error}");
+        }
+        assert!(error.message.starts_with("3 validation errors detected: Value '{=x, k=v"), "{error}");
+    }
+
+    #[test]
+    fn arns_of_resources_follow_the_models_pattern() {
+        for arn in [
+            "arn:aws:kinesis:us-east-1:000000000000:stream/orders",
+            "arn:aws-cn:kinesis:cn-north-1:000000000000:stream/orders/consumer/c:1700000000",
+            "arn:aws:kinesis:us-east-1:000000000000:queue/q",
+        ] {
+            assert_eq!(Checks::new().resource_arn(Some(arn)).done(), Ok(()), "{arn}");
+        }
+        for arn in [
+            "orders",
+            "arn:aws:s3:::bucket",
+            "arn:aws:kinesis:us-east-1:12:stream/orders",
+            "arn:aws:kinesis:us-east-1:000000000000:stream/",
+            "arn:aws:kinesis:us-east-1:000000000000:stream/or ders",
+        ] {
+            let error = Checks::new().resource_arn(Some(arn)).done().expect_err(arn);
+            assert!(error.message.contains("regular expression pattern: arn:aws"), "{error}");
+        }
     }
 }

@@ -4,9 +4,9 @@ use wire::shape::{RegisterStreamConsumer, RegisteredConsumer};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::{consumer, now_ms};
+use super::{consumer, now_ms, tags};
 use crate::gateway::Shared;
-use crate::gateway::extras::Consumer;
+use crate::gateway::extras::{Consumer, Tags};
 
 /// Consumers of a stream.
 const CONSUMERS_MAX: usize = 20;
@@ -16,9 +16,11 @@ pub(super) async fn run(shared: &Shared, input: RegisterStreamConsumer) -> Resul
     checks.required("streamARN", input.stream_arn.as_ref()).length("streamARN", input.stream_arn.as_deref(), 1, 2048);
     checks.required("consumerName", input.consumer_name.as_ref());
     checks.name("consumerName", input.consumer_name.as_deref());
-    checks.done()?;
+    checks.tags(input.tags.as_ref()).done()?;
     let stream = shared.place.stream_of(None, input.stream_arn.as_deref())?;
-    let (name, tags) = (input.consumer_name.unwrap_or_default(), input.tags.unwrap_or_default());
+    let name = input.consumer_name.unwrap_or_default();
+    let mut kept = Tags::new();
+    tags::add(&shared.place, &format!("consumer {name}"), &mut kept, input.tags.unwrap_or_default())?;
     let change = |stream: &engine::Stream, extras: &mut crate::gateway::extras::Extras| {
         let consumers = &mut extras.consumers;
         let Err(at) = consumers.binary_search_by(|known| known.name.cmp(&name)) else {
@@ -29,7 +31,7 @@ pub(super) async fn run(shared: &Shared, input: RegisterStreamConsumer) -> Resul
             let message = format!("A stream has at most {CONSUMERS_MAX} consumers.");
             return Err(Error::new(ErrorKind::LimitExceeded, message));
         }
-        let made = Consumer { name, created_ms: now_ms(), tags };
+        let made = Consumer { name, created_ms: now_ms(), tags: kept, policy: None };
         let told = consumer::told(&shared.place, stream, &made);
         consumers.insert(at, made);
         Ok(told)

@@ -1,5 +1,7 @@
 //! Streams as a whole.
 
+use std::collections::BTreeMap;
+
 use crate::codec::Timestamp;
 
 request!(
@@ -8,6 +10,7 @@ request!(
         stream_name: String,
         shard_count: i64,
         stream_mode_details: StreamModeDetails,
+        tags: BTreeMap<String, String>,
     }
 );
 
