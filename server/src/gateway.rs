@@ -12,6 +12,7 @@ mod following;
 mod http;
 mod log;
 mod requests;
+mod scaling;
 mod subscribers;
 
 use std::io;
@@ -56,6 +57,8 @@ struct Shared {
     requests: Requests,
     /// Who is being pushed records.
     subscribers: Subscribers,
+    /// Room for streams that are brought to other numbers of shards.
+    scaling: Semaphore,
 }
 
 /// A running gateway. Dropping it ends it at once.
@@ -72,13 +75,25 @@ impl Gateway {
         let answers = Arc::new(Semaphore::new(ANSWER_BYTES_IN_PROGRESS_MAX));
         let requests = Requests::default();
         let (log, subscribers) = (Log::new(handle), Subscribers::default());
-        let shared =
-            Arc::new(Shared { log, place, quotas, room, bodies, answers, requests: requests.clone(), subscribers });
+        let scaling = Semaphore::new(scaling::STREAMS_MAX);
+        let shared = Arc::new(Shared {
+            log,
+            place,
+            quotas,
+            room,
+            bodies,
+            answers,
+            requests: requests.clone(),
+            subscribers,
+            scaling,
+        });
+        let resume = scaling::resume(Arc::clone(&shared));
         let answer = move |request| {
             let shared = Arc::clone(&shared);
             async move { http::answer(&shared, request).await }
         };
         let server = HttpServer::start(listener, ("gateway", threads), CONNECTIONS_MAX, answer)?;
+        server.spawn(resume);
         Ok(Gateway { server, requests })
     }
 

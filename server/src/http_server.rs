@@ -86,6 +86,11 @@ impl HttpServer {
         Ok(HttpServer { runtime, stop, done })
     }
 
+    /// Has something done on its threads, until the server ends.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(work);
+    }
+
     /// Takes no more requests, and waits a while for those in progress. Whether all have ended.
     pub(crate) fn stop(self) -> bool {
         let _ = self.stop.send(true);

@@ -1,5 +1,6 @@
 //! The API's actions, one file each: from a request's body to an answer's.
 
+mod account;
 mod add_tags_to_stream;
 mod consumer;
 mod create_stream;
@@ -7,8 +8,13 @@ mod decrease_stream_retention_period;
 mod delete_resource_policy;
 mod delete_stream;
 mod deregister_stream_consumer;
+mod describe_account_settings;
+mod describe_limits;
+mod describe_stream;
 mod describe_stream_consumer;
 mod describe_stream_summary;
+mod disable_enhanced_monitoring;
+mod enable_enhanced_monitoring;
 mod get_records;
 mod get_resource_policy;
 mod get_shard_iterator;
@@ -19,6 +25,7 @@ mod list_streams;
 mod list_tags_for_resource;
 mod list_tags_for_stream;
 mod merge_shards;
+mod monitoring;
 mod position;
 mod put_record;
 mod put_records;
@@ -27,11 +34,19 @@ mod register_stream_consumer;
 mod remove_tags_from_stream;
 mod resource;
 mod retention;
+mod shard;
 mod split_shard;
+mod state;
 mod subscribe_to_shard;
 mod tag_resource;
 mod tags;
 mod untag_resource;
+mod update_account_settings;
+mod update_max_record_size;
+mod update_shard_count;
+mod update_stream_mode;
+mod update_stream_warm_throughput;
+mod warm_throughput;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -47,22 +62,27 @@ use wire::shape::{ChildShard, HashKeyRange, StoredRecord};
 use wire::validate::Checks;
 use wire::{Codec, Error, ErrorKind};
 
-use super::Shared;
-use super::log;
+use super::extras::Extras;
+use super::{Shared, log};
 
 /// Data and key of one record together.
 const RECORD_BYTES_MAX: usize = frame::limits::RECORD_BYTES_MAX;
 
 /// The actions that there are.
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 37] = [
     "AddTagsToStream",
     "CreateStream",
     "DecreaseStreamRetentionPeriod",
     "DeleteResourcePolicy",
     "DeleteStream",
     "DeregisterStreamConsumer",
+    "DescribeAccountSettings",
+    "DescribeLimits",
+    "DescribeStream",
     "DescribeStreamConsumer",
     "DescribeStreamSummary",
+    "DisableEnhancedMonitoring",
+    "EnableEnhancedMonitoring",
     "GetRecords",
     "GetResourcePolicy",
     "GetShardIterator",
@@ -82,6 +102,11 @@ const NAMES: [&str; 27] = [
     "SubscribeToShard",
     "TagResource",
     "UntagResource",
+    "UpdateAccountSettings",
+    "UpdateMaxRecordSize",
+    "UpdateShardCount",
+    "UpdateStreamMode",
+    "UpdateStreamWarmThroughput",
 ];
 
 /// The action of a name, if there is one.
@@ -130,8 +155,13 @@ pub(super) async fn run(shared: &Arc<Shared>, action: &str, codec: Codec, body: 
         "DeleteResourcePolicy" => tell!(delete_resource_policy),
         "DeleteStream" => tell!(delete_stream),
         "DeregisterStreamConsumer" => tell!(deregister_stream_consumer),
+        "DescribeAccountSettings" => call!(describe_account_settings),
+        "DescribeLimits" => call!(describe_limits),
+        "DescribeStream" => call!(describe_stream),
         "DescribeStreamConsumer" => call!(describe_stream_consumer),
         "DescribeStreamSummary" => call!(describe_stream_summary),
+        "DisableEnhancedMonitoring" => call!(disable_enhanced_monitoring),
+        "EnableEnhancedMonitoring" => call!(enable_enhanced_monitoring),
         "GetRecords" => call!(get_records),
         "GetResourcePolicy" => call!(get_resource_policy),
         "GetShardIterator" => call!(get_shard_iterator),
@@ -151,6 +181,11 @@ pub(super) async fn run(shared: &Arc<Shared>, action: &str, codec: Codec, body: 
         "SubscribeToShard" => subscribe_to_shard::run(shared, codec, codec.parse(body)?).await.map(Said::Events),
         "TagResource" => tell!(tag_resource),
         "UntagResource" => tell!(untag_resource),
+        "UpdateAccountSettings" => call!(update_account_settings),
+        "UpdateMaxRecordSize" => tell!(update_max_record_size),
+        "UpdateShardCount" => call!(update_shard_count),
+        "UpdateStreamMode" => tell!(update_stream_mode),
+        "UpdateStreamWarmThroughput" => call!(update_stream_warm_throughput),
         _ => Err(Error::new(ErrorKind::UnknownOperation, "")),
     }
 }
@@ -184,11 +219,14 @@ async fn shard_of(shared: &Shared, stream: &str, name: &str) -> Result<(Stream, 
     found.map(|found| (stream, found)).ok_or_else(no_shard)
 }
 
-/// The same, of a shard that is to be split or merged.
+/// The same, of a shard that is to be split or merged, and may be.
 async fn open_shard(shared: &Shared, stream: &str, name: &str) -> Result<ShardDescription, Error> {
-    let (_, shard) = shard_of(shared, stream, name).await?;
+    let (stream, shard) = shard_of(shared, stream, name).await?;
+    let extras = Extras::of(&stream)?;
+    state::be_active(&shared.place, &stream, &extras)?;
+    state::be_provisioned(&shared.place, &stream, &extras)?;
     if shard.children.is_some() {
-        let message = format!("Shard {name} in stream {stream} was split or merged before.");
+        let message = format!("Shard {name} in stream {} was split or merged before.", stream.name);
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
     Ok(shard)

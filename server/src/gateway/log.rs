@@ -7,7 +7,7 @@ use tokio::sync::{Mutex, oneshot};
 use wire::name::Place;
 use wire::{Error, ErrorKind};
 
-use super::extras::Extras;
+use super::extras::{Account, Extras};
 use super::following::Following;
 
 /// The log behind the gateway.
@@ -69,6 +69,34 @@ impl Log {
         Ok(told)
     }
 
+    /// What is kept of the account.
+    pub(super) async fn account(&self, place: &Place) -> Result<Account, Error> {
+        match self.call(Call::Annotation).await? {
+            Answer::Annotation(kept) => Account::decode(&kept),
+            answer => Err(refusal(place, "", answer)),
+        }
+    }
+
+    /// Changes what is kept of the account, and tells it.
+    pub(super) async fn change_account(
+        &self,
+        place: &Place,
+        change: impl FnOnce(&mut Account),
+    ) -> Result<Account, Error> {
+        let _alone = self.changing.lock().await;
+        let before = self.account(place).await?;
+        let mut account = before.clone();
+        change(&mut account);
+        if account != before {
+            let call = Call::Annotate { name: None, annotation: account.encode()? };
+            let answer = self.call(call).await?;
+            if !matches!(answer, Answer::Annotation(_)) {
+                return Err(refusal(place, "", answer));
+            }
+        }
+        Ok(account)
+    }
+
     /// Has a shard's records pushed.
     pub(super) async fn follow(&self, subscribe: Subscribe) -> Result<Following, Error> {
         Following::begin(&self.handle, subscribe, async |call| self.call(call).await).await
@@ -121,6 +149,23 @@ impl Log {
         match self.call(Call::ListStreams(ListStreams { limit, after })).await? {
             Answer::Streams(streams, more) => Ok((streams, more)),
             answer => Err(refusal(place, "", answer)),
+        }
+    }
+
+    /// Has `each` look at every stream.
+    pub(super) async fn each(
+        &self,
+        place: &Place,
+        mut each: impl FnMut(&Stream) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut after = String::new();
+        loop {
+            let (streams, more) = self.list(place, after, engine::limits::LIST_STREAMS_MAX).await?;
+            streams.iter().try_for_each(&mut each)?;
+            match streams.last().filter(|_| more) {
+                Some(last) => after = last.name.clone(),
+                None => return Ok(()),
+            }
         }
     }
 

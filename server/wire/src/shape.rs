@@ -25,16 +25,20 @@ macro_rules! answer {
     };
 }
 
+mod account;
 mod consumer;
 mod policy;
 mod record;
+mod setting;
 mod shard;
 mod stream;
 mod tag;
 
+pub use self::account::*;
 pub use self::consumer::*;
 pub use self::policy::*;
 pub use self::record::*;
+pub use self::setting::*;
 pub use self::shard::*;
 pub use self::stream::*;
 pub use self::tag::*;

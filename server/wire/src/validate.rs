@@ -120,6 +120,18 @@ impl Checks {
         self
     }
 
+    /// A list of so many of these words.
+    pub fn all_of(&mut self, member: &str, values: Option<&[String]>, most: usize, words: &[&str]) -> &mut Checks {
+        let Some(values) = values else { return self };
+        self.count(member, Some(values.len()), 1, most);
+        if !values.iter().all(|value| words.contains(&value.as_str())) {
+            let (values, words) = (values.join(", "), words.join(", "));
+            let rule = format!("Member must satisfy constraint: [Member must satisfy enum value set: [{words}]]");
+            self.note(format_args!("[{values}]"), member, format_args!("{rule}"));
+        }
+        self
+    }
+
     /// Tags that are to be added.
     pub fn tags(&mut self, values: Option<&BTreeMap<String, String>>) -> &mut Checks {
         let Some(values) = values else { return self };
@@ -228,6 +240,10 @@ mod tests {
             assert!(error.message.contains(rule), "{rule}: {error}");
         }
         assert!(error.message.starts_with("3 validation errors detected: Value '{=x, k=v"), "{error}");
+        let metrics = ["IncomingBytes".to_owned(), "No".to_owned()];
+        let error =
+            Checks::new().all_of("m", Some(&metrics), 7, &["IncomingBytes"]).done().expect_err("one is not a word");
+        assert!(error.message.contains("Value '[IncomingBytes, No]' at 'm'"), "{error}");
     }
 
     #[test]

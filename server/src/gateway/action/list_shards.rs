@@ -1,15 +1,12 @@
 //! ListShards: a page of a stream's shards, in the order in which they were made.
 
-use engine::Stream;
-use frame::ShardId;
 use frame::proto::ShardDescription;
 use wire::iterator::ShardsPlace;
-use wire::name::ShardName;
-use wire::shape::{ListShards, SequenceNumberRange, Shard, Shards};
+use wire::shape::{ListShards, Shards};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::{hash_key_range, now_ms, sequence_number, shard_name, stream_of};
+use super::{now_ms, shard, shard_name, stream_of};
 use crate::gateway::Shared;
 
 /// Shards of one page, whatever the limit.
@@ -45,10 +42,7 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
     if made.is_some_and(|made| made != stream.stream.0) {
         return Err(shared.place.no_stream(&name));
     }
-    let closed_ms = |shard: &ShardDescription| {
-        let child = shard.children?.first;
-        shards.iter().find(|other| other.shard == child).map(|child| child.created_ms)
-    };
+    let closed_ms = |shard: &ShardDescription| shard::closed_ms(&shards, shard);
     let kind = wanted.as_deref().unwrap_or_default();
     let is_wanted = |shard: &&ShardDescription| is_let_through(kind, since_ms, shard, closed_ms(shard));
     let mut page: Vec<&ShardDescription> = shards.iter().filter(is_wanted).take(limit as usize + 1).collect();
@@ -57,8 +51,8 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
         let (made_ms, stream, name) = (now_ms(), stream.stream.0, name.clone());
         ShardsPlace { made_ms, stream, from, since_ms, filter: kind.to_owned(), name }.encode()
     });
-    let shards = page.into_iter().map(|shard| told(&stream, shard, closed_ms(shard)));
-    Ok(Shards { shards: shards.collect(), next_token: next })
+    let shards = page.into_iter().map(|shard| shard::told(&stream, shard, closed_ms(shard))).collect();
+    Ok(Shards { shards, next_token: next })
 }
 
 /// Whether a filter lets a shard through.
@@ -71,24 +65,6 @@ fn is_let_through(filter: &str, since_ms: u64, shard: &ShardDescription, closed_
         "AT_TIMESTAMP" => shard.created_ms <= since_ms && is_open_then,
         "FROM_TIMESTAMP" => is_open_then,
         _ => true,
-    }
-}
-
-/// A shard as callers see it.
-fn told(stream: &Stream, shard: &ShardDescription, closed_ms: Option<u64>) -> Shard {
-    let name = shard_name(stream, shard.shard);
-    let number = |number, arrival_ms| sequence_number(shard.created_ms, name, number, arrival_ms);
-    let parent = |parent: Option<ShardId>| parent.map(|parent| shard_name(stream, parent).to_string());
-    Shard {
-        shard_id: name.to_string(),
-        parent_shard_id: parent(shard.parent),
-        adjacent_parent_shard_id: parent(shard.adjacent_parent),
-        hash_key_range: hash_key_range(shard),
-        sequence_number_range: SequenceNumberRange {
-            starting_sequence_number: number(0, shard.created_ms),
-            // Nothing in it arrived after it was closed.
-            ending_sequence_number: closed_ms.map(|closed_ms| number(shard.tip.0 - 1, closed_ms)),
-        },
     }
 }
 
@@ -106,13 +82,11 @@ fn resume(shared: &Shared, input: &ListShards, token: &str) -> Result<ShardsPlac
 
 /// The first shard wanted.
 fn first(input: &ListShards, filter: &Option<String>, filter_shard: &Option<String>) -> Result<u32, Error> {
-    let argument = |message: &str| Error::new(ErrorKind::InvalidArgument, message);
-    let after = match (filter.as_deref(), filter_shard) {
-        (Some("AFTER_SHARD_ID"), None) => return Err(argument("AFTER_SHARD_ID needs a ShardId.")),
-        (Some("AFTER_SHARD_ID"), Some(shard)) => Some(shard),
-        _ => input.exclusive_start_shard_id.as_ref(),
-    };
-    let Some(after) = after else { return Ok(0) };
-    let after = ShardName::parse(after).ok_or_else(|| argument("The ShardId is not one of a shard."))?;
-    Ok(after.0 + 1)
+    match (filter.as_deref(), filter_shard) {
+        (Some("AFTER_SHARD_ID"), None) => {
+            Err(Error::new(ErrorKind::InvalidArgument, "AFTER_SHARD_ID needs a ShardId."))
+        }
+        (Some("AFTER_SHARD_ID"), Some(shard)) => shard::after(Some(shard)),
+        _ => shard::after(input.exclusive_start_shard_id.as_deref()),
+    }
 }

@@ -1,13 +1,15 @@
 //! ListStreams: a page of streams in the order of their names.
 
+use engine::Stream;
 use wire::Error;
 use wire::codec::Timestamp;
 use wire::iterator::StreamsPlace;
-use wire::shape::{ListStreams, StreamMode, StreamSummary, Streams};
+use wire::shape::{ListStreams, StreamSummary, Streams};
 use wire::validate::Checks;
 
-use super::{now_ms, resume};
+use super::{now_ms, resume, state};
 use crate::gateway::Shared;
+use crate::gateway::extras::Extras;
 
 /// Streams of one page, whatever the limit.
 const PAGE: u32 = engine::limits::LIST_STREAMS_MAX;
@@ -25,19 +27,20 @@ pub(super) async fn run(shared: &Shared, input: ListStreams) -> Result<Streams, 
     let limit = input.limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(PAGE).min(PAGE);
     let (streams, more) = shared.log.list(&shared.place, after, limit).await?;
     let last = streams.last().filter(|_| more).map(|stream| stream.name.clone());
+    let summary = |stream: Stream| {
+        let extras = Extras::of(&stream)?;
+        Ok(StreamSummary {
+            stream_arn: shared.place.arn(&stream.name),
+            stream_name: stream.name,
+            stream_status: state::status(&extras),
+            stream_mode_details: state::mode(&extras),
+            stream_creation_timestamp: Timestamp { ms: stream.created_ms },
+        })
+    };
     Ok(Streams {
         stream_names: streams.iter().map(|stream| stream.name.clone()).collect(),
         has_more_streams: more,
         next_token: last.map(|after| StreamsPlace { made_ms: now_ms(), after }.encode()),
-        stream_summaries: streams
-            .into_iter()
-            .map(|stream| StreamSummary {
-                stream_arn: shared.place.arn(&stream.name),
-                stream_name: stream.name,
-                stream_status: "ACTIVE",
-                stream_mode_details: StreamMode { stream_mode: "PROVISIONED" },
-                stream_creation_timestamp: Timestamp { ms: stream.created_ms },
-            })
-            .collect(),
+        stream_summaries: streams.into_iter().map(summary).collect::<Result<_, _>>()?,
     })
 }

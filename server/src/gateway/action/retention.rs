@@ -5,8 +5,9 @@ use wire::shape::RetentionPeriod;
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::stream_of;
+use super::{state, stream_of};
 use crate::gateway::Shared;
+use crate::gateway::extras::Extras;
 
 /// The service's bounds; the first is its default as well.
 pub(super) const HOURS_MIN: u32 = 24;
@@ -40,6 +41,7 @@ pub(super) async fn change(shared: &Shared, input: RetentionPeriod, change: Chan
     let hours = input.retention_period_hours.unwrap_or_default();
     let argument = |message: String| Error::new(ErrorKind::InvalidArgument, message);
     let (stream, _) = shared.log.describe(&shared.place, &name, 0, 0).await?;
+    state::be_active(&shared.place, &stream, &Extras::of(&stream)?)?;
     let hours = u32::try_from(hours).ok().filter(|hours| (HOURS_MIN..=HOURS_MAX).contains(hours)).ok_or_else(|| {
         argument(format!("RetentionPeriodHours is from {HOURS_MIN} to {HOURS_MAX}. Specified value was {hours}"))
     })?;

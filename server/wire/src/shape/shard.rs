@@ -1,4 +1,4 @@
-//! Shards: listed, split and merged.
+//! Shards: listed, split, merged and counted.
 
 use crate::codec::Timestamp;
 
@@ -43,6 +43,28 @@ request!(
         stream_arn: String,
         shard_to_merge: String,
         adjacent_shard_to_merge: String,
+    }
+);
+
+request!(
+    /// Has a stream brought to another number of shards.
+    UpdateShardCount {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        target_shard_count: i64,
+        scaling_type: String,
+    }
+);
+
+answer!(
+    /// From how many shards to how many a stream goes.
+    ShardCounts {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        current_shard_count: u32,
+        target_shard_count: u32,
     }
 );
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::{Shard, WarmThroughput};
 use crate::codec::Timestamp;
 
 request!(
@@ -11,6 +12,9 @@ request!(
         shard_count: i64,
         stream_mode_details: StreamModeDetails,
         tags: BTreeMap<String, String>,
+        warm_throughput_mi_bps: i64,
+        max_record_size_in_ki_b: i64,
+        record_distribution_strategy: String,
     }
 );
 
@@ -22,11 +26,32 @@ request!(
 );
 
 request!(
-    /// Names a stream, and nothing else: of DeleteStream and DescribeStreamSummary.
+    /// Names a stream, and nothing else: of DescribeStreamSummary.
     StreamReference {
         stream_name: String,
         #[serde(rename = "StreamARN")]
         stream_arn: String,
+    }
+);
+
+request!(
+    /// Removes a stream.
+    DeleteStream {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        enforce_consumer_deletion: bool,
+    }
+);
+
+request!(
+    /// Asks for a stream and a page of its shards.
+    DescribeStream {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        limit: i64,
+        exclusive_start_shard_id: String,
     }
 );
 
@@ -46,6 +71,30 @@ request!(
         limit: i64,
         exclusive_start_stream_name: String,
         next_token: String,
+    }
+);
+
+answer!(
+    /// A stream and some of its shards.
+    DescribedStream {
+        stream_description: StreamDescription,
+    }
+);
+
+answer!(
+    /// A stream and some of its shards.
+    StreamDescription {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        stream_status: &'static str,
+        stream_mode_details: StreamMode,
+        shards: Vec<Shard>,
+        has_more_shards: bool,
+        retention_period_hours: u32,
+        stream_creation_timestamp: Timestamp,
+        enhanced_monitoring: [EnhancedMetrics; 1],
+        encryption_type: &'static str,
     }
 );
 
@@ -70,6 +119,10 @@ answer!(
         encryption_type: &'static str,
         open_shard_count: u32,
         consumer_count: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        warm_throughput: Option<WarmThroughput>,
+        max_record_size_in_ki_b: u32,
+        record_distribution_strategy: &'static str,
     }
 );
 
@@ -83,7 +136,7 @@ answer!(
 answer!(
     /// Metrics of single shards.
     EnhancedMetrics {
-        shard_level_metrics: [&'static str; 0],
+        shard_level_metrics: Vec<&'static str>,
     }
 );
 

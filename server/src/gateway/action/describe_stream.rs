@@ -1,0 +1,40 @@
+//! DescribeStream: a stream and a page of its shards, in the order in which they were made.
+
+use wire::Error;
+use wire::codec::Timestamp;
+use wire::shape::{DescribeStream, DescribedStream, StreamDescription};
+use wire::validate::Checks;
+
+use super::{retention, shard, state, stream_of};
+use crate::gateway::Shared;
+use crate::gateway::extras::Extras;
+
+/// Shards of one page, whatever the limit.
+const PAGE: usize = 100;
+
+pub(super) async fn run(shared: &Shared, input: DescribeStream) -> Result<DescribedStream, Error> {
+    let mut checks = Checks::new();
+    checks.range("limit", input.limit, 1, 10_000);
+    checks.length("exclusiveStartShardId", input.exclusive_start_shard_id.as_deref(), 1, 128);
+    let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
+    let name = stream_of(&shared.place, &mut checks, name, arn)?;
+    let from = shard::after(input.exclusive_start_shard_id.as_deref())?;
+    // All from there on: what is made of a shard comes after it, and says when it was closed.
+    let (stream, shards) = shared.log.describe(&shared.place, &name, from, u32::MAX).await?;
+    let limit = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(PAGE).min(PAGE);
+    let page = shards.iter().take(limit);
+    let extras = Extras::of(&stream)?;
+    let stream_description = StreamDescription {
+        stream_arn: shared.place.arn(&stream.name),
+        stream_status: state::status(&extras),
+        stream_mode_details: state::mode(&extras),
+        shards: page.map(|shard| shard::told(&stream, shard, shard::closed_ms(&shards, shard))).collect(),
+        has_more_shards: shards.len() > limit,
+        retention_period_hours: retention::told_hours(stream.retention),
+        stream_creation_timestamp: Timestamp { ms: stream.created_ms },
+        enhanced_monitoring: state::monitoring(&extras),
+        encryption_type: "NONE",
+        stream_name: stream.name,
+    };
+    Ok(DescribedStream { stream_description })
+}

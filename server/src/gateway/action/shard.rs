@@ -1,0 +1,41 @@
+//! Shards as the actions on them find and tell them.
+
+use engine::Stream;
+use frame::ShardId;
+use frame::proto::ShardDescription;
+use wire::name::ShardName;
+use wire::shape::{SequenceNumberRange, Shard};
+use wire::{Error, ErrorKind};
+
+use super::{hash_key_range, sequence_number, shard_name};
+
+/// When a shard was closed, if it was; `shards` are those that come after it.
+pub(super) fn closed_ms(shards: &[ShardDescription], shard: &ShardDescription) -> Option<u64> {
+    let child = shard.children?.first;
+    shards.iter().find(|other| other.shard == child).map(|child| child.created_ms)
+}
+
+/// A shard as callers see it.
+pub(super) fn told(stream: &Stream, shard: &ShardDescription, closed_ms: Option<u64>) -> Shard {
+    let name = shard_name(stream, shard.shard);
+    let number = |number, arrival_ms| sequence_number(shard.created_ms, name, number, arrival_ms);
+    let parent = |parent: Option<ShardId>| parent.map(|parent| shard_name(stream, parent).to_string());
+    Shard {
+        shard_id: name.to_string(),
+        parent_shard_id: parent(shard.parent),
+        adjacent_parent_shard_id: parent(shard.adjacent_parent),
+        hash_key_range: hash_key_range(shard),
+        sequence_number_range: SequenceNumberRange {
+            starting_sequence_number: number(0, shard.created_ms),
+            // Nothing in it arrived after it was closed.
+            ending_sequence_number: closed_ms.map(|closed_ms| number(shard.tip.0 - 1, closed_ms)),
+        },
+    }
+}
+
+/// The first shard after one of this name; the first of all without.
+pub(super) fn after(name: Option<&str>) -> Result<u32, Error> {
+    let Some(name) = name else { return Ok(0) };
+    let invalid = || Error::new(ErrorKind::InvalidArgument, "The ShardId is not one of a shard.");
+    ShardName::parse(name).map(|shard| shard.0 + 1).ok_or_else(invalid)
+}

@@ -1,0 +1,109 @@
+//! What state a stream is in, as descriptions tell it, and which one an action asks for.
+
+use engine::Stream;
+use wire::name::Place;
+use wire::shape::{EnhancedMetrics, StreamMode, WarmThroughput};
+use wire::validate::Checks;
+use wire::{Error, ErrorKind};
+
+use crate::gateway::Shared;
+use crate::gateway::extras::Extras;
+
+/// Metrics of single shards, in the model's order.
+pub(super) const METRICS: [&str; 7] = [
+    "IncomingBytes",
+    "IncomingRecords",
+    "OutgoingBytes",
+    "OutgoingRecords",
+    "WriteProvisionedThroughputExceeded",
+    "ReadProvisionedThroughputExceeded",
+    "IteratorAgeMilliseconds",
+];
+
+/// How large a record may be, unless that is set: the service's default, and the bounds of what may be set.
+pub(super) const RECORD_KIB_DEFAULT: u32 = 1024;
+pub(super) const RECORD_KIB_MAX: u32 = 10_240;
+
+pub(super) fn status(extras: &Extras) -> &'static str {
+    if extras.scaling.is_some() { "UPDATING" } else { "ACTIVE" }
+}
+
+pub(super) fn mode(extras: &Extras) -> StreamMode {
+    StreamMode { stream_mode: if extras.on_demand { "ON_DEMAND" } else { "PROVISIONED" } }
+}
+
+pub(super) fn monitoring(extras: &Extras) -> [EnhancedMetrics; 1] {
+    [EnhancedMetrics { shard_level_metrics: metrics(extras) }]
+}
+
+pub(super) fn metrics(extras: &Extras) -> Vec<&'static str> {
+    METRICS.into_iter().filter(|metric| extras.metrics.contains(*metric)).collect()
+}
+
+pub(super) fn distribution(extras: &Extras) -> &'static str {
+    if extras.spread { "AUTO" } else { "USER_PARTITION_KEY" }
+}
+
+/// What a stream on demand takes in: a MiB a second in each shard.
+pub(super) fn warm_throughput(stream: &Stream, extras: &Extras) -> Option<WarmThroughput> {
+    let (target_mi_bps, current_mi_bps) = (extras.warm_mibps, stream.open_shards);
+    extras.on_demand.then_some(WarmThroughput { target_mi_bps, current_mi_bps })
+}
+
+/// Changes what is kept beside a stream, if it is not being changed otherwise.
+pub(super) async fn change<T>(
+    shared: &Shared,
+    name: &str,
+    change: impl FnOnce(&Stream, &mut Extras) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let change = |stream: &Stream, extras: &mut Extras| {
+        be_active(&shared.place, stream, extras)?;
+        change(stream, extras)
+    };
+    shared.log.change(&shared.place, name, change).await
+}
+
+/// That a stream may be changed.
+pub(super) fn be_active(place: &Place, stream: &Stream, extras: &Extras) -> Result<(), Error> {
+    let status = status(extras);
+    if status == "ACTIVE" {
+        return Ok(());
+    }
+    let (name, account) = (&stream.name, &place.account);
+    let message = format!("Stream {name} under account {account} not ACTIVE, instead in state {status}");
+    Err(Error::new(ErrorKind::ResourceInUse, message))
+}
+
+/// That a stream's shards are its owner's to split and merge.
+pub(super) fn be_provisioned(place: &Place, stream: &Stream, extras: &Extras) -> Result<(), Error> {
+    if !extras.on_demand {
+        return Ok(());
+    }
+    let (name, account) = (&stream.name, &place.account);
+    let message = format!("Request is invalid. Stream {name} under account {account} is in On-Demand mode.");
+    Err(Error::new(ErrorKind::Validation, message))
+}
+
+/// That a mode is one.
+pub(super) fn check_mode(checks: &mut Checks, mode: Option<&str>) {
+    checks.one_of("streamModeDetails.streamMode", mode, &["PROVISIONED", "ON_DEMAND"]);
+}
+
+/// That a way to find shards is one.
+pub(super) fn check_distribution(checks: &mut Checks, distribution: Option<&str>) {
+    checks.one_of("recordDistributionStrategy", distribution, &["AUTO", "USER_PARTITION_KEY"]);
+}
+
+/// That a record may be set to be so large.
+pub(super) fn check_record_kib(checks: &mut Checks, kib: Option<i64>) {
+    checks.range("maxRecordSizeInKiB", kib, RECORD_KIB_DEFAULT.into(), RECORD_KIB_MAX.into());
+}
+
+/// That a stream may have its records spread over its shards, if it is to.
+pub(super) fn may_spread(extras: &Extras) -> Result<(), Error> {
+    if extras.on_demand || !extras.spread {
+        return Ok(());
+    }
+    let message = "The RecordDistributionStrategy AUTO is for streams in On-Demand mode only.";
+    Err(Error::new(ErrorKind::InvalidArgument, message))
+}

@@ -1,0 +1,64 @@
+//! UpdateShardCount: answers at once; the stream is brought to shards of equal size in the background, and UPDATING meanwhile.
+
+use std::sync::Arc;
+
+use engine::Stream;
+use frame::limits::SHARDS_PER_STREAM_MAX;
+use wire::shape::{ShardCounts, UpdateShardCount};
+use wire::validate::Checks;
+use wire::{Error, ErrorKind};
+
+use super::{now_ms, state, stream_of};
+use crate::gateway::extras::Extras;
+use crate::gateway::{Shared, scaling};
+
+/// How often it may be asked for of one stream in a day, whichever 24 hours are taken.
+const TIMES_MAX: usize = 10;
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+pub(super) async fn run(shared: &Arc<Shared>, input: UpdateShardCount) -> Result<ShardCounts, Error> {
+    let mut checks = Checks::new();
+    checks.required("targetShardCount", input.target_shard_count.as_ref());
+    checks.at_least("targetShardCount", input.target_shard_count, 1);
+    checks.required("scalingType", input.scaling_type.as_ref());
+    checks.one_of("scalingType", input.scaling_type.as_deref(), &["UNIFORM_SCALING"]);
+    let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
+    let name = stream_of(&shared.place, &mut checks, name, arn)?;
+    let target = input.target_shard_count.map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX));
+    let begin = |stream: &Stream, extras: &mut Extras| {
+        state::be_provisioned(&shared.place, stream, extras)?;
+        check(stream.open_shards, target)?;
+        let now_ms = now_ms();
+        extras.scaled_ms.retain(|then_ms| now_ms.saturating_sub(*then_ms) < DAY_MS);
+        if extras.scaled_ms.len() >= TIMES_MAX {
+            let message = format!("UpdateShardCount is possible {TIMES_MAX} times in 24 hours for stream {name}.");
+            return Err(Error::new(ErrorKind::LimitExceeded, message));
+        }
+        extras.scaled_ms.push(now_ms);
+        extras.scaling = Some(target);
+        Ok(stream.clone())
+    };
+    let stream = state::change(shared, &name, begin).await?;
+    scaling::begin(shared, &stream);
+    Ok(ShardCounts {
+        stream_arn: shared.place.arn(&name),
+        stream_name: name,
+        current_shard_count: stream.open_shards,
+        target_shard_count: target,
+    })
+}
+
+/// That a stream may go from so many shards to so many.
+fn check(open: u32, target: u32) -> Result<(), Error> {
+    let rule = if target as usize > SHARDS_PER_STREAM_MAX {
+        format!("Target shard count or number of open shards cannot be greater than {SHARDS_PER_STREAM_MAX}")
+    } else if target > open.saturating_mul(2) {
+        "UpdateShardCount cannot scale up over double your current open shard count".to_owned()
+    } else if target.saturating_mul(2) < open {
+        "UpdateShardCount cannot scale down below half your current open shard count".to_owned()
+    } else {
+        return Ok(());
+    };
+    let message = format!("{rule}. Current open shard count: {open}, Target shard count: {target}");
+    Err(Error::new(ErrorKind::LimitExceeded, message))
+}

@@ -1,0 +1,122 @@
+//! Brings streams to the number of shards that was asked for, by splits and merges, while records come.
+//!
+//! What is wanted lies beside the stream until it is reached, so the next life takes up what the last one left: each round looks at
+//! the shards as they are. A stream that can't be brought any further stays as it is by then, and the log says why.
+
+mod plan;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::Stream;
+use frame::StreamId;
+use frame::proto::ShardDescription;
+use wire::{Error, ErrorKind};
+
+use self::plan::Step;
+use super::Shared;
+use super::extras::Extras;
+
+/// Streams at once. The next wait, and are UPDATING meanwhile.
+pub(super) const STREAMS_MAX: usize = 4;
+
+/// What is refused for the moment is tried again after this long.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Goes on, after a start, with all that was begun.
+pub(super) async fn resume(shared: Arc<Shared>) {
+    let begun = loop {
+        let mut begun = Vec::new();
+        let each = |stream: &Stream| {
+            match Extras::of(stream) {
+                Ok(extras) => begun.extend(extras.scaling.map(|_| stream.clone())),
+                Err(error) => tracing::warn!(%error, "a stream is left as it is"),
+            }
+            Ok(())
+        };
+        match shared.log.each(&shared.place, each).await {
+            Ok(()) => break begun,
+            Err(error) if may_pass(error.kind) => tokio::time::sleep(RETRY).await,
+            // The server is shutting down.
+            Err(_) => return,
+        }
+    };
+    for stream in begun {
+        begin(&shared, &stream);
+    }
+}
+
+/// Begins to bring a stream to the number of shards that is written down beside it.
+pub(super) fn begin(shared: &Arc<Shared>, stream: &Stream) {
+    let (shared, name, made) = (Arc::clone(shared), stream.name.clone(), stream.stream);
+    tokio::spawn(async move {
+        let _room = shared.scaling.acquire().await.expect("it is never closed");
+        if let Err(error) = run(&shared, &name, made).await {
+            tracing::warn!(stream = name, %error, "the stream stays with the shards that it has");
+        }
+        end(&shared, &name, made).await;
+    });
+}
+
+/// Goes on until nothing is left to do.
+async fn run(shared: &Shared, name: &str, made: StreamId) -> Result<(), Error> {
+    loop {
+        let (stream, shards) = match shared.log.describe(&shared.place, name, 0, u32::MAX).await {
+            Ok(described) => described,
+            Err(error) if error.kind == ErrorKind::ResourceNotFound => return Ok(()),
+            Err(error) if may_pass(error.kind) => {
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(target) = Extras::of(&stream)?.scaling.filter(|_| stream.stream == made) else { return Ok(()) };
+        let mut open: Vec<ShardDescription> = shards.into_iter().filter(|shard| shard.children.is_none()).collect();
+        open.sort_by_key(|shard| shard.hash_start);
+        let ranges: Vec<_> = open.iter().map(|shard| (shard.hash_start, shard.hash_end)).collect();
+        let steps = plan::round(&ranges, target);
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let (mut done, mut passes, mut refusal) = (0, false, None);
+        for step in steps {
+            let outcome = match step {
+                Step::Split(shard, at) => shared.log.split(&shared.place, name, open[shard].shard, at).await,
+                Step::Merge(shard) => {
+                    shared.log.merge(&shared.place, name, open[shard].shard, open[shard + 1].shard).await
+                }
+            };
+            match outcome {
+                Ok(()) => done += 1,
+                Err(error) if may_pass(error.kind) => passes = true,
+                Err(error) => refusal = Some(error),
+            }
+        }
+        match refusal {
+            Some(error) if done == 0 && !passes => return Err(error),
+            _ if done == 0 => tokio::time::sleep(RETRY).await,
+            _ => {}
+        }
+    }
+}
+
+/// Whether it may be otherwise soon: a shard is being split by somebody else, say, or the disk is full.
+fn may_pass(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ResourceInUse | ErrorKind::ProvisionedThroughputExceeded)
+}
+
+/// The stream is what it will be.
+async fn end(shared: &Shared, name: &str, made: StreamId) {
+    let ended = |stream: &Stream, extras: &mut Extras| {
+        if stream.stream == made {
+            extras.scaling = None;
+        }
+        Ok(())
+    };
+    while let Err(error) = shared.log.change(&shared.place, name, ended).await {
+        if error.kind == ErrorKind::ResourceNotFound {
+            return;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
