@@ -13,6 +13,7 @@ mod http;
 mod log;
 mod requests;
 mod scaling;
+mod spread;
 mod subscribers;
 
 use std::io;

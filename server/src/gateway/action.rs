@@ -15,6 +15,7 @@ mod describe_stream_consumer;
 mod describe_stream_summary;
 mod disable_enhanced_monitoring;
 mod enable_enhanced_monitoring;
+mod encryption;
 mod get_records;
 mod get_resource_policy;
 mod get_shard_iterator;
@@ -26,6 +27,7 @@ mod list_tags_for_resource;
 mod list_tags_for_stream;
 mod merge_shards;
 mod monitoring;
+mod placement;
 mod position;
 mod put_record;
 mod put_records;
@@ -36,7 +38,9 @@ mod resource;
 mod retention;
 mod shard;
 mod split_shard;
+mod start_stream_encryption;
 mod state;
+mod stop_stream_encryption;
 mod subscribe_to_shard;
 mod tag_resource;
 mod tags;
@@ -45,6 +49,7 @@ mod update_account_settings;
 mod update_max_record_size;
 mod update_shard_count;
 mod update_stream_mode;
+mod update_stream_record_distribution_strategy;
 mod update_stream_warm_throughput;
 mod warm_throughput;
 
@@ -69,7 +74,7 @@ use super::{Shared, log};
 const RECORD_BYTES_MAX: usize = frame::limits::RECORD_BYTES_MAX;
 
 /// The actions that there are.
-const NAMES: [&str; 37] = [
+const NAMES: [&str; 40] = [
     "AddTagsToStream",
     "CreateStream",
     "DecreaseStreamRetentionPeriod",
@@ -99,6 +104,8 @@ const NAMES: [&str; 37] = [
     "RegisterStreamConsumer",
     "RemoveTagsFromStream",
     "SplitShard",
+    "StartStreamEncryption",
+    "StopStreamEncryption",
     "SubscribeToShard",
     "TagResource",
     "UntagResource",
@@ -106,6 +113,7 @@ const NAMES: [&str; 37] = [
     "UpdateMaxRecordSize",
     "UpdateShardCount",
     "UpdateStreamMode",
+    "UpdateStreamRecordDistributionStrategy",
     "UpdateStreamWarmThroughput",
 ];
 
@@ -178,6 +186,8 @@ pub(super) async fn run(shared: &Arc<Shared>, action: &str, codec: Codec, body: 
         "RegisterStreamConsumer" => call!(register_stream_consumer),
         "RemoveTagsFromStream" => tell!(remove_tags_from_stream),
         "SplitShard" => tell!(split_shard),
+        "StartStreamEncryption" => tell!(start_stream_encryption),
+        "StopStreamEncryption" => tell!(stop_stream_encryption),
         "SubscribeToShard" => subscribe_to_shard::run(shared, codec, codec.parse(body)?).await.map(Said::Events),
         "TagResource" => tell!(tag_resource),
         "UntagResource" => tell!(untag_resource),
@@ -185,6 +195,7 @@ pub(super) async fn run(shared: &Arc<Shared>, action: &str, codec: Codec, body: 
         "UpdateMaxRecordSize" => tell!(update_max_record_size),
         "UpdateShardCount" => call!(update_shard_count),
         "UpdateStreamMode" => tell!(update_stream_mode),
+        "UpdateStreamRecordDistributionStrategy" => tell!(update_stream_record_distribution_strategy),
         "UpdateStreamWarmThroughput" => call!(update_stream_warm_throughput),
         _ => Err(Error::new(ErrorKind::UnknownOperation, "")),
     }
@@ -262,17 +273,21 @@ fn shard_name(stream: &Stream, shard: frame::ShardId) -> ShardName {
 }
 
 /// Encodes a record into `frames`.
-fn encode(frames: &mut Vec<u8>, data: &[u8], key: &str, explicit_hash_key: Option<&str>) -> Result<(), Error> {
-    let argument = |message: String| Error::new(ErrorKind::InvalidArgument, message);
-    let hash_key = explicit_hash_key.map(|text| {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse().ok().filter(|_| digits).ok_or_else(|| {
-            let rule = "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1].";
-            argument(format!("{rule} Specified value was {text}"))
-        })
-    });
-    frame::frame::encode(frames, key.as_bytes(), hash_key.transpose()?, data)
-        .map_err(|_| argument(format!("A record has at most {RECORD_BYTES_MAX} bytes of data and partition key.")))
+fn encode(frames: &mut Vec<u8>, data: &[u8], key: &str, hash_key: Option<u128>) -> Result<(), Error> {
+    frame::frame::encode(frames, key.as_bytes(), hash_key, data).map_err(|_| {
+        let message = format!("A record has at most {RECORD_BYTES_MAX} bytes of data and partition key.");
+        Error::new(ErrorKind::InvalidArgument, message)
+    })
+}
+
+/// Ends a request for a stream that is there, if it was only to tell whether it would succeed.
+async fn end_if_dry(shared: &Shared, stream: &str, is_dry_run: Option<bool>) -> Result<(), Error> {
+    if is_dry_run != Some(true) {
+        return Ok(());
+    }
+    shared.log.describe(&shared.place, stream, 0, 0).await?;
+    let message = "The request was rejected because the DryRun parameter was specified.";
+    Err(Error::new(ErrorKind::DryRunOperation, message))
 }
 
 /// What is said of a shard that has taken in, or given, what it may.

@@ -9,6 +9,7 @@ use wire::{Error, ErrorKind};
 
 use super::extras::{Account, Extras};
 use super::following::Following;
+use super::spread::Spread;
 
 /// The log behind the gateway.
 #[derive(Debug)]
@@ -16,11 +17,13 @@ pub(super) struct Log {
     handle: Handle,
     /// What is kept beside streams is changed by one at a time.
     changing: Mutex<()>,
+    /// Which streams may have their records spread over their shards.
+    pub(super) spread: Spread,
 }
 
 impl Log {
     pub(super) fn new(handle: Handle) -> Log {
-        Log { handle, changing: Mutex::new(()) }
+        Log { handle, changing: Mutex::new(()), spread: Spread::default() }
     }
 
     /// Makes a stream, with what is kept beside it.
@@ -32,6 +35,9 @@ impl Log {
         settings: Settings,
         extras: &Extras,
     ) -> Result<(), Error> {
+        // Not while a stream of that name goes, whose note would take this one's along.
+        let _alone = if extras.spread { Some(self.changing.lock().await) } else { None };
+        self.spread.note(name, extras);
         let annotation = extras.encode()?;
         match self.call(Call::CreateStream { name: name.to_owned(), shards, settings, annotation }).await? {
             Answer::Stream(..) => Ok(()),
@@ -60,6 +66,7 @@ impl Log {
         let mut extras = before.clone();
         let told = change(&stream, &mut extras)?;
         if extras != before {
+            self.spread.note(name, &extras);
             let call = Call::Annotate { name: Some(name.to_owned()), annotation: extras.encode()? };
             let answer = self.call(call).await?;
             if !matches!(answer, Answer::Stream(..)) {
@@ -102,12 +109,23 @@ impl Log {
         Following::begin(&self.handle, subscribe, async |call| self.call(call).await).await
     }
 
-    /// Removes a stream.
-    pub(super) async fn delete(&self, place: &Place, name: &str) -> Result<(), Error> {
+    /// Removes a stream, if it may go as it is. Returns what was kept beside it.
+    pub(super) async fn delete(
+        &self,
+        place: &Place,
+        name: &str,
+        may_go: impl FnOnce(&Extras) -> Result<(), Error>,
+    ) -> Result<Extras, Error> {
         // Not while something is written down of it, which would be of the next stream of that name.
         let _alone = self.changing.lock().await;
+        let (stream, _) = self.describe(place, name, 0, 0).await?;
+        let extras = Extras::of(&stream)?;
+        may_go(&extras)?;
         match self.call(Call::DeleteStream { name: name.to_owned() }).await? {
-            Answer::Deleted => Ok(()),
+            Answer::Deleted => {
+                self.spread.forget(name);
+                Ok(extras)
+            }
             answer => Err(refusal(place, name, answer)),
         }
     }

@@ -23,13 +23,16 @@ pub(super) const STREAMS_MAX: usize = 4;
 /// What is refused for the moment is tried again after this long.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Goes on, after a start, with all that was begun.
+/// Goes on, after a start, with all that was begun; and finds the streams whose records are spread.
 pub(super) async fn resume(shared: Arc<Shared>) {
     let begun = loop {
         let mut begun = Vec::new();
         let each = |stream: &Stream| {
             match Extras::of(stream) {
-                Ok(extras) => begun.extend(extras.scaling.map(|_| stream.clone())),
+                Ok(extras) => {
+                    shared.log.spread.note(&stream.name, &extras);
+                    begun.extend(extras.scaling.map(|_| stream.clone()));
+                }
                 Err(error) => tracing::warn!(%error, "a stream is left as it is"),
             }
             Ok(())
@@ -41,6 +44,7 @@ pub(super) async fn resume(shared: Arc<Shared>) {
             Err(_) => return,
         }
     };
+    shared.log.spread.complete();
     for stream in begun {
         begin(&shared, &stream);
     }

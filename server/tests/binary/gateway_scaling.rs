@@ -161,6 +161,7 @@ fn what_a_kill_interrupts_is_taken_up() {
         ("UpdateMaxRecordSize", json!({ "StreamARN": arn("s"), "MaxRecordSizeInKiB": 2048 })),
         ("EnableEnhancedMonitoring", json!({ "StreamName": "s", "ShardLevelMetrics": ["ALL"] })),
         ("UpdateStreamMode", json!({ "StreamARN": arn("s"), "StreamModeDetails": { "StreamMode": "ON_DEMAND" } })),
+        ("StartStreamEncryption", json!({ "StreamName": "s", "EncryptionType": "KMS", "KeyId": "alias/aws/kinesis" })),
     ] {
         let (kind, message) = refused(api, action, &body);
         let expected = "Stream s under account 000000000000 not ACTIVE, instead in state UPDATING";

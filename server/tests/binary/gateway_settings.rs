@@ -1,5 +1,5 @@
 //! What is set of a stream: mode, size of records, warm throughput, metrics; made with it or
-//! changed, told everywhere, and kept.
+//! changed, told everywhere, and kept. And encryption, for which there are no keys.
 
 use std::net::SocketAddr;
 
@@ -227,4 +227,34 @@ fn metrics_of_shards_are_asked_for_and_not() {
     ];
     change(api, "EnableEnhancedMonitoring", &["ALL"], &["OutgoingRecords"], &all);
     change(api, "DisableEnhancedMonitoring", &["ALL"], &all, &[]);
+}
+
+#[test]
+fn without_keys_nothing_is_encrypted_and_that_is_said() {
+    let directory = directory();
+    let (_server, api) = server(&directory.path().join("data"));
+    good(api, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    let body =
+        |stream: &str, kind: &str| json!({ "StreamName": stream, "EncryptionType": kind, "KeyId": "alias/mine" });
+    let (kind, message) = refused(api, "StartStreamEncryption", &body("s", "KMS"));
+    assert!(kind == "KMSNotFoundException" && message.contains("alias/mine"), "{kind} {message}");
+    for (body, kind) in [
+        (body("gone", "KMS"), "ResourceNotFoundException"),
+        (body("s", "NONE"), "InvalidArgumentException"),
+        (body("s", "AES"), "ValidationException"),
+        (json!({ "StreamName": "s", "EncryptionType": "KMS" }), "ValidationException"),
+        (json!({ "StreamName": "s", "KeyId": "k" }), "ValidationException"),
+        (json!({ "StreamName": "s", "EncryptionType": "KMS", "KeyId": "" }), "ValidationException"),
+    ] {
+        for action in ["StartStreamEncryption", "StopStreamEncryption"] {
+            assert_eq!(refused(api, action, &body).0, kind, "{action} {body}");
+        }
+    }
+    good(api, "StopStreamEncryption", &body("s", "KMS"));
+    for (action, part) in
+        [("DescribeStream", "StreamDescription"), ("DescribeStreamSummary", "StreamDescriptionSummary")]
+    {
+        let told = &good(api, action, &json!({ "StreamName": "s" }))[part];
+        assert_eq!((&told["EncryptionType"], told.get("KeyId")), (&json!("NONE"), None), "{told}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Streams as the API describes them, and what belongs to the account.
+//! Streams as the API describes them, their deletion, and what belongs to the account.
 
 use serde_json::{Value, json};
 
@@ -107,4 +107,30 @@ fn the_accounts_settings_are_kept() {
     let (_running, api) = server(&data);
     assert_eq!(told(api), ending);
     assert_eq!(update(api, "ENABLED"), enabled, "its end is taken back");
+}
+
+#[test]
+fn a_stream_with_consumers_is_deleted_with_them_or_not_at_all() {
+    let directory = directory();
+    let (_server, api) = server(&directory.path().join("data"));
+    good(api, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    let register = json!({ "StreamARN": arn("s"), "ConsumerName": "reader" });
+    let consumer = good(api, "RegisterStreamConsumer", &register)["Consumer"]["ConsumerARN"].clone();
+    let summary =
+        || good(api, "DescribeStreamSummary", &json!({ "StreamName": "s" }))["StreamDescriptionSummary"].clone();
+    assert_eq!(summary()["ConsumerCount"], 1);
+    for enforce in [json!(null), json!(false)] {
+        let delete = json!({ "StreamName": "s", "EnforceConsumerDeletion": enforce });
+        let (kind, message) = refused(api, "DeleteStream", &delete);
+        assert!(kind == "ResourceInUseException" && message.contains("EnforceConsumerDeletion"), "{kind} {message}");
+        assert_eq!(summary()["ConsumerCount"], 1, "it is there still");
+    }
+    good(api, "DeleteStream", &json!({ "StreamARN": arn("s"), "EnforceConsumerDeletion": true }));
+    let gone = json!({ "ConsumerARN": consumer });
+    assert_eq!(refused(api, "DescribeStreamConsumer", &gone).0, "ResourceNotFoundException");
+    // One of the same name has none of it.
+    good(api, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    assert_eq!(summary()["ConsumerCount"], 0);
+    good(api, "DeleteStream", &json!({ "StreamName": "s" }));
+    assert_eq!(refused(api, "DeleteStream", &json!({ "StreamName": "s" })).0, "ResourceNotFoundException");
 }

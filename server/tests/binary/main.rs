@@ -13,6 +13,7 @@ mod file_systems;
 mod format;
 mod full_disk;
 mod gateway;
+mod gateway_placement;
 mod gateway_policies;
 mod gateway_scaling;
 mod gateway_settings;

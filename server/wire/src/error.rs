@@ -24,6 +24,10 @@ pub enum ErrorKind {
     ExpiredIterator,
     /// The caller: a token that is too old.
     ExpiredNextToken,
+    /// The caller: it wanted to know whether the request would succeed, and it would.
+    DryRunOperation,
+    /// The caller: a key to encrypt with that is not there.
+    KmsNotFound,
     /// The caller: an operation that is not known.
     UnknownOperation,
     /// The caller: a body that can't be read.
@@ -48,6 +52,8 @@ impl ErrorKind {
             ErrorKind::ProvisionedThroughputExceeded => "ProvisionedThroughputExceededException",
             ErrorKind::ExpiredIterator => "ExpiredIteratorException",
             ErrorKind::ExpiredNextToken => "ExpiredNextTokenException",
+            ErrorKind::DryRunOperation => "DryRunOperationException",
+            ErrorKind::KmsNotFound => "KMSNotFoundException",
             ErrorKind::UnknownOperation => "UnknownOperationException",
             ErrorKind::Serialization => "SerializationException",
             ErrorKind::RequestTooLarge => "RequestEntityTooLargeException",

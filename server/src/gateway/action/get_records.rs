@@ -12,7 +12,7 @@ use wire::shape::{GetRecords, Record, Records};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::{child_shards, now_ms, rate_exceeded};
+use super::{child_shards, end_if_dry, now_ms, rate_exceeded};
 use crate::gateway::Shared;
 
 /// Records of one answer.
@@ -26,8 +26,12 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
     checks.required("shardIterator", input.shard_iterator.as_ref());
     checks.length("shardIterator", input.shard_iterator.as_deref(), 1, 512);
     checks.range("limit", input.limit, 1, RECORDS_MAX as i64);
-    checks.done()?;
+    checks.length("streamARN", input.stream_arn.as_deref(), 1, 2048).done()?;
     let mut at = resume(input.shard_iterator.as_deref().unwrap_or_default())?;
+    if let Some(arn) = input.stream_arn.as_deref() {
+        shared.place.stream_of(Some(&at.name), Some(arn))?;
+    }
+    end_if_dry(shared, &at.name, input.dry_run).await?;
     let limit = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(RECORDS_MAX);
     let mut page = Page { records: Vec::new(), bytes: 0, arrival_ms: 0 };
     // One request is one read, however many it takes here.

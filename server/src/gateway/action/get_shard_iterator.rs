@@ -6,7 +6,7 @@ use wire::shape::{GetShardIterator, Iterator};
 use wire::validate::Checks;
 
 use super::position::{self, Position};
-use super::{now_ms, shard_name, shard_of, stream_of};
+use super::{end_if_dry, now_ms, shard_name, shard_of, stream_of};
 use crate::gateway::Shared;
 
 pub(super) async fn run(shared: &Shared, input: GetShardIterator) -> Result<Iterator, Error> {
@@ -26,6 +26,7 @@ pub(super) async fn run(shared: &Shared, input: GetShardIterator) -> Result<Iter
         action: "GetShardIterator",
     };
     let from = position.find(shared, &stream, &found).await?;
+    end_if_dry(shared, &name, input.dry_run).await?;
     let iterator = ShardIterator {
         nonce: uuid::Uuid::new_v4().as_u64_pair().0,
         made_ms: now_ms(),

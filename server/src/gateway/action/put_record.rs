@@ -5,15 +5,20 @@ use wire::shape::{PutRecord, StoredRecord};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::{encode, now_ms, stored, stream_of};
+use super::placement::{self, Placement};
+use super::{encode, end_if_dry, now_ms, stored, stream_of};
 use crate::gateway::Shared;
 
 pub(super) async fn run(shared: &Shared, input: PutRecord) -> Result<StoredRecord, Error> {
     let mut checks = Checks::new();
-    checks.required("data", input.data.as_ref()).required("partitionKey", input.partition_key.as_ref());
+    checks.required("data", input.data.as_ref());
     checks.length("partitionKey", input.partition_key.as_deref(), 1, 256);
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
+    let placement = placement::of(shared, &name, input.partition_key.is_some()).await?;
+    if placement == Placement::ByKey {
+        checks.required("partitionKey", input.partition_key.as_ref()).done()?;
+    }
     if let Some(after) = &input.sequence_number_for_ordering {
         let is_past = |number: SequenceNumber| number.arrival_s <= now_ms() / 1000;
         if !SequenceNumber::parse(after).is_some_and(is_past) {
@@ -26,7 +31,9 @@ pub(super) async fn run(shared: &Shared, input: PutRecord) -> Result<StoredRecor
     }
     let mut frames = Vec::new();
     let key = input.partition_key.unwrap_or_default();
-    encode(&mut frames, &input.data.unwrap_or_default().0, &key, input.explicit_hash_key.as_deref())?;
+    let hash_key = placement.hash_key(input.explicit_hash_key.as_deref())?;
+    encode(&mut frames, &input.data.unwrap_or_default().0, &key, hash_key)?;
+    end_if_dry(shared, &name, input.dry_run).await?;
     let (stream, outcomes) = shared.log.append(&shared.place, &name, frames).await?;
     let outcome = outcomes.first().copied();
     let outcome = outcome.ok_or_else(|| Error::new(ErrorKind::InternalFailure, "Internal service failure."))?;

@@ -4,7 +4,8 @@ use wire::shape::{FailedRecord, PutRecords, RecordOutcome, StoredRecords};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::{encode, stored, stream_of};
+use super::placement::{self, Placement};
+use super::{encode, end_if_dry, stored, stream_of};
 use crate::gateway::Shared;
 
 /// Records of one request.
@@ -21,11 +22,18 @@ pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredReco
     for (at, record) in records.iter().enumerate().take(RECORDS_MAX) {
         let member = |name: &str| format!("records.{}.member.{name}", at + 1);
         checks.required(&member("data"), record.data.as_ref());
-        checks.required(&member("partitionKey"), record.partition_key.as_ref());
         checks.length(&member("partitionKey"), record.partition_key.as_deref(), 1, 256);
     }
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
+    let has_all_keys = records.iter().all(|record| record.partition_key.is_some());
+    let placement = placement::of(shared, &name, has_all_keys).await?;
+    if placement == Placement::ByKey {
+        for (at, record) in records.iter().enumerate() {
+            checks.required(&format!("records.{}.member.partitionKey", at + 1), record.partition_key.as_ref());
+        }
+        checks.done()?;
+    }
     let mut frames = Vec::new();
     let mut bytes = 0;
     for record in &records {
@@ -36,8 +44,9 @@ pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredReco
             let message = format!("The records of a request have at most {REQUEST_BYTES_MAX} bytes of data and keys.");
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
-        encode(&mut frames, data, key, record.explicit_hash_key.as_deref())?;
+        encode(&mut frames, data, key, placement.hash_key(record.explicit_hash_key.as_deref())?)?;
     }
+    end_if_dry(shared, &name, input.dry_run).await?;
     let (stream, outcomes) = shared.log.append(&shared.place, &name, frames).await?;
     let records: Vec<RecordOutcome> = outcomes
         .into_iter()

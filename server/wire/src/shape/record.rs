@@ -13,6 +13,7 @@ request!(
         partition_key: String,
         explicit_hash_key: String,
         sequence_number_for_ordering: String,
+        dry_run: bool,
     }
 );
 
@@ -23,6 +24,7 @@ request!(
         #[serde(rename = "StreamARN")]
         stream_arn: String,
         records: Vec<PutRecordsEntry>,
+        dry_run: bool,
     }
 );
 
@@ -45,6 +47,7 @@ request!(
         shard_iterator_type: String,
         starting_sequence_number: String,
         timestamp: Timestamp,
+        dry_run: bool,
     }
 );
 
@@ -55,6 +58,7 @@ request!(
         limit: i64,
         #[serde(rename = "StreamARN")]
         stream_arn: String,
+        dry_run: bool,
     }
 );
 
@@ -117,6 +121,7 @@ answer!(
         sequence_number: String,
         approximate_arrival_timestamp: Timestamp,
         data: Blob,
+        #[serde(skip_serializing_if = "String::is_empty")]
         partition_key: String,
     }
 );

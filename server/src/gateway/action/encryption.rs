@@ -1,0 +1,27 @@
+//! What StartStreamEncryption and StopStreamEncryption have in common.
+
+use engine::Stream;
+use wire::shape::StreamEncryption;
+use wire::validate::Checks;
+use wire::{Error, ErrorKind};
+
+use super::{state, stream_of};
+use crate::gateway::Shared;
+use crate::gateway::extras::Extras;
+
+/// The stream that is meant, which may be changed, and the key.
+pub(super) async fn meant(shared: &Shared, input: StreamEncryption) -> Result<(Stream, String), Error> {
+    let mut checks = Checks::new();
+    checks.required("encryptionType", input.encryption_type.as_ref());
+    checks.one_of("encryptionType", input.encryption_type.as_deref(), &["NONE", "KMS"]);
+    checks.required("keyId", input.key_id.as_ref()).length("keyId", input.key_id.as_deref(), 1, 2048);
+    let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
+    let name = stream_of(&shared.place, &mut checks, name, arn)?;
+    if input.encryption_type.as_deref() != Some("KMS") {
+        let message = "The only valid value of EncryptionType is KMS.";
+        return Err(Error::new(ErrorKind::InvalidArgument, message));
+    }
+    let (stream, _) = shared.log.describe(&shared.place, &name, 0, 0).await?;
+    state::be_active(&shared.place, &stream, &Extras::of(&stream)?)?;
+    Ok((stream, input.key_id.unwrap_or_default()))
+}
