@@ -3,7 +3,8 @@
 //! The first opens the data directory with its own `Io`, and hands the others their seats. The end of one, however it comes, is
 //! the end of all: the others shut down cleanly.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -80,7 +81,8 @@ impl Running {
     /// Starts them, on that kind of `Io`. Without [`Started`] one has failed, which [`Running::join`] tells.
     pub(crate) fn start(config: ServeConfig, kind: IoKind) -> Result<(Running, Option<Started>), ServeError> {
         let count = config.reactors;
-        let native = addresses(config.native, count)?;
+        // Held until all listen: another may take a port that nobody has, meanwhile.
+        let (native, _held) = addresses(config.native, count)?;
         let config = Arc::new(config);
         let mut running = Running { reactors: Arc::default(), threads: Vec::new() };
         let (tell, ready) = mpsc::channel();
@@ -137,31 +139,32 @@ impl Running {
 }
 
 /// Where each reactor listens: at ports that follow each other. Where any port will do for the first, some that are free.
-fn addresses(first: SocketAddr, count: usize) -> Result<Vec<SocketAddr>, ServeError> {
+fn addresses(first: SocketAddr, count: usize) -> Result<(Vec<SocketAddr>, Vec<OwnedFd>), ServeError> {
     let refused = |error| ServeError::Listen { setting: "native", address: first, error };
-    let port = match first.port() {
+    let (port, held) = match first.port() {
         0 if count > 1 => free_ports(first.ip(), count).map_err(refused)?,
-        port => port,
+        port => (port, Vec::new()),
     };
     let last = usize::from(port) + count - 1;
     if last > usize::from(u16::MAX) {
         let text = format!("there is no port for each of {count} reactors from {port} on");
         return Err(refused(std::io::Error::new(std::io::ErrorKind::AddrNotAvailable, text)));
     }
-    Ok((0..count as u16).map(|number| SocketAddr::new(first.ip(), port + number)).collect())
+    Ok(((0..count as u16).map(|number| SocketAddr::new(first.ip(), port + number)).collect(), held))
 }
 
-/// A port that is free, as those are that follow it.
-fn free_ports(ip: IpAddr, count: usize) -> std::io::Result<u16> {
+/// A port that is free, as those are that follow it, and what holds them.
+fn free_ports(ip: IpAddr, count: usize) -> std::io::Result<(u16, Vec<OwnedFd>)> {
     let mut last = Err(std::io::ErrorKind::AddrInUse.into());
     for _ in 0..PORT_TRIES_MAX {
-        let first = TcpListener::bind((ip, 0))?;
-        let port = first.local_addr()?.port();
+        let (first, address) = io::hold(SocketAddr::new(ip, 0))?;
+        let port = address.port();
         let others = (1..count).map(|more| {
             let port = u16::try_from(usize::from(port) + more).map_err(|_| std::io::ErrorKind::AddrInUse)?;
-            TcpListener::bind((ip, port))
+            io::hold(SocketAddr::new(ip, port)).map(|(socket, _)| socket)
         });
-        last = others.collect::<std::io::Result<Vec<_>>>().map(|_| port);
+        let held: std::io::Result<Vec<OwnedFd>> = std::iter::once(Ok(first)).chain(others).collect();
+        last = held.map(|held| (port, held));
         if last.is_ok() {
             break;
         }
