@@ -64,7 +64,8 @@ pub(crate) fn ask(address: SocketAddr, action: &str, body: &Value) -> (u16, Valu
     ask_on(&mut connect(address), action, body)
 }
 
-fn ask_on(stream: &mut TcpStream, action: &str, body: &Value) -> (u16, Value) {
+/// The same on a connection that is there.
+pub(crate) fn ask_on(stream: &mut TcpStream, action: &str, body: &Value) -> (u16, Value) {
     let target = format!("Kinesis_20131202.{action}");
     let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", &target)];
     send(stream, "POST", &headers, body.to_string().as_bytes());

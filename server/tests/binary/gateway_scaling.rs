@@ -1,22 +1,28 @@
 //! UpdateShardCount: streams are brought to shards of equal size while records come, also over a kill.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::gateway::{HELLO, arn, ask, good, refused, server};
+use crate::gateway::{HELLO, arn, ask_on, connect, good, refused, server};
 use crate::rig::{PATIENCE, directory};
 
 fn description(api: SocketAddr, stream: &str) -> Value {
     good(api, "DescribeStreamSummary", &json!({ "StreamName": stream }))["StreamDescriptionSummary"].clone()
 }
 
+/// Its state, over a connection that is there: one for each time that it is asked would use up the machine's ports.
+fn status(connection: &mut TcpStream, stream: &str) -> Value {
+    let (_, told) = ask_on(connection, "DescribeStreamSummary", &json!({ "StreamName": stream }));
+    told["StreamDescriptionSummary"]["StreamStatus"].clone()
+}
+
 /// Waits until a stream is as it was to be.
 #[track_caller]
 pub(crate) fn settled(api: SocketAddr, stream: &str) {
-    let began = Instant::now();
-    while description(api, stream)["StreamStatus"] != "ACTIVE" {
+    let (began, mut connection) = (Instant::now(), connect(api));
+    while status(&mut connection, stream) != "ACTIVE" {
         assert!(began.elapsed() < PATIENCE, "it is UPDATING for ever");
     }
 }
@@ -54,15 +60,15 @@ fn a_stream_is_scaled_up_and_down_while_records_come() {
     let directory = directory();
     let (_server, api) = server(&directory.path().join("data"));
     good(api, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 2 }));
-    let put = |number: u32| {
+    let put = |connection: &mut TcpStream, number: u32| {
         let record = json!({ "StreamName": "s", "Data": HELLO, "PartitionKey": format!("k{number}") });
         let began = Instant::now();
         // Its shard may be closed this moment.
-        while ask(api, "PutRecord", &record).0 != 200 {
+        while ask_on(connection, "PutRecord", &record).0 != 200 {
             assert!(began.elapsed() < PATIENCE, "it is refused for ever");
         }
     };
-    let mut stored = 0;
+    let (mut stored, mut connection) = (0, connect(api));
     for target in [4, 3, 2, 1] {
         let before = description(api, "s")["OpenShardCount"].clone();
         let answer = good(api, "UpdateShardCount", &scale("s", target));
@@ -70,8 +76,8 @@ fn a_stream_is_scaled_up_and_down_while_records_come() {
             "StreamName": "s", "StreamARN": arn("s"), "CurrentShardCount": before, "TargetShardCount": target
         });
         assert_eq!(answer, expected);
-        while description(api, "s")["StreamStatus"] == "UPDATING" {
-            put(stored);
+        while status(&mut connection, "s") == "UPDATING" {
+            put(&mut connection, stored);
             stored += 1;
         }
         let width = u128::MAX / u128::from(target);
@@ -82,7 +88,7 @@ fn a_stream_is_scaled_up_and_down_while_records_come() {
         if target == 4 {
             assert_eq!(shards(api, "s").len(), 6, "as the service makes them: two that are closed, and four");
         }
-        put(stored);
+        put(&mut connection, stored);
         stored += 1;
     }
     // Each is found once, in the shards that were and are.
