@@ -179,6 +179,10 @@ fn a_subscription_gives_what_there_is_then_all_that_comes_and_signs_of_life() {
     let server = Server::start(&directory.path().join("data"));
     let address = server.http.unwrap();
     let consumer = with_consumer(address, "s", 1);
+    // A dry run takes no consumer's place.
+    let dry =
+        json!({ "ConsumerARN": consumer, "ShardId": SHARD, "StartingPosition": { "Type": "LATEST" }, "DryRun": true });
+    assert_eq!(refused(address, "SubscribeToShard", &dry).0, "DryRunOperationException");
     let before: Vec<String> = ["aGVsbG8=", "AP8=", ""].map(|data| put(address, "s", data)).to_vec();
     let mut events = Events::begin(address, &consumer, SHARD, &json!({ "Type": "TRIM_HORIZON" }));
     let (records, _) = events.records(3);

@@ -18,7 +18,7 @@ use wire::validate::Checks;
 use wire::{Codec, Error, event_stream};
 
 use super::position::{self, Position};
-use super::{child_shards, consumer, now_ms, sequence_number, shard_name, shard_of};
+use super::{child_shards, consumer, end_if_dry, now_ms, sequence_number, shard_name, shard_of};
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
 use crate::gateway::following::{Following, Heard};
@@ -61,6 +61,7 @@ pub(super) async fn run(
         action: "SubscribeToShard",
     };
     let next = Sequence(position.find(shared, &stream, &shard).await?);
+    end_if_dry(shared, &meant.stream, input.dry_run).await?;
     let seat = shared.subscribers.begin(&arn, shard.shard)?;
     let (events, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
     let push = Push { shared: Arc::clone(shared), codec, stream, shard, next, arrival_ms: 0, events };

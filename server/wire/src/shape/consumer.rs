@@ -44,6 +44,7 @@ request!(
         consumer_arn: String,
         shard_id: String,
         starting_position: StartingPosition,
+        dry_run: bool,
     }
 );
 
