@@ -66,6 +66,7 @@ struct Shared {
 pub(crate) struct Gateway {
     server: HttpServer,
     requests: Requests,
+    subscribers: Subscribers,
 }
 
 impl Gateway {
@@ -85,7 +86,7 @@ impl Gateway {
             bodies,
             answers,
             requests: requests.clone(),
-            subscribers,
+            subscribers: subscribers.clone(),
             scaling,
         });
         let resume = scaling::resume(Arc::clone(&shared));
@@ -95,7 +96,7 @@ impl Gateway {
         };
         let server = HttpServer::start(listener, ("gateway", threads), CONNECTIONS_MAX, answer)?;
         server.spawn(resume);
-        Ok(Gateway { server, requests })
+        Ok(Gateway { server, requests, subscribers })
     }
 
     /// What it has answered so far; goes on counting.
@@ -105,6 +106,7 @@ impl Gateway {
 
     /// Takes no more requests, and waits a while for those in progress.
     pub(crate) fn stop(self) {
+        self.subscribers.stop();
         if !self.server.stop() {
             tracing::warn!("requests over HTTP were still in progress; their connections are closed");
         }

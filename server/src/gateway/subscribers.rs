@@ -24,6 +24,7 @@ struct Taken {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Subscribers {
     seats: Arc<Seats>,
+    stopping: Arc<watch::Sender<bool>>,
 }
 
 /// A consumer's place at a shard. Dropping it gives it up.
@@ -48,6 +49,17 @@ impl Subscribers {
             let _ = other.end.send(true);
         }
         Ok(Seat { seats: Arc::clone(&self.seats), key, ended })
+    }
+
+    /// All subscriptions end, as at the end of their time: the server stops.
+    pub(super) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Waits until they are to end.
+    pub(super) async fn stopped(&self) {
+        // It lives as long as this does.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// A consumer is no more.

@@ -98,10 +98,11 @@ impl From<Error> for End {
 
 impl Push {
     async fn run(mut self, following: Following, seat: Seat) {
-        let events = self.events.clone();
+        let (events, subscribers) = (self.events.clone(), self.shared.subscribers.clone());
         let end = tokio::select! {
             end = self.push(following) => end,
             () = events.closed() => End::Clean,
+            () = subscribers.stopped() => End::Clean,
             error = seat.taken() => End::Failed(error),
         };
         if let End::Failed(error) = end
