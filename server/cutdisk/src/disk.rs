@@ -244,12 +244,12 @@ impl Drop for CutDisk {
         // Whoever still has a file open, perhaps because the test panicked, gets EIO from here on.
         self.shared.lock().power_on = false;
         if let Some(session) = self.session.take() {
-            if let Err(fault) = host::unmount(&self.fuse_dir) {
+            // Also once this process is gone: its last thread may be one that serves, and would wait for itself for ever as it
+            // closes such a file. Before it is unmounted, as its number may be another's from then on.
+            if let Some(Err(fault)) = self.connection.map(|connection| host::abort_fuse(connection, &self.fuse_dir)) {
                 eprintln!("cutdisk: {fault}");
             }
-            // Also once this process is gone: its last thread may be one that serves, and would wait for itself for ever as it
-            // closes such a file.
-            if let Some(Err(fault)) = self.connection.map(|connection| host::abort_fuse(connection, &self.fuse_dir)) {
+            if let Err(fault) = host::unmount(&self.fuse_dir) {
                 eprintln!("cutdisk: {fault}");
             }
             drop(session);
