@@ -12,6 +12,7 @@ import time
 
 import boto3
 from botocore.config import Config
+from subscribing import subscribe
 
 STREAM = "boto3-records"
 SHARDS = 4
@@ -169,38 +170,6 @@ def make_and_delete(kinesis):
         kinesis.delete_stream(StreamName=f"many-{n}")
 
 
-def fan_out(kinesis):
-    """What there is is pushed, then what comes, then where the shard was split: each record once, in order."""
-    stream, shard = "boto3-fan-out", "shardId-000000000000"
-    kinesis.create_stream(StreamName=stream, ShardCount=1)
-    arn = kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamARN"]
-    consumer = kinesis.register_stream_consumer(StreamARN=arn, ConsumerName="boto3")["Consumer"]["ConsumerARN"]
-    found = kinesis.describe_stream_consumer(ConsumerARN=consumer)["ConsumerDescription"]
-    assert (found["StreamARN"], found["ConsumerStatus"]) == (arn, "ACTIVE"), found
-    put = lambda n: kinesis.put_record(StreamName=stream, Data=data_of(n), PartitionKey=key_of(n))["SequenceNumber"]
-    numbers = [put(n) for n in range(100)]
-    start = {"ConsumerARN": consumer, "ShardId": shard, "StartingPosition": {"Type": "TRIM_HORIZON"}}
-    pushed, children = [], None
-    for message in kinesis.subscribe_to_shard(**start)["EventStream"]:
-        event = message["SubscribeToShardEvent"]
-        assert children is None, "something follows the end"
-        for record in event["Records"]:
-            n = len(pushed)
-            assert (record["SequenceNumber"], record["Data"]) == (numbers[n], data_of(n)), n
-            pushed.append(record["SequenceNumber"])
-        children = event.get("ChildShards")
-        assert (children is None) == ("ContinuationSequenceNumber" in event), event
-        if len(pushed) == 100 and len(numbers) == 100:
-            refused(kinesis.exceptions.ResourceInUseException, kinesis.subscribe_to_shard, **start)
-            numbers += [put(n) for n in range(100, 120)]
-        if len(pushed) == 120 and not event["Records"] and children is None:
-            kinesis.split_shard(StreamName=stream, ShardToSplit=shard, NewStartingHashKey="7")
-    assert len(pushed) == 120 and [child["ParentShards"] for child in children] == [[shard], [shard]], children
-    kinesis.deregister_stream_consumer(ConsumerARN=consumer)
-    assert kinesis.list_stream_consumers(StreamARN=arn)["Consumers"] == []
-    print("boto3: was pushed each of 120 records once, in order, to the end of the shard")
-
-
 def meet_limits(kinesis):
     """A shard takes 1,000 records and answers 5 reads at once; the refusals are those that the service documents."""
     kinesis.create_stream(StreamName="limited", ShardCount=1)
@@ -245,7 +214,7 @@ def main():
     read_from_numbers(kinesis, shards)
     ask_for_what_is_not_there(kinesis, shards, places)
     make_and_delete(kinesis)
-    fan_out(kinesis)
+    subscribe(kinesis)
 
 
 main()

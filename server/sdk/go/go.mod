@@ -1,4 +1,4 @@
-module millstream.dev/check
+module go-sdk
 
 go 1.24
 

@@ -5,6 +5,8 @@
 //! `again` reads what an earlier `all` put, after the server was started again. `limits` reads more often than a shard allows:
 //! the SDK's own retries carry it through.
 
+mod subscribing;
+
 use std::collections::HashMap;
 use std::error::Error;
 
@@ -41,7 +43,8 @@ async fn main() -> Outcome<()> {
     client.create_stream().stream_name(STREAM).shard_count(SHARDS).send().await?;
     let places = put(&client).await?;
     read_all(&client, Some(&places)).await?;
-    ask_for_what_is_not_there(&client).await
+    ask_for_what_is_not_there(&client).await?;
+    subscribing::check(&client).await
 }
 
 fn data_of(number: usize) -> Vec<u8> {
