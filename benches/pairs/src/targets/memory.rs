@@ -204,7 +204,9 @@ fn write_idle(bench: &Bench, server: &Server) -> Result<(), PairsError> {
 /// All that presses.
 fn pressing(bench: &Bench, seconds: f64) -> Load {
     let bytes = bench.options.bytes.unwrap_or(if bench.options.quick { bench.bytes() } else { BUSY_BYTES_MAX });
-    let large = LARGE_BYTES_MAX.min(bytes * LARGE_BYTES_MAX / BUSY_BYTES_MAX).max(2 * LARGE_BYTES);
+    let large = LARGE_BYTES_MAX
+        .min((bytes as f64 / BUSY_BYTES_MAX as f64 * LARGE_BYTES_MAX as f64) as u64)
+        .max(2 * LARGE_BYTES);
     let subscribers = Subscribers { count: 1, stalled: STALLED, ..Subscribers::default() };
     let beside = format!("connections={LARGE},inflight=1,batch-records=1,record-bytes={LARGE_BYTES},bytes={large}");
     let base = Load::new(bench, BUSY, Space::Allocated);
