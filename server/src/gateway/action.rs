@@ -58,12 +58,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use engine::{Outcome, Stream};
+use frame::ShardId;
+use frame::parts::Record;
 use frame::proto::{Children, ShardDescription};
 use tokio::sync::mpsc;
+use wire::codec::{Blob, Timestamp};
 use wire::iterator::LIFETIME_MS;
 use wire::name::{Place, ShardName};
 use wire::sequence::SequenceNumber;
-use wire::shape::{ChildShard, HashKeyRange, StoredRecord};
+use wire::shape::{self, ChildShard, HashKeyRange, StoredRecord};
 use wire::validate::Checks;
 use wire::{Codec, Error, ErrorKind};
 
@@ -243,10 +246,14 @@ async fn open_shard(shared: &Shared, stream: &str, name: &str) -> Result<ShardDe
     Ok(shard)
 }
 
-/// The shards that go on where a closed one ended.
-async fn child_shards(shared: &Shared, stream: &Stream, children: Children) -> Result<Vec<ChildShard>, Error> {
-    let first = children.first.0.saturating_sub(stream.first_shard.0);
-    let (stream, found) = shared.log.describe(&shared.place, &stream.name, first, children.count).await?;
+/// The shards that go on where a closed one ended, in a stream whose first shard is this.
+async fn child_shards(
+    shared: &Shared,
+    (stream, first_shard): (&str, ShardId),
+    children: Children,
+) -> Result<Vec<ChildShard>, Error> {
+    let first = children.first.0.saturating_sub(first_shard.0);
+    let (stream, found) = shared.log.describe(&shared.place, stream, first, children.count).await?;
     let name = |shard| shard_name(&stream, shard).to_string();
     let child = |child: &ShardDescription| ChildShard {
         shard_id: name(child.shard),
@@ -262,13 +269,22 @@ fn hash_key_range(shard: &ShardDescription) -> HashKeyRange {
 }
 
 /// A record's sequence number, as callers see it.
-fn sequence_number(made_ms: u64, shard: ShardName, number: u64, arrival_ms: u64) -> String {
-    let shard_made_s = made_ms / 1000;
+fn sequence_number(shard_made_s: u64, shard: ShardName, number: u64, arrival_ms: u64) -> String {
     SequenceNumber { shard_made_s, shard: shard.0, number, arrival_s: arrival_ms / 1000 }.to_string()
 }
 
+/// A record, as callers see it.
+fn told_record(shard_made_s: u64, shard: ShardName, record: &Record<'_>) -> shape::Record {
+    shape::Record {
+        sequence_number: sequence_number(shard_made_s, shard, record.sequence.0, record.arrival_ms),
+        approximate_arrival_timestamp: Timestamp { ms: record.arrival_ms },
+        data: Blob(record.data.to_vec()),
+        partition_key: String::from_utf8_lossy(record.key).into_owned(),
+    }
+}
+
 /// The name of a shard that the engine knows by a number of its own.
-fn shard_name(stream: &Stream, shard: frame::ShardId) -> ShardName {
+fn shard_name(stream: &Stream, shard: ShardId) -> ShardName {
     ShardName(shard.0.saturating_sub(stream.first_shard.0))
 }
 
@@ -300,7 +316,7 @@ fn stored(place: &Place, stream: &Stream, outcome: Outcome) -> Result<StoredReco
     match outcome {
         Outcome::Durable { shard, made_ms, sequence, arrival_ms } => {
             let shard = shard_name(stream, shard);
-            let sequence_number = sequence_number(made_ms, shard, sequence.0, arrival_ms);
+            let sequence_number = sequence_number(made_ms / 1000, shard, sequence.0, arrival_ms);
             Ok(StoredRecord { shard_id: shard.to_string(), sequence_number })
         }
         Outcome::Throttled(code, shard) => {

@@ -4,15 +4,13 @@
 use frame::parts::{self, Joiner};
 use frame::proto::{Read, Start};
 use frame::{Frame, Sequence, ShardId, StreamId};
-use wire::codec::{Blob, Timestamp};
 use wire::iterator::{LIFETIME_MS, ShardIterator};
 use wire::name::ShardName;
-use wire::sequence::SequenceNumber;
 use wire::shape::{GetRecords, Record, Records};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::{child_shards, end_if_dry, now_ms, rate_exceeded};
+use super::{child_shards, end_if_dry, now_ms, rate_exceeded, told_record};
 use crate::gateway::Shared;
 
 /// Records of one answer.
@@ -71,8 +69,8 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
     at.made_ms = now_ms();
     let child_shards = match children {
         Some(children) => {
-            let (stream, _) = shared.log.describe(&shared.place, &at.name, 0, 0).await?;
-            Some(child_shards(shared, &stream, children).await?)
+            let first_shard = ShardId(at.shard.saturating_sub(at.shard_index));
+            Some(child_shards(shared, (&at.name, first_shard), children).await?)
         }
         None => None,
     };
@@ -126,18 +124,7 @@ impl Page {
             }
             frames = &frames[frame.length()..];
             let Some(record) = joiner.push(&frame) else { continue };
-            let number = SequenceNumber {
-                shard_made_s: at.shard_made_s,
-                shard: ShardName(at.shard_index).0,
-                number: record.sequence.0,
-                arrival_s: record.arrival_ms / 1000,
-            };
-            self.records.push(Record {
-                sequence_number: number.to_string(),
-                approximate_arrival_timestamp: Timestamp { ms: record.arrival_ms },
-                data: Blob(record.data.to_vec()),
-                partition_key: String::from_utf8_lossy(record.key).into_owned(),
-            });
+            self.records.push(told_record(at.shard_made_s, ShardName(at.shard_index), &record));
             self.bytes += bytes;
             self.arrival_ms = record.arrival_ms;
             at.from = record.sequence.0 + 1;

@@ -18,7 +18,7 @@ pub(super) fn closed_ms(shards: &[ShardDescription], shard: &ShardDescription) -
 /// A shard as callers see it.
 pub(super) fn told(stream: &Stream, shard: &ShardDescription, closed_ms: Option<u64>) -> Shard {
     let name = shard_name(stream, shard.shard);
-    let number = |number, arrival_ms| sequence_number(shard.created_ms, name, number, arrival_ms);
+    let number = |number, arrival_ms| sequence_number(shard.created_ms / 1000, name, number, arrival_ms);
     let parent = |parent: Option<ShardId>| parent.map(|parent| shard_name(stream, parent).to_string());
     Shard {
         shard_id: name.to_string(),

@@ -7,18 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::Stream;
 use frame::Sequence;
-use frame::parts::Record;
 use frame::proto::{ReadResult, ShardDescription, Start, Subscribe};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
-use wire::codec::{Blob, Timestamp};
-use wire::name::ShardName;
 use wire::shape::{self, SubscribeToShardEvent};
 use wire::validate::Checks;
 use wire::{Codec, Error, event_stream};
 
 use super::position::{self, Position};
-use super::{child_shards, consumer, end_if_dry, now_ms, sequence_number, shard_name, shard_of};
+use super::{child_shards, consumer, end_if_dry, now_ms, sequence_number, shard_name, shard_of, told_record};
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
 use crate::gateway::following::{Following, Heard};
@@ -146,9 +143,9 @@ impl Push {
         let silent = Instant::now() + SILENCE_MAX;
         // All of what was told at once is one event.
         while records.is_empty() || following.has_more() {
-            let (made_ms, name) = (self.shard.created_ms, shard_name(&self.stream, self.shard.shard));
+            let (made_s, name) = (self.shard.created_ms / 1000, shard_name(&self.stream, self.shard.shard));
             let heard =
-                timeout_at(silent.min(ended), following.next(|record| records.push(told(made_ms, name, record))));
+                timeout_at(silent.min(ended), following.next(|record| records.push(told_record(made_s, name, record))));
             match heard.await {
                 Ok(Heard::Place(result)) => {
                     self.next = result.next;
@@ -182,13 +179,16 @@ impl Push {
         let is_behind = place.is_some_and(|place| place.next < place.tip);
         let millis_behind_latest = if is_behind { now_ms().saturating_sub(self.arrival_ms).max(1) } else { 0 };
         let child_shards = match place.and_then(|place| place.children) {
-            Some(children) => Some(child_shards(&self.shared, &self.stream, children).await?),
+            Some(children) => {
+                let Stream { name, first_shard, .. } = &self.stream;
+                Some(child_shards(&self.shared, (name, *first_shard), children).await?)
+            }
             None => None,
         };
         let name = shard_name(&self.stream, self.shard.shard);
         let arrival_ms = self.arrival_ms.max(self.shard.created_ms);
         // A reader goes on after it.
-        let last = sequence_number(self.shard.created_ms, name, self.next.0.saturating_sub(1), arrival_ms);
+        let last = sequence_number(self.shard.created_ms / 1000, name, self.next.0.saturating_sub(1), arrival_ms);
         let continuation_sequence_number = child_shards.is_none().then_some(last);
         Ok(SubscribeToShardEvent { records, continuation_sequence_number, millis_behind_latest, child_shards })
     }
@@ -207,15 +207,5 @@ impl Push {
     async fn follow_again(&self, ended: Instant) -> Result<Following, End> {
         tokio::time::sleep_until((Instant::now() + RETRY).min(ended)).await;
         self.follow().await.map_err(End::Failed)
-    }
-}
-
-/// A record as it is told.
-fn told(made_ms: u64, shard: ShardName, record: &Record<'_>) -> shape::Record {
-    shape::Record {
-        sequence_number: sequence_number(made_ms, shard, record.sequence.0, record.arrival_ms),
-        approximate_arrival_timestamp: Timestamp { ms: record.arrival_ms },
-        data: Blob(record.data.to_vec()),
-        partition_key: String::from_utf8_lossy(record.key).into_owned(),
     }
 }
