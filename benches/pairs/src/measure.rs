@@ -79,6 +79,11 @@ impl Measure {
         Self { slug, title, figure_a: figure, figure_b: figure, compare: Compare::Ratio, bound }
     }
 
+    /// A figure of the first side alone.
+    pub(crate) fn first(slug: &'static str, title: &'static str, figure: &'static str, bound: Bound) -> Self {
+        Self { compare: Compare::First, ..Self::ratio(slug, title, figure, bound) }
+    }
+
     /// The number of one pair.
     pub(crate) fn value(&self, a: &Side, b: &Side) -> f64 {
         let (a, b) = (a.figure(self.figure_a), b.figure(self.figure_b));

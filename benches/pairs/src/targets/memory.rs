@@ -17,7 +17,7 @@ use super::Findings;
 use crate::bench::Bench;
 use crate::error::PairsError;
 use crate::load::{self, LARGE_BYTES, Load, Space, Subscribers};
-use crate::measure::{Bound, Compare, Measure};
+use crate::measure::{Bound, Measure};
 use crate::pair::{Pair, Part, Taken};
 use crate::point::ServerPoint;
 use crate::server::Server;
@@ -111,18 +111,15 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
 }
 
 fn measures() -> Vec<Measure> {
-    let first = |slug, title, figure, bound| Measure {
-        slug,
-        title,
-        figure_a: figure,
-        figure_b: figure,
-        compare: Compare::First,
-        bound: Bound::AtMost(bound),
-    };
     vec![
-        first("peak", "the most that was resident, by the budget", PEAK, 1.1),
-        first("connection", "bytes that an idle connection costs", CONNECTION_BYTES, (16 << 10) as f64),
-        first("shard", "bytes that an open idle shard costs", SHARD_BYTES, (4 << 10) as f64),
+        Measure::first("peak", "the most that was resident, by the budget", PEAK, Bound::AtMost(1.1)),
+        Measure::first(
+            "connection",
+            "bytes that an idle connection costs",
+            CONNECTION_BYTES,
+            Bound::AtMost((16 << 10) as f64),
+        ),
+        Measure::first("shard", "bytes that an open idle shard costs", SHARD_BYTES, Bound::AtMost((4 << 10) as f64)),
     ]
 }
 

@@ -18,7 +18,7 @@ use crate::bench::Bench;
 use crate::disk::Disk;
 use crate::error::PairsError;
 use crate::load::{Load, Space};
-use crate::measure::{Bound, Compare, Measure, median};
+use crate::measure::{Bound, Measure, median};
 use crate::pair::{Pair, Part, Taken};
 use crate::point::ServerPoint;
 use crate::server::Server;
@@ -100,18 +100,15 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
 }
 
 fn measures() -> Vec<Measure> {
-    let first = |slug, title, figure, bound| Measure {
-        slug,
-        title,
-        figure_a: figure,
-        figure_b: figure,
-        compare: Compare::First,
-        bound: Bound::AtMost(bound),
-    };
     vec![
-        first("worst", "bytes on disk by live bytes, the worst", WORST, 1.5),
-        first("median", "bytes on disk by live bytes, the median", MEDIAN, 1.5),
-        first("refused", "seconds in which records were refused for want of space", REFUSED_S, 0.0),
+        Measure::first("worst", "bytes on disk by live bytes, the worst", WORST, Bound::AtMost(1.5)),
+        Measure::first("median", "bytes on disk by live bytes, the median", MEDIAN, Bound::AtMost(1.5)),
+        Measure::first(
+            "refused",
+            "seconds in which records were refused for want of space",
+            REFUSED_S,
+            Bound::AtMost(0.0),
+        ),
     ]
 }
 
