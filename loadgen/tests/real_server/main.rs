@@ -81,13 +81,8 @@ fn files(path: &Path) -> Vec<PathBuf> {
 fn subscribers_get_everything_whoever_stalls() {
     let scratch = scratch();
     let arguments = ["--bytes", "20MB", "--streams", "2", "--shards", "3", "--subscribers", "3", "--stalled", "1"];
-    let output = load(scratch.path(), &arguments)
-        .args(["--read-back", "push", "--record-bytes", "200"])
-        .arg("--dir")
-        .arg(scratch.path())
-        .args(SMALL_SERVER)
-        .output()
-        .unwrap();
+    let arguments = [&arguments[..], &["--read-back", "push", "--record-bytes", "200"]].concat();
+    let output = run(scratch.path(), &arguments);
     assert_eq!(output.status.code(), Some(0), "{}", message(&output));
     let report = report(&output);
     assert_eq!(marks(&report), Vec::<String>::new());
@@ -120,13 +115,8 @@ fn records_of_10_mib_are_counted_and_verified_whole() {
     for read_back in ["read", "push"] {
         let scratch = scratch();
         let arguments = ["--bytes", "120MB", "--record-bytes", "uniform:900KiB..10485744", "--batch-records", "1"];
-        let output = load(scratch.path(), &arguments)
-            .args(["--shards", "3", "--subscribers", "1", "--inflight", "2", "--read-back", read_back])
-            .arg("--dir")
-            .arg(scratch.path())
-            .args(SMALL_SERVER)
-            .output()
-            .unwrap();
+        let more = ["--shards", "3", "--subscribers", "1", "--inflight", "2", "--read-back", read_back];
+        let output = run(scratch.path(), &[&arguments[..], &more].concat());
         assert_eq!(output.status.code(), Some(0), "{}", message(&output));
         let report = report(&output);
         assert_eq!(marks(&report), Vec::<String>::new());
@@ -256,13 +246,7 @@ fn a_sweep_finds_what_holds_and_says_where_nothing_does() {
     let scratch = scratch();
     let sweep = |goal: &str, more: &[&str]| {
         let arguments = ["--sweep", "--p99", goal, "--rate", "500", "--duration", "1s", "--batch-records", "10"];
-        load(scratch.path(), &arguments)
-            .args(more)
-            .arg("--dir")
-            .arg(scratch.path())
-            .args(SMALL_SERVER)
-            .output()
-            .unwrap()
+        run(scratch.path(), &[&arguments[..], more].concat())
     };
     let output = sweep("30s", &["--sweep-steps", "2"]);
     assert_eq!(output.status.code(), Some(0), "{}", message(&output));
