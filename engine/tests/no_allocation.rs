@@ -38,7 +38,8 @@ fn ten_thousand_appends_on_threads_allocate_nothing() {
 fn ten_thousand_appends_allocate_nothing<I: SystemIo>(is_numbered: bool) {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut io = I::start(IoConfig::new(vec![DataDir::open(directory.path(), false).unwrap()])).unwrap();
-    let (listener, address) = io.listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let (socket, address) = io::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let listener = io.accept_from(socket).unwrap();
     // One segment for all of it: a new one is made once in hundreds of megabytes, and that allocates.
     let config = Config { segment_bytes: 1 << 30, segments_ready: 1, ..Config::default() };
     let (mut reactor, _) = Reactor::open(io, config).unwrap();

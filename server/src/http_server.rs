@@ -1,4 +1,5 @@
-//! A server of HTTP/1.1 and, by prior knowledge, HTTP/2 on a listener, within bounds: how many connections, how long a head may be and take, how long a client
+//! A server of HTTP/1.1 and, by prior knowledge, HTTP/2 on a listener, within bounds: how many connections, how long a head may be
+//! and take, how long a client
 //! may take nothing of what it is sent. What is answered is the caller's.
 
 mod opening;

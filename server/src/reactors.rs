@@ -3,7 +3,8 @@
 //! The first opens the data directory with its own `Io`, and hands the others their seats. The end of one, however it comes, is
 //! the end of all: the others shut down cleanly.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,12 @@ use crate::serve::{ServeError, log_recovery};
 
 /// How often ports that follow each other are looked for, where any will do.
 const PORT_TRIES_MAX: usize = 100;
+
+/// Among these: below those that Linux by default gives to connections, of which a busy machine has one beside almost every free one.
+const PORTS_LOOKED_THROUGH: Range<u16> = 10_000..32_000;
+
+/// A socket, and where it listens.
+type Listening = (OwnedFd, SocketAddr);
 
 /// How all reactors are stopped.
 #[derive(Default)]
@@ -81,15 +88,15 @@ impl Running {
     /// Starts them, on that kind of `Io`. Without [`Started`] one has failed, which [`Running::join`] tells.
     pub(crate) fn start(config: ServeConfig, kind: IoKind) -> Result<(Running, Option<Started>), ServeError> {
         let count = config.reactors;
-        // Held until all listen: another may take a port that nobody has, meanwhile.
-        let (native, _held) = addresses(config.native, count)?;
+        // Before any thread starts: nobody else gets a port meanwhile.
+        let native = listen(config.native, count)?;
         let config = Arc::new(config);
         let mut running = Running { reactors: Arc::default(), threads: Vec::new() };
         let (tell, ready) = mpsc::channel();
         let (seats, mut inboxes): (Vec<_>, Vec<_>) = (1..count).map(|_| mpsc::channel::<Taken>()).unzip();
         inboxes.reverse();
         let mut seats = Some(seats);
-        for (number, address) in native.into_iter().enumerate() {
+        for (number, listening) in native.into_iter().enumerate() {
             let reactors = Arc::clone(&running.reactors);
             let (config, tell, inbox) =
                 (Arc::clone(&config), tell.clone(), if number == 0 { None } else { inboxes.pop() });
@@ -97,10 +104,10 @@ impl Running {
             let thread = std::thread::Builder::new().name(format!("reactor-{number}"));
             let work = move || {
                 let mut end = EndOfOne { reactors: Arc::clone(&reactors), is_good: false };
-                let site = Site { config: &config, reactors: &reactors, number, address };
+                let site = Site { config: &config, reactors: &reactors, number };
                 let outcome = match kind {
-                    IoKind::Ring => site.run::<Ring>(seats.as_deref(), inbox.as_ref(), &tell),
-                    IoKind::Threads => site.run::<Threads>(seats.as_deref(), inbox.as_ref(), &tell),
+                    IoKind::Ring => site.run::<Ring>(listening, seats.as_deref(), inbox.as_ref(), &tell),
+                    IoKind::Threads => site.run::<Threads>(listening, seats.as_deref(), inbox.as_ref(), &tell),
                 };
                 end.is_good = outcome.is_ok();
                 outcome
@@ -138,38 +145,35 @@ impl Running {
     }
 }
 
-/// Where each reactor listens: at ports that follow each other. Where any port will do for the first, some that are free.
-fn addresses(first: SocketAddr, count: usize) -> Result<(Vec<SocketAddr>, Vec<OwnedFd>), ServeError> {
+/// Each reactor's socket, at ports that follow each other. Where any port will do for the first, some that are free.
+fn listen(first: SocketAddr, count: usize) -> Result<Vec<Listening>, ServeError> {
     let refused = |error| ServeError::Listen { setting: "native", address: first, error };
-    let (port, held) = match first.port() {
-        0 if count > 1 => free_ports(first.ip(), count).map_err(refused)?,
-        port => (port, Vec::new()),
-    };
-    let last = usize::from(port) + count - 1;
-    if last > usize::from(u16::MAX) {
-        let text = format!("there is no port for each of {count} reactors from {port} on");
-        return Err(refused(std::io::Error::new(std::io::ErrorKind::AddrNotAvailable, text)));
+    if first.port() != 0 || count == 1 {
+        return listen_from(first, count);
     }
-    Ok(((0..count as u16).map(|number| SocketAddr::new(first.ip(), port + number)).collect(), held))
-}
-
-/// A port that is free, as those are that follow it, and what holds them.
-fn free_ports(ip: IpAddr, count: usize) -> std::io::Result<(u16, Vec<OwnedFd>)> {
-    let mut last = Err(std::io::ErrorKind::AddrInUse.into());
-    for _ in 0..PORT_TRIES_MAX {
-        let (first, address) = io::hold(SocketAddr::new(ip, 0))?;
-        let port = address.port();
-        let others = (1..count).map(|more| {
-            let port = u16::try_from(usize::from(port) + more).map_err(|_| std::io::ErrorKind::AddrInUse)?;
-            io::hold(SocketAddr::new(ip, port)).map(|(socket, _)| socket)
-        });
-        let held: std::io::Result<Vec<OwnedFd>> = std::iter::once(Ok(first)).chain(others).collect();
-        last = held.map(|held| (port, held));
-        if last.is_ok() {
-            break;
+    let mut tries_left = PORT_TRIES_MAX;
+    loop {
+        tries_left -= 1;
+        let port = rand::random_range(PORTS_LOOKED_THROUGH);
+        match listen_from(SocketAddr::new(first.ip(), port), count) {
+            Err(ServeError::Listen { error, .. }) if tries_left == 0 => return Err(refused(error)),
+            Err(ServeError::Listen { error, .. }) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+            outcome => return outcome,
         }
     }
-    last
+}
+
+fn listen_from(first: SocketAddr, count: usize) -> Result<Vec<Listening>, ServeError> {
+    let refused = |address, error| ServeError::Listen { setting: "native", address, error };
+    let listen = |number| {
+        let port = u16::try_from(usize::from(first.port()) + number).map_err(|_| {
+            let text = format!("there is no port for each of {count} reactors from {} on", first.port());
+            refused(first, std::io::Error::new(std::io::ErrorKind::AddrNotAvailable, text))
+        })?;
+        let address = SocketAddr::new(first.ip(), port);
+        io::listen(address).map_err(|error| refused(address, error))
+    };
+    (0..count).map(listen).collect()
 }
 
 /// One reactor's thread.
@@ -177,19 +181,19 @@ struct Site<'a> {
     config: &'a ServeConfig,
     reactors: &'a Reactors,
     number: usize,
-    address: SocketAddr,
 }
 
 impl Site<'_> {
     fn run<I: SystemIo>(
         &self,
+        listening: Listening,
         seats: Option<&[mpsc::Sender<Taken>]>,
         inbox: Option<&mpsc::Receiver<Taken>>,
         tell: &mpsc::Sender<Ready>,
     ) -> Result<(), ServeError> {
         match (seats, inbox) {
-            (Some(seats), _) => self.run_first::<I>(seats, tell),
-            (None, Some(inbox)) => self.run_other::<I>(inbox, tell),
+            (Some(seats), _) => self.run_first::<I>(listening, seats, tell),
+            (None, Some(inbox)) => self.run_other::<I>(listening, inbox, tell),
             (None, None) => Ok(()),
         }
     }
@@ -197,6 +201,7 @@ impl Site<'_> {
     /// The first opens the data directory, for all.
     fn run_first<I: SystemIo>(
         &self,
+        listening: Listening,
         others: &[mpsc::Sender<Taken>],
         tell: &mpsc::Sender<Ready>,
     ) -> Result<(), ServeError> {
@@ -204,7 +209,7 @@ impl Site<'_> {
         let open = |path: &PathBuf| DataDir::open(path, self.config.not_durable);
         let directories = self.config.data.iter().map(open).collect::<Result<Vec<_>, _>>();
         let directories = directories.map_err(ServeError::Directory)?;
-        let (mut io, listener, address) = self.listen::<I>(&directories)?;
+        let (mut io, listener) = self.start_io::<I>(listening.0, &directories)?;
         let (seats, recovered) =
             engine::open(&mut io, &self.config.engine, self.config.reactors).map_err(ServeError::Open)?;
         log_recovery(&recovered);
@@ -214,23 +219,24 @@ impl Site<'_> {
             // One that has failed meanwhile ends this one as well.
             let _ = other.send((seat, directories.clone()));
         }
-        self.serve(core, &directories, (io, listener, address), seat, tell)
+        self.serve(core, &directories, (io, listener, listening.1), seat, tell)
     }
 
     /// The others wait for their seats.
     fn run_other<I: SystemIo>(
         &self,
+        listening: Listening,
         inbox: &mpsc::Receiver<Taken>,
         tell: &mpsc::Sender<Ready>,
     ) -> Result<(), ServeError> {
         let core = self.pin()?;
         // The first has failed, and says why.
         let Ok((seat, directories)) = inbox.recv() else { return Ok(()) };
-        let listening = self.listen::<I>(&directories)?;
-        self.serve(core, &directories, listening, seat, tell)
+        let (io, listener) = self.start_io::<I>(listening.0, &directories)?;
+        self.serve(core, &directories, (io, listener, listening.1), seat, tell)
     }
 
-    fn listen<I: SystemIo>(&self, directories: &[DataDir]) -> Result<(I, ListenerId, SocketAddr), ServeError> {
+    fn start_io<I: SystemIo>(&self, socket: OwnedFd, directories: &[DataDir]) -> Result<(I, ListenerId), ServeError> {
         let memory = Memory::share(self.config.engine.memory_bytes / self.config.reactors);
         let buffers = (memory.receive_bytes / RECEIVE_BUFFER_BYTES).next_power_of_two();
         let mut io = I::start(IoConfig {
@@ -241,10 +247,8 @@ impl Site<'_> {
             ..IoConfig::new(directories.to_vec())
         })
         .map_err(ServeError::Io)?;
-        let address = self.address;
-        let refused = |error| ServeError::Listen { setting: "native", address, error };
-        let (listener, address) = io.listen(address).map_err(refused)?;
-        Ok((io, listener, address))
+        let listener = io.accept_from(socket).map_err(ServeError::Io)?;
+        Ok((io, listener))
     }
 
     fn serve<I: SystemIo>(

@@ -1,7 +1,7 @@
 //! The kinds of [`Io`] that a system offers, how one is chosen, and what a program asks of one beside what the reactor asks.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
 use crate::ring::{RingError, probe};
@@ -46,12 +46,11 @@ pub trait SystemIo: Io + Sized {
     /// The kernel refuses or lacks what it needs, or there is no memory for it.
     fn start(config: IoConfig) -> Result<Self, IoError>;
 
-    /// Opens a socket that listens at `address`, for [`Op::Accept`](crate::Op::Accept). The address that comes back has the
-    /// port that it got.
+    /// Takes a socket that [listens](crate::listen), for [`Op::Accept`](crate::Op::Accept).
     ///
     /// # Errors
-    /// The address is taken, or not ours.
-    fn listen(&mut self, address: SocketAddr) -> std::io::Result<(ListenerId, SocketAddr)>;
+    /// The kernel has no memory to watch it.
+    fn accept_from(&mut self, listener: OwnedFd) -> Result<ListenerId, IoError>;
 
     /// What wakes its turn from another thread.
     fn waker(&self) -> Waker;

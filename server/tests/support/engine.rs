@@ -112,7 +112,8 @@ fn open<S: SystemIo, I: Io>(
     })
     .map_err(|error| words(&error))?;
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let (listener, address) = io.listen(anywhere).map_err(|error| words(&error))?;
+    let (socket, address) = io::listen(anywhere).map_err(|error| words(&error))?;
+    let listener = io.accept_from(socket).map_err(|error| words(&error))?;
     let waker = io.waker();
     let (reactor, recovered) = Reactor::open(wrap(io), config).map_err(|error| words(&error))?;
     Ok((reactor, listener, Opened { address, recovered, waker }))

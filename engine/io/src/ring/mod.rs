@@ -25,19 +25,16 @@ mod setup;
 mod submit;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, squeue};
-use rustix::net::SocketFlags;
 
 use self::operation::{InFlight, Work};
 use self::receive::ReceiveBuffers;
 use crate::bell::{Bell, Waker};
-use crate::listen::listen;
 use crate::open_files::OpenFiles;
 use crate::random::random;
 use crate::slab::Slab;
@@ -272,10 +269,9 @@ impl SystemIo for Ring {
         Ring::open(config).map_err(IoError::Ring)
     }
 
-    fn listen(&mut self, address: SocketAddr) -> std::io::Result<(ListenerId, SocketAddr)> {
-        let (socket, address) = listen(address, SocketFlags::empty())?;
-        self.listeners.push(socket);
-        Ok((ListenerId((self.listeners.len() - 1) as u32), address))
+    fn accept_from(&mut self, listener: OwnedFd) -> Result<ListenerId, IoError> {
+        self.listeners.push(listener);
+        Ok(ListenerId((self.listeners.len() - 1) as u32))
     }
 
     fn waker(&self) -> Waker {

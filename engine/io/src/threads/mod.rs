@@ -18,7 +18,7 @@
 mod disk;
 mod network;
 
-use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::event::Timespec;
@@ -169,8 +169,9 @@ impl SystemIo for Threads {
         Ok(Threads { disk, network, files, pool, wakers, ready: Vec::new(), clock: Clock })
     }
 
-    fn listen(&mut self, address: SocketAddr) -> std::io::Result<(ListenerId, SocketAddr)> {
-        self.network.listen(address)
+    fn accept_from(&mut self, listener: OwnedFd) -> Result<ListenerId, IoError> {
+        let failed = |source| IoError::Threads { step: "watching a listener", source };
+        self.network.watch(listener).map_err(failed)
     }
 
     fn waker(&self) -> Waker {

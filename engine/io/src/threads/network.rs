@@ -8,7 +8,6 @@
 //! it is submitted; what does not fit the socket waits here, in order, and completes once all of it was taken, or nothing more will be.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -19,7 +18,6 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
 
 use crate::bell::Bell;
-use crate::listen::listen;
 use crate::receive_memory::{ReceiveMemory, TURN_BYTES};
 use crate::slab::Slab;
 use crate::{Buf, Completion, IoConfig, ListenerId, Payload, Received, SocketId, Token};
@@ -152,12 +150,12 @@ impl Network {
         })
     }
 
-    pub(super) fn listen(&mut self, address: SocketAddr) -> std::io::Result<(ListenerId, SocketAddr)> {
-        let (fd, address) = listen(address, SocketFlags::NONBLOCK)?;
+    pub(super) fn watch(&mut self, fd: OwnedFd) -> std::io::Result<ListenerId> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
         let number = self.listeners.len() as u32;
         epoll::add(&self.epoll, &fd, data(OF_LISTENER, number), EventFlags::IN | EventFlags::ET)?;
         self.listeners.push(Listener { fd, accept: None, is_readable: false });
-        Ok((ListenerId(number), address))
+        Ok(ListenerId(number))
     }
 
     pub(super) fn buffers(&self) -> &ReceiveMemory {

@@ -125,7 +125,8 @@ impl Rig {
     }
 
     pub(crate) fn listen(&mut self) -> (ListenerId, SocketAddr) {
-        self.io.listen("127.0.0.1:0".parse().unwrap()).unwrap()
+        let (socket, address) = io::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        (self.io.accept_from(socket).unwrap(), address)
     }
 
     /// A connection, both ends.
