@@ -36,12 +36,12 @@ fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-/// Runs the seeds; none may fail, and together they must have reached what is rare.
+/// Runs the seeds; none may fail, and together they must have reached what is rare, if they are as many as usual.
 fn check(profile: Profile, count: u64, must_hit: &[&str]) {
     // A panic within a run is told with its seed, once all have run.
     std::panic::set_hook(Box::new(|_| {}));
     let first = from_environment("MILLSTREAM_FIRST_SEED", 0);
-    let count = from_environment("MILLSTREAM_SEEDS", count);
+    let (usual, count) = (count, from_environment("MILLSTREAM_SEEDS", count));
     let started = std::time::Instant::now();
     let total = Mutex::new(Total::default());
     cores::for_each(first..first + count, |seed| {
@@ -58,7 +58,7 @@ fn check(profile: Profile, count: u64, must_hit: &[&str]) {
     total.failures.iter().for_each(|failure| println!("{failure}"));
     assert!(total.failures.is_empty(), "{} of {count} seeds failed", total.failures.len());
     let missed: Vec<_> = must_hit.iter().filter(|what| !total.tally.contains_key(*what)).collect();
-    assert!(missed.is_empty(), "{count} seeds never hit {missed:?}: the test is blind there");
+    assert!(missed.is_empty() || count < usual, "{count} seeds never hit {missed:?}: the test is blind there");
 }
 
 /// What runs of every kind reach.
