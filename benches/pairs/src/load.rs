@@ -240,6 +240,8 @@ pub(crate) fn side(command: String, mut detail: Value) -> Result<Side, PairsErro
         figures.insert(LATE_BATCHES, late);
         figures.insert(LATE_PERCENT, if batches > 0.0 { late / batches * 100.0 } else { f64::NAN });
     }
+    // What this load could not see is not told.
+    figures.retain(|_, figure| !figure.is_nan());
     let mut marks: Vec<String> = detail["marks"].as_array().into_iter().flatten().map(mark).collect();
     if records_per_s == 0.0 {
         marks.push("void: nothing was acknowledged after the warm-up; more --bytes make it longer".to_owned());
