@@ -11,6 +11,7 @@ use crossbeam::queue::ArrayQueue;
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription, Subscribe};
 use frame::{Quotas, RequestId, Retention, Sequence, Settings, ShardId, StreamId};
 
+use crate::demand::Demand;
 use crate::exchange::{Exchange, Wake};
 use crate::limits::CALLS_WAITING_MAX;
 use crate::token::Peer;
@@ -96,7 +97,15 @@ pub enum Call {
     },
     /// Streams after a name.
     ListStreams(ListStreams),
-    /// Appends frames, made by [`frame::frame::encode`], one behind the other: a record each. Parts of records are refused.
+    /// Tells what one reactor was asked to store in a stream's shards since the last time, and has it counted from here on.
+    Demand {
+        /// The stream's name.
+        name: String,
+        /// The number of the reactor: each knows what came to it, for whichever shard.
+        reactor: usize,
+    },
+    /// Appends records' frames, made by [`frame::parts::encode`], one behind the other. A large record that finds no room is
+    /// refused as one that comes too early.
     Append {
         /// The stream's name.
         name: String,
@@ -168,6 +177,8 @@ impl fmt::Debug for Hear {
 pub enum Answer {
     /// The stream, and those of its shards that were asked for.
     Stream(Stream, Vec<ShardDescription>),
+    /// What was asked of the stream's shards.
+    Demand(Demand),
     /// The stream is no more.
     Deleted,
     /// The shard's records are pushed from now on; or, as the first message says, are not.
@@ -328,6 +339,7 @@ impl Handle {
             Call::Read { read, .. } => self.exchange.owner(read.shard),
             Call::Follow { subscribe, .. } => self.exchange.owner(subscribe.shard),
             Call::Took { follower, .. } | Call::Unfollow(follower) => follower.door,
+            Call::Demand { reactor, .. } => *reactor % self.doors.len(),
             Call::Append { .. } => self.appends.fetch_add(1, Ordering::Relaxed) % self.doors.len(),
             Call::CreateStream { .. }
             | Call::Annotate { .. }

@@ -24,6 +24,7 @@ mod clock;
 mod compaction;
 mod connection;
 mod damage;
+pub mod demand;
 mod exchange;
 mod gates;
 mod handle;

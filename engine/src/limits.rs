@@ -65,6 +65,18 @@ pub const INBOX_BUFFERS_MAX: usize = 4;
 /// Connections at once.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
+/// Streams whose demand is watched.
+pub const WATCHED_STREAMS_MAX: usize = 256;
+
+/// A stream whose demand nobody looks at for so long is watched no more.
+pub const DEMAND_KEPT_NS: u64 = 60_000_000_000;
+
+/// In how many parts of a shard's hash keys what is asked of it is counted.
+pub const DEMAND_PARTS: usize = 64;
+
+/// Keys that are told of a stream, of those under which most came.
+pub const DEMAND_KEYS: usize = 8;
+
 /// Calls of other threads that may wait for a turn. The next is refused.
 pub const CALLS_WAITING_MAX: usize = 1024;
 

@@ -14,6 +14,7 @@ use io::Io;
 use crate::appends::Appends;
 use crate::buckets::Buckets;
 use crate::catalog::Catalog;
+use crate::demand::Watch;
 use crate::gates::Gates;
 use crate::handle::Asker;
 use crate::intake::{Intake, Place};
@@ -57,6 +58,7 @@ pub(crate) struct Onward<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) owners: &'a Owners,
     pub(crate) buckets: &'a mut Buckets,
+    pub(crate) watch: &'a mut Watch,
     pub(crate) producers: &'a mut Producers,
     pub(crate) gates: &'a mut Gates,
     pub(crate) intake: &'a mut Intake,
@@ -104,7 +106,7 @@ impl Router {
 
     /// Queues every record that waits with its shard, if that takes it in.
     pub(crate) fn route(&mut self, io: &mut impl Io, onward: &mut Onward<'_>) {
-        let Onward { catalog, owners, buckets, producers, gates, intake, appends, refused, links } = onward;
+        let Onward { catalog, owners, buckets, watch, producers, gates, intake, appends, refused, links } = onward;
         let mut keys: [&[u8]; KEYS_TOGETHER_MAX] = [&[]; KEYS_TOGETHER_MAX];
         for (at, record) in self.waiting.iter().enumerate() {
             let Outline { length, key_from, key_to, .. } = record.outline;
@@ -114,6 +116,13 @@ impl Router {
         let mut hashes = [0; KEYS_TOGETHER_MAX];
         let mut now_ns = None;
         self.hasher.hash(&keys[..self.waiting.len()], &mut hashes);
+        if !watch.is_empty() {
+            for (record, (key, hash)) in self.waiting.iter().zip(keys.iter().zip(hashes)) {
+                let stream = catalog.stream(record.stream).expect("a stream of the catalog stays");
+                let hash_key = record.outline.hash_key.unwrap_or(hash);
+                watch.note(stream, (key, hash_key), record.outline.record_bytes);
+            }
+        }
         for (at, record) in self.waiting.drain(..).enumerate() {
             let stream = catalog.stream(record.stream).expect("a stream of the catalog stays");
             let Unrouted { place, outline, append, index, .. } = record;

@@ -23,7 +23,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 
-use crate::gateway::Requests;
+use crate::gateway::Figures;
 use crate::http_server::HttpServer;
 
 /// Connections at once.
@@ -39,7 +39,7 @@ const INDEX: &str =
 pub(crate) struct Watched {
     pub(crate) handle: Handle,
     /// Of the gateway, if there is one.
-    pub(crate) requests: Option<Requests>,
+    pub(crate) figures: Option<Figures>,
     pub(crate) directories: Vec<PathBuf>,
     pub(crate) memory_bytes: usize,
     pub(crate) started: Instant,

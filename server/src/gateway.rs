@@ -11,6 +11,7 @@ mod extras;
 mod following;
 mod http;
 mod log;
+mod on_demand;
 mod requests;
 mod scaling;
 mod spread;
@@ -22,11 +23,13 @@ use std::sync::Arc;
 
 use engine::Handle;
 use frame::Quotas;
+use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use wire::name::Place;
 
 use self::log::Log;
-pub(crate) use self::requests::Requests;
+use self::on_demand::HotSpots;
+use self::requests::Requests;
 use self::subscribers::Subscribers;
 use crate::http_server::HttpServer;
 
@@ -56,16 +59,32 @@ struct Shared {
     /// Room for long answers, in bytes.
     answers: Arc<Semaphore>,
     requests: Requests,
+    hot_spots: HotSpots,
     /// Who is being pushed records.
     subscribers: Subscribers,
     /// Room for streams that are brought to other numbers of shards.
     scaling: Semaphore,
 }
 
+/// What it tells those who watch. Clones tell the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Figures {
+    requests: Requests,
+    hot_spots: HotSpots,
+}
+
+impl Figures {
+    /// Has them told by `registry`.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.requests.register(registry);
+        self.hot_spots.register(registry);
+    }
+}
+
 /// A running gateway. Dropping it ends it at once.
 pub(crate) struct Gateway {
     server: HttpServer,
-    requests: Requests,
+    figures: Figures,
     subscribers: Subscribers,
 }
 
@@ -75,7 +94,7 @@ impl Gateway {
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
         let (room, bodies) = (Semaphore::new(REQUESTS_MAX), Semaphore::new(BODY_BYTES_IN_PROGRESS_MAX));
         let answers = Arc::new(Semaphore::new(ANSWER_BYTES_IN_PROGRESS_MAX));
-        let requests = Requests::default();
+        let figures = Figures::default();
         let (log, subscribers) = (Log::new(handle), Subscribers::default());
         let scaling = Semaphore::new(scaling::STREAMS_MAX);
         let shared = Arc::new(Shared {
@@ -85,23 +104,25 @@ impl Gateway {
             room,
             bodies,
             answers,
-            requests: requests.clone(),
+            requests: figures.requests.clone(),
+            hot_spots: figures.hot_spots.clone(),
             subscribers: subscribers.clone(),
             scaling,
         });
-        let resume = scaling::resume(Arc::clone(&shared));
+        let (resume, on_demand) = (scaling::resume(Arc::clone(&shared)), on_demand::run(Arc::clone(&shared)));
         let answer = move |request| {
             let shared = Arc::clone(&shared);
             async move { http::answer(&shared, request).await }
         };
         let server = HttpServer::start(listener, ("gateway", threads), CONNECTIONS_MAX, answer)?;
         server.spawn(resume);
-        Ok(Gateway { server, requests, subscribers })
+        server.spawn(on_demand);
+        Ok(Gateway { server, figures, subscribers })
     }
 
-    /// What it has answered so far; goes on counting.
-    pub(crate) fn requests(&self) -> Requests {
-        self.requests.clone()
+    /// What it tells; goes on counting.
+    pub(crate) fn figures(&self) -> Figures {
+        self.figures.clone()
     }
 
     /// Takes no more requests, and waits a while for those in progress.

@@ -200,9 +200,9 @@ impl Doors {
         let Doors { until_stdin_ends, place, quotas, directories, memory_bytes, started } = self;
         let start = |door| Gateway::start(door, engine.clone(), place, quotas).map_err(ServeError::Thread);
         let gateway = http.map(start).transpose()?;
-        let requests = gateway.as_ref().map(Gateway::requests);
+        let figures = gateway.as_ref().map(Gateway::figures);
         stopper.opened().gateway = gateway;
-        let watched = Watched { handle: engine, requests, directories, memory_bytes, started };
+        let watched = Watched { handle: engine, figures, directories, memory_bytes, started };
         let admin = admin.map(|door| Admin::start(door, watched).map_err(ServeError::Thread)).transpose()?;
         stopper.opened().admin = admin;
         if until_stdin_ends {

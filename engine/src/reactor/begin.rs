@@ -36,6 +36,7 @@ impl<I: Io> Reactor<I> {
             router: Router::new(),
             gates: Gates::default(),
             buckets: Buckets::default(),
+            watch: Watch::default(),
             intake: Intake::new(io.receive_buffers(), seat.shards.len(), memory.large_bytes),
             connections: Slots::new(),
             appends: Appends::new(),

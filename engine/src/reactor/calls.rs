@@ -53,6 +53,7 @@ impl<I: Io> Reactor<I> {
             Call::SetRetention { name, retention } => self.set_retention(asker, &name, retention),
             Call::DeleteStream { name } => self.delete_stream(asker, &name),
             Call::DescribeStream { name, from, limit } => self.describe_stream(slot, &name, from, limit),
+            Call::Demand { name, .. } => self.tell_demand(slot, &name),
             Call::ListStreams(list) => {
                 let StreamList { names, more } = self.names_of_streams(&list);
                 let streams = names.iter().filter_map(|name| self.catalog.by_name(name));
@@ -81,6 +82,15 @@ impl<I: Io> Reactor<I> {
         self.reply(slot, answer);
     }
 
+    fn tell_demand(&mut self, slot: u32, name: &str) {
+        let asker = Asker::Call(slot);
+        let Some(stream) = self.catalog.by_name(name) else { return self.fail_unknown(asker, name) };
+        match self.watch.look(stream.stream, self.io.mono_ns()) {
+            Some(demand) => self.reply(slot, Answer::Demand(demand)),
+            None => self.fail(asker, ErrorCode::Busy, "as many streams are watched as may be; try again in a minute"),
+        }
+    }
+
     /// Takes in an append's frames: each is copied, as its batch may close long after the call was taken up.
     fn append_frames(&mut self, slot: u32, name: &str, mut frames: &[u8]) {
         let asker = Asker::Call(slot);
@@ -93,19 +103,21 @@ impl<I: Io> Reactor<I> {
         let append = self.appends.begin(asker);
         let mut index = 0;
         while let Ok(frame) = Frame::parse(frames) {
-            let (bytes, rest) = frames.split_at(frame.length());
-            let outline = Outline::of(&frame);
+            let taken;
             if frame.is_part() {
-                // A call's records are a frame each.
-                self.appends.refuse(append, index, ErrorCode::InvalidArgument);
+                (taken, frames) = self.gather_parts(frames);
             } else {
-                let place = self.intake.spill(bytes);
-                self.appends.wait(append);
-                let record = Unrouted { stream, place, outline, append, index };
-                self.route_one(record);
+                let (bytes, rest) = frames.split_at(frame.length());
+                (taken, frames) = (Ok((self.intake.spill(bytes), Outline::of(&frame))), rest);
+            }
+            match taken {
+                Ok((place, outline)) => {
+                    self.appends.wait(append);
+                    self.route_one(Unrouted { stream, place, outline, append, index });
+                }
+                Err(code) => self.appends.refuse(append, index, code),
             }
             index += 1;
-            frames = rest;
         }
         debug_assert!(frames.is_empty(), "an append is made of whole frames");
         if self.appends.end(append, 0) {

@@ -195,11 +195,24 @@ impl<I: Io> Reactor<I> {
 
     /// The router, and all that it needs.
     fn onward(&mut self) -> (&mut Router, &mut I, Onward<'_>) {
-        let Reactor { router, io, catalog, owners, buckets, intake, appends, refused, peers, journal, gates, .. } =
-            self;
+        let Reactor {
+            router,
+            io,
+            catalog,
+            owners,
+            buckets,
+            watch,
+            intake,
+            appends,
+            refused,
+            peers,
+            journal,
+            gates,
+            ..
+        } = self;
         let producers = &mut journal.producers;
         let links = &mut peers.links;
-        (router, io, Onward { catalog, owners, buckets, producers, gates, intake, appends, refused, links })
+        (router, io, Onward { catalog, owners, buckets, watch, producers, gates, intake, appends, refused, links })
     }
 
     /// Whether records may be taken in.

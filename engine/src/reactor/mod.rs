@@ -44,6 +44,7 @@ use crate::clock::Clock;
 use crate::compaction::Compactor;
 use crate::connection::{Connection, Phase};
 use crate::damage::Damage;
+use crate::demand::Watch;
 use crate::gates::Gates;
 use crate::handle::{Asker, Caller, Calls, Looks};
 use crate::intake::{CATALOG_APPEND, Intake};
@@ -166,6 +167,7 @@ pub struct Reactor<I: Io> {
     router: Router,
     gates: Gates,
     buckets: Buckets,
+    watch: Watch,
     intake: Intake,
     appends: Appends,
     /// Connections with appends that are not acknowledged.

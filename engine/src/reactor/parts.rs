@@ -69,6 +69,43 @@ impl<I: Io> Reactor<I> {
         Ok(())
     }
 
+    /// Gathers the large record that a call's frames begin with, whose parts are all there: there is room for it now, or it is
+    /// refused. The frames after it as well.
+    pub(super) fn gather_parts<'a>(&mut self, mut frames: &'a [u8]) -> (Result<(Place, Outline), ErrorCode>, &'a [u8]) {
+        let (large, now_ns) = (&mut self.intake.large, self.io.mono_ns());
+        let mut begun = None;
+        let refusal = loop {
+            let frame = Frame::parse(frames).ok();
+            let Some((frame, part)) = frame.and_then(|frame| Some((frame, frame.part()?))) else {
+                break ErrorCode::InvalidArgument;
+            };
+            let (bytes, rest) = frames.split_at(frame.length());
+            frames = rest;
+            let number = *begun.get_or_insert_with(|| {
+                let wanted = frames_bytes_max(&frame, part);
+                let has_room = large.fits(wanted) && large.first_waiting().is_none();
+                large.begin(Outline::of_large(&frame, part), has_room.then_some(wanted).ok_or(ErrorCode::Busy), now_ns)
+            });
+            let Ok(is_whole) = large.take(number, &frame, part) else { break ErrorCode::InvalidArgument };
+            let refused = large.refused(number);
+            if refused.is_none() {
+                let mut kept = large.spare();
+                kept.clear();
+                kept.extend_from_slice(bytes);
+                large.keep(number, kept);
+            }
+            match (is_whole, refused) {
+                (false, _) => {}
+                (true, Some(refusal)) => break refusal,
+                (true, None) => return (Ok((Place::Large(number), large.outline(number))), frames),
+            }
+        };
+        if let Some(number) = begun {
+            large.forget(number);
+        }
+        (Err(refusal), frames)
+    }
+
     /// The last part of a large record has come: from here on it is a record like others.
     fn record_is_whole(&mut self, peer: Peer, number: u32) {
         let Some(mut arriving) = self.connections[peer.slot].arriving else { return };

@@ -51,8 +51,8 @@ pub(super) async fn answer(watched: &Watched) -> Response<Full<Bytes>> {
     };
     let mut registry = Registry::with_prefix("millstream");
     registry.register_collector(Box::new(snapshot));
-    if let Some(requests) = &watched.requests {
-        requests.register(&mut registry);
+    if let Some(figures) = &watched.figures {
+        figures.register(&mut registry);
     }
     let mut body = String::new();
     match encode(&mut body, &registry) {

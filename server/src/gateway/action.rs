@@ -73,9 +73,6 @@ use wire::{Codec, Error, ErrorKind};
 use super::extras::Extras;
 use super::{Shared, log};
 
-/// Data and key of one record together.
-const RECORD_BYTES_MAX: usize = frame::limits::RECORD_BYTES_MAX;
-
 /// The actions that there are.
 const NAMES: [&str; 40] = [
     "AddTagsToStream",
@@ -220,7 +217,7 @@ fn resume<T>(place: Option<T>, made_ms: impl FnOnce(&T) -> u64) -> Result<T, Err
 
 /// The stream that a request means.
 fn stream_of(place: &Place, checks: &mut Checks, name: Option<&str>, arn: Option<&str>) -> Result<String, Error> {
-    checks.stream_name(name).length("streamARN", arn, 1, 2048).done()?;
+    checks.stream_name(name).stream_arn(arn).done()?;
     place.stream_of(name, arn)
 }
 
@@ -284,16 +281,35 @@ fn told_record(shard_made_s: u64, shard: ShardName, record: &Record<'_>) -> shap
 }
 
 /// The name of a shard that the engine knows by a number of its own.
-fn shard_name(stream: &Stream, shard: ShardId) -> ShardName {
+pub(super) fn shard_name(stream: &Stream, shard: ShardId) -> ShardName {
     ShardName(shard.0.saturating_sub(stream.first_shard.0))
 }
 
-/// Encodes a record into `frames`.
-fn encode(frames: &mut Vec<u8>, data: &[u8], key: &str, hash_key: Option<u128>) -> Result<(), Error> {
-    frame::frame::encode(frames, key.as_bytes(), hash_key, data).map_err(|_| {
-        let message = format!("A record has at most {RECORD_BYTES_MAX} bytes of data and partition key.");
+/// Encodes a record into `frames`, if it is no larger than that.
+fn encode(
+    frames: &mut Vec<u8>,
+    (data, key): (&[u8], &str),
+    hash_key: Option<u128>,
+    bytes_max: usize,
+) -> Result<(), Error> {
+    let is_right =
+        data.len() + key.len() <= bytes_max && frame::parts::encode(frames, key.as_bytes(), hash_key, [data]).is_ok();
+    is_right.then_some(()).ok_or_else(|| {
+        let message = format!("A record of this stream has at most {bytes_max} bytes of data and partition key.");
         Error::new(ErrorKind::InvalidArgument, message)
     })
+}
+
+/// How large a record of a stream may be, whose largest is so large: only for one that is larger than usual it is looked up.
+async fn record_bytes_max(shared: &Shared, stream: &str, largest: usize) -> Result<usize, Error> {
+    let usual = state::RECORD_KIB_DEFAULT;
+    let kib = if largest <= (usual as usize) << 10 {
+        usual
+    } else {
+        let (stream, _) = shared.log.describe(&shared.place, stream, 0, 0).await?;
+        Extras::of(&stream)?.record_kib_max.unwrap_or(usual)
+    };
+    Ok((kib as usize) << 10)
 }
 
 /// Ends a request for a stream that is there, if it was only to tell whether it would succeed.

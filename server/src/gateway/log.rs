@@ -1,5 +1,6 @@
 //! Calls on the engine, for tasks that wait for their answers; the engine's refusals as the API's errors.
 
+use engine::demand::Demand;
 use engine::{Answer, Call, Handle, Outcome, Stream};
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription, Subscribe};
 use frame::{Retention, Settings, ShardId};
@@ -142,6 +143,18 @@ impl Log {
             Answer::Stream(stream, shards) => Ok((stream, shards)),
             answer => Err(refusal(place, name, answer)),
         }
+    }
+
+    /// What was asked of a stream's shards since the last time.
+    pub(super) async fn demand(&self, place: &Place, name: &str) -> Result<Demand, Error> {
+        let mut all = Demand::default();
+        for reactor in 0..self.handle.reactors() {
+            match self.call(Call::Demand { name: name.to_owned(), reactor }).await? {
+                Answer::Demand(demand) => all += demand,
+                answer => return Err(refusal(place, name, answer)),
+            }
+        }
+        Ok(all)
     }
 
     /// Splits a shard.

@@ -215,6 +215,11 @@ fn values_out_of_bounds_are_told_in_the_services_words() {
         (
             "PutRecord",
             json!({ "StreamName": "s", "Data": HELLO, "PartitionKey": "k", "ExplicitHashKey": "-1" }),
+            "ValidationException",
+        ),
+        (
+            "PutRecord",
+            json!({ "StreamName": "s", "Data": HELLO, "PartitionKey": "k", "ExplicitHashKey": "4".repeat(39) }),
             "InvalidArgumentException",
         ),
         ("PutRecords", json!({ "StreamName": "s", "Records": [] }), "ValidationException"),

@@ -13,6 +13,8 @@ mod file_systems;
 mod format;
 mod full_disk;
 mod gateway;
+mod gateway_large;
+mod gateway_on_demand;
 mod gateway_placement;
 mod gateway_policies;
 mod gateway_scaling;

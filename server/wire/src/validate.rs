@@ -14,6 +14,9 @@ const TAGS_MAX: usize = 200;
 const TAG_KEY: RangeInclusive<usize> = 1..=128;
 const TAG_VALUE: RangeInclusive<usize> = 0..=256;
 
+/// Bytes of a record's data, by the model; a stream may take less.
+const RECORD_DATA_MAX: usize = 10 << 20;
+
 /// What was found wrong so far.
 #[derive(Debug, Default)]
 pub struct Checks {
@@ -27,7 +30,7 @@ impl Checks {
     }
 
     /// A member that must be given.
-    pub fn required<T>(&mut self, member: &str, value: Option<&T>) -> &mut Checks {
+    pub fn required<T>(&mut self, member: impl Display, value: Option<&T>) -> &mut Checks {
         if value.is_none() {
             self.found.push(format!("Value null at '{member}' failed to satisfy constraint: Member must not be null"));
         }
@@ -35,11 +38,11 @@ impl Checks {
     }
 
     /// A text of so many characters.
-    pub fn length(&mut self, member: &str, value: Option<&str>, least: usize, most: usize) -> &mut Checks {
+    pub fn length(&mut self, member: impl Display, value: Option<&str>, least: usize, most: usize) -> &mut Checks {
         if let Some(value) = value {
             let length = value.chars().count();
             if length < least {
-                self.note(value, member, format_args!("Member must have length greater than or equal to {least}"));
+                self.note(value, &member, format_args!("Member must have length greater than or equal to {least}"));
             }
             if length > most {
                 self.note(value, member, format_args!("Member must have length less than or equal to {most}"));
@@ -49,10 +52,10 @@ impl Checks {
     }
 
     /// A number within bounds.
-    pub fn range(&mut self, member: &str, value: Option<i64>, least: i64, most: i64) -> &mut Checks {
+    pub fn range(&mut self, member: impl Display, value: Option<i64>, least: i64, most: i64) -> &mut Checks {
         if let Some(value) = value {
             if value < least {
-                self.note(value, member, format_args!("Member must have value greater than or equal to {least}"));
+                self.note(value, &member, format_args!("Member must have value greater than or equal to {least}"));
             }
             if value > most {
                 self.note(value, member, format_args!("Member must have value less than or equal to {most}"));
@@ -62,7 +65,7 @@ impl Checks {
     }
 
     /// A number that is not below a bound, for members that the model leaves open above.
-    pub fn at_least(&mut self, member: &str, value: Option<i64>, least: i64) -> &mut Checks {
+    pub fn at_least(&mut self, member: impl Display, value: Option<i64>, least: i64) -> &mut Checks {
         self.range(member, value, least, i64::MAX)
     }
 
@@ -71,18 +74,14 @@ impl Checks {
         self.name("streamName", value)
     }
 
-    /// A name as streams and consumers have them.
-    pub fn name(&mut self, member: &str, value: Option<&str>) -> &mut Checks {
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        if let Some(value) = value.filter(|value| value.is_empty() || !value.bytes().all(legal)) {
-            let pattern = "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+";
-            self.note(value, member, format_args!("{pattern}"));
-        }
+    /// A name as streams, shards and consumers have them.
+    pub fn name(&mut self, member: impl Display, value: Option<&str>) -> &mut Checks {
+        self.pattern(&member, value, "[a-zA-Z0-9_.-]+", is_name);
         self.length(member, value, 1, 128)
     }
 
     /// One of these words.
-    pub fn one_of(&mut self, member: &str, value: Option<&str>, words: &[&str]) -> &mut Checks {
+    pub fn one_of(&mut self, member: impl Display, value: Option<&str>, words: &[&str]) -> &mut Checks {
         if let Some(value) = value.filter(|value| !words.contains(value)) {
             let words = words.join(", ");
             self.note(value, member, format_args!("Member must satisfy enum value set: [{words}]"));
@@ -91,10 +90,10 @@ impl Checks {
     }
 
     /// A list of so many items.
-    pub fn count(&mut self, member: &str, count: Option<usize>, least: usize, most: usize) -> &mut Checks {
+    pub fn count(&mut self, member: impl Display, count: Option<usize>, least: usize, most: usize) -> &mut Checks {
         if let Some(count) = count {
             if count < least {
-                self.note("[]", member, format_args!("Member must have length greater than or equal to {least}"));
+                self.note("[]", &member, format_args!("Member must have length greater than or equal to {least}"));
             }
             if count > most {
                 self.note("[...]", member, format_args!("Member must have length less than or equal to {most}"));
@@ -106,13 +105,13 @@ impl Checks {
     /// A list of so many texts of so many characters.
     pub fn texts(
         &mut self,
-        member: &str,
+        member: impl Display,
         values: Option<&[String]>,
         counts: RangeInclusive<usize>,
         lengths: RangeInclusive<usize>,
     ) -> &mut Checks {
         let Some(values) = values else { return self };
-        self.count(member, Some(values.len()), *counts.start(), *counts.end());
+        self.count(&member, Some(values.len()), *counts.start(), *counts.end());
         if !values.iter().all(|value| lengths.contains(&value.chars().count())) {
             let rule = format!("Member must satisfy constraint: {}", length_rule(&lengths));
             self.note(format_args!("[{}]", values.join(", ")), member, format_args!("{rule}"));
@@ -121,9 +120,15 @@ impl Checks {
     }
 
     /// A list of so many of these words.
-    pub fn all_of(&mut self, member: &str, values: Option<&[String]>, most: usize, words: &[&str]) -> &mut Checks {
+    pub fn all_of(
+        &mut self,
+        member: impl Display,
+        values: Option<&[String]>,
+        most: usize,
+        words: &[&str],
+    ) -> &mut Checks {
         let Some(values) = values else { return self };
-        self.count(member, Some(values.len()), 1, most);
+        self.count(&member, Some(values.len()), 1, most);
         if !values.iter().all(|value| words.contains(&value.as_str())) {
             let (values, words) = (values.join(", "), words.join(", "));
             let rule = format!("Member must satisfy constraint: [Member must satisfy enum value set: [{words}]]");
@@ -158,16 +163,73 @@ impl Checks {
 
     /// The ARN of a stream, or of something that belongs to one.
     pub fn resource_arn(&mut self, value: Option<&str>) -> &mut Checks {
-        self.required("resourceARN", value.as_ref()).length("resourceARN", value, 1, 2048);
-        if let Some(value) = value.filter(|value| !is_resource_arn(value)) {
-            let pattern = r"arn:aws.*:kinesis:.*:\d{12}:.*(stream|channel|queue)/\S+";
-            let rule = format_args!("Member must satisfy regular expression pattern: {pattern}");
-            self.note(value, "resourceARN", rule);
+        let pattern = r"arn:aws.*:kinesis:.*:\d{12}:.*(stream|channel|queue)/\S+";
+        self.required("resourceARN", value.as_ref()).arn("resourceARN", value, pattern, |resource| {
+            ["stream/", "channel/", "queue/"].iter().any(|kind| is_named(resource, kind))
+        })
+    }
+
+    /// The ARN of a stream.
+    pub fn stream_arn(&mut self, value: Option<&str>) -> &mut Checks {
+        let pattern = r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+";
+        self.arn("streamARN", value, pattern, |resource| {
+            resource.starts_with("stream/") && is_named(resource, "stream/")
+        })
+    }
+
+    /// The ARN of a consumer of a stream.
+    pub fn consumer_arn(&mut self, value: Option<&str>) -> &mut Checks {
+        let pattern = r"^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+";
+        self.arn("consumerARN", value, pattern, |resource| {
+            let parts = resource.split_once("stream/").and_then(|(_, rest)| rest.split_once("/consumer/"));
+            let parts = parts.and_then(|(stream, rest)| Some((stream, rest.rsplit_once(':')?)));
+            parts.is_some_and(|(stream, (name, at))| is_name(stream) && is_name(name) && is_digits(at))
+        })
+    }
+
+    fn arn(
+        &mut self,
+        member: &str,
+        value: Option<&str>,
+        pattern: &str,
+        is_resource: impl Fn(&str) -> bool,
+    ) -> &mut Checks {
+        self.length(member, value, 1, 2048);
+        self.pattern(member, value, pattern, |arn| resource_of(arn).is_some_and(is_resource))
+    }
+
+    /// A number of so many digits after the first, or 0.
+    pub fn number(&mut self, member: impl Display, value: Option<&str>, digits_more: usize) -> &mut Checks {
+        let is_number =
+            |text: &str| text == "0" || is_digits(text) && !text.starts_with('0') && text.len() <= digits_more + 1;
+        self.pattern(member, value, format_args!(r"^(0|([1-9]\d{{0,{digits_more}}}))$"), is_number)
+    }
+
+    /// The data of a record.
+    pub fn data(&mut self, member: impl Display, bytes: Option<usize>) -> &mut Checks {
+        if let Some(bytes) = bytes.filter(|bytes| *bytes > RECORD_DATA_MAX) {
+            let value = format_args!("java.nio.HeapByteBuffer[pos=0 lim={bytes} cap={bytes}]");
+            self.note(value, member, format_args!("Member must have length less than or equal to {RECORD_DATA_MAX}"));
         }
         self
     }
 
-    fn note(&mut self, value: impl Display, member: &str, rule: std::fmt::Arguments<'_>) {
+    fn pattern(
+        &mut self,
+        member: impl Display,
+        value: Option<&str>,
+        pattern: impl Display,
+        is_right: impl FnOnce(&str) -> bool,
+    ) -> &mut Checks {
+        if let Some(value) = value
+            && !is_right(value)
+        {
+            self.note(value, member, format_args!("Member must satisfy regular expression pattern: {pattern}"));
+        }
+        self
+    }
+
+    fn note(&mut self, value: impl Display, member: impl Display, rule: std::fmt::Arguments<'_>) {
         self.found.push(format!("Value '{value}' at '{member}' failed to satisfy constraint: {rule}"));
     }
 
@@ -194,16 +256,27 @@ fn length_rule(lengths: &RangeInclusive<usize>) -> String {
     )
 }
 
-/// Whether an ARN may be one of a resource, by the model's pattern.
-fn is_resource_arn(arn: &str) -> bool {
+/// What an ARN names, if it has the form of the service's.
+fn resource_of(arn: &str) -> Option<&str> {
     let mut parts = arn.splitn(6, ':');
     let mut next = || parts.next().unwrap_or_default();
     let is_ours = next() == "arn" && next().starts_with("aws") && next() == "kinesis";
     let (_, account, resource) = (next(), next(), next());
-    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-    let named = |kind: &str| resource.split_once(kind).is_some_and(|(_, name)| !name.is_empty());
-    let is_resource = named("stream/") || named("channel/") || named("queue/");
-    is_ours && is_account && is_resource && !resource.contains(char::is_whitespace)
+    let is_account = account.len() == 12 && is_digits(account);
+    (is_ours && is_account && !resource.contains(char::is_whitespace)).then_some(resource)
+}
+
+/// Whether something of this kind is named.
+fn is_named(resource: &str, kind: &str) -> bool {
+    resource.split_once(kind).is_some_and(|(_, name)| !name.is_empty())
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -244,6 +317,37 @@ mod tests {
         let error =
             Checks::new().all_of("m", Some(&metrics), 7, &["IncomingBytes"]).done().expect_err("one is not a word");
         assert!(error.message.contains("Value '[IncomingBytes, No]' at 'm'"), "{error}");
+    }
+
+    #[test]
+    fn arns_of_streams_and_consumers_follow_theirs() {
+        let stream = "arn:aws:kinesis:us-east-1:000000000000:stream/orders";
+        let consumer = format!("{stream}/consumer/reader:1700000000");
+        assert_eq!(Checks::new().stream_arn(Some(stream)).consumer_arn(Some(&consumer)).done(), Ok(()));
+        for arn in [stream.replace("stream/", "queue/"), stream.replace(":stream", "stream"), String::new()] {
+            assert!(Checks::new().stream_arn(Some(&arn)).done().is_err(), "{arn}");
+        }
+        for arn in [stream, &consumer.replace(":17", ":x"), &consumer.replace("reader", "re/ader"), "§ §"] {
+            let error = Checks::new().consumer_arn(Some(arn)).done().expect_err(arn);
+            assert!(error.message.contains("at 'consumerARN' failed"), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_data_are_bounded() {
+        for text in ["0", "1", "340282366920938463463374607431768211455"] {
+            assert_eq!(Checks::new().number("n", Some(text), 38).done(), Ok(()), "{text}");
+        }
+        for text in ["", "00", "01", "-1", "+1", "1e3", "§", "1000000000000000000000000000000000000000"] {
+            let error = Checks::new().number("n", Some(text), 38).done().expect_err(text);
+            assert!(error.message.ends_with(r"pattern: ^(0|([1-9]\d{0,38}))$"), "{error}");
+        }
+        assert_eq!(Checks::new().data("data", Some(RECORD_DATA_MAX)).done(), Ok(()));
+        let error = Checks::new().data("data", Some(RECORD_DATA_MAX + 1)).done().expect_err("a byte too many");
+        assert!(
+            error.message.contains("'java.nio.HeapByteBuffer[pos=0 lim=10485761 cap=10485761]' at 'data'"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -22,9 +22,9 @@ pub(super) struct Meant {
 /// The consumer that a request names by its ARN, or by its stream's and its name.
 pub(super) fn meant(shared: &Shared, input: &shape::ConsumerReference) -> Result<Meant, Error> {
     let mut checks = Checks::new();
-    checks.length("streamARN", input.stream_arn.as_deref(), 1, 2048);
-    checks.length("consumerName", input.consumer_name.as_deref(), 1, 128);
-    checks.length("consumerARN", input.consumer_arn.as_deref(), 1, 2048);
+    checks.stream_arn(input.stream_arn.as_deref());
+    checks.name("consumerName", input.consumer_name.as_deref());
+    checks.consumer_arn(input.consumer_arn.as_deref());
     checks.done()?;
     if let Some(arn) = &input.consumer_arn {
         return by_arn(&shared.place, arn);

@@ -15,7 +15,7 @@ const PAGE: usize = 100;
 pub(super) async fn run(shared: &Shared, input: DescribeStream) -> Result<DescribedStream, Error> {
     let mut checks = Checks::new();
     checks.range("limit", input.limit, 1, 10_000);
-    checks.length("exclusiveStartShardId", input.exclusive_start_shard_id.as_deref(), 1, 128);
+    checks.name("exclusiveStartShardId", input.exclusive_start_shard_id.as_deref());
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
     let from = shard::after(input.exclusive_start_shard_id.as_deref())?;

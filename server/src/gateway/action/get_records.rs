@@ -24,7 +24,7 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
     checks.required("shardIterator", input.shard_iterator.as_ref());
     checks.length("shardIterator", input.shard_iterator.as_deref(), 1, 512);
     checks.range("limit", input.limit, 1, RECORDS_MAX as i64);
-    checks.length("streamARN", input.stream_arn.as_deref(), 1, 2048).done()?;
+    checks.stream_arn(input.stream_arn.as_deref()).done()?;
     let mut at = resume(input.shard_iterator.as_deref().unwrap_or_default())?;
     if let Some(arn) = input.stream_arn.as_deref() {
         shared.place.stream_of(Some(&at.name), Some(arn))?;

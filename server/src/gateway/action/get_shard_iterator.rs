@@ -11,9 +11,10 @@ use crate::gateway::Shared;
 
 pub(super) async fn run(shared: &Shared, input: GetShardIterator) -> Result<Iterator, Error> {
     let mut checks = Checks::new();
-    checks.required("shardId", input.shard_id.as_ref()).length("shardId", input.shard_id.as_deref(), 1, 128);
+    checks.required("shardId", input.shard_id.as_ref()).name("shardId", input.shard_id.as_deref());
     checks.required("shardIteratorType", input.shard_iterator_type.as_ref());
     checks.one_of("shardIteratorType", input.shard_iterator_type.as_deref(), &position::TYPES);
+    checks.number("startingSequenceNumber", input.starting_sequence_number.as_deref(), 128);
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
     let shard_id = input.shard_id.as_deref().unwrap_or_default();

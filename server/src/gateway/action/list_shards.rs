@@ -19,9 +19,13 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
     let filter = input.shard_filter.clone().unwrap_or_default();
     let mut checks = Checks::new();
     checks.length("nextToken", input.next_token.as_deref(), 1, 1 << 20);
-    checks.length("exclusiveStartShardId", input.exclusive_start_shard_id.as_deref(), 1, 128);
+    checks.name("exclusiveStartShardId", input.exclusive_start_shard_id.as_deref());
     checks.range("maxResults", input.max_results, 1, 10_000);
+    if input.shard_filter.is_some() {
+        checks.required("shardFilter.type", filter.r#type.as_ref());
+    }
     checks.one_of("shardFilter.type", filter.r#type.as_deref(), &FILTERS);
+    checks.name("shardFilter.shardId", filter.shard_id.as_deref());
     let limit = input.max_results.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(PAGE).min(PAGE);
     let (name, from, made, wanted, since_ms) = match &input.next_token {
         Some(token) => {

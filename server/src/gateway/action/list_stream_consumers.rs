@@ -14,7 +14,7 @@ const PAGE: usize = 100;
 
 pub(super) async fn run(shared: &Shared, input: ListStreamConsumers) -> Result<Consumers, Error> {
     let mut checks = Checks::new();
-    checks.required("streamARN", input.stream_arn.as_ref()).length("streamARN", input.stream_arn.as_deref(), 1, 2048);
+    checks.required("streamARN", input.stream_arn.as_ref()).stream_arn(input.stream_arn.as_deref());
     checks.length("nextToken", input.next_token.as_deref(), 1, 1 << 20);
     checks.range("maxResults", input.max_results, 1, 10_000);
     checks.done()?;

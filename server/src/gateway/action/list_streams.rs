@@ -17,7 +17,7 @@ const PAGE: u32 = engine::limits::LIST_STREAMS_MAX;
 pub(super) async fn run(shared: &Shared, input: ListStreams) -> Result<Streams, Error> {
     let mut checks = Checks::new();
     checks.range("limit", input.limit, 1, 10_000);
-    checks.length("exclusiveStartStreamName", input.exclusive_start_stream_name.as_deref(), 1, 128);
+    checks.name("exclusiveStartStreamName", input.exclusive_start_stream_name.as_deref());
     checks.length("nextToken", input.next_token.as_deref(), 1, 1 << 20);
     checks.done()?;
     let after = match &input.next_token {

@@ -10,9 +10,9 @@ use crate::gateway::Shared;
 pub(super) async fn run(shared: &Shared, input: MergeShards) -> Result<(), Error> {
     let mut checks = Checks::new();
     checks.required("shardToMerge", input.shard_to_merge.as_ref());
-    checks.length("shardToMerge", input.shard_to_merge.as_deref(), 1, 128);
+    checks.name("shardToMerge", input.shard_to_merge.as_deref());
     checks.required("adjacentShardToMerge", input.adjacent_shard_to_merge.as_ref());
-    checks.length("adjacentShardToMerge", input.adjacent_shard_to_merge.as_deref(), 1, 128);
+    checks.name("adjacentShardToMerge", input.adjacent_shard_to_merge.as_deref());
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
     let shard = open_shard(shared, &name, input.shard_to_merge.as_deref().unwrap_or_default()).await?;

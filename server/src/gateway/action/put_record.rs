@@ -6,12 +6,14 @@ use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
 use super::placement::{self, Placement};
-use super::{encode, end_if_dry, now_ms, stored, stream_of};
+use super::{encode, end_if_dry, now_ms, record_bytes_max, stored, stream_of};
 use crate::gateway::Shared;
 
 pub(super) async fn run(shared: &Shared, input: PutRecord) -> Result<StoredRecord, Error> {
     let mut checks = Checks::new();
-    checks.required("data", input.data.as_ref());
+    checks.required("data", input.data.as_ref()).data("data", input.data.as_ref().map(|data| data.0.len()));
+    checks.number("explicitHashKey", input.explicit_hash_key.as_deref(), 38);
+    checks.number("sequenceNumberForOrdering", input.sequence_number_for_ordering.as_deref(), 128);
     checks.length("partitionKey", input.partition_key.as_deref(), 1, 256);
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
@@ -32,7 +34,9 @@ pub(super) async fn run(shared: &Shared, input: PutRecord) -> Result<StoredRecor
     let mut frames = Vec::new();
     let key = input.partition_key.unwrap_or_default();
     let hash_key = placement.hash_key(input.explicit_hash_key.as_deref())?;
-    encode(&mut frames, &input.data.unwrap_or_default().0, &key, hash_key)?;
+    let data = input.data.unwrap_or_default().0;
+    let bytes_max = record_bytes_max(shared, &name, data.len() + key.len()).await?;
+    encode(&mut frames, (&data, &key), hash_key, bytes_max)?;
     end_if_dry(shared, &name, input.dry_run).await?;
     let (stream, outcomes) = shared.log.append(&shared.place, &name, frames).await?;
     let outcome = outcomes.first().copied();

@@ -1,11 +1,13 @@
 //! PutRecords: up to 500 records, each with an outcome of its own.
 
-use wire::shape::{FailedRecord, PutRecords, RecordOutcome, StoredRecords};
+use std::fmt;
+
+use wire::shape::{FailedRecord, PutRecords, PutRecordsEntry, RecordOutcome, StoredRecords};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
 use super::placement::{self, Placement};
-use super::{encode, end_if_dry, stored, stream_of};
+use super::{encode, end_if_dry, record_bytes_max, stored, stream_of};
 use crate::gateway::Shared;
 
 /// Records of one request.
@@ -14,15 +16,25 @@ const RECORDS_MAX: usize = 500;
 /// Data and keys of one request.
 const REQUEST_BYTES_MAX: usize = 10 << 20;
 
+/// A member of one of the records.
+struct Member(usize, &'static str);
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "records.{}.member.{}", self.0 + 1, self.1)
+    }
+}
+
 pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredRecords, Error> {
     let mut checks = Checks::new();
     checks.required("records", input.records.as_ref());
     checks.count("records", input.records.as_ref().map(Vec::len), 1, RECORDS_MAX);
     let records = input.records.unwrap_or_default();
     for (at, record) in records.iter().enumerate().take(RECORDS_MAX) {
-        let member = |name: &str| format!("records.{}.member.{name}", at + 1);
-        checks.required(&member("data"), record.data.as_ref());
-        checks.length(&member("partitionKey"), record.partition_key.as_deref(), 1, 256);
+        checks.required(Member(at, "data"), record.data.as_ref());
+        checks.data(Member(at, "data"), record.data.as_ref().map(|data| data.0.len()));
+        checks.number(Member(at, "explicitHashKey"), record.explicit_hash_key.as_deref(), 38);
+        checks.length(Member(at, "partitionKey"), record.partition_key.as_deref(), 1, 256);
     }
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
@@ -30,21 +42,24 @@ pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredReco
     let placement = placement::of(shared, &name, has_all_keys).await?;
     if placement == Placement::ByKey {
         for (at, record) in records.iter().enumerate() {
-            checks.required(&format!("records.{}.member.partitionKey", at + 1), record.partition_key.as_ref());
+            checks.required(Member(at, "partitionKey"), record.partition_key.as_ref());
         }
         checks.done()?;
     }
+    let sizes = records.iter().map(|record| {
+        let (data, key) = contents(record);
+        data.len() + key.len()
+    });
+    let (bytes, largest) = (sizes.clone().sum::<usize>(), sizes.max().unwrap_or_default());
+    if bytes > REQUEST_BYTES_MAX {
+        let message = format!("The records of a request have at most {REQUEST_BYTES_MAX} bytes of data and keys.");
+        return Err(Error::new(ErrorKind::InvalidArgument, message));
+    }
+    let bytes_max = record_bytes_max(shared, &name, largest).await?;
     let mut frames = Vec::new();
-    let mut bytes = 0;
     for record in &records {
-        let data = record.data.as_ref().map_or(&[][..], |data| &data.0);
-        let key = record.partition_key.as_deref().unwrap_or_default();
-        bytes += data.len() + key.len();
-        if bytes > REQUEST_BYTES_MAX {
-            let message = format!("The records of a request have at most {REQUEST_BYTES_MAX} bytes of data and keys.");
-            return Err(Error::new(ErrorKind::InvalidArgument, message));
-        }
-        encode(&mut frames, data, key, placement.hash_key(record.explicit_hash_key.as_deref())?)?;
+        let hash_key = placement.hash_key(record.explicit_hash_key.as_deref())?;
+        encode(&mut frames, contents(record), hash_key, bytes_max)?;
     }
     end_if_dry(shared, &name, input.dry_run).await?;
     let (stream, outcomes) = shared.log.append(&shared.place, &name, frames).await?;
@@ -59,4 +74,10 @@ pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredReco
         .collect();
     let failed_record_count = records.iter().filter(|record| matches!(record, RecordOutcome::Failed(_))).count() as u32;
     Ok(StoredRecords { failed_record_count, records })
+}
+
+/// A record's data and key.
+fn contents(record: &PutRecordsEntry) -> (&[u8], &str) {
+    let data = record.data.as_ref().map_or(&[][..], |data| &data.0);
+    (data, record.partition_key.as_deref().unwrap_or_default())
 }

@@ -13,7 +13,7 @@ const CONSUMERS_MAX: usize = 20;
 
 pub(super) async fn run(shared: &Shared, input: RegisterStreamConsumer) -> Result<RegisteredConsumer, Error> {
     let mut checks = Checks::new();
-    checks.required("streamARN", input.stream_arn.as_ref()).length("streamARN", input.stream_arn.as_deref(), 1, 2048);
+    checks.required("streamARN", input.stream_arn.as_ref()).stream_arn(input.stream_arn.as_deref());
     checks.required("consumerName", input.consumer_name.as_ref());
     checks.name("consumerName", input.consumer_name.as_deref());
     checks.tags(input.tags.as_ref()).done()?;

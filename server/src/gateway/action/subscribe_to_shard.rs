@@ -42,10 +42,11 @@ pub(super) async fn run(
     let start = input.starting_position.unwrap_or_default();
     let mut checks = Checks::new();
     checks.required("consumerARN", input.consumer_arn.as_ref());
-    checks.length("consumerARN", input.consumer_arn.as_deref(), 1, 2048);
-    checks.required("shardId", input.shard_id.as_ref()).length("shardId", input.shard_id.as_deref(), 1, 128);
+    checks.consumer_arn(input.consumer_arn.as_deref());
+    checks.required("shardId", input.shard_id.as_ref()).name("shardId", input.shard_id.as_deref());
     checks.required("startingPosition.type", start.r#type.as_ref());
     checks.one_of("startingPosition.type", start.r#type.as_deref(), &position::TYPES);
+    checks.number("startingPosition.sequenceNumber", start.sequence_number.as_deref(), 128);
     checks.done()?;
     let arn = input.consumer_arn.unwrap_or_default();
     let meant = consumer::by_arn(&shared.place, &arn)?;

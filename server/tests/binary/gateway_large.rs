@@ -1,0 +1,68 @@
+//! Records of more than 1 MiB over the API, where their stream takes them.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use crate::gateway::{HELLO, arn, good, refused, server};
+use crate::rig::directory;
+
+/// So many bytes, different in each part.
+fn data_of(bytes: usize) -> String {
+    BASE64_STANDARD.encode((0..bytes).map(|at| (at >> 13) as u8 ^ at as u8).collect::<Vec<u8>>())
+}
+
+#[test]
+fn records_are_as_large_as_their_stream_takes_them() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let (server, api) = server(&data);
+    good(api, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    let put = |data: &str| json!({ "StreamName": "s", "Data": data, "PartitionKey": "key" });
+    let (large, largest) = (data_of(3 << 20), data_of((10 << 20) - 3));
+    let (kind, message) = refused(api, "PutRecord", &put(&large));
+    assert!(kind == "InvalidArgumentException" && message.contains("at most 1048576 bytes"), "{kind} {message}");
+    good(api, "UpdateMaxRecordSize", &json!({ "StreamARN": arn("s"), "MaxRecordSizeInKiB": 4096 }));
+    let (kind, message) = refused(api, "PutRecord", &put(&largest));
+    assert!(kind == "InvalidArgumentException" && message.contains("at most 4194304 bytes"), "{kind} {message}");
+    good(api, "UpdateMaxRecordSize", &json!({ "StreamARN": arn("s"), "MaxRecordSizeInKiB": 10_240 }));
+    let stored = good(api, "PutRecord", &put(&large));
+    let entry = |data: &str| json!({ "Data": data, "PartitionKey": "key" });
+    let mixed = json!({ "StreamName": "s", "Records": [entry(HELLO), entry(&large), entry(&large), entry(HELLO)] });
+    let outcomes = good(api, "PutRecords", &mixed);
+    assert_eq!(outcomes["FailedRecordCount"], 0);
+    let last = good(api, "PutRecord", &put(&largest));
+    assert_eq!(
+        refused(api, "PutRecord", &put(&data_of((10 << 20) - 2))).0,
+        "InvalidArgumentException",
+        "a byte too many"
+    );
+
+    // All of them, in their order, over a restart too.
+    let numbers: Vec<Value> =
+        outcomes["Records"].as_array().unwrap().iter().map(|r| r["SequenceNumber"].clone()).collect();
+    let mut expected = vec![(stored["SequenceNumber"].clone(), large.as_str())];
+    expected.extend(numbers.into_iter().zip([HELLO, &large, &large, HELLO]));
+    expected.push((last["SequenceNumber"].clone(), largest.as_str()));
+    let expected: Vec<_> = expected.into_iter().map(|(number, data)| (number, data.to_owned())).collect();
+    assert!(read(api) == expected, "what is read is not what was put");
+    server.kill();
+    let (server, api) = self::server(&data);
+    assert!(read(api) == expected, "what is read is not what was put, after a kill");
+    server.stop();
+}
+
+fn read(api: std::net::SocketAddr) -> Vec<(Value, String)> {
+    let start = json!({ "StreamName": "s", "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON" });
+    let mut iterator = good(api, "GetShardIterator", &start)["ShardIterator"].clone();
+    let mut all = Vec::new();
+    loop {
+        let page = good(api, "GetRecords", &json!({ "ShardIterator": iterator }));
+        let text = |record: &Value| record["Data"].as_str().unwrap().to_owned();
+        all.extend(page["Records"].as_array().unwrap().iter().map(|r| (r["SequenceNumber"].clone(), text(r))));
+        if page["MillisBehindLatest"] == 0 {
+            return all;
+        }
+        iterator = page["NextShardIterator"].clone();
+    }
+}
