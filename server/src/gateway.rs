@@ -7,6 +7,7 @@
 //! Requests are taken unsigned, so it opens on loopback only.
 
 mod action;
+mod body;
 mod extras;
 mod following;
 mod http;

@@ -4,27 +4,21 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit, mpsc};
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use wire::{Codec, Error, ErrorKind, event_stream};
 
 use super::action::Said;
+use super::body::receive;
 use super::{Shared, action};
-
-/// The body of the largest request: 10 MiB of records in base64, with their keys.
-const BODY_BYTES_MAX: usize = 20 << 20;
-
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
@@ -147,7 +141,7 @@ async fn outcome(
     let Some(action) = action else {
         return Err(Error::new(ErrorKind::UnknownOperation, "").into());
     };
-    let (body, _room) = receive(shared, request.into_body()).await?;
+    let (body, _room) = receive(&shared.bodies, request.into_body()).await?;
     let Some(most) = action::long_answer_bytes(action) else {
         return Ok((action::run(shared, action, codec, &body).await?, None));
     };
@@ -158,25 +152,6 @@ async fn outcome(
         Said::Events(_) => most,
     };
     Ok((answer, Some(room)))
-}
-
-/// The whole of a body, and the room that it takes.
-async fn receive<'a>(shared: &'a Shared, body: Incoming) -> Result<(Bytes, SemaphorePermit<'a>), Error> {
-    let too_large = || {
-        let message = format!("The body of a request has at most {BODY_BYTES_MAX} bytes.");
-        Error::new(ErrorKind::RequestTooLarge, message)
-    };
-    // A body of unknown length may be as long as any.
-    let length = body.size_hint().upper().unwrap_or(BODY_BYTES_MAX as u64);
-    let length =
-        u32::try_from(length).ok().filter(|&length| length as usize <= BODY_BYTES_MAX).ok_or_else(too_large)?;
-    let room = shared.bodies.acquire_many(length).await.expect("it is never closed");
-    match timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
-        Ok(Ok(body)) => Ok((body.to_bytes(), room)),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(Error::new(ErrorKind::Serialization, format!("The body did not arrive: {error}"))),
-        Err(_) => Err(Error::new(ErrorKind::Serialization, "The body did not arrive in time.")),
-    }
 }
 
 fn respond(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Answer> {

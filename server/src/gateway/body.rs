@@ -1,0 +1,71 @@
+//! The body of a request: as much as is allowed, within a time that grows with what has come.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
+use wire::{Error, ErrorKind};
+
+/// The body of the largest request: 10 MiB of records in base64, with their keys.
+const BODY_BYTES_MAX: usize = 20 << 20;
+
+/// How long a body may take to arrive, whatever its length. What is slower than [`BYTES_PER_SECOND_MIN`] has less.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a body may take of which little comes.
+const SLOW_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// So many bytes are worth a second more: a body takes room that others wait for.
+const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
+
+/// The whole of a body, and the room that it takes.
+pub(super) async fn receive(bodies: &Semaphore, body: Incoming) -> Result<(Bytes, SemaphorePermit<'_>), Error> {
+    let too_large = || {
+        let message = format!("The body of a request has at most {BODY_BYTES_MAX} bytes.");
+        Error::new(ErrorKind::RequestTooLarge, message)
+    };
+    // A body of unknown length may be as long as any.
+    let length = body.size_hint().upper().unwrap_or(BODY_BYTES_MAX as u64);
+    let length =
+        u32::try_from(length).ok().filter(|&length| length as usize <= BODY_BYTES_MAX).ok_or_else(too_large)?;
+    let room = bodies.acquire_many(length).await.expect("it is never closed");
+    // Copied together: frames of HTTP/2 may be so small that to keep each costs more than its bytes.
+    let (began, mut received) = (Instant::now(), BytesMut::new());
+    let mut body = Limited::new(body, BODY_BYTES_MAX);
+    loop {
+        let frame = match timeout_at(began + time_for(received.len()), body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(None) => return Ok((received.freeze(), room)),
+            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Ok(Some(Err(error))) => {
+                return Err(Error::new(ErrorKind::Serialization, format!("The body did not arrive: {error}")));
+            }
+            Err(_) => return Err(Error::new(ErrorKind::Serialization, "The body did not arrive in time.")),
+        };
+        // Trailers mean nothing here.
+        if let Ok(data) = frame.into_data() {
+            received.extend_from_slice(&data);
+        }
+    }
+}
+
+/// How long a body may take of which so much has come.
+fn time_for(received_bytes: usize) -> Duration {
+    let earned = Duration::from_secs(received_bytes as u64 / BYTES_PER_SECOND_MIN);
+    (SLOW_TIMEOUT + earned).min(BODY_TIMEOUT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_earns_time() {
+        for (bytes, seconds) in [(0, 10), (60_000, 10), (1 << 20, 26), (4 << 20, 60), (BODY_BYTES_MAX, 60)] {
+            assert_eq!(time_for(bytes), Duration::from_secs(seconds), "{bytes}");
+        }
+    }
+}
