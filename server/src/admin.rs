@@ -63,7 +63,7 @@ impl Admin {
             let watched = Arc::clone(&watched);
             async move { answer(&watched, &request).await }
         };
-        HttpServer::start(listener, ("admin", 1), CONNECTIONS_MAX, answer).map(Admin)
+        HttpServer::start(listener, None, ("admin", 1), CONNECTIONS_MAX, answer).map(Admin)
     }
 
     /// Takes no more requests, and waits a while for those in progress.

@@ -1,11 +1,11 @@
 //! What the server is told: by flag, else by environment, else by TOML file, else the default.
 
+mod tls;
 mod value;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use frame::proto::Secret;
@@ -14,8 +14,9 @@ use io::IoChoice;
 use serde::Deserialize;
 use wire::name::Place;
 
-use self::value::loopback;
+pub use self::tls::{TlsConfig, TlsSettingsError};
 pub use self::value::{Bytes, Door, Reactors};
+use self::value::{from_number_or_text, from_text, loopback, one_or_more};
 use crate::secret::{self, SecretError};
 
 /// The default port of the Kinesis API, the one that its emulators use.
@@ -24,46 +25,11 @@ const HTTP_PORT: u16 = 4567;
 /// The default port of metrics and health.
 const ADMIN_PORT: u16 = 4571;
 
-/// The same in a file.
-fn from_number_or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Reactors>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Number(usize),
-        Text(String),
-    }
-    match Either::deserialize(deserializer)? {
-        Either::Number(count) => Ok(Some(Reactors::Count(count))),
-        Either::Text(text) => text.parse().map(Some).map_err(serde::de::Error::custom),
-    }
-}
-
 /// Cores that this process may run on, no more than its CPU quota (cgroup) pays for: a reactor that is put to sleep for
 /// having used it up answers nobody.
 pub(crate) fn usable_cores() -> usize {
     let quota = std::thread::available_parallelism().map_or(1, usize::from);
     io::available_cores().len().min(quota)
-}
-
-/// A path, or several.
-fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        One(PathBuf),
-        More(Vec<PathBuf>),
-    }
-    Either::deserialize(deserializer).map(|either| match either {
-        Either::One(path) => vec![path],
-        Either::More(paths) => paths,
-    })
-}
-
-/// A setting that is given as text.
-fn from_text<'de, D: serde::Deserializer<'de>, T: FromStr<Err = String>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// The region and account that are named, or the usual ones.
@@ -115,6 +81,21 @@ pub struct Settings {
     /// Where the Kinesis API is served over HTTP, unsigned, so on loopback only; `off` for nowhere [default: 127.0.0.1:4567]
     #[arg(long, env = "MILLSTREAM_HTTP", value_name = "ADDR")]
     pub http: Option<Door>,
+    /// A certificate as PEM, and behind it those that signed it: with it `--http` speaks TLS too. Read again when it changes
+    #[arg(long, env = "MILLSTREAM_TLS_CERTIFICATE", value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Its key as PEM, not encrypted
+    #[arg(long, env = "MILLSTREAM_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Make key and certificate, in the data directory, for this machine's names: clients that are given it trust it
+    #[arg(long, env = "MILLSTREAM_TLS_SELF_SIGNED", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub tls_self_signed: Option<bool>,
+    /// Whether `--http` takes clear text beside TLS [default: on loopback only]
+    #[arg(long, env = "MILLSTREAM_HTTP_PLAINTEXT", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub http_plaintext: Option<bool>,
+    /// Where native clients connect over TLS, if anywhere; beyond loopback with the secret
+    #[arg(long, env = "MILLSTREAM_NATIVE_TLS", value_name = "ADDR")]
+    pub native_tls: Option<SocketAddr>,
     /// Where metrics and health are served over HTTP; port 0 takes any free one; `off` for nowhere [default: 127.0.0.1:4571]
     #[arg(long, env = "MILLSTREAM_ADMIN", value_name = "ADDR")]
     pub admin: Option<Door>,
@@ -202,6 +183,8 @@ pub struct ServeConfig {
     pub secret: Option<Secret>,
     /// Where the Kinesis API is served, if it is.
     pub http: Option<SocketAddr>,
+    /// TLS, if it is spoken.
+    pub tls: Option<TlsConfig>,
     /// Where metrics and health are served, if they are.
     pub admin: Option<SocketAddr>,
     /// What ARNs name.
@@ -246,6 +229,8 @@ pub enum ConfigError {
     Secret(SecretError),
     /// The native port would be open to other machines.
     Open(SocketAddr),
+    /// TLS.
+    Tls(TlsSettingsError),
     /// Unsigned requests are not taken from other machines.
     NotLoopback(SocketAddr),
     /// A value that is not allowed.
@@ -279,6 +264,7 @@ impl fmt::Display for ConfigError {
             }
             ConfigError::NoData => f.write_str("no data directory is given; say which with --data DIR"),
             ConfigError::Secret(error) => error.fmt(f),
+            ConfigError::Tls(error) => error.fmt(f),
             ConfigError::Open(address) => write!(
                 f,
                 "--native {address} is not on loopback: other machines need a secret, by --native-secret-file FILE, and what they send \
@@ -323,6 +309,11 @@ impl Settings {
             native_secret_file: self.native_secret_file.or(other.native_secret_file),
             native_plaintext: self.native_plaintext.or(other.native_plaintext),
             http: self.http.or(other.http),
+            tls_certificate: self.tls_certificate.or(other.tls_certificate),
+            tls_key: self.tls_key.or(other.tls_key),
+            tls_self_signed: self.tls_self_signed.or(other.tls_self_signed),
+            http_plaintext: self.http_plaintext.or(other.http_plaintext),
+            native_tls: self.native_tls.or(other.native_tls),
             admin: self.admin.or(other.admin),
             region: self.region.or(other.region),
             account: self.account.or(other.account),
@@ -406,11 +397,14 @@ impl Settings {
         if self.data.is_empty() {
             return Err(ConfigError::NoData);
         }
+        let http = loopback(self.http.unwrap_or(Door::local(HTTP_PORT)))?;
+        let tls = TlsConfig::of(&self, http, secret.is_some()).map_err(ConfigError::Tls)?;
         Ok(ServeConfig {
             data: self.data,
             native,
             secret,
-            http: loopback(self.http.unwrap_or(Door::local(HTTP_PORT)))?,
+            http,
+            tls,
             admin: self.admin.unwrap_or(Door::local(ADMIN_PORT)).address(),
             place: place(self.region, self.account)?,
             quotas: self.quotas.map_or(Quotas::SERVICE, |change| change.of(Quotas::SERVICE)),

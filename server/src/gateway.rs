@@ -32,7 +32,8 @@ use self::log::Log;
 use self::on_demand::HotSpots;
 use self::requests::Requests;
 use self::subscribers::Subscribers;
-use crate::http_server::HttpServer;
+use crate::door::gateway_threads;
+use crate::http_server::{HttpServer, Security};
 
 /// Connections at once. The next wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 4096;
@@ -90,9 +91,14 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Serves what connects to `listener`.
-    pub(crate) fn start(listener: TcpListener, handle: Handle, place: Place, quotas: Quotas) -> io::Result<Gateway> {
-        let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
+    /// Serves what connects to `listener`, in clear or as `security` says.
+    pub(crate) fn start(
+        listener: TcpListener,
+        security: Option<Security>,
+        handle: Handle,
+        place: Place,
+        quotas: Quotas,
+    ) -> io::Result<Gateway> {
         let (room, bodies) = (Semaphore::new(REQUESTS_MAX), Semaphore::new(BODY_BYTES_IN_PROGRESS_MAX));
         let answers = Arc::new(Semaphore::new(ANSWER_BYTES_IN_PROGRESS_MAX));
         let figures = Figures::default();
@@ -115,7 +121,7 @@ impl Gateway {
             let shared = Arc::clone(&shared);
             async move { http::answer(&shared, request).await }
         };
-        let server = HttpServer::start(listener, ("gateway", threads), CONNECTIONS_MAX, answer)?;
+        let server = HttpServer::start(listener, security, ("gateway", gateway_threads()), CONNECTIONS_MAX, answer)?;
         server.spawn(resume);
         server.spawn(on_demand);
         Ok(Gateway { server, figures, subscribers })

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,13 @@ use tracing_subscriber::EnvFilter;
 use wire::name::Place;
 
 use crate::admin::{Admin, Watched};
-use crate::config::{ConfigError, LogFormat, ServeArguments, ServeConfig};
+use crate::config::{ConfigError, LogFormat, ServeArguments, ServeConfig, TlsConfig};
+use crate::door;
 use crate::gateway::Gateway;
-use crate::http_server;
+use crate::http_server::Security;
+use crate::native_tls::NativeTls;
 use crate::reactors::{Reactors, Running, Started};
+use crate::tls::{Source, Tls, TlsError};
 
 /// Signals this close together are one request to stop.
 const SAME_REQUEST: Duration = Duration::from_millis(500);
@@ -61,6 +64,8 @@ pub enum ServeError {
     },
     /// Handling signals.
     Signals(std::io::Error),
+    /// Certificate and key.
+    Tls(TlsError),
     /// Starting a thread.
     Thread(std::io::Error),
     /// A reactor's thread ended by a panic, which it has printed.
@@ -89,6 +94,7 @@ impl fmt::Display for ServeError {
             ServeError::Signals(error) => {
                 write!(f, "signals can't be handled: {error}; raise the limit on open files (ulimit -n)")
             }
+            ServeError::Tls(error) => error.fmt(f),
             ServeError::Thread(error) => {
                 write!(f, "a thread can't be started: {error}; raise the limit on threads (ulimit -u)")
             }
@@ -105,6 +111,8 @@ impl std::error::Error for ServeError {}
 #[derive(Default)]
 struct Opened {
     gateway: Option<Gateway>,
+    /// Passes on what the reactors say, to their end.
+    native_tls: Option<NativeTls>,
     admin: Option<Admin>,
 }
 
@@ -142,10 +150,13 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(ServeError::Signals)?;
     let handle = signals.handle();
     let listen =
-        |setting, address| http_server::listen(address).map_err(|error| ServeError::Listen { setting, address, error });
+        |setting, address| door::listen(address).map_err(|error| ServeError::Listen { setting, address, error });
     let http = config.http.map(|address| listen("http", address)).transpose()?;
     let admin = config.admin.map(|address| listen("admin", address)).transpose()?;
+    let native_tls = config.tls.as_ref().and_then(|tls| tls.native);
+    let native_tls = native_tls.map(|address| listen("native-tls", address)).transpose()?;
     let doors = Doors {
+        tls: config.tls.clone(),
         until_stdin_ends: config.until_stdin_ends,
         place: config.place.clone(),
         quotas: config.quotas,
@@ -161,18 +172,27 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let Some(Started { handle: engine, native }) = started else { return running.join() };
     let stopper = Arc::new(Stopper { opened: Mutex::default(), reactors: running.reactors() });
     let address = |door: &Option<(TcpListener, SocketAddr)>| door.as_ref().map(|(_, address)| *address);
-    let addresses = (address(&http), address(&admin));
-    if let Err(error) = doors.open(http.map(|(door, _)| door), admin.map(|(door, _)| door), engine, &stopper) {
-        stopper.stop();
-        let _ = running.join();
-        return Err(error);
-    }
-    announce(&native, addresses);
+    let addresses = [("http", address(&http)), ("admin", address(&admin)), ("native-tls", address(&native_tls))];
+    let listeners = [http, admin, native_tls].map(|door| door.map(|(listener, _)| listener));
+    let certificate = match doors.open(listeners, engine, &native, &stopper) {
+        Ok(certificate) => certificate,
+        Err(error) => {
+            stopper.stop();
+            let _ = running.join();
+            return Err(error);
+        }
+    };
+    announce(&native, &addresses, certificate.as_deref());
+    let all = Arc::clone(&stopper);
     let watcher = std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || watch_signals(&mut signals, &stopper))
         .map_err(ServeError::Thread)?;
     let outcome = running.join();
+    let native_tls = all.opened().native_tls.take();
+    if let Some(door) = native_tls {
+        door.stop();
+    }
     handle.close();
     let _ = watcher.join();
     outcome
@@ -180,6 +200,7 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
 
 /// What stands beside the reactors, and what it needs to know.
 struct Doors {
+    tls: Option<TlsConfig>,
     until_stdin_ends: bool,
     place: Place,
     quotas: Quotas,
@@ -189,26 +210,35 @@ struct Doors {
 }
 
 impl Doors {
-    /// Starts it.
+    /// Starts it. What comes back is the certificate, if the server made it: clients have to be given it.
     fn open(
         self,
-        http: Option<TcpListener>,
-        admin: Option<TcpListener>,
+        [http, admin, native_tls]: [Option<TcpListener>; 3],
         engine: Handle,
+        native: &[SocketAddr],
         stopper: &Arc<Stopper>,
-    ) -> Result<(), ServeError> {
-        let Doors { until_stdin_ends, place, quotas, directories, memory_bytes, started } = self;
-        let start = |door| Gateway::start(door, engine.clone(), place, quotas).map_err(ServeError::Thread);
+    ) -> Result<Option<PathBuf>, ServeError> {
+        let Doors { tls: config, until_stdin_ends, place, quotas, directories, memory_bytes, started } = self;
+        let start = |config: &TlsConfig| Tls::start(config.source.clone(), &directories).map_err(ServeError::Tls);
+        let tls = config.as_ref().map(start).transpose()?;
+        let plaintext = config.as_ref().is_none_or(|config| config.http_plaintext);
+        let security = tls.clone().map(|tls| Security { tls, plaintext });
+        let start = |door| Gateway::start(door, security, engine.clone(), place, quotas).map_err(ServeError::Thread);
         let gateway = http.map(start).transpose()?;
         let figures = gateway.as_ref().map(Gateway::figures);
         stopper.opened().gateway = gateway;
+        if let (Some(door), Some(tls)) = (native_tls, &tls) {
+            let door = NativeTls::start(door, Arc::clone(tls), native).map_err(ServeError::Thread)?;
+            stopper.opened().native_tls = Some(door);
+        }
         let watched = Watched { handle: engine, figures, directories, memory_bytes, started };
         let admin = admin.map(|door| Admin::start(door, watched).map_err(ServeError::Thread)).transpose()?;
         stopper.opened().admin = admin;
         if until_stdin_ends {
             stop_at_end_of_stdin(Arc::clone(stopper)).map_err(ServeError::Thread)?;
         }
-        Ok(())
+        let is_own = config.is_some_and(|config| config.source == Source::SelfSigned);
+        Ok(tls.filter(|_| is_own).map(|tls| tls.certificate().to_owned()))
     }
 }
 
@@ -268,16 +298,17 @@ fn start_log(config: &ServeConfig) -> Result<(), ServeError> {
 }
 
 /// The one line on standard output that says where to connect: `native` is the first reactor's address; with several, those
-/// of all follow at the end.
-fn announce(native: &[SocketAddr], (http, admin): (Option<SocketAddr>, Option<SocketAddr>)) {
+/// of all follow the other doors; a certificate that clients have to be given is last.
+fn announce(native: &[SocketAddr], doors: &[(&str, Option<SocketAddr>)], certificate: Option<&Path>) {
     let mut line = format!("ready native={}", native[0]);
-    for (door, address) in [("http", http), ("admin", admin)] {
+    for (door, address) in doors {
         line += &address.map_or_else(String::new, |address| format!(" {door}={address}"));
     }
     if native.len() > 1 {
         let all: Vec<String> = native.iter().map(SocketAddr::to_string).collect();
         line += &format!(" reactors={}", all.join(","));
     }
+    line += &certificate.map_or_else(String::new, |path| format!(" certificate={}", path.display()));
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use engine::limits::{MEMORY_BYTES_MIN, REACTORS_MAX};
@@ -141,4 +142,41 @@ impl FromStr for Reactors {
             _ => text.parse().map(Reactors::Count).map_err(|_| format!("`{text}` is not a number; write one, or auto")),
         }
     }
+}
+
+/// How many reactors there are, in a file.
+pub(super) fn from_number_or_text<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Reactors>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(usize),
+        Text(String),
+    }
+    match Either::deserialize(deserializer)? {
+        Either::Number(count) => Ok(Some(Reactors::Count(count))),
+        Either::Text(text) => text.parse().map(Some).map_err(serde::de::Error::custom),
+    }
+}
+
+/// A path, or several.
+pub(super) fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        One(PathBuf),
+        More(Vec<PathBuf>),
+    }
+    Either::deserialize(deserializer).map(|either| match either {
+        Either::One(path) => vec![path],
+        Either::More(paths) => paths,
+    })
+}
+
+/// A setting that is given as text.
+pub(super) fn from_text<'de, D: serde::Deserializer<'de>, T: FromStr<Err = String>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
 }

@@ -15,7 +15,7 @@ use crate::rig::{PATIENCE, Server, directory, millstream, refusal, run, store};
 
 const SECRET: &str = "0123456789abcdef";
 
-fn secret_file(directory: &Path, secret: &str, mode: u32) -> PathBuf {
+pub(crate) fn secret_file(directory: &Path, secret: &str, mode: u32) -> PathBuf {
     let path = directory.join("secret");
     fs::write(&path, format!("{secret}\n")).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();

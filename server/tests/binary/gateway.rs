@@ -24,7 +24,7 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
 }
 
 /// Reads one answer: its status, and its body.
-pub(crate) fn answer(stream: &mut TcpStream) -> (u16, Vec<u8>) {
+pub(crate) fn answer(stream: &mut impl Read) -> (u16, Vec<u8>) {
     let mut bytes = Vec::new();
     let head_end = loop {
         let mut chunk = [0; 16 << 10];
@@ -50,7 +50,7 @@ pub(crate) fn answer(stream: &mut TcpStream) -> (u16, Vec<u8>) {
 }
 
 /// Sends a request with these headers.
-pub(crate) fn send(stream: &mut TcpStream, method: &str, headers: &[(&str, &str)], body: &[u8]) {
+pub(crate) fn send(stream: &mut impl Write, method: &str, headers: &[(&str, &str)], body: &[u8]) {
     let mut head = format!("{method} / HTTP/1.1\r\nhost: here\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
@@ -65,7 +65,7 @@ pub(crate) fn ask(address: SocketAddr, action: &str, body: &Value) -> (u16, Valu
 }
 
 /// The same on a connection that is there.
-pub(crate) fn ask_on(stream: &mut TcpStream, action: &str, body: &Value) -> (u16, Value) {
+pub(crate) fn ask_on(stream: &mut (impl Read + Write), action: &str, body: &Value) -> (u16, Value) {
     let target = format!("Kinesis_20131202.{action}");
     let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", &target)];
     send(stream, "POST", &headers, body.to_string().as_bytes());

@@ -1,0 +1,105 @@
+//! The native protocol over TLS: a door of its own, on threads of its own, as ciphers must not hold up a reactor.
+//!
+//! ```text
+//!   client -- TLS -- here: decrypted, not looked at -- loopback -- a reactor's own port
+//! ```
+//!
+//! Reactors take turns: each of them serves everything. The secret, where there is one, is proven to the reactor.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use crate::door::{Door, Listener, gateway_threads};
+use crate::tls::{Protocol, Tls};
+
+/// Connections at once. The next wait in the listener's queue.
+const CONNECTIONS_MAX: u32 = 1024;
+
+/// What is passed on at once, each way; two records of TLS.
+const PIECE_BYTES: usize = 32 << 10;
+
+/// The open door. Dropping it ends it at once.
+pub(crate) struct NativeTls(Door);
+
+impl NativeTls {
+    /// Passes what connects to `listener` on to the reactors, which listen there.
+    pub(crate) fn start(listener: TcpListener, tls: Arc<Tls>, reactors: &[SocketAddr]) -> io::Result<NativeTls> {
+        let reactors = reactors.iter().copied().map(reachable).collect();
+        Door::open(listener, ("native-tls", gateway_threads()), |listener| serve(listener, tls, reactors))
+            .map(NativeTls)
+    }
+
+    /// Waits a while until all that the reactors said last is passed on.
+    pub(crate) fn stop(self) {
+        if !self.0.stop() {
+            tracing::warn!("native connections over TLS had not taken everything; they are closed");
+        }
+    }
+}
+
+/// Where this machine reaches what listens at `address`.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        _ => address.ip(),
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+async fn serve(listener: Listener, tls: Arc<Tls>, reactors: Vec<SocketAddr>) {
+    let stopped = listener.stopped.clone();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+    let mut turns = reactors.into_iter().cycle();
+    let take = |stream, place| {
+        let Some(reactor) = turns.next() else { return };
+        let (tls, mut stopped) = (Arc::clone(&tls), stopped.clone());
+        tokio::spawn(async move {
+            let accepted = tokio::select! {
+                accepted = tls.accept(Protocol::Native, stream) => accepted,
+                _ = stopped.changed() => return,
+            };
+            let ended = match accepted {
+                Ok(stream) => pass_on(stream, reactor).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a native connection over TLS ended");
+            }
+            drop(place);
+        });
+    };
+    listener.take_each(Arc::clone(&places), take).await;
+    let _ = places.acquire_many(CONNECTIONS_MAX).await;
+}
+
+/// Until the reactor ends the connection: it knows whom to let go, and answers who says nothing more. A client that is gone is
+/// the end too.
+async fn pass_on(client: impl AsyncRead + AsyncWrite, reactor: SocketAddr) -> io::Result<()> {
+    let mut reactor = TcpStream::connect(reactor).await?;
+    reactor.set_nodelay(true)?;
+    let (from_reactor, to_reactor) = reactor.split();
+    let (from_client, to_client) = tokio::io::split(client);
+    tokio::select! {
+        ended = copy(from_reactor, to_client) => ended,
+        Err(error) = copy(from_client, to_reactor) => Err(error),
+    }
+}
+
+/// Each piece goes out at once: somebody waits for it.
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let read = from.read(&mut piece).await?;
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&piece[..read]).await?;
+        to.flush().await?;
+    }
+}

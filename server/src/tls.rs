@@ -1,0 +1,133 @@
+//! TLS for the doors to the outside: 1.2 and 1.3, one certificate, handshakes within bounds.
+//!
+//! ```text
+//!   files -> files::load: read, checked -> Tls: a configuration for each protocol -> accept: one handshake
+//!     ^------- watch: looked at again and again; what is good takes the place of what was
+//! ```
+//!
+//! A connection keeps what it was begun with. Sessions are forgotten with their certificate, so a new connection always meets
+//! the new one.
+
+mod files;
+mod self_signed;
+mod watch;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::server::ResolvesServerCert;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+pub(crate) use self::files::{Files, TlsError};
+
+/// How long a handshake may take, with the wait for its place.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Handshakes at once, of all doors. The next wait.
+const HANDSHAKES_MAX: usize = 512;
+
+/// Where certificate and key are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// In these files.
+    Files(Files),
+    /// In the data directory, where the server makes them once.
+    SelfSigned,
+}
+
+/// What is spoken inside of TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Protocol {
+    /// HTTP/2 or HTTP/1.1, as the client prefers.
+    Http,
+    /// Millstream's own.
+    Native,
+}
+
+/// Configurations for one certificate.
+struct Configurations {
+    http: Arc<ServerConfig>,
+    native: Arc<ServerConfig>,
+}
+
+/// What all doors share.
+pub(crate) struct Tls {
+    files: Files,
+    configurations: RwLock<Configurations>,
+    handshakes: Semaphore,
+}
+
+impl Tls {
+    /// Reads certificate and key, makes them if they are to be the server's own and are not there yet, and goes on looking
+    /// whether the files have changed.
+    pub(crate) fn start(source: Source, data: &[PathBuf]) -> Result<Arc<Tls>, TlsError> {
+        let files = match source {
+            Source::Files(files) => files,
+            Source::SelfSigned => self_signed::find_or_make(data)?,
+        };
+        let stamp = files.stamp();
+        let configurations = RwLock::new(Configurations::with(files.load()?)?);
+        let tls = Arc::new(Tls { files, configurations, handshakes: Semaphore::new(HANDSHAKES_MAX) });
+        watch::start(&tls, stamp).map_err(TlsError::Watch)?;
+        Ok(tls)
+    }
+
+    /// The file with the certificate.
+    pub(crate) fn certificate(&self) -> &std::path::Path {
+        &self.files.certificate
+    }
+
+    /// Shakes hands.
+    pub(crate) async fn accept(&self, protocol: Protocol, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let handshake = async {
+            let _place = self.handshakes.acquire().await.expect("it is never closed");
+            TlsAcceptor::from(self.configuration(protocol)).accept(stream).await
+        };
+        timeout(HANDSHAKE_TIMEOUT, handshake).await?
+    }
+
+    fn configuration(&self, protocol: Protocol) -> Arc<ServerConfig> {
+        let configurations = self.configurations.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(match protocol {
+            Protocol::Http => &configurations.http,
+            Protocol::Native => &configurations.native,
+        })
+    }
+
+    /// Reads the files again. Where they are no good everything stays as it was.
+    fn reload(&self) -> Result<(), TlsError> {
+        let new = Configurations::with(self.files.load()?)?;
+        *self.configurations.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+}
+
+impl Configurations {
+    fn with(certificate: CertifiedKey) -> Result<Configurations, TlsError> {
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::new(SingleCertAndKey::from(certificate));
+        let configuration = |protocols: &[&[u8]]| {
+            let mut configuration = ServerConfig::builder_with_provider(provider())
+                .with_safe_default_protocol_versions()
+                .map_err(TlsError::Provider)?
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::clone(&resolver));
+            configuration.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            Ok(Arc::new(configuration))
+        };
+        Ok(Configurations { http: configuration(&[b"h2", b"http/1.1"])?, native: configuration(&[])? })
+    }
+}
+
+/// The one that there is.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}

@@ -1,0 +1,36 @@
+//! Looks whether the files of certificate and key have changed. They are read once they stay as they are: who renews them
+//! writes two files.
+
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::Tls;
+use super::files::Stamp;
+
+/// How often it is looked.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Has a thread look, until nobody needs `tls` any more; `stamp` is of what it has.
+pub(super) fn start(tls: &Arc<Tls>, stamp: Stamp) -> io::Result<()> {
+    let tls = Arc::downgrade(tls);
+    std::thread::Builder::new().name("certificates".to_owned()).spawn(move || watch(&tls, stamp)).map(drop)
+}
+
+fn watch(tls: &Weak<Tls>, stamp: Stamp) {
+    let (mut used, mut seen) = (stamp, stamp);
+    loop {
+        std::thread::sleep(INTERVAL);
+        let Some(tls) = tls.upgrade() else { return };
+        let stamp = tls.files.stamp();
+        if stamp != used && stamp == seen {
+            used = stamp;
+            let certificate = tls.certificate().display();
+            match tls.reload() {
+                Ok(()) => tracing::info!(%certificate, "new connections get the new certificate"),
+                Err(error) => tracing::warn!(%error, "the old certificate stays: the new one is no good"),
+            }
+        }
+        seen = stamp;
+    }
+}
