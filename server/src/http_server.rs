@@ -35,6 +35,13 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Requests of one connection of HTTP/2 at once.
 const STREAMS_MAX: u32 = 256;
 
+/// Requests of one connection of HTTP/2 that its client took back before they were looked at. The next ends the connection:
+/// nobody who means well begins so many to take them back.
+const RESETS_MAX: usize = 32;
+
+/// Requests of one connection of HTTP/2 that were ended for what its client did wrong. The next ends the connection.
+const ERRORS_MAX: usize = 256;
+
 /// What a client of HTTP/2 may send of one body, and over one connection, before it is read.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
@@ -143,6 +150,8 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_header_list_size(HEAD_BYTES_MAX as u32)
         .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(ERRORS_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(SEND_BYTES_MAX)

@@ -1,0 +1,194 @@
+//! Floods over HTTP/2 and bodies that never come: their connections end, memory stays within bounds, others are served.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::gateway::{answer, connect, good};
+use crate::rig::{Server, directory};
+
+/// What every connection of HTTP/2 begins with, and settings that say nothing.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+
+const END_HEADERS: u8 = 4;
+
+/// POST / of http://a.
+const HEAD: [u8; 6] = [0x83, 0x84, 0x86, 0x41, 1, b'a'];
+
+/// What a server that is not flooded says: calm down.
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+/// Far below what the floods send.
+const GROWTH_BYTES_MAX: u64 = 48 << 20;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Sends until the server has had enough; whether it has, before all was sent or after, and what it said.
+fn flood(address: SocketAddr, pieces: impl Iterator<Item = Vec<u8>> + Send + 'static) -> Vec<u8> {
+    let mut stream = connect(address);
+    let mut sending = stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        let sent = sending
+            .write_all(PREFACE)
+            .and_then(|()| pieces.into_iter().try_for_each(|piece| sending.write_all(&piece)));
+        let _ = sending.shutdown(Shutdown::Write);
+        sent.is_ok()
+    });
+    let mut said = Vec::new();
+    // A reset in the end is all right: the server had not read everything.
+    let _ = stream.read_to_end(&mut said);
+    let is_all_sent = sender.join().unwrap();
+    assert!(!is_all_sent, "the server took all of it");
+    said
+}
+
+/// The error with which a server said good-bye.
+fn farewell(mut said: &[u8]) -> Option<u32> {
+    while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = said {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        if *kind == GOAWAY {
+            return Some(u32::from_be_bytes(rest.get(4..8)?.try_into().unwrap()));
+        }
+        said = rest.get(length..)?;
+    }
+    None
+}
+
+/// The most memory that a server ever had.
+fn peak_bytes(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid().as_raw_nonzero())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+/// Runs floods of one kind, several at once, beside others that are served.
+fn survive<P: Iterator<Item = Vec<u8>> + Send + 'static>(pieces: impl Fn() -> P) -> Vec<Vec<u8>> {
+    let directory = directory();
+    let mut server = Server::start(&directory.path().join("data"));
+    let address = server.http.unwrap();
+    good(address, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    let before = peak_bytes(&server);
+    let floods: Vec<_> = (0..4)
+        .map(|_| {
+            let pieces = pieces();
+            std::thread::spawn(move || flood(address, pieces))
+        })
+        .collect();
+    for _ in 0..10 {
+        good(address, "PutRecord", &json!({ "StreamName": "s", "PartitionKey": "k", "Data": "" }));
+    }
+    let said = floods.into_iter().map(|flood| flood.join().unwrap()).collect();
+    let grown = peak_bytes(&server) - before;
+    assert!(grown < GROWTH_BYTES_MAX, "{} MiB more", grown >> 20);
+    server.assert_well();
+    server.stop();
+    said
+}
+
+#[test]
+fn requests_that_are_taken_back_at_once_end_their_connection() {
+    let said = survive(|| {
+        (0..2_000_u32).map(|round| {
+            let stream = |number: u32| 2 * (round * 1000 + number) + 1;
+            let request =
+                |stream| [frame(HEADERS, END_HEADERS, stream, &HEAD), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])];
+            (0..1000).flat_map(|number| request(stream(number)).concat()).collect()
+        })
+    });
+    for said in said {
+        assert!(matches!(farewell(&said), Some(ENHANCE_YOUR_CALM) | None), "{said:?}");
+    }
+}
+
+#[test]
+fn requests_that_the_server_has_to_end_end_their_connection() {
+    // Each sends a window of nothing, which is an error of its stream.
+    survive(|| {
+        (0..2_000_u32).map(|round| {
+            let stream = |number: u32| 2 * (round * 1000 + number) + 1;
+            let request = |stream| [frame(HEADERS, END_HEADERS, stream, &HEAD), frame(8, 0, stream, &[0; 4])].concat();
+            (0..1000).flat_map(|number| request(stream(number))).collect()
+        })
+    });
+}
+
+#[test]
+fn a_head_without_end_ends_its_connection() {
+    // A head that the table keeps nothing of: a name of one letter, a value of 100.
+    let field = [&[0, 1, b'x', 100][..], &[b'y'; 100]].concat();
+    for bytes_a_frame in [1, 150] {
+        let field = field.clone();
+        survive(move || {
+            let first = frame(HEADERS, 0, 1, &HEAD);
+            let more = frame(CONTINUATION, 0, 1, &field.repeat(bytes_a_frame)).repeat(1000 / bytes_a_frame);
+            std::iter::once(first).chain(std::iter::repeat_n(more, 5_000))
+        });
+    }
+}
+
+#[test]
+fn empty_frames_without_end_end_their_connection_or_cost_nothing() {
+    let directory = directory();
+    let mut server = Server::start(&directory.path().join("data"));
+    let address = server.http.unwrap();
+    let before = peak_bytes(&server);
+    let mut stream = connect(address);
+    let nothing = frame(DATA, 0, 1, &[]).repeat(1000);
+    stream.write_all(&[PREFACE, &frame(HEADERS, END_HEADERS, 1, &HEAD)].concat()).unwrap();
+    for _ in 0..1000 {
+        if stream.write_all(&nothing).is_err() {
+            break;
+        }
+    }
+    assert!(peak_bytes(&server) - before < GROWTH_BYTES_MAX);
+    server.assert_well();
+    server.stop();
+}
+
+/// A byte now and then for ever is as little as none.
+#[test]
+fn a_body_that_does_not_come_is_refused_after_a_while() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let address = server.http.unwrap();
+    let head = "POST / HTTP/1.1\r\nhost: here\r\ncontent-type: application/x-amz-json-1.1\r\n\
+                x-amz-target: Kinesis_20131202.ListStreams\r\n";
+    let lengths = ["content-length: 1000\r\n\r\n", "transfer-encoding: chunked\r\n\r\n"];
+    let began = Instant::now();
+    let slow: Vec<TcpStream> = lengths
+        .iter()
+        .map(|length| {
+            let mut stream = connect(address);
+            stream.write_all(format!("{head}{length}").as_bytes()).unwrap();
+            let mut drops = stream.try_clone().unwrap();
+            let drop: &[u8] = if length.starts_with("content") { b" " } else { b"1\r\n \r\n" };
+            std::thread::spawn(move || {
+                while drops.write_all(drop).is_ok() {
+                    std::thread::sleep(std::time::Duration::from_millis(200));
+                }
+            });
+            stream
+        })
+        .collect();
+    for mut stream in slow {
+        let (status, body) = answer(&mut stream);
+        let body = String::from_utf8(body).unwrap();
+        assert!(status == 400 && body.contains("did not arrive in time"), "{status} {body}");
+        // And the connection with it.
+        let ended = stream.read_to_end(&mut Vec::new());
+        assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock));
+    }
+    assert!((9..30).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    server.stop();
+}
