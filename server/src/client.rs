@@ -7,6 +7,7 @@
 mod batch;
 mod error;
 mod push;
+mod socket;
 mod streams;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,11 +21,14 @@ use frame::proto::{
 };
 use frame::{Frame, RequestId, ShardId, StreamId};
 use rustix::rand::{GetRandomFlags, getrandom};
+use rustls::pki_types::ServerName;
 
 pub use batch::Batch;
 pub use error::ClientError;
 pub use frame::proto::Fault;
 pub use push::Pushed;
+use socket::Socket;
+pub use socket::Trust;
 
 /// Bytes taken from the socket at once.
 const RECEIVE_BYTES: usize = 64 << 10;
@@ -90,7 +94,7 @@ impl Records {
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Client {
-    socket: TcpStream,
+    socket: Socket,
     address: SocketAddr,
     timeouts: Timeouts,
     proto: proto::Client,
@@ -138,23 +142,32 @@ impl Client {
     /// # Errors
     /// Nobody is there, or somebody who does not speak the protocol.
     pub fn connect(address: SocketAddr, timeouts: Timeouts) -> Result<Client, ClientError> {
-        Client::connect_with(address, timeouts, None)
+        Client::connect_with(address, timeouts, None, None)
     }
 
-    /// Connects to a server that is to know a secret, and proves that this client does.
+    /// Connects to a server that is to know a secret, and proves that this client does; over TLS where it is to be
+    /// trusted under a name.
     ///
     /// # Errors
-    /// As of [`Client::connect`], or the secret is another one.
+    /// As of [`Client::connect`], or the secret is another one, or the server is not to be trusted.
     pub fn connect_with(
         address: SocketAddr,
         timeouts: Timeouts,
         secret: Option<Secret>,
+        trust: Option<(&Trust, ServerName<'static>)>,
     ) -> Result<Client, ClientError> {
         let refused = |source| ClientError::Connect { address, source };
         let socket = TcpStream::connect_timeout(&address, timeouts.connect).map_err(refused)?;
         socket.set_nodelay(true).map_err(refused)?;
         socket.set_read_timeout(Some(timeouts.answer)).map_err(refused)?;
         socket.set_write_timeout(Some(timeouts.answer)).map_err(refused)?;
+        let socket = match trust {
+            None => Socket::Clear(socket),
+            Some((trust, name)) => Socket::secure(socket, trust, name).map_err(|source| match source.kind() {
+                ErrorKind::InvalidData => ClientError::Untrusted { address, source },
+                _ => refused(source),
+            })?,
+        };
         let mut out = Vec::new();
         let mut proto = proto::Client::new(&mut out);
         if let Some(secret) = secret {
@@ -299,7 +312,7 @@ impl Client {
     }
 
     fn flush(&mut self) -> Result<(), ClientError> {
-        let sent = self.socket.write_all(&self.out);
+        let sent = self.socket.write_all(&self.out).and_then(|()| self.socket.flush());
         self.out.clear();
         match sent {
             Ok(()) => Ok(()),

@@ -7,8 +7,9 @@ use std::path::Path;
 use clap::Args;
 
 use frame::proto::Secret;
+use rustls::pki_types::ServerName;
 
-use crate::client::{Client, ClientError, Timeouts};
+use crate::client::{Client, ClientError, Timeouts, Trust};
 use crate::secret;
 
 /// Bytes of output that gather before they are written.
@@ -26,10 +27,13 @@ pub struct ServerArguments {
         default_value = "127.0.0.1:4570",
         value_parser = resolve
     )]
-    native: SocketAddr,
+    native: Place,
     /// The file with the server's secret, where it wants one
     #[arg(long, env = "MILLSTREAM_NATIVE_SECRET_FILE", value_name = "FILE", global = true, value_parser = secret_in)]
     native_secret_file: Option<Secret>,
+    /// Speak TLS, and trust a server that has this certificate, or one that it signed; `--native` is its `native-tls` address
+    #[arg(long, env = "MILLSTREAM_TLS_CA", value_name = "FILE", global = true, value_parser = trust_in)]
+    tls_ca: Option<Trust>,
 }
 
 impl ServerArguments {
@@ -38,18 +42,36 @@ impl ServerArguments {
     /// # Errors
     /// It is not there, or is no server.
     pub fn connect(&self) -> Result<Client, ClientError> {
-        Client::connect_with(self.native, Timeouts::default(), self.native_secret_file.clone())
+        let Place { address, name } = &self.native;
+        let trust = self.tls_ca.as_ref().map(|trust| (trust, name.clone()));
+        Client::connect_with(*address, Timeouts::default(), self.native_secret_file.clone(), trust)
     }
+}
+
+/// Where a server is, and the name that its certificate has to have.
+#[derive(Clone, Debug)]
+struct Place {
+    address: SocketAddr,
+    name: ServerName<'static>,
 }
 
 fn secret_in(path: &str) -> Result<Secret, String> {
     secret::read(Path::new(path)).map_err(|error| error.to_string())
 }
 
-fn resolve(text: &str) -> Result<SocketAddr, String> {
+fn trust_in(path: &str) -> Result<Trust, String> {
+    let bytes = std::fs::read(path).map_err(|error| format!("{error}; check its name and its permissions"))?;
+    Trust::new(&bytes).map_err(|why| format!("{why}; name the server's certificate, or the one that signed it"))
+}
+
+fn resolve(text: &str) -> Result<Place, String> {
     let wrong = |why: String| format!("{why}; write for example 127.0.0.1:4570 or localhost:4570");
     let mut addresses = text.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
-    addresses.next().ok_or_else(|| wrong("no such host".to_owned()))
+    let address = addresses.next().ok_or_else(|| wrong("no such host".to_owned()))?;
+    let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
+    // What is no name may still be an address.
+    let name = ServerName::try_from(host.to_owned()).unwrap_or(address.ip().into());
+    Ok(Place { address, name })
 }
 
 /// Standard output, buffered, whose reader may leave: then it is [`Output::is_closed`], and what is written is dropped.

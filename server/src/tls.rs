@@ -128,6 +128,6 @@ impl Configurations {
 }
 
 /// The one that there is.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

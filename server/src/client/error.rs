@@ -17,6 +17,13 @@ pub enum ClientError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Who answers over TLS is not the server that it should be, or speaks no TLS.
+    Untrusted {
+        /// Where.
+        address: SocketAddr,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
     /// The connection broke.
     Lost {
         /// Where it led.
@@ -68,7 +75,7 @@ impl ClientError {
             ClientError::Violation(Violation::Access | Violation::Unproven) => Fault::Caller,
             ClientError::Violation(_) | ClientError::OtherAnswer => Fault::Bug,
             ClientError::Corrupt { .. } => Fault::Storage,
-            ClientError::EmptyBatch | ClientError::NoSecret { .. } => Fault::Caller,
+            ClientError::EmptyBatch | ClientError::NoSecret { .. } | ClientError::Untrusted { .. } => Fault::Caller,
         }
     }
 
@@ -94,6 +101,11 @@ impl fmt::Display for ClientError {
                     "no server answers at {address}: {source}; start one with `millstream serve`, or say where with --native ADDR"
                 )
             }
+            ClientError::Untrusted { address, source } => write!(
+                f,
+                "{address} can't be trusted over TLS: {source}; name the server's certificate with --tls-ca FILE, and its \
+                 `native-tls` address, by a name that is in the certificate, with --native ADDR"
+            ),
             ClientError::Lost { address, unanswered, source } => {
                 write!(f, "the connection to {address} broke: {source}; look at the server's log and try again")?;
                 unknown(f, *unanswered)
@@ -129,7 +141,9 @@ impl fmt::Display for ClientError {
 impl std::error::Error for ClientError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ClientError::Connect { source, .. } | ClientError::Lost { source, .. } => Some(source),
+            ClientError::Connect { source, .. }
+            | ClientError::Untrusted { source, .. }
+            | ClientError::Lost { source, .. } => Some(source),
             ClientError::Violation(violation) => Some(violation),
             _ => None,
         }

@@ -24,7 +24,8 @@ pub(crate) fn secret_file(directory: &Path, secret: &str, mode: u32) -> PathBuf 
 
 fn connect(server: &Server, secret: Option<&str>) -> Result<Client, ClientError> {
     let timeouts = Timeouts { connect: PATIENCE, answer: PATIENCE };
-    Client::connect_with(server.address, timeouts, secret.map(|secret| Secret::new(secret.as_bytes()).unwrap()))
+    let secret = secret.map(|secret| Secret::new(secret.as_bytes()).unwrap());
+    Client::connect_with(server.address, timeouts, secret, None)
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::access::secret_file;
 use crate::gateway::connect;
 use crate::rig::{PATIENCE, SMALL, Server, directory, millstream, read_all, run, store};
 use crate::tls::{connect_as, trusting};
+use crate::tls_files::Pair;
 
 /// Takes clear text and passes it on over TLS, as programs do that have none of their own; where it is, as long as the runtime
 /// lives.
@@ -122,5 +123,33 @@ fn clear_text_is_not_taken_there() {
     let chosen = connect_as(&config, door, "localhost").unwrap();
     assert_eq!(chosen.conn.alpn_protocol(), None);
     server.assert_well();
+    server.stop();
+}
+
+#[test]
+fn commands_speak_tls_to_whom_they_trust_alone() {
+    let directory = directory();
+    let flags = ["--tls-self-signed", "--native-tls", "127.0.0.1:0"];
+    let server = Server::start_with(&directory.path().join("data"), &flags);
+    let certificate = server.certificate.as_ref().unwrap().to_str().unwrap();
+    let other = Pair::good(directory.path(), "other");
+    let (clear, door) = (server.address.to_string(), server.native_tls.unwrap());
+    let by_name = format!("localhost:{}", door.port());
+    let command = |words: &[&str], address: &str, certificate: &str| {
+        let mut command = millstream(words.iter().copied());
+        command.args(["--native", address, "--tls-ca", certificate]);
+        command
+    };
+    run(command(&["streams", "create", "s", "--quotas", "none"], &by_name, certificate), b"").good();
+    let lines: String = (0..20_000).map(|line| format!("line {line} of some more\n")).collect();
+    run(command(&["put", "s"], &door.to_string(), certificate), lines.as_bytes()).good();
+    let read = run(command(&["tail", "s"], &by_name, certificate), b"").good();
+    assert!(read.text() == lines);
+    for (address, certificate) in [(&by_name, other.certificate.to_str().unwrap()), (&clear, certificate)] {
+        let line = run(command(&["streams"], address, certificate), b"").refusal();
+        assert!(line.contains("can't be trusted over TLS") && line.contains("--tls-ca"), "{line}");
+    }
+    let finished = run(command(&["streams"], &by_name, other.key.to_str().unwrap()), b"");
+    assert!(finished.status.code() == Some(2) && finished.err.contains("holds no certificate"), "{}", finished.err);
     server.stop();
 }

@@ -27,9 +27,9 @@ fn write_pem(path: &Path, label: &str, der: &[u8]) {
 }
 
 /// Certificate and key.
-struct Pair {
-    certificate: PathBuf,
-    key: PathBuf,
+pub(crate) struct Pair {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Pair {
@@ -49,11 +49,11 @@ impl Pair {
     }
 
     /// Good now.
-    fn good(directory: &Path, name: &str) -> Pair {
+    pub(crate) fn good(directory: &Path, name: &str) -> Pair {
         Pair::write(directory, name, (2020, 2100))
     }
 
-    fn flags(&self) -> [&str; 4] {
+    pub(crate) fn flags(&self) -> [&str; 4] {
         ["--tls-certificate", self.certificate.to_str().unwrap(), "--tls-key", self.key.to_str().unwrap()]
     }
 }
