@@ -16,12 +16,11 @@ use frame::proto::{
 };
 use frame::{Quotas, RequestId, Retention, Settings, ShardId, StreamId};
 use rustix::rand::{GetRandomFlags, getrandom};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::error::ConnectError;
 use crate::options::{Options, TIME_MAX};
+use crate::stream::Stream;
 
 /// Bytes taken from the socket at once.
 const RECEIVE_BYTES: usize = 64 << 10;
@@ -48,7 +47,7 @@ pub(crate) enum Answer {
 
 /// A connection whose handshake is done.
 pub(crate) struct Connection {
-    socket: TcpStream,
+    stream: Stream,
     address: SocketAddr,
     proto: proto::Client,
     welcome: Option<Welcome>,
@@ -115,8 +114,7 @@ impl Connection {
         let refused = |source: io::Error| ConnectError::Connect { address, source: Arc::new(source) };
         let silence = options.silence.min(TIME_MAX);
         let all = async {
-            let socket = TcpStream::connect(address).await.map_err(refused)?;
-            socket.set_nodelay(true).map_err(refused)?;
+            let stream = Stream::connect(address, options.tls.as_ref()).await.map_err(refused)?;
             let mut out = Vec::new();
             let mut proto = proto::Client::new(&mut out);
             if let Some(secret) = &options.secret {
@@ -125,7 +123,7 @@ impl Connection {
                 proto.require(secret.clone(), nonce);
             }
             let mut connection = Connection {
-                socket,
+                stream,
                 address,
                 proto,
                 welcome: None,
@@ -151,8 +149,11 @@ impl Connection {
         self.welcome.as_ref().expect("none is handed out before its handshake")
     }
 
-    /// Where it leads.
+    /// Where it leads. The reactors' own ports don't speak TLS.
     pub(crate) fn site(&self) -> Site {
+        if self.stream.is_secure() {
+            return Site::at(self.address);
+        }
         Site { address: self.address, reactors: self.welcome().reactors }
     }
 
@@ -237,14 +238,13 @@ impl Connection {
     /// Sends and receives, once there is something to.
     async fn exchange(&mut self) -> Result<(), ConnectError> {
         self.send();
-        let interest = if self.out.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
         let ready = tokio::select! {
             biased;
-            ready = self.socket.ready(interest) => ready,
+            ready = self.stream.ready(!self.out.is_empty()) => ready,
             () = sleep_until(self.silent_at) => return self.silent(),
         };
         ready.map_err(|source| self.lost(source))?;
-        match self.socket.try_read(&mut self.input) {
+        match self.stream.try_read(&mut self.input) {
             Ok(0) => Err(self.lost(ErrorKind::UnexpectedEof.into())),
             Ok(bytes) => {
                 self.unread = 0..bytes;
@@ -252,6 +252,9 @@ impl Connection {
                 Ok(())
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                Err(ConnectError::Untrusted { address: self.address, source: Arc::new(error) })
+            }
             Err(error) => Err(self.lost(error)),
         }
     }
@@ -260,7 +263,7 @@ impl Connection {
     /// before it closed.
     fn send(&mut self) {
         while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match self.socket.try_write(rest) {
+            match self.stream.try_write(rest) {
                 Ok(bytes) => self.sent += bytes,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -269,6 +272,7 @@ impl Connection {
         }
         self.out.clear();
         self.sent = 0;
+        let _ = self.stream.try_flush();
     }
 
     /// Nothing was heard for too long while somebody waited for it.

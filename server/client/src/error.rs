@@ -18,6 +18,13 @@ pub enum ConnectError {
         /// What the system said.
         source: Arc<std::io::Error>,
     },
+    /// Who answers over TLS is not the server that it should be, or speaks no TLS.
+    Untrusted {
+        /// Where.
+        address: SocketAddr,
+        /// What is wrong with it.
+        source: Arc<std::io::Error>,
+    },
     /// It broke.
     Lost {
         /// Where it led.
@@ -49,9 +56,9 @@ impl ConnectError {
         match self {
             ConnectError::Connect { .. } | ConnectError::Lost { .. } | ConnectError::Silent { .. } => Fault::Connection,
             ConnectError::Ended(failure) => failure.code.fault(),
-            ConnectError::Violation(Violation::Access | Violation::Unproven) | ConnectError::NoSecret { .. } => {
-                Fault::Caller
-            }
+            ConnectError::Violation(Violation::Access | Violation::Unproven)
+            | ConnectError::NoSecret { .. }
+            | ConnectError::Untrusted { .. } => Fault::Caller,
             ConnectError::Violation(_) => Fault::Bug,
         }
     }
@@ -62,6 +69,12 @@ impl fmt::Display for ConnectError {
         match self {
             ConnectError::Connect { address, source } => {
                 write!(f, "no server answers at {address}: {source}; start one, or set Options::address")
+            }
+            ConnectError::Untrusted { address, source } => {
+                write!(
+                    f,
+                    "{address} can't be trusted over TLS: {source}; set the address of `--native-tls`, and Options::tls"
+                )
             }
             ConnectError::Lost { address, source } => {
                 write!(f, "the connection to {address} broke: {source}; look at the server's log and try again")
@@ -85,7 +98,9 @@ impl fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ConnectError::Connect { source, .. } | ConnectError::Lost { source, .. } => Some(source),
+            ConnectError::Connect { source, .. }
+            | ConnectError::Untrusted { source, .. }
+            | ConnectError::Lost { source, .. } => Some(source),
             ConnectError::Violation(violation) => Some(violation),
             _ => None,
         }

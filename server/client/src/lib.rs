@@ -29,6 +29,7 @@
 //!   through splits and merges, on a connection to each of their owners.
 //! * A server may have [several addresses](Options::more_addresses). What is tried again is tried after pauses that grow, and of
 //!   which part is chance.
+//! * [TLS](Options::tls) leads to one door for all reactors, so there is no owner to go to.
 //!
 //! Nothing here knows the engine or the server: the frame crate's bytes are all that they share.
 
@@ -42,6 +43,7 @@ mod feed;
 mod lineage;
 mod options;
 mod producer;
+mod stream;
 mod stream_subscription;
 mod streams;
 mod subscription;
@@ -51,7 +53,7 @@ pub use cursor::Record;
 pub use error::{AppendError, ConnectError, RequestError, SubscribeError};
 pub use frame::proto::{Children, ErrorCode, Failure, Fault, Secret, ShardDescription, Start, StreamDescription};
 pub use frame::{Quotas, Retention, Sequence, Settings, ShardId};
-pub use options::Options;
+pub use options::{Options, Tls};
 pub use producer::{Appended, Pending, Producer, ProducerOptions, Unstored};
 pub use stream_subscription::{StreamStart, StreamSubscription};
 pub use subscription::Subscription;

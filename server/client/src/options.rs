@@ -1,10 +1,13 @@
 //! Where the server is, and how long to wait for it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use frame::proto::{Fault, Secret};
 use rustix::rand::{GetRandomFlags, getrandom};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::time::Instant;
 
 /// The pause before something is tried again, which doubles.
@@ -13,6 +16,15 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// The longest that anything waits for a point in time: as good as for ever, and no clock overflows.
 pub(crate) const TIME_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// Whom to trust over TLS.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Certificates, versions, ciphers.
+    pub config: Arc<ClientConfig>,
+    /// The name that the server's certificate has to have.
+    pub name: ServerName<'static>,
+}
 
 /// How to reach a server.
 #[derive(Clone, Debug)]
@@ -23,6 +35,8 @@ pub struct Options {
     pub more_addresses: Vec<SocketAddr>,
     /// What both sides prove to know. With one, no server is spoken to that does not ask for it.
     pub secret: Option<Secret>,
+    /// With it TLS is spoken, so the addresses have to be those of `serve --native-tls`. None by default.
+    pub tls: Option<Tls>,
     /// How long making a connection to one address may take, the handshake included. 5 seconds by default.
     pub connect_timeout: Duration,
     /// A connection on which nothing was heard for so long is asked for a sign of life, and given up after as long again. 15
@@ -34,12 +48,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// A server without a secret, and the usual times.
+    /// A server without a secret and TLS, and the usual times.
     pub fn new(address: SocketAddr) -> Options {
         Options {
             address,
             more_addresses: Vec::new(),
             secret: None,
+            tls: None,
             connect_timeout: Duration::from_secs(5),
             silence: Duration::from_secs(15),
             patience: Duration::from_secs(120),

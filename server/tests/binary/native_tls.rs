@@ -5,14 +5,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use client::{Options, ProducerOptions, StreamStart, Tls};
 use frame::Quotas;
 use rustls::pki_types::ServerName;
-use server::client::{Batch, Client, Timeouts};
+use server::client::{Batch, Client, Fault, Timeouts};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use crate::access::secret_file;
 use crate::gateway::connect;
+use crate::native::options;
 use crate::rig::{PATIENCE, SMALL, Server, directory, millstream, read_all, run, store};
 use crate::tls::{connect_as, trusting};
 use crate::tls_files::Pair;
@@ -151,5 +153,42 @@ fn commands_speak_tls_to_whom_they_trust_alone() {
     }
     let finished = run(command(&["streams"], &by_name, other.key.to_str().unwrap()), b"");
     assert!(finished.status.code() == Some(2) && finished.err.contains("holds no certificate"), "{}", finished.err);
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_of_other_programs_speaks_tls_with_several_reactors() {
+    let directory = directory();
+    let server = two_reactors(&directory.path().join("data"));
+    let config = trusting(server.certificate.as_ref().unwrap(), &[]);
+    let tls = Tls { config, name: ServerName::try_from("localhost").unwrap() };
+    let options = Options { tls: Some(tls.clone()), ..options(server.native_tls.unwrap()) };
+    let client = client::Client::connect(options.clone()).await.unwrap();
+    client.create_stream("s", 4, Quotas::NONE).await.unwrap();
+    let producer = client.producer("s", ProducerOptions::default()).await.unwrap();
+    let mut records = client.subscribe_stream("s", StreamStart::Oldest).await.unwrap();
+    // Some that are more than one record of TLS, and more than a socket takes at once.
+    let sizes = [1, 100, 20_000, 900_000];
+    for number in 0..200_usize {
+        let data = vec![number as u8; sizes[number % sizes.len()]];
+        drop(producer.send(&number.to_le_bytes(), &data).await.unwrap());
+    }
+    producer.close().await.unwrap();
+    let mut seen = vec![0; 200];
+    for _ in 0..200 {
+        let record = tokio::time::timeout(PATIENCE, records.next()).await.unwrap().unwrap().unwrap();
+        let number = usize::from_le_bytes(record.key[..].try_into().unwrap());
+        assert!(record.data == vec![number as u8; sizes[number % sizes.len()]]);
+        seen[number] += 1;
+    }
+    assert!(seen.iter().all(|&times| times == 1));
+    // Somebody else, and somebody without TLS.
+    let named = Tls { name: ServerName::try_from("example.org").unwrap(), ..tls };
+    for options in
+        [Options { tls: Some(named), ..options.clone() }, Options { address: server.address, ..options.clone() }]
+    {
+        let error = client::Client::connect(options).await.err().unwrap();
+        assert!(error.fault() == Fault::Caller && error.to_string().contains("can't be trusted"), "{error}");
+    }
     server.stop();
 }
