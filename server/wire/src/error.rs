@@ -28,6 +28,18 @@ pub enum ErrorKind {
     DryRunOperation,
     /// The caller: a key to encrypt with that is not there.
     KmsNotFound,
+    /// The caller: a request that is not signed.
+    MissingAuthenticationToken,
+    /// The caller: a signature of which a part is missing or can't be read.
+    IncompleteSignature,
+    /// The caller: a signature that is of something or somebody else, too old, or ahead.
+    InvalidSignature,
+    /// The caller: a key that is not known, or a session token that is not the key's.
+    UnrecognizedClient,
+    /// The caller: a session that is over.
+    ExpiredToken,
+    /// The caller: something that it may not do.
+    AccessDenied,
     /// The caller: an operation that is not known.
     UnknownOperation,
     /// The caller: a body that can't be read.
@@ -54,6 +66,12 @@ impl ErrorKind {
             ErrorKind::ExpiredNextToken => "ExpiredNextTokenException",
             ErrorKind::DryRunOperation => "DryRunOperationException",
             ErrorKind::KmsNotFound => "KMSNotFoundException",
+            ErrorKind::MissingAuthenticationToken => "MissingAuthenticationTokenException",
+            ErrorKind::IncompleteSignature => "IncompleteSignatureException",
+            ErrorKind::InvalidSignature => "InvalidSignatureException",
+            ErrorKind::UnrecognizedClient => "UnrecognizedClientException",
+            ErrorKind::ExpiredToken => "ExpiredTokenException",
+            ErrorKind::AccessDenied => "AccessDeniedException",
             ErrorKind::UnknownOperation => "UnknownOperationException",
             ErrorKind::Serialization => "SerializationException",
             ErrorKind::RequestTooLarge => "RequestEntityTooLargeException",
@@ -65,6 +83,21 @@ impl ErrorKind {
     /// Its name where it is told of one record of several.
     pub fn record_code(self) -> &'static str {
         match self {
+            ErrorKind::InternalFailure => "InternalFailure",
+            _ => self.name(),
+        }
+    }
+
+    /// Its name in the query protocol, which STS speaks.
+    pub fn query_code(self) -> &'static str {
+        match self {
+            ErrorKind::UnknownOperation => "InvalidAction",
+            ErrorKind::MissingAuthenticationToken => "MissingAuthenticationToken",
+            ErrorKind::IncompleteSignature => "IncompleteSignature",
+            ErrorKind::InvalidSignature => "SignatureDoesNotMatch",
+            ErrorKind::UnrecognizedClient => "InvalidClientTokenId",
+            ErrorKind::ExpiredToken => "ExpiredToken",
+            ErrorKind::ServiceUnavailable => "ServiceUnavailable",
             ErrorKind::InternalFailure => "InternalFailure",
             _ => self.name(),
         }

@@ -10,6 +10,7 @@ pub mod iterator;
 pub mod name;
 pub mod sequence;
 pub mod shape;
+pub mod sigv4;
 mod token;
 pub mod validate;
 
