@@ -17,7 +17,7 @@ mod stream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use frame::limits::{SHARDS_PER_STREAM_MAX, STREAM_NAME_BYTES_MAX};
+use frame::limits::{SHARDS_PER_STREAM_MAX, STREAM_NAME_BYTES_MAX, STREAM_NAME_PART_BYTES_MAX};
 use frame::{Quotas, Retention, Settings, ShardId, StreamId};
 
 pub(crate) use command::{Command, Create, FIXED_BYTES, add_to_snapshot, commands};
@@ -33,7 +33,7 @@ pub(crate) type Annotation = Arc<[u8]>;
 /// Why a stream can't be made.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum CreateError {
-    /// The caller: the name has no or too many characters, or others than letters, digits and `_.-`.
+    /// The caller: the name, or a part of it, has no or too many characters, or others than letters, digits and `_.-`.
     Name,
     /// The caller: no shards, or more than a stream may have.
     Shards,
@@ -87,8 +87,7 @@ impl Catalog {
         annotation: Annotation,
         now_ms: u64,
     ) -> Result<Command, CreateError> {
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        if name.is_empty() || name.len() > STREAM_NAME_BYTES_MAX || !name.bytes().all(legal) {
+        if !is_name(name) {
             return Err(CreateError::Name);
         }
         if shards == 0 || shards as usize > SHARDS_PER_STREAM_MAX {
@@ -349,6 +348,17 @@ impl Catalog {
         let mut catalog = Catalog::new();
         commands(snapshot).try_for_each(|command| catalog.apply(&command?))?;
         Some(catalog)
+    }
+}
+
+/// Whether a stream may be called so. After a `+` a name has several parts, with `/` between them: so whoever serves the streams
+/// of many has names for each that no other has, and that stand together in the order of names.
+fn is_name(name: &str) -> bool {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let is_part = |part: &str| (1..=STREAM_NAME_PART_BYTES_MAX).contains(&part.len()) && part.bytes().all(is_legal);
+    match name.strip_prefix('+') {
+        None => is_part(name),
+        Some(parts) => name.len() <= STREAM_NAME_BYTES_MAX && parts.split('/').all(is_part),
     }
 }
 

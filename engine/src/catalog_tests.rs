@@ -56,6 +56,23 @@ fn bad_requests_are_told_apart() {
     assert_eq!(plan("", 1), Err(CreateError::Name));
     assert_eq!(plan("a/b", 1), Err(CreateError::Name));
     assert_eq!(plan(&"x".repeat(129), 1), Err(CreateError::Name));
+    // Names in parts, as who serves several owners gives them.
+    let (whole, part) = (format!("+a/b/{}", "x".repeat(128)), format!("+a/{}", "x".repeat(129)));
+    let longest = format!("+{}/{}", "x".repeat(95), "x".repeat(95));
+    for (name, is_legal) in [
+        (whole.as_str(), true),
+        (&longest, true),
+        (&format!("{longest}x"), false),
+        (&part, false),
+        ("+", false),
+        ("+/a", false),
+        ("+a/", false),
+        ("+a//b", false),
+        ("a+b", false),
+        ("+a/b c", false),
+    ] {
+        assert_eq!(plan(name, 1).is_ok(), is_legal, "{name}");
+    }
     assert_eq!(plan("x", 0), Err(CreateError::Shards));
     assert_eq!(plan("x", 10_001), Err(CreateError::Shards));
     assert_eq!(plan("orders", 1), Err(CreateError::Exists(4)));

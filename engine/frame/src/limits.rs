@@ -50,8 +50,11 @@ pub const READ_BYTES_MAX: usize = 4 << 20;
 /// Sequence numbers, and producers' numbers, end before this, so that no number and no skipping of numbers overflows.
 pub const SEQUENCE_MAX: u64 = 1 << 62;
 
-/// A stream's name in bytes, the service's own bound.
-pub const STREAM_NAME_BYTES_MAX: usize = 128;
+/// A part of a stream's name in bytes, the service's own bound of a name. Most names have one part.
+pub const STREAM_NAME_PART_BYTES_MAX: usize = 128;
+
+/// A stream's name in bytes: a part, and before it whose the stream is.
+pub const STREAM_NAME_BYTES_MAX: usize = 192;
 
 /// Open shards of one stream.
 pub const SHARDS_PER_STREAM_MAX: usize = 10_000;
