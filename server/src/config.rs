@@ -1,5 +1,6 @@
 //! What the server is told: by flag, else by environment, else by TOML file, else the default.
 
+mod access;
 mod tls;
 mod value;
 
@@ -12,11 +13,13 @@ use frame::proto::Secret;
 use frame::{Quotas, QuotasChange};
 use io::IoChoice;
 use serde::Deserialize;
-use wire::name::Place;
+use wire::name::{Place, is_account, is_region};
 
+use self::access::access;
 pub use self::tls::{TlsConfig, TlsSettingsError};
 pub use self::value::{Bytes, Door, Reactors};
-use self::value::{from_number_or_text, from_text, loopback, one_or_more};
+use self::value::{from_number_or_text, from_text, one_or_more};
+use crate::credentials::{CredentialsError, CredentialsFile};
 use crate::secret::{self, SecretError};
 
 /// The default port of the Kinesis API, the one that its emulators use.
@@ -37,11 +40,10 @@ fn place(region: Option<String>, account: Option<String>) -> Result<Place, Confi
     let usual = Place::default();
     let place = Place { region: region.unwrap_or(usual.region), account: account.unwrap_or(usual.account) };
     let out_of_range = |name, value: &String, range| Err(ConfigError::OutOfRange { name, value: value.clone(), range });
-    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if place.region.is_empty() || place.region.len() > 32 || !place.region.bytes().all(legal) {
+    if !is_region(&place.region) {
         return out_of_range("region", &place.region, "1 to 32 small letters, digits and hyphens");
     }
-    if place.account.len() != 12 || !place.account.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !is_account(&place.account) {
         return out_of_range("account", &place.account, "12 digits");
     }
     Ok(place)
@@ -78,7 +80,8 @@ pub struct Settings {
     /// Let records travel in clear between this machine and others
     #[arg(long, env = "MILLSTREAM_NATIVE_PLAINTEXT", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub native_plaintext: Option<bool>,
-    /// Where the Kinesis API is served over HTTP, unsigned, so on loopback only; `off` for nowhere [default: 127.0.0.1:4567]
+    /// Where the Kinesis API is served over HTTP; `off` for nowhere. Beyond loopback requests must be signed
+    /// [default: 127.0.0.1:4567]
     #[arg(long, env = "MILLSTREAM_HTTP", value_name = "ADDR")]
     pub http: Option<Door>,
     /// A certificate as PEM, and behind it those that signed it: with it `--http` speaks TLS too. Read again when it changes
@@ -96,6 +99,10 @@ pub struct Settings {
     /// Where native clients connect over TLS, if anywhere; beyond loopback with the secret
     #[arg(long, env = "MILLSTREAM_NATIVE_TLS", value_name = "ADDR")]
     pub native_tls: Option<SocketAddr>,
+    /// The file of keys that requests of the Kinesis API must be signed with; only its owner may read it, and it is read again
+    /// when it changes. Needed beyond loopback; without it any credentials are taken
+    #[arg(long, env = "MILLSTREAM_CREDENTIALS_FILE", value_name = "FILE")]
+    pub credentials_file: Option<PathBuf>,
     /// Where metrics and health are served over HTTP; port 0 takes any free one; `off` for nowhere [default: 127.0.0.1:4571]
     #[arg(long, env = "MILLSTREAM_ADMIN", value_name = "ADDR")]
     pub admin: Option<Door>,
@@ -185,6 +192,8 @@ pub struct ServeConfig {
     pub http: Option<SocketAddr>,
     /// TLS, if it is spoken.
     pub tls: Option<TlsConfig>,
+    /// Who may call it; whoever can, without.
+    pub credentials: Option<CredentialsFile>,
     /// Where metrics and health are served, if they are.
     pub admin: Option<SocketAddr>,
     /// What ARNs name.
@@ -231,6 +240,8 @@ pub enum ConfigError {
     Open(SocketAddr),
     /// TLS.
     Tls(TlsSettingsError),
+    /// The file of keys.
+    Credentials(CredentialsError),
     /// Unsigned requests are not taken from other machines.
     NotLoopback(SocketAddr),
     /// A value that is not allowed.
@@ -273,8 +284,10 @@ impl fmt::Display for ConfigError {
             ),
             ConfigError::NotLoopback(address) => write!(
                 f,
-                "--http {address} is not on loopback, and requests are taken unsigned; use 127.0.0.1:{HTTP_PORT}, or --http off"
+                "--http {address} is not on loopback: requests of other machines must be signed with keys that --credentials-file \
+                 FILE names; or use 127.0.0.1:{HTTP_PORT}, or --http off"
             ),
+            ConfigError::Credentials(error) => error.fmt(f),
             ConfigError::OutOfRange { name, value, range } => write!(f, "--{name} {value} is out of range: {range}"),
         }
     }
@@ -314,6 +327,7 @@ impl Settings {
             tls_self_signed: self.tls_self_signed.or(other.tls_self_signed),
             http_plaintext: self.http_plaintext.or(other.http_plaintext),
             native_tls: self.native_tls.or(other.native_tls),
+            credentials_file: self.credentials_file.or(other.credentials_file),
             admin: self.admin.or(other.admin),
             region: self.region.or(other.region),
             account: self.account.or(other.account),
@@ -397,7 +411,8 @@ impl Settings {
         if self.data.is_empty() {
             return Err(ConfigError::NoData);
         }
-        let http = loopback(self.http.unwrap_or(Door::local(HTTP_PORT)))?;
+        let place = place(self.region.clone(), self.account.clone())?;
+        let (http, credentials) = access(self.http, self.credentials_file.clone(), &place)?;
         let tls = TlsConfig::of(&self, http, secret.is_some()).map_err(ConfigError::Tls)?;
         Ok(ServeConfig {
             data: self.data,
@@ -405,8 +420,9 @@ impl Settings {
             secret,
             http,
             tls,
+            credentials,
             admin: self.admin.unwrap_or(Door::local(ADMIN_PORT)).address(),
-            place: place(self.region, self.account)?,
+            place,
             quotas: self.quotas.map_or(Quotas::SERVICE, |change| change.of(Quotas::SERVICE)),
             reactors: self.reactors.unwrap_or(Reactors::Count(1)).count(usable_cores(), engine.memory_bytes)?,
             core: self.core,

@@ -1,11 +1,13 @@
 //! The gateway: the Kinesis API over HTTP, on threads of its own, apart from the reactors.
 //!
 //! ```text
-//!   http_server -> http: method, body, target -> action: check, call, answer -> engine::Handle
+//!   http_server -> http: method, body, target -> access: who, and whether they may -> action: check, call, answer -> engine::Handle
 //! ```
 //!
-//! Requests are taken unsigned, so it opens on loopback only.
+//! Where there are keys each request must be signed with one; without, whoever asks is heard, on loopback only. What a caller sees
+//! is the streams of its account and region alone: a request is served from there, and the log's names tell whose a stream is.
 
+mod access;
 mod action;
 mod body;
 mod extras;
@@ -13,13 +15,16 @@ mod following;
 mod http;
 mod log;
 mod on_demand;
+mod places;
 mod requests;
 mod scaling;
 mod spread;
+mod sts;
 mod subscribers;
 
 use std::io;
 use std::net::TcpListener;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use engine::Handle;
@@ -28,6 +33,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use wire::name::Place;
 
+pub(crate) use self::access::Access;
+pub(crate) use self::action::NAMES as ACTIONS;
 use self::log::Log;
 use self::on_demand::HotSpots;
 use self::requests::Requests;
@@ -49,9 +56,9 @@ const ANSWER_BYTES_IN_PROGRESS_MAX: usize = 256 << 20;
 
 /// What all connections share.
 #[derive(Debug)]
-struct Shared {
+struct Common {
     log: Log,
-    place: Place,
+    access: Access,
     /// Room for requests.
     room: Semaphore,
     /// Room for bodies, in bytes.
@@ -66,6 +73,21 @@ struct Shared {
     subscribers: Subscribers,
     /// Room for streams that are brought to other numbers of shards.
     scaling: Semaphore,
+}
+
+/// What an action works with: all of that, from the place whose streams it is about.
+#[derive(Debug)]
+struct Shared {
+    common: Arc<Common>,
+    place: Place,
+}
+
+impl Deref for Shared {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        &self.common
+    }
 }
 
 /// What it tells those who watch. Clones tell the same.
@@ -96,17 +118,17 @@ impl Gateway {
         listener: TcpListener,
         security: Option<Security>,
         handle: Handle,
-        place: Place,
+        access: Access,
         quotas: Quotas,
     ) -> io::Result<Gateway> {
         let (room, bodies) = (Semaphore::new(REQUESTS_MAX), Semaphore::new(BODY_BYTES_IN_PROGRESS_MAX));
         let answers = Arc::new(Semaphore::new(ANSWER_BYTES_IN_PROGRESS_MAX));
         let figures = Figures::default();
-        let (log, subscribers) = (Log::new(handle), Subscribers::default());
+        let (log, subscribers) = (Log::new(handle, access.own().clone()), Subscribers::default());
         let scaling = Semaphore::new(scaling::STREAMS_MAX);
-        let shared = Arc::new(Shared {
+        let common = Arc::new(Common {
             log,
-            place,
+            access,
             quotas,
             room,
             bodies,
@@ -116,14 +138,16 @@ impl Gateway {
             subscribers: subscribers.clone(),
             scaling,
         });
-        let (resume, on_demand) = (scaling::resume(Arc::clone(&shared)), on_demand::run(Arc::clone(&shared)));
+        let (resume, on_demand) = (scaling::resume(Arc::clone(&common)), on_demand::run(Arc::clone(&common)));
+        let reload = access::reload(Arc::clone(&common));
         let answer = move |request| {
-            let shared = Arc::clone(&shared);
-            async move { http::answer(&shared, request).await }
+            let common = Arc::clone(&common);
+            async move { http::answer(&common, request).await }
         };
         let server = HttpServer::start(listener, security, ("gateway", gateway_threads()), CONNECTIONS_MAX, answer)?;
         server.spawn(resume);
         server.spawn(on_demand);
+        server.spawn(reload);
         Ok(Gateway { server, figures, subscribers })
     }
 

@@ -4,6 +4,7 @@ mod admin;
 pub mod client;
 pub mod config;
 pub mod connect;
+mod credentials;
 pub mod doctor;
 mod door;
 mod gateway;

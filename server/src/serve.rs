@@ -23,8 +23,9 @@ use wire::name::Place;
 
 use crate::admin::{Admin, Watched};
 use crate::config::{ConfigError, LogFormat, ServeArguments, ServeConfig, TlsConfig};
+use crate::credentials::CredentialsFile;
 use crate::door;
-use crate::gateway::Gateway;
+use crate::gateway::{Access, Gateway};
 use crate::http_server::Security;
 use crate::native_tls::NativeTls;
 use crate::reactors::{Reactors, Running, Started};
@@ -159,6 +160,7 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
         tls: config.tls.clone(),
         until_stdin_ends: config.until_stdin_ends,
         place: config.place.clone(),
+        credentials: config.credentials.clone(),
         quotas: config.quotas,
         directories: config.data.clone(),
         memory_bytes: config.engine.memory_bytes,
@@ -203,6 +205,7 @@ struct Doors {
     tls: Option<TlsConfig>,
     until_stdin_ends: bool,
     place: Place,
+    credentials: Option<CredentialsFile>,
     quotas: Quotas,
     directories: Vec<PathBuf>,
     memory_bytes: usize,
@@ -218,12 +221,14 @@ impl Doors {
         native: &[SocketAddr],
         stopper: &Arc<Stopper>,
     ) -> Result<Option<PathBuf>, ServeError> {
-        let Doors { tls: config, until_stdin_ends, place, quotas, directories, memory_bytes, started } = self;
+        let Doors { tls: config, until_stdin_ends, place, credentials, quotas, directories, memory_bytes, started } =
+            self;
         let start = |config: &TlsConfig| Tls::start(config.source.clone(), &directories).map_err(ServeError::Tls);
         let tls = config.as_ref().map(start).transpose()?;
         let plaintext = config.as_ref().is_none_or(|config| config.http_plaintext);
         let security = tls.clone().map(|tls| Security { tls, plaintext });
-        let start = |door| Gateway::start(door, security, engine.clone(), place, quotas).map_err(ServeError::Thread);
+        let access = Access::new(place, credentials);
+        let start = |door| Gateway::start(door, security, engine.clone(), access, quotas).map_err(ServeError::Thread);
         let gateway = http.map(start).transpose()?;
         let figures = gateway.as_ref().map(Gateway::figures);
         stopper.opened().gateway = gateway;

@@ -100,14 +100,6 @@ impl<'de> Deserialize<'de> for Door {
     }
 }
 
-/// The address, which only this machine reaches.
-pub(super) fn loopback(door: Door) -> Result<Option<SocketAddr>, ConfigError> {
-    match door.address() {
-        Some(address) if !address.ip().is_loopback() => Err(ConfigError::NotLoopback(address)),
-        address => Ok(address),
-    }
-}
-
 /// How many reactors there are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reactors {

@@ -74,7 +74,7 @@ use super::extras::Extras;
 use super::{Shared, log};
 
 /// The actions that there are.
-const NAMES: [&str; 40] = [
+pub(crate) const NAMES: [&str; 40] = [
     "AddTagsToStream",
     "CreateStream",
     "DecreaseStreamRetentionPeriod",

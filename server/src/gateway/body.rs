@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use wire::{Error, ErrorKind};
 
 /// The body of the largest request: 10 MiB of records in base64, with their keys.
@@ -14,6 +14,9 @@ const BODY_BYTES_MAX: usize = 20 << 20;
 
 /// How long a body may take to arrive, whatever its length. What is slower than [`BYTES_PER_SECOND_MIN`] has less.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The same of one that nobody wants.
+const UNWANTED_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a body may take of which little comes.
 const SLOW_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,6 +53,16 @@ pub(super) async fn receive(bodies: &Semaphore, body: Incoming) -> Result<(Bytes
             received.extend_from_slice(&data);
         }
     }
+}
+
+/// Takes a body that is of no use, and keeps nothing of it: who still sends it would not hear the answer.
+pub(super) async fn pass_over(body: Incoming) {
+    let all = async {
+        let mut body = Limited::new(body, BODY_BYTES_MAX);
+        while let Some(Ok(_)) = body.frame().await {}
+    };
+    // Who takes longer is not waited for.
+    let _ = timeout(UNWANTED_BODY_TIMEOUT, all).await;
 }
 
 /// How long a body may take of which so much has come.

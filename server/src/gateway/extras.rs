@@ -8,6 +8,7 @@ use std::sync::Arc;
 use engine::Stream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use wire::name::Place;
 use wire::{Error, ErrorKind};
 
 /// Tags, by their keys.
@@ -59,7 +60,19 @@ pub(super) struct Consumer {
     pub(super) policy: Option<String>,
 }
 
-/// What is kept of the account.
+/// What is kept of all accounts.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Accounts {
+    /// Of the server's own.
+    #[serde(flatten)]
+    own: Account,
+    /// Of the others, by account and region.
+    #[serde(skip_serializing_if = "is_default")]
+    others: BTreeMap<String, Account>,
+}
+
+/// What is kept of an account.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Account {
@@ -96,16 +109,37 @@ impl Extras {
     }
 }
 
-impl Account {
-    /// As it was kept.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Account, Error> {
+impl Accounts {
+    /// As they were kept.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Accounts, Error> {
         decode(bytes, || "the account".to_owned())
+    }
+
+    /// What is kept of one.
+    pub(super) fn of(&self, own: &Place, place: &Place) -> Account {
+        let other = || self.others.get(&key(place)).cloned().unwrap_or_default();
+        if place == own { self.own.clone() } else { other() }
+    }
+
+    /// Keeps something else of one.
+    pub(super) fn set(&mut self, own: &Place, place: &Place, account: Account) {
+        if place == own {
+            self.own = account;
+        } else if is_default(&account) {
+            self.others.remove(&key(place));
+        } else {
+            self.others.insert(key(place), account);
+        }
     }
 
     /// As it is kept; nothing if there is nothing.
     pub(super) fn encode(&self) -> Result<Arc<[u8]>, Error> {
         encode(self)
     }
+}
+
+fn key(place: &Place) -> String {
+    format!("{}/{}", place.account, place.region)
 }
 
 fn decode<T: Default + DeserializeOwned>(bytes: &[u8], what: impl FnOnce() -> String) -> Result<T, Error> {

@@ -1,4 +1,6 @@
 //! Calls on the engine, for tasks that wait for their answers; the engine's refusals as the API's errors.
+//!
+//! Streams are named here as callers do, within a place; what the log calls them is known to nobody else.
 
 use engine::demand::Demand;
 use engine::{Answer, Call, Handle, Outcome, Stream};
@@ -8,23 +10,26 @@ use tokio::sync::{Mutex, oneshot};
 use wire::name::Place;
 use wire::{Error, ErrorKind};
 
-use super::extras::{Account, Extras};
+use super::extras::{Account, Accounts, Extras};
 use super::following::Following;
+use super::places;
 use super::spread::Spread;
 
 /// The log behind the gateway.
 #[derive(Debug)]
 pub(super) struct Log {
     handle: Handle,
+    /// The server's own place.
+    own: Place,
     /// What is kept beside streams is changed by one at a time.
     changing: Mutex<()>,
     /// Which streams may have their records spread over their shards.
-    pub(super) spread: Spread,
+    spread: Spread,
 }
 
 impl Log {
-    pub(super) fn new(handle: Handle) -> Log {
-        Log { handle, changing: Mutex::new(()), spread: Spread::default() }
+    pub(super) fn new(handle: Handle, own: Place) -> Log {
+        Log { handle, own, changing: Mutex::new(()), spread: Spread::default() }
     }
 
     /// Makes a stream, with what is kept beside it.
@@ -38,9 +43,9 @@ impl Log {
     ) -> Result<(), Error> {
         // Not while a stream of that name goes, whose note would take this one's along.
         let _alone = if extras.spread { Some(self.changing.lock().await) } else { None };
-        self.spread.note(name, extras);
+        self.note_spread(place, name, extras);
         let annotation = extras.encode()?;
-        match self.call(Call::CreateStream { name: name.to_owned(), shards, settings, annotation }).await? {
+        match self.call(Call::CreateStream { name: self.stored(place, name), shards, settings, annotation }).await? {
             Answer::Stream(..) => Ok(()),
             answer => Err(refusal(place, name, answer)),
         }
@@ -48,7 +53,7 @@ impl Log {
 
     /// Has more or less of a stream kept.
     pub(super) async fn set_retention(&self, place: &Place, name: &str, retention: Retention) -> Result<(), Error> {
-        match self.call(Call::SetRetention { name: name.to_owned(), retention }).await? {
+        match self.call(Call::SetRetention { name: self.stored(place, name), retention }).await? {
             Answer::Stream(..) => Ok(()),
             answer => Err(refusal(place, name, answer)),
         }
@@ -67,8 +72,8 @@ impl Log {
         let mut extras = before.clone();
         let told = change(&stream, &mut extras)?;
         if extras != before {
-            self.spread.note(name, &extras);
-            let call = Call::Annotate { name: Some(name.to_owned()), annotation: extras.encode()? };
+            self.note_spread(place, name, &extras);
+            let call = Call::Annotate { name: Some(self.stored(place, name)), annotation: extras.encode()? };
             let answer = self.call(call).await?;
             if !matches!(answer, Answer::Stream(..)) {
                 return Err(refusal(place, name, answer));
@@ -77,10 +82,14 @@ impl Log {
         Ok(told)
     }
 
-    /// What is kept of the account.
+    /// What is kept of an account in its region.
     pub(super) async fn account(&self, place: &Place) -> Result<Account, Error> {
+        Ok(self.accounts(place).await?.of(&self.own, place))
+    }
+
+    async fn accounts(&self, place: &Place) -> Result<Accounts, Error> {
         match self.call(Call::Annotation).await? {
-            Answer::Annotation(kept) => Account::decode(&kept),
+            Answer::Annotation(kept) => Accounts::decode(&kept),
             answer => Err(refusal(place, "", answer)),
         }
     }
@@ -92,11 +101,13 @@ impl Log {
         change: impl FnOnce(&mut Account),
     ) -> Result<Account, Error> {
         let _alone = self.changing.lock().await;
-        let before = self.account(place).await?;
+        let mut accounts = self.accounts(place).await?;
+        let before = accounts.of(&self.own, place);
         let mut account = before.clone();
         change(&mut account);
         if account != before {
-            let call = Call::Annotate { name: None, annotation: account.encode()? };
+            accounts.set(&self.own, place, account.clone());
+            let call = Call::Annotate { name: None, annotation: accounts.encode()? };
             let answer = self.call(call).await?;
             if !matches!(answer, Answer::Annotation(_)) {
                 return Err(refusal(place, "", answer));
@@ -122,9 +133,9 @@ impl Log {
         let (stream, _) = self.describe(place, name, 0, 0).await?;
         let extras = Extras::of(&stream)?;
         may_go(&extras)?;
-        match self.call(Call::DeleteStream { name: name.to_owned() }).await? {
+        match self.call(Call::DeleteStream { name: self.stored(place, name) }).await? {
             Answer::Deleted => {
-                self.spread.forget(name);
+                self.spread.forget(&self.stored(place, name));
                 Ok(extras)
             }
             answer => Err(refusal(place, name, answer)),
@@ -139,8 +150,8 @@ impl Log {
         from: u32,
         limit: u32,
     ) -> Result<(Stream, Vec<ShardDescription>), Error> {
-        match self.call(Call::DescribeStream { name: name.to_owned(), from, limit }).await? {
-            Answer::Stream(stream, shards) => Ok((stream, shards)),
+        match self.call(Call::DescribeStream { name: self.stored(place, name), from, limit }).await? {
+            Answer::Stream(stream, shards) => Ok((called(stream, name), shards)),
             answer => Err(refusal(place, name, answer)),
         }
     }
@@ -149,7 +160,7 @@ impl Log {
     pub(super) async fn demand(&self, place: &Place, name: &str) -> Result<Demand, Error> {
         let mut all = Demand::default();
         for reactor in 0..self.handle.reactors() {
-            match self.call(Call::Demand { name: name.to_owned(), reactor }).await? {
+            match self.call(Call::Demand { name: self.stored(place, name), reactor }).await? {
                 Answer::Demand(demand) => all += demand,
                 answer => return Err(refusal(place, name, answer)),
             }
@@ -159,7 +170,7 @@ impl Log {
 
     /// Splits a shard.
     pub(super) async fn split(&self, place: &Place, name: &str, shard: ShardId, at: u128) -> Result<(), Error> {
-        let call = Call::SplitShard { name: name.to_owned(), shard, at };
+        let call = Call::SplitShard { name: self.stored(place, name), shard, at };
         reshard_answer(place, name, self.call(call).await?)
     }
 
@@ -171,19 +182,33 @@ impl Log {
         shard: ShardId,
         adjacent: ShardId,
     ) -> Result<(), Error> {
-        let call = Call::MergeShards { name: name.to_owned(), shard, adjacent };
+        let call = Call::MergeShards { name: self.stored(place, name), shard, adjacent };
         reshard_answer(place, name, self.call(call).await?)
     }
 
-    /// Streams after a name, and whether there are more.
-    pub(super) async fn list(&self, place: &Place, after: String, limit: u32) -> Result<(Vec<Stream>, bool), Error> {
-        match self.call(Call::ListStreams(ListStreams { limit, after })).await? {
-            Answer::Streams(streams, more) => Ok((streams, more)),
-            answer => Err(refusal(place, "", answer)),
+    /// Streams of a place after a name, and whether there are more.
+    pub(super) async fn list(&self, place: &Place, after: &str, limit: u32) -> Result<(Vec<Stream>, bool), Error> {
+        let mut after = places::after(&self.own, place, after);
+        loop {
+            let (mut streams, more) = self.page(after, limit).await?;
+            let last = streams.last().map(|last| last.name.clone()).unwrap_or_default();
+            streams.retain_mut(|stream| match places::told(&self.own, &stream.name) {
+                Some((whose, name)) if whose == *place => {
+                    stream.name = name.to_owned();
+                    true
+                }
+                _ => false,
+            });
+            // Those of a place stand together, but for names among them that are none.
+            let more = more && places::is_among(&self.own, place, &last);
+            if !streams.is_empty() || !more {
+                return Ok((streams, more));
+            }
+            after = last;
         }
     }
 
-    /// Has `each` look at every stream.
+    /// Has `each` look at every stream of a place.
     pub(super) async fn each(
         &self,
         place: &Place,
@@ -191,13 +216,61 @@ impl Log {
     ) -> Result<(), Error> {
         let mut after = String::new();
         loop {
-            let (streams, more) = self.list(place, after, engine::limits::LIST_STREAMS_MAX).await?;
+            let (streams, more) = self.list(place, &after, engine::limits::LIST_STREAMS_MAX).await?;
             streams.iter().try_for_each(&mut each)?;
             match streams.last().filter(|_| more) {
                 Some(last) => after = last.name.clone(),
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Has `each` look at every stream of all places.
+    pub(super) async fn each_of_all(&self, mut each: impl FnMut(Place, Stream)) -> Result<(), Error> {
+        let mut after = String::new();
+        loop {
+            let (streams, more) = self.page(after, engine::limits::LIST_STREAMS_MAX).await?;
+            let last = streams.last().map(|last| last.name.clone());
+            for mut stream in streams {
+                if let Some((place, name)) = places::told(&self.own, &stream.name) {
+                    stream.name = name.to_owned();
+                    each(place, stream);
+                }
+            }
+            match last.filter(|_| more) {
+                Some(last) => after = last,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Streams after one, by the log's names.
+    async fn page(&self, after: String, limit: u32) -> Result<(Vec<Stream>, bool), Error> {
+        match self.call(Call::ListStreams(ListStreams { limit, after })).await? {
+            Answer::Streams(streams, more) => Ok((streams, more)),
+            answer => Err(refusal(&self.own, "", answer)),
+        }
+    }
+
+    /// Whether a stream may have its records spread over its shards.
+    pub(super) fn may_spread(&self, place: &Place, name: &str) -> bool {
+        self.spread.may_be(&self.stored(place, name))
+    }
+
+    /// A stream has, or is about to have, this beside it.
+    pub(super) fn note_spread(&self, place: &Place, name: &str, extras: &Extras) {
+        if extras.spread {
+            self.spread.note(self.stored(place, name));
+        }
+    }
+
+    /// All streams were noted.
+    pub(super) fn spread_is_complete(&self) {
+        self.spread.complete();
+    }
+
+    fn stored(&self, place: &Place, name: &str) -> String {
+        places::stored(&self.own, place, name)
     }
 
     /// Appends frames.
@@ -207,8 +280,8 @@ impl Log {
         name: &str,
         frames: Vec<u8>,
     ) -> Result<(Stream, Vec<Outcome>), Error> {
-        match self.call(Call::Append { name: name.to_owned(), frames }).await? {
-            Answer::Appended(stream, outcomes) => Ok((stream, outcomes)),
+        match self.call(Call::Append { name: self.stored(place, name), frames }).await? {
+            Answer::Appended(stream, outcomes) => Ok((called(stream, name), outcomes)),
             answer => Err(refusal(place, name, answer)),
         }
     }
@@ -237,6 +310,11 @@ impl Log {
         self.handle.call(call, reply).map_err(|full| Error::new(THROTTLED, full.to_string()))?;
         receiver.await.map_err(|_| Error::new(ErrorKind::InternalFailure, "The server is shutting down."))
     }
+}
+
+/// A stream under the name that callers have for it.
+fn called(stream: Stream, name: &str) -> Stream {
+    Stream { name: name.to_owned(), ..stream }
 }
 
 /// Why a read has no answer.

@@ -23,12 +23,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use wire::Error;
+use wire::name::Place;
 
 use self::past::Past;
 use self::plan::{Bounds, Step};
-use super::Shared;
 use super::action::shard_name;
 use super::extras::Extras;
+use super::{Common, Shared};
 
 /// How often demand is looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -88,33 +89,32 @@ impl HotSpots {
 }
 
 /// Looks at all streams on demand, for as long as the gateway lives.
-pub(super) async fn run(shared: Arc<Shared>) {
+pub(super) async fn run(common: Arc<Common>) {
     let mut pasts: BTreeMap<StreamId, Past> = BTreeMap::new();
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
         let mut streams = Vec::new();
-        let each = |stream: &Stream| {
+        let each = |place: Place, stream: Stream| {
             // One that can't be read is told of elsewhere; one without limits needs no more shards.
-            let extras = Extras::of(stream).unwrap_or_default();
-            if extras.on_demand && extras.scaling.is_none() && Bounds::of(stream, &extras).is_some() {
-                streams.push((stream.clone(), extras));
+            let extras = Extras::of(&stream).unwrap_or_default();
+            if extras.on_demand && extras.scaling.is_none() && Bounds::of(&stream, &extras).is_some() {
+                streams.push((Shared { common: Arc::clone(&common), place }, stream, extras));
             }
-            Ok(())
         };
-        if shared.log.each(&shared.place, each).await.is_err() {
+        if common.log.each_of_all(each).await.is_err() {
             continue;
         }
-        pasts.retain(|number, _| streams.iter().any(|(stream, _)| stream.stream == *number));
+        pasts.retain(|number, _| streams.iter().any(|(_, stream, _)| stream.stream == *number));
         let mut seen = Seen::default();
-        for (stream, extras) in &streams {
+        for (shared, stream, extras) in &streams {
             let past = pasts.entry(stream.stream).or_default();
-            if let Err(error) = look(&shared, (stream, extras), past, &mut seen).await {
+            if let Err(error) = look(shared, (stream, extras), past, &mut seen).await {
                 tracing::debug!(stream = stream.name, %error, "the stream's demand could not be looked at");
             }
         }
-        shared.hot_spots.replace(&seen);
+        common.hot_spots.replace(&seen);
     }
 }
 

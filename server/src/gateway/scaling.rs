@@ -11,11 +11,12 @@ use std::time::Duration;
 use engine::Stream;
 use frame::StreamId;
 use frame::proto::ShardDescription;
+use wire::name::Place;
 use wire::{Error, ErrorKind};
 
 use self::plan::Step;
-use super::Shared;
 use super::extras::Extras;
+use super::{Common, Shared};
 
 /// Streams at once. The next wait, and are UPDATING meanwhile.
 pub(super) const STREAMS_MAX: usize = 4;
@@ -24,29 +25,26 @@ pub(super) const STREAMS_MAX: usize = 4;
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Goes on, after a start, with all that was begun; and finds the streams whose records are spread.
-pub(super) async fn resume(shared: Arc<Shared>) {
+pub(super) async fn resume(common: Arc<Common>) {
     let begun = loop {
         let mut begun = Vec::new();
-        let each = |stream: &Stream| {
-            match Extras::of(stream) {
-                Ok(extras) => {
-                    shared.log.spread.note(&stream.name, &extras);
-                    begun.extend(extras.scaling.map(|_| stream.clone()));
-                }
-                Err(error) => tracing::warn!(%error, "a stream is left as it is"),
+        let each = |place: Place, stream: Stream| match Extras::of(&stream) {
+            Ok(extras) => {
+                common.log.note_spread(&place, &stream.name, &extras);
+                begun.extend(extras.scaling.map(|_| (place, stream)));
             }
-            Ok(())
+            Err(error) => tracing::warn!(%error, "a stream is left as it is"),
         };
-        match shared.log.each(&shared.place, each).await {
+        match common.log.each_of_all(each).await {
             Ok(()) => break begun,
             Err(error) if may_pass(error.kind) => tokio::time::sleep(RETRY).await,
             // The server is shutting down.
             Err(_) => return,
         }
     };
-    shared.log.spread.complete();
-    for stream in begun {
-        begin(&shared, &stream);
+    common.log.spread_is_complete();
+    for (place, stream) in begun {
+        begin(&Arc::new(Shared { common: Arc::clone(&common), place }), &stream);
     }
 }
 

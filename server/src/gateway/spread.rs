@@ -7,8 +7,6 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use super::extras::Extras;
-
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Spread {
@@ -24,11 +22,9 @@ impl Spread {
             || self.names.read().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
-    /// A stream has, or is about to have, this beside it.
-    pub(super) fn note(&self, name: &str, extras: &Extras) {
-        if extras.spread {
-            self.names.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
-        }
+    /// A stream is one, or is about to be.
+    pub(super) fn note(&self, name: String) {
+        self.names.write().unwrap_or_else(PoisonError::into_inner).insert(name);
     }
 
     /// A stream is no more.

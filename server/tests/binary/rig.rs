@@ -216,6 +216,13 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// The most that was ever resident of it.
+    pub(crate) fn peak_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
+        peak.strip_suffix(" kB").unwrap().parse::<u64>().unwrap() >> 10
+    }
+
     pub(crate) fn log_text(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }

@@ -6,8 +6,19 @@ use crate::error::{Error, ErrorKind};
 
 const SHARD_PREFIX: &str = "shardId-";
 
-/// Where a server says it is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Whether it is one: 12 digits.
+pub fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether it may be one: 1 to 32 small letters, digits and hyphens.
+pub fn is_region(text: &str) -> bool {
+    let is_legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=32).contains(&text.len()) && text.bytes().all(is_legal)
+}
+
+/// Where a server says it is, or a caller: whose streams are meant.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Place {
     /// The region.
     pub region: String,
@@ -22,6 +33,16 @@ impl Default for Place {
 }
 
 impl Place {
+    /// The place that an ARN names, if it is one of this service.
+    pub fn of_arn(arn: &str) -> Option<Place> {
+        let mut parts = arn.splitn(6, ':');
+        let mut next = || parts.next().unwrap_or_default();
+        let is_ours = next() == "arn" && next().starts_with("aws") && next() == "kinesis";
+        let (region, account) = (next(), next());
+        let place = || Place { region: region.to_owned(), account: account.to_owned() };
+        (is_ours && is_region(region) && is_account(account)).then(place)
+    }
+
     /// A stream's ARN.
     pub fn arn(&self, stream: &str) -> String {
         format!("arn:aws:kinesis:{}:{}:stream/{stream}", self.region, self.account)

@@ -25,7 +25,7 @@ pub(super) async fn run(shared: &Shared, input: ListStreams) -> Result<Streams, 
         Some(token) => resume(StreamsPlace::decode(token), |place| place.made_ms)?.after,
     };
     let limit = input.limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(PAGE).min(PAGE);
-    let (streams, more) = shared.log.list(&shared.place, after, limit).await?;
+    let (streams, more) = shared.log.list(&shared.place, &after, limit).await?;
     let last = streams.last().filter(|_| more).map(|stream| stream.name.clone());
     let summary = |stream: Stream| {
         let extras = Extras::of(&stream)?;

@@ -18,7 +18,7 @@ pub(super) enum Placement {
 
 /// How a stream's records do.
 pub(super) async fn of(shared: &Shared, name: &str, has_all_keys: bool) -> Result<Placement, Error> {
-    if has_all_keys && !shared.log.spread.may_be(name) {
+    if has_all_keys && !shared.log.may_spread(&shared.place, name) {
         return Ok(Placement::ByKey);
     }
     let (stream, _) = shared.log.describe(&shared.place, name, 0, 0).await?;

@@ -1,0 +1,166 @@
+//! Whether a caller may do what it asks, with all that its request names; and whose streams it then works with.
+//!
+//! A request may name things in several members. Which of them its action heeds is the action's business: here each must be allowed.
+
+use std::sync::Arc;
+
+use engine::Stream;
+use serde::Deserialize;
+use wire::iterator::{ShardIterator, ShardsPlace};
+use wire::name::Place;
+use wire::{Codec, Error, ErrorKind};
+
+use super::Caller;
+use super::resource_policy::{self, Principal};
+use crate::credentials::{Key, Verdict};
+use crate::gateway::extras::Extras;
+use crate::gateway::{Common, Shared};
+
+/// What concerns an account as a whole, whatever the request names.
+const OF_THE_ACCOUNT: [&str; 4] = ["DescribeAccountSettings", "DescribeLimits", "ListStreams", "UpdateAccountSettings"];
+
+/// What the service lets others than the owner of a stream do with it, and with a consumer of it.
+const SHARED_STREAM: [&str; 6] =
+    ["DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards", "PutRecord", "PutRecords"];
+const SHARED_CONSUMER: [&str; 2] = ["DescribeStreamConsumer", "SubscribeToShard"];
+
+/// Members that name something.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Named {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    #[serde(rename = "ConsumerARN")]
+    consumer_arn: Option<String>,
+    #[serde(rename = "ResourceARN")]
+    resource_arn: Option<String>,
+    shard_iterator: Option<String>,
+    next_token: Option<String>,
+}
+
+/// Something that a request names.
+struct Resource {
+    place: Place,
+    stream: String,
+    /// The name and the time, in seconds since 1970, of a consumer of it.
+    consumer: Option<(String, u64)>,
+}
+
+impl Resource {
+    fn of_arn(arn: &str) -> Option<Resource> {
+        let place = Place::of_arn(arn)?;
+        if let Some((stream, name, created_s)) = place.consumer_in(arn) {
+            let (stream, consumer) = (stream.to_owned(), Some((name.to_owned(), created_s)));
+            return Some(Resource { place, stream, consumer });
+        }
+        let stream = place.stream_of(None, Some(arn)).ok()?;
+        Some(Resource { place, stream, consumer: None })
+    }
+
+    fn of_name(place: &Place, name: &str) -> Resource {
+        Resource { place: place.clone(), stream: name.to_owned(), consumer: None }
+    }
+
+    /// The ARNs that policies are held against, its own first: written anew, as one thing may be written in several ways.
+    fn arns(&self) -> Vec<String> {
+        let stream = self.place.arn(&self.stream);
+        match &self.consumer {
+            Some((name, created_s)) => vec![self.place.consumer_arn(&self.stream, name, created_s * 1000), stream],
+            None => vec![stream],
+        }
+    }
+}
+
+/// What an action works with, once its caller may do it.
+///
+/// # Errors
+/// It may not.
+pub(crate) async fn authorize(
+    common: &Arc<Common>,
+    caller: Caller,
+    action: &str,
+    codec: Codec,
+    body: &[u8],
+) -> Result<Arc<Shared>, Error> {
+    let within = |place| Arc::new(Shared { common: Arc::clone(common), place });
+    let Some(key) = &caller.key else { return Ok(within(caller.place)) };
+    let full_action = format!("kinesis:{action}");
+    if OF_THE_ACCOUNT.contains(&action) {
+        judge(key, &full_action, &["*".to_owned()])?;
+        return Ok(within(caller.place));
+    }
+    let named: Named = codec.parse(body)?;
+    let arns = [&named.stream_arn, &named.consumer_arn, &named.resource_arn];
+    let mut resources: Vec<Resource> = arns.into_iter().flatten().filter_map(|arn| Resource::of_arn(arn)).collect();
+    // Another's streams are worked with in that one's place. Another region is served elsewhere: the action says so.
+    let place = resources.first().map(|resource| &resource.place).filter(|place| place.region == caller.place.region);
+    let place = place.unwrap_or(&caller.place).clone();
+    resources.extend(named.stream_name.as_deref().map(|name| Resource::of_name(&place, name)));
+    let iterator = named.shard_iterator.as_deref().and_then(ShardIterator::decode);
+    resources.extend(iterator.as_ref().map(|iterator| Resource::of_name(&place, &iterator.name)));
+    let token = named.next_token.as_deref().and_then(ShardsPlace::decode);
+    resources.extend(token.map(|token| Resource::of_name(&place, &token.name)));
+    for resource in &resources {
+        judge(key, &full_action, &resource.arns())?;
+        if resource.place.account != caller.place.account {
+            judge_by_owner(common, key, action, resource).await?;
+        }
+    }
+    if resources.is_empty() {
+        judge(key, &full_action, &["*".to_owned()])?;
+    }
+    // Anybody can make an iterator: its numbers are the stream's of its name, or nobody's.
+    if let Some(iterator) = iterator {
+        let (stream, _) = common.log.describe(&place, &iterator.name, 0, 0).await?;
+        if stream.stream.0 != iterator.stream {
+            return Err(place.no_stream(&iterator.name));
+        }
+    }
+    Ok(within(place))
+}
+
+/// That a key's own policy lets it.
+fn judge(key: &Key, action: &str, arns: &[String]) -> Result<(), Error> {
+    let verdict = key.policy.as_ref().map_or(Verdict::Allowed, |policy| policy.judge(action, arns));
+    told(verdict, key, action, &arns[0], "an identity-based policy", "identity-based policy")
+}
+
+/// That the owner of a stream lets somebody of another account.
+async fn judge_by_owner(common: &Arc<Common>, key: &Key, action: &str, resource: &Resource) -> Result<(), Error> {
+    let shared = if resource.consumer.is_some() { &SHARED_CONSUMER[..] } else { &SHARED_STREAM };
+    let policy = match common.log.describe(&resource.place, &resource.stream, 0, 0).await {
+        Ok((stream, _)) if shared.contains(&action) => policy_of(&stream, resource)?,
+        // As if it were not shared: nobody hears of other's streams whether they are there.
+        Ok(_) => None,
+        Err(error) if error.kind == ErrorKind::ResourceNotFound => None,
+        Err(error) => return Err(error),
+    };
+    let (action, arns) = (format!("kinesis:{action}"), resource.arns());
+    let principal = Principal { account: &key.account, arn: &key.user_arn() };
+    let judged = policy.map(|policy| resource_policy::judge(&policy, &principal, &action, &arns[0]));
+    let verdict = judged.unwrap_or(Verdict::NotAllowed);
+    told(verdict, key, &action, &arns[0], "a resource-based policy", "resource-based policy")
+}
+
+/// The policy that lies beside a stream or a consumer.
+fn policy_of(stream: &Stream, resource: &Resource) -> Result<Option<String>, Error> {
+    let extras = Extras::of(stream)?;
+    let Some((name, created_s)) = &resource.consumer else { return Ok(extras.policy) };
+    let is_meant = |consumer: &crate::gateway::extras::Consumer| {
+        consumer.name == *name && consumer.created_ms / 1000 == *created_s
+    };
+    Ok(extras.consumers.into_iter().find(is_meant).and_then(|consumer| consumer.policy))
+}
+
+/// A verdict in the service's words.
+fn told(verdict: Verdict, key: &Key, action: &str, arn: &str, denies: &str, allows: &str) -> Result<(), Error> {
+    let because = match verdict {
+        Verdict::Allowed => return Ok(()),
+        Verdict::Denied => format!("with an explicit deny in {denies}"),
+        Verdict::NotAllowed => format!("because no {allows} allows the {action} action"),
+    };
+    let user = key.user_arn();
+    let message = format!("User: {user} is not authorized to perform: {action} on resource: {arn} {because}");
+    Err(Error::new(ErrorKind::AccessDenied, message))
+}
