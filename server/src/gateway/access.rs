@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hyper::header::HOST;
 use hyper::http::request::Parts;
 use wire::name::Place;
-use wire::sigv4::{Claim, Head};
+use wire::sigv4::{AUTHORITY, Claim, Head};
 use wire::{Error, ErrorKind};
 
 pub(super) use self::authorize::authorize;
@@ -120,9 +120,12 @@ impl Caller {
 /// A request's head as it was signed.
 fn head(parts: &Parts) -> Head<'_> {
     let mut headers: Vec<_> = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-    // HTTP/2 has it elsewhere.
-    if let Some(authority) = parts.uri.authority().filter(|_| !parts.headers.contains_key(HOST)) {
-        headers.push((HOST.as_str(), authority.as_str().as_bytes()));
+    if let Some(authority) = parts.uri.authority() {
+        let authority = authority.as_str().as_bytes();
+        headers.push((AUTHORITY, authority));
+        if !parts.headers.contains_key(HOST) {
+            headers.push((HOST.as_str(), authority));
+        }
     }
     Head {
         method: parts.method.as_str(),

@@ -148,6 +148,28 @@ mod tests {
     }
 
     #[test]
+    fn arns_name_a_place() {
+        let place = Place { region: "eu-west-1".to_owned(), account: "111122223333".to_owned() };
+        for arn in [
+            place.arn("s"),
+            place.consumer_arn("s", "c", 7000),
+            "arn:aws-cn:kinesis:eu-west-1:111122223333:x".to_owned(),
+        ] {
+            assert_eq!(Place::of_arn(&arn), Some(place.clone()), "{arn}");
+        }
+        for arn in [
+            "",
+            "arn:aws:s3:eu-west-1:111122223333:stream/s",
+            "arn:aws:kinesis:EU:111122223333:stream/s",
+            "arn:aws:kinesis::111122223333:stream/s",
+            "arn:aws:kinesis:eu-west-1:11112222333:stream/s",
+            "arn:aws:kinesis:eu-west-1:+11112222333:stream/s",
+        ] {
+            assert_eq!(Place::of_arn(arn), None, "{arn}");
+        }
+    }
+
+    #[test]
     fn shards_have_long_and_short_names() {
         for text in ["shardId-000000000003", "x-3", "3"] {
             assert_eq!(ShardName::parse(text), Some(ShardName(3)), "{text}");

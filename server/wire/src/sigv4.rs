@@ -25,6 +25,9 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// What all such ways begin with.
 const FAMILY: &str = "AWS4-";
 
+/// What HTTP/2 has in place of `host`, and the JavaScript SDK signs.
+pub const AUTHORITY: &str = ":authority";
+
 const TERMINATOR: &str = "aws4_request";
 
 /// How far the clocks of both ends may be apart. The service's.
@@ -45,7 +48,7 @@ pub struct Head<'a> {
     pub path: &'a str,
     /// Percent-encoded; empty if there is none.
     pub query: &'a str,
-    /// Names in small letters. Of HTTP/2, `:authority` stands among them as `host`.
+    /// Names in small letters. Of HTTP/2 `:authority` is among them, and as `host` too if there is none.
     pub headers: Vec<Header<'a>>,
 }
 
@@ -293,7 +296,7 @@ impl Given<'_> {
 /// That what decides over a request is signed: where it goes, when, and what it does.
 fn check_signed(head: &Head<'_>, signed: &[String]) -> Result<(), Error> {
     let is_signed = |name: &str| signed.iter().any(|other| other == name);
-    if !is_signed("host") {
+    if !is_signed("host") && !is_signed(AUTHORITY) {
         let message = "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.";
         return Err(invalid(message.to_owned()));
     }

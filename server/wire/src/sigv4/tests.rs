@@ -234,6 +234,26 @@ fn a_scope_is_of_its_day_place_and_service() {
     }
 }
 
+/// Bug: the JavaScript SDK was refused. Mechanism: over HTTP/2 it signs `:authority` and no `host`. Fix: either will do.
+#[test]
+fn the_authority_of_http_2_is_signed_in_place_of_a_host() {
+    let secret = SECRET.as_bytes();
+    let date = "20231114T221320Z";
+    let signed = format!("{KEY}/20231114/us-east-1/kinesis/aws4_request, SignedHeaders=:authority;x-amz-date");
+    let header = |signature: &str| format!("AWS4-HMAC-SHA256 Credential={signed}, Signature={signature}");
+    let verified = |signature: &str, authority: &str| {
+        let authorization = header(signature);
+        let headers = [(AUTHORITY, authority), ("host", "x"), ("x-amz-date", date), ("authorization", &authorization)];
+        let headers = headers.map(|(name, value)| (name, value.as_bytes())).to_vec();
+        let head = Head { method: "POST", path: "/", query: "", headers };
+        Claim::parse(&head)?.verify(&head, secret, b"{}")
+    };
+    // Computed with Python's hmac.
+    let signature = "47b7a3a145b2d7891d18964accd8c7c0884ef448fe957f3cdf695028c86c43f3";
+    assert_eq!(verified(signature, "localhost:4567"), Ok(()));
+    assert!(verified(signature, "localhost:4568").is_err());
+}
+
 #[test]
 fn forms_are_read() {
     let body = b"Action=GetCallerIdentity&Version=2011-06-15&Na%6De=a+b%2";
