@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use frame::proto::AckResult;
 
-use super::{Broken, Fault, Ledger, Unknown};
+use super::{Broken, Fault, Ledger, Number, Unknown};
 
 /// One record as sent.
 #[derive(Clone, Copy, Debug)]
@@ -58,14 +58,14 @@ pub struct InFlight {
     /// The order of the first record of the first batch.
     order: u64,
     /// The highest number acknowledged in each shard slot.
-    last: Vec<u64>,
+    last: Vec<Number>,
     spare: Vec<SentBatch>,
 }
 
 impl InFlight {
     /// A connection that has sent nothing, to shards of this ledger.
     pub fn new(connection: u32, ledger: &Ledger) -> Self {
-        let last = vec![0; ledger.accounts.len()];
+        let last = vec![Number::default(); ledger.accounts.len()];
         Self { connection, batches: VecDeque::new(), order: 0, last, spare: Vec::new() }
     }
 
@@ -149,20 +149,23 @@ impl InFlight {
             self.order += 1;
             match *fate {
                 None => ledger.unknown.push(Unknown { connection, order, checksum }),
-                Some(AckResult::Refused(code) | AckResult::Throttled(code, _)) => ledger.add_refused(code, checksum),
+                Some(AckResult::Refused(code) | AckResult::Throttled(code, _)) => {
+                    ledger.add_refused(&code.to_string(), checksum);
+                }
                 Some(AckResult::Durable(shard, sequence)) => {
+                    let sequence = Number::from(sequence);
                     let Some(slot) = ledger.shards.slot(shard) else {
                         ledger.faults.push(Fault::Unaccounted { shard, sequence });
                         continue;
                     };
-                    let earlier = frame::Sequence(self.last[slot]);
+                    let earlier = self.last[slot];
                     if sequence <= earlier {
                         ledger.faults.push(Fault::OutOfOrder { connection, shard, earlier, later: sequence });
                     }
-                    self.last[slot] = earlier.0.max(sequence.0);
-                    ledger.add_acknowledged(slot, sequence.0, checksum);
+                    self.last[slot] = earlier.max(sequence);
+                    ledger.add_acknowledged(slot, sequence, checksum);
                     if let Some(broken) = broken.as_deref_mut() {
-                        broken.between.push((slot, order, sequence.0));
+                        broken.between.push((slot, order, sequence));
                     }
                 }
             }

@@ -13,18 +13,20 @@
 //! in which it sent, and reading back proves that each number holds the record it was given to.
 
 mod inflight;
+mod number;
 mod readback;
 mod runs;
 mod taken;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use frame::proto::ErrorCode;
-use frame::{Sequence, ShardId};
+use frame::ShardId;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub use inflight::{Acked, InFlight, SentBatch, SentRecord};
+pub use number::{DIGITS_MAX, Number};
 pub use readback::{Readback, Verdict};
 use runs::Runs;
 pub use taken::Taken;
@@ -60,7 +62,7 @@ pub enum Fault {
         /// The shard.
         shard: ShardId,
         /// The number.
-        sequence: Sequence,
+        sequence: Number,
     },
     /// A connection's later record got the lower number.
     OutOfOrder {
@@ -69,18 +71,18 @@ pub enum Fault {
         /// The shard.
         shard: ShardId,
         /// The number of the record sent first.
-        earlier: Sequence,
+        earlier: Number,
         /// The number of the record sent later.
-        later: Sequence,
+        later: Number,
     },
     /// Acknowledged, and not there.
     Lost {
         /// The shard.
         shard: ShardId,
         /// The first number missing.
-        first: Sequence,
+        first: Number,
         /// The last of the numbers missing one after another.
-        last: Sequence,
+        last: Number,
     },
     /// All numbers are there, but some hold other bytes than were acknowledged under them.
     Changed {
@@ -92,44 +94,44 @@ pub enum Fault {
         /// The shard.
         shard: ShardId,
         /// Its number.
-        sequence: Sequence,
+        sequence: Number,
     },
     /// A record that was refused is in the stream.
     RefusedPresent {
         /// The shard.
         shard: ShardId,
         /// Its number.
-        sequence: Sequence,
+        sequence: Number,
     },
     /// A record that nobody was told of: a duplicate, or not from this run.
     Unaccounted {
         /// The shard.
         shard: ShardId,
         /// Its number.
-        sequence: Sequence,
+        sequence: Number,
     },
     /// A record of another run, where nobody else was said to write.
     Foreign {
         /// The shard.
         shard: ShardId,
         /// Its number.
-        sequence: Sequence,
+        sequence: Number,
     },
     /// Numbers did not rise while reading.
     NotRising {
         /// The shard.
         shard: ShardId,
         /// The number read before.
-        before: Sequence,
+        before: Number,
         /// The number read after it.
-        after: Sequence,
+        after: Number,
     },
     /// The server could not give the records from here on.
     Unreadable {
         /// The shard.
         shard: ShardId,
         /// From this number.
-        from: Sequence,
+        from: Number,
         /// What it said.
         reason: String,
     },
@@ -273,9 +275,20 @@ struct Unknown {
 struct Broken {
     connection: u32,
     /// The highest number acknowledged in each shard slot before the records below.
-    floors: Vec<u64>,
+    floors: Vec<Number>,
     /// Slot, order and number of those acknowledged among the unknown ones.
-    between: Vec<(usize, u64, u64)>,
+    between: Vec<(usize, u64, Number)>,
+}
+
+/// How one record ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fate<'a> {
+    /// Stored, as it was said, in this shard under this number.
+    Acknowledged(ShardId, Number),
+    /// Not stored, and why.
+    Refused(&'a str),
+    /// Nobody knows.
+    Unknown,
 }
 
 /// The account of everything sent.
@@ -284,7 +297,7 @@ pub struct Ledger {
     shards: Shards,
     accounts: Vec<Account>,
     refused: BTreeMap<u64, u64>,
-    refusals: BTreeMap<u16, u64>,
+    refusals: BTreeMap<Cow<'static, str>, u64>,
     unknown: Vec<Unknown>,
     broken: Vec<Broken>,
     /// Whether others write the same shards.
@@ -318,9 +331,19 @@ impl Ledger {
         self.accounts.iter().map(|account| account.count).sum()
     }
 
+    /// The lowest number acknowledged in a shard.
+    pub fn first(&self, shard: ShardId) -> Option<Number> {
+        Some(self.accounts[self.shards.slot(shard)?].runs.as_slice().first()?.0)
+    }
+
+    /// The highest.
+    pub fn last(&self, shard: ShardId) -> Option<Number> {
+        Some(self.accounts[self.shards.slot(shard)?].runs.as_slice().last()?.1)
+    }
+
     /// Records refused, by reason.
-    pub fn refused(&self) -> impl Iterator<Item = (ErrorCode, u64)> {
-        self.refusals.iter().map(|(&code, &count)| (ErrorCode::from_number(code), count))
+    pub fn refused(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.refusals.iter().map(|(reason, &count)| (&**reason, count))
     }
 
     /// Records whose fate is unknown.
@@ -354,32 +377,47 @@ impl Ledger {
             mine.count += theirs.count;
             mine.sum = mine.sum.wrapping_add(theirs.sum);
             if let Some(twice) = mine.runs.merge(theirs.runs) {
-                self.faults.push(Fault::NumberGivenTwice { shard, sequence: Sequence(twice) });
+                self.faults.push(Fault::NumberGivenTwice { shard, sequence: twice });
             }
         }
         for (checksum, count) in other.refused {
             self.remember_refused(checksum, count);
         }
-        for (code, count) in other.refusals {
-            *self.refusals.entry(code).or_default() += count;
+        for (reason, count) in other.refusals {
+            *self.refusals.entry(reason).or_default() += count;
         }
         self.unknown.extend(other.unknown);
         self.broken.extend(other.broken);
         self.faults.merge(other.faults);
     }
 
-    fn add_acknowledged(&mut self, slot: usize, sequence: u64, checksum: u64) {
+    fn add_acknowledged(&mut self, slot: usize, sequence: Number, checksum: u64) {
         let account = &mut self.accounts[slot];
         account.count += 1;
         account.sum = account.sum.wrapping_add(digest(sequence, checksum));
         if !account.runs.insert(sequence) {
             let shard = self.shards.ids[slot];
-            self.faults.push(Fault::NumberGivenTwice { shard, sequence: Sequence(sequence) });
+            self.faults.push(Fault::NumberGivenTwice { shard, sequence });
         }
     }
 
-    fn add_refused(&mut self, code: ErrorCode, checksum: u64) {
-        *self.refusals.entry(code as u16).or_default() += 1;
+    /// Takes the fate of a record by itself, where nothing says in which order a connection's records are stored.
+    pub fn settle(&mut self, checksum: u64, fate: Fate<'_>) {
+        match fate {
+            Fate::Unknown => self.unknown.push(Unknown { connection: 0, order: 0, checksum }),
+            Fate::Refused(reason) => self.add_refused(reason, checksum),
+            Fate::Acknowledged(shard, sequence) => match self.shards.slot(shard) {
+                Some(slot) => self.add_acknowledged(slot, sequence, checksum),
+                None => self.faults.push(Fault::Unaccounted { shard, sequence }),
+            },
+        }
+    }
+
+    fn add_refused(&mut self, reason: &str, checksum: u64) {
+        match self.refusals.get_mut(reason) {
+            Some(count) => *count += 1,
+            None => drop(self.refusals.insert(Cow::Owned(reason.to_owned()), 1)),
+        }
         self.remember_refused(checksum, 1);
     }
 
@@ -391,8 +429,8 @@ impl Ledger {
 }
 
 /// What a record adds to its shard's sum. `checksum` covers the payload: key, data and their lengths.
-fn digest(sequence: u64, checksum: u64) -> u64 {
-    xxh3_64_with_seed(&checksum.to_le_bytes(), sequence)
+fn digest(sequence: Number, checksum: u64) -> u64 {
+    xxh3_64_with_seed(&checksum.to_le_bytes(), sequence.folded())
 }
 
 #[cfg(test)]

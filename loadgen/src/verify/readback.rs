@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use frame::{Sequence, ShardId};
+use frame::ShardId;
 
-use super::{Fault, Faults, Ledger, digest};
+use super::{Fault, Faults, Ledger, Number, digest};
 
 /// What verification found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,11 +36,11 @@ impl Verdict {
 #[derive(Clone, Debug, Default)]
 struct Progress {
     /// The last number read.
-    before: u64,
+    before: Number,
     /// The run that the next number may lie in.
     run: usize,
     /// The next acknowledged number expected, once inside that run.
-    expected: u64,
+    expected: Number,
     sum: u64,
     lost: bool,
 }
@@ -55,7 +55,7 @@ pub struct Readback {
     /// Unknown records not found yet, by checksum: indices into the ledger's list.
     unknown: BTreeMap<u64, Vec<usize>>,
     /// Where unknown records were found: connection, slot, order, number.
-    found: Vec<(u32, usize, u64, u64)>,
+    found: Vec<(u32, usize, u64, Number)>,
 }
 
 impl Readback {
@@ -74,8 +74,15 @@ impl Readback {
         self.ledger.shards.ids()
     }
 
+    /// Whether a number was acknowledged in this shard that lies after all that were read.
+    pub fn awaits(&self, shard: ShardId) -> bool {
+        let Some(slot) = self.ledger.shards.slot(shard) else { return false };
+        self.ledger.accounts[slot].runs.as_slice().last().is_some_and(|run| run.1 > self.progress[slot].before)
+    }
+
     /// Takes one record read. Its bytes have been compared with `checksum`, its payload's.
-    pub fn record(&mut self, shard: ShardId, sequence: Sequence, checksum: u64) {
+    pub fn record(&mut self, shard: ShardId, sequence: impl Into<Number>, checksum: u64) {
+        let sequence = sequence.into();
         self.read += 1;
         if let Some(slot) = self.beyond(shard, sequence, checksum) {
             self.beyond_account(slot, sequence, checksum);
@@ -84,7 +91,8 @@ impl Readback {
 
     /// Takes one record that says it is another run's. One under a number that was acknowledged to this one is held against
     /// the account like its own.
-    pub fn foreign(&mut self, shard: ShardId, sequence: Sequence, checksum: u64) {
+    pub fn foreign(&mut self, shard: ShardId, sequence: impl Into<Number>, checksum: u64) {
+        let sequence = sequence.into();
         if self.beyond(shard, sequence, checksum).is_some() {
             self.foreign += 1;
             if !self.ledger.is_shared {
@@ -94,59 +102,59 @@ impl Readback {
     }
 
     /// Holds a record against what was acknowledged; its shard's slot if that says nothing of its number.
-    fn beyond(&mut self, shard: ShardId, sequence: Sequence, checksum: u64) -> Option<usize> {
+    fn beyond(&mut self, shard: ShardId, sequence: Number, checksum: u64) -> Option<usize> {
         let Some(slot) = self.ledger.shards.slot(shard) else {
             self.ledger.faults.push(Fault::Unaccounted { shard, sequence });
             return None;
         };
-        let before = Sequence(self.progress[slot].before);
+        let before = self.progress[slot].before;
         if sequence <= before {
             self.ledger.faults.push(Fault::NotRising { shard, before, after: sequence });
             return None;
         }
-        self.progress[slot].before = sequence.0;
-        self.pass_to(slot, sequence.0);
+        self.progress[slot].before = sequence;
+        self.pass_to(slot, sequence);
         let progress = &mut self.progress[slot];
         let runs = self.ledger.accounts[slot].runs.as_slice();
-        if runs.get(progress.run).is_none_or(|run| run.0 > sequence.0) {
+        if runs.get(progress.run).is_none_or(|run| run.0 > sequence) {
             return Some(slot);
         }
-        progress.sum = progress.sum.wrapping_add(digest(sequence.0, checksum));
-        progress.expected = sequence.0 + 1;
+        progress.sum = progress.sum.wrapping_add(digest(sequence, checksum));
+        progress.expected = sequence.next();
         None
     }
 
     /// Takes one record whose bytes differ from its own checksum.
-    pub fn damaged(&mut self, shard: ShardId, sequence: Sequence) {
+    pub fn damaged(&mut self, shard: ShardId, sequence: impl Into<Number>) {
+        let sequence = sequence.into();
         self.read += 1;
         self.ledger.faults.push(Fault::Damaged { shard, sequence });
         if let Some(slot) = self.ledger.shards.slot(shard) {
-            self.pass_to(slot, sequence.0);
+            self.pass_to(slot, sequence);
             let progress = &mut self.progress[slot];
-            progress.before = progress.before.max(sequence.0);
-            progress.expected = sequence.0 + 1;
+            progress.before = progress.before.max(sequence);
+            progress.expected = sequence.next();
             progress.lost = true;
         }
     }
 
     /// Notes that the server gives nothing of a shard from a number on.
-    pub fn unreadable(&mut self, shard: ShardId, from: Sequence, reason: String) {
-        self.ledger.faults.push(Fault::Unreadable { shard, from, reason });
+    pub fn unreadable(&mut self, shard: ShardId, from: impl Into<Number>, reason: String) {
+        self.ledger.faults.push(Fault::Unreadable { shard, from: from.into(), reason });
     }
 
     /// Moves to the run that holds `number` or the first after it, telling what was acknowledged before and not read.
-    fn pass_to(&mut self, slot: usize, number: u64) {
+    fn pass_to(&mut self, slot: usize, number: Number) {
         let progress = &mut self.progress[slot];
         let runs = self.ledger.accounts[slot].runs.as_slice();
         while let Some(&(first, last)) = runs.get(progress.run) {
             let missing_from = progress.expected.max(first);
-            let missing_to = last.min(number.saturating_sub(1));
+            let missing_to = last.min(number.before());
             if missing_from <= missing_to {
                 let shard = self.ledger.shards.ids[slot];
-                let (first, last) = (Sequence(missing_from), Sequence(missing_to));
-                self.ledger.faults.push(Fault::Lost { shard, first, last });
+                self.ledger.faults.push(Fault::Lost { shard, first: missing_from, last: missing_to });
                 progress.lost = true;
-                progress.expected = missing_to + 1;
+                progress.expected = missing_to.next();
             }
             if last >= number {
                 return;
@@ -156,7 +164,7 @@ impl Readback {
     }
 
     /// A record outside what was acknowledged: an unknown one, at most once, or one too many.
-    fn beyond_account(&mut self, slot: usize, sequence: Sequence, checksum: u64) {
+    fn beyond_account(&mut self, slot: usize, sequence: Number, checksum: u64) {
         let shard = self.ledger.shards.ids[slot];
         let unknown = &self.ledger.unknown;
         let candidate = self.unknown.get_mut(&checksum).and_then(|indices| {
@@ -164,7 +172,7 @@ impl Readback {
             Some(unknown[indices.swap_remove(at)])
         });
         match candidate {
-            Some(record) => self.found.push((record.connection, slot, record.order, sequence.0)),
+            Some(record) => self.found.push((record.connection, slot, record.order, sequence)),
             None if self.ledger.refused.contains_key(&checksum) => {
                 self.ledger.faults.push(Fault::RefusedPresent { shard, sequence });
             }
@@ -175,7 +183,7 @@ impl Readback {
     /// Ends the comparison: what was not read by now is not there.
     pub fn finish(mut self) -> Verdict {
         for slot in 0..self.progress.len() {
-            self.pass_to(slot, u64::MAX);
+            self.pass_to(slot, Number::MAX);
             let shard = self.ledger.shards.ids[slot];
             if !self.progress[slot].lost && self.progress[slot].sum != self.ledger.accounts[slot].sum {
                 self.ledger.faults.push(Fault::Changed { shard });
@@ -200,17 +208,17 @@ impl Readback {
             let connection = broken.connection;
             let found =
                 self.found.iter().filter(|found| found.0 == connection).map(|&(_, slot, order, n)| (slot, order, n));
-            let mut placed: Vec<(usize, u64, u64)> = found.chain(broken.between.iter().copied()).collect();
+            let mut placed: Vec<(usize, u64, Number)> = found.chain(broken.between.iter().copied()).collect();
             placed.sort_unstable();
-            let mut before = (usize::MAX, 0);
+            let mut before = (usize::MAX, Number::default());
             for (slot, _, number) in placed {
                 let earlier = if before.0 == slot { before.1 } else { broken.floors[slot] };
                 if number <= earlier {
                     self.ledger.faults.push(Fault::OutOfOrder {
                         connection,
                         shard: self.ledger.shards.ids[slot],
-                        earlier: Sequence(earlier),
-                        later: Sequence(number),
+                        earlier,
+                        later: number,
                     });
                 }
                 before = (slot, earlier.max(number));

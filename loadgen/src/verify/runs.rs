@@ -1,20 +1,22 @@
 //! A set of numbers kept as runs, so that what a shard gave one after another takes the room of one pair.
 
+use super::Number;
+
 /// Numbers in rising runs that neither touch nor overlap.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Runs {
     /// First and last number of each run.
-    runs: Vec<(u64, u64)>,
+    runs: Vec<(Number, Number)>,
     /// The run that grew last: the next number most often belongs to it.
     warm: usize,
 }
 
 impl Runs {
     /// Adds a number; `false` if it was there.
-    pub(crate) fn insert(&mut self, number: u64) -> bool {
+    pub(crate) fn insert(&mut self, number: Number) -> bool {
         if let Some(&(_, last)) = self.runs.get(self.warm)
-            && number == last + 1
-            && self.runs.get(self.warm + 1).is_none_or(|next| next.0 > number + 1)
+            && number == last.next()
+            && self.runs.get(self.warm + 1).is_none_or(|next| next.0 > number.next())
         {
             self.runs[self.warm].1 = number;
             return true;
@@ -23,8 +25,8 @@ impl Runs {
         if self.runs.get(at).is_some_and(|run| run.0 <= number) {
             return false;
         }
-        let joins_before = at > 0 && self.runs[at - 1].1 + 1 == number;
-        let joins_after = self.runs.get(at).is_some_and(|run| run.0 == number + 1);
+        let joins_before = at > 0 && self.runs[at - 1].1.next() == number;
+        let joins_after = self.runs.get(at).is_some_and(|run| run.0 == number.next());
         self.warm = match (joins_before, joins_after) {
             (true, true) => {
                 self.runs[at - 1].1 = self.runs[at].1;
@@ -48,15 +50,15 @@ impl Runs {
     }
 
     /// The numbers that are here and not there, as runs.
-    pub(crate) fn without(&self, other: &Runs) -> Vec<(u64, u64)> {
+    pub(crate) fn without(&self, other: &Runs) -> Vec<(Number, Number)> {
         let (mut left, mut at) = (Vec::new(), 0);
         for &(mut first, last) in &self.runs {
             at += other.runs[at..].partition_point(|run| run.1 < first);
             for &(from, to) in other.runs[at..].iter().take_while(|run| run.0 <= last) {
                 if from > first {
-                    left.push((first, from - 1));
+                    left.push((first, from.before()));
                 }
-                first = to.saturating_add(1);
+                first = to.next();
             }
             if first <= last {
                 left.push((first, last));
@@ -66,7 +68,7 @@ impl Runs {
     }
 
     /// Forgets the numbers after this one.
-    pub(crate) fn cut_after(&mut self, number: u64) {
+    pub(crate) fn cut_after(&mut self, number: Number) {
         self.runs.truncate(self.runs.partition_point(|run| run.0 <= number));
         if let Some(run) = self.runs.last_mut() {
             run.1 = run.1.min(number);
@@ -75,7 +77,7 @@ impl Runs {
     }
 
     /// Takes in another set and returns a number that both had, if there is one.
-    pub(crate) fn merge(&mut self, other: Runs) -> Option<u64> {
+    pub(crate) fn merge(&mut self, other: Runs) -> Option<Number> {
         let mut all = std::mem::take(&mut self.runs);
         all.extend(other.runs);
         all.sort_unstable();
@@ -86,7 +88,7 @@ impl Runs {
                     shared = shared.or(Some(first));
                     run.1 = run.1.max(last);
                 }
-                Some(run) if first == run.1 + 1 => run.1 = last,
+                Some(run) if first == run.1.next() => run.1 = last,
                 _ => self.runs.push((first, last)),
             }
         }
@@ -95,9 +97,14 @@ impl Runs {
     }
 
     /// The runs, rising.
-    pub(crate) fn as_slice(&self) -> &[(u64, u64)] {
+    pub(crate) fn as_slice(&self) -> &[(Number, Number)] {
         &self.runs
     }
+}
+
+/// Every number of a run.
+pub(crate) fn numbers((first, last): (Number, Number)) -> impl Iterator<Item = Number> {
+    std::iter::successors(Some(first), move |&number| (number < last).then(|| number.next()))
 }
 
 #[cfg(test)]
@@ -112,16 +119,16 @@ mod tests {
     fn what_others_lack_is_found() {
         for seed in 0..200 {
             let mut random = StdRng::seed_from_u64(seed);
-            let mut draw = || (0..60_u64).filter(|_| random.random_bool(0.7)).collect::<Vec<_>>();
+            let mut draw = || (0..60).map(Number::new).filter(|_| random.random_bool(0.7)).collect::<Vec<_>>();
             let (mine, theirs) = (draw(), draw());
-            let runs = |numbers: &[u64]| {
+            let runs = |numbers: &[Number]| {
                 let mut runs = Runs::default();
                 numbers.iter().for_each(|&number| assert!(runs.insert(number)));
                 runs
             };
             let left = runs(&mine).without(&runs(&theirs));
-            let left: Vec<u64> = left.into_iter().flat_map(|(first, last)| first..=last).collect();
-            let due: Vec<u64> = mine.into_iter().filter(|number| !theirs.contains(number)).collect();
+            let left: Vec<Number> = left.into_iter().flat_map(super::numbers).collect();
+            let due: Vec<Number> = mine.into_iter().filter(|number| !theirs.contains(number)).collect();
             assert_eq!(left, due);
         }
     }
@@ -130,11 +137,11 @@ mod tests {
     fn any_order_gives_the_same_runs() {
         for seed in 0..200 {
             let mut random = StdRng::seed_from_u64(seed);
-            let mut numbers: Vec<u64> = (1..200).filter(|_| random.random_bool(0.8)).collect();
-            let mut want: Vec<(u64, u64)> = Vec::new();
+            let mut numbers: Vec<Number> = (1..200).map(Number::new).filter(|_| random.random_bool(0.8)).collect();
+            let mut want: Vec<(Number, Number)> = Vec::new();
             for &number in &numbers {
                 match want.last_mut() {
-                    Some(run) if run.1 + 1 == number => run.1 = number,
+                    Some(run) if run.1.next() == number => run.1 = number,
                     _ => want.push((number, number)),
                 }
             }
@@ -151,9 +158,9 @@ mod tests {
     #[test]
     fn a_merge_reports_what_both_had() {
         let (mut one, mut two) = (Runs::default(), Runs::default());
-        (5..10).for_each(|n| assert!(one.insert(n)));
-        (9..12).for_each(|n| assert!(two.insert(n)));
-        assert_eq!(one.merge(two), Some(9));
-        assert_eq!(one.as_slice(), [(5, 11)]);
+        (5..10).map(Number::new).for_each(|n| assert!(one.insert(n)));
+        (9..12).map(Number::new).for_each(|n| assert!(two.insert(n)));
+        assert_eq!(one.merge(two), Some(Number::new(9)));
+        assert_eq!(one.as_slice(), [(Number::new(5), Number::new(11))]);
     }
 }

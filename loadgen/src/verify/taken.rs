@@ -1,8 +1,9 @@
 //! What a subscriber was pushed, kept like the account itself, and held against it once that is complete.
 
-use frame::{Sequence, ShardId};
+use frame::ShardId;
 
-use super::{Account, Fault, Faults, Ledger, Shards, digest};
+use super::runs::numbers;
+use super::{Account, Fault, Faults, Ledger, Number, Shards, digest};
 
 /// Everything that one subscriber was given.
 #[derive(Clone, Debug)]
@@ -10,7 +11,7 @@ pub struct Taken {
     shards: Shards,
     accounts: Vec<Account>,
     /// The last number of each shard.
-    before: Vec<u64>,
+    before: Vec<Number>,
     foreign: u64,
     /// Records of earlier looks.
     passed: u64,
@@ -23,21 +24,23 @@ impl Taken {
     /// Nothing yet, of these shards; whether others write them too.
     pub fn new(shards: Shards, is_shared: bool) -> Self {
         let count = shards.ids.len();
-        let (accounts, before) = (vec![Account::default(); count], vec![0; count]);
+        let (accounts, before) = (vec![Account::default(); count], vec![Number::default(); count]);
         Self { shards, accounts, before, foreign: 0, passed: 0, is_shared, faults: Faults::default() }
     }
 
     /// Takes one record. Its bytes have been compared with `checksum`, its payload's.
-    pub fn record(&mut self, shard: ShardId, sequence: Sequence, checksum: u64) {
+    pub fn record(&mut self, shard: ShardId, sequence: impl Into<Number>, checksum: u64) {
+        let sequence = sequence.into();
         let Some(slot) = self.rises(shard, sequence) else { return };
         let account = &mut self.accounts[slot];
         account.count += 1;
-        account.sum = account.sum.wrapping_add(digest(sequence.0, checksum));
-        account.runs.insert(sequence.0);
+        account.sum = account.sum.wrapping_add(digest(sequence, checksum));
+        account.runs.insert(sequence);
     }
 
     /// Takes one record that says it is another run's.
-    pub fn foreign(&mut self, shard: ShardId, sequence: Sequence) {
+    pub fn foreign(&mut self, shard: ShardId, sequence: impl Into<Number>) {
+        let sequence = sequence.into();
         if self.rises(shard, sequence).is_some() {
             self.foreign += 1;
             if !self.is_shared {
@@ -47,32 +50,32 @@ impl Taken {
     }
 
     /// Takes one record that lies before this run's.
-    pub fn earlier(&mut self, shard: ShardId, sequence: Sequence) {
-        self.foreign += u64::from(self.rises(shard, sequence).is_some());
+    pub fn earlier(&mut self, shard: ShardId, sequence: impl Into<Number>) {
+        self.foreign += u64::from(self.rises(shard, sequence.into()).is_some());
     }
 
     /// The slot of a shard in which this number is the next.
-    fn rises(&mut self, shard: ShardId, sequence: Sequence) -> Option<usize> {
+    fn rises(&mut self, shard: ShardId, sequence: Number) -> Option<usize> {
         let Some(slot) = self.shards.slot(shard) else {
             self.faults.push(Fault::Unaccounted { shard, sequence });
             return None;
         };
-        let before = std::mem::replace(&mut self.before[slot], sequence.0);
-        if sequence.0 <= before {
-            self.faults.push(Fault::NotRising { shard, before: Sequence(before), after: sequence });
+        let before = std::mem::replace(&mut self.before[slot], sequence);
+        if sequence <= before {
+            self.faults.push(Fault::NotRising { shard, before, after: sequence });
             return None;
         }
         Some(slot)
     }
 
     /// Takes one record whose bytes differ from its own checksum.
-    pub fn damaged(&mut self, shard: ShardId, sequence: Sequence) {
-        self.faults.push(Fault::Damaged { shard, sequence });
+    pub fn damaged(&mut self, shard: ShardId, sequence: impl Into<Number>) {
+        self.faults.push(Fault::Damaged { shard, sequence: sequence.into() });
     }
 
     /// Notes that the server gives nothing of a shard from a number on.
-    pub fn unreadable(&mut self, shard: ShardId, from: Sequence, reason: String) {
-        self.faults.push(Fault::Unreadable { shard, from, reason });
+    pub fn unreadable(&mut self, shard: ShardId, from: impl Into<Number>, reason: String) {
+        self.faults.push(Fault::Unreadable { shard, from: from.into(), reason });
     }
 
     /// How many records, those of other runs left out.
@@ -105,7 +108,7 @@ impl Taken {
         for (slot, (mine, theirs)) in self.accounts.iter().zip(&earlier.accounts).enumerate() {
             let shard = self.shards.ids[slot];
             for (first, last) in theirs.runs.without(&mine.runs) {
-                self.faults.push(Fault::Lost { shard, first: Sequence(first), last: Sequence(last) });
+                self.faults.push(Fault::Lost { shard, first, last });
             }
         }
     }
@@ -135,13 +138,13 @@ impl Taken {
                 faults.push(Fault::Changed { shard });
             }
             for (first, last) in lost {
-                faults.push(Fault::Lost { shard, first: Sequence(first), last: Sequence(last) });
+                faults.push(Fault::Lost { shard, first, last });
             }
-            beyond.extend(more.into_iter().flat_map(|(first, last)| first..=last).map(|number| (shard, number)));
+            beyond.extend(more.into_iter().flat_map(numbers).map(|number| (shard, number)));
         }
         let permitted = ledger.unknown.len();
         for &(shard, number) in beyond.iter().skip(permitted) {
-            faults.push(Fault::Unaccounted { shard, sequence: Sequence(number) });
+            faults.push(Fault::Unaccounted { shard, sequence: number });
         }
         faults
     }
