@@ -1,9 +1,10 @@
 //! The load generator: drives a stream with records at a known schedule, verifies every one of them afterwards, and
 //! reports what it measured in a way that can be trusted.
 //!
-//! It never links the engine or the server: what it knows of them is the bytes of the native protocol.
+//! It never links the engine or the server: what it knows of them is the bytes of the native protocol, and of the Kinesis API.
 
 pub mod goal;
+pub mod http;
 pub mod input;
 pub mod machine;
 pub mod metrics;

@@ -18,6 +18,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use frame::{Quotas, QuotasChange};
 
 use crate::goal::Goal;
+use crate::http::{Operation, Version};
 use crate::input::{Format, TimeFormat};
 use crate::native::{Begin, By, Io, Route};
 use crate::schedule::Arrivals;
@@ -29,7 +30,7 @@ use check::check;
 pub use error::OptionsError;
 use file::flags_of_file;
 
-/// Drives a Millstream server with records, reads every one of them back, and reports what it measured.
+/// Drives a Millstream server, or any endpoint of the Kinesis API, with records, reads every one of them back, and reports what it measured.
 ///
 /// Without --target it starts a server of its own on a temporary directory. It exits with 0 when all is good, 1 when it
 /// could not run, 2 when the run is void or data is wrong, 3 when a goal was missed or no rate of a sweep holds it, 4 when
@@ -82,6 +83,37 @@ pub struct Options {
     /// What connections run on: ring (io_uring), epoll, or auto, the ring where it is permitted
     #[arg(long, env = "MILLSTREAM_LOAD_IO", default_value = "auto", help_heading = "Where")]
     pub io: Io,
+
+    /// An endpoint of the Kinesis API, http://... or https://..., which is loaded instead: this server, an emulator or the
+    /// service. Credentials are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. Streams that get their name
+    /// here are removed afterwards. A connection has one request under way, over HTTP/2 as many as --inflight says
+    #[arg(
+        long,
+        env = "MILLSTREAM_LOAD_ENDPOINT",
+        value_name = "URL",
+        conflicts_with = "target",
+        help_heading = "Over HTTP"
+    )]
+    pub endpoint: Option<String>,
+    /// The region that requests are signed for
+    #[arg(long, env = "AWS_REGION", default_value = "us-east-1", value_name = "NAME", help_heading = "Over HTTP")]
+    pub region: String,
+    /// How records are stored: put-records, as many in a request as --batch-records says, or put-record
+    #[arg(
+        long,
+        env = "MILLSTREAM_LOAD_OPERATION",
+        requires = "endpoint",
+        default_value = "put-records",
+        value_name = "WHAT",
+        help_heading = "Over HTTP"
+    )]
+    pub operation: Operation,
+    /// The version of HTTP, 1 or 2 [default: 1, and with https:// what is agreed on]
+    #[arg(long, env = "MILLSTREAM_LOAD_HTTP", requires = "endpoint", value_name = "N", help_heading = "Over HTTP")]
+    pub http: Option<Version>,
+    /// A file with the certificates, in PEM, of who vouches for the endpoint [default: the system's]
+    #[arg(long, env = "MILLSTREAM_LOAD_CA", requires = "endpoint", value_name = "FILE", help_heading = "Over HTTP")]
+    pub ca: Option<PathBuf>,
 
     /// What is done: produce; fan-out, with subscribers; mixed, with subscribers and catch-up readers; or consume, which reads
     /// or subscribes to a stream that exists
@@ -368,6 +400,11 @@ fn parse_rate(text: &str) -> Result<f64, String> {
 }
 
 impl Options {
+    /// Whether what is loaded is there already, and not started here.
+    pub fn is_elsewhere(&self) -> bool {
+        self.target.is_some() || self.endpoint.is_some()
+    }
+
     /// How many subscribers there are.
     pub fn subscribers(&self) -> u32 {
         self.subscribers.unwrap_or(match self.workload {

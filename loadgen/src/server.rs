@@ -55,6 +55,7 @@ pub struct Server {
     directory: PathBuf,
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    http: Option<SocketAddr>,
     command: String,
     stopped: bool,
     /// Locked.
@@ -180,11 +181,12 @@ impl Server {
         let inherited = log.try_clone().map_err(failed)?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--data").arg(directory.join("data"));
+        if !spec.arguments.iter().any(|argument| argument.starts_with("--http=")) {
+            command.args(["--http", "off"]);
+        }
         command.args([
             "--native",
             "127.0.0.1:0",
-            "--http",
-            "off",
             "--admin",
             "127.0.0.1:0",
             "--core",
@@ -203,14 +205,16 @@ impl Server {
         let shown = format!("millstream {}", shown.join(" ").replace(&directory.display().to_string(), "TEMPORARY"));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let directory = directory.to_owned();
-        let mut server = Self { child, directory, address, admin: None, command: shown, stopped: false, _log: log };
+        let (admin, http) = (None, None);
+        let mut server = Self { child, directory, address, admin, http, command: shown, stopped: false, _log: log };
         let lines = read_lines(output);
         let deadline = Instant::now() + READY_MAX;
         loop {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     if let Some(address) = told(&line, "native") {
-                        (server.address, server.admin) = (address, told(&line, "admin"));
+                        (server.address, server.admin, server.http) =
+                            (address, told(&line, "admin"), told(&line, "http"));
                         return Ok(server);
                     }
                 }
@@ -238,6 +242,11 @@ impl Server {
     /// Where it serves its figures, if it does.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// Where it serves the Kinesis API, if it was told to.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// Its process.

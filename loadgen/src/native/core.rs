@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
+
 use super::shared::Shared;
 use super::{Group, Plan};
 use crate::recorder::Recorder;
@@ -16,46 +18,49 @@ const LEDGER_RUNS_MAX: usize = 4096;
 /// Buffers of sent messages that a core keeps for the next ones.
 const SPARE_BUFFERS_MAX: usize = 256;
 
+/// How often a wait for the start looks at the stop sign.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Time since the run's start, the same on all cores.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     pub(super) start: Instant,
     /// The start by the clock of this host, in microseconds since 1970.
     pub(super) start_us: u64,
 }
 
 impl Clock {
-    pub(super) fn now_ns(self) -> u64 {
+    pub(crate) fn now_ns(self) -> u64 {
         self.start.elapsed().as_nanos() as u64
     }
 
-    pub(super) fn until_start(self) -> Duration {
+    pub(crate) fn until_start(self) -> Duration {
         self.start.saturating_duration_since(Instant::now())
     }
 
-    pub(super) fn has_begun(self) -> bool {
+    pub(crate) fn has_begun(self) -> bool {
         self.until_start().is_zero()
     }
 
     /// A time of the run in microseconds since 1970.
-    pub(super) fn wall_us(self, ns: u64) -> u64 {
+    pub(crate) fn wall_us(self, ns: u64) -> u64 {
         self.start_us + ns / 1000
     }
 }
 
 /// The counts of one core.
 #[derive(Debug)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     /// One a group of producers.
-    pub(super) groups: Vec<Group>,
-    pub(super) ledger: Ledger,
-    pub(super) lost: Vec<String>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) ledger: Ledger,
+    pub(crate) lost: Vec<String>,
     /// What subscribers took.
-    pub(super) pushed: Recorder,
-    pub(super) by_arrival: u64,
+    pub(crate) pushed: Recorder,
+    pub(crate) by_arrival: u64,
     /// What catch-up readers took.
-    pub(super) caught_up: Recorder,
-    pub(super) passes: u64,
+    pub(crate) caught_up: Recorder,
+    pub(crate) passes: u64,
 }
 
 impl Counts {
@@ -74,10 +79,10 @@ impl Counts {
 
 /// One core of a run.
 #[derive(Debug)]
-pub(super) struct Core {
-    pub(super) clock: Clock,
-    pub(super) shared: Arc<Shared>,
-    pub(super) counts: RefCell<Counts>,
+pub(crate) struct Core {
+    pub(crate) clock: Clock,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) counts: RefCell<Counts>,
     /// Buffers of sent messages; the last is the newest used, and the likeliest to be in the processor's cache.
     pub(super) spare: RefCell<Vec<Vec<u8>>>,
     /// Consumers whose end is the run's where nobody produces.
@@ -85,6 +90,24 @@ pub(super) struct Core {
 }
 
 impl Core {
+    /// A core whose run begins, or is to begin.
+    pub(crate) fn begin(plan: &Plan, shared: &Arc<Shared>) -> Self {
+        Self {
+            clock: shared.begin(plan.start_at),
+            shared: Arc::clone(shared),
+            counts: RefCell::new(Counts::new(plan)),
+            spare: RefCell::default(),
+            consumers: plan.consumers.counted(&plan.target),
+        }
+    }
+
+    /// Waits until the run begins, or is stopped before.
+    pub(crate) async fn until_begun(&self) {
+        while !self.clock.has_begun() && !self.stopped() {
+            sleep(self.clock.until_start().min(LOOK)).await;
+        }
+    }
+
     /// A buffer for a message.
     pub(super) fn spare_buffer(&self) -> Vec<u8> {
         self.spare.borrow_mut().pop().unwrap_or_default()
@@ -98,7 +121,7 @@ impl Core {
         }
     }
 
-    pub(super) fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.shared.stopped().is_some()
     }
 

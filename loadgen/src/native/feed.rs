@@ -15,7 +15,7 @@ use super::batch::Message;
 use super::core::Core;
 use super::link::Link;
 use super::pace::Pacer;
-use super::produce::check_end;
+use super::produce::{all_ended, check_end};
 use super::shared::Stop;
 use super::{NativeError, Pace, Plan};
 use crate::input::{InputError, Row, Rows};
@@ -49,7 +49,7 @@ pub(super) async fn feed(
             Next::Row => {}
             Next::NotYet => {
                 feed.hand_over_all().await;
-                if check_end(plan, core, links) {
+                if check_end(plan, core, || all_ended(links)) {
                     return Ok(None);
                 }
                 source.wait().await;
@@ -61,7 +61,7 @@ pub(super) async fn feed(
         let due_ns = rhythm.due_ns(&row);
         if let Some(due_ns) = due_ns.filter(|&due_ns| due_ns > core.clock.now_ns()) {
             feed.hand_over_all().await;
-            pacer.wait_until(due_ns, core.clock, || check_end(plan, core, links)).await;
+            pacer.wait_until(due_ns, core.clock, || check_end(plan, core, || all_ended(links))).await;
         }
         if row.key.is_empty() {
             row.key.extend_from_slice(&lane.key());
@@ -71,7 +71,7 @@ pub(super) async fn feed(
         }
     };
     feed.hand_over_all().await;
-    while !links.iter().all(|link| link.idle()) && !check_end(plan, core, links) {
+    while !links.iter().all(|link| link.idle()) && !check_end(plan, core, || all_ended(links)) {
         tokio::time::sleep(LOOK / 10).await;
     }
     core.shared.stop(if fault.is_some() { Stop::InputFault } else { Stop::InputEnd });
@@ -79,7 +79,7 @@ pub(super) async fn feed(
 }
 
 /// When rows are due.
-enum Rhythm {
+pub(crate) enum Rhythm {
     /// At once.
     Free,
     /// At their own times, so many times faster.
@@ -89,7 +89,7 @@ enum Rhythm {
 }
 
 impl Rhythm {
-    fn new(plan: &Plan) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
         let producers = &plan.producers[0];
         match producers.pace {
             Pace::Closed { .. } => Self::Free,
@@ -102,7 +102,7 @@ impl Rhythm {
         }
     }
 
-    fn due_ns(&mut self, row: &Row) -> Option<u64> {
+    pub(crate) fn due_ns(&mut self, row: &Row) -> Option<u64> {
         match self {
             Self::Free => None,
             Self::Own { speed } => Some((row.after_us as f64 * 1e3 / *speed) as u64),
@@ -158,7 +158,7 @@ impl Feed<'_> {
         let link = &self.links[at];
         while link.waiting() >= WAITING_MAX {
             let _ = timeout(LOOK, link.progress.notified()).await;
-            if check_end(self.plan, self.core, self.links) {
+            if check_end(self.plan, self.core, || all_ended(self.links)) {
                 return false;
             }
         }
@@ -174,13 +174,13 @@ impl Feed<'_> {
 }
 
 /// Rows, from memory or from a thread of their own, so that no slow read holds up the core.
-enum RowSource {
+pub(crate) enum RowSource {
     Memory(Box<Rows>),
     Thread { rows: mpsc::Receiver<Result<Row, InputError>>, waited: Option<Result<Row, InputError>>, ended: bool },
 }
 
 /// What a look for the next row found.
-enum Next {
+pub(crate) enum Next {
     Row,
     NotYet,
     End,
@@ -188,7 +188,7 @@ enum Next {
 }
 
 impl RowSource {
-    fn new(mut rows: Rows) -> Self {
+    pub(crate) fn new(mut rows: Rows) -> Self {
         if rows.in_memory() {
             return Self::Memory(Box::new(rows));
         }
@@ -212,7 +212,7 @@ impl RowSource {
     }
 
     /// Looks for the next row without waiting.
-    fn next(&mut self, row: &mut Row) -> Next {
+    pub(crate) fn next(&mut self, row: &mut Row) -> Next {
         let found = match self {
             Self::Memory(rows) => match rows.read(row) {
                 Ok(true) => return Next::Row,
@@ -236,7 +236,7 @@ impl RowSource {
     }
 
     /// Waits for a row for a while.
-    async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         if let Self::Thread { rows, waited, ended } = self
             && let Ok(received) = timeout(LOOK, rows.recv()).await
         {

@@ -40,12 +40,18 @@ use crate::schedule::{Arrivals, Lateness};
 use crate::verify::{Faults, Ledger, Shards, Verdict};
 use crate::workload::{Contents, Recipe};
 
+pub(crate) use core::Core;
 pub use error::NativeError;
+pub(crate) use feed::{Next, Rhythm, RowSource};
+pub(crate) use pace::Pacer;
 pub use produce::produce;
+pub(crate) use produce::{CoreOutcome, CorePlace, check_end, run_cores};
 pub use readback::read_back;
+pub(crate) use runtime::run_pinned;
 pub use runtime::{Io, Kind, settle_io};
 pub use shared::{Progress, Shared, Stop};
 pub use streams::{Begin, Prepared, find_streams, prepare_streams};
+pub(crate) use take::{Ages, age_of};
 pub use target::{Route, Target};
 
 /// One stream that the run writes or reads.
@@ -142,7 +148,7 @@ pub struct Plan {
 
 impl Plan {
     /// What all producers make; nothing is known of a person's own rows.
-    fn contents(&self) -> Contents {
+    pub(crate) fn contents(&self) -> Contents {
         let recipes: Vec<Recipe> = self.producers.iter().map(|producers| producers.recipe.clone()).collect();
         Contents::new(&recipes)
     }
@@ -159,7 +165,7 @@ impl Plan {
     }
 
     /// An empty account of all that is written.
-    fn ledger(&self) -> Ledger {
+    pub(crate) fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::new(self.shards());
         if self.is_shared {
             ledger.share();
@@ -179,7 +185,7 @@ impl Plan {
     }
 
     /// Every shard that consumers read.
-    fn consumed_shards(&self) -> Shards {
+    pub(crate) fn consumed_shards(&self) -> Shards {
         let shards = self.consumers.streams.iter().flat_map(|stream| &stream.shards);
         Shards::new(shards.map(|shard| shard.id).collect())
     }

@@ -31,13 +31,13 @@ enum Timer {
 }
 
 /// A timer of one core.
-pub(super) struct Pacer {
+pub(crate) struct Pacer {
     timer: Timer,
     descriptor: std::fs::File,
 }
 
 impl Pacer {
-    pub(super) fn new() -> Result<Self, NativeError> {
+    pub(crate) fn new() -> Result<Self, NativeError> {
         // Through the ring a read that would not wait is of no use; of epoll's, each is tried first.
         let flags = match kind() {
             Kind::Ring => TimerfdFlags::CLOEXEC,
@@ -54,7 +54,7 @@ impl Pacer {
     }
 
     /// Waits until `due_ns` on the run's clock; ends early when `stopped` says so.
-    pub(super) async fn wait_until(&mut self, due_ns: u64, clock: Clock, stopped: impl Fn() -> bool) {
+    pub(crate) async fn wait_until(&mut self, due_ns: u64, clock: Clock, stopped: impl Fn() -> bool) {
         /// How often a long wait looks whether the run was stopped.
         const LOOK_NS: u64 = 50_000_000;
         loop {

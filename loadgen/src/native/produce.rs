@@ -33,10 +33,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// What one core came to.
-struct CoreOutcome {
-    counts: Counts,
-    took: AudienceTook,
-    input_error: Option<InputError>,
+pub(crate) struct CoreOutcome {
+    pub(crate) counts: Counts,
+    /// What its subscribers were given, and its readers: each on its last look, and on the whole one before that.
+    pub(crate) subscribers: Vec<Taken>,
+    pub(crate) readers: Vec<(Taken, Option<Taken>)>,
+    pub(crate) input_error: Option<InputError>,
 }
 
 /// Runs as planned until it stops, and settles the fate of every record sent.
@@ -49,24 +51,35 @@ pub fn produce(plan: &Plan, rows: Option<Box<Rows>>, shared: &Arc<Shared>) -> Re
         (None, Some(producers)) => &plan.cores[..Spread::new(plan, producers, false).cores],
         (None, None) => &plan.cores[..],
     };
+    run_cores(plan, cores, rows, shared, async |rows, place| run_core(plan, rows, shared, place).await)
+}
+
+/// Does `run` on a thread for each of these cores, the first of which has the rows, and sums up what they came to.
+pub(crate) fn run_cores<E: From<NativeError> + Send>(
+    plan: &Plan,
+    cores: &[usize],
+    rows: Option<Box<Rows>>,
+    shared: &Arc<Shared>,
+    run: impl AsyncFn(Option<Box<Rows>>, &CorePlace<'_>) -> Result<CoreOutcome, E> + Sync,
+) -> Result<Produced, E> {
     let rows_out_of_order = rows.as_ref().map(|rows| rows.out_of_order_counter());
     let mut rows = vec![rows];
     rows.resize_with(cores.len(), || None);
     let ready = Barrier::new(cores.len());
-    let outcomes: Vec<Result<CoreOutcome, NativeError>> = thread::scope(|scope| {
+    let outcomes: Vec<Result<CoreOutcome, E>> = thread::scope(|scope| {
         let threads: Vec<_> = cores
             .iter()
             .zip(rows)
             .enumerate()
             .map(|(part, (&core, rows))| {
                 let place = CorePlace { part, parts: cores.len(), ready: &ready };
+                let run = &run;
                 let run = move || {
-                    let run = run_here(core, run_core(plan, rows, shared, &place));
-                    run.unwrap_or_else(|error| {
-                        // Without its ring the core never came to the barrier.
+                    run_here(core, run(rows, &place)).unwrap_or_else(|error| {
+                        // Without its runtime the core never came to the barrier.
                         shared.stop(Stop::ConnectionsLost);
-                        place.ready.wait();
-                        Err(error)
+                        place.ready();
+                        Err(error.into())
                     })
                 };
                 thread::Builder::new().name(format!("load-{core}")).spawn_scoped(scope, run)
@@ -76,7 +89,7 @@ pub fn produce(plan: &Plan, rows: Option<Box<Rows>>, shared: &Arc<Shared>) -> Re
             .into_iter()
             .map(|thread| match thread {
                 Ok(thread) => thread.join().expect("a core's thread does not panic"),
-                Err(source) => Err(NativeError::Thread(source)),
+                Err(source) => Err(NativeError::Thread(source).into()),
             })
             .collect()
     });
@@ -86,11 +99,7 @@ pub fn produce(plan: &Plan, rows: Option<Box<Rows>>, shared: &Arc<Shared>) -> Re
     Ok(produced)
 }
 
-fn merge(
-    plan: &Plan,
-    outcomes: Vec<Result<CoreOutcome, NativeError>>,
-    shared: &Shared,
-) -> Result<Produced, NativeError> {
+fn merge<E>(plan: &Plan, outcomes: Vec<Result<CoreOutcome, E>>, shared: &Shared) -> Result<Produced, E> {
     let mut produced = Produced {
         groups: plan.producers.iter().map(|_| Group::new(plan)).collect(),
         ledger: plan.ledger(),
@@ -102,18 +111,18 @@ fn merge(
         rows_out_of_order: 0,
     };
     let (mut pushed, mut caught_up) = (Consumed::new(plan.recorder()), Consumed::new(plan.recorder()));
-    let mut all_took = AudienceTook::default();
+    let (mut subscribers, mut readers) = (Vec::new(), Vec::new());
     if let Some(common) = shared.take_ledger() {
         produced.ledger.merge(common);
     }
     for outcome in outcomes {
-        let CoreOutcome { counts, took, input_error } = outcome?;
+        let CoreOutcome { counts, subscribers: took, readers: read, input_error } = outcome?;
         pushed.recorder.merge(counts.pushed);
         pushed.by_arrival += counts.by_arrival;
         caught_up.recorder.merge(counts.caught_up);
         caught_up.passes += counts.passes;
-        all_took.subscribers.extend(took.subscribers);
-        all_took.readers.extend(took.readers);
+        subscribers.extend(took);
+        readers.extend(read);
         for (group, counted) in produced.groups.iter_mut().zip(counts.groups) {
             group.merge(counted);
         }
@@ -122,20 +131,20 @@ fn merge(
         produced.input_error = produced.input_error.or(input_error);
     }
     let is_held_against_account = !plan.producers.is_empty();
-    for taken in all_took.subscribers {
+    for taken in subscribers {
         let compare = |taken: Taken| match is_held_against_account {
             true => taken.compare(&produced.ledger),
             false => taken.faults(),
         };
         pushed.add(taken, compare);
     }
-    for reader in all_took.readers {
+    for (taken, earlier) in readers {
         let compare = |taken: Taken| match is_held_against_account {
             true => taken.compare_so_far(&produced.ledger),
             false => taken.faults(),
         };
-        caught_up.add(reader.taken, compare);
-        caught_up.faults.extend(reader.earlier.map(compare));
+        caught_up.add(taken, compare);
+        caught_up.faults.extend(earlier.map(compare));
     }
     produced.pushed = (plan.consumers.subscribers > 0).then_some(pushed);
     produced.caught_up = (plan.consumers.catch_up > 0).then_some(caught_up);
@@ -155,10 +164,17 @@ impl Consumed {
 }
 
 /// Which of the cores this is, and where they wait for one another.
-struct CorePlace<'a> {
-    part: usize,
-    parts: usize,
+pub(crate) struct CorePlace<'a> {
+    pub(crate) part: usize,
+    pub(crate) parts: usize,
     ready: &'a Barrier,
+}
+
+impl CorePlace<'_> {
+    /// Waits until all cores are ready, or have said that they can't begin.
+    pub(crate) fn ready(&self) {
+        self.ready.wait();
+    }
 }
 
 async fn run_core(
@@ -172,19 +188,11 @@ async fn run_core(
     if connected.is_err() || pacer.is_err() {
         shared.stop(Stop::ConnectionsLost);
     }
-    place.ready.wait();
+    place.ready();
     let (crews, received) = connected?;
     let mut pacer = pacer?;
-    let core = Rc::new(Core {
-        clock: shared.begin(plan.start_at),
-        shared: Arc::clone(shared),
-        counts: RefCell::new(Counts::new(plan)),
-        spare: RefCell::default(),
-        consumers: plan.consumers.counted(&plan.target),
-    });
-    while !core.clock.has_begun() && !core.stopped() {
-        sleep(core.clock.until_start().min(LOOK)).await;
-    }
+    let core = Rc::new(Core::begin(plan, shared));
+    core.until_begun().await;
     let links: Vec<Rc<Link>> = crews.iter().flat_map(|crew| &crew.links).cloned().collect();
     let mut tasks: Vec<JoinHandle<()>> = links
         .iter()
@@ -213,9 +221,10 @@ async fn run_core(
     finish(&core, &links, tasks).await;
     shared.settle();
     drop((crews, links));
-    let took = audience.finish(plan, &core, place.parts).await;
+    let AudienceTook { subscribers, readers } = audience.finish(plan, &core, place.parts).await;
     let counts = Rc::into_inner(core).expect("every task has ended").counts.into_inner();
-    Ok(CoreOutcome { counts, took, input_error: input_error? })
+    let readers = readers.into_iter().map(|reader| (reader.taken, reader.earlier)).collect();
+    Ok(CoreOutcome { counts, subscribers, readers, input_error: input_error? })
 }
 
 /// The connections of each group of producers, and what was received on each beyond the handshake.
@@ -275,13 +284,13 @@ async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crews: &[Crew],
     let mut hands: Vec<Hand> =
         hands.filter_map(|(producers, crew)| Hand::new(plan, producers, crew, place.part)).collect();
     let links: Vec<Rc<Link>> = crews.iter().flat_map(|crew| &crew.links).cloned().collect();
-    while !check_end(plan, core, &links) {
+    while !check_end(plan, core, || all_ended(&links)) {
         let Some(hand) = hands.iter_mut().min_by_key(|hand| hand.due_ns) else {
             sleep(LOOK).await;
             continue;
         };
         pacer.wait_until(hand.due_ns.min(end_ns), core.clock, || core.stopped()).await;
-        if check_end(plan, core, &links) || hand.due_ns >= end_ns {
+        if check_end(plan, core, || all_ended(&links)) || hand.due_ns >= end_ns {
             return;
         }
         core.counts.borrow_mut().groups[hand.group].paced.record(hand.due_ns, core.clock.now_ns());
@@ -290,18 +299,23 @@ async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crews: &[Crew],
 }
 
 /// Whether the run is over: by its time, by what was taken, or because no connection is left.
-pub(super) fn check_end(plan: &Plan, core: &Core, links: &[Rc<Link>]) -> bool {
+pub(crate) fn check_end(plan: &Plan, core: &Core, has_nobody_left: impl FnOnce() -> bool) -> bool {
     if plan.duration.is_some_and(|duration| core.clock.now_ns() as u128 >= duration.as_nanos()) {
         core.shared.stop(Stop::Time);
     }
     let is_lost = match plan.producers.is_empty() {
         true => check_consumers(plan, core),
-        false => links.iter().all(|link| link.ended()),
+        false => has_nobody_left(),
     };
     if is_lost {
         core.shared.stop(Stop::ConnectionsLost);
     }
     core.stopped()
+}
+
+/// Whether all these connections are gone.
+pub(super) fn all_ended(links: &[Rc<Link>]) -> bool {
+    links.iter().all(|link| link.ended())
 }
 
 /// The same where nobody produces; whether all connections are lost.

@@ -109,7 +109,7 @@ pub(super) fn why_refused(error: &io::Error) -> String {
 /// and what it starts later, stay where they are.
 ///
 /// The future must end every operation it began before it returns: the driver frees the buffers of those left.
-pub(super) fn run_pinned<F: Future>(core: usize, future: impl FnOnce() -> F + Send) -> Result<F::Output, NativeError>
+pub(crate) fn run_pinned<F: Future>(core: usize, future: impl FnOnce() -> F + Send) -> Result<F::Output, NativeError>
 where
     F::Output: Send,
 {

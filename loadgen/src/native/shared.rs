@@ -125,7 +125,7 @@ impl Shared {
         Clock { start, start_us: since.as_micros() as u64 }
     }
 
-    pub(super) fn count_at_the_tip(&self) {
+    pub(crate) fn count_at_the_tip(&self) {
         self.at_the_tip.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -133,7 +133,7 @@ impl Shared {
         self.at_the_tip.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count_gone(&self) {
+    pub(crate) fn count_gone(&self) {
         self.gone.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -141,11 +141,11 @@ impl Shared {
         self.gone.load(Ordering::Relaxed)
     }
 
-    pub(super) fn settle(&self) {
+    pub(crate) fn settle(&self) {
         self.settled.fetch_add(1, Ordering::Release);
     }
 
-    pub(super) fn settled(&self) -> usize {
+    pub(crate) fn settled(&self) -> usize {
         self.settled.load(Ordering::Acquire)
     }
 
@@ -154,7 +154,7 @@ impl Shared {
     }
 
     /// Takes `bytes` off what a group may still send; `false`, and stop, if that is less.
-    pub(super) fn reserve(&self, group: usize, bytes: u64, bytes_max: u64) -> bool {
+    pub(crate) fn reserve(&self, group: usize, bytes: u64, bytes_max: u64) -> bool {
         let sent_bytes = &self.sent_bytes[group];
         let reserved = sent_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= bytes_max;
         if !reserved {
@@ -164,12 +164,12 @@ impl Shared {
         reserved
     }
 
-    pub(super) fn count_acked(&self, records: u64, bytes: u64) {
+    pub(crate) fn count_acked(&self, records: u64, bytes: u64) {
         self.acked_records.fetch_add(records, Ordering::Relaxed);
         self.acked_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn count_read(&self, bytes: u64) {
+    pub(crate) fn count_read(&self, bytes: u64) {
         self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 

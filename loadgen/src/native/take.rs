@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use frame::parts::Record;
 use frame::{Frame, Sequence, ShardId};
 
 use super::core::{Clock, Counts};
@@ -39,6 +38,12 @@ pub(super) struct Taker {
     firsts: BTreeMap<ShardId, Sequence>,
     joiners: Joiners,
     pub(super) taken: Taken,
+    ages: Ages,
+}
+
+/// Counts records by how old they were when they came, those of one age together.
+#[derive(Debug, Default)]
+pub(crate) struct Ages {
     run: Run,
 }
 
@@ -51,15 +56,15 @@ struct Run {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Age {
+pub(crate) struct Age {
     us: u64,
     by_arrival: bool,
 }
 
 impl Taker {
     pub(super) fn new(contents: Option<Contents>, timing: Timing, clock: Clock, taken: Taken) -> Self {
-        let (firsts, joiners, run) = (BTreeMap::new(), Joiners::default(), Run::default());
-        Self { contents, timing, clock, firsts, joiners, taken, run }
+        let (firsts, joiners, ages) = (BTreeMap::new(), Joiners::default(), Ages::default());
+        Self { contents, timing, clock, firsts, joiners, taken, ages }
     }
 
     /// Reads what was there before the run, too.
@@ -88,7 +93,7 @@ impl Taker {
             Look::Sound(record) => {
                 self.taken.record(shard, record.sequence, record.checksum);
                 if timing == Timing::Age {
-                    age = age_of(&record, contents.is_some(), clock, now_ns);
+                    age = age_of((record.data, record.arrival_ms), contents.is_some(), clock, now_ns);
                 }
             }
             Look::Foreign(record) => self.taken.foreign(shard, record.sequence),
@@ -96,18 +101,30 @@ impl Taker {
         }
         let record_bytes = frame.record_bytes() as u64;
         if timing == Timing::Age {
-            if self.run.age != age {
-                self.flush(now_ns, counts);
-                self.run.age = age;
-            }
-            self.run.records += 1;
-            self.run.bytes += record_bytes;
+            self.ages.add(age, record_bytes, now_ns, counts);
         }
         Ok(record_bytes)
     }
 
     /// Counts what was taken of one age: once before waiting for more.
     pub(super) fn flush(&mut self, now_ns: u64, counts: &mut Counts) {
+        self.ages.flush(now_ns, counts);
+    }
+}
+
+impl Ages {
+    /// Counts one more record, which came at `now_ns`.
+    pub(crate) fn add(&mut self, age: Option<Age>, record_bytes: u64, now_ns: u64, counts: &mut Counts) {
+        if self.run.age != age {
+            self.flush(now_ns, counts);
+            self.run.age = age;
+        }
+        self.run.records += 1;
+        self.run.bytes += record_bytes;
+    }
+
+    /// Counts what was added: once before waiting for more.
+    pub(crate) fn flush(&mut self, now_ns: u64, counts: &mut Counts) {
         let Run { age, records, bytes } = std::mem::take(&mut self.run);
         if records == 0 {
             return;
@@ -125,10 +142,10 @@ impl Taker {
 }
 
 /// How old a record is, if it came to the server since the run began.
-fn age_of(record: &Record<'_>, is_ours: bool, clock: Clock, now_ns: u64) -> Option<Age> {
+pub(crate) fn age_of((data, arrival_ms): (&[u8], u64), is_ours: bool, clock: Clock, now_ns: u64) -> Option<Age> {
     let now_us = clock.wall_us(now_ns);
-    let arrival_us = record.arrival_ms.saturating_mul(1000);
-    let stamp = Stamp::of(record.data);
+    let arrival_us = arrival_ms.saturating_mul(1000);
+    let stamp = Stamp::of(data);
     let is_stamp = |stamp: &Stamp| {
         let before_us = stamp.age_us(arrival_us);
         (-STAMP_AFTER_ARRIVAL_US_MAX..=STAMP_BEFORE_ARRIVAL_US_MAX).contains(&before_us)

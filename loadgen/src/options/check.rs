@@ -1,12 +1,14 @@
 //! Settings that contradict each other.
 
 use super::{By, Options, Speed, Workload};
-use crate::native::Begin;
+use crate::http::{Operation, RECORDS_MAX};
+use crate::native::{Begin, Io, Kind};
 use crate::workload::STAMP_BYTES;
 
 /// What is wrong with the settings together, and what to change.
 pub(super) fn check(options: &Options) -> Result<(), &'static str> {
     check_server(options)?;
+    check_http(options)?;
     check_rhythm(options)?;
     match options.workload {
         Workload::Consume => check_consume(options),
@@ -22,12 +24,44 @@ fn refuse(is_wrong: bool, why: &'static str) -> Result<(), &'static str> {
 fn check_server(options: &Options) -> Result<(), &'static str> {
     let about_ours = options.server_core.is_some() || !options.server_arg.is_empty() || options.not_durable;
     refuse(
-        options.target.is_some() && about_ours,
-        "--server-core, --server-arg and --not-durable are for a server started here: leave them or --target out",
+        options.is_elsewhere() && about_ours,
+        "--server-core, --server-arg and --not-durable are for a server started here: leave them, or --target and --endpoint, out",
     )?;
     refuse(
         options.start_at.is_some() && options.repeat > 1,
         "--start-at is one time, and --repeat runs several times: leave one of them out",
+    )
+}
+
+/// What the API has not, or has otherwise.
+fn check_http(options: &Options) -> Result<(), &'static str> {
+    if options.endpoint.is_none() {
+        return Ok(());
+    }
+    refuse(options.beside.is_some(), "--beside is a second load over the native protocol: leave it or --endpoint out")?;
+    refuse(
+        options.quotas.is_some(),
+        "--quotas are set over the native protocol, and the API has none to set: leave them or --endpoint out",
+    )?;
+    refuse(
+        options.stalled > 0 || options.read_back == By::Push,
+        "--stalled and --read-back push are for the native protocol: leave them or --endpoint out",
+    )?;
+    refuse(
+        options.by() == By::Push && options.catch_up() > 0,
+        "--catch-up readers over HTTP read by requests: leave --by push out",
+    )?;
+    refuse(
+        matches!(options.from, Begin::Number(_)),
+        "--from a sequence number is for the native protocol: give oldest, latest or a time",
+    )?;
+    refuse(
+        options.io == Io::Only(Kind::Ring),
+        "--io ring is for the native protocol: over HTTP connections run on epoll",
+    )?;
+    refuse(
+        options.operation == Operation::PutRecords && options.batch_records > RECORDS_MAX,
+        "PutRecords takes 500 records at most: lower --batch-records",
     )
 }
 
@@ -69,15 +103,15 @@ fn check_produce(options: &Options) -> Result<(), &'static str> {
         "--shared tells records apart by their first 16 bytes: give --record-bytes of at least 16",
     )?;
     refuse(
-        options.shared && (options.stream.is_none() || options.target.is_none()),
-        "--shared is for a stream that others write too: name it with --stream, and its server with --target",
+        options.shared && (options.stream.is_none() || !options.is_elsewhere()),
+        "--shared is for a stream that others write too: name it with --stream, and its server with --target or --endpoint",
     )
 }
 
 fn check_consume(options: &Options) -> Result<(), &'static str> {
     refuse(
-        options.stream.is_none() || options.target.is_none(),
-        "--workload consume reads a stream that exists: name it with --stream, and its server with --target",
+        options.stream.is_none() || !options.is_elsewhere(),
+        "--workload consume reads a stream that exists: name it with --stream, and its server with --target or --endpoint",
     )?;
     let produces = options.input.is_some() || options.rate.is_some() || options.beside.is_some();
     refuse(produces, "--workload consume writes nothing: leave --input, --rate and --beside out")?;

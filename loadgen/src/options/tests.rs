@@ -54,6 +54,17 @@ fn contradictions_are_refused() {
         &["--io", "threads"],
         &["--rate", "0"],
         &["--workload", "consume"],
+        &["--endpoint", "http://k", "--target", "127.0.0.1:1"],
+        &["--endpoint", "http://k", "--not-durable"],
+        &["--endpoint", "http://k", "--beside", "shards=2"],
+        &["--endpoint", "http://k", "--quotas", "none"],
+        &["--endpoint", "http://k", "--read-back", "push"],
+        &["--endpoint", "http://k", "--io", "ring"],
+        &["--endpoint", "http://k", "--batch-records", "501"],
+        &["--endpoint", "http://k", "--workload", "consume", "--stream", "s", "--from", "7"],
+        &["--endpoint", "http://k", "--http", "3"],
+        &["--http", "1"],
+        &["--operation", "put-record"],
         &["--workload", "consume", "--target", "127.0.0.1:1", "--stream", "s", "--rate", "5"],
         &["--workload", "consume", "--target", "127.0.0.1:1", "--stream", "s", "--catch-up", "1"],
         &["--workload", "consume", "--target", "127.0.0.1:1", "--stream", "s", "--stalled", "1", "--by", "read"],
@@ -75,6 +86,7 @@ fn contradictions_are_refused() {
         assert!(read(arguments).is_err(), "{arguments:?}");
     }
     assert!(read(&["--input", "x", "--time", "t", "--speed", "max", "--rate", "5"]).is_ok());
+    assert!(read(&["--endpoint", "http://k", "--operation", "put-record", "--batch-records", "501"]).is_ok());
 }
 
 #[test]

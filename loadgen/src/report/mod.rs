@@ -168,6 +168,9 @@ pub struct Load {
     pub warmup_s: f64,
     /// What the generator's connections run on.
     pub io: String,
+    /// What was spoken with the server: `native`, or HTTP with its version and the operation that stored records.
+    #[serde(default = "native")]
+    pub protocol: String,
     /// Where what concerns a shard went: `owners`, or `any` as before there was a choice; and which producers' records did
     /// not, as in `owners, producers any`.
     #[serde(default = "any")]
@@ -178,6 +181,10 @@ pub struct Load {
 
 fn any() -> String {
     "any".to_owned()
+}
+
+fn native() -> String {
+    "native".to_owned()
 }
 
 fn one() -> u16 {

@@ -34,6 +34,7 @@ pub(crate) fn report(recorder: &Recorder) -> RunReport {
             bytes_max: 4 << 30,
             warmup_s: 1.0,
             io: "ring".to_owned(),
+            protocol: "native".to_owned(),
             route: "owners, beside any".to_owned(),
             cores: vec![1],
         },

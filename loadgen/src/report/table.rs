@@ -321,9 +321,10 @@ fn context_rows(report: &RunReport) -> Vec<(&'static str, String)> {
         (
             "placement",
             format!(
-                "generator on core {}, io {}; server on {}, io {}{}",
+                "generator on core {}, io {}, {}; server on {}, io {}{}",
                 cores.join(","),
                 load.io,
+                load.protocol,
                 report.server.cores.as_deref().unwrap_or("cores of its own choice"),
                 report.server.io,
                 match report.server.reactors {

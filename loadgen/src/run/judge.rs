@@ -121,7 +121,10 @@ fn lateness(group: &Group, late: &Late) -> String {
         show_ns(late.max_ns)
     );
     if group.waited_for_credit > 0 {
-        text.push_str(&format!("; {} waited for the server's credit", group.waited_for_credit));
+        text.push_str(&format!(
+            "; {} waited for the server's credit, or for a connection that was free",
+            group.waited_for_credit
+        ));
     }
     text
 }
@@ -159,7 +162,11 @@ fn unobserved(report: &RunReport) -> Option<Mark> {
     let Some(disk) = &report.server.disk else {
         let why =
             "the server's disk, so its flushes are not counted; name its directory with --dir if it is on this machine";
-        return Some(Mark::Unobserved(why.to_owned()));
+        let why = match &*report.load.protocol {
+            "native" => why.to_owned(),
+            _ => format!("{why}. Whether what it acknowledges survives a power cut, this API does not tell"),
+        };
+        return Some(Mark::Unobserved(why));
     };
     if !report.server.is_durable {
         return None;

@@ -6,20 +6,19 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use super::observe::{Observed, observe_producing, observe_reading};
-use super::settle::Settled;
+use super::settle::{Settled, Spoken};
 use super::{RunError, Status};
-use frame::proto::Welcome;
 
 use crate::input::Rows;
 use crate::machine::{Disk, Machine};
 use crate::metrics::{Sampler, Samples};
 use crate::native::{
-    self, Consumers, NativeError, Plan, Prepared, Produced, Producers, ReadBack, Route, Shared, Target,
+    self, Consumers, NativeError, Plan, Prepared, Produced, Producers, ReadBack, Route, Shared, Stream, Target,
 };
 use crate::options::{Options, Workload};
 use crate::report::{self, Flushes, FolderError, Mark, Recorders, ResultFolder, RunReport, ServerReport};
 use crate::server::{Server, ServerSpec, remove_leftovers};
-use crate::verify::{Ledger, Shards};
+use crate::verify::Ledger;
 
 /// What every repetition shares.
 pub(super) struct Run<'a> {
@@ -33,16 +32,47 @@ pub(super) struct Run<'a> {
 pub(super) struct Outcome {
     pub(super) produced: Produced,
     /// What reading back came to, if anything was written.
-    pub(super) read: Option<Result<ReadBack, NativeError>>,
+    pub(super) read: Option<Result<ReadBack, String>>,
     pub(super) refused_by_reason: Vec<(String, u64)>,
     pub(super) observed: Observed,
     pub(super) flushes: Flushes,
-    /// What the server said of itself.
-    pub(super) welcome: Welcome,
+    /// What the server said of itself, and how it was spoken to.
+    pub(super) server: ServerReport,
+    pub(super) spoken: Spoken,
     /// Where each group's records went.
     pub(super) routes: Vec<Route>,
     pub(super) started: SystemTime,
     pub(super) samples: Option<Samples>,
+}
+
+/// What driving the load came to, before anything is read back.
+pub(super) struct Driven {
+    produced: Produced,
+    observed: Observed,
+    samples: Option<Samples>,
+    flushes: Flushes,
+    refused_by_reason: Vec<(String, u64)>,
+}
+
+impl Driven {
+    /// The account, for what is read back to be held against.
+    pub(super) fn take_ledger(&mut self) -> Ledger {
+        let emptied = self.produced.ledger.emptied();
+        std::mem::replace(&mut self.produced.ledger, emptied)
+    }
+
+    /// With what was read back.
+    pub(super) fn outcome(
+        self,
+        read: Option<Result<ReadBack, String>>,
+        (server, spoken): (ServerReport, Spoken),
+        routes: Vec<Route>,
+        shared: &Shared,
+    ) -> Outcome {
+        let Self { produced, observed, samples, flushes, refused_by_reason } = self;
+        let started = shared.started().unwrap_or_else(SystemTime::now);
+        Outcome { produced, read, refused_by_reason, observed, flushes, server, spoken, routes, started, samples }
+    }
 }
 
 /// The recorders to report: where nobody produced, what was taken is the main thing.
@@ -96,15 +126,12 @@ impl Run<'_> {
         let watched = server.as_ref().map(Server::directory).or(self.options.dir.as_deref());
         let disk = watched.and_then(|directory| Disk::under(directory).ok());
         let outcome = self.load(server.as_ref(), disk.as_ref(), rows)?;
-        let server_report = ServerReport {
-            address: self.target(server.as_ref()).address.to_string(),
-            reactors: outcome.welcome.reactors.count.max(1),
-            command: server.as_ref().map(|server| server.command().to_owned()),
-            cores: server.as_ref().map(|_| format!("core {}", self.settled.server_core)),
-            is_durable: outcome.welcome.is_durable(),
-            io: if outcome.welcome.is_on_threads() { "threads" } else { "ring" }.to_owned(),
-            disk,
-        };
+        let mut server_report = outcome.server.clone();
+        server_report.disk = disk;
+        if let Some(server) = &server {
+            server_report.command = Some(server.command().to_owned());
+            server_report.cores = Some(format!("core {}", self.settled.server_core));
+        }
         let (mut status, mut report) = self.judge(&outcome, server_report, input);
         let metrics = outcome.samples.as_ref().and_then(Samples::json_lines);
         let metrics = metrics.map(|metrics| without_directory(metrics, server.as_ref()));
@@ -145,31 +172,20 @@ impl Run<'_> {
     }
 
     /// Makes or finds the streams, and decides who does what with them.
-    fn plan(&self, mut target: Target) -> Result<(Plan, Welcome), RunError> {
+    fn plan(&self, mut target: Target) -> Result<(Plan, Prepared), RunError> {
         let (options, settled, core) = (self.options, self.settled, self.settled.cores[0]);
         let names = settled.stream_names(options);
-        let consumes = options.workload == Workload::Consume;
-        let main = match consumes {
+        let main = match options.workload == Workload::Consume {
             true => native::find_streams(&target, &names, options.from, core),
             false => native::prepare_streams(&target, &names, (options.shards, options.quotas()), core),
         };
-        let Prepared { streams, welcome } = main.map_err(RunError::Native)?;
-        target.reactors = welcome.reactors;
-        let mut producers = Vec::new();
-        if !consumes {
-            producers.push(Producers {
-                streams: streams.clone(),
-                connections: options.connections,
-                batch_records: options.batch_records,
-                pace: settled.pace,
-                bytes_max: settled.bytes_max,
-                recipe: settled.recipe.clone(),
-            });
-        }
+        let prepared = main.map_err(RunError::Native)?;
+        target.reactors = prepared.welcome.reactors;
+        let mut plan = self.plan_of(target, prepared.streams.clone());
         if let Some((beside, recipe)) = &settled.beside {
             let names = settled.beside_names(beside);
-            let prepared = native::prepare_streams(&target, &names, (beside.shards, options.quotas()), core);
-            producers.push(Producers {
+            let prepared = native::prepare_streams(&plan.target, &names, (beside.shards, options.quotas()), core);
+            plan.producers.push(Producers {
                 streams: prepared.map_err(RunError::Native)?.streams,
                 connections: beside.connections,
                 batch_records: beside.batch_records,
@@ -178,9 +194,23 @@ impl Run<'_> {
                 recipe: recipe.clone(),
             });
         }
-        let plan = Plan {
+        Ok((plan, prepared))
+    }
+
+    /// What is done with these streams by the main producers, and by consumers.
+    pub(super) fn plan_of(&self, target: Target, streams: Vec<Stream>) -> Plan {
+        let (options, settled) = (self.options, self.settled);
+        let main = Producers {
+            streams: streams.clone(),
+            connections: options.connections,
+            batch_records: options.batch_records,
+            pace: settled.pace,
+            bytes_max: settled.bytes_max,
+            recipe: settled.recipe.clone(),
+        };
+        Plan {
             target,
-            producers,
+            producers: if options.workload == Workload::Consume { Vec::new() } else { vec![main] },
             warmup: settled.warmup,
             start_at: options.start_at,
             duration: settled.duration,
@@ -197,15 +227,16 @@ impl Run<'_> {
                 to_the_tip: settled.to_the_tip,
                 bytes_max: settled.bytes_max,
             },
-        };
-        Ok((plan, welcome))
+        }
     }
 
     /// Produces, or consumes, and reads back what was written.
     fn load(&self, server: Option<&Server>, disk: Option<&Disk>, rows: Option<Box<Rows>>) -> Result<Outcome, RunError> {
-        let (options, settled) = (self.options, self.settled);
-        let target = self.target(server);
-        let (plan, welcome) = self.plan(target)?;
+        if let Some(url) = &self.options.endpoint {
+            return self.load_over_http(url, disk, rows);
+        }
+        let options = self.options;
+        let (plan, Prepared { welcome, .. }) = self.plan(self.target(server))?;
         let is_made_up = rows.is_none();
         let routes = plan.routes(!is_made_up);
         for (producers, _) in
@@ -217,25 +248,52 @@ impl Run<'_> {
             );
         }
         let shared = Shared::new();
-        let flushes_before = disk.and_then(Disk::flushes);
-        let admin = options.admin.or(server.and_then(Server::admin));
-        let sampler = admin.map(Sampler::start).transpose();
-        let sampler = sampler.map_err(|error| RunError::System("start a thread", error))?;
-        let (produced, observed) =
-            observe_producing(&shared, settled, server, self.interrupted, || native::produce(&plan, rows, &shared));
-        let samples = sampler.map(Sampler::finish);
-        let mut produced = produced.map_err(|error| self.explain(error, server))?;
-        let count = flushes_before.and_then(|before| Some(disk?.flushes()? - before));
-        let batches: u64 = produced.groups.iter().map(|group| group.batches).sum();
-        let per_batch = count.map(|count| count as f64 / batches.max(1) as f64);
-        let refused = produced.ledger.refused().map(|(code, count)| (code.to_string(), count));
-        let refused_by_reason = refused.collect();
-        let ledger = std::mem::replace(&mut produced.ledger, Ledger::new(Shards::new(Vec::new())));
+        let driven = self.drive(server, disk, &shared, || native::produce(&plan, rows, &shared))?;
+        let mut driven = driven.map_err(|error| self.explain(error, server))?;
+        let ledger = driven.take_ledger();
         let read = (!plan.producers.is_empty()).then(|| {
             observe_reading(&shared, || native::read_back(&plan, ledger, is_made_up, options.read_back, &shared))
         });
-        let (flushes, started) = (Flushes { count, per_batch }, shared.started().unwrap_or_else(SystemTime::now));
-        Ok(Outcome { produced, read, refused_by_reason, observed, flushes, welcome, routes, started, samples })
+        let said = ServerReport {
+            address: plan.target.address.to_string(),
+            reactors: welcome.reactors.count.max(1),
+            command: None,
+            cores: None,
+            is_durable: welcome.is_durable(),
+            io: if welcome.is_on_threads() { "threads" } else { "ring" }.to_owned(),
+            disk: None,
+        };
+        let spoken =
+            Spoken { protocol: "native".to_owned(), batch_records: options.batch_records, inflight: options.inflight };
+        let read = read.map(|read| read.map_err(|error| error.to_string()));
+        Ok(driven.outcome(read, (said, spoken), routes, &shared))
+    }
+
+    /// Has the load driven, and watches it.
+    pub(super) fn drive<E: Send>(
+        &self,
+        server: Option<&Server>,
+        disk: Option<&Disk>,
+        shared: &Arc<Shared>,
+        produce: impl FnOnce() -> Result<Produced, E> + Send,
+    ) -> Result<Result<Driven, E>, RunError> {
+        let flushes_before = disk.and_then(Disk::flushes);
+        let admin = self.options.admin.or(server.and_then(Server::admin));
+        let sampler = admin.map(Sampler::start).transpose();
+        let sampler = sampler.map_err(|error| RunError::System("start a thread", error))?;
+        let (produced, observed) = observe_producing(shared, self.settled, server, self.interrupted, produce);
+        let samples = sampler.map(Sampler::finish);
+        let produced = match produced {
+            Ok(produced) => produced,
+            Err(error) => return Ok(Err(error)),
+        };
+        let count = flushes_before.and_then(|before| Some(disk?.flushes()? - before));
+        let batches: u64 = produced.groups.iter().map(|group| group.batches).sum();
+        let per_batch = count.map(|count| count as f64 / batches.max(1) as f64);
+        let refused = produced.ledger.refused().map(|(reason, count)| (reason.to_owned(), count));
+        let refused_by_reason = refused.collect();
+        let flushes = Flushes { count, per_batch };
+        Ok(Ok(Driven { produced, observed, samples, flushes, refused_by_reason }))
     }
 
     /// An error of the protocol, with the last words of our own server where it ended.

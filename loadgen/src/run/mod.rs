@@ -3,6 +3,7 @@
 mod judge;
 mod measure;
 mod observe;
+mod over_http;
 pub(crate) mod place;
 mod settle;
 mod sweep;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::http::HttpError;
 use crate::input::InputError;
 use crate::machine::Machine;
 use crate::native::NativeError;
@@ -75,6 +77,8 @@ pub enum RunError {
     Server(ServerError),
     /// The protocol could not be driven.
     Native(NativeError),
+    /// The API could not be driven.
+    Http(HttpError),
     /// Too little room on the disk.
     Space {
         /// Where.
@@ -101,6 +105,7 @@ impl fmt::Display for RunError {
             Self::Secret(error) => error.fmt(f),
             Self::Server(error) => error.fmt(f),
             Self::Native(error) => error.fmt(f),
+            Self::Http(error) => error.fmt(f),
             Self::Space { directory, need, free } => write!(
                 f,
                 "{} has {} free and this run may need {}: free {}, choose another disk with --dir, or lower --bytes",
@@ -128,9 +133,9 @@ pub fn run(options: &Options) -> Result<Status, RunError> {
     }
     let settled = Settled::new(options)?;
     let machine = Machine::here();
-    let program = match options.target {
-        Some(_) => None,
-        None => Some(find_server(|text| eprintln!("{text}")).map_err(RunError::Server)?),
+    let program = match options.is_elsewhere() {
+        true => None,
+        false => Some(find_server(|text| eprintln!("{text}")).map_err(RunError::Server)?),
     };
     if options.sweep {
         return sweep::sweep(options, &settled, &machine, &interrupted, program.as_deref());

@@ -10,7 +10,7 @@ use super::RunError;
 use super::place::{existing, results_directory, run_name, target_directory};
 use crate::input::{Columns, InputError, InputSpec, Rows};
 use crate::machine::Disk;
-use crate::native::{Begin, Kind, NativeError, Pace, Route, settle_io};
+use crate::native::{Begin, Io, Kind, NativeError, Pace, Route, settle_io};
 use crate::options::{Beside, Options, Speed, Workload};
 use crate::report::Load;
 use crate::secret;
@@ -60,7 +60,8 @@ pub(super) struct Settled {
 
 impl Settled {
     pub(super) fn new(options: &Options) -> Result<Self, RunError> {
-        let (io, refused) = settle_io(options.io).map_err(RunError::Native)?;
+        let io = if options.endpoint.is_some() { Io::Only(Kind::Epoll) } else { options.io };
+        let (io, refused) = settle_io(io).map_err(RunError::Native)?;
         if let Some(reason) = refused {
             eprintln!("millstream-load: epoll instead, which is slower: {reason}");
         }
@@ -161,7 +162,7 @@ impl Settled {
     }
 
     /// How the load is told in the result.
-    pub(super) fn load(&self, options: &Options, input: Option<String>, routes: &[Route]) -> Load {
+    pub(super) fn load(&self, options: &Options, input: Option<String>, routes: &[Route], spoken: &Spoken) -> Load {
         let consumes = options.workload == Workload::Consume;
         let kind = match self.pace {
             _ if consumes => format!("consuming from {}", options.from),
@@ -182,8 +183,8 @@ impl Settled {
             shards: options.shards,
             quotas: options.quotas().unwrap_or(Quotas::NONE).to_string(),
             connections: options.connections,
-            batch_records: options.batch_records,
-            inflight: (matches!(self.pace, Pace::Closed { .. }) && !consumes).then_some(options.inflight),
+            batch_records: spoken.batch_records,
+            inflight: (matches!(self.pace, Pace::Closed { .. }) && !consumes).then_some(spoken.inflight),
             record_bytes: sizes_name(options.record_bytes),
             keys,
             consumers: [options.subscribers(), options.stalled, options.catch_up()],
@@ -195,10 +196,22 @@ impl Settled {
             bytes_max: self.bytes_max,
             warmup_s: self.warmup.as_secs_f64(),
             io: self.io.name().to_owned(),
+            protocol: spoken.protocol.clone(),
             route: route_name(options.route, routes),
             cores: self.cores.clone(),
         }
     }
+}
+
+/// How a run speaks to the server.
+#[derive(Clone, Debug)]
+pub(super) struct Spoken {
+    /// In what.
+    pub(super) protocol: String,
+    /// Records a batch at most.
+    pub(super) batch_records: u32,
+    /// Batches under way on each connection.
+    pub(super) inflight: u32,
 }
 
 /// A base, numbered where there are several.

@@ -32,7 +32,7 @@ impl Run<'_> {
             started_unix_ms: unix_ms(outcome.started),
             command: place::command_line(),
             marks: Vec::new(),
-            load: self.settled.load(self.options, input, &outcome.routes),
+            load: self.settled.load(self.options, input, &outcome.routes, &outcome.spoken),
             machine: self.machine.clone(),
             server,
             measured: Measured::new(main, group.map_or(0, |group| group.batches)),
@@ -59,7 +59,7 @@ impl Run<'_> {
         let refused = outcome.refused_by_reason.clone();
         match (&outcome.read, &outcome.produced.pushed) {
             (Some(Ok(read)), _) => VerificationReport::new(&read.verdict, refused, read.seconds, read.bytes),
-            (Some(Err(error)), _) => VerificationReport::failed(error.to_string(), refused),
+            (Some(Err(error)), _) => VerificationReport::failed(error.clone(), refused),
             (None, Some(consumed)) => VerificationReport::consumed(consumed),
             (None, None) => VerificationReport::nothing(false),
         }

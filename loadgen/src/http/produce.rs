@@ -1,0 +1,321 @@
+//! Producing over HTTP, and reading meanwhile: a thread for each client core, each with its share of the connections.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use frame::limits::RECORD_BYTES_MAX;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::batch::{Batch, Operation, Ready, check_record_size};
+use super::consume::{Audience, Tips};
+use super::pipe::Pipe;
+use super::rows::feed;
+use super::streams::Streams;
+use super::worker::{Job, Worker};
+use super::{Asked, HttpError};
+use crate::input::Rows;
+use crate::native::{
+    Core, CoreOutcome, CorePlace, Pace, Pacer, Plan, Produced, Producers, Shared, Stop, check_end, run_cores,
+};
+use crate::schedule::Schedule;
+use crate::workload::{KEY_BYTES, Lane};
+
+/// How often a core looks at the clock and the stop sign while its workers work.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Bytes around a record in a body, about.
+const AROUND_BYTES: usize = 32;
+
+/// Runs as planned until it stops, and settles the fate of every record sent. A person's own rows are sent by the first core
+/// alone.
+pub fn produce(
+    plan: &Plan,
+    asked: &Asked,
+    streams: &Streams,
+    rows: Option<Box<Rows>>,
+    shared: &Arc<Shared>,
+) -> Result<Produced, HttpError> {
+    let has_readers = plan.consumers.subscribers + plan.consumers.catch_up > 0;
+    if let Some(stream) = streams.all.iter().find(|stream| has_readers && !plan.producers.is_empty() && !stream.is_new)
+    {
+        return Err(HttpError::Beside { stream: stream.name.clone() });
+    }
+    let connections = plan.producers.first().map_or(plan.cores.len(), |producers| producers.connections as usize);
+    let cores = if rows.is_some() { 1 } else { plan.cores.len().min(connections) };
+    let tips = Tips::new(streams.shards.len());
+    run_cores(plan, &plan.cores[..cores], rows, shared, async |rows, place| {
+        run_core(plan, asked, streams, (rows, &tips), shared, place).await
+    })
+}
+
+async fn run_core(
+    plan: &Plan,
+    asked: &Asked,
+    streams: &Streams,
+    (rows, tips): (Option<Box<Rows>>, &Tips),
+    shared: &Arc<Shared>,
+    place: &CorePlace<'_>,
+) -> Result<CoreOutcome, HttpError> {
+    let crew = Crew::connect(plan, asked, streams, place).await;
+    let pacer = Pacer::new().map_err(HttpError::from);
+    if crew.is_err() || pacer.is_err() {
+        shared.stop(Stop::ConnectionsLost);
+    }
+    place.ready();
+    let (crew, mut pacer) = (crew?, pacer?);
+    let core = Rc::new(Core::begin(plan, shared));
+    core.until_begun().await;
+    let contents = (rows.is_none() && !plan.producers.is_empty()).then(|| plan.contents());
+    let audience = Audience::begin(plan, asked, streams, &core, contents.as_ref(), place);
+    let (tasks, input_error) = match rows {
+        None => {
+            let tasks = Crew::write(&crew, plan, &core);
+            follow(plan, place, &core, &crew, &mut pacer).await;
+            (tasks, Ok(None))
+        }
+        Some(rows) => {
+            let tasks = Crew::write_ready(&crew, &core);
+            let fed = feed(*rows, plan, &core, &crew, &mut pacer).await;
+            (tasks, fed)
+        }
+    };
+    if input_error.is_err() {
+        shared.stop(Stop::InputFault);
+    }
+    crew.finish(&core, tasks).await;
+    tips.add(&core.counts.borrow().ledger);
+    shared.settle();
+    drop(crew);
+    let (subscribers, readers) = audience.finish(plan, &core, tips, place.parts).await;
+    let counts = Rc::into_inner(core).expect("every task has ended").counts.into_inner();
+    Ok(CoreOutcome { counts, subscribers, readers, input_error: input_error? })
+}
+
+/// One core's workers, and what they send.
+pub(super) struct Crew {
+    asked: Asked,
+    streams: Streams,
+    pub(super) workers: Vec<Rc<Worker>>,
+    pace: Pace,
+    records_max: u32,
+    bytes_max: u64,
+    pub(super) lane: RefCell<Option<Lane>>,
+    /// Which of the streams is written next.
+    turn: Cell<usize>,
+    /// Times of an open loop that have come.
+    due: RefCell<VecDeque<u64>>,
+    /// One has, or the run has stopped.
+    came: Notify,
+    /// Workers that wait for one.
+    idle: Cell<usize>,
+}
+
+impl Crew {
+    /// Makes this core's share of the connections.
+    async fn connect(
+        plan: &Plan,
+        asked: &Asked,
+        streams: &Streams,
+        place: &CorePlace<'_>,
+    ) -> Result<Rc<Self>, HttpError> {
+        let producers = plan.producers.first();
+        let each = asked.inflight(streams);
+        let connections = producers.map_or(0, |producers| producers.connections);
+        let mut workers = Vec::new();
+        for number in (0..connections).skip(place.part).step_by(place.parts) {
+            let pipe = Rc::new(Pipe::new(&asked.endpoint, number));
+            pipe.open().await?;
+            workers.extend((0..each).map(|at| Worker::new(number * each + at, Rc::clone(&pipe))));
+        }
+        if let Some(producers) = producers {
+            check_record_size(KEY_BYTES, producers.recipe.largest())?;
+        }
+        Ok(Rc::new(Self {
+            asked: asked.clone(),
+            streams: streams.clone(),
+            workers,
+            pace: producers.map_or(Pace::Closed { inflight: 1 }, |producers| producers.pace),
+            records_max: producers.map_or(1, |producers| asked.operation.records(producers.batch_records)),
+            bytes_max: producers.map_or(0, |producers| producers.bytes_max),
+            lane: RefCell::new(producers.map(|producers| producers.recipe.lane(place.part))),
+            turn: Cell::new(place.part),
+            due: RefCell::default(),
+            came: Notify::new(),
+            idle: Cell::new(0),
+        }))
+    }
+
+    pub(super) fn job(&self) -> Job<'_> {
+        Job { asked: &self.asked, streams: &self.streams, pace: self.pace, bytes_max: self.bytes_max }
+    }
+
+    /// Begins a request of about so many bytes to the next stream.
+    pub(super) fn begin(&self, bytes: usize) -> Batch {
+        let stream = self.turn.get() % self.streams.all.len();
+        self.turn.set(self.turn.get() + 1);
+        Batch::begin(self.asked.operation, (stream, &self.streams.all[stream].name), bytes)
+    }
+
+    pub(super) fn has_room(&self, batch: &Batch, bytes: usize) -> bool {
+        batch.has_room(self.records_max, bytes)
+    }
+
+    pub(super) fn close(&self, batch: Batch) -> Ready {
+        batch.finish(&self.asked.endpoint)
+    }
+
+    /// Whether nobody sends any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.workers.iter().all(|worker| worker.has_ended())
+    }
+
+    /// Begins to write made-up records.
+    fn write(crew: &Rc<Self>, plan: &Plan, core: &Rc<Core>) -> Vec<JoinHandle<()>> {
+        let ahead = plan.consumers.subscribers == 0;
+        let begin = |worker: &Rc<Worker>| {
+            let (crew, worker, core) = (Rc::clone(crew), Rc::clone(worker), Rc::clone(core));
+            match crew.pace {
+                Pace::Closed { .. } => tokio::task::spawn_local(write_closed(crew, worker, core)),
+                Pace::Open { .. } | Pace::Replay { .. } => {
+                    tokio::task::spawn_local(write_open(crew, worker, core, ahead))
+                }
+            }
+        };
+        crew.workers.iter().map(begin).collect()
+    }
+
+    /// Begins to write what is put in the workers' outboxes.
+    fn write_ready(crew: &Rc<Self>, core: &Rc<Core>) -> Vec<JoinHandle<()>> {
+        let begin = |worker: &Rc<Worker>| {
+            let (crew, worker, core) = (Rc::clone(crew), Rc::clone(worker), Rc::clone(core));
+            tokio::task::spawn_local(async move {
+                while !core.stopped() {
+                    let ready = worker.outbox.borrow_mut().pop_front();
+                    let Some(ready) = ready else {
+                        worker.wake.notified().await;
+                        continue;
+                    };
+                    if !worker.send(crew.job(), &core, ready).await {
+                        return;
+                    }
+                }
+            })
+        };
+        crew.workers.iter().map(begin).collect()
+    }
+
+    /// Makes a request's records, all meant to be sent at a time of the run.
+    fn build(&self, core: &Core, intended_ns: u64) -> Ready {
+        let mut lane = self.lane.borrow_mut();
+        let lane = lane.as_mut().expect("producers have a recipe");
+        lane.intend(core.clock.wall_us(intended_ns));
+        let each = (lane.largest().min(RECORD_BYTES_MAX) + KEY_BYTES).div_ceil(3) * 4 + AROUND_BYTES;
+        let mut batch = self.begin(each * self.records_max.min(16) as usize);
+        for _ in 0..self.records_max {
+            let drawn = lane.draw();
+            let record = lane.make(&drawn);
+            batch.push(&record.key, record.data());
+            if !batch.has_room(self.records_max, KEY_BYTES + lane.largest()) {
+                break;
+            }
+        }
+        self.close(batch)
+    }
+
+    /// A time has come. Whoever is idle takes it; if nobody is, it waits for an answer to one of the requests under way.
+    fn hand_out(&self, core: &Core, due_ns: u64) {
+        let waiting = self.due.borrow().len();
+        if waiting >= self.idle.get() {
+            core.counts.borrow_mut().groups[0].waited_for_credit += 1;
+        }
+        self.due.borrow_mut().push_back(due_ns);
+        self.came.notify_one();
+    }
+
+    /// Waits for a time of an open loop; `None` to stop.
+    async fn next_due(&self, core: &Core) -> Option<u64> {
+        loop {
+            if core.stopped() {
+                return None;
+            }
+            if let Some(due_ns) = self.due.borrow_mut().pop_front() {
+                return Some(due_ns);
+            }
+            self.idle.set(self.idle.get() + 1);
+            self.came.notified().await;
+            self.idle.set(self.idle.get() - 1);
+        }
+    }
+
+    /// Waits for the answers that are still to come: each has its time. Times that were never served count as late.
+    async fn finish(&self, core: &Core, tasks: Vec<JoinHandle<()>>) {
+        self.came.notify_waiters();
+        self.workers.iter().for_each(|worker| worker.wake.notify_one());
+        for task in tasks {
+            task.await.expect("a worker does not panic");
+        }
+        let now_ns = core.clock.now_ns();
+        for due_ns in self.due.take() {
+            core.counts.borrow_mut().groups[0].lateness.record(due_ns, now_ns);
+        }
+    }
+}
+
+/// A worker of a closed loop: sends whenever its last request is answered.
+async fn write_closed(crew: Rc<Crew>, worker: Rc<Worker>, core: Rc<Core>) {
+    while !core.stopped() {
+        let ready = crew.build(&core, core.clock.now_ns());
+        if !worker.send(crew.job(), &core, ready).await {
+            return;
+        }
+    }
+}
+
+/// A worker of an open loop: builds and signs each request `ahead`, while it waits for a time, so that this makes none late.
+/// Where subscribers are to know when a record was meant to be sent, that is known before it is built.
+async fn write_open(crew: Rc<Crew>, worker: Rc<Worker>, core: Rc<Core>, ahead: bool) {
+    loop {
+        let built = ahead.then(|| crew.build(&core, 0));
+        let Some(due_ns) = crew.next_due(&core).await else { return };
+        let mut ready = built.unwrap_or_else(|| crew.build(&core, due_ns));
+        ready.intended_ns = due_ns;
+        if !worker.send(crew.job(), &core, ready).await {
+            return;
+        }
+    }
+}
+
+/// Hands out the times of an open loop, or lets a closed one work, until the run stops.
+async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crew: &Crew, pacer: &mut Pacer) {
+    let end_ns = plan.duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64);
+    let mut schedule = plan.producers.first().and_then(|producers| schedule(plan, producers, crew, place));
+    let mut due_ns = schedule.as_mut().and_then(Schedule::next);
+    while !check_end(plan, core, || crew.has_ended()) {
+        let Some(due) = due_ns else {
+            sleep(LOOK).await;
+            continue;
+        };
+        pacer.wait_until(due.min(end_ns), core.clock, || core.stopped()).await;
+        if check_end(plan, core, || crew.has_ended()) || due >= end_ns {
+            return;
+        }
+        core.counts.borrow_mut().groups[0].paced.record(due, core.clock.now_ns());
+        crew.hand_out(core, due);
+        due_ns = schedule.as_mut().and_then(Schedule::next);
+    }
+}
+
+/// This core's part of the times of an open loop.
+fn schedule(plan: &Plan, producers: &Producers, crew: &Crew, place: &CorePlace<'_>) -> Option<Schedule> {
+    let Pace::Open { records_per_s, arrivals } = producers.pace else { return None };
+    let each = match crew.asked.operation {
+        Operation::PutRecord => 1.0,
+        Operation::PutRecords => f64::from(crew.records_max),
+    };
+    Some(Schedule::new(arrivals, records_per_s / each, plan.seed, place.part as u64, place.parts as u64))
+}

@@ -1,0 +1,216 @@
+//! Makes the streams of a run, or finds those that exist, before anything is measured; and removes those that are the run's
+//! alone afterwards.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use frame::{Sequence, ShardId, StreamId};
+use tokio::time::{Instant, sleep};
+
+use super::api::{CreateStream, DeleteStream, DescribedStream, ListShards, Nothing, Shards, StreamName, StreamSummary};
+use super::pipe::Pipe;
+use super::{Asked, HttpError};
+use crate::native::{self, run_pinned};
+use crate::verify::Number;
+
+/// How long a stream may take to become active.
+const ACTIVE_MAX: Duration = Duration::from_secs(300);
+
+/// How often it is looked at, and asked again what was throttled.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long what is throttled, or answered with the server's error, is asked again.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The streams of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Streams {
+    pub(super) all: Vec<Stream>,
+    /// What each shard of the run is, by the number that it has here.
+    pub(super) shards: Vec<Shard>,
+    /// Whether connections take several requests at a time.
+    pub(super) takes_many: bool,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    pub(super) name: String,
+    pub(super) arn: String,
+    /// Whether this run made it.
+    pub(super) is_new: bool,
+    /// The number of each shard, by its name.
+    numbers: BTreeMap<String, ShardId>,
+}
+
+/// A shard of one of them.
+#[derive(Clone, Debug)]
+pub(super) struct Shard {
+    pub(super) stream: usize,
+    pub(super) name: String,
+}
+
+impl Streams {
+    /// The number of a stream's shard.
+    pub(super) fn number(&self, stream: usize, shard: &str) -> Option<ShardId> {
+        self.all.get(stream)?.numbers.get(shard).copied()
+    }
+
+    /// A shard by its number.
+    pub(super) fn shard(&self, number: ShardId) -> &Shard {
+        &self.shards[number.0 as usize]
+    }
+
+    /// The name of the stream of a shard.
+    pub(super) fn name_of(&self, shard: &Shard) -> &str {
+        &self.all[shard.stream].name
+    }
+
+    /// The same as the plan of a run has them: by their numbers here.
+    pub fn planned(&self) -> Vec<native::Stream> {
+        let shard = |&number: &ShardId| native::Shard {
+            id: number,
+            oldest: Sequence(1),
+            first: Sequence(1),
+            tip: Sequence(1),
+            reactor: 0,
+            keys: None,
+        };
+        let stream = |(number, stream): (u32, &Stream)| native::Stream {
+            id: StreamId(number),
+            shards: stream.numbers.values().map(shard).collect(),
+        };
+        (0..).zip(&self.all).map(stream).collect()
+    }
+
+    fn add(&mut self, name: &str, arn: String, is_new: bool, shards: Vec<String>) {
+        let stream = self.all.len();
+        let mut numbers = BTreeMap::new();
+        for name in shards {
+            numbers.insert(name.clone(), ShardId(self.shards.len() as u32));
+            self.shards.push(Shard { stream, name });
+        }
+        self.all.push(Stream { name: name.to_owned(), arn, is_new, numbers });
+    }
+}
+
+/// Makes each stream with so many shards, or finds it if it is there, with as many open ones; where no number is given, it is to
+/// be there. What was made is removed again where not all can be, if the streams are to be removed at all.
+pub fn prepare(
+    asked: &Asked,
+    names: &[String],
+    shards: Option<u32>,
+    are_removed: bool,
+    core: usize,
+) -> Result<Streams, HttpError> {
+    run_pinned(core, || async {
+        let pipe = Pipe::new(&asked.endpoint, 0);
+        let prepared = prepare_all(&pipe, names, shards).await;
+        if prepared.is_err() && are_removed {
+            remove_all(&pipe, names).await.unwrap_or_default();
+        }
+        prepared
+    })?
+}
+
+async fn prepare_all(pipe: &Pipe, names: &[String], shards: Option<u32>) -> Result<Streams, HttpError> {
+    let mut streams = Streams { takes_many: pipe.open().await?, ..Streams::default() };
+    for name in names {
+        let is_new = match shards {
+            Some(shards) => create(pipe, name, shards).await?,
+            None => false,
+        };
+        let summary = until_active(pipe, name).await?;
+        let (open, closed) = list_shards(pipe, name).await?;
+        if let Some(wanted) = shards.filter(|&wanted| open.len() != wanted as usize) {
+            return Err(HttpError::OtherShards { stream: name.clone(), found: open.len(), wanted });
+        }
+        // What was split or merged takes no more records, and may have some.
+        let all = if shards.is_some() { open } else { [closed, open].concat() };
+        streams.add(name, summary.stream_arn, is_new, all);
+    }
+    Ok(streams)
+}
+
+/// Removes streams that were made for a run alone, with everything in them.
+pub fn remove(asked: &Asked, names: &[String], core: usize) -> Result<(), HttpError> {
+    run_pinned(core, || async { remove_all(&Pipe::new(&asked.endpoint, 0), names).await })?
+}
+
+async fn remove_all(pipe: &Pipe, names: &[String]) -> Result<(), HttpError> {
+    for name in names {
+        let request = DeleteStream { stream_name: name, enforce_consumer_deletion: true };
+        let removed = patiently(|| pipe.ask::<Nothing>("DeleteStream", &request, pipe.endpoint.open_within)).await;
+        removed.map(drop).or_else(|error| if error.is("ResourceNotFoundException") { Ok(()) } else { Err(error) })?;
+    }
+    Ok(())
+}
+
+/// Asks again, for a while, where that may help.
+pub(super) async fn patiently<A, F: Future<Output = Result<A, HttpError>>>(
+    mut ask: impl FnMut() -> F,
+) -> Result<A, HttpError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match ask().await {
+            Err(error @ HttpError::Refused { .. }) if error.passes_by_itself() && Instant::now() < until => {
+                sleep(LOOK).await;
+            }
+            answered => return answered,
+        }
+    }
+}
+
+/// Makes a stream; whether it was not there before.
+async fn create(pipe: &Pipe, name: &str, shards: u32) -> Result<bool, HttpError> {
+    let request = CreateStream { stream_name: name, shard_count: shards };
+    match patiently(|| pipe.ask::<Nothing>("CreateStream", &request, pipe.endpoint.open_within)).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is("ResourceInUseException") => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn until_active(pipe: &Pipe, name: &str) -> Result<StreamSummary, HttpError> {
+    let until = Instant::now() + ACTIVE_MAX;
+    loop {
+        let request = StreamName { stream_name: name };
+        let ask = || pipe.ask::<DescribedStream>("DescribeStreamSummary", &request, pipe.endpoint.open_within);
+        let summary = patiently(ask).await?.stream_description_summary;
+        match &*summary.stream_status {
+            "ACTIVE" => return Ok(summary),
+            _ if Instant::now() < until => sleep(LOOK).await,
+            status => {
+                let (name, status) = (format!("stream {name}"), status.to_owned());
+                return Err(HttpError::NotActive { name, status, waited: ACTIVE_MAX });
+            }
+        }
+    }
+}
+
+/// The names of a stream's shards, those that are open and those that are closed.
+async fn list_shards(pipe: &Pipe, name: &str) -> Result<(Vec<String>, Vec<String>), HttpError> {
+    let (mut open, mut closed, mut token) = (Vec::new(), Vec::new(), None::<String>);
+    loop {
+        let stream_name = token.is_none().then_some(name);
+        let request = ListShards { stream_name, next_token: token.as_deref() };
+        let ask = || pipe.ask::<Shards>("ListShards", &request, pipe.endpoint.open_within);
+        let page = patiently(ask).await?;
+        for shard in page.shards {
+            match shard.sequence_number_range.ending_sequence_number {
+                None => open.push(shard.shard_id),
+                Some(_) => closed.push(shard.shard_id),
+            }
+        }
+        match page.next_token {
+            Some(next) => token = Some(next),
+            None => return Ok((open, closed)),
+        }
+    }
+}
+
+/// A sequence number as the API tells it.
+pub(super) fn number_of(text: &str) -> Result<Number, String> {
+    let shown = || text.chars().take(80).collect::<String>();
+    Number::parse(text).ok_or_else(|| format!("{:?} is not a sequence number that can be held against others", shown()))
+}

@@ -1,0 +1,211 @@
+//! One worker: sends one request at a time, and settles the fate of each of its records.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use super::api::{PutOutcome, PutOutcomes};
+use super::batch::{Operation, Ready};
+use super::error::is_servers;
+use super::pipe::{ANSWER_BYTES_MAX, CallError, Pipe};
+use super::streams::{Streams, number_of};
+use super::{Asked, HttpError};
+use crate::native::{Core, Pace};
+use crate::recorder::BatchTimes;
+use crate::verify::{Fate, SentRecord};
+
+/// How long an answer is waited for.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a worker waits before it tries again to connect.
+const RECONNECT_WAIT: Duration = Duration::from_millis(100);
+
+/// After so many requests one after another whose fate is unknown, nothing more is expected of the endpoint.
+const UNKNOWN_IN_A_ROW_MAX: u32 = 20;
+
+/// Lost answers that a core tells in words.
+const LOST_TOLD_MAX: usize = 20;
+
+/// Who sends over a connection.
+pub(super) struct Worker {
+    number: u32,
+    pipe: Rc<Pipe>,
+    /// Requests of a person's own rows.
+    pub(super) outbox: RefCell<VecDeque<Ready>>,
+    /// Something is in the outbox, or the run has stopped.
+    pub(super) wake: Notify,
+    /// Something was taken off the outbox, or answered.
+    pub(super) progress: Notify,
+    is_busy: Cell<bool>,
+    has_ended: Cell<bool>,
+    unknown_in_a_row: Cell<u32>,
+}
+
+/// What all workers of a run know.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) asked: &'a Asked,
+    pub(super) streams: &'a Streams,
+    pub(super) pace: Pace,
+    pub(super) bytes_max: u64,
+}
+
+impl Worker {
+    pub(super) fn new(number: u32, pipe: Rc<Pipe>) -> Rc<Self> {
+        Rc::new(Self {
+            number,
+            pipe,
+            outbox: RefCell::default(),
+            wake: Notify::new(),
+            progress: Notify::new(),
+            is_busy: Cell::new(false),
+            has_ended: Cell::new(false),
+            unknown_in_a_row: Cell::new(0),
+        })
+    }
+
+    /// Whether it sends no more, for its connection is gone.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.get()
+    }
+
+    /// Whether nothing waits, and everything sent was answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.has_ended() || (!self.is_busy.get() && self.outbox.borrow().is_empty())
+    }
+
+    /// Sends one request, and settles what it carries; `false` to stop.
+    pub(super) async fn send(&self, job: Job<'_>, core: &Core, mut ready: Ready) -> bool {
+        if !core.shared.reserve(0, ready.content_bytes, job.bytes_max) {
+            return false;
+        }
+        self.is_busy.set(true);
+        let goes_on = self.send_now(job, core, &mut ready).await;
+        self.is_busy.set(false);
+        self.has_ended.set(self.has_ended() || !goes_on);
+        self.progress.notify_one();
+        goes_on
+    }
+
+    async fn send_now(&self, job: Job<'_>, core: &Core, ready: &mut Ready) -> bool {
+        let sent_ns = core.clock.now_ns();
+        match job.pace {
+            Pace::Closed { .. } => ready.intended_ns = sent_ns,
+            Pace::Open { .. } | Pace::Replay { .. } => {
+                core.counts.borrow_mut().groups[0].lateness.record(ready.intended_ns, sent_ns);
+            }
+        }
+        let until = Instant::now() + job.asked.endpoint.open_within;
+        let answer = loop {
+            match self.pipe.call(&mut ready.request, ANSWER_BYTES_MAX, SILENCE_MAX).await {
+                Err(CallError { error, may_be_done: false }) if !matches!(error, HttpError::Refused { .. }) => {
+                    if core.stopped() || Instant::now() >= until {
+                        self.tell(core, format!("connection {}: {error}", self.number));
+                        return false;
+                    }
+                    sleep(RECONNECT_WAIT).await;
+                }
+                answer => break answer,
+            }
+        };
+        let times = BatchTimes { intended_ns: ready.intended_ns, sent_ns, acked_ns: core.clock.now_ns() };
+        let lost = match answer {
+            Ok(body) => self.settle(job, core, ready, &body, times).err(),
+            Err(CallError { error: HttpError::Refused { name, .. }, may_be_done: false }) => {
+                settle_all(core, &ready.records, Fate::Refused(&name));
+                core.counts.borrow_mut().groups[0].batches += 1;
+                None
+            }
+            Err(CallError { error, .. }) => {
+                settle_all(core, &ready.records, Fate::Unknown);
+                Some(error.to_string())
+            }
+        };
+        let Some(reason) = lost else {
+            self.unknown_in_a_row.set(0);
+            return true;
+        };
+        self.tell(core, format!("connection {}: {reason}", self.number));
+        self.unknown_in_a_row.set(self.unknown_in_a_row.get() + 1);
+        self.unknown_in_a_row.get() < UNKNOWN_IN_A_ROW_MAX
+    }
+
+    /// Says once more that an answer was lost, unless that was said often.
+    fn tell(&self, core: &Core, reason: String) {
+        let lost = &mut core.counts.borrow_mut().lost;
+        if lost.len() < LOST_TOLD_MAX {
+            lost.push(reason);
+        }
+    }
+
+    /// Settles the fates of a request's records by its answer; what of it says nothing of use.
+    fn settle(&self, job: Job<'_>, core: &Core, ready: &Ready, body: &Bytes, times: BatchTimes) -> Result<(), String> {
+        let outcomes = outcomes(job.asked.operation, body).map_err(|error| {
+            settle_all(core, &ready.records, Fate::Unknown);
+            self.pipe.garbage(job.asked.operation.name(), &error, body).to_string()
+        })?;
+        let (mut records, mut bytes, mut odd) = (0, 0, None);
+        let mut counts = core.counts.borrow_mut();
+        for (at, record) in ready.records.iter().enumerate() {
+            let fate = outcomes.get(at).map_or_else(
+                || Err("the answer tells of fewer records than were sent".to_owned()),
+                |outcome| fate(job.streams, ready.stream, outcome),
+            );
+            let fate = fate.unwrap_or_else(|reason| {
+                odd = Some(reason);
+                Fate::Unknown
+            });
+            counts.ledger.settle(record.checksum, fate);
+            if matches!(fate, Fate::Acknowledged(..)) {
+                records += 1;
+                bytes += u64::from(record.bytes);
+            }
+        }
+        let group = &mut counts.groups[0];
+        group.batches += 1;
+        if records > 0 {
+            group.recorder.acknowledged(times, records, bytes);
+            core.shared.count_acked(records, bytes);
+        }
+        match odd {
+            Some(reason) if records == 0 => Err(reason),
+            Some(reason) => {
+                drop(counts);
+                self.tell(core, format!("connection {}: {reason}", self.number));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn settle_all(core: &Core, records: &[SentRecord], fate: Fate<'_>) {
+    let ledger = &mut core.counts.borrow_mut().ledger;
+    records.iter().for_each(|record| ledger.settle(record.checksum, fate));
+}
+
+fn outcomes(operation: Operation, body: &[u8]) -> Result<Vec<PutOutcome>, serde_json::Error> {
+    match operation {
+        Operation::PutRecord => serde_json::from_slice(body).map(|one| vec![one]),
+        Operation::PutRecords => serde_json::from_slice(body).map(|all: PutOutcomes| all.records),
+    }
+}
+
+/// What an outcome says of its record. What the server failed at may be stored all the same.
+fn fate<'a>(streams: &Streams, stream: usize, outcome: &'a PutOutcome) -> Result<Fate<'a>, String> {
+    match (&outcome.error_code, &outcome.shard_id, &outcome.sequence_number) {
+        (Some(code), _, _) if is_servers(code) => Err(format!("of a record the server says {code}")),
+        (Some(code), _, _) => Ok(Fate::Refused(code)),
+        (None, Some(shard), Some(number)) => {
+            let slot = streams.number(stream, shard);
+            let slot = slot.ok_or_else(|| format!("{shard} was not among the stream's shards when the run began"))?;
+            Ok(Fate::Acknowledged(slot, number_of(number)?))
+        }
+        _ => Err("an outcome with neither a number nor an error".to_owned()),
+    }
+}

@@ -1,0 +1,80 @@
+//! One run over HTTP: the streams, the load, the verification, and the end of what was made for it.
+
+use std::sync::Arc;
+
+use super::RunError;
+use super::measure::{Outcome, Run};
+use super::observe::observe_reading;
+use super::settle::Spoken;
+use crate::http::{self, Asked, Endpoint, HttpError, Streams};
+use crate::input::Rows;
+use crate::machine::Disk;
+use crate::native::{Shared, Target};
+use crate::options::Workload;
+use crate::report::ServerReport;
+use crate::verify::Ledger;
+
+/// What the API does not tell of a server.
+const NOT_TOLD: &str = "not told";
+
+impl Run<'_> {
+    /// Produces, or consumes, and reads back what was written.
+    pub(super) fn load_over_http(
+        &self,
+        url: &str,
+        disk: Option<&Disk>,
+        rows: Option<Box<Rows>>,
+    ) -> Result<Outcome, RunError> {
+        let options = self.options;
+        let ca = options.ca.as_deref();
+        let endpoint = Endpoint::new(url, &options.region, options.http, ca, options.open_timeout);
+        let endpoint = Arc::new(endpoint.map_err(RunError::Http)?);
+        let (operation, inflight, from) = (options.operation, options.inflight, options.from);
+        let asked = Asked { endpoint, operation, inflight, from };
+        let core = self.settled.cores[0];
+        let names = self.settled.stream_names(options);
+        let shards = (options.workload != Workload::Consume).then_some(options.shards);
+        let is_made_up = options.stream.is_none();
+        let streams = http::prepare(&asked, &names, shards, is_made_up, core).map_err(RunError::Http)?;
+        let outcome = self.load_streams(&asked, &streams, disk, rows);
+        // Also of a run that came to nothing: they may be paid for.
+        if is_made_up && let Err(error) = http::remove(&asked, &names, core) {
+            eprintln!("millstream-load: {error}; remove {} yourself", names.join(", "));
+        }
+        outcome
+    }
+
+    fn load_streams(
+        &self,
+        asked: &Asked,
+        streams: &Streams,
+        disk: Option<&Disk>,
+        rows: Option<Box<Rows>>,
+    ) -> Result<Outcome, RunError> {
+        let (options, shared) = (self.options, Shared::new());
+        let plan = self.plan_of(Target::new(asked.endpoint.address()), streams.planned());
+        let is_made_up = rows.is_none();
+        let driven = self.drive(None, disk, &shared, || http::produce(&plan, asked, streams, rows, &shared))?;
+        let mut driven = driven.map_err(RunError::Http)?;
+        let ledger = driven.take_ledger();
+        let read_back = |ledger: Ledger| http::read_back(&plan, asked, streams, ledger, is_made_up, &shared);
+        let read = (!plan.producers.is_empty()).then(|| observe_reading(&shared, || read_back(ledger)));
+        let read = read.map(|read| read.map_err(|error: HttpError| error.to_string()));
+        let said = ServerReport {
+            address: asked.endpoint.url().to_owned(),
+            reactors: 1,
+            command: None,
+            cores: None,
+            is_durable: true,
+            io: NOT_TOLD.to_owned(),
+            disk: None,
+        };
+        let (version, operation) = (Asked::version(streams).name(), options.operation.name());
+        let spoken = Spoken {
+            protocol: format!("{version}, {operation}"),
+            batch_records: options.operation.records(options.batch_records),
+            inflight: asked.inflight(streams),
+        };
+        Ok(driven.outcome(read, (said, spoken), plan.routes(!is_made_up), &shared))
+    }
+}

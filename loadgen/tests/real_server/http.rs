@@ -1,0 +1,368 @@
+//! The load over HTTP: against the real server, and against endpoints that answer wrongly, or not at all.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+
+const HTTP: &str = "--http=127.0.0.1:0";
+
+/// A server that serves the API, and its address.
+fn server(scratch: &Path, more: &[&str]) -> (Watched, String) {
+    let watched = Watched::start_with(scratch, &[&[LITTLE_MEMORY, HTTP][..], more].concat());
+    let endpoint = format!("http://{}", watched.server.http().unwrap());
+    (watched, endpoint)
+}
+
+/// Loads an endpoint. Credentials of whoever runs the tests must not reach the program, and none are wanted on loopback.
+fn over_http(scratch: &Path, endpoint: &str, arguments: &[&str]) -> Command {
+    let mut command = load(scratch, &["--endpoint", endpoint, "--shards", "2"]);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments);
+    command
+}
+
+fn good(output: &Output) -> Value {
+    // A busy machine may make the generator late, which these tests are not about.
+    assert!(
+        matches!(output.status.code(), Some(0 | 4)),
+        "{}\n{}",
+        message(output),
+        String::from_utf8_lossy(&output.stdout)
+    );
+    let report = report(output);
+    assert_eq!((&report["verification"]["good"], marks(&report)), (&Value::Bool(true), vec![]));
+    report
+}
+
+/// The streams that a server has.
+fn streams(endpoint: &str) -> String {
+    let address = endpoint.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-amz-json-1.1\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn whatever_way_records_go_over_http_they_are_verified() {
+    let scratch = scratch();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let closed = ["--record-bytes", "uniform:0..3000", "--streams", "2", "--keys", "zipf:50,1.1"];
+    for more in [
+        &["--http", "1", "--bytes", "4MB"][..],
+        &["--http", "2", "--bytes", "4MB", "--inflight", "3", "--connections", "2"],
+        &["--operation", "put-record", "--bytes", "200kB", "--connections", "8"],
+    ] {
+        let arguments = [&closed[..], more].concat();
+        let report = good(&over_http(scratch.path(), &endpoint, &arguments).output().unwrap());
+        let verification = &report["verification"];
+        assert!(verification["acknowledged"].as_u64().unwrap() > 50, "{verification}");
+        assert_eq!(verification["acknowledged"], verification["read"]);
+        let told = report["load"]["protocol"].as_str().unwrap();
+        assert_eq!(told.contains("HTTP/2"), more.contains(&"2"), "{told}");
+        assert_eq!(told.ends_with("PutRecord"), more.contains(&"put-record"), "{told}");
+    }
+    let open = ["--rate", "2000", "--duration", "1s", "--batch-records", "20", "--connections", "8"];
+    let report = good(&over_http(scratch.path(), &endpoint, &open).output().unwrap());
+    let acknowledged = report["verification"]["acknowledged"].as_u64().unwrap();
+    assert!((1900..=2000).contains(&acknowledged), "{acknowledged}");
+    assert!(report["measured"]["latency_ns"]["at"][0][1].as_u64().unwrap() > 0);
+    assert!(streams(&endpoint).contains("\"StreamNames\":[]"), "{}", streams(&endpoint));
+    watched.server.stop().unwrap();
+}
+
+#[test]
+fn rows_go_over_http_as_they_stand() {
+    let scratch = scratch();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/flights-600.json");
+    let arguments = ["--input", example, "--key", "origin", "--time", "date", "--speed", "400000"];
+    let report = good(&over_http(scratch.path(), &endpoint, &arguments).output().unwrap());
+    assert_eq!(report["verification"]["read"], 600);
+    watched.server.stop().unwrap();
+}
+
+#[test]
+fn throttles_are_counted_by_kind_and_the_rest_is_there() {
+    let scratch = scratch();
+    // As the service has them: 1,000 records a second of each shard.
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=service"]);
+    let arguments = ["--rate", "6000", "--duration", "1500ms", "--record-bytes", "50", "--batch-records", "50"];
+    let report = good(&over_http(scratch.path(), &endpoint, &arguments).output().unwrap());
+    let verification = &report["verification"];
+    let refused = &verification["refused_by_reason"];
+    assert_eq!(refused[0][0], "ProvisionedThroughputExceededException", "{refused}");
+    assert!(refused[0][1].as_u64().unwrap() > 1000, "{refused}");
+    assert_eq!((&verification["read"], refused.as_array().unwrap().len()), (&verification["acknowledged"], 1));
+    watched.server.stop().unwrap();
+}
+
+#[test]
+fn consumers_are_pushed_or_read_over_http() {
+    let scratch = scratch();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let mixed =
+        ["--workload", "mixed", "--rate", "1000", "--duration", "1s", "--batch-records", "10", "--subscribers", "2"];
+    let report = good(&over_http(scratch.path(), &endpoint, &mixed).output().unwrap());
+    let acknowledged = report["verification"]["acknowledged"].as_u64().unwrap();
+    assert_eq!(
+        (&report["pushed"]["records_total"], &report["pushed"]["faults"]),
+        (&(2 * acknowledged).into(), &0.into())
+    );
+    let p50_ns = report["pushed"]["latency_ns"]["at"][0][1].as_u64().unwrap();
+    assert!((1_000..30_000_000_000).contains(&p50_ns), "{p50_ns}");
+    assert_eq!((&report["caught_up"]["readers"], &report["caught_up"]["faults"]), (&1.into(), &0.into()));
+    // A stream by its name stays, and is written again.
+    let named = ["--stream", "kept", "--bytes", "1MB"];
+    let mut written = 0;
+    for _ in 0..2 {
+        let report = good(&over_http(scratch.path(), &endpoint, &named).output().unwrap());
+        written += report["verification"]["acknowledged"].as_u64().unwrap();
+    }
+    assert!(streams(&endpoint).contains("\"kept\""));
+    for by in ["read", "push"] {
+        let consume = ["--stream", "kept", "--workload", "consume", "--by", by];
+        let report = good(&over_http(scratch.path(), &endpoint, &consume).output().unwrap());
+        assert_eq!(report["measured"]["records_total"], written, "{by}");
+    }
+    let output = over_http(scratch.path(), &endpoint, &["--stream", "kept", "--subscribers", "1"]).output().unwrap();
+    assert!(message(&output).contains("kept was there before"), "{}", message(&output));
+    let output = over_http(scratch.path(), &endpoint, &["--stream", "kept", "--shards", "3"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    watched.server.stop().unwrap();
+}
+
+/// Passes bytes on between whoever connects and the server, as `alter` leaves those that the server sends.
+fn between(server: SocketAddr, alter: impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let alter = Arc::new(alter);
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let alter = Arc::clone(&alter);
+            std::thread::spawn(move || {
+                let server = TcpStream::connect(server).unwrap();
+                let (mut to_server, mut from_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from_client, &mut to_server);
+                    let _ = to_server.shutdown(Shutdown::Write);
+                });
+                pass_answers(server, client, &*alter);
+            });
+        }
+    });
+    endpoint
+}
+
+/// Each answer with a length is altered as a whole.
+fn pass_answers(mut server: TcpStream, mut client: TcpStream, alter: &dyn Fn(Vec<u8>) -> Vec<u8>) {
+    let mut bytes = Vec::new();
+    loop {
+        let mut some = [0; 1 << 16];
+        match server.read(&mut some) {
+            Ok(read) if read > 0 => bytes.extend_from_slice(&some[..read]),
+            _ => return,
+        }
+        while let Some((head, body)) = whole_answer(&bytes) {
+            let rest = bytes.split_off(head + body);
+            let altered = alter(bytes.split_off(head));
+            let head = String::from_utf8(bytes).unwrap();
+            let (old, new) = (format!("content-length: {body}\r"), format!("content-length: {}\r", altered.len()));
+            let head = head.replace(&old, &new);
+            if client.write_all(head.as_bytes()).and_then(|()| client.write_all(&altered)).is_err() {
+                return;
+            }
+            bytes = rest;
+        }
+    }
+}
+
+/// Bytes of the head and of the body of the first answer, once it is there.
+fn whole_answer(bytes: &[u8]) -> Option<(usize, usize)> {
+    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+    let body = length.trim().parse().ok()?;
+    (bytes.len() >= head + body).then_some((head, body))
+}
+
+/// Verification has teeth: what is dropped, changed or doubled on the way back is found.
+#[test]
+fn a_record_that_is_not_as_acknowledged_makes_the_run_void() {
+    let scratch = scratch();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let address: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
+    let arguments = ["--bytes", "200kB", "--record-bytes", "200"];
+    let drop_one = |records: &mut Vec<Value>| drop(records.remove(records.len() / 2));
+    let double_one = |records: &mut Vec<Value>| records.insert(1, records[0].clone());
+    let change_one = |records: &mut Vec<Value>| records[0]["PartitionKey"] = "another".into();
+    type Alter = fn(&mut Vec<Value>);
+    let alterations: [(&str, Alter); 3] = [
+        ("was acknowledged and is not there", drop_one),
+        ("was read after", double_one),
+        ("differ from those acknowledged", change_one),
+    ];
+    for (fault, alter) in alterations {
+        let done = AtomicBool::new(false);
+        let endpoint = between(address, move |body| {
+            let Ok(mut answer) = serde_json::from_slice::<Value>(&body) else { return body };
+            let is_read = answer.get("MillisBehindLatest").is_some();
+            match answer["Records"].as_array_mut().filter(|records| is_read && records.len() > 2) {
+                Some(records) if !done.swap(true, Ordering::Relaxed) => alter(records),
+                _ => return body,
+            }
+            serde_json::to_vec(&answer).unwrap()
+        });
+        let output = over_http(scratch.path(), &endpoint, &arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{fault}: {}", message(&output));
+        let report = report(&output);
+        let told = report["verification"]["faults_told"].to_string();
+        assert!(told.contains(fault) && marks(&report).contains(&"void".to_owned()), "{fault}: {told}");
+    }
+    watched.server.stop().unwrap();
+}
+
+/// Records of answers that were lost are of unknown fate, and there at most once.
+#[test]
+fn what_a_lost_answer_told_is_unknown_and_the_run_goes_on() {
+    let scratch = scratch();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let address: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
+    let done = AtomicBool::new(false);
+    let endpoint = between(address, move |body| {
+        let is_put = body.starts_with(b"{\"FailedRecordCount\"");
+        if is_put && !done.swap(true, Ordering::Relaxed) { b"<html>no".to_vec() } else { body }
+    });
+    let arguments = ["--bytes", "200kB", "--batch-records", "10", "--connections", "2"];
+    let output = over_http(scratch.path(), &endpoint, &arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    let report = report(&output);
+    let verification = &report["verification"];
+    assert_eq!(marks(&report), ["connection-lost"]);
+    assert_eq!((&verification["unknown"], &verification["unknown_present"]), (&10.into(), &10.into()));
+    assert!(report["marks"].to_string().contains("does not answer as the Kinesis API does"), "{}", report["marks"]);
+    watched.server.stop().unwrap();
+}
+
+/// An endpoint that does the same with whoever connects.
+fn liar(answer: impl Fn(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(answer));
+    endpoint
+}
+
+/// Reads what there is of a request, and answers it so.
+fn say(answer: &'static [u8]) -> String {
+    liar(move |mut client| {
+        let _ = client.read(&mut [0; 4096]);
+        let _ = client.write_all(answer);
+    })
+}
+
+#[test]
+fn endpoints_that_are_none_are_told_in_one_line() {
+    let scratch = scratch();
+    let nobody = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let mute = liar(std::mem::forget);
+    let endless = liar(|mut client| {
+        let _ = client.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        while client.write_all(b"1000\r\n").and_then(|()| client.write_all(&[b'x'; 0x1000])).is_ok()
+            && client.write_all(b"\r\n").is_ok()
+        {}
+    });
+    let mute_tls = mute.replace("http", "https");
+    for (endpoint, parts) in [
+        (&*nobody, ["cannot connect to", "check its name and port"]),
+        ("http://127.0.0.1:1/stage", ["has a path", "give one such as"]),
+        (&*mute, ["did not answer for 0.4 s", "--open-timeout"]),
+        (&*mute_tls, ["did not answer for 0.4 s", "--open-timeout"]),
+        (&*say(b"SSH-2.0-OpenSSH\r\n"), ["the connection to", "invalid HTTP version"]),
+        (&*say(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"), ["does not answer as the Kinesis API does", "yes"]),
+        (&*say(b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n{\"half"), ["the connection to", "CreateStream"]),
+        (&*say(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), ["refused CreateStream", "HTTP 404"]),
+        (&*endless, ["does not answer as the Kinesis API does", "more than 1048576 bytes"]),
+    ] {
+        let begun = Instant::now();
+        let output = over_http(scratch.path(), endpoint, &["--open-timeout", "400ms"]).output().unwrap();
+        let message = message(&output);
+        assert_eq!(output.status.code(), Some(1), "{endpoint}: {message}");
+        let line = message.trim_end();
+        let is_one = line.starts_with("millstream-load: ") && line.lines().count() == 1;
+        assert!(is_one && parts.iter().all(|part| line.contains(part)), "{endpoint}, {parts:?}: {line}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{endpoint}");
+    }
+    let mut command = over_http(scratch.path(), &nobody, &[]);
+    let output = command.env("AWS_ACCESS_KEY_ID", "half").output().unwrap();
+    assert!(message(&output).contains("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"), "{}", message(&output));
+}
+
+/// Takes TLS off what goes to the server, for a name that nobody but [`CERTIFICATE`] vouches for.
+fn with_tls(server: SocketAddr, protocol: &str) -> String {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let certificate = CertificateDer::from_pem_file(CERTIFICATE).unwrap();
+    let key = PrivateKeyDer::from_pem_file(CERTIFICATE.replace(".pem", ".key")).unwrap();
+    let mut config = builder.unwrap().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    listener.set_nonblocking(true).unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((client, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let Ok(mut client) = acceptor.accept(client).await else { return };
+                    let mut server = tokio::net::TcpStream::connect(server).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+    });
+    endpoint
+}
+
+/// Of localhost, made for these tests alone, with the key beside it.
+const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/localhost.pem");
+
+#[test]
+fn by_tls_the_version_is_agreed_on_and_who_is_not_vouched_for_is_told() {
+    let scratch = scratch();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let address: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
+    for (protocol, name) in [("h2", "HTTP/2, PutRecords"), ("http/1.1", "HTTP/1.1, PutRecords")] {
+        let endpoint = with_tls(address, protocol);
+        let mut command = over_http(scratch.path(), &endpoint, &["--bytes", "1MB", "--ca", CERTIFICATE]);
+        // The system's name of this host may have another address, which is not loopback then.
+        command.envs([("AWS_ACCESS_KEY_ID", "some"), ("AWS_SECRET_ACCESS_KEY", "thing")]);
+        let report = good(&command.output().unwrap());
+        assert_eq!(report["load"]["protocol"], name);
+    }
+    let endpoint = with_tls(address, "http/1.1");
+    for (arguments, part) in [
+        (&["--ca", CERTIFICATE, "--http", "2"][..], "cannot shake hands with"),
+        (&["--ca", "/nowhere"], "--ca /nowhere: "),
+        (&[], "certificate"),
+    ] {
+        let output = over_http(scratch.path(), &endpoint, arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(message(&output).contains(part), "{arguments:?}: {}", message(&output));
+    }
+    watched.server.stop().unwrap();
+}
