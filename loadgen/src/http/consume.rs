@@ -368,7 +368,14 @@ async fn be_pushed(consumer: &Rc<Consumer>, work: &Work, pipe: &Pipe) -> Result<
             tokio::task::spawn_local(async move {
                 let pipe = Pipe::new(&work.asked.endpoint, number);
                 let (streams, place) = (&work.streams, work.begin.clone());
-                let followed = Followed { pipe: &pipe, streams, consumer_arn: &arn, shard: ShardId(number), place };
+                let followed = Followed {
+                    pipe: &pipe,
+                    streams,
+                    consumer_arn: &arn,
+                    shard: ShardId(number),
+                    place,
+                    has_told: false,
+                };
                 followed.follow(&*consumer, |shard| consumer.is_level(shard)).await
             })
         };

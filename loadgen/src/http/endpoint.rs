@@ -186,7 +186,7 @@ impl Endpoint {
         format!("{}://{}/", if self.tls.is_some() { "https" } else { "http" }, self.authority)
     }
 
-    /// Makes a connection: each to the next of its addresses.
+    /// Makes a connection: each to the next of its addresses, or to one further on where nobody is there.
     pub(super) async fn connect(&self, number: u32) -> Result<Sender, HttpError> {
         let silent = |_| HttpError::Silent { url: self.url.clone(), waited: self.open_within };
         timeout(self.open_within, self.connect_now(number)).await.map_err(silent)?
@@ -194,8 +194,13 @@ impl Endpoint {
 
     async fn connect_now(&self, number: u32) -> Result<Sender, HttpError> {
         let refused = |source| HttpError::Connect { url: self.url.clone(), source };
-        let address = self.addresses[number as usize % self.addresses.len()];
-        let tcp = TcpStream::connect(address).await.map_err(refused)?;
+        let (count, mut connected) = (self.addresses.len(), Err(io::Error::other("its name has no address")));
+        for at in 0..count {
+            if connected.is_err() {
+                connected = TcpStream::connect(self.addresses[(number as usize + at) % count]).await;
+            }
+        }
+        let tcp = connected.map_err(refused)?;
         tcp.set_nodelay(true).map_err(refused)?;
         let (stream, agreed): (Box<dyn Stream>, _) = match &self.tls {
             None => (Box::new(tcp), self.version.unwrap_or(Version::One)),

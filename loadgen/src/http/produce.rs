@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::batch::{Batch, Operation, Ready, check_record_size};
+use super::batch::{Batch, Ready, check_record_size};
 use super::consume::{Audience, Tips};
 use super::pipe::Pipe;
 use super::rows::feed;
@@ -313,9 +313,6 @@ async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crew: &Crew, pa
 /// This core's part of the times of an open loop.
 fn schedule(plan: &Plan, producers: &Producers, crew: &Crew, place: &CorePlace<'_>) -> Option<Schedule> {
     let Pace::Open { records_per_s, arrivals } = producers.pace else { return None };
-    let each = match crew.asked.operation {
-        Operation::PutRecord => 1.0,
-        Operation::PutRecords => f64::from(crew.records_max),
-    };
-    Some(Schedule::new(arrivals, records_per_s / each, plan.seed, place.part as u64, place.parts as u64))
+    let rate = records_per_s / f64::from(crew.records_max);
+    Some(Schedule::new(arrivals, rate, plan.seed, place.part as u64, place.parts as u64))
 }

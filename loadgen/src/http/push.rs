@@ -77,6 +77,8 @@ pub(super) struct Followed<'a> {
     pub(super) consumer_arn: &'a str,
     pub(super) shard: ShardId,
     pub(super) place: Place,
+    /// Whether this subscription has told something.
+    pub(super) has_told: bool,
 }
 
 impl Followed<'_> {
@@ -85,17 +87,16 @@ impl Followed<'_> {
         let mut until = Instant::now() + PATIENCE;
         let mut last = Number::default();
         while !sink.is_over() {
+            self.has_told = false;
             let failed = match self.subscribe().await {
                 Ok(body) => match self.take_all(body, sink, &level, &mut last).await {
                     Ok(Ended::Done) => return Ok(()),
-                    Ok(Ended::Over) => {
+                    Ok(Ended::Over) if self.has_told => {
                         until = Instant::now() + PATIENCE;
                         continue;
                     }
-                    Err(reason) => {
-                        let url = self.pipe.endpoint.url().to_owned();
-                        HttpError::Broken { url, operation: "SubscribeToShard", reason }
-                    }
+                    Ok(Ended::Over) => self.broken("the subscription ended at once".to_owned()),
+                    Err(reason) => self.broken(reason),
                 },
                 Err(error) => error,
             };
@@ -106,6 +107,11 @@ impl Followed<'_> {
             sleep(WAIT).await;
         }
         Ok(())
+    }
+
+    fn broken(&self, reason: String) -> HttpError {
+        let url = self.pipe.endpoint.url().to_owned();
+        HttpError::Broken { url, operation: "SubscribeToShard", reason }
     }
 
     async fn subscribe(&self) -> Result<Incoming, HttpError> {
@@ -175,6 +181,7 @@ impl Followed<'_> {
         level: &impl Fn(ShardId),
         last: &mut Number,
     ) -> Result<bool, String> {
+        self.has_told = true;
         let pushed: PushedRecords =
             serde_json::from_slice(payload).map_err(|error| format!("an event that is none: {error}"))?;
         let taken = take(&pushed.records, self.shard, sink).and_then(|bytes| {

@@ -22,6 +22,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long what is throttled, or answered with the server's error, is asked again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Pages of a stream's shards at most, of up to a thousand each.
+const PAGES_MAX: usize = 1000;
+
 /// The streams of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Streams {
@@ -191,7 +194,7 @@ async fn until_active(pipe: &Pipe, name: &str) -> Result<StreamSummary, HttpErro
 /// The names of a stream's shards, those that are open and those that are closed.
 async fn list_shards(pipe: &Pipe, name: &str) -> Result<(Vec<String>, Vec<String>), HttpError> {
     let (mut open, mut closed, mut token) = (Vec::new(), Vec::new(), None::<String>);
-    loop {
+    for _ in 0..PAGES_MAX {
         let stream_name = token.is_none().then_some(name);
         let request = ListShards { stream_name, next_token: token.as_deref() };
         let ask = || pipe.ask::<Shards>("ListShards", &request, pipe.endpoint.open_within);
@@ -207,6 +210,8 @@ async fn list_shards(pipe: &Pipe, name: &str) -> Result<(Vec<String>, Vec<String
             None => return Ok((open, closed)),
         }
     }
+    let (url, what) = (pipe.endpoint.url().to_owned(), format!("more than {PAGES_MAX} pages of shards"));
+    Err(HttpError::Garbage { url, operation: "ListShards", what })
 }
 
 /// A sequence number as the API tells it.

@@ -25,8 +25,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How long a read waits that the shard's quotas did not let through, or that failed.
 const WAIT: Duration = Duration::from_millis(200);
 
-/// How long reads may fail one after another.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long reads may fail, or be put off, one after another.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a shard may say that there is more, and give nothing.
+const STUCK_MAX: Duration = Duration::from_secs(120);
 
 /// How long what was acknowledged may take to be there.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
@@ -99,28 +102,29 @@ pub(super) struct Cursor {
     place: Place,
     last: Number,
     iterator: Option<String>,
+    /// When something came last, or nothing was there.
+    moved: Instant,
 }
 
 impl Cursor {
     pub(super) fn new(shard: ShardId, place: Place) -> Self {
-        Self { shard, place, last: Number::default(), iterator: None }
+        Self { shard, place, last: Number::default(), iterator: None, moved: Instant::now() }
     }
 
     /// Asks once, or as often as that takes, and hands what comes to the sink.
     pub(super) async fn look(&mut self, pipe: &Pipe, streams: &Streams, sink: &impl Sink) -> Result<Seen, HttpError> {
-        let mut until = Instant::now() + PATIENCE;
+        let until = Instant::now() + PATIENCE;
         loop {
             if sink.is_over() {
                 return Ok(Seen::Level);
             }
             match self.ask(pipe, streams, sink).await {
                 Ok(records) => return Ok(self.took(records, sink)),
-                Err(error) if error.is("ExpiredIteratorException") => self.iterator = None,
-                Err(HttpError::Refused { name, .. }) if super::error::is_throttle(&name) => {
-                    until = Instant::now() + PATIENCE;
+                Err(error) if Instant::now() < until && error.is("ExpiredIteratorException") => {
+                    self.iterator = None;
                     sleep(WAIT).await;
                 }
-                Err(error) if error.passes_by_itself() && Instant::now() < until => sleep(WAIT).await,
+                Err(error) if Instant::now() < until && error.passes_by_itself() => sleep(WAIT).await,
                 Err(error @ (HttpError::Refused { .. } | HttpError::Garbage { .. })) => {
                     sink.unreadable(self.shard, self.last, error.to_string());
                     return Ok(Seen::End);
@@ -154,23 +158,40 @@ impl Cursor {
         let Records { records, next_shard_iterator, millis_behind_latest } = records;
         let taken = take(&records, self.shard, sink).and_then(|bytes| {
             sink.answered(bytes);
-            records.last().map(|last| number_of(&last.sequence_number)).transpose()
+            self.move_on(&records)
         });
-        match taken {
-            Ok(last) => self.last = last.unwrap_or(self.last),
-            Err(reason) => {
-                sink.unreadable(self.shard, self.last, reason);
-                return Seen::End;
-            }
+        if let Err(reason) = taken {
+            sink.unreadable(self.shard, self.last, reason);
+            return Seen::End;
         }
         if let Some(last) = records.last() {
             self.place = Place::After { number: last.sequence_number.clone() };
         }
         self.iterator = next_shard_iterator;
-        match (&self.iterator, records.is_empty() && millis_behind_latest == 0) {
+        let is_level = records.is_empty() && millis_behind_latest == 0;
+        if is_level || !records.is_empty() {
+            self.moved = Instant::now();
+        }
+        match (&self.iterator, is_level) {
             (None, _) => Seen::End,
             (Some(_), true) => Seen::Level,
+            (Some(_), false) if self.moved.elapsed() > STUCK_MAX => {
+                let reason = format!("it says that there is more, and gave nothing for {} s", STUCK_MAX.as_secs());
+                sink.unreadable(self.shard, self.last, reason);
+                Seen::End
+            }
             (Some(_), false) => Seen::Some,
+        }
+    }
+
+    /// Reading that goes round in circles ends.
+    fn move_on(&mut self, records: &[Record]) -> Result<(), String> {
+        let Some(last) = records.last() else { return Ok(()) };
+        let before = std::mem::replace(&mut self.last, number_of(&last.sequence_number)?);
+        if self.last > before {
+            Ok(())
+        } else {
+            Err(format!("an answer ends with {}, and one before it did with {before}", self.last))
         }
     }
 }

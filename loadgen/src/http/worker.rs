@@ -123,6 +123,10 @@ impl Worker {
             }
             Err(CallError { error, .. }) => {
                 settle_all(core, &ready.records, Fate::Unknown);
+                if let HttpError::Silent { .. } = error {
+                    self.tell(core, format!("connection {}: {error}", self.number));
+                    return false;
+                }
                 Some(error.to_string())
             }
         };

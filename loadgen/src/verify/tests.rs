@@ -405,3 +405,43 @@ fn who_reads_again_from_the_beginning_gets_what_was_there_and_more() {
     let beyond = taken(&[1, 2, 3, 4, 5]).compare_so_far(&scene.ledger);
     assert_eq!(beyond.told(), [Fault::Unaccounted { shard: ShardId(5), sequence: Number::new(5) }]);
 }
+
+/// Numbers as the service has them, of records whose order nobody promised.
+#[test]
+fn records_settled_one_by_one_are_held_against_long_numbers() {
+    let shard = ShardId(5);
+    let long =
+        |end: u64| Number::parse(&format!("495903382714902566085596925383615710959215759891365{end:05}")).unwrap();
+    let mut ledger = Ledger::new(Shards::new(vec![shard, ShardId(6)]));
+    for end in [30, 10, 20] {
+        ledger.settle(end, Fate::Acknowledged(shard, long(end)));
+    }
+    ledger.settle(4, Fate::Refused("TooMuch"));
+    ledger.settle(5, Fate::Unknown);
+    assert_eq!(
+        (ledger.first(shard), ledger.last(shard), ledger.first(ShardId(6))),
+        (Some(long(10)), Some(long(30)), None)
+    );
+    assert_eq!(ledger.refused().collect::<Vec<_>>(), [("TooMuch", 1)]);
+    let read = |records: &[(u64, u64)]| {
+        let mut readback = Readback::new(ledger.clone());
+        for &(end, checksum) in records {
+            assert!(readback.awaits(shard), "30 is to come");
+            readback.record(shard, long(end), checksum);
+        }
+        readback.finish()
+    };
+    let good = read(&[(10, 10), (15, 5), (20, 20), (30, 30)]);
+    assert!(good.good() && good.unknown_present == 1, "{good:?}");
+    for (records, fault) in [
+        (&[(10, 10), (30, 30)][..], Fault::Lost { shard, first: long(20), last: long(20) }),
+        (&[(10, 10), (15, 5), (16, 5), (20, 20), (30, 30)], Fault::Unaccounted { shard, sequence: long(16) }),
+        (&[(10, 10), (20, 20), (21, 4), (30, 30)], Fault::RefusedPresent { shard, sequence: long(21) }),
+        (&[(10, 10), (20, 30), (30, 20)], Fault::Changed { shard }),
+    ] {
+        assert_eq!(read(records).faults.told(), [fault], "{records:?}");
+    }
+    let mut readback = Readback::new(ledger);
+    readback.record(shard, long(30), 30);
+    assert!(!readback.awaits(shard) && !readback.awaits(ShardId(6)));
+}

@@ -276,6 +276,7 @@ fn endpoints_that_are_none_are_told_in_one_line() {
     let nobody = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let mute = liar(std::mem::forget);
     let endless = liar(|mut client| {
+        let _ = client.read(&mut [0; 4096]);
         let _ = client.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         while client.write_all(b"1000\r\n").and_then(|()| client.write_all(&[b'x'; 0x1000])).is_ok()
             && client.write_all(b"\r\n").is_ok()
@@ -364,5 +365,27 @@ fn by_tls_the_version_is_agreed_on_and_who_is_not_vouched_for_is_told() {
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert!(message(&output).contains(part), "{arguments:?}: {}", message(&output));
     }
+    watched.server.stop().unwrap();
+}
+
+#[test]
+fn an_endpoint_that_gives_the_same_again_and_again_is_read_no_further() {
+    let scratch = scratch();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let address: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
+    let first = std::sync::OnceLock::new();
+    let endpoint = between(address, move |body| {
+        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let is_read = answer["MillisBehindLatest"].is_u64();
+        if is_read && !answer["Records"].as_array().unwrap().is_empty() {
+            first.get_or_init(|| body.clone());
+        }
+        if is_read { first.get().cloned().unwrap_or(body) } else { body }
+    });
+    let arguments = ["--bytes", "6kB", "--batch-records", "1", "--connections", "1"];
+    let output = over_http(scratch.path(), &endpoint, &arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", message(&output));
+    let told = report(&output)["verification"]["faults_told"].to_string();
+    assert!(told.contains("an answer ends with"), "{told}");
     watched.server.stop().unwrap();
 }
