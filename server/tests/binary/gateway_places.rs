@@ -201,6 +201,10 @@ fn iterators_and_tokens_of_others_lead_nowhere() {
     let theirs = OTHER.good(address, "GetShardIterator", &start)["ShardIterator"].clone();
     let register = json!({ "StreamARN": others("s"), "ConsumerName": "reader" });
     let consumer = OTHER.good(address, "RegisterStreamConsumer", &register)["Consumer"]["ConsumerARN"].clone();
+    let subscribe =
+        |arn: &Value| json!({ "ConsumerARN": arn, "ShardId": "0", "StartingPosition": { "Type": "LATEST" } });
+    assert_eq!(OTHER.request("SubscribeToShard", &subscribe(&consumer)).send(address).0, 200, "its own");
+    assert_eq!(OWN.refused(address, "SubscribeToShard", &subscribe(&consumer)).0, "AccessDeniedException");
     let hidden = "+111122223333/us-east-1/s";
     let forged = wire_iterator(theirs.as_str().unwrap(), hidden);
     assert_eq!(OWN.refused(address, "GetRecords", &json!({ "ShardIterator": forged })).0, "ResourceNotFoundException");
@@ -210,10 +214,7 @@ fn iterators_and_tokens_of_others_lead_nowhere() {
         ("DescribeStreamConsumer", json!({ "ConsumerARN": hidden })),
         ("DeregisterStreamConsumer", json!({ "ConsumerARN": hidden })),
         ("ListTagsForResource", json!({ "ResourceARN": hidden })),
-        (
-            "SubscribeToShard",
-            json!({ "ConsumerARN": hidden, "ShardId": "0", "StartingPosition": { "Type": "LATEST" } }),
-        ),
+        ("SubscribeToShard", subscribe(&hidden)),
     ] {
         assert_eq!(OWN.refused(address, action, &body).0, "ResourceNotFoundException", "{action}");
     }
