@@ -1,6 +1,6 @@
 //! The threads of the reactors: started together, stopped together.
 //!
-//! The first opens the data directory with its own `Io`, and hands the others their seats. The end of one, however it comes, is
+//! The first opens the log with its own `Io`, and hands the others their seats. The end of one, however it comes, is
 //! the end of all: the others shut down cleanly.
 
 use std::net::SocketAddr;
@@ -88,6 +88,9 @@ impl Running {
     /// Starts them, on that kind of `Io`. Without [`Started`] one has failed, which [`Running::join`] tells.
     pub(crate) fn start(config: ServeConfig, kind: IoKind) -> Result<(Running, Option<Started>), ServeError> {
         let count = config.reactors;
+        // A process that was killed keeps its ports as long as the lock on its data: that is waited for first.
+        let open = |path: &PathBuf| DataDir::open(path, config.not_durable);
+        let directories = config.data.iter().map(open).collect::<Result<Vec<_>, _>>().map_err(ServeError::Directory)?;
         // Before any thread starts: nobody else gets a port meanwhile.
         let native = listen(config.native, count)?;
         let config = Arc::new(config);
@@ -95,19 +98,19 @@ impl Running {
         let (tell, ready) = mpsc::channel();
         let (seats, mut inboxes): (Vec<_>, Vec<_>) = (1..count).map(|_| mpsc::channel::<Taken>()).unzip();
         inboxes.reverse();
-        let mut seats = Some(seats);
+        let mut first = Some((directories, seats));
         for (number, listening) in native.into_iter().enumerate() {
             let reactors = Arc::clone(&running.reactors);
             let (config, tell, inbox) =
                 (Arc::clone(&config), tell.clone(), if number == 0 { None } else { inboxes.pop() });
-            let seats = seats.take().filter(|_| number == 0);
+            let first = first.take();
             let thread = std::thread::Builder::new().name(format!("reactor-{number}"));
             let work = move || {
                 let mut end = EndOfOne { reactors: Arc::clone(&reactors), is_good: false };
                 let site = Site { config: &config, reactors: &reactors, number };
                 let outcome = match kind {
-                    IoKind::Ring => site.run::<Ring>(listening, seats.as_deref(), inbox.as_ref(), &tell),
-                    IoKind::Threads => site.run::<Threads>(listening, seats.as_deref(), inbox.as_ref(), &tell),
+                    IoKind::Ring => site.run::<Ring>(listening, first, inbox.as_ref(), &tell),
+                    IoKind::Threads => site.run::<Threads>(listening, first, inbox.as_ref(), &tell),
                 };
                 end.is_good = outcome.is_ok();
                 outcome
@@ -187,29 +190,27 @@ impl Site<'_> {
     fn run<I: SystemIo>(
         &self,
         listening: Listening,
-        seats: Option<&[mpsc::Sender<Taken>]>,
+        first: Option<(Vec<DataDir>, Vec<mpsc::Sender<Taken>>)>,
         inbox: Option<&mpsc::Receiver<Taken>>,
         tell: &mpsc::Sender<Ready>,
     ) -> Result<(), ServeError> {
-        match (seats, inbox) {
-            (Some(seats), _) => self.run_first::<I>(listening, seats, tell),
+        match (first, inbox) {
+            (Some((directories, seats)), _) => self.run_first::<I>(listening, &directories, &seats, tell),
             (None, Some(inbox)) => self.run_other::<I>(listening, inbox, tell),
             (None, None) => Ok(()),
         }
     }
 
-    /// The first opens the data directory, for all.
+    /// The first opens the log, for all.
     fn run_first<I: SystemIo>(
         &self,
         listening: Listening,
+        directories: &[DataDir],
         others: &[mpsc::Sender<Taken>],
         tell: &mpsc::Sender<Ready>,
     ) -> Result<(), ServeError> {
         let core = self.pin()?;
-        let open = |path: &PathBuf| DataDir::open(path, self.config.not_durable);
-        let directories = self.config.data.iter().map(open).collect::<Result<Vec<_>, _>>();
-        let directories = directories.map_err(ServeError::Directory)?;
-        let (mut io, listener) = self.start_io::<I>(listening.0, &directories)?;
+        let (mut io, listener) = self.start_io::<I>(listening.0, directories)?;
         let (seats, recovered) =
             engine::open(&mut io, &self.config.engine, self.config.reactors).map_err(ServeError::Open)?;
         log_recovery(&recovered);
@@ -217,9 +218,9 @@ impl Site<'_> {
         let seat = seats.next().ok_or(ServeError::Reactor)?;
         for (other, seat) in others.iter().zip(seats) {
             // One that has failed meanwhile ends this one as well.
-            let _ = other.send((seat, directories.clone()));
+            let _ = other.send((seat, directories.to_vec()));
         }
-        self.serve(core, &directories, (io, listener, listening.1), seat, tell)
+        self.serve(core, directories, (io, listener, listening.1), seat, tell)
     }
 
     /// The others wait for their seats.
