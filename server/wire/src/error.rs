@@ -14,6 +14,8 @@ pub enum ErrorKind {
     ResourceInUse,
     /// The caller: a value that means nothing here.
     InvalidArgument,
+    /// The caller: the same of what is measured.
+    InvalidParameterValue,
     /// The caller: more than there may be.
     LimitExceeded,
     /// The caller: a value out of the bounds that the model gives it.
@@ -50,6 +52,8 @@ pub enum ErrorKind {
     ServiceUnavailable,
     /// The server: try again.
     InternalFailure,
+    /// The same, as it is called where tables are asked for.
+    InternalServerError,
 }
 
 impl ErrorKind {
@@ -59,6 +63,7 @@ impl ErrorKind {
             ErrorKind::ResourceNotFound => "ResourceNotFoundException",
             ErrorKind::ResourceInUse => "ResourceInUseException",
             ErrorKind::InvalidArgument => "InvalidArgumentException",
+            ErrorKind::InvalidParameterValue => "InvalidParameterValueException",
             ErrorKind::LimitExceeded => "LimitExceededException",
             ErrorKind::Validation => "ValidationException",
             ErrorKind::ProvisionedThroughputExceeded => "ProvisionedThroughputExceededException",
@@ -77,6 +82,7 @@ impl ErrorKind {
             ErrorKind::RequestTooLarge => "RequestEntityTooLargeException",
             ErrorKind::ServiceUnavailable => "ServiceUnavailableException",
             ErrorKind::InternalFailure => "InternalFailureException",
+            ErrorKind::InternalServerError => "InternalServerError",
         }
     }
 
@@ -106,7 +112,7 @@ impl ErrorKind {
     /// Its HTTP status.
     pub fn status(self) -> u16 {
         match self {
-            ErrorKind::InternalFailure => 500,
+            ErrorKind::InternalFailure | ErrorKind::InternalServerError => 500,
             ErrorKind::ServiceUnavailable => 503,
             ErrorKind::RequestTooLarge => 413,
             _ => 400,

@@ -7,6 +7,7 @@ pub mod codec;
 pub mod error;
 pub mod event_stream;
 pub mod iterator;
+pub mod metric_data;
 pub mod name;
 pub mod sequence;
 pub mod shape;
