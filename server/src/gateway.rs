@@ -1,7 +1,12 @@
-//! The gateway: the Kinesis API over HTTP, on threads of its own, apart from the reactors.
+//! The gateway: the Kinesis API over HTTP, on threads of its own, apart from the reactors; and what clients of that API use of
+//! other services, so that they need one endpoint and nothing else.
 //!
 //! ```text
-//!   http_server -> http: method, body, target -> access: who, and whether they may -> action: check, call, answer -> engine::Handle
+//!   http_server -> http: service, method, body, target -> access: who, and whether they may
+//!                      -> action: check, call, answer -> engine::Handle
+//!                      -> leases: DynamoDB            -> crate::leases
+//!                      -> metrics: CloudWatch         -> kept, for the admin port
+//!                      -> sts
 //! ```
 //!
 //! Where there are keys each request must be signed with one; without, whoever asks is heard, on loopback only. What a caller sees
@@ -13,11 +18,14 @@ mod body;
 mod extras;
 mod following;
 mod http;
+mod leases;
 mod log;
+mod metrics;
 mod on_demand;
 mod places;
 mod requests;
 mod scaling;
+mod service;
 mod spread;
 mod sts;
 mod subscribers;
@@ -25,6 +33,7 @@ mod subscribers;
 use std::io;
 use std::net::TcpListener;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine::Handle;
@@ -36,11 +45,13 @@ use wire::name::Place;
 pub(crate) use self::access::Access;
 pub(crate) use self::action::NAMES as ACTIONS;
 use self::log::Log;
+use self::metrics::ClientMetrics;
 use self::on_demand::HotSpots;
 use self::requests::Requests;
 use self::subscribers::Subscribers;
 use crate::door::gateway_threads;
 use crate::http_server::{HttpServer, Security};
+use crate::leases::Leases;
 
 /// Connections at once. The next wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 4096;
@@ -73,6 +84,10 @@ struct Common {
     subscribers: Subscribers,
     /// Room for streams that are brought to other numbers of shards.
     scaling: Semaphore,
+    leases: Arc<Leases>,
+    client_metrics: ClientMetrics,
+    /// Room for metrics that are read.
+    reading: Semaphore,
 }
 
 /// What an action works with: all of that, from the place whose streams it is about.
@@ -95,6 +110,8 @@ impl Deref for Shared {
 pub(crate) struct Figures {
     requests: Requests,
     hot_spots: HotSpots,
+    /// What clients measure.
+    clients: ClientMetrics,
 }
 
 impl Figures {
@@ -102,6 +119,7 @@ impl Figures {
     pub(crate) fn register(&self, registry: &mut Registry) {
         self.requests.register(registry);
         self.hot_spots.register(registry);
+        self.clients.register(registry);
     }
 }
 
@@ -110,22 +128,25 @@ pub(crate) struct Gateway {
     server: HttpServer,
     figures: Figures,
     subscribers: Subscribers,
+    leases: Arc<Leases>,
 }
 
 impl Gateway {
-    /// Serves what connects to `listener`, in clear or as `security` says.
+    /// Serves what connects to `listener`, in clear or as `security` says; tables of leases lie in the first of the log's
+    /// directories.
     pub(crate) fn start(
-        listener: TcpListener,
-        security: Option<Security>,
+        (listener, security): (TcpListener, Option<Security>),
         handle: Handle,
         access: Access,
         quotas: Quotas,
+        directories: &[PathBuf],
     ) -> io::Result<Gateway> {
         let (room, bodies) = (Semaphore::new(REQUESTS_MAX), Semaphore::new(BODY_BYTES_IN_PROGRESS_MAX));
         let answers = Arc::new(Semaphore::new(ANSWER_BYTES_IN_PROGRESS_MAX));
         let figures = Figures::default();
         let (log, subscribers) = (Log::new(handle, access.own().clone()), Subscribers::default());
         let scaling = Semaphore::new(scaling::STREAMS_MAX);
+        let leases = Arc::new(Leases::of(directories));
         let common = Arc::new(Common {
             log,
             access,
@@ -137,6 +158,9 @@ impl Gateway {
             hot_spots: figures.hot_spots.clone(),
             subscribers: subscribers.clone(),
             scaling,
+            leases: Arc::clone(&leases),
+            client_metrics: figures.clients.clone(),
+            reading: Semaphore::new(metrics::READ_AT_ONCE_MAX),
         });
         let (resume, on_demand) = (scaling::resume(Arc::clone(&common)), on_demand::run(Arc::clone(&common)));
         let reload = access::reload(Arc::clone(&common));
@@ -148,7 +172,7 @@ impl Gateway {
         server.spawn(resume);
         server.spawn(on_demand);
         server.spawn(reload);
-        Ok(Gateway { server, figures, subscribers })
+        Ok(Gateway { server, figures, subscribers, leases })
     }
 
     /// What it tells; goes on counting.
@@ -162,5 +186,6 @@ impl Gateway {
         if !self.server.stop() {
             tracing::warn!("requests over HTTP were still in progress; their connections are closed");
         }
+        self.leases.stop();
     }
 }

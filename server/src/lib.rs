@@ -10,6 +10,7 @@ mod door;
 mod gateway;
 mod http_server;
 pub mod inspect;
+pub mod leases;
 mod native_tls;
 pub mod put;
 mod reactors;

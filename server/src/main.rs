@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+#[cfg(feature = "leases")]
+use server::leases;
 use server::{config, doctor, inspect, put, serve, streams, tail};
 
 /// A durable streaming log: the server, and tools to look at it.
@@ -28,6 +30,10 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// Show what lies in a data directory, and verify it.
     Inspect(inspect::InspectArguments),
+    /// Keep the tables of leases. `serve` starts this, and speaks with it.
+    #[cfg(feature = "leases")]
+    #[command(hide = true)]
+    Leases(leases::LeasesArguments),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +45,8 @@ fn main() -> ExitCode {
         Command::Tail(arguments) => report(tail::run(arguments)),
         Command::Doctor(arguments) => report(doctor::run(arguments)),
         Command::Inspect(arguments) => report(inspect::run(arguments)),
+        #[cfg(feature = "leases")]
+        Command::Leases(arguments) => report(leases::run(arguments).map(done)),
     }
 }
 

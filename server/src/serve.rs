@@ -228,7 +228,9 @@ impl Doors {
         let plaintext = config.as_ref().is_none_or(|config| config.http_plaintext);
         let security = tls.clone().map(|tls| Security { tls, plaintext });
         let access = Access::new(place, credentials);
-        let start = |door| Gateway::start(door, security, engine.clone(), access, quotas).map_err(ServeError::Thread);
+        let start = |door| {
+            Gateway::start((door, security), engine.clone(), access, quotas, &directories).map_err(ServeError::Thread)
+        };
         let gateway = http.map(start).transpose()?;
         let figures = gateway.as_ref().map(Gateway::figures);
         stopper.opened().gateway = gateway;

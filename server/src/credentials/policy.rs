@@ -5,6 +5,9 @@ use serde::Deserialize;
 
 use crate::gateway::ACTIONS;
 
+/// Before actions of the other services at the same port.
+const OTHER_SERVICES: [&str; 2] = ["dynamodb:", "cloudwatch:"];
+
 /// What a key may do.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(transparent)]
@@ -49,7 +52,9 @@ impl Policy {
             if actions.is_empty() || streams.is_empty() {
                 return Err("a statement names at least one action, and * for all streams".to_owned());
             }
-            let is_one = |pattern: &str| ACTIONS.iter().any(|action| is_action(pattern, &format!("kinesis:{action}")));
+            let of_streams = |pattern: &str| ACTIONS.iter().any(|action| is_action(pattern, &format!("kinesis:{action}")));
+            let of_others = |pattern: &str| OTHER_SERVICES.iter().any(|service| pattern.starts_with(service));
+            let is_one = |pattern: &str| of_streams(pattern) || of_others(pattern);
             if let Some(pattern) = actions.iter().find(|pattern| !is_one(pattern)) {
                 return Err(format!("no action is called {pattern}; write for example kinesis:PutRecord or kinesis:*"));
             }

@@ -20,7 +20,7 @@ use wire::name::Place;
 use wire::sigv4::{AUTHORITY, Claim, Head};
 use wire::{Error, ErrorKind};
 
-pub(super) use self::authorize::authorize;
+pub(super) use self::authorize::{authorize, authorize_other};
 pub(super) use self::reload::reload;
 use crate::credentials::{Credentials, CredentialsFile, Key};
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use wire::{Error, ErrorKind};
 
 /// The body of the largest request: 10 MiB of records in base64, with their keys.
-const BODY_BYTES_MAX: usize = 20 << 20;
+pub(super) const BODY_BYTES_MAX: usize = 20 << 20;
 
 /// How long a body may take to arrive, whatever its length. What is slower than [`BYTES_PER_SECOND_MIN`] has less.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -24,20 +24,24 @@ const SLOW_TIMEOUT: Duration = Duration::from_secs(10);
 /// So many bytes are worth a second more: a body takes room that others wait for.
 const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 
-/// The whole of a body, and the room that it takes.
-pub(super) async fn receive(bodies: &Semaphore, body: Incoming) -> Result<(Bytes, SemaphorePermit<'_>), Error> {
+/// The whole of a body, of so many bytes at most, and the room that it takes.
+pub(super) async fn receive(
+    bodies: &Semaphore,
+    body: Incoming,
+    bytes_max: usize,
+) -> Result<(Bytes, SemaphorePermit<'_>), Error> {
     let too_large = || {
-        let message = format!("The body of a request has at most {BODY_BYTES_MAX} bytes.");
+        let message = format!("The body of a request has at most {bytes_max} bytes.");
         Error::new(ErrorKind::RequestTooLarge, message)
     };
     // A body of unknown length may be as long as any.
-    let length = body.size_hint().upper().unwrap_or(BODY_BYTES_MAX as u64);
+    let length = body.size_hint().upper().unwrap_or(bytes_max as u64);
     let length =
-        u32::try_from(length).ok().filter(|&length| length as usize <= BODY_BYTES_MAX).ok_or_else(too_large)?;
+        u32::try_from(length).ok().filter(|&length| length as usize <= bytes_max).ok_or_else(too_large)?;
     let room = bodies.acquire_many(length).await.expect("it is never closed");
     // Copied together: frames of HTTP/2 may be so small that to keep each costs more than its bytes.
     let (began, mut received) = (Instant::now(), BytesMut::new());
-    let mut body = Limited::new(body, BODY_BYTES_MAX);
+    let mut body = Limited::new(body, bytes_max);
     loop {
         let frame = match timeout_at(began + time_for(received.len()), body.frame()).await {
             Ok(Some(Ok(frame))) => frame,

@@ -19,10 +19,11 @@ use wire::{Codec, Error, ErrorKind, event_stream};
 
 use super::access::Presented;
 use super::action::Said;
-use super::body::{pass_over, receive};
-use super::{Common, access, action, sts};
+use super::body::{BODY_BYTES_MAX, pass_over, receive};
+use super::service::Service;
+use super::{Common, access, action, leases, metrics, sts};
 
-const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+pub(super) const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
 /// What signatures are for.
 const SERVICE: &str = "kinesis";
@@ -33,7 +34,7 @@ const EXTENDED_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 
 /// An answer's body, and the room that it takes until it is sent.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Reply {
     contents: Contents,
     _room: Option<OwnedSemaphorePermit>,
 }
@@ -45,7 +46,7 @@ enum Contents {
     Events(mpsc::Receiver<Bytes>),
 }
 
-impl Body for Answer {
+impl Body for Reply {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -74,16 +75,16 @@ impl Body for Answer {
 }
 
 /// Answers one request.
-pub(super) async fn answer(common: &Arc<Common>, request: Request<Incoming>) -> Response<Answer> {
+pub(super) async fn answer(common: &Arc<Common>, request: Request<Incoming>) -> Response<Reply> {
     let began = Instant::now();
     let id = uuid::Uuid::new_v4();
-    let (action, mut response) = if is_sts(&request) {
-        (Some(sts::ACTION), tell_identity(common, request, &id.to_string()).await)
-    } else {
-        let action = action_of(request.headers());
-        (action, act(common, action, request).await)
+    let (name, mut response) = match Service::of(&request) {
+        Service::Kinesis => kinesis(common, request).await,
+        Service::Leases => leases::answer(common, request).await,
+        Service::Metrics(writing) => metrics::answer(common, writing, id, request).await,
+        Service::Identity => sts::answer(common, id, request).await,
     };
-    common.requests.answered(action.unwrap_or(NO_ACTION), response.status().as_u16(), began.elapsed());
+    common.requests.answered(name.unwrap_or(NO_ACTION), response.status().as_u16(), began.elapsed());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, HeaderValue::try_from(id.to_string()).expect("hexadecimal digits"));
     // Some words of no meaning, as long as the service's.
@@ -92,58 +93,30 @@ pub(super) async fn answer(common: &Arc<Common>, request: Request<Incoming>) -> 
     response
 }
 
-/// Answers one of the API's own.
-async fn act(common: &Arc<Common>, action: Option<&str>, request: Request<Incoming>) -> Response<Answer> {
+/// Answers a request for streams: its action, if it is one of the API's, and what came of it.
+async fn kinesis(common: &Arc<Common>, request: Request<Incoming>) -> (Option<&'static str>, Response<Reply>) {
+    let action = action_of(request.headers());
     let codec = codec_of(request.headers());
-    match outcome(common, action, codec, request).await {
-        Ok((Said::Body(body), room)) => {
-            let mut response = respond(StatusCode::OK, codec.unwrap_or(Codec::Json).content_type(), body);
-            response.body_mut()._room = room;
-            response
-        }
+    let response = match outcome(common, action, codec, request).await {
+        Ok((Said::Body(body), room)) => reply(200, codec.unwrap_or(Codec::Json).content_type(), body, room),
         Ok((Said::Events(events), _)) => {
-            let mut response = respond(StatusCode::OK, event_stream::CONTENT_TYPE, Vec::new());
+            let mut response = reply(200, event_stream::CONTENT_TYPE, Vec::new(), None);
             response.body_mut().contents = Contents::Events(events);
             response
         }
         Err(Refusal::Api(error)) => {
-            let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let codec = codec.unwrap_or(Codec::Json);
-            respond(status, codec.content_type(), error.body(codec))
+            refusal(&error, codec.content_type(), error.body(codec))
         }
-        Err(Refusal::NotTheApi) => {
-            respond(StatusCode::NOT_FOUND, "application/xml", b"<UnknownOperationException/>\n".to_vec())
-        }
-    }
-}
-
-/// Whether a request is STS's: a form, and no action of the API.
-fn is_sts(request: &Request<Incoming>) -> bool {
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_form =
-        content_type.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(sts::REQUEST_TYPE));
-    is_form && request.method() == Method::POST && !request.headers().contains_key(TARGET)
-}
-
-/// Answers one of STS.
-async fn tell_identity(common: &Arc<Common>, request: Request<Incoming>, id: &str) -> Response<Answer> {
-    let answer = async {
-        let _place = common.room.try_acquire().map_err(|_| busy())?;
-        let (parts, body) = request.into_parts();
-        let (caller, body, _room) = hear(common, &parts, body, sts::SERVICE).await?;
-        sts::answer(caller, &body, id)
+        Err(Refusal::NotTheApi) => reply(404, "application/xml", b"<UnknownOperationException/>\n".to_vec(), None),
     };
-    match answer.await {
-        Ok(body) => respond(StatusCode::OK, sts::CONTENT_TYPE, body),
-        Err(error) => {
-            let (status, body) = sts::refusal(&error, id);
-            respond(status, sts::CONTENT_TYPE, body)
-        }
-    }
+    (action, response)
 }
 
-fn busy() -> Error {
-    Error::new(ErrorKind::ServiceUnavailable, "The server has all the requests it takes; try again.")
+/// A place among the requests at once.
+pub(super) fn place(common: &Common) -> Result<SemaphorePermit<'_>, Error> {
+    let busy = || Error::new(ErrorKind::ServiceUnavailable, "The server has all the requests it takes; try again.");
+    common.room.try_acquire().map_err(|_| busy())
 }
 
 /// How a request is written, and its answer will be.
@@ -177,36 +150,32 @@ async fn outcome(
     codec: Option<Codec>,
     request: Request<Incoming>,
 ) -> Result<(Said, Option<OwnedSemaphorePermit>), Refusal> {
-    let _place = common.room.try_acquire().map_err(|_| busy())?;
+    let _place = place(common)?;
     let Some(codec) = codec.filter(|_| request.method() == Method::POST) else { return Err(Refusal::NotTheApi) };
     let Some(action) = action else {
         return Err(Error::new(ErrorKind::UnknownOperation, "").into());
     };
     let (parts, body) = request.into_parts();
-    let (caller, body, _room) = hear(common, &parts, body, SERVICE).await?;
+    let (caller, body, _room) = hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
     let shared = access::authorize(common, caller.verified(&body)?, action, codec, &body).await?;
     let Some(most) = action::long_answer_bytes(action) else {
         return Ok((action::run(&shared, action, codec, &body).await?, None));
     };
-    let mut most = Arc::clone(&common.answers).acquire_many_owned(most).await.expect("it is never closed");
-    let answer = action::run(&shared, action, codec, &body).await?;
-    let room = match &answer {
-        Said::Body(body) => most.split(body.len()).unwrap_or(most),
-        Said::Events(_) => most,
-    };
-    Ok((answer, Some(room)))
+    let room = Arc::clone(&common.answers).acquire_many_owned(most).await.expect("it is never closed");
+    Ok((action::run(&shared, action, codec, &body).await?, Some(room)))
 }
 
-/// Who a request of a service says to be from, and its body with the room that it takes. Nobody's body has room.
-async fn hear<'a, 'b>(
+/// Who a request of a service says to be from, and its body, of so many bytes at most, with the room that it takes. Nobody's body
+/// has room.
+pub(super) async fn hear<'a, 'b>(
     common: &'a Common,
     parts: &'b Parts,
-    body: Incoming,
     service: &str,
+    (body, bytes_max): (Incoming, usize),
 ) -> Result<(Presented<'b>, Bytes, SemaphorePermit<'a>), Error> {
     match common.access.caller(parts, service) {
         Ok(caller) => {
-            let (body, room) = receive(&common.bodies, body).await?;
+            let (body, room) = receive(&common.bodies, body, bytes_max).await?;
             Ok((caller, body, room))
         }
         Err(error) => {
@@ -216,9 +185,21 @@ async fn hear<'a, 'b>(
     }
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Answer> {
-    let mut response = Response::new(Answer { contents: Contents::Whole(Full::new(Bytes::from(body))), _room: None });
-    *response.status_mut() = status;
+/// A service's error as an answer.
+pub(super) fn refusal(error: &Error, content_type: &'static str, body: Vec<u8>) -> Response<Reply> {
+    reply(error.kind.status(), content_type, body, None)
+}
+
+/// An answer, and the room that it takes until it is sent: more than it needs is given back.
+pub(super) fn reply(
+    status: u16,
+    content_type: &'static str,
+    body: Vec<u8>,
+    room: Option<OwnedSemaphorePermit>,
+) -> Response<Reply> {
+    let room = room.map(|mut most| most.split(body.len()).unwrap_or(most));
+    let mut response = Response::new(Reply { contents: Contents::Whole(Full::new(Bytes::from(body))), _room: room });
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

@@ -1,29 +1,61 @@
 //! The one action of another service: STS GetCallerIdentity, which tools that set things up ask for first. It is asked by a form, and
 //! answered in XML. Nothing needs to allow it.
 
-use hyper::StatusCode;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use uuid::Uuid;
 use wire::sigv4::form_field;
 use wire::{Error, ErrorKind};
 
+use super::Common;
 use super::access::Presented;
+use super::http::{self, Reply};
 
 /// How it is asked.
 pub(super) const REQUEST_TYPE: &str = "application/x-www-form-urlencoded";
 
 /// What signatures are for.
-pub(super) const SERVICE: &str = "sts";
+const SERVICE: &str = "sts";
 
-pub(super) const CONTENT_TYPE: &str = "text/xml";
+const CONTENT_TYPE: &str = "text/xml";
 
-pub(super) const ACTION: &str = "GetCallerIdentity";
+const ACTION: &str = "GetCallerIdentity";
 
 const VERSION: &str = "2011-06-15";
+
+/// The largest form.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// The name by which it is counted, and the answer.
+pub(super) async fn answer(
+    common: &Arc<Common>,
+    id: Uuid,
+    request: Request<Incoming>,
+) -> (Option<&'static str>, Response<Reply>) {
+    let id = id.to_string();
+    let answer = async {
+        let _place = http::place(common)?;
+        let (parts, body) = request.into_parts();
+        let (caller, body, _room) = http::hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
+        tell(caller, &body, &id)
+    };
+    let reply = match answer.await {
+        Ok(body) => http::reply(200, CONTENT_TYPE, body, None),
+        Err(error) => {
+            let (status, body) = refusal(&error, &id);
+            http::reply(status, CONTENT_TYPE, body, None)
+        }
+    };
+    (Some(ACTION), reply)
+}
 
 /// Tells a caller who it is.
 ///
 /// # Errors
 /// The request is not theirs, or asks for something else.
-pub(super) fn answer(caller: Presented<'_>, body: &[u8], request_id: &str) -> Result<Vec<u8>, Error> {
+fn tell(caller: Presented<'_>, body: &[u8], request_id: &str) -> Result<Vec<u8>, Error> {
     let caller = caller.verified(body)?;
     let action = form_field(body, "Action").unwrap_or_default();
     let version = form_field(body, "Version").unwrap_or_default();
@@ -42,7 +74,7 @@ pub(super) fn answer(caller: Presented<'_>, body: &[u8], request_id: &str) -> Re
 }
 
 /// An error as STS tells it, and its status.
-pub(super) fn refusal(error: &Error, request_id: &str) -> (StatusCode, Vec<u8>) {
+fn refusal(error: &Error, request_id: &str) -> (u16, Vec<u8>) {
     let (status, kind) = match error.kind.status() {
         400 if is_forbidden(error.kind) => (403, "Sender"),
         status if status < 500 => (status, "Sender"),
@@ -53,7 +85,7 @@ pub(super) fn refusal(error: &Error, request_id: &str) -> (StatusCode, Vec<u8>) 
         "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/{VERSION}/\">\n  <Error>\n    <Type>{kind}</Type>\n    \
          <Code>{code}</Code>\n    <Message>{message}</Message>\n  </Error>\n  <RequestId>{request_id}</RequestId>\n</ErrorResponse>\n"
     );
-    (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body.into_bytes())
+    (status, body.into_bytes())
 }
 
 fn is_forbidden(kind: ErrorKind) -> bool {

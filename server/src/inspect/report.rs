@@ -24,6 +24,8 @@ pub struct Report {
     pub segments: Vec<SegmentReport>,
     /// Copies of remains that recovery cut.
     pub cut_aside: Vec<FileReport>,
+    /// The folder of the tables of leases, if there is one, and what is in it.
+    pub lease_tables: Option<FileReport>,
     /// Other names there.
     pub other_files: Vec<FileReport>,
     /// Whether everything was read.
@@ -188,6 +190,9 @@ impl fmt::Display for Report {
         }
         for file in &self.cut_aside {
             writeln!(f, "cut aside by recovery: {}, {} bytes", file.name, file.bytes)?;
+        }
+        if let Some(file) = &self.lease_tables {
+            writeln!(f, "tables of leases: {}, {} bytes", file.name, file.bytes)?;
         }
         for file in &self.other_files {
             writeln!(f, "other file: {}, {} bytes", file.name, file.bytes)?;

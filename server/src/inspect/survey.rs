@@ -18,6 +18,7 @@ use super::report::{
 };
 use super::walk::{Segment, Walk, first_batch};
 use super::window::Window;
+use crate::leases;
 
 /// A server may be writing the superblock just now: a copy counts as damaged after so many looks.
 const SUPERBLOCK_LOOKS: usize = 5;
@@ -36,6 +37,10 @@ pub(super) fn survey(directories: &[PathBuf], verify: bool) -> Result<Report, In
                 FileKind::Cut => report.cut_aside.push(FileReport { name, bytes }),
                 FileKind::Lock => report.in_use_by = report.in_use_by.take().or(owner(&directory.join(name))),
                 FileKind::Member => {}
+                FileKind::Other if name == leases::FOLDER => {
+                    let bytes = list(&directory.join(&name))?.iter().map(|(_, bytes)| bytes).sum();
+                    report.lease_tables = Some(FileReport { name, bytes });
+                }
                 FileKind::Unfinished | FileKind::Other => report.other_files.push(FileReport { name, bytes }),
             }
         }

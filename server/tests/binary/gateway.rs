@@ -51,7 +51,12 @@ pub(crate) fn answer(stream: &mut impl Read) -> (u16, Vec<u8>) {
 
 /// Sends a request with these headers.
 pub(crate) fn send(stream: &mut impl Write, method: &str, headers: &[(&str, &str)], body: &[u8]) {
-    let mut head = format!("{method} / HTTP/1.1\r\nhost: here\r\ncontent-length: {}\r\n", body.len());
+    send_to(stream, (method, "/"), headers, body);
+}
+
+/// The same for a path of its own.
+pub(crate) fn send_to(stream: &mut impl Write, (method, path): (&str, &str), headers: &[(&str, &str)], body: &[u8]) {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: here\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -126,7 +131,7 @@ fn what_is_no_request_of_the_api_is_told_so() {
         ("POST", &[("content-type", "text/plain"), target], b"{}", 404, "UnknownOperationException"),
         ("POST", &[json_type], b"{}", 400, "UnknownOperationException"),
         ("POST", &[json_type, ("x-amz-target", "Kinesis_20131202.Fly")], b"{}", 400, "UnknownOperationException"),
-        ("POST", &[json_type, ("x-amz-target", "DynamoDB_20120810.ListTables")], b"{}", 400, "UnknownOperation"),
+        ("POST", &[json_type, ("x-amz-target", "DynamoDB_20120810.Fly")], b"{}", 400, "UnknownOperation"),
         ("POST", &[json_type, target], b"", 400, "SerializationException"),
         ("POST", &[json_type, target], b"{", 400, "SerializationException"),
         ("POST", &[json_type, target], b"[]", 400, "SerializationException"),

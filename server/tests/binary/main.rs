@@ -3,6 +3,7 @@
 
 mod access;
 mod admin;
+mod client_metrics;
 mod compaction;
 mod crowd;
 mod deaf;
@@ -27,6 +28,8 @@ mod gateway_tags;
 mod gateway_wire;
 mod io;
 mod large;
+#[cfg(feature = "leases")]
+mod leases;
 mod lifecycle;
 mod mounts;
 mod moves;

@@ -120,6 +120,19 @@ pub(crate) async fn authorize(
     Ok(within(place))
 }
 
+/// That a caller may use one of the other services, as IAM calls them: what those keep is the server's own account's.
+///
+/// # Errors
+/// It may not.
+pub(crate) fn authorize_other(common: &Common, caller: &Caller, service: &str, operation: &str) -> Result<(), Error> {
+    let Some(key) = &caller.key else { return Ok(()) };
+    let action = format!("{service}:{operation}");
+    if key.account != common.access.own().account {
+        return told(Verdict::NotAllowed, key, &action, "*", "", "resource-based policy");
+    }
+    judge(key, &action, &["*".to_owned()])
+}
+
 /// That a key's own policy lets it.
 fn judge(key: &Key, action: &str, arns: &[String]) -> Result<(), Error> {
     let verdict = key.policy.as_ref().map_or(Verdict::Allowed, |policy| policy.judge(action, arns));

@@ -1,0 +1,65 @@
+//! Requests for tables of leases: from HTTP to those who keep them, and back.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response};
+use wire::{Codec, Error, ErrorKind};
+
+use super::http::{self, Reply, TARGET};
+use super::{Common, access, service};
+use crate::leases::{self, NoAnswer};
+
+/// The body of the largest request: two items of the largest size.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Room that an answer takes, until it is known how long it is: a page of items, or several that were asked for.
+const ANSWER_BYTES: u32 = 4 << 20;
+
+/// What signatures are for, and the first word of actions.
+const SERVICE: &str = "dynamodb";
+
+const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
+
+/// The name by which it is counted, and the answer.
+pub(super) async fn answer(
+    common: &Arc<Common>,
+    request: Request<Incoming>,
+) -> (Option<&'static str>, Response<Reply>) {
+    let target = service::text(request.headers(), TARGET.as_str()).to_owned();
+    let operation = leases::named(&target);
+    let answer = match outcome(common, &target, operation, request).await {
+        Ok(answer) => answer,
+        Err(error) => http::refusal(&error, CONTENT_TYPE, error.body(Codec::Json)),
+    };
+    (operation, answer)
+}
+
+async fn outcome(
+    common: &Arc<Common>,
+    target: &str,
+    operation: Option<&'static str>,
+    request: Request<Incoming>,
+) -> Result<Response<Reply>, Error> {
+    let _place = http::place(common)?;
+    let Some(operation) = operation.filter(|_| request.method() == Method::POST) else {
+        let name = target.strip_prefix(leases::TARGET_PREFIX).unwrap_or_default();
+        return Err(Error::new(ErrorKind::UnknownOperation, leases::not_served(name)));
+    };
+    let (parts, body) = request.into_parts();
+    let (caller, body, _room) = http::hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
+    let name = operation.strip_prefix(leases::TARGET_PREFIX).unwrap_or_default();
+    access::authorize_other(common, &caller.verified(&body)?, SERVICE, name)?;
+    let room = Arc::clone(&common.answers).acquire_many_owned(ANSWER_BYTES).await.expect("it is never closed");
+    let answer = common.leases.ask(operation, body).await.map_err(|none| match none {
+        NoAnswer::Busy => {
+            let message = "The tables of leases have all the requests they take; try again.";
+            Error::new(ErrorKind::ProvisionedThroughputExceeded, message)
+        }
+        NoAnswer::Failed => {
+            let message = "The tables of leases did not answer, and may have done what was asked; try again. The server's log says why.";
+            Error::new(ErrorKind::InternalServerError, message)
+        }
+    })?;
+    Ok(http::reply(answer.status, CONTENT_TYPE, answer.body, Some(room)))
+}

@@ -1,0 +1,242 @@
+//! Tables of leases, for consumers built on the KCL: the operations of DynamoDB that it uses, and no others.
+//!
+//! ```text
+//!   gateway -- queue --> thread -- pipe --> process `millstream leases` -> dynoxide-rs -> SQLite: DIR/leases/tables.sqlite
+//! ```
+//!
+//! SQLite and an emulator of DynamoDB are much code that is not ours, some of it in C, and a panic ends a process here. So they
+//! have one of their own: what they do wrong, or keep in memory, is not the log's. It is begun at the first request, and again
+//! at the next one after it has ended; what it had answered is on disk. It ends with its input, so also when the server is
+//! killed. The thread alone speaks with it.
+
+#[cfg(feature = "leases")]
+mod operations;
+mod pipe;
+#[cfg(feature = "leases")]
+mod process;
+
+use std::fs;
+use std::io::{self, BufReader, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+#[cfg(feature = "leases")]
+pub use self::process::{LeasesArguments, run};
+
+/// What the operations are called here, behind the prefix that names the service and its version.
+pub(crate) const TARGET_PREFIX: &str = "DynamoDB_20120810.";
+
+/// The operations that there are: those that the KCL uses, versions 1 to 3, and those by which people look at its tables.
+const TARGETS: [&str; 18] = [
+    "DynamoDB_20120810.BatchGetItem",
+    "DynamoDB_20120810.BatchWriteItem",
+    "DynamoDB_20120810.CreateTable",
+    "DynamoDB_20120810.DeleteItem",
+    "DynamoDB_20120810.DeleteTable",
+    "DynamoDB_20120810.DescribeTable",
+    "DynamoDB_20120810.GetItem",
+    "DynamoDB_20120810.ListTables",
+    "DynamoDB_20120810.ListTagsOfResource",
+    "DynamoDB_20120810.PutItem",
+    "DynamoDB_20120810.Query",
+    "DynamoDB_20120810.Scan",
+    "DynamoDB_20120810.TagResource",
+    "DynamoDB_20120810.TransactWriteItems",
+    "DynamoDB_20120810.UntagResource",
+    "DynamoDB_20120810.UpdateContinuousBackups",
+    "DynamoDB_20120810.UpdateItem",
+    "DynamoDB_20120810.UpdateTable",
+];
+
+/// The folder of a data directory that they lie in.
+pub(crate) const FOLDER: &str = "leases";
+
+/// Requests that wait for the thread. The next is told to try again.
+const WAITING_MAX: usize = 256;
+
+/// How long the process has to close its file before it is killed.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The operation that a request's target names, if there is one.
+pub(crate) fn named(target: &str) -> Option<&'static str> {
+    TARGETS.into_iter().find(|known| cfg!(feature = "leases") && *known == target)
+}
+
+/// What is said to whoever asks for another.
+pub(crate) fn not_served(operation: &str) -> String {
+    if !cfg!(feature = "leases") {
+        return "This server was built without tables of leases; build it with the cargo feature `leases`.".to_owned();
+    }
+    let names: Vec<&str> = TARGETS.iter().filter_map(|target| target.strip_prefix(TARGET_PREFIX)).collect();
+    format!(
+        "{operation} is not served: tables of leases, for the KCL, are all that this server has of DynamoDB, by {}.",
+        names.join(", ")
+    )
+}
+
+/// What came of a request: an HTTP status, and a body of JSON.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    /// Too many wait.
+    Busy,
+    /// The process could not be begun, or ended: what it was asked for may have been done.
+    Failed,
+}
+
+#[derive(Debug)]
+struct Question {
+    operation: &'static str,
+    body: Bytes,
+    tell: oneshot::Sender<Result<Answer, NoAnswer>>,
+}
+
+/// The tables, as the gateway sees them.
+#[derive(Debug)]
+pub(crate) struct Leases {
+    folder: PathBuf,
+    worker: Mutex<Option<(SyncSender<Question>, JoinHandle<()>)>>,
+}
+
+impl Leases {
+    /// Those of a log that is open. They lie in its first directory, the one with the superblock, in whichever order all were
+    /// named. Nothing is begun yet.
+    pub(crate) fn of(directories: &[PathBuf]) -> Leases {
+        let is_home = |directory: &&PathBuf| directory.join("superblock").is_file();
+        let home = directories.iter().find(is_home).or(directories.first());
+        Leases { folder: home.map_or_else(PathBuf::new, |home| home.join(FOLDER)), worker: Mutex::default() }
+    }
+
+    /// Has an operation carried out.
+    pub(crate) async fn ask(&self, operation: &'static str, body: Bytes) -> Result<Answer, NoAnswer> {
+        let (tell, told) = oneshot::channel();
+        match self.sender().map_err(|_| NoAnswer::Failed)?.try_send(Question { operation, body, tell }) {
+            Ok(()) => told.await.unwrap_or(Err(NoAnswer::Failed)),
+            Err(TrySendError::Full(_)) => Err(NoAnswer::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(NoAnswer::Failed),
+        }
+    }
+
+    /// The way to the thread, which is started if there is none yet.
+    fn sender(&self) -> io::Result<SyncSender<Question>> {
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((sender, _)) = &*worker {
+            return Ok(sender.clone());
+        }
+        let (sender, questions) = sync_channel(WAITING_MAX);
+        let folder = self.folder.clone();
+        let thread = std::thread::Builder::new().name("leases".to_owned()).spawn(move || serve(&folder, &questions))?;
+        *worker = Some((sender.clone(), thread));
+        Ok(sender)
+    }
+
+    /// Waits until what was asked for is done and the file closed. To be called once nobody asks any more.
+    pub(crate) fn stop(&self) {
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((sender, thread)) = worker {
+            drop(sender);
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread: answers one question after the other, until nobody can ask.
+fn serve(folder: &Path, questions: &Receiver<Question>) {
+    let mut process: Option<Process> = None;
+    let mut last_failure = String::new();
+    for Question { operation, body, tell } in questions {
+        let begun = match process.take() {
+            Some(running) => Ok(running),
+            None => Process::begin(folder),
+        };
+        let asked = begun.and_then(|mut running| Ok((running.ask(operation, &body)?, running)));
+        let failure = match &asked {
+            Ok((answer, _)) if answer.status >= 500 => String::from_utf8_lossy(&answer.body).into_owned(),
+            Ok(_) => String::new(),
+            Err(error) => format!("the process that keeps them failed: {error}; the next request begins it again"),
+        };
+        // What fails for one fails for everybody who asks: it is told once.
+        if !failure.is_empty() && failure != last_failure {
+            tracing::error!(folder = %folder.display(), failure, "tables of leases can't be used; the log goes on");
+        }
+        last_failure = failure;
+        let answer = asked.map_err(|_| NoAnswer::Failed).map(|(answer, running)| {
+            process = Some(running);
+            answer
+        });
+        // Whoever asked may be gone.
+        let _ = tell.send(answer);
+    }
+}
+
+/// The process, and the pipes to it. Dropping it ends it.
+struct Process {
+    child: Child,
+    /// `None` once it is told to end.
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn begin(folder: &Path) -> io::Result<Process> {
+        make(folder)?;
+        // The program that runs, also where its file has been replaced since.
+        let mut child = Command::new("/proc/self/exe")
+            .arg("leases")
+            .arg(folder)
+            // What a terminal sends to the server is not for it.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let output = output.ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(Process { child, input, output: BufReader::new(output) })
+    }
+
+    fn ask(&mut self, operation: &str, body: &[u8]) -> io::Result<Answer> {
+        let input = self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        pipe::write_question(input, operation, body)?;
+        input.flush()?;
+        pipe::read_answer(&mut self.output)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.input = None;
+        let deadline = Instant::now() + END_TIMEOUT;
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Makes the folder if it is missing, its name made durable.
+fn make(folder: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => fs::File::open(folder.parent().unwrap_or(folder))?.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}

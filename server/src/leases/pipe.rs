@@ -1,0 +1,58 @@
+//! What goes over the pipes between the server and the process that keeps the tables.
+//!
+//! ```text
+//!   question:  operation's length u8 | body's length u32 | operation | body        numbers are little endian
+//!   answer:    status u16            | body's length u32 | body
+//! ```
+
+use std::io::{self, Read, Write};
+
+use super::Answer;
+
+/// The longest body of an answer: 100 items of the largest size.
+const ANSWER_BYTES_MAX: u32 = 48 << 20;
+
+pub(super) fn write_question(out: &mut impl Write, operation: &str, body: &[u8]) -> io::Result<()> {
+    let too_long = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    out.write_all(&[u8::try_from(operation.len()).map_err(too_long)?])?;
+    out.write_all(&u32::try_from(body.len()).map_err(too_long)?.to_le_bytes())?;
+    out.write_all(operation.as_bytes())?;
+    out.write_all(body)
+}
+
+pub(super) fn read_answer(input: &mut impl Read) -> io::Result<Answer> {
+    let (mut status, mut length) = ([0; 2], [0; 4]);
+    input.read_exact(&mut status)?;
+    input.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length);
+    if length > ANSWER_BYTES_MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut body = vec![0; length as usize];
+    input.read_exact(&mut body)?;
+    Ok(Answer { status: u16::from_le_bytes(status), body })
+}
+
+/// The next question; nothing once there will be none.
+#[cfg(feature = "leases")]
+pub(super) fn read_question(input: &mut impl Read) -> io::Result<Option<(String, Vec<u8>)>> {
+    let (mut operation, mut length) = ([0; 1], [0; 4]);
+    match input.read_exact(&mut operation) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        outcome => outcome?,
+    }
+    input.read_exact(&mut length)?;
+    let (mut operation, mut body) = (vec![0; usize::from(operation[0])], vec![0; u32::from_le_bytes(length) as usize]);
+    input.read_exact(&mut operation)?;
+    input.read_exact(&mut body)?;
+    let operation = String::from_utf8(operation).map_err(|_| io::ErrorKind::InvalidData)?;
+    Ok(Some((operation, body)))
+}
+
+#[cfg(feature = "leases")]
+pub(super) fn write_answer(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
+    out.write_all(&answer.status.to_le_bytes())?;
+    let length = u32::try_from(answer.body.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+    out.write_all(&length.to_le_bytes())?;
+    out.write_all(&answer.body)
+}
