@@ -52,7 +52,8 @@ impl Policy {
             if actions.is_empty() || streams.is_empty() {
                 return Err("a statement names at least one action, and * for all streams".to_owned());
             }
-            let of_streams = |pattern: &str| ACTIONS.iter().any(|action| is_action(pattern, &format!("kinesis:{action}")));
+            let of_streams =
+                |pattern: &str| ACTIONS.iter().any(|action| is_action(pattern, &format!("kinesis:{action}")));
             let of_others = |pattern: &str| OTHER_SERVICES.iter().any(|service| pattern.starts_with(service));
             let is_one = |pattern: &str| of_streams(pattern) || of_others(pattern);
             if let Some(pattern) = actions.iter().find(|pattern| !is_one(pattern)) {

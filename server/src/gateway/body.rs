@@ -36,8 +36,7 @@ pub(super) async fn receive(
     };
     // A body of unknown length may be as long as any.
     let length = body.size_hint().upper().unwrap_or(bytes_max as u64);
-    let length =
-        u32::try_from(length).ok().filter(|&length| length as usize <= bytes_max).ok_or_else(too_large)?;
+    let length = u32::try_from(length).ok().filter(|&length| length as usize <= bytes_max).ok_or_else(too_large)?;
     let room = bodies.acquire_many(length).await.expect("it is never closed");
     // Copied together: frames of HTTP/2 may be so small that to keep each costs more than its bytes.
     let (began, mut received) = (Instant::now(), BytesMut::new());

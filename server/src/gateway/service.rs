@@ -50,8 +50,8 @@ impl Service {
         }
         // Forms name their action within; what they are signed for is known before.
         let is_scope = |text: &str| text.contains(METRICS_SCOPE) || text.contains(METRICS_SCOPE_IN_QUERY);
-        let is_metrics = is_scope(text(request.headers(), AUTHORIZATION.as_str()))
-            || request.uri().query().is_some_and(is_scope);
+        let is_metrics =
+            is_scope(text(request.headers(), AUTHORIZATION.as_str())) || request.uri().query().is_some_and(is_scope);
         if is_metrics { Service::Metrics(Writing::Form) } else { Service::Identity }
     }
 }

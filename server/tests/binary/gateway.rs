@@ -56,12 +56,22 @@ pub(crate) fn send(stream: &mut impl Write, method: &str, headers: &[(&str, &str
 
 /// The same for a path of its own.
 pub(crate) fn send_to(stream: &mut impl Write, (method, path): (&str, &str), headers: &[(&str, &str)], body: &[u8]) {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: here\r\ncontent-length: {}\r\n", body.len());
+    send_head(stream, (method, path), headers, body.len());
+    stream.write_all(body).unwrap();
+}
+
+/// What comes before a body of this length.
+pub(crate) fn send_head(
+    stream: &mut impl Write,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+    length: usize,
+) {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: here\r\ncontent-length: {length}\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
     stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
-    stream.write_all(body).unwrap();
 }
 
 /// One action on a connection of its own: the status and the body, null if it is empty.

@@ -210,13 +210,13 @@ fn iterators_and_tokens_of_others_lead_nowhere() {
     assert_eq!(OWN.refused(address, "GetRecords", &json!({ "ShardIterator": forged })).0, "ResourceNotFoundException");
     let (_, tail) = consumer.as_str().unwrap().split_once("/consumer/").unwrap();
     let hidden = json!(format!("{}/consumer/{tail}", arn("us-east-1", "000000000000", hidden)));
-    for (action, body) in [
-        ("DescribeStreamConsumer", json!({ "ConsumerARN": hidden })),
-        ("DeregisterStreamConsumer", json!({ "ConsumerARN": hidden })),
-        ("ListTagsForResource", json!({ "ResourceARN": hidden })),
-        ("SubscribeToShard", subscribe(&hidden)),
+    for (action, body, kind) in [
+        ("DescribeStreamConsumer", json!({ "ConsumerARN": hidden }), "ValidationException"),
+        ("DeregisterStreamConsumer", json!({ "ConsumerARN": hidden }), "ValidationException"),
+        ("ListTagsForResource", json!({ "ResourceARN": hidden }), "ResourceNotFoundException"),
+        ("SubscribeToShard", subscribe(&hidden), "ValidationException"),
     ] {
-        assert_eq!(OWN.refused(address, action, &body).0, "ResourceNotFoundException", "{action}");
+        assert_eq!(OWN.refused(address, action, &body).0, kind, "{action}");
     }
     // ARNs of another region are another server's.
     let (kind, message) =

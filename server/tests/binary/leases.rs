@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::gateway::{self, answer, connect, send, server};
+use crate::gateway::{self, answer, connect, send, send_head, server};
 use crate::rig::{Server, directory, millstream, run};
 
 const JSON: (&str, &str) = ("content-type", "application/x-amz-json-1.0");
@@ -282,13 +282,17 @@ fn what_no_lease_needs_is_refused() {
         ("PutItem", r#"{"TableName":"app","Item":{"leaseKey":{}}}"#, 400, "ValidationException"),
         ("PutItem", &deep, 400, "SerializationException"),
         ("PutItem", &large.to_string(), 400, "ValidationException"),
-        ("PutItem", &" ".repeat((1 << 20) + 1), 413, "RequestEntityTooLargeException"),
         ("Scan", r#"{"TableName":"gone"}"#, 400, "ResourceNotFoundException"),
     ] {
         let (told, found, words) = refused(api, operation, body);
         let start: String = body.chars().take(80).collect();
         assert_eq!((told, found.as_str()), (status, kind), "{operation} {start}: {words}");
     }
+    // It is refused before it is sent.
+    let mut stream = connect(api);
+    let headers = [JSON, ("x-amz-target", "DynamoDB_20120810.PutItem")];
+    send_head(&mut stream, ("POST", "/"), &headers, (1 << 20) + 1);
+    assert_eq!(answer(&mut stream).0, 413);
     assert_eq!(good(api, "Scan", &json!({ "TableName": "app" }))["Count"], 0);
     server.assert_well();
 }
