@@ -268,6 +268,11 @@ mod tests {
             (key("session-token = \"\""), "are not empty"),
             (statement("actions = [\"kinesis:Fly\"]"), "no action is called kinesis:Fly"),
             (statement("actions = [\"PutRecord\"]"), "no action is called PutRecord"),
+            (statement("actions = [\"dynamodb:DeletTable\"]"), "no action is called dynamodb:DeletTable"),
+            (
+                statement("actions = [\"dynamodb:*\"]\nstreams = [\"arn:aws:dynamodb:*:*:table/t\"]"),
+                "dynamodb:* has nothing to do with streams",
+            ),
             (statement("actions = []"), "a statement names at least one action"),
             (statement("actions = [\"*\"]\nstreams = [\"orders\"]"), "orders is neither * nor the ARN of a stream"),
             (statement("actions = [\"*\"]\nresources = []"), "unknown field `resources`"),

@@ -6,9 +6,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// A client that is silent for so long is asked whether it is there.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// A client that takes nothing of what it is sent for so long is gone.
 pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -104,7 +108,10 @@ impl Listener {
                 Ok((stream, place)) => {
                     // Neither fails on a connected socket; a client that hung up meanwhile is found out later.
                     let _ = stream.set_nodelay(true);
-                    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, SEND_TIMEOUT.as_millis() as u32);
+                    let _ = sockopt::set_tcp_user_timeout(&stream, SEND_TIMEOUT.as_millis() as u32);
+                    // The same of one that is silent, and may be gone without a word.
+                    let _ = sockopt::set_socket_keepalive(&stream, true);
+                    let _ = sockopt::set_tcp_keepidle(&stream, SILENCE);
                     take(stream, place);
                 }
                 Err(error) => {

@@ -85,6 +85,8 @@ struct Common {
     /// Room for streams that are brought to other numbers of shards.
     scaling: Semaphore,
     leases: Arc<Leases>,
+    /// Room for answers about leases, in bytes.
+    lease_answers: Arc<Semaphore>,
     client_metrics: ClientMetrics,
     /// Room for metrics that are read.
     reading: Semaphore,
@@ -146,7 +148,7 @@ impl Gateway {
         let figures = Figures::default();
         let (log, subscribers) = (Log::new(handle, access.own().clone()), Subscribers::default());
         let scaling = Semaphore::new(scaling::STREAMS_MAX);
-        let leases = Arc::new(Leases::of(directories));
+        let tables = Arc::new(Leases::of(directories));
         let common = Arc::new(Common {
             log,
             access,
@@ -158,7 +160,8 @@ impl Gateway {
             hot_spots: figures.hot_spots.clone(),
             subscribers: subscribers.clone(),
             scaling,
-            leases: Arc::clone(&leases),
+            leases: Arc::clone(&tables),
+            lease_answers: Arc::new(Semaphore::new(leases::ANSWER_BYTES_IN_PROGRESS_MAX)),
             client_metrics: figures.clients.clone(),
             reading: Semaphore::new(metrics::READ_AT_ONCE_MAX),
         });
@@ -172,7 +175,7 @@ impl Gateway {
         server.spawn(resume);
         server.spawn(on_demand);
         server.spawn(reload);
-        Ok(Gateway { server, figures, subscribers, leases })
+        Ok(Gateway { server, figures, subscribers, leases: tables })
     }
 
     /// What it tells; goes on counting.

@@ -21,14 +21,17 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::oneshot;
 
+pub(crate) use self::pipe::ANSWER_BYTES_MAX;
 #[cfg(feature = "leases")]
 pub use self::process::{LeasesArguments, run};
 
@@ -63,8 +66,16 @@ pub(crate) const FOLDER: &str = "leases";
 /// Requests that wait for the thread. The next is told to try again.
 const WAITING_MAX: usize = 256;
 
+/// A process that has not answered for so long is killed.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long the process has to close its file before it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The names of all operations.
+pub(crate) fn operations() -> impl Iterator<Item = &'static str> {
+    TARGETS.iter().filter_map(|target| target.strip_prefix(TARGET_PREFIX))
+}
 
 /// The operation that a request's target names, if there is one.
 pub(crate) fn named(target: &str) -> Option<&'static str> {
@@ -76,7 +87,7 @@ pub(crate) fn not_served(operation: &str) -> String {
     if !cfg!(feature = "leases") {
         return "This server was built without tables of leases; build it with the cargo feature `leases`.".to_owned();
     }
-    let names: Vec<&str> = TARGETS.iter().filter_map(|target| target.strip_prefix(TARGET_PREFIX)).collect();
+    let names: Vec<&str> = operations().collect();
     format!(
         "{operation} is not served: tables of leases, for the KCL, are all that this server has of DynamoDB, by {}.",
         names.join(", ")
@@ -111,6 +122,29 @@ struct Question {
 pub(crate) struct Leases {
     folder: PathBuf,
     worker: Mutex<Option<(SyncSender<Question>, JoinHandle<()>)>>,
+    running: Arc<Running>,
+}
+
+/// The process as those see it who do not wait for it.
+#[derive(Debug, Default)]
+struct Running {
+    /// Its number, as long as it is this server's to wait for.
+    pid: Mutex<Option<Pid>>,
+    /// Whether nothing more is to be asked of it.
+    stops: AtomicBool,
+}
+
+impl Running {
+    /// Ends it, whatever it does.
+    fn kill(&self) {
+        if let Some(pid) = *self.pid.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+
+    fn note(&self, pid: Option<Pid>) {
+        *self.pid.lock().unwrap_or_else(PoisonError::into_inner) = pid;
+    }
 }
 
 impl Leases {
@@ -119,14 +153,21 @@ impl Leases {
     pub(crate) fn of(directories: &[PathBuf]) -> Leases {
         let is_home = |directory: &&PathBuf| directory.join("superblock").is_file();
         let home = directories.iter().find(is_home).or(directories.first());
-        Leases { folder: home.map_or_else(PathBuf::new, |home| home.join(FOLDER)), worker: Mutex::default() }
+        let folder = home.map_or_else(PathBuf::new, |home| home.join(FOLDER));
+        Leases { folder, worker: Mutex::default(), running: Arc::default() }
     }
 
     /// Has an operation carried out.
     pub(crate) async fn ask(&self, operation: &'static str, body: Bytes) -> Result<Answer, NoAnswer> {
         let (tell, told) = oneshot::channel();
         match self.sender().map_err(|_| NoAnswer::Failed)?.try_send(Question { operation, body, tell }) {
-            Ok(()) => told.await.unwrap_or(Err(NoAnswer::Failed)),
+            Ok(()) => match tokio::time::timeout(ANSWER_TIMEOUT, told).await {
+                Ok(answer) => answer.unwrap_or(Err(NoAnswer::Failed)),
+                Err(_) => {
+                    self.running.kill();
+                    Err(NoAnswer::Failed)
+                }
+            },
             Err(TrySendError::Full(_)) => Err(NoAnswer::Busy),
             Err(TrySendError::Disconnected(_)) => Err(NoAnswer::Failed),
         }
@@ -139,32 +180,54 @@ impl Leases {
             return Ok(sender.clone());
         }
         let (sender, questions) = sync_channel(WAITING_MAX);
-        let folder = self.folder.clone();
-        let thread = std::thread::Builder::new().name("leases".to_owned()).spawn(move || serve(&folder, &questions))?;
+        let (folder, running) = (self.folder.clone(), Arc::clone(&self.running));
+        let work = move || serve(&folder, &questions, &running);
+        let thread = std::thread::Builder::new().name("leases".to_owned()).spawn(work)?;
         *worker = Some((sender.clone(), thread));
         Ok(sender)
     }
 
-    /// Waits until what was asked for is done and the file closed. To be called once nobody asks any more.
+    /// Waits until what is being done is done and the file closed, and not for ever. To be called once nobody asks any more.
     pub(crate) fn stop(&self) {
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((sender, thread)) = worker {
+            self.running.stops.store(true, Ordering::SeqCst);
             drop(sender);
+            let deadline = Instant::now() + END_TIMEOUT;
+            while !thread.is_finished() {
+                if Instant::now() > deadline {
+                    self.running.kill();
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
             let _ = thread.join();
         }
     }
 }
 
 /// The thread: answers one question after the other, until nobody can ask.
-fn serve(folder: &Path, questions: &Receiver<Question>) {
+fn serve(folder: &Path, questions: &Receiver<Question>, running_one: &Running) {
     let mut process: Option<Process> = None;
     let mut last_failure = String::new();
     for Question { operation, body, tell } in questions {
+        if running_one.stops.load(Ordering::SeqCst) {
+            let _ = tell.send(Err(NoAnswer::Failed));
+            continue;
+        }
         let begun = match process.take() {
             Some(running) => Ok(running),
             None => Process::begin(folder),
         };
-        let asked = begun.and_then(|mut running| Ok((running.ask(operation, &body)?, running)));
+        running_one.note(begun.as_ref().ok().map(|process| Pid::from_child(&process.child)));
+        let asked = begun.and_then(|mut running| match running.ask(operation, &body) {
+            Ok(answer) => Ok((answer, running)),
+            Err(error) => {
+                // It is waited for from here on, and its number another's then.
+                running_one.note(None);
+                Err(error)
+            }
+        });
         let failure = match &asked {
             Ok((answer, _)) if answer.status >= 500 => String::from_utf8_lossy(&answer.body).into_owned(),
             Ok(_) => String::new(),
@@ -182,6 +245,7 @@ fn serve(folder: &Path, questions: &Receiver<Question>) {
         // Whoever asked may be gone.
         let _ = tell.send(answer);
     }
+    running_one.note(None);
 }
 
 /// The process, and the pipes to it. Dropping it ends it.

@@ -302,10 +302,16 @@ async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crew: &Crew, pa
         };
         pacer.wait_until(due.min(end_ns), core.clock, || core.stopped()).await;
         if check_end(plan, core, || crew.has_ended()) || due >= end_ns {
-            return;
+            break;
         }
         core.counts.borrow_mut().groups[0].paced.record(due, core.clock.now_ns());
         crew.hand_out(core, due);
+        due_ns = schedule.as_mut().and_then(Schedule::next);
+    }
+    // Where the core was held up to the end, what was due before is late all the same.
+    let now_ns = core.clock.now_ns().min(end_ns);
+    while let Some(due) = due_ns.filter(|due| *due < now_ns) {
+        core.counts.borrow_mut().groups[0].lateness.record(due, now_ns);
         due_ns = schedule.as_mut().and_then(Schedule::next);
     }
 }

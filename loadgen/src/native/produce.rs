@@ -291,10 +291,19 @@ async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crews: &[Crew],
         };
         pacer.wait_until(hand.due_ns.min(end_ns), core.clock, || core.stopped()).await;
         if check_end(plan, core, || all_ended(&links)) || hand.due_ns >= end_ns {
-            return;
+            break;
         }
         core.counts.borrow_mut().groups[hand.group].paced.record(hand.due_ns, core.clock.now_ns());
         hand.hand_out();
+    }
+    // Where the core was held up to the end, what was due before is late all the same.
+    let now_ns = core.clock.now_ns().min(end_ns);
+    let mut counts = core.counts.borrow_mut();
+    for hand in &mut hands {
+        while hand.due_ns < now_ns {
+            counts.groups[hand.group].lateness.record(hand.due_ns, now_ns);
+            hand.pass_over();
+        }
     }
 }
 

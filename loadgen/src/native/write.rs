@@ -155,9 +155,14 @@ impl Hand {
         }
     }
 
+    /// The time of a batch has come, and nobody sends it any more.
+    pub(super) fn pass_over(&mut self) -> u64 {
+        std::mem::replace(&mut self.due_ns, self.schedule.next().expect("a schedule has no end"))
+    }
+
     /// The time has come.
     pub(super) fn hand_out(&mut self) {
-        let due_ns = std::mem::replace(&mut self.due_ns, self.schedule.next().expect("a schedule has no end"));
+        let due_ns = self.pass_over();
         self.ahead.pop_front().expect("there is always one ahead").push_due(due_ns);
         self.prepare();
     }

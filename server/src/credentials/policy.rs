@@ -4,9 +4,13 @@
 use serde::Deserialize;
 
 use crate::gateway::ACTIONS;
+use crate::leases;
 
-/// Before actions of the other services at the same port.
-const OTHER_SERVICES: [&str; 2] = ["dynamodb:", "cloudwatch:"];
+/// Whether a pattern is for an action of another service at the same port.
+fn is_of_others(pattern: &str) -> bool {
+    let mut actions = leases::operations().map(|operation| format!("dynamodb:{operation}"));
+    actions.any(|action| is_action(pattern, &action)) || is_action(pattern, "cloudwatch:PutMetricData")
+}
 
 /// What a key may do.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,10 +58,13 @@ impl Policy {
             }
             let of_streams =
                 |pattern: &str| ACTIONS.iter().any(|action| is_action(pattern, &format!("kinesis:{action}")));
-            let of_others = |pattern: &str| OTHER_SERVICES.iter().any(|service| pattern.starts_with(service));
-            let is_one = |pattern: &str| of_streams(pattern) || of_others(pattern);
+            let is_one = |pattern: &str| of_streams(pattern) || is_of_others(pattern);
             if let Some(pattern) = actions.iter().find(|pattern| !is_one(pattern)) {
                 return Err(format!("no action is called {pattern}; write for example kinesis:PutRecord or kinesis:*"));
+            }
+            let others = actions.iter().find(|pattern| !of_streams(pattern));
+            if let Some(pattern) = others.filter(|_| streams.iter().any(|stream| stream != "*")) {
+                return Err(format!("{pattern} has nothing to do with streams; write it in a statement without them"));
             }
             let is_arn = |pattern: &str| pattern == "*" || pattern.starts_with("arn:");
             if let Some(pattern) = streams.iter().find(|pattern| !is_arn(pattern)) {

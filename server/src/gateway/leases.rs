@@ -13,8 +13,13 @@ use crate::leases::{self, NoAnswer};
 /// The body of the largest request: two items of the largest size.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// Room that an answer takes, until it is known how long it is: a page of items, or several that were asked for.
-const ANSWER_BYTES: u32 = 4 << 20;
+/// Room that an answer takes, until it is known how long it is: a page of items, or as many as may be asked for at once, each
+/// letter of which JSON may write as six.
+const ANSWER_BYTES: u32 = 8 << 20;
+const LONG_ANSWER_BYTES: u32 = leases::ANSWER_BYTES_MAX;
+
+/// Bytes of answers at once, until they are sent. The next wait, and not for those who read streams.
+pub(super) const ANSWER_BYTES_IN_PROGRESS_MAX: usize = 2 * leases::ANSWER_BYTES_MAX as usize;
 
 /// What signatures are for, and the first word of actions.
 const SERVICE: &str = "dynamodb";
@@ -50,7 +55,8 @@ async fn outcome(
     let (caller, body, _room) = http::hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
     let name = operation.strip_prefix(leases::TARGET_PREFIX).unwrap_or_default();
     access::authorize_other(common, &caller.verified(&body)?, SERVICE, name)?;
-    let room = Arc::clone(&common.answers).acquire_many_owned(ANSWER_BYTES).await.expect("it is never closed");
+    let bytes = if name == "BatchGetItem" { LONG_ANSWER_BYTES } else { ANSWER_BYTES };
+    let room = Arc::clone(&common.lease_answers).acquire_many_owned(bytes).await.expect("it is never closed");
     let answer = common.leases.ask(operation, body).await.map_err(|none| match none {
         NoAnswer::Busy => {
             let message = "The tables of leases have all the requests they take; try again.";

@@ -42,12 +42,16 @@ const HOT_KEY: f64 = 0.1;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct HotShard {
+    account: String,
+    region: String,
     stream: String,
     shard: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct HotKey {
+    account: String,
+    region: String,
     stream: String,
     key: String,
 }
@@ -133,7 +137,7 @@ async fn look(
     let mut open: Vec<ShardDescription> = shards.into_iter().filter(|shard| shard.children.is_none()).collect();
     open.sort_by_key(|shard| shard.hash_start);
     let Some(seconds) = past.add(&open, &demand, &bounds, now) else { return Ok(()) };
-    seen.note(stream, (&open, past), (&demand, seconds), &bounds);
+    seen.note((place, stream), (&open, past), (&demand, seconds), &bounds);
     for step in plan::steps(&open, past, &demand, &bounds) {
         let (told, outcome) = match step {
             Step::Split(at, key) => ("a hot shard is split", shared.log.split(place, name, open[at].shard, key).await),
@@ -155,24 +159,31 @@ impl Seen {
     /// Takes up what is hot of a stream.
     fn note(
         &mut self,
-        stream: &Stream,
+        (place, stream): (&Place, &Stream),
         (open, past): (&[ShardDescription], &Past),
         (demand, seconds): (&Demand, f64),
         bounds: &Bounds,
     ) {
-        let name = || stream.name.clone();
+        let (account, region, name) = (|| place.account.clone(), || place.region.clone(), || stream.name.clone());
         for shard in open {
             let share = past.share(shard.shard);
             if share >= HOT {
-                self.shards
-                    .push((HotShard { stream: name(), shard: shard_name(stream, shard.shard).to_string() }, share));
+                self.shards.push((
+                    HotShard {
+                        account: account(),
+                        region: region(),
+                        stream: name(),
+                        shard: shard_name(stream, shard.shard).to_string(),
+                    },
+                    share,
+                ));
             }
         }
         for (key, kib) in &demand.keys {
             let share = bounds.share_of_bytes((kib << 10) as f64 / seconds);
             if share >= HOT_KEY {
                 let key = String::from_utf8_lossy(key).into_owned();
-                self.keys.push((HotKey { stream: name(), key }, share));
+                self.keys.push((HotKey { account: account(), region: region(), stream: name(), key }, share));
             }
         }
     }

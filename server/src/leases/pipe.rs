@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use super::Answer;
 
 /// The longest body of an answer: 100 items of the largest size.
-const ANSWER_BYTES_MAX: u32 = 48 << 20;
+pub(crate) const ANSWER_BYTES_MAX: u32 = 48 << 20;
 
 pub(super) fn write_question(out: &mut impl Write, operation: &str, body: &[u8]) -> io::Result<()> {
     let too_long = |_| io::Error::from(io::ErrorKind::InvalidInput);
@@ -51,6 +51,12 @@ pub(super) fn read_question(input: &mut impl Read) -> io::Result<Option<(String,
 
 #[cfg(feature = "leases")]
 pub(super) fn write_answer(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
+    let too_long = Answer {
+        status: 400,
+        body: br#"{"__type":"com.amazon.coral.validate#ValidationException","message":"The answer would be too long; ask for fewer items."}"#.to_vec(),
+    };
+    let is_too_long = answer.body.len() > ANSWER_BYTES_MAX as usize;
+    let answer = if is_too_long { &too_long } else { answer };
     out.write_all(&answer.status.to_le_bytes())?;
     let length = u32::try_from(answer.body.len()).map_err(|_| io::ErrorKind::InvalidData)?;
     out.write_all(&length.to_le_bytes())?;

@@ -64,9 +64,11 @@ fn a_hot_shard_is_split_where_its_records_lie() {
     assert!(middle < at && at < end, "split at {at}, where the records lie between {middle} and {end}");
     assert_eq!(open(address, "other").len(), 4, "a provisioned stream is its owner's to split");
     let told = samples(&server);
-    let labels = "{stream=\"orders\",shard=\"shardId-000000000001\"}";
-    let (shard, key) =
-        (told.get(&format!("millstream_hot_shard{labels}")), "millstream_hot_key{stream=\"orders\",key=\"hot\"}");
+    let labels = "{account=\"000000000000\",region=\"us-east-1\",stream=\"orders\",shard=\"shardId-000000000001\"}";
+    let (shard, key) = (
+        told.get(&format!("millstream_hot_shard{labels}")),
+        "millstream_hot_key{account=\"000000000000\",region=\"us-east-1\",stream=\"orders\",key=\"hot\"}",
+    );
     let shares = [shard, told.get(key)].map(|share| *share.unwrap_or_else(|| panic!("{told:?}")));
     assert!(shares.iter().all(|share| (0.1..5.0).contains(share)), "{shares:?}");
     assert!(!told.keys().any(|name| name.contains("hot_shard") && name.contains("other")), "{told:?}");

@@ -48,6 +48,10 @@ streams = ["arn:aws:kinesis:us-east-1:111122223333:stream/s"]
 effect = "deny"
 actions = ["kinesis:*"]
 streams = ["arn:aws:kinesis:*:*:stream/secret"]
+[[key.policy]]
+effect = "deny"
+actions = ["kinesis:DeregisterStreamConsumer"]
+streams = ["arn:aws:kinesis:*:*:stream/s/consumer/audit:*"]
 "#;
 
 fn server(directory: &tempfile::TempDir) -> (Server, SocketAddr) {
@@ -264,6 +268,19 @@ fn a_key_does_what_its_policy_allows() {
     WRITER.good(address, "PutRecords", &records);
     assert_eq!(read(&WRITER, address, "s").len(), 2);
     let explicit = "with an explicit deny in an identity-based policy";
+    // A consumer is the same one by its name.
+    for name in ["audit", "free"] {
+        let register = json!({ "StreamARN": others("s"), "ConsumerName": name });
+        let arn = OTHER.good(address, "RegisterStreamConsumer", &register)["Consumer"]["ConsumerARN"].clone();
+        if name == "audit" {
+            let resource = arn.as_str().unwrap();
+            let told = WRITER.refused(address, "DeregisterStreamConsumer", &json!({ "ConsumerARN": arn }));
+            assert_eq!(told, denied(walter, "DeregisterStreamConsumer", resource, explicit));
+            assert_eq!(WRITER.refused(address, "DeregisterStreamConsumer", &register), told);
+        } else {
+            WRITER.good(address, "DeregisterStreamConsumer", &register);
+        }
+    }
     let reference = |name: &str| json!({ "StreamName": name });
     let both = json!({ "StreamName": "s", "StreamARN": others("secret"), "PartitionKey": "k", "Data": HELLO });
     let partition = json!({ "StreamARN": "arn:aws-cn:kinesis:us-east-1:111122223333:stream/secret", "PartitionKey": "k", "Data": HELLO });

@@ -29,6 +29,7 @@ const SHARED_CONSUMER: [&str; 2] = ["DescribeStreamConsumer", "SubscribeToShard"
 #[serde(rename_all = "PascalCase", default)]
 struct Named {
     stream_name: Option<String>,
+    consumer_name: Option<String>,
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
     #[serde(rename = "ConsumerARN")]
@@ -66,7 +67,9 @@ impl Resource {
     fn arns(&self) -> Vec<String> {
         let stream = self.place.arn(&self.stream);
         match &self.consumer {
-            Some((name, created_s)) => vec![self.place.consumer_arn(&self.stream, name, created_s * 1000), stream],
+            Some((name, created_s)) => {
+                vec![self.place.consumer_arn(&self.stream, name, created_s.saturating_mul(1000)), stream]
+            }
             None => vec![stream],
         }
     }
@@ -101,6 +104,11 @@ pub(crate) async fn authorize(
     resources.extend(iterator.as_ref().map(|iterator| Resource::of_name(&place, &iterator.name)));
     let token = named.next_token.as_deref().and_then(ShardsPlace::decode);
     resources.extend(token.map(|token| Resource::of_name(&place, &token.name)));
+    // A consumer by its name is the one that is there by that name.
+    if let (Some(consumer), Some(stream)) = (&named.consumer_name, resources.first().map(|first| first.stream.clone()))
+    {
+        resources.extend(consumer_of(common, &place, &stream, consumer).await?);
+    }
     for resource in &resources {
         judge(key, &full_action, &resource.arns())?;
         if resource.place.account != caller.place.account {
@@ -118,6 +126,22 @@ pub(crate) async fn authorize(
         }
     }
     Ok(within(place))
+}
+
+/// The consumer of a stream that has a name; none if there is none, which the action tells.
+async fn consumer_of(common: &Arc<Common>, place: &Place, stream: &str, name: &str) -> Result<Option<Resource>, Error> {
+    let described = match common.log.describe(place, stream, 0, 0).await {
+        Ok((described, _)) => described,
+        Err(error) if error.kind == ErrorKind::ResourceNotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let consumers = Extras::of(&described)?.consumers;
+    let found = consumers.into_iter().find(|consumer| consumer.name == name);
+    Ok(found.map(|found| Resource {
+        place: place.clone(),
+        stream: stream.to_owned(),
+        consumer: Some((found.name, found.created_ms / 1000)),
+    }))
 }
 
 /// That a caller may use one of the other services, as IAM calls them: what those keep is the server's own account's.

@@ -1,4 +1,5 @@
-//! Takes the keys of a file that has changed. One that is of no use leaves those that there are.
+//! Takes the keys of a file that has changed, once it stays as it is: whoever writes it may not have done. One that is of no use
+//! leaves those that there are.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -19,17 +20,19 @@ type Stamp = Option<(u64, u64, u64, i64, i64, i64, i64)>;
 pub(crate) async fn reload(common: Arc<Common>) {
     let Some((file, keys)) = &common.access.keys else { return };
     // It may have changed since it was read, so it is read again once.
-    let mut seen: Option<Stamp> = None;
+    let (mut seen, mut last): (Option<Stamp>, Option<Stamp>) = (None, None);
     loop {
-        let (path, own, before) = (file.path.clone(), common.access.own.clone(), seen);
+        let (path, own, before, previous) = (file.path.clone(), common.access.own.clone(), seen, last);
         let look = move || {
             // Before it is read: what changes meanwhile is seen the next time.
             let now = stamp(&path).ok();
-            (before != Some(now)).then(|| (now, Credentials::read(&path, &own)))
+            let is_settled = previous == Some(now);
+            (now, (is_settled && before != Some(now)).then(|| Credentials::read(&path, &own)))
         };
         // It ends without an answer only where the server does.
-        let Ok(looked) = tokio::task::spawn_blocking(look).await else { return };
-        if let Some((now, read)) = looked {
+        let Ok((now, read)) = tokio::task::spawn_blocking(look).await else { return };
+        last = Some(now);
+        if let Some(read) = read {
             match read {
                 Ok(read) => {
                     if seen.is_some() {
