@@ -344,3 +344,22 @@ fn a_file_that_is_broken_is_no_matter_to_the_log() {
         let _ = fs::remove_file(data.with_extension("log"));
     }
 }
+
+/// Bug: a process that hung held up the server's end for ever. Mechanism: the end waited for its answer. Fix: it is killed after a
+/// while.
+#[test]
+fn who_keeps_them_and_hangs_does_not_hold_up_the_servers_end() {
+    let directory = directory();
+    let (running, api) = server(&directory.path().join("data"));
+    good(api, "CreateTable", &table("app"));
+    let kept_by = keeper(&running).expect("it was asked");
+    kill_process(kept_by, Signal::STOP).unwrap();
+    let mut stream = connect(api);
+    let headers = [JSON, ("x-amz-target", "DynamoDB_20120810.PutItem")];
+    send(&mut stream, "POST", &headers, new_lease("a").to_string().as_bytes());
+    // It is being asked by now, or soon is: either way it does not answer.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let began = std::time::Instant::now();
+    running.stop();
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "it took {:?}", began.elapsed());
+}
