@@ -294,7 +294,7 @@ func (s *suite) errors() {
 	}))
 	spaced := &kinesis.CreateStreamInput{StreamName: aws.String("no spaces"), ShardCount: aws.Int32(1)}
 	refused[*types.ValidationException](s.client.CreateStream(s.ctx, spaced))
-	outside := &kinesis.PutRecordInput{StreamName: stream, Data: []byte("x"), PartitionKey: aws.String("k"), ExplicitHashKey: aws.String("-1")}
+	outside := &kinesis.PutRecordInput{StreamName: stream, Data: []byte("x"), PartitionKey: aws.String("k"), ExplicitHashKey: aws.String("444444444444444444444444444444444444444")}
 	refused[*types.InvalidArgumentException](s.client.PutRecord(s.ctx, outside))
 	iterator := &kinesis.GetRecordsInput{ShardIterator: aws.String("AAAAAAAAAAE=")}
 	refused[*types.InvalidArgumentException](s.client.GetRecords(s.ctx, iterator))

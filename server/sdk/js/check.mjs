@@ -213,7 +213,7 @@ await check("errors come by type: what is not there, what is not allowed, what i
     ConsumerARN: `${StreamARN}/consumer/nobody:1`, ShardId, StartingPosition: { Type: "LATEST" },
   }));
   await refused("ValidationException", new PutRecordCommand({ StreamName, ...recordOf(0), PartitionKey: "" }));
-  await refused("InvalidArgumentException", new PutRecordCommand({ StreamName, ...recordOf(0), ExplicitHashKey: "-1" }));
+  await refused("InvalidArgumentException", new PutRecordCommand({ StreamName, ...recordOf(0), ExplicitHashKey: "444444444444444444444444444444444444444" }));
   await refused("InvalidArgumentException", new GetRecordsCommand({ ShardIterator: "AAAAAAAAAAE=" }));
   await refused("InvalidArgumentException", new SplitShardCommand({
     StreamName, ShardToSplit: ShardId, NewStartingHashKey: `${MIDDLE}`,

@@ -353,7 +353,7 @@ final class Check {
                 () -> client.putRecord(it -> it.streamName("nowhere").data(dataOf(1)).partitionKey("k")));
             refused(ValidationException.class, () -> client.putRecord(it -> it.streamName(STREAM).data(dataOf(1)).partitionKey("")));
             refused(InvalidArgumentException.class,
-                () -> client.putRecord(it -> it.streamName(STREAM).data(dataOf(1)).partitionKey("k").explicitHashKey("-1")));
+                () -> client.putRecord(it -> it.streamName(STREAM).data(dataOf(1)).partitionKey("k").explicitHashKey("444444444444444444444444444444444444444")));
             refused(InvalidArgumentException.class, () -> client.getRecords(it -> it.shardIterator("AAAAAAAAAAE=")));
             refused(InvalidArgumentException.class,
                 () -> client.splitShard(it -> it.streamName(STREAM).shardToSplit(SHARD).newStartingHashKey(MIDDLE.toString())));
