@@ -134,7 +134,8 @@ pub fn find_server(say: impl Fn(&str)) -> Result<PathBuf, ServerError> {
     let beside = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
     let program = beside.join("millstream");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().filter(|root| root.join("server/Cargo.toml").exists());
-    let from_cargo = std::env::var_os("CARGO").is_some();
+    // Whoever has just built all says so: alone it would be built anew, with other features of its libraries.
+    let from_cargo = std::env::var_os("CARGO").is_some() && std::env::var_os("MILLSTREAM_BUILT").is_none();
     match source {
         Some(root) if from_cargo || !program.exists() => build(root, beside, program.exists(), say)?,
         _ => {}

@@ -29,8 +29,10 @@ impl Programs {
         };
         let there = programs.all().iter().all(|(_, path)| path.exists());
         let source = source_tree();
+        // Whoever has just built all says so: alone they would be built anew, with other features of their libraries.
+        let from_cargo = std::env::var_os("CARGO").is_some() && std::env::var_os("MILLSTREAM_BUILT").is_none();
         match &source {
-            Some(root) if !there || std::env::var_os("CARGO").is_some() => build(root, beside)?,
+            Some(root) if !there || from_cargo => build(root, beside)?,
             _ => {}
         }
         for (name, path) in programs.all() {
