@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::HttpError;
 use super::batch::{Batch, check_record_size};
 use super::produce::Crew;
 use crate::input::{InputError, Row, Rows};
-use crate::native::{Core, Next, Pacer, Plan, Rhythm, RowSource, Stop, check_end};
+use crate::native::{Core, Outlets, Pacer, Plan, check_end, place_of, send_rows};
+use crate::workload::KEY_BYTES;
 
 /// Requests that may wait for one worker: enough to keep it busy, few enough to bound memory.
 const WAITING_MAX: usize = 2;
@@ -28,43 +28,8 @@ pub(super) async fn feed(
     crew: &Crew,
     pacer: &mut Pacer,
 ) -> Result<Option<InputError>, HttpError> {
-    let mut source = RowSource::new(rows);
-    let mut rhythm = Rhythm::new(plan);
     let mut feed = Feed { plan, core, crew, open: crew.workers.iter().map(|_| None).collect() };
-    let mut row = Row::default();
-    let fault = loop {
-        match source.next(&mut row) {
-            Next::Row => {}
-            Next::NotYet => {
-                feed.hand_over_all().await;
-                if feed.is_over() {
-                    return Ok(None);
-                }
-                source.wait().await;
-                continue;
-            }
-            Next::Fault(error) => break Some(error),
-            Next::End => break None,
-        }
-        let due_ns = rhythm.due_ns(&row);
-        if let Some(due_ns) = due_ns.filter(|&due_ns| due_ns > core.clock.now_ns()) {
-            feed.hand_over_all().await;
-            pacer.wait_until(due_ns, core.clock, || feed.is_over()).await;
-        }
-        if row.key.is_empty() {
-            let mut lane = crew.lane.borrow_mut();
-            row.key.extend_from_slice(&lane.as_mut().expect("producers have a recipe").key());
-        }
-        if !feed.add(&row, due_ns).await? {
-            return Ok(None);
-        }
-    };
-    feed.hand_over_all().await;
-    while !crew.workers.iter().all(|worker| worker.is_idle()) && !feed.is_over() {
-        tokio::time::sleep(LOOK / 10).await;
-    }
-    core.shared.stop(if fault.is_some() { Stop::InputFault } else { Stop::InputEnd });
-    Ok(fault)
+    send_rows(rows, plan, core, &mut feed, pacer).await
 }
 
 /// The requests under construction, one a worker.
@@ -75,15 +40,18 @@ struct Feed<'a> {
     open: Vec<Option<Batch>>,
 }
 
-impl Feed<'_> {
-    fn is_over(&self) -> bool {
-        check_end(self.plan, self.core, || self.crew.has_ended())
+impl Outlets for Feed<'_> {
+    type Error = HttpError;
+
+    fn key(&mut self) -> [u8; KEY_BYTES] {
+        self.crew.lane.borrow_mut().as_mut().expect("producers have a recipe").key()
     }
 
-    /// Adds a row to its worker's request; `false` to stop.
     async fn add(&mut self, row: &Row, due_ns: Option<u64>) -> Result<bool, HttpError> {
         check_record_size(row.key.len(), row.data.len())?;
-        let Some(at) = self.worker_of(&row.key) else { return Ok(false) };
+        let workers = &self.crew.workers;
+        let at = place_of(&row.key, workers.len(), |at| !workers[at].has_ended());
+        let Some(at) = at else { return Ok(false) };
         let bytes = row.key.len() + row.data.len();
         let is_full = self.open[at].as_ref().is_some_and(|open| !self.crew.has_room(open, bytes));
         if is_full && !self.hand_over(at).await {
@@ -97,13 +65,22 @@ impl Feed<'_> {
         Ok(true)
     }
 
-    /// The worker of a key; the next one whose connection is there if that one's is gone.
-    fn worker_of(&self, key: &[u8]) -> Option<usize> {
-        let count = self.crew.workers.len();
-        let first = (xxh3_64(key) % count as u64) as usize;
-        (first..first + count).map(|at| at % count).find(|&at| !self.crew.workers[at].has_ended())
+    async fn hand_over_all(&mut self) {
+        for at in 0..self.open.len() {
+            self.hand_over(at).await;
+        }
     }
 
+    fn is_idle(&self) -> bool {
+        self.crew.workers.iter().all(|worker| worker.is_idle())
+    }
+
+    fn is_over(&self) -> bool {
+        check_end(self.plan, self.core, || self.crew.has_ended())
+    }
+}
+
+impl Feed<'_> {
     /// Gives a request to its worker once there is room; `false` to stop.
     async fn hand_over(&mut self, at: usize) -> bool {
         let Some(batch) = self.open[at].take() else { return true };
@@ -117,11 +94,5 @@ impl Feed<'_> {
         worker.outbox.borrow_mut().push_back(self.crew.close(batch));
         worker.wake.notify_one();
         !self.core.stopped()
-    }
-
-    async fn hand_over_all(&mut self) {
-        for at in 0..self.open.len() {
-            self.hand_over(at).await;
-        }
     }
 }

@@ -20,7 +20,7 @@ use super::shared::Stop;
 use super::{NativeError, Pace, Plan};
 use crate::input::{InputError, Row, Rows};
 use crate::schedule::Schedule;
-use crate::workload::Lane;
+use crate::workload::{KEY_BYTES, Lane};
 
 /// Messages that may wait on one connection: enough to keep it busy, few enough to bound memory.
 const WAITING_MAX: usize = 4;
@@ -31,25 +31,44 @@ const ROWS_AHEAD: usize = 4096;
 /// How often a wait looks at the clock and the stop sign.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// Where rows go: connections, each with a batch under construction.
+pub(crate) trait Outlets {
+    /// Why a row can't be sent.
+    type Error;
+
+    /// A key for a row that brings none.
+    fn key(&mut self) -> [u8; KEY_BYTES];
+
+    /// Adds a row to the batch of its key's connection; `false` to stop.
+    async fn add(&mut self, row: &Row, due_ns: Option<u64>) -> Result<bool, Self::Error>;
+
+    /// Gives all batches to their connections, full or not.
+    async fn hand_over_all(&mut self);
+
+    /// Whether nothing is left to send.
+    fn is_idle(&self) -> bool;
+
+    /// Whether the run is over.
+    fn is_over(&self) -> bool;
+}
+
 /// Sends all rows up to the end or a fault in them, which is returned.
-pub(super) async fn feed(
+pub(crate) async fn send_rows<O: Outlets>(
     rows: Rows,
-    lane: &mut Lane,
     plan: &Plan,
     core: &Core,
-    links: &[Rc<Link>],
+    outlets: &mut O,
     pacer: &mut Pacer,
-) -> Result<Option<InputError>, NativeError> {
+) -> Result<Option<InputError>, O::Error> {
     let mut source = RowSource::new(rows);
-    let mut feed = Feed { plan, core, links, open: links.iter().map(|_| None).collect() };
     let mut rhythm = Rhythm::new(plan);
     let mut row = Row::default();
     let fault = loop {
         match source.next(&mut row) {
             Next::Row => {}
             Next::NotYet => {
-                feed.hand_over_all().await;
-                if check_end(plan, core, || all_ended(links)) {
+                outlets.hand_over_all().await;
+                if outlets.is_over() {
                     return Ok(None);
                 }
                 source.wait().await;
@@ -60,26 +79,45 @@ pub(super) async fn feed(
         }
         let due_ns = rhythm.due_ns(&row);
         if let Some(due_ns) = due_ns.filter(|&due_ns| due_ns > core.clock.now_ns()) {
-            feed.hand_over_all().await;
-            pacer.wait_until(due_ns, core.clock, || check_end(plan, core, || all_ended(links))).await;
+            outlets.hand_over_all().await;
+            pacer.wait_until(due_ns, core.clock, || outlets.is_over()).await;
         }
         if row.key.is_empty() {
-            row.key.extend_from_slice(&lane.key());
+            row.key.extend_from_slice(&outlets.key());
         }
-        if !feed.add(&row, due_ns).await? {
+        if !outlets.add(&row, due_ns).await? {
             return Ok(None);
         }
     };
-    feed.hand_over_all().await;
-    while !links.iter().all(|link| link.idle()) && !check_end(plan, core, || all_ended(links)) {
+    outlets.hand_over_all().await;
+    while !outlets.is_idle() && !outlets.is_over() {
         tokio::time::sleep(LOOK / 10).await;
     }
     core.shared.stop(if fault.is_some() { Stop::InputFault } else { Stop::InputEnd });
     Ok(fault)
 }
 
+/// Which of so many connections has the rows of a key; the next one that is there if that one is gone.
+pub(crate) fn place_of(key: &[u8], count: usize, is_there: impl Fn(usize) -> bool) -> Option<usize> {
+    let first = (xxh3_64(key) % count as u64) as usize;
+    (first..first + count).map(|at| at % count).find(|&at| is_there(at))
+}
+
+/// Sends all rows over these connections.
+pub(super) async fn feed(
+    rows: Rows,
+    lane: &mut Lane,
+    plan: &Plan,
+    core: &Core,
+    links: &[Rc<Link>],
+    pacer: &mut Pacer,
+) -> Result<Option<InputError>, NativeError> {
+    let mut feed = Feed { plan, core, links, lane, open: links.iter().map(|_| None).collect() };
+    send_rows(rows, plan, core, &mut feed, pacer).await
+}
+
 /// When rows are due.
-pub(crate) enum Rhythm {
+enum Rhythm {
     /// At once.
     Free,
     /// At their own times, so many times faster.
@@ -89,7 +127,7 @@ pub(crate) enum Rhythm {
 }
 
 impl Rhythm {
-    pub(crate) fn new(plan: &Plan) -> Self {
+    fn new(plan: &Plan) -> Self {
         let producers = &plan.producers[0];
         match producers.pace {
             Pace::Closed { .. } => Self::Free,
@@ -102,7 +140,7 @@ impl Rhythm {
         }
     }
 
-    pub(crate) fn due_ns(&mut self, row: &Row) -> Option<u64> {
+    fn due_ns(&mut self, row: &Row) -> Option<u64> {
         match self {
             Self::Free => None,
             Self::Own { speed } => Some((row.after_us as f64 * 1e3 / *speed) as u64),
@@ -123,13 +161,20 @@ struct Feed<'a> {
     plan: &'a Plan,
     core: &'a Core,
     links: &'a [Rc<Link>],
+    lane: &'a mut Lane,
     open: Vec<Option<Message>>,
 }
 
-impl Feed<'_> {
-    /// Adds a row to its connection's message; `false` to stop.
+impl Outlets for Feed<'_> {
+    type Error = NativeError;
+
+    fn key(&mut self) -> [u8; KEY_BYTES] {
+        self.lane.key()
+    }
+
     async fn add(&mut self, row: &Row, due_ns: Option<u64>) -> Result<bool, NativeError> {
-        let Some(at) = self.link_of(&row.key) else { return Ok(false) };
+        let at = place_of(&row.key, self.links.len(), |at| !self.links[at].ended());
+        let Some(at) = at else { return Ok(false) };
         let link = &self.links[at];
         link.check_record_size(row.key.len(), row.data.len())?;
         let full = self.open[at].as_ref().is_some_and(|open| !link.has_room(open, row.key.len(), row.data.len()));
@@ -145,42 +190,45 @@ impl Feed<'_> {
         Ok(true)
     }
 
-    /// The connection of a key; the next one that is alive if that one is gone.
-    fn link_of(&self, key: &[u8]) -> Option<usize> {
-        let count = self.links.len();
-        let first = (xxh3_64(key) % count as u64) as usize;
-        (first..first + count).map(|at| at % count).find(|&at| !self.links[at].ended())
+    async fn hand_over_all(&mut self) {
+        for at in 0..self.open.len() {
+            self.hand_over(at).await;
+        }
     }
 
+    fn is_idle(&self) -> bool {
+        self.links.iter().all(|link| link.idle())
+    }
+
+    fn is_over(&self) -> bool {
+        check_end(self.plan, self.core, || all_ended(self.links))
+    }
+}
+
+impl Feed<'_> {
     /// Gives a message to its connection once there is room; `false` to stop.
     async fn hand_over(&mut self, at: usize) -> bool {
         let Some(message) = self.open[at].take() else { return true };
         let link = &self.links[at];
         while link.waiting() >= WAITING_MAX {
             let _ = timeout(LOOK, link.progress.notified()).await;
-            if check_end(self.plan, self.core, || all_ended(self.links)) {
+            if self.is_over() {
                 return false;
             }
         }
         link.push_message(message);
         !self.core.stopped()
     }
-
-    async fn hand_over_all(&mut self) {
-        for at in 0..self.open.len() {
-            self.hand_over(at).await;
-        }
-    }
 }
 
 /// Rows, from memory or from a thread of their own, so that no slow read holds up the core.
-pub(crate) enum RowSource {
+enum RowSource {
     Memory(Box<Rows>),
     Thread { rows: mpsc::Receiver<Result<Row, InputError>>, waited: Option<Result<Row, InputError>>, ended: bool },
 }
 
 /// What a look for the next row found.
-pub(crate) enum Next {
+enum Next {
     Row,
     NotYet,
     End,
@@ -188,7 +236,7 @@ pub(crate) enum Next {
 }
 
 impl RowSource {
-    pub(crate) fn new(mut rows: Rows) -> Self {
+    fn new(mut rows: Rows) -> Self {
         if rows.in_memory() {
             return Self::Memory(Box::new(rows));
         }
@@ -212,7 +260,7 @@ impl RowSource {
     }
 
     /// Looks for the next row without waiting.
-    pub(crate) fn next(&mut self, row: &mut Row) -> Next {
+    fn next(&mut self, row: &mut Row) -> Next {
         let found = match self {
             Self::Memory(rows) => match rows.read(row) {
                 Ok(true) => return Next::Row,
@@ -236,7 +284,7 @@ impl RowSource {
     }
 
     /// Waits for a row for a while.
-    pub(crate) async fn wait(&mut self) {
+    async fn wait(&mut self) {
         if let Self::Thread { rows, waited, ended } = self
             && let Ok(received) = timeout(LOOK, rows.recv()).await
         {

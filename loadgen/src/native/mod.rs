@@ -42,7 +42,7 @@ use crate::workload::{Contents, Recipe};
 
 pub(crate) use core::Core;
 pub use error::NativeError;
-pub(crate) use feed::{Next, Rhythm, RowSource};
+pub(crate) use feed::{Outlets, place_of, send_rows};
 pub(crate) use pace::Pacer;
 pub use produce::produce;
 pub(crate) use produce::{CoreOutcome, CorePlace, check_end, run_cores};
