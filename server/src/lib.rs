@@ -1,6 +1,7 @@
 //! What the `millstream` binary is made of: arguments, configuration, the server, and the tools around it.
 
 mod admin;
+mod changes;
 pub mod client;
 pub mod config;
 pub mod connect;

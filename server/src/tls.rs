@@ -74,10 +74,10 @@ impl Tls {
             Source::Files(files) => files,
             Source::SelfSigned => self_signed::find_or_make(data)?,
         };
-        let stamp = files.stamp();
+        let states = files.states();
         let configurations = RwLock::new(Configurations::with(files.load()?)?);
         let tls = Arc::new(Tls { files, configurations, handshakes: Semaphore::new(HANDSHAKES_MAX) });
-        watch::start(&tls, stamp).map_err(TlsError::Watch)?;
+        watch::start(&tls, states).map_err(TlsError::Watch)?;
         Ok(tls)
     }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -15,6 +14,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, RootCertStore};
 
 use super::provider;
+use crate::changes::{Stamp, stamp};
 
 /// More than any chain of certificates has.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -28,8 +28,8 @@ pub struct Files {
     pub key: PathBuf,
 }
 
-/// Which files were there: device, inode, length and both times of change, of certificate and key.
-pub(super) type Stamp = [Option<[i64; 7]>; 2];
+/// Which files were there, certificate and key.
+pub(super) type States = [Stamp; 2];
 
 /// Why there is no TLS.
 #[derive(Debug)]
@@ -174,12 +174,8 @@ impl Files {
     }
 
     /// What tells whether they have changed.
-    pub(super) fn stamp(&self) -> Stamp {
-        [&self.certificate, &self.key].map(|path| {
-            let file = std::fs::metadata(path).ok()?;
-            let (device, inode, bytes) = (file.dev() as i64, file.ino() as i64, file.len() as i64);
-            Some([device, inode, bytes, file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()])
-        })
+    pub(super) fn states(&self) -> States {
+        [&self.certificate, &self.key].map(|path| stamp(path))
     }
 }
 

@@ -6,31 +6,29 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Tls;
-use super::files::Stamp;
+use super::files::States;
+use crate::changes::Changes;
 
 /// How often it is looked.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Has a thread look, until nobody needs `tls` any more; `stamp` is of what it has.
-pub(super) fn start(tls: &Arc<Tls>, stamp: Stamp) -> io::Result<()> {
+/// Has a thread look, until nobody needs `tls` any more; `states` are of what it has.
+pub(super) fn start(tls: &Arc<Tls>, states: States) -> io::Result<()> {
     let tls = Arc::downgrade(tls);
-    std::thread::Builder::new().name("certificates".to_owned()).spawn(move || watch(&tls, stamp)).map(drop)
+    std::thread::Builder::new().name("certificates".to_owned()).spawn(move || watch(&tls, states)).map(drop)
 }
 
-fn watch(tls: &Weak<Tls>, stamp: Stamp) {
-    let (mut used, mut seen) = (stamp, stamp);
+fn watch(tls: &Weak<Tls>, states: States) {
+    let mut changes = Changes::since(Some(states));
     loop {
         std::thread::sleep(INTERVAL);
         let Some(tls) = tls.upgrade() else { return };
-        let stamp = tls.files.stamp();
-        if stamp != used && stamp == seen {
-            used = stamp;
+        if changes.look(tls.files.states()) {
             let certificate = tls.certificate().display();
             match tls.reload() {
                 Ok(()) => tracing::info!(%certificate, "new connections get the new certificate"),
                 Err(error) => tracing::warn!(%error, "the old certificate stays: the new one is no good"),
             }
         }
-        seen = stamp;
     }
 }

@@ -1,0 +1,46 @@
+//! Files that are read again when they change: once they stay as they are, as whoever writes them may not have done.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// What tells two states of a file apart: device, inode, length and both times of change; nothing if it is not there.
+pub(crate) type Stamp = Option<[i64; 7]>;
+
+pub(crate) fn stamp(path: &Path) -> Stamp {
+    let file = std::fs::metadata(path).ok()?;
+    let (device, inode, bytes) = (file.dev() as i64, file.ino() as i64, file.len() as i64);
+    Some([device, inode, bytes, file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()])
+}
+
+/// Looks at the state of a file, or of several, from time to time.
+pub(crate) struct Changes<S> {
+    used: Option<S>,
+    seen: Option<S>,
+}
+
+impl<S: Copy + PartialEq> Changes<S> {
+    /// Of what is in use in this state; in none that is known, if it is to be read again once.
+    pub(crate) fn since(used: Option<S>) -> Self {
+        Self { used, seen: used }
+    }
+
+    /// Whether it is to be read again: it is in another state than what is in use, and was at the last look.
+    pub(crate) fn look(&mut self, now: S) -> bool {
+        let is_settled = self.seen.replace(now) == Some(now);
+        is_settled && self.used.replace(now) != Some(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_is_read_once_and_only_when_it_stays() {
+        let mut changes = Changes::since(Some(1));
+        let looks: Vec<bool> = [1, 2, 3, 3, 3, 1, 3, 3, 1, 1].into_iter().map(|now| changes.look(now)).collect();
+        assert_eq!(looks, [false, false, false, true, false, false, false, false, false, true]);
+        let mut unknown = Changes::since(None);
+        assert_eq!([1, 1, 1].map(|now| unknown.look(now)), [false, true, false]);
+    }
+}
