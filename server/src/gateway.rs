@@ -27,8 +27,10 @@ mod requests;
 mod scaling;
 mod service;
 mod spread;
+mod steps;
 mod sts;
 mod subscribers;
+mod xml;
 
 use std::io;
 use std::net::TcpListener;

@@ -16,6 +16,7 @@ use wire::{Codec, Error, ErrorKind};
 
 pub(crate) use self::kept::ClientMetrics;
 use super::http::{self, Reply};
+use super::xml::escaped;
 use super::{Common, access, service};
 
 /// The body of the largest request, as it travels and as it is read. It takes room for the latter.
@@ -88,7 +89,7 @@ fn in_xml(error: &Error, id: Uuid) -> Vec<u8> {
     let kind = if error.kind.status() < 500 { "Sender" } else { "Receiver" };
     let code = error.kind.name();
     let code = code.strip_suffix("Exception").unwrap_or(code);
-    let message = error.message.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let message = escaped(&error.message);
     format!(
         "<ErrorResponse xmlns=\"http://monitoring.amazonaws.com/doc/2010-08-01/\"><Error><Type>{kind}</Type><Code>{code}</Code>\
          <Message>{message}</Message></Error><RequestId>{id}</RequestId></ErrorResponse>"

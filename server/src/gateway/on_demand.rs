@@ -26,9 +26,10 @@ use wire::Error;
 use wire::name::Place;
 
 use self::past::Past;
-use self::plan::{Bounds, Step};
+use self::plan::Bounds;
 use super::action::shard_name;
 use super::extras::Extras;
+use super::steps::{self, Step};
 use super::{Common, Shared};
 
 /// How often demand is looked at.
@@ -103,8 +104,11 @@ pub(super) async fn run(common: Arc<Common>) {
         let each = |place: Place, stream: Stream| {
             // One that can't be read is told of elsewhere; one without limits needs no more shards.
             let extras = Extras::of(&stream).unwrap_or_default();
-            if extras.on_demand && extras.scaling.is_none() && Bounds::of(&stream, &extras).is_some() {
-                streams.push((Shared { common: Arc::clone(&common), place }, stream, extras));
+            if extras.on_demand
+                && extras.scaling.is_none()
+                && let Some(bounds) = Bounds::of(&stream, &extras)
+            {
+                streams.push((Shared { common: Arc::clone(&common), place }, stream, bounds));
             }
         };
         if common.log.each_of_all(each).await.is_err() {
@@ -112,9 +116,9 @@ pub(super) async fn run(common: Arc<Common>) {
         }
         pasts.retain(|number, _| streams.iter().any(|(_, stream, _)| stream.stream == *number));
         let mut seen = Seen::default();
-        for (shared, stream, extras) in &streams {
+        for (shared, stream, bounds) in &streams {
             let past = pasts.entry(stream.stream).or_default();
-            if let Err(error) = look(shared, (stream, extras), past, &mut seen).await {
+            if let Err(error) = look(shared, (stream, bounds), past, &mut seen).await {
                 tracing::debug!(stream = stream.name, %error, "the stream's demand could not be looked at");
             }
         }
@@ -125,28 +129,23 @@ pub(super) async fn run(common: Arc<Common>) {
 /// Looks at one, and does what is to be done.
 async fn look(
     shared: &Shared,
-    (stream, extras): (&Stream, &Extras),
+    (stream, bounds): (&Stream, &Bounds),
     past: &mut Past,
     seen: &mut Seen,
 ) -> Result<(), Error> {
     let (place, name) = (&shared.place, stream.name.as_str());
-    let Some(bounds) = Bounds::of(stream, extras) else { return Ok(()) };
     let demand = shared.log.demand(place, name).await?;
     let now = Instant::now();
     let (_, shards) = shared.log.describe(place, name, 0, u32::MAX).await?;
-    let mut open: Vec<ShardDescription> = shards.into_iter().filter(|shard| shard.children.is_none()).collect();
-    open.sort_by_key(|shard| shard.hash_start);
-    let Some(seconds) = past.add(&open, &demand, &bounds, now) else { return Ok(()) };
-    seen.note((place, stream), (&open, past), (&demand, seconds), &bounds);
-    for step in plan::steps(&open, past, &demand, &bounds) {
-        let (told, outcome) = match step {
-            Step::Split(at, key) => ("a hot shard is split", shared.log.split(place, name, open[at].shard, key).await),
-            Step::Merge(at) => {
-                let (one, other) = (open[at].shard, open[at + 1].shard);
-                ("two idle shards are merged", shared.log.merge(place, name, one, other).await)
-            }
+    let open = steps::open(shards);
+    let Some(seconds) = past.add(&open, &demand, bounds, now) else { return Ok(()) };
+    seen.note((place, stream), (&open, past), (&demand, seconds), bounds);
+    for step in plan::steps(&open, past, &demand, bounds) {
+        let told = match step {
+            Step::Split(..) => "a hot shard is split",
+            Step::Merge(_) => "two idle shards are merged",
         };
-        match outcome {
+        match step.take(shared, name, &open).await {
             Ok(()) => tracing::info!(stream = name, shards = open.len(), "on demand: {told}"),
             // It is seen again at the next look.
             Err(error) => tracing::debug!(stream = name, %error, "on demand: it was not to be"),

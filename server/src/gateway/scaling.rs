@@ -10,13 +10,11 @@ use std::time::Duration;
 
 use engine::Stream;
 use frame::StreamId;
-use frame::proto::ShardDescription;
 use wire::name::Place;
 use wire::{Error, ErrorKind};
 
-use self::plan::Step;
 use super::extras::Extras;
-use super::{Common, Shared};
+use super::{Common, Shared, steps};
 
 /// Streams at once. The next wait, and are UPDATING meanwhile.
 pub(super) const STREAMS_MAX: usize = 4;
@@ -73,8 +71,7 @@ async fn run(shared: &Shared, name: &str, made: StreamId) -> Result<(), Error> {
             Err(error) => return Err(error),
         };
         let Some(target) = Extras::of(&stream)?.scaling.filter(|_| stream.stream == made) else { return Ok(()) };
-        let mut open: Vec<ShardDescription> = shards.into_iter().filter(|shard| shard.children.is_none()).collect();
-        open.sort_by_key(|shard| shard.hash_start);
+        let open = steps::open(shards);
         let ranges: Vec<_> = open.iter().map(|shard| (shard.hash_start, shard.hash_end)).collect();
         let steps = plan::round(&ranges, target);
         if steps.is_empty() {
@@ -82,13 +79,7 @@ async fn run(shared: &Shared, name: &str, made: StreamId) -> Result<(), Error> {
         }
         let (mut done, mut passes, mut refusal) = (0, false, None);
         for step in steps {
-            let outcome = match step {
-                Step::Split(shard, at) => shared.log.split(&shared.place, name, open[shard].shard, at).await,
-                Step::Merge(shard) => {
-                    shared.log.merge(&shared.place, name, open[shard].shard, open[shard + 1].shard).await
-                }
-            };
-            match outcome {
+            match step.take(shared, name, &open).await {
                 Ok(()) => done += 1,
                 Err(error) if may_pass(error.kind) => passes = true,
                 Err(error) => refusal = Some(error),

@@ -115,7 +115,7 @@ pub(crate) fn server(data: &Path) -> (Server, SocketAddr) {
 }
 
 /// Every record of a stream's first shard: number and data.
-fn records(address: SocketAddr, stream: &str) -> Vec<(String, String)> {
+pub(crate) fn records(address: SocketAddr, stream: &str) -> Vec<(String, String)> {
     let start = json!({ "StreamName": stream, "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON" });
     let mut iterator = good(address, "GetShardIterator", &start)["ShardIterator"].clone();
     let mut all = Vec::new();

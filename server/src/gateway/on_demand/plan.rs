@@ -10,6 +10,7 @@ use frame::route::hash_key;
 use super::HOT;
 use super::past::Past;
 use crate::gateway::extras::Extras;
+use crate::gateway::steps::Step;
 
 /// A stream on demand begins with so many shards, and is not merged to fewer.
 const SHARDS_MIN: usize = 4;
@@ -54,15 +55,6 @@ impl Bounds {
     pub(super) fn share_of_bytes(&self, bytes_per_s: f64) -> f64 {
         bytes_per_s / self.bytes_per_s
     }
-}
-
-/// A step, by the place of its shard among the open ones.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Step {
-    /// Splits a shard; the second child begins here.
-    Split(usize, u128),
-    /// Merges a shard with the next one.
-    Merge(usize),
 }
 
 /// What is to be done now: all that is hot is split, and one pair of what is cold is merged.

@@ -1,17 +1,10 @@
 //! Which splits and merges bring a stream to shards of equal size: rounds of steps that don't touch each other.
 
+use crate::gateway::steps::Step;
+
 /// A boundary of shards that is off by this part of a shard's hash keys, or less, is where it should be: what is divided in other
 /// ways than at once is rounded otherwise.
 const TOLERANCE_SHIFT: u32 = 20;
-
-/// A step, by the place of its shard among the open ones.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Step {
-    /// Splits a shard; the second child begins here.
-    Split(usize, u128),
-    /// Merges a shard with the next one.
-    Merge(usize),
-}
 
 /// What can be done at once on the way to `target` shards, by the open shards' hash keys in their order; nothing if they are
 /// there.
