@@ -17,7 +17,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 13] = [
     ("io", &[]),
     ("engine", &["frame", "io"]),
     ("sim", &["frame", "io", "engine"]),
-    ("fuzz", &["frame", "io", "engine", "sim"]),
+    ("fuzz", &["frame", "io", "engine", "sim", "wire"]),
     ("cutdisk", &[]),
     ("wire", &[]),
     ("client", &["frame"]),

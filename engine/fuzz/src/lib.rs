@@ -27,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod canary;
 mod checksum;
 pub mod frame;
@@ -56,9 +57,10 @@ pub struct Target {
 }
 
 /// All targets that must not fail.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     Target { name: "frame", run: frame::run, starts: frame::starts, seeds: 1_500_000 },
     Target { name: "wire", run: wire::run, starts: wire::starts, seeds: 300_000 },
+    Target { name: "api", run: api::run, starts: api::starts, seeds: 1_000_000 },
     Target { name: "segment", run: segment::run, starts: segment::starts, seeds: 1_000_000 },
     Target { name: "recovery", run: recovery::run, starts: recovery::starts, seeds: 2_000 },
 ];

@@ -45,6 +45,11 @@ fn wire() {
 }
 
 #[test]
+fn api() {
+    check("api");
+}
+
+#[test]
 fn segment() {
     check("segment");
 }
