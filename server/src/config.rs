@@ -1,6 +1,7 @@
 //! What the server is told: by flag, else by environment, else by TOML file, else the default.
 
 mod access;
+mod rates;
 mod tls;
 mod value;
 
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use wire::name::{Place, is_account, is_region};
 
 use self::access::access;
+pub use self::rates::ApiRates;
 pub use self::tls::{TlsConfig, TlsSettingsError};
 pub use self::value::{Bytes, Door, Reactors};
 use self::value::{from_number_or_text, from_text, one_or_more};
@@ -117,6 +119,11 @@ pub struct Settings {
     #[arg(long, env = "MILLSTREAM_QUOTAS", value_name = "QUOTAS")]
     #[serde(deserialize_with = "from_text")]
     pub quotas: Option<QuotasChange>,
+    /// How often actions of the Kinesis API may be asked for a second: `service`, `none`, or such as
+    /// `service,CreateStream=50,ListShards=none` [default: service, or none where `quotas` are none]
+    #[arg(long, env = "MILLSTREAM_API_RATES", value_name = "RATES")]
+    #[serde(deserialize_with = "from_text")]
+    pub api_rates: Option<ApiRates>,
     /// How many reactors there are, each on a core of its own; `auto` takes all cores but one, within the
     /// process's CPU quota. Each takes its share of the
     /// memory budget, at least 128MiB, and the port after the one before [default: 1]
@@ -200,6 +207,8 @@ pub struct ServeConfig {
     pub place: Place,
     /// What shards of streams that are made over it take in and give out a second.
     pub quotas: Quotas,
+    /// How often its actions may be asked for.
+    pub api_rates: ApiRates,
     /// How many reactors there are.
     pub reactors: usize,
     /// The core of the first.
@@ -332,6 +341,7 @@ impl Settings {
             region: self.region.or(other.region),
             account: self.account.or(other.account),
             quotas: self.quotas.or(other.quotas),
+            api_rates: self.api_rates.or(other.api_rates),
             reactors: self.reactors.or(other.reactors),
             core: self.core.or(other.core),
             io: self.io.or(other.io),
@@ -412,6 +422,10 @@ impl Settings {
             return Err(ConfigError::NoData);
         }
         let place = place(self.region.clone(), self.account.clone())?;
+        let quotas = self.quotas.as_ref().map_or(Quotas::SERVICE, |change| change.of(Quotas::SERVICE));
+        // Who wants no limits says so once.
+        let usual_rates = || if quotas == Quotas::NONE { ApiRates::none() } else { ApiRates::service() };
+        let api_rates = self.api_rates.clone().unwrap_or_else(usual_rates);
         let (http, credentials) = access(self.http, self.credentials_file.clone(), &place)?;
         let tls = TlsConfig::of(&self, http, secret.is_some()).map_err(ConfigError::Tls)?;
         Ok(ServeConfig {
@@ -423,7 +437,8 @@ impl Settings {
             credentials,
             admin: self.admin.unwrap_or(Door::local(ADMIN_PORT)).address(),
             place,
-            quotas: self.quotas.map_or(Quotas::SERVICE, |change| change.of(Quotas::SERVICE)),
+            quotas,
+            api_rates,
             reactors: self.reactors.unwrap_or(Reactors::Count(1)).count(usable_cores(), engine.memory_bytes)?,
             core: self.core,
             io: self.io.unwrap_or_default(),
@@ -462,6 +477,7 @@ mod tests {
         let config = flags.or(file).check().unwrap();
         assert_eq!((config.core, config.engine.segment_bytes), (Some(1), 8 << 20));
         assert_eq!((config.quotas, config.reactors), (Quotas::NONE, 2));
+        assert_eq!(config.api_rates, ApiRates::none());
         assert_eq!(config.io, IoChoice::Only(io::IoKind::Threads));
     }
 

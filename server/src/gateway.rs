@@ -23,6 +23,7 @@ mod log;
 mod metrics;
 mod on_demand;
 mod places;
+mod rates;
 mod requests;
 mod scaling;
 mod service;
@@ -49,8 +50,10 @@ pub(crate) use self::action::NAMES as ACTIONS;
 use self::log::Log;
 use self::metrics::ClientMetrics;
 use self::on_demand::HotSpots;
+use self::rates::Rates;
 use self::requests::Requests;
 use self::subscribers::Subscribers;
+use crate::config::ApiRates;
 use crate::door::gateway_threads;
 use crate::http_server::{HttpServer, Security};
 use crate::leases::Leases;
@@ -81,6 +84,7 @@ struct Common {
     /// Room for long answers, in bytes.
     answers: Arc<Semaphore>,
     requests: Requests,
+    rates: Rates,
     hot_spots: HotSpots,
     /// Who is being pushed records.
     subscribers: Subscribers,
@@ -137,12 +141,12 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Serves what connects to `listener`, in clear or as `security` says; tables of leases lie in the first of the log's
-    /// directories.
+    /// directories. New streams have these quotas, and actions may be asked for as often as that.
     pub(crate) fn start(
         (listener, security): (TcpListener, Option<Security>),
         handle: Handle,
         access: Access,
-        quotas: Quotas,
+        (quotas, api_rates): (Quotas, ApiRates),
         directories: &[PathBuf],
     ) -> io::Result<Gateway> {
         let (room, bodies) = (Semaphore::new(REQUESTS_MAX), Semaphore::new(BODY_BYTES_IN_PROGRESS_MAX));
@@ -159,6 +163,7 @@ impl Gateway {
             bodies,
             answers,
             requests: figures.requests.clone(),
+            rates: Rates::new(api_rates, figures.requests.clone()),
             hot_spots: figures.hot_spots.clone(),
             subscribers: subscribers.clone(),
             scaling,

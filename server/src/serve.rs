@@ -22,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 use wire::name::Place;
 
 use crate::admin::{Admin, Watched};
-use crate::config::{ConfigError, LogFormat, ServeArguments, ServeConfig, TlsConfig};
+use crate::config::{ApiRates, ConfigError, LogFormat, ServeArguments, ServeConfig, TlsConfig};
 use crate::credentials::CredentialsFile;
 use crate::door;
 use crate::gateway::{Access, Gateway};
@@ -161,7 +161,7 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
         until_stdin_ends: config.until_stdin_ends,
         place: config.place.clone(),
         credentials: config.credentials.clone(),
-        quotas: config.quotas,
+        limits: (config.quotas, config.api_rates.clone()),
         directories: config.data.clone(),
         memory_bytes: config.engine.memory_bytes,
         started,
@@ -206,7 +206,7 @@ struct Doors {
     until_stdin_ends: bool,
     place: Place,
     credentials: Option<CredentialsFile>,
-    quotas: Quotas,
+    limits: (Quotas, ApiRates),
     directories: Vec<PathBuf>,
     memory_bytes: usize,
     started: Instant,
@@ -221,7 +221,7 @@ impl Doors {
         native: &[SocketAddr],
         stopper: &Arc<Stopper>,
     ) -> Result<Option<PathBuf>, ServeError> {
-        let Doors { tls: config, until_stdin_ends, place, credentials, quotas, directories, memory_bytes, started } =
+        let Doors { tls: config, until_stdin_ends, place, credentials, limits, directories, memory_bytes, started } =
             self;
         let start = |config: &TlsConfig| Tls::start(config.source.clone(), &directories).map_err(ServeError::Tls);
         let tls = config.as_ref().map(start).transpose()?;
@@ -229,7 +229,7 @@ impl Doors {
         let security = tls.clone().map(|tls| Security { tls, plaintext });
         let access = Access::new(place, credentials);
         let start = |door| {
-            Gateway::start((door, security), engine.clone(), access, quotas, &directories).map_err(ServeError::Thread)
+            Gateway::start((door, security), engine.clone(), access, limits, &directories).map_err(ServeError::Thread)
         };
         let gateway = http.map(start).transpose()?;
         let figures = gateway.as_ref().map(Gateway::figures);

@@ -146,7 +146,7 @@ impl From<Error> for Refusal {
 /// The body of an answer, and its room.
 async fn outcome(
     common: &Arc<Common>,
-    action: Option<&str>,
+    action: Option<&'static str>,
     codec: Option<Codec>,
     request: Request<Incoming>,
 ) -> Result<(Said, Option<OwnedSemaphorePermit>), Refusal> {
@@ -157,7 +157,9 @@ async fn outcome(
     };
     let (parts, body) = request.into_parts();
     let (caller, body, _room) = hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
-    let shared = access::authorize(common, caller.verified(&body)?, action, codec, &body).await?;
+    let caller = caller.verified(&body)?;
+    common.rates.of_account(&caller.place, action, codec, &body)?;
+    let shared = access::authorize(common, caller, action, codec, &body).await?;
     let Some(most) = action::long_answer_bytes(action) else {
         return Ok((action::run(&shared, action, codec, &body).await?, None));
     };

@@ -27,11 +27,13 @@ struct Action {
 pub(crate) struct Requests {
     outcomes: Family<Outcome, Counter>,
     durations: Family<Action, Histogram, fn() -> Histogram>,
+    throttles: Family<Action, Counter>,
 }
 
 impl Default for Requests {
     fn default() -> Requests {
-        Requests { outcomes: Family::default(), durations: Family::new_with_constructor(|| Histogram::new(SECONDS)) }
+        let durations = Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> Histogram);
+        Requests { outcomes: Family::default(), durations, throttles: Family::default() }
     }
 }
 
@@ -42,10 +44,17 @@ impl Requests {
         self.outcomes.get_or_create(&Outcome { action, status }).inc();
     }
 
+    /// One was refused as its action was asked for too often.
+    pub(super) fn throttled(&self, action: &'static str) {
+        self.throttles.get_or_create(&Action { action }).inc();
+    }
+
     /// Has them told by `registry`.
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("http_requests", "Requests answered, by action and status", self.outcomes.clone());
         let help = "From a request's head to its answer, by action";
         registry.register_with_unit("http_request_duration", help, Unit::Seconds, self.durations.clone());
+        let help = "Requests refused as their action was asked for too often, by action";
+        registry.register("http_throttles", help, self.throttles.clone());
     }
 }

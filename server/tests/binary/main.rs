@@ -41,6 +41,7 @@ mod native_tls;
 mod producers;
 mod push;
 mod quotas;
+mod rates;
 mod reactors;
 mod reshard;
 mod retention;

@@ -27,7 +27,7 @@ pub(crate) fn directory() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-/// The binary with `arguments`, none of this process's settings, and an admin port of its own.
+/// The binary with `arguments`, none of this process's settings, an admin port of its own, and actions as often as a test asks.
 pub(crate) fn millstream<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(MILLSTREAM);
     for (name, _) in std::env::vars_os() {
@@ -35,7 +35,7 @@ pub(crate) fn millstream<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Co
             command.env_remove(name);
         }
     }
-    command.args(arguments).env("MILLSTREAM_ADMIN", "127.0.0.1:0");
+    command.args(arguments).env("MILLSTREAM_ADMIN", "127.0.0.1:0").env("MILLSTREAM_API_RATES", "none");
     command
 }
 

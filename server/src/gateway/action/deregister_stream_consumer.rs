@@ -8,6 +8,7 @@ use crate::gateway::Shared;
 
 pub(super) async fn run(shared: &Shared, input: ConsumerReference) -> Result<(), Error> {
     let meant = consumer::meant(shared, &input)?;
+    shared.rates.of_stream(&shared.place, "DeregisterStreamConsumer", &meant.stream)?;
     let gone = shared
         .log
         .change(&shared.place, &meant.stream, |stream, extras| {

@@ -9,6 +9,7 @@ use crate::gateway::extras::Extras;
 
 pub(super) async fn run(shared: &Shared, input: ConsumerReference) -> Result<DescribedConsumer, Error> {
     let meant = consumer::meant(shared, &input)?;
+    shared.rates.of_stream(&shared.place, "DescribeStreamConsumer", &meant.stream)?;
     let (stream, _) = shared.log.describe(&shared.place, &meant.stream, 0, 0).await?;
     let extras = Extras::of(&stream)?;
     let told = consumer::told(&shared.place, &stream, &extras.consumers[meant.find(&shared.place, &extras)?]);

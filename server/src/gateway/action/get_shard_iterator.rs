@@ -6,8 +6,8 @@ use wire::shape::{GetShardIterator, Iterator};
 use wire::validate::Checks;
 
 use super::position::{self, Position};
-use super::{end_if_dry, now_ms, shard_name, shard_of, stream_of};
-use crate::gateway::Shared;
+use super::{end_if_dry, now_ms, rate_exceeded, shard_name, shard_of, stream_of};
+use crate::gateway::{Shared, log};
 
 pub(super) async fn run(shared: &Shared, input: GetShardIterator) -> Result<Iterator, Error> {
     let mut checks = Checks::new();
@@ -20,6 +20,9 @@ pub(super) async fn run(shared: &Shared, input: GetShardIterator) -> Result<Iter
     let shard_id = input.shard_id.as_deref().unwrap_or_default();
     let (stream, found) = shard_of(shared, &name, shard_id).await?;
     let shard = shard_name(&stream, found.shard);
+    if !shared.rates.take("GetShardIterator", (stream.stream.0, found.shard.0)) {
+        return Err(Error::new(log::THROTTLED, rate_exceeded(&shared.place, &stream.name, shard)));
+    }
     let position = Position {
         kind: input.shard_iterator_type.as_deref().unwrap_or_default(),
         number: input.starting_sequence_number.as_deref(),

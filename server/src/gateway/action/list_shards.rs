@@ -41,6 +41,7 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
             (name, from, None, filter.r#type.clone(), since_ms)
         }
     };
+    shared.rates.of_stream(&shared.place, "ListShards", &name)?;
     // All from there on: what is made of a shard comes after it, and says when it was closed.
     let (stream, shards) = shared.log.describe(&shared.place, &name, from, u32::MAX).await?;
     if made.is_some_and(|made| made != stream.stream.0) {

@@ -19,6 +19,7 @@ pub(super) async fn run(shared: &Shared, input: ListStreamConsumers) -> Result<C
     checks.range("maxResults", input.max_results, 1, 10_000);
     checks.done()?;
     let name = shared.place.stream_of(None, input.stream_arn.as_deref())?;
+    shared.rates.of_stream(&shared.place, "ListStreamConsumers", &name)?;
     let (stream, _) = shared.log.describe(&shared.place, &name, 0, 0).await?;
     let after = match &input.next_token {
         None => String::new(),

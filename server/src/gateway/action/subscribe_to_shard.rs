@@ -12,10 +12,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use wire::shape::{self, SubscribeToShardEvent};
 use wire::validate::Checks;
-use wire::{Codec, Error, event_stream};
+use wire::{Codec, Error, ErrorKind, event_stream};
 
 use super::position::{self, Position};
-use super::{child_shards, consumer, end_if_dry, now_ms, sequence_number, shard_name, shard_of, told_record};
+use super::{
+    child_shards, consumer, end_if_dry, now_ms, rate_exceeded, sequence_number, shard_name, shard_of, told_record,
+};
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
 use crate::gateway::following::{Following, Heard};
@@ -52,6 +54,10 @@ pub(super) async fn run(
     let meant = consumer::by_arn(&shared.place, &arn)?;
     let (stream, shard) = shard_of(shared, &meant.stream, input.shard_id.as_deref().unwrap_or_default()).await?;
     meant.find(&shared.place, &Extras::of(&stream)?)?;
+    if !shared.rates.take("SubscribeToShard", (&arn, shard.shard.0)) {
+        let message = rate_exceeded(&shared.place, &stream.name, shard_name(&stream, shard.shard));
+        return Err(Error::new(ErrorKind::LimitExceeded, message));
+    }
     let position = Position {
         kind: start.r#type.as_deref().unwrap_or_default(),
         number: start.sequence_number.as_deref(),
