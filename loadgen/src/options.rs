@@ -196,6 +196,9 @@ pub struct Options {
     /// How everything is read back: by requests (read) or as one subscriber (push)
     #[arg(long, env = "MILLSTREAM_LOAD_READ_BACK", default_value = "read", value_name = "HOW", help_heading = "Load")]
     pub read_back: By,
+    /// Read nothing back, of an endpoint that keeps nothing, as `limit http`; the result is marked
+    #[arg(long, env = "MILLSTREAM_LOAD_NO_READ_BACK", requires = "endpoint", help_heading = "Load")]
+    pub no_read_back: bool,
     /// Others write the same streams meanwhile: their records are counted, and no faults
     #[arg(long, env = "MILLSTREAM_LOAD_SHARED", help_heading = "Load")]
     pub shared: bool,

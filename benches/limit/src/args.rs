@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Fanout(FanoutArgs),
     /// Limit (d): durable writes at a rate beside direct reads under a byte budget.
     Mixed(MixedArgs),
+    /// Limit (e): serves HTTP as the gateway does, hashes each body, answers 200 and keeps nothing, until standard input ends.
+    Http(HttpArgs),
 }
 
 /// The space that is written to.
@@ -228,6 +231,22 @@ pub(crate) struct MixedArgs {
     /// Measure every budget, and name the one with the most read that leaves the writes their rate.
     #[arg(long)]
     pub(crate) sweep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HttpArgs {
+    /// Where to listen; port 0 is one that is free, and told.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) address: SocketAddr,
+    /// Threads that serve [default: all cores but one, as the gateway has].
+    #[arg(long, value_name = "N", value_parser = counts())]
+    pub(crate) threads: Option<u16>,
+    /// Records that each answer to PutRecords tells of.
+    #[arg(long, value_name = "N", default_value = "500", value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) records: u32,
+    /// Shards of its one stream.
+    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) shards: u32,
 }
 
 impl SpaceArgs {

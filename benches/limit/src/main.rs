@@ -10,6 +10,7 @@ mod cpu;
 mod device;
 mod error;
 mod fanout;
+mod http;
 mod measure;
 mod mixed;
 mod read;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Steady(args) => measure::steady(args, output),
         Command::Chain(args) => measure::chain(args, output),
         Command::Fanout(args) => measure::fanout(&args, output),
+        Command::Http(args) => measure::http(args, output),
         Command::Mixed(args) => measure::mixed(args, output),
     };
     match done {

@@ -2,6 +2,7 @@
 
 mod chain;
 mod fanout;
+mod http;
 mod mixed;
 mod read;
 mod steady;
@@ -17,6 +18,7 @@ use crate::target::{Prepare, Space, Target};
 
 pub(crate) use chain::chain;
 pub(crate) use fanout::fanout;
+pub(crate) use http::http;
 pub(crate) use mixed::mixed;
 pub(crate) use read::read;
 pub(crate) use steady::steady;

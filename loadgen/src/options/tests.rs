@@ -87,6 +87,7 @@ fn contradictions_are_refused() {
     }
     assert!(read(&["--input", "x", "--time", "t", "--speed", "max", "--rate", "5"]).is_ok());
     assert!(read(&["--endpoint", "http://k", "--operation", "put-record", "--batch-records", "501"]).is_ok());
+    assert!(read(&["--endpoint", "http://k", "--no-read-back"]).is_ok() && read(&["--no-read-back"]).is_err());
 }
 
 #[test]

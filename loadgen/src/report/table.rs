@@ -219,7 +219,9 @@ fn verified(report: &RunReport) -> String {
         show_count(found.acknowledged),
         show_rate(found.read_bytes_per_s)
     );
-    if found.good {
+    if found.good && found.read == 0 && found.acknowledged > 0 {
+        text = format!("{} acknowledged records, none of them read back", show_count(found.acknowledged));
+    } else if found.good {
         text.push_str(": each once, in order, unchanged");
     }
     if found.refused > 0 {

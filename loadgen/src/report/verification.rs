@@ -42,6 +42,12 @@ impl VerificationReport {
         Self { refused, refused_by_reason, faults_told: vec![reason], ..Self::nothing(false) }
     }
 
+    /// A run of which nothing was to be read back.
+    pub fn not_read(acknowledged: u64, refused_by_reason: Vec<(String, u64)>) -> Self {
+        let refused = refused_by_reason.iter().map(|(_, count)| count).sum();
+        Self { acknowledged, refused, refused_by_reason, ..Self::nothing(true) }
+    }
+
     /// Of nothing yet.
     pub fn nothing(good: bool) -> Self {
         Self {

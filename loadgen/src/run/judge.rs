@@ -59,6 +59,10 @@ pub(super) fn judge(
         report.marks.push(Mark::Input(why));
     }
     report.marks.extend(unobserved(&report));
+    if options.no_read_back {
+        let why = "whether what was acknowledged is there: nothing was to be read back";
+        report.marks.push(Mark::Unobserved(why.to_owned()));
+    }
     report.marks.extend(by_arrival(&report, produced));
     let latency = recorders(produced).main.latency();
     let reached = Reached {

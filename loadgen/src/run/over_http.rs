@@ -58,7 +58,8 @@ impl Run<'_> {
         let mut driven = driven.map_err(RunError::Http)?;
         let ledger = driven.take_ledger();
         let read_back = |ledger: Ledger| http::read_back(&plan, asked, streams, ledger, is_made_up, &shared);
-        let read = (!plan.producers.is_empty()).then(|| observe_reading(&shared, || read_back(ledger)));
+        let is_read_back = !plan.producers.is_empty() && !options.no_read_back;
+        let read = is_read_back.then(|| observe_reading(&shared, || read_back(ledger)));
         let read = read.map(|read| read.map_err(|error: HttpError| error.to_string()));
         let said = ServerReport {
             address: asked.endpoint.url().to_owned(),

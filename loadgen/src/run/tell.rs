@@ -61,6 +61,9 @@ impl Run<'_> {
             (Some(Ok(read)), _) => VerificationReport::new(&read.verdict, refused, read.seconds, read.bytes),
             (Some(Err(error)), _) => VerificationReport::failed(error.clone(), refused),
             (None, Some(consumed)) => VerificationReport::consumed(consumed),
+            (None, None) if self.options.no_read_back => {
+                VerificationReport::not_read(recorders(&outcome.produced).main.total().records, refused)
+            }
             (None, None) => VerificationReport::nothing(false),
         }
     }

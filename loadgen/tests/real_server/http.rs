@@ -82,6 +82,22 @@ fn whatever_way_records_go_over_http_they_are_verified() {
 }
 
 #[test]
+fn what_is_not_to_be_read_back_is_not_and_the_result_says_so() {
+    let scratch = scratch();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let arguments = ["--bytes", "1MB", "--no-read-back"];
+    let output = over_http(scratch.path(), &endpoint, &arguments).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 4)), "{}", message(&output));
+    let report = report(&output);
+    let verification = &report["verification"];
+    assert!(verification["acknowledged"].as_u64().unwrap() > 500, "{verification}");
+    assert_eq!((&verification["read"], &verification["good"]), (&0.into(), &true.into()), "{verification}");
+    let said = report["marks"].to_string();
+    assert!(said.contains("nothing was to be read back"), "{said}");
+    watched.server.stop().unwrap();
+}
+
+#[test]
 fn rows_go_over_http_as_they_stand() {
     let scratch = scratch();
     let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);

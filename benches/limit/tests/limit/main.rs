@@ -2,6 +2,7 @@
 
 mod chain;
 mod fanout;
+mod http;
 mod mixed;
 mod program;
 mod read;

@@ -30,6 +30,8 @@ const CASES: &[(&str, &str, i32)] = &[
     ("chain --dir DIR/none", "create the directory first", 1),
     ("fanout --size 0", "give 1 byte to 64m", 1),
     ("fanout --sockets 5000", "1..=1024", 2),
+    ("http --records 501", "1..=500", 2),
+    ("http --address nowhere", "--address", 2),
 ];
 
 #[test]
