@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use crate::emulator::Emulator;
 use crate::point::{LimitPoint, ServerPoint};
 use crate::units::parse_bytes;
 
@@ -42,6 +43,12 @@ pub(crate) struct Options {
     /// One more argument for every server, such as --server-arg=--memory-bytes=1GiB; may be repeated.
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub(crate) server_arg: Vec<String>,
+    /// The directory that `benches/emulators/install` put emulators of the Kinesis API into, to be measured beside ours.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) emulators: Option<PathBuf>,
+    /// One of them to measure; may be repeated [default: all].
+    #[arg(long, value_name = "NAME", value_enum, requires = "emulators")]
+    pub(crate) emulator: Vec<Emulator>,
     /// Where to write, in a directory that is removed afterwards [default: the build's target directory].
     #[arg(long)]
     pub(crate) dir: Option<PathBuf>,
@@ -92,6 +99,12 @@ pub(crate) enum Target {
     Restart,
     /// What a stream without expiry, streams of 60 s and deleted ones take on a disk of 8 GiB, for ten minutes or 40 GiB. Takes root.
     Space,
+    /// PutRecords of 500 records of 1 KiB over HTTP, against limits (b) and (e), and emulators.
+    HttpPutRecords,
+    /// PutRecord of 1 KiB over HTTP, one connection against limit (e) with a write, and many against emulators.
+    HttpPutRecord,
+    /// GetRecords of 10,000 records of 1 KiB over HTTP, against limit (c), and emulators.
+    HttpGetRecords,
     /// All of them, one after the other.
     All,
 }
@@ -111,6 +124,7 @@ impl Target {
             Self::Drops => Usual { pairs: 10, steady_max_s: 10.0 },
             Self::Fairness => Usual { pairs: 6, steady_max_s: 20.0 },
             Self::Memory => Usual { pairs: 3, steady_max_s: 10.0 },
+            Self::HttpPutRecords | Self::HttpPutRecord | Self::HttpGetRecords => Usual { pairs: 5, steady_max_s: 10.0 },
             Self::CatchUpBeside => Usual { pairs: 5, steady_max_s: 10.0 },
             _ => Usual { pairs: 6, steady_max_s: 60.0 },
         }

@@ -37,19 +37,29 @@ impl Server {
         core: usize,
         arguments: &[String],
     ) -> Result<Self, PairsError> {
-        let log = directory.join("server.log");
-        let file = File::create(&log).map_err(|source| PairsError::File { path: log.clone(), source })?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--data").arg(directory.join("data"));
         // It goes when we do, however we end.
         command.args(["--until-stdin-ends", "--native=127.0.0.1:0", &format!("--core={core}")]).args(arguments);
         let is_shut = |door: &&str| !arguments.iter().any(|argument| argument.starts_with(door));
         command.args(["--http", "--admin"].into_iter().filter(is_shut).map(|door| format!("{door}=off")));
+        Self::launch(command, directory)
+    }
+
+    /// Starts limit (e), which keeps nothing, and waits in the same way.
+    pub(crate) fn limit_http(program: &Path, directory: &Path, arguments: &[String]) -> Result<Self, PairsError> {
+        let mut command = Command::new(program);
+        command.arg("http").args(arguments);
+        Self::launch(command, directory)
+    }
+
+    fn launch(mut command: Command, directory: &Path) -> Result<Self, PairsError> {
+        let log = directory.join("server.log");
+        let file = File::create(&log).map_err(|source| PairsError::File { path: log.clone(), source })?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
         let name = shown(&command).replace(&directory.display().to_string(), "DIR");
         let started = Instant::now();
-        let mut child =
-            command.spawn().map_err(|source| PairsError::Start { name: "millstream".to_owned(), source })?;
+        let mut child = command.spawn().map_err(|source| PairsError::Start { name: name.clone(), source })?;
         let output = child.stdout.take().expect("it was piped");
         let mut server = Self { child, log, command: name, doors: BTreeMap::new(), ready_s: 0.0 };
         let (sender, lines) = mpsc::channel();

@@ -10,11 +10,16 @@ use serde_json::Value;
 const LACKING: [&str; 3] = ["io_uring is not permitted", "no io_uring", "which takes root"];
 
 fn pairs(target: &str, within: &Path) -> Output {
+    pairs_with(target, within, &[])
+}
+
+fn pairs_with(target: &str, within: &Path, more: &[&str]) -> Output {
     let cores = core_affinity::get_core_ids().expect("Linux tells");
     let core = |core: Option<&core_affinity::CoreId>| core.expect("there is one").id.to_string();
     Command::new(env!("CARGO_BIN_EXE_pairs"))
         .args([target, "--quick", "--keep-free=0", "--keep"])
         .args(["--server-core", &core(cores.first()), "--load-core", &core(cores.last())])
+        .args(more)
         .arg("--dir")
         .arg(within.join("work"))
         .arg("--results")
@@ -204,4 +209,72 @@ fn what_streams_take_on_a_disk_is_measured() {
     assert_eq!(figure("a", "refused s"), 0.0, "nothing fills the disk so soon");
     let samples = pair["a"]["detail"]["samples"].as_array().expect("there are some");
     assert!(samples.len() > 2 && figure("a", "written GB") >= figure("a", "live GB"), "{pair}");
+}
+
+#[test]
+fn put_records_over_http_are_held_against_the_lower_of_two_limits() {
+    let within = temporary();
+    let output = pairs("http-put-records", within.path());
+    let Some(folder) = folder(&output, within.path()) else { return };
+    let result = result(&folder);
+    let pair = &result["parts"][0]["pairs"][0];
+    let figure =
+        |side: &str, name: &str| pair[side]["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"));
+    let (disk, http) = (figure("b", "limit (b) MB/s"), figure("b", "limit (e) MB/s"));
+    assert!(disk > 0.0 && http > 0.0 && figure("b", "MB/s") == disk.min(http), "{pair}");
+    let ratio = result["parts"][0]["measures"][0]["median"].as_f64().expect("a number");
+    assert!((ratio - figure("a", "MB/s") / figure("b", "MB/s")).abs() < 1e-9, "{pair}");
+    let verification = &pair["a"]["detail"]["verification"];
+    assert_eq!((&verification["good"], &verification["read"]), (&true.into(), &verification["acknowledged"]), "{pair}");
+    assert!(pair["a"]["command"].as_str().is_some_and(|command| command.contains("--credentials-file=DIR")), "{pair}");
+    assert_eq!(result["parts"].as_array().map(Vec::len), Some(2), "no emulators unless they are named");
+}
+
+#[test]
+fn one_put_record_over_http_is_held_against_a_write_beside_the_limit() {
+    let within = temporary();
+    let output = pairs("http-put-record", within.path());
+    let Some(folder) = folder(&output, within.path()) else { return };
+    let result = result(&folder);
+    let pair = &result["parts"][0]["pairs"][0];
+    let figure =
+        |side: &str, name: &str| pair[side]["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"));
+    let (http, write) = (figure("b", "limit (e) p50 us"), figure("b", "4 KiB write p50 us"));
+    assert!(http > 0.0 && write > 0.0 && figure("b", "p50 us") == http + write, "{pair}");
+    assert_eq!(pair["a"]["detail"]["load"]["batch_records"], 1, "{pair}");
+}
+
+/// What stands for an emulator is a server of our own, behind the program that one has: how they are found, started on a port,
+/// told by their version and ended is the same.
+#[test]
+fn an_emulator_is_the_other_side() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let within = temporary();
+    let installed = within.path().join("emulators");
+    let program = installed.join("bin/ferrokinesis");
+    fs::create_dir_all(installed.join("bin")).expect("it can be made");
+    let ours = Path::new(env!("CARGO_BIN_EXE_pairs")).with_file_name("millstream");
+    let script = format!(
+        "#!/bin/sh\nexec {} serve --data data --segment-bytes=8MiB --native 127.0.0.1:0 --admin off --quotas none --http 127.0.0.1:$2\n",
+        ours.display()
+    );
+    fs::write(&program, script).expect("it can be written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::write(installed.join("versions"), "ferrokinesis 0.0.1\n").expect("it can be written");
+    let emulators = installed.to_str().expect("target/ has a plain name");
+    let output =
+        pairs_with("http-get-records", within.path(), &["--emulators", emulators, "--emulator", "ferrokinesis"]);
+    let Some(folder) = folder(&output, within.path()) else { return };
+    let result = result(&folder);
+    let part = &result["parts"][1];
+    assert_eq!((part["title"].as_str(), part["name_b"].as_str()), (Some("ferrokinesis"), Some("ferrokinesis")));
+    let pair = &part["pairs"][0];
+    let rate =
+        |side: &str| pair[side]["figures"]["read back records/s"].as_f64().unwrap_or_else(|| panic!("none: {pair}"));
+    let ratio = part["measures"][0]["median"].as_f64().expect("a number");
+    assert!(rate("b") > 0.0 && (ratio - rate("a") / rate("b")).abs() < 1e-9, "{pair}");
+    let command = pair["b"]["command"].as_str().expect("it is told");
+    assert!(command.starts_with("ferrokinesis --port ") && command.contains("(ferrokinesis 0.0.1)"), "{command}");
+    assert_eq!(pair["b"]["detail"]["verification"]["good"], true, "{pair}");
 }

@@ -5,6 +5,7 @@ mod catch_up_beside;
 mod drops;
 mod fairness;
 mod fresh;
+mod http;
 mod ingest;
 mod latency;
 mod memory;
@@ -64,6 +65,9 @@ pub(crate) fn run(bench: &Bench, target: Target) -> Result<Verdict, PairsError> 
         Target::Memory => memory::run(bench),
         Target::Restart => restart::run(bench),
         Target::Space => space::run(bench),
+        Target::HttpPutRecords => http::put_records::run(bench),
+        Target::HttpPutRecord => http::put_record::run(bench),
+        Target::HttpGetRecords => http::get_records::run(bench),
         Target::All => unreachable!("it was taken apart"),
     }?;
     report::write(bench, target, started, findings)

@@ -1,0 +1,124 @@
+//! A load over HTTP on one server: ours, limit (e), or an emulator. The generator is the same, and so is what it sends: signed
+//! requests, which ours verifies.
+
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::bench::{Bench, KEY_ID, SECRET};
+use crate::emulator::Emulator;
+use crate::error::PairsError;
+use crate::load;
+use crate::server::Server;
+use crate::side::{Side, number};
+
+/// Records a second that the reading back got by GetRecords.
+pub(crate) const READ_RECORDS_PER_S: &str = "read back records/s";
+
+/// Room on the disk for each byte of data: a PutRecord alone is padded to a block, and few come together.
+const GROWTH: f64 = 1.2;
+
+/// One load.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HttpLoad {
+    /// As the generator names it.
+    pub(crate) operation: &'static str,
+    pub(crate) connections: u32,
+    pub(crate) shards: u32,
+    /// Records a second of an open loop.
+    pub(crate) rate: Option<f64>,
+    pub(crate) seconds: f64,
+    pub(crate) warmup_s: f64,
+    /// Data and keys to write at most.
+    pub(crate) bytes: u64,
+}
+
+/// Records of a PutRecords.
+pub(crate) const BATCH_RECORDS: u32 = 500;
+
+impl HttpLoad {
+    /// A closed loop over 8 shards.
+    pub(crate) fn new(bench: &Bench, operation: &'static str, connections: u32) -> Self {
+        let (seconds, warmup_s) = (bench.seconds(), bench.warmup_s());
+        Self { operation, connections, shards: 8, rate: None, seconds, warmup_s, bytes: bench.bytes() }
+    }
+
+    fn arguments(&self, url: &str) -> Vec<String> {
+        let mut arguments = vec![
+            format!("--endpoint={url}"),
+            format!("--operation={}", self.operation),
+            format!("--connections={}", self.connections),
+            format!("--batch-records={BATCH_RECORDS}"),
+            format!("--shards={}", self.shards),
+            format!("--duration={}s", self.warmup_s + self.seconds),
+            format!("--warmup={}s", self.warmup_s),
+            format!("--bytes={}", self.bytes),
+        ];
+        arguments.extend(self.rate.map(|rate| format!("--rate={rate:.0}")));
+        arguments
+    }
+
+    /// On a server of ours, whose directory goes with it: every acknowledgement durable, signatures verified, no quotas.
+    pub(crate) fn on_server(&self, bench: &Bench) -> Result<Side, PairsError> {
+        let segments = (self.bytes as f64 * GROWTH) as u64 / bench.segment_bytes() + 2;
+        bench.check_space((2 * segments + 2) * bench.segment_bytes())?;
+        let directory = bench.path().join("http");
+        let failed = |source| PairsError::File { path: directory.clone(), source };
+        fs::create_dir_all(&directory).map_err(failed)?;
+        let keys = directory.join("credentials");
+        write_secret(&keys, &format!("[[key]]\nid = \"{KEY_ID}\"\nsecret = \"{SECRET}\"\n")).map_err(failed)?;
+        let mut arguments = bench.server_arguments();
+        arguments.push(format!("--credentials-file={}", keys.display()));
+        arguments.push(format!("--segments-ready={segments}"));
+        arguments.extend(["--http=127.0.0.1:0", "--quotas=none", "--prewrite"].map(str::to_owned));
+        let server = Server::start(&bench.programs.millstream, &directory, bench.options.server_core, &arguments)?;
+        let mut arguments = self.arguments(&format!("http://{}", server.door("http")));
+        // Whose flushes are counted.
+        arguments.push(format!("--dir={}", directory.display()));
+        let loaded = self.side(bench, &arguments, server.command());
+        // What it would still write is not wanted.
+        server.kill();
+        fs::remove_dir_all(&directory).map_err(failed)?;
+        loaded
+    }
+
+    /// On limit (e), which keeps nothing to be read back.
+    pub(crate) fn on_limit(&self, bench: &Bench) -> Result<Side, PairsError> {
+        let arguments = [format!("--shards={}", self.shards), format!("--records={BATCH_RECORDS}")];
+        let server = Server::limit_http(&bench.programs.limit, bench.path(), &arguments)?;
+        let mut arguments = self.arguments(&format!("http://{}", server.door("http")));
+        arguments.push("--no-read-back".to_owned());
+        let loaded = self.side(bench, &arguments, server.command());
+        server.kill();
+        loaded
+    }
+
+    /// On an emulator. What it lost is told, and does not make the pair void: it is not what is measured.
+    pub(crate) fn on_emulator(&self, bench: &Bench, emulator: Emulator, installed: &Path) -> Result<Side, PairsError> {
+        let running = emulator.start(bench, installed)?;
+        let mut side = self.side(bench, &self.arguments(&running.url()), &running.command)?;
+        for mark in &mut side.marks {
+            if let Some(why) = mark.strip_prefix("void: ") {
+                *mark = format!("the emulator: {why}");
+            }
+        }
+        Ok(side)
+    }
+
+    fn side(&self, bench: &Bench, arguments: &[String], server: &str) -> Result<Side, PairsError> {
+        let (command, detail) = bench.load(arguments)?;
+        let mut side = load::side(format!("{}; {command}", bench.without_directory(server)), detail)?;
+        let of = |path: &str| number(&side.detail, path).unwrap_or(f64::NAN);
+        let (read, seconds) = (of("/verification/read"), of("/verification/read_seconds"));
+        if read > 0.0 && seconds > 0.0 {
+            side.figures.insert(READ_RECORDS_PER_S, read / seconds);
+        }
+        Ok(side)
+    }
+}
+
+/// Writes what nobody else may read.
+fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    std::io::Write::write_all(&mut file, text.as_bytes())
+}
