@@ -1,9 +1,10 @@
 //! Emulators of the Kinesis API that come as packages, as `benches/emulators/install` puts them into one directory: each is
-//! started alone, on loopback, on a port of its own, and ended by its process.
+//! started alone, on a port of its own, and ended by its process. They are asked on loopback; kinesalite and kinesis-local have no
+//! setting for it, and listen on all addresses meanwhile.
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -92,6 +93,14 @@ impl Emulator {
         }
     }
 
+    /// Where it runs: in a directory that goes with us, unless it looks there for files of its own.
+    fn place(self, installed: &Path, directory: &Path) -> PathBuf {
+        match self {
+            Self::KinesisLocal => installed.join("node_modules/kinesis-local"),
+            _ => directory.to_owned(),
+        }
+    }
+
     /// Starts it, and waits until it takes connections.
     pub(crate) fn start(self, bench: &Bench, installed: &Path) -> Result<Running, PairsError> {
         let directory = bench.path().join(self.name());
@@ -101,8 +110,9 @@ impl Emulator {
         let log = File::create(directory.join("log")).map_err(failed)?;
         let errors = log.try_clone().map_err(failed)?;
         let port = free_port();
+        let installed = &std::path::absolute(installed).map_err(failed)?;
         let mut command = self.command(installed, port, &directory.join("state"));
-        command.current_dir(&directory).stdin(Stdio::null()).stdout(log).stderr(errors);
+        command.current_dir(self.place(installed, &directory)).stdin(Stdio::null()).stdout(log).stderr(errors);
         let name = shown(&command).replace(&directory.display().to_string(), "DIR");
         let why = |source| PairsError::Start { name: format!("{} (see benches/emulators)", self.name()), source };
         let child = command.spawn().map_err(why)?;

@@ -1,7 +1,7 @@
 //! GetRecords of 10,000 records of 1 KiB, as the generator reads back what it wrote: four shards at a time, each over a
 //! connection of its own.
 
-use super::{Beside, beside_emulators, load, notes};
+use super::{Beside, beside_emulators, check_emulators, load, notes};
 use crate::bench::Bench;
 use crate::error::PairsError;
 use crate::fanout;
@@ -21,6 +21,7 @@ const BYTES_MAX: u64 = 256 << 20;
 const CONNECTIONS_OF_EMULATORS: [u32; 1] = [4];
 
 pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
+    check_emulators(bench)?;
     let base = load(bench, "put-records", 4);
     let ours = HttpLoad { shards: SHARDS, bytes: base.bytes.min(BYTES_MAX), ..base };
     let share = Measure::ratio("limit", "bytes a second, server by limit (c)", MB_PER_S, Bound::AtLeast(0.0));

@@ -78,6 +78,11 @@ fn emulators(bench: &Bench) -> Vec<(Emulator, &Path)> {
     all.filter(|one| chosen.is_empty() || chosen.contains(one)).map(|one| (one, installed)).collect()
 }
 
+/// Starts each of them once: one that does not is told before anything is measured.
+fn check_emulators(bench: &Bench) -> Result<(), PairsError> {
+    emulators(bench).into_iter().try_for_each(|(emulator, installed)| emulator.start(bench, installed).map(drop))
+}
+
 /// Ours against each of the emulators.
 fn beside_emulators(
     bench: &Bench,

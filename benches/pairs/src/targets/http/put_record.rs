@@ -1,6 +1,6 @@
 //! PutRecord of 1 KiB: one connection against the least that HTTP and the disk take, many against emulators.
 
-use super::{Beside, beside_emulators, best, load, notes};
+use super::{Beside, beside_emulators, best, check_emulators, load, notes};
 use crate::bench::Bench;
 use crate::error::PairsError;
 use crate::http::HttpLoad;
@@ -22,6 +22,7 @@ const HTTP_P50_US: &str = "limit (e) p50 us";
 const WRITE_P50_US: &str = "4 KiB write p50 us";
 
 pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
+    check_emulators(bench)?;
     let single = HttpLoad { bytes: BYTES_MAX.min(bench.bytes()), ..load(bench, OPERATION, 1) };
     let one = one_connection(bench, single)?;
     let (connections, of_server) = best(bench, "server", (OPERATION, &CONNECTIONS), &mut |load| load.on_server(bench))?;

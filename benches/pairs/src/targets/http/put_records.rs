@@ -1,6 +1,6 @@
 //! PutRecords of 500 records of 1 KiB.
 
-use super::{Beside, beside_emulators, best, load, notes};
+use super::{Beside, beside_emulators, best, check_emulators, load, notes};
 use crate::bench::Bench;
 use crate::chain::Chain;
 use crate::error::PairsError;
@@ -30,6 +30,7 @@ const CHAIN_MB_PER_S: &str = "limit (b) MB/s";
 const HTTP_MB_PER_S: &str = "limit (e) MB/s";
 
 pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
+    check_emulators(bench)?;
     let (connections, of_server) = best(bench, "server", (OPERATION, &CONNECTIONS), &mut |load| load.on_server(bench))?;
     let (limit_connections, of_limit) =
         best(bench, "limit (e)", (OPERATION, &CONNECTIONS), &mut |load| load.on_limit(bench))?;
