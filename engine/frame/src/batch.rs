@@ -27,6 +27,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::encryption::{self, KeyUse, TAG_BYTES, Text};
+use crate::extension::ENCRYPTION_BYTES;
 use crate::frame::{self, Frame, FrameError};
 use crate::id::{Epoch, JournalNumber, LogId, Position, Sequence, ShardId};
 use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, SEQUENCE_MAX};
@@ -144,7 +146,7 @@ impl Extent {
         let mut next = self.first_sequence;
         let mut left = frames;
         while !left.is_empty() {
-            let Ok(frame) = Frame::parse(left) else { return false };
+            let Ok(frame) = Frame::parse_stored(left) else { return false };
             if frame.verify_header(self.shard).is_err() || frame.sequence() != next {
                 return false;
             }
@@ -207,10 +209,41 @@ impl<'a> Writer<'a> {
     /// # Panics
     /// If no extent was begun or the frame does not fit.
     pub fn push(&mut self, bytes: &[u8], arrival_ms: u64) -> Result<Sequence, FrameError> {
+        self.push_by(bytes.len(), arrival_ms, |place, shard, sequence| {
+            frame::copy_stamped(place, bytes, shard, sequence, arrival_ms)
+        })
+    }
+
+    /// The same, encrypted: it takes [`ENCRYPTION_BYTES`] more than `bytes`.
+    ///
+    /// # Errors
+    /// As of [`Writer::push`].
+    ///
+    /// # Panics
+    /// As of [`Writer::push`].
+    pub fn push_encrypted(
+        &mut self,
+        bytes: &[u8],
+        arrival_ms: u64,
+        with: KeyUse,
+        encrypt: impl FnOnce(Text<'_>) -> [u8; TAG_BYTES],
+    ) -> Result<Sequence, FrameError> {
+        self.push_by(bytes.len() + ENCRYPTION_BYTES, arrival_ms, |place, shard, sequence| {
+            encryption::copy_encrypted(place, bytes, (shard, sequence, arrival_ms), with, encrypt)
+        })
+    }
+
+    #[inline]
+    fn push_by(
+        &mut self,
+        length: usize,
+        arrival_ms: u64,
+        copy: impl FnOnce(&mut [u8], ShardId, Sequence) -> Result<u64, FrameError>,
+    ) -> Result<Sequence, FrameError> {
         let extent = self.extents.last_mut().expect("an extent was begun");
         let sequence = Sequence(extent.first_sequence.0 + u64::from(extent.count));
-        let place = &mut self.bytes[self.at..self.at + bytes.len()];
-        let checksum = match frame::copy_stamped(place, bytes, extent.shard, sequence, arrival_ms) {
+        let place = &mut self.bytes[self.at..self.at + length];
+        let checksum = match copy(place, extent.shard, sequence) {
             Ok(checksum) => checksum,
             Err(error) => {
                 if extent.count == 0 {
@@ -221,9 +254,9 @@ impl<'a> Writer<'a> {
         };
         self.payload.update(&checksum.to_le_bytes());
         extent.count += 1;
-        extent.length += bytes.len() as u32;
+        extent.length += length as u32;
         extent.arrival_ms = arrival_ms;
-        self.at += bytes.len();
+        self.at += length;
         Ok(sequence)
     }
 
@@ -378,7 +411,7 @@ impl Header {
         let mut checksums = Xxh3::new();
         let mut left = frames;
         while !left.is_empty() {
-            let frame = Frame::parse(left).map_err(|_| PayloadError::Checksum)?;
+            let frame = Frame::parse_stored(left).map_err(|_| PayloadError::Checksum)?;
             frame.verify_payload().map_err(|_| PayloadError::Checksum)?;
             checksums.update(&frame.header_checksum().to_le_bytes());
             left = left.get(frame.length()..).unwrap_or_default();

@@ -10,14 +10,19 @@ use crate::limits::{EXTENSION_BYTES_MAX, LARGE_RECORD_BYTES_MAX, PARTS_MAX, SEQU
 pub const FLAG_EXPLICIT_HASH_KEY: u16 = 1;
 /// The frame carries its producer and the producer's number of the record, 8 bytes each.
 pub const FLAG_PRODUCER: u16 = 1 << 1;
-/// The frame carries key identifier, nonce and tag, 32 bytes. Reserved: not accepted yet.
+/// The frame carries key identifier, nonce and tag, 32 bytes: on disk alone, a client neither sends nor receives it.
 pub const FLAG_ENCRYPTED: u16 = 1 << 2;
 /// The frame is a part of a record, and carries which: 8 bytes.
 pub const FLAG_PART: u16 = 1 << 3;
 
 pub(crate) const FLAGS_ACCEPTED: u16 = FLAG_EXPLICIT_HASH_KEY | FLAG_PRODUCER | FLAG_PART;
+/// Of a frame as it lies on disk.
+pub(crate) const FLAGS_STORED: u16 = FLAGS_ACCEPTED | FLAG_ENCRYPTED;
 pub(crate) const EXPLICIT_HASH_KEY_BYTES: usize = 16;
 pub(crate) const PART_BYTES: usize = 8;
+
+/// What encryption adds to a frame: a multiple of 8, so that its padding stays.
+pub const ENCRYPTION_BYTES: usize = 32;
 
 /// What a producer's number adds to a frame.
 pub const NUMBERED_BYTES: usize = 16;
@@ -25,13 +30,16 @@ pub const NUMBERED_BYTES: usize = 16;
 /// Bytes of the extensions that these flags announce. Without a branch, as it is done for every frame.
 pub(crate) const fn extension_bytes(flags: u16) -> usize {
     let hash_key = (flags & FLAG_EXPLICIT_HASH_KEY) * EXPLICIT_HASH_KEY_BYTES as u16;
-    (hash_key + (flags & FLAG_PRODUCER) * (NUMBERED_BYTES as u16 / FLAG_PRODUCER) + (flags & FLAG_PART)) as usize
+    let numbered = (flags & FLAG_PRODUCER) * (NUMBERED_BYTES as u16 / FLAG_PRODUCER);
+    let encryption = (flags & FLAG_ENCRYPTED) * (ENCRYPTION_BYTES as u16 / FLAG_ENCRYPTED);
+    (hash_key + numbered + encryption + (flags & FLAG_PART)) as usize
 }
 
 const _: () = {
     assert!(FLAG_PART as usize == PART_BYTES, "the flag is the extension's length");
     assert!(extension_bytes(FLAGS_ACCEPTED) == EXPLICIT_HASH_KEY_BYTES + NUMBERED_BYTES + PART_BYTES);
-    assert!(extension_bytes(FLAGS_ACCEPTED) <= EXTENSION_BYTES_MAX);
+    assert!(extension_bytes(FLAGS_STORED) == extension_bytes(FLAGS_ACCEPTED) + ENCRYPTION_BYTES);
+    assert!(extension_bytes(FLAGS_STORED) <= EXTENSION_BYTES_MAX && ENCRYPTION_BYTES.is_multiple_of(8));
 };
 
 /// All that a frame carries besides its key and data.

@@ -28,8 +28,8 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::extension::{
-    EXPLICIT_HASH_KEY_BYTES, Extensions, FLAG_EXPLICIT_HASH_KEY, FLAG_PART, FLAG_PRODUCER, FLAGS_ACCEPTED,
-    NUMBERED_BYTES, Numbered, PART_BYTES, Part, extension_bytes,
+    EXPLICIT_HASH_KEY_BYTES, Extensions, FLAG_ENCRYPTED, FLAG_EXPLICIT_HASH_KEY, FLAG_PART, FLAG_PRODUCER,
+    FLAGS_ACCEPTED, FLAGS_STORED, NUMBERED_BYTES, Numbered, PART_BYTES, Part, extension_bytes,
 };
 use crate::id::{Sequence, ShardId};
 use crate::limits::{FRAME_BYTES_MAX, KEY_BYTES_MAX, LARGE_RECORD_BYTES_MAX, RECORD_BYTES_MAX};
@@ -43,18 +43,18 @@ pub const VERSION: u8 = 1;
 /// The fixed part of a frame.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
-struct Header {
-    length: U32,
-    version: u8,
-    extension_words: u8,
-    flags: U16,
-    data_length: U32,
-    key_length: U16,
-    reserved: U16,
-    payload_checksum: U64,
-    sequence: U64,
-    arrival_ms: U64,
-    header_checksum: U64,
+pub(crate) struct Header {
+    pub(crate) length: U32,
+    pub(crate) version: u8,
+    pub(crate) extension_words: u8,
+    pub(crate) flags: U16,
+    pub(crate) data_length: U32,
+    pub(crate) key_length: U16,
+    pub(crate) reserved: U16,
+    pub(crate) payload_checksum: U64,
+    pub(crate) sequence: U64,
+    pub(crate) arrival_ms: U64,
+    pub(crate) header_checksum: U64,
 }
 
 const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
@@ -66,7 +66,7 @@ impl Header {
     }
 
     /// Whether `body` is as the producer sent it.
-    fn verify(&self, body: &[u8]) -> Result<(), FrameError> {
+    pub(crate) fn verify(&self, body: &[u8]) -> Result<(), FrameError> {
         if payload_checksum(self, body) == self.payload_checksum.get() {
             Ok(())
         } else {
@@ -75,7 +75,7 @@ impl Header {
     }
 
     /// The same with what the server adds.
-    fn stamped(mut self, shard: ShardId, sequence: Sequence, arrival_ms: u64) -> Header {
+    pub(crate) fn stamped(mut self, shard: ShardId, sequence: Sequence, arrival_ms: u64) -> Header {
         self.sequence.set(sequence.0);
         self.arrival_ms.set(arrival_ms);
         self.header_checksum.set(header_checksum(&self, shard));
@@ -146,15 +146,25 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// The frame at the start of `bytes`; what follows it is ignored.
+    /// The frame at the start of `bytes`, as clients send and receive it; what follows it is ignored.
     pub fn parse(bytes: &'a [u8]) -> Result<Frame<'a>, FrameError> {
+        Self::parse_with(bytes, FLAGS_ACCEPTED)
+    }
+
+    /// The same as it lies on disk, where it may be encrypted.
+    pub fn parse_stored(bytes: &'a [u8]) -> Result<Frame<'a>, FrameError> {
+        Self::parse_with(bytes, FLAGS_STORED)
+    }
+
+    #[inline]
+    fn parse_with(bytes: &'a [u8], accepted: u16) -> Result<Frame<'a>, FrameError> {
         let short = FrameError::Short { need: HEADER_BYTES, have: bytes.len() };
         let (header, rest) = Header::ref_from_prefix(bytes).map_err(|_| short)?;
         if header.version != VERSION {
             return Err(FrameError::Version(header.version));
         }
         let flags = header.flags.get();
-        if flags & !FLAGS_ACCEPTED != 0 || header.reserved.get() != 0 {
+        if flags & !accepted != 0 || header.reserved.get() != 0 {
             return Err(FrameError::Flags(flags));
         }
         let extension_bytes = extension_bytes(flags);
@@ -180,6 +190,15 @@ impl<'a> Frame<'a> {
         Ok(frame)
     }
 
+    pub(crate) fn header(&self) -> &'a Header {
+        self.header
+    }
+
+    /// What follows the header.
+    pub(crate) fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
     /// Whether it is a part of a record.
     pub fn is_part(&self) -> bool {
         self.header.flags.get() & FLAG_PART != 0
@@ -202,6 +221,11 @@ impl<'a> Frame<'a> {
     /// The producer's number of it, if it has one.
     pub fn numbered(&self) -> Option<Numbered> {
         numbered(self.header, self.body)
+    }
+
+    /// Whether key and data are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.header.flags.get() & FLAG_ENCRYPTED != 0
     }
 
     /// Bytes of the whole frame, a multiple of 8.
@@ -409,7 +433,7 @@ pub fn copy_stamped(
     Ok(header.header_checksum.get())
 }
 
-fn payload_checksum(header: &Header, body: &[u8]) -> u64 {
+pub(crate) fn payload_checksum(header: &Header, body: &[u8]) -> u64 {
     xxh3_64_with_seed(&header.as_bytes()[..16], XxHash3_64::oneshot(body))
 }
 

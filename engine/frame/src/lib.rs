@@ -5,6 +5,7 @@
 //!
 //! * [`frame`]: one record's bytes, from a producer's socket to the disk to a subscriber.
 //! * [`extension`]: what a frame may carry besides: hash key, producer's number, which part it is.
+//! * [`encryption`]: a frame as it is stored where it is to be encrypted, and back.
 //! * [`parts`]: records of more than a frame holds: cut into parts, and joined again.
 //! * [`batch`]: what one acknowledgement of the disk carries, frames grouped by shard.
 //! * [`segment`]: the header, footer and trailer of a journal file.
@@ -17,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod encryption;
 pub mod extension;
 pub mod frame;
 pub mod id;

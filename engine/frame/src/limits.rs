@@ -24,7 +24,7 @@ pub const LARGE_RECORD_FRAMES_BYTES_MAX: usize =
 pub const KEY_BYTES_MAX: usize = 1024;
 
 /// All extensions of one frame together.
-pub const EXTENSION_BYTES_MAX: usize = 64;
+pub const EXTENSION_BYTES_MAX: usize = 72;
 
 /// One frame: header, extensions, key and data, padded.
 pub const FRAME_BYTES_MAX: usize = crate::frame::HEADER_BYTES + EXTENSION_BYTES_MAX + RECORD_BYTES_MAX + 8;
@@ -78,7 +78,7 @@ const _: () = {
     assert!(FRAME_BYTES_MAX + crate::batch::HEADER_BYTES + crate::batch::EXTENT_BYTES <= BATCH_BYTES_MAX);
     assert!(BATCH_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
     assert!(PART_FRAME_BYTES <= FRAME_BYTES_MAX && PART_FRAME_BYTES.is_multiple_of(8));
-    assert!(crate::batch::batch_bytes(PART_FRAME_BYTES, 1) <= 1 << 20);
+    assert!(crate::batch::batch_bytes(PART_FRAME_BYTES + crate::extension::ENCRYPTION_BYTES, 1) <= 1 << 20);
     assert!(PARTS_MAX >= 2 && PARTS_MAX <= APPEND_RECORDS_MAX && PARTS_MAX <= u16::MAX as usize);
     let append_bytes = crate::proto::HEADER_BYTES + crate::proto::APPEND_FIXED_BYTES;
     assert!(append_bytes + LARGE_RECORD_FRAMES_BYTES_MAX <= APPEND_BYTES_MAX);
