@@ -25,10 +25,13 @@ pub(crate) use go_on::{GO_ON_ROWS_MAX, GoOn};
 pub(crate) use reshard::{Change, Completion, ReshardError, Resharding};
 pub(crate) use stream::{Stream, StreamShard};
 
-use crate::limits::{ANNOTATION_BYTES_MAX, ANNOTATIONS_BYTES_MAX, SHARDS_MAX, STREAMS_MAX};
+use crate::limits::{ANNOTATION_BYTES_MAX, ANNOTATIONS_BYTES_MAX, KEY_NAME_BYTES_MAX, SHARDS_MAX, STREAMS_MAX};
 
 /// What those who serve a stream to others keep beside it. The catalog gives it no meaning.
 pub(crate) type Annotation = Arc<[u8]>;
+
+/// How the key is named that a stream's records are encrypted with; none, if they are not.
+pub(crate) type Encryption = Option<Arc<str>>;
 
 /// Why a stream can't be made.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,8 +68,10 @@ pub(crate) struct Catalog {
     next_shard: u32,
     /// The log's own.
     annotation: Annotation,
-    /// Of all annotations.
+    /// Of all annotations, and names of keys.
     annotation_bytes: usize,
+    /// Streams that are encrypted.
+    encrypted: usize,
     snapshot_bytes: usize,
 }
 
@@ -75,7 +80,16 @@ impl Catalog {
         let snapshot_bytes = 4 + FIXED_BYTES;
         let (streams, by_name, of_shards) = (Vec::new(), BTreeMap::new(), vec![StreamId(0)]);
         let annotation = Annotation::default();
-        Catalog { streams, by_name, of_shards, next_shard: 1, annotation, annotation_bytes: 0, snapshot_bytes }
+        Catalog {
+            streams,
+            by_name,
+            of_shards,
+            next_shard: 1,
+            annotation,
+            annotation_bytes: 0,
+            encrypted: 0,
+            snapshot_bytes,
+        }
     }
 
     /// The command that would make a stream, or why none may.
@@ -139,6 +153,19 @@ impl Catalog {
         Ok(Some(Command::Annotate(stream, annotation)))
     }
 
+    /// The command that would have a stream's records encrypted, or not any more; `None` if there is none of that name.
+    pub(crate) fn plan_encryption(&self, name: &str, key: Encryption) -> Result<Option<Command>, AnnotationError> {
+        let Some(stream) = self.by_name(name) else { return Ok(None) };
+        let (bytes, before) = (key_bytes(&key), key_bytes(&stream.encryption));
+        if bytes > KEY_NAME_BYTES_MAX {
+            return Err(AnnotationError::Long);
+        }
+        if bytes > before && self.annotation_bytes - before + bytes > ANNOTATIONS_BYTES_MAX {
+            return Err(AnnotationError::Full);
+        }
+        Ok(Some(Command::Encrypt(stream.stream, key)))
+    }
+
     /// Whether an annotation has room once one of this length is gone.
     fn room_for(&self, annotation: &Annotation, before: usize) -> Result<(), AnnotationError> {
         if annotation.len() > ANNOTATION_BYTES_MAX {
@@ -177,6 +204,7 @@ impl Catalog {
             Command::Annotate(stream, annotation) => {
                 self.change(*stream, |stream| stream.annotation = Arc::clone(annotation))
             }
+            Command::Encrypt(stream, key) => self.change(*stream, |stream| stream.encryption = key.clone()),
             Command::Delete(stream) => self.delete(*stream),
             Command::Reserve { next_stream, next_shard } => {
                 let known = STREAMS_MAX.min((next_stream.0 as usize).checked_sub(1)?);
@@ -209,10 +237,12 @@ impl Catalog {
         // Nothing, where the command that made it was damaged.
         if let Some(stream) = self.streams.get_mut((stream.0 as usize).checked_sub(1)?)? {
             self.snapshot_bytes -= stream.snapshot_bytes();
-            self.annotation_bytes -= stream.annotation.len();
+            self.annotation_bytes -= stream.annotation.len() + key_bytes(&stream.encryption);
+            self.encrypted -= usize::from(stream.encryption.is_some());
             change(stream);
             self.snapshot_bytes += stream.snapshot_bytes();
-            self.annotation_bytes += stream.annotation.len();
+            self.annotation_bytes += stream.annotation.len() + key_bytes(&stream.encryption);
+            self.encrypted += usize::from(stream.encryption.is_some());
         }
         Some(())
     }
@@ -223,7 +253,8 @@ impl Catalog {
             self.by_name.remove(&stream.name);
             stream.shards().for_each(|shard| self.of_shards[shard.shard.0 as usize] = StreamId(0));
             self.snapshot_bytes -= stream.snapshot_bytes();
-            self.annotation_bytes -= stream.annotation.len();
+            self.annotation_bytes -= stream.annotation.len() + key_bytes(&stream.encryption);
+            self.encrypted -= usize::from(stream.encryption.is_some());
         }
         Some(())
     }
@@ -279,6 +310,11 @@ impl Catalog {
         self.stream(*self.of_shards.get(shard.0 as usize)?)
     }
 
+    /// Whether records of any stream are encrypted.
+    pub(crate) fn has_encryption(&self) -> bool {
+        self.encrypted > 0
+    }
+
     /// Whether records of any stream expire.
     pub(crate) fn has_retention(&self) -> bool {
         self.streams.iter().flatten().any(|stream| stream.retention.seconds.is_some())
@@ -325,6 +361,8 @@ impl Catalog {
         let mut commands: Vec<(ShardId, Command)> = Vec::with_capacity(self.streams.len() + 1);
         for stream in self.streams.iter().flatten() {
             commands.push((stream.first_shard, Command::Create(stream.create())));
+            let encrypt = |key: &Arc<str>| Command::Encrypt(stream.stream, Some(Arc::clone(key)));
+            commands.extend(stream.encryption.as_ref().map(|key| (stream.first_shard, encrypt(key))));
             commands.extend(stream.reshardings().map(|(resharding, completion)| {
                 let command = match completion {
                     None => Command::Intend(resharding),
@@ -349,6 +387,10 @@ impl Catalog {
         commands(snapshot).try_for_each(|command| catalog.apply(&command?))?;
         Some(catalog)
     }
+}
+
+fn key_bytes(key: &Encryption) -> usize {
+    key.as_ref().map_or(0, |name| name.len())
 }
 
 /// Whether a stream may be called so. After a `+` a name has several parts, with `/` between them: so whoever serves the streams

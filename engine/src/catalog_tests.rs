@@ -285,6 +285,46 @@ fn annotations_have_bounds() {
     assert!(catalog.plan_annotation(Some("orders"), bytes(1)).is_ok(), "now there is room");
 }
 
+#[test]
+fn how_streams_are_encrypted_is_kept_and_changed() {
+    let mut catalog = with_streams();
+    let before = catalog.clone();
+    let key = |name: &str| Some(Arc::from(name));
+    let encrypt = |catalog: &Catalog, name, key| catalog.plan_encryption(name, key).expect("there is room");
+    for (stream, name) in [("orders", "alias/one"), ("clicks", "two"), ("orders", "three")] {
+        let command = encrypt(&catalog, stream, key(name)).expect("it is there");
+        assert_eq!(Command::decode(&command.encode()), Some(command.clone()));
+        catalog.apply(&command).expect("follows");
+        let snapshot = catalog.snapshot();
+        assert_eq!(snapshot.len(), catalog.snapshot_bytes());
+        assert_eq!(Catalog::restore(&snapshot).as_ref(), Some(&catalog));
+    }
+    assert!(catalog.has_encryption() && !before.has_encryption());
+    assert_eq!(catalog.by_name("orders").and_then(|stream| stream.encryption.as_deref()), Some("three"));
+    assert_eq!(catalog.by_name("a.b-c_d").and_then(|stream| stream.encryption.as_deref()), None);
+    assert_eq!(catalog.annotation_bytes, 8);
+
+    // Names of keys are bounded, each and with all that is kept beside streams.
+    assert_eq!(catalog.plan_encryption("nowhere", key("one")), Ok(None));
+    let long = key(&"k".repeat(KEY_NAME_BYTES_MAX + 1));
+    assert_eq!(catalog.plan_encryption("orders", long), Err(AnnotationError::Long));
+    let mut full = catalog.clone();
+    full.annotation_bytes = ANNOTATIONS_BYTES_MAX;
+    assert_eq!(full.plan_encryption("orders", key("longer")), Err(AnnotationError::Full));
+    assert!(full.plan_encryption("orders", key("short")).is_ok());
+
+    let stopped = encrypt(&catalog, "orders", None).expect("it is there");
+    assert_eq!(Command::decode(&stopped.encode()), Some(stopped.clone()));
+    let deleted = catalog.plan_delete("clicks").expect("it is there");
+    for command in [stopped, deleted] {
+        catalog.apply(&command).expect("follows");
+    }
+    assert_eq!((catalog.has_encryption(), catalog.annotation_bytes), (false, 0));
+    let snapshot = catalog.snapshot();
+    assert_eq!(snapshot.len(), catalog.snapshot_bytes());
+    assert_eq!(Catalog::restore(&snapshot), Some(catalog));
+}
+
 fn create_of(catalog: &Catalog, name: &str) -> Create {
     catalog.by_name(name).expect("made").create()
 }

@@ -81,6 +81,13 @@ pub enum Call {
         /// What is kept of it.
         retention: Retention,
     },
+    /// Has a stream's records encrypted from when that is stored on, or not any more. What is stored stays as it is.
+    Encrypt {
+        /// Its name.
+        name: String,
+        /// How the key is named, in at most [`crate::limits::KEY_NAME_BYTES_MAX`]: one of [`crate::encryption::Keyring`].
+        key: Option<Arc<str>>,
+    },
     /// Removes a stream. What is on its way to it is stored, and found by nobody.
     DeleteStream {
         /// Its name.
@@ -218,6 +225,8 @@ pub struct Stream {
     pub retention: Retention,
     /// What is kept beside it.
     pub annotation: Arc<[u8]>,
+    /// How the key is named that its records are encrypted with, if they are.
+    pub encryption: Option<Arc<str>>,
 }
 
 /// What became of one record.
@@ -349,6 +358,7 @@ impl Handle {
             | Call::MergeShards { .. }
             | Call::MoveShard { .. }
             | Call::SetRetention { .. }
+            | Call::Encrypt { .. }
             | Call::DeleteStream { .. }
             | Call::DescribeStream { .. }
             | Call::ListStreams(_) => 0,

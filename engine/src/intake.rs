@@ -5,6 +5,7 @@
 //! straddled two receives was gathered and lies in a spill of its own. Nothing is allocated once the tables have grown to the
 //! load.
 
+mod encrypted;
 mod numbered;
 mod parts;
 
@@ -13,17 +14,18 @@ use std::collections::VecDeque;
 use frame::batch::Writer;
 use frame::frame::numbered_of;
 use frame::limits::{FRAME_BYTES_MAX, PART_FRAME_BYTES};
-use frame::proto::ErrorCode;
 use frame::{Sequence, ShardId};
 use io::{Io, Received};
 
 use crate::appends::Appends;
+use crate::encryption::Vault;
 use crate::journal::Share;
 use crate::large::LargeRecords;
 use crate::limits::SPILL_KEPT_BYTES;
 use crate::producers::Producers;
 use crate::shards::Shards;
 use crate::slots::Slots;
+use encrypted::Dress;
 pub(crate) use numbered::Numbering;
 
 const NONE: u32 = u32::MAX;
@@ -100,6 +102,8 @@ pub(crate) struct Batch<'a, 'w> {
     /// The shard whose extent ends within a large record, and the number of that record's first part.
     pub(crate) open: &'a mut Option<(ShardId, Sequence)>,
     pub(crate) numbering: Numbering<'a>,
+    /// What records of encrypted streams are encrypted with.
+    pub(crate) vault: &'a mut Vault,
 }
 
 /// Why a shard's extent ended.
@@ -280,6 +284,11 @@ impl Intake {
         self.bytes - self.large.queued_bytes() + part_bytes
     }
 
+    /// Records that wait, each of large ones counted as one.
+    pub(crate) fn records(&self) -> usize {
+        self.records.in_use()
+    }
+
     /// Whether some shard's next frame is no part of a large record.
     pub(crate) fn has_ordinary(&self) -> bool {
         self.active.iter().any(|&shard| !self.is_part_next(shard))
@@ -352,10 +361,11 @@ impl Intake {
     ) -> (usize, ExtentEnd) {
         let state = batch.shards.shard_mut(shard);
         state.arrival_ms = state.arrival_ms.max(now_ms);
+        let dress = batch.dress_of(shard);
         let mut taken = 0;
         while let Some(record) = self.first_of(shard).copied() {
             if let Some(large) = record.large() {
-                match self.fill_part(io, batch, shard, &record, large, (taken, force_one)) {
+                match self.fill_part(io, batch, shard, &record, large, (taken, force_one, &dress)) {
                     (bytes, None) => taken += bytes,
                     (bytes, Some(end)) => return (taken + bytes, end),
                 }
@@ -367,7 +377,7 @@ impl Intake {
             if !due {
                 return (taken, ExtentEnd::NotDue);
             }
-            if !batch.writer.fits(length) {
+            if !batch.writer.fits(length + dress.adds_bytes()) {
                 return (taken, ExtentEnd::Full);
             }
             let bytes = self.bytes_at(io, record.place, length);
@@ -377,17 +387,18 @@ impl Intake {
             }
             let Batch { writer, shares, refused, appends, shards, numbering, .. } = &mut *batch;
             let state = shards.shard_mut(shard);
-            if taken == 0 {
-                writer.begin_extent(shard, state.next);
-            }
-            let pushed = writer.push(self.bytes_at(io, record.place, length), state.arrival_ms);
+            let first = (taken == 0).then_some((shard, state.next));
+            let pushed = dress.push(writer, first, self.bytes_at(io, record.place, length), state.arrival_ms);
             self.give_back(io, record.place);
             self.pop(shard);
             numbering.note(shard, numbered, pushed.ok());
-            let Ok(sequence) = pushed else {
-                appends.refuse(record.append, record.index, ErrorCode::Checksum);
-                refused.push(record.append);
-                continue;
+            let sequence = match pushed {
+                Ok(sequence) => sequence,
+                Err(code) => {
+                    appends.refuse(record.append, record.index, code);
+                    refused.push(record.append);
+                    continue;
+                }
             };
             let queue = &mut self.queues[shard.0 as usize];
             queue.deficit = queue.deficit.saturating_sub(length);

@@ -10,6 +10,7 @@ use crate::catalog::Catalog;
 use crate::inert::{Inert, Own};
 use crate::limits::LARGE_BYTES_MIN;
 use crate::router::Outline;
+use frame::proto::ErrorCode;
 
 /// A clock and nothing else.
 struct Clock(Pool);
@@ -86,9 +87,10 @@ impl Rig {
         let (shares, refused, mut open) = (&mut shares, &mut refused, None);
         let (producers, catalog, buckets) = (&mut self.producers, &self.catalog, &mut self.buckets);
         let numbering = Numbering { producers, placed: &mut Vec::new(), catalog, buckets, now_ns: None };
+        let vault = &mut Vault::new([0; 16]);
         let (writer, open_in, now_ms) = (&mut writer, &mut open, 0);
         let mut batch =
-            Batch { writer, shares, refused, appends, shards, now_ms, may_take_part, open: open_in, numbering };
+            Batch { writer, shares, refused, appends, shards, now_ms, may_take_part, open: open_in, numbering, vault };
         self.intake.fill(&mut self.io, &mut batch, bytes);
         (extents, open.map(|(shard, first)| (shard.0, first.0)))
     }

@@ -13,7 +13,7 @@
 //! record; `intake` holds records until their batch, `large` those in parts until they are whole as well;
 //! `journal` writes batches and seals segments; `producers` knows what is sent again; `appends` gathers results; `reads` serves what is durable, `subscriptions` unasked, as far as `scheduler`
 //! gives it the disk; `recovery`
-//! finds it all again; `catalog` knows streams and shards; `handle` is how other threads ask; `limits` bounds everything.
+//! finds it all again; `catalog` knows streams and shards; `encryption` has the keys of streams that are encrypted; `handle` is how other threads ask; `limits` bounds everything.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ mod compaction;
 mod connection;
 mod damage;
 pub mod demand;
+pub mod encryption;
 mod exchange;
 mod gates;
 mod handle;

@@ -220,6 +220,12 @@ pub const SHARDS_MAX: usize = 1_000_000;
 /// Bytes of what is kept beside one stream for those who serve it to others: fifty tags as long as they may be, and a policy.
 pub const ANNOTATION_BYTES_MAX: usize = 128 << 10;
 
+/// How a stream names the key that it is encrypted with, in bytes.
+pub const KEY_NAME_BYTES_MAX: usize = 512;
+
+/// Data keys that a reactor keeps, of those that it last used: each is made of a key in a microsecond or two.
+pub const CIPHERS_KEPT_MAX: usize = 64;
+
 /// The same of all streams. Every footer holds them.
 pub const ANNOTATIONS_BYTES_MAX: usize = 1 << 20;
 

@@ -18,6 +18,28 @@ use io::{Buf, Io, Op, SocketId};
 use crate::limits::{MESSAGES_KEPT_BYTES, MESSAGES_KEPT_IDLE_BYTES, PIECE_BYTES, SHARED_BYTES_MIN};
 use crate::token::{self, Peer};
 
+/// The frames of an answer.
+#[derive(Debug)]
+pub(crate) enum Frames {
+    /// As they were written to the disk.
+    Shared(Vec<(Buf, Range<usize>)>),
+    /// Made for whoever asked, as they are encrypted on the disk.
+    Made(Vec<u8>),
+}
+
+impl Frames {
+    /// All of them, one behind the other.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Frames::Shared(runs) => {
+                let runs: Vec<&[u8]> = runs.iter().map(|(buf, range)| &buf[range.clone()]).collect();
+                runs.concat()
+            }
+            Frames::Made(bytes) => bytes,
+        }
+    }
+}
+
 /// Bytes of the queue, which are sent at once.
 #[derive(Debug)]
 struct Piece {
@@ -113,9 +135,20 @@ impl Outgoing {
         &mut self,
         request: RequestId,
         result: &ReadResult,
-        runs: Vec<(Buf, Range<usize>)>,
+        frames: Frames,
         share_frames: bool,
     ) -> usize {
+        let runs = match frames {
+            Frames::Shared(runs) => runs,
+            Frames::Made(made) => {
+                result.encode(&mut self.records, request, made.len());
+                self.records.extend_from_slice(&made);
+                if self.records.len() >= PIECE_BYTES {
+                    self.enqueue_records(true);
+                }
+                return made.len();
+            }
+        };
         let bytes = runs.iter().map(|(_, range)| range.len()).sum();
         let is_shared = |range: &Range<usize>| share_frames && range.len() >= SHARED_BYTES_MIN;
         let is_in_pieces = runs.iter().any(|(_, range)| is_shared(range));

@@ -87,7 +87,7 @@ impl Rig {
             children: None,
             trim: Sequence(1),
         };
-        self.outgoing.send_records(RequestId(request), &result, runs, true);
+        self.outgoing.send_records(RequestId(request), &result, Frames::Shared(runs), true);
     }
 
     fn pong(&mut self, request: u64) {

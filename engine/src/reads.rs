@@ -8,12 +8,12 @@
 //! Only durable records are seen. What comes from the disk is believed only if its frames' checksums say so for this very
 //! shard. A footer that is not in memory is read first, and the plan made again.
 
+mod decrypt;
 mod plan;
 mod walk;
 mod windows;
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 
 use frame::proto::{ErrorCode, Failure, ReadResult};
@@ -27,9 +27,11 @@ pub(crate) use self::windows::Key;
 use self::windows::{Lack, Windows};
 use crate::catalog::Catalog;
 use crate::damage::Damage;
+use crate::encryption::Vault;
 use crate::handle::Asker;
 use crate::journal::{Journal, Sealed, SegmentId};
 use crate::limits::READ_RESULT_BYTES_MAX;
+use crate::outgoing::Frames;
 use crate::scheduler::Scheduler;
 use crate::shards::Shards;
 use crate::slots::Slots;
@@ -109,7 +111,7 @@ pub(crate) struct Found {
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// What was found, and the frames.
-    Records(Found, Vec<(Buf, Range<usize>)>),
+    Records(Found, Frames),
     /// What happened, and what to do.
     Failure(Failure),
 }
@@ -131,6 +133,7 @@ pub(crate) struct Sight<'a> {
     pub(crate) catalog: &'a Catalog,
     /// The time that retention goes by; none while nothing expires.
     pub(crate) expiry_ms: Option<u64>,
+    pub(crate) vault: &'a mut Vault,
 }
 
 impl Sight<'_> {
@@ -379,7 +382,7 @@ impl Reads {
 
 impl Request {
     /// Makes the answer out of what was read: verified, from the first frame wanted, up to the bytes wanted.
-    fn answer(&self, wanted: &Wanted, sight: &Sight<'_>, windows: &Windows) -> Answer {
+    fn answer(&self, wanted: &Wanted, sight: &mut Sight<'_>, windows: &Windows) -> Answer {
         let &Wanted { shard, from, since_ms, bytes_max, .. } = wanted;
         let (tip, tip_arrival_ms) =
             sight.shards.find(shard).map_or((from, 0), |shard| (shard.durable_next, shard.durable_arrival_ms));
@@ -390,18 +393,22 @@ impl Request {
         // Of a closed shard what is called damaged may reach past its end.
         let end = sight.damage.next_after(shard, from).unwrap_or(tip).min(tip);
         let mut runs = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut is_encrypted, mut stop) = (0, false, None);
         for piece in &self.plan.pieces {
             let (buf, range, verify) = match &piece.source {
                 Source::Memory(buf, range) => (buf, range.clone(), false),
                 Source::Disk { place, range } => match windows.contents(self.windows[*place]) {
                     Some((buf, start)) => (buf, (range.start - start) as usize..(range.end - start) as usize, true),
-                    None => return stop_at_damage(found, runs, "the disk did not read them", None),
+                    None => {
+                        stop = Some(("the disk did not read them", None));
+                        break;
+                    }
                 },
             };
             let extent = Extent { bytes: &buf[range.clone()], shard, numbers: &piece.numbers, verify };
             let bounds = Bounds { end, since_ms, bytes_max: bytes_max.saturating_sub(bytes) };
             let run = walk(&extent, &mut found, &bounds);
+            is_encrypted |= run.is_encrypted;
             if !run.taken.is_empty() {
                 bytes += run.taken.len();
                 runs.push((buf.clone(), range.start + run.taken.start..range.start + run.taken.end));
@@ -414,24 +421,29 @@ impl Request {
                     break;
                 }
                 RunEnd::Damaged { next } => {
-                    return stop_at_damage(found, runs, "they differ from their checksums", next);
+                    stop = Some(("they differ from their checksums", next));
+                    break;
                 }
             }
+        }
+        // What was read before damage is good; the damage is told when it is asked for by itself.
+        if let Some((why, next)) = stop.filter(|_| found.result.records == 0) {
+            return stop_at_damage(&found.result, why, next);
+        }
+        if is_encrypted {
+            return decrypt::decrypt(sight.vault, found, &runs);
         }
         if found.result.records == 0 && self.plan.pieces.is_empty() {
             // Nothing lies between `from` and the tip but numbers that recovery skipped, or what arrived too early.
             found.result.next = end;
         }
-        Answer::Records(found, runs)
+        Answer::Records(found, Frames::Shared(runs))
     }
 }
 
-/// What was read before the damage is good; the damage is told when it is asked for by itself.
-fn stop_at_damage(found: Found, runs: Vec<(Buf, Range<usize>)>, why: &str, next: Option<Sequence>) -> Answer {
-    if found.result.records > 0 {
-        return Answer::Records(found, runs);
-    }
-    let (shard, from) = (found.result.shard, found.result.next);
+/// Records from the next on are damaged.
+fn stop_at_damage(result: &ReadResult, why: &str, next: Option<Sequence>) -> Answer {
+    let (shard, from) = (result.shard, result.next);
     let detail = match next {
         Some(next) => {
             let range = format!("{from} to {}", next.0 - 1);

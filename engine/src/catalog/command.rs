@@ -8,6 +8,7 @@
 //!            or, annotated, the same and 24 quotas | 48 retention | 64 bytes of the annotation | 68 annotation, name
 //!   retention 0 version | 1 kind | 2 0 | 4 stream | 8 0 | 24 retention
 //!   annotate 0 version | 1 kind | 2 0 | 4 stream, or 0 for the log | 8 0 | 24 annotation
+//!   encrypt  0 version | 1 kind | 2 name length, or 0 for not any more | 4 stream | 8 0 | 24 name of the key
 //!   delete   0 version | 1 kind | 2 0 | 4 stream | 8 0
 //!   reserve  0 version | 1 kind | 2 0 | 4 next stream | 8 next shard | 12 0
 //!   go on    0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | a row: 0 shard | 4 shards | 8 next number | 16 last arrival
@@ -18,9 +19,11 @@
 
 use frame::{QUOTAS_BYTES, Quotas, RETENTION_BYTES, Retention, ShardId, StreamId};
 
-use super::Annotation;
+use std::sync::Arc;
+
 use super::go_on::{GO_ON_ROW_BYTES, GoOn};
 use super::reshard::{Completion, INTEND, INTEND_MOVE, MOVED, RESHARD, Resharding};
+use super::{Annotation, Encryption};
 use crate::producers;
 use crate::trims::Trim;
 
@@ -36,6 +39,7 @@ const CREATE_WITH_RETENTION: u8 = 21;
 const TRIM: u8 = 22;
 const ANNOTATE: u8 = 23;
 const CREATE_ANNOTATED: u8 = 24;
+const ENCRYPT: u8 = 25;
 const PRODUCERS: u8 = 30;
 pub(crate) const FIXED_BYTES: usize = 24;
 
@@ -50,6 +54,8 @@ pub(crate) enum Command {
     SetRetention(StreamId, Retention),
     /// A stream has another annotation; stream 0 is the log itself.
     Annotate(StreamId, Annotation),
+    /// A stream's records are encrypted from here on, with the key of this name; or not any more.
+    Encrypt(StreamId, Encryption),
     /// A stream is gone.
     Delete(StreamId),
     /// Numbers below these are not given any more.
@@ -130,6 +136,7 @@ impl Command {
             Command::SetQuotas(stream, _) => (SET_QUOTAS, [stream.0, 0, 0], 0, ""),
             Command::SetRetention(stream, _) => (SET_RETENTION, [stream.0, 0, 0], 0, ""),
             Command::Annotate(stream, _) => (ANNOTATE, [stream.0, 0, 0], 0, ""),
+            Command::Encrypt(stream, key) => (ENCRYPT, [stream.0, 0, 0], 0, key.as_deref().unwrap_or_default()),
             Command::Delete(stream) => (DELETE_STREAM, [stream.0, 0, 0], 0, ""),
             Command::Reserve { next_stream, next_shard } => (RESERVE, [next_stream.0, next_shard.0, 0], 0, ""),
             Command::GoOn(rows) => (GO_ON, [rows.len() as u32, 0, 0], 0, ""),
@@ -156,7 +163,8 @@ impl Command {
             Command::GoOn(rows) => rows.iter().for_each(|row| row.encode(&mut out)),
             Command::Trim(rows) => rows.iter().for_each(|row| row.encode(&mut out)),
             Command::Producers(rows) => producers::encode(rows, &mut out),
-            Command::Delete(_) | Command::Reserve { .. } | Command::Intend(_) | Command::Reshard(..) => {}
+            Command::Encrypt(..) | Command::Delete(_) | Command::Reserve { .. } => {}
+            Command::Intend(_) | Command::Reshard(..) => {}
         }
         out.extend_from_slice(name.as_bytes());
         out
@@ -221,6 +229,7 @@ impl Command {
             }
             SET_QUOTAS => Some(Command::SetQuotas(stream, quotas)),
             SET_RETENTION => Some(Command::SetRetention(stream, retention)),
+            ENCRYPT => Some(Command::Encrypt(stream, (!name.is_empty()).then(|| Arc::from(name)))),
             DELETE_STREAM => Some(Command::Delete(stream)),
             RESERVE => Some(Command::Reserve { next_stream: stream, next_shard: shard }),
             _ => None,

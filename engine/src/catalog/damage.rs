@@ -10,7 +10,7 @@ impl Catalog {
         let stream = match command {
             Command::SetQuotas(stream, _) | Command::SetRetention(stream, _) | Command::Delete(stream) => *stream,
             // Stream 0 is the log, which is always there.
-            Command::Annotate(stream, _) => *stream,
+            Command::Annotate(stream, _) | Command::Encrypt(stream, _) => *stream,
             Command::Intend(resharding) | Command::Reshard(resharding, _) => resharding.stream,
             _ => return,
         };

@@ -10,9 +10,9 @@ use frame::proto::Children;
 use frame::route::even_range;
 use frame::{Quotas, Retention, Sequence, ShardId, StreamId};
 
-use super::command::create_bytes;
+use super::command::{FIXED_BYTES, create_bytes};
 use super::reshard::{Change, Completion, ReshardError, Resharding};
-use super::{Annotation, Create};
+use super::{Annotation, Create, Encryption};
 use crate::handle;
 use crate::limits::{GENERATIONS_MAX, RESHARDINGS_PER_STREAM_MAX};
 
@@ -26,6 +26,7 @@ pub(crate) struct Stream {
     pub(crate) quotas: Quotas,
     pub(crate) retention: Retention,
     pub(crate) annotation: Annotation,
+    pub(crate) encryption: Encryption,
     /// The last hash key of each open shard, rising.
     ends: Vec<u128>,
     /// Once a shard was to be split, merged or moved.
@@ -75,7 +76,8 @@ impl Stream {
         let count = shards as usize;
         let ends = (0..count).map(|index| even_range(index, count).1).collect();
         let (name, annotation, lineage) = (create.name.clone(), create.annotation.clone(), None);
-        Stream { stream, name, created_ms, first_shard, quotas, retention, annotation, ends, lineage }
+        let encryption = None;
+        Stream { stream, name, created_ms, first_shard, quotas, retention, annotation, encryption, ends, lineage }
     }
 
     /// The open shard that a hash key belongs to.
@@ -144,6 +146,7 @@ impl Stream {
             quotas: self.quotas,
             retention: self.retention,
             annotation: self.annotation.clone(),
+            encryption: self.encryption.clone(),
         }
     }
 
@@ -401,7 +404,8 @@ impl Stream {
             lineage.done.len() * Resharding::snapshot_bytes(true)
                 + lineage.intents.len() * Resharding::snapshot_bytes(false)
         });
-        create_bytes(&self.name, &self.quotas, &self.retention, &self.annotation) + lineage
+        let encryption = self.encryption.as_ref().map_or(0, |key| 4 + FIXED_BYTES + key.len());
+        create_bytes(&self.name, &self.quotas, &self.retention, &self.annotation) + encryption + lineage
     }
 }
 

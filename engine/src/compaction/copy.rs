@@ -191,7 +191,7 @@ impl Copy {
                 writer.begin_extent(shard, first);
             }
             let (mut frames, mut next) = (&self.frames[range], first);
-            while let Ok(frame) = Frame::parse(frames) {
+            while let Ok(frame) = Frame::parse_stored(frames) {
                 let (this, rest) = frames.split_at(frame.length());
                 let pushed = writer.push(this, frame.arrival_ms());
                 debug_assert_eq!(pushed, Ok(next), "it was verified, and stays what it is");
@@ -294,7 +294,7 @@ impl Copy {
 fn is_intact(mut frames: &[u8], shard: ShardId, extent: &PlacedExtent) -> bool {
     let mut due = extent.first_sequence;
     while !frames.is_empty() {
-        let Ok(frame) = Frame::parse(frames) else { return false };
+        let Ok(frame) = Frame::parse_stored(frames) else { return false };
         let is_sound = frame.verify_header(shard).is_ok() && frame.verify_payload().is_ok();
         if !is_sound || frame.sequence() != due {
             return false;

@@ -2,10 +2,9 @@
 
 use frame::ShardId;
 use frame::frame::numbered_of;
-use frame::proto::ErrorCode;
 use io::Io;
 
-use super::{Batch, ExtentEnd, Intake, Record, Share};
+use super::{Batch, Dress, ExtentEnd, Intake, Record, Share};
 
 impl Intake {
     /// Takes the next part of a large record, which is the only one of its batch. After it the shard's extent ends, unless it
@@ -18,7 +17,7 @@ impl Intake {
         shard: ShardId,
         record: &Record,
         large: u32,
-        (taken, force_one): (usize, bool),
+        (taken, force_one, dress): (usize, bool, &Dress),
     ) -> (usize, Option<ExtentEnd>) {
         let length = record.length as usize;
         let queue = &mut self.queues[shard.0 as usize];
@@ -26,7 +25,7 @@ impl Intake {
         if !batch.may_take_part || !due {
             return (0, Some(ExtentEnd::NotDue));
         }
-        if !batch.writer.fits(length) {
+        if !batch.writer.fits(length + dress.adds_bytes()) {
             return (0, Some(ExtentEnd::Full));
         }
         let numbered = numbered_of(self.large.next(large));
@@ -36,17 +35,18 @@ impl Intake {
         }
         let queue = &mut self.queues[shard.0 as usize];
         let state = batch.shards.shard_mut(shard);
-        if taken == 0 {
-            batch.writer.begin_extent(shard, state.next);
-        }
+        let begun = (taken == 0).then_some((shard, state.next));
         let (first, arrival_ms) = self.large.stored(large).unwrap_or((state.next, state.arrival_ms));
-        let Ok(sequence) = batch.writer.push(self.large.next(large), arrival_ms) else {
-            // What of it is on disk is not whole and never will be: readers pass over it.
-            batch.numbering.note(shard, numbered, None);
-            batch.appends.refuse(record.append, record.index, ErrorCode::Checksum);
-            batch.refused.push(record.append);
-            self.pop_refused(shard, large);
-            return (0, None);
+        let sequence = match dress.push(batch.writer, begun, self.large.next(large), arrival_ms) {
+            Ok(sequence) => sequence,
+            Err(code) => {
+                // What of it is on disk is not whole and never will be: readers pass over it.
+                batch.numbering.note(shard, numbered, None);
+                batch.appends.refuse(record.append, record.index, code);
+                batch.refused.push(record.append);
+                self.pop_refused(shard, large);
+                return (0, None);
+            }
         };
         queue.deficit = queue.deficit.saturating_sub(length);
         state.next = sequence.next();

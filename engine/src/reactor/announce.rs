@@ -85,7 +85,7 @@ impl<I: Io> Reactor<I> {
         self.shards.grow(self.catalog.shard_count());
         self.intake.grow(self.catalog.shard_count());
         self.journal.index.grow(self.catalog.shard_count());
-        if !matches!(command, Command::SetQuotas(..) | Command::Annotate(..)) {
+        if !matches!(command, Command::SetQuotas(..) | Command::Annotate(..) | Command::Encrypt(..)) {
             self.look_at_space_again();
         }
         match command {
@@ -96,7 +96,7 @@ impl<I: Io> Reactor<I> {
             Command::SetQuotas(stream, _) => self.look_at_quotas_again(*stream),
             Command::Intend(resharding) => self.fence(resharding),
             Command::Reshard(resharding, completion) => self.close_parents(resharding, completion),
-            Command::Create(_) | Command::SetRetention(..) | Command::Annotate(..) => {}
+            Command::Create(_) | Command::SetRetention(..) | Command::Annotate(..) | Command::Encrypt(..) => {}
             Command::Reserve { .. } | Command::GoOn(_) | Command::Trim(_) | Command::Producers(_) => {}
         }
     }

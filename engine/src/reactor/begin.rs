@@ -1,6 +1,7 @@
 //! A reactor begins: it takes its seat, and makes the first batch of its journal durable.
 
 use super::*;
+use crate::encryption::Keyring;
 use crate::producers::{self, Row};
 use crate::recovery::begin_wait;
 use crate::trims::{TRIMS_MAX, Trim};
@@ -54,6 +55,7 @@ impl<I: Io> Reactor<I> {
             guests: BTreeMap::new(),
             followers: BTreeSet::new(),
             last_seals: seat.last_seals,
+            vault: Vault::new(io.random()),
             reads: Reads::new(READ_WINDOWS_BYTES_MAX.min(tail_bytes / READ_WINDOWS_SHARE)),
             scheduler: Scheduler::new(),
             subscriptions: Subscriptions::new(),
@@ -105,6 +107,11 @@ impl<I: Io> Reactor<I> {
         }
         reactor.join_peers();
         Ok(reactor)
+    }
+
+    /// Encrypts and decrypts with these keys.
+    pub fn use_keyring(&mut self, keyring: Arc<Keyring>) {
+        self.vault.use_keyring(keyring);
     }
 
     /// Tells the others that this reactor's first batch is durable, and where its shards end.

@@ -51,6 +51,7 @@ impl<I: Io> Reactor<I> {
                 self.reshard(asker, &name, Change::Move { shard, home: reactor });
             }
             Call::SetRetention { name, retention } => self.set_retention(asker, &name, retention),
+            Call::Encrypt { name, key } => self.encrypt(asker, &name, key),
             Call::DeleteStream { name } => self.delete_stream(asker, &name),
             Call::DescribeStream { name, from, limit } => self.describe_stream(slot, &name, from, limit),
             Call::Demand { name, .. } => self.tell_demand(slot, &name),

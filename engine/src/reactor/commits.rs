@@ -1,6 +1,7 @@
 //! Commit batches: closed while records wait, settled once they are durable, refused when they can't be written.
 
 use frame::batch::{Writer, batch_bytes};
+use frame::extension::ENCRYPTION_BYTES;
 use frame::limits::BATCH_BYTES_MAX;
 
 use super::*;
@@ -57,8 +58,9 @@ impl<I: Io> Reactor<I> {
 
     fn commit_one(&mut self, next_length: usize, may_take_part: bool, room: Room) -> Result<(), Shortage> {
         let extents = self.intake.active_shards();
-        let least = batch_bytes(next_length, 1);
-        let wanted = batch_bytes(self.intake.wanted_bytes(may_take_part), extents);
+        let adds = if self.catalog.has_encryption() { ENCRYPTION_BYTES } else { 0 };
+        let least = batch_bytes(next_length + adds, 1);
+        let wanted = batch_bytes(self.intake.wanted_bytes(may_take_part) + self.intake.records() * adds, extents);
         let bytes = wanted.min(self.config.batch_bytes).max(least).min(BATCH_BYTES_MAX);
         self.journal.make_room((bytes, extents), room, &self.shards, &self.planned)?;
         let mut buf = self.take_buffer(bytes).ok_or(Shortage::Making)?;
@@ -72,9 +74,19 @@ impl<I: Io> Reactor<I> {
         let refused = &mut self.refused;
         let (producers, catalog, buckets) = (&mut self.journal.producers, &self.catalog, &mut self.buckets);
         let numbering = Numbering { producers, placed, catalog, buckets, now_ns: None };
-        let writer_in = &mut writer;
-        let mut batch =
-            Batch { writer: writer_in, shares, refused, appends, shards, now_ms, may_take_part, open, numbering };
+        let (writer_in, vault) = (&mut writer, &mut self.vault);
+        let mut batch = Batch {
+            writer: writer_in,
+            shares,
+            refused,
+            appends,
+            shards,
+            now_ms,
+            may_take_part,
+            open,
+            numbering,
+            vault,
+        };
         self.intake.fill(&mut self.io, &mut batch, room);
         *has_part = batch.may_take_part != may_take_part;
         // One that has nothing but records that were stored before is a mark: it is durable once they are.

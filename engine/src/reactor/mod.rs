@@ -39,12 +39,13 @@ use io::{Completion, DirId, FileId, FileOp, Io, ListenerId, Op, Payload, Receive
 
 use crate::appends::Appends;
 use crate::buckets::{Buckets, Throttled};
-use crate::catalog::{Catalog, Command, GO_ON_ROWS_MAX, GoOn};
+use crate::catalog::{Catalog, Command, Encryption, GO_ON_ROWS_MAX, GoOn};
 use crate::clock::Clock;
 use crate::compaction::Compactor;
 use crate::connection::{Connection, Phase};
 use crate::damage::Damage;
 use crate::demand::Watch;
+use crate::encryption::Vault;
 use crate::gates::Gates;
 use crate::handle::{Asker, Caller, Calls, Looks};
 use crate::intake::{CATALOG_APPEND, Intake};
@@ -192,6 +193,7 @@ pub struct Reactor<I: Io> {
     followers: BTreeSet<Peer>,
     /// Of journals that no reactor writes any more: to be written once all reactors have begun.
     last_seals: Vec<Seal>,
+    vault: Vault,
     reads: Reads,
     scheduler: Scheduler,
     subscriptions: Subscriptions,
@@ -447,15 +449,15 @@ impl<I: Io> Reactor<I> {
 
     /// What reads are made with, and what they look at.
     fn reading(&mut self) -> (&mut Reads, &mut I, Sight<'_>) {
-        let Reactor { reads, io, journal, shards, damage, catalog, clock, .. } = self;
+        let Reactor { reads, io, journal, shards, damage, catalog, clock, vault, .. } = self;
         let expiry_ms = clock.expiry_ms(io);
-        (reads, io, Sight { journal, shards, damage, catalog, expiry_ms })
+        (reads, io, Sight { journal, shards, damage, catalog, expiry_ms, vault })
     }
 
     fn advance_reads(&mut self) {
-        let Reactor { reads, io, journal, shards, damage, catalog, clock, scheduler, answered, .. } = self;
+        let Reactor { reads, io, journal, shards, damage, catalog, clock, scheduler, answered, vault, .. } = self;
         let expiry_ms = clock.expiry_ms(io);
-        let mut sight = Sight { journal, shards, damage, catalog, expiry_ms };
+        let mut sight = Sight { journal, shards, damage, catalog, expiry_ms, vault };
         reads.advance(io, &mut sight, scheduler, answered);
     }
 

@@ -171,8 +171,8 @@ impl<I: Io> Reactor<I> {
         let bytes_max = (granted - pushed).min(quota).min(PUSH_BYTES_MAX as u64) as u32;
         let mut wanted = Wanted::new(shard, next, since_ms, bytes_max).going_on(sharers, mark);
         let (reads, io, mut sight) = self.reading();
-        let (Found { mut result, record_bytes }, runs) = match reads.attempt(io, &mut sight, &mut wanted) {
-            Ok(Answer::Records(found, runs)) => (found, runs),
+        let (Found { mut result, record_bytes }, frames) = match reads.attempt(io, &mut sight, &mut wanted) {
+            Ok(Answer::Records(found, frames)) => (found, frames),
             Ok(Answer::Failure(failure)) => {
                 self.end_subscription(slot, &failure);
                 return 0;
@@ -197,7 +197,7 @@ impl<I: Io> Reactor<I> {
         let mut bytes = 0;
         // Without records: it is told of numbers that are passed over.
         if result.next > std::mem::replace(&mut subscription.next, result.next) {
-            bytes = connection.outgoing.send_records(subscription.request, &result, runs, share_frames);
+            bytes = connection.outgoing.send_records(subscription.request, &result, frames, share_frames);
             subscription.pushed += bytes as u64;
             self.make_dirty(peer);
         }

@@ -154,6 +154,14 @@ impl<I: Io> Reactor<I> {
         }
     }
 
+    /// Has a stream's records encrypted, or not any more.
+    pub(super) fn encrypt(&mut self, asker: Asker, name: &str, key: Encryption) {
+        match self.planned.plan_encryption(name, key) {
+            Ok(command) => self.plan_of(asker, name, |_| command),
+            Err(error) => self.refuse_annotation(asker, error),
+        }
+    }
+
     fn refuse_annotation(&mut self, asker: Asker, error: AnnotationError) {
         let detail = match error {
             AnnotationError::Long => "more is to be kept beside the stream than may be",
@@ -230,6 +238,7 @@ impl<I: Io> Reactor<I> {
                 _,
                 &(Command::SetQuotas(stream, _)
                 | Command::SetRetention(stream, _)
+                | Command::Encrypt(stream, _)
                 | Command::Annotate(stream @ StreamId(1..), _)),
             )
             | (_, &Command::Reshard(Resharding { stream, .. }, _)) => {
@@ -407,9 +416,8 @@ impl<I: Io> Reactor<I> {
                 Asker::Call(slot) => {
                     let answer = match answer {
                         Answer::Failure(failure) => handle::Answer::Failed(failure),
-                        Answer::Records(Found { result, .. }, runs) => {
-                            let runs: Vec<&[u8]> = runs.iter().map(|(buf, range)| &buf[range.clone()]).collect();
-                            handle::Answer::Records(result, runs.concat())
+                        Answer::Records(Found { result, .. }, frames) => {
+                            handle::Answer::Records(result, frames.into_bytes())
                         }
                     };
                     self.reply(slot, answer);
@@ -433,8 +441,8 @@ impl<I: Io> Reactor<I> {
         connection.answered += usize::from(connection.host.is_some());
         match answer {
             Answer::Failure(failure) => Server::failure(&mut connection.outgoing.control, request, &failure),
-            Answer::Records(Found { result, .. }, runs) => {
-                connection.outgoing.send_records(request, &result, runs, share_frames);
+            Answer::Records(Found { result, .. }, frames) => {
+                connection.outgoing.send_records(request, &result, frames, share_frames);
             }
         }
         self.make_dirty(peer);

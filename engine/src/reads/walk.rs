@@ -24,6 +24,8 @@ pub(super) enum RunEnd {
 pub(super) struct Run {
     pub(super) taken: Range<usize>,
     pub(super) end: RunEnd,
+    /// Whether any of them is encrypted.
+    pub(super) is_encrypted: bool,
 }
 
 /// An extent as it was read, and what it must be.
@@ -38,7 +40,8 @@ impl<'a> Extent<'a> {
     /// The frame at `at`, if it is intact; of one before `wanted` only the header must be. One of another number than the
     /// extent holds was written somewhere else, and ended up here.
     fn frame(&self, at: usize, wanted: Sequence) -> Option<Frame<'a>> {
-        let frame = Frame::parse(&self.bytes[at..]).ok().filter(|frame| self.numbers.contains(&frame.sequence()))?;
+        let frame =
+            Frame::parse_stored(&self.bytes[at..]).ok().filter(|frame| self.numbers.contains(&frame.sequence()))?;
         let payload = || frame.sequence() < wanted || frame.verify_payload().is_ok();
         (!self.verify || (frame.verify_header(self.shard).is_ok() && payload())).then_some(frame)
     }
@@ -67,6 +70,7 @@ pub(super) struct Bounds {
 pub(super) fn walk(extent: &Extent<'_>, found: &mut Found, bounds: &Bounds) -> Run {
     let Found { result, record_bytes } = found;
     let (mut at, mut start, mut due) = (0, None, *extent.numbers.start());
+    let mut is_encrypted = false;
     while at < extent.bytes.len() {
         let Some(frame) = extent.frame(at, result.next).filter(|frame| frame.sequence() == due) else {
             match extent.next_intact(at, due) {
@@ -77,7 +81,7 @@ pub(super) fn walk(extent: &Extent<'_>, found: &mut Found, bounds: &Bounds) -> R
                 }
                 next => {
                     let next = next.map(|(_, sequence)| sequence);
-                    return Run { taken: start.unwrap_or(at)..at, end: RunEnd::Damaged { next } };
+                    return Run { taken: start.unwrap_or(at)..at, end: RunEnd::Damaged { next }, is_encrypted };
                 }
             }
         };
@@ -85,13 +89,14 @@ pub(super) fn walk(extent: &Extent<'_>, found: &mut Found, bounds: &Bounds) -> R
             result.next = frame.sequence().next();
         } else if frame.sequence() >= result.next {
             if frame.sequence() >= bounds.end {
-                return Run { taken: start.unwrap_or(at)..at, end: RunEnd::AtEnd };
+                return Run { taken: start.unwrap_or(at)..at, end: RunEnd::AtEnd, is_encrypted };
             }
             let first = *start.get_or_insert(at);
             let enough = at + frame.length() - first > bounds.bytes_max && result.records > 0;
             if enough {
-                return Run { taken: first..at, end: RunEnd::Enough };
+                return Run { taken: first..at, end: RunEnd::Enough, is_encrypted };
             }
+            is_encrypted |= frame.is_encrypted();
             result.records += 1;
             *record_bytes += frame.record_bytes() as u64;
             result.next = frame.sequence().next();
@@ -99,5 +104,5 @@ pub(super) fn walk(extent: &Extent<'_>, found: &mut Found, bounds: &Bounds) -> R
         at += frame.length();
         due = due.next();
     }
-    Run { taken: start.unwrap_or(at)..at, end: RunEnd::Whole }
+    Run { taken: start.unwrap_or(at)..at, end: RunEnd::Whole, is_encrypted }
 }

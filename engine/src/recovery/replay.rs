@@ -374,7 +374,7 @@ impl Replay {
 
     /// Takes up the producers' numbers of intact frames. Of a large record the last part tells.
     fn recover_numbers(&mut self, shard: ShardId, mut frames: &[u8]) {
-        while let Ok(frame) = Frame::parse(frames) {
+        while let Ok(frame) = Frame::parse_stored(frames) {
             let is_whole = frame.part().is_none_or(|part| part.is_last());
             if let Some(numbered) = frame.numbered().filter(|_| is_whole) {
                 self.producers.recover(shard, numbered, frame.sequence());
@@ -441,7 +441,7 @@ impl Replay {
 
     fn apply_commands(&mut self, mut frames: &[u8], position: Position) -> Result<(), OpenError> {
         while !frames.is_empty() {
-            let frame = Frame::parse(frames).map_err(|_| OpenError::Contradiction { position })?;
+            let frame = Frame::parse_stored(frames).map_err(|_| OpenError::Contradiction { position })?;
             let command = Command::decode(frame.data()).ok_or(OpenError::Catalog { position })?;
             if !self.damage.is_empty() {
                 self.catalog.allow_for_damage(&command);

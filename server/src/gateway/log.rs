@@ -376,6 +376,7 @@ pub(super) fn kind(code: ErrorCode) -> ErrorKind {
         // The gateway checks names and numbers: what is left is a stream too many.
         ErrorCode::InvalidArgument | ErrorCode::TooManyShards => ErrorKind::LimitExceeded,
         ErrorCode::UnknownSequence => ErrorKind::InvalidArgument,
+        ErrorCode::KeyMissing => ErrorKind::KmsNotFound,
         ErrorCode::DiskFull
         | ErrorCode::Busy
         | ErrorCode::WriteBytesExceeded

@@ -71,6 +71,9 @@ pub enum ErrorCode {
     NumberPassed = 32,
     /// The caller did not prove that it knows the server's secret; the connection ends.
     AccessDenied = 35,
+    /// Storage: the key that a stream is, or records are, encrypted with is not among the server's. All is as it was; try again
+    /// once it is there.
+    KeyMissing = 36,
 }
 
 impl ErrorCode {
@@ -96,17 +99,18 @@ impl ErrorCode {
             | ErrorCode::ReadsExceeded
             | ErrorCode::Resharding
             | ErrorCode::OutOfOrder => Fault::Throttled,
-            ErrorCode::StorageFailed | ErrorCode::Damaged => Fault::Storage,
+            ErrorCode::StorageFailed | ErrorCode::Damaged | ErrorCode::KeyMissing => Fault::Storage,
             // The client made the checksum of what it was given: the record was changed on its way.
             ErrorCode::ShuttingDown | ErrorCode::Checksum => Fault::Connection,
         }
     }
 
-    /// Whether the same may succeed later: at once, after a while, or after a restart, which ends [`ErrorCode::StorageFailed`].
+    /// Whether the same may succeed later: at once, after a while, or after a restart, which ends
+    /// [`ErrorCode::StorageFailed`], or a key's return.
     pub fn may_pass(self) -> bool {
         match self.fault() {
             Fault::Throttled | Fault::Connection => true,
-            Fault::Storage => self == ErrorCode::StorageFailed,
+            Fault::Storage => self != ErrorCode::Damaged,
             Fault::Caller | Fault::Bug => false,
         }
     }
@@ -121,7 +125,7 @@ impl ErrorCode {
         ErrorCode::ALL.into_iter().find(|&code| code as u16 == number).unwrap_or(ErrorCode::Protocol)
     }
 
-    const ALL: [ErrorCode; 22] = {
+    const ALL: [ErrorCode; 23] = {
         use ErrorCode::*;
         [
             Protocol,
@@ -146,6 +150,7 @@ impl ErrorCode {
             StoredBefore,
             NumberPassed,
             AccessDenied,
+            KeyMissing,
         ]
     };
 }
@@ -174,6 +179,7 @@ impl fmt::Display for ErrorCode {
             ErrorCode::OutOfOrder => "a lower number of the producer was refused before it",
             ErrorCode::StoredBefore => "stored before, its sequence number is no longer known",
             ErrorCode::NumberPassed => "a higher number of the producer is stored already",
+            ErrorCode::KeyMissing => "the key that it is encrypted with is not there",
             ErrorCode::AccessDenied => "access denied",
         })
     }
@@ -220,11 +226,11 @@ mod tests {
         assert!(of(Fault::Caller).chain(of(Fault::Bug)).all(|code| !code.may_pass()));
         assert!(of(Fault::Throttled).chain(of(Fault::Connection)).all(ErrorCode::may_pass));
         // A restart brings storage back, and what is damaged stays damaged.
-        assert!(
-            of(Fault::Storage)
-                .map(|code| (code, code.may_pass()))
-                .eq([(ErrorCode::StorageFailed, true), (ErrorCode::Damaged, false)])
-        );
+        assert!(of(Fault::Storage).map(|code| (code, code.may_pass())).eq([
+            (ErrorCode::StorageFailed, true),
+            (ErrorCode::Damaged, false),
+            (ErrorCode::KeyMissing, true)
+        ]));
         // A code of a newer server is nobody's who asked, and is not asked again.
         assert_eq!(ErrorCode::from_number(u16::MAX).fault(), Fault::Bug);
         // The client made the checksum, and what a caller gives has none: it was changed on its way.

@@ -1,0 +1,64 @@
+//! How a shard's frames go into a batch: as they are, or encrypted.
+
+use std::sync::Arc;
+
+use frame::batch::Writer;
+use frame::extension::ENCRYPTION_BYTES;
+use frame::proto::ErrorCode;
+use frame::{Sequence, ShardId};
+
+use super::Batch;
+use crate::encryption::Cipher;
+
+/// How the frames of a shard go into a batch.
+pub(super) enum Dress {
+    Plain,
+    Encrypted(Arc<Cipher>),
+    /// They are to be encrypted with a key that is not there: they are refused, as they may not be stored as they are.
+    KeyMissing,
+}
+
+impl Batch<'_, '_> {
+    /// How frames of a shard go into it.
+    pub(super) fn dress_of(&mut self, shard: ShardId) -> Dress {
+        let stream = self.numbering.catalog.stream_of(shard);
+        match stream.and_then(|stream| stream.encryption.as_deref()) {
+            None => Dress::Plain,
+            Some(key) => self.vault.encrypting(key).map_or(Dress::KeyMissing, Dress::Encrypted),
+        }
+    }
+}
+
+impl Dress {
+    /// What it adds to a frame.
+    pub(super) fn adds_bytes(&self) -> usize {
+        if let Dress::Encrypted(_) = self { ENCRYPTION_BYTES } else { 0 }
+    }
+
+    /// Copies a frame into a batch, of which it is the `first` of its extent where that is given.
+    ///
+    /// # Errors
+    /// Why it is refused. Nothing is written.
+    #[inline]
+    pub(super) fn push(
+        &self,
+        writer: &mut Writer<'_>,
+        first: Option<(ShardId, Sequence)>,
+        bytes: &[u8],
+        arrival_ms: u64,
+    ) -> Result<Sequence, ErrorCode> {
+        if let Dress::KeyMissing = self {
+            return Err(ErrorCode::KeyMissing);
+        }
+        if let Some((shard, sequence)) = first {
+            writer.begin_extent(shard, sequence);
+        }
+        let pushed = match self {
+            Dress::Encrypted(cipher) => {
+                writer.push_encrypted(bytes, arrival_ms, cipher.with(), |text| cipher.encrypt(text))
+            }
+            _ => writer.push(bytes, arrival_ms),
+        };
+        pushed.map_err(|_| ErrorCode::Checksum)
+    }
+}

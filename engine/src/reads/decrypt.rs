@@ -1,0 +1,71 @@
+//! Frames of an answer, as who asked may have them, where some of them are encrypted.
+
+use std::ops::Range;
+
+use frame::encryption::append_decrypted;
+use frame::proto::ErrorCode;
+use frame::{Frame, Sequence};
+use io::Buf;
+
+use super::{Answer, Found, failure, stop_at_damage};
+use crate::encryption::Vault;
+use crate::outgoing::Frames;
+
+/// Why a frame can't be decrypted.
+enum Refused {
+    /// The key of this identifier is not there.
+    KeyMissing(u32),
+    /// It is not what was encrypted.
+    Damaged,
+}
+
+/// Decrypts what was found. What comes before a frame that can't be decrypted is good; why it can't is told when it is asked for
+/// by itself.
+pub(super) fn decrypt(vault: &mut Vault, mut found: Found, runs: &[(Buf, Range<usize>)]) -> Answer {
+    let shard = found.result.shard;
+    let mut made = Vec::with_capacity(runs.iter().map(|(_, range)| range.len()).sum());
+    let (mut records, mut record_bytes) = (0, 0);
+    for (buf, range) in runs {
+        let mut rest = &buf[range.clone()];
+        while let Ok(frame) = Frame::parse_stored(rest) {
+            let (bytes, behind) = rest.split_at(frame.length());
+            rest = behind;
+            let decrypted = if frame.is_encrypted() {
+                append_decrypted(&mut made, &frame, shard, |with, text, tag| {
+                    let cipher = vault.decrypting(with).ok_or(Refused::KeyMissing(with.key))?;
+                    cipher.decrypt(text, tag).ok_or(Refused::Damaged)
+                })
+            } else {
+                made.extend_from_slice(bytes);
+                Ok(())
+            };
+            if let Err(refused) = decrypted {
+                (found.result.records, found.record_bytes) = (records, record_bytes);
+                found.result.next = frame.sequence();
+                return if records > 0 {
+                    Answer::Records(found, Frames::Made(made))
+                } else {
+                    refuse(&found, frame.sequence(), &refused)
+                };
+            }
+            records += 1;
+            record_bytes += frame.record_bytes() as u64;
+        }
+    }
+    Answer::Records(found, Frames::Made(made))
+}
+
+fn refuse(found: &Found, sequence: Sequence, refused: &Refused) -> Answer {
+    match refused {
+        Refused::Damaged => stop_at_damage(&found.result, "they are not what was encrypted", Some(sequence.next())),
+        Refused::KeyMissing(key) => {
+            let what = format!("record {sequence} of shard {} is encrypted with key {key:08x}", found.result.shard);
+            let detail = format!("{what}, which is not in the key directory; put it back, and read again");
+            failure(ErrorCode::KeyMissing, detail)
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "decrypt_tests.rs"]
+mod tests;
