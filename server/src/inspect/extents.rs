@@ -10,14 +10,24 @@ use super::report::{Damage, LostRecords};
 /// Extents found in the batches of one segment, by shard, in the order of their places.
 pub(super) type Found = BTreeMap<ShardId, Vec<PlacedExtent>>;
 
-/// Checks an extent's frames in `bytes`, which are all of it; adds runs of bad ones to `damage`.
-pub(super) fn check_frames(file: &str, shard: ShardId, extent: &PlacedExtent, bytes: &[u8], damage: &mut Vec<Damage>) {
-    let (mut at, mut number) = (0, extent.first_sequence);
+/// Checks an extent's frames in `bytes`, which are all of it; adds runs of bad ones to `damage`, and tells how many of the good are
+/// encrypted.
+pub(super) fn check_frames(
+    file: &str,
+    shard: ShardId,
+    extent: &PlacedExtent,
+    bytes: &[u8],
+    damage: &mut Vec<Damage>,
+) -> u64 {
+    let (mut at, mut number, mut encrypted) = (0, extent.first_sequence, 0);
     while number <= extent.last_sequence() {
         let place = u64::from(extent.offset) + at as u64;
         let rest = bytes.get(at..).unwrap_or_default();
         match check_frame(rest, shard, number) {
-            Ok(length) => (at, number) = (at + length, number.next()),
+            Ok(frame) => {
+                encrypted += u64::from(frame.is_encrypted());
+                (at, number) = (at + frame.length(), number.next());
+            }
             Err(why) => {
                 let (next_at, next) = next_intact(bytes, at, shard, number, extent.last_sequence());
                 let last = Sequence(next.0 - 1);
@@ -38,23 +48,24 @@ pub(super) fn check_frames(file: &str, shard: ShardId, extent: &PlacedExtent, by
         let to = u64::from(extent.offset) + bytes.len() as u64;
         damage.push(Damage::plain(file, from, to, "an extent is longer than its records"));
     }
+    encrypted
 }
 
-/// The length of the frame that should carry `number`; or why it is not that one.
-fn check_frame(bytes: &[u8], shard: ShardId, number: Sequence) -> Result<usize, String> {
-    let frame = Frame::parse(bytes).map_err(|error| error.to_string())?;
+/// The frame that should carry `number`; or why it is not that one.
+fn check_frame(bytes: &[u8], shard: ShardId, number: Sequence) -> Result<Frame<'_>, String> {
+    let frame = Frame::parse_stored(bytes).map_err(|error| error.to_string())?;
     frame.verify_header(shard).map_err(|error: FrameError| error.to_string())?;
     frame.verify_payload().map_err(|error| error.to_string())?;
     if frame.sequence() != number {
         return Err(format!("sequence number {} stands where {number} should", frame.sequence()));
     }
-    Ok(frame.length())
+    Ok(frame)
 }
 
 /// The next frame after `at` whose checksums are right, and its number; or the end, and the number after the last.
 fn next_intact(bytes: &[u8], at: usize, shard: ShardId, bad: Sequence, last: Sequence) -> (usize, Sequence) {
     for place in (at + 8..bytes.len()).step_by(8) {
-        let frame = Frame::parse(&bytes[place..]).ok();
+        let frame = Frame::parse_stored(&bytes[place..]).ok();
         let intact = frame.filter(|frame| frame.verify_header(shard).is_ok() && frame.verify_payload().is_ok());
         if let Some(frame) = intact.filter(|frame| (bad.next()..=last).contains(&frame.sequence())) {
             return (place, frame.sequence());

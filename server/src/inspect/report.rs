@@ -112,6 +112,8 @@ pub struct SegmentReport {
     pub extents: u64,
     /// Records.
     pub records: u64,
+    /// How many of them are encrypted, where they were read.
+    pub encrypted: Option<u64>,
     /// Shards with records in it.
     pub shards: u64,
     /// Remains of batches that were never acknowledged, or are being written.
@@ -227,7 +229,18 @@ impl fmt::Display for SuperblockReport {
 
 impl fmt::Display for SegmentReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SegmentReport { file, file_bytes, state, used_bytes, batches, extents, records, shards, remains_at } = self;
+        let SegmentReport {
+            file,
+            file_bytes,
+            state,
+            used_bytes,
+            batches,
+            extents,
+            records,
+            encrypted,
+            shards,
+            remains_at,
+        } = self;
         let state = match state {
             SegmentState::Sealed => "sealed",
             SegmentState::Compacted => "compacted",
@@ -242,6 +255,9 @@ impl fmt::Display for SegmentReport {
             write!(f, "{batches} batches, ")?;
         }
         write!(f, "{extents} extents of {shards} shards, {records} records")?;
+        if let Some(encrypted @ 1..) = encrypted {
+            write!(f, ", {encrypted} of them encrypted")?;
+        }
         match remains_at {
             Some(at) => write!(f, ", then unacknowledged remains at {at:#x}"),
             None => Ok(()),

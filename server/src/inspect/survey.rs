@@ -266,6 +266,7 @@ fn take_replaced(segments: &mut Vec<(JournalNumber, Segment)>) -> Vec<SegmentRep
         batches: None,
         extents: 0,
         records: 0,
+        encrypted: None,
         shards: 0,
         remains_at: None,
     })
@@ -342,6 +343,7 @@ fn by_footer(segment: &Segment, footer: &Footer) -> SegmentReport {
         batches: None,
         extents,
         records,
+        encrypted: None,
         shards,
         remains_at: None,
     }

@@ -55,6 +55,7 @@ pub(super) struct Untold {
 #[derive(Default)]
 struct Seen {
     batches: u64,
+    encrypted: u64,
     found: Found,
     /// Stretches whose batches could not be taken in.
     damaged: Vec<(u64, u64)>,
@@ -157,9 +158,10 @@ impl Walk {
                 arrival_ms: extent.arrival_ms,
             };
             let frames = bytes.get(extent.offset as usize..).and_then(|rest| rest.get(..extent.length as usize));
-            check_frames(&segment.name, extent.shard, &placed, frames.unwrap_or_default(), &mut self.damage);
+            let frames = frames.unwrap_or_default();
+            seen.encrypted += check_frames(&segment.name, extent.shard, &placed, frames, &mut self.damage);
             if extent.shard == ShardId::CATALOG {
-                self.apply_commands(&segment.name, &placed, frames.unwrap_or_default());
+                self.apply_commands(&segment.name, &placed, frames);
             }
             self.tell(header, extent);
             let next = self.next.entry(extent.shard).or_insert(extent.first_sequence);
@@ -195,7 +197,7 @@ impl Walk {
     }
 
     fn apply_commands(&mut self, file: &str, extent: &PlacedExtent, mut frames: &[u8]) {
-        while let Ok(frame) = Frame::parse(frames) {
+        while let Ok(frame) = Frame::parse_stored(frames) {
             if self.streams.apply(frame.data()).is_none() && !self.is_after_gap {
                 let (from, to) = (u64::from(extent.offset), u64::from(extent.offset + extent.length));
                 self.damage.push(Damage::plain(
@@ -356,6 +358,7 @@ fn report(segment: &Segment, seen: &Seen, used_bytes: u64) -> SegmentReport {
         batches: Some(seen.batches),
         extents: all().count() as u64,
         records: all().map(|extent| u64::from(extent.count)).sum(),
+        encrypted: Some(seen.encrypted),
         shards: seen.found.len() as u64,
         remains_at: seen.remains_at,
     }
