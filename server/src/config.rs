@@ -22,6 +22,7 @@ pub use self::tls::{TlsConfig, TlsSettingsError};
 pub use self::value::{Bytes, Door, Reactors};
 use self::value::{from_number_or_text, from_text, one_or_more};
 use crate::credentials::{CredentialsError, CredentialsFile};
+use crate::keys::{KeyDirectory, KeysError};
 use crate::secret::{self, SecretError};
 
 /// The default port of the Kinesis API, the one that its emulators use.
@@ -105,6 +106,10 @@ pub struct Settings {
     /// when it changes. Needed beyond loopback; without it any credentials are taken
     #[arg(long, env = "MILLSTREAM_CREDENTIALS_FILE", value_name = "FILE")]
     pub credentials_file: Option<PathBuf>,
+    /// The directory of keys that streams can be encrypted with, each 32 bytes in a file of its name; of `NAME.1`, `NAME.2` the
+    /// last encrypts. Read again when it changes
+    #[arg(long, env = "MILLSTREAM_KEY_DIRECTORY", value_name = "DIR")]
+    pub key_directory: Option<PathBuf>,
     /// Where metrics and health are served over HTTP; port 0 takes any free one; `off` for nowhere [default: 127.0.0.1:4571]
     #[arg(long, env = "MILLSTREAM_ADMIN", value_name = "ADDR")]
     pub admin: Option<Door>,
@@ -201,6 +206,8 @@ pub struct ServeConfig {
     pub tls: Option<TlsConfig>,
     /// Who may call it; whoever can, without.
     pub credentials: Option<CredentialsFile>,
+    /// Keys that streams can be encrypted with, if there are any.
+    pub keys: Option<KeyDirectory>,
     /// Where metrics and health are served, if they are.
     pub admin: Option<SocketAddr>,
     /// What ARNs name.
@@ -251,6 +258,8 @@ pub enum ConfigError {
     Tls(TlsSettingsError),
     /// The file of keys.
     Credentials(CredentialsError),
+    /// The key directory.
+    Keys(KeysError),
     /// Unsigned requests are not taken from other machines.
     NotLoopback(SocketAddr),
     /// A value that is not allowed.
@@ -297,6 +306,7 @@ impl fmt::Display for ConfigError {
                  FILE names; or use 127.0.0.1:{HTTP_PORT}, or --http off"
             ),
             ConfigError::Credentials(error) => error.fmt(f),
+            ConfigError::Keys(error) => error.fmt(f),
             ConfigError::OutOfRange { name, value, range } => write!(f, "--{name} {value} is out of range: {range}"),
         }
     }
@@ -337,6 +347,7 @@ impl Settings {
             http_plaintext: self.http_plaintext.or(other.http_plaintext),
             native_tls: self.native_tls.or(other.native_tls),
             credentials_file: self.credentials_file.or(other.credentials_file),
+            key_directory: self.key_directory.or(other.key_directory),
             admin: self.admin.or(other.admin),
             region: self.region.or(other.region),
             account: self.account.or(other.account),
@@ -435,6 +446,7 @@ impl Settings {
             http,
             tls,
             credentials,
+            keys: self.key_directory.map(KeyDirectory::read).transpose().map_err(ConfigError::Keys)?,
             admin: self.admin.unwrap_or(Door::local(ADMIN_PORT)).address(),
             place,
             quotas,

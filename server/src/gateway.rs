@@ -40,6 +40,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine::Handle;
+use engine::encryption::Keyring;
 use frame::Quotas;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
@@ -75,6 +76,8 @@ const ANSWER_BYTES_IN_PROGRESS_MAX: usize = 256 << 20;
 struct Common {
     log: Log,
     access: Access,
+    /// Keys to encrypt with, if there is a directory of them.
+    keyring: Option<Arc<Keyring>>,
     /// Room for requests.
     room: Semaphore,
     /// Room for bodies, in bytes.
@@ -146,6 +149,7 @@ impl Gateway {
         (listener, security): (TcpListener, Option<Security>),
         handle: Handle,
         access: Access,
+        keyring: Option<Arc<Keyring>>,
         (quotas, api_rates): (Quotas, ApiRates),
         directories: &[PathBuf],
     ) -> io::Result<Gateway> {
@@ -158,6 +162,7 @@ impl Gateway {
         let common = Arc::new(Common {
             log,
             access,
+            keyring,
             quotas,
             room,
             bodies,

@@ -11,6 +11,7 @@ mod door;
 mod gateway;
 mod http_server;
 pub mod inspect;
+mod keys;
 pub mod leases;
 mod native_tls;
 pub mod put;

@@ -282,6 +282,9 @@ impl Site<'_> {
         if let Some(secret) = &self.config.secret {
             reactor.require(secret.clone());
         }
+        if let Some(keys) = &self.config.keys {
+            reactor.use_keyring(Arc::clone(&keys.keyring));
+        }
         reactor.listen(listener);
         self.reactors.add(waker.clone());
         let handle = reactor.handle(move || waker.wake());

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use engine::encryption::Keyring;
 use engine::{Handle, OpenError, Recovered};
 use frame::Quotas;
 use io::{DirError, IoError, RingError};
@@ -161,6 +162,7 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
         until_stdin_ends: config.until_stdin_ends,
         place: config.place.clone(),
         credentials: config.credentials.clone(),
+        keyring: config.keys.as_ref().map(|keys| Arc::clone(&keys.keyring)),
         limits: (config.quotas, config.api_rates.clone()),
         directories: config.data.clone(),
         memory_bytes: config.engine.memory_bytes,
@@ -169,6 +171,9 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let (kind, refused) = config.io.settle();
     if let Some(reason) = refused {
         log_threads(&reason);
+    }
+    if let Some(keys) = &config.keys {
+        keys.watch().map_err(ServeError::Thread)?;
     }
     let (running, started) = Running::start(config, kind)?;
     let Some(Started { handle: engine, native }) = started else { return running.join() };
@@ -206,6 +211,7 @@ struct Doors {
     until_stdin_ends: bool,
     place: Place,
     credentials: Option<CredentialsFile>,
+    keyring: Option<Arc<Keyring>>,
     limits: (Quotas, ApiRates),
     directories: Vec<PathBuf>,
     memory_bytes: usize,
@@ -221,15 +227,25 @@ impl Doors {
         native: &[SocketAddr],
         stopper: &Arc<Stopper>,
     ) -> Result<Option<PathBuf>, ServeError> {
-        let Doors { tls: config, until_stdin_ends, place, credentials, limits, directories, memory_bytes, started } =
-            self;
+        let Doors {
+            tls: config,
+            until_stdin_ends,
+            place,
+            credentials,
+            keyring,
+            limits,
+            directories,
+            memory_bytes,
+            started,
+        } = self;
         let start = |config: &TlsConfig| Tls::start(config.source.clone(), &directories).map_err(ServeError::Tls);
         let tls = config.as_ref().map(start).transpose()?;
         let plaintext = config.as_ref().is_none_or(|config| config.http_plaintext);
         let security = tls.clone().map(|tls| Security { tls, plaintext });
         let access = Access::new(place, credentials);
         let start = |door| {
-            Gateway::start((door, security), engine.clone(), access, limits, &directories).map_err(ServeError::Thread)
+            Gateway::start((door, security), engine.clone(), access, keyring, limits, &directories)
+                .map_err(ServeError::Thread)
         };
         let gateway = http.map(start).transpose()?;
         let figures = gateway.as_ref().map(Gateway::figures);

@@ -333,7 +333,7 @@ fn stored(place: &Place, stream: &Stream, outcome: Outcome) -> Result<StoredReco
         Outcome::Durable { shard, made_ms, sequence, arrival_ms } => {
             let shard = shard_name(stream, shard);
             let sequence_number = sequence_number(made_ms / 1000, shard, sequence.0, arrival_ms);
-            Ok(StoredRecord { shard_id: shard.to_string(), sequence_number })
+            Ok(StoredRecord { shard_id: shard.to_string(), sequence_number, encryption_type: None })
         }
         Outcome::Throttled(code, shard) => {
             Err(Error::new(log::kind(code), rate_exceeded(place, &stream.name, shard_name(stream, shard))))
@@ -342,6 +342,9 @@ fn stored(place: &Place, stream: &Stream, outcome: Outcome) -> Result<StoredReco
             let message = match log::kind(code) {
                 log::THROTTLED => {
                     format!("Rate exceeded for stream {} under account {}.", stream.name, place.account)
+                }
+                ErrorKind::KmsNotFound => {
+                    format!("The key that stream {} is encrypted with is not found.", stream.name)
                 }
                 _ => "Internal service failure.".to_owned(),
             };

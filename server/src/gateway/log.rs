@@ -2,6 +2,8 @@
 //!
 //! Streams are named here as callers do, within a place; what the log calls them is known to nobody else.
 
+use std::sync::Arc;
+
 use engine::demand::Demand;
 use engine::{Answer, Call, Handle, Outcome, Stream};
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription, Subscribe};
@@ -80,6 +82,14 @@ impl Log {
             }
         }
         Ok(told)
+    }
+
+    /// Has records of a stream encrypted with a key of this name, or not any more.
+    pub(super) async fn encrypt(&self, place: &Place, name: &str, key: Option<Arc<str>>) -> Result<(), Error> {
+        match self.call(Call::Encrypt { name: self.stored(place, name), key }).await? {
+            Answer::Stream(..) => Ok(()),
+            answer => Err(refusal(place, name, answer)),
+        }
     }
 
     /// What is kept of an account in its region.

@@ -14,6 +14,7 @@ mod file_systems;
 mod format;
 mod full_disk;
 mod gateway;
+mod gateway_encryption;
 mod gateway_floods;
 mod gateway_large;
 mod gateway_on_demand;

@@ -5,7 +5,7 @@ use wire::codec::Timestamp;
 use wire::shape::{DescribeStream, DescribedStream, StreamDescription};
 use wire::validate::Checks;
 
-use super::{retention, shard, state, stream_of};
+use super::{encryption, retention, shard, state, stream_of};
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
 
@@ -33,7 +33,8 @@ pub(super) async fn run(shared: &Shared, input: DescribeStream) -> Result<Descri
         retention_period_hours: retention::told_hours(stream.retention),
         stream_creation_timestamp: Timestamp { ms: stream.created_ms },
         enhanced_monitoring: state::monitoring(&extras),
-        encryption_type: "NONE",
+        encryption_type: encryption::told(&stream),
+        key_id: encryption::key(&stream),
         stream_name: stream.name,
     };
     Ok(DescribedStream { stream_description })

@@ -6,7 +6,7 @@ use wire::codec::Timestamp;
 use wire::shape::{DescribeStreamSummary, StreamDescriptionSummary, StreamReference};
 use wire::validate::Checks;
 
-use super::{retention, state, stream_of};
+use super::{encryption, retention, state, stream_of};
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
 
@@ -22,7 +22,8 @@ pub(super) async fn run(shared: &Shared, input: StreamReference) -> Result<Descr
         retention_period_hours: retention::told_hours(stream.retention),
         stream_creation_timestamp: Timestamp { ms: stream.created_ms },
         enhanced_monitoring: state::monitoring(&extras),
-        encryption_type: "NONE",
+        encryption_type: encryption::told(&stream),
+        key_id: encryption::key(&stream),
         open_shard_count: stream.open_shards,
         consumer_count: extras.consumers.len() as u32,
         warm_throughput: state::warm_throughput(&stream, &extras),

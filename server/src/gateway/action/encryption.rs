@@ -1,4 +1,4 @@
-//! What StartStreamEncryption and StopStreamEncryption have in common.
+//! What StartStreamEncryption and StopStreamEncryption have in common, and what else is told of encryption.
 
 use engine::Stream;
 use wire::shape::StreamEncryption;
@@ -24,4 +24,19 @@ pub(super) async fn meant(shared: &Shared, input: StreamEncryption) -> Result<(S
     let (stream, _) = shared.log.describe(&shared.place, &name, 0, 0).await?;
     state::be_active(&shared.place, &stream, &Extras::of(&stream)?)?;
     Ok((stream, input.key_id.unwrap_or_default()))
+}
+
+/// How descriptions and answers call it.
+pub(super) fn told(stream: &Stream) -> &'static str {
+    if stream.encryption.is_some() { "KMS" } else { "NONE" }
+}
+
+/// Its key, as whoever started it named it.
+pub(super) fn key(stream: &Stream) -> Option<String> {
+    stream.encryption.as_deref().map(str::to_owned)
+}
+
+/// What is told whoever stores records: nothing, unless they are encrypted.
+pub(super) fn of_answer(stream: &Stream) -> Option<&'static str> {
+    stream.encryption.as_ref().map(|_| told(stream))
 }

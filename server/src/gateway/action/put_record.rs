@@ -6,7 +6,7 @@ use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
 use super::placement::{self, Placement};
-use super::{encode, end_if_dry, now_ms, record_bytes_max, stored, stream_of};
+use super::{encode, encryption, end_if_dry, now_ms, record_bytes_max, stored, stream_of};
 use crate::gateway::Shared;
 
 pub(super) async fn run(shared: &Shared, input: PutRecord) -> Result<StoredRecord, Error> {
@@ -41,5 +41,6 @@ pub(super) async fn run(shared: &Shared, input: PutRecord) -> Result<StoredRecor
     let (stream, outcomes) = shared.log.append(&shared.place, &name, frames).await?;
     let outcome = outcomes.first().copied();
     let outcome = outcome.ok_or_else(|| Error::new(ErrorKind::InternalFailure, "Internal service failure."))?;
-    stored(&shared.place, &stream, outcome)
+    let stored = stored(&shared.place, &stream, outcome)?;
+    Ok(StoredRecord { encryption_type: encryption::of_answer(&stream), ..stored })
 }

@@ -7,7 +7,7 @@ use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
 use super::placement::{self, Placement};
-use super::{encode, end_if_dry, record_bytes_max, stored, stream_of};
+use super::{encode, encryption, end_if_dry, record_bytes_max, stored, stream_of};
 use crate::gateway::Shared;
 
 /// Records of one request.
@@ -73,7 +73,7 @@ pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredReco
         })
         .collect();
     let failed_record_count = records.iter().filter(|record| matches!(record, RecordOutcome::Failed(_))).count() as u32;
-    Ok(StoredRecords { failed_record_count, records })
+    Ok(StoredRecords { failed_record_count, records, encryption_type: encryption::of_answer(&stream) })
 }
 
 /// A record's data and key.

@@ -1,5 +1,7 @@
-//! StartStreamEncryption: there are no keys here to encrypt with, so the key that is named is not found.
+//! StartStreamEncryption: records are encrypted from the answer on, with the newest version of a key of the key directory. The key
+//! of a stream that is encrypted can be changed so.
 
+use engine::limits::KEY_NAME_BYTES_MAX;
 use wire::shape::StreamEncryption;
 use wire::{Error, ErrorKind};
 
@@ -8,6 +10,19 @@ use crate::gateway::Shared;
 
 pub(super) async fn run(shared: &Shared, input: StreamEncryption) -> Result<(), Error> {
     let (stream, key) = encryption::meant(shared, input).await?;
-    let message = format!("Key {key} is not found: this server has no keys to encrypt stream {} with.", stream.name);
-    Err(Error::new(ErrorKind::KmsNotFound, message))
+    let missing = match &shared.keyring {
+        None => Some("this server has no key directory"),
+        Some(keyring) if key.len() > KEY_NAME_BYTES_MAX || !keyring.has(&key) => {
+            Some("the server's key directory has none of that name")
+        }
+        Some(_) => None,
+    };
+    if let Some(why) = missing {
+        let message = format!("Key {key} is not found: {why} to encrypt stream {} with.", stream.name);
+        return Err(Error::new(ErrorKind::KmsNotFound, message));
+    }
+    if stream.encryption.as_deref() == Some(&key) {
+        return Ok(());
+    }
+    shared.log.encrypt(&shared.place, &stream.name, Some(key.into())).await
 }

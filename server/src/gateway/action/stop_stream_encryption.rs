@@ -1,4 +1,5 @@
-//! StopStreamEncryption: no stream is encrypted, so there is nothing to stop.
+//! StopStreamEncryption: records are stored as they are from the answer on. Those that are encrypted stay so. Where nothing is
+//! encrypted there is nothing to stop.
 
 use wire::Error;
 use wire::shape::StreamEncryption;
@@ -7,5 +8,9 @@ use super::encryption;
 use crate::gateway::Shared;
 
 pub(super) async fn run(shared: &Shared, input: StreamEncryption) -> Result<(), Error> {
-    encryption::meant(shared, input).await.map(drop)
+    let (stream, _) = encryption::meant(shared, input).await?;
+    if stream.encryption.is_none() {
+        return Ok(());
+    }
+    shared.log.encrypt(&shared.place, &stream.name, None).await
 }

@@ -67,6 +67,8 @@ answer!(
     StoredRecord {
         shard_id: String,
         sequence_number: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        encryption_type: Option<&'static str>,
     }
 );
 
@@ -75,6 +77,8 @@ answer!(
     StoredRecords {
         failed_record_count: u32,
         records: Vec<RecordOutcome>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        encryption_type: Option<&'static str>,
     }
 );
 

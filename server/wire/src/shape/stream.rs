@@ -95,6 +95,8 @@ answer!(
         stream_creation_timestamp: Timestamp,
         enhanced_monitoring: [EnhancedMetrics; 1],
         encryption_type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key_id: Option<String>,
     }
 );
 
@@ -117,6 +119,8 @@ answer!(
         stream_creation_timestamp: Timestamp,
         enhanced_monitoring: [EnhancedMetrics; 1],
         encryption_type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key_id: Option<String>,
         open_shard_count: u32,
         consumer_count: u32,
         #[serde(skip_serializing_if = "Option::is_none")]
