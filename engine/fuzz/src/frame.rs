@@ -7,6 +7,8 @@
 //!                                               | else: a frame
 //! ```
 
+use frame::encryption::{KeyUse, TAG_BYTES, append_decrypted, copy_encrypted};
+use frame::extension::ENCRYPTION_BYTES;
 use frame::frame::{claimed_length, encode, encode_extended, numbered_of, stamp};
 use frame::limits::{
     FRAME_BYTES_MAX, KEY_BYTES_MAX, LARGE_RECORD_BYTES_MAX, PARTS_MAX, RECORD_BYTES_MAX, SEQUENCE_MAX,
@@ -20,6 +22,7 @@ use crate::program::Program;
 const MADE: u8 = 1;
 const REPAIRED: u8 = 2;
 const NUMBERED: u8 = 4;
+const SHARD: ShardId = ShardId(7);
 
 /// Judges one input.
 pub fn run(input: &[u8]) {
@@ -29,6 +32,7 @@ pub fn run(input: &[u8]) {
     if mode & REPAIRED != 0 {
         repair_frame(&mut bytes);
     }
+    made_plain(&bytes);
     let Ok(frame) = Frame::parse(&bytes) else { return };
     let length = frame.length();
     assert!(length <= bytes.len() && length.is_multiple_of(8) && length <= FRAME_BYTES_MAX, "a length of {length}");
@@ -49,7 +53,50 @@ pub fn run(input: &[u8]) {
     encodes_to_itself(&bytes[..length], &frame);
     if frame.verify_payload().is_ok() {
         changes_are_noticed(&bytes[..length], input);
+        encrypted_and_back(&bytes[..length]);
     }
+}
+
+/// What is said on disk to be encrypted is made plain without a panic, and is what clients take.
+fn made_plain(bytes: &[u8]) {
+    let Ok(stored) = Frame::parse_stored(bytes) else { return };
+    assert_eq!(Frame::parse(bytes).is_ok(), !stored.is_encrypted(), "what is encrypted is no client's");
+    if !stored.is_encrypted() {
+        return;
+    }
+    let mut plain = Vec::new();
+    let decrypted = append_decrypted(&mut plain, &stored, SHARD, |_, text, _| {
+        assert_eq!(text.bytes.len(), stored.record_bytes());
+        Ok::<(), ()>(())
+    });
+    let frame = Frame::parse(&plain).expect("what is made plain parses");
+    assert_eq!((decrypted, frame.length(), frame.verify_payload()), (Ok(()), plain.len(), Ok(())));
+    assert_eq!((frame.key(), frame.data()), (stored.key(), stored.data()), "nothing was turned over");
+    let extensions = |frame: &Frame<'_>| (frame.explicit_hash_key(), frame.numbered(), frame.part());
+    assert_eq!(extensions(&frame), extensions(&stored));
+}
+
+/// A frame that is stored encrypted comes back as it was stamped.
+fn encrypted_and_back(frame: &[u8]) {
+    let place = (SHARD, Sequence(41), 77);
+    let mut stored = vec![0; frame.len() + ENCRYPTION_BYTES];
+    let turn_over = |text: &mut [u8]| text.iter_mut().for_each(|byte| *byte = !*byte);
+    let with = KeyUse { key: 7, salt: [8; 12] };
+    copy_encrypted(&mut stored, frame, place, with, |text| {
+        turn_over(text.bytes);
+        [9; TAG_BYTES]
+    })
+    .expect("its payload was verified");
+    made_plain(&stored);
+    let stored = Frame::parse_stored(&stored).expect("what was stored parses");
+    let mut back = Vec::new();
+    let decrypted = append_decrypted(&mut back, &stored, SHARD, |used, text, tag| {
+        turn_over(text.bytes);
+        if (used, tag) == (with, [9; TAG_BYTES]) { Ok(()) } else { Err(used) }
+    });
+    let mut stamped = frame.to_vec();
+    stamp(&mut stamped, place.0, place.1, place.2);
+    assert_eq!((decrypted, back), (Ok(()), stamped));
 }
 
 /// A frame out of parts comes back as those parts.

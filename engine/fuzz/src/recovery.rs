@@ -314,7 +314,9 @@ fn read_all(image: &Image, talk: &mut Talk, appended: &BTreeMap<Address, Vec<u8>
                     let later = (shard, from.next())..=(shard, Sequence(u64::MAX));
                     let known = image.records.range(later.clone()).next().map(|(address, _)| *address);
                     let known = known.or(appended.range(later).next().map(|(address, _)| *address));
-                    let Some((_, next)) = known.filter(|_| failure.code == ErrorCode::Damaged) else { break };
+                    // Damage may also say of a record that it is encrypted.
+                    let goes_on = matches!(failure.code, ErrorCode::Damaged | ErrorCode::KeyMissing);
+                    let Some((_, next)) = known.filter(|_| goes_on) else { break };
                     from = next;
                 }
             }
