@@ -1,3 +1,5 @@
+//! Tests of keys and data keys.
+
 use super::*;
 
 fn key(name: &str, version: u32, byte: u8) -> Key {

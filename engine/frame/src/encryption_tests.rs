@@ -1,3 +1,5 @@
+//! Tests of what a frame is encrypted into, and made plain again.
+
 use super::*;
 use crate::extension::{Extensions, Numbered, Part};
 use crate::frame::encode_extended;

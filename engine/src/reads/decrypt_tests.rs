@@ -1,3 +1,5 @@
+//! Tests of answers of which some frames are encrypted, forged or without their key.
+
 use std::sync::Arc;
 
 use frame::batch::{HEADER_BYTES, Writer};
