@@ -18,16 +18,21 @@ pub(crate) struct Changes<S> {
     seen: Option<S>,
 }
 
-impl<S: Copy + PartialEq> Changes<S> {
+impl<S: Clone + PartialEq> Changes<S> {
     /// Of what is in use in this state; in none that is known, if it is to be read again once.
     pub(crate) fn since(used: Option<S>) -> Self {
-        Self { used, seen: used }
+        Self { used: used.clone(), seen: used }
     }
 
     /// Whether it is to be read again: it is in another state than what is in use, and was at the last look.
     pub(crate) fn look(&mut self, now: S) -> bool {
-        let is_settled = self.seen.replace(now) == Some(now);
-        is_settled && self.used.replace(now) != Some(now)
+        let is_settled = self.seen.as_ref() == Some(&now);
+        self.seen = Some(now.clone());
+        if !is_settled || self.used.as_ref() == Some(&now) {
+            return false;
+        }
+        self.used = Some(now);
+        true
     }
 }
 

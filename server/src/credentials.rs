@@ -19,9 +19,7 @@ mod policy;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +28,7 @@ use serde::Deserialize;
 use wire::name::{Place, is_account, is_region};
 
 pub(crate) use self::policy::{Policy, Verdict, matches};
+use crate::private::{self, Unread};
 
 /// Bytes of the file, which is some thousand keys.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -80,14 +79,9 @@ impl Credentials {
     /// Reads the file, for a server in this place.
     pub(crate) fn read(path: &Path, own: &Place) -> Result<Credentials, CredentialsError> {
         let wrong = |cause| CredentialsError { path: path.to_owned(), cause };
-        let unreadable = |error| wrong(Cause::Unreadable(error));
-        let file = File::open(path).map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
-        if metadata.mode() & 0o077 != 0 {
-            return Err(wrong(Cause::Open));
-        }
+        let file = private::open(path).map_err(|why| wrong(Cause::Unread(why)))?;
         let mut text = String::new();
-        file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+        file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| wrong(Cause::Unread(error.into())))?;
         if text.len() as u64 > FILE_BYTES_MAX {
             return Err(wrong(Cause::Unfit(format!("it has more than {FILE_BYTES_MAX} bytes"))));
         }
@@ -191,10 +185,8 @@ pub struct CredentialsError {
 
 #[derive(Debug)]
 enum Cause {
-    /// It can't be read.
-    Unreadable(io::Error),
-    /// Others may read or change it.
-    Open,
+    /// It can't be, or may not.
+    Unread(Unread),
     /// What is wrong with what it holds.
     Unfit(String),
 }
@@ -203,10 +195,8 @@ impl fmt::Display for CredentialsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the credentials file {}", self.path.display())?;
         match &self.cause {
-            Cause::Unreadable(error) => {
-                write!(f, " can't be read: {error}; check its name and its permissions")
-            }
-            Cause::Open => f.write_str(" may be read by others: make it its owner's alone (chmod 600)"),
+            Cause::Unread(Unread::Open) => f.write_str(" may be read by others: make it its owner's alone (chmod 600)"),
+            Cause::Unread(why) => why.fmt(f),
             Cause::Unfit(wrong) => write!(f, ": {wrong}; mend that"),
         }
     }

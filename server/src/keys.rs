@@ -9,7 +9,6 @@
 //! stay as they were. Files that begin with a dot are passed over: under such a name a key can be written and then renamed.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +17,8 @@ use std::time::Duration;
 
 use engine::encryption::{KEY_BYTES, Key, Keyring, KeyringError};
 
-use crate::changes::{Changes, stamp};
+use crate::changes::{Changes, Stamp, stamp};
+use crate::private::{self, Unread};
 
 /// The directory is looked at so often.
 const EVERY: Duration = Duration::from_millis(500);
@@ -38,10 +38,8 @@ pub struct KeysError {
 
 #[derive(Debug)]
 enum Cause {
-    /// It, or a file in it, can't be read.
-    Unreadable(io::Error),
-    /// Others may read or change it.
-    Open,
+    /// It, or a file in it, can't be read, or may not.
+    Unread(Unread),
     /// The file's name is not a key's.
     Name,
     /// It holds no key.
@@ -54,8 +52,7 @@ impl fmt::Display for KeysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the key directory: {}", self.path.display())?;
         match &self.cause {
-            Cause::Unreadable(error) => write!(f, " can't be read: {error}; check its name and its permissions"),
-            Cause::Open => f.write_str(" is open to others: make it its owner's alone (chmod go= on it)"),
+            Cause::Unread(why) => why.fmt(f),
             Cause::Name => f.write_str(
                 " is not called as a key is: by up to 128 letters, digits, `_` or `-`, and, if you like, a dot and a version",
             ),
@@ -107,18 +104,12 @@ fn watch(path: &Path, keyring: &Weak<Keyring>) {
     }
 }
 
-/// What tells two states of the directory apart: a digest of the states of all that is in it.
-fn state(path: &Path) -> u64 {
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+/// What tells two states of the directory apart: the state of itself, and of each file in it.
+fn state(path: &Path) -> (Stamp, Vec<(PathBuf, Stamp)>) {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries.map(|entry| (entry.path(), stamp(&entry.path()))).collect();
     files.sort();
-    let mut text = format!("{:?}", stamp(path));
-    for file in files {
-        text += &format!("{file:?}{:?}", stamp(&file));
-    }
-    let mut digest = DefaultHasher::new();
-    text.hash(&mut digest);
-    digest.finish()
+    (stamp(path), files)
 }
 
 /// Takes all keys of a directory, and tells how many.
@@ -131,10 +122,10 @@ fn take(path: &Path, keyring: &Keyring) -> Result<usize, KeysError> {
 
 fn read_all(path: &Path) -> Result<Vec<Key>, KeysError> {
     let wrong = |cause| KeysError { path: path.to_owned(), cause };
-    let unreadable = |error| wrong(Cause::Unreadable(error));
+    let unreadable = |error: io::Error| wrong(Cause::Unread(error.into()));
     // Whoever may write into it may put keys of his own there.
     if std::fs::metadata(path).map_err(unreadable)?.mode() & 0o022 != 0 {
-        return Err(wrong(Cause::Open));
+        return Err(wrong(Cause::Unread(Unread::Open)));
     }
     let mut keys = Vec::new();
     for entry in std::fs::read_dir(path).map_err(unreadable)? {
@@ -162,12 +153,9 @@ fn named(file: &str) -> Option<(&str, u32)> {
 }
 
 fn secret(path: &Path) -> Result<[u8; KEY_BYTES], Cause> {
-    let file = std::fs::File::open(path).map_err(Cause::Unreadable)?;
-    if file.metadata().map_err(Cause::Unreadable)?.mode() & 0o077 != 0 {
-        return Err(Cause::Open);
-    }
+    let file = private::open(path).map_err(Cause::Unread)?;
     let mut bytes = Vec::with_capacity(FILE_BYTES_MAX + 1);
-    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(Cause::Unreadable)?;
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(|error| Cause::Unread(error.into()))?;
     secret_of(&bytes).ok_or(Cause::NoKey)
 }
 

@@ -14,6 +14,7 @@ pub mod inspect;
 mod keys;
 pub mod leases;
 mod native_tls;
+mod private;
 pub mod put;
 mod reactors;
 mod secret;
