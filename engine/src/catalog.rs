@@ -68,28 +68,38 @@ pub(crate) struct Catalog {
     next_shard: u32,
     /// The log's own.
     annotation: Annotation,
-    /// Of all annotations, and names of keys.
+    totals: Totals,
+}
+
+/// Of all streams, and of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Totals {
+    /// Of annotations, and names of keys.
     annotation_bytes: usize,
     /// Streams that are encrypted.
     encrypted: usize,
     snapshot_bytes: usize,
 }
 
+impl Totals {
+    fn add(&mut self, stream: &Stream) {
+        self.snapshot_bytes += stream.snapshot_bytes();
+        self.annotation_bytes += stream.annotation.len() + key_bytes(&stream.encryption);
+        self.encrypted += usize::from(stream.encryption.is_some());
+    }
+
+    fn remove(&mut self, stream: &Stream) {
+        self.snapshot_bytes -= stream.snapshot_bytes();
+        self.annotation_bytes -= stream.annotation.len() + key_bytes(&stream.encryption);
+        self.encrypted -= usize::from(stream.encryption.is_some());
+    }
+}
+
 impl Catalog {
     pub(crate) fn new() -> Catalog {
-        let snapshot_bytes = 4 + FIXED_BYTES;
+        let totals = Totals { annotation_bytes: 0, encrypted: 0, snapshot_bytes: 4 + FIXED_BYTES };
         let (streams, by_name, of_shards) = (Vec::new(), BTreeMap::new(), vec![StreamId(0)]);
-        let annotation = Annotation::default();
-        Catalog {
-            streams,
-            by_name,
-            of_shards,
-            next_shard: 1,
-            annotation,
-            annotation_bytes: 0,
-            encrypted: 0,
-            snapshot_bytes,
-        }
+        Catalog { streams, by_name, of_shards, next_shard: 1, annotation: Annotation::default(), totals }
     }
 
     /// The command that would make a stream, or why none may.
@@ -113,7 +123,7 @@ impl Catalog {
         if self.streams.len() >= STREAMS_MAX || self.next_shard as usize + shards as usize > SHARDS_MAX {
             return Err(CreateError::Full);
         }
-        self.room_for(&annotation, 0).map_err(CreateError::Annotation)?;
+        self.room_for((annotation.len(), 0), ANNOTATION_BYTES_MAX).map_err(CreateError::Annotation)?;
         Ok(Command::Create(Create {
             stream: StreamId(self.streams.len() as u32 + 1),
             name: name.to_owned(),
@@ -149,31 +159,24 @@ impl Catalog {
                 None => return Ok(None),
             },
         };
-        self.room_for(&annotation, before.len())?;
+        self.room_for((annotation.len(), before.len()), ANNOTATION_BYTES_MAX)?;
         Ok(Some(Command::Annotate(stream, annotation)))
     }
 
     /// The command that would have a stream's records encrypted, or not any more; `None` if there is none of that name.
     pub(crate) fn plan_encryption(&self, name: &str, key: Encryption) -> Result<Option<Command>, AnnotationError> {
         let Some(stream) = self.by_name(name) else { return Ok(None) };
-        let (bytes, before) = (key_bytes(&key), key_bytes(&stream.encryption));
-        if bytes > KEY_NAME_BYTES_MAX {
-            return Err(AnnotationError::Long);
-        }
-        if bytes > before && self.annotation_bytes - before + bytes > ANNOTATIONS_BYTES_MAX {
-            return Err(AnnotationError::Full);
-        }
+        self.room_for((key_bytes(&key), key_bytes(&stream.encryption)), KEY_NAME_BYTES_MAX)?;
         Ok(Some(Command::Encrypt(stream.stream, key)))
     }
 
-    /// Whether an annotation has room once one of this length is gone.
-    fn room_for(&self, annotation: &Annotation, before: usize) -> Result<(), AnnotationError> {
-        if annotation.len() > ANNOTATION_BYTES_MAX {
+    /// Whether an annotation or a name of so many bytes has room once that before it is gone.
+    fn room_for(&self, (bytes, before): (usize, usize), bytes_max: usize) -> Result<(), AnnotationError> {
+        if bytes > bytes_max {
             return Err(AnnotationError::Long);
         }
         // One that grows no further is taken in any case, so that a full catalog can be made smaller.
-        let grows = annotation.len() > before;
-        if grows && self.annotation_bytes - before + annotation.len() > ANNOTATIONS_BYTES_MAX {
+        if bytes > before && self.totals.annotation_bytes - before + bytes > ANNOTATIONS_BYTES_MAX {
             return Err(AnnotationError::Full);
         }
         Ok(())
@@ -236,13 +239,9 @@ impl Catalog {
     fn change(&mut self, stream: StreamId, change: impl FnOnce(&mut Stream)) -> Option<()> {
         // Nothing, where the command that made it was damaged.
         if let Some(stream) = self.streams.get_mut((stream.0 as usize).checked_sub(1)?)? {
-            self.snapshot_bytes -= stream.snapshot_bytes();
-            self.annotation_bytes -= stream.annotation.len() + key_bytes(&stream.encryption);
-            self.encrypted -= usize::from(stream.encryption.is_some());
+            self.totals.remove(stream);
             change(stream);
-            self.snapshot_bytes += stream.snapshot_bytes();
-            self.annotation_bytes += stream.annotation.len() + key_bytes(&stream.encryption);
-            self.encrypted += usize::from(stream.encryption.is_some());
+            self.totals.add(stream);
         }
         Some(())
     }
@@ -252,9 +251,7 @@ impl Catalog {
         if let Some(stream) = self.streams.get_mut((stream.0 as usize).checked_sub(1)?)?.take() {
             self.by_name.remove(&stream.name);
             stream.shards().for_each(|shard| self.of_shards[shard.shard.0 as usize] = StreamId(0));
-            self.snapshot_bytes -= stream.snapshot_bytes();
-            self.annotation_bytes -= stream.annotation.len() + key_bytes(&stream.encryption);
-            self.encrypted -= usize::from(stream.encryption.is_some());
+            self.totals.remove(&stream);
         }
         Some(())
     }
@@ -265,8 +262,9 @@ impl Catalog {
             0 => 0,
             length => 4 + FIXED_BYTES + length,
         };
-        self.snapshot_bytes = self.snapshot_bytes - bytes(&self.annotation) + bytes(annotation);
-        self.annotation_bytes = self.annotation_bytes - self.annotation.len() + annotation.len();
+        let Totals { snapshot_bytes, annotation_bytes, .. } = &mut self.totals;
+        *snapshot_bytes = *snapshot_bytes - bytes(&self.annotation) + bytes(annotation);
+        *annotation_bytes = *annotation_bytes - self.annotation.len() + annotation.len();
         self.annotation = Arc::clone(annotation);
     }
 
@@ -281,8 +279,7 @@ impl Catalog {
         }
         self.streams.resize(stream.0 as usize - 1, None);
         let made = Stream::new(command);
-        self.snapshot_bytes += made.snapshot_bytes();
-        self.annotation_bytes += made.annotation.len();
+        self.totals.add(&made);
         self.streams.push(Some(made));
         self.by_name.insert(name.clone(), *stream);
         self.next_shard = first_shard.0 + shards;
@@ -312,7 +309,7 @@ impl Catalog {
 
     /// Whether records of any stream are encrypted.
     pub(crate) fn has_encryption(&self) -> bool {
-        self.encrypted > 0
+        self.totals.encrypted > 0
     }
 
     /// Whether records of any stream expire.
@@ -348,7 +345,7 @@ impl Catalog {
 
     /// Bytes of [`Catalog::snapshot`].
     pub(crate) fn snapshot_bytes(&self) -> usize {
-        self.snapshot_bytes
+        self.totals.snapshot_bytes
     }
 
     /// Commands that make this state.
@@ -372,7 +369,7 @@ impl Catalog {
             }));
         }
         commands.sort_by_key(|(shard, _)| *shard);
-        let mut out = Vec::with_capacity(self.snapshot_bytes);
+        let mut out = Vec::with_capacity(self.totals.snapshot_bytes);
         let annotation =
             (!self.annotation.is_empty()).then(|| Command::Annotate(StreamId(0), Arc::clone(&self.annotation)));
         for command in commands.into_iter().map(|(_, command)| command).chain(annotation).chain([reserve]) {

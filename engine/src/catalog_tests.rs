@@ -257,7 +257,7 @@ fn annotations_are_kept_and_changed() {
     for command in [gone, annotate(&catalog, Some("orders"), 0), annotate(&catalog, None, 0)] {
         catalog.apply(&command.expect("it is there")).expect("follows");
     }
-    assert_eq!((catalog.snapshot_bytes(), catalog.annotation_bytes), (before.snapshot_bytes(), 0));
+    assert_eq!((catalog.snapshot_bytes(), catalog.totals.annotation_bytes), (before.snapshot_bytes(), 0));
     assert_eq!(catalog.by_name("orders"), before.by_name("orders"));
     // A cut one is none: a name of other bytes than it says.
     let cut = Command::Create(Create { annotation: bytes(9), ..create_of(&before, "orders") }).encode();
@@ -302,14 +302,14 @@ fn how_streams_are_encrypted_is_kept_and_changed() {
     assert!(catalog.has_encryption() && !before.has_encryption());
     assert_eq!(catalog.by_name("orders").and_then(|stream| stream.encryption.as_deref()), Some("three"));
     assert_eq!(catalog.by_name("a.b-c_d").and_then(|stream| stream.encryption.as_deref()), None);
-    assert_eq!(catalog.annotation_bytes, 8);
+    assert_eq!(catalog.totals.annotation_bytes, 8);
 
     // Names of keys are bounded, each and with all that is kept beside streams.
     assert_eq!(catalog.plan_encryption("nowhere", key("one")), Ok(None));
     let long = key(&"k".repeat(KEY_NAME_BYTES_MAX + 1));
     assert_eq!(catalog.plan_encryption("orders", long), Err(AnnotationError::Long));
     let mut full = catalog.clone();
-    full.annotation_bytes = ANNOTATIONS_BYTES_MAX;
+    full.totals.annotation_bytes = ANNOTATIONS_BYTES_MAX;
     assert_eq!(full.plan_encryption("orders", key("longer")), Err(AnnotationError::Full));
     assert!(full.plan_encryption("orders", key("short")).is_ok());
 
@@ -319,7 +319,7 @@ fn how_streams_are_encrypted_is_kept_and_changed() {
     for command in [stopped, deleted] {
         catalog.apply(&command).expect("follows");
     }
-    assert_eq!((catalog.has_encryption(), catalog.annotation_bytes), (false, 0));
+    assert_eq!((catalog.has_encryption(), catalog.totals.annotation_bytes), (false, 0));
     let snapshot = catalog.snapshot();
     assert_eq!(snapshot.len(), catalog.snapshot_bytes());
     assert_eq!(Catalog::restore(&snapshot), Some(catalog));
