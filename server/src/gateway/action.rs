@@ -71,7 +71,7 @@ use wire::validate::Checks;
 use wire::{Codec, Error, ErrorKind};
 
 use super::extras::Extras;
-use super::{Shared, log};
+use super::{Shared, log, rates};
 
 /// The actions that there are.
 pub(crate) const NAMES: [&str; 40] = [
@@ -340,9 +340,7 @@ fn stored(place: &Place, stream: &Stream, outcome: Outcome) -> Result<StoredReco
         }
         Outcome::Refused(code) => {
             let message = match log::kind(code) {
-                log::THROTTLED => {
-                    format!("Rate exceeded for stream {} under account {}.", stream.name, place.account)
-                }
+                log::THROTTLED => rates::exceeded(place, &stream.name),
                 ErrorKind::KmsNotFound => {
                     format!("The key that stream {} is encrypted with is not found.", stream.name)
                 }

@@ -83,7 +83,7 @@ impl Rates {
         }
         let named: Named = codec.parse(body).unwrap_or_default();
         Err(match place.stream_of(named.stream_name.as_deref(), named.stream_arn.as_deref()) {
-            Ok(stream) => of_stream(place, &stream),
+            Ok(stream) => Error::new(ErrorKind::LimitExceeded, exceeded(place, &stream)),
             Err(_) => Error::new(ErrorKind::LimitExceeded, format!("Rate exceeded for account {}.", place.account)),
         })
     }
@@ -94,7 +94,7 @@ impl Rates {
     /// It was asked for too often.
     pub(super) fn of_stream(&self, place: &Place, action: &'static str, stream: &str) -> Result<(), Error> {
         let is_allowed = self.take(action, (&place.account, &place.region, stream));
-        is_allowed.then_some(()).ok_or_else(|| of_stream(place, stream))
+        is_allowed.then_some(()).ok_or_else(|| Error::new(ErrorKind::LimitExceeded, exceeded(place, stream)))
     }
 
     /// Whether an action may be asked for once more of what is meant.
@@ -129,9 +129,9 @@ impl Kept {
     }
 }
 
-fn of_stream(place: &Place, stream: &str) -> Error {
-    let message = format!("Rate exceeded for stream {stream} under account {}.", place.account);
-    Error::new(ErrorKind::LimitExceeded, message)
+/// What the service says where more is asked of a stream than it gives.
+pub(super) fn exceeded(place: &Place, stream: &str) -> String {
+    format!("Rate exceeded for stream {stream} under account {}.", place.account)
 }
 
 #[cfg(test)]
