@@ -54,6 +54,17 @@ fn result(folder: &Path) -> Value {
     serde_json::from_slice(&json).expect("it is JSON")
 }
 
+/// What a run of a target told, or nothing where this machine can't run it.
+fn measured(target: &str) -> Option<Value> {
+    let within = temporary();
+    let output = pairs(target, within.path());
+    folder(&output, within.path()).map(|folder| result(&folder))
+}
+
+fn figure(pair: &Value, side: &str, name: &str) -> f64 {
+    pair[side]["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"))
+}
+
 fn temporary() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("target/ can be written to")
 }
@@ -87,10 +98,7 @@ fn ingest_is_a_pair_of_server_and_limit() {
 
 #[test]
 fn two_reactors_are_held_against_one() {
-    let within = temporary();
-    let output = pairs("two-reactors", within.path());
-    let Some(folder) = folder(&output, within.path()) else { return };
-    let result = result(&folder);
+    let Some(result) = measured("two-reactors") else { return };
     let part = &result["parts"][0];
     let pair = &part["pairs"][0];
     let rate = |side: &str| pair[side]["figures"]["MB/s"].as_f64().expect("both sides have one");
@@ -105,12 +113,9 @@ fn two_reactors_are_held_against_one() {
 
 #[test]
 fn a_killed_server_opens_and_appends() {
-    let within = temporary();
-    let output = pairs("restart", within.path());
-    let Some(folder) = folder(&output, within.path()) else { return };
-    let result = result(&folder);
+    let Some(result) = measured("restart") else { return };
     let pair = &result["parts"][0]["pairs"][0];
-    let figure = |name: &str| pair["a"]["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"));
+    let figure = |name| figure(pair, "a", name);
     assert!(figure("open s") > 0.0 && figure("open after kill s") > 0.0);
     assert!(figure("kill to first append s") > figure("open after kill s"), "{pair}");
     assert_eq!(pair["a"]["marks"].as_array().map(Vec::len), Some(0), "{pair}");
@@ -119,10 +124,7 @@ fn a_killed_server_opens_and_appends() {
 
 #[test]
 fn what_is_pushed_is_measured() {
-    let within = temporary();
-    let output = pairs("push", within.path());
-    let Some(folder) = folder(&output, within.path()) else { return };
-    let result = result(&folder);
+    let Some(result) = measured("push") else { return };
     let parts = result["parts"].as_array().expect("there are some");
     assert_eq!(parts.len(), 4);
     for part in parts {
@@ -139,13 +141,9 @@ fn what_is_pushed_is_measured() {
 
 #[test]
 fn ten_segments_are_dropped_in_the_midst_of_a_load() {
-    let within = temporary();
-    let output = pairs("drops", within.path());
-    let Some(folder) = folder(&output, within.path()) else { return };
-    let result = result(&folder);
+    let Some(result) = measured("drops") else { return };
     let pair = &result["parts"][0]["pairs"][0];
-    let figure =
-        |side: &str, name: &str| pair[side]["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"));
+    let figure = |side, name| figure(pair, side, name);
     assert!(figure("a", "segments dropped") >= 10.0 && figure("b", "segments dropped") == 0.0, "{pair}");
     assert!(figure("a", "s until all were") > 0.0 && figure("a", "freed MB") > 0.0, "{pair}");
     for side in ["a", "b"] {
@@ -156,14 +154,10 @@ fn ten_segments_are_dropped_in_the_midst_of_a_load() {
 
 #[test]
 fn what_is_in_memory_is_measured() {
-    let within = temporary();
-    let output = pairs("memory", within.path());
-    let Some(folder) = folder(&output, within.path()) else { return };
-    let result = result(&folder);
+    let Some(result) = measured("memory") else { return };
     let part = &result["parts"][0];
     let pair = &part["pairs"][0];
-    let figure =
-        |side: &str, name: &str| pair[side]["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"));
+    let figure = |side, name| figure(pair, side, name);
     let (peak, idle, rest) =
         (figure("a", "peak MB"), figure("b", "with all that is idle MB"), figure("b", "at rest MB"));
     assert!(peak > idle && idle > rest && rest > 0.0, "{pair}");
@@ -179,13 +173,10 @@ fn what_is_in_memory_is_measured() {
 
 #[test]
 fn catching_up_beside_ingest_is_held_against_the_limit_at_its_rate() {
-    let within = temporary();
-    let output = pairs("catch-up-beside", within.path());
-    let Some(folder) = folder(&output, within.path()) else { return };
-    let result = result(&folder);
+    let Some(result) = measured("catch-up-beside") else { return };
     let pair = &result["parts"][0]["pairs"][0];
     let side = &pair["a"];
-    let figure = |name: &str| side["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"));
+    let figure = |name| figure(pair, "a", name);
     let points = side["detail"]["limit"]["found"]["around"]["points"].as_array().expect("limit (d) has some");
     assert_eq!(points.len(), 3, "{pair}");
     let asked = points[0]["write_rate"].as_f64().expect("it is told");
@@ -195,14 +186,10 @@ fn catching_up_beside_ingest_is_held_against_the_limit_at_its_rate() {
 
 #[test]
 fn what_streams_take_on_a_disk_is_measured() {
-    let within = temporary();
-    let output = pairs("space", within.path());
-    let Some(folder) = folder(&output, within.path()) else { return };
-    let result = result(&folder);
+    let Some(result) = measured("space") else { return };
     let pair = &result["parts"][0]["pairs"][0];
     assert_eq!(pair["a"]["marks"].as_array().map(Vec::len), Some(0), "{pair}");
-    let figure =
-        |side: &str, name: &str| pair[side]["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"));
+    let figure = |side, name| figure(pair, side, name);
     let (worst, median) = (figure("a", "worst disk by live"), figure("a", "median disk by live"));
     // What was written lies on the disk, with what is around it; the segments that are held ready too.
     assert!(worst >= median && median > figure("b", "median disk by live") && figure("b", "live GB") > 0.0, "{pair}");
@@ -213,13 +200,9 @@ fn what_streams_take_on_a_disk_is_measured() {
 
 #[test]
 fn put_records_over_http_are_held_against_the_lower_of_two_limits() {
-    let within = temporary();
-    let output = pairs("http-put-records", within.path());
-    let Some(folder) = folder(&output, within.path()) else { return };
-    let result = result(&folder);
+    let Some(result) = measured("http-put-records") else { return };
     let pair = &result["parts"][0]["pairs"][0];
-    let figure =
-        |side: &str, name: &str| pair[side]["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"));
+    let figure = |side, name| figure(pair, side, name);
     let (disk, http) = (figure("b", "limit (b) MB/s"), figure("b", "limit (e) MB/s"));
     assert!(disk > 0.0 && http > 0.0 && figure("b", "MB/s") == disk.min(http), "{pair}");
     let ratio = result["parts"][0]["measures"][0]["median"].as_f64().expect("a number");
@@ -232,13 +215,9 @@ fn put_records_over_http_are_held_against_the_lower_of_two_limits() {
 
 #[test]
 fn one_put_record_over_http_is_held_against_a_write_beside_the_limit() {
-    let within = temporary();
-    let output = pairs("http-put-record", within.path());
-    let Some(folder) = folder(&output, within.path()) else { return };
-    let result = result(&folder);
+    let Some(result) = measured("http-put-record") else { return };
     let pair = &result["parts"][0]["pairs"][0];
-    let figure =
-        |side: &str, name: &str| pair[side]["figures"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {pair}"));
+    let figure = |side, name| figure(pair, side, name);
     let (http, write) = (figure("b", "limit (e) p50 us"), figure("b", "4 KiB write p50 us"));
     assert!(http > 0.0 && write > 0.0 && figure("b", "p50 us") == http + write, "{pair}");
     assert_eq!(pair["a"]["detail"]["load"]["batch_records"], 1, "{pair}");

@@ -4,7 +4,6 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use base64::Engine;
 use serde_json::{Value, json};
@@ -12,7 +11,8 @@ use tempfile::TempDir;
 
 use crate::gateway::{HELLO, ask, good, records, refused};
 use crate::reshard::streams;
-use crate::rig::{PATIENCE, Server, directory, millstream, read_all, refusal, run, store};
+use crate::retention::until;
+use crate::rig::{Server, directory, millstream, read_all, refusal, run, store};
 
 /// What must not be found on disk: of key and data, that what tells of it is not found by chance.
 const KEY: &str = "the-partition-key-that-nobody-reads";
@@ -144,15 +144,6 @@ fn what_is_encrypted_lies_nowhere_as_it_is_and_is_read_after_a_crash() {
     assert!(!rig.lies_on_disk(&DATA[..20]), "what was stored after the start lies there as it is");
 }
 
-/// Reads until what is read is as wanted: a key directory is looked at from time to time.
-fn until(mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < end, "it never came to be");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 #[test]
 fn keys_are_rotated_while_it_runs_and_old_ones_read_what_they_encrypted() {
     let rig = Rig::new();
@@ -163,7 +154,7 @@ fn keys_are_rotated_while_it_runs_and_old_ones_read_what_they_encrypted() {
     put(api, "s", HELLO);
     rig.put_key("mine.2", 2);
     rig.put_key("other", 3);
-    until(|| {
+    until("the new key is there", || {
         let body = json!({ "StreamName": "s", "EncryptionType": "KMS", "KeyId": "arn:aws:kms:us-east-1:0:key/other" });
         ask(api, "StartStreamEncryption", &body).0 == 200
     });
@@ -188,7 +179,7 @@ fn keys_are_rotated_while_it_runs_and_old_ones_read_what_they_encrypted() {
     let refused = run(server.command(["tail", "s"]), b"").refusal();
     assert!(refused.contains("key directory"), "{refused}");
     rig.put_key("mine.1", 1);
-    until(|| ask(api, "GetRecords", &json!({ "ShardIterator": iterator })).0 == 200);
+    until("the old key is back", || ask(api, "GetRecords", &json!({ "ShardIterator": iterator })).0 == 200);
     assert_eq!(told(records(api, "s")), [HELLO; 3]);
 }
 
@@ -251,7 +242,7 @@ fn a_stream_that_is_encrypted_is_moved_and_split() {
     // While it moves it takes nothing in.
     let put_again = |api: SocketAddr| {
         let body = json!({ "StreamName": "s", "PartitionKey": KEY, "Data": HELLO });
-        until(|| ask(api, "PutRecord", &body).0 == 200);
+        until("it takes records in again", || ask(api, "PutRecord", &body).0 == 200);
     };
     put_again(api);
     let mut expected = vec![base64(DATA); 20];
@@ -293,7 +284,7 @@ fn what_is_encrypted_is_compacted_without_its_key() {
     let server = Server::start(&rig.data());
     good(server.http.unwrap(), "DeleteStream", &json!({ "StreamName": "gone" }));
     let inspect = || run(millstream(["inspect", rig.data().to_str().unwrap(), "--verify"]), b"");
-    until(|| String::from_utf8_lossy(&inspect().out).contains(": compacted, "));
+    until("segments are compacted", || String::from_utf8_lossy(&inspect().out).contains(": compacted, "));
     server.stop();
     let found = inspect().good();
     assert!(found.text().contains(": compacted, ") && found.text().contains("of them encrypted"), "{}", found.text());
