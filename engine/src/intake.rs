@@ -362,6 +362,7 @@ impl Intake {
         let state = batch.shards.shard_mut(shard);
         state.arrival_ms = state.arrival_ms.max(now_ms);
         let dress = batch.dress_of(shard);
+        let adds = dress.adds_bytes();
         let mut taken = 0;
         while let Some(record) = self.first_of(shard).copied() {
             if let Some(large) = record.large() {
@@ -377,7 +378,7 @@ impl Intake {
             if !due {
                 return (taken, ExtentEnd::NotDue);
             }
-            if !batch.writer.fits(length + dress.adds_bytes()) {
+            if !batch.writer.fits(length + adds) {
                 return (taken, ExtentEnd::Full);
             }
             let bytes = self.bytes_at(io, record.place, length);
