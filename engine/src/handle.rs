@@ -264,6 +264,8 @@ pub(crate) struct Caller {
     pub(crate) reply: Option<Reply>,
     /// What an append goes to.
     pub(crate) stream: Option<Stream>,
+    /// Where its frames are kept.
+    pub(crate) batch: Option<u16>,
 }
 
 /// Who asked, and is owed the answer.

@@ -48,7 +48,7 @@ pub(crate) enum Place {
     Spilled(u32),
     /// Among the large records: its next part.
     Large(u32),
-    /// In a batch that another reactor handed over.
+    /// In a batch that another reactor, or a caller, handed over.
     Handed { batch: u16, offset: u32 },
 }
 
@@ -126,7 +126,7 @@ pub(crate) struct Intake {
     /// Shards with records, in the order of their turns.
     active: VecDeque<ShardId>,
     spills: Slots<Vec<u8>>,
-    /// What other reactors handed over, until it is settled.
+    /// What other reactors and callers handed over, until it is settled.
     handed: Slots<Vec<u8>>,
     /// Records, and parsers, that hold each receive buffer.
     holds: Vec<u32>,
@@ -217,12 +217,27 @@ impl Intake {
         Place::Spilled(number)
     }
 
-    /// Keeps a batch that another reactor handed over, until it is taken back. The bounds of what may be handed over are
+    /// Keeps a batch that another reactor, or a caller, handed over, until it is taken back. The bounds of what may be handed over are
     /// such that its number fits.
     pub(crate) fn keep_handed(&mut self, bytes: Vec<u8>) -> u16 {
         let batch = self.handed.take();
         self.handed[batch] = bytes;
         batch as u16
+    }
+
+    /// A batch that was handed over, from an offset on.
+    pub(crate) fn handed(&self, batch: u16, offset: u32) -> &[u8] {
+        self.handed[u32::from(batch)].get(offset as usize..).unwrap_or_default()
+    }
+
+    /// Lends it to who looks at it while records of it are queued, and is to put it back.
+    pub(crate) fn lift_handed(&mut self, batch: u16) -> Vec<u8> {
+        std::mem::take(&mut self.handed[u32::from(batch)])
+    }
+
+    /// Puts it back.
+    pub(crate) fn put_handed(&mut self, batch: u16, bytes: Vec<u8>) {
+        self.handed[u32::from(batch)] = bytes;
     }
 
     /// Gives it back, once none of its records waits.
@@ -241,10 +256,7 @@ impl Intake {
             }
             Place::Spilled(spill) => self.spills[spill].get(..length).unwrap_or_default(),
             Place::Large(large) => self.large.next(large),
-            Place::Handed { batch, offset } => {
-                let batch = self.handed[u32::from(batch)].get(offset as usize..);
-                batch.and_then(|rest| rest.get(..length)).unwrap_or_default()
-            }
+            Place::Handed { batch, offset } => self.handed(batch, offset).get(..length).unwrap_or_default(),
         }
     }
 

@@ -9,6 +9,7 @@ use super::*;
 use crate::catalog::Change;
 use crate::exchange::Wake;
 use crate::handle::{Answer, Call, Calls, Handle, Outcome, Reply};
+use crate::intake::Place;
 use crate::limits::{CALLS_IN_PROGRESS_MAX, CALLS_WAITING_MAX};
 use crate::router::{Outline, Unrouted};
 
@@ -61,7 +62,7 @@ impl<I: Io> Reactor<I> {
                 let answer = Answer::Streams(streams.map(|stream| stream.outline()).collect(), more);
                 self.reply(slot, answer);
             }
-            Call::Append { name, frames } => self.append_frames(slot, &name, &frames),
+            Call::Append { name, frames } => self.append_frames(slot, &name, frames),
             Call::Read { read, counts } => self.read(asker, read, counts),
             Call::Follow { subscribe, hear } => self.follow(slot, subscribe, hear),
             Call::Took { follower, granted } => {
@@ -92,8 +93,8 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Takes in an append's frames: each is copied, as its batch may close long after the call was taken up.
-    fn append_frames(&mut self, slot: u32, name: &str, mut frames: &[u8]) {
+    /// Takes in an append's frames, which stay where they lie until all of it is settled, but for parts of large records.
+    fn append_frames(&mut self, slot: u32, name: &str, frames: Vec<u8>) {
         let asker = Asker::Call(slot);
         if self.fail_if_poisoned(asker) {
             return;
@@ -101,16 +102,22 @@ impl<I: Io> Reactor<I> {
         let Some(stream) = self.catalog.by_name(name) else { return self.fail_unknown(asker, name) };
         self.callers[slot].stream = Some(stream.outline());
         let stream = stream.stream;
+        let batch = self.intake.keep_handed(frames);
+        self.callers[slot].batch = Some(batch);
         let append = self.appends.begin(asker);
-        let mut index = 0;
-        while let Ok(frame) = Frame::parse(frames) {
-            let taken;
-            if frame.is_part() {
-                (taken, frames) = self.gather_parts(frames);
+        let (mut index, mut offset) = (0, 0);
+        while let Ok(frame) = Frame::parse(self.intake.handed(batch, offset)) {
+            let (taken, length) = if frame.is_part() {
+                // Out of the intake while it takes the parts in.
+                let frames = self.intake.lift_handed(batch);
+                let rest = frames.get(offset as usize..).unwrap_or_default();
+                let (taken, after) = self.gather_parts(rest);
+                let length = rest.len() - after.len();
+                self.intake.put_handed(batch, frames);
+                (taken, length)
             } else {
-                let (bytes, rest) = frames.split_at(frame.length());
-                (taken, frames) = (Ok((self.intake.spill(bytes), Outline::of(&frame))), rest);
-            }
+                (Ok((Place::Handed { batch, offset }, Outline::of(&frame))), frame.length())
+            };
             match taken {
                 Ok((place, outline)) => {
                     self.appends.wait(append);
@@ -119,8 +126,9 @@ impl<I: Io> Reactor<I> {
                 Err(code) => self.appends.refuse(append, index, code),
             }
             index += 1;
+            offset += length as u32;
         }
-        debug_assert!(frames.is_empty(), "an append is made of whole frames");
+        debug_assert!(self.intake.handed(batch, offset).is_empty(), "an append is made of whole frames");
         if self.appends.end(append, 0) {
             self.append_done(append);
         }
@@ -128,6 +136,9 @@ impl<I: Io> Reactor<I> {
 
     /// An append of a call is settled.
     pub(super) fn answer_append(&mut self, number: u32, slot: u32) {
+        if let Some(batch) = self.callers[slot].batch.take() {
+            self.intake.take_handed(batch);
+        }
         let append = self.appends.find(number);
         if append.unknown {
             self.appends.release(number);
