@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::base64::Blob;
 use super::pipe::ANSWER_BYTES_MAX;
 
 /// The most that an answer with records may have: 10 MiB of data in base64, and what each of 10,000 records says beside.
@@ -211,8 +212,7 @@ pub(super) struct Records {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Record {
     pub(super) sequence_number: String,
-    /// In base64.
-    pub(super) data: String,
+    pub(super) data: Blob,
     #[serde(default)]
     pub(super) partition_key: String,
     /// Seconds since 1970.

@@ -2,12 +2,11 @@
 
 use std::str::FromStr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use frame::limits::LARGE_RECORD_BYTES_MAX;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::HttpError;
+use super::base64::encode;
 use super::endpoint::Endpoint;
 use super::pipe::Signed;
 use crate::verify::SentRecord;
@@ -120,9 +119,7 @@ impl Batch {
             (Operation::PutRecords, false) => body.extend_from_slice(b",{"),
         }
         body.extend_from_slice(b"\"Data\":\"");
-        let (at, room) = (body.len(), self.data.len().div_ceil(3) * 4);
-        body.resize(at + room, 0);
-        STANDARD.encode_slice(&self.data, &mut body[at..]).expect("there is room for as many digits");
+        encode(&self.data, body);
         body.extend_from_slice(b"\",\"PartitionKey\":");
         put_text(body, key);
         body.push(b'}');

@@ -12,6 +12,7 @@
 //! A stream's shards are numbered here over all streams of the run: so accounts are kept as over the native protocol.
 
 mod api;
+mod base64;
 mod batch;
 mod consume;
 mod endpoint;

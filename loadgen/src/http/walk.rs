@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use frame::ShardId;
 use tokio::time::{Instant, sleep};
 
@@ -70,16 +68,13 @@ pub(super) trait Sink {
 
 /// Hands records to where they go; bytes of data and keys.
 pub(super) fn take(records: &[Record], shard: ShardId, sink: &impl Sink) -> Result<u64, String> {
-    let (mut bytes, mut data) = (0, Vec::new());
+    let mut bytes = 0;
     for record in records {
-        data.clear();
-        let decoded = STANDARD.decode_vec(&record.data, &mut data);
-        decoded.map_err(|error| format!("a record's data is not base64: {error}"))?;
-        let key = record.partition_key.as_bytes();
+        let (key, data) = (record.partition_key.as_bytes(), &*record.data.0);
         bytes += (key.len() + data.len()) as u64;
         let number = number_of(&record.sequence_number)?;
         let arrival_ms = (record.approximate_arrival_timestamp.max(0.0) * 1000.0) as u64;
-        sink.take(shard, Whole { number, key, data: &data, arrival_ms });
+        sink.take(shard, Whole { number, key, data, arrival_ms });
     }
     Ok(bytes)
 }

@@ -61,17 +61,18 @@ use engine::{Outcome, Stream};
 use frame::ShardId;
 use frame::parts::Record;
 use frame::proto::{Children, ShardDescription};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use wire::codec::{Blob, Timestamp};
 use wire::iterator::LIFETIME_MS;
 use wire::name::{Place, ShardName};
 use wire::sequence::SequenceNumber;
-use wire::shape::{self, ChildShard, HashKeyRange, StoredRecord};
+use wire::shape::{self, ChildShard, HashKeyRange, Request, StoredRecord};
 use wire::validate::Checks;
 use wire::{Codec, Error, ErrorKind};
 
+use super::access::{self, Caller};
 use super::extras::Extras;
-use super::{Shared, log, rates};
+use super::{Common, Shared, log, rates};
 
 /// The actions that there are.
 pub(crate) const NAMES: [&str; 40] = [
@@ -122,38 +123,60 @@ pub(super) fn named(name: &str) -> Option<&'static str> {
     NAMES.into_iter().find(|action| *action == name)
 }
 
-/// Bytes that making an answer takes that may be long, and waits for room: 10 MiB of data and keys as they were read, or put
-/// together, as records, and in base64; a page of shards. Other answers are short, so that storing never waits for those who read.
-pub(super) fn long_answer_bytes(action: &str) -> Option<u32> {
-    match action {
-        "GetRecords" => Some(48 << 20),
-        "ListShards" => Some(1 << 20),
-        _ => None,
-    }
+/// Room for an answer that may be long: for 10 MiB of data and keys as they were read, or put together, and in base64; for a page
+/// of shards. Other answers are short, so that storing never waits for those who read.
+async fn room_for_answer(common: &Common, action: &str) -> Option<OwnedSemaphorePermit> {
+    let bytes = match action {
+        "GetRecords" => 48 << 20,
+        "ListShards" => 1 << 20,
+        _ => return None,
+    };
+    Some(Arc::clone(&common.answers).acquire_many_owned(bytes).await.expect("it is never closed"))
+}
+
+/// What an action works with, once its caller may ask that of it.
+async fn authorize(
+    common: &Arc<Common>,
+    caller: Caller,
+    action: &str,
+    input: &impl Request,
+) -> Result<Arc<Shared>, Error> {
+    access::authorize(common, caller, action, input.names()).await
 }
 
 /// What an action answers.
 pub(super) enum Said {
-    /// All of it.
-    Body(Vec<u8>),
+    /// All of it, and the room that making it took, if it may be long.
+    Body(Vec<u8>, Option<OwnedSemaphorePermit>),
     /// Events as they come.
     Events(mpsc::Receiver<Bytes>),
 }
 
-/// Carries an action out.
-pub(super) async fn run(shared: &Arc<Shared>, action: &str, codec: Codec, body: &[u8]) -> Result<Said, Error> {
-    /// Reads the request, has the action answer, and writes that.
+/// Carries an action out for a caller, if it may.
+pub(super) async fn run(
+    common: &Arc<Common>,
+    caller: Caller,
+    action: &str,
+    codec: Codec,
+    body: &[u8],
+) -> Result<Said, Error> {
+    /// Reads the request, and whether its caller may ask that; has the action answer, and writes that.
     macro_rules! call {
         ($action:ident) => {{
-            let answer = $action::run(shared, codec.parse(body)?).await?;
-            codec.write(&answer).map(Said::Body)
+            let input = codec.parse(body)?;
+            let shared = authorize(common, caller, action, &input).await?;
+            let room = room_for_answer(common, action).await;
+            let answer = $action::run(&shared, input).await?;
+            codec.write(&answer).map(|body| Said::Body(body, room))
         }};
     }
     /// The same of one that has nothing to say: it answers with no bytes.
     macro_rules! tell {
         ($action:ident) => {{
-            let () = $action::run(shared, codec.parse(body)?).await?;
-            Ok(Said::Body(Vec::new()))
+            let input = codec.parse(body)?;
+            let shared = authorize(common, caller, action, &input).await?;
+            let () = $action::run(&shared, input).await?;
+            Ok(Said::Body(Vec::new(), None))
         }};
     }
     match action {
@@ -188,7 +211,11 @@ pub(super) async fn run(shared: &Arc<Shared>, action: &str, codec: Codec, body: 
         "SplitShard" => tell!(split_shard),
         "StartStreamEncryption" => tell!(start_stream_encryption),
         "StopStreamEncryption" => tell!(stop_stream_encryption),
-        "SubscribeToShard" => subscribe_to_shard::run(shared, codec, codec.parse(body)?).await.map(Said::Events),
+        "SubscribeToShard" => {
+            let input = codec.parse(body)?;
+            let shared = authorize(common, caller, action, &input).await?;
+            subscribe_to_shard::run(&shared, codec, input).await.map(Said::Events)
+        }
         "TagResource" => tell!(tag_resource),
         "UntagResource" => tell!(untag_resource),
         "UpdateAccountSettings" => call!(update_account_settings),
@@ -270,12 +297,12 @@ fn sequence_number(shard_made_s: u64, shard: ShardName, number: u64, arrival_ms:
     SequenceNumber { shard_made_s, shard: shard.0, number, arrival_s: arrival_ms / 1000 }.to_string()
 }
 
-/// A record, as callers see it.
-fn told_record(shard_made_s: u64, shard: ShardName, record: &Record<'_>) -> shape::Record {
+/// A record with its data, as callers see it.
+fn told_record(shard_made_s: u64, shard: ShardName, record: &Record<'_>, data: Bytes) -> shape::Record {
     shape::Record {
         sequence_number: sequence_number(shard_made_s, shard, record.sequence.0, record.arrival_ms),
         approximate_arrival_timestamp: Timestamp { ms: record.arrival_ms },
-        data: Blob(record.data.to_vec()),
+        data: Blob(data),
         partition_key: String::from_utf8_lossy(record.key).into_owned(),
     }
 }

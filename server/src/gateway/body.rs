@@ -39,7 +39,8 @@ pub(super) async fn receive(
     let length = u32::try_from(length).ok().filter(|&length| length as usize <= bytes_max).ok_or_else(too_large)?;
     let room = bodies.acquire_many(length).await.expect("it is never closed");
     // Copied together: frames of HTTP/2 may be so small that to keep each costs more than its bytes.
-    let (began, mut received) = (Instant::now(), BytesMut::new());
+    let announced = body.size_hint().exact().unwrap_or_default();
+    let (began, mut received) = (Instant::now(), BytesMut::with_capacity(announced.min(bytes_max as u64) as usize));
     let mut body = Limited::new(body, bytes_max);
     loop {
         let frame = match timeout_at(began + time_for(received.len()), body.frame()).await {

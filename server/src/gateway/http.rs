@@ -21,7 +21,7 @@ use super::access::Presented;
 use super::action::Said;
 use super::body::{BODY_BYTES_MAX, pass_over, receive};
 use super::service::Service;
-use super::{Common, access, action, leases, metrics, sts};
+use super::{Common, action, leases, metrics, sts};
 
 pub(super) const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
@@ -98,8 +98,8 @@ async fn kinesis(common: &Arc<Common>, request: Request<Incoming>) -> (Option<&'
     let action = action_of(request.headers());
     let codec = codec_of(request.headers());
     let response = match outcome(common, action, codec, request).await {
-        Ok((Said::Body(body), room)) => reply(200, codec.unwrap_or(Codec::Json).content_type(), body, room),
-        Ok((Said::Events(events), _)) => {
+        Ok(Said::Body(body, room)) => reply(200, codec.unwrap_or(Codec::Json).content_type(), body, room),
+        Ok(Said::Events(events)) => {
             let mut response = reply(200, event_stream::CONTENT_TYPE, Vec::new(), None);
             response.body_mut().contents = Contents::Events(events);
             response
@@ -143,13 +143,13 @@ impl From<Error> for Refusal {
     }
 }
 
-/// The body of an answer, and its room.
+/// What is answered.
 async fn outcome(
     common: &Arc<Common>,
     action: Option<&'static str>,
     codec: Option<Codec>,
     request: Request<Incoming>,
-) -> Result<(Said, Option<OwnedSemaphorePermit>), Refusal> {
+) -> Result<Said, Refusal> {
     let _place = place(common)?;
     let Some(codec) = codec.filter(|_| request.method() == Method::POST) else { return Err(Refusal::NotTheApi) };
     let Some(action) = action else {
@@ -159,12 +159,7 @@ async fn outcome(
     let (caller, body, _room) = hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
     let caller = caller.verified(&body)?;
     common.rates.of_account(&caller.place, action, codec, &body)?;
-    let shared = access::authorize(common, caller, action, codec, &body).await?;
-    let Some(most) = action::long_answer_bytes(action) else {
-        return Ok((action::run(&shared, action, codec, &body).await?, None));
-    };
-    let room = Arc::clone(&common.answers).acquire_many_owned(most).await.expect("it is never closed");
-    Ok((action::run(&shared, action, codec, &body).await?, Some(room)))
+    Ok(action::run(common, caller, action, codec, &body).await?)
 }
 
 /// Who a request of a service says to be from, and its body, of so many bytes at most, with the room that it takes. Nobody's body

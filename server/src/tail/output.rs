@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use frame::ShardId;
 use frame::parts::Record;
 use serde::Serialize;
-use wire::codec::Blob;
+use wire::codec::{Blob, Codec};
 
 use crate::streams::UtcTime;
 
@@ -44,7 +44,10 @@ impl Lines {
                 out.write_all(b"\t")?;
                 out.write_all(record.data)?;
             }
-            Lines::Json(stream) => serde_json::to_writer(&mut *out, &Object::of(stream, shard, record))?,
+            Lines::Json(stream) => {
+                let object = Codec::Json.write(&Object::of(stream, shard, record)).map_err(io::Error::other)?;
+                out.write_all(&object)?;
+            }
         }
         out.write_all(b"\n")
     }
@@ -92,6 +95,6 @@ impl<'a> Object<'a> {
 fn text_or_bytes(bytes: &[u8]) -> (Option<&str>, Option<Blob>) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (Some(text), None),
-        Err(_) => (None, Some(Blob(bytes.to_vec()))),
+        Err(_) => (None, Some(Blob(bytes.to_vec().into()))),
     }
 }

@@ -4,13 +4,15 @@
 //! fraction in JSON, and whole milliseconds under tag 1 in CBOR, where the tag's own definition says seconds.
 
 use std::fmt;
+use std::io;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use ciborium::tag::{Accepted, Required};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 
+use crate::base64::BASE64;
 use crate::error::{Error, ErrorKind};
 
 /// Lists and maps within each other in a request of CBOR; the model has four. JSON has its library's bound, 128.
@@ -18,6 +20,9 @@ const DEPTH_MAX: usize = 32;
 
 /// CBOR's tag of a time.
 const TIME: u64 = 1;
+
+/// Bytes that become base64 at once: as many digits as 4 KiB hold.
+const PIECE_BYTES: usize = 3072;
 
 /// How a body is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,14 +85,29 @@ impl Codec {
     /// Writes an answer.
     pub fn write<T: Serialize>(self, answer: &T) -> Result<Vec<u8>, Error> {
         let unwritable = |message: String| Error::new(ErrorKind::InternalFailure, message);
+        let mut out = Vec::new();
         match self {
-            Codec::Json => serde_json::to_vec(answer).map_err(|error| unwritable(error.to_string())),
-            Codec::Cbor => {
-                let mut out = Vec::new();
-                ciborium::into_writer(answer, &mut out).map_err(|error| unwritable(error.to_string()))?;
-                Ok(out)
-            }
+            Codec::Json => answer
+                .serialize(&mut serde_json::Serializer::with_formatter(&mut out, Json))
+                .map_err(|error| unwritable(error.to_string()))?,
+            Codec::Cbor => ciborium::into_writer(answer, &mut out).map_err(|error| unwritable(error.to_string()))?,
         }
+        Ok(out)
+    }
+}
+
+/// JSON without spaces, in which bytes are base64. Its digits need no escapes, so they are not looked at again.
+struct Json;
+
+impl serde_json::ser::Formatter for Json {
+    fn write_byte_array<W: io::Write + ?Sized>(&mut self, out: &mut W, bytes: &[u8]) -> io::Result<()> {
+        let mut digits = [0; PIECE_BYTES / 3 * 4];
+        out.write_all(b"\"")?;
+        for piece in bytes.chunks(PIECE_BYTES) {
+            let written = BASE64.encode_slice(piece, &mut digits).map_err(io::Error::other)?;
+            out.write_all(&digits[..written])?;
+        }
+        out.write_all(b"\"")
     }
 }
 
@@ -101,39 +121,36 @@ fn told<T: fmt::Debug>(error: &ciborium::de::Error<T>) -> String {
     }
 }
 
-/// Bytes.
+/// Bytes. Only a [`Codec`] writes them as base64 where that is due.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Blob(
     /// The bytes.
-    pub Vec<u8>,
+    pub Bytes,
 );
 
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.serialize_str(&STANDARD.encode(&self.0))
-        } else {
-            serializer.serialize_bytes(&self.0)
-        }
+        serializer.serialize_bytes(&self.0)
     }
 }
 
 impl<'de> Deserialize<'de> for Blob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Blob, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
+        struct Digits;
+        impl Visitor<'_> for Digits {
             type Value = Blob;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("base64")
             }
 
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Blob, E> {
-                STANDARD.decode(text).map(Blob).map_err(|error| E::custom(format_args!("not base64: {error}")))
+            fn visit_bytes<E: serde::de::Error>(self, digits: &[u8]) -> Result<Blob, E> {
+                let bytes = BASE64.decode(digits);
+                bytes.map(|bytes| Blob(bytes.into())).map_err(|error| E::custom(format_args!("not base64: {error}")))
             }
         }
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
+        struct Contents;
+        impl Visitor<'_> for Contents {
             type Value = Blob;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,17 +158,18 @@ impl<'de> Deserialize<'de> for Blob {
             }
 
             fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
-                Ok(Blob(bytes.to_vec()))
+                Ok(Blob(Bytes::copy_from_slice(bytes)))
             }
 
             fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<Blob, E> {
-                Ok(Blob(bytes))
+                Ok(Blob(bytes.into()))
             }
         }
         if deserializer.is_human_readable() {
-            deserializer.deserialize_str(Text)
+            // As bytes: what is no digit is refused anyhow, so it need not be held to be text before.
+            deserializer.deserialize_bytes(Digits)
         } else {
-            deserializer.deserialize_byte_buf(Bytes)
+            deserializer.deserialize_byte_buf(Contents)
         }
     }
 }
@@ -252,7 +270,7 @@ mod tests {
         let parsed: PutRecords = Codec::Cbor.parse(&body).expect("it is whole");
         assert_eq!(parsed.stream_name.as_deref(), Some("orders"));
         let records = parsed.records.expect("they are given");
-        assert_eq!((records.len(), records[0].data.clone()), (1, Some(Blob(vec![1, 2, 0xff]))));
+        assert_eq!((records.len(), records[0].data.clone()), (1, Some(Blob(vec![1, 2, 0xff].into()))));
         for length in 0..body.len() {
             assert!(Codec::Cbor.parse::<PutRecords>(&body[..length]).is_err(), "{length} of {} bytes", body.len());
         }
@@ -265,7 +283,7 @@ mod tests {
         let record = Record {
             sequence_number: "7".to_owned(),
             approximate_arrival_timestamp: Timestamp { ms: 1_700_000_000_123 },
-            data: Blob(vec![0, 255]),
+            data: Blob(vec![0, 255].into()),
             partition_key: "k".to_owned(),
         };
         let written = hex(&Codec::Cbor.write(&record).expect("it can be"));

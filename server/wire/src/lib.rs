@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod base64;
 pub mod codec;
 pub mod error;
 pub mod event_stream;

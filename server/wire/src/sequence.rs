@@ -15,6 +15,9 @@ use ethnum::U256;
 
 const SECONDS_MAX: u64 = (1 << 36) - 1;
 
+/// The lower 38 of the 56 digits.
+const HALF: U256 = U256::new(10u128.pow(38));
+
 /// A record's place and times, or those of a shard's beginning, which has number 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SequenceNumber {
@@ -57,7 +60,9 @@ impl fmt::Display for SequenceNumber {
             | put(self.arrival_s & SECONDS_MAX, 36)
             | put(u64::from(self.shard), 4)
             | put(2, 0);
-        value.fmt(f)
+        // In two halves, which the standard library writes faster than it takes to divide 256 bits digit by digit.
+        let (high, low) = value.div_rem(HALF);
+        write!(f, "{}{:038}", high.as_u128(), low.as_u128())
     }
 }
 

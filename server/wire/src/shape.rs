@@ -3,6 +3,60 @@
 //! Every member of a request may be missing; what must be there is for the action to check. Members that are not known are
 //! passed over, as the service does. A member that is not given is never written as null.
 
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+/// What a request names.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "the members are the service model's")]
+pub struct Names<'a> {
+    pub stream_name: Option<&'a str>,
+    pub consumer_name: Option<&'a str>,
+    pub stream_arn: Option<&'a str>,
+    pub consumer_arn: Option<&'a str>,
+    pub resource_arn: Option<&'a str>,
+    pub shard_iterator: Option<&'a str>,
+    pub next_token: Option<&'a str>,
+}
+
+/// A request.
+pub trait Request: DeserializeOwned {
+    /// Those of its members that name something.
+    fn names(&self) -> Names<'_>;
+}
+
+/// One in which there is nothing to be read.
+impl Request for IgnoredAny {
+    fn names(&self) -> Names<'_> {
+        Names::default()
+    }
+}
+
+/// A member among the names, if it is one.
+macro_rules! name {
+    ($request:ident, $names:ident, stream_name) => {
+        $names.stream_name = $request.stream_name.as_deref()
+    };
+    ($request:ident, $names:ident, consumer_name) => {
+        $names.consumer_name = $request.consumer_name.as_deref()
+    };
+    ($request:ident, $names:ident, stream_arn) => {
+        $names.stream_arn = $request.stream_arn.as_deref()
+    };
+    ($request:ident, $names:ident, consumer_arn) => {
+        $names.consumer_arn = $request.consumer_arn.as_deref()
+    };
+    ($request:ident, $names:ident, resource_arn) => {
+        $names.resource_arn = $request.resource_arn.as_deref()
+    };
+    ($request:ident, $names:ident, shard_iterator) => {
+        $names.shard_iterator = $request.shard_iterator.as_deref()
+    };
+    ($request:ident, $names:ident, next_token) => {
+        $names.next_token = $request.next_token.as_deref()
+    };
+    ($request:ident, $names:ident, $other:ident) => {};
+}
+
 /// A request: all members optional.
 macro_rules! request {
     ($(#[$doc:meta])* $name:ident { $($(#[$rename:meta])* $member:ident: $type:ty,)* }) => {
@@ -11,6 +65,15 @@ macro_rules! request {
         #[serde(rename_all = "PascalCase", default)]
         #[expect(missing_docs, reason = "the members are the service model's")]
         pub struct $name { $($(#[$rename])* pub $member: Option<$type>,)* }
+
+        impl Request for $name {
+            fn names(&self) -> Names<'_> {
+                #[allow(unused_mut, reason = "some name nothing")]
+                let mut names = Names::default();
+                $(name!(self, names, $member);)*
+                names
+            }
+        }
     };
 }
 

@@ -8,8 +8,9 @@
 //! for may make one.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::base64::BASE64;
 
 const VERSION: [u8; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
 const CHECKSUM_SEED: u64 = u64::from_le_bytes(*b"token  1");
@@ -27,12 +28,12 @@ pub(crate) enum Kind {
 pub(crate) fn seal(kind: Kind, bytes: &[u8]) -> String {
     let mut word = [&VERSION, &[kind as u8][..], bytes].concat();
     word.extend_from_slice(&xxh3_64_with_seed(&word, CHECKSUM_SEED).to_le_bytes());
-    STANDARD.encode(word)
+    BASE64.encode(word)
 }
 
 /// The bytes of a word; `None` if it is none of this kind.
 pub(crate) fn open(kind: Kind, text: &str) -> Option<Vec<u8>> {
-    let word = STANDARD.decode(text).ok()?;
+    let word = BASE64.decode(text).ok()?;
     let (sealed, checksum) = word.split_last_chunk::<8>()?;
     let is_whole = xxh3_64_with_seed(sealed, CHECKSUM_SEED) == u64::from_le_bytes(*checksum);
     let bytes = sealed.strip_prefix(&VERSION)?.strip_prefix(&[kind as u8])?;

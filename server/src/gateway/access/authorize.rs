@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use engine::Stream;
-use serde::Deserialize;
 use wire::iterator::{ShardIterator, ShardsPlace};
 use wire::name::Place;
-use wire::{Codec, Error, ErrorKind};
+use wire::shape::Names;
+use wire::{Error, ErrorKind};
 
 use super::Caller;
 use super::resource_policy::{self, Principal};
@@ -23,22 +23,6 @@ const OF_THE_ACCOUNT: [&str; 4] = ["DescribeAccountSettings", "DescribeLimits", 
 const SHARED_STREAM: [&str; 6] =
     ["DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards", "PutRecord", "PutRecords"];
 const SHARED_CONSUMER: [&str; 2] = ["DescribeStreamConsumer", "SubscribeToShard"];
-
-/// Members that name something.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Named {
-    stream_name: Option<String>,
-    consumer_name: Option<String>,
-    #[serde(rename = "StreamARN")]
-    stream_arn: Option<String>,
-    #[serde(rename = "ConsumerARN")]
-    consumer_arn: Option<String>,
-    #[serde(rename = "ResourceARN")]
-    resource_arn: Option<String>,
-    shard_iterator: Option<String>,
-    next_token: Option<String>,
-}
 
 /// Something that a request names.
 struct Resource {
@@ -83,8 +67,7 @@ pub(crate) async fn authorize(
     common: &Arc<Common>,
     caller: Caller,
     action: &str,
-    codec: Codec,
-    body: &[u8],
+    named: Names<'_>,
 ) -> Result<Arc<Shared>, Error> {
     let within = |place| Arc::new(Shared { common: Arc::clone(common), place });
     let Some(key) = &caller.key else { return Ok(within(caller.place)) };
@@ -93,20 +76,18 @@ pub(crate) async fn authorize(
         judge(key, &full_action, &["*".to_owned()])?;
         return Ok(within(caller.place));
     }
-    let named: Named = codec.parse(body)?;
-    let arns = [&named.stream_arn, &named.consumer_arn, &named.resource_arn];
-    let mut resources: Vec<Resource> = arns.into_iter().flatten().filter_map(|arn| Resource::of_arn(arn)).collect();
+    let arns = [named.stream_arn, named.consumer_arn, named.resource_arn];
+    let mut resources: Vec<Resource> = arns.into_iter().flatten().filter_map(Resource::of_arn).collect();
     // Another's streams are worked with in that one's place. Another region is served elsewhere: the action says so.
     let place = resources.first().map(|resource| &resource.place).filter(|place| place.region == caller.place.region);
     let place = place.unwrap_or(&caller.place).clone();
-    resources.extend(named.stream_name.as_deref().map(|name| Resource::of_name(&place, name)));
-    let iterator = named.shard_iterator.as_deref().and_then(ShardIterator::decode);
+    resources.extend(named.stream_name.map(|name| Resource::of_name(&place, name)));
+    let iterator = named.shard_iterator.and_then(ShardIterator::decode);
     resources.extend(iterator.as_ref().map(|iterator| Resource::of_name(&place, &iterator.name)));
-    let token = named.next_token.as_deref().and_then(ShardsPlace::decode);
+    let token = named.next_token.and_then(ShardsPlace::decode);
     resources.extend(token.map(|token| Resource::of_name(&place, &token.name)));
     // A consumer by its name is the one that is there by that name.
-    if let (Some(consumer), Some(stream)) = (&named.consumer_name, resources.first().map(|first| first.stream.clone()))
-    {
+    if let (Some(consumer), Some(stream)) = (named.consumer_name, resources.first().map(|first| first.stream.clone())) {
         resources.extend(consumer_of(common, &place, &stream, consumer).await?);
     }
     for resource in &resources {

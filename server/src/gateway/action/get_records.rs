@@ -1,6 +1,7 @@
 //! GetRecords: records from an iterator on, up to the limit or the end as it is now. Those in parts are put together: an
 //! iterator never points into one that was not given, and one that was made for the middle of one gives it whole.
 
+use bytes::Bytes;
 use frame::parts::{self, Joiner};
 use frame::proto::{Read, Start};
 use frame::{Frame, Sequence, ShardId, StreamId};
@@ -52,7 +53,7 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
             next = begun;
             continue;
         }
-        let whole = page.add(&mut at, &mut joiner, &frames, limit)?;
+        let whole = page.add(&mut at, &mut joiner, &frames.into(), limit)?;
         if whole {
             next = result.next;
             at.from = joiner.waits_from().unwrap_or(next).0;
@@ -103,16 +104,18 @@ struct Page {
 }
 
 impl Page {
-    /// Adds the records of `frames` while there is room, and moves `at` behind them. Whether all had room.
+    /// Adds the records of `frames` while there is room, and moves `at` behind them. Whether all had room. Their data stays
+    /// where it is, but for that of records in parts.
     fn add(
         &mut self,
         at: &mut ShardIterator,
         joiner: &mut Joiner,
-        mut frames: &[u8],
+        frames: &Bytes,
         limit: usize,
     ) -> Result<bool, Error> {
-        while !frames.is_empty() {
-            let frame = Frame::parse(frames).map_err(|error| {
+        let mut rest = &frames[..];
+        while !rest.is_empty() {
+            let frame = Frame::parse(rest).map_err(|error| {
                 Error::new(ErrorKind::InternalFailure, format!("Internal service failure: {error}"))
             })?;
             let data_bytes = frame.part().map_or(frame.data().len(), |part| part.data_bytes as usize);
@@ -122,9 +125,13 @@ impl Page {
                 at.from = at.from.max(parts::first_of(&frame).0);
                 return Ok(false);
             }
-            frames = &frames[frame.length()..];
+            rest = &rest[frame.length()..];
             let Some(record) = joiner.push(&frame) else { continue };
-            self.records.push(told_record(at.shard_made_s, ShardName(at.shard_index), &record));
+            let data = match frame.part() {
+                None => frames.slice_ref(record.data),
+                Some(_) => Bytes::copy_from_slice(record.data),
+            };
+            self.records.push(told_record(at.shard_made_s, ShardName(at.shard_index), &record, data));
             self.bytes += bytes;
             self.arrival_ms = record.arrival_ms;
             at.from = record.sequence.0 + 1;

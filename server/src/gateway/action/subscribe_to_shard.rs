@@ -151,8 +151,12 @@ impl Push {
         // All of what was told at once is one event.
         while records.is_empty() || following.has_more() {
             let (made_s, name) = (self.shard.created_ms / 1000, shard_name(&self.stream, self.shard.shard));
-            let heard =
-                timeout_at(silent.min(ended), following.next(|record| records.push(told_record(made_s, name, record))));
+            let heard = timeout_at(
+                silent.min(ended),
+                following.next(|record| {
+                    records.push(told_record(made_s, name, record, Bytes::copy_from_slice(record.data)));
+                }),
+            );
             match heard.await {
                 Ok(Heard::Place(result)) => {
                     self.next = result.next;

@@ -1,5 +1,7 @@
 //! What belongs to an account, and to no stream of it.
 
+use super::{Names, Request};
+
 use crate::codec::Timestamp;
 
 request!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ChildShard, Record};
+use super::{ChildShard, Names, Record, Request};
 use crate::codec::Timestamp;
 
 request!(

@@ -1,5 +1,7 @@
 //! Policies of streams and consumers.
 
+use super::{Names, Request};
+
 request!(
     /// Gives what has this ARN a policy.
     PutResourcePolicy {

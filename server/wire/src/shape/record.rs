@@ -1,6 +1,6 @@
 //! Records: stored and read.
 
-use super::ChildShard;
+use super::{ChildShard, Names, Request};
 use crate::codec::{Blob, Timestamp};
 
 request!(

@@ -1,6 +1,6 @@
 //! What is set of one stream beside its shards.
 
-use super::StreamModeDetails;
+use super::{Names, Request, StreamModeDetails};
 
 request!(
     /// Has a stream be provisioned or on demand.

@@ -1,5 +1,7 @@
 //! Shards: listed, split, merged and counted.
 
+use super::{Names, Request};
+
 use crate::codec::Timestamp;
 
 request!(

@@ -1,5 +1,7 @@
 //! Tags, of streams by name and of streams and consumers by ARN.
 
+use super::{Names, Request};
+
 use std::collections::BTreeMap;
 
 request!(

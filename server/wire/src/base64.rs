@@ -1,0 +1,19 @@
+//! Base64 as fast as the processor can.
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod engine {
+    use std::sync::LazyLock;
+
+    use base64::engine::Simd;
+    use base64::engine::general_purpose::PAD;
+
+    /// The standard alphabet, padded.
+    pub(crate) static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod engine {
+    pub(crate) use base64::engine::general_purpose::STANDARD as BASE64;
+}
+
+pub(crate) use self::engine::BASE64;
