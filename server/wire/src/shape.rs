@@ -34,27 +34,29 @@ impl Request for IgnoredAny {
 /// A member among the names, if it is one.
 macro_rules! name {
     ($request:ident, $names:ident, stream_name) => {
-        $names.stream_name = $request.stream_name.as_deref()
+        Names { stream_name: $request.stream_name.as_deref(), ..$names }
     };
     ($request:ident, $names:ident, consumer_name) => {
-        $names.consumer_name = $request.consumer_name.as_deref()
+        Names { consumer_name: $request.consumer_name.as_deref(), ..$names }
     };
     ($request:ident, $names:ident, stream_arn) => {
-        $names.stream_arn = $request.stream_arn.as_deref()
+        Names { stream_arn: $request.stream_arn.as_deref(), ..$names }
     };
     ($request:ident, $names:ident, consumer_arn) => {
-        $names.consumer_arn = $request.consumer_arn.as_deref()
+        Names { consumer_arn: $request.consumer_arn.as_deref(), ..$names }
     };
     ($request:ident, $names:ident, resource_arn) => {
-        $names.resource_arn = $request.resource_arn.as_deref()
+        Names { resource_arn: $request.resource_arn.as_deref(), ..$names }
     };
     ($request:ident, $names:ident, shard_iterator) => {
-        $names.shard_iterator = $request.shard_iterator.as_deref()
+        Names { shard_iterator: $request.shard_iterator.as_deref(), ..$names }
     };
     ($request:ident, $names:ident, next_token) => {
-        $names.next_token = $request.next_token.as_deref()
+        Names { next_token: $request.next_token.as_deref(), ..$names }
     };
-    ($request:ident, $names:ident, $other:ident) => {};
+    ($request:ident, $names:ident, $other:ident) => {
+        $names
+    };
 }
 
 /// A request: all members optional.
@@ -68,9 +70,8 @@ macro_rules! request {
 
         impl Request for $name {
             fn names(&self) -> Names<'_> {
-                #[allow(unused_mut, reason = "some name nothing")]
-                let mut names = Names::default();
-                $(name!(self, names, $member);)*
+                let names = Names::default();
+                $(let names = name!(self, names, $member);)*
                 names
             }
         }
