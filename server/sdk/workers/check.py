@@ -1,7 +1,7 @@
 """Workers in Python with one endpoint for streams, leases and metrics: two share the leases, follow a split and a merge while records
 come, one is killed, and who goes on begins where it had kept its place. Once by polling, once by enhanced fan-out.
 
-    check.py kcl-rs ENDPOINT ADMIN
+    check.py kcl-rs|kclpy ENDPOINT ADMIN
 
 Every record comes at least once, none again that a worker has kept its place behind, those of a key in the order that they were put
 in, and no child begins before its parents have ended.
