@@ -244,18 +244,21 @@ def main():
             check.metrics(admin)
         except BaseException as error:
             broken.append(f"{check.name}: {type(error).__name__}: {error}")
-        finally:
-            for worker in check.workers:
-                kill(worker)
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     with tempfile.TemporaryDirectory() as folder:
         # Side by side: most of the time is spent waiting for leases to expire.
         checks = [Check(library, endpoint, mode, folder) for mode in ("polling", "fan-out")]
-        threads = [threading.Thread(target=run, args=(check,)) for check in checks]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        threads = [threading.Thread(target=run, args=(check,), daemon=True) for check in checks]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            for check in checks:
+                for worker in check.workers:
+                    kill(worker)
     if broken:
         sys.exit("\n".join(broken))
 
