@@ -124,7 +124,8 @@ class Check:
     def begin(self, worker):
         program = pathlib.Path(__file__).parents[1] / self.library / "worker.py"
         command = [sys.executable, program, self.endpoint, self.name, self.name, worker, self.mode]
-        environment = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parent), "SAID": str(self.said), "WORKER": worker}
+        set_here = {"PYTHONPATH": pathlib.Path(__file__).parent, "SAID": self.said, "TMPDIR": self.said.parent, "WORKER": worker}
+        environment = os.environ | {name: str(value) for name, value in set_here.items()}
         process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
         self.workers.append(process)
         return process
