@@ -1,7 +1,7 @@
-// The KCL 3 with one endpoint for streams, leases and metrics: two workers share the leases, follow a split and a merge while records
-// come, one is killed, and who goes on begins where it had kept its place. Once by polling, once by enhanced fan-out.
+// The KCL with one endpoint for streams, leases and metrics: two workers share the leases, follow a split and a merge while records
+// come, one is killed, and who goes on begins where it had kept its place. The KCL 3 by polling and by enhanced fan-out, and the KCL 1.
 //
-//     java Check ENDPOINT ADMIN
+//     java Check polling,fan-out|1 ENDPOINT ADMIN
 //
 // Every record comes at least once, and none again that a worker has kept its place behind.
 
@@ -48,6 +48,9 @@ final class Check {
     private final Set<String> kept = new HashSet<>();
     private final Set<String> ended = new HashSet<>();
     private final Map<String, Integer> gotBy = new HashMap<>();
+    /** When the first record of a shard came, and when a shard was about to end. */
+    private final Map<String, Long> firstAt = new HashMap<>();
+    private final Map<String, Long> endingAt = new HashMap<>();
     private String failure;
 
     private volatile boolean isPutting = true;
@@ -65,12 +68,12 @@ final class Check {
         // Side by side: most of the time is spent waiting for leases to expire.
         List<Future<Void>> checks = new ArrayList<>();
         ExecutorService threads = Executors.newCachedThreadPool();
-        for (String mode : new String[] {"polling", "fan-out"}) {
-            Check check = new Check(arguments[0], mode);
+        for (String mode : arguments[0].split(",")) {
+            Check check = new Check(arguments[1], mode);
             checks.add(threads.submit(() -> {
                 try {
                     check.run();
-                    check.metrics(arguments[1]);
+                    check.metrics(arguments[2]);
                 } finally {
                     check.workers.forEach(Process::destroyForcibly);
                 }
@@ -124,6 +127,9 @@ final class Check {
         if (!second.waitFor(PATIENCE_S, TimeUnit.SECONDS)) {
             throw new AssertionError("the worker does not end");
         }
+
+        says("parents ended before records of their children came");
+        parentsFirst();
 
         says("who begins anew goes on where they were");
         put("late", 20);
@@ -180,7 +186,7 @@ final class Check {
     private Process begin(String worker) throws Exception {
         Process process = new ProcessBuilder(
                 "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", System.getProperty("java.class.path"),
-                "Worker", endpoint, name, name, worker, mode)
+                mode.equals("1") ? "Worker1" : "Worker", endpoint, name, name, worker, mode)
             .redirectError(ProcessBuilder.Redirect.INHERIT)
             .start();
         workers.add(process);
@@ -193,19 +199,23 @@ final class Check {
     private void hear(String worker, String line) {
         String[] words = line.split(" ");
         synchronized (got) {
-            List<String> open = since.computeIfAbsent(worker + " " + words[1], shard -> new ArrayList<>());
-            switch (words[0]) {
+            String shard = words[2];
+            List<String> open = since.computeIfAbsent(worker + " " + shard, key -> new ArrayList<>());
+            switch (words[1]) {
                 case "begun" -> open.clear();
                 case "got" -> {
-                    if (kept.contains(words[2])) {
-                        fail(worker + " got " + words[2] + " of " + words[1] + " again, behind which its place was kept");
+                    String record = words[3];
+                    if (kept.contains(record)) {
+                        fail(worker + " got " + record + " of " + shard + " again, behind which its place was kept");
                     }
-                    got.merge(words[2], 1, Integer::sum);
+                    got.merge(record, 1, Integer::sum);
                     gotBy.merge(worker, 1, Integer::sum);
-                    open.add(words[2]);
+                    open.add(record);
+                    firstAt.merge(shard, Long.valueOf(words[0]), Math::min);
                 }
                 case "kept" -> kept.addAll(open);
-                case "ended" -> ended.add(words[1]);
+                case "ending" -> endingAt.merge(shard, Long.valueOf(words[0]), Math::min);
+                case "ended" -> ended.add(shard);
                 default -> { }
             }
         }
@@ -232,6 +242,19 @@ final class Check {
     private boolean hasEnded(Collection<Shard> shards) {
         synchronized (got) {
             return shards.stream().allMatch(shard -> ended.contains(shard.shardId()));
+        }
+    }
+
+    private void parentsFirst() throws Exception {
+        var shards = kinesis.listShards(list -> list.streamName(name)).get().shards();
+        synchronized (got) {
+            for (Shard shard : shards) {
+                for (String parent : new String[] {shard.parentShardId(), shard.adjacentParentShardId()}) {
+                    if (parent != null && firstAt.get(shard.shardId()) < endingAt.get(parent)) {
+                        throw new AssertionError("records of " + shard.shardId() + " came before " + parent + " ended");
+                    }
+                }
+            }
         }
     }
 

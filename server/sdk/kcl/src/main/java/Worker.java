@@ -1,7 +1,5 @@
-// A worker of the KCL, in a process of its own, with one endpoint for streams, leases and metrics. It says on standard output what
-// happens, a line each, and ends gracefully when its standard input ends:
-//
-//     begun SHARD | got SHARD RECORD | kept SHARD (checkpoint behind all it got of it) | ended SHARD | lost SHARD
+// A worker of the KCL 3, in a process of its own, with one endpoint for streams, leases and metrics. It tells what happens, and ends
+// gracefully when it is told to (Told).
 //
 //     java Worker ENDPOINT STREAM APPLICATION NAME polling|fan-out
 
@@ -70,9 +68,7 @@ final class Worker {
         Thread thread = new Thread(scheduler);
         thread.setDaemon(true);
         thread.start();
-        while (System.in.read() >= 0) {
-            // Whatever it says: its end counts.
-        }
+        Told.untilEnd();
         scheduler.startGracefulShutdown().get(60, TimeUnit.SECONDS);
         System.exit(0);
     }
@@ -87,35 +83,36 @@ final class Worker {
         @Override
         public void initialize(InitializationInput input) {
             shard = input.shardId();
-            say("begun " + shard);
+            Told.say("begun " + shard);
         }
 
         @Override
         public void processRecords(ProcessRecordsInput input) {
             for (var record : input.records()) {
-                say("got " + shard + " " + StandardCharsets.UTF_8.decode(record.data()));
+                Told.say("got " + shard + " " + StandardCharsets.UTF_8.decode(record.data()));
             }
             if (!input.records().isEmpty() && checkpoint(input.checkpointer())) {
-                say("kept " + shard);
+                Told.say("kept " + shard);
             }
         }
 
         @Override
         public void leaseLost(LeaseLostInput input) {
-            say("lost " + shard);
+            Told.say("lost " + shard);
         }
 
         @Override
         public void shardEnded(ShardEndedInput input) {
+            Told.say("ending " + shard);
             if (checkpoint(input.checkpointer())) {
-                say("ended " + shard);
+                Told.say("ended " + shard);
             }
         }
 
         @Override
         public void shutdownRequested(ShutdownRequestedInput input) {
             if (checkpoint(input.checkpointer())) {
-                say("kept " + shard);
+                Told.say("kept " + shard);
             }
         }
 
@@ -128,13 +125,6 @@ final class Worker {
                 return false;
             } catch (InvalidStateException broken) {
                 throw new IllegalStateException(broken);
-            }
-        }
-
-        private static void say(String line) {
-            synchronized (System.out) {
-                System.out.println(line);
-                System.out.flush();
             }
         }
     }
