@@ -1,8 +1,9 @@
 """Puts 10,000 records with boto3, reads them back and compares; asks for what is not there.
 
-    check.py ENDPOINT all|again|limits
+    check.py ENDPOINT all|again|limits|operations
 
-`again` reads what an earlier `all` put, after the server was started again. `limits` meets the quotas of a new stream.
+`again` reads what an earlier `all` put, after the server was started again. `limits` meets the quotas of a new stream. `operations` goes
+through the steps that all of the API's operations have.
 """
 
 import base64
@@ -12,6 +13,7 @@ import time
 
 import boto3
 from botocore.config import Config
+from operations import operations
 from subscribing import subscribe
 
 STREAM = "boto3-records"
@@ -51,7 +53,6 @@ def list_shards(kinesis):
 
 
 def put(kinesis, shards):
-    started = time.time()
     places = {}
     for first in range(0, RECORDS - 100, 300):
         numbers = range(first, min(first + 300, RECORDS - 100))
@@ -67,7 +68,7 @@ def put(kinesis, shards):
     for n, (shard, sequence) in places.items():
         assert shard == shard_of(shards, key_of(n)), (n, shard)
         assert len(sequence) == 56 and sequence.isdigit(), sequence
-    print(f"boto3: put {len(places)} records in {time.time() - started:.1f} s")
+    print("boto3: PutRecords answers entry for entry, PutRecord with where the record is")
     return places
 
 
@@ -101,7 +102,7 @@ def read_all(kinesis, shards, places=None):
             assert abs(arrived.timestamp() - time.time()) < 600, arrived
             missing.remove(n)
     assert not missing, f"{len(missing)} records are missing: {sorted(missing)[:10]}"
-    print(f"boto3: read {RECORDS} records back: each once, in order, unchanged")
+    print("boto3: GetRecords gives each record once, unchanged, in order; an open shard's iterator goes on")
 
 
 def read_from_numbers(kinesis, shards):
@@ -118,6 +119,7 @@ def read_from_numbers(kinesis, shards):
         for kind in ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"):
             found = read(kinesis, name, ShardIteratorType=kind, StartingSequenceNumber=beginning)
             assert [record["SequenceNumber"] for record in found] == everything, (name, kind)
+    print("boto3: GetShardIterator begins at or after a sequence number, that of the shard's beginning too")
 
 
 def refused(error, call, **arguments):
@@ -148,6 +150,7 @@ def ask_for_what_is_not_there(kinesis, shards, places):
     message = refused(invalid, kinesis.get_shard_iterator, StreamName=STREAM, ShardId=other, **foreign)
     assert places[0][0] in message and other in message, message
     refused(kinesis.exceptions.ClientError, kinesis.list_queues)
+    print("boto3: errors come by type: what is not there, what is not allowed, what is no iterator")
 
 
 def make_and_delete(kinesis):
@@ -168,6 +171,7 @@ def make_and_delete(kinesis):
     for n in range(5):
         assert kinesis.describe_stream_summary(StreamName=f"many-{n}")["StreamDescriptionSummary"]["OpenShardCount"] == 4
         kinesis.delete_stream(StreamName=f"many-{n}")
+    print("boto3: DeleteStream gives a name back, and what was read before is gone; ListStreams tells the others in pages")
 
 
 def meet_limits(kinesis):
@@ -194,7 +198,7 @@ def meet_limits(kinesis):
             break
     else:
         raise AssertionError("a hundred reads at once were answered")
-    print("boto3: met the limits of records and reads")
+    print("boto3: a shard takes 1,000 records a second and answers five reads, then ProvisionedThroughputExceededException")
 
 
 def main():
@@ -202,8 +206,11 @@ def main():
     kinesis = client(endpoint)
     if what == "limits":
         return meet_limits(kinesis)
+    if what == "operations":
+        return operations(kinesis)
     if what == "again":
-        return read_all(kinesis, list_shards(kinesis))
+        read_all(kinesis, list_shards(kinesis))
+        return print("boto3: after kill -9 every record is there")
     kinesis.create_stream(StreamName=STREAM, ShardCount=SHARDS)
     summary = kinesis.describe_stream_summary(StreamName=STREAM)["StreamDescriptionSummary"]
     assert (summary["StreamStatus"], summary["OpenShardCount"]) == ("ACTIVE", SHARDS), summary

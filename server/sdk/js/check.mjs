@@ -10,6 +10,7 @@ import {
   GetRecordsCommand, GetShardIteratorCommand, KinesisClient, ListShardsCommand, PutRecordCommand, PutRecordsCommand,
   RegisterStreamConsumerCommand, SplitShardCommand, SubscribeToShardCommand,
 } from "@aws-sdk/client-kinesis";
+import { operations } from "./operations.mjs";
 
 const StreamName = "js-records";
 const ShardId = "shardId-000000000000";
@@ -224,5 +225,7 @@ await check("DeregisterStreamConsumer: the consumer is gone", async () => {
   await ask(new DeregisterStreamConsumerCommand({ ConsumerARN }));
   await refused("ResourceNotFoundException", new DescribeStreamConsumerCommand({ ConsumerARN }));
 });
+
+await operations(kinesis, check);
 
 kinesis.destroy();

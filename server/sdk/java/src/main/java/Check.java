@@ -102,14 +102,14 @@ final class Check {
         check("GetRecords gives each record once, unchanged, in order; an open shard's iterator goes on", check::readOpen);
         check("the synchronous client speaks CBOR, and times are the same to the millisecond in JSON", check::encodings);
         check("RegisterStreamConsumer's consumer becomes ACTIVE, and there is no second of its name", check::register);
-        check("SubscribeToShard over HTTP/2 pushes what there is, then what is put meanwhile, in order", check::pushed);
+        check("SubscribeToShard pushes what there is, then what is put meanwhile, in order", check::pushed);
         check("SubscribeToShard within five seconds of another of the consumer is a ResourceInUseException", check::subscribeAgain);
         check("SubscribeToShard says something every five seconds, where to go on among it", check::heartbeat);
         check("SubscribeToShard after five seconds takes over; the one before fails with ResourceInUseException", check::takeOver);
         check("SubscribeToShard ends where the shard was split: ChildShards, and no ContinuationSequenceNumber", check::split);
         check("GetRecords behind a closed shard's last record gives ChildShards and no iterator", check::readClosed);
         check("ListShards tells both children and their parent, whose sequence numbers have an end now", check::list);
-        check("records put after the split are in the children, by hash key, over HTTP/2 as well", check::readChildren);
+        check("records put after the split are in the children, by hash key", check::readChildren);
         check("errors come by type: what is not there, what is not allowed, what is no iterator", check::errors);
         check("DeregisterStreamConsumer: the consumer is gone", check::deregister);
         System.exit(0); // Threads of the clients would go on.
