@@ -2,7 +2,7 @@
 //! long a head may be and take, how long a client may take nothing of what it is sent, what one of HTTP/2 may begin and take
 //! back. What is answered is the caller's.
 
-mod opening;
+mod connection;
 mod security;
 
 use std::convert::Infallible;
@@ -21,13 +21,16 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
-use self::opening::Opening;
+use self::connection::Connection;
 pub(crate) use self::security::Security;
 use self::security::{Secured, secure};
 use crate::door::{Door, Listener, SEND_TIMEOUT};
 
 /// How long a connection may take for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a client of HTTP/2 has to close, once all is said.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bytes of a request's head. What goes on past them, in however many frames, ends its connection.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -138,7 +141,7 @@ where
         let answer = answer(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let stream = TokioIo::new(Opening::new(stream, HEAD_TIMEOUT));
+    let stream = TokioIo::new(Connection::new(stream, HEAD_TIMEOUT, CLOSE_TIMEOUT));
     watcher.watch(builder.serve_connection(stream, service).into_owned()).await
 }
 
