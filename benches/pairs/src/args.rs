@@ -49,6 +49,9 @@ pub(crate) struct Options {
     /// One of them to measure; may be repeated [default: all].
     #[arg(long, value_name = "NAME", value_enum, requires = "emulators")]
     pub(crate) emulator: Vec<Emulator>,
+    /// The program of server/sdk/rust, for http-push.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rust_sdk: Option<PathBuf>,
     /// Where to write, in a directory that is removed afterwards [default: the build's target directory].
     #[arg(long)]
     pub(crate) dir: Option<PathBuf>,
@@ -105,6 +108,8 @@ pub(crate) enum Target {
     HttpPutRecord,
     /// GetRecords of 10,000 records of 1 KiB over HTTP, against limit (c), and emulators.
     HttpGetRecords,
+    /// SubscribeToShard over HTTP/2 with the service's SDK for Rust (--rust-sdk), from put to received.
+    HttpPush,
     /// All of them, one after the other.
     All,
 }
@@ -124,7 +129,9 @@ impl Target {
             Self::Drops => Usual { pairs: 10, steady_max_s: 10.0 },
             Self::Fairness => Usual { pairs: 6, steady_max_s: 20.0 },
             Self::Memory => Usual { pairs: 3, steady_max_s: 10.0 },
-            Self::HttpPutRecords | Self::HttpPutRecord | Self::HttpGetRecords => Usual { pairs: 5, steady_max_s: 10.0 },
+            Self::HttpPutRecords | Self::HttpPutRecord | Self::HttpGetRecords | Self::HttpPush => {
+                Usual { pairs: 5, steady_max_s: 10.0 }
+            }
             Self::CatchUpBeside => Usual { pairs: 5, steady_max_s: 10.0 },
             _ => Usual { pairs: 6, steady_max_s: 60.0 },
         }

@@ -228,6 +228,20 @@ impl Bench {
         Ok((command, result))
     }
 
+    /// Runs the program of the service's SDK for Rust, which trusts a certificate, and returns its command and its result.
+    pub(crate) fn rust_sdk(&self, arguments: &[String], certificate: &Path) -> Result<(String, Value), PairsError> {
+        let program = self.options.rust_sdk.as_ref().ok_or_else(|| PairsError::Program {
+            name: "rust-sdk",
+            why: "build it with `cargo build --release --manifest-path server/sdk/rust/Cargo.toml --target-dir target/sdk`, and give \
+                  --rust-sdk target/sdk/release/rust-sdk"
+                .to_owned(),
+        })?;
+        let mut command = Command::new(program);
+        command.env("AWS_ACCESS_KEY_ID", KEY_ID).env("AWS_SECRET_ACCESS_KEY", SECRET);
+        command.args(arguments).env("AWS_CA_BUNDLE", certificate);
+        self.run(command)
+    }
+
     /// The load generator on its core, without what it is to do.
     pub(crate) fn load_command(&self) -> Command {
         let mut command = Command::new(&self.programs.load);

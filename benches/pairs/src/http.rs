@@ -60,26 +60,12 @@ impl HttpLoad {
 
     /// On a server of ours, whose directory goes with it: every acknowledgement durable, signatures verified, no quotas.
     pub(crate) fn on_server(&self, bench: &Bench) -> Result<Side, PairsError> {
-        let segments = (self.bytes as f64 * GROWTH) as u64 / bench.segment_bytes() + 2;
-        bench.check_space((2 * segments + 2) * bench.segment_bytes())?;
-        let directory = bench.path().join("http");
-        let failed = |source| PairsError::File { path: directory.clone(), source };
-        fs::create_dir_all(&directory).map_err(failed)?;
-        let keys = directory.join("credentials");
-        write_secret(&keys, &format!("[[key]]\nid = \"{KEY_ID}\"\nsecret = \"{SECRET}\"\n")).map_err(failed)?;
-        let mut arguments = bench.server_arguments();
-        arguments.push(format!("--credentials-file={}", keys.display()));
-        arguments.push(format!("--segments-ready={segments}"));
-        arguments.extend(["--http=127.0.0.1:0", "--quotas=none", "--prewrite"].map(str::to_owned));
-        let server = Server::start(&bench.programs.millstream, &directory, bench.options.server_core, &arguments)?;
-        let mut arguments = self.arguments(&format!("http://{}", server.door("http")));
-        // Whose flushes are counted.
-        arguments.push(format!("--dir={}", directory.display()));
-        let loaded = self.side(bench, &arguments, server.command());
-        // What it would still write is not wanted.
-        server.kill();
-        fs::remove_dir_all(&directory).map_err(failed)?;
-        loaded
+        on_server(bench, self.bytes, &[], |server, directory| {
+            let mut arguments = self.arguments(&format!("http://{}", server.door("http")));
+            // Whose flushes are counted.
+            arguments.push(format!("--dir={}", directory.display()));
+            self.side(bench, &arguments, server.command())
+        })
     }
 
     /// On limit (e), which keeps nothing to be read back.
@@ -115,6 +101,34 @@ impl HttpLoad {
         }
         Ok(side)
     }
+}
+
+/// Measures something on a server of ours, whose directory goes with it: every acknowledgement durable, signatures verified, no
+/// quotas, space for so many bytes of data.
+pub(crate) fn on_server(
+    bench: &Bench,
+    bytes: u64,
+    more: &[&str],
+    measure: impl FnOnce(&Server, &Path) -> Result<Side, PairsError>,
+) -> Result<Side, PairsError> {
+    let segments = (bytes as f64 * GROWTH) as u64 / bench.segment_bytes() + 2;
+    bench.check_space((2 * segments + 2) * bench.segment_bytes())?;
+    let directory = bench.path().join("http");
+    let failed = |source| PairsError::File { path: directory.clone(), source };
+    fs::create_dir_all(&directory).map_err(failed)?;
+    let keys = directory.join("credentials");
+    write_secret(&keys, &format!("[[key]]\nid = \"{KEY_ID}\"\nsecret = \"{SECRET}\"\n")).map_err(failed)?;
+    let mut arguments = bench.server_arguments();
+    arguments.push(format!("--credentials-file={}", keys.display()));
+    arguments.push(format!("--segments-ready={segments}"));
+    arguments
+        .extend(["--http=127.0.0.1:0", "--quotas=none", "--prewrite"].iter().chain(more).map(|&word| word.to_owned()));
+    let server = Server::start(&bench.programs.millstream, &directory, bench.options.server_core, &arguments)?;
+    let measured = measure(&server, &directory);
+    // What it would still write is not wanted.
+    server.kill();
+    fs::remove_dir_all(&directory).map_err(failed)?;
+    measured
 }
 
 /// Writes what nobody else may read.

@@ -41,7 +41,11 @@ use crate::report::Verdict;
 fn main() -> ExitCode {
     let options = Options::parse();
     let wanted = match options.target {
-        Target::All => Target::value_variants().iter().copied().filter(|target| *target != Target::All).collect(),
+        Target::All => {
+            let needs_more = |target: Target| target == Target::HttpPush && options.rust_sdk.is_none();
+            let all = Target::value_variants().iter().copied();
+            all.filter(|target| *target != Target::All && !needs_more(*target)).collect()
+        }
         one => vec![one],
     };
     if wanted.contains(&Target::Space) {

@@ -1,39 +1,55 @@
 //! Puts 10,000 records with the Rust SDK, reads them back and compares; asks for what is not there.
 //!
 //!     rust-sdk ENDPOINT all|again|limits
+//!     rust-sdk ENDPOINT latency CONSUMERS SECONDS
+//!
+//! Over TLS, AWS_CA_BUNDLE names the file of the certificate that is trusted.
 //!
 //! `again` reads what an earlier `all` put, after the server was started again. `limits` reads more often than a shard allows:
 //! the SDK's own retries carry it through.
 
+mod latency;
 mod subscribing;
 
 use std::collections::HashMap;
 use std::error::Error;
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard, ShardIteratorType};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 
 const STREAM: &str = "rust-records";
 const SHARDS: i32 = 3;
 const RECORDS: usize = 10_000;
+
+const USAGE: &str = "usage: rust-sdk ENDPOINT all|again|limits|latency CONSUMERS SECONDS";
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, endpoint, what] = &arguments[..] else { return Err("usage: rust-sdk ENDPOINT all|again|limits".into()) };
-    let http = aws_smithy_http_client::Builder::new().build_http();
+    let [_, endpoint, what, how @ ..] = &arguments[..] else { return Err(USAGE.into()) };
     let config = aws_sdk_kinesis::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("any", "any", None, None, "given"))
-        .http_client(http)
+        .credentials_provider(Credentials::new(
+            std::env::var("AWS_ACCESS_KEY_ID")?,
+            std::env::var("AWS_SECRET_ACCESS_KEY")?,
+            None,
+            None,
+            "environment",
+        ))
+        .http_client(http(endpoint)?)
         .endpoint_url(endpoint)
         .build();
     let client = Client::from_conf(config);
+    if let ("latency", [consumers, seconds]) = (&**what, how) {
+        return latency::measure(&client, consumers.parse()?, seconds.parse()?).await;
+    }
     if what == "again" {
         read_all(&client, None).await?;
         println!("rust: after kill -9 every record is there");
@@ -47,6 +63,17 @@ async fn main() -> Outcome<()> {
     read_all(&client, Some(&places)).await?;
     ask_for_what_is_not_there(&client).await?;
     subscribing::check(&client).await
+}
+
+/// HTTP/1.1 in clear; over TLS what the server offers, HTTP/2 before all.
+fn http(endpoint: &str) -> Outcome<SharedHttpClient> {
+    let builder = aws_smithy_http_client::Builder::new();
+    if !endpoint.starts_with("https:") {
+        return Ok(builder.build_http());
+    }
+    let trusted = std::fs::read(std::env::var("AWS_CA_BUNDLE")?)?;
+    let context = TlsContext::builder().with_trust_store(TrustStore::empty().with_pem_certificate(trusted)).build()?;
+    Ok(builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https())
 }
 
 fn data_of(number: usize) -> Vec<u8> {
@@ -120,7 +147,11 @@ async fn read(client: &Client, shard: &Shard) -> Outcome<Vec<(String, String, Ve
         let answer = client.get_records().set_shard_iterator(iterator).send().await?;
         for record in answer.records() {
             let data = record.data().clone().into_inner();
-            found.push((record.sequence_number().to_owned(), record.partition_key().unwrap_or_default().to_owned(), data));
+            found.push((
+                record.sequence_number().to_owned(),
+                record.partition_key().unwrap_or_default().to_owned(),
+                data,
+            ));
         }
         iterator = Some(answer.next_shard_iterator().ok_or("an open shard's iterator goes on")?.to_owned());
         if answer.millis_behind_latest() == Some(0) {

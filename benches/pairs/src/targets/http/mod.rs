@@ -2,12 +2,14 @@
 //! connections of a side, and emulators as the other side.
 
 pub(super) mod get_records;
+pub(super) mod push;
 pub(super) mod put_record;
 pub(super) mod put_records;
 
 use std::path::Path;
 
 use clap::ValueEnum;
+use serde_json::Value;
 
 use crate::bench::Bench;
 use crate::emulator::Emulator;
@@ -16,7 +18,7 @@ use crate::http::HttpLoad;
 use crate::load::RECORDS_PER_S;
 use crate::measure::{Bound, Measure};
 use crate::pair::{self, Part, Plan};
-use crate::side::{MB_PER_S, Side};
+use crate::side::{MB_PER_S, Side, number};
 use crate::sweep::{Sweep, Tried};
 use crate::units::show;
 
@@ -106,6 +108,26 @@ fn beside_emulators(
         parts.push(pair::run(bench, plan, &mut || ours.on_server(bench), &mut || run(load))?);
     }
     Ok((parts, sweeps))
+}
+
+/// Limit (a) with one durable write of 4 KiB at a time: its command, and what it found.
+fn durable_write(bench: &Bench) -> Result<(String, Value), PairsError> {
+    bench.limit(&[
+        "write".to_owned(),
+        "--size=4k".to_owned(),
+        "--depth=1".to_owned(),
+        format!("--seconds={}", bench.seconds()),
+        "--file-bytes=256m".to_owned(),
+        format!("--core={}", bench.options.server_core),
+        format!("--dir={}", bench.directory()),
+    ])
+}
+
+/// A percentile of its latency, in microseconds.
+fn latency(command: &str, found: &Value, percentile: &str) -> Result<f64, PairsError> {
+    let missing = format!("latency_us/{percentile}");
+    let told = number(found, &format!("/figures/{missing}"));
+    told.ok_or_else(|| PairsError::Result { command: command.to_owned(), missing })
 }
 
 /// What a reader must know of all of them.

@@ -1,13 +1,13 @@
 //! PutRecord of 1 KiB: one connection against the least that HTTP and the disk take, many against emulators.
 
-use super::{Beside, beside_emulators, best, check_emulators, load, notes};
+use super::{Beside, beside_emulators, best, check_emulators, durable_write, latency, load, notes};
 use crate::bench::Bench;
 use crate::error::PairsError;
 use crate::http::HttpLoad;
 use crate::load::RECORDS_PER_S;
 use crate::measure::{Bound, Measure};
 use crate::pair::{self, Part, Plan};
-use crate::side::{P50_US, Side, number};
+use crate::side::{P50_US, Side};
 use crate::targets::Findings;
 
 const OPERATION: &str = "put-record";
@@ -47,19 +47,9 @@ fn one_connection(bench: &Bench, load: HttpLoad) -> Result<Part, PairsError> {
         measures: vec![Measure::ratio("single-p50", title, P50_US, Bound::AtMost(1.5))],
     };
     let mut limit = || -> Result<Side, PairsError> {
-        let write = [
-            "write".to_owned(),
-            "--size=4k".to_owned(),
-            "--depth=1".to_owned(),
-            format!("--seconds={}", bench.seconds()),
-            "--file-bytes=256m".to_owned(),
-            format!("--core={}", bench.options.server_core),
-            format!("--dir={}", bench.directory()),
-        ];
-        let (command, found) = bench.limit(&write)?;
+        let (command, found) = durable_write(bench)?;
         let mut side = load.on_limit(bench)?;
-        let missing = || PairsError::Result { command: command.clone(), missing: "latency_us/p50".to_owned() };
-        let (disk, http) = (number(&found, "/figures/latency_us/p50").ok_or_else(missing)?, side.figure(P50_US));
+        let (disk, http) = (latency(&command, &found, "p50")?, side.figure(P50_US));
         side.figures.extend([(HTTP_P50_US, http), (WRITE_P50_US, disk), (P50_US, http + disk)]);
         side.command = format!("{command}; {}", side.command);
         Ok(side)

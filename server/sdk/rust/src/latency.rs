@@ -1,0 +1,130 @@
+//! How long a record takes from put to received: an open loop of PutRecords, and consumers that are pushed what was put, all in
+//! this process and by one clock. Each record is received once by each of them, in order.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType, StartingPosition};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::Outcome;
+
+const STREAM: &str = "rust-latency";
+const SHARD: &str = "shardId-000000000000";
+
+/// 1 MB/s: ten records of 1,000 bytes with their keys, a hundred times a second.
+const RECORDS: u64 = 10;
+const RECORD_BYTES: usize = 1000;
+const EVERY: Duration = Duration::from_millis(10);
+
+/// What is put in this time is not counted.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// How long the last records may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Puts for so many seconds beside so many consumers, and prints what they saw as JSON.
+pub(crate) async fn measure(client: &Client, consumers: usize, seconds: f64) -> Outcome<()> {
+    client.create_stream().stream_name(STREAM).shard_count(1).send().await?;
+    let described = client.describe_stream_summary().stream_name(STREAM).send().await?;
+    let arn = described.stream_description_summary().ok_or("no summary")?.stream_arn().to_owned();
+    let batches = ((WARM_UP.as_secs_f64() + seconds) / EVERY.as_secs_f64()) as u64;
+    let begun = Instant::now();
+    let local = LocalSet::new();
+    let seen = local
+        .run_until(async {
+            let mut receiving = Vec::new();
+            for number in 0..consumers {
+                let registered = client
+                    .register_stream_consumer()
+                    .stream_arn(&arn)
+                    .consumer_name(format!("consumer-{number}"))
+                    .send()
+                    .await?;
+                let consumer = registered.consumer().ok_or("no consumer")?.consumer_arn();
+                let latest = StartingPosition::builder().r#type(ShardIteratorType::Latest).build()?;
+                let call = client.subscribe_to_shard().consumer_arn(consumer).shard_id(SHARD).starting_position(latest);
+                let mut events = call.send().await?.event_stream;
+                receiving.push(spawn_local(async move {
+                    let (mut next, mut took) = (0, Vec::new());
+                    while next < batches * RECORDS {
+                        let event = events.recv().await.expect("it goes on").expect("it does not end");
+                        let now = begun.elapsed();
+                        for record in event.as_subscribe_to_shard_event().expect("no other is known").records() {
+                            let (number, due) = told(record.data().as_ref());
+                            assert_eq!(number, next, "each record once, in order");
+                            next += 1;
+                            if number >= counted_from() {
+                                took.push((now - due).as_micros() as u64);
+                            }
+                        }
+                    }
+                    took
+                }));
+            }
+            put(client, begun, batches).await?;
+            let mut seen = Vec::new();
+            for one in receiving {
+                seen.extend(timeout(PATIENCE, one).await.map_err(|_| "records are missing")??);
+            }
+            Outcome::Ok(seen)
+        })
+        .await?;
+    tell(consumers, seen);
+    Ok(())
+}
+
+/// The first record after the warm-up.
+fn counted_from() -> u64 {
+    (WARM_UP.as_millis() / EVERY.as_millis()) as u64 * RECORDS
+}
+
+/// Puts each batch when it is due, whatever became of those before.
+async fn put(client: &Client, begun: Instant, batches: u64) -> Outcome<()> {
+    let (client, start) = (Rc::new(client.clone()), Instant::now());
+    let mut putting = Vec::new();
+    for batch in 0..batches {
+        let due = start + EVERY * batch as u32;
+        sleep_until(due).await;
+        let entries = (0..RECORDS).map(|at| entry(batch * RECORDS + at, due - begun)).collect::<Result<Vec<_>, _>>()?;
+        let client = Rc::clone(&client);
+        putting.push(spawn_local(async move {
+            let answer = client.put_records().stream_name(STREAM).set_records(Some(entries)).send().await;
+            assert_eq!(answer.expect("it is stored").failed_record_count(), Some(0));
+        }));
+    }
+    for one in putting {
+        one.await?;
+    }
+    Ok(())
+}
+
+/// A record that tells its number and when it was due.
+fn entry(number: u64, due: Duration) -> Result<PutRecordsRequestEntry, aws_sdk_kinesis::error::BuildError> {
+    let key = format!("{number:016}");
+    let mut data = vec![b'.'; RECORD_BYTES - key.len()];
+    data[..8].copy_from_slice(&number.to_le_bytes());
+    data[8..16].copy_from_slice(&(due.as_nanos() as u64).to_le_bytes());
+    PutRecordsRequestEntry::builder().data(Blob::new(data)).partition_key(key).build()
+}
+
+fn told(data: &[u8]) -> (u64, Duration) {
+    let word = |at: usize| u64::from_le_bytes(data[at..at + 8].try_into().expect("eight bytes"));
+    (word(0), Duration::from_nanos(word(8)))
+}
+
+fn tell(consumers: usize, mut took_us: Vec<u64>) {
+    took_us.sort_unstable();
+    let at = |share: f64| took_us[((took_us.len() - 1) as f64 * share) as usize];
+    println!(
+        "{{\"consumers\":{consumers},\"received\":{},\"latency_us\":{{\"p50\":{},\"p99\":{},\"p99.9\":{},\"max\":{}}}}}",
+        took_us.len(),
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        at(1.0)
+    );
+}
