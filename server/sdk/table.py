@@ -44,7 +44,7 @@ def hear(told, client, admin):
     outcomes = {}
     for answer in sorted(now, reverse=True):  # 200 comes last, and stays
         action, status = answer.split()
-        if now[answer] == before.get(answer, 0):
+        if now[answer] == before.get(answer, 0) or action not in operations():
             continue
         if status >= "500":
             sys.exit(f"{client}: the server answered {status} to {action}: a fault of the server's, whatever the client made of it")
