@@ -53,6 +53,7 @@ mod update_stream_record_distribution_strategy;
 mod update_stream_warm_throughput;
 mod warm_throughput;
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -294,7 +295,11 @@ fn hash_key_range(shard: &ShardDescription) -> HashKeyRange {
 
 /// A record's sequence number, as callers see it.
 fn sequence_number(shard_made_s: u64, shard: ShardName, number: u64, arrival_ms: u64) -> String {
-    SequenceNumber { shard_made_s, shard: shard.0, number, arrival_s: arrival_ms / 1000 }.to_string()
+    let number = SequenceNumber { shard_made_s, shard: shard.0, number, arrival_s: arrival_ms / 1000 };
+    // As long as it gets: there is one for each record.
+    let mut text = String::with_capacity(SequenceNumber::DIGITS);
+    write!(text, "{number}").expect("a text takes everything");
+    text
 }
 
 /// A record with its data, as callers see it.

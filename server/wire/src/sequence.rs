@@ -32,6 +32,9 @@ pub struct SequenceNumber {
 }
 
 impl SequenceNumber {
+    /// Digits that one has.
+    pub const DIGITS: usize = 56;
+
     /// Reads one; `None` if it is not one of these.
     pub fn parse(text: &str) -> Option<SequenceNumber> {
         if text.len() > 77 || !text.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -46,17 +46,19 @@ pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredReco
         }
         checks.done()?;
     }
-    let sizes = records.iter().map(|record| {
+    let (mut bytes, mut largest, mut frames_bytes) = (0, 0, 0);
+    for record in &records {
         let (data, key) = contents(record);
-        data.len() + key.len()
-    });
-    let (bytes, largest) = (sizes.clone().sum::<usize>(), sizes.max().unwrap_or_default());
+        bytes += data.len() + key.len();
+        largest = largest.max(data.len() + key.len());
+        frames_bytes += frame::parts::encoded_size(key.len(), true, data.len()).1;
+    }
     if bytes > REQUEST_BYTES_MAX {
         let message = format!("The records of a request have at most {REQUEST_BYTES_MAX} bytes of data and keys.");
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
     let bytes_max = record_bytes_max(shared, &name, largest).await?;
-    let mut frames = Vec::new();
+    let mut frames = Vec::with_capacity(frames_bytes);
     for record in &records {
         let hash_key = placement.hash_key(record.explicit_hash_key.as_deref())?;
         encode(&mut frames, contents(record), hash_key, bytes_max)?;
