@@ -1,4 +1,4 @@
-//! PutResourcePolicy: a policy for a stream or consumer. It is kept and told, and not enforced.
+//! PutResourcePolicy: a policy for a stream or consumer. It is kept, and what others than the owner may do goes by it.
 
 use wire::shape::PutResourcePolicy;
 use wire::validate::Checks;
