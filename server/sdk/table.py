@@ -2,7 +2,7 @@
 
     table.py hear TOLD CLIENT ADMIN   what the server at ADMIN answered since it was last heard, CLIENT had asked for
     table.py update TOLD              writes the columns of those clients anew; all others stay
-    table.py check TOLD               the same, and fails if that changes the table, or fewer than two clients call an operation
+    table.py check TOLD               the same, and fails if a cell is lost by that, or fewer than two clients call an operation
 
 TOLD is a directory: `heard` in it has a line for each time, `CLIENT.printed` what the client printed. A line "CLIENT: what it does", or
 "CLIENT-VARIANT: what it does", is a behaviour; one that has a number there tells figures, which differ from run to run.
@@ -128,22 +128,23 @@ def said(clients):
 
 
 def update(told):
-    """Whether the table changed, which is told cell by cell."""
+    """Which cells were lost; what changed is told cell by cell."""
     before = TABLE.read_text() if TABLE.exists() else ""
     clients = clients_written(before)
     old = said(clients)
     clients.update(clients_heard(told))
     new, after = said(clients), write(clients)
     TABLE.write_text(after)
-    for line in [f"TABLE.md - {line}" for line in old if line not in new] + [f"TABLE.md + {line}" for line in new if line not in old]:
+    lost = [line for line in old if line not in new]
+    for line in [f"TABLE.md - {line}" for line in lost] + [f"TABLE.md + {line}" for line in new if line not in old]:
         print(line)
     print("TABLE.md is true" if after == before else "TABLE.md is written anew")
-    return after != before
+    return lost
 
 
 def check(told):
     if update(told):
-        what = "server/sdk/TABLE.md was not true: it is now, and differs as told above."
+        what = "server/sdk/TABLE.md told of more than was seen: it is true now, and differs as told above."
         sys.exit(f"{what} If something no longer works, or is no longer tried, mend that; else commit it")
     few = [row[0] for row in rows(TABLE.read_text(), "Operations")[1:] if row[1:-1].count("works") < 2]
     if few:
