@@ -15,8 +15,8 @@ use crate::targets::Findings;
 /// Of which each is read in answers of 10,000 records.
 const SHARDS: u32 = 4;
 
-/// What is written to be read, if that is done within the time.
-const BYTES_MAX: u64 = 256 << 20;
+/// What is written to be read, if that is done within the time: some seconds of either.
+const BYTES_MAX: u64 = 1 << 30;
 
 const CONNECTIONS_OF_EMULATORS: [u32; 1] = [4];
 
