@@ -217,8 +217,8 @@ impl Intake {
         Place::Spilled(number)
     }
 
-    /// Keeps a batch that another reactor, or a caller, handed over, until it is taken back. The bounds of what may be handed over are
-    /// such that its number fits.
+    /// Keeps a batch that another reactor, or a caller, handed over, until it is taken back. The bounds of what may be handed
+    /// over are such that its number fits.
     pub(crate) fn keep_handed(&mut self, bytes: Vec<u8>) -> u16 {
         let batch = self.handed.take();
         self.handed[batch] = bytes;

@@ -355,8 +355,8 @@ const _: () = {
     );
     assert!((ANNOTATIONS_BYTES_MAX + 2 * BATCH_BYTES_MAX) as u64 <= frame::limits::SEGMENT_BYTES_MIN);
     assert!(QUOTA_BURST_NS <= i64::MAX as u64 / u32::MAX as u64 && QUOTA_PAUSE_BEHIND_NS < QUOTA_BURST_NS);
-    // More than one frame of the largest size fits, and all that others and callers may hand to one takes a number of 16 bits. One record
-    // that is larger goes past it, as does what was received with the last.
+    // More than one frame of the largest size fits, and all that others and callers may hand to one takes a number of 16 bits.
+    // One record that is larger goes past it, as does what was received with the last.
     assert!(HANDED_BYTES_MAX >= 2 * FRAME_BYTES_MAX);
     assert!((REACTORS_MAX - 1) * HANDED_IN_FLIGHT_MAX + CALLS_IN_PROGRESS_MAX <= u16::MAX as usize);
     assert!(CLOCK_NOTED_NS / 1_000_000 * 2 < CLOCK_DIFFERS_MS_MAX && LOOK_NS < LOOK_NS_MAX);

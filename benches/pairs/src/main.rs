@@ -42,9 +42,9 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let wanted = match options.target {
         Target::All => {
-            let needs_more = |target: Target| target == Target::HttpPush && options.rust_sdk.is_none();
+            let can_run = |target: &Target| *target != Target::HttpPush || options.rust_sdk.is_some();
             let all = Target::value_variants().iter().copied();
-            all.filter(|target| *target != Target::All && !needs_more(*target)).collect()
+            all.filter(|target| *target != Target::All && can_run(target)).collect()
         }
         one => vec![one],
     };

@@ -135,14 +135,17 @@ async fn room_for_answer(common: &Common, action: &str) -> Option<OwnedSemaphore
     Some(Arc::clone(&common.answers).acquire_many_owned(bytes).await.expect("it is never closed"))
 }
 
-/// What an action works with, once its caller may ask that of it.
-async fn authorize(
+/// Reads a request: what its action works with, and what is asked of it, once its caller may ask that.
+async fn hear<T: Request>(
     common: &Arc<Common>,
     caller: Caller,
     action: &str,
-    input: &impl Request,
-) -> Result<Arc<Shared>, Error> {
-    access::authorize(common, caller, action, input.names()).await
+    codec: Codec,
+    body: &[u8],
+) -> Result<(Arc<Shared>, T), Error> {
+    let input: T = codec.parse(body)?;
+    let shared = access::authorize(common, caller, action, input.names()).await?;
+    Ok((shared, input))
 }
 
 /// What an action answers.
@@ -161,11 +164,10 @@ pub(super) async fn run(
     codec: Codec,
     body: &[u8],
 ) -> Result<Said, Error> {
-    /// Reads the request, and whether its caller may ask that; has the action answer, and writes that.
+    /// Hears the request, has the action answer, and writes that.
     macro_rules! call {
         ($action:ident) => {{
-            let input = codec.parse(body)?;
-            let shared = authorize(common, caller, action, &input).await?;
+            let (shared, input) = hear(common, caller, action, codec, body).await?;
             let room = room_for_answer(common, action).await;
             let answer = $action::run(&shared, input).await?;
             codec.write(&answer).map(|body| Said::Body(body, room))
@@ -174,8 +176,7 @@ pub(super) async fn run(
     /// The same of one that has nothing to say: it answers with no bytes.
     macro_rules! tell {
         ($action:ident) => {{
-            let input = codec.parse(body)?;
-            let shared = authorize(common, caller, action, &input).await?;
+            let (shared, input) = hear(common, caller, action, codec, body).await?;
             let () = $action::run(&shared, input).await?;
             Ok(Said::Body(Vec::new(), None))
         }};
@@ -213,8 +214,7 @@ pub(super) async fn run(
         "StartStreamEncryption" => tell!(start_stream_encryption),
         "StopStreamEncryption" => tell!(stop_stream_encryption),
         "SubscribeToShard" => {
-            let input = codec.parse(body)?;
-            let shared = authorize(common, caller, action, &input).await?;
+            let (shared, input) = hear(common, caller, action, codec, body).await?;
             subscribe_to_shard::run(&shared, codec, input).await.map(Said::Events)
         }
         "TagResource" => tell!(tag_resource),

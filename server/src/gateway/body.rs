@@ -35,12 +35,13 @@ pub(super) async fn receive(
         Error::new(ErrorKind::RequestTooLarge, message)
     };
     // A body of unknown length may be as long as any.
-    let length = body.size_hint().upper().unwrap_or(bytes_max as u64);
+    let announced = body.size_hint().exact();
+    let length = announced.unwrap_or(bytes_max as u64);
     let length = u32::try_from(length).ok().filter(|&length| length as usize <= bytes_max).ok_or_else(too_large)?;
     let room = bodies.acquire_many(length).await.expect("it is never closed");
     // Copied together: frames of HTTP/2 may be so small that to keep each costs more than its bytes.
-    let announced = body.size_hint().exact().unwrap_or_default();
-    let (began, mut received) = (Instant::now(), BytesMut::with_capacity(announced.min(bytes_max as u64) as usize));
+    let capacity = announced.map_or(0, |_| length as usize);
+    let (began, mut received) = (Instant::now(), BytesMut::with_capacity(capacity));
     let mut body = Limited::new(body, bytes_max);
     loop {
         let frame = match timeout_at(began + time_for(received.len()), body.frame()).await {

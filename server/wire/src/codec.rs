@@ -145,17 +145,8 @@ impl<'de> Deserialize<'de> for Blob {
             }
 
             fn visit_bytes<E: serde::de::Error>(self, digits: &[u8]) -> Result<Blob, E> {
-                let padding = digits.iter().rev().take_while(|&&digit| digit == b'=').count();
-                // As long as the bytes are, so that they are kept as they are.
-                let mut bytes = vec![0; (digits.len() / 4 * 3).saturating_sub(padding)];
-                match BASE64.decode_slice(digits, &mut bytes) {
-                    Ok(written) if written == bytes.len() => Ok(Blob(bytes.into())),
-                    // Its own words for what is wrong.
-                    _ => BASE64
-                        .decode(digits)
-                        .map(|bytes| Blob(bytes.into()))
-                        .map_err(|error| E::custom(format_args!("not base64: {error}"))),
-                }
+                let bytes = BASE64.decode(digits);
+                bytes.map(|bytes| Blob(bytes.into())).map_err(|error| E::custom(format_args!("not base64: {error}")))
             }
         }
         struct Contents;

@@ -34,25 +34,25 @@ impl Request for IgnoredAny {
 /// A member among the names, if it is one.
 macro_rules! name {
     ($request:ident, $names:ident, stream_name) => {
-        Names { stream_name: $request.stream_name.as_deref(), ..$names }
+        $crate::shape::Names { stream_name: $request.stream_name.as_deref(), ..$names }
     };
     ($request:ident, $names:ident, consumer_name) => {
-        Names { consumer_name: $request.consumer_name.as_deref(), ..$names }
+        $crate::shape::Names { consumer_name: $request.consumer_name.as_deref(), ..$names }
     };
     ($request:ident, $names:ident, stream_arn) => {
-        Names { stream_arn: $request.stream_arn.as_deref(), ..$names }
+        $crate::shape::Names { stream_arn: $request.stream_arn.as_deref(), ..$names }
     };
     ($request:ident, $names:ident, consumer_arn) => {
-        Names { consumer_arn: $request.consumer_arn.as_deref(), ..$names }
+        $crate::shape::Names { consumer_arn: $request.consumer_arn.as_deref(), ..$names }
     };
     ($request:ident, $names:ident, resource_arn) => {
-        Names { resource_arn: $request.resource_arn.as_deref(), ..$names }
+        $crate::shape::Names { resource_arn: $request.resource_arn.as_deref(), ..$names }
     };
     ($request:ident, $names:ident, shard_iterator) => {
-        Names { shard_iterator: $request.shard_iterator.as_deref(), ..$names }
+        $crate::shape::Names { shard_iterator: $request.shard_iterator.as_deref(), ..$names }
     };
     ($request:ident, $names:ident, next_token) => {
-        Names { next_token: $request.next_token.as_deref(), ..$names }
+        $crate::shape::Names { next_token: $request.next_token.as_deref(), ..$names }
     };
     ($request:ident, $names:ident, $other:ident) => {
         $names
@@ -68,9 +68,9 @@ macro_rules! request {
         #[expect(missing_docs, reason = "the members are the service model's")]
         pub struct $name { $($(#[$rename])* pub $member: Option<$type>,)* }
 
-        impl Request for $name {
-            fn names(&self) -> Names<'_> {
-                let names = Names::default();
+        impl $crate::shape::Request for $name {
+            fn names(&self) -> $crate::shape::Names<'_> {
+                let names = $crate::shape::Names::default();
                 $(let names = name!(self, names, $member);)*
                 names
             }

@@ -4,6 +4,8 @@ mod folder;
 mod page;
 mod plot;
 
+use std::path::Path;
+
 use jiff::{Timestamp, Unit};
 use serde::Serialize;
 use serde_json::Value;
@@ -134,6 +136,8 @@ fn verdict(parts: &[Part]) -> Verdict {
 /// The command line, the program by its name alone and directories left out.
 fn command_line(bench: &Bench) -> String {
     let line = std::iter::once("pairs".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ");
-    let named = [&bench.options.dir, &bench.options.results];
+    let options = &bench.options;
+    let built = options.rust_sdk.as_deref().and_then(Path::parent);
+    let named = [options.dir.as_deref(), options.results.as_deref(), options.emulators.as_deref(), built];
     named.into_iter().flatten().fold(line, |line, path| line.replace(&path.display().to_string(), "DIR"))
 }

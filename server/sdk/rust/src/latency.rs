@@ -1,9 +1,8 @@
 //! How long a record takes from put to received: an open loop of PutRecords, and consumers that are pushed what was put, all in
-//! this process and by one clock. Each record is received once by each of them; requests that are
-//! under way at once may overtake each other.
+//! this process and by one clock. Each record is received once by each of them; requests that are under way at once may overtake
+//! each other.
 
 use std::collections::HashSet;
-use std::rc::Rc;
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
@@ -86,13 +85,13 @@ fn counted_from() -> u64 {
 
 /// Puts each batch when it is due, whatever became of those before.
 async fn put(client: &Client, begun: Instant, batches: u64) -> Outcome<()> {
-    let (client, start) = (Rc::new(client.clone()), Instant::now());
+    let start = Instant::now();
     let mut putting = Vec::new();
     for batch in 0..batches {
         let due = start + EVERY * batch as u32;
         sleep_until(due).await;
         let entries = (0..RECORDS).map(|at| entry(batch * RECORDS + at, due - begun)).collect::<Result<Vec<_>, _>>()?;
-        let client = Rc::clone(&client);
+        let client = client.clone();
         putting.push(spawn_local(async move {
             let answer = client.put_records().stream_name(STREAM).set_records(Some(entries)).send().await;
             assert_eq!(answer.expect("it is stored").failed_record_count(), Some(0));

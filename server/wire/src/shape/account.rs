@@ -1,7 +1,5 @@
 //! What belongs to an account, and to no stream of it.
 
-use super::{Names, Request};
-
 use crate::codec::Timestamp;
 
 request!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ChildShard, Names, Record, Request};
+use super::{ChildShard, Record};
 use crate::codec::Timestamp;
 
 request!(

@@ -1,7 +1,5 @@
 //! Policies of streams and consumers.
 
-use super::{Names, Request};
-
 request!(
     /// Gives what has this ARN a policy.
     PutResourcePolicy {

@@ -1,6 +1,6 @@
 //! Records: stored and read.
 
-use super::{ChildShard, Names, Request};
+use super::ChildShard;
 use crate::codec::{Blob, Timestamp};
 
 request!(

@@ -1,6 +1,6 @@
 //! What is set of one stream beside its shards.
 
-use super::{Names, Request, StreamModeDetails};
+use super::StreamModeDetails;
 
 request!(
     /// Has a stream be provisioned or on demand.

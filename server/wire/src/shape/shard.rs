@@ -1,7 +1,5 @@
 //! Shards: listed, split, merged and counted.
 
-use super::{Names, Request};
-
 use crate::codec::Timestamp;
 
 request!(

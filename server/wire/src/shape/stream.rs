@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Names, Request, Shard, WarmThroughput};
+use super::{Shard, WarmThroughput};
 use crate::codec::Timestamp;
 
 request!(

@@ -1,7 +1,5 @@
 //! Tags, of streams by name and of streams and consumers by ARN.
 
-use super::{Names, Request};
-
 use std::collections::BTreeMap;
 
 request!(
