@@ -1,5 +1,7 @@
 //! The shapes of the API in JSON, those of their members that are used.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::base64::Blob;
@@ -125,17 +127,24 @@ pub(super) struct NumberRange {
 /// What became of one record.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct PutOutcome {
-    pub(super) shard_id: Option<String>,
-    pub(super) sequence_number: Option<String>,
-    pub(super) error_code: Option<String>,
+pub(super) struct PutOutcome<'a> {
+    #[serde(borrow)]
+    pub(super) shard_id: Option<Text<'a>>,
+    pub(super) sequence_number: Option<Text<'a>>,
+    pub(super) error_code: Option<Text<'a>>,
 }
+
+/// A text as it stands in an answer, where that has no escapes.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// What became of several.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct PutOutcomes {
-    pub(super) records: Vec<PutOutcome>,
+pub(super) struct PutOutcomes<'a> {
+    #[serde(borrow)]
+    pub(super) records: Vec<PutOutcome<'a>>,
 }
 
 /// Asks for a place in a shard.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use super::api::{PutOutcome, PutOutcomes};
+use super::api::{PutOutcome, PutOutcomes, Text};
 use super::batch::{Operation, Ready};
 use super::error::is_servers;
 use super::pipe::{ANSWER_BYTES_MAX, CallError, Pipe};
@@ -193,19 +193,19 @@ fn settle_all(core: &Core, records: &[SentRecord], fate: Fate<'_>) {
     records.iter().for_each(|record| ledger.settle(record.checksum, fate));
 }
 
-fn outcomes(operation: Operation, body: &[u8]) -> Result<Vec<PutOutcome>, serde_json::Error> {
+fn outcomes(operation: Operation, body: &[u8]) -> Result<Vec<PutOutcome<'_>>, serde_json::Error> {
     match operation {
         Operation::PutRecord => serde_json::from_slice(body).map(|one| vec![one]),
-        Operation::PutRecords => serde_json::from_slice(body).map(|all: PutOutcomes| all.records),
+        Operation::PutRecords => serde_json::from_slice(body).map(|all: PutOutcomes<'_>| all.records),
     }
 }
 
 /// What an outcome says of its record. What the server failed at may be stored all the same.
-fn fate<'a>(streams: &Streams, stream: usize, outcome: &'a PutOutcome) -> Result<Fate<'a>, String> {
+fn fate<'a>(streams: &Streams, stream: usize, outcome: &'a PutOutcome<'_>) -> Result<Fate<'a>, String> {
     match (&outcome.error_code, &outcome.shard_id, &outcome.sequence_number) {
-        (Some(code), _, _) if is_servers(code) => Err(format!("of a record the server says {code}")),
-        (Some(code), _, _) => Ok(Fate::Refused(code)),
-        (None, Some(shard), Some(number)) => {
+        (Some(Text(code)), _, _) if is_servers(code) => Err(format!("of a record the server says {code}")),
+        (Some(Text(code)), _, _) => Ok(Fate::Refused(code)),
+        (None, Some(Text(shard)), Some(Text(number))) => {
             let slot = streams.number(stream, shard);
             let slot = slot.ok_or_else(|| format!("{shard} was not among the stream's shards when the run began"))?;
             Ok(Fate::Acknowledged(slot, number_of(number)?))

@@ -27,15 +27,19 @@ impl Number {
     /// Reads decimal digits; `None` if they are none, or more than [`DIGITS_MAX`].
     pub fn parse(text: &str) -> Option<Self> {
         let is_one = (1..=DIGITS_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-        is_one
-            .then(|| text.bytes().fold(Self::default(), |number, digit| number.times_ten_and(u64::from(digit - b'0'))))
+        let shifted = |number: Self, digits: &[u8]| {
+            let value = digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+            number.times_and(10_u64.pow(digits.len() as u32), value)
+        };
+        // As many digits at once as 64 bits hold.
+        is_one.then(|| text.as_bytes().chunks(19).fold(Self::default(), shifted))
     }
 
-    fn times_ten_and(self, digit: u64) -> Self {
-        let mut carry = u128::from(digit);
+    fn times_and(self, factor: u64, more: u64) -> Self {
+        let mut carry = u128::from(more);
         let mut words = self.words;
         for word in words.iter_mut().rev() {
-            let product = u128::from(*word) * 10 + carry;
+            let product = u128::from(*word) * u128::from(factor) + carry;
             (*word, carry) = (product as u64, product >> 64);
         }
         Self { words }

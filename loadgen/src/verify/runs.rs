@@ -21,7 +21,7 @@ impl Runs {
             self.runs[self.warm].1 = number;
             return true;
         }
-        let at = self.runs.partition_point(|run| run.1 < number);
+        let at = self.ended_before(number);
         if self.runs.get(at).is_some_and(|run| run.0 <= number) {
             return false;
         }
@@ -47,6 +47,16 @@ impl Runs {
             }
         };
         true
+    }
+
+    /// How many runs end before a number. Numbers come nearly in order, so it is looked for from the end, ever further away.
+    fn ended_before(&self, number: Number) -> usize {
+        let (count, mut back) = (self.runs.len(), 1);
+        while back < count && self.runs[count - back].1 >= number {
+            back *= 2;
+        }
+        let (from, to) = (count.saturating_sub(back), count - back / 2);
+        from + self.runs[from..to].partition_point(|run| run.1 < number)
     }
 
     /// The numbers that are here and not there, as runs.
