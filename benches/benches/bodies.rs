@@ -17,7 +17,7 @@ fn number(number: u64) -> SequenceNumber {
 
 fn records(count: u64) -> Records {
     let record = |at: u64| Record {
-        sequence_number: number(at).to_string(),
+        sequence_number: number(at),
         approximate_arrival_timestamp: Timestamp { ms: 1_700_000_100_123 },
         data: Blob((0..DATA_BYTES).map(|byte| (byte as u64 * 31 + at) as u8).collect()),
         partition_key: format!("{at:016x}"),

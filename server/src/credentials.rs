@@ -26,6 +26,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Deserialize;
 use wire::name::{Place, is_account, is_region};
+use wire::sigv4::Secret;
 
 pub(crate) use self::policy::{Policy, Verdict, matches};
 use crate::private::{self, Unread};
@@ -44,7 +45,7 @@ pub(crate) struct Credentials {
 pub(crate) struct Key {
     /// What requests name it by.
     pub(crate) id: String,
-    pub(crate) secret: Hidden,
+    pub(crate) secret: Secret,
     pub(crate) token: Option<Hidden>,
     /// In seconds since 1970.
     pub(crate) expires_s: Option<i64>,
@@ -165,7 +166,7 @@ impl WrittenKey {
         self.policy.as_ref().map(Policy::check).transpose()?;
         Ok(Key {
             id: self.id,
-            secret: self.secret,
+            secret: Secret::new(self.secret.0),
             token: self.session_token,
             expires_s: expires.transpose()?.map(Timestamp::as_second),
             account,

@@ -95,7 +95,7 @@ impl Presented<'_> {
         match self {
             Presented::Anyone(place) => Ok(Caller { key: None, place }),
             Presented::Signed { head, claim, key } => {
-                claim.verify(&head, key.secret.0.as_bytes(), body)?;
+                claim.verify(&head, &key.secret, body)?;
                 // No secret of itself: who is here has signed.
                 if claim.token.as_deref() != key.token.as_ref().map(|token| token.0.as_str()) {
                     return Err(Error::new(ErrorKind::UnrecognizedClient, UNRECOGNIZED));

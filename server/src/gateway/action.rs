@@ -53,7 +53,6 @@ mod update_stream_record_distribution_strategy;
 mod update_stream_warm_throughput;
 mod warm_throughput;
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -294,12 +293,8 @@ fn hash_key_range(shard: &ShardDescription) -> HashKeyRange {
 }
 
 /// A record's sequence number, as callers see it.
-fn sequence_number(shard_made_s: u64, shard: ShardName, number: u64, arrival_ms: u64) -> String {
-    let number = SequenceNumber { shard_made_s, shard: shard.0, number, arrival_s: arrival_ms / 1000 };
-    // As long as it gets: there is one for each record.
-    let mut text = String::with_capacity(SequenceNumber::DIGITS);
-    write!(text, "{number}").expect("a text takes everything");
-    text
+fn sequence_number(shard_made_s: u64, shard: ShardName, number: u64, arrival_ms: u64) -> SequenceNumber {
+    SequenceNumber { shard_made_s, shard: shard.0, number, arrival_s: arrival_ms / 1000 }
 }
 
 /// A record with its data, as callers see it.
@@ -363,9 +358,9 @@ fn rate_exceeded(place: &Place, name: &str, shard: ShardName) -> String {
 fn stored(place: &Place, stream: &Stream, outcome: Outcome) -> Result<StoredRecord, Error> {
     match outcome {
         Outcome::Durable { shard, made_ms, sequence, arrival_ms } => {
-            let shard = shard_name(stream, shard);
-            let sequence_number = sequence_number(made_ms / 1000, shard, sequence.0, arrival_ms);
-            Ok(StoredRecord { shard_id: shard.to_string(), sequence_number, encryption_type: None })
+            let shard_id = shard_name(stream, shard);
+            let sequence_number = sequence_number(made_ms / 1000, shard_id, sequence.0, arrival_ms);
+            Ok(StoredRecord { shard_id, sequence_number, encryption_type: None })
         }
         Outcome::Throttled(code, shard) => {
             Err(Error::new(log::kind(code), rate_exceeded(place, &stream.name, shard_name(stream, shard))))

@@ -136,41 +136,44 @@ impl Serialize for Blob {
 
 impl<'de> Deserialize<'de> for Blob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Blob, D::Error> {
-        struct Digits;
-        impl Visitor<'_> for Digits {
-            type Value = Blob;
+        let mut bytes = Vec::new();
+        decode(deserializer, &mut bytes)?;
+        Ok(Blob(bytes.into()))
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("base64")
-            }
+/// Appends the bytes that come next to others.
+pub(crate) fn decode<'de, D: Deserializer<'de>>(deserializer: D, bytes: &mut Vec<u8>) -> Result<(), D::Error> {
+    struct Digits<'a>(&'a mut Vec<u8>);
+    impl Visitor<'_> for Digits<'_> {
+        type Value = ();
 
-            fn visit_bytes<E: serde::de::Error>(self, digits: &[u8]) -> Result<Blob, E> {
-                let bytes = BASE64.decode(digits);
-                bytes.map(|bytes| Blob(bytes.into())).map_err(|error| E::custom(format_args!("not base64: {error}")))
-            }
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("base64")
         }
-        struct Contents;
-        impl Visitor<'_> for Contents {
-            type Value = Blob;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
-            }
-
-            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
-                Ok(Blob(Bytes::copy_from_slice(bytes)))
-            }
-
-            fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<Blob, E> {
-                Ok(Blob(bytes.into()))
-            }
+        fn visit_bytes<E: serde::de::Error>(self, digits: &[u8]) -> Result<(), E> {
+            BASE64.decode_vec(digits, self.0).map_err(|error| E::custom(format_args!("not base64: {error}")))
         }
-        if deserializer.is_human_readable() {
-            // As bytes: what is no digit is refused anyhow, so it need not be held to be text before.
-            deserializer.deserialize_bytes(Digits)
-        } else {
-            deserializer.deserialize_byte_buf(Contents)
+    }
+    struct Contents<'a>(&'a mut Vec<u8>);
+    impl Visitor<'_> for Contents<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
         }
+
+        fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<(), E> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+    if deserializer.is_human_readable() {
+        // As bytes: what is no digit is refused anyhow, so it need not be held to be text before.
+        deserializer.deserialize_bytes(Digits(bytes))
+    } else {
+        deserializer.deserialize_byte_buf(Contents(bytes))
     }
 }
 
@@ -234,6 +237,7 @@ impl<'de> Deserialize<'de> for Number {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sequence::SequenceNumber;
     use crate::shape::{GetShardIterator, PutRecords, Record};
 
     fn hex(bytes: &[u8]) -> String {
@@ -270,7 +274,8 @@ mod tests {
         let parsed: PutRecords = Codec::Cbor.parse(&body).expect("it is whole");
         assert_eq!(parsed.stream_name.as_deref(), Some("orders"));
         let records = parsed.records.expect("they are given");
-        assert_eq!((records.len(), records[0].data.clone()), (1, Some(Blob(vec![1, 2, 0xff].into()))));
+        let data: Vec<_> = records.iter().map(|record| record.data).collect();
+        assert_eq!(data, [Some(&[1, 2, 0xff][..])]);
         for length in 0..body.len() {
             assert!(Codec::Cbor.parse::<PutRecords>(&body[..length]).is_err(), "{length} of {} bytes", body.len());
         }
@@ -281,7 +286,12 @@ mod tests {
     #[test]
     fn times_are_whole_milliseconds_under_tag_1() {
         let record = Record {
-            sequence_number: "7".to_owned(),
+            sequence_number: SequenceNumber {
+                shard_made_s: 1_700_000_000,
+                shard: 0,
+                number: 7,
+                arrival_s: 1_700_000_000,
+            },
             approximate_arrival_timestamp: Timestamp { ms: 1_700_000_000_123 },
             data: Blob(vec![0, 255].into()),
             partition_key: "k".to_owned(),

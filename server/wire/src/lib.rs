@@ -5,6 +5,7 @@
 
 mod base64;
 pub mod codec;
+mod digits;
 pub mod error;
 pub mod event_stream;
 pub mod iterator;

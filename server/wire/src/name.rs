@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use serde::ser::{Serialize, Serializer};
+
+use crate::digits::right_align;
 use crate::error::{Error, ErrorKind};
 
 const SHARD_PREFIX: &str = "shardId-";
@@ -130,6 +133,14 @@ impl fmt::Display for ShardName {
     }
 }
 
+impl Serialize for ShardName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = *b"shardId-000000000000";
+        right_align(self.0.into(), &mut text[SHARD_PREFIX.len()..]);
+        serializer.serialize_str(str::from_utf8(&text).expect("letters and digits"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +188,10 @@ mod tests {
         for text in ["", "shardId-", "shardId-+3", "shardId-99999999999", "x"] {
             assert_eq!(ShardName::parse(text), None, "{text}");
         }
-        assert_eq!(ShardName(3).to_string(), "shardId-000000000003");
+        for number in [0, 3, 12_345, u32::MAX] {
+            let name = ShardName(number);
+            assert_eq!(name.to_string(), format!("shardId-{number:012}"));
+            assert_eq!(serde_json::to_string(&name).expect("text"), format!("\"{name}\""));
+        }
     }
 }

@@ -12,11 +12,15 @@
 use std::fmt;
 
 use ethnum::U256;
+use serde::ser::{Serialize, Serializer};
+
+use crate::digits::right_align;
 
 const SECONDS_MAX: u64 = (1 << 36) - 1;
 
-/// The lower 38 of the 56 digits.
-const HALF: U256 = U256::new(10u128.pow(38));
+/// As many digits as 64 bits hold, and the number that they end at.
+const PIECE: usize = 19;
+const PIECES: u128 = 10u128.pow(PIECE as u32);
 
 /// A record's place and times, or those of a shard's beginning, which has number 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,21 +55,39 @@ impl SequenceNumber {
             arrival_s: field(36, 36),
         })
     }
+
+    /// Its digits in ASCII. One is written for each record, so they are divided off 19 at a time, as many as 64 bits hold.
+    fn digits(&self) -> [u8; SequenceNumber::DIGITS] {
+        let high =
+            2 << 56 | (self.shard_made_s & SECONDS_MAX) << 20 | u64::from(self.shard & 15) << 16 | self.number >> 48;
+        let middle = self.number << 16 | (self.arrival_s & SECONDS_MAX) >> 28;
+        let low = (self.arrival_s & SECONDS_MAX) << 36 | u64::from(self.shard) << 4 | 2;
+        let mut limbs = [high, middle, low];
+        let mut digits = [b'0'; SequenceNumber::DIGITS];
+        for (piece, left) in digits.rchunks_mut(PIECE).zip([3, 2, 1]) {
+            let mut rest = 0;
+            // Those before are nothing by now.
+            for limb in &mut limbs[3 - left..] {
+                let dividend = u128::from(rest) << 64 | u128::from(*limb);
+                let quotient = (dividend / PIECES) as u64;
+                rest = (dividend - u128::from(quotient) * PIECES) as u64;
+                *limb = quotient;
+            }
+            right_align(rest, piece);
+        }
+        digits
+    }
 }
 
 impl fmt::Display for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let put = |value: u64, shift: u32| U256::from(value) << shift;
-        let value = put(2, 184)
-            | put(self.shard_made_s & SECONDS_MAX, 148)
-            | put(u64::from(self.shard & 15), 144)
-            | put(self.number, 80)
-            | put(self.arrival_s & SECONDS_MAX, 36)
-            | put(u64::from(self.shard), 4)
-            | put(2, 0);
-        // In two halves, which the standard library writes faster than it takes to divide 256 bits digit by digit.
-        let (high, low) = value.div_rem(HALF);
-        write!(f, "{}{:038}", high.as_u128(), low.as_u128())
+        f.write_str(str::from_utf8(&self.digits()).expect("digits"))
+    }
+}
+
+impl Serialize for SequenceNumber {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(str::from_utf8(&self.digits()).expect("digits"))
     }
 }
 

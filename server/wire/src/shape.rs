@@ -91,6 +91,7 @@ macro_rules! answer {
 
 mod account;
 mod consumer;
+mod entries;
 mod policy;
 mod record;
 mod setting;
@@ -100,6 +101,7 @@ mod tag;
 
 pub use self::account::*;
 pub use self::consumer::*;
+pub use self::entries::*;
 pub use self::policy::*;
 pub use self::record::*;
 pub use self::setting::*;

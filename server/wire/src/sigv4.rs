@@ -9,14 +9,15 @@
 //! and one hash of the body.
 
 mod canonical;
+mod secret;
 mod time;
 
 use std::borrow::Cow;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use hmac::Mac;
 
 use self::canonical::{decode, decoded_pairs};
+pub use self::secret::Secret;
 use crate::error::{Error, ErrorKind};
 
 /// The one way to sign that is known here.
@@ -74,8 +75,9 @@ pub struct Claim {
     date: String,
     service: String,
     terminator: String,
-    /// As it was sent, and in seconds since 1970.
+    /// As it was sent, as it is signed, and in seconds since 1970.
     time: String,
+    basic: String,
     time_s: i64,
     /// How long it is good, of those in a query that say so.
     expires_s: Option<i64>,
@@ -105,14 +107,17 @@ impl Claim {
 
     fn of_header(head: &Head<'_>, header: &str) -> Result<Claim, Error> {
         let (algorithm, rest) = header.split_once(' ').unwrap_or((header, ""));
-        let params = || rest.split([',', ' ']).filter_map(|param| param.split_once('='));
-        let param =
-            |name: &str| params().find(|(other, value)| *other == name && !value.is_empty()).map(|found| found.1);
-        let mut missing = String::new();
-        for name in ["Credential", "Signature", "SignedHeaders"] {
-            if param(name).is_none() {
-                missing += &format!("Authorization header requires '{name}' parameter. ");
+        const NAMES: [&str; 3] = ["Credential", "Signature", "SignedHeaders"];
+        let mut params = [None; NAMES.len()];
+        for (name, value) in rest.split([',', ' ']).filter_map(|param| param.split_once('=')) {
+            // Of two of one name the first counts.
+            if let Some(at) = NAMES.iter().position(|known| *known == name).filter(|_| !value.is_empty()) {
+                params[at] = params[at].or(Some(value));
             }
+        }
+        let mut missing = String::new();
+        for (name, _) in NAMES.iter().zip(params).filter(|(_, value)| value.is_none()) {
+            missing += &format!("Authorization header requires '{name}' parameter. ");
         }
         let time = head.text("x-amz-date").or_else(|| head.text("date"));
         if time.is_none() {
@@ -121,13 +126,9 @@ impl Claim {
         if !missing.is_empty() {
             return Err(incomplete(format!("{missing}Authorization={header}")));
         }
-        let given = Given {
-            algorithm,
-            credential: param("Credential").unwrap_or_default(),
-            signed: param("SignedHeaders").unwrap_or_default(),
-            signature: param("Signature").unwrap_or_default(),
-            time: time.as_deref().unwrap_or_default().trim(),
-        };
+        let [credential, signature, signed] = params.map(Option::unwrap_or_default);
+        let given =
+            Given { algorithm, credential, signed, signature, time: time.as_deref().unwrap_or_default().trim() };
         let claim = given.claim(head)?;
         Ok(Claim { token: head.text("x-amz-security-token").map(Cow::into_owned), ..claim })
     }
@@ -171,9 +172,9 @@ impl Claim {
     /// # Errors
     /// It is not.
     pub fn check(&self, service: &str, serves: impl Fn(&str) -> bool, now_s: i64) -> Result<(), Error> {
-        let Claim { date, region, terminator, time, time_s, .. } = self;
+        let Claim { date, region, terminator, time, basic, .. } = self;
         let mut wrong = Vec::new();
-        let day = time::basic(*time_s).get(..8).unwrap_or_default().to_owned();
+        let day = basic.get(..8).unwrap_or_default();
         if *date != day {
             wrong.push(format!(
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{date}' != '{day}', \
@@ -198,20 +199,20 @@ impl Claim {
     }
 
     fn check_time(&self, now_s: i64) -> Result<(), Error> {
-        let (at, now) = (time::basic(self.time_s), time::basic(now_s));
+        let (at, now) = (&self.basic, || time::basic(now_s));
         if self.time_s > now_s + SKEW_S {
-            let bound = time::basic(now_s + SKEW_S);
+            let (bound, now) = (time::basic(now_s + SKEW_S), now());
             return Err(invalid(format!(
                 "Signature not yet current: {at} is still later than {bound} ({now} + 5 min.)"
             )));
         }
         match self.expires_s {
             Some(expires_s) if now_s > self.time_s + expires_s => {
-                let end = time::basic(self.time_s + expires_s);
+                let (end, now) = (time::basic(self.time_s + expires_s), now());
                 Err(invalid(format!("Signature expired: {end} is now earlier than {now} ({at} + {expires_s} s)")))
             }
             None if self.time_s < now_s - SKEW_S => {
-                let bound = time::basic(now_s - SKEW_S);
+                let (bound, now) = (time::basic(now_s - SKEW_S), now());
                 Err(invalid(format!("Signature expired: {at} is now earlier than {bound} ({now} - 5 min.)")))
             }
             _ => Ok(()),
@@ -222,17 +223,12 @@ impl Claim {
     ///
     /// # Errors
     /// It was somebody else, or something else.
-    pub fn verify(&self, head: &Head<'_>, secret: &[u8], body: &[u8]) -> Result<(), Error> {
-        let Claim { date, region, service, terminator, .. } = self;
-        let scope = format!("{date}/{region}/{service}/{terminator}");
+    pub fn verify(&self, head: &Head<'_>, secret: &Secret, body: &[u8]) -> Result<(), Error> {
+        let scope = [&*self.date, &self.region, &self.service, &self.terminator];
         let request = canonical::request(head, &self.signed, self.in_query, body);
-        let to_sign = [ALGORITHM, &time::basic(self.time_s), &scope, &hex(&canonical::hash(&request))].join("\n");
-        let mut key = hmac(&[b"AWS4", secret].concat(), date.as_bytes());
-        for part in [region, service, terminator] {
-            key = hmac(&key, part.as_bytes());
-        }
-        let mut mac = keyed(&key);
-        mac.update(to_sign.as_bytes());
+        let request_hash = hex(&canonical::hash(&request));
+        let mut mac = secret.key(scope);
+        mac.update([ALGORITHM, &self.basic, &scope.join("/"), &request_hash].join("\n").as_bytes());
         let signature = unhex(&self.signature).unwrap_or_default();
         mac.verify_slice(&signature).map_err(|_| {
             invalid(
@@ -284,6 +280,7 @@ impl Given<'_> {
             service: service.to_owned(),
             terminator: terminator.to_owned(),
             time: time.to_owned(),
+            basic: if time::is_basic(time) { time.to_owned() } else { time::basic(time_s) },
             time_s,
             expires_s: None,
             signed,
@@ -324,18 +321,13 @@ fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidSignature, message)
 }
 
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("a key may have any length")
-}
-
-fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
-    let mut mac = keyed(key);
-    mac.update(text);
-    mac.finalize().into_bytes().into()
-}
-
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.extend([digit(byte >> 4), digit(byte & 15)]);
+    }
+    text
 }
 
 /// Small digits alone, as the service has it.

@@ -2,16 +2,13 @@
 
 use std::fmt;
 
-use wire::shape::{FailedRecord, PutRecords, PutRecordsEntry, RecordOutcome, StoredRecords};
+use wire::shape::{Entries, FailedRecord, PutRecords, PutRecordsEntry, RECORDS_MAX, RecordOutcome, StoredRecords};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
 use super::placement::{self, Placement};
 use super::{encode, encryption, end_if_dry, record_bytes_max, stored, stream_of};
 use crate::gateway::Shared;
-
-/// Records of one request.
-const RECORDS_MAX: usize = 500;
 
 /// Data and keys of one request.
 const REQUEST_BYTES_MAX: usize = 10 << 20;
@@ -28,13 +25,13 @@ impl fmt::Display for Member {
 pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredRecords, Error> {
     let mut checks = Checks::new();
     checks.required("records", input.records.as_ref());
-    checks.count("records", input.records.as_ref().map(Vec::len), 1, RECORDS_MAX);
+    checks.count("records", input.records.as_ref().map(Entries::count), 1, RECORDS_MAX);
     let records = input.records.unwrap_or_default();
-    for (at, record) in records.iter().enumerate().take(RECORDS_MAX) {
+    for (at, record) in records.iter().enumerate() {
         checks.required(Member(at, "data"), record.data.as_ref());
-        checks.data(Member(at, "data"), record.data.as_ref().map(|data| data.0.len()));
-        checks.number(Member(at, "explicitHashKey"), record.explicit_hash_key.as_deref(), 38);
-        checks.length(Member(at, "partitionKey"), record.partition_key.as_deref(), 1, 256);
+        checks.data(Member(at, "data"), record.data.map(<[u8]>::len));
+        checks.number(Member(at, "explicitHashKey"), record.explicit_hash_key, 38);
+        checks.length(Member(at, "partitionKey"), record.partition_key, 1, 256);
     }
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
@@ -47,7 +44,7 @@ pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredReco
         checks.done()?;
     }
     let (mut bytes, mut largest, mut frames_bytes) = (0, 0, 0);
-    for record in &records {
+    for record in records.iter() {
         let (data, key) = contents(record);
         bytes += data.len() + key.len();
         largest = largest.max(data.len() + key.len());
@@ -59,8 +56,8 @@ pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredReco
     }
     let bytes_max = record_bytes_max(shared, &name, largest).await?;
     let mut frames = Vec::with_capacity(frames_bytes);
-    for record in &records {
-        let hash_key = placement.hash_key(record.explicit_hash_key.as_deref())?;
+    for record in records.iter() {
+        let hash_key = placement.hash_key(record.explicit_hash_key)?;
         encode(&mut frames, contents(record), hash_key, bytes_max)?;
     }
     end_if_dry(shared, &name, input.dry_run).await?;
@@ -79,7 +76,6 @@ pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredReco
 }
 
 /// A record's data and key.
-fn contents(record: &PutRecordsEntry) -> (&[u8], &str) {
-    let data = record.data.as_ref().map_or(&[][..], |data| &data.0);
-    (data, record.partition_key.as_deref().unwrap_or_default())
+fn contents(record: PutRecordsEntry<'_>) -> (&[u8], &str) {
+    (record.data.unwrap_or_default(), record.partition_key.unwrap_or_default())
 }

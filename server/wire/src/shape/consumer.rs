@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{ChildShard, Record};
 use crate::codec::Timestamp;
+use crate::sequence::SequenceNumber;
 
 request!(
     /// Registers a consumer.
@@ -109,7 +110,7 @@ answer!(
     SubscribeToShardEvent {
         records: Vec<Record>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        continuation_sequence_number: Option<String>,
+        continuation_sequence_number: Option<SequenceNumber>,
         millis_behind_latest: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         child_shards: Option<Vec<ChildShard>>,

@@ -1,7 +1,9 @@
 //! Records: stored and read.
 
-use super::ChildShard;
+use super::{ChildShard, Entries};
 use crate::codec::{Blob, Timestamp};
+use crate::name::ShardName;
+use crate::sequence::SequenceNumber;
 
 request!(
     /// Stores one record.
@@ -23,17 +25,8 @@ request!(
         stream_name: String,
         #[serde(rename = "StreamARN")]
         stream_arn: String,
-        records: Vec<PutRecordsEntry>,
+        records: Entries,
         dry_run: bool,
-    }
-);
-
-request!(
-    /// One record to be stored.
-    PutRecordsEntry {
-        data: Blob,
-        partition_key: String,
-        explicit_hash_key: String,
     }
 );
 
@@ -65,8 +58,8 @@ request!(
 answer!(
     /// Where a record is.
     StoredRecord {
-        shard_id: String,
-        sequence_number: String,
+        shard_id: ShardName,
+        sequence_number: SequenceNumber,
         #[serde(skip_serializing_if = "Option::is_none")]
         encryption_type: Option<&'static str>,
     }
@@ -122,7 +115,7 @@ answer!(
 answer!(
     /// A record.
     Record {
-        sequence_number: String,
+        sequence_number: SequenceNumber,
         approximate_arrival_timestamp: Timestamp,
         data: Blob,
         #[serde(skip_serializing_if = "String::is_empty")]

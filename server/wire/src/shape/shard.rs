@@ -1,6 +1,7 @@
 //! Shards: listed, split, merged and counted.
 
 use crate::codec::Timestamp;
+use crate::sequence::SequenceNumber;
 
 request!(
     /// Lists a stream's shards.
@@ -101,9 +102,9 @@ answer!(
 answer!(
     /// Sequence numbers, from before the first on; of a closed shard to its last.
     SequenceNumberRange {
-        starting_sequence_number: String,
+        starting_sequence_number: SequenceNumber,
         #[serde(skip_serializing_if = "Option::is_none")]
-        ending_sequence_number: Option<String>,
+        ending_sequence_number: Option<SequenceNumber>,
     }
 );
 

@@ -9,17 +9,21 @@ const BASIC: &str = "%Y%m%dT%H%M%SZ";
 
 /// Seconds since 1970 of a time, which a `Date` header may also write as HTTP does.
 pub(super) fn seconds(text: &str) -> Option<i64> {
-    let is_basic = text.len() == 16
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 => byte == b'T',
-            15 => byte == b'Z',
-            _ => byte.is_ascii_digit(),
-        });
-    if is_basic {
+    if is_basic(text) {
         let time = DateTime::strptime(BASIC, text).ok()?;
         return Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second());
     }
     DateTimeParser::new().parse_timestamp(text).ok().map(Timestamp::as_second)
+}
+
+/// Whether it is written as it is signed.
+pub(super) fn is_basic(text: &str) -> bool {
+    let is_right = |(at, byte): (usize, u8)| match at {
+        8 => byte == b'T',
+        15 => byte == b'Z',
+        _ => byte.is_ascii_digit(),
+    };
+    text.len() == 16 && text.bytes().enumerate().all(is_right)
 }
 
 /// As it is signed.

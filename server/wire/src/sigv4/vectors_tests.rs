@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SECRET: &[u8] = b"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
 /// When they were signed.
 const TIME_S: i64 = 1_440_938_160;
@@ -38,7 +38,7 @@ fn verified(vector: &Vector) -> Result<Claim, Error> {
     let head = Head { method: vector.method, path, query, headers };
     let claim = Claim::parse(&head)?;
     claim.check("service", |region| region == "us-east-1", TIME_S)?;
-    claim.verify(&head, SECRET, vector.body.as_bytes())?;
+    claim.verify(&head, &Secret::new(SECRET.to_owned()), vector.body.as_bytes())?;
     // Of another key there is another secret.
     if claim.key == "AKIDEXAMPLE" { Ok(claim) } else { Err(invalid("another key".to_owned())) }
 }

@@ -1,0 +1,260 @@
+//! The records of one PutRecords, as they are read: their data lies end to end in one piece of memory, their texts in another.
+//!
+//! A request has hundreds of them, so none is allocated by itself, and no more are kept than a request may have.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::codec::decode;
+
+/// Records of one request. Of what is more, only the number is known.
+pub const RECORDS_MAX: usize = 500;
+
+/// Bytes that most records' data has room in.
+const ROOM_BYTES: usize = 4 << 10;
+
+/// The records.
+#[derive(Clone, Debug, Default)]
+pub struct Entries {
+    data: Vec<u8>,
+    texts: String,
+    kept: Vec<Spans>,
+    count: usize,
+}
+
+/// Where the members of a record lie, of those that are given.
+#[derive(Clone, Debug, Default)]
+struct Spans {
+    data: Option<Range<usize>>,
+    partition_key: Option<Range<usize>>,
+    explicit_hash_key: Option<Range<usize>>,
+}
+
+/// One record to be stored.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the members are the service model's")]
+pub struct PutRecordsEntry<'a> {
+    pub data: Option<&'a [u8]>,
+    pub partition_key: Option<&'a str>,
+    pub explicit_hash_key: Option<&'a str>,
+}
+
+impl Entries {
+    /// How many were given.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Those that are kept, in their order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = PutRecordsEntry<'_>> {
+        self.kept.iter().map(|spans| PutRecordsEntry {
+            data: spans.data.clone().map(|span| &self.data[span]),
+            partition_key: spans.partition_key.clone().map(|span| &self.texts[span]),
+            explicit_hash_key: spans.explicit_hash_key.clone().map(|span| &self.texts[span]),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entries, D::Error> {
+        deserializer.deserialize_seq(List)
+    }
+}
+
+struct List;
+
+impl<'de> Visitor<'de> for List {
+    type Value = Entries;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
+        let mut entries = Entries::default();
+        while entries.count < RECORDS_MAX {
+            let Some(spans) = list.next_element_seed(Entry(&mut entries))? else { return Ok(entries) };
+            entries.kept.push(spans);
+            entries.count += 1;
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {
+            entries.count += 1;
+        }
+        Ok(entries)
+    }
+}
+
+/// Reads a record into what there is of them.
+struct Entry<'a>(&'a mut Entries);
+
+#[derive(serde::Deserialize)]
+#[serde(field_identifier, rename_all = "PascalCase")]
+enum Member {
+    Data,
+    PartitionKey,
+    ExplicitHashKey,
+    #[serde(other)]
+    Unknown,
+}
+
+impl<'de> DeserializeSeed<'de> for Entry<'_> {
+    type Value = Spans;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Spans, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Entry<'_> {
+    type Value = Spans;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Spans, A::Error> {
+        let Entries { data, texts, .. } = self.0;
+        // Fourfold, as what lies there is copied each time.
+        if data.capacity() - data.len() < ROOM_BYTES {
+            data.reserve((3 * data.len()).max(ROOM_BYTES));
+        }
+        let mut spans = Spans::default();
+        while let Some(member) = map.next_key()? {
+            let (span, name) = match member {
+                Member::Data => (&mut spans.data, "Data"),
+                Member::PartitionKey => (&mut spans.partition_key, "PartitionKey"),
+                Member::ExplicitHashKey => (&mut spans.explicit_hash_key, "ExplicitHashKey"),
+                Member::Unknown => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            if span.is_some() {
+                return Err(A::Error::duplicate_field(name));
+            }
+            *span = match member {
+                Member::Data => map.next_value_seed(Data(data))?,
+                _ => map.next_value_seed(Text(texts))?,
+            };
+        }
+        Ok(spans)
+    }
+}
+
+/// Appends a record's data to that of others, if it is given.
+struct Data<'a>(&'a mut Vec<u8>);
+
+impl<'de> DeserializeSeed<'de> for Data<'_> {
+    type Value = Option<Range<usize>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Data<'_> {
+    type Value = Option<Range<usize>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let start = self.0.len();
+        decode(deserializer, self.0)?;
+        Ok(Some(start..self.0.len()))
+    }
+}
+
+/// Appends a text to others, if it is given.
+struct Text<'a>(&'a mut String);
+
+impl<'de> DeserializeSeed<'de> for Text<'_> {
+    type Value = Option<Range<usize>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text<'_> {
+    type Value = Option<Range<usize>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_string(self)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        let start = self.0.len();
+        self.0.push_str(text);
+        Ok(Some(start..self.0.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::Codec;
+    use crate::shape::PutRecords;
+
+    fn read(records: &Value) -> Result<Entries, String> {
+        let body = json!({"StreamName": "s", "Records": records}).to_string();
+        let read = Codec::Json.parse::<PutRecords>(body.as_bytes()).map_err(|error| error.message)?;
+        Ok(read.records.expect("they are given"))
+    }
+
+    #[test]
+    fn each_has_what_it_was_given() {
+        let entries = read(&json!([
+            {"Data": "aGVsbG8=", "PartitionKey": "k\n\u{fc}"},
+            {"ExplicitHashKey": "7", "Other": [{"Data": 1}], "PartitionKey": null, "Data": ""},
+            {},
+        ]))
+        .expect("they can be read");
+        let told: Vec<_> = entries.iter().map(|one| (one.data, one.partition_key, one.explicit_hash_key)).collect();
+        let first = (Some(&b"hello"[..]), Some("k\n\u{fc}"), None);
+        assert_eq!(told, [first, (Some(&[][..]), None, Some("7")), (None, None, None)]);
+        assert_eq!(entries.count(), 3);
+    }
+
+    #[test]
+    fn what_is_more_than_a_request_may_have_is_counted_and_not_kept() {
+        let entries = read(&Value::from(vec![json!({"Data": "aGVsbG8=", "PartitionKey": "k"}); 700])).expect("a list");
+        assert_eq!((entries.count(), entries.iter().len(), entries.data.len()), (700, RECORDS_MAX, 5 * RECORDS_MAX));
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        for records in [json!({}), json!([1]), json!([[]]), json!([null]), json!([{"Data": 1}]), json!([{"Data": "a"}])]
+        {
+            assert!(read(&records).is_err(), "{records}");
+        }
+        assert!(read(&json!([{"PartitionKey": 1}])).is_err() && read(&json!([{"Data": "a b="}])).is_err());
+        let twice = br#"{"Records": [{"PartitionKey": "a", "PartitionKey": "b"}]}"#;
+        assert!(Codec::Json.parse::<PutRecords>(twice).is_err());
+    }
+}
