@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frame::limits::RECORD_BYTES_MAX;
+use tokio::join;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::sleep;
 
 use super::batch::{Batch, Ready, check_record_size};
@@ -180,7 +181,7 @@ impl Crew {
         let begin = |worker: &Rc<Worker>| {
             let (crew, worker, core) = (Rc::clone(crew), Rc::clone(worker), Rc::clone(core));
             match crew.pace {
-                Pace::Closed { .. } => tokio::task::spawn_local(write_closed(crew, worker, core)),
+                Pace::Closed { .. } => tokio::task::spawn_local(write_closed(crew, worker, core, ahead)),
                 Pace::Open { .. } | Pace::Replay { .. } => {
                     tokio::task::spawn_local(write_open(crew, worker, core, ahead))
                 }
@@ -266,13 +267,22 @@ impl Crew {
     }
 }
 
-/// A worker of a closed loop: sends whenever its last request is answered.
-async fn write_closed(crew: Rc<Crew>, worker: Rc<Worker>, core: Rc<Core>) {
+/// A worker of a closed loop: sends whenever its last request is answered, and builds and signs the next `ahead`, while it waits
+/// for that, so that the server does not wait for it.
+async fn write_closed(crew: Rc<Crew>, worker: Rc<Worker>, core: Rc<Core>, ahead: bool) {
+    let mut built = None;
     while !core.stopped() {
-        let ready = crew.build(&core, core.clock.now_ns());
-        if !worker.send(crew.job(), &core, ready).await {
+        let ready = built.take().unwrap_or_else(|| crew.build(&core, core.clock.now_ns()));
+        let build = async {
+            // Not before this one is on its way.
+            yield_now().await;
+            ahead.then(|| crew.build(&core, 0))
+        };
+        let (goes_on, next) = join!(worker.send(crew.job(), &core, ready), build);
+        if !goes_on {
             return;
         }
+        built = next;
     }
 }
 
