@@ -110,6 +110,8 @@ pub(crate) enum Target {
     HttpGetRecords,
     /// SubscribeToShard over HTTP/2 with the service's SDK for Rust (--rust-sdk), from put to received.
     HttpPush,
+    /// What a connection over HTTP costs in memory that says nothing: kept alive, or subscribed to a shard.
+    HttpIdle,
     /// All of them, one after the other.
     All,
 }
@@ -128,7 +130,7 @@ impl Target {
             Self::TwoReactors => Usual { pairs: 6, steady_max_s: 20.0 },
             Self::Drops => Usual { pairs: 10, steady_max_s: 10.0 },
             Self::Fairness => Usual { pairs: 6, steady_max_s: 20.0 },
-            Self::Memory => Usual { pairs: 3, steady_max_s: 10.0 },
+            Self::Memory | Self::HttpIdle => Usual { pairs: 3, steady_max_s: 10.0 },
             Self::HttpPutRecords | Self::HttpPutRecord | Self::HttpGetRecords | Self::HttpPush => {
                 Usual { pairs: 5, steady_max_s: 10.0 }
             }

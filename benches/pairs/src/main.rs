@@ -23,6 +23,7 @@ mod point;
 mod programs;
 mod reading;
 mod report;
+mod resident;
 mod server;
 mod side;
 mod sweep;

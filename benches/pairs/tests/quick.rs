@@ -112,6 +112,17 @@ fn two_reactors_are_held_against_one() {
 }
 
 #[test]
+fn idle_connections_are_weighed_and_still_there_afterwards() {
+    let Some(result) = measured("http-idle") else { return };
+    let part = &result["parts"][0];
+    assert_eq!(part["measures"].as_array().map(Vec::len), Some(5));
+    for name in ["kept alive", "after 500 KB", "kept alive, TLS", "subscribed", "subscribed, TLS"] {
+        // What so few cost is less than what a server's memory moves by.
+        assert!(figure(&part["pairs"][0], "a", &format!("bytes, {name}")).is_finite(), "{part}");
+    }
+}
+
+#[test]
 fn a_killed_server_opens_and_appends() {
     let Some(result) = measured("restart") else { return };
     let pair = &result["parts"][0]["pairs"][0];

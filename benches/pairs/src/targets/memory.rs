@@ -1,7 +1,6 @@
 //! Memory: what an idle connection and an idle shard cost, and what is resident while all kinds of clients press at once.
 
 mod crowd;
-mod resident;
 
 use std::fs;
 use std::sync::mpsc;
@@ -12,7 +11,6 @@ use frame::Retention;
 use serde_json::json;
 
 use self::crowd::Crowd;
-use self::resident::Resident;
 use super::Findings;
 use crate::bench::Bench;
 use crate::error::PairsError;
@@ -20,6 +18,7 @@ use crate::load::{self, LARGE_BYTES, Load, Space, Subscribers};
 use crate::measure::{Bound, Measure};
 use crate::pair::{Pair, Part, Taken};
 use crate::point::ServerPoint;
+use crate::resident::Resident;
 use crate::server::Server;
 use crate::side::{SECONDS, Side, number};
 use crate::wire::{Metrics, Wire};

@@ -69,6 +69,7 @@ pub(crate) fn run(bench: &Bench, target: Target) -> Result<Verdict, PairsError> 
         Target::HttpPutRecord => http::put_record::run(bench),
         Target::HttpGetRecords => http::get_records::run(bench),
         Target::HttpPush => http::push::run(bench),
+        Target::HttpIdle => http::idle::run(bench),
         Target::All => unreachable!("it was taken apart"),
     }?;
     report::write(bench, target, started, findings)

@@ -2,6 +2,7 @@
 //! connections of a side, and emulators as the other side.
 
 pub(super) mod get_records;
+pub(super) mod idle;
 pub(super) mod push;
 pub(super) mod put_record;
 pub(super) mod put_records;

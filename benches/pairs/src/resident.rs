@@ -7,27 +7,27 @@ use crate::error::PairsError;
 
 /// One look at a process. Bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Resident {
+pub(crate) struct Resident {
     /// In memory now.
-    pub(super) now: f64,
+    pub(crate) now: f64,
     /// The most that ever was.
-    pub(super) peak: f64,
+    pub(crate) peak: f64,
     /// Kept there for the kernel: buffers that are registered with a ring.
-    pub(super) pinned: f64,
+    pub(crate) pinned: f64,
     /// In memory now, where shared pages count by their share.
-    pub(super) proportional: f64,
+    pub(crate) proportional: f64,
 }
 
 impl Resident {
     /// Looks. It walks the process's tables, which holds it up a little.
-    pub(super) fn of(pid: u32) -> Result<Self, PairsError> {
+    pub(crate) fn of(pid: u32) -> Result<Self, PairsError> {
         let (status, rollup) = (read(pid, "status")?, read(pid, "smaps_rollup")?);
         let [now, peak, pinned] = ["VmRSS:", "VmHWM:", "VmPin:"].map(|name| field(&status, name));
         Ok(Self { now, peak, pinned, proportional: field(&rollup, "Pss:") })
     }
 
     /// The highest of both, each by itself.
-    pub(super) fn max(self, other: Self) -> Self {
+    pub(crate) fn max(self, other: Self) -> Self {
         Self {
             now: self.now.max(other.now),
             peak: self.peak.max(other.peak),
