@@ -138,7 +138,8 @@ where
     B::Data: Send,
 {
     let service = service_fn(move |request| {
-        let answer = answer(request);
+        // A connection has room for one such future for as long as it is there: a pointer is enough while nothing is asked.
+        let answer = Box::pin(answer(request));
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let stream = TokioIo::new(Connection::new(stream, HEAD_TIMEOUT, CLOSE_TIMEOUT));
