@@ -9,7 +9,6 @@ mod credentials;
 pub mod doctor;
 mod door;
 mod gateway;
-mod heap;
 mod http_server;
 pub mod inspect;
 mod keys;

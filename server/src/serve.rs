@@ -27,7 +27,6 @@ use crate::config::{ApiRates, ConfigError, LogFormat, ServeArguments, ServeConfi
 use crate::credentials::CredentialsFile;
 use crate::door;
 use crate::gateway::{Access, Gateway};
-use crate::heap;
 use crate::http_server::Security;
 use crate::native_tls::NativeTls;
 use crate::reactors::{Reactors, Running, Started};
@@ -150,7 +149,7 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let config = arguments.resolve().map_err(ServeError::Config)?;
     start_log(&config)?;
     raise_open_files();
-    heap::keep_some();
+    io::keep_free_memory();
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(ServeError::Signals)?;
     let handle = signals.handle();
     let listen =

@@ -6,7 +6,7 @@ const KEPT_BYTES: libc::c_int = 8 << 20;
 
 /// Has it keep some of what is free: bodies of requests take half a megabyte each, and to be given the same pages again, cleared,
 /// for every one costs more than to read it. Other allocators do as they do.
-pub(crate) fn keep_some() {
+pub fn keep_free_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     for what in [libc::M_TRIM_THRESHOLD, libc::M_MMAP_THRESHOLD] {
         // SAFETY: it sets a number of the allocator's, under the allocator's lock. It tells whether it did, and nothing rests on it.
