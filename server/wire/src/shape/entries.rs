@@ -120,45 +120,52 @@ impl<'de> Visitor<'de> for Entry<'_> {
         if data.capacity() - data.len() < ROOM_BYTES {
             data.reserve((3 * data.len()).max(ROOM_BYTES));
         }
-        let mut spans = Spans::default();
+        let (mut at, mut partition_key, mut explicit_hash_key) = (None, None, None);
         while let Some(member) = map.next_key()? {
-            let (span, name) = match member {
-                Member::Data => (&mut spans.data, "Data"),
-                Member::PartitionKey => (&mut spans.partition_key, "PartitionKey"),
-                Member::ExplicitHashKey => (&mut spans.explicit_hash_key, "ExplicitHashKey"),
-                Member::Unknown => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
+            match member {
+                Member::Data => once(&mut at, "Data", || map.next_value_seed(Given(Data(data))))?,
+                Member::PartitionKey => {
+                    once(&mut partition_key, "PartitionKey", || map.next_value_seed(Given(Text(texts))))?;
                 }
-            };
-            if span.is_some() {
-                return Err(A::Error::duplicate_field(name));
+                Member::ExplicitHashKey => {
+                    once(&mut explicit_hash_key, "ExplicitHashKey", || map.next_value_seed(Given(Text(texts))))?;
+                }
+                Member::Unknown => drop(map.next_value::<IgnoredAny>()?),
             }
-            *span = match member {
-                Member::Data => map.next_value_seed(Data(data))?,
-                _ => map.next_value_seed(Text(texts))?,
-            };
         }
-        Ok(spans)
+        Ok(Spans {
+            data: at.flatten(),
+            partition_key: partition_key.flatten(),
+            explicit_hash_key: explicit_hash_key.flatten(),
+        })
     }
 }
 
-/// Appends a record's data to that of others, if it is given.
-struct Data<'a>(&'a mut Vec<u8>);
+/// Reads a member, which may be there once, null or not.
+fn once<T, E: Error>(member: &mut Option<T>, name: &'static str, read: impl FnOnce() -> Result<T, E>) -> Result<(), E> {
+    if member.is_some() {
+        return Err(E::duplicate_field(name));
+    }
+    *member = Some(read()?);
+    Ok(())
+}
 
-impl<'de> DeserializeSeed<'de> for Data<'_> {
-    type Value = Option<Range<usize>>;
+/// Reads what may be null.
+struct Given<S>(S);
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Given<S> {
+    type Value = Option<S::Value>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_option(self)
     }
 }
 
-impl<'de> Visitor<'de> for Data<'_> {
-    type Value = Option<Range<usize>>;
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Given<S> {
+    type Value = Option<S::Value>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("bytes")
+        f.write_str("a member")
     }
 
     fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
@@ -170,46 +177,45 @@ impl<'de> Visitor<'de> for Data<'_> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        let start = self.0.len();
-        decode(deserializer, self.0)?;
-        Ok(Some(start..self.0.len()))
+        self.0.deserialize(deserializer).map(Some)
     }
 }
 
-/// Appends a text to others, if it is given.
+/// Appends a record's data to that of others.
+struct Data<'a>(&'a mut Vec<u8>);
+
+impl<'de> DeserializeSeed<'de> for Data<'_> {
+    type Value = Range<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let start = self.0.len();
+        decode(deserializer, self.0)?;
+        Ok(start..self.0.len())
+    }
+}
+
+/// Appends a text to others.
 struct Text<'a>(&'a mut String);
 
 impl<'de> DeserializeSeed<'de> for Text<'_> {
-    type Value = Option<Range<usize>>;
+    type Value = Range<usize>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_option(self)
+        deserializer.deserialize_string(self)
     }
 }
 
-impl<'de> Visitor<'de> for Text<'_> {
-    type Value = Option<Range<usize>>;
+impl Visitor<'_> for Text<'_> {
+    type Value = Range<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string")
     }
 
-    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_string(self)
-    }
-
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
         let start = self.0.len();
         self.0.push_str(text);
-        Ok(Some(start..self.0.len()))
+        Ok(start..self.0.len())
     }
 }
 
@@ -254,7 +260,9 @@ mod tests {
             assert!(read(&records).is_err(), "{records}");
         }
         assert!(read(&json!([{"PartitionKey": 1}])).is_err() && read(&json!([{"Data": "a b="}])).is_err());
-        let twice = br#"{"Records": [{"PartitionKey": "a", "PartitionKey": "b"}]}"#;
-        assert!(Codec::Json.parse::<PutRecords>(twice).is_err());
+        for first in ["\"a\"", "null"] {
+            let twice = format!("{{\"Records\": [{{\"PartitionKey\": {first}, \"PartitionKey\": \"b\"}}]}}");
+            assert!(Codec::Json.parse::<PutRecords>(twice.as_bytes()).is_err(), "{twice}");
+        }
     }
 }
