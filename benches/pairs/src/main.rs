@@ -16,6 +16,7 @@ mod error;
 mod fanout;
 mod hash;
 mod http;
+mod kinesis;
 mod load;
 mod measure;
 mod pair;

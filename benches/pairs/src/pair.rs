@@ -44,6 +44,17 @@ pub(crate) struct Plan {
     pub(crate) measures: Vec<Measure>,
 }
 
+impl Plan {
+    fn sum_up(self, pairs: Vec<Pair>, stopped: Option<String>) -> Part {
+        let sum_up = |measure: Measure| {
+            let values = pairs.iter().map(|pair| measure.value(&pair.a.side, &pair.b.side)).collect();
+            measure.sum_up(values)
+        };
+        let measures = self.measures.into_iter().map(sum_up).collect();
+        Part { title: self.title, name_a: self.name_a, name_b: self.name_b, measures, stopped, pairs }
+    }
+}
+
 /// All pairs of one comparison, and what they come to.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Part {
@@ -89,13 +100,28 @@ pub(crate) fn run(
             }
         }
     }
-    let values = |measure: &Measure| pairs.iter().map(|pair| measure.value(&pair.a.side, &pair.b.side)).collect();
-    let measures = plan.measures.into_iter().map(|measure| {
-        let values = values(&measure);
-        measure.sum_up(values)
-    });
-    let measures = measures.collect();
-    Ok(Part { title: plan.title, name_a: plan.name_a, name_b: plan.name_b, measures, stopped, pairs })
+    Ok(plan.sum_up(pairs, stopped))
+}
+
+/// Measures a side and what it was before, round after round. The worst of all decides, not the median.
+pub(crate) fn rounds(
+    bench: &Bench,
+    plan: Plan,
+    round: &mut dyn FnMut() -> Result<(Side, Side), PairsError>,
+) -> Result<Part, PairsError> {
+    let mut pairs = Vec::new();
+    for number in 0..bench.pairs() {
+        let before = bench.steady()?;
+        let (a, b) = round()?;
+        let figures = plan.measures.iter().map(|measure| measure.figure_a);
+        let figures: Vec<_> = figures.map(|name| format!("{} {name}", show(a.figure(name)))).collect();
+        bench.say(&format!("{}, {} of {}: {}", plan.title, number + 1, bench.pairs(), figures.join(", ")));
+        let taken = |side| Taken { before: before.clone(), side };
+        pairs.push(Pair { order: "AB", a: taken(a), b: taken(b) });
+    }
+    let part = plan.sum_up(pairs, None);
+    let measures = part.measures.into_iter().map(Measured::by_the_worst).collect();
+    Ok(Part { measures, ..part })
 }
 
 fn one(

@@ -1,5 +1,5 @@
 //! A client of the server in its smallest form, where each record's fate must be known when it is: makes streams, appends one
-//! batch at a time, reads back. And the server's HTTP doors, for what only they do.
+//! batch at a time, reads back. And what the server says of itself.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -142,21 +142,22 @@ impl Wire {
     }
 }
 
-/// Deletes a stream over the Kinesis API: the native protocol has no word for it.
-pub(crate) fn delete_stream(http: &str, name: &str) -> Result<(), PairsError> {
-    let body = format!("{{\"StreamName\":\"{name}\"}}");
-    let head =
-        "POST / HTTP/1.1\r\nx-amz-target: Kinesis_20131202.DeleteStream\r\ncontent-type: application/x-amz-json-1.1";
-    ask(http, head, &body).map(drop)
-}
-
 /// What the server says of itself at one time.
 pub(crate) struct Metrics(String);
 
 impl Metrics {
     /// Asks for it.
     pub(crate) fn of(admin: &str) -> Result<Self, PairsError> {
-        ask(admin, "GET /metrics HTTP/1.1", "").map(Self)
+        let mut socket = connect(admin)?;
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).map_err(|error| lost(&error))?;
+        let mut answer = Vec::new();
+        socket.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).map_err(|error| lost(&error))?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        match answer.split_whitespace().nth(1) {
+            Some("200") => Ok(Self(answer)),
+            _ => Err(PairsError::Wire(format!("it answered over HTTP: {}", answer.trim().replace(['\r', '\n'], " ")))),
+        }
     }
 
     /// The sum of a metric over its labels.
@@ -167,20 +168,6 @@ impl Metrics {
             true => Err(PairsError::Wire(format!("the server has no metric {name}"))),
             false => Ok(values.iter().sum()),
         }
-    }
-}
-
-fn ask(address: &str, head: &str, body: &str) -> Result<String, PairsError> {
-    let mut socket = connect(address)?;
-    let request =
-        format!("{head}\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-    socket.write_all(request.as_bytes()).map_err(|error| lost(&error))?;
-    let mut answer = Vec::new();
-    socket.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).map_err(|error| lost(&error))?;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    match answer.split_whitespace().nth(1) {
-        Some("200") => Ok(answer),
-        _ => Err(PairsError::Wire(format!("it answered over HTTP: {}", answer.trim().replace(['\r', '\n'], " ")))),
     }
 }
 

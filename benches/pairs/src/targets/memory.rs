@@ -16,7 +16,7 @@ use crate::bench::Bench;
 use crate::error::PairsError;
 use crate::load::{self, LARGE_BYTES, Load, Space, Subscribers};
 use crate::measure::{Bound, Measure};
-use crate::pair::{Pair, Part, Taken};
+use crate::pair::{self, Plan};
 use crate::point::ServerPoint;
 use crate::resident::Resident;
 use crate::server::Server;
@@ -78,23 +78,8 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
         seconds + AROUND_S,
         1,
     );
-    let mut pairs = Vec::new();
-    for number in 0..bench.pairs() {
-        let before = bench.steady()?;
-        let (pressed, rest) = round(bench, seconds)?;
-        let figures: Vec<_> = measures()
-            .iter()
-            .map(|measure| format!("{} {}", crate::units::show(pressed.figure(measure.figure_a)), measure.figure_a))
-            .collect();
-        bench.say(&format!("memory, {} of {}: {}", number + 1, bench.pairs(), figures.join(", ")));
-        let taken = |side| Taken { before: before.clone(), side };
-        pairs.push(Pair { order: "AB", a: taken(pressed), b: taken(rest) });
-    }
-    let sum_up = |measure: Measure| {
-        let values = pairs.iter().map(|pair| measure.value(&pair.a.side, &pair.b.side)).collect();
-        measure.sum_up(values).by_the_worst()
-    };
-    let measures = measures().into_iter().map(sum_up).collect();
+    let plan = Plan { title: "memory", name_a: "server", name_b: "before", measures: measures() };
+    let part = pair::rounds(bench, plan, &mut || round(bench, seconds))?;
     Ok(Findings {
         goal: "Resident memory within the budget plus 10 % under 1,000 busy and 10,000 idle connections, 10 MiB records, stalled readers, and a reader that scans everything; an idle connection costs under 16 KiB, an open idle shard under 4 KiB.",
         notes: vec![
@@ -105,7 +90,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
             "Afterwards every idle connection is asked whether it is there, and everything is read back, or the run is void.".to_owned(),
         ],
         sweeps: Vec::new(),
-        parts: vec![Part { title: "memory", name_a: "server", name_b: "before", measures, stopped: None, pairs }],
+        parts: vec![part],
     })
 }
 

@@ -9,7 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::PairsError;
-use crate::wire::{Metrics, delete_stream};
+use crate::kinesis::delete_stream;
+use crate::wire::Metrics;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(100);

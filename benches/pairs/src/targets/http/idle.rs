@@ -1,7 +1,5 @@
 //! What a connection costs that says nothing: one that is kept alive, and one over which a shard is subscribed to.
 
-mod client;
-
 use std::fs;
 use std::sync::Arc;
 use std::thread::sleep;
@@ -10,16 +8,15 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use serde_json::{Value, json};
 
-use self::client::{Client, Version, trusting};
 use crate::bench::Bench;
 use crate::error::PairsError;
+use crate::kinesis::{Client, Version, trusting};
 use crate::measure::{Bound, Measure};
-use crate::pair::{Pair, Part, Taken};
+use crate::pair::{self, Plan};
 use crate::resident::Resident;
 use crate::server::Server;
 use crate::side::Side;
 use crate::targets::Findings;
-use crate::units::show;
 
 const BYTES_MAX: f64 = 40_000.0;
 
@@ -96,22 +93,10 @@ const ROWS: [Row; 5] = [
 
 pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
     bench.announce("http-idle: 1,000 connections of five kinds that say nothing", ROUND_S, 1);
-    let mut pairs = Vec::new();
-    for number in 0..bench.pairs() {
-        let before = bench.steady()?;
-        let (after, rest) = round(bench)?;
-        let figures: Vec<_> =
-            ROWS.iter().map(|row| format!("{} {}", show(after.figure(row.figure)), row.figure)).collect();
-        bench.say(&format!("http-idle, {} of {}: {}", number + 1, bench.pairs(), figures.join(", ")));
-        let taken = |side| Taken { before: before.clone(), side };
-        pairs.push(Pair { order: "AB", a: taken(after), b: taken(rest) });
-    }
-    let measure = |row: &Row| {
-        let measure = Measure::first(row.slug, row.title, row.figure, Bound::AtMost(BYTES_MAX));
-        let values = pairs.iter().map(|pair| measure.value(&pair.a.side, &pair.b.side)).collect();
-        measure.sum_up(values).by_the_worst()
-    };
+    let measure = |row: &Row| Measure::first(row.slug, row.title, row.figure, Bound::AtMost(BYTES_MAX));
     let measures = ROWS.iter().map(measure).collect();
+    let plan = Plan { title: "http-idle", name_a: "server", name_b: "before", measures };
+    let part = pair::rounds(bench, plan, &mut || round(bench))?;
     Ok(Findings {
         goal: "An idle SubscribeToShard or keep-alive connection costs under 40 KB of memory.",
         notes: vec![
@@ -120,7 +105,7 @@ pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
             "Afterwards each is asked once more, or has been told something, or the run fails.".to_owned(),
         ],
         sweeps: Vec::new(),
-        parts: vec![Part { title: "idle", name_a: "server", name_b: "before", measures, stopped: None, pairs }],
+        parts: vec![part],
     })
 }
 

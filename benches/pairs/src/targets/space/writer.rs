@@ -10,7 +10,8 @@ use frame::{Retention, frame as record};
 
 use super::account::{Account, Life, RETENTION};
 use crate::error::PairsError;
-use crate::wire::{Wire, delete_stream};
+use crate::kinesis::delete_stream;
+use crate::wire::Wire;
 
 /// Records of a batch.
 const RECORDS: u32 = 32;

@@ -1,5 +1,5 @@
-//! The least that it takes to ask something over HTTP/1.1 or HTTP/2 and then keep the connection: thousands of them are to cost this
-//! side little.
+//! A client of the Kinesis API in its smallest form, over HTTP/1.1 or HTTP/2, which keeps its connection: thousands of them are to
+//! cost this side little.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -9,14 +9,14 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::PairsError;
 use crate::wire::{connect, lost};
 
 /// How HTTP is spoken.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Version {
+pub(crate) enum Version {
     One,
     Two,
 }
@@ -39,7 +39,7 @@ trait Stream: Read + Write {}
 impl<S: Read + Write> Stream for S {}
 
 /// A connection.
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: Box<dyn Stream>,
     authority: String,
     version: Version,
@@ -50,7 +50,7 @@ pub(super) struct Client {
 }
 
 /// Trusts the certificate in a file, and speaks HTTP/2.
-pub(super) fn trusting(certificate: &Path) -> Result<Arc<ClientConfig>, PairsError> {
+pub(crate) fn trusting(certificate: &Path) -> Result<Arc<ClientConfig>, PairsError> {
     let failed = |error: &dyn std::fmt::Display| PairsError::Wire(format!("no TLS: {error}"));
     let file = File::open(certificate).map_err(|source| PairsError::File { path: certificate.to_owned(), source })?;
     let mut roots = RootCertStore::empty();
@@ -65,8 +65,13 @@ pub(super) fn trusting(certificate: &Path) -> Result<Arc<ClientConfig>, PairsErr
     Ok(Arc::new(config))
 }
 
+/// Deletes a stream: the native protocol has no word for it.
+pub(crate) fn delete_stream(http: &str, name: &str) -> Result<(), PairsError> {
+    Client::connect(http, Version::One, None)?.ask("DeleteStream", &json!({"StreamName": name})).map(drop)
+}
+
 impl Client {
-    pub(super) fn connect(
+    pub(crate) fn connect(
         address: &str,
         version: Version,
         tls: Option<&Arc<ClientConfig>>,
@@ -91,7 +96,7 @@ impl Client {
     }
 
     /// Asks, and reads the answer.
-    pub(super) fn ask(&mut self, action: &str, body: &Value) -> Result<Value, PairsError> {
+    pub(crate) fn ask(&mut self, action: &str, body: &Value) -> Result<Value, PairsError> {
         self.send(action, &body.to_string())?;
         let answer = self.hear_all()?;
         if answer.is_empty() {
@@ -100,7 +105,7 @@ impl Client {
         serde_json::from_slice(&answer).map_err(|error| PairsError::Wire(format!("it answered {action}: {error}")))
     }
 
-    pub(super) fn send(&mut self, action: &str, body: &str) -> Result<(), PairsError> {
+    pub(crate) fn send(&mut self, action: &str, body: &str) -> Result<(), PairsError> {
         let (authority, target) = (&self.authority, format!("Kinesis_20131202.{action}"));
         let mut out = Vec::new();
         match self.version {
@@ -135,7 +140,7 @@ impl Client {
     }
 
     /// The whole answer's body.
-    pub(super) fn hear_all(&mut self) -> Result<Vec<u8>, PairsError> {
+    pub(crate) fn hear_all(&mut self) -> Result<Vec<u8>, PairsError> {
         match self.version {
             Version::One => {
                 let length = self.head()?;
@@ -161,7 +166,7 @@ impl Client {
     }
 
     /// Waits for something of an answer that goes on.
-    pub(super) fn hear_event(&mut self) -> Result<(), PairsError> {
+    pub(crate) fn hear_event(&mut self) -> Result<(), PairsError> {
         match self.version {
             Version::One => {
                 if self.received.is_empty() {
@@ -197,7 +202,8 @@ impl Client {
         let head: Vec<u8> = self.received.drain(..end).collect();
         let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
         if !head.starts_with("http/1.1 200 ") {
-            return Err(PairsError::Wire(format!("it answered over HTTP: {head}")));
+            let more = String::from_utf8_lossy(&self.received);
+            return Err(PairsError::Wire(format!("it answered over HTTP: {head}{more}").replace(['\r', '\n'], " ")));
         }
         Ok(head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok()))
     }
