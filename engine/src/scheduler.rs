@@ -143,7 +143,7 @@ impl Scheduler {
 mod tests {
     use super::*;
 
-    /// Bytes a second that are read beside commits of 0.4 ms each, which take three times as long beside more than `bears`
+    /// Bytes a second that are read beside commits of 0.4 ms each, which take five times as long beside more than `bears`
     /// reads of 64 KiB.
     fn read_beside(bears: usize) -> u64 {
         let (mut scheduler, mut now_ns, mut read) = (Scheduler::new(), QUIET_NS, 0);
@@ -155,7 +155,7 @@ mod tests {
                 reads += 1;
             }
             read += (reads as u64) << 16;
-            let took_ns = if reads > bears { 1_200_000 } else { 400_000 };
+            let took_ns = if reads > bears { 2_000_000 } else { 400_000 };
             now_ns += 400_000;
             (0..reads).for_each(|_| scheduler.end_read());
             scheduler.committed(now_ns - took_ns, now_ns);
