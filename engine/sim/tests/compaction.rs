@@ -38,35 +38,57 @@ fn world() -> World {
     World::new(11, pool, Surroundings::calm(), Trace::default())
 }
 
-/// One life of a reactor.
+/// One life of a log.
 struct Life<'a> {
     world: &'a World,
-    reactor: Reactor<SimIo>,
-    handle: Handle,
+    reactors: Vec<Reactor<SimIo>>,
+    /// Of each reactor.
+    handles: Vec<Handle>,
 }
 
 impl<'a> Life<'a> {
-    /// `None` if the life ends before it is open.
+    /// One reactor. `None` if the life ends before it is open.
     fn open(world: &'a World) -> Option<Life<'a>> {
-        let (segment_bytes, memory_bytes) = (SEGMENT_BYTES, MEMORY_BYTES_MIN);
+        Life::open_on(world, 1)
+    }
+
+    /// So many reactors.
+    fn open_on(world: &'a World, reactors: usize) -> Option<Life<'a>> {
+        let (segment_bytes, memory_bytes) = (SEGMENT_BYTES, MEMORY_BYTES_MIN * reactors);
         let config = Config { segment_bytes, memory_bytes, segments_ready: 1, ..Config::default() };
-        let opened = Reactor::open(world.io(), config);
+        let mut ios = world.ios(reactors).into_iter();
+        let mut first = ios.next().expect("there is a reactor");
+        let opened = engine::open(&mut first, &config, reactors).and_then(|(seats, _)| {
+            let ios = std::iter::once(first).chain(ios);
+            ios.zip(seats).map(|(io, seat)| Reactor::take(io, config.clone(), seat)).collect::<Result<Vec<_>, _>>()
+        });
         if world.is_dead() {
             return None;
         }
-        let (mut reactor, _) = opened.expect("nothing is damaged");
-        let handle = reactor.handle(world.waker(0));
-        Some(Life { world, reactor, handle })
+        let mut reactors = opened.expect("nothing is damaged so that it can't be opened");
+        let handles = reactors.iter_mut().enumerate().map(|(own, reactor)| reactor.handle(world.waker(own))).collect();
+        Some(Life { world, reactors, handles })
+    }
+
+    fn turn(&mut self) {
+        for reactor in &mut self.reactors {
+            reactor.turn();
+        }
     }
 
     /// `None` if the life ends before the answer comes.
     fn call(&mut self, call: Call) -> Option<Answer> {
+        self.call_at(0, call)
+    }
+
+    /// Asks one of the reactors.
+    fn call_at(&mut self, own: usize, call: Call) -> Option<Answer> {
         let (tell, answer) = channel();
         // Nobody waits any more once the life has ended.
         let tell = move |answer| drop(tell.send(answer));
-        self.handle.call(call, tell).expect("there is room for a call");
+        self.handles[own].call(call, tell).expect("there is room for a call");
         for _ in 0..TURNS_MAX {
-            self.reactor.turn();
+            self.turn();
             if self.world.is_dead() {
                 return None;
             }
@@ -75,6 +97,18 @@ impl<'a> Life<'a> {
             }
         }
         panic!("no answer comes");
+    }
+
+    fn create(&mut self, name: &str) {
+        let settings = Quotas::NONE.into();
+        let answer =
+            self.call(Call::CreateStream { name: name.to_owned(), shards: 1, settings, annotation: Arc::default() });
+        assert!(matches!(answer, Some(Answer::Stream(..))), "{answer:?}");
+    }
+
+    fn delete(&mut self, name: &str) {
+        let answer = self.call(Call::DeleteStream { name: name.to_owned() });
+        assert!(matches!(answer, Some(Answer::Deleted)), "{answer:?}");
     }
 
     fn append(&mut self, name: &str, data: &[u8]) {
@@ -93,7 +127,8 @@ impl<'a> Life<'a> {
         while next < shards[0].tip {
             let (stream, shard, start) = (stream.stream, stream.first_shard, Start::At(next));
             let read = Call::Read { read: Read { stream, shard, start, bytes_max: 1 << 20 }, counts: false };
-            let Answer::Records(result, frames) = self.call(read)? else { panic!("nothing is damaged") };
+            let owner = shards[0].reactor as usize;
+            let Answer::Records(result, frames) = self.call_at(owner, read)? else { panic!("nothing is damaged") };
             let mut rest = &frames[..];
             while let Ok(frame) = Frame::parse(rest) {
                 found.push((frame.sequence(), frame.data().to_vec()));
@@ -112,14 +147,14 @@ impl<'a> Life<'a> {
             if self.world.is_stuck() || self.world.is_dead() || self.world.now_ns() >= until_ns {
                 return;
             }
-            self.reactor.turn();
+            self.turn();
         }
         panic!("it does not come to rest");
     }
 
     fn end(self, death: Death) {
         self.world.die();
-        drop(self.reactor);
+        drop(self.reactors);
         self.world.next_life(death, Surroundings::calm());
     }
 }
@@ -132,28 +167,24 @@ fn data(number: u64) -> Vec<u8> {
 fn mostly_dead() -> sim::Files {
     let world = world();
     let mut life = Life::open(&world).expect("nothing ends it");
-    for name in ["kept", "gone"] {
-        life.call(Call::CreateStream {
-            name: name.to_owned(),
-            shards: 1,
-            settings: Quotas::NONE.into(),
-            annotation: Arc::default(),
-        });
-    }
+    ["kept", "gone"].into_iter().for_each(|name| life.create(name));
     for number in 0..RECORDS {
         life.append("kept", &data(number));
         life.append("gone", &[0; GONE_BYTES]);
     }
-    let answer = life.call(Call::DeleteStream { name: "gone".to_owned() });
-    assert!(matches!(answer, Some(Answer::Deleted)), "{answer:?}");
+    life.delete("gone");
     life.end(Death::PowerCut);
     world.files()
 }
 
 fn check(found: &[(Sequence, Vec<u8>)]) {
+    check_all(found, RECORDS);
+}
+
+fn check_all(found: &[(Sequence, Vec<u8>)], records: u64) {
     let numbers: Vec<u64> = found.iter().map(|(number, _)| number.0).collect();
-    assert_eq!(numbers, (1..=RECORDS).collect::<Vec<u64>>());
-    assert!((0..RECORDS).zip(found).all(|(number, (_, found))| *found == data(number)));
+    assert_eq!(numbers, (1..=records).collect::<Vec<u64>>());
+    assert!((0..records).zip(found).all(|(number, (_, found))| *found == data(number)));
 }
 
 /// Bytes of all segments, and how many there are.
@@ -230,6 +261,35 @@ fn what_is_damaged_stays_as_it_is() {
     life.end(Death::PowerCut);
     assert_eq!(world.files().length(first), bytes_before);
     assert!(segments(&world.files()).0 < all_before - 2 * u64::from(SEGMENT_BYTES));
+}
+
+/// A shard has its older records in another journal, as another reactor owned it then. The footer of a compacted segment is
+/// damaged: what it told of that is nowhere else, and none of the older records is passed over.
+#[test]
+fn a_damaged_footer_hides_no_other_journal() {
+    let world = world();
+    let mut life = Life::open(&world).expect("nothing ends it");
+    ["kept", "other", "gone"].into_iter().for_each(|name| life.create(name));
+    (0..RECORDS).for_each(|number| life.append("kept", &data(number)));
+    life.end(Death::PowerCut);
+    let mut life = Life::open_on(&world, 2).expect("nothing ends it");
+    for number in RECORDS..2 * RECORDS {
+        life.append("kept", &data(number));
+        life.append("gone", &[0; GONE_BYTES]);
+    }
+    life.delete("gone");
+    life.settle();
+    life.end(Death::PowerCut);
+    let mut files = world.files();
+    let oldest = files.names().filter(|name| name.starts_with("0001")).min();
+    let compacted = oldest.expect("the second reactor has a journal").to_owned();
+    let length = files.length(&compacted);
+    assert!(length < u64::from(SEGMENT_BYTES), "{compacted} was not compacted");
+    files.write(&compacted, length - 4096 - 512, &[0xa5; 512]);
+    world.load(files);
+    let mut life = Life::open_on(&world, 2).expect("nothing ends it");
+    check_all(&life.read().expect("nothing ends it"), 2 * RECORDS);
+    life.end(Death::PowerCut);
 }
 
 /// A disk that is full of what was deleted: records are taken again once it is compacted, for which room is kept.

@@ -6,11 +6,13 @@ use frame::{Position, Sequence};
 
 use crate::damage::{Damage, DamagedRecords, DamagedStretch};
 
-/// What lies before an extent and was due.
-pub(super) fn note_gap(damage: &mut Damage, extent: &Extent, due: Sequence) {
-    if extent.first_sequence > due && !damage.stretches.is_empty() {
+/// What lies before an extent and was due. Tells whether it may be lost: where nothing is, it lies elsewhere, if anywhere.
+pub(super) fn note_gap(damage: &mut Damage, extent: &Extent, due: Sequence) -> bool {
+    let may_be_lost = extent.first_sequence > due && !damage.stretches.is_empty();
+    if may_be_lost {
         damage.records.push(DamagedRecords { shard: extent.shard, from: due, to: extent.first_sequence });
     }
+    may_be_lost
 }
 
 /// What lies between two footers that follow each other: numbers that the second says were given before it, and the first,

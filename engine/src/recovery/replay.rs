@@ -357,8 +357,12 @@ impl Replay {
             self.index.grow(self.shards.len());
             let expected = self.shards.shard_mut(extent.shard).next;
             let due = self.doubtful.remove(&extent.shard).unwrap_or(expected);
-            note_gap(&mut self.damage, extent, due);
+            let may_be_lost = note_gap(&mut self.damage, extent, due);
             if extent.first_sequence >= expected {
+                if !may_be_lost {
+                    // A compacted segment has no command that says from where on the shard has its records here.
+                    self.index.go_on(extent.shard, extent.first_sequence);
+                }
                 self.index.push(extent.shard, placed);
                 self.shards.recover(extent);
                 let frames = scan.bytes(io, placed.offset, placed.length as usize)?;
