@@ -148,7 +148,7 @@ pub const READ_WINDOWS_SHARE: usize = 4;
 pub const READS_IN_FLIGHT_MAX: usize = 8;
 
 /// Reads of the disk at once beside appends.
-pub const READS_IN_FLIGHT_BESIDE_MAX: usize = 2;
+pub const READS_IN_FLIGHT_BESIDE_MAX: usize = 4;
 
 /// Bytes of one read result's frames, whatever the client allows.
 pub const READ_RESULT_BYTES_MAX: usize = 1 << 20;
