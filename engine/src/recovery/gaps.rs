@@ -6,7 +6,8 @@ use frame::{Position, Sequence};
 
 use crate::damage::{Damage, DamagedRecords, DamagedStretch};
 
-/// What lies before an extent and was due. Tells whether it may be lost: where nothing is, it lies elsewhere, if anywhere.
+/// What lies before an extent and was due. Tells whether it may be lost: where nothing is, it lies elsewhere, if
+/// anywhere. A command says so, but in a compacted segment there is none.
 pub(super) fn note_gap(damage: &mut Damage, extent: &Extent, due: Sequence) -> bool {
     let may_be_lost = extent.first_sequence > due && !damage.stretches.is_empty();
     if may_be_lost {

@@ -360,7 +360,6 @@ impl Replay {
             let may_be_lost = note_gap(&mut self.damage, extent, due);
             if extent.first_sequence >= expected {
                 if !may_be_lost {
-                    // A compacted segment has no command that says from where on the shard has its records here.
                     self.index.go_on(extent.shard, extent.first_sequence);
                 }
                 self.index.push(extent.shard, placed);
