@@ -21,6 +21,7 @@ fn records(count: u64) -> Records {
         approximate_arrival_timestamp: Timestamp { ms: 1_700_000_100_123 },
         data: Blob((0..DATA_BYTES).map(|byte| (byte as u64 * 31 + at) as u8).collect()),
         partition_key: format!("{at:016x}"),
+        encryption_type: None,
     };
     let records = (0..count).map(record).collect();
     Records { records, next_shard_iterator: None, millis_behind_latest: 0, child_shards: None }

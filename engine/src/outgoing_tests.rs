@@ -86,6 +86,7 @@ impl Rig {
             tip_arrival_ms: 0,
             children: None,
             trim: Sequence(1),
+            encrypted: false,
         };
         self.outgoing.send_records(RequestId(request), &result, Frames::Shared(runs), true);
     }

@@ -388,12 +388,13 @@ impl Request {
             sight.shards.find(shard).map_or((from, 0), |shard| (shard.durable_next, shard.durable_arrival_ms));
         let trim = sight.shards.first_kept(shard);
         let since_ms = since_ms.max(sight.kept_since_ms(shard));
-        let result = ReadResult { shard, records: 0, next: from, tip, tip_arrival_ms, children: None, trim };
+        let (next, children, encrypted) = (from, None, false);
+        let result = ReadResult { shard, records: 0, next, tip, tip_arrival_ms, children, trim, encrypted };
         let mut found = Found { result, record_bytes: 0 };
         // Of a closed shard what is called damaged may reach past its end.
         let end = sight.damage.next_after(shard, from).unwrap_or(tip).min(tip);
         let mut runs = Vec::new();
-        let (mut bytes, mut is_encrypted, mut stop) = (0, false, None);
+        let (mut bytes, mut stop) = (0, None);
         for piece in &self.plan.pieces {
             let (buf, range, verify) = match &piece.source {
                 Source::Memory(buf, range) => (buf, range.clone(), false),
@@ -408,7 +409,6 @@ impl Request {
             let extent = Extent { bytes: &buf[range.clone()], shard, numbers: &piece.numbers, verify };
             let bounds = Bounds { end, since_ms, bytes_max: bytes_max.saturating_sub(bytes) };
             let run = walk(&extent, &mut found, &bounds);
-            is_encrypted |= run.is_encrypted;
             if !run.taken.is_empty() {
                 bytes += run.taken.len();
                 runs.push((buf.clone(), range.start + run.taken.start..range.start + run.taken.end));
@@ -430,7 +430,7 @@ impl Request {
         if let Some((why, next)) = stop.filter(|_| found.result.records == 0) {
             return stop_at_damage(&found.result, why, next);
         }
-        if is_encrypted {
+        if found.result.encrypted {
             return decrypt::decrypt(sight.vault, found, &runs);
         }
         if found.result.records == 0 && self.plan.pieces.is_empty() {

@@ -251,6 +251,7 @@ fn answers(program: &mut Program<'_>) -> (Vec<u8>, usize) {
                     tip_arrival_ms: program.long(),
                     children: children(program),
                     trim: Sequence(program.long()),
+                    encrypted: program.byte() & 1 != 0,
                 };
                 result.encode(&mut out, request, frames.len());
                 out.extend_from_slice(&frames);

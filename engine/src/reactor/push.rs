@@ -40,7 +40,8 @@ impl<I: Io> Reactor<I> {
         }
         let (tip, tip_arrival_ms) = (tip.durable_next, tip.durable_arrival_ms);
         let trim = self.shards.first_kept(shard);
-        let mut result = ReadResult { shard, records: 0, next, tip, tip_arrival_ms, children: None, trim };
+        let (children, encrypted) = (None, false);
+        let mut result = ReadResult { shard, records: 0, next, tip, tip_arrival_ms, children, trim, encrypted };
         self.note_end(stream, &mut result);
         result.encode(&mut self.connections[peer.slot].outgoing.control, request, 0);
         self.make_dirty(peer);
@@ -222,7 +223,8 @@ impl<I: Io> Reactor<I> {
             let Some(connection) = live(&mut self.connections, peer) else { continue };
             let (tip, tip_arrival_ms) = (tip.durable_next, tip.durable_arrival_ms);
             let trim = self.shards.first_kept(shard);
-            let result = ReadResult { shard, records: 0, next, tip, tip_arrival_ms, children, trim };
+            let encrypted = false;
+            let result = ReadResult { shard, records: 0, next, tip, tip_arrival_ms, children, trim, encrypted };
             result.encode(connection.outgoing.behind_records(), request, 0);
             self.make_dirty(peer);
         }

@@ -1,4 +1,4 @@
-//! Frames of an answer, as who asked may have them, where some of them are encrypted.
+//! Frames of an answer, as who asked may have them, where they are encrypted.
 
 use std::ops::Range;
 
@@ -28,17 +28,11 @@ pub(super) fn decrypt(vault: &mut Vault, mut found: Found, runs: &[(Buf, Range<u
     for (buf, range) in runs {
         let mut rest = &buf[range.clone()];
         while let Ok(frame) = Frame::parse_stored(rest) {
-            let (bytes, behind) = rest.split_at(frame.length());
-            rest = behind;
-            let decrypted = if frame.is_encrypted() {
-                append_decrypted(&mut made, &frame, shard, |with, text, tag| {
-                    let cipher = vault.decrypting(with).ok_or(Refused::KeyMissing(with.key))?;
-                    cipher.decrypt(text, tag).ok_or(Refused::Damaged)
-                })
-            } else {
-                made.extend_from_slice(bytes);
-                Ok(())
-            };
+            rest = &rest[frame.length()..];
+            let decrypted = append_decrypted(&mut made, &frame, shard, |with, text, tag| {
+                let cipher = vault.decrypting(with).ok_or(Refused::KeyMissing(with.key))?;
+                cipher.decrypt(text, tag).ok_or(Refused::Damaged)
+            });
             if let Err(refused) = decrypted {
                 (found.result.records, found.record_bytes) = (records, record_bytes);
                 found.result.next = frame.sequence();

@@ -42,17 +42,22 @@ fn batch(spoil: impl FnOnce(&mut [u8])) -> (Found, Vec<(Buf, Range<usize>)>) {
     writer.begin_extent(SHARD, Sequence(1));
     for number in 1..=4 {
         let frame = frame_of(number);
-        let pushed = match number {
-            3 => writer.push(&frame, 77),
-            _ => writer.push_encrypted(&frame, 77, cipher.with(), |text| cipher.encrypt(text)),
-        };
+        let pushed = writer.push_encrypted(&frame, 77, cipher.with(), |text| cipher.encrypt(text));
         assert_eq!(pushed, Ok(Sequence(number)));
     }
     let end = HEADER_BYTES + extents[0].length as usize;
     spoil(&mut buf[HEADER_BYTES..end]);
     let next = Sequence(5);
-    let result =
-        ReadResult { shard: SHARD, records: 4, next, tip: next, tip_arrival_ms: 77, children: None, trim: Sequence(1) };
+    let result = ReadResult {
+        shard: SHARD,
+        records: 4,
+        next,
+        tip: next,
+        tip_arrival_ms: 77,
+        children: None,
+        trim: Sequence(1),
+        encrypted: true,
+    };
     (Found { result, record_bytes: 4 * 105 }, vec![(buf.freeze(), HEADER_BYTES..end)])
 }
 
@@ -90,7 +95,7 @@ fn failure_of(answer: Answer) -> Failure {
 }
 
 #[test]
-fn what_is_encrypted_and_what_is_not_come_as_they_were() {
+fn what_is_encrypted_comes_as_it_was() {
     let (found, runs) = batch(|_| {});
     let Answer::Records(found, frames) = decrypt(&mut vault(keyring()), found, &runs) else { panic!("it is sound") };
     assert_eq!((found.result.records, found.result.next), (4, Sequence(5)));

@@ -24,8 +24,6 @@ pub(super) enum RunEnd {
 pub(super) struct Run {
     pub(super) taken: Range<usize>,
     pub(super) end: RunEnd,
-    /// Whether any of them is encrypted.
-    pub(super) is_encrypted: bool,
 }
 
 /// An extent as it was read, and what it must be.
@@ -66,11 +64,11 @@ pub(super) struct Bounds {
     pub(super) bytes_max: usize,
 }
 
-/// Walks the frames of an extent: passes over those before `found.result.next`, counts those from there on within `bounds`.
+/// Walks the frames of an extent: passes over those before `found.result.next`, counts those from there on within `bounds`, as far
+/// as all are encrypted, or none is.
 pub(super) fn walk(extent: &Extent<'_>, found: &mut Found, bounds: &Bounds) -> Run {
     let Found { result, record_bytes } = found;
     let (mut at, mut start, mut due) = (0, None, *extent.numbers.start());
-    let mut is_encrypted = false;
     while at < extent.bytes.len() {
         let Some(frame) = extent.frame(at, result.next).filter(|frame| frame.sequence() == due) else {
             match extent.next_intact(at, due) {
@@ -81,7 +79,7 @@ pub(super) fn walk(extent: &Extent<'_>, found: &mut Found, bounds: &Bounds) -> R
                 }
                 next => {
                     let next = next.map(|(_, sequence)| sequence);
-                    return Run { taken: start.unwrap_or(at)..at, end: RunEnd::Damaged { next }, is_encrypted };
+                    return Run { taken: start.unwrap_or(at)..at, end: RunEnd::Damaged { next } };
                 }
             }
         };
@@ -89,14 +87,14 @@ pub(super) fn walk(extent: &Extent<'_>, found: &mut Found, bounds: &Bounds) -> R
             result.next = frame.sequence().next();
         } else if frame.sequence() >= result.next {
             if frame.sequence() >= bounds.end {
-                return Run { taken: start.unwrap_or(at)..at, end: RunEnd::AtEnd, is_encrypted };
+                return Run { taken: start.unwrap_or(at)..at, end: RunEnd::AtEnd };
             }
             let first = *start.get_or_insert(at);
-            let enough = at + frame.length() - first > bounds.bytes_max && result.records > 0;
-            if enough {
-                return Run { taken: first..at, end: RunEnd::Enough, is_encrypted };
+            let is_full = at + frame.length() - first > bounds.bytes_max || frame.is_encrypted() != result.encrypted;
+            if is_full && result.records > 0 {
+                return Run { taken: first..at, end: RunEnd::Enough };
             }
-            is_encrypted |= frame.is_encrypted();
+            result.encrypted = frame.is_encrypted();
             result.records += 1;
             *record_bytes += frame.record_bytes() as u64;
             result.next = frame.sequence().next();
@@ -104,5 +102,5 @@ pub(super) fn walk(extent: &Extent<'_>, found: &mut Found, bounds: &Bounds) -> R
         at += frame.length();
         due = due.next();
     }
-    Run { taken: start.unwrap_or(at)..at, end: RunEnd::Whole, is_encrypted }
+    Run { taken: start.unwrap_or(at)..at, end: RunEnd::Whole }
 }

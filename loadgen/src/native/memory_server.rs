@@ -212,6 +212,7 @@ impl<'a> Connection<'a> {
             tip_arrival_ms: 0,
             children: None,
             trim: frame::Sequence(1),
+            encrypted: false,
         };
         result.encode(&mut self.out, request, body.len());
         self.out.extend_from_slice(&body);

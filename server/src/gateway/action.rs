@@ -298,12 +298,18 @@ fn sequence_number(shard_made_s: u64, shard: ShardName, number: u64, arrival_ms:
 }
 
 /// A record with its data, as callers see it.
-fn told_record(shard_made_s: u64, shard: ShardName, record: &Record<'_>, data: Bytes) -> shape::Record {
+fn told_record(
+    (shard_made_s, shard): (u64, ShardName),
+    record: &Record<'_>,
+    data: Bytes,
+    encrypted: bool,
+) -> shape::Record {
     shape::Record {
         sequence_number: sequence_number(shard_made_s, shard, record.sequence.0, record.arrival_ms),
         approximate_arrival_timestamp: Timestamp { ms: record.arrival_ms },
         data: Blob(data),
         partition_key: String::from_utf8_lossy(record.key).into_owned(),
+        encryption_type: encrypted.then_some(encryption::KMS),
     }
 }
 

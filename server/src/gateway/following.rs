@@ -73,9 +73,10 @@ impl Following {
         })
     }
 
-    /// The next that is heard. Records that come before it are given to `each`. May be dropped and called again.
-    pub(super) async fn next(&mut self, mut each: impl FnMut(&Record<'_>)) -> Heard {
-        let mut place = None;
+    /// The next that is heard. Records that come before it are given to `each`, and whether they are kept encrypted. May be dropped
+    /// and called again.
+    pub(super) async fn next(&mut self, mut each: impl FnMut(&Record<'_>, bool)) -> Heard {
+        let mut place: Option<ReadResult> = None;
         loop {
             let step = self.client.step(&self.lot, &mut self.at);
             match step {
@@ -90,7 +91,7 @@ impl Following {
                         return Heard::Within(first);
                     }
                     if let Some(record) = self.joiner.push(&frame) {
-                        each(&record);
+                        each(&record, place.is_some_and(|place| place.encrypted));
                     }
                 }
                 Ok(Some(ClientEvent::ReadEnd(_))) => {

@@ -1,6 +1,7 @@
 //! Streams that are encrypted on disk: what lies there, what is told, and what becomes of them without their keys.
 
 use std::fs;
+use std::iter::{once, repeat_n};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -84,6 +85,22 @@ fn told(records: Vec<(String, String)>) -> Vec<String> {
     records.into_iter().map(|(_, data)| data).collect()
 }
 
+/// What is told of each record of a stream's only shard: whether it is encrypted.
+fn types(api: SocketAddr, stream: &str) -> Vec<Value> {
+    let start = json!({ "StreamName": stream, "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON" });
+    let mut iterator = good(api, "GetShardIterator", &start)["ShardIterator"].clone();
+    let mut types = Vec::new();
+    loop {
+        let page = good(api, "GetRecords", &json!({ "ShardIterator": iterator, "Limit": 20 }));
+        let records = page["Records"].as_array().unwrap();
+        types.extend(records.iter().map(|record| record.get("EncryptionType").cloned().unwrap_or_default()));
+        if records.is_empty() {
+            return types;
+        }
+        iterator = page["NextShardIterator"].clone();
+    }
+}
+
 fn create(api: SocketAddr, stream: &str) {
     good(api, "CreateStream", &json!({ "StreamName": stream, "ShardCount": 1 }));
 }
@@ -133,13 +150,19 @@ fn what_is_encrypted_lies_nowhere_as_it_is_and_is_read_after_a_crash() {
     let (server, api) = rig.start();
     let mut client = server.client();
     assert_eq!(read_all(&mut client, &stream, shard), before);
-    let expected: Vec<String> =
-        std::iter::once(HELLO.to_owned()).chain(std::iter::repeat_n(data.clone(), 51)).collect();
+    let expected: Vec<String> = once(HELLO.to_owned()).chain(repeat_n(data.clone(), 51)).collect();
     assert_eq!(told(records(api, "s"))[..52], expected);
     assert_eq!(
         good(api, "PutRecord", &json!({ "StreamName": "s", "PartitionKey": key, "Data": data }))["EncryptionType"],
         "KMS"
     );
+    encrypt(api, "StopStreamEncryption", "s", "alias/mine");
+    put(api, "s", HELLO);
+    let encrypted = repeat_n(json!("KMS"), types(api, "s").len() - 2);
+    let expected: Vec<Value> = once(Value::Null).chain(encrypted).chain(once(Value::Null)).collect();
+    // With the large one, which is one record here, and that of this life.
+    assert_eq!(expected.len(), 1 + 51 + 1 + 1 + 1);
+    assert_eq!(types(api, "s"), expected);
     server.stop();
     assert!(!rig.lies_on_disk(&DATA[..20]), "what was stored after the start lies there as it is");
 }

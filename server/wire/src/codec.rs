@@ -295,6 +295,7 @@ mod tests {
             approximate_arrival_timestamp: Timestamp { ms: 1_700_000_000_123 },
             data: Blob(vec![0, 255].into()),
             partition_key: "k".to_owned(),
+            encryption_type: None,
         };
         let written = hex(&Codec::Cbor.write(&record).expect("it can be"));
         assert!(written.contains("c11b0000018bcfe5687b"), "a tag and an integer: {written}");

@@ -61,7 +61,7 @@ use crate::id::RequestId;
 use crate::parts::RunError;
 
 /// The version that this build speaks.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// The default port.
 pub const PORT: u16 = 4570;
@@ -73,7 +73,7 @@ pub const HEADER_BYTES: usize = 24;
 pub const APPEND_FIXED_BYTES: usize = 16;
 
 /// The fixed part of [`Kind::ReadResult`].
-pub const READ_FIXED_BYTES: usize = 48;
+pub const READ_FIXED_BYTES: usize = 56;
 
 /// The part of [`Kind::Ack`] before its batches.
 pub const ACK_FIXED_BYTES: usize = 24;

@@ -130,6 +130,7 @@ fn read_results_carry_frames() {
         tip_arrival_ms: 5,
         children: None,
         trim: Sequence(2),
+        encrypted: true,
     };
     let mut bytes = Vec::new();
     result.encode(&mut bytes, RequestId(6), body.len());
@@ -275,6 +276,7 @@ fn lineage_is_told_as_it_is() {
         tip_arrival_ms: 5,
         trim: Sequence(1),
         children,
+        encrypted: false,
     };
     result.encode(&mut bytes, RequestId(6), 0);
     let mut at = 0;

@@ -13,11 +13,11 @@ use crate::gateway::extras::Extras;
 pub(super) async fn meant(shared: &Shared, input: StreamEncryption) -> Result<(Stream, String), Error> {
     let mut checks = Checks::new();
     checks.required("encryptionType", input.encryption_type.as_ref());
-    checks.one_of("encryptionType", input.encryption_type.as_deref(), &["NONE", "KMS"]);
+    checks.one_of("encryptionType", input.encryption_type.as_deref(), &["NONE", KMS]);
     checks.required("keyId", input.key_id.as_ref()).length("keyId", input.key_id.as_deref(), 1, 2048);
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
-    if input.encryption_type.as_deref() != Some("KMS") {
+    if input.encryption_type.as_deref() != Some(KMS) {
         let message = "The only valid value of EncryptionType is KMS.";
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
@@ -26,9 +26,12 @@ pub(super) async fn meant(shared: &Shared, input: StreamEncryption) -> Result<(S
     Ok((stream, input.key_id.unwrap_or_default()))
 }
 
+/// What the service's encryption is called, which ours stands in for.
+pub(super) const KMS: &str = "KMS";
+
 /// How descriptions and answers call it.
 pub(super) fn told(stream: &Stream) -> &'static str {
-    if stream.encryption.is_some() { "KMS" } else { "NONE" }
+    if stream.encryption.is_some() { KMS } else { "NONE" }
 }
 
 /// Its key, as whoever started it named it.

@@ -53,7 +53,7 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
             next = begun;
             continue;
         }
-        let whole = page.add(&mut at, &mut joiner, &frames.into(), limit)?;
+        let whole = page.add(&mut at, &mut joiner, (&frames.into(), result.encrypted), limit)?;
         if whole {
             next = result.next;
             at.from = joiner.waits_from().unwrap_or(next).0;
@@ -110,7 +110,7 @@ impl Page {
         &mut self,
         at: &mut ShardIterator,
         joiner: &mut Joiner,
-        frames: &Bytes,
+        (frames, encrypted): (&Bytes, bool),
         limit: usize,
     ) -> Result<bool, Error> {
         let mut rest = &frames[..];
@@ -131,7 +131,8 @@ impl Page {
                 None => frames.slice_ref(record.data),
                 Some(_) => Bytes::copy_from_slice(record.data),
             };
-            self.records.push(told_record(at.shard_made_s, ShardName(at.shard_index), &record, data));
+            let shard = (at.shard_made_s, ShardName(at.shard_index));
+            self.records.push(told_record(shard, &record, data, encrypted));
             self.bytes += bytes;
             self.arrival_ms = record.arrival_ms;
             at.from = record.sequence.0 + 1;

@@ -68,9 +68,9 @@ pub(super) async fn run(
     end_if_dry(shared, &meant.stream, input.dry_run).await?;
     let seat = shared.subscribers.begin(&arn, shard.shard)?;
     let (events, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
-    let push = Push { shared: Arc::clone(shared), codec, stream, shard, next, arrival_ms: 0, events };
+    let push = Box::new(Push { shared: Arc::clone(shared), codec, stream, shard, next, arrival_ms: 0, events });
     let following = push.follow().await?;
-    tokio::spawn(push.run(following, seat));
+    tokio::spawn(push.run(Box::new(following), seat));
     Ok(receiver)
 }
 
@@ -101,7 +101,8 @@ impl From<Error> for End {
 }
 
 impl Push {
-    async fn run(mut self, following: Following, seat: Seat) {
+    /// Both are boxed: a task has room for what it holds wherever that is handed on.
+    async fn run(mut self: Box<Push>, following: Box<Following>, seat: Seat) {
         let (events, subscribers) = (self.events.clone(), self.shared.subscribers.clone());
         let end = tokio::select! {
             end = self.push(following) => end,
@@ -117,7 +118,7 @@ impl Push {
     }
 
     /// Pushes until the end.
-    async fn push(&mut self, mut following: Following) -> End {
+    async fn push(&mut self, mut following: Box<Following>) -> End {
         let ended = Instant::now() + LIFETIME;
         if let Err(end) = self.say("initial-response", &BTreeMap::<&str, &str>::new()).await {
             return end;
@@ -153,8 +154,9 @@ impl Push {
             let (made_s, name) = (self.shard.created_ms / 1000, shard_name(&self.stream, self.shard.shard));
             let heard = timeout_at(
                 silent.min(ended),
-                following.next(|record| {
-                    records.push(told_record(made_s, name, record, Bytes::copy_from_slice(record.data)));
+                following.next(|record, encrypted| {
+                    let data = Bytes::copy_from_slice(record.data);
+                    records.push(told_record((made_s, name), record, data, encrypted));
                 }),
             );
             match heard.await {

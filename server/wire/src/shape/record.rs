@@ -120,5 +120,7 @@ answer!(
         data: Blob,
         #[serde(skip_serializing_if = "String::is_empty")]
         partition_key: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        encryption_type: Option<&'static str>,
     }
 );

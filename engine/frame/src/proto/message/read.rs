@@ -20,7 +20,7 @@ pub struct Read {
     pub bytes_max: u32,
 }
 
-/// The fixed part of a ReadResult; its frames follow, as they lie on disk.
+/// The fixed part of a ReadResult; its frames follow, as they were stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReadResult {
     /// The shard.
@@ -37,6 +37,8 @@ pub struct ReadResult {
     pub children: Option<Children>,
     /// Where the shard begins: records of lower numbers have expired.
     pub trim: Sequence,
+    /// Whether the records are encrypted where they are kept: all of them are, or none is.
+    pub encrypted: bool,
 }
 
 impl Control for Read {
@@ -70,6 +72,7 @@ impl ReadResult {
         }
         Children::put(self.children, out);
         out.extend_from_slice(&self.trim.0.to_le_bytes());
+        out.extend_from_slice(&u64::from(self.encrypted).to_le_bytes());
         finish(out, start, READ_FIXED_BYTES, HEADER_BYTES + READ_FIXED_BYTES + frames_bytes);
     }
 
@@ -83,6 +86,11 @@ impl ReadResult {
             tip_arrival_ms: fields.u64()?,
             children: Children::join(fields.u32()?, fields.u32()?)?,
             trim: Sequence(fields.u64()?),
+            encrypted: match fields.u64()? {
+                0 => false,
+                1 => true,
+                _ => return Err(Violation::Malformed("whether records are encrypted is yes or no")),
+            },
         })
     }
 }
