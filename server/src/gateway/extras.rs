@@ -46,6 +46,9 @@ pub(super) struct Extras {
     /// When that was asked for of late, in milliseconds since 1970.
     #[serde(skip_serializing_if = "is_default")]
     pub(super) scaled_ms: Vec<u64>,
+    /// When its mode was changed of late.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) switched_ms: Vec<u64>,
 }
 
 /// Who is registered to be pushed a stream's records.

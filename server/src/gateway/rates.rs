@@ -67,6 +67,11 @@ impl Rates {
         Rates { allowed, requests, began: Instant::now(), hasher, kept }
     }
 
+    /// Whether what the service allows a few times a day is held to that: it is, unless there are no rates at all.
+    pub(super) fn hold_days(&self) -> bool {
+        self.allowed != ApiRates::none()
+    }
+
     /// An account asks for an action, by such a body.
     ///
     /// # Errors

@@ -109,7 +109,16 @@ pub(crate) fn arn(stream: &str) -> String {
 }
 
 pub(crate) fn server(data: &Path) -> (Server, SocketAddr) {
-    let server = Server::start_with(data, &["--quotas", "none"]);
+    started(data, &["--quotas", "none"])
+}
+
+/// The same, where what the service allows a few times a day is held to that.
+pub(crate) fn server_with_days(data: &Path) -> (Server, SocketAddr) {
+    started(data, &["--quotas", "none", "--api-rates", "none,DescribeLimits=1"])
+}
+
+fn started(data: &Path, arguments: &[&str]) -> (Server, SocketAddr) {
+    let server = Server::start_with(data, arguments);
     let address = server.http.expect("the API is served");
     (server, address)
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::gateway::{HELLO, arn, ask_on, connect, good, refused, server};
+use crate::gateway::{HELLO, arn, ask_on, connect, good, refused, server, server_with_days};
 use crate::rig::{PATIENCE, directory};
 
 fn description(api: SocketAddr, stream: &str) -> Value {
@@ -115,7 +115,7 @@ fn a_stream_is_scaled_up_and_down_while_records_come() {
 fn how_far_and_how_often_a_stream_is_scaled_has_bounds() {
     let directory = directory();
     let data = directory.path().join("data");
-    let (running, api) = server(&data);
+    let (running, api) = server_with_days(&data);
     good(api, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 3 }));
     for (target, rule) in [
         (7, "cannot scale up over double"),
@@ -142,7 +142,7 @@ fn how_far_and_how_often_a_stream_is_scaled_has_bounds() {
     }
     // What was refused above did not count, and what did is remembered.
     running.kill();
-    let (_running, api) = server(&data);
+    let (_running, api) = server_with_days(&data);
     let (kind, message) = refused(api, "UpdateShardCount", &scale("s", 3));
     assert!(kind == "LimitExceededException" && message.contains("10 times"), "{kind} {message}");
     assert_eq!(shards(api, "s").len(), 3);

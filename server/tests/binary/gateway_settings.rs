@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::gateway::{arn, good, refused, server};
+use crate::gateway::{arn, good, refused, server, server_with_days};
 use crate::gateway_scaling::settled;
 use crate::rig::directory;
 
@@ -33,7 +33,7 @@ fn assert_mode(api: SocketAddr, stream: &str, mode: &str) {
 fn a_streams_mode_is_told_everywhere_and_says_what_may_be_done() {
     let directory = directory();
     let data = directory.path().join("data");
-    let (running, api) = server(&data);
+    let (running, api) = server_with_days(&data);
     let details = |mode: &str| json!({ "StreamMode": mode });
     good(api, "CreateStream", &json!({ "StreamName": "d", "StreamModeDetails": details("ON_DEMAND") }));
     good(api, "CreateStream", &json!({ "StreamName": "p", "ShardCount": 2 }));
@@ -63,11 +63,18 @@ fn a_streams_mode_is_told_everywhere_and_says_what_may_be_done() {
     good(api, "UpdateStreamMode", &update("d", "PROVISIONED"));
     good(api, "UpdateStreamMode", &update("p", "ON_DEMAND"));
     running.kill();
-    let (_running, api) = server(&data);
+    let (_running, api) = server_with_days(&data);
     assert_mode(api, "d", "PROVISIONED");
     assert_mode(api, "p", "ON_DEMAND");
     good(api, "MergeShards", &merge("d"));
     assert_eq!(refused(api, "MergeShards", &merge("p")).0, "ValidationException");
+    // Twice in 24 hours, of which one was before that life; what changes nothing does not count.
+    for mode in ["ON_DEMAND", "PROVISIONED", "PROVISIONED"] {
+        good(api, "UpdateStreamMode", &update("p", mode));
+    }
+    let (kind, message) = refused(api, "UpdateStreamMode", &update("p", "ON_DEMAND"));
+    assert!(kind == "LimitExceededException" && message.contains("2 times"), "{kind} {message}");
+    assert_mode(api, "p", "PROVISIONED");
 }
 
 #[test]

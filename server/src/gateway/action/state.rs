@@ -6,6 +6,7 @@ use wire::shape::{EnhancedMetrics, StreamMode, WarmThroughput};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
+use super::now_ms;
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
 
@@ -82,6 +83,27 @@ pub(super) fn be_provisioned(place: &Place, stream: &Stream, extras: &Extras) ->
     let (name, account) = (&stream.name, &place.account);
     let message = format!("Request is invalid. Stream {name} under account {account} is in On-Demand mode.");
     Err(Error::new(ErrorKind::Validation, message))
+}
+
+/// Takes one of the times that an action may be asked for of a stream in 24 hours, whichever those are; `times_ms` are those
+/// of late.
+pub(super) fn take_daily(
+    shared: &Shared,
+    (action, stream): (&str, &str),
+    times_ms: &mut Vec<u64>,
+    times_max: usize,
+) -> Result<(), Error> {
+    const DAY_MS: u64 = 24 * 3600 * 1000;
+    let now_ms = now_ms();
+    times_ms.retain(|then_ms| now_ms.saturating_sub(*then_ms) < DAY_MS);
+    if times_ms.len() >= times_max && shared.rates.hold_days() {
+        let message = format!("{action} is possible {times_max} times in 24 hours for stream {stream}.");
+        return Err(Error::new(ErrorKind::LimitExceeded, message));
+    }
+    times_ms.push(now_ms);
+    let surplus = times_ms.len().saturating_sub(times_max);
+    times_ms.drain(..surplus);
+    Ok(())
 }
 
 /// That a mode is one.

@@ -8,13 +8,12 @@ use wire::shape::{ShardCounts, UpdateShardCount};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::{now_ms, state, stream_of};
+use super::{state, stream_of};
 use crate::gateway::extras::Extras;
 use crate::gateway::{Shared, scaling};
 
 /// How often it may be asked for of one stream in a day, whichever 24 hours are taken.
 const TIMES_MAX: usize = 10;
-const DAY_MS: u64 = 24 * 3600 * 1000;
 
 pub(super) async fn run(shared: &Arc<Shared>, input: UpdateShardCount) -> Result<ShardCounts, Error> {
     let mut checks = Checks::new();
@@ -28,13 +27,7 @@ pub(super) async fn run(shared: &Arc<Shared>, input: UpdateShardCount) -> Result
     let begin = |stream: &Stream, extras: &mut Extras| {
         state::be_provisioned(&shared.place, stream, extras)?;
         check(stream.open_shards, target)?;
-        let now_ms = now_ms();
-        extras.scaled_ms.retain(|then_ms| now_ms.saturating_sub(*then_ms) < DAY_MS);
-        if extras.scaled_ms.len() >= TIMES_MAX {
-            let message = format!("UpdateShardCount is possible {TIMES_MAX} times in 24 hours for stream {name}.");
-            return Err(Error::new(ErrorKind::LimitExceeded, message));
-        }
-        extras.scaled_ms.push(now_ms);
+        state::take_daily(shared, ("UpdateShardCount", &name), &mut extras.scaled_ms, TIMES_MAX)?;
         extras.scaling = Some(target);
         Ok(stream.clone())
     };

@@ -10,6 +10,9 @@ use super::{state, stream_of, warm_throughput};
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
 
+/// How often a stream's mode may change in a day, whichever 24 hours are taken.
+const TIMES_MAX: usize = 2;
+
 pub(super) async fn run(shared: &Arc<Shared>, input: UpdateStreamMode) -> Result<(), Error> {
     let details = input.stream_mode_details;
     let mut checks = Checks::new();
@@ -21,7 +24,11 @@ pub(super) async fn run(shared: &Arc<Shared>, input: UpdateStreamMode) -> Result
     let name = stream_of(&shared.place, &mut checks, None, input.stream_arn.as_deref())?;
     let warm_mibps = warm_throughput::check(shared, input.warm_throughput_mi_bps).await?;
     let change = |extras: &mut Extras| {
-        extras.on_demand = mode.as_deref() == Some("ON_DEMAND");
+        let on_demand = mode.as_deref() == Some("ON_DEMAND");
+        if on_demand != extras.on_demand {
+            state::take_daily(shared, ("UpdateStreamMode", &name), &mut extras.switched_ms, TIMES_MAX)?;
+        }
+        extras.on_demand = on_demand;
         if extras.spread && !extras.on_demand {
             let message = "The stream's RecordDistributionStrategy is AUTO. Set it to USER_PARTITION_KEY first.";
             return Err(Error::new(ErrorKind::InvalidArgument, message));
