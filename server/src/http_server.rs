@@ -4,26 +4,32 @@
 
 mod connection;
 mod security;
+mod silence;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::server::TlsStream;
 
 use self::connection::Connection;
 pub(crate) use self::security::Security;
 use self::security::{Secured, secure};
+use self::silence::Ending;
 use crate::door::{Door, Listener, SEND_TIMEOUT};
 
 /// How long a connection may take for a request's head.
@@ -52,6 +58,13 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// What waits to be sent of one answer over HTTP/2.
 const SEND_BYTES_MAX: usize = 256 << 10;
 
+/// The memory that so many connections gave back as they fell silent is given back to the system: 100 KiB each.
+const SILENCED_AT_ONCE: usize = 64;
+
+/// What is remembered of the heads of a connection of HTTP/2: nothing. Most of one is a signature, which never comes twice; by
+/// default up to 4 KiB of them would be kept for each connection, also of one that only listens.
+const HEADS_BYTES: u32 = 0;
+
 /// A silent connection of HTTP/2 is asked after this long whether anybody is there.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -71,7 +84,7 @@ impl HttpServer {
     where
         A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Error = Infallible> + Send + 'static,
+        B: Body<Error = Infallible> + Send + Unpin + 'static,
         B::Data: Send,
     {
         Door::open(listener, name, |listener| serve(listener, security, connections_max, answer)).map(HttpServer)
@@ -92,25 +105,30 @@ async fn serve<A, F, B>(listener: Listener, security: Option<Security>, connecti
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Error = Infallible> + Send + 'static,
+    B: Body<Error = Infallible> + Send + Unpin + 'static,
     B::Data: Send,
 {
     let (name, stopped) = (listener.name, listener.stopped.clone());
     let graceful = GracefulShutdown::new();
-    let (builder, security) = (Arc::new(builder()), security.map(Arc::new));
+    let (versions, security) = (Arc::new(Versions::new()), security.map(Arc::new));
     let take = |stream, place| {
-        let (builder, security, answer) = (Arc::clone(&builder), security.clone(), answer.clone());
+        let (versions, security, answer) = (Arc::clone(&versions), security.clone(), answer.clone());
         let (watcher, mut stopped) = (graceful.watcher(), stopped.clone());
         tokio::spawn(async move {
-            let secured = tokio::select! {
-                secured = secure(stream, security.as_deref()) => secured,
+            let begun = tokio::select! {
+                // Boxed: of its size, mostly the handshake's, a connection has no more need once it has begun.
+                begun = Box::pin(begin(stream, security.as_deref())) => begun,
                 _ = stopped.changed() => return,
             };
             // What a client does wrong ends its connection and nothing else.
-            let ended = match secured {
-                Ok(Secured::Clear(stream)) => converse(&builder, stream, watcher, answer).await,
-                Ok(Secured::Tls(stream)) => converse(&builder, *stream, watcher, answer).await,
-                Ok(Secured::Refused) => Ok(()),
+            let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = match begun {
+                Ok(Begun::Clear(connection)) => {
+                    versions.converse(connection, (watcher, stopped), answer).await.map_err(Into::into)
+                }
+                Ok(Begun::Tls(connection)) => {
+                    versions.converse(connection, (watcher, stopped), answer).await.map_err(Into::into)
+                }
+                Ok(Begun::Refused) => Ok(()),
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = ended {
@@ -123,43 +141,116 @@ where
     graceful.shutdown().await;
 }
 
-/// Speaks HTTP of either version to the end of a connection.
-async fn converse<S, A, F, B>(
-    builder: &auto::Builder<TokioExecutor>,
-    stream: S,
-    watcher: Watcher,
-    answer: A,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Fn(Request<Incoming>) -> F + Send + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Error = Infallible> + Send + 'static,
-    B::Data: Send,
-{
-    let service = service_fn(move |request| {
-        // A connection has room for one such future for as long as it is there: a pointer is enough while nothing is asked.
-        let answer = Box::pin(answer(request));
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
-    let stream = TokioIo::new(Connection::new(stream, HEAD_TIMEOUT, CLOSE_TIMEOUT));
-    watcher.watch(builder.serve_connection(stream, service).into_owned()).await
+/// A connection of which it is known what it speaks.
+enum Begun {
+    Clear(Connection<TcpStream>),
+    Tls(Connection<Box<TlsStream<TcpStream>>>),
+    /// It has ended.
+    Refused,
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(HEAD_BYTES_MAX as u32)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_pending_accept_reset_streams(RESETS_MAX)
-        .max_local_error_reset_streams(ERRORS_MAX)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_send_buf_size(SEND_BYTES_MAX)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(SEND_TIMEOUT);
-    builder
+async fn begin(stream: TcpStream, security: Option<&Security>) -> io::Result<Begun> {
+    Ok(match secure(stream, security).await? {
+        Secured::Clear(stream) => Begun::Clear(Connection::begin(stream, HEAD_TIMEOUT, CLOSE_TIMEOUT).await?),
+        Secured::Tls(stream) => Begun::Tls(Connection::begin(stream, HEAD_TIMEOUT, CLOSE_TIMEOUT).await?),
+        Secured::Refused => Begun::Refused,
+    })
+}
+
+/// How each version of HTTP is spoken.
+struct Versions {
+    http1: http1::Builder,
+    /// Connections of that version that fell silent.
+    silenced: AtomicUsize,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+impl Versions {
+    fn new() -> Versions {
+        let (mut http1, mut http2) = (http1::Builder::new(), http2::Builder::new(TokioExecutor::new()));
+        http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
+        http2
+            .timer(TokioTimer::new())
+            .header_table_size(HEADS_BYTES)
+            .max_header_list_size(HEAD_BYTES_MAX as u32)
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_pending_accept_reset_streams(RESETS_MAX)
+            .max_local_error_reset_streams(ERRORS_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buf_size(SEND_BYTES_MAX)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(SEND_TIMEOUT);
+        Versions { http1, silenced: AtomicUsize::new(0), http2 }
+    }
+
+    /// Speaks HTTP to the end of a connection.
+    async fn converse<S, A, F, B>(
+        &self,
+        connection: Connection<S>,
+        (watcher, stopped): (Watcher, watch::Receiver<bool>),
+        answer: A,
+    ) -> hyper::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: Fn(Request<Incoming>) -> F + Send + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Error = Infallible> + Send + Unpin + 'static,
+        B::Data: Send,
+    {
+        if !connection.is_http2() {
+            let ended = self.converse_in_turn(connection, stopped, answer).await;
+            // The server waits for it.
+            drop(watcher);
+            return ended;
+        }
+        let service = service_fn(move |request| {
+            // A request has room for such a future for as long as its answer goes on: a pointer is enough.
+            let answer = Box::pin(answer(request));
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        watcher.watch(self.http2.serve_connection(TokioIo::new(connection), service)).await
+    }
+
+    /// Speaks HTTP/1.1, where one answer follows the other.
+    async fn converse_in_turn<S, A, F, B>(
+        &self,
+        mut connection: Connection<S>,
+        mut stopped: watch::Receiver<bool>,
+        answer: A,
+    ) -> hyper::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: Fn(Request<Incoming>) -> F + Send + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Error = Infallible> + Send + Unpin + 'static,
+        B::Data: Send,
+    {
+        let activity = Arc::clone(connection.activity());
+        let service = service_fn(|request| {
+            let begun = activity.begin();
+            // A connection has room for one such future for as long as it is there: a pointer is enough while nothing is asked.
+            let answer = Box::pin(answer(request));
+            async move { Ok::<_, Infallible>(answer.await.map(|body| Ending { body, _request: begun })) }
+        });
+        loop {
+            let mut conversation = self.http1.serve_connection(TokioIo::new(connection), &service);
+            let is_silent = tokio::select! {
+                ended = &mut conversation => return ended,
+                _ = stopped.changed() => false,
+                () = activity.falls_silent() => true,
+            };
+            if !is_silent {
+                Pin::new(&mut conversation).graceful_shutdown();
+                return conversation.await;
+            }
+            let parts = conversation.into_parts();
+            connection = parts.io.into_inner();
+            connection.read_again(&parts.read_buf);
+            drop(parts.read_buf);
+            if self.silenced.fetch_add(1, Ordering::Relaxed) % SILENCED_AT_ONCE == SILENCED_AT_ONCE - 1 {
+                tokio::task::spawn_blocking(::io::give_back_free_memory);
+            }
+        }
+    }
 }

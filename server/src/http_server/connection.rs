@@ -1,31 +1,35 @@
 //! A connection at both its ends: until it is known which version of HTTP it speaks, and when all is said.
 //!
-//! The version is told by its first bytes, for which the library waits without end. So they have a deadline here; once they say
-//! which version it is, that version's own deadlines hold.
+//! The version is told by its first bytes, which have a deadline here; then that version's own deadlines hold.
 //!
 //! Who goes away over HTTP/2 still reads what was asked for before, and closes. The library closes as soon as the last of it is
 //! sent, upon which clients such as Node's drop what they have received and not read yet. So they are waited for, a while.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep, timeout};
+
+use super::silence::Activity;
 
 /// What connections of HTTP/2 begin with.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Bytes that a client may send after all is said: it takes in what it was sent, and says so, and that it goes away.
 const PASSED_OVER_MAX: usize = 16 << 10;
 
-/// A connection, and how long it may take to say which version it speaks, and to close.
+/// A connection of which it is known which version it speaks, and how long its client may take to close it.
 pub(super) struct Connection<S> {
     stream: S,
-    /// Until it has said so: its deadline, and how much of the preface it has sent.
-    unknown: Option<(Pin<Box<Sleep>>, usize)>,
+    /// What was read of it and is to be read again.
+    again: Bytes,
     is_http2: bool,
+    activity: Arc<Activity>,
     close_timeout: Duration,
     /// Until which its client may close it, once all is said.
     closing: Option<Pin<Box<Sleep>>>,
@@ -33,14 +37,46 @@ pub(super) struct Connection<S> {
     passed_over: usize,
 }
 
-impl<S> Connection<S> {
-    pub(super) fn new(stream: S, open_timeout: Duration, close_timeout: Duration) -> Connection<S> {
-        let unknown = Some((Box::pin(sleep(open_timeout)), 0));
-        Connection { stream, unknown, is_http2: false, close_timeout, closing: None, passed_over: 0 }
-    }
-}
-
 impl<S: AsyncRead + Unpin> Connection<S> {
+    /// Waits until it is known which version it speaks.
+    pub(super) async fn begin(
+        mut stream: S,
+        open_timeout: Duration,
+        close_timeout: Duration,
+    ) -> io::Result<Connection<S>> {
+        let mut begun = [0; PREFACE.len()];
+        let mut length = 0;
+        let begin = async {
+            while length < begun.len() && PREFACE.starts_with(&begun[..length]) {
+                match stream.read(&mut begun[length..]).await? {
+                    0 => break,
+                    bytes => length += bytes,
+                }
+            }
+            io::Result::Ok(())
+        };
+        timeout(open_timeout, begin).await??;
+        let (again, is_http2) = (Bytes::copy_from_slice(&begun[..length]), begun == *PREFACE);
+        let activity = Arc::default();
+        Ok(Connection { stream, again, is_http2, activity, close_timeout, closing: None, passed_over: 0 })
+    }
+
+    /// Which one it is.
+    pub(super) fn is_http2(&self) -> bool {
+        self.is_http2
+    }
+
+    /// What goes on at it.
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+
+    /// What was read of it is read again. What was there before to be so is read by then.
+    pub(super) fn read_again(&mut self, bytes: &[u8]) {
+        // A copy, as the bytes may be few of a large buffer.
+        self.again = Bytes::copy_from_slice(bytes);
+    }
+
     /// Waits until the client has closed. What else it sends is passed over, unless that is much: then it does not go away.
     fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let closing = self.closing.get_or_insert_with(|| Box::pin(sleep(self.close_timeout)));
@@ -62,30 +98,31 @@ impl<S: AsyncRead + Unpin> Connection<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buf);
-        let Some((deadline, seen)) = &mut self.unknown else { return read };
-        let new = &buf.filled()[before..];
-        let rest = &PREFACE[*seen..];
-        let is_preface_so_far = new.len() < rest.len() && rest.starts_with(new);
-        *seen += new.len();
-        if !is_preface_so_far {
-            self.is_http2 = new.starts_with(rest);
-            self.unknown = None;
-        } else if read.is_pending() && deadline.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        if self.again.is_empty() {
+            let before = buf.filled().len();
+            let read = Pin::new(&mut self.stream).poll_read(context, buf);
+            if read.is_ready() {
+                self.activity.received(buf.filled().len() - before);
+            }
+            return read;
         }
-        read
+        let bytes = self.again.len().min(buf.remaining());
+        buf.put_slice(&self.again.split_to(bytes));
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let sent = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.activity.sent(&sent);
+        sent
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let sent = Pin::new(&mut self.stream).poll_flush(context);
+        self.activity.sent(&sent);
+        sent
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -101,7 +138,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+        let sent = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.activity.sent(&sent);
+        sent
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -111,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncWriteExt, duplex};
     use tokio::runtime::Builder;
     use tokio::time::Instant;
 
@@ -134,7 +173,7 @@ mod tests {
                 sleep(SHORT * 2).await;
             });
             let mut read = Vec::new();
-            Connection::new(server, SHORT, SHORT).read_to_end(&mut read).await.map(|_| read)
+            Connection::begin(server, SHORT, SHORT).await?.read_to_end(&mut read).await.map(|_| read)
         })
     }
 
@@ -150,8 +189,8 @@ mod tests {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
             let (mut client, server) = duplex(64);
-            let mut server = Connection::new(server, LONG, timeout);
             client.write_all(begin).await.expect("there is room");
+            let mut server = Connection::begin(server, LONG, timeout).await.expect("it says so");
             server.read_exact(&mut vec![0; begin.len()]).await.expect("it is there");
             tokio::spawn(async move {
                 let _ = client.write_all(&vec![0; sends]).await;

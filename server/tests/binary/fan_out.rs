@@ -1,7 +1,7 @@
 //! Consumers, and SubscribeToShard as HTTP carries it.
 
 use std::collections::VecDeque;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use aws_smithy_eventstream::frame::{DecodedFrame, MessageFrameDecoder};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::gateway::{connect, good, refused, send};
+use crate::gateway::{answer, ask_on, connect, good, refused, send, server};
 use crate::reactors;
 use crate::rig::{Server, directory};
 
@@ -43,7 +43,10 @@ struct Events {
 
 impl Events {
     fn begin(address: SocketAddr, consumer: &str, shard: &str, start: &Value) -> Events {
-        let mut stream = connect(address);
+        Events::begin_on(connect(address), consumer, shard, start)
+    }
+
+    fn begin_on(mut stream: TcpStream, consumer: &str, shard: &str, start: &Value) -> Events {
         let body = json!({ "ConsumerARN": consumer, "ShardId": shard, "StartingPosition": start });
         let headers =
             [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", "Kinesis_20131202.SubscribeToShard")];
@@ -122,6 +125,31 @@ impl Events {
             }
         }
     }
+}
+
+/// A connection over which much was sent is taken up anew once it is silent: so that is gone on with, and what goes on is not.
+#[test]
+fn a_connection_that_fell_silent_goes_on_and_one_that_is_told_events_too() {
+    let directory = directory();
+    let (_server, address) = server(&directory.path().join("data"));
+    let consumer = with_consumer(address, "s", 1);
+    let record = json!({ "PartitionKey": "k", "Data": "a".repeat(1000) });
+    let much = json!({ "StreamName": "s", "Records": vec![record; 400] });
+    let latest = json!({ "Type": "LATEST" });
+    let (mut silent, mut told) = (connect(address), connect(address));
+    for stream in [&mut silent, &mut told] {
+        assert_eq!(ask_on(stream, "PutRecords", &much).0, 200);
+    }
+    let mut events = Events::begin_on(told, &consumer, SHARD, &latest);
+    // The head of a request, of which the rest comes when the connection has fallen silent with it.
+    silent.write_all(b"POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: Kinesis_2013").unwrap();
+    std::thread::sleep(Duration::from_millis(4500));
+    silent
+        .write_all(b"1202.DescribeLimits\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: 2\r\n\r\n{}")
+        .unwrap();
+    assert_eq!(answer(&mut silent).0, 200);
+    assert_eq!(ask_on(&mut silent, "PutRecords", &much).0, 200);
+    assert_eq!(events.records(400).0.len(), 400);
 }
 
 fn numbers(records: &[Value]) -> Vec<String> {

@@ -1,0 +1,103 @@
+//! Connections of HTTP/1.1 that have fallen silent give back the memory that large requests took.
+//!
+//! The library reads into a buffer of each connection, which grows with what comes, to more than 100 KiB, and is kept. So one on
+//! which much was received, and then nothing, is taken up anew: the library gives it back, with what it has read and not used,
+//! and begins with a small buffer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+/// Bytes received at once from which on the buffer has grown.
+const GROWN_BYTES: usize = 12 << 10;
+
+/// How long nothing is received before a connection is silent.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// What goes on at a connection, as far as it can be seen beside the library.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    /// Requests from when they are handed over to when all of their answers is.
+    in_progress: AtomicUsize,
+    /// How often something was received.
+    received: AtomicUsize,
+    /// Whether something is to be sent that the other side has not taken.
+    is_held_up: AtomicBool,
+    grown: Notify,
+}
+
+impl Activity {
+    /// So much was received at once.
+    pub(super) fn received(&self, bytes: usize) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+        if bytes >= GROWN_BYTES {
+            self.grown.notify_one();
+        }
+    }
+
+    /// Something was sent, or could not be.
+    pub(super) fn sent<T>(&self, sent: &Poll<T>) {
+        self.is_held_up.store(sent.is_pending(), Ordering::Relaxed);
+    }
+
+    /// A request begins.
+    pub(super) fn begin(self: &Arc<Activity>) -> InProgress {
+        self.in_progress.fetch_add(1, Ordering::Relaxed);
+        InProgress(Arc::clone(self))
+    }
+
+    /// Waits until much was received, and after that nothing for a while, with every request answered.
+    pub(super) async fn falls_silent(&self) {
+        self.grown.notified().await;
+        loop {
+            let before = self.received.load(Ordering::Relaxed);
+            sleep(SILENCE).await;
+            let is_busy = self.in_progress.load(Ordering::Relaxed) > 0 || self.is_held_up.load(Ordering::Relaxed);
+            if !is_busy && self.received.load(Ordering::Relaxed) == before {
+                return;
+            }
+        }
+    }
+}
+
+/// A request in progress.
+#[derive(Debug)]
+pub(super) struct InProgress(Arc<Activity>);
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.in_progress.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of an answer, with which its request ends.
+pub(super) struct Ending<B> {
+    pub(super) body: B,
+    pub(super) _request: InProgress,
+}
+
+impl<B: Body + Unpin> Body for Ending<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
