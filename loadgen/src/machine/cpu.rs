@@ -73,29 +73,62 @@ pub fn busy_threads(before: &CpuSample, after: &CpuSample) -> Vec<BusyThread> {
     threads
 }
 
-/// The busy and idle time of all processors so far.
-#[derive(Clone, Copy, Debug, Default)]
+/// The busy and idle time of all processors so far, in user and kernel, whoever it was for.
+#[derive(Clone, Debug, Default)]
 pub struct MachineSample {
+    all: Ticks,
+    cores: BTreeMap<usize, Ticks>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Ticks {
     busy: u64,
     all: u64,
+}
+
+impl Ticks {
+    /// The share that was busy since.
+    fn busy_since(self, earlier: Ticks) -> f64 {
+        let all = self.all.saturating_sub(earlier.all);
+        if all == 0 { 0.0 } else { self.busy.saturating_sub(earlier.busy) as f64 / all as f64 }
+    }
+}
+
+/// A processor and its ticks, or all of them, off a line of `/proc/stat`.
+fn parse_cpu(line: &str) -> Option<(Option<usize>, Ticks)> {
+    let mut words = line.split_ascii_whitespace();
+    let core = words.next()?.strip_prefix("cpu")?;
+    let core = if core.is_empty() { None } else { Some(core.parse().ok()?) };
+    // user nice system idle iowait irq softirq steal; guest time is within user.
+    let fields: Vec<u64> = words.take(8).filter_map(|field| field.parse().ok()).collect();
+    let idle = fields.iter().skip(3).take(2).sum::<u64>();
+    let all = fields.iter().sum();
+    Some((core, Ticks { busy: all - idle, all }))
 }
 
 impl MachineSample {
     /// Samples `/proc/stat`.
     pub fn now() -> Self {
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let line = stat.lines().next().unwrap_or_default();
-        // user nice system idle iowait irq softirq steal; guest time is within user.
-        let fields: Vec<u64> = line.split_ascii_whitespace().skip(1).take(8).filter_map(|f| f.parse().ok()).collect();
-        let idle = fields.iter().skip(3).take(2).sum::<u64>();
-        let all = fields.iter().sum();
-        Self { busy: all - idle, all }
+        let mut sample = Self::default();
+        for (core, ticks) in stat.lines().map_while(parse_cpu) {
+            match core {
+                None => sample.all = ticks,
+                Some(core) => drop(sample.cores.insert(core, ticks)),
+            }
+        }
+        sample
     }
 
     /// The share of all processors that was busy since an earlier sample.
-    pub fn busy_since(self, earlier: Self) -> f64 {
-        let all = self.all.saturating_sub(earlier.all);
-        if all == 0 { 0.0 } else { self.busy.saturating_sub(earlier.busy) as f64 / all as f64 }
+    pub fn busy_since(&self, earlier: &Self) -> f64 {
+        self.all.busy_since(earlier.all)
+    }
+
+    /// The same of each by itself.
+    pub fn cores_busy_since(&self, earlier: &Self) -> BTreeMap<usize, f64> {
+        let busy = |(core, now): (&usize, &Ticks)| Some((*core, now.busy_since(*earlier.cores.get(core)?)));
+        self.cores.iter().filter_map(busy).collect()
     }
 }
 
@@ -124,6 +157,17 @@ mod tests {
         let threads = busy_threads(&before.0, &after);
         let busy = threads.iter().find(|thread| thread.thread == "spins").unwrap().busy;
         assert!((0.05..1.2).contains(&busy), "{busy}");
-        assert!(MachineSample::now().busy_since(before.1) > 0.05);
+        let now = MachineSample::now();
+        assert!(now.busy_since(&before.1) > 0.05);
+        let cores = now.cores_busy_since(&before.1);
+        assert!(cores.values().any(|busy| *busy > 0.05) && cores.values().all(|busy| *busy <= 1.0), "{cores:?}");
+    }
+
+    #[test]
+    fn interrupts_are_busy_time_and_waiting_for_the_disk_is_not() {
+        let read = |line| parse_cpu(line).map(|(core, ticks)| (core, ticks.busy, ticks.all));
+        assert_eq!(read("cpu  10 1 5 100 20 3 4 0 7 7"), Some((None, 23, 143)));
+        assert_eq!(read("cpu11 10 1 5 100 20 3 4 0"), Some((Some(11), 23, 143)));
+        assert_eq!(read("intr 5 6"), None);
     }
 }

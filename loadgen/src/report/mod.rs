@@ -8,6 +8,8 @@ pub(crate) mod plot;
 mod table;
 mod verification;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::goal::GoalOutcome;
@@ -295,6 +297,9 @@ pub struct Busy {
     pub generator: Vec<BusyThread>,
     /// The share of the whole machine.
     pub machine: f64,
+    /// The share of each core, by its number, with interrupts and the kernel's own threads.
+    #[serde(default)]
+    pub cores: BTreeMap<usize, f64>,
 }
 
 /// Lateness of an open loop.

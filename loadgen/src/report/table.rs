@@ -266,11 +266,17 @@ fn busy(report: &RunReport) -> String {
         if shown.is_empty() { "not seen".to_owned() } else { shown.join(", ") }
     };
     format!(
-        "server: {}\ngenerator: {}\nmachine: {:.0} % of {} cores",
+        "server: {}\ngenerator: {}\nmachine: {:.0} % of {} cores{}",
         show(&report.busy.server),
         show(&report.busy.generator),
         report.busy.machine * 100.0,
-        report.machine.cores
+        report.machine.cores,
+        report
+            .load
+            .cores
+            .iter()
+            .filter_map(|core| Some(format!(", core {core} {:.0} %", report.busy.cores.get(core)? * 100.0)))
+            .collect::<String>()
     )
 }
 

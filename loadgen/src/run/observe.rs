@@ -1,5 +1,6 @@
 //! Watches a run from outside its cores: the progress line, processor time, Ctrl-C.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -130,7 +131,7 @@ fn producing_line(progress: &Progress, settled: &Settled) -> String {
 
 fn between(first: Option<Sample>, last: Option<Sample>) -> Busy {
     let (Some(first), Some(last)) = (first, last) else {
-        return Busy { server: Vec::new(), generator: Vec::new(), machine: 0.0 };
+        return Busy { server: Vec::new(), generator: Vec::new(), machine: 0.0, cores: BTreeMap::new() };
     };
     let server = match (&first.server, &last.server) {
         (Some(first), Some(last)) => busy_threads(first, last),
@@ -139,6 +140,7 @@ fn between(first: Option<Sample>, last: Option<Sample>) -> Busy {
     Busy {
         server,
         generator: busy_threads(&first.generator, &last.generator),
-        machine: last.machine.busy_since(first.machine),
+        machine: last.machine.busy_since(&first.machine),
+        cores: last.machine.cores_busy_since(&first.machine),
     }
 }
