@@ -184,39 +184,11 @@ impl Versions {
         Versions { http1, silenced: AtomicUsize::new(0), http2 }
     }
 
-    /// Speaks HTTP to the end of a connection.
+    /// Speaks HTTP to the end of a connection, for which the server waits as long as there is its `watcher`.
     async fn converse<S, A, F, B>(
         &self,
-        connection: Connection<S>,
-        (watcher, stopped): (Watcher, watch::Receiver<bool>),
-        answer: A,
-    ) -> hyper::Result<()>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        A: Fn(Request<Incoming>) -> F + Send + 'static,
-        F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Error = Infallible> + Send + Unpin + 'static,
-        B::Data: Send,
-    {
-        if !connection.is_http2() {
-            let ended = self.converse_in_turn(connection, stopped, answer).await;
-            // The server waits for it.
-            drop(watcher);
-            return ended;
-        }
-        let service = service_fn(move |request| {
-            // A request has room for such a future for as long as its answer goes on: a pointer is enough.
-            let answer = Box::pin(answer(request));
-            async move { Ok::<_, Infallible>(answer.await) }
-        });
-        watcher.watch(self.http2.serve_connection(TokioIo::new(connection), service)).await
-    }
-
-    /// Speaks HTTP/1.1, where one answer follows the other.
-    async fn converse_in_turn<S, A, F, B>(
-        &self,
         mut connection: Connection<S>,
-        mut stopped: watch::Receiver<bool>,
+        (watcher, mut stopped): (Watcher, watch::Receiver<bool>),
         answer: A,
     ) -> hyper::Result<()>
     where
@@ -227,12 +199,16 @@ impl Versions {
         B::Data: Send,
     {
         let activity = Arc::clone(connection.activity());
-        let service = service_fn(|request| {
-            let begun = activity.begin();
-            // A connection has room for one such future for as long as it is there: a pointer is enough while nothing is asked.
+        let beside = Arc::clone(&activity);
+        let service = service_fn(move |request| {
+            let begun = beside.begin();
+            // There is room for such a future for as long as the connection, or the answer, goes on: a pointer is enough.
             let answer = Box::pin(answer(request));
             async move { Ok::<_, Infallible>(answer.await.map(|body| Ending { body, _request: begun })) }
         });
+        if connection.is_http2() {
+            return watcher.watch(self.http2.serve_connection(TokioIo::new(connection), service)).await;
+        }
         loop {
             let mut conversation = self.http1.serve_connection(TokioIo::new(connection), &service);
             let is_silent = tokio::select! {
