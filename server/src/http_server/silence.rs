@@ -29,6 +29,8 @@ pub(super) struct Activity {
     received: AtomicUsize,
     /// Whether something is to be sent that the other side has not taken.
     is_held_up: AtomicBool,
+    /// Whether much was received at once, of which who waits for it is told once.
+    has_grown: AtomicBool,
     grown: Notify,
 }
 
@@ -36,7 +38,7 @@ impl Activity {
     /// So much was received at once.
     pub(super) fn received(&self, bytes: usize) {
         self.received.fetch_add(1, Ordering::Relaxed);
-        if bytes >= GROWN_BYTES {
+        if bytes >= GROWN_BYTES && !self.has_grown.swap(true, Ordering::Relaxed) {
             self.grown.notify_one();
         }
     }
@@ -60,6 +62,7 @@ impl Activity {
             sleep(SILENCE).await;
             let is_busy = self.in_progress.load(Ordering::Relaxed) > 0 || self.is_held_up.load(Ordering::Relaxed);
             if !is_busy && self.received.load(Ordering::Relaxed) == before {
+                self.has_grown.store(false, Ordering::Relaxed);
                 return;
             }
         }
