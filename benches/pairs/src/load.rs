@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::bench::Bench;
 use crate::error::PairsError;
 use crate::point::ServerPoint;
-use crate::side::{MB_PER_S, P50_US, P99_US, P999_US, SECONDS, Side, number};
+use crate::side::{MB_PER_S, P50_US, P99_US, P999_US, SECONDS, STOLEN_PERCENT, Side, number};
 
 /// Records a second, all shards together.
 pub(crate) const RECORDS_PER_S: &str = "records/s";
@@ -240,6 +240,11 @@ pub(crate) fn side(command: String, mut detail: Value) -> Result<Side, PairsErro
         figures.insert(LATE_BATCHES, late);
         figures.insert(LATE_PERCENT, if batches > 0.0 { late / batches * 100.0 } else { f64::NAN });
     }
+    let stolen = detail.pointer("/busy/stolen").and_then(Value::as_object).filter(|cores| !cores.is_empty());
+    if let Some(stolen) = stolen {
+        let shares = stolen.values().filter_map(Value::as_f64);
+        figures.insert(STOLEN_PERCENT, shares.sum::<f64>() / stolen.len() as f64 * 100.0);
+    }
     // What this load could not see is not told.
     figures.retain(|_, figure| !figure.is_nan());
     let mut marks: Vec<String> = detail["marks"].as_array().into_iter().flatten().map(mark).collect();
@@ -286,6 +291,7 @@ mod tests {
                 ],
                 "generator": [{"thread": "load-1", "busy": 0.6}],
                 "machine": 0.75,
+                "stolen": {"0": 0.02, "1": 0.04},
             },
             "late": {"batches": 2000, "late": 5, "threshold_ns": 100_000, "max_ns": 300_000},
             "throughput": {"bytes_per_s": [1, 2, 3]},
@@ -297,6 +303,7 @@ mod tests {
         assert!((side.figure(MACHINE_NS_PER_RECORD) - 1500.0).abs() < 1e-6);
         assert!((side.figure(MACHINE_S_PER_GB) - 1.5 / 0.116).abs() < 1e-6);
         assert_eq!((side.figure(LATE_BATCHES), side.figure(LATE_PERCENT)), (5.0, 0.25));
+        assert!((side.figure(STOLEN_PERCENT) - 3.0).abs() < 1e-6);
         assert!(side.is_void() && side.detail.get("throughput").is_none());
     }
 

@@ -27,6 +27,7 @@ mod report;
 mod resident;
 mod server;
 mod side;
+mod stolen;
 mod sweep;
 mod targets;
 mod units;

@@ -6,6 +6,7 @@ use crate::bench::{Bench, Steadiness};
 use crate::error::PairsError;
 use crate::measure::{Measure, Measured};
 use crate::side::Side;
+use crate::stolen::Stolen;
 use crate::units::show;
 
 /// A side with the state of the machine when it began.
@@ -112,7 +113,9 @@ pub(crate) fn rounds(
     let mut pairs = Vec::new();
     for number in 0..bench.pairs() {
         let before = bench.steady()?;
+        let since = Stolen::now();
         let (a, b) = round()?;
+        let (a, b) = (a.beside_others(since), b.beside_others(since));
         let figures = plan.measures.iter().map(|measure| measure.figure_a);
         let figures: Vec<_> = figures.map(|name| format!("{} {name}", show(a.figure(name)))).collect();
         bench.say(&format!("{}, {} of {}: {}", plan.title, number + 1, bench.pairs(), figures.join(", ")));
@@ -133,7 +136,8 @@ fn one(
 ) -> Result<Pair, PairsError> {
     let take = |name: &str, side: &mut dyn FnMut() -> Result<Side, PairsError>| {
         let before = bench.steady()?;
-        let side = side()?;
+        let since = Stolen::now();
+        let side = side()?.beside_others(since);
         let figures = side.figures.iter().map(|(name, value)| format!("{} {name}", show(*value)));
         let figures = figures.collect::<Vec<_>>().join(", ");
         bench.say(&format!("{}, pair {} of {}: {name}: {figures}", plan.title, number + 1, bench.pairs()));

@@ -1,11 +1,13 @@
 //! One measurement of one side.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::PairsError;
+use crate::stolen::{self, Stolen};
 
 /// Figures that measures compare and that the result's table shows, by name.
 pub(crate) const MB_PER_S: &str = "MB/s";
@@ -19,6 +21,9 @@ pub(crate) const P999_US: &str = "p99.9 us";
 
 /// Seconds that were counted: fewer than asked for where the bytes were written before.
 pub(crate) const SECONDS: &str = "s";
+
+/// What a hypervisor kept of the processors meanwhile.
+pub(crate) const STOLEN_PERCENT: &str = "stolen %";
 
 /// What one side did.
 #[derive(Debug, Clone, Serialize)]
@@ -37,6 +42,15 @@ impl Side {
     /// A figure that the side is known to have.
     pub(crate) fn figure(&self, name: &str) -> f64 {
         self.figures.get(name).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Itself, with what a hypervisor kept meanwhile: where the side tells it of what it measured, that; else of all of it.
+    pub(crate) fn beside_others(mut self, since: Stolen) -> Self {
+        let percent = Stolen::now().percent_since(since);
+        if let Entry::Vacant(vacant) = self.figures.entry(STOLEN_PERCENT) {
+            self.marks.extend(stolen::mark(*vacant.insert(percent)));
+        }
+        self
     }
 
     /// Whether nothing can be concluded from it.

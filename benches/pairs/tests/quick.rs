@@ -54,6 +54,12 @@ fn result(folder: &Path) -> Value {
     serde_json::from_slice(&json).expect("it is JSON")
 }
 
+/// The marks of a side, without that of a hypervisor whose other guests are busy.
+fn marks(side: &Value) -> Vec<&str> {
+    let marks = side["marks"].as_array().expect("every side has them").iter().filter_map(Value::as_str);
+    marks.filter(|mark| !mark.starts_with("disturbed")).collect()
+}
+
 /// What a run of a target told, or nothing where this machine can't run it.
 fn measured(target: &str) -> Option<Value> {
     let within = temporary();
@@ -129,7 +135,7 @@ fn a_killed_server_opens_and_appends() {
     let figure = |name| figure(pair, "a", name);
     assert!(figure("open s") > 0.0 && figure("open after kill s") > 0.0);
     assert!(figure("kill to first append s") > figure("open after kill s"), "{pair}");
-    assert_eq!(pair["a"]["marks"].as_array().map(Vec::len), Some(0), "{pair}");
+    assert_eq!(marks(&pair["a"]), Vec::<&str>::new(), "{pair}");
     assert_eq!(result["parts"][0]["measures"].as_array().map(Vec::len), Some(3));
 }
 
@@ -199,7 +205,7 @@ fn catching_up_beside_ingest_is_held_against_the_limit_at_its_rate() {
 fn what_streams_take_on_a_disk_is_measured() {
     let Some(result) = measured("space") else { return };
     let pair = &result["parts"][0]["pairs"][0];
-    assert_eq!(pair["a"]["marks"].as_array().map(Vec::len), Some(0), "{pair}");
+    assert_eq!(marks(&pair["a"]), Vec::<&str>::new(), "{pair}");
     let figure = |side, name| figure(pair, side, name);
     let (worst, median) = (figure("a", "worst disk by live"), figure("a", "median disk by live"));
     // What was written lies on the disk, with what is around it; the segments that are held ready too.

@@ -73,7 +73,8 @@ pub fn busy_threads(before: &CpuSample, after: &CpuSample) -> Vec<BusyThread> {
     threads
 }
 
-/// The busy and idle time of all processors so far, in user and kernel, whoever it was for.
+/// The time of all processors so far: what was used, in user and kernel, whoever it was for; and what a hypervisor gave to
+/// other machines while something here could have run.
 #[derive(Clone, Debug, Default)]
 pub struct MachineSample {
     all: Ticks,
@@ -83,14 +84,15 @@ pub struct MachineSample {
 #[derive(Clone, Copy, Debug, Default)]
 struct Ticks {
     busy: u64,
+    stolen: u64,
     all: u64,
 }
 
 impl Ticks {
-    /// The share that was busy since.
-    fn busy_since(self, earlier: Ticks) -> f64 {
+    /// The share of some of it since.
+    fn share_since(self, earlier: Ticks, some: fn(Ticks) -> u64) -> f64 {
         let all = self.all.saturating_sub(earlier.all);
-        if all == 0 { 0.0 } else { self.busy.saturating_sub(earlier.busy) as f64 / all as f64 }
+        if all == 0 { 0.0 } else { some(self).saturating_sub(some(earlier)) as f64 / all as f64 }
     }
 }
 
@@ -102,8 +104,9 @@ fn parse_cpu(line: &str) -> Option<(Option<usize>, Ticks)> {
     // user nice system idle iowait irq softirq steal; guest time is within user.
     let fields: Vec<u64> = words.take(8).filter_map(|field| field.parse().ok()).collect();
     let idle = fields.iter().skip(3).take(2).sum::<u64>();
-    let all = fields.iter().sum();
-    Some((core, Ticks { busy: all - idle, all }))
+    let stolen = fields.get(7).copied().unwrap_or(0);
+    let all: u64 = fields.iter().sum();
+    Some((core, Ticks { busy: all - idle - stolen, stolen, all }))
 }
 
 impl MachineSample {
@@ -122,13 +125,22 @@ impl MachineSample {
 
     /// The share of all processors that was busy since an earlier sample.
     pub fn busy_since(&self, earlier: &Self) -> f64 {
-        self.all.busy_since(earlier.all)
+        self.all.share_since(earlier.all, |ticks| ticks.busy)
     }
 
     /// The same of each by itself.
     pub fn cores_busy_since(&self, earlier: &Self) -> BTreeMap<usize, f64> {
-        let busy = |(core, now): (&usize, &Ticks)| Some((*core, now.busy_since(*earlier.cores.get(core)?)));
-        self.cores.iter().filter_map(busy).collect()
+        self.cores_since(earlier, |ticks| ticks.busy)
+    }
+
+    /// The share of each that a hypervisor kept from those who wanted it.
+    pub fn cores_stolen_since(&self, earlier: &Self) -> BTreeMap<usize, f64> {
+        self.cores_since(earlier, |ticks| ticks.stolen)
+    }
+
+    fn cores_since(&self, earlier: &Self, some: fn(Ticks) -> u64) -> BTreeMap<usize, f64> {
+        let share = |(core, now): (&usize, &Ticks)| Some((*core, now.share_since(*earlier.cores.get(core)?, some)));
+        self.cores.iter().filter_map(share).collect()
     }
 }
 
@@ -165,9 +177,9 @@ mod tests {
 
     #[test]
     fn interrupts_are_busy_time_and_waiting_for_the_disk_is_not() {
-        let read = |line| parse_cpu(line).map(|(core, ticks)| (core, ticks.busy, ticks.all));
-        assert_eq!(read("cpu  10 1 5 100 20 3 4 0 7 7"), Some((None, 23, 143)));
-        assert_eq!(read("cpu11 10 1 5 100 20 3 4 0"), Some((Some(11), 23, 143)));
+        let read = |line| parse_cpu(line).map(|(core, ticks)| (core, [ticks.busy, ticks.stolen, ticks.all]));
+        assert_eq!(read("cpu  10 1 5 100 20 3 4 7 7 7"), Some((None, [23, 7, 150])));
+        assert_eq!(read("cpu11 10 1 5 100 20 3 4 0"), Some((Some(11), [23, 0, 143])));
         assert_eq!(read("intr 5 6"), None);
     }
 }

@@ -94,6 +94,8 @@ pub enum Mark {
     GeneratorLate(String),
     /// The generator, not the server, was the limit.
     GeneratorBound(String),
+    /// The machine's processors were lent to others meanwhile.
+    Disturbed(String),
     /// The data directory is on a file system that does not survive a power cut.
     NotDurable(String),
     /// A connection ended before its batches were acknowledged.
@@ -112,6 +114,7 @@ impl Mark {
             Self::Partial(why) => format!("partial: {why}"),
             Self::GeneratorLate(why) => format!("generator late: {why}"),
             Self::GeneratorBound(why) => format!("generator-bound: {why}"),
+            Self::Disturbed(why) => format!("disturbed: {why}"),
             Self::NotDurable(why) => format!("not durable: {why}"),
             Self::ConnectionLost(why) => format!("connection lost: {why}"),
             Self::Input(why) => format!("input: {why}"),
@@ -300,6 +303,16 @@ pub struct Busy {
     /// The share of each core, by its number, with interrupts and the kernel's own threads.
     #[serde(default)]
     pub cores: BTreeMap<usize, f64>,
+    /// The share of each that a hypervisor gave to other machines while something here waited for it.
+    #[serde(default)]
+    pub stolen: BTreeMap<usize, f64>,
+}
+
+impl Busy {
+    /// The share of the whole machine that was given to others.
+    pub fn stolen(&self) -> f64 {
+        self.stolen.values().sum::<f64>() / self.stolen.len().max(1) as f64
+    }
 }
 
 /// Lateness of an open loop.

@@ -61,6 +61,7 @@ pub(crate) fn report(recorder: &Recorder) -> RunReport {
             generator: vec![BusyThread { thread: "load-1".to_owned(), busy: 0.42 }],
             machine: 0.55,
             cores: [(0, 0.66), (1, 0.44)].into(),
+            stolen: [(0, 0.02), (1, 0.0)].into(),
         },
         late: Some(LateReport { batches: 80_000, late: 12, threshold_ns: 100_000, max_ns: 2_000_000 }),
         flushes: Flushes { count: Some(79_000), per_batch: Some(0.9875) },

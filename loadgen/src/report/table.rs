@@ -266,7 +266,7 @@ fn busy(report: &RunReport) -> String {
         if shown.is_empty() { "not seen".to_owned() } else { shown.join(", ") }
     };
     format!(
-        "server: {}\ngenerator: {}\nmachine: {:.0} % of {} cores{}",
+        "server: {}\ngenerator: {}\nmachine: {:.0} % of {} cores{}{}",
         show(&report.busy.server),
         show(&report.busy.generator),
         report.busy.machine * 100.0,
@@ -276,7 +276,11 @@ fn busy(report: &RunReport) -> String {
             .cores
             .iter()
             .filter_map(|core| Some(format!(", core {core} {:.0} %", report.busy.cores.get(core)? * 100.0)))
-            .collect::<String>()
+            .collect::<String>(),
+        match report.busy.stolen() {
+            stolen if stolen < 0.005 => String::new(),
+            stolen => format!(", {:.0} % taken by the hypervisor", stolen * 100.0),
+        }
     )
 }
 

@@ -1,5 +1,7 @@
 //! What a run's figures are worth: its marks, its goals, its exit status.
 
+use std::collections::BTreeMap;
+
 use super::Status;
 use super::measure::recorders;
 use super::tell::judge_lateness;
@@ -18,6 +20,9 @@ const BUSY_MAX: f64 = 0.90;
 
 /// And a core this busy, whoever it is for.
 const CORE_BUSY_MAX: f64 = 0.97;
+
+/// Where a hypervisor kept more than this from the machine, figures tell of its other guests too.
+const STOLEN_MAX: f64 = 0.05;
 
 /// Completes the report with marks and goals, and says how the command ends.
 pub(super) fn judge(
@@ -56,6 +61,7 @@ pub(super) fn judge(
         }
     }
     report.marks.extend(generator_bound(&report));
+    report.marks.extend(disturbed(&report));
     if produced.rows_out_of_order > 0 {
         let why =
             format!("{} rows lay before an earlier row in time and were sent at once", produced.rows_out_of_order);
@@ -141,7 +147,9 @@ fn generator_bound(report: &RunReport) -> Option<Mark> {
     report.load.inflight?;
     let busiest = report.busy.generator.iter().find(|thread| thread.thread.starts_with("load-"))?.busy;
     // Interrupts, of the disk's above all, and what the kernel does for others take what the thread then has not.
-    let core = report.load.cores.iter().filter_map(|core| report.busy.cores.get(core)).copied().fold(0.0, f64::max);
+    let share = |shares: &BTreeMap<usize, f64>, core: &usize| shares.get(core).copied().unwrap_or(0.0);
+    let cores = report.load.cores.iter();
+    let core = cores.map(|core| share(&report.busy.cores, core) + share(&report.busy.stolen, core)).fold(0.0, f64::max);
     let busy = if core > CORE_BUSY_MAX { core } else { busiest };
     if busy <= BUSY_MAX {
         return None;
@@ -155,6 +163,15 @@ fn generator_bound(report: &RunReport) -> Option<Mark> {
         }
         None => Some(Mark::GeneratorBound(format!("{generator}, and the server's threads are not seen from here"))),
     }
+}
+
+/// A hypervisor that runs others on these processors makes threads wait that nothing here made wait.
+fn disturbed(report: &RunReport) -> Option<Mark> {
+    let stolen = report.busy.stolen();
+    (stolen > STOLEN_MAX).then(|| {
+        let percent = stolen * 100.0;
+        Mark::Disturbed(format!("the hypervisor kept {percent:.0} % of the processors' time from this machine"))
+    })
 }
 
 /// Records of somebody else that don't tell when they were meant to be sent.
@@ -280,6 +297,21 @@ mod tests {
         assert!(!bound(0.95, 0.95, 0.95) && !bound(0.85, 0.6, 0.95));
         assert!(bound(0.75, 0.6, 0.99), "interrupts take the rest of its core");
         assert!(!bound(0.75, 0.95, 0.99));
+    }
+
+    #[test]
+    fn time_that_a_hypervisor_kept_is_marked() {
+        let (mut report, produced) = good();
+        report.busy.stolen = [(0, 0.02), (1, 0.06)].into();
+        assert_eq!(judged(report.clone(), &produced, &[]), (Status::Good, vec![]));
+        report.busy.stolen = [(0, 0.05), (1, 0.06)].into();
+        let (status, marks) = judged(report.clone(), &produced, &[]);
+        assert!(status == Status::Good && matches!(marks[..], [Mark::Disturbed(_)]), "{marks:?}");
+        (report.busy.cores, report.busy.stolen) = ([(1, 0.94)].into(), [(0, 0.0), (1, 0.04)].into());
+        report.busy.generator = vec![BusyThread { thread: "load-1".to_owned(), busy: 0.8 }];
+        report.busy.server = vec![BusyThread { thread: "reactor-0".to_owned(), busy: 0.6 }];
+        let (_, marks) = judged(report, &produced, &[]);
+        assert!(matches!(marks[..], [Mark::GeneratorBound(_)]), "nothing of its core was left: {marks:?}");
     }
 
     #[test]

@@ -131,7 +131,8 @@ fn producing_line(progress: &Progress, settled: &Settled) -> String {
 
 fn between(first: Option<Sample>, last: Option<Sample>) -> Busy {
     let (Some(first), Some(last)) = (first, last) else {
-        return Busy { server: Vec::new(), generator: Vec::new(), machine: 0.0, cores: BTreeMap::new() };
+        let none = BTreeMap::new();
+        return Busy { server: Vec::new(), generator: Vec::new(), machine: 0.0, cores: none.clone(), stolen: none };
     };
     let server = match (&first.server, &last.server) {
         (Some(first), Some(last)) => busy_threads(first, last),
@@ -142,5 +143,6 @@ fn between(first: Option<Sample>, last: Option<Sample>) -> Busy {
         generator: busy_threads(&first.generator, &last.generator),
         machine: last.machine.busy_since(&first.machine),
         cores: last.machine.cores_busy_since(&first.machine),
+        stolen: last.machine.cores_stolen_since(&first.machine),
     }
 }

@@ -67,10 +67,13 @@ fn message(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The marks of a report, without those that say how busy this machine is.
+/// Marks that say how busy this machine is, or what can't be seen on it.
+const OF_THE_MACHINE: [&str; 4] = ["disturbed", "generator-late", "generator-bound", "unobserved"];
+
+/// The marks of a report, without those.
 fn marks(report: &Value) -> Vec<String> {
     let marks = report["marks"].as_array().unwrap().iter().map(|mark| mark["mark"].as_str().unwrap().to_owned());
-    marks.filter(|mark| !matches!(mark.as_str(), "generator-late" | "generator-bound" | "unobserved")).collect()
+    marks.filter(|mark| !OF_THE_MACHINE.contains(&mark.as_str())).collect()
 }
 
 fn files(path: &Path) -> Vec<PathBuf> {
