@@ -114,6 +114,15 @@ pub struct Options {
     /// A file with the certificates, in PEM, of who vouches for the endpoint [default: the system's]
     #[arg(long, env = "MILLSTREAM_LOAD_CA", requires = "endpoint", value_name = "FILE", help_heading = "Over HTTP")]
     pub ca: Option<PathBuf>,
+    /// The key that streams which are made here are encrypted with, such as alias/aws/kinesis [default: they are not]
+    #[arg(
+        long,
+        env = "MILLSTREAM_LOAD_ENCRYPTION",
+        requires = "endpoint",
+        value_name = "KEY",
+        help_heading = "Over HTTP"
+    )]
+    pub encryption: Option<String>,
 
     /// What is done: produce; fan-out, with subscribers; mixed, with subscribers and catch-up readers; or consume, which reads
     /// or subscribes to a stream that exists

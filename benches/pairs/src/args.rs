@@ -112,6 +112,8 @@ pub(crate) enum Target {
     HttpPush,
     /// What a connection over HTTP costs in memory that says nothing: kept alive, or subscribed to a shard.
     HttpIdle,
+    /// What it costs that signatures are verified, and that streams are encrypted, against the same load without.
+    HttpCost,
     /// All of them, one after the other.
     All,
 }
@@ -131,7 +133,7 @@ impl Target {
             Self::Drops => Usual { pairs: 10, steady_max_s: 10.0 },
             Self::Fairness => Usual { pairs: 6, steady_max_s: 20.0 },
             Self::Memory | Self::HttpIdle => Usual { pairs: 3, steady_max_s: 10.0 },
-            Self::HttpPutRecords | Self::HttpPutRecord | Self::HttpGetRecords | Self::HttpPush => {
+            Self::HttpPutRecords | Self::HttpPutRecord | Self::HttpGetRecords | Self::HttpPush | Self::HttpCost => {
                 Usual { pairs: 5, steady_max_s: 10.0 }
             }
             Self::CatchUpBeside => Usual { pairs: 5, steady_max_s: 10.0 },

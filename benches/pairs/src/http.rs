@@ -2,7 +2,7 @@
 //! requests, which ours verifies.
 
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::bench::{Bench, KEY_ID, SECRET};
@@ -18,6 +18,22 @@ pub(crate) const READ_RECORDS_PER_S: &str = "read back records/s";
 /// Room on the disk for each byte of data: a PutRecord alone is padded to a block, and few come together.
 const GROWTH: f64 = 1.2;
 
+/// What a server of ours does with each request and record beside keeping it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Duties {
+    pub(crate) verifies: bool,
+    pub(crate) encrypts: bool,
+}
+
+impl Duties {
+    /// As it is beyond loopback, unless a stream asks for more.
+    pub(crate) const USUAL: Duties = Duties { verifies: true, encrypts: false };
+}
+
+/// A key's name, and the digits of it, which protect nothing.
+const KEY_NAME: &str = "pairs";
+const KEY_DIGITS: &str = "1f8a2e6b04c97d5330e1bd7268fa94c51f8a2e6b04c97d5330e1bd7268fa94c5";
+
 /// One load.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HttpLoad {
@@ -31,6 +47,8 @@ pub(crate) struct HttpLoad {
     pub(crate) warmup_s: f64,
     /// Data and keys to write at most.
     pub(crate) bytes: u64,
+    /// Of a server of ours.
+    pub(crate) duties: Duties,
 }
 
 /// Records of a PutRecords.
@@ -40,7 +58,8 @@ impl HttpLoad {
     /// A closed loop over 8 shards.
     pub(crate) fn new(bench: &Bench, operation: &'static str, connections: u32) -> Self {
         let (seconds, warmup_s) = (bench.seconds(), bench.warmup_s());
-        Self { operation, connections, shards: 8, rate: None, seconds, warmup_s, bytes: bench.bytes() }
+        let (bytes, duties) = (bench.bytes(), Duties::USUAL);
+        Self { operation, connections, shards: 8, rate: None, seconds, warmup_s, bytes, duties }
     }
 
     fn arguments(&self, url: &str) -> Vec<String> {
@@ -58,12 +77,15 @@ impl HttpLoad {
         arguments
     }
 
-    /// On a server of ours, whose directory goes with it: every acknowledgement durable, signatures verified, no quotas.
+    /// On a server of ours, whose directory goes with it: every acknowledgement durable, no quotas.
     pub(crate) fn on_server(&self, bench: &Bench) -> Result<Side, PairsError> {
-        on_server(bench, self.bytes, &[], |server, directory| {
+        on_server(bench, self.bytes, self.duties, &[], |server, directory| {
             let mut arguments = self.arguments(&format!("http://{}", server.door("http")));
             // Whose flushes are counted.
             arguments.push(format!("--dir={}", directory.display()));
+            if self.duties.encrypts {
+                arguments.push(format!("--encryption=alias/{KEY_NAME}"));
+            }
             self.side(bench, &arguments, server.command())
         })
     }
@@ -103,11 +125,12 @@ impl HttpLoad {
     }
 }
 
-/// Measures something on a server of ours, whose directory goes with it: every acknowledgement durable, signatures verified, no
-/// quotas, space for so many bytes of data.
+/// Measures something on a server of ours, whose directory goes with it: every acknowledgement durable, no quotas, space for so
+/// many bytes of data.
 pub(crate) fn on_server(
     bench: &Bench,
     bytes: u64,
+    duties: Duties,
     more: &[&str],
     measure: impl FnOnce(&Server, &Path) -> Result<Side, PairsError>,
 ) -> Result<Side, PairsError> {
@@ -116,10 +139,18 @@ pub(crate) fn on_server(
     let directory = bench.path().join("http");
     let failed = |source| PairsError::File { path: directory.clone(), source };
     fs::create_dir_all(&directory).map_err(failed)?;
-    let keys = directory.join("credentials");
-    write_secret(&keys, &format!("[[key]]\nid = \"{KEY_ID}\"\nsecret = \"{SECRET}\"\n")).map_err(failed)?;
     let mut arguments = bench.server_arguments();
-    arguments.push(format!("--credentials-file={}", keys.display()));
+    if duties.verifies {
+        let credentials = directory.join("credentials");
+        write_secret(&credentials, &format!("[[key]]\nid = \"{KEY_ID}\"\nsecret = \"{SECRET}\"\n")).map_err(failed)?;
+        arguments.push(format!("--credentials-file={}", credentials.display()));
+    }
+    if duties.encrypts {
+        let keys = directory.join("keys");
+        fs::DirBuilder::new().mode(0o700).create(&keys).map_err(failed)?;
+        write_secret(&keys.join(KEY_NAME), KEY_DIGITS).map_err(failed)?;
+        arguments.push(format!("--key-directory={}", keys.display()));
+    }
     arguments.push(format!("--segments-ready={segments}"));
     arguments
         .extend(["--http=127.0.0.1:0", "--quotas=none", "--prewrite"].iter().chain(more).map(|&word| word.to_owned()));

@@ -129,6 +129,25 @@ fn idle_connections_are_weighed_and_still_there_afterwards() {
 }
 
 #[test]
+fn signatures_and_encryption_are_held_against_none() {
+    let Some(result) = measured("http-cost") else { return };
+    let parts = result["parts"].as_array().expect("there are some");
+    assert_eq!(parts.len(), 3);
+    let commands =
+        parts.iter().map(|part| ["a", "b"].map(|side| part["pairs"][0][side]["command"].as_str().expect("a text")));
+    for (number, [with, without]) in commands.enumerate() {
+        let more = if number < 2 { "--credentials-file" } else { "--encryption=" };
+        assert!(with.contains(more) && !without.contains(more), "{with}; {without}");
+    }
+    for part in parts {
+        let pair = &part["pairs"][0];
+        for side in ["a", "b"] {
+            assert!(figure(pair, side, "records/s") > 0.0 && figure(pair, side, "read back records/s") > 0.0, "{pair}");
+        }
+    }
+}
+
+#[test]
 fn a_killed_server_opens_and_appends() {
     let Some(result) = measured("restart") else { return };
     let pair = &result["parts"][0]["pairs"][0];

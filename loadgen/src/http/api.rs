@@ -67,6 +67,15 @@ pub(super) struct CreateStream<'a> {
     pub(super) shard_count: u32,
 }
 
+/// Has a stream encrypted.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct StartStreamEncryption<'a> {
+    pub(super) stream_name: &'a str,
+    pub(super) encryption_type: &'static str,
+    pub(super) key_id: &'a str,
+}
+
 /// Removes a stream, with what reads it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]

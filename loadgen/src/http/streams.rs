@@ -7,7 +7,10 @@ use std::time::Duration;
 use frame::{Sequence, ShardId, StreamId};
 use tokio::time::{Instant, sleep};
 
-use super::api::{CreateStream, DeleteStream, DescribedStream, ListShards, Nothing, Shards, StreamName, StreamSummary};
+use super::api::{
+    CreateStream, DeleteStream, DescribedStream, ListShards, Nothing, Shards, StartStreamEncryption, StreamName,
+    StreamSummary,
+};
 use super::pipe::Pipe;
 use super::{Asked, HttpError};
 use crate::native::{self, run_pinned};
@@ -108,7 +111,7 @@ pub fn prepare(
 ) -> Result<Streams, HttpError> {
     run_pinned(core, || async {
         let pipe = Pipe::new(&asked.endpoint, 0);
-        let prepared = prepare_all(&pipe, names, shards).await;
+        let prepared = prepare_all(&pipe, names, (shards, asked.encryption.as_deref())).await;
         if prepared.is_err() && are_removed {
             remove_all(&pipe, names).await.unwrap_or_default();
         }
@@ -116,14 +119,22 @@ pub fn prepare(
     })?
 }
 
-async fn prepare_all(pipe: &Pipe, names: &[String], shards: Option<u32>) -> Result<Streams, HttpError> {
+async fn prepare_all(
+    pipe: &Pipe,
+    names: &[String],
+    (shards, key): (Option<u32>, Option<&str>),
+) -> Result<Streams, HttpError> {
     let mut streams = Streams { takes_many: pipe.open().await?, ..Streams::default() };
     for name in names {
         let is_new = match shards {
             Some(shards) => create(pipe, name, shards).await?,
             None => false,
         };
-        let summary = until_active(pipe, name).await?;
+        let mut summary = until_active(pipe, name).await?;
+        if let Some(key) = key.filter(|_| is_new) {
+            encrypt(pipe, name, key).await?;
+            summary = until_active(pipe, name).await?;
+        }
         let (open, closed) = list_shards(pipe, name).await?;
         if let Some(wanted) = shards.filter(|&wanted| open.len() != wanted as usize) {
             return Err(HttpError::OtherShards { stream: name.clone(), found: open.len(), wanted });
@@ -172,6 +183,12 @@ async fn create(pipe: &Pipe, name: &str, shards: u32) -> Result<bool, HttpError>
         Err(error) if error.is("ResourceInUseException") => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+async fn encrypt(pipe: &Pipe, name: &str, key: &str) -> Result<(), HttpError> {
+    let request = StartStreamEncryption { stream_name: name, encryption_type: "KMS", key_id: key };
+    let ask = || pipe.ask::<Nothing>("StartStreamEncryption", &request, pipe.endpoint.open_within);
+    patiently(ask).await.map(drop)
 }
 
 async fn until_active(pipe: &Pipe, name: &str) -> Result<StreamSummary, HttpError> {

@@ -124,7 +124,10 @@ fn check_consume(options: &Options) -> Result<(), &'static str> {
         options.stalled > 0 && options.by() == By::Read,
         "--stalled are subscribers that take nothing: give --by push, or leave it out",
     )?;
-    refuse(options.quotas.is_some(), "--workload consume leaves streams as they are: leave --quotas out")
+    refuse(
+        options.quotas.is_some() || options.encryption.is_some(),
+        "--workload consume leaves streams as they are: leave --quotas and --encryption out",
+    )
 }
 
 fn check_sweep(options: &Options) -> Result<(), &'static str> {

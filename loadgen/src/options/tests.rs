@@ -64,6 +64,8 @@ fn contradictions_are_refused() {
         &["--endpoint", "http://k", "--workload", "consume", "--stream", "s", "--from", "7"],
         &["--endpoint", "http://k", "--http", "3"],
         &["--http", "1"],
+        &["--encryption", "alias/aws/kinesis"],
+        &["--endpoint", "http://k", "--workload", "consume", "--stream", "s", "--encryption", "alias/k"],
         &["--operation", "put-record"],
         &["--workload", "consume", "--target", "127.0.0.1:1", "--stream", "s", "--rate", "5"],
         &["--workload", "consume", "--target", "127.0.0.1:1", "--stream", "s", "--catch-up", "1"],

@@ -142,6 +142,9 @@ pub struct Load {
     pub shards: u32,
     /// What each shard takes in and gives out a second.
     pub quotas: String,
+    /// The key that streams made for it were encrypted with.
+    #[serde(default)]
+    pub encryption: Option<String>,
     /// Connections.
     pub connections: u32,
     /// Records a batch at most.

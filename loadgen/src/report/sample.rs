@@ -20,6 +20,7 @@ pub(crate) fn report(recorder: &Recorder) -> RunReport {
             streams: 1,
             shards: 8,
             quotas: "service".to_owned(),
+            encryption: None,
             connections: 4,
             batch_records: 100,
             inflight: None,

@@ -300,6 +300,9 @@ fn context_rows(report: &RunReport) -> Vec<(&'static str, String)> {
     if load.quotas != "none" {
         let _ = write!(shape, ", quotas {}", load.quotas);
     }
+    if let Some(key) = &load.encryption {
+        let _ = write!(shape, ", encrypted with {key}");
+    }
     let [subscribers, stalled, catch_up] = load.consumers;
     for (count, name) in [(subscribers, "subscriber(s)"), (stalled, "stalled"), (catch_up, "catch-up reader(s)")] {
         if count > 0 {

@@ -30,7 +30,7 @@ impl Run<'_> {
         let endpoint = Endpoint::new(url, &options.region, options.http, ca, options.open_timeout);
         let endpoint = Arc::new(endpoint.map_err(RunError::Http)?);
         let (operation, inflight, from) = (options.operation, options.inflight, options.from);
-        let asked = Asked { endpoint, operation, inflight, from };
+        let asked = Asked { endpoint, operation, inflight, from, encryption: options.encryption.clone() };
         let core = self.settled.cores[0];
         let names = self.settled.stream_names(options);
         let shards = (options.workload != Workload::Consume).then_some(options.shards);

@@ -182,6 +182,7 @@ impl Settled {
             streams: options.streams,
             shards: options.shards,
             quotas: options.quotas().unwrap_or(Quotas::NONE).to_string(),
+            encryption: options.encryption.clone(),
             connections: options.connections,
             batch_records: spoken.batch_records,
             inflight: (matches!(self.pace, Pace::Closed { .. }) && !consumes).then_some(spoken.inflight),

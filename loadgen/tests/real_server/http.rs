@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -77,6 +78,36 @@ fn whatever_way_records_go_over_http_they_are_verified() {
     let acknowledged = report["verification"]["acknowledged"].as_u64().unwrap();
     assert!((1900..=2000).contains(&acknowledged), "{acknowledged}");
     assert!(report["measured"]["latency_ns"]["at"][0][1].as_u64().unwrap() > 0);
+    assert!(streams(&endpoint).contains("\"StreamNames\":[]"), "{}", streams(&endpoint));
+    watched.server.stop().unwrap();
+}
+
+#[test]
+fn streams_are_encrypted_where_a_key_is_named() {
+    let scratch = scratch();
+    let keys = scratch.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    let private = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    std::fs::write(keys.join("mine"), "7a".repeat(32)).unwrap();
+    private(&keys, 0o700);
+    private(&keys.join("mine"), 0o600);
+    let (watched, endpoint) =
+        server(scratch.path(), &["--quotas=none", &format!("--key-directory={}", keys.display())]);
+    let arguments = ["--bytes", "1MB", "--encryption", "alias/mine"];
+    let report = good(&over_http(scratch.path(), &endpoint, &arguments).output().unwrap());
+    let verification = &report["verification"];
+    assert!(verification["acknowledged"].as_u64().unwrap() > 500, "{verification}");
+    assert_eq!(
+        (&verification["read"], &report["load"]["encryption"]),
+        (&verification["acknowledged"], &"alias/mine".into())
+    );
+    let output =
+        over_http(scratch.path(), &endpoint, &["--bytes", "1MB", "--encryption", "alias/other"]).output().unwrap();
+    assert!(
+        output.status.code() == Some(1) && message(&output).contains("KMSNotFoundException"),
+        "{}",
+        message(&output)
+    );
     assert!(streams(&endpoint).contains("\"StreamNames\":[]"), "{}", streams(&endpoint));
     watched.server.stop().unwrap();
 }

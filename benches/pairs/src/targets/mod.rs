@@ -70,6 +70,7 @@ pub(crate) fn run(bench: &Bench, target: Target) -> Result<Verdict, PairsError> 
         Target::HttpGetRecords => http::get_records::run(bench),
         Target::HttpPush => http::push::run(bench),
         Target::HttpIdle => http::idle::run(bench),
+        Target::HttpCost => http::cost::run(bench),
         Target::All => unreachable!("it was taken apart"),
     }?;
     report::write(bench, target, started, findings)

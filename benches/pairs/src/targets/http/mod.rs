@@ -1,6 +1,7 @@
 //! What the Kinesis API takes and gives over HTTP: a file for each operation. Here is what they share: the best number of
 //! connections of a side, and emulators as the other side.
 
+pub(super) mod cost;
 pub(super) mod get_records;
 pub(super) mod idle;
 pub(super) mod push;
