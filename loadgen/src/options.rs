@@ -114,7 +114,8 @@ pub struct Options {
     /// A file with the certificates, in PEM, of who vouches for the endpoint [default: the system's]
     #[arg(long, env = "MILLSTREAM_LOAD_CA", requires = "endpoint", value_name = "FILE", help_heading = "Over HTTP")]
     pub ca: Option<PathBuf>,
-    /// The key that streams which are made here are encrypted with, such as alias/aws/kinesis [default: they are not]
+    /// The key that the streams are encrypted with from now on, such as alias/aws/kinesis [default: none, or as they are of a
+    /// stream that exists]
     #[arg(
         long,
         env = "MILLSTREAM_LOAD_ENCRYPTION",

@@ -51,7 +51,7 @@ pub struct Asked {
     pub inflight: u32,
     /// Where a stream that exists is read from, if nobody produces.
     pub from: Begin,
-    /// The key that streams which are made are encrypted with.
+    /// The key that streams which are written are encrypted with.
     pub encryption: Option<String>,
 }
 

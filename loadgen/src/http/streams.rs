@@ -131,7 +131,7 @@ async fn prepare_all(
             None => false,
         };
         let mut summary = until_active(pipe, name).await?;
-        if let Some(key) = key.filter(|_| is_new) {
+        if let Some(key) = key {
             encrypt(pipe, name, key).await?;
             summary = until_active(pipe, name).await?;
         }

@@ -142,7 +142,7 @@ pub struct Load {
     pub shards: u32,
     /// What each shard takes in and gives out a second.
     pub quotas: String,
-    /// The key that streams made for it were encrypted with.
+    /// The key that its streams were to be encrypted with.
     #[serde(default)]
     pub encryption: Option<String>,
     /// Connections.
