@@ -97,10 +97,12 @@ class Check:
         self.check_order()
         assert self.failure is None, self.failure
         again = sum(len(times) > 1 for times in self.got.values())
-        print(f"{self.name}: {len(self.put)} records, {again} of them more than once; by worker {dict(self.by_worker)}")
+        self.says(f"{len(self.put)} records, {again} of them more than once; by worker {dict(self.by_worker)}")
 
     def says(self, what):
-        print(f"{self.name}: {what}", flush=True)
+        # In one piece: others print at the same time, and print() writes the end of a line by itself where nothing is buffered.
+        sys.stdout.write(f"{self.name}: {what}\n")
+        sys.stdout.flush()
 
     def put_all_along(self):
         """Records come at a steady rate, so that nothing happens beside them."""
