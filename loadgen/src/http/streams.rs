@@ -130,14 +130,14 @@ async fn prepare_all(
             Some(shards) => create(pipe, name, shards).await?,
             None => false,
         };
-        let mut summary = until_active(pipe, name).await?;
-        if let Some(key) = key {
-            encrypt(pipe, name, key).await?;
-            summary = until_active(pipe, name).await?;
-        }
+        let summary = until_active(pipe, name).await?;
         let (open, closed) = list_shards(pipe, name).await?;
         if let Some(wanted) = shards.filter(|&wanted| open.len() != wanted as usize) {
             return Err(HttpError::OtherShards { stream: name.clone(), found: open.len(), wanted });
+        }
+        if let Some(key) = key {
+            encrypt(pipe, name, key).await?;
+            until_active(pipe, name).await?;
         }
         // What was split or merged takes no more records, and may have some.
         let all = if shards.is_some() { open } else { [closed, open].concat() };

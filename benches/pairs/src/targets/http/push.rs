@@ -48,30 +48,25 @@ fn beside(bench: &Bench, title: &'static str, slug: &'static str, consumers: u32
 fn pushed(bench: &Bench, consumers: u32) -> Result<Side, PairsError> {
     let seconds = if bench.options.quick { bench.seconds() } else { bench.options.seconds.unwrap_or(SECONDS) };
     let bytes = BYTES_PER_S * (seconds as u64 + 2);
-    http::on_server(
-        bench,
-        bytes,
-        Duties::USUAL,
-        &["--tls-self-signed", "--http-plaintext=false"],
-        |server, directory| {
-            let certificate = directory.join("data/tls/certificate.pem");
-            let endpoint = format!("https://{}", server.door("http"));
-            let arguments = [&*endpoint, "latency", &consumers.to_string(), &seconds.to_string()].map(str::to_owned);
-            let (command, detail) = bench.rust_sdk(&arguments, &certificate)?;
-            let of = |path: &str| {
-                let missing = || PairsError::Result { command: command.clone(), missing: path.to_owned() };
-                number(&detail, path).ok_or_else(missing)
-            };
-            let figures = BTreeMap::from([
-                (P50_US, of("/latency_us/p50")?),
-                (P99_US, of("/latency_us/p99")?),
-                (P999_US, of("/latency_us/p99.9")?),
-                (RECEIVED, of("/received")?),
-            ]);
-            let command = format!("{}; {command}", bench.without_directory(server.command()));
-            Ok(Side { command, figures, marks: Vec::new(), detail })
-        },
-    )
+    let tls = ["--tls-self-signed", "--http-plaintext=false"];
+    http::on_server(bench, bytes, Duties::USUAL, &tls, |server, directory| {
+        let certificate = directory.join("data/tls/certificate.pem");
+        let endpoint = format!("https://{}", server.door("http"));
+        let arguments = [&*endpoint, "latency", &consumers.to_string(), &seconds.to_string()].map(str::to_owned);
+        let (command, detail) = bench.rust_sdk(&arguments, &certificate)?;
+        let of = |path: &str| {
+            let missing = || PairsError::Result { command: command.clone(), missing: path.to_owned() };
+            number(&detail, path).ok_or_else(missing)
+        };
+        let figures = BTreeMap::from([
+            (P50_US, of("/latency_us/p50")?),
+            (P99_US, of("/latency_us/p99")?),
+            (P999_US, of("/latency_us/p99.9")?),
+            (RECEIVED, of("/received")?),
+        ]);
+        let command = format!("{}; {command}", bench.without_directory(server.command()));
+        Ok(Side { command, figures, marks: Vec::new(), detail })
+    })
 }
 
 fn written(bench: &Bench) -> Result<Side, PairsError> {
