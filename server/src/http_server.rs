@@ -68,6 +68,9 @@ const HEADS_BYTES: u32 = 0;
 /// A silent connection of HTTP/2 is asked after this long whether anybody is there.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Why a connection, or an answer's body, ended early.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 /// A running server. Dropping it ends it at once.
 pub(crate) struct HttpServer(Door);
 
@@ -84,7 +87,7 @@ impl HttpServer {
     where
         A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Error = Infallible> + Send + Unpin + 'static,
+        B: Body<Error: Into<Failure>> + Send + Unpin + 'static,
         B::Data: Send,
     {
         Door::open(listener, name, |listener| serve(listener, security, connections_max, answer)).map(HttpServer)
@@ -105,7 +108,7 @@ async fn serve<A, F, B>(listener: Listener, security: Option<Security>, connecti
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Error = Infallible> + Send + Unpin + 'static,
+    B: Body<Error: Into<Failure>> + Send + Unpin + 'static,
     B::Data: Send,
 {
     let (name, stopped) = (listener.name, listener.stopped.clone());
@@ -121,7 +124,7 @@ where
                 _ = stopped.changed() => return,
             };
             // What a client does wrong ends its connection and nothing else.
-            let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = match begun {
+            let ended: Result<(), Failure> = match begun {
                 Ok(Begun::Clear(connection)) => {
                     versions.converse(connection, (watcher, stopped), answer).await.map_err(Into::into)
                 }
@@ -195,7 +198,7 @@ impl Versions {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         A: Fn(Request<Incoming>) -> F + Send + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Error = Infallible> + Send + Unpin + 'static,
+        B: Body<Error: Into<Failure>> + Send + Unpin + 'static,
         B::Data: Send,
     {
         let activity = Arc::clone(connection.activity());

@@ -3,13 +3,13 @@
 //! Servers end connections that were idle, or have answered enough: a request that was never sent is sent over a new one. One
 //! that was is never repeated here, as it may have been carried out.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
@@ -87,12 +87,22 @@ pub(super) struct Pipe {
     /// Taken while it is used, where one request is all that goes over it at a time.
     sender: RefCell<Option<Sender>>,
     opening: Mutex<()>,
+    /// What is left of the memory of the last answer, and how long it was.
+    answers: RefCell<BytesMut>,
+    last_bytes: Cell<usize>,
 }
 
 impl Pipe {
     /// One that is made when it is first used. Connections are spread over the endpoint's addresses by their number.
     pub(super) fn new(endpoint: &Arc<Endpoint>, number: u32) -> Self {
-        Self { endpoint: Arc::clone(endpoint), number, sender: RefCell::default(), opening: Mutex::default() }
+        Self {
+            endpoint: Arc::clone(endpoint),
+            number,
+            sender: RefCell::default(),
+            opening: Mutex::default(),
+            answers: RefCell::default(),
+            last_bytes: Cell::default(),
+        }
     }
 
     /// Makes the connection unless it is there; whether several requests may be under way.
@@ -130,16 +140,10 @@ impl Pipe {
         let exchange = async {
             let (response, sender) = self.begin(signed).await?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), bytes_max).collect().await;
-            let body = body.map_err(|error| {
-                let failed = match error.is::<http_body_util::LengthLimitError>() {
-                    true => Failed::TooLarge,
-                    false => Failed::Broken(error.to_string()),
-                };
-                self.failed(operation, bytes_max, failed)
-            })?;
+            let body = self.whole(response.into_body(), bytes_max).await;
+            let body = body.map_err(|failed| self.failed(operation, bytes_max, failed))?;
             self.give_back(sender);
-            Ok((status, body.to_bytes()))
+            Ok((status, body))
         };
         let answered = timeout(within, exchange).await.unwrap_or_else(|_| Err(CallError::unknown(self.silent(within))));
         if answered.is_err() {
@@ -147,6 +151,29 @@ impl Pipe {
         }
         let (status, body) = answered?;
         if status.is_success() { Ok(body) } else { Err(refused(operation, status, &body)) }
+    }
+
+    /// All of an answer's body, of so many bytes at most, where those of the one before it lay, if nothing of that is needed any
+    /// more: to be given new pages for each would cost as much as to read it.
+    async fn whole(&self, body: Incoming, bytes_max: usize) -> Result<Bytes, Failed> {
+        let mut whole = self.answers.take();
+        let expected = body.size_hint().exact().unwrap_or(self.last_bytes.get() as u64);
+        whole.reserve(expected.min(bytes_max as u64) as usize);
+        let mut body = Limited::new(body, bytes_max);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
+                true => Failed::TooLarge,
+                false => Failed::Broken(error.to_string()),
+            })?;
+            // Trailers mean nothing here.
+            if let Ok(data) = frame.into_data() {
+                whole.extend_from_slice(&data);
+            }
+        }
+        self.last_bytes.set(whole.len());
+        let answer = whole.split().freeze();
+        self.answers.replace(whole);
+        Ok(answer)
     }
 
     /// Sends a request, over a new connection if the one there is has ended; the head of its answer.

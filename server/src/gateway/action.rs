@@ -62,13 +62,13 @@ use frame::ShardId;
 use frame::parts::Record;
 use frame::proto::{Children, ShardDescription};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use wire::codec::{Blob, Timestamp};
+use wire::codec::{Blob, Text, Timestamp};
 use wire::iterator::LIFETIME_MS;
 use wire::name::{Place, ShardName};
 use wire::sequence::SequenceNumber;
 use wire::shape::{self, ChildShard, HashKeyRange, Request, StoredRecord};
 use wire::validate::Checks;
-use wire::{Codec, Error, ErrorKind};
+use wire::{Codec, Error, ErrorKind, Pieces};
 
 use super::access::{self, Caller};
 use super::extras::Extras;
@@ -151,6 +151,8 @@ async fn hear<T: Request>(
 pub(super) enum Said {
     /// All of it, and the room that making it took, if it may be long.
     Body(Vec<u8>, Option<OwnedSemaphorePermit>),
+    /// Records, the bytes that they take here until they are sent, and the room that finding them took.
+    Records(Pieces<shape::Record>, usize, Option<OwnedSemaphorePermit>),
     /// Events as they come.
     Events(mpsc::Receiver<Bytes>),
 }
@@ -194,7 +196,13 @@ pub(super) async fn run(
         "DescribeStreamSummary" => call!(describe_stream_summary),
         "DisableEnhancedMonitoring" => call!(disable_enhanced_monitoring),
         "EnableEnhancedMonitoring" => call!(enable_enhanced_monitoring),
-        "GetRecords" => call!(get_records),
+        "GetRecords" => {
+            let (shared, input) = hear(common, caller, action, codec, body).await?;
+            let room = room_for_answer(common, action).await;
+            let found = get_records::run(&shared, input).await?;
+            let pieces = Pieces::new(codec, &found.place, get_records::LIST, found.records)?;
+            Ok(Said::Records(pieces, found.bytes, room))
+        }
         "GetResourcePolicy" => call!(get_resource_policy),
         "GetShardIterator" => call!(get_shard_iterator),
         "IncreaseStreamRetentionPeriod" => tell!(increase_stream_retention_period),
@@ -297,18 +305,18 @@ fn sequence_number(shard_made_s: u64, shard: ShardName, number: u64, arrival_ms:
     SequenceNumber { shard_made_s, shard: shard.0, number, arrival_s: arrival_ms / 1000 }
 }
 
-/// A record with its data, as callers see it.
+/// A record with its key and data, as callers see it.
 fn told_record(
     (shard_made_s, shard): (u64, ShardName),
     record: &Record<'_>,
-    data: Bytes,
+    (key, data): (Bytes, Bytes),
     encrypted: bool,
 ) -> shape::Record {
     shape::Record {
         sequence_number: sequence_number(shard_made_s, shard, record.sequence.0, record.arrival_ms),
         approximate_arrival_timestamp: Timestamp { ms: record.arrival_ms },
         data: Blob(data),
-        partition_key: String::from_utf8_lossy(record.key).into_owned(),
+        partition_key: Text(key),
         encryption_type: encrypted.then_some(encryption::KMS),
     }
 }

@@ -1,6 +1,5 @@
 //! From an HTTP request to an action and back: what does not depend on the action.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,7 +14,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit, mpsc};
-use wire::{Codec, Error, ErrorKind, event_stream};
+use wire::{Codec, Error, ErrorKind, PIECE_BYTES, Pieces, event_stream, shape};
 
 use super::access::Presented;
 use super::action::Said;
@@ -42,20 +41,23 @@ pub(super) struct Reply {
 #[derive(Debug)]
 enum Contents {
     Whole(Full<Bytes>),
+    /// One that was written, and those that will be when they are sent.
+    Records(Option<Vec<u8>>, Pieces<shape::Record>),
     /// Goes on until the sender is dropped.
     Events(mpsc::Receiver<Bytes>),
 }
 
 impl Body for Reply {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match &mut self.contents {
-            Contents::Whole(bytes) => Pin::new(bytes).poll_frame(context),
+            Contents::Whole(bytes) => Pin::new(bytes).poll_frame(context).map_err(|never| match never {}),
+            Contents::Records(written, pieces) => {
+                let piece = written.take().map(Ok).or_else(|| pieces.next());
+                Poll::Ready(piece.map(|piece| piece.map(|bytes| Frame::data(bytes.into()))))
+            }
             Contents::Events(events) => {
                 events.poll_recv(context).map(|event| event.map(|bytes| Ok(Frame::data(bytes))))
             }
@@ -63,13 +65,17 @@ impl Body for Reply {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.contents, Contents::Whole(bytes) if bytes.is_end_stream())
+        match &self.contents {
+            Contents::Whole(bytes) => bytes.is_end_stream(),
+            Contents::Records(written, pieces) => written.is_none() && pieces.is_over(),
+            Contents::Events(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.contents {
             Contents::Whole(bytes) => bytes.size_hint(),
-            Contents::Events(_) => SizeHint::default(),
+            Contents::Records(..) | Contents::Events(_) => SizeHint::default(),
         }
     }
 }
@@ -99,6 +105,7 @@ async fn kinesis(common: &Arc<Common>, request: Request<Incoming>) -> (Option<&'
     let codec = codec_of(request.headers());
     let response = match outcome(common, action, codec, request).await {
         Ok(Said::Body(body, room)) => reply(200, codec.unwrap_or(Codec::Json).content_type(), body, room),
+        Ok(Said::Records(pieces, bytes, room)) => records(codec.unwrap_or(Codec::Json), pieces, bytes, room),
         Ok(Said::Events(events)) => {
             let mut response = reply(200, event_stream::CONTENT_TYPE, Vec::new(), None);
             response.body_mut().contents = Contents::Events(events);
@@ -187,6 +194,30 @@ pub(super) fn refusal(error: &Error, content_type: &'static str, body: Vec<u8>) 
     reply(error.kind.status(), content_type, body, None)
 }
 
+/// An answer of records that take so many bytes until they are sent. Of those that one piece holds its length is told.
+fn records(
+    codec: Codec,
+    mut pieces: Pieces<shape::Record>,
+    bytes: usize,
+    room: Option<OwnedSemaphorePermit>,
+) -> Response<Reply> {
+    match pieces.next().transpose() {
+        Err(error) => refusal(&error, codec.content_type(), error.body(codec)),
+        Ok(first) if pieces.is_over() => reply(200, codec.content_type(), first.unwrap_or_default(), room),
+        Ok(first) => {
+            let mut response = reply(200, codec.content_type(), Vec::new(), None);
+            let needed = bytes + 2 * PIECE_BYTES;
+            *response.body_mut() = Reply { contents: Contents::Records(first, pieces), _room: needed_of(room, needed) };
+            response
+        }
+    }
+}
+
+/// What is needed of some room. More is given back.
+fn needed_of(room: Option<OwnedSemaphorePermit>, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    room.map(|mut most| most.split(bytes).unwrap_or(most))
+}
+
 /// An answer, and the room that it takes until it is sent: more than it needs is given back.
 pub(super) fn reply(
     status: u16,
@@ -194,7 +225,7 @@ pub(super) fn reply(
     body: Vec<u8>,
     room: Option<OwnedSemaphorePermit>,
 ) -> Response<Reply> {
-    let room = room.map(|mut most| most.split(body.len()).unwrap_or(most));
+    let room = needed_of(room, body.len());
     let mut response = Response::new(Reply { contents: Contents::Whole(Full::new(Bytes::from(body))), _room: room });
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

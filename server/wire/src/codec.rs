@@ -84,15 +84,20 @@ impl Codec {
 
     /// Writes an answer.
     pub fn write<T: Serialize>(self, answer: &T) -> Result<Vec<u8>, Error> {
-        let unwritable = |message: String| Error::new(ErrorKind::InternalFailure, message);
         let mut out = Vec::new();
-        match self {
-            Codec::Json => answer
-                .serialize(&mut serde_json::Serializer::with_formatter(&mut out, Json))
-                .map_err(|error| unwritable(error.to_string()))?,
-            Codec::Cbor => ciborium::into_writer(answer, &mut out).map_err(|error| unwritable(error.to_string()))?,
-        }
+        self.write_to(&mut out, answer)?;
         Ok(out)
+    }
+
+    /// Writes an answer, or a part of one, behind what was written before.
+    pub(crate) fn write_to<T: Serialize + ?Sized>(self, out: &mut Vec<u8>, what: &T) -> Result<(), Error> {
+        let unwritable = |message: String| Error::new(ErrorKind::InternalFailure, message);
+        match self {
+            Codec::Json => what
+                .serialize(&mut serde_json::Serializer::with_formatter(out, Json))
+                .map_err(|error| unwritable(error.to_string())),
+            Codec::Cbor => ciborium::into_writer(what, out).map_err(|error| unwritable(error.to_string())),
+        }
     }
 }
 
@@ -174,6 +179,26 @@ pub(crate) fn decode<'de, D: Deserializer<'de>>(deserializer: D, bytes: &mut Vec
         deserializer.deserialize_bytes(Digits(bytes))
     } else {
         deserializer.deserialize_byte_buf(Contents(bytes))
+    }
+}
+
+/// Text that stays where it was read. What is no text in it is written as what stands for such.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Text(
+    /// Its bytes.
+    pub Bytes,
+);
+
+impl Text {
+    /// Whether it has no characters.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&String::from_utf8_lossy(&self.0))
     }
 }
 
@@ -294,7 +319,7 @@ mod tests {
             },
             approximate_arrival_timestamp: Timestamp { ms: 1_700_000_000_123 },
             data: Blob(vec![0, 255].into()),
-            partition_key: "k".to_owned(),
+            partition_key: Text(Bytes::from_static(b"k")),
             encryption_type: None,
         };
         let written = hex(&Codec::Cbor.write(&record).expect("it can be"));

@@ -11,6 +11,7 @@ pub mod event_stream;
 pub mod iterator;
 pub mod metric_data;
 pub mod name;
+mod pieces;
 pub mod sequence;
 pub mod shape;
 pub mod sigv4;
@@ -19,3 +20,4 @@ pub mod validate;
 
 pub use codec::Codec;
 pub use error::{Error, ErrorKind};
+pub use pieces::{PIECE_BYTES, Pieces};

@@ -7,7 +7,7 @@ use frame::proto::{Read, Start};
 use frame::{Frame, Sequence, ShardId, StreamId};
 use wire::iterator::{LIFETIME_MS, ShardIterator};
 use wire::name::ShardName;
-use wire::shape::{GetRecords, Record, Records};
+use wire::shape::{GetRecords, Record, RecordsPlace};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
@@ -20,7 +20,18 @@ const RECORDS_MAX: usize = 10_000;
 /// Data and keys of one answer.
 const ANSWER_BYTES_MAX: usize = 10 << 20;
 
-pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, Error> {
+/// The answer's list of them.
+pub(super) const LIST: &str = "Records";
+
+/// What an answer is made of.
+pub(super) struct Found {
+    pub(super) place: RecordsPlace,
+    pub(super) records: Vec<Record>,
+    /// What the records take.
+    pub(super) bytes: usize,
+}
+
+pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Error> {
     let mut checks = Checks::new();
     checks.required("shardIterator", input.shard_iterator.as_ref());
     checks.length("shardIterator", input.shard_iterator.as_deref(), 1, 512);
@@ -32,7 +43,7 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
     }
     end_if_dry(shared, &at.name, input.dry_run).await?;
     let limit = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(RECORDS_MAX);
-    let mut page = Page { records: Vec::new(), bytes: 0, arrival_ms: 0 };
+    let mut page = Page { records: Vec::new(), bytes: 0, held_bytes: 0, arrival_ms: 0 };
     // One request is one read, however many it takes here.
     let mut counts = true;
     let (mut joiner, mut next) = (Joiner::new(), Sequence(at.from));
@@ -76,7 +87,9 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Records, E
         None => None,
     };
     let next_shard_iterator = child_shards.is_none().then(|| at.encode());
-    Ok(Records { records: page.records, next_shard_iterator, millis_behind_latest: behind_ms, child_shards })
+    let bytes = page.held_bytes + page.records.capacity() * size_of::<Record>();
+    let place = RecordsPlace { next_shard_iterator, millis_behind_latest: behind_ms, child_shards };
+    Ok(Found { place, records: page.records, bytes })
 }
 
 /// The place that an iterator names, if it is still good.
@@ -98,14 +111,17 @@ fn resume(text: &str) -> Result<ShardIterator, Error> {
 /// An answer in the making.
 struct Page {
     records: Vec<Record>,
+    /// Their data and keys.
     bytes: usize,
+    /// The frames that those lie in.
+    held_bytes: usize,
     /// When the last one arrived.
     arrival_ms: u64,
 }
 
 impl Page {
-    /// Adds the records of `frames` while there is room, and moves `at` behind them. Whether all had room. Their data stays
-    /// where it is, but for that of records in parts.
+    /// Adds the records of `frames` while there is room, and moves `at` behind them. Whether all had room. They stay where
+    /// they are, but for those in parts.
     fn add(
         &mut self,
         at: &mut ShardIterator,
@@ -113,6 +129,7 @@ impl Page {
         (frames, encrypted): (&Bytes, bool),
         limit: usize,
     ) -> Result<bool, Error> {
+        self.held_bytes += frames.len();
         let mut rest = &frames[..];
         while !rest.is_empty() {
             let frame = Frame::parse(rest).map_err(|error| {
@@ -127,12 +144,15 @@ impl Page {
             }
             rest = &rest[frame.length()..];
             let Some(record) = joiner.push(&frame) else { continue };
-            let data = match frame.part() {
-                None => frames.slice_ref(record.data),
-                Some(_) => Bytes::copy_from_slice(record.data),
+            let contents = match frame.part() {
+                None => (frames.slice_ref(record.key), frames.slice_ref(record.data)),
+                Some(_) => {
+                    self.held_bytes += bytes;
+                    (Bytes::copy_from_slice(record.key), Bytes::copy_from_slice(record.data))
+                }
             };
             let shard = (at.shard_made_s, ShardName(at.shard_index));
-            self.records.push(told_record(shard, &record, data, encrypted));
+            self.records.push(told_record(shard, &record, contents, encrypted));
             self.bytes += bytes;
             self.arrival_ms = record.arrival_ms;
             at.from = record.sequence.0 + 1;

@@ -155,8 +155,8 @@ impl Push {
             let heard = timeout_at(
                 silent.min(ended),
                 following.next(|record, encrypted| {
-                    let data = Bytes::copy_from_slice(record.data);
-                    records.push(told_record((made_s, name), record, data, encrypted));
+                    let contents = (Bytes::copy_from_slice(record.key), Bytes::copy_from_slice(record.data));
+                    records.push(told_record((made_s, name), record, contents, encrypted));
                 }),
             );
             match heard.await {

@@ -1,7 +1,7 @@
 //! Records: stored and read.
 
 use super::{ChildShard, Entries};
-use crate::codec::{Blob, Timestamp};
+use crate::codec::{Blob, Text, Timestamp};
 use crate::name::ShardName;
 use crate::sequence::SequenceNumber;
 
@@ -101,9 +101,8 @@ answer!(
 );
 
 answer!(
-    /// Records, and where to go on.
-    Records {
-        records: Vec<Record>,
+    /// Where to go on after records. They follow, in an answer made of [`Pieces`](crate::Pieces).
+    RecordsPlace {
         #[serde(skip_serializing_if = "Option::is_none")]
         next_shard_iterator: Option<String>,
         millis_behind_latest: u64,
@@ -118,8 +117,8 @@ answer!(
         sequence_number: SequenceNumber,
         approximate_arrival_timestamp: Timestamp,
         data: Blob,
-        #[serde(skip_serializing_if = "String::is_empty")]
-        partition_key: String,
+        #[serde(skip_serializing_if = "Text::is_empty")]
+        partition_key: Text,
         #[serde(skip_serializing_if = "Option::is_none")]
         encryption_type: Option<&'static str>,
     }
