@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::base64::Blob;
+use super::base64::Digits;
 use super::pipe::ANSWER_BYTES_MAX;
 
 /// The most that an answer with records may have: 10 MiB of data in base64, and what each of 10,000 records says beside.
@@ -217,22 +217,25 @@ pub(super) struct GetRecords<'a> {
 /// Records, and where to go on.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Records {
-    pub(super) records: Vec<Record>,
+pub(super) struct Records<'a> {
+    #[serde(borrow)]
+    pub(super) records: Vec<Record<'a>>,
     /// None at the end of a closed shard.
     pub(super) next_shard_iterator: Option<String>,
     #[serde(default)]
     pub(super) millis_behind_latest: u64,
 }
 
-/// A record.
+/// A record, where the answer has it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Record {
-    pub(super) sequence_number: String,
-    pub(super) data: Blob,
-    #[serde(default)]
-    pub(super) partition_key: String,
+pub(super) struct Record<'a> {
+    #[serde(borrow)]
+    pub(super) sequence_number: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) data: Digits<'a>,
+    #[serde(borrow, default)]
+    pub(super) partition_key: Cow<'a, str>,
     /// Seconds since 1970.
     #[serde(default)]
     pub(super) approximate_arrival_timestamp: f64,
@@ -307,8 +310,9 @@ impl From<Place> for StartingPosition {
 /// Records that are pushed; without a number to go on from they are the last.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct PushedRecords {
-    pub(super) records: Vec<Record>,
+pub(super) struct PushedRecords<'a> {
+    #[serde(borrow)]
+    pub(super) records: Vec<Record<'a>>,
     pub(super) continuation_sequence_number: Option<String>,
     #[serde(default)]
     pub(super) millis_behind_latest: u64,

@@ -120,13 +120,23 @@ impl Pipe {
         request: &impl Serialize,
         within: Duration,
     ) -> Result<A, HttpError> {
-        let body = serde_json::to_vec(request).expect("a request is text and numbers");
-        let mut signed = Signed::new(&self.endpoint, operation, body);
-        let answer = self.call(&mut signed, api::answer_bytes_max(operation), within).await;
-        let answer = answer.map_err(|failed| failed.error)?;
+        let answer = self.answer(operation, request, within).await?;
         // Some answers are empty.
         let answer = if answer.is_empty() { Bytes::from_static(b"{}") } else { answer };
         serde_json::from_slice(&answer).map_err(|error| self.garbage(operation, &error, &answer))
+    }
+
+    /// Asks; the answer as it came.
+    pub(super) async fn answer(
+        &self,
+        operation: &'static str,
+        request: &impl Serialize,
+        within: Duration,
+    ) -> Result<Bytes, HttpError> {
+        let body = serde_json::to_vec(request).expect("a request is text and numbers");
+        let mut signed = Signed::new(&self.endpoint, operation, body);
+        let answer = self.call(&mut signed, api::answer_bytes_max(operation), within).await;
+        answer.map_err(|failed| failed.error)
     }
 
     /// Sends a request and takes its answer, of so many bytes at most.

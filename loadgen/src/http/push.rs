@@ -182,7 +182,7 @@ impl Followed<'_> {
         last: &mut Number,
     ) -> Result<bool, String> {
         self.has_told = true;
-        let pushed: PushedRecords =
+        let pushed: PushedRecords<'_> =
             serde_json::from_slice(payload).map_err(|error| format!("an event that is none: {error}"))?;
         let taken = take(&pushed.records, self.shard, sink).and_then(|bytes| {
             sink.answered(bytes);

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use frame::ShardId;
 use tokio::time::{Instant, sleep};
 
@@ -67,10 +68,12 @@ pub(super) trait Sink {
 }
 
 /// Hands records to where they go; bytes of data and keys.
-pub(super) fn take(records: &[Record], shard: ShardId, sink: &impl Sink) -> Result<u64, String> {
-    let mut bytes = 0;
+pub(super) fn take(records: &[Record<'_>], shard: ShardId, sink: &impl Sink) -> Result<u64, String> {
+    let (mut bytes, mut room) = (0, Vec::new());
     for record in records {
-        let (key, data) = (record.partition_key.as_bytes(), &*record.data.0);
+        let data = record.data.decode(&mut room);
+        let data = data.ok_or_else(|| format!("the data of record {} is no base64", record.sequence_number))?;
+        let key = record.partition_key.as_bytes();
         bytes += (key.len() + data.len()) as u64;
         let number = number_of(&record.sequence_number)?;
         let arrival_ms = (record.approximate_arrival_timestamp.max(0.0) * 1000.0) as u64;
@@ -114,7 +117,7 @@ impl Cursor {
                 return Ok(Seen::Level);
             }
             match self.ask(pipe, streams, sink).await {
-                Ok(records) => return Ok(self.took(records, sink)),
+                Ok(answer) => return Ok(self.took(pipe, &answer, sink)),
                 Err(error) if Instant::now() < until && error.is("ExpiredIteratorException") => {
                     self.iterator = None;
                     sleep(WAIT).await;
@@ -129,14 +132,14 @@ impl Cursor {
         }
     }
 
-    async fn ask(&mut self, pipe: &Pipe, streams: &Streams, sink: &impl Sink) -> Result<Records, HttpError> {
+    async fn ask(&mut self, pipe: &Pipe, streams: &Streams, sink: &impl Sink) -> Result<Bytes, HttpError> {
         let iterator = match self.iterator.take() {
             Some(iterator) => iterator,
             None => self.begin(pipe, streams).await?,
         };
         sink.asked();
         let request = GetRecords { shard_iterator: &iterator, limit: LIMIT };
-        let answer = pipe.ask("GetRecords", &request, SILENCE_MAX).await;
+        let answer = pipe.answer("GetRecords", &request, SILENCE_MAX).await;
         self.iterator = Some(iterator);
         answer
     }
@@ -149,18 +152,23 @@ impl Cursor {
         Ok(patiently(ask).await?.shard_iterator)
     }
 
-    fn took(&mut self, records: Records, sink: &impl Sink) -> Seen {
-        let Records { records, next_shard_iterator, millis_behind_latest } = records;
-        let taken = take(&records, self.shard, sink).and_then(|bytes| {
-            sink.answered(bytes);
-            self.move_on(&records)
+    fn took(&mut self, pipe: &Pipe, answer: &[u8], sink: &impl Sink) -> Seen {
+        let parsed = serde_json::from_slice::<Records<'_>>(answer);
+        let parsed = parsed.map_err(|error| pipe.garbage("GetRecords", &error, answer).to_string());
+        let taken = parsed.and_then(|answer| {
+            sink.answered(take(&answer.records, self.shard, sink)?);
+            self.move_on(&answer.records)?;
+            Ok(answer)
         });
-        if let Err(reason) = taken {
-            sink.unreadable(self.shard, self.last, reason);
-            return Seen::End;
-        }
+        let Records { records, next_shard_iterator, millis_behind_latest } = match taken {
+            Ok(answer) => answer,
+            Err(reason) => {
+                sink.unreadable(self.shard, self.last, reason);
+                return Seen::End;
+            }
+        };
         if let Some(last) = records.last() {
-            self.place = Place::After { number: last.sequence_number.clone() };
+            self.place = Place::After { number: last.sequence_number.to_string() };
         }
         self.iterator = next_shard_iterator;
         let is_level = records.is_empty() && millis_behind_latest == 0;
@@ -180,7 +188,7 @@ impl Cursor {
     }
 
     /// Reading that goes round in circles ends.
-    fn move_on(&mut self, records: &[Record]) -> Result<(), String> {
+    fn move_on(&mut self, records: &[Record<'_>]) -> Result<(), String> {
         let Some(last) = records.last() else { return Ok(()) };
         let before = std::mem::replace(&mut self.last, number_of(&last.sequence_number)?);
         if self.last > before {
