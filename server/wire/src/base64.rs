@@ -1,5 +1,7 @@
 //! Base64 as fast as the processor can.
 
+use base64::Engine;
+
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod engine {
     use std::sync::LazyLock;
@@ -17,3 +19,10 @@ mod engine {
 }
 
 pub(crate) use self::engine::BASE64;
+
+/// Appends the digits of `bytes`.
+pub(crate) fn append(bytes: &[u8], out: &mut Vec<u8>) {
+    let (at, room) = (out.len(), bytes.len().div_ceil(3) * 4);
+    out.resize(at + room, 0);
+    BASE64.encode_slice(bytes, &mut out[at..]).expect("there is room for as many digits");
+}

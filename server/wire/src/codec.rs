@@ -21,8 +21,9 @@ const DEPTH_MAX: usize = 32;
 /// CBOR's tag of a time.
 const TIME: u64 = 1;
 
-/// Bytes that become base64 at once: as many digits as 4 KiB hold.
-const PIECE_BYTES: usize = 3072;
+/// Bytes that become base64 at once: as many digits as 1 KiB holds. Room for more would take longer to clear for each record
+/// than it saves.
+const PIECE_BYTES: usize = 768;
 
 /// How a body is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

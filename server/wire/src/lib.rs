@@ -20,4 +20,4 @@ pub mod validate;
 
 pub use codec::Codec;
 pub use error::{Error, ErrorKind};
-pub use pieces::{PIECE_BYTES, Pieces};
+pub use pieces::{Item, PIECE_BYTES, Pieces};

@@ -14,6 +14,15 @@ pub const PIECE_BYTES: usize = 64 << 10;
 /// Room for the item that a piece ends with, if it is not long.
 const ITEM_BYTES: usize = 4 << 10;
 
+/// What a list has many of.
+pub trait Item {
+    /// Writes it behind what was written before.
+    ///
+    /// # Errors
+    /// It can't be written.
+    fn write(&self, codec: Codec, out: &mut Vec<u8>) -> Result<(), Error>;
+}
+
 /// The pieces of an answer, in their order.
 #[derive(Debug)]
 pub struct Pieces<T> {
@@ -25,7 +34,7 @@ pub struct Pieces<T> {
     is_over: bool,
 }
 
-impl<T: Serialize> Pieces<T> {
+impl<T: Item> Pieces<T> {
     /// An answer with some members, and a last one of this name which is a list.
     ///
     /// # Errors
@@ -70,13 +79,13 @@ impl<T: Serialize> Pieces<T> {
             if self.codec == Codec::Json && !std::mem::take(&mut self.is_first) {
                 out.push(b',');
             }
-            self.codec.write_to(&mut out, &item)?;
+            item.write(self.codec, &mut out)?;
         }
         Ok(out)
     }
 }
 
-impl<T: Serialize> Iterator for Pieces<T> {
+impl<T: Item> Iterator for Pieces<T> {
     type Item = Result<Vec<u8>, Error>;
 
     fn next(&mut self) -> Option<Result<Vec<u8>, Error>> {
@@ -123,6 +132,12 @@ mod tests {
         data: Blob,
     }
 
+    impl super::Item for Item {
+        fn write(&self, codec: Codec, out: &mut Vec<u8>) -> Result<(), Error> {
+            codec.write_to(out, self)
+        }
+    }
+
     #[derive(Serialize)]
     struct Members {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,7 +170,7 @@ mod tests {
                 let pieces: Vec<Vec<u8>> = pieces.map(|piece| piece.expect("it can be written")).collect();
                 let most = PIECE_BYTES + 2 * bytes + 64;
                 assert!(pieces.iter().all(|piece| !piece.is_empty() && piece.len() <= most), "{count} of {bytes}");
-                let (last, others) = pieces.split_last().expect("there is one");
+                let (_, others) = pieces.split_last().expect("there is one");
                 assert!(others.iter().all(|piece| piece.len() >= PIECE_BYTES));
                 let written = pieces.concat();
                 let whole = Whole { members: &members, items: &items(count, bytes) };

@@ -57,7 +57,7 @@ impl SequenceNumber {
     }
 
     /// Its digits in ASCII. One is written for each record, so they are divided off 19 at a time, as many as 64 bits hold.
-    fn digits(&self) -> [u8; SequenceNumber::DIGITS] {
+    pub(crate) fn digits(&self) -> [u8; SequenceNumber::DIGITS] {
         let high =
             2 << 56 | (self.shard_made_s & SECONDS_MAX) << 20 | u64::from(self.shard & 15) << 16 | self.number >> 48;
         let middle = self.number << 16 | (self.arrival_s & SECONDS_MAX) >> 28;
