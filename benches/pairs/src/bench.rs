@@ -228,6 +228,17 @@ impl Bench {
         Ok((command, result))
     }
 
+    /// What the machine and its disk are, by a short run of the load generator if none has told it yet.
+    pub(crate) fn machine(&self) -> Result<Value, PairsError> {
+        if self.machine.borrow().is_none() {
+            let short =
+                ["--duration=100ms", "--warmup=0s", "--bytes=16777216", "--server-arg=--segment-bytes=16777216"];
+            let directory = format!("--dir={}", self.path().join("machine").display());
+            self.load(&[short.map(str::to_owned).as_slice(), &[directory]].concat())?;
+        }
+        Ok(self.machine.borrow().clone().unwrap_or_default())
+    }
+
     /// Runs the program of the service's SDK for Rust, which trusts a certificate, and returns its command and its result.
     pub(crate) fn rust_sdk(&self, arguments: &[String], certificate: &Path) -> Result<(String, Value), PairsError> {
         let program = self.options.rust_sdk.as_ref().ok_or_else(|| PairsError::Program {

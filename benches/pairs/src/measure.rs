@@ -25,13 +25,16 @@ pub(crate) enum Compare {
 pub(crate) enum Bound {
     AtLeast(f64),
     AtMost(f64),
+    /// Whatever it is: no target says.
+    Unset,
 }
 
 impl Bound {
-    /// The bound itself.
-    pub(crate) fn value(self) -> f64 {
+    /// The bound itself, if there is one.
+    pub(crate) fn value(self) -> Option<f64> {
         match self {
-            Self::AtLeast(bound) | Self::AtMost(bound) => bound,
+            Self::AtLeast(bound) | Self::AtMost(bound) => Some(bound),
+            Self::Unset => None,
         }
     }
 
@@ -40,6 +43,7 @@ impl Bound {
         match self {
             Self::AtLeast(bound) => value >= bound,
             Self::AtMost(bound) => value <= bound,
+            Self::Unset => !value.is_nan(),
         }
     }
 
@@ -48,15 +52,29 @@ impl Bound {
         match self {
             Self::AtLeast(bound) => format!("at least {}", show(bound)),
             Self::AtMost(bound) => format!("at most {}", show(bound)),
+            Self::Unset => "-".to_owned(),
         }
     }
 
+    /// Whether a number that keeps it, or does not, has reached it, in words.
+    pub(crate) fn outcome(self, holds: bool) -> &'static str {
+        match self {
+            _ if !holds => "missed",
+            Self::AtLeast(_) | Self::AtMost(_) => "reached",
+            Self::Unset => "-",
+        }
+    }
+
+    /// Without a bound, the farthest from the median.
     fn worst(self, values: &[f64]) -> f64 {
-        let pick = match self {
-            Self::AtLeast(_) => f64::min,
-            Self::AtMost(_) => f64::max,
+        let middle = median(values);
+        let worse = |a: f64, b: f64| match self {
+            Self::AtLeast(_) => a.min(b),
+            Self::AtMost(_) => a.max(b),
+            Self::Unset if (b - middle).abs() > (a - middle).abs() => b,
+            Self::Unset => a,
         };
-        values.iter().copied().reduce(pick).unwrap_or(f64::NAN)
+        values.iter().copied().reduce(worse).unwrap_or(f64::NAN)
     }
 }
 
@@ -175,11 +193,14 @@ mod tests {
         assert_eq!((most.median, most.worst, most.reached), (1.4, 1.5, false));
         let always = measure(Compare::Ratio, Bound::AtLeast(0.75)).sum_up(vec![0.9, 0.7, 0.8]).by_the_worst();
         assert!(always.median == 0.8 && !always.reached);
+        let unset = measure(Compare::Ratio, Bound::Unset).sum_up(vec![0.9, 0.7, 0.8, 1.3]);
+        assert_eq!((unset.worst, unset.reached, Bound::Unset.outcome(true)), (1.3, true, "-"));
     }
 
     #[test]
     fn no_number_reaches_nothing() {
         assert!(!measure(Compare::Ratio, Bound::AtMost(1.0)).sum_up(Vec::new()).reached);
         assert!(!Bound::AtLeast(0.0).holds(f64::NAN) && !Bound::AtMost(9.0).holds(f64::NAN));
+        assert!(!Bound::Unset.holds(f64::NAN));
     }
 }

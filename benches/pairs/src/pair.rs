@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::bench::{Bench, Steadiness};
 use crate::error::PairsError;
-use crate::measure::{Measure, Measured};
+use crate::measure::{Bound, Measure, Measured};
 use crate::side::Side;
 use crate::stolen::Stolen;
 use crate::units::show;
@@ -69,6 +69,11 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    /// Whether no measure has a bound.
+    pub(crate) fn is_unbound(&self) -> bool {
+        self.measures.iter().all(|measured| measured.measure.bound == Bound::Unset)
+    }
+
     /// Whether the median of every measure keeps its bound.
     pub(crate) fn reached(&self) -> bool {
         self.measures.iter().all(|measured| measured.reached)

@@ -46,6 +46,7 @@ fn folder(output: &Output, within: &Path) -> Option<PathBuf> {
     let folder = folders.next().expect("one run, one folder").expect("nobody else changes it").path();
     assert!(folders.next().is_none());
     assert_eq!(fs::read_dir(within.join("work")).expect("it was made").count(), 0, "nothing is left behind");
+    assert!(result(&folder)["machine"]["host"].is_string(), "it says where it was measured");
     Some(folder)
 }
 

@@ -25,6 +25,8 @@ const FORMAT: u32 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
+    /// No measure has a bound.
+    Measured,
     /// The median of every measure keeps its bound.
     Reached,
     /// One does not.
@@ -39,7 +41,7 @@ impl Verdict {
     /// The exit status.
     pub(crate) fn status(self) -> u8 {
         match self {
-            Self::Reached => 0,
+            Self::Measured | Self::Reached => 0,
             Self::NotRun => 1,
             Self::Void => 2,
             Self::Missed => 3,
@@ -49,6 +51,7 @@ impl Verdict {
     fn text(self, quick: bool) -> &'static str {
         match self {
             _ if quick => "a smoke run, whose figures mean nothing",
+            Self::Measured => "measured",
             Self::Reached => "reached",
             Self::Missed => "missed",
             Self::Void => "void: see the marks",
@@ -94,7 +97,7 @@ pub(crate) fn write(
         ended: second(Timestamp::now()),
         command: command_line(bench),
         quick: bench.options.quick,
-        machine: bench.machine.borrow().clone().unwrap_or_default(),
+        machine: bench.machine()?,
         notes,
         sweeps,
         parts,
@@ -109,7 +112,7 @@ pub(crate) fn write(
                 show(measured.median),
                 show(measured.worst),
                 measured.measure.bound.text(),
-                if measured.reached { "reached" } else { "missed" },
+                measured.measure.bound.outcome(measured.reached),
             );
         }
     }
@@ -126,6 +129,8 @@ pub(crate) fn write(
 fn verdict(parts: &[Part]) -> Verdict {
     if parts.iter().any(Part::is_void) {
         Verdict::Void
+    } else if parts.iter().all(Part::is_unbound) {
+        Verdict::Measured
     } else if parts.iter().all(Part::reached) {
         Verdict::Reached
     } else {

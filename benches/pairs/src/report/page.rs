@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::Report;
+use crate::measure::Bound;
 use crate::pair::{Pair, Part, Taken};
 use crate::sweep::Sweep;
 use crate::units::show;
@@ -18,7 +19,10 @@ pub(super) fn page(report: &Report) -> String {
     let mut page = format!("# {}: {}\n\n{}\n\n", report.target, report.verdict.text(report.quick), report.goal);
     page.push_str("| measure | to reach | median | worst | by the median | by every pair |\n");
     page.push_str("| --- | --- | --- | --- | --- | --- |\n");
-    let yes = |reached: bool| if reached { "reached" } else { "**missed**" };
+    let outcome = |bound: Bound, reached| match bound.outcome(reached) {
+        "missed" => "**missed**",
+        other => other,
+    };
     for part in &report.parts {
         for measured in &part.measures {
             let _ = writeln!(
@@ -29,8 +33,8 @@ pub(super) fn page(report: &Report) -> String {
                 measured.measure.bound.text(),
                 show(measured.median),
                 show(measured.worst),
-                yes(measured.reached),
-                yes(measured.worst_reached),
+                outcome(measured.measure.bound, measured.reached),
+                outcome(measured.measure.bound, measured.worst_reached),
             );
         }
     }

@@ -31,7 +31,7 @@ fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, part: &Part, measured: &Measu
     let count = measured.values.len() as f64;
     let bound = measured.measure.bound.value();
     let shown = measured.values.iter().copied().filter(|value| value.is_finite());
-    let highest = shown.clone().fold(bound, f64::max).max(0.0) * 1.2;
+    let highest = shown.clone().fold(bound.unwrap_or(0.0), f64::max).max(0.0) * 1.2;
     let lowest = shown.fold(0.0, f64::min) * 1.2;
     let mut chart = ChartBuilder::on(area)
         .caption(format!("{}: {}", part.title, measured.measure.title), style(18))
@@ -52,10 +52,9 @@ fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, part: &Part, measured: &Measu
         .light_line_style(TRANSPARENT)
         .axis_style(TEXT)
         .draw()?;
-    for (name, value, colour) in [
-        (format!("to reach: {}", measured.measure.bound.text()), bound, BOUND),
-        (format!("median {}", show(measured.median)), measured.median, TEXT),
-    ] {
+    let bound = bound.map(|bound| (format!("to reach: {}", measured.measure.bound.text()), bound, BOUND));
+    let median = (format!("median {}", show(measured.median)), measured.median, TEXT);
+    for (name, value, colour) in bound.into_iter().chain([median]) {
         let ends = [(0.5, value), (count + 0.5, value)];
         chart
             .draw_series(LineSeries::new(ends, colour.stroke_width(2)))?
