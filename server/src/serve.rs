@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use engine::encryption::Keyring;
 use engine::{Handle, OpenError, Recovered};
-use frame::Quotas;
+use frame::{Quotas, ShardId};
 use io::{DirError, IoError, RingError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -373,5 +373,11 @@ pub(crate) fn log_recovery(recovered: &Recovered) {
     }
     for records in &recovered.damage.records {
         tracing::error!(shard = %records.shard, from = %records.from, to = %records.to, "damaged records");
+    }
+    if recovered.damage.records.iter().any(|records| records.shard == ShardId::CATALOG) {
+        tracing::error!(
+            "commands of the catalog are among them: streams may be missing, or be as they were set before, so that records of \
+             one that was encrypted may be stored plainly; set anew what differs from what you set"
+        );
     }
 }

@@ -173,6 +173,33 @@ fn damage_in_a_sealed_segment_takes_only_its_records() {
     server.stop();
 }
 
+/// What a stream was set to may be lost with a command of the catalog: the start says so, and goes on with what is left.
+#[test]
+fn a_damaged_command_of_the_catalog_is_told() {
+    let (_directory, data) = {
+        let directory = directory();
+        let data = directory.path().join("data");
+        let server = Server::start(&data);
+        let mut client = server.client();
+        fill(&mut client, 200);
+        client.create_stream("a-stream-that-will-be-lost", 1, Quotas::NONE).unwrap();
+        let stream = client.describe_stream("s").unwrap();
+        store(&mut client, stream.stream, "k", ["after"]);
+        server.kill();
+        (directory, data)
+    };
+    let open = segment(&data, 1);
+    flip(&open, find(&open, b"a-stream-that-will-be-lost") + 5);
+    let server = Server::start(&data);
+    assert!(server.log_text().contains("commands of the catalog are among them"), "{}", server.log_text());
+    let mut client = server.client();
+    let stream = client.describe_stream("s").unwrap();
+    assert!(client.describe_stream("a-stream-that-will-be-lost").is_err());
+    let placed = store(&mut client, stream.stream, "k", ["more"]);
+    assert!(placed[0].0 == ShardId(1) && placed[0].1 > Sequence(201), "{placed:?}");
+    server.stop();
+}
+
 /// Also a regression test. Bug: a reader was never told of records that recovery had found damaged. Mechanism: only a read
 /// that began within them was refused; one that began before reached over them. Fix: a read ends where damage begins.
 ///

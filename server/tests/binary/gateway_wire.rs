@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ciborium::{Value, cbor};
+use serde_json::json;
 
-use crate::gateway::{answer, connect, good, send};
+use crate::gateway::{answer, ask_on, connect, good, send};
 use crate::rig::{PATIENCE, Server, directory};
 
 /// What every connection of HTTP/2 begins with.
@@ -52,9 +53,9 @@ fn records_in_cbor_are_those_in_json() {
     let Value::Tag(1, time) = member(record, "ApproximateArrivalTimestamp") else { panic!("{record:?}") };
     let ms = time.as_integer().and_then(|ms| u64::try_from(ms).ok()).expect("whole milliseconds");
     // The same in JSON.
-    let in_json = serde_json::json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON" });
+    let in_json = json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON" });
     let iterator = good(address, "GetShardIterator", &in_json)["ShardIterator"].clone();
-    let page = good(address, "GetRecords", &serde_json::json!({ "ShardIterator": iterator }));
+    let page = good(address, "GetRecords", &json!({ "ShardIterator": iterator }));
     let record = &page["Records"][0];
     assert_eq!(record["Data"], "AAH/");
     assert_eq!((record["ApproximateArrivalTimestamp"].as_f64().unwrap() * 1e3).round() as u64, ms);
@@ -69,12 +70,46 @@ fn records_in_cbor_are_those_in_json() {
 }
 
 /// Many requests at once on one connection of HTTP/2, beside those of HTTP/1.1.
+/// However many pieces it has, an answer with records is one body, and the connection goes on after it.
+#[test]
+fn records_of_any_number_come_in_one_answer() {
+    let directory = directory();
+    let server = Server::start_with(&directory.path().join("data"), &["--quotas", "none"]);
+    let address = server.http.unwrap();
+    good(address, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    let record = |number: usize| json!({ "PartitionKey": format!("k{number}"), "Data": "QUJD".repeat(number) });
+    let records: Vec<_> = (0..400).map(record).collect();
+    good(address, "PutRecords", &json!({ "StreamName": "s", "Records": records }));
+    let start = json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON" });
+    let iterator = &good(address, "GetShardIterator", &start)["ShardIterator"];
+    let mut stream = connect(address);
+    for limit in [400, 1, 399, 10_000, 60] {
+        let (status, page) = ask_on(&mut stream, "GetRecords", &json!({ "ShardIterator": iterator, "Limit": limit }));
+        let told = page["Records"].as_array().expect("there are some");
+        let expected = &records[..limit.min(400)];
+        let same = told
+            .iter()
+            .zip(expected)
+            .all(|(told, put)| ["PartitionKey", "Data"].iter().all(|&name| told[name] == put[name]));
+        assert!(status == 200 && told.len() == expected.len() && same, "{limit}: {status} {} records", told.len());
+        assert!(page["NextShardIterator"].is_string() && page["MillisBehindLatest"].is_u64());
+        let whole = cbor!({ "ShardIterator" => iterator.as_str(), "Limit" => limit }).unwrap();
+        let (status, page) = ask(address, "GetRecords", &whole);
+        let told = member(&page, "Records").as_array().unwrap();
+        let bytes: usize = told.iter().map(|record| member(record, "Data").as_bytes().unwrap().len()).sum();
+        assert_eq!(
+            (status, told.len(), bytes),
+            (200, expected.len(), (0..expected.len()).map(|number| 3 * number).sum())
+        );
+    }
+}
+
 #[test]
 fn http_2_is_spoken_by_prior_knowledge_on_the_same_port() {
     let directory = directory();
     let server = Server::start(&directory.path().join("data"));
     let address = server.http.unwrap();
-    good(address, "CreateStream", &serde_json::json!({ "StreamName": "s", "ShardCount": 1 }));
+    good(address, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let requests = async {
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -87,7 +122,7 @@ fn http_2_is_spoken_by_prior_knowledge_on_the_same_port() {
                 .header("x-amz-target", "Kinesis_20131202.PutRecord");
             sender = sender.ready().await.unwrap();
             let (answer, mut body) = sender.send_request(request.body(()).unwrap(), false).unwrap();
-            let record = serde_json::json!({ "StreamName": "s", "PartitionKey": format!("{number}"), "Data": "" });
+            let record = json!({ "StreamName": "s", "PartitionKey": format!("{number}"), "Data": "" });
             body.send_data(record.to_string().into(), true).unwrap();
             answers.push(answer);
         }
@@ -132,5 +167,5 @@ fn what_is_no_http_2_ends_its_connection_and_nothing_else() {
     let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], &[7; 8]].concat();
     let _ = flood.write_all(&[PREFACE, &settings, &ping.repeat(100_000)].concat());
     server.assert_well();
-    assert_eq!(good(address, "ListStreams", &serde_json::json!({}))["StreamNames"], serde_json::json!([]));
+    assert_eq!(good(address, "ListStreams", &json!({}))["StreamNames"], json!([]));
 }
