@@ -41,8 +41,8 @@ pub(super) struct Reply {
 #[derive(Debug)]
 enum Contents {
     Whole(Full<Bytes>),
-    /// One that was written, and those that will be when they are sent.
-    Records(Option<Vec<u8>>, Pieces<shape::Record>),
+    /// Written as they are sent.
+    Records(Pieces<shape::Record>),
     /// Goes on until the sender is dropped.
     Events(mpsc::Receiver<Bytes>),
 }
@@ -54,9 +54,8 @@ impl Body for Reply {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match &mut self.contents {
             Contents::Whole(bytes) => Pin::new(bytes).poll_frame(context).map_err(|never| match never {}),
-            Contents::Records(written, pieces) => {
-                let piece = written.take().map(Ok).or_else(|| pieces.next());
-                Poll::Ready(piece.map(|piece| piece.map(|bytes| Frame::data(bytes.into()))))
+            Contents::Records(pieces) => {
+                Poll::Ready(pieces.next().map(|piece| piece.map(|bytes| Frame::data(bytes.into()))))
             }
             Contents::Events(events) => {
                 events.poll_recv(context).map(|event| event.map(|bytes| Ok(Frame::data(bytes))))
@@ -67,7 +66,7 @@ impl Body for Reply {
     fn is_end_stream(&self) -> bool {
         match &self.contents {
             Contents::Whole(bytes) => bytes.is_end_stream(),
-            Contents::Records(written, pieces) => written.is_none() && pieces.is_over(),
+            Contents::Records(pieces) => pieces.is_over(),
             Contents::Events(_) => false,
         }
     }
@@ -75,7 +74,8 @@ impl Body for Reply {
     fn size_hint(&self) -> SizeHint {
         match &self.contents {
             Contents::Whole(bytes) => bytes.size_hint(),
-            Contents::Records(..) | Contents::Events(_) => SizeHint::default(),
+            Contents::Records(pieces) => SizeHint::with_exact(pieces.bytes() as u64),
+            Contents::Events(_) => SizeHint::default(),
         }
     }
 }
@@ -105,7 +105,9 @@ async fn kinesis(common: &Arc<Common>, request: Request<Incoming>) -> (Option<&'
     let codec = codec_of(request.headers());
     let response = match outcome(common, action, codec, request).await {
         Ok(Said::Body(body, room)) => reply(200, codec.unwrap_or(Codec::Json).content_type(), body, room),
-        Ok(Said::Records(pieces, bytes, room)) => records(codec.unwrap_or(Codec::Json), pieces, bytes, room),
+        Ok(Said::Records(pieces, bytes, room)) => {
+            records(codec.unwrap_or(Codec::Json).content_type(), pieces, bytes, room)
+        }
         Ok(Said::Events(events)) => {
             let mut response = reply(200, event_stream::CONTENT_TYPE, Vec::new(), None);
             response.body_mut().contents = Contents::Events(events);
@@ -194,23 +196,17 @@ pub(super) fn refusal(error: &Error, content_type: &'static str, body: Vec<u8>) 
     reply(error.kind.status(), content_type, body, None)
 }
 
-/// An answer of records that take so many bytes until they are sent. Of those that one piece holds its length is told.
+/// An answer of records, which take so many bytes until they are sent.
 fn records(
-    codec: Codec,
-    mut pieces: Pieces<shape::Record>,
+    content_type: &'static str,
+    pieces: Pieces<shape::Record>,
     bytes: usize,
     room: Option<OwnedSemaphorePermit>,
 ) -> Response<Reply> {
-    match pieces.next().transpose() {
-        Err(error) => refusal(&error, codec.content_type(), error.body(codec)),
-        Ok(first) if pieces.is_over() => reply(200, codec.content_type(), first.unwrap_or_default(), room),
-        Ok(first) => {
-            let mut response = reply(200, codec.content_type(), Vec::new(), None);
-            let needed = bytes + 2 * PIECE_BYTES;
-            *response.body_mut() = Reply { contents: Contents::Records(first, pieces), _room: needed_of(room, needed) };
-            response
-        }
-    }
+    let mut response = reply(200, content_type, Vec::new(), None);
+    let _room = needed_of(room, bytes + 2 * PIECE_BYTES);
+    *response.body_mut() = Reply { contents: Contents::Records(pieces), _room };
+    response
 }
 
 /// What is needed of some room. More is given back.

@@ -33,18 +33,12 @@ pub(crate) fn answer(stream: &mut impl Read) -> (u16, Vec<u8>) {
         }
     };
     let head = String::from_utf8(bytes[..head_end].to_vec()).unwrap().to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0").parse().unwrap();
     let mut body = bytes.split_off(head_end);
-    if head.contains("\r\ntransfer-encoding: chunked\r\n") {
-        assert_eq!(length, None, "{head}");
-        body = unchunked(stream, body);
-    } else {
-        let length = length.unwrap_or("0").parse().unwrap();
-        while body.len() < length {
-            read_more(stream, &mut body);
-        }
-        assert_eq!(body.len(), length, "nothing follows an answer");
+    while body.len() < length {
+        read_more(stream, &mut body);
     }
+    assert_eq!(body.len(), length, "nothing follows an answer");
     let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(status == 400 && !head.contains("x-amz") || head.contains("x-amzn-requestid: "), "{head}");
     (status, body)
@@ -55,30 +49,6 @@ fn read_more(stream: &mut impl Read, bytes: &mut Vec<u8>) {
     let read = stream.read(&mut chunk).unwrap();
     assert!(read > 0, "the connection ended in an answer: {:?}", String::from_utf8_lossy(bytes));
     bytes.extend_from_slice(&chunk[..read]);
-}
-
-/// A body of unknown length, of which some has come.
-fn unchunked(stream: &mut impl Read, mut bytes: Vec<u8>) -> Vec<u8> {
-    let (mut body, mut at) = (Vec::new(), 0);
-    loop {
-        let line = loop {
-            match bytes[at..].windows(2).position(|window| window == b"\r\n") {
-                Some(length) => break at..at + length,
-                None => read_more(stream, &mut bytes),
-            }
-        };
-        let chunk = line.end + 2;
-        let length = usize::from_str_radix(str::from_utf8(&bytes[line]).unwrap(), 16).unwrap();
-        at = chunk + length + 2;
-        while bytes.len() < at {
-            read_more(stream, &mut bytes);
-        }
-        body.extend_from_slice(&bytes[chunk..chunk + length]);
-        if length == 0 {
-            assert_eq!(bytes.len(), at, "nothing follows an answer");
-            return body;
-        }
-    }
 }
 
 /// Sends a request with these headers.

@@ -20,9 +20,14 @@ mod engine {
 
 pub(crate) use self::engine::BASE64;
 
+/// Digits that so many bytes become.
+pub(crate) fn digits(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
 /// Appends the digits of `bytes`.
 pub(crate) fn append(bytes: &[u8], out: &mut Vec<u8>) {
-    let (at, room) = (out.len(), bytes.len().div_ceil(3) * 4);
-    out.resize(at + room, 0);
+    let at = out.len();
+    out.resize(at + digits(bytes.len()), 0);
     BASE64.encode_slice(bytes, &mut out[at..]).expect("there is room for as many digits");
 }

@@ -91,7 +91,7 @@ impl Codec {
     }
 
     /// Writes an answer, or a part of one, behind what was written before.
-    pub(crate) fn write_to<T: Serialize + ?Sized>(self, out: &mut Vec<u8>, what: &T) -> Result<(), Error> {
+    pub(crate) fn write_to<T: Serialize + ?Sized>(self, out: &mut impl io::Write, what: &T) -> Result<(), Error> {
         let unwritable = |message: String| Error::new(ErrorKind::InternalFailure, message);
         match self {
             Codec::Json => what
@@ -99,6 +99,24 @@ impl Codec {
                 .map_err(|error| unwritable(error.to_string())),
             Codec::Cbor => ciborium::into_writer(what, out).map_err(|error| unwritable(error.to_string())),
         }
+    }
+
+    /// Bytes that something takes as it is written.
+    pub(crate) fn length_of<T: Serialize + ?Sized>(self, what: &T) -> Result<usize, Error> {
+        struct Count(usize);
+        impl io::Write for Count {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0 += bytes.len();
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut count = Count(0);
+        self.write_to(&mut count, what)?;
+        Ok(count.0)
     }
 }
 

@@ -11,6 +11,9 @@ use crate::error::{Error, ErrorKind};
 /// A piece has so many bytes, or as many more as its last item makes them.
 pub const PIECE_BYTES: usize = 64 << 10;
 
+/// What ends an answer in JSON.
+const END: &[u8] = b"]}";
+
 /// Room for the item that a piece ends with, if it is not long.
 const ITEM_BYTES: usize = 4 << 10;
 
@@ -21,6 +24,12 @@ pub trait Item {
     /// # Errors
     /// It can't be written.
     fn write(&self, codec: Codec, out: &mut Vec<u8>) -> Result<(), Error>;
+
+    /// The bytes that this takes.
+    ///
+    /// # Errors
+    /// It can't be written.
+    fn length(&self, codec: Codec) -> Result<usize, Error>;
 }
 
 /// The pieces of an answer, in their order.
@@ -32,6 +41,8 @@ pub struct Pieces<T> {
     items: vec::IntoIter<T>,
     is_first: bool,
     is_over: bool,
+    /// Bytes of all pieces to come.
+    bytes: usize,
 }
 
 impl<T: Item> Pieces<T> {
@@ -57,7 +68,19 @@ impl<T: Item> Pieces<T> {
                 list_head(&mut out, items.len() as u64);
             }
         }
-        Ok(Pieces { codec, out, items: items.into_iter(), is_first: true, is_over: false })
+        let mut bytes = out.len();
+        for item in &items {
+            bytes += item.length(codec)?;
+        }
+        if codec == Codec::Json {
+            bytes += items.len().saturating_sub(1) + END.len();
+        }
+        Ok(Pieces { codec, out, items: items.into_iter(), is_first: true, is_over: false, bytes })
+    }
+
+    /// Bytes of all pieces to come.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether there is nothing more.
@@ -72,7 +95,7 @@ impl<T: Item> Pieces<T> {
             let Some(item) = self.items.next() else {
                 self.is_over = true;
                 if self.codec == Codec::Json {
-                    out.extend_from_slice(b"]}");
+                    out.extend_from_slice(END);
                 }
                 break;
             };
@@ -93,7 +116,10 @@ impl<T: Item> Iterator for Pieces<T> {
             return None;
         }
         let piece = self.piece();
-        self.is_over |= piece.is_err();
+        match &piece {
+            Ok(piece) => self.bytes = self.bytes.saturating_sub(piece.len()),
+            Err(_) => self.is_over = true,
+        }
         Some(piece)
     }
 }
@@ -136,6 +162,10 @@ mod tests {
         fn write(&self, codec: Codec, out: &mut Vec<u8>) -> Result<(), Error> {
             codec.write_to(out, self)
         }
+
+        fn length(&self, codec: Codec) -> Result<usize, Error> {
+            codec.length_of(self)
+        }
     }
 
     #[derive(Serialize)]
@@ -167,12 +197,14 @@ mod tests {
             for behind in [None, Some(7)] {
                 let members = Members { behind };
                 let pieces = Pieces::new(codec, &members, "Items", items(count, bytes)).expect("they are a map");
+                let length = pieces.bytes();
                 let pieces: Vec<Vec<u8>> = pieces.map(|piece| piece.expect("it can be written")).collect();
                 let most = PIECE_BYTES + 2 * bytes + 64;
                 assert!(pieces.iter().all(|piece| !piece.is_empty() && piece.len() <= most), "{count} of {bytes}");
                 let (_, others) = pieces.split_last().expect("there is one");
                 assert!(others.iter().all(|piece| piece.len() >= PIECE_BYTES));
                 let written = pieces.concat();
+                assert_eq!(written.len(), length, "{count} of {bytes}");
                 let whole = Whole { members: &members, items: &items(count, bytes) };
                 match codec {
                     Codec::Json => {
