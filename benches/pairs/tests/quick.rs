@@ -256,7 +256,9 @@ fn one_put_record_over_http_is_held_against_a_write_beside_the_limit() {
     let pair = &result["parts"][0]["pairs"][0];
     let figure = |side, name| figure(pair, side, name);
     let (http, write) = (figure("b", "limit (e) p50 us"), figure("b", "4 KiB write p50 us"));
-    assert!(http > 0.0 && write > 0.0 && figure("b", "p50 us") == http + write, "{pair}");
+    // Not to the last digit: numbers are read from JSON.
+    let both = (figure("b", "p50 us") - http - write).abs() < 1e-6;
+    assert!(http > 0.0 && write > 0.0 && both, "{pair}");
     assert_eq!(pair["a"]["detail"]["load"]["batch_records"], 1, "{pair}");
 }
 
