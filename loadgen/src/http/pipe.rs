@@ -3,7 +3,7 @@
 //! Servers end connections that were idle, or have answered enough: a request that was never sent is sent over a new one. One
 //! that was is never repeated here, as it may have been carried out.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,9 +87,8 @@ pub(super) struct Pipe {
     /// Taken while it is used, where one request is all that goes over it at a time.
     sender: RefCell<Option<Sender>>,
     opening: Mutex<()>,
-    /// What is left of the memory of the last answer, and how long it was.
+    /// What is left of the memory of the last answer: all of it, once nothing of that is needed any more.
     answers: RefCell<BytesMut>,
-    last_bytes: Cell<usize>,
 }
 
 impl Pipe {
@@ -101,7 +100,6 @@ impl Pipe {
             sender: RefCell::default(),
             opening: Mutex::default(),
             answers: RefCell::default(),
-            last_bytes: Cell::default(),
         }
     }
 
@@ -167,8 +165,7 @@ impl Pipe {
     /// more: to be given new pages for each would cost as much as to read it.
     async fn whole(&self, body: Incoming, bytes_max: usize) -> Result<Bytes, Failed> {
         let mut whole = self.answers.take();
-        let expected = body.size_hint().exact().unwrap_or(self.last_bytes.get() as u64);
-        whole.reserve(expected.min(bytes_max as u64) as usize);
+        whole.reserve(body.size_hint().lower().min(bytes_max as u64) as usize);
         let mut body = Limited::new(body, bytes_max);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
@@ -180,7 +177,6 @@ impl Pipe {
                 whole.extend_from_slice(&data);
             }
         }
-        self.last_bytes.set(whole.len());
         let answer = whole.split().freeze();
         self.answers.replace(whole);
         Ok(answer)

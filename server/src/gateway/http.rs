@@ -106,13 +106,10 @@ async fn kinesis(common: &Arc<Common>, request: Request<Incoming>) -> (Option<&'
     let response = match outcome(common, action, codec, request).await {
         Ok(Said::Body(body, room)) => reply(200, codec.unwrap_or(Codec::Json).content_type(), body, room),
         Ok(Said::Records(pieces, bytes, room)) => {
-            records(codec.unwrap_or(Codec::Json).content_type(), pieces, bytes, room)
+            let room = needed_of(room, bytes + 2 * PIECE_BYTES);
+            respond(200, codec.unwrap_or(Codec::Json).content_type(), Contents::Records(pieces), room)
         }
-        Ok(Said::Events(events)) => {
-            let mut response = reply(200, event_stream::CONTENT_TYPE, Vec::new(), None);
-            response.body_mut().contents = Contents::Events(events);
-            response
-        }
+        Ok(Said::Events(events)) => respond(200, event_stream::CONTENT_TYPE, Contents::Events(events), None),
         Err(Refusal::Api(error)) => {
             let codec = codec.unwrap_or(Codec::Json);
             refusal(&error, codec.content_type(), error.body(codec))
@@ -196,19 +193,6 @@ pub(super) fn refusal(error: &Error, content_type: &'static str, body: Vec<u8>) 
     reply(error.kind.status(), content_type, body, None)
 }
 
-/// An answer of records, which take so many bytes until they are sent.
-fn records(
-    content_type: &'static str,
-    pieces: Pieces<shape::Record>,
-    bytes: usize,
-    room: Option<OwnedSemaphorePermit>,
-) -> Response<Reply> {
-    let mut response = reply(200, content_type, Vec::new(), None);
-    let _room = needed_of(room, bytes + 2 * PIECE_BYTES);
-    *response.body_mut() = Reply { contents: Contents::Records(pieces), _room };
-    response
-}
-
 /// What is needed of some room. More is given back.
 fn needed_of(room: Option<OwnedSemaphorePermit>, bytes: usize) -> Option<OwnedSemaphorePermit> {
     room.map(|mut most| most.split(bytes).unwrap_or(most))
@@ -222,7 +206,16 @@ pub(super) fn reply(
     room: Option<OwnedSemaphorePermit>,
 ) -> Response<Reply> {
     let room = needed_of(room, body.len());
-    let mut response = Response::new(Reply { contents: Contents::Whole(Full::new(Bytes::from(body))), _room: room });
+    respond(status, content_type, Contents::Whole(Full::new(Bytes::from(body))), room)
+}
+
+fn respond(
+    status: u16,
+    content_type: &'static str,
+    contents: Contents,
+    room: Option<OwnedSemaphorePermit>,
+) -> Response<Reply> {
+    let mut response = Response::new(Reply { contents, _room: room });
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

@@ -39,7 +39,6 @@ pub struct Pieces<T> {
     /// Written, and in no piece yet.
     out: Vec<u8>,
     items: vec::IntoIter<T>,
-    is_first: bool,
     is_over: bool,
     /// Bytes of all pieces to come.
     bytes: usize,
@@ -75,7 +74,7 @@ impl<T: Item> Pieces<T> {
         if codec == Codec::Json {
             bytes += items.len().saturating_sub(1) + END.len();
         }
-        Ok(Pieces { codec, out, items: items.into_iter(), is_first: true, is_over: false, bytes })
+        Ok(Pieces { codec, out, items: items.into_iter(), is_over: false, bytes })
     }
 
     /// Bytes of all pieces to come.
@@ -99,10 +98,10 @@ impl<T: Item> Pieces<T> {
                 }
                 break;
             };
-            if self.codec == Codec::Json && !std::mem::take(&mut self.is_first) {
+            item.write(self.codec, &mut out)?;
+            if self.codec == Codec::Json && self.items.len() > 0 {
                 out.push(b',');
             }
-            item.write(self.codec, &mut out)?;
         }
         Ok(out)
     }
