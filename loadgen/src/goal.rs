@@ -32,7 +32,7 @@ pub struct Goal {
 /// What a run reached, for goals to be held against.
 #[derive(Clone, Copy, Debug)]
 pub struct Reached<F> {
-    /// Latency in nanoseconds at a percentile.
+    /// Latency in nanoseconds at a percentile, if anything was measured.
     pub latency_ns: F,
     /// Bytes a second.
     pub bytes_per_s: f64,
@@ -97,12 +97,13 @@ impl fmt::Display for Goal {
 
 impl Goal {
     /// Holds the goal against what was reached.
-    pub fn judge<F: Fn(f64) -> u64>(&self, reached: &Reached<F>) -> GoalOutcome {
+    pub fn judge<F: Fn(f64) -> Option<u64>>(&self, reached: &Reached<F>) -> GoalOutcome {
         let (value, measured) = match self.metric {
-            Metric::Latency(percent) => {
-                let ns = (reached.latency_ns)(percent);
-                (ns as f64, show_ns(ns))
-            }
+            Metric::Latency(percent) => match (reached.latency_ns)(percent) {
+                Some(ns) => (ns as f64, show_ns(ns)),
+                // Which keeps no bound.
+                None => (f64::NAN, "nothing".to_owned()),
+            },
             Metric::Throughput => (reached.bytes_per_s, show_rate(reached.bytes_per_s)),
             Metric::Records => (reached.records_per_s, format!("{}/s", show_count(reached.records_per_s as u64))),
         };
@@ -116,8 +117,8 @@ mod tests {
     use super::*;
 
     fn met(goal: &str) -> bool {
-        let reached =
-            Reached { latency_ns: |percent: f64| (percent * 1e5) as u64, bytes_per_s: 100e6, records_per_s: 50_000.0 };
+        let latency_ns = |percent: f64| Some((percent * 1e5) as u64);
+        let reached = Reached { latency_ns, bytes_per_s: 100e6, records_per_s: 50_000.0 };
         goal.parse::<Goal>().unwrap().judge(&reached).met
     }
 
@@ -128,6 +129,14 @@ mod tests {
         }
         for goal in ["p99<9.9ms", "p50<5ms", "max<10ms", "throughput>100MB/s", "records>50000/s"] {
             assert!(!met(goal), "{goal}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_was_measured_no_goal_is_met() {
+        let reached = Reached { latency_ns: |_| None, bytes_per_s: 0.0, records_per_s: 0.0 };
+        for goal in ["p99<10ms", "max<=1s", "p50>1ns", "throughput>1MB/s", "records>=1/s"] {
+            assert!(!goal.parse::<Goal>().unwrap().judge(&reached).met, "{goal}");
         }
     }
 

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::machine::commit_of;
+
 /// How long a server may take to accept connections: it may fill segments first.
 const READY_MAX: Duration = Duration::from_secs(120);
 
@@ -57,6 +59,7 @@ pub struct Server {
     admin: Option<SocketAddr>,
     http: Option<SocketAddr>,
     command: String,
+    commit: String,
     stopped: bool,
     /// Locked.
     _log: File,
@@ -80,6 +83,13 @@ pub enum ServerError {
         /// What.
         what: String,
         /// Why.
+        source: io::Error,
+    },
+    /// It can have no directory of its own there.
+    Directory {
+        /// Where it was to be made.
+        path: PathBuf,
+        /// Why not.
         source: io::Error,
     },
     /// It ended, or said nothing, before it accepted connections.
@@ -108,6 +118,11 @@ impl fmt::Display for ServerError {
             ),
             Self::Build { command } => write!(f, "{command} failed; its messages are above"),
             Self::Start { what, source } => write!(f, "cannot start {what}: {source}"),
+            Self::Directory { path, source } => write!(
+                f,
+                "cannot make a directory for a server in {}: {source}; make it writable or name another one with --dir",
+                path.display()
+            ),
             // Its own line says what happened and what to change.
             Self::NotReady { log, .. } if own_words(log).is_some() => {
                 write!(f, "the server did not start: {}", own_words(log).unwrap_or_default())
@@ -207,7 +222,9 @@ impl Server {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let directory = directory.to_owned();
         let (admin, http) = (None, None);
-        let mut server = Self { child, directory, address, admin, http, command: shown, stopped: false, _log: log };
+        let commit = commit_of(program);
+        let mut server =
+            Self { child, directory, address, admin, http, command: shown, commit, stopped: false, _log: log };
         let lines = read_lines(output);
         let deadline = Instant::now() + READY_MAX;
         loop {
@@ -258,6 +275,11 @@ impl Server {
     /// The directory that holds everything of it.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The commit that its program was built from.
+    pub fn commit(&self) -> &str {
+        &self.commit
     }
 
     /// The command that started it, without where its directory is.
@@ -352,14 +374,14 @@ pub fn remove_leftovers(parent: &Path, say: impl Fn(&str)) {
 
 /// A new directory below `parent`, of this process alone.
 fn make_directory(parent: &Path) -> Result<PathBuf, ServerError> {
-    let failed = |path: &Path, source| ServerError::Start { what: format!("a server in {}", path.display()), source };
-    fs::create_dir_all(parent).map_err(|source| failed(parent, source))?;
+    let failed = |source| ServerError::Directory { path: parent.to_owned(), source };
+    fs::create_dir_all(parent).map_err(failed)?;
     for attempt in 0.. {
         let path = parent.join(format!("{DIRECTORY_PREFIX}{}-{attempt}", std::process::id()));
         match fs::create_dir(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(source) => return Err(failed(&path, source)),
+            Err(source) => return Err(failed(source)),
         }
     }
     unreachable!("there is a number that no directory has")

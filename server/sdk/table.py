@@ -19,7 +19,7 @@ TABLE = HERE / "TABLE.md"
 HEAD = """# What works with which client
 
 Made by `table.py` of what `server/sdk/run` saw. What is written here by hand is lost with the next run; the [README](README.md) tells what
-the clients are. `tls` is boto3, JavaScript and Java over TLS alone.
+the clients are. `tls` is boto3, JavaScript, Rust and Java over TLS alone.
 
 ## Operations
 

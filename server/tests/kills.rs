@@ -3,8 +3,8 @@
 //! Each life: start on what the last one left, one append, compare what is new (now and then everything), load, kill at a
 //! random moment. Shards are split and merged meanwhile, and in every other data directory records expire and segments are
 //! dropped. Settings differ from life to life, and so does what the server runs on, io_uring or plain threads: each takes up
-//! what the other left. `MILLSTREAM_KILLS` says how many kills, else 100 where `CI` is set and 10 elsewhere;
-//! `MILLSTREAM_SEED` repeats a run's moments and settings as far as threads allow.
+//! what the other left. `MILLSTREAM_KILLS` says how many kills under load, else 100 where `CI` is set and 10
+//! elsewhere, and others come between them; `MILLSTREAM_SEED` repeats a run's moments and settings as far as threads allow.
 
 #[path = "support/server.rs"]
 mod process;
@@ -25,8 +25,8 @@ use support::totals::Totals;
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 const WRITERS: usize = 5;
-/// A data directory is left after so many kills, so that the disk it takes stays small.
-const KILLS_PER_DIRECTORY: u64 = 20;
+/// A data directory is left after so many kills under load, so that the disk it takes stays small.
+const KILLS_PER_DIRECTORY: u64 = 15;
 /// So many kills can't all come beside what is done meanwhile.
 const KILLS_AMID: u64 = 50;
 /// Everything is read again every so many lives.
@@ -53,10 +53,19 @@ enum Moment {
     Stopping(Duration),
 }
 
+impl Moment {
+    /// Whether clients send as much as they can, and the server stores it.
+    fn is_under_load(self) -> bool {
+        matches!(self, Moment::FirstAck | Moment::Loaded(_) | Moment::Expired(_))
+    }
+}
+
 /// What a run has come to.
 #[derive(Default)]
 struct Tally {
     kills: u64,
+    /// Of those.
+    under_load: u64,
     lives: u64,
     directories: usize,
     totals: Totals,
@@ -74,18 +83,24 @@ fn acknowledged_records_survive_every_kill() -> Outcome {
     let mut tally = Tally { start: Duration::from_millis(200), ..Tally::default() };
     let started = Instant::now();
     let per_directory = KILLS_PER_DIRECTORY.min(kills.div_ceil(2));
-    while tally.kills < kills {
+    while tally.under_load < kills {
         let keeping = Keeping::ALL[tally.directories % Keeping::ALL.len()];
         tally.directories += 1;
         let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        let until = kills.min(tally.kills + per_directory);
+        let until = kills.min(tally.under_load + per_directory);
         if let Err(error) = directory(&scratch.path().join("data"), keeping, &mut rng, until, &mut tally) {
             let kept = scratch.keep();
             let kill = tally.kills;
             return Err(format!("seed {seed}, {keeping:?}, kill {kill}: {error}\nkept: {}", kept.display()).into());
         }
     }
-    println!("{} kills in {:.1?}: {}", tally.kills, started.elapsed(), tally.totals);
+    println!(
+        "{} kills, {} of them under load, in {:.1?}: {}",
+        tally.kills,
+        tally.under_load,
+        started.elapsed(),
+        tally.totals
+    );
     if kills >= KILLS_AMID {
         tally.totals.assert_all_was_at_stake();
     }
@@ -97,11 +112,11 @@ fn acknowledged_records_survive_every_kill() -> Outcome {
     Ok(())
 }
 
-/// Lives of one data directory, until so many kills are reached; then a clean end, after which everything is read twice.
+/// Lives of one data directory, until so many kills under load are reached; then a clean end, after which everything is read twice.
 fn directory(data: &Path, keeping: Keeping, rng: &mut StdRng, until: u64, tally: &mut Tally) -> Outcome {
     let mut ledger = Ledger::keeping(keeping);
     let mut killed_under_load = None;
-    while tally.kills < until {
+    while tally.under_load < until {
         let moment = draw(rng, tally.start, keeping);
         let mut server = Server::spawn(data, &settings(rng))?;
         let spawned = Instant::now();
@@ -117,6 +132,7 @@ fn directory(data: &Path, keeping: Keeping, rng: &mut StdRng, until: u64, tally:
         let killed = end(&mut server, load, &mut ledger, moment)
             .map_err(|error| format!("{moment:?}: {error}\n{}", server.log_end()))?;
         tally.kills += u64::from(killed);
+        tally.under_load += u64::from(killed && moment.is_under_load());
         killed_under_load = matches!(moment, Moment::FirstAck | Moment::Loaded(_)).then(Instant::now);
     }
     for _ in 0..2 {

@@ -3,8 +3,9 @@
 //! Each life: open what the last cut left, one append, compare what is new (now and then everything), load, cut at a
 //! random moment: an arbitrary part of what was not flushed is gone. Shards are split and merged meanwhile, and on every other
 //! disk records expire and segments are dropped. The engine runs in this process, on the ring or on threads
-//! from life to life, so that tests can strike out its wish for durability, and must then see a loss. `MILLSTREAM_CUTS` says how many cuts, else 100
-//! where `CI` is set and 8 elsewhere; `MILLSTREAM_SEED` repeats a run's moments as far as threads allow.
+//! from life to life, so that tests can strike out its wish for durability, and must then see a loss. `MILLSTREAM_CUTS` says how many cuts
+//! under full load, else 100 where `CI` is set and 8 elsewhere, and others come between them; `MILLSTREAM_SEED` repeats a run's
+//! moments as far as threads allow.
 
 #[path = "support/engine.rs"]
 mod process;
@@ -64,6 +65,13 @@ enum Moment {
     Expired(Duration),
     /// So long after a clean shutdown was asked for, under load.
     Stopping(Duration),
+}
+
+impl Moment {
+    /// Whether clients send as much as they can, and the engine stores it.
+    fn is_under_load(self) -> bool {
+        matches!(self, Moment::Loaded(_) | Moment::FlushesFail(_))
+    }
 }
 
 /// Where a life's batches go.
@@ -312,15 +320,19 @@ fn draw(rng: &mut StdRng, opening: Duration, keeping: Keeping) -> Moment {
     }
 }
 
-/// Cuts on as many disks as it takes. `false` where this machine can't.
-fn survive(space: Space, cuts: u64, rng: &mut StdRng, tally: &mut Tally) -> Outcome<bool> {
-    let mut left = cuts;
+/// So many cuts under load, and others, on as many disks as it takes. `false` where this machine can't.
+fn survive(space: Space, under_load: u64, rng: &mut StdRng, tally: &mut Tally) -> Outcome<bool> {
+    let mut left = under_load;
     while left > 0 {
         let keeping = Keeping::ALL[tally.disks % Keeping::ALL.len()];
         tally.disks += 1;
         let Some(mut bench) = Bench::start(rng.random(), keeping)? else { return Ok(false) };
-        for _ in 0..left.min(CUTS_PER_DISK) {
+        for _ in 0..CUTS_PER_DISK {
+            if left == 0 {
+                break;
+            }
             let moment = draw(rng, bench.opening, keeping);
+            left -= u64::from(moment.is_under_load());
             let config = config(space, [1, 2, 4, 16][rng.random_range(0..4)]);
             let kind = KINDS[rng.random_range(0..KINDS.len())];
             let outcome = bench.life((moment, kind), config, Flushes::Kept);
@@ -328,7 +340,6 @@ fn survive(space: Space, cuts: u64, rng: &mut StdRng, tally: &mut Tally) -> Outc
         }
         let closed = bench.close();
         closed.map_err(|error| bench.describe(error.as_ref(), space))?;
-        left -= left.min(CUTS_PER_DISK);
         tally.totals.add(bench.ledger.totals(&bench.data())?);
         let counters = bench.disk.counters();
         tally.counters.flushes += counters.flushes;
@@ -349,7 +360,7 @@ fn acknowledged_records_survive_every_cut() -> Outcome {
             return Ok(());
         }
     }
-    println!("{} cuts in {:.1?}: {}", tally.cuts.len(), started.elapsed(), tally.totals);
+    println!("{} cuts, {cuts} of them under load, in {:.1?}: {}", tally.cuts.len(), started.elapsed(), tally.totals);
     let sum = |what: fn(&Cut) -> u64| tally.cuts.iter().map(what).sum::<u64>();
     let (dropped, torn) = (sum(|cut| cut.sectors_dropped), sum(|cut| cut.writes_torn));
     let Counters { flushes, written_bytes, .. } = tally.counters;

@@ -118,7 +118,6 @@ impl Worker {
             Ok(body) => self.settle(job, core, ready, &body, times).err(),
             Err(CallError { error: HttpError::Refused { name, .. }, may_be_done: false }) => {
                 settle_all(core, &ready.records, Fate::Refused(&name));
-                core.counts.borrow_mut().groups[0].batches += 1;
                 None
             }
             Err(CallError { error, .. }) => {
@@ -171,8 +170,8 @@ impl Worker {
             }
         }
         let group = &mut counts.groups[0];
-        group.batches += 1;
         if records > 0 {
+            group.batches += 1;
             group.recorder.acknowledged(times, records, bytes);
             core.shared.count_acked(records, bytes);
         }

@@ -33,6 +33,9 @@ pub const KEY_CHARS_MAX: usize = 256;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
+/// Rows of a file that tell how large its rows are.
+const ROWS_LOOKED_AT: usize = 1000;
+
 /// How rows are written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
@@ -149,6 +152,23 @@ impl Rows {
         }
         self.rewind()?;
         self.read_once(row)
+    }
+
+    /// Bytes of the keys and the data of rows: of all that lie in memory, or of the first of a file. Of standard input they can't be
+    /// known.
+    pub fn sizes(&self) -> Vec<[usize; 2]> {
+        let size = |row: &Row| [if row.key.is_empty() { KEY_BYTES } else { row.key.len() }, row.data.len()];
+        if let Source::Memory { rows, .. } = &self.source {
+            return rows.iter().map(size).collect();
+        }
+        // What is no file would be gone once it is read.
+        let is_file = self.spec.path.as_ref().is_some_and(|path| path.is_file());
+        let Some(mut again) = is_file.then(|| Self::open(self.spec.clone()).ok()).flatten() else { return Vec::new() };
+        let (mut row, mut sizes) = (Row::default(), Vec::new());
+        while sizes.len() < ROWS_LOOKED_AT && again.read(&mut row).is_ok_and(|there| there) {
+            sizes.push(size(&row));
+        }
+        sizes
     }
 
     /// Whether reading a row takes no more than a copy.

@@ -81,6 +81,9 @@ pub(crate) async fn send_rows<O: Outlets>(
         if let Some(due_ns) = due_ns.filter(|&due_ns| due_ns > core.clock.now_ns()) {
             outlets.hand_over_all().await;
             pacer.wait_until(due_ns, core.clock, || outlets.is_over()).await;
+            if outlets.is_over() {
+                return Ok(None);
+            }
         }
         if row.key.is_empty() {
             row.key.extend_from_slice(&outlets.key());

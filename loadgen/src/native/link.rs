@@ -313,8 +313,8 @@ impl Link {
                             counts.groups[self.group].recorder.acknowledged(times, acked.records, acked.bytes);
                             core.shared.count_acked(acked.records, acked.bytes);
                         }
+                        counts.groups[self.group].batches += u64::from(acked.stored);
                         if acked.complete {
-                            counts.groups[self.group].batches += 1;
                             state.outstanding = state.outstanding.saturating_sub(1);
                         }
                     }

@@ -279,7 +279,7 @@ pub struct Group {
     pub lateness: Lateness,
     /// How late the generator itself was to hand them out: not for want of credit, or of room in a socket.
     pub paced: Lateness,
-    /// Batches whose every record was answered.
+    /// Batches whose every record was answered, and one at least acknowledged.
     pub batches: u64,
     /// Batches that had to wait for the server's credit after their time.
     pub waited_for_credit: u64,

@@ -213,6 +213,9 @@ pub struct ServerReport {
     pub reactors: u16,
     /// The command that started it, if this program did.
     pub command: Option<String>,
+    /// The commit that it was built from, if this program started it; older results don't tell.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// The cores it may use, if this program started it.
     pub cores: Option<String>,
     /// Whether it says that what it acknowledges survives a power cut.
@@ -301,8 +304,8 @@ pub struct Busy {
     pub server: Vec<BusyThread>,
     /// The generator's.
     pub generator: Vec<BusyThread>,
-    /// The share of the whole machine.
-    pub machine: f64,
+    /// The share of the whole machine; none where the run was too short to see it.
+    pub machine: Option<f64>,
     /// The share of each core, by its number, with interrupts and the kernel's own threads.
     #[serde(default)]
     pub cores: BTreeMap<usize, f64>,

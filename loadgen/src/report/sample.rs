@@ -51,6 +51,7 @@ pub(crate) fn report(recorder: &Recorder) -> RunReport {
             address: "127.0.0.1:4570".to_owned(),
             reactors: 2,
             command: None,
+            commit: None,
             cores: None,
             is_durable: true,
             io: "threads".to_owned(),
@@ -60,7 +61,7 @@ pub(crate) fn report(recorder: &Recorder) -> RunReport {
         busy: Busy {
             server: vec![BusyThread { thread: "reactor-0".to_owned(), busy: 0.61 }],
             generator: vec![BusyThread { thread: "load-1".to_owned(), busy: 0.42 }],
-            machine: 0.55,
+            machine: Some(0.55),
             cores: [(0, 0.66), (1, 0.44)].into(),
             stolen: [(0, 0.02), (1, 0.0)].into(),
         },

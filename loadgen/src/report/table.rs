@@ -266,10 +266,10 @@ fn busy(report: &RunReport) -> String {
         if shown.is_empty() { "not seen".to_owned() } else { shown.join(", ") }
     };
     format!(
-        "server: {}\ngenerator: {}\nmachine: {:.0} % of {} cores{}{}",
+        "server: {}\ngenerator: {}\nmachine: {} of {} cores{}{}",
         show(&report.busy.server),
         show(&report.busy.generator),
-        report.busy.machine * 100.0,
+        report.busy.machine.map_or_else(|| "not seen".to_owned(), |busy| format!("{:.0} %", busy * 100.0)),
         report.machine.cores,
         report
             .load
@@ -348,6 +348,12 @@ fn context_rows(report: &RunReport) -> Vec<(&'static str, String)> {
                 }
             ),
         ),
-        ("commit", machine.commit.clone()),
+        (
+            "commit",
+            match report.server.commit.as_ref().filter(|&commit| *commit != machine.commit) {
+                Some(server) => format!("{}, server {server}", machine.commit),
+                None => machine.commit.clone(),
+            },
+        ),
     ]
 }

@@ -120,7 +120,7 @@ impl Run<'_> {
     pub(super) fn measure(&self, program: Option<&Path>) -> Result<Measurement, RunError> {
         let (rows, input) = self.settled.rows(self.options).map_err(RunError::Input)?.unzip();
         let server = match program {
-            Some(program) => Some(self.start_server(program)?),
+            Some(program) => Some(self.start_server(program, rows.as_deref())?),
             None => None,
         };
         let watched = server.as_ref().map(Server::directory).or(self.options.dir.as_deref());
@@ -130,6 +130,7 @@ impl Run<'_> {
         server_report.disk = disk;
         if let Some(server) = &server {
             server_report.command = Some(server.command().to_owned());
+            server_report.commit = Some(server.commit().to_owned());
             server_report.cores = Some(format!("core {}", self.settled.server_core));
         }
         let (mut status, mut report) = self.judge(&outcome, server_report, input);
@@ -144,10 +145,10 @@ impl Run<'_> {
         Ok(Measurement { status, report, produced, outcome_started, metrics })
     }
 
-    fn start_server(&self, program: &Path) -> Result<Server, RunError> {
+    fn start_server(&self, program: &Path, rows: Option<&Rows>) -> Result<Server, RunError> {
         // First, for they may take the space.
         remove_leftovers(&self.settled.parent, |text| eprintln!("{text}"));
-        self.settled.check_space(self.options)?;
+        self.settled.check_space(self.options, rows)?;
         let mut arguments = self.options.server_arg.clone();
         if let Some(path) = &self.options.native_secret_file {
             arguments.push(format!("--native-secret-file={}", path.display()));
@@ -258,6 +259,7 @@ impl Run<'_> {
             address: plan.target.address.to_string(),
             reactors: welcome.reactors.count.max(1),
             command: None,
+            commit: None,
             cores: None,
             is_durable: welcome.is_durable(),
             io: if welcome.is_on_threads() { "threads" } else { "ring" }.to_owned(),

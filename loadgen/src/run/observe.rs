@@ -132,7 +132,7 @@ fn producing_line(progress: &Progress, settled: &Settled) -> String {
 fn between(first: Option<Sample>, last: Option<Sample>) -> Busy {
     let (Some(first), Some(last)) = (first, last) else {
         let none = BTreeMap::new();
-        return Busy { server: Vec::new(), generator: Vec::new(), machine: 0.0, cores: none.clone(), stolen: none };
+        return Busy { server: Vec::new(), generator: Vec::new(), machine: None, cores: none.clone(), stolen: none };
     };
     let server = match (&first.server, &last.server) {
         (Some(first), Some(last)) => busy_threads(first, last),
@@ -141,7 +141,7 @@ fn between(first: Option<Sample>, last: Option<Sample>) -> Busy {
     Busy {
         server,
         generator: busy_threads(&first.generator, &last.generator),
-        machine: last.machine.busy_since(&first.machine),
+        machine: Some(last.machine.busy_since(&first.machine)),
         cores: last.machine.cores_busy_since(&first.machine),
         stolen: last.machine.cores_stolen_since(&first.machine),
     }

@@ -65,6 +65,7 @@ impl Run<'_> {
             address: asked.endpoint.url().to_owned(),
             reactors: 1,
             command: None,
+            commit: None,
             cores: None,
             is_durable: true,
             io: NOT_TOLD.to_owned(),

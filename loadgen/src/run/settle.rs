@@ -14,7 +14,7 @@ use crate::native::{Begin, Io, Kind, NativeError, Pace, Route, settle_io};
 use crate::options::{Beside, Options, Speed, Workload};
 use crate::report::Load;
 use crate::secret;
-use crate::units::show_bytes;
+use crate::units::{parse_bytes, show_bytes};
 use crate::workload::{KEY_BYTES, Keys, LANES_MAX, Recipe, RunId, Sizes};
 
 /// How long a run with neither bytes nor input given lasts.
@@ -26,10 +26,12 @@ const BYTES_DEFAULT: u64 = 4 << 30;
 /// What is dropped at the start, unless told otherwise or replaying rows that all count.
 pub(super) const WARMUP_DEFAULT: Duration = Duration::from_secs(1);
 
-/// Room on the disk beyond the records: the segment in use and those kept ready.
-const SEGMENT_ROOM_BYTES: u64 = 3 * 256 * 1024 * 1024;
+/// Bytes of a segment, unless the server is told otherwise, and how many there are beyond the records: the one in use and those
+/// kept ready.
+const SEGMENT_BYTES: u64 = 256 << 20;
+const SEGMENTS_READY: u64 = 2;
 
-/// How many times a person's own rows may grow on disk: a short row has a header of its own length.
+/// How many times a person's own rows may grow on disk, where they can't be looked at before: short ones grow more.
 const ROW_GROWTH: f64 = 1.8;
 
 /// What all repetitions of a command have in common.
@@ -135,17 +137,20 @@ impl Settled {
     }
 
     /// Refuses where the disk of our own server has less room than the run may take.
-    pub(super) fn check_space(&self, options: &Options) -> Result<(), RunError> {
+    pub(super) fn check_space(&self, options: &Options, rows: Option<&Rows>) -> Result<(), RunError> {
         let directory = existing(&self.parent);
         let free =
             Disk::free_bytes(&directory).map_err(|error| RunError::System("see how much disk is free", error))?;
-        let need = self.disk_bytes(options) + SEGMENT_ROOM_BYTES;
-        if free < need { Err(RunError::Space { directory: self.parent.clone(), need, free }) } else { Ok(()) }
+        let need = self.disk_bytes(options, rows) + segment_room_bytes(&options.server_arg);
+        match free.filter(|&free| free < need) {
+            Some(free) => Err(RunError::Space { directory: self.parent.clone(), need, free }),
+            None => Ok(()),
+        }
     }
 
     /// Bytes that the records may take on disk.
-    fn disk_bytes(&self, options: &Options) -> u64 {
-        let times = if self.input.is_some() { ROW_GROWTH } else { growth(options.record_bytes) };
+    fn disk_bytes(&self, options: &Options, rows: Option<&Rows>) -> u64 {
+        let times = rows.map_or_else(|| growth(options.record_bytes), row_growth);
         let whole = self.input.as_ref().filter(|input| !input.repeat).and_then(|input| input.path.as_ref());
         let file_bytes = whole.and_then(|path| Some(path.metadata().ok()?.len()));
         let bytes = self.bytes_max.min(file_bytes.map_or(u64::MAX, |bytes| bytes.max(1)));
@@ -228,6 +233,24 @@ fn growth(sizes: Sizes) -> f64 {
     let mean = sizes.mean();
     let frame = frame::frame::frame_bytes(0, KEY_BYTES, mean as usize);
     frame as f64 / (mean + KEY_BYTES as f64)
+}
+
+/// The same of a person's own rows.
+fn row_growth(rows: &Rows) -> f64 {
+    let (mut bytes, mut frames_bytes) = (0, 0);
+    for [key, data] in rows.sizes() {
+        bytes += key + data;
+        frames_bytes += frame::frame::frame_bytes(0, key, data);
+    }
+    if bytes == 0 { ROW_GROWTH } else { frames_bytes as f64 / bytes as f64 }
+}
+
+/// Room on the disk beyond the records, by what the server is told.
+fn segment_room_bytes(arguments: &[String]) -> u64 {
+    let told = |name: &str| arguments.iter().rev().find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='));
+    let segment_bytes = told("--segment-bytes").and_then(|text| parse_bytes(text).ok()).unwrap_or(SEGMENT_BYTES);
+    let ready = told("--segments-ready").and_then(|text| text.parse().ok()).unwrap_or(SEGMENTS_READY);
+    segment_bytes.saturating_mul(ready.saturating_add(1))
 }
 
 impl Beside {

@@ -31,6 +31,8 @@ pub struct SentBatch {
     pub records: Vec<SentRecord>,
     fates: Vec<Option<AckResult>>,
     open: usize,
+    /// Whether a record of it was acknowledged.
+    is_stored: bool,
 }
 
 /// What one acknowledgement said of one batch.
@@ -48,6 +50,8 @@ pub struct Acked {
     pub refused: u64,
     /// Whether every record of the batch has its answer.
     pub complete: bool,
+    /// Whether that is so and not all of them were refused.
+    pub stored: bool,
 }
 
 /// The unsettled batches of one connection.
@@ -83,6 +87,7 @@ impl InFlight {
     pub fn sent(&mut self, mut batch: SentBatch) {
         debug_assert!(self.batches.back().is_none_or(|last| last.request < batch.request));
         batch.open = batch.records.len();
+        batch.is_stored = false;
         batch.fates.clear();
         batch.fates.resize(batch.open, None);
         self.batches.push_back(batch);
@@ -120,7 +125,9 @@ impl InFlight {
                 }
             }
         }
+        batch.is_stored |= acked.records > 0;
         acked.complete = batch.open == 0;
+        acked.stored = acked.complete && batch.is_stored;
         while self.batches.front().is_some_and(|batch| batch.open == 0) {
             let mut batch = self.batches.pop_front().expect("there is a front");
             self.settle(&batch, ledger, None);

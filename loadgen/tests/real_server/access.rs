@@ -31,7 +31,7 @@ fn refusal(scratch: &Path, address: SocketAddr, arguments: &[&str]) -> String {
 
 #[test]
 fn a_server_with_a_secret_is_driven_by_who_knows_it() {
-    let scratch = scratch();
+    let scratch = directory();
     let secret = secret_file(scratch.path(), "secret", SECRET, 0o600);
     let other = secret_file(scratch.path(), "other", "0123456789abcdeg", 0o600);
     let secret_file = format!("--native-secret-file={secret}");
@@ -60,7 +60,7 @@ fn a_server_with_a_secret_is_driven_by_who_knows_it() {
 
 #[test]
 fn a_server_started_here_wants_the_secret_too() {
-    let scratch = scratch();
+    let scratch = directory();
     let secret = secret_file(scratch.path(), "secret", SECRET, 0o600);
     let output = run(scratch.path(), &["--bytes", "1MB", "--native-secret-file", &secret]);
     assert_eq!(output.status.code(), Some(0), "{}", message(&output));
@@ -70,7 +70,7 @@ fn a_server_started_here_wants_the_secret_too() {
 
 #[test]
 fn a_server_that_does_not_prove_itself_is_given_nothing() {
-    let scratch = scratch();
+    let scratch = directory();
     let secret = secret_file(scratch.path(), "secret", SECRET, 0o600);
     let open = Watched::start(scratch.path());
     let line = refusal(scratch.path(), open.address(), &["--native-secret-file", &secret]);
@@ -117,7 +117,7 @@ fn handshake(server: SocketAddr) -> Vec<u8> {
 
 #[test]
 fn a_secret_is_long_and_its_owners_alone() {
-    let scratch = scratch();
+    let scratch = directory();
     let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
     let of = |path: &str| refusal(scratch.path(), nobody, &["--native-secret-file", path]);
     assert!(of(&secret_file(scratch.path(), "open", SECRET, 0o640)).contains("chmod 600"));
@@ -131,7 +131,7 @@ fn a_secret_is_long_and_its_owners_alone() {
 /// clock while a handshake was waited for. Fix: an opening has its time.
 #[test]
 fn who_never_answers_is_given_up() {
-    let scratch = scratch();
+    let scratch = directory();
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     for io in ["ring", "epoll"] {
         let begun = Instant::now();
@@ -143,7 +143,7 @@ fn who_never_answers_is_given_up() {
 
 #[test]
 fn a_server_that_is_stopped_is_given_up() {
-    let scratch = scratch();
+    let scratch = directory();
     let watched = Watched::start(scratch.path());
     signal(watched.server.pid(), Signal::STOP);
     let line = refusal(scratch.path(), watched.address(), &["--open-timeout", "300ms"]);

@@ -56,7 +56,7 @@ fn streams(endpoint: &str) -> String {
 
 #[test]
 fn whatever_way_records_go_over_http_they_are_verified() {
-    let scratch = scratch();
+    let scratch = directory();
     let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
     let closed = ["--record-bytes", "uniform:0..3000", "--streams", "2", "--keys", "zipf:50,1.1"];
     for more in [
@@ -84,7 +84,7 @@ fn whatever_way_records_go_over_http_they_are_verified() {
 
 #[test]
 fn streams_are_encrypted_where_a_key_is_named() {
-    let scratch = scratch();
+    let scratch = directory();
     let keys = scratch.path().join("keys");
     std::fs::create_dir(&keys).unwrap();
     let private = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -114,7 +114,7 @@ fn streams_are_encrypted_where_a_key_is_named() {
 
 #[test]
 fn what_is_not_to_be_read_back_is_not_and_the_result_says_so() {
-    let scratch = scratch();
+    let scratch = directory();
     let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
     let arguments = ["--bytes", "1MB", "--no-read-back"];
     let output = over_http(scratch.path(), &endpoint, &arguments).output().unwrap();
@@ -130,7 +130,7 @@ fn what_is_not_to_be_read_back_is_not_and_the_result_says_so() {
 
 #[test]
 fn rows_go_over_http_as_they_stand() {
-    let scratch = scratch();
+    let scratch = directory();
     let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/flights-600.json");
     let arguments = ["--input", example, "--key", "origin", "--time", "date", "--speed", "400000"];
@@ -141,7 +141,7 @@ fn rows_go_over_http_as_they_stand() {
 
 #[test]
 fn throttles_are_counted_by_kind_and_the_rest_is_there() {
-    let scratch = scratch();
+    let scratch = directory();
     // As the service has them: 1,000 records a second of each shard.
     let (watched, endpoint) = server(scratch.path(), &["--quotas=service"]);
     let arguments = ["--rate", "6000", "--duration", "1500ms", "--record-bytes", "50", "--batch-records", "50"];
@@ -156,7 +156,7 @@ fn throttles_are_counted_by_kind_and_the_rest_is_there() {
 
 #[test]
 fn consumers_are_pushed_or_read_over_http() {
-    let scratch = scratch();
+    let scratch = directory();
     let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
     let mixed =
         ["--workload", "mixed", "--rate", "1000", "--duration", "1s", "--batch-records", "10", "--subscribers", "2"];
@@ -246,7 +246,7 @@ fn whole_answer(bytes: &[u8]) -> Option<(usize, usize)> {
 /// Verification has teeth: what is dropped, changed or doubled on the way back is found.
 #[test]
 fn a_record_that_is_not_as_acknowledged_makes_the_run_void() {
-    let scratch = scratch();
+    let scratch = directory();
     let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
     let address: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
     let arguments = ["--bytes", "200kB", "--record-bytes", "200"];
@@ -282,7 +282,7 @@ fn a_record_that_is_not_as_acknowledged_makes_the_run_void() {
 /// Records of answers that were lost are of unknown fate, and there at most once.
 #[test]
 fn what_a_lost_answer_told_is_unknown_and_the_run_goes_on() {
-    let scratch = scratch();
+    let scratch = directory();
     let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
     let address: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
     let done = AtomicBool::new(false);
@@ -319,7 +319,7 @@ fn say(answer: &'static [u8]) -> String {
 
 #[test]
 fn endpoints_that_are_none_are_told_in_one_line() {
-    let scratch = scratch();
+    let scratch = directory();
     let nobody = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let mute = liar(std::mem::forget);
     let endless = liar(|mut client| {
@@ -391,7 +391,7 @@ const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_serve
 
 #[test]
 fn by_tls_the_version_is_agreed_on_and_who_is_not_vouched_for_is_told() {
-    let scratch = scratch();
+    let scratch = directory();
     let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
     let address: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
     for (protocol, name) in [("h2", "HTTP/2, PutRecords"), ("http/1.1", "HTTP/1.1, PutRecords")] {
@@ -417,7 +417,7 @@ fn by_tls_the_version_is_agreed_on_and_who_is_not_vouched_for_is_told() {
 
 #[test]
 fn an_endpoint_that_gives_the_same_again_and_again_is_read_no_further() {
-    let scratch = scratch();
+    let scratch = directory();
     let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
     let address: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
     let first = std::sync::OnceLock::new();

@@ -47,7 +47,7 @@ fn run_at(watched: &Watched, scratch: &Path, arguments: &[&str]) -> Value {
 
 #[test]
 fn nothing_is_handed_on_that_goes_to_its_owner() {
-    let scratch = scratch();
+    let scratch = directory();
     let watched = two_reactors(scratch.path());
     let loads: [&[&str]; 5] = [
         &["--bytes", "8MB", "--shards", "5", "--keys", "zipf:1000,1.1", "--subscribers", "2", "--stalled", "1"],
@@ -81,7 +81,7 @@ fn nothing_is_handed_on_that_goes_to_its_owner() {
 
 #[test]
 fn everything_is_handed_on_where_that_is_what_is_measured_or_cannot_be_helped() {
-    let scratch = scratch();
+    let scratch = directory();
     let watched = two_reactors(scratch.path());
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/flights-600.json");
     let loads: [(&[&str], &str); 4] = [
@@ -104,7 +104,7 @@ fn everything_is_handed_on_where_that_is_what_is_measured_or_cannot_be_helped() 
 /// Of what is read nothing lies with another reactor: consumers ask each for its own.
 #[test]
 fn consumers_ask_owners_too() {
-    let scratch = scratch();
+    let scratch = directory();
     let watched = two_reactors(scratch.path());
     let target = ["--stream", "shared", "--shards", "3"];
     let written = run_at(&watched, scratch.path(), &[&target[..], &["--bytes", "5MB"]].concat());
@@ -126,7 +126,7 @@ fn consumers_ask_owners_too() {
 
 #[test]
 fn an_owner_that_cannot_be_reached_is_told_with_what_to_change() {
-    let scratch = scratch();
+    let scratch = directory();
     let watched = two_reactors(scratch.path());
     // As a forwarded port: of the server's reactors the first alone is reached, at another address.
     let forwarded = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
@@ -150,7 +150,7 @@ fn an_owner_that_cannot_be_reached_is_told_with_what_to_change() {
 
 #[test]
 fn shards_may_move_all_the_while() {
-    let scratch = scratch();
+    let scratch = directory();
     let watched = two_reactors(scratch.path());
     let is_over = AtomicBool::new(false);
     let mut moves = 0;

@@ -1,7 +1,7 @@
 //! What a machine lacks to run these tests, in one line, and the rule of when that is a failure.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// What is missing on this machine for a [`CutDisk`](crate::CutDisk).
@@ -76,7 +76,7 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-/// Takes what was set up, or says in one line that the test is skipped and returns nothing.
+/// Takes what was set up, or says in one line that the test is skipped, past what the test harness captures, and returns nothing.
 ///
 /// # Panics
 /// Where the environment variable `CI` is set: there a skip is a failure.
@@ -87,7 +87,7 @@ pub fn require_or_skip<T>(set_up: Result<T, Missing>) -> Option<T> {
             panic!("a skip is a failure where CI is set: {missing}")
         }
         Err(missing) => {
-            eprintln!("skipped: {missing}");
+            let _ = writeln!(std::io::stderr(), "skipped: {missing}");
             None
         }
     }

@@ -83,7 +83,7 @@ fn a_newer_version_is_refused() {
     }
     fs::write(&superblock, bytes).unwrap();
     let line = refusal(&data, &[]);
-    assert!(line.contains("version 3"), "{line}");
+    assert!(line.contains("version 3") && line.contains("newer"), "{line}");
     let line = inspect(&data).refusal();
     assert!(line.contains("version 3") && line.contains("newer"), "{line}");
 }
@@ -95,7 +95,8 @@ fn a_directory_in_use_is_refused() {
     let mut server = Server::start(&data);
     let line = refusal(&data, &[]);
     let process = format!("({})", server.pid().as_raw_nonzero());
-    assert!(line.contains("is using it") && line.contains(&process), "{line}");
+    let advice = "is using it; stop that one or name another directory";
+    assert!(line.contains(advice) && line.contains(&process), "{line}");
     server.assert_well();
     let looked = inspect(&data).good();
     assert!(looked.text().contains("in use by process"), "{}", looked.text());

@@ -110,7 +110,7 @@ fn a_full_or_read_only_disk_is_said_in_one_line() {
     server.stop();
     disk.remount_read_only();
     let line = refusal(&data, &[]);
-    assert!(line.contains("read-only"), "{line}");
+    assert!(line.contains("mounted read-only; mount it read-write or name another one"), "{line}");
     let mut inspect = millstream(["inspect", "--verify"]);
     inspect.arg(&data);
     assert!(run(inspect, b"").good().text().contains("whole"));

@@ -1,6 +1,6 @@
 //! What cannot be measured is refused, with what happened and what to do.
 
-use crate::program::{Folder, limit};
+use crate::program::{Folder, limit, skip};
 
 /// Arguments, `DIR` standing for a directory on the disk; what the message must say; the exit status.
 const CASES: &[(&str, &str, i32)] = &[
@@ -53,8 +53,7 @@ fn memory_is_no_disk() {
     let shared_memory =
         mounts.lines().any(|line| line.split(' ').nth(1) == Some("/dev/shm") && line.contains(" tmpfs "));
     if !shared_memory {
-        eprintln!("skipped: /dev/shm is no tmpfs here");
-        return;
+        return skip("no tmpfs at /dev/shm");
     }
     for command in ["write", "steady", "chain"] {
         let output = limit(&[command, "--dir", "/dev/shm"]);

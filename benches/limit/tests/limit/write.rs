@@ -1,6 +1,6 @@
 //! `limit write` and `limit steady`.
 
-use crate::program::{Folder, check_figures, check_flushes, limit, measure, number};
+use crate::program::{Folder, check_figures, check_flushes, limit, measure, number, skip};
 
 #[test]
 fn one_durable_write_at_a_time_is_one_flush_each() {
@@ -91,8 +91,7 @@ fn fewer_rates_than_it_takes_are_not_steady() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
     if errors.contains("io_uring") {
-        eprintln!("skipped: {errors}");
-        return;
+        return skip(&errors);
     }
     assert!(errors.contains("not steady"), "{errors}");
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");

@@ -1,5 +1,6 @@
 //! An `Io` on a directory of its own, and what tests ask of it again and again.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,10 +29,10 @@ pub(crate) fn directory() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-/// Says why a test can't run here. That is a failure where the environment variable `CI` is set.
+/// Says what is missing, in one line, past what the test harness captures. Where CI is set that is a failure.
 pub(crate) fn skip(missing: &str) {
     assert!(std::env::var_os("CI").is_none(), "a skip is a failure where CI is set: {missing}");
-    eprintln!("skipped: {missing}");
+    let _ = writeln!(std::io::stderr(), "skipped: {missing}");
 }
 
 impl Rig {
