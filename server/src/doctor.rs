@@ -25,7 +25,7 @@ use crate::connect::Output;
 use cores::Cores;
 use device::{Device, WriteCache};
 use interrupts::Interrupts;
-use measure::{Latency, measure};
+use measure::{Measured, measure};
 use placement::{Placed, Seats};
 
 /// File descriptors beside those of connections: segments, the ring, signals.
@@ -279,7 +279,7 @@ fn disk(place: &Path, probe: &Probe) -> Vec<Finding> {
             if probe.kind() == IoKind::Ring {
                 findings.push(locked(probe, measured.registered, pool_bytes));
             }
-            findings.push(latency(&measured.plain, &measured.durable));
+            findings.push(latency(&measured));
         }
         Err(error) => findings.push(Finding::bad("disk", error.to_string())),
     }
@@ -310,8 +310,8 @@ fn locked(probe: &Probe, registered: bool, pool_bytes: usize) -> Finding {
     Finding::fair("locked memory", text, "raise the limit to save CPU (ulimit -l, LimitMEMLOCK=)")
 }
 
-fn latency(plain: &Latency, durable: &Latency) -> Finding {
-    let text = format!("4 KiB written: {plain}; written and on stable storage: {durable}");
+fn latency(Measured { plain, flush, durable, .. }: &Measured) -> Finding {
+    let text = format!("4 KiB written: {plain}; flushed after that: {flush}; both at once: {durable}");
     if durable.p50_ns > SLOW_NS {
         let advice = "every commit waits for this; a local flash disk takes well under a millisecond";
         return Finding::fair("latency", text, advice);

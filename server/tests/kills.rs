@@ -1,6 +1,6 @@
 //! `kill -9`, again and again, on the real server under full load: nothing acknowledged is lost, changed or reordered.
 //!
-//! Each life: start on what the last one left, one append, compare what is new (now and then everything), load, kill at a
+//! Each life: start on what the last one left, one append, compare everything, load, kill at a
 //! random moment. Shards are split and merged meanwhile, and in every other data directory records expire and segments are
 //! dropped. Settings differ from life to life, and so does what the server runs on, io_uring or plain threads: each takes up
 //! what the other left. `MILLSTREAM_KILLS` says how many kills under load, else 100 where `CI` is set and 10
@@ -29,8 +29,6 @@ const WRITERS: usize = 5;
 const KILLS_PER_DIRECTORY: u64 = 15;
 /// So many kills can't all come beside what is done meanwhile.
 const KILLS_AMID: u64 = 50;
-/// Everything is read again every so many lives.
-const LIVES_PER_FULL_READ: u64 = 5;
 /// How long anything may take before the server counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The target is 2 s (see the benchmarks); this is a test on any machine, in a debug build.
@@ -66,7 +64,6 @@ struct Tally {
     kills: u64,
     /// Of those.
     under_load: u64,
-    lives: u64,
     directories: usize,
     totals: Totals,
     /// From a kill under load to the first append acknowledged after it.
@@ -121,7 +118,6 @@ fn directory(data: &Path, keeping: Keeping, rng: &mut StdRng, until: u64, tally:
         let mut server = Server::spawn(data, &settings(rng))?;
         let spawned = Instant::now();
         ledger.begin_life();
-        tally.lives += 1;
         if let Moment::Starting(after) = moment {
             std::thread::sleep(after);
             tally.kills += u64::from(server.kill()?);
@@ -172,8 +168,7 @@ fn begin(
     let streams = load::streams(&mut client, ledger)?;
     load::append_one(&mut client, ledger, &streams[0])?;
     tally.first_appends.extend(killed.map(|killed| killed.elapsed()));
-    let extent = if tally.lives.is_multiple_of(LIVES_PER_FULL_READ) { Extent::All } else { Extent::New };
-    ledger.compare(&mut client, extent)?;
+    ledger.compare(&mut client, Extent::All)?;
     Ok(Load::start(address, ledger, &streams, WRITERS))
 }
 

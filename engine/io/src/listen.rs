@@ -2,8 +2,15 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen as begin, socket_with, sockopt};
+
+/// A client that has been silent so long is asked for a sign of life by the kernel, and how often: its host may be gone without a
+/// word, and would keep its place for ever.
+const SILENCE: Duration = Duration::from_secs(60);
+const SIGN_INTERVAL: Duration = Duration::from_secs(10);
+const SIGNS_MAX: u32 = 6;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -17,8 +24,12 @@ pub fn listen(address: SocketAddr) -> std::io::Result<(OwnedFd, SocketAddr)> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    // Accepted connections inherit it.
+    // Accepted connections inherit these.
     sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, SILENCE)?;
+    sockopt::set_tcp_keepintvl(&socket, SIGN_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(&socket, SIGNS_MAX)?;
     bind(&socket, &address)?;
     begin(&socket, BACKLOG)?;
     let address = SocketAddr::try_from(getsockname(&socket)?)?;

@@ -36,6 +36,8 @@ pub(super) struct Measured {
     pub(super) registered: bool,
     /// Direct writes that the disk may keep in its cache.
     pub(super) plain: Latency,
+    /// Flushes, each after one of those.
+    pub(super) flush: Latency,
     /// Direct writes that are on stable storage.
     pub(super) durable: Latency,
 }
@@ -72,10 +74,14 @@ pub(super) fn measure<I: SystemIo>(directory: DataDir, pool_bytes: usize) -> Res
         bench.write(file, offset, false)?;
     }
     bench.run("flushing a file", Op::File(FileOp::Sync(file)), None)?;
-    let plain = bench.writes(file, false)?;
-    let durable = bench.writes(file, true)?;
+    let plain = bench.repeated(|bench, offset| bench.timed(|bench| bench.write(file, offset, false)))?;
+    let flush = bench.repeated(|bench, offset| {
+        bench.write(file, offset, false)?;
+        bench.timed(|bench| bench.run("flushing a file", Op::File(FileOp::Sync(file)), None).map(|_| ()))
+    })?;
+    let durable = bench.repeated(|bench, offset| bench.timed(|bench| bench.write(file, offset, true)))?;
     bench.run("closing a file", Op::File(FileOp::Close(file)), None)?;
-    Ok(Measured { registered: bench.io.buffers_registered(), plain, durable })
+    Ok(Measured { registered: bench.io.buffers_registered(), plain, flush, durable })
 }
 
 struct Bench<I> {
@@ -84,22 +90,29 @@ struct Bench<I> {
 }
 
 impl<I: SystemIo> Bench<I> {
-    /// Writes one block after the other and takes the time of each.
-    fn writes(&mut self, file: FileId, durable: bool) -> Result<Latency, MeasureError> {
+    /// Does something at one block after the other, and has from it how long each took.
+    fn repeated(
+        &mut self,
+        mut once: impl FnMut(&mut Self, usize) -> Result<u64, MeasureError>,
+    ) -> Result<Latency, MeasureError> {
         let end_ns = self.io.mono_ns() + TIME.as_nanos() as u64;
         let mut taken = Vec::with_capacity(WRITES);
         for index in 0..WRITES {
-            let start_ns = self.io.mono_ns();
-            self.write(file, index * BLOCK_BYTES % FILE_BYTES, durable)?;
-            let now_ns = self.io.mono_ns();
-            taken.push(now_ns - start_ns);
-            if now_ns > end_ns {
+            taken.push(once(self, index * BLOCK_BYTES % FILE_BYTES)?);
+            if self.io.mono_ns() > end_ns {
                 break;
             }
         }
         taken.sort_unstable();
         let at = |percent: usize| taken[(taken.len() * percent / 100).min(taken.len() - 1)];
         Ok(Latency { writes: taken.len(), p50_ns: at(50), p99_ns: at(99) })
+    }
+
+    /// Nanoseconds that something takes.
+    fn timed(&mut self, what: impl FnOnce(&mut Self) -> Result<(), MeasureError>) -> Result<u64, MeasureError> {
+        let start_ns = self.io.mono_ns();
+        what(self)?;
+        Ok(self.io.mono_ns() - start_ns)
     }
 
     fn write(&mut self, file: FileId, offset: usize, durable: bool) -> Result<(), MeasureError> {

@@ -262,6 +262,16 @@ fn a_footer_that_is_damaged_is_made_again() {
     flip(&first, footer + 100);
     let looked = inspect(&data);
     assert!(!looked.status.success() && looked.text().contains("the footer differs"), "{}", looked.text());
+    // Without every checksum too: what is looked at is damaged.
+    let mut without = millstream(["inspect"]);
+    without.arg(&data);
+    let looked = run(without, b"");
+    assert_eq!(
+        (looked.status.code(), looked.text().contains("the footer differs")),
+        (Some(1), true),
+        "{}",
+        looked.text()
+    );
     let server = Server::start(&data);
     assert_eq!(tail(&server).0.len(), 9_000, "it is made again from the batches");
     server.stop();

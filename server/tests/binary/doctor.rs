@@ -18,7 +18,11 @@ fn a_good_place_is_told_with_its_latency() {
         for word in [
             &kernel,
             "ext4",
-            "p50",
+            "io_uring with all ",
+            " operations that are needed, ",
+            "4 KiB written: p50 ",
+            "; flushed after that: p50 ",
+            "; both at once: p50 ",
             "p99",
             "open files",
             "locked memory",

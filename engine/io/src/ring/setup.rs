@@ -129,7 +129,14 @@ impl fmt::Display for Probe {
         write!(f, "Linux {}: ", self.kernel)?;
         match &self.refused {
             Some(error) => write!(f, "{error}"),
-            None => write!(f, "io_uring with {}", self.features.join(", ")),
+            None => {
+                write!(
+                    f,
+                    "io_uring with all {} operations that are needed, {}",
+                    OPERATIONS.len(),
+                    self.features.join(", ")
+                )
+            }
         }
     }
 }

@@ -248,3 +248,20 @@ fn stopping_what_is_not_received_does_nothing() {
     assert_eq!((end.result, end.more), (-libc::ECANCELED, false));
     assert!(!rig.has(receiving) && !rig.has(Token(u64::MAX - 1)));
 }
+
+/// Bug: a client whose host was gone without a word kept its place among the connections for ever. Mechanism: nobody asked whether
+/// it was still there while it was silent. Fix: the kernel does.
+#[test]
+fn a_silent_client_is_asked_for_a_sign_of_life() {
+    let mut rig = Rig::new();
+    let (_socket, peer) = rig.connect();
+    let port = |address: std::net::SocketAddr| format!(":{:04X}", address.port());
+    let (server, client) = (port(peer.peer_addr().unwrap()), port(peer.local_addr().unwrap()));
+    let all = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let columns = all.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let accepted = columns.into_iter().find(|line| line[1].ends_with(&server) && line[2].ends_with(&client)).unwrap();
+    let (timer, due) = accepted[5].split_once(':').unwrap();
+    // Of keep-alive, in hundredths of a second.
+    assert_eq!(timer, "02");
+    assert!((5_000..=6_000).contains(&i64::from_str_radix(due, 16).unwrap()), "{due}");
+}
