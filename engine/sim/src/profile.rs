@@ -37,8 +37,9 @@ impl Profile {
             &mut faults.name_error,
             &mut faults.allocate_full,
         ];
-        for kind in kinds {
-            if dice.chance(0.3) {
+        // Writes above all: what they leave is what recovery has to tell apart.
+        for (at, kind) in kinds.into_iter().enumerate() {
+            if dice.chance(if at < 2 { 0.6 } else { 0.3 }) {
                 *kind = *dice.pick(&[0.002, 0.01, 0.05]);
             }
         }

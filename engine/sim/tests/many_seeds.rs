@@ -109,7 +109,7 @@ const EVERYWHERE: [&str; 41] = [
 #[test]
 fn crashes_lose_nothing() {
     let rare = ["disk: file blanked", "numberer: told the number that an ancestor gave"];
-    check(Profile::Crash, 1000, &[&EVERYWHERE[..], &rare].concat());
+    check(Profile::Crash, 600, &[&EVERYWHERE[..], &rare].concat());
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn faults_lose_nothing() {
         "engine: refused, storage failed",
         "recovery: cut without a copy",
     ];
-    check(Profile::Faults, 1000, &[&EVERYWHERE[..], &faults].concat());
+    check(Profile::Faults, 2000, &[&EVERYWHERE[..], &faults].concat());
 }
 
 #[test]
