@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::args::{Options, Target, Usual};
 use crate::child;
 use crate::error::PairsError;
+use crate::flushes::Flushes;
 use crate::point::{LimitPoint, ServerPoint};
 use crate::programs::{Programs, source_tree};
 
@@ -54,6 +55,8 @@ pub(crate) struct Bench {
     pub(crate) best: RefCell<Option<(ServerPoint, LimitPoint)>>,
     /// The machine and disk, as the load generator tells.
     pub(crate) machine: RefCell<Option<Value>>,
+    /// Of the device that everything is written to.
+    pub(crate) flushes: Flushes,
     /// Of the target that is measured.
     usual: Cell<Usual>,
     work: WorkDirectory,
@@ -77,7 +80,8 @@ impl Bench {
         let programs = Programs::find()?;
         let work = WorkDirectory::new(options.dir.clone().unwrap_or_else(target_directory))?;
         let usual = Cell::new(options.target.usual());
-        Ok(Self { options, programs, best: RefCell::default(), machine: RefCell::default(), usual, work, interrupted })
+        let (best, machine, flushes) = (RefCell::default(), RefCell::default(), Flushes::below(&work.path));
+        Ok(Self { options, programs, best, machine, flushes, usual, work, interrupted })
     }
 
     /// Measures this target from now on.
@@ -117,7 +121,8 @@ impl Bench {
 
     /// Pairs of each measurement.
     pub(crate) fn pairs(&self) -> u32 {
-        if self.options.quick { 1 } else { self.options.pairs.unwrap_or(self.usual.get().pairs) }
+        let usual = if self.options.quick { 1 } else { self.usual.get().pairs };
+        self.options.pairs.unwrap_or(usual)
     }
 
     /// Seconds to wait for the disk at most.

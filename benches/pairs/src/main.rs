@@ -14,6 +14,7 @@ mod disk;
 mod emulator;
 mod error;
 mod fanout;
+mod flushes;
 mod hash;
 mod http;
 mod kinesis;

@@ -118,9 +118,9 @@ pub(crate) fn rounds(
     let mut pairs = Vec::new();
     for number in 0..bench.pairs() {
         let before = bench.steady()?;
-        let since = Stolen::now();
+        let (since, flushes) = (Stolen::now(), bench.flushes.now());
         let (a, b) = round()?;
-        let (a, b) = (a.beside_others(since), b.beside_others(since));
+        let [a, b] = [a, b].map(|side| side.beside_others(since).flushed(flushes, bench.flushes.now()));
         let figures = plan.measures.iter().map(|measure| measure.figure_a);
         let figures: Vec<_> = figures.map(|name| format!("{} {name}", show(a.figure(name)))).collect();
         bench.say(&format!("{}, {} of {}: {}", plan.title, number + 1, bench.pairs(), figures.join(", ")));
@@ -141,8 +141,8 @@ fn one(
 ) -> Result<Pair, PairsError> {
     let take = |name: &str, side: &mut dyn FnMut() -> Result<Side, PairsError>| {
         let before = bench.steady()?;
-        let since = Stolen::now();
-        let side = side()?.beside_others(since);
+        let (since, flushes) = (Stolen::now(), bench.flushes.now());
+        let side = side()?.beside_others(since).flushed(flushes, bench.flushes.now());
         let figures = side.figures.iter().map(|(name, value)| format!("{} {name}", show(*value)));
         let figures = figures.collect::<Vec<_>>().join(", ");
         bench.say(&format!("{}, pair {} of {}: {name}: {figures}", plan.title, number + 1, bench.pairs()));

@@ -25,6 +25,9 @@ pub(crate) const SECONDS: &str = "s";
 /// What a hypervisor kept of the processors meanwhile.
 pub(crate) const STOLEN_PERCENT: &str = "stolen %";
 
+/// Flushes of the device meanwhile, whoever asked for them.
+pub(crate) const FLUSHES: &str = "device flushes";
+
 /// What one side did.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Side {
@@ -49,6 +52,14 @@ impl Side {
         let percent = Stolen::now().percent_since(since);
         if let Entry::Vacant(vacant) = self.figures.entry(STOLEN_PERCENT) {
             self.marks.extend(stolen::mark(*vacant.insert(percent)));
+        }
+        self
+    }
+
+    /// Itself, with how many flushes the device completed meanwhile, if it counts them.
+    pub(crate) fn flushed(mut self, before: Option<u64>, after: Option<u64>) -> Self {
+        if let (Some(before), Some(after)) = (before, after) {
+            self.figures.insert(FLUSHES, after.saturating_sub(before) as f64);
         }
         self
     }

@@ -1,0 +1,53 @@
+//! Flushes of the device below a directory, whoever asked for them.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{major, minor};
+
+/// Where a device tells what it has done.
+#[derive(Debug)]
+pub(crate) struct Flushes {
+    counters: Option<PathBuf>,
+}
+
+impl Flushes {
+    pub(crate) fn below(directory: &Path) -> Self {
+        let device = fs::metadata(directory).map(|metadata| metadata.dev());
+        let entry = |device| fs::canonicalize(format!("/sys/dev/block/{}:{}", major(device), minor(device)));
+        let entry = device.and_then(entry).ok();
+        // A partition counts none: its disk does.
+        let disk = entry.map(|entry| if entry.join("partition").exists() { entry.join("..") } else { entry });
+        Self { counters: disk.map(|disk| disk.join("stat")) }
+    }
+
+    /// How many it has completed so far, the 16th of its counters; none where it counts none.
+    pub(crate) fn now(&self) -> Option<u64> {
+        let counters = fs::read_to_string(self.counters.as_ref()?).ok()?;
+        counters.split_ascii_whitespace().nth(15)?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_flush_is_counted_where_the_device_counts_them() {
+        let program = std::env::current_exe().expect("it is there");
+        let beside = program.parent().expect("it lies in a directory");
+        let directory = tempfile::tempdir_in(beside).expect("target/ can be written to");
+        let flushes = Flushes::below(directory.path());
+        let Some(before) = flushes.now() else { return };
+        let mut file = File::create(directory.path().join("file")).expect("it can be made");
+        file.write_all(b"what is new").expect("it can be written");
+        file.sync_all().expect("the disk is there");
+        // A device without a volatile cache is sent none, and counts none at all.
+        let after = flushes.now().expect("it was there before");
+        assert!(after > before || before == 0, "{before} and {after}");
+    }
+}
