@@ -3,7 +3,7 @@
 use super::{Findings, server_point};
 use crate::bench::Bench;
 use crate::error::PairsError;
-use crate::load::{Load, Space};
+use crate::load::{Load, Space, Subscribers};
 use crate::measure::{Bound, Measure};
 use crate::pair::{self, Plan};
 use crate::side::MB_PER_S;
@@ -16,7 +16,9 @@ const GROWTH: f64 = 1.2;
 
 pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
     let point = server_point(bench);
-    let load = |shards| Load { shards, growth: GROWTH, ..Load::new(bench, point, Space::Written) };
+    // As one subscriber: shard by shard, reading a thousand back takes minutes, of single blocks that lie far apart.
+    let subscribers = Subscribers { read_back: true, ..Subscribers::default() };
+    let load = |shards| Load { shards, growth: GROWTH, subscribers, ..Load::new(bench, point, Space::Written) };
     let (many, few) = (load(MANY), load(FEW));
     let bound = Bound::AtLeast(0.85);
     let plan = Plan {
