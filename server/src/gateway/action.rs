@@ -213,7 +213,12 @@ pub(super) async fn run(
         "ListTagsForStream" => call!(list_tags_for_stream),
         "MergeShards" => tell!(merge_shards),
         "PutRecord" => call!(put_record),
-        "PutRecords" => call!(put_records),
+        "PutRecords" => {
+            let (shared, input) = hear(common, caller, action, codec, body).await?;
+            let (together, outcomes) = put_records::run(&shared, input).await?;
+            let body = Pieces::new(codec, &together, put_records::LIST, outcomes)?.whole()?;
+            Ok(Said::Body(body, None))
+        }
         "PutResourcePolicy" => tell!(put_resource_policy),
         "RegisterStreamConsumer" => call!(register_stream_consumer),
         "RemoveTagsFromStream" => tell!(remove_tags_from_stream),

@@ -119,11 +119,21 @@ pub struct ShardName(
 );
 
 impl ShardName {
+    /// Characters that one has.
+    pub(crate) const LENGTH: usize = 20;
+
     /// Reads a name in its long or a short form: `shardId-000000000003`, `x-3`, `3`.
     pub fn parse(text: &str) -> Option<ShardName> {
         let digits = text.rsplit('-').next().unwrap_or(text);
         let number = digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
         (number <= i32::MAX as u32).then_some(ShardName(number))
+    }
+
+    /// Its characters in ASCII.
+    pub(crate) fn text(self) -> [u8; ShardName::LENGTH] {
+        let mut text = *b"shardId-000000000000";
+        right_align(self.0.into(), &mut text[SHARD_PREFIX.len()..]);
+        text
     }
 }
 
@@ -135,9 +145,7 @@ impl fmt::Display for ShardName {
 
 impl Serialize for ShardName {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = *b"shardId-000000000000";
-        right_align(self.0.into(), &mut text[SHARD_PREFIX.len()..]);
-        serializer.serialize_str(str::from_utf8(&text).expect("letters and digits"))
+        serializer.serialize_str(str::from_utf8(&self.text()).expect("letters and digits"))
     }
 }
 

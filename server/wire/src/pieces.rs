@@ -77,6 +77,22 @@ impl<T: Item> Pieces<T> {
         Ok(Pieces { codec, out, items: items.into_iter(), is_over: false, bytes })
     }
 
+    /// All of them at once, where they are not many.
+    ///
+    /// # Errors
+    /// An item can't be written.
+    pub fn whole(self) -> Result<Vec<u8>, Error> {
+        let mut whole = Vec::new();
+        for piece in self {
+            if whole.is_empty() {
+                whole = piece?;
+            } else {
+                whole.extend_from_slice(&piece?);
+            }
+        }
+        Ok(whole)
+    }
+
     /// Bytes of all pieces to come.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -203,6 +219,8 @@ mod tests {
                 let (_, others) = pieces.split_last().expect("there is one");
                 assert!(others.iter().all(|piece| piece.len() >= PIECE_BYTES));
                 let written = pieces.concat();
+                let again = Pieces::new(codec, &members, "Items", items(count, bytes)).expect("they are a map");
+                assert!(again.whole().expect("it can be written") == written, "{count} of {bytes}");
                 assert_eq!(written.len(), length, "{count} of {bytes}");
                 let whole = Whole { members: &members, items: &items(count, bytes) };
                 match codec {

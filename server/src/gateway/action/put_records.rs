@@ -22,7 +22,11 @@ impl fmt::Display for Member {
     }
 }
 
-pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredRecords, Error> {
+/// What the list of outcomes is called.
+pub(super) const LIST: &str = "Records";
+
+/// What became of them together, and of each.
+pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<(StoredRecords, Vec<RecordOutcome>), Error> {
     let mut checks = Checks::new();
     checks.required("records", input.records.as_ref());
     checks.count("records", input.records.as_ref().map(Entries::count), 1, RECORDS_MAX);
@@ -62,7 +66,7 @@ pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredReco
     }
     end_if_dry(shared, &name, input.dry_run).await?;
     let (stream, outcomes) = shared.log.append(&shared.place, &name, frames).await?;
-    let records: Vec<RecordOutcome> = outcomes
+    let outcomes: Vec<RecordOutcome> = outcomes
         .into_iter()
         .map(|outcome| match stored(&shared.place, &stream, outcome) {
             Ok(stored) => RecordOutcome::Stored(stored),
@@ -71,8 +75,10 @@ pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<StoredReco
             }
         })
         .collect();
-    let failed_record_count = records.iter().filter(|record| matches!(record, RecordOutcome::Failed(_))).count() as u32;
-    Ok(StoredRecords { failed_record_count, records, encryption_type: encryption::of_answer(&stream) })
+    let failed = outcomes.iter().filter(|outcome| matches!(outcome, RecordOutcome::Failed(_))).count();
+    let together =
+        StoredRecords { failed_record_count: failed as u32, encryption_type: encryption::of_answer(&stream) };
+    Ok((together, outcomes))
 }
 
 /// A record's data and key.

@@ -70,10 +70,9 @@ answer!(
 );
 
 answer!(
-    /// What became of several records.
+    /// What became of several records together. What became of each follows, in an answer made of [`Pieces`](crate::Pieces).
     StoredRecords {
         failed_record_count: u32,
-        records: Vec<RecordOutcome>,
         #[serde(skip_serializing_if = "Option::is_none")]
         encryption_type: Option<&'static str>,
     }
@@ -127,6 +126,40 @@ answer!(
         encryption_type: Option<&'static str>,
     }
 );
+
+/// What stands before each member of a record that is stored, in JSON.
+const SHARD: &[u8] = b"{\"ShardId\":\"";
+const SEQUENCE_NUMBER: &[u8] = b"\",\"SequenceNumber\":\"";
+const END: &[u8] = b"\"}";
+
+/// In JSON by hand, as a record is, where it is stored.
+impl Item for RecordOutcome {
+    fn write(&self, codec: Codec, out: &mut Vec<u8>) -> Result<(), Error> {
+        match self {
+            RecordOutcome::Stored(StoredRecord { shard_id, sequence_number, encryption_type: None })
+                if codec == Codec::Json =>
+            {
+                out.extend_from_slice(SHARD);
+                out.extend_from_slice(&shard_id.text());
+                out.extend_from_slice(SEQUENCE_NUMBER);
+                out.extend_from_slice(&sequence_number.digits());
+                out.extend_from_slice(END);
+                Ok(())
+            }
+            other => codec.write_to(out, other),
+        }
+    }
+
+    fn length(&self, codec: Codec) -> Result<usize, Error> {
+        match self {
+            RecordOutcome::Stored(StoredRecord { encryption_type: None, .. }) if codec == Codec::Json => {
+                let members = SHARD.len() + SEQUENCE_NUMBER.len() + END.len();
+                Ok(members + ShardName::LENGTH + SequenceNumber::DIGITS)
+            }
+            other => codec.length_of(other),
+        }
+    }
+}
 
 /// What a record has before each of its members in JSON.
 const NUMBER: &[u8] = b"{\"SequenceNumber\":\"";
@@ -209,6 +242,24 @@ mod tests {
             let by_hand: serde_json::Value = serde_json::from_slice(&by_hand).expect("JSON");
             let other = Codec::Json.write(&record).expect("it can be written");
             prop_assert_eq!(by_hand, serde_json::from_slice::<serde_json::Value>(&other).expect("JSON"));
+        }
+
+        #[test]
+        fn outcomes_by_hand_are_as_by_the_library(
+            (shard, number, s) in (0..=i32::MAX as u32, 0_u64.., 0_u64..4_000_000_000),
+            encrypted: bool,
+            failed: bool,
+        ) {
+            let sequence_number = SequenceNumber { shard_made_s: s / 2, shard, number, arrival_s: s };
+            let encryption_type = encrypted.then_some("KMS");
+            let outcome = match failed {
+                false => RecordOutcome::Stored(StoredRecord { shard_id: ShardName(shard), sequence_number, encryption_type }),
+                true => RecordOutcome::Failed(FailedRecord { error_code: "InternalFailure", error_message: "\"".to_owned() }),
+            };
+            let mut by_hand = Vec::new();
+            outcome.write(Codec::Json, &mut by_hand).expect("it can be written");
+            prop_assert_eq!(outcome.length(Codec::Json).expect("it can be written"), by_hand.len());
+            prop_assert_eq!(by_hand, Codec::Json.write(&outcome).expect("it can be written"));
         }
     }
 }
