@@ -124,11 +124,16 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
+/// The exit status of who was told to stop, and told again: the shell's for what a signal ended.
+const INTERRUPTED_TWICE: i32 = 130;
+
 /// Runs as often as asked for and returns the gravest status.
 pub fn run(options: &Options) -> Result<Status, RunError> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))
+        // Who asks twice waits for nothing: not for the rest of standard input, nor for what is being read back.
+        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED_TWICE, Arc::clone(&interrupted))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
             .map_err(|error| RunError::System("listen to signals", error))?;
     }
     let settled = Settled::new(options)?;

@@ -13,7 +13,7 @@ mod rows;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use loadgen::server::{Server, ServerSpec};
@@ -378,6 +378,33 @@ fn ctrl_c_stops_verifies_and_marks_the_result_partial() {
     assert_eq!((&report["verification"]["good"], marks(&report)), (&Value::Bool(true), vec!["partial".to_owned()]));
     assert!(report["verification"]["read"].as_u64().unwrap() > 1000);
     watched.server.stop().unwrap();
+}
+
+/// Bug: who had named standard input, in which nothing came, could not end the program. Mechanism: a first row was waited for before
+/// anything looked at the stop sign. Fix: a second Ctrl-C ends it at once.
+#[test]
+fn a_second_ctrl_c_ends_it_at_once() {
+    let scratch = directory();
+    let mut command = load(scratch.path(), &["--input", "-", "--key", "k"]);
+    let mut child = command.arg("--dir").arg(scratch.path()).stdin(Stdio::piped()).spawn().unwrap();
+    // Once it listens to signals.
+    let listens = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?.trim();
+        let interrupt = 1 << (Signal::INT.as_raw() - 1);
+        u64::from_str_radix(caught, 16).ok().filter(|caught| caught & interrupt != 0)
+    };
+    wait_for("its handler", listens);
+    let id = child.id();
+    signal(id, Signal::INT);
+    let status = wait_for("its end", || {
+        let status = child.try_wait().unwrap();
+        if status.is_none() {
+            signal(id, Signal::INT);
+        }
+        status
+    });
+    assert_eq!(status.code(), Some(130));
 }
 
 #[test]
