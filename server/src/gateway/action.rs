@@ -277,7 +277,11 @@ async fn open_shard(shared: &Shared, stream: &str, name: &str) -> Result<ShardDe
     state::be_active(&shared.place, &stream, &extras)?;
     state::be_provisioned(&shared.place, &stream, &extras)?;
     if shard.children.is_some() {
-        let message = format!("Shard {name} in stream {} was split or merged before.", stream.name);
+        let message = format!(
+            "Shard {name} in stream {} under account {} has already been merged or split, and thus is not eligible for merging or \
+             splitting.",
+            stream.name, shared.place.account
+        );
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
     Ok(shard)

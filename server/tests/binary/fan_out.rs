@@ -191,7 +191,17 @@ fn consumers_are_registered_found_listed_and_gone_also_after_a_kill() {
         [&first, &rest].into_iter().flat_map(|page| page["Consumers"].as_array().unwrap()).collect();
     assert_eq!((listed.len(), rest.get("NextToken")), (20, None));
     assert!(listed.iter().any(|known| known["ConsumerARN"] == json!(consumer)));
-    good(address, "DeregisterStreamConsumer", &json!({ "ConsumerARN": consumer }));
+    // What contradicts itself removes nobody.
+    good(address, "CreateStream", &json!({ "StreamName": "other", "ShardCount": 1 }));
+    for body in [
+        json!({ "ConsumerARN": consumer, "StreamARN": arn("other"), "ConsumerName": "reader" }),
+        json!({ "ConsumerARN": consumer, "ConsumerName": "another" }),
+    ] {
+        for action in ["DescribeStreamConsumer", "DeregisterStreamConsumer"] {
+            assert_eq!(refused(address, action, &body).0, "InvalidArgumentException", "{body}");
+        }
+    }
+    good(address, "DeregisterStreamConsumer", &json!({ "ConsumerARN": consumer, "StreamARN": arn("s") }));
     for action in ["DescribeStreamConsumer", "DeregisterStreamConsumer"] {
         assert_eq!(refused(address, action, &json!({ "ConsumerARN": consumer })).0, "ResourceNotFoundException");
     }

@@ -27,7 +27,15 @@ pub(super) fn meant(shared: &Shared, input: &shape::ConsumerReference) -> Result
     checks.consumer_arn(input.consumer_arn.as_deref());
     checks.done()?;
     if let Some(arn) = &input.consumer_arn {
-        return by_arn(&shared.place, arn);
+        let meant = by_arn(&shared.place, arn)?;
+        let stream = input.stream_arn.as_deref().map(|arn| shared.place.stream_of(None, Some(arn))).transpose()?;
+        let is_another = stream.is_some_and(|stream| stream != meant.stream)
+            || input.consumer_name.as_ref().is_some_and(|name| *name != meant.name);
+        if is_another {
+            let message = "ConsumerARN is not that of the consumer that StreamARN and ConsumerName name.";
+            return Err(Error::new(wire::ErrorKind::InvalidArgument, message));
+        }
+        return Ok(meant);
     }
     let stream = shared.place.stream_of(None, input.stream_arn.as_deref())?;
     let name = input.consumer_name.clone().ok_or_else(|| {

@@ -49,7 +49,11 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
     }
     let closed_ms = |shard: &ShardDescription| shard::closed_ms(&shards, shard);
     let kind = wanted.as_deref().unwrap_or_default();
-    let is_wanted = |shard: &&ShardDescription| is_let_through(kind, since_ms, shard, closed_ms(shard));
+    let horizon_ms = shard::horizon_ms(&stream);
+    let is_wanted = |shard: &&ShardDescription| {
+        let closed_ms = closed_ms(shard);
+        shard::is_kept(closed_ms, horizon_ms) && is_let_through(kind, (since_ms, horizon_ms), shard, closed_ms)
+    };
     let mut page: Vec<&ShardDescription> = shards.iter().filter(is_wanted).take(limit as usize + 1).collect();
     let next = (page.len() > limit as usize).then(|| page.pop()).flatten().map(|next| {
         let from = shard_name(&stream, next.shard).0;
@@ -61,12 +65,17 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
 }
 
 /// Whether a filter lets a shard through.
-fn is_let_through(filter: &str, since_ms: u64, shard: &ShardDescription, closed_ms: Option<u64>) -> bool {
+fn is_let_through(
+    filter: &str,
+    (since_ms, horizon_ms): (u64, u64),
+    shard: &ShardDescription,
+    closed_ms: Option<u64>,
+) -> bool {
     let is_open_then = closed_ms.is_none_or(|closed_ms| closed_ms > since_ms);
     match filter {
         "AT_LATEST" => shard.children.is_none(),
-        // Nothing is trimmed yet.
-        "AT_TRIM_HORIZON" => shard.parent.is_none(),
+        // The first ones were there before anything was.
+        "AT_TRIM_HORIZON" => shard.parent.is_none() || shard.created_ms < horizon_ms,
         "AT_TIMESTAMP" => shard.created_ms <= since_ms && is_open_then,
         "FROM_TIMESTAMP" => is_open_then,
         _ => true,
@@ -87,9 +96,13 @@ fn resume(shared: &Shared, input: &ListShards, token: &str) -> Result<ShardsPlac
 
 /// The first shard wanted.
 fn first(input: &ListShards, filter: &Option<String>, filter_shard: &Option<String>) -> Result<u32, Error> {
+    let has_time = input.shard_filter.as_ref().is_some_and(|filter| filter.timestamp.is_some());
     match (filter.as_deref(), filter_shard) {
         (Some("AFTER_SHARD_ID"), None) => {
             Err(Error::new(ErrorKind::InvalidArgument, "AFTER_SHARD_ID needs a ShardId."))
+        }
+        (Some(kind @ ("AT_TIMESTAMP" | "FROM_TIMESTAMP")), _) if !has_time => {
+            Err(Error::new(ErrorKind::InvalidArgument, format!("{kind} needs a Timestamp.")))
         }
         (Some("AFTER_SHARD_ID"), Some(shard)) => shard::after(Some(shard)),
         _ => shard::after(input.exclusive_start_shard_id.as_deref()),

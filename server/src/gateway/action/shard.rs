@@ -7,12 +7,23 @@ use wire::name::ShardName;
 use wire::shape::{SequenceNumberRange, Shard};
 use wire::{Error, ErrorKind};
 
-use super::{hash_key_range, sequence_number, shard_name};
+use super::{hash_key_range, now_ms, sequence_number, shard_name};
 
 /// When a shard was closed, if it was; `shards` are those that come after it.
 pub(super) fn closed_ms(shards: &[ShardDescription], shard: &ShardDescription) -> Option<u64> {
     let child = shard.children?.first;
     shards.iter().find(|other| other.shard == child).map(|child| child.created_ms)
+}
+
+/// What is older than this has expired. Of a stream that keeps its records for ever nothing has.
+pub(super) fn horizon_ms(stream: &Stream) -> u64 {
+    let kept_ms = stream.retention.seconds.map_or(u64::MAX, |seconds| u64::from(seconds.get()) * 1000);
+    now_ms().saturating_sub(kept_ms)
+}
+
+/// Whether there may be something in a shard that has not expired, or may come: others are not told of.
+pub(super) fn is_kept(closed_ms: Option<u64>, horizon_ms: u64) -> bool {
+    closed_ms.is_none_or(|closed_ms| closed_ms >= horizon_ms)
 }
 
 /// A shard as callers see it.
