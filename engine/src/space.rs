@@ -431,12 +431,14 @@ impl View<'_> {
     }
 }
 
-/// What may stay of a stream at one reactor: the part of its limit that falls to its shards.
+/// What may stay of a stream at one reactor: the part of its limit that falls to its shards. Those that never held anything have
+/// none.
 fn limit(owners: &Owners, catalog: &Catalog, stream: StreamId) -> Option<u64> {
     let stream = catalog.stream(stream)?;
     let limit = stream.retention.bytes?.get();
-    let own = stream.shards().filter(|shard| owners.is_own(shard.shard)).count() as u128;
-    Some((u128::from(limit) * own / (stream.shards().count() as u128).max(1)) as u64)
+    let shards = || stream.shards().filter(|shard| !shard.was_never_written());
+    let own = shards().filter(|shard| owners.is_own(shard.shard)).count() as u128;
+    Some((u128::from(limit) * own / (shards().count() as u128).max(1)) as u64)
 }
 
 /// When the last of a shard's records in a segment expires.

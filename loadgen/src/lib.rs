@@ -10,6 +10,7 @@ pub mod machine;
 pub mod metrics;
 pub mod native;
 pub mod options;
+pub mod output;
 pub mod recorder;
 pub mod report;
 pub mod results;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use loadgen::options::{Options, OptionsError, Tool};
+use loadgen::output::print;
 use loadgen::report::json;
 use loadgen::results::{ResultsError, compare, merge};
 use loadgen::run::{Status, results_directory, run, shorten};
@@ -43,9 +44,9 @@ fn use_results(tool: &Tool) -> Result<(), ResultsError> {
             (if *as_json { json(&report) } else { report.table() }, (!as_json).then_some(folder))
         }
     };
-    println!("{text}");
+    print(text);
     if let Some(folder) = folder {
-        println!("result      {}", shorten(&folder.path).display());
+        print(format_args!("result      {}", shorten(&folder.path).display()));
     }
     Ok(())
 }

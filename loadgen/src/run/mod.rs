@@ -21,6 +21,7 @@ use crate::input::InputError;
 use crate::machine::Machine;
 use crate::native::NativeError;
 use crate::options::Options;
+use crate::output::print;
 use crate::report::{self, FolderError};
 use crate::secret::SecretError;
 use crate::server::{ServerError, find_server};
@@ -157,7 +158,7 @@ pub fn run(options: &Options) -> Result<Status, RunError> {
         }
     }
     if reports.len() > 1 && !options.json {
-        println!("\n{}", report::summary(&reports));
+        print(format_args!("\n{}", report::summary(&reports)));
     }
     Ok(status)
 }
@@ -168,10 +169,10 @@ fn once(run: &Run<'_>, program: Option<&std::path::Path>) -> Result<(Status, rep
     let folder = measurement.write_folder(&run.settled.results).map_err(RunError::Folder)?;
     let (status, report) = (measurement.status, measurement.report);
     if run.options.json {
-        println!("{}", report::json(&report));
+        print(report::json(&report));
     } else {
-        println!("{}", report::table(&report));
-        println!("result      {}", shorten(&folder.path).display());
+        print(report::table(&report));
+        print(format_args!("result      {}", shorten(&folder.path).display()));
     }
     if let Some(error) = &measurement.produced.input_error {
         eprintln!("millstream-load: {error}");

@@ -13,6 +13,7 @@ use super::{RunError, Status};
 use crate::machine::Machine;
 use crate::native::Stop;
 use crate::options::Options;
+use crate::output::print;
 use crate::report::{self, Mark, Percentiles, RunReport};
 use crate::sweep::{Next, Search, Step, SweepReport, Verdict, table, write_folder};
 use crate::units::{show_count, show_ns};
@@ -69,10 +70,10 @@ pub(super) fn sweep(
     let ended = sweep.run(&mut report)?;
     let folder = write_folder(&settled.results, &report).map_err(RunError::Folder)?;
     if options.json {
-        println!("{}", report::json(&report));
+        print(report::json(&report));
     } else {
-        println!("{}", table(&report));
-        println!("result      {}", shorten(&folder.path).display());
+        print(table(&report));
+        print(format_args!("result      {}", shorten(&folder.path).display()));
     }
     Ok(match (ended, report.highest) {
         (Status::Good, None) => Status::GoalMissed,

@@ -356,6 +356,19 @@ fn a_run_that_measured_nothing_is_void_and_meets_no_goal() {
     assert!(report["marks"].to_string().contains("--warmup"), "{report}");
 }
 
+/// Bug: a run whose output was closed ended with a panic. Mechanism: it printed as if somebody always read. Fix: who has read enough
+/// need not read on.
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let scratch = directory();
+    let mut command = load(scratch.path(), &["--bytes", "1MB", "--repeat", "2"]);
+    let mut child = command.arg("--dir").arg(scratch.path()).args(SMALL_SERVER).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+    assert_eq!(files(&scratch.path().join("results")).len(), 2);
+}
+
 #[test]
 fn a_missed_goal_has_its_own_status() {
     let scratch = directory();
