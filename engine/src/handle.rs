@@ -123,6 +123,8 @@ pub enum Call {
     Read {
         /// What.
         read: Read,
+        /// At most so many frames: what is not given does not count as read.
+        frames_max: u32,
         /// Whether it is one of the reads that the shard's quotas allow. If not, it is part of one, or looks for a place; its
         /// bytes count all the same.
         counts: bool,

@@ -43,6 +43,7 @@ pub(crate) struct Wanted {
     from: Sequence,
     since_ms: u64,
     bytes_max: usize,
+    frames_max: u32,
     /// How many read on and on, the asker among them: what comes next is read ahead for them. None, if this read is all.
     sharers: usize,
     /// Whether `from` takes account of the time.
@@ -66,7 +67,13 @@ impl Wanted {
     /// if there is one.
     pub(crate) fn new(shard: ShardId, from: Sequence, since_ms: u64, bytes_max: u32) -> Wanted {
         let bytes_max = (bytes_max as usize).min(READ_RESULT_BYTES_MAX);
-        Wanted { shard, from: from.max(Sequence(1)), since_ms, bytes_max, sharers: 0, is_located: false, mark: None }
+        let (from, frames_max) = (from.max(Sequence(1)), u32::MAX);
+        Wanted { shard, from, since_ms, bytes_max, frames_max, sharers: 0, is_located: false, mark: None }
+    }
+
+    /// The same, but no more frames than so many, and one if there is one.
+    pub(crate) fn of_frames(self, frames_max: u32) -> Wanted {
+        Wanted { frames_max, ..self }
     }
 
     /// The same, by one of so many that read on and on, and where it was the last time.
@@ -383,7 +390,7 @@ impl Reads {
 impl Request {
     /// Makes the answer out of what was read: verified, from the first frame wanted, up to the bytes wanted.
     fn answer(&self, wanted: &Wanted, sight: &mut Sight<'_>, windows: &Windows) -> Answer {
-        let &Wanted { shard, from, since_ms, bytes_max, .. } = wanted;
+        let &Wanted { shard, from, since_ms, bytes_max, frames_max, .. } = wanted;
         let (tip, tip_arrival_ms) =
             sight.shards.find(shard).map_or((from, 0), |shard| (shard.durable_next, shard.durable_arrival_ms));
         let trim = sight.shards.first_kept(shard);
@@ -407,7 +414,7 @@ impl Request {
                 },
             };
             let extent = Extent { bytes: &buf[range.clone()], shard, numbers: &piece.numbers, verify };
-            let bounds = Bounds { end, since_ms, bytes_max: bytes_max.saturating_sub(bytes) };
+            let bounds = Bounds { end, since_ms, bytes_max: bytes_max.saturating_sub(bytes), frames_max };
             let run = walk(&extent, &mut found, &bounds);
             if !run.taken.is_empty() {
                 bytes += run.taken.len();

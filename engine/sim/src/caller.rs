@@ -157,7 +157,7 @@ impl Caller {
                         let Stored { shard, sequence, .. } = stored;
                         let start = Start::At(sequence);
                         let read = Read { stream: stream.stream, shard, start, bytes_max: 1 };
-                        (Asked::Read(stored), Call::Read { read, counts: true })
+                        (Asked::Read(stored), Call::Read { read, frames_max: u32::MAX, counts: true })
                     }
                     _ => {
                         let (mut numbers, mut frames) = (Vec::new(), Vec::new());

@@ -126,7 +126,11 @@ impl<'a> Life<'a> {
         let (mut found, mut next) = (Vec::new(), Sequence(1));
         while next < shards[0].tip {
             let (stream, shard, start) = (stream.stream, stream.first_shard, Start::At(next));
-            let read = Call::Read { read: Read { stream, shard, start, bytes_max: 1 << 20 }, counts: false };
+            let read = Call::Read {
+                read: Read { stream, shard, start, bytes_max: 1 << 20 },
+                frames_max: u32::MAX,
+                counts: false,
+            };
             let owner = shards[0].reactor as usize;
             let Answer::Records(result, frames) = self.call_at(owner, read)? else { panic!("nothing is damaged") };
             let mut rest = &frames[..];

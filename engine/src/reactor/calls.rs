@@ -63,7 +63,7 @@ impl<I: Io> Reactor<I> {
                 self.reply(slot, answer);
             }
             Call::Append { name, frames } => self.append_frames(slot, &name, frames),
-            Call::Read { read, counts } => self.read(asker, read, counts),
+            Call::Read { read, frames_max, counts } => self.read(asker, (read, frames_max), counts),
             Call::Follow { subscribe, hear } => self.follow(slot, subscribe, hear),
             Call::Took { follower, granted } => {
                 self.reply(slot, Answer::Done);

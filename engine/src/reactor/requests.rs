@@ -70,7 +70,7 @@ impl<I: Io> Reactor<I> {
                 self.answer_stream(Asker::Peer(peer, request), &name);
             }
             ServerEvent::ListStreams(request, list) => self.list_streams(peer, request, &list),
-            ServerEvent::Read(request, read) => self.read(Asker::Peer(peer, request), read, true),
+            ServerEvent::Read(request, read) => self.read(Asker::Peer(peer, request), (read, u32::MAX), true),
             ServerEvent::Subscribe(request, subscribe) => self.subscribe(peer, request, subscribe),
             ServerEvent::Grant(request, grant) => self.grant(peer, request, grant),
             ServerEvent::Unsubscribe(request) => self.unsubscribe(peer, request),
@@ -353,8 +353,8 @@ impl<I: Io> Reactor<I> {
         true
     }
 
-    /// Looks for records. It is one of the reads that quotas allow, if it `counts`.
-    pub(super) fn read(&mut self, asker: Asker, read: Read, counts: bool) {
+    /// Looks for records, in so many frames at most. It is one of the reads that quotas allow, if it `counts`.
+    pub(super) fn read(&mut self, asker: Asker, (read, frames_max): (Read, u32), counts: bool) {
         if !self.has_shard(asker, read.stream, read.shard) {
             return;
         }
@@ -371,7 +371,11 @@ impl<I: Io> Reactor<I> {
         if let Asker::Peer(peer, _) = asker {
             self.connections[peer.slot].reads += 1;
         }
-        self.reads.add(asker, read.stream, Wanted::new(read.shard, from, since_ms, read.bytes_max));
+        self.reads.add(
+            asker,
+            read.stream,
+            Wanted::new(read.shard, from, since_ms, read.bytes_max).of_frames(frames_max),
+        );
     }
 
     /// The number, and the time, from which on a reader of `shard` is given records.

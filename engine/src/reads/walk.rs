@@ -62,6 +62,8 @@ pub(super) struct Bounds {
     pub(super) since_ms: u64,
     /// No more than so many bytes, but one frame in any case.
     pub(super) bytes_max: usize,
+    /// And no more frames in all that are found, but one in any case.
+    pub(super) frames_max: u32,
 }
 
 /// Walks the frames of an extent: passes over those before `found.result.next`, counts those from there on within `bounds`, as far
@@ -90,7 +92,9 @@ pub(super) fn walk(extent: &Extent<'_>, found: &mut Found, bounds: &Bounds) -> R
                 return Run { taken: start.unwrap_or(at)..at, end: RunEnd::AtEnd };
             }
             let first = *start.get_or_insert(at);
-            let is_full = at + frame.length() - first > bounds.bytes_max || frame.is_encrypted() != result.encrypted;
+            let is_full = at + frame.length() - first > bounds.bytes_max
+                || result.records >= bounds.frames_max
+                || frame.is_encrypted() != result.encrypted;
             if is_full && result.records > 0 {
                 return Run { taken: first..at, end: RunEnd::Enough };
             }

@@ -296,15 +296,16 @@ impl Log {
         }
     }
 
-    /// Reads frames. It is one of the reads that the shard's quotas allow, if it `counts`.
+    /// Reads frames, so many at most. It is one of the reads that the shard's quotas allow, if it `counts`.
     pub(super) async fn read(
         &self,
         place: &Place,
         name: &str,
-        read: Read,
+        (read, frames_max): (Read, usize),
         counts: bool,
     ) -> Result<(ReadResult, Vec<u8>), Unread> {
-        match self.call(Call::Read { read, counts }).await.map_err(Unread::Refused)? {
+        let frames_max = u32::try_from(frames_max).unwrap_or(u32::MAX);
+        match self.call(Call::Read { read, frames_max, counts }).await.map_err(Unread::Refused)? {
             Answer::Records(result, frames) => Ok((result, frames)),
             Answer::Failed(Failure { code, .. }) if code.is_read_quota() => Err(Unread::RateExceeded),
             answer => Err(Unread::Refused(refusal(place, name, answer))),

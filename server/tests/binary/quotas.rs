@@ -162,3 +162,30 @@ fn a_subscriber_is_pushed_no_more_than_its_bytes() {
     assert_eq!(end.code, ErrorCode::UnknownStream);
     server.stop();
 }
+
+/// Bug: a GetRecords with a Limit used up the shard's bytes a second for records that it did not give. Mechanism: as many were read as
+/// an answer may have, and counted. Fix: no more are read than may be given.
+#[test]
+fn records_past_the_limit_do_not_count_as_read() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let http = server.http.unwrap();
+    good(http, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    run(server.command(["streams", "quotas", "s", "none"]), b"").good();
+    let stream = server.client().describe_stream("s").unwrap();
+    let records: Vec<String> = (0..10).map(|number| number.to_string().repeat(200_000)).collect();
+    for record in &records {
+        store(&mut server.client(), stream.stream, "k", [record]);
+    }
+    let iterator = json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON" });
+    let mut iterator = good(http, "GetShardIterator", &iterator)["ShardIterator"].clone();
+    // A record is paid for in 50 ms, and as many as one answer of the log has in 250.
+    run(server.command(["streams", "quotas", "s", "none,read-bytes=4MiB"]), b"").good();
+    for _ in 0..5 {
+        let answer = good(http, "GetRecords", &json!({ "ShardIterator": iterator, "Limit": 1 }));
+        assert_eq!(answer["Records"].as_array().unwrap().len(), 1);
+        iterator = answer["NextShardIterator"].clone();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    server.stop();
+}

@@ -55,7 +55,8 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
             start: Start::At(next),
             bytes_max: (ANSWER_BYTES_MAX - page.bytes.min(ANSWER_BYTES_MAX)) as u32,
         };
-        let found = shared.log.read(&shared.place, &at.name, read, counts).await;
+        let frames_max = limit.saturating_sub(page.records.len());
+        let found = shared.log.read(&shared.place, &at.name, (read, frames_max), counts).await;
         let shard = ShardName(at.shard_index);
         let (result, frames) =
             found.map_err(|unread| unread.error(|| rate_exceeded(&shared.place, &at.name, shard)))?;

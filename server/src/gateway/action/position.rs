@@ -62,7 +62,7 @@ async fn first_since(shared: &Shared, stream: &Stream, shard: &ShardDescription,
         )));
     }
     let read = Read { stream: stream.stream, shard: shard.shard, start: Start::Since(since_ms), bytes_max: 1 };
-    let found = shared.log.read(&shared.place, &stream.name, read, false).await;
+    let found = shared.log.read(&shared.place, &stream.name, (read, usize::MAX), false).await;
     let (result, frames) = found.map_err(|unread| unread.error(|| "Rate exceeded.".to_owned()))?;
     Ok(Frame::parse(&frames).map_or(result.next, |frame| frame.sequence()).0)
 }
