@@ -366,7 +366,7 @@ fn a_closed_pipe_is_no_failure() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", message(&output));
-    assert_eq!(files(&scratch.path().join("results")).len(), 2);
+    assert_eq!(files(&scratch.path().join("results/local")).len(), 2);
 }
 
 #[test]
