@@ -128,8 +128,9 @@ fn directory(data: &Path, keeping: Keeping, rng: &mut StdRng, until: u64, tally:
         let killed = end(&mut server, load, &mut ledger, moment)
             .map_err(|error| format!("{moment:?}: {error}\n{}", server.log_end()))?;
         tally.kills += u64::from(killed);
-        tally.under_load += u64::from(killed && moment.is_under_load());
-        killed_under_load = matches!(moment, Moment::FirstAck | Moment::Loaded(_)).then(Instant::now);
+        let under_load = killed && moment.is_under_load();
+        tally.under_load += u64::from(under_load);
+        killed_under_load = under_load.then(Instant::now);
     }
     for _ in 0..2 {
         let mut server = Server::spawn(data, &[])?;

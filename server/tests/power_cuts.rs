@@ -38,7 +38,7 @@ const WRITERS: usize = 5;
 const SEGMENT_BYTES: u64 = 4 << 20;
 /// It lies in memory, and nothing in it is ever given back: after so many cuts a new one is taken.
 const DISK_BYTES: u64 = 512 << 20;
-const CUTS_PER_DISK: u64 = 10;
+const CUTS_PER_DISK: usize = 10;
 /// So many cuts can't all come at a moment when nothing is in the disk's cache.
 const CUTS_THAT_TEAR: u64 = 30;
 const KINDS: [IoKind; 2] = [IoKind::Ring, IoKind::Threads];
@@ -322,10 +322,7 @@ fn survive(space: Space, under_load: u64, rng: &mut StdRng, tally: &mut Tally) -
         let keeping = Keeping::ALL[tally.disks % Keeping::ALL.len()];
         tally.disks += 1;
         let Some(mut bench) = Bench::start(rng.random(), keeping)? else { return Ok(false) };
-        for _ in 0..CUTS_PER_DISK {
-            if left == 0 {
-                break;
-            }
+        while left > 0 && bench.cuts.len() < CUTS_PER_DISK {
             let moment = draw(rng, bench.opening, keeping);
             left -= u64::from(moment.is_under_load());
             let config = config(space, [1, 2, 4, 16][rng.random_range(0..4)]);

@@ -371,11 +371,8 @@ impl<I: Io> Reactor<I> {
         if let Asker::Peer(peer, _) = asker {
             self.connections[peer.slot].reads += 1;
         }
-        self.reads.add(
-            asker,
-            read.stream,
-            Wanted::new(read.shard, from, since_ms, read.bytes_max).of_frames(frames_max),
-        );
+        let wanted = Wanted::new(read.shard, from, since_ms, read.bytes_max).of_frames(frames_max);
+        self.reads.add(asker, read.stream, wanted);
     }
 
     /// The number, and the time, from which on a reader of `shard` is given records.

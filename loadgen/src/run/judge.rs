@@ -103,14 +103,14 @@ fn void(report: &RunReport, stop: Stop) -> Option<String> {
         });
     }
     // Who stops a run at once knows why it has nothing.
-    if stop != Stop::Interrupted && report.measured.records_total == 0 {
-        return Some("not one record was acknowledged".to_owned());
-    }
-    if stop != Stop::Interrupted && report.measured.records == 0 {
-        return Some(format!(
-            "nothing was measured: all was acknowledged within the first {} s, which don't count; send more, or less long with --warmup",
-            report.load.warmup_s
-        ));
+    if report.measured.records == 0 && stop != Stop::Interrupted {
+        return Some(match report.measured.records_total {
+            0 => "not one record was acknowledged".to_owned(),
+            _ => format!(
+                "nothing was measured: all was acknowledged within the first {} s, which don't count; send more, or less long with --warmup",
+                report.load.warmup_s
+            ),
+        });
     }
     let per_ack = report.flushes.per_batch?;
     if one_at_a_time(report) && volatile_cache(report) && per_ack < FLUSHES_AN_ACK_MIN && report.server.is_durable {

@@ -20,19 +20,20 @@ pub(super) async fn run(shared: &Shared, input: DescribeStream) -> Result<Descri
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
     let from = shard::after(input.exclusive_start_shard_id.as_deref())?;
     // All from there on: what is made of a shard comes after it, and says when it was closed.
-    let (stream, all) = shared.log.describe(&shared.place, &name, from, u32::MAX).await?;
+    let (stream, shards) = shared.log.describe(&shared.place, &name, from, u32::MAX).await?;
     let horizon_ms = shard::horizon_ms(&stream);
-    let shards = all.iter().map(|shard| (shard, shard::closed_ms(&all, shard)));
-    let shards: Vec<_> = shards.filter(|(_, closed_ms)| shard::is_kept(*closed_ms, horizon_ms)).collect();
     let limit = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(PAGE).min(PAGE);
-    let page = shards.iter().take(limit);
+    let told = shards.iter().map(|shard| (shard, shard::closed_ms(&shards, shard)));
+    let mut told = told.filter(|(_, closed_ms)| shard::is_kept(*closed_ms, horizon_ms));
+    let page = told.by_ref().take(limit).map(|(shard, closed_ms)| shard::told(&stream, shard, closed_ms)).collect();
+    let has_more_shards = told.next().is_some();
     let extras = Extras::of(&stream)?;
     let stream_description = StreamDescription {
         stream_arn: shared.place.arn(&stream.name),
         stream_status: state::status(&extras),
         stream_mode_details: state::mode(&extras),
-        shards: page.map(|(shard, closed_ms)| shard::told(&stream, shard, *closed_ms)).collect(),
-        has_more_shards: shards.len() > limit,
+        shards: page,
+        has_more_shards,
         retention_period_hours: retention::told_hours(stream.retention),
         stream_creation_timestamp: Timestamp { ms: stream.created_ms },
         enhanced_monitoring: state::monitoring(&extras),
