@@ -19,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 use crossbeam::queue::ArrayQueue;
 use frame::{Sequence, ShardId};
 
+use crate::holdings::Holdings;
 use crate::limits::{PARCELS_PER_LANE_MAX, SHARDS_MAX};
 use crate::peers::Parcel;
 
@@ -47,6 +48,7 @@ pub(crate) struct Exchange {
     tips: Tips,
     trims: Tips,
     homes: Table,
+    pub(crate) holdings: Holdings,
     pub(crate) flushes: Arc<Flushes>,
 }
 
@@ -60,6 +62,7 @@ impl Exchange {
             tips: Tips::new(reactors),
             trims: Tips::new(reactors),
             homes: Table::new(1, NO_HOME),
+            holdings: Holdings::default(),
             flushes: Arc::default(),
         }
     }

@@ -29,6 +29,7 @@ pub mod encryption;
 mod exchange;
 mod gates;
 mod handle;
+mod holdings;
 #[cfg(test)]
 mod inert;
 pub mod inspect;

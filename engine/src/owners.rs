@@ -11,7 +11,8 @@ use frame::{JournalNumber, ShardId};
 pub(crate) struct Owners {
     reactors: u32,
     own: u32,
-    /// Of shards that were moved.
+    /// How often shards were moved in this life, and the homes of those that ever were.
+    moves: u64,
     homes: Arc<BTreeMap<ShardId, u32>>,
 }
 
@@ -19,7 +20,7 @@ impl Owners {
     /// As reactor number `own` of `reactors`, at least one, sees them, where none was moved.
     pub(crate) fn new(reactors: usize, own: usize) -> Owners {
         debug_assert!(own < reactors);
-        Owners { reactors: reactors as u32, own: own as u32, homes: Arc::default() }
+        Owners { reactors: reactors as u32, own: own as u32, moves: 0, homes: Arc::default() }
     }
 
     /// As another reactor sees them.
@@ -29,8 +30,14 @@ impl Owners {
 
     /// Some shards were moved. Tells whether there are any.
     pub(crate) fn move_all(&mut self, moved: impl Iterator<Item = (ShardId, u32)>) -> bool {
+        self.moves += 1;
         Arc::make_mut(&mut self.homes).extend(moved);
         !self.homes.is_empty()
+    }
+
+    /// How often shards were moved: two reactors that say the same agree on the owner of each.
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves
     }
 
     /// How many reactors there are.

@@ -13,7 +13,6 @@
 //! While a shard moves, nothing of it is dead for anybody, and none of it expires.
 //! Decides only; nothing here touches the disk.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use frame::segment::{Footer, PlacedExtent, ShardRow};
@@ -21,6 +20,7 @@ use frame::{JournalNumber, Sequence, ShardId, StreamId};
 
 use crate::catalog::{Catalog, Stream};
 use crate::compaction::{Entry as Compactable, Live};
+use crate::holdings::Held;
 use crate::journal::{Sealed, SegmentId};
 use crate::limits::{LOOK_NS, LOOK_NS_MAX, LOOK_STEP_NS};
 use crate::owners::Owners;
@@ -40,7 +40,7 @@ pub(crate) struct Known {
     /// When the next record of it expires.
     due_ms: u64,
     /// Bytes in it of streams that have a limit.
-    limited: BTreeMap<StreamId, u64>,
+    limited: Held,
     /// How much of it lives.
     live: Live,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Known {
 pub(crate) struct Look {
     lives: bool,
     due_ms: u64,
-    limited: BTreeMap<StreamId, u64>,
+    limited: Held,
     trims: Vec<Trim>,
     live: Live,
 }
@@ -81,8 +81,12 @@ pub(crate) struct Space {
     dead: BTreeSet<SegmentId>,
     /// Shards that are being moved.
     moving: BTreeSet<ShardId>,
-    /// Whether limits in bytes are to be reckoned again.
+    /// Whether there is more of a stream with a limit than was reckoned with, and whether there is anything else than was told.
     limits_changed: bool,
+    held_changed: bool,
+    /// What others hold of streams with a limit, as of so many changes of that.
+    of_others: Held,
+    others_changed: u64,
     /// When what has become due is looked for again; and nothing is looked at before.
     next_look_ns: u64,
     not_before_ns: u64,
@@ -96,7 +100,7 @@ impl Space {
         self.changes += 1;
         let segment = sealed.segment;
         let live = Live { bytes: u64::from(sealed.footer_at), extents: 0 };
-        let known = Known { sealed, lives: true, others, is_kept, due_ms: u64::MAX, limited: BTreeMap::new(), live };
+        let known = Known { sealed, lives: true, others, is_kept, due_ms: u64::MAX, limited: Held::new(), live };
         self.segments.insert(segment, known);
         self.queue.insert(segment);
     }
@@ -108,7 +112,12 @@ impl Space {
     /// Everything is looked at again: a stream was deleted, or more or less is kept of one.
     pub(crate) fn look_at_all(&mut self) {
         self.queue.extend(self.segments.keys().filter(|segment| !self.dead.contains(*segment)));
-        self.limits_changed = true;
+        self.allowed.clear();
+        self.reckon_limits();
+    }
+
+    fn reckon_limits(&mut self) {
+        (self.limits_changed, self.held_changed) = (true, true);
     }
 
     /// The next segment to look at, if it is time for one.
@@ -152,7 +161,10 @@ impl Space {
         let allowed = |stream| self.allowed.get(&(segment, stream)).copied();
         let Look { lives, due_ms, limited, trims, live } = view.look(footer, allowed, &self.moving);
         self.due.remove(&(known.due_ms, segment));
-        self.limits_changed |= known.limited != limited;
+        self.held_changed |= known.limited != limited;
+        // What became less here needs no reckoning: the others would be thought to have what they are about to drop as well.
+        self.limits_changed |=
+            limited.iter().any(|(stream, bytes)| known.limited.get(stream).is_none_or(|had| bytes > had));
         (known.lives, known.due_ms, known.limited, known.live) = (lives, due_ms, limited, live);
         if due_ms < u64::MAX {
             self.due.insert((due_ms, segment));
@@ -288,7 +300,7 @@ impl Space {
     pub(crate) fn compacted(&mut self, run: &[Sealed], sealed: Sealed) {
         run.iter().for_each(|old| self.forget(old.segment));
         self.add(sealed, true, 0);
-        self.limits_changed = true;
+        self.reckon_limits();
     }
 
     /// A segment is gone.
@@ -302,25 +314,46 @@ impl Space {
         self.allowed.retain(|(of, _), _| *of != segment);
     }
 
+    /// What is held here of streams with a limit, if it is known and has changed since it was told.
+    pub(crate) fn held_to_tell(&mut self) -> Option<Held> {
+        (self.queue.is_empty() && std::mem::take(&mut self.held_changed)).then(|| self.held())
+    }
+
+    /// What others hold, where that has changed so often.
+    pub(crate) fn others_hold(&mut self, changes: u64, held: impl FnOnce() -> Held) {
+        if std::mem::replace(&mut self.others_changed, changes) != changes {
+            let before = std::mem::replace(&mut self.of_others, held());
+            self.limits_changed |= before != self.of_others;
+        }
+    }
+
+    fn held(&self) -> Held {
+        let mut held = Held::new();
+        for (&stream, bytes) in self.segments.values().flat_map(|known| &known.limited) {
+            *held.entry(stream).or_default() += bytes;
+        }
+        held
+    }
+
     /// Reckons anew how much of streams with a limit may stay where, the newest first. Where it is less than there is, the
-    /// segment is looked at again.
-    pub(crate) fn apply_limits(&mut self, owners: &Owners, catalog: &Catalog) {
+    /// segment is looked at again. What is too much goes from here in proportion to what is held here and at others.
+    pub(crate) fn apply_limits(&mut self, own: JournalNumber, catalog: &Catalog) {
         if !self.limits_changed || !self.queue.is_empty() {
             return;
         }
         self.limits_changed = false;
-        let own = owners.own() as u32;
-        let (new, old): (Vec<_>, Vec<_>) = self.segments.iter().rev().partition(|(of, _)| of.journal.0 == own);
-        let mut left: BTreeMap<StreamId, u64> = BTreeMap::new();
+        self.allowed.clear();
+        let may_stay = |(&stream, &here): (&StreamId, &u64)| {
+            let limit = catalog.stream(stream)?.retention.bytes?.get();
+            let all = u128::from(here) + u128::from(self.of_others.get(&stream).copied().unwrap_or(0));
+            let part = u128::from(limit) * u128::from(here) / all.max(1);
+            Some((stream, if all > u128::from(limit) { part as u64 } else { here }))
+        };
+        let mut left: Held = self.held().iter().filter_map(may_stay).collect();
+        let (new, old): (Vec<_>, Vec<_>) = self.segments.iter().rev().partition(|(of, _)| of.journal == own);
         for (segment, known) in new.into_iter().chain(old) {
             for (&stream, &bytes) in &known.limited {
-                let left = match left.entry(stream) {
-                    Entry::Occupied(left) => left.into_mut(),
-                    Entry::Vacant(left) => match limit(owners, catalog, stream) {
-                        Some(limit) => left.insert(limit),
-                        None => continue,
-                    },
-                };
+                let Some(left) = left.get_mut(&stream) else { continue };
                 if bytes > *left {
                     self.allowed.insert((*segment, stream), *left);
                     self.queue.insert(*segment);
@@ -429,16 +462,6 @@ impl View<'_> {
             look.limited.insert(stream, bytes);
         }
     }
-}
-
-/// What may stay of a stream at one reactor: the part of its limit that falls to its shards. Those that never held anything have
-/// none.
-fn limit(owners: &Owners, catalog: &Catalog, stream: StreamId) -> Option<u64> {
-    let stream = catalog.stream(stream)?;
-    let limit = stream.retention.bytes?.get();
-    let shards = || stream.shards().filter(|shard| !shard.was_never_written());
-    let own = shards().filter(|shard| owners.is_own(shard.shard)).count() as u128;
-    Some((u128::from(limit) * own / (shards().count() as u128).max(1)) as u64)
 }
 
 /// When the last of a shard's records in a segment expires.

@@ -81,7 +81,7 @@ impl Rig {
 
     fn apply_limits(&mut self) {
         let Rig { space, catalog, owners, .. } = self;
-        space.apply_limits(owners, catalog);
+        space.apply_limits(JournalNumber(owners.own() as u32), catalog);
     }
 
     /// Says what there is to say.
@@ -179,6 +179,37 @@ fn of_a_stream_with_a_limit_the_oldest_go_first() {
     // It has settled.
     rig.apply_limits();
     assert_eq!((rig.space.queue.len(), rig.tell()), (0, vec![]));
+}
+
+/// What is too much goes in proportion; and nobody drops the others' part as well while they have not said that it is gone.
+#[test]
+fn what_others_hold_counts() {
+    let bytes = NonZeroU64::new(8 * u64::from(LENGTH));
+    let mut rig = Rig::new(Retention { seconds: None, bytes }, Retention::NONE);
+    rig.owners = Owners::new(2, 1);
+    // Two extents of shard 1, which is this reactor's, in each of three segments.
+    let footers = [(1, 1), (2, 11), (3, 21)].map(|(number, first)| footer(number, &[(1, first), (2, first)], 10_000));
+    for (footer, number) in footers.iter().zip(1..) {
+        rig.add(number);
+        rig.look(footer);
+    }
+    rig.apply_limits();
+    let stream = rig.catalog.stream_of(ShardId(1)).expect("it is there").stream;
+    let here = |bytes| Some(Held::from([(stream, bytes)]));
+    assert_eq!((rig.space.held_to_tell(), rig.space.held_to_tell()), (here(6 * u64::from(LENGTH)), None));
+    rig.apply_limits();
+    assert_eq!(rig.space.queue.len(), 0, "as far as it is known, there is room for more");
+    let others = |bytes| move || Held::from([(stream, bytes)]);
+    rig.space.others_hold(1, others(6 * u64::from(LENGTH)));
+    rig.apply_limits();
+    // Four are too many, of which two are this one's.
+    rig.look(&footers[0]);
+    assert_eq!((rig.tell(), rig.dead()), (vec![(1, 11)], vec![1]));
+    rig.apply_limits();
+    assert_eq!((rig.space.queue.len(), rig.space.held_to_tell()), (0, here(4 * u64::from(LENGTH))));
+    rig.space.others_hold(2, others(4 * u64::from(LENGTH)));
+    rig.apply_limits();
+    assert_eq!(rig.space.queue.len(), 0, "it has settled");
 }
 
 #[test]

@@ -318,6 +318,7 @@ impl Inner {
             let is_woken = self.seats[own].is_woken.swap(false, Ordering::Relaxed);
             let now_ns = self.clock.mono_ns();
             if completions.len() > before || is_woken || self.is_test_due(now_ns) {
+                self.is_stuck = false;
                 break;
             }
             let until = match wait {

@@ -69,13 +69,6 @@ pub(crate) struct Closed {
     pub(crate) children: Children,
 }
 
-impl StreamShard {
-    /// Whether it was closed before it held a record: it never will.
-    pub(crate) fn was_never_written(&self) -> bool {
-        self.closed.is_some_and(|closed| closed.end <= Sequence(1))
-    }
-}
-
 impl Stream {
     /// A stream of shards with equal hash ranges.
     pub(super) fn new(create: &Create) -> Stream {

@@ -80,8 +80,7 @@ impl<I: Io> Reactor<I> {
         }
         let now_ns = self.io.mono_ns();
         let Some(sealed) = self.space.next_to_look_at(now_ns, || self.clock.expiry_ms(&self.io)) else {
-            let Reactor { space, owners, catalog, .. } = self;
-            return space.apply_limits(owners, catalog);
+            return self.apply_limits();
         };
         if let Some(footer) = self.journal.footers.find(sealed.segment) {
             return self.look(sealed.segment, &footer);
@@ -93,6 +92,22 @@ impl<I: Io> Reactor<I> {
         self.scheduler.begin_read(buf.len());
         self.looking_at = Some(sealed.segment);
         self.io.submit(Op::Read { file: sealed.file, offset: u64::from(sealed.footer_at), buf }, token::LOOK);
+    }
+
+    /// Looks whether there is too much of a stream with a limit, here and at the other reactors together.
+    fn apply_limits(&mut self) {
+        let Reactor { space, owners, catalog, peers, .. } = self;
+        let (own, moves) = (owners.own(), owners.moves());
+        if !peers.is_alone() {
+            let holdings = &peers.exchange.holdings;
+            if let Some(held) = space.held_to_tell()
+                && holdings.publish(own, moves, held)
+            {
+                peers.exchange.wake_others(own);
+            }
+            space.others_hold(holdings.changes(), || holdings.of_others(own, moves));
+        }
+        space.apply_limits(JournalNumber(own as u32), catalog);
     }
 
     /// A footer was read. One that can't be keeps its segment.
