@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         }
     };
     let ended = match &options.tool {
-        Some(tool) => use_results(tool).map(|()| Status::Good).map_err(|error| error.to_string()),
+        Some(tool) => use_results(tool).map_err(|error| error.to_string()),
         None => run(&options).map_err(|error| error.to_string()),
     };
     ended
@@ -33,20 +33,21 @@ fn main() -> ExitCode {
 }
 
 /// Compares or merges results, and prints what came of it.
-fn use_results(tool: &Tool) -> Result<(), ResultsError> {
-    let (text, folder) = match tool {
+fn use_results(tool: &Tool) -> Result<Status, ResultsError> {
+    let (text, folder, status) = match tool {
         Tool::Compare { folders, results, json: as_json } => {
             let (comparison, folder) = compare(folders, &results_directory(results.as_deref(), false))?;
-            (if *as_json { json(&comparison) } else { comparison.table() }, (!as_json).then_some(folder))
+            let text = if *as_json { json(&comparison) } else { comparison.table() };
+            (text, (!as_json).then_some(folder), Status::Good)
         }
         Tool::Merge { folders, results, json: as_json } => {
             let (report, folder) = merge(folders, &results_directory(results.as_deref(), false))?;
-            (if *as_json { json(&report) } else { report.table() }, (!as_json).then_some(folder))
+            (if *as_json { json(&report) } else { report.table() }, (!as_json).then_some(folder), report.status())
         }
     };
     print(text);
     if let Some(folder) = folder {
         print(format_args!("result      {}", shorten(&folder.path).display()));
     }
-    Ok(())
+    Ok(status)
 }

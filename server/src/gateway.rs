@@ -15,6 +15,7 @@
 mod access;
 mod action;
 mod body;
+mod cors;
 mod extras;
 mod following;
 mod http;

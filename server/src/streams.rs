@@ -112,7 +112,13 @@ impl FromStr for Limit {
     fn from_str(text: &str) -> Result<Limit, String> {
         match text {
             "none" => Ok(Limit(None)),
-            _ => text.parse().map(|Bytes(bytes)| Limit(NonZeroU64::new(bytes))),
+            _ => {
+                let Bytes(bytes) = text.parse()?;
+                let limit = NonZeroU64::new(bytes);
+                limit.map(|limit| Limit(Some(limit))).ok_or_else(|| {
+                    "of 0 bytes nothing would be kept; give how much is to be kept, or `none` for no limit".to_owned()
+                })
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::report::{
     FORMAT, Mark, Measured, Percentiles, ResultFolder, RunReport, Throughput, VerificationReport, json, latency_rows,
     table_text, write_files,
 };
+use crate::run::Status;
 use crate::run::place::command_line;
 use crate::run::tell::utc;
 use crate::units::{show_bytes, show_count, show_rate};
@@ -117,6 +118,19 @@ impl Run {
     fn window(&self) -> (f64, f64) {
         let from = self.report.started_unix_ms as f64 / 1e3 + self.report.load.warmup_s;
         (from, from + self.report.measured.seconds)
+    }
+}
+
+impl MergedReport {
+    /// How the command ends: as the gravest of what was merged would by its marks.
+    pub fn status(&self) -> Status {
+        let marks = self.sources.iter().flat_map(|source| &source.marks).chain(&self.marks);
+        let status = marks.map(|mark| match mark {
+            Mark::Void(_) => Status::Void,
+            Mark::GeneratorLate(_) => Status::GeneratorLate,
+            _ => Status::Good,
+        });
+        status.fold(Status::Good, Status::graver)
     }
 }
 

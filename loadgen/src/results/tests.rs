@@ -5,13 +5,18 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::recorder::{BatchTimes, Recorder};
 use crate::report::histogram_log::HistogramLog;
-use crate::report::{Recorders, sample, write_folder};
+use crate::report::{Mark, Recorders, sample, write_folder};
+use crate::run::Status;
 
 const MS: u64 = 1_000_000;
 
 /// Writes a run of ten seconds that begins so many milliseconds after some time: so many records a second, each with this
 /// latency; its folder.
 fn run(results: &Path, begins_ms: u64, per_s: u64, latency_us: u64) -> PathBuf {
+    marked_run(results, begins_ms, (per_s, latency_us), None)
+}
+
+fn marked_run(results: &Path, begins_ms: u64, (per_s, latency_us): (u64, u64), mark: Option<Mark>) -> PathBuf {
     let mut recorder = Recorder::new(1000 * MS, 10_000 * MS);
     for batch in 0..100 {
         let at_ns = batch * 100 * MS;
@@ -20,6 +25,7 @@ fn run(results: &Path, begins_ms: u64, per_s: u64, latency_us: u64) -> PathBuf {
     }
     let mut report = sample::report(&recorder);
     report.marks.clear();
+    report.marks.extend(mark);
     report.started_unix_ms = 1_800_000_000_000 + begins_ms;
     let started = SystemTime::UNIX_EPOCH + Duration::from_millis(report.started_unix_ms);
     let recorders = Recorders { main: &recorder, beside: None, pushed: None, caught_up: None };
@@ -58,6 +64,22 @@ fn histograms_are_added_up_not_percentiles() {
     // A merged result is no source, but can be compared.
     assert!(merge(&[folder.path.clone(), run(results.path(), 0, 10, 10)], results.path()).is_err());
     assert!(compare(&[folder.path.clone(), folder.path], results.path()).is_ok());
+}
+
+/// Bug: what was merged of late or void runs ended as if all were good.
+#[test]
+fn what_is_merged_is_worth_what_its_sources_are() {
+    let why = || "of a test".to_owned();
+    for (marks, status) in [
+        ([None, None], Status::Good),
+        ([None, Some(Mark::Disturbed(why()))], Status::Good),
+        ([Some(Mark::GeneratorLate(why())), None], Status::GeneratorLate),
+        ([Some(Mark::GeneratorLate(why())), Some(Mark::Void(why()))], Status::Void),
+    ] {
+        let results = tempfile::tempdir().unwrap();
+        let folders = marks.map(|mark| marked_run(results.path(), 0, (1000, 1000), mark));
+        assert_eq!(merge(&folders, results.path()).unwrap().0.status(), status);
+    }
 }
 
 #[test]

@@ -92,10 +92,10 @@ fn void(report: &RunReport, stop: Stop) -> Option<String> {
         return Some(format!("{} faults were found in what catch-up readers were given", caught_up.faults));
     }
     let found = &report.verification;
-    if report.load.consumes {
-        return (found.faults > 0).then(|| format!("{} faults were found in what was taken", found.faults));
+    if report.load.consumes && found.faults > 0 {
+        return Some(format!("{} faults were found in what was taken", found.faults));
     }
-    if !found.good {
+    if !report.load.consumes && !found.good {
         return Some(match found.faults {
             0 => format!("what was acknowledged could not be read back: {}", found.faults_told.join("; ")),
             1 => "one record or more is not as acknowledged".to_owned(),
@@ -104,13 +104,17 @@ fn void(report: &RunReport, stop: Stop) -> Option<String> {
     }
     // Who stops a run at once knows why it has nothing.
     if report.measured.records == 0 && stop != Stop::Interrupted {
+        let (did, more) = if report.load.consumes { ("taken", "take") } else { ("acknowledged", "send") };
         return Some(match report.measured.records_total {
-            0 => "not one record was acknowledged".to_owned(),
+            0 => format!("not one record was {did}"),
             _ => format!(
-                "nothing was measured: all was acknowledged within the first {} s, which don't count; send more, or less long with --warmup",
+                "nothing was measured: all was {did} within the first {} s, which don't count; {more} more, or less long with --warmup",
                 report.load.warmup_s
             ),
         });
+    }
+    if report.load.consumes {
+        return None;
     }
     let per_ack = report.flushes.per_batch?;
     if one_at_a_time(report) && volatile_cache(report) && per_ack < FLUSHES_AN_ACK_MIN && report.server.is_durable {

@@ -55,7 +55,7 @@ impl From<Status> for ExitCode {
 
 impl Status {
     /// The graver of two: what makes figures worthless goes before what they say.
-    fn graver(self, other: Self) -> Self {
+    pub(crate) fn graver(self, other: Self) -> Self {
         let grave = |status: Self| match status {
             Self::Good => 0,
             Self::GoalMissed => 1,

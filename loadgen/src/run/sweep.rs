@@ -77,6 +77,8 @@ pub(super) fn sweep(
     }
     Ok(match (ended, report.highest) {
         (Status::Good, None) => Status::GoalMissed,
+        // What was found until it was stopped is told, and marked.
+        (Status::NotRun, Some(_)) => Status::Good,
         (ended, _) => ended,
     })
 }
@@ -119,7 +121,7 @@ impl Sweep<'_> {
                 }
                 Stepped::Interrupted => {
                     report.marks.push(Mark::Partial("stopped by a signal".to_owned()));
-                    cut = Some("a signal");
+                    (status, cut) = (Status::NotRun, Some("a signal"));
                     break;
                 }
                 Stepped::Void(run) => {

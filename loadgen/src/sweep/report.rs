@@ -118,6 +118,7 @@ pub fn table(report: &SweepReport) -> String {
     let confirmed = if report.confirmed { "confirmed by a longer run" } else { "not confirmed by a longer run" };
     let highest = match report.highest {
         Some(rate) => format!("{} records/s, {confirmed}", show_count(rate as u64)),
+        None if report.marks.iter().any(|mark| matches!(mark, Mark::Partial(_))) => "none found so far".to_owned(),
         None => "no rate holds it".to_owned(),
     };
     let of = if report.end_to_end { "from end to end" } else { "to the acknowledgement" };

@@ -42,6 +42,11 @@ impl Access {
         Access { own, keys }
     }
 
+    /// Whether signatures are verified.
+    pub(super) fn verifies(&self) -> bool {
+        self.keys.is_some()
+    }
+
     /// The server's own place.
     pub(super) fn own(&self) -> &Place {
         &self.own

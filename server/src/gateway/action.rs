@@ -270,12 +270,13 @@ async fn shard_of(shared: &Shared, stream: &str, name: &str) -> Result<(Stream, 
     found.map(|found| (stream, found)).ok_or_else(no_shard)
 }
 
-/// The same, of a shard that is to be split or merged, and may be.
-async fn open_shard(shared: &Shared, stream: &str, name: &str) -> Result<ShardDescription, Error> {
+/// The same, of a shard that is to be split or merged, and may be, with its whole name.
+async fn open_shard(shared: &Shared, stream: &str, name: &str) -> Result<(ShardName, ShardDescription), Error> {
     let (stream, shard) = shard_of(shared, stream, name).await?;
     let extras = Extras::of(&stream)?;
     state::be_active(&shared.place, &stream, &extras)?;
     state::be_provisioned(&shared.place, &stream, &extras)?;
+    let name = shard_name(&stream, shard.shard);
     if shard.children.is_some() {
         let message = format!(
             "Shard {name} in stream {} under account {} has already been merged or split, and thus is not eligible for merging or \
@@ -284,7 +285,7 @@ async fn open_shard(shared: &Shared, stream: &str, name: &str) -> Result<ShardDe
         );
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
-    Ok(shard)
+    Ok((name, shard))
 }
 
 /// The shards that go on where a closed one ended, in a stream whose first shard is this.

@@ -19,6 +19,7 @@ use wire::{Codec, Error, ErrorKind, PIECE_BYTES, Pieces, event_stream, shape};
 use super::access::Presented;
 use super::action::Said;
 use super::body::{BODY_BYTES_MAX, pass_over, receive};
+use super::cors::Page;
 use super::service::Service;
 use super::{Common, action, leases, metrics, sts};
 
@@ -45,6 +46,12 @@ enum Contents {
     Records(Pieces<shape::Record>),
     /// Goes on until the sender is dropped.
     Events(mpsc::Receiver<Bytes>),
+}
+
+impl Reply {
+    fn empty() -> Reply {
+        Reply { contents: Contents::Whole(Full::default()), _room: None }
+    }
 }
 
 impl Body for Reply {
@@ -84,7 +91,9 @@ impl Body for Reply {
 pub(super) async fn answer(common: &Arc<Common>, request: Request<Incoming>) -> Response<Reply> {
     let began = Instant::now();
     let id = uuid::Uuid::new_v4();
+    let page = Page::of(&request).filter(|_| common.access.verifies());
     let (name, mut response) = match Service::of(&request) {
+        _ if matches!(page, Some(Page::Asks(..))) => (None, Response::new(Reply::empty())),
         Service::Kinesis => kinesis(common, request).await,
         Service::Leases => leases::answer(common, request).await,
         Service::Metrics(writing) => metrics::answer(common, writing, id, request).await,
@@ -96,6 +105,9 @@ pub(super) async fn answer(common: &Arc<Common>, request: Request<Incoming>) -> 
     // Some words of no meaning, as long as the service's.
     let extended = STANDARD.encode(id.as_bytes().repeat(4));
     headers.insert(EXTENDED_REQUEST_ID, HeaderValue::try_from(extended).expect("letters and digits"));
+    if let Some(page) = page {
+        page.allow(headers);
+    }
     response
 }
 

@@ -1,11 +1,12 @@
 //! Who is heard over the Kinesis API where there are keys: who has signed, and nobody else.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use serde_json::json;
 
-use crate::gateway::ask;
+use crate::gateway::{ask, connect};
 use crate::rig::{PATIENCE, SMALL, Server, directory, millstream, refusal, run};
 use crate::signing::{Request, Signer, credentials_file};
 
@@ -261,4 +262,42 @@ fn a_file_of_keys_is_its_owners_alone() {
     let line = of(file.to_str().unwrap());
     assert!(line.contains("line 1: missing field `secret`"), "{line}");
     assert!(!data.exists());
+}
+
+/// A page in a browser may ask, and see what it is answered, where a request is worth its signature; where none are verified, any
+/// page that a person looks at could write to the server on that person's machine.
+#[test]
+fn pages_are_let_in_where_signatures_are_verified() {
+    const ASKS: &str = "OPTIONS / HTTP/1.1\r\nhost: here\r\norigin: https://example.com\r\naccess-control-request-method: POST\r\n\
+                        access-control-request-headers: authorization,x-amz-target\r\n";
+    const SENDS: &str = "POST / HTTP/1.1\r\nhost: here\r\norigin: https://example.com\r\ncontent-length: 2\r\n\
+                         content-type: application/x-amz-json-1.1\r\nx-amz-target: Kinesis_20131202.ListStreams\r\n";
+    let head = |address: SocketAddr, head: &str| {
+        let mut stream = connect(address);
+        stream.write_all(format!("{head}connection: close\r\n\r\n{{}}").as_bytes()).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        said.split("\r\n\r\n").next().unwrap().to_ascii_lowercase()
+    };
+    let with_keys = directory();
+    let (closed, address) = server(&with_keys, &keys());
+    let told = head(address, ASKS);
+    assert!(told.starts_with("http/1.1 200 ") && told.contains("content-length: 0"), "{told}");
+    for line in ["origin: *", "methods: post", "headers: authorization,x-amz-target"] {
+        assert!(told.contains(&format!("\r\naccess-control-allow-{line}")), "{told}");
+    }
+    assert!(told.contains("\r\naccess-control-max-age: 172800") && told.contains("\r\nx-amzn-requestid: "), "{told}");
+    let told = head(address, SENDS);
+    assert!(told.starts_with("http/1.1 400 ") && told.contains("\r\naccess-control-allow-origin: *"), "{told}");
+    assert!(told.contains("\r\naccess-control-expose-headers: x-amzn-requestid,"), "{told}");
+    // Who is no page is told nothing of that.
+    let plain = SENDS.replace("origin: https://example.com\r\n", "");
+    assert!(!head(address, &plain).contains("access-control"));
+    closed.stop();
+    let without = directory();
+    let (open, address) = crate::gateway::server(&without.path().join("data"));
+    let (asked, sent) = (head(address, ASKS), head(address, SENDS));
+    assert!(asked.starts_with("http/1.1 404 ") && !asked.contains("access-control"), "{asked}");
+    assert!(sent.starts_with("http/1.1 200 ") && !sent.contains("access-control"), "{sent}");
+    open.stop();
 }

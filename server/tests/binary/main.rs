@@ -16,6 +16,7 @@ mod full_disk;
 mod gateway;
 mod gateway_encryption;
 mod gateway_floods;
+mod gateway_iterators;
 mod gateway_large;
 mod gateway_on_demand;
 mod gateway_placement;

@@ -100,13 +100,20 @@ fn resume(text: &str) -> Result<ShardIterator, Error> {
     let now = now_ms();
     if now.saturating_sub(at.made_ms) > LIFETIME_MS {
         let message = format!(
-            "Iterator expired. The iterator was created at time {} while right now it is {now} which is further in the future \
-             than the tolerated delay of {LIFETIME_MS} milliseconds.",
-            at.made_ms
+            "Iterator expired. The iterator was created at time {} while right now it is {} which is further in the future than the \
+             tolerated delay of {LIFETIME_MS} milliseconds.",
+            written_out(at.made_ms),
+            written_out(now)
         );
         return Err(Error::new(ErrorKind::ExpiredIterator, message));
     }
     Ok(at)
+}
+
+/// A time as the service writes it in a sentence.
+fn written_out(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(|| ms.to_string(), |time| time.strftime("%a %b %d %H:%M:%S UTC %Y").to_string())
 }
 
 /// An answer in the making.

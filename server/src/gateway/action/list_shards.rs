@@ -1,6 +1,7 @@
 //! ListShards: a page of a stream's shards, in the order in which they were made.
 
 use frame::proto::ShardDescription;
+use wire::codec::Timestamp;
 use wire::iterator::ShardsPlace;
 use wire::shape::{ListShards, Shards};
 use wire::validate::Checks;
@@ -44,7 +45,8 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
     shared.rates.of_stream(&shared.place, "ListShards", &name)?;
     // All from there on: what is made of a shard comes after it, and says when it was closed.
     let (stream, shards) = shared.log.describe(&shared.place, &name, from, u32::MAX).await?;
-    if made.is_some_and(|made| made != stream.stream.0) {
+    let is_another = |created: Timestamp| created.ms / 1000 != stream.created_ms / 1000;
+    if made.is_some_and(|made| made != stream.stream.0) || input.stream_creation_timestamp.is_some_and(is_another) {
         return Err(shared.place.no_stream(&name));
     }
     let closed_ms = |shard: &ShardDescription| shard::closed_ms(&shards, shard);

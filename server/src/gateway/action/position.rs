@@ -27,35 +27,64 @@ pub(super) struct Position<'a> {
 impl Position<'_> {
     /// The number of the record that a reader begins with.
     pub(super) async fn find(&self, shared: &Shared, stream: &Stream, shard: &ShardDescription) -> Result<u64, Error> {
-        let (kind, action) = (self.kind, self.action);
-        let missing = || invalid(format!("Must either specify timestamp or startingSequenceNumber for {kind}."));
-        match kind {
-            "TRIM_HORIZON" => Ok(shard.trim.0),
-            "LATEST" => Ok(shard.tip.0),
-            "AT_TIMESTAMP" => first_since(shared, stream, shard, self.time.ok_or_else(missing)?.ms).await,
-            _ => {
-                let text = self.number.ok_or_else(missing)?;
-                let unknown = || invalid(format!("StartingSequenceNumber {text} used in {action} is invalid."));
-                let number = SequenceNumber::parse(text).ok_or_else(unknown)?;
-                let name = shard_name(stream, shard.shard);
-                if number.shard != name.0 || number.shard_made_s != shard.created_ms / 1000 {
-                    return Err(invalid(format!(
-                        "Invalid StartingSequenceNumber. It encodes {}, while it was used in a call to a shard with {name}",
-                        ShardName(number.shard)
-                    )));
-                }
-                let is_after = kind == "AFTER_SEQUENCE_NUMBER";
-                let from = if is_after { number.number.saturating_add(1) } else { number.number };
-                if from > shard.tip.0 { Err(unknown()) } else { Ok(from.max(shard.trim.0)) }
+        match (self.kind, self.number) {
+            ("AT_TIMESTAMP", _) => {
+                let missing = "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no \
+                               timestamp parameter.";
+                let since = self.time.ok_or_else(|| invalid(missing.to_owned()))?;
+                first_since(shared, stream, shard, since.ms).await
             }
+            ("TRIM_HORIZON", None) => Ok(shard.trim.0),
+            ("LATEST", None) => Ok(shard.tip.0),
+            (kind @ ("TRIM_HORIZON" | "LATEST"), Some(_)) => Err(mismatch(kind, "also a")),
+            (kind, None) => Err(mismatch(kind, "no")),
+            (kind, Some(number)) => self.at_number(shared, stream, shard, (number, kind == "AFTER_SEQUENCE_NUMBER")),
         }
+    }
+
+    /// The number of a record, or of the next, as a caller knows the record.
+    fn at_number(
+        &self,
+        shared: &Shared,
+        stream: &Stream,
+        shard: &ShardDescription,
+        (text, is_after): (&str, bool),
+    ) -> Result<u64, Error> {
+        let (action, name) = (self.action, shard_name(stream, shard.shard));
+        let wrong = |why: &str| {
+            invalid(format!(
+                "StartingSequenceNumber {text} used in {action} on shard {name} in stream {} under account {} is invalid{why}.",
+                stream.name, shared.place.account
+            ))
+        };
+        let number = SequenceNumber::parse(text).ok_or_else(|| wrong(""))?;
+        if number.shard != name.0 {
+            return Err(invalid(format!(
+                "Invalid StartingSequenceNumber. It encodes {}, while it was used in a call to a shard with {name}",
+                ShardName(number.shard)
+            )));
+        }
+        if number.shard_made_s != shard.created_ms / 1000 {
+            return Err(wrong(" because it did not come from this stream"));
+        }
+        let from = if is_after { number.number.saturating_add(1) } else { number.number };
+        if from > shard.tip.0 { Err(wrong("")) } else { Ok(from.max(shard.trim.0)) }
     }
 }
 
-/// The number of the first record that arrived then or later, or of the next that will.
+/// A kind of place needs a number, or takes none.
+fn mismatch(kind: &str, has: &str) -> Error {
+    invalid(format!(
+        "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) TRIM_HORIZON or LATEST \
+         and no StartingSequenceNumber. Request specified {kind} and {has} StartingSequenceNumber."
+    ))
+}
+
+/// The number of the first record that arrived then or later, or of the next that will. After a quick row of splits and merges
+/// a shard is dated ahead of the clock, and so are its first records: their times may be asked for as well.
 async fn first_since(shared: &Shared, stream: &Stream, shard: &ShardDescription, since_ms: u64) -> Result<u64, Error> {
     let now_ms = now_ms();
-    if since_ms > now_ms {
+    if since_ms > now_ms.max(shard.created_ms) {
         return Err(invalid(format!(
             "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: \
              {since_ms}, currentTimestampInMillis: {now_ms}"

@@ -22,7 +22,8 @@ pub(super) async fn run(shared: &Shared, input: PutRecord) -> Result<StoredRecor
         checks.required("partitionKey", input.partition_key.as_ref()).done()?;
     }
     if let Some(after) = &input.sequence_number_for_ordering {
-        let is_past = |number: SequenceNumber| number.arrival_s <= now_ms() / 1000;
+        // A shard may be dated ahead of the clock, and so are its first records.
+        let is_past = |number: SequenceNumber| number.arrival_s <= number.shard_made_s.max(now_ms() / 1000);
         if !SequenceNumber::parse(after).is_some_and(is_past) {
             let account = &shared.place.account;
             let message = format!(

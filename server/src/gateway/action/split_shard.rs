@@ -15,14 +15,15 @@ pub(super) async fn run(shared: &Shared, input: SplitShard) -> Result<(), Error>
     checks.number("newStartingHashKey", input.new_starting_hash_key.as_deref(), 38);
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
-    let shard_id = input.shard_to_split.as_deref().unwrap_or_default();
-    let shard = open_shard(shared, &name, shard_id).await?;
+    let (shard_id, shard) = open_shard(shared, &name, input.shard_to_split.as_deref().unwrap_or_default()).await?;
     let key = input.new_starting_hash_key.as_deref().unwrap_or_default();
-    let at = key.parse().ok().filter(|at| shard.hash_start < *at && *at <= shard.hash_end);
+    let (start, end) = (shard.hash_start, shard.hash_end);
+    let at = key.parse().ok().filter(|at| start < *at && start + 1 < *at && *at < end);
     let at = at.ok_or_else(|| {
-        let (start, end) = (shard.hash_start, shard.hash_end);
         let message = format!(
-            "NewStartingHashKey {key} is not past the first hash key of {shard_id}, {start}, and up to its last, {end}."
+            "NewStartingHashKey {key} used in SplitShard() on shard {shard_id} in stream {name} under account {} is not both \
+             greater than one plus the shard's StartingHashKey {start} and less than the shard's EndingHashKey {end}.",
+            shared.place.account
         );
         Error::new(ErrorKind::InvalidArgument, message)
     })?;

@@ -13,6 +13,7 @@ request!(
         exclusive_start_shard_id: String,
         max_results: i64,
         shard_filter: ShardFilter,
+        stream_creation_timestamp: Timestamp,
     }
 );
 
