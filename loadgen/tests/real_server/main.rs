@@ -13,7 +13,7 @@ mod rows;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use loadgen::server::{Server, ServerSpec};
@@ -238,10 +238,8 @@ fn a_sweep_that_is_stopped_at_once_says_nothing_of_rates() {
     let scratch = directory();
     let mut command = load(scratch.path(), &["--sweep", "--p99", "30s", "--rate", "500", "--duration", "60s"]);
     command.arg("--dir").arg(scratch.path()).args(SMALL_SERVER);
-    let mut child = command.spawn().unwrap();
-    let mut told = std::io::BufReader::new(child.stderr.take().unwrap());
-    // The first step is under way.
-    assert!(std::io::BufRead::read_line(&mut told, &mut String::new()).unwrap() > 0, "it said nothing");
+    let child = command.spawn().unwrap();
+    wait_for("its handler", || listens(&child));
     signal(child.id(), Signal::INT);
     let output = child.wait_with_output().unwrap();
     let found = report(&output);
@@ -418,6 +416,14 @@ fn ctrl_c_stops_verifies_and_marks_the_result_partial() {
     watched.server.stop().unwrap();
 }
 
+/// Whether a program listens to Ctrl-C.
+fn listens(child: &Child) -> Option<()> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?.trim();
+    let interrupt = 1 << (Signal::INT.as_raw() - 1);
+    u64::from_str_radix(caught, 16).ok().filter(|caught| caught & interrupt != 0).map(drop)
+}
+
 /// Bug: who had named standard input, in which nothing came, could not end the program. Mechanism: a first row was waited for before
 /// anything looked at the stop sign. Fix: a second Ctrl-C ends it at once.
 #[test]
@@ -425,14 +431,7 @@ fn a_second_ctrl_c_ends_it_at_once() {
     let scratch = directory();
     let mut command = load(scratch.path(), &["--input", "-", "--key", "k"]);
     let mut child = command.arg("--dir").arg(scratch.path()).stdin(Stdio::piped()).spawn().unwrap();
-    // Once it listens to signals.
-    let listens = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?.trim();
-        let interrupt = 1 << (Signal::INT.as_raw() - 1);
-        u64::from_str_radix(caught, 16).ok().filter(|caught| caught & interrupt != 0)
-    };
-    wait_for("its handler", listens);
+    wait_for("its handler", || listens(&child));
     let id = child.id();
     signal(id, Signal::INT);
     let status = wait_for("its end", || {
