@@ -3,7 +3,7 @@
     violations.py ENDPOINT
 
 The constraints are those of the model that boto3 brings, so what a new model adds is tried without a change here. boto3 checks
-some of them itself: requests are made by hand.
+some of them itself: requests are made by hand, each in JSON and in CBOR.
 """
 
 import base64
@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 
 import botocore.session
+import cbor2
 
 STREAM = "violated"
 CONSUMER = "reader"
@@ -26,21 +27,45 @@ UNKNOWN = re.compile("Queue|Channel")
 LEFT = {(None, "StreamId")}
 
 
-def ask(endpoint, operation, body):
+class Time:
+    """A time, which each way of writing has its own form for."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+
+def for_json(value):
+    """What JSON has no form for: blobs and times."""
+    return value.seconds if isinstance(value, Time) else base64.b64encode(value).decode()
+
+
+def for_cbor(encoder, value):
+    """What CBOR has no form for: times, in whole milliseconds."""
+    encoder.encode(cbor2.CBORTag(1, value.seconds * 1000))
+
+
+# How bodies are written, and how they are read.
+JSON = ("json", lambda body: json.dumps(body, default=for_json).encode(), json.loads)
+CBOR = ("cbor", lambda body: cbor2.dumps(body, default=for_cbor), cbor2.loads)
+
+
+def ask(endpoint, operation, body, form=JSON):
     """Status, type and message of an answer."""
+    name, write, read = form
     headers = {
-        "Content-Type": "application/x-amz-json-1.1",
+        "Content-Type": f"application/x-amz-{name}-1.1",
         "X-Amz-Target": f"Kinesis_20131202.{operation}",
         "Authorization": "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/kinesis/aws4_request, "
         "SignedHeaders=host;x-amz-date, Signature=00",
         "X-Amz-Date": "20260101T000000Z",
     }
-    request = urllib.request.Request(endpoint, json.dumps(body).encode(), headers)
+    request = urllib.request.Request(endpoint, write(body), headers)
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, None, answer.read().decode()
+            return answer.status, None, answer.read().decode(errors="replace")
     except urllib.error.HTTPError as refusal:
-        told = json.loads(refusal.read() or b"{}")
+        told = refusal.read()
+        told = read(told) if told else {}
         return refusal.code, told.get("__type", "").rsplit("#")[-1], told.get("message", "")
 
 
@@ -61,7 +86,7 @@ VALID = {
     "Tags": {"tag": "value"},
     "ShardIterator": "x",
     "StartingSequenceNumber": "0",
-    "Timestamp": 1,
+    "Timestamp": Time(1),
 }
 
 
@@ -78,7 +103,7 @@ def valid(shape, name, arns):
     if shape.type_name == "map":
         return {"k": "v"}
     if shape.type_name == "blob":
-        return base64.b64encode(b"data").decode()
+        return b"data"
     if shape.type_name == "string":
         return shape.enum[0] if getattr(shape, "enum", None) else "x" * max(1, shape.metadata.get("min", 1))
     if shape.type_name in ("integer", "long"):
@@ -150,7 +175,7 @@ def violations(shape, path, arns):
         if "max" in bounds:
             yield path, bounds["max"] + 1, "less than or equal to"
     elif shape.type_name == "blob" and "max" in bounds:
-        yield path, base64.b64encode(bytes(bounds["max"] + 1)).decode(), "less than or equal to"
+        yield path, bytes(bounds["max"] + 1), "less than or equal to"
 
 
 def stored(endpoint):
@@ -206,13 +231,15 @@ def main(endpoint):
             if (operation, where) in LEFT or (None, where) in LEFT:
                 used.add((operation, where) if (operation, where) in LEFT else (None, where))
                 continue
-            tried += 1
-            status, kind, told = ask(endpoint, operation, changed(base, path, value))
             names = [step for step in path if step != "[]"]
             member = names[-1][0].lower() + names[-1][1:]
-            is_right = (status, kind) == (400, "ValidationException") and member in told and says in told
-            if not is_right:
-                wrong.append(f"{operation} {where} = {str(value)[:40]!r} ({says}): {status} {kind} {told[:160]}")
+            for form in (JSON, CBOR):
+                tried += 1
+                status, kind, told = ask(endpoint, operation, changed(base, path, value), form)
+                is_right = (status, kind) == (400, "ValidationException") and member in told and says in told
+                if not is_right:
+                    what = f"{form[0]} {operation} {where} = {str(value)[:40]!r} ({says})"
+                    wrong.append(f"{what}: {status} {kind} {told[:160]}")
     after = stored(endpoint)
     changes = [what for what in before if before[what] != after[what]]
     for line in wrong:
@@ -220,8 +247,8 @@ def main(endpoint):
     assert not changes, f"stored in spite of all: {changes}"
     assert not wrong, f"{len(wrong)} of {tried} violations were not told as the service tells them"
     assert used == set(LEFT), f"told as the service does by now: {set(LEFT) - used}"
-    assert tried > 200, f"the model has only {tried} constraints: it was not read"
-    print(f"{tried} violations of the model, each told as the service does, and nothing stored")
+    assert tried > 400, f"the model has only {tried} constraints: it was not read"
+    print(f"{tried} violations of the model, half of them in CBOR, each told as the service does, and nothing stored")
 
 
 main(sys.argv[1])
