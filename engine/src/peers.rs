@@ -168,6 +168,8 @@ pub(crate) struct Parcel {
     /// Segments that the receiver keeps, in which nothing of the sender's shards lives; and how many loans the sender had taken
     /// by then. What was lent again since is not released.
     pub(crate) released: Vec<(SegmentId, u64)>,
+    /// What the sender holds of streams with a limit in bytes has changed.
+    pub(crate) holds_other: bool,
     /// The sender's first batch is durable.
     pub(crate) has_begun: bool,
     /// The sender asks for nothing more.
@@ -188,6 +190,7 @@ impl Parcel {
             && self.shown == 0
             && self.loans.is_empty()
             && self.released.is_empty()
+            && !self.holds_other
             && !self.has_begun
             && !self.has_finished
     }

@@ -17,7 +17,8 @@
 //! A shard that was made by a split or merge stores nothing that its parents have stored: what they know is lent to its owner,
 //! and a retry gets the sequence number that it got there. What the parents refused is not known to it. So for a while it
 //! refuses, once, each number of a producer that is lower than all that it heard before: then that one and all before it come
-//! again, in their order, and it begins with the lowest.
+//! again, in their order, and it begins with the lowest. So does a shard that was moved here, with each producer that it has not heard
+//! since: what the reactor that owned it before refused, because it had moved, is not known here either.
 //!
 //! The frames themselves hold the numbers: recovery rebuilds the table from each journal's newest footer, which holds its
 //! rows, and the batches after it. Nothing is asked of the clock, and nothing is allocated for a producer that is known.
@@ -76,6 +77,8 @@ struct Entry {
     owed: Option<Owed>,
     /// Whether it is of a shard of another reactor, for children of it: that one's footers tell of it.
     is_lent: bool,
+    /// Whether nothing of it has come since the shard was moved here.
+    is_unheard: bool,
     /// The newest results, by rising number.
     first_run: u32,
     last_run: u32,
@@ -124,7 +127,7 @@ pub(crate) struct Producers {
     all: Order,
     of_shards: BTreeMap<ShardId, Order>,
     with_results: Order,
-    /// Shards that were made of others a short while ago, until when that is so.
+    /// Shards that were made of others, or moved here, a short while ago, until when that is so.
     young: BTreeMap<ShardId, u64>,
     /// Who was looked for last.
     last: Option<(ShardId, ProducerId, u32)>,
@@ -178,8 +181,8 @@ impl Producers {
         self.result(slot, number).map_or(Verdict::Refused(ErrorCode::NumberPassed), Verdict::Stored)
     }
 
-    /// The same in a shard that was made of others, and of which shard a result is. The record's hash key was in the `ancestors`
-    /// before, the newest first.
+    /// The same in a shard that was made of others, or moved, and of which shard a result is. The record's hash key was in the
+    /// `ancestors` before, the newest first.
     pub(crate) fn judge_descended(
         &mut self,
         shard: ShardId,
@@ -211,12 +214,27 @@ impl Producers {
     /// all that it refused.
     fn may_be_preceded(&mut self, shard: ShardId, numbered: Numbered) -> bool {
         let Some(slot) = self.find(shard, numbered.producer) else { return true };
-        self.entries[slot].owed.is_some_and(|owed| owed.waits_from_above(numbered.number.0))
+        let entry = &mut self.entries[slot];
+        let is_first = std::mem::take(&mut entry.is_unheard);
+        is_first || entry.owed.is_some_and(|owed| owed.waits_from_above(numbered.number.0))
     }
 
     /// A shard of this reactor was made of others.
     pub(crate) fn opened(&mut self, shard: ShardId, now_ns: u64) {
         self.young.insert(shard, now_ns + CHILD_YOUNG_NS);
+    }
+
+    /// A shard was moved to this reactor.
+    pub(crate) fn moved_here(&mut self, shard: ShardId, now_ns: u64) {
+        self.opened(shard, now_ns);
+        let slots: Vec<u32> =
+            self.of_shards.get(&shard).map_or_else(Vec::new, |order| order.iter::<OF_SHARD>(&self.entries).collect());
+        slots.into_iter().for_each(|slot| self.entries[slot].is_unheard = true);
+    }
+
+    /// Whether a shard was made of others or moved here, and no time has shown yet that it was long ago.
+    pub(crate) fn is_watched(&self, shard: ShardId) -> bool {
+        !self.young.is_empty() && self.young.contains_key(&shard)
     }
 
     fn is_young(&mut self, shard: ShardId, now_ns: u64) -> bool {

@@ -322,6 +322,36 @@ fn a_young_child_begins_with_the_lowest_number() {
     assert_eq!(late, (CHILD, Verdict::New), "it is young no more");
 }
 
+/// Bug: what came to a shard's last owner after it had moved was refused there, and what its producer sent then to the next owner was
+/// stored: the first could never be stored any more. Fix: the first number of each producer after a move is refused once.
+#[test]
+fn a_moved_shard_begins_with_the_lowest_number() {
+    let mut before = Rig::new();
+    before.send_all(1, &[1, 2, 4]);
+    let mut producers = Producers::within(1 << 20);
+    before.producers.rows_of(SHARD).for_each(|row| producers.adopt(row));
+    producers.moved_here(SHARD, 0);
+    assert!(producers.is_watched(SHARD));
+    let mut judge =
+        |number, now_ns| producers.judge_descended(SHARD, numbered(1, number), std::iter::empty(), now_ns).1;
+    assert_eq!(judge(4, 0), Verdict::Stored(Sequence(102)), "what was stored is known");
+    // 5 to 7 are on their way back from the last owner.
+    assert_eq!((judge(8, 0), judge(9, 0)), (OUT_OF_ORDER, OUT_OF_ORDER));
+    assert_eq!((judge(5, 0), judge(6, 0)), (OUT_OF_ORDER, OUT_OF_ORDER));
+    for number in 5..=9 {
+        let judged = producers.judge_descended(SHARD, numbered(1, number), std::iter::empty(), 0);
+        assert_eq!(judged, (SHARD, Verdict::New), "number {number}");
+        producers.stored(SHARD, numbered(1, number), Sequence(200 + number));
+    }
+    // Who was heard is let in from then on, and so is everybody after a while.
+    let mut judge =
+        |name, number, now_ns| producers.judge_descended(SHARD, numbered(name, number), std::iter::empty(), now_ns).1;
+    assert_eq!(judge(1, 12, 0), Verdict::New);
+    assert_eq!(judge(2, 1, 0), OUT_OF_ORDER);
+    assert_eq!(judge(3, 1, CHILD_YOUNG_NS), Verdict::New);
+    assert!(!producers.is_watched(SHARD));
+}
+
 #[test]
 fn what_is_lent_is_not_told_by_who_borrowed_it() {
     let mut parent = Rig::new();

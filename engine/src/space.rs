@@ -81,12 +81,9 @@ pub(crate) struct Space {
     dead: BTreeSet<SegmentId>,
     /// Shards that are being moved.
     moving: BTreeSet<ShardId>,
-    /// Whether there is more of a stream with a limit than was reckoned with, and whether there is anything else than was told.
-    limits_changed: bool,
+    /// What is held of streams with a limit, and whether that is to be shared out again.
+    held: Held,
     held_changed: bool,
-    /// What others hold of streams with a limit, as of so many changes of that.
-    of_others: Held,
-    others_changed: u64,
     /// When what has become due is looked for again; and nothing is looked at before.
     next_look_ns: u64,
     not_before_ns: u64,
@@ -112,16 +109,19 @@ impl Space {
     /// Everything is looked at again: a stream was deleted, or more or less is kept of one.
     pub(crate) fn look_at_all(&mut self) {
         self.queue.extend(self.segments.keys().filter(|segment| !self.dead.contains(*segment)));
+        // What was found and is not on its way to the disk is found again, if it still holds.
+        self.found.clear();
+        self.awaiting.clear();
         self.allowed.clear();
-        self.reckon_limits();
-    }
-
-    fn reckon_limits(&mut self) {
-        (self.limits_changed, self.held_changed) = (true, true);
+        self.held_changed = true;
     }
 
     /// The next segment to look at, if it is time for one.
     pub(crate) fn next_to_look_at(&mut self, now_ns: u64, expiry_ms: impl FnOnce() -> Option<u64>) -> Option<Sealed> {
+        // What is on its way to the disk would be found once more, and count as held until then.
+        if self.is_telling {
+            return None;
+        }
         if self.queue.is_empty() && now_ns >= self.next_look_ns {
             let expiry_ms = if self.due.is_empty() { None } else { expiry_ms() };
             while let Some(&(due_ms, segment)) = self.due.first()
@@ -141,6 +141,9 @@ impl Space {
         if !self.queue.is_empty() {
             return Some(self.not_before_ns.max(now_ns + LOOK_STEP_NS));
         }
+        if self.held_changed {
+            return Some(now_ns);
+        }
         let (due_ms, _) = self.due.first()?;
         let until_ns =
             expiry_ms().map_or(LOOK_NS_MAX, |now_ms| due_ms.saturating_sub(now_ms).saturating_mul(1_000_000));
@@ -150,6 +153,23 @@ impl Space {
     /// A segment's footer can't be read: what is in it stays.
     pub(crate) fn pass_over(&mut self, segment: SegmentId) {
         self.queue.remove(&segment);
+        // As of who owned what when it was read last, which may be another's by now.
+        self.hold(segment, Held::new());
+    }
+
+    /// Takes account of what a segment holds of streams with a limit.
+    fn hold(&mut self, segment: SegmentId, limited: Held) {
+        let Some(known) = self.segments.get_mut(&segment).filter(|known| known.limited != limited) else { return };
+        self.held_changed = true;
+        for (&stream, &bytes) in &limited {
+            *self.held.entry(stream).or_default() += bytes;
+        }
+        for (stream, bytes) in std::mem::replace(&mut known.limited, limited) {
+            if let Some(held) = self.held.get_mut(&stream) {
+                *held -= bytes;
+            }
+        }
+        self.held.retain(|_, held| *held > 0);
     }
 
     /// Looks at a footer.
@@ -161,11 +181,8 @@ impl Space {
         let allowed = |stream| self.allowed.get(&(segment, stream)).copied();
         let Look { lives, due_ms, limited, trims, live } = view.look(footer, allowed, &self.moving);
         self.due.remove(&(known.due_ms, segment));
-        self.held_changed |= known.limited != limited;
-        // What became less here needs no reckoning: the others would be thought to have what they are about to drop as well.
-        self.limits_changed |=
-            limited.iter().any(|(stream, bytes)| known.limited.get(stream).is_none_or(|had| bytes > had));
-        (known.lives, known.due_ms, known.limited, known.live) = (lives, due_ms, limited, live);
+        (known.lives, known.due_ms, known.live) = (lives, due_ms, live);
+        self.hold(segment, limited);
         if due_ms < u64::MAX {
             self.due.insert((due_ms, segment));
         }
@@ -300,12 +317,12 @@ impl Space {
     pub(crate) fn compacted(&mut self, run: &[Sealed], sealed: Sealed) {
         run.iter().for_each(|old| self.forget(old.segment));
         self.add(sealed, true, 0);
-        self.reckon_limits();
     }
 
     /// A segment is gone.
     pub(crate) fn forget(&mut self, segment: SegmentId) {
         self.changes += 1;
+        self.hold(segment, Held::new());
         if let Some(known) = self.segments.remove(&segment) {
             self.due.remove(&(known.due_ms, segment));
         }
@@ -314,46 +331,28 @@ impl Space {
         self.allowed.retain(|(of, _), _| *of != segment);
     }
 
-    /// What is held here of streams with a limit, if it is known and has changed since it was told.
-    pub(crate) fn held_to_tell(&mut self) -> Option<Held> {
-        (self.queue.is_empty() && std::mem::take(&mut self.held_changed)).then(|| self.held())
+    /// Others hold more or less than they did.
+    pub(crate) fn others_changed(&mut self) {
+        self.held_changed = true;
     }
 
-    /// What others hold, where that has changed so often.
-    pub(crate) fn others_hold(&mut self, changes: u64, held: impl FnOnce() -> Held) {
-        if std::mem::replace(&mut self.others_changed, changes) != changes {
-            let before = std::mem::replace(&mut self.of_others, held());
-            self.limits_changed |= before != self.of_others;
-        }
+    /// What is held here of streams with a limit, if that is to be shared out and all of it is known.
+    pub(crate) fn held_to_share(&mut self) -> Option<&Held> {
+        (self.queue.is_empty() && std::mem::take(&mut self.held_changed)).then_some(&self.held)
     }
 
-    fn held(&self) -> Held {
-        let mut held = Held::new();
-        for (&stream, bytes) in self.segments.values().flat_map(|known| &known.limited) {
-            *held.entry(stream).or_default() += bytes;
-        }
-        held
-    }
-
-    /// Reckons anew how much of streams with a limit may stay where, the newest first. Where it is less than there is, the
-    /// segment is looked at again. What is too much goes from here in proportion to what is held here and at others.
-    pub(crate) fn apply_limits(&mut self, own: JournalNumber, catalog: &Catalog) {
-        if !self.limits_changed || !self.queue.is_empty() {
+    /// Not more than this may stay of streams with a limit: of what is held here the newest. Where that is less than there is, the
+    /// segment is looked at again.
+    pub(crate) fn apply_limits(&mut self, own: JournalNumber, mut may_stay: Held) {
+        self.allowed.clear();
+        may_stay.retain(|stream, bytes| self.held.get(stream).is_some_and(|held| held > bytes));
+        if may_stay.is_empty() {
             return;
         }
-        self.limits_changed = false;
-        self.allowed.clear();
-        let may_stay = |(&stream, &here): (&StreamId, &u64)| {
-            let limit = catalog.stream(stream)?.retention.bytes?.get();
-            let all = u128::from(here) + u128::from(self.of_others.get(&stream).copied().unwrap_or(0));
-            let part = u128::from(limit) * u128::from(here) / all.max(1);
-            Some((stream, if all > u128::from(limit) { part as u64 } else { here }))
-        };
-        let mut left: Held = self.held().iter().filter_map(may_stay).collect();
         let (new, old): (Vec<_>, Vec<_>) = self.segments.iter().rev().partition(|(of, _)| of.journal == own);
         for (segment, known) in new.into_iter().chain(old) {
             for (&stream, &bytes) in &known.limited {
-                let Some(left) = left.get_mut(&stream) else { continue };
+                let Some(left) = may_stay.get_mut(&stream) else { continue };
                 if bytes > *left {
                     self.allowed.insert((*segment, stream), *left);
                     self.queue.insert(*segment);

@@ -7,6 +7,7 @@ use frame::{Epoch, JournalNumber, LogId, Position, Quotas, Retention, SegmentNum
 use io::FileId;
 
 use super::*;
+use crate::holdings::Holdings;
 use crate::shards::Shards;
 
 const LENGTH: u32 = 800;
@@ -79,9 +80,13 @@ impl Rig {
         self.space.look(id(footer.head.position.segment().0), footer, &view, 0);
     }
 
-    fn apply_limits(&mut self) {
+    /// Shares out what is held, as one of the reactors that have said so much to these.
+    fn share(&mut self, holdings: &Holdings) {
         let Rig { space, catalog, owners, .. } = self;
-        space.apply_limits(JournalNumber(owners.own() as u32), catalog);
+        let Some(held) = space.held_to_share() else { return };
+        let limit = |stream| Some(catalog.stream(stream)?.retention.bytes?.get());
+        let (may_stay, _) = holdings.share((owners.own(), 0), held, limit);
+        space.apply_limits(JournalNumber(owners.own() as u32), may_stay);
     }
 
     /// Says what there is to say.
@@ -170,46 +175,71 @@ fn of_a_stream_with_a_limit_the_oldest_go_first() {
         rig.look(footer);
     }
     assert_eq!(rig.tell(), [], "nobody has reckoned yet");
-    rig.apply_limits();
+    let holdings = Holdings::default();
+    rig.share(&holdings);
     for footer in &footers[..2] {
         rig.look(footer);
     }
     // The first segment's four, and the oldest three of the second's: the last extent of shard 2 stays.
     assert_eq!((rig.tell(), rig.dead()), (vec![(1, 21), (2, 16)], vec![1]));
     // It has settled.
-    rig.apply_limits();
+    rig.share(&holdings);
     assert_eq!((rig.space.queue.len(), rig.tell()), (0, vec![]));
 }
 
-/// What is too much goes in proportion; and nobody drops the others' part as well while they have not said that it is gone.
+/// What is too much goes in proportion, and only once all that is held here is known.
 #[test]
 fn what_others_hold_counts() {
     let bytes = NonZeroU64::new(8 * u64::from(LENGTH));
     let mut rig = Rig::new(Retention { seconds: None, bytes }, Retention::NONE);
     rig.owners = Owners::new(2, 1);
+    let stream = rig.catalog.stream_of(ShardId(1)).expect("it is there").stream;
+    let holdings = Holdings::default();
+    let other = |extents: u64| {
+        let held = Held::from([(stream, extents * u64::from(LENGTH))]);
+        holdings.share((0, 0), &held, |_| bytes.map(NonZeroU64::get)).0[&stream] / u64::from(LENGTH)
+    };
+    assert_eq!(other(6), 6);
     // Two extents of shard 1, which is this reactor's, in each of three segments.
     let footers = [(1, 1), (2, 11), (3, 21)].map(|(number, first)| footer(number, &[(1, first), (2, first)], 10_000));
     for (footer, number) in footers.iter().zip(1..) {
         rig.add(number);
         rig.look(footer);
     }
-    rig.apply_limits();
-    let stream = rig.catalog.stream_of(ShardId(1)).expect("it is there").stream;
-    let here = |bytes| Some(Held::from([(stream, bytes)]));
-    assert_eq!((rig.space.held_to_tell(), rig.space.held_to_tell()), (here(6 * u64::from(LENGTH)), None));
-    rig.apply_limits();
-    assert_eq!(rig.space.queue.len(), 0, "as far as it is known, there is room for more");
-    let others = |bytes| move || Held::from([(stream, bytes)]);
-    rig.space.others_hold(1, others(6 * u64::from(LENGTH)));
-    rig.apply_limits();
+    rig.share(&holdings);
     // Four are too many, of which two are this one's.
+    assert_eq!(rig.space.queue.len(), 1);
+    rig.space.others_changed();
+    assert!(rig.space.held_to_share().is_none(), "it does not know what it holds before it has looked");
+    assert_eq!(other(6), 4);
     rig.look(&footers[0]);
     assert_eq!((rig.tell(), rig.dead()), (vec![(1, 11)], vec![1]));
-    rig.apply_limits();
-    assert_eq!((rig.space.queue.len(), rig.space.held_to_tell()), (0, here(4 * u64::from(LENGTH))));
-    rig.space.others_hold(2, others(4 * u64::from(LENGTH)));
-    rig.apply_limits();
+    // The other has not dropped its two yet, and has said that it will.
+    rig.share(&holdings);
+    assert_eq!((rig.space.queue.len(), other(4)), (0, 4));
+    rig.space.others_changed();
+    assert_eq!(rig.space.next_ns(7, || None), Some(7), "it does not sleep");
+    rig.share(&holdings);
     assert_eq!(rig.space.queue.len(), 0, "it has settled");
+    // A segment that can't be read any more counts for nothing.
+    rig.space.queue.insert(id(3));
+    rig.space.pass_over(id(3));
+    rig.share(&holdings);
+    assert_eq!(other(8), 6);
+}
+
+/// What is on its way to the disk does not count any more; what was found and is not, is found again.
+#[test]
+fn while_trims_are_told_nothing_is_looked_at() {
+    let mut rig = Rig::new(Retention::of_seconds(1), Retention::of_seconds(1));
+    rig.now_ms = Some(20_000);
+    rig.add(1);
+    rig.look(&footer(1, &[(1, 1)], 10_000));
+    assert!(rig.space.trims_to_tell().is_some());
+    rig.space.look_at_all();
+    assert_eq!(rig.space.next_to_look_at(0, || rig.now_ms), None);
+    rig.space.trims_told();
+    assert!(rig.space.next_to_look_at(LOOK_NS, || rig.now_ms).is_some());
 }
 
 #[test]

@@ -44,7 +44,8 @@ impl Numbering<'_> {
 
     /// What is to be done with a record, and which shard stored it, if one did.
     fn judge(&mut self, io: &impl Io, shard: ShardId, frame: &Frame<'_>, numbered: Numbered) -> (ShardId, Verdict) {
-        let stream = self.catalog.stream_of(shard).filter(|stream| stream.is_descended(shard));
+        let was_moved = self.producers.is_watched(shard);
+        let stream = self.catalog.stream_of(shard).filter(|stream| was_moved || stream.is_descended(shard));
         let Some(stream) = stream else { return (shard, self.producers.judge(shard, numbered)) };
         let hash_key = frame.explicit_hash_key().unwrap_or_else(|| hash_key(frame.key()));
         let now_ns = *self.now_ns.get_or_insert_with(|| io.mono_ns());

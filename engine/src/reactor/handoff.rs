@@ -43,10 +43,13 @@ impl<I: Io> Reactor<I> {
 
     fn take_parcel(&mut self, from: usize, parcel: Parcel) {
         let Parcel { handed, settled, asks, told, taken, lent, commands, applied, .. } = parcel;
-        let Parcel { ends, shown, loans, released, has_begun, has_finished, .. } = parcel;
+        let Parcel { ends, shown, loans, released, holds_other, has_begun, has_finished, .. } = parcel;
         let loans_made = self.peers.links[from].lent;
         let released = released.into_iter().filter(|(_, taken)| *taken == loans_made);
         released.for_each(|(segment, _)| self.space.released(segment, from));
+        if holds_other {
+            self.space.others_changed();
+        }
         if has_begun {
             self.peers.links[from].has_begun = true;
             self.seal_closed_journals();

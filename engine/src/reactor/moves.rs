@@ -253,7 +253,9 @@ impl<I: Io> Reactor<I> {
         kept.into_iter().for_each(|sealed| self.journal.borrow(sealed, None));
         let is_poisoned = self.journal.poisoned().is_some();
         let Some(arrival) = self.moves.arrivals.get_mut(&shard) else { return };
-        let Some(Handover { end: End { next, arrival_ms }, producers, .. }) = &arrival.handover else { return };
+        let Some(Handover { end: End { next, arrival_ms }, producers, .. }) = &mut arrival.handover else { return };
+        // Where a journal told of very many shards in one row, it may have told of a higher number than the shard had: it never falls.
+        *next = self.shards.find(shard).map_or(*next, |known| known.next.max(*next));
         arrival.step = if is_poisoned { Step::Over } else { Step::Saying };
         let (next, arrival_ms, all) = (*next, *arrival_ms, producers.clone());
         if is_poisoned {
@@ -327,9 +329,7 @@ impl<I: Io> Reactor<I> {
             self.journal.producers.owe_all(shard, owed);
             buckets.into_iter().for_each(|buckets| self.buckets.put(shard, buckets));
         }
-        if self.catalog.stream(stream).is_some_and(|stream| stream.is_descended(shard)) {
-            self.journal.producers.opened(shard, self.io.mono_ns());
-        }
+        self.journal.producers.moved_here(shard, self.io.mono_ns());
         self.publish(shard);
         self.publish_trim(shard);
     }

@@ -208,6 +208,10 @@ impl<I: Io> Reactor<I> {
         }) else {
             return;
         };
+        // Who was to end it before may say late that it could not, for once.
+        if end.is_err() && underway.ends[at].is_some() {
+            return;
+        }
         underway.ends[at] = end.ok();
         let children = underway.resharding.children();
         if let Err(code) = end {

@@ -80,10 +80,11 @@ impl<I: Io> Reactor<I> {
         }
         let now_ns = self.io.mono_ns();
         let Some(sealed) = self.space.next_to_look_at(now_ns, || self.clock.expiry_ms(&self.io)) else {
-            return self.apply_limits();
+            return self.share_limits();
         };
         if let Some(footer) = self.journal.footers.find(sealed.segment) {
-            return self.look(sealed.segment, &footer);
+            self.look(sealed.segment, &footer);
+            return self.share_limits();
         }
         if !self.scheduler.may_read(now_ns, !self.journal.is_quiet()) {
             return;
@@ -94,20 +95,16 @@ impl<I: Io> Reactor<I> {
         self.io.submit(Op::Read { file: sealed.file, offset: u64::from(sealed.footer_at), buf }, token::LOOK);
     }
 
-    /// Looks whether there is too much of a stream with a limit, here and at the other reactors together.
-    fn apply_limits(&mut self) {
+    /// Looks whether there is too much of a stream with a limit, here and at the other reactors together, once all of it is known.
+    fn share_limits(&mut self) {
         let Reactor { space, owners, catalog, peers, .. } = self;
-        let (own, moves) = (owners.own(), owners.moves());
-        if !peers.is_alone() {
-            let holdings = &peers.exchange.holdings;
-            if let Some(held) = space.held_to_tell()
-                && holdings.publish(own, moves, held)
-            {
-                peers.exchange.wake_others(own);
-            }
-            space.others_hold(holdings.changes(), || holdings.of_others(own, moves));
+        let Some(held) = space.held_to_share() else { return };
+        let limit = |stream| Some(catalog.stream(stream)?.retention.bytes?.get());
+        let (may_stay, is_news) = peers.exchange.holdings.share((owners.own(), owners.moves()), held, limit);
+        space.apply_limits(JournalNumber(owners.own() as u32), may_stay);
+        for other in peers.numbers().filter(|_| is_news) {
+            peers.links[other].parcel.holds_other = true;
         }
-        space.apply_limits(JournalNumber(own as u32), catalog);
     }
 
     /// A footer was read. One that can't be keeps its segment.

@@ -155,14 +155,14 @@ impl Sweep<'_> {
             Err(RunError::Space { .. }) => return Ok(Stepped::Done(Box::new(no_room(rate, confirms)), None)),
             Err(error) => return Err(error),
         };
-        if self.interrupted.load(Ordering::Relaxed) || measured.produced.stop == Stop::Interrupted {
-            return Ok(Stepped::Interrupted);
-        }
         let report = &measured.report;
         let pushed = report.pushed.as_ref().map_or(0, |pushed| pushed.faults);
         let caught_up = report.caught_up.as_ref().map_or(0, |caught_up| caught_up.faults);
         if report.verification.faults + pushed + caught_up > 0 {
             return Ok(Stepped::Void(Box::new(measured.report)));
+        }
+        if self.interrupted.load(Ordering::Relaxed) || measured.produced.stop == Stop::Interrupted {
+            return Ok(Stepped::Interrupted);
         }
         let step = self.judge(rate, confirms, &measured);
         Ok(Stepped::Done(Box::new(step), Some(Box::new(measured.report))))

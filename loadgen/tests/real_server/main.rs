@@ -416,12 +416,12 @@ fn ctrl_c_stops_verifies_and_marks_the_result_partial() {
     watched.server.stop().unwrap();
 }
 
-/// Whether a program listens to Ctrl-C.
+/// Whether a program listens to Ctrl-C, and to what it listens to after that.
 fn listens(child: &Child) -> Option<()> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?.trim();
-    let interrupt = 1 << (Signal::INT.as_raw() - 1);
-    u64::from_str_radix(caught, 16).ok().filter(|caught| caught & interrupt != 0).map(drop)
+    let terminate = 1 << (Signal::TERM.as_raw() - 1);
+    u64::from_str_radix(caught, 16).ok().filter(|caught| caught & terminate != 0).map(drop)
 }
 
 /// Bug: who had named standard input, in which nothing came, could not end the program. Mechanism: a first row was waited for before
