@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{ResultsError, name_of, not_a_run, read_json};
+use crate::goal::GoalOutcome;
 use crate::recorder::new_histogram;
 use crate::report::histogram_log::{ALL, HistogramLog, PUSHED, SERVICE};
 use crate::report::plot::{BOUND, COLOURS, Line, latency_plot, throughput_plot};
@@ -86,6 +87,8 @@ pub struct Source {
     pub command: String,
     /// Its own marks.
     pub marks: Vec<Mark>,
+    /// And its own goals.
+    pub goals: Vec<GoalOutcome>,
     /// What it measured alone.
     pub measured: Measured,
 }
@@ -122,7 +125,7 @@ impl Run {
 }
 
 impl MergedReport {
-    /// How the command ends: as the gravest of what was merged would by its marks.
+    /// How the command ends: as the gravest of what was merged would by its marks and its goals.
     pub fn status(&self) -> Status {
         let marks = self.sources.iter().flat_map(|source| &source.marks).chain(&self.marks);
         let status = marks.map(|mark| match mark {
@@ -130,7 +133,9 @@ impl MergedReport {
             Mark::GeneratorLate(_) => Status::GeneratorLate,
             _ => Status::Good,
         });
-        status.fold(Status::Good, Status::graver)
+        let is_missed = self.sources.iter().flat_map(|source| &source.goals).any(|goal| !goal.met);
+        let goals = if is_missed { Status::GoalMissed } else { Status::Good };
+        status.fold(goals, Status::graver)
     }
 }
 
@@ -362,6 +367,7 @@ fn source(run: &Run) -> Source {
         started: report.started.clone(),
         command: report.command.clone(),
         marks: report.marks.clone(),
+        goals: report.goals.clone(),
         measured: report.measured.clone(),
     }
 }

@@ -1,8 +1,9 @@
 //! Pages in a browser, whose SDK speaks to another host than they come from: the browser asks first, and shows a page only what
 //! it may see.
 //!
-//! Any page may, as at the service, because a request is worth what its signature is. Where none are verified no page may: else
-//! whatever a person looks at could write to the server on that person's machine.
+//! Any page may, as at the service, because a request is worth what its signature is. Where none are verified every page is refused, as
+//! some requests are sent without being asked about: else whatever a person looks at could write to the server on that person's
+//! machine.
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -10,6 +11,10 @@ use hyper::header::{
     ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN,
 };
 use hyper::{Method, Request};
+
+/// What a page is told where no signatures are verified.
+pub(super) const NO_PAGES: &str = "This server verifies no signatures, so pages in a browser may not use it; start it with a file of \
+                                   credentials (--credentials-file).";
 
 /// How long a browser may rely on what it was told, in seconds.
 const MAX_AGE_S: &str = "172800";

@@ -19,7 +19,7 @@ use wire::{Codec, Error, ErrorKind, PIECE_BYTES, Pieces, event_stream, shape};
 use super::access::Presented;
 use super::action::Said;
 use super::body::{BODY_BYTES_MAX, pass_over, receive};
-use super::cors::Page;
+use super::cors::{self, Page};
 use super::service::Service;
 use super::{Common, action, leases, metrics, sts};
 
@@ -91,8 +91,13 @@ impl Body for Reply {
 pub(super) async fn answer(common: &Arc<Common>, request: Request<Incoming>) -> Response<Reply> {
     let began = Instant::now();
     let id = uuid::Uuid::new_v4();
-    let page = Page::of(&request).filter(|_| common.access.verifies());
+    let (page, verifies) = (Page::of(&request), common.access.verifies());
     let (name, mut response) = match Service::of(&request) {
+        _ if page.is_some() && !verifies => {
+            pass_over(request.into_body()).await;
+            let error = Error::new(ErrorKind::AccessDenied, cors::NO_PAGES);
+            (None, refusal(&error, Codec::Json.content_type(), error.body(Codec::Json)))
+        }
         _ if matches!(page, Some(Page::Asks(..))) => (None, Response::new(Reply::empty())),
         Service::Kinesis => kinesis(common, request).await,
         Service::Leases => leases::answer(common, request).await,
@@ -105,7 +110,7 @@ pub(super) async fn answer(common: &Arc<Common>, request: Request<Incoming>) -> 
     // Some words of no meaning, as long as the service's.
     let extended = STANDARD.encode(id.as_bytes().repeat(4));
     headers.insert(EXTENDED_REQUEST_ID, HeaderValue::try_from(extended).expect("letters and digits"));
-    if let Some(page) = page {
+    if let Some(page) = page.filter(|_| verifies) {
         page.allow(headers);
     }
     response
