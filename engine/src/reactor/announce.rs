@@ -69,6 +69,10 @@ impl<I: Io> Reactor<I> {
 
     /// A command is true from here on.
     pub(super) fn apply(&mut self, command: &Command) {
+        if matches!(command, Command::Delete(_)) {
+            // Records that wait for their keys to be hashed were taken in for a stream that was there.
+            self.route();
+        }
         if let Command::Delete(stream) = *command
             && let Some(stream) = self.catalog.stream(stream)
         {

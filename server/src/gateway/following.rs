@@ -73,6 +73,12 @@ impl Following {
         })
     }
 
+    /// It goes on where another began within a record: if that record's first part has expired, it is passed over.
+    pub(super) fn going_on(mut self) -> Following {
+        self.is_first = false;
+        self
+    }
+
     /// The next that is heard. Records that come before it are given to `each`, and whether they are kept encrypted. May be dropped
     /// and called again.
     pub(super) async fn next(&mut self, mut each: impl FnMut(&Record<'_>, bool)) -> Heard {

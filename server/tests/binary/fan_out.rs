@@ -6,12 +6,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use aws_smithy_eventstream::frame::{DecodedFrame, MessageFrameDecoder};
+use frame::proto::Start;
+use frame::{Quotas, Retention};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::gateway::{answer, ask_on, connect, good, refused, send, server};
 use crate::reactors;
-use crate::rig::{Server, directory};
+use crate::rig::{Server, directory, store};
 
 const SHARD: &str = "shardId-000000000000";
 
@@ -323,4 +325,56 @@ fn a_subscription_does_not_hold_up_the_servers_end() {
     assert_eq!(events.next(), None);
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     server.ended();
+}
+
+/// Bug: an ARN that was written in another way had a place of its own: a consumer could be pushed a shard any number of times, and
+/// went on once it was deregistered.
+#[test]
+fn a_consumer_is_one_however_its_arn_is_written() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let address = server.http.unwrap();
+    let consumer = with_consumer(address, "s", 1);
+    let other = consumer.replace("arn:aws:", "arn:aws-cn:");
+    let latest = json!({ "Type": "LATEST" });
+    let mut events = Events::begin(address, &other, SHARD, &latest);
+    let second = json!({ "ConsumerARN": consumer, "ShardId": SHARD, "StartingPosition": latest });
+    assert_eq!(refused(address, "SubscribeToShard", &second).0, "ResourceInUseException");
+    good(address, "DeregisterStreamConsumer", &json!({ "ConsumerARN": consumer }));
+    let told = std::iter::from_fn(|| events.next()).last().unwrap();
+    assert_eq!(told.0, "ResourceInUseException");
+    server.stop();
+}
+
+/// Bug: where a shard began within a record in parts, as its first part has expired, a subscription asked for that part again and
+/// again, and was never given anything.
+#[test]
+fn what_comes_after_a_record_that_expired_in_part_is_pushed() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let address = server.http.unwrap();
+    let consumer = with_consumer(address, "s", 1);
+    let mut client = server.client();
+    let stream = client.describe_stream("s").unwrap();
+    let shard = stream.shards[0].shard;
+    client.set_quotas("s", Quotas::NONE).unwrap();
+    let retention = Retention { bytes: std::num::NonZeroU64::new(7 << 20), ..Retention::NONE };
+    client.set_retention("s", retention).unwrap();
+    // Parts lie in batches of their own, which go one by one.
+    let large = vec![7_u8; 5 << 20];
+    let begun = Instant::now();
+    loop {
+        store(&mut client, stream.stream, "k", [&large]);
+        let trim = client.describe_stream("s").unwrap().shards[0].trim;
+        let records = client.read(stream.stream, shard, Start::At(trim), 1).unwrap();
+        if records.iter().next().is_some_and(|frame| frame::parts::first_of(&frame) < frame.sequence()) {
+            break;
+        }
+        assert!(begun.elapsed() < crate::rig::PATIENCE, "no record has expired in part");
+    }
+    let small = put(address, "s", "aGVsbG8=");
+    let mut events = Events::begin(address, &consumer, SHARD, &json!({ "Type": "TRIM_HORIZON" }));
+    let found = (0..20).any(|_| numbers(events.event()["Records"].as_array().unwrap()).contains(&small));
+    assert!(found, "it was never pushed");
+    server.stop();
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::gateway::{answer, connect, good};
+use crate::gateway::{answer, connect, good, send};
 use crate::rig::{Server, directory};
 
 /// What every connection of HTTP/2 begins with, and settings that say nothing.
@@ -190,5 +190,43 @@ fn a_body_that_does_not_come_is_refused_after_a_while() {
         assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock));
     }
     assert!((9..30).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    server.stop();
+}
+
+/// Bug: a list in a request was read whole before its members were counted, and an error repeated whatever it was about.
+#[test]
+fn long_lists_and_long_values_take_no_more_room_than_their_bodies() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let address = server.http.unwrap();
+    good(address, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    // In CBOR a text of nothing is a byte.
+    const COUNT: u32 = 16 << 20;
+    let arn = crate::gateway::arn("s");
+    let mut body = vec![0xa2, 0x6b];
+    body.extend_from_slice(b"ResourceARN\x78");
+    body.push(arn.len() as u8);
+    body.extend_from_slice(arn.as_bytes());
+    body.extend_from_slice(b"\x67TagKeys\x9a");
+    body.extend_from_slice(&COUNT.to_be_bytes());
+    body.resize(body.len() + COUNT as usize, 0x60);
+    let ask = |kind: &str, action: &str, body: &[u8]| {
+        let mut stream = connect(address);
+        let headers = [
+            ("content-type", format!("application/x-amz-{kind}-1.1")),
+            ("x-amz-target", format!("Kinesis_20131202.{action}")),
+        ];
+        send(&mut stream, "POST", &headers.each_ref().map(|(name, value)| (*name, value.as_str())), body);
+        answer(&mut stream)
+    };
+    let before = peak_bytes(&server);
+    let (status, told) = ask("cbor", "UntagResource", &body);
+    let told = String::from_utf8_lossy(&told).into_owned();
+    assert!(status == 400 && told.contains("Member must have length less than or equal to 50"), "{told}");
+    let long = json!({ "StreamName": " ".repeat(4 << 20), "PartitionKey": "k", "Data": "" }).to_string();
+    let (status, told) = ask("json", "PutRecord", long.as_bytes());
+    assert!(status == 400 && told.len() < 16 << 10, "{} bytes", told.len());
+    let grown = peak_bytes(&server) - before;
+    assert!(grown < 2 * GROWTH_BYTES_MAX, "{} MiB more", grown >> 20);
     server.stop();
 }

@@ -120,6 +120,9 @@ impl ErrorKind {
     }
 }
 
+/// The longest that an error says.
+const MESSAGE_BYTES_MAX: usize = 16 << 10;
+
 /// An error, as a caller gets it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Error {
@@ -130,9 +133,14 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error with words.
+    /// An error with words. What it repeats of a request may be as long as that: so much of it is told.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into() }
+        let mut message = message.into();
+        if message.len() > MESSAGE_BYTES_MAX {
+            message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+            message.shrink_to_fit();
+        }
+        Error { kind, message }
     }
 
     /// Its body.

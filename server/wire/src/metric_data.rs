@@ -13,6 +13,9 @@ use crate::{Codec, Error, ErrorKind};
 /// Data in one request.
 const DATA_MAX: usize = 1000;
 
+/// Entities of one request, each of which may have so many: they are all read before they are counted.
+const ENTITIES_MAX: usize = 20;
+
 /// Dimensions of one datum.
 const DIMENSIONS_MAX: usize = 30;
 
@@ -109,7 +112,7 @@ struct Request {
     #[serde(default)]
     metric_data: AtMost<Datum, DATA_MAX>,
     #[serde(default)]
-    entity_metric_data: AtMost<Entity, DATA_MAX>,
+    entity_metric_data: AtMost<Entity, ENTITIES_MAX>,
 }
 
 /// Data of something that has a name of its own; that is not kept.

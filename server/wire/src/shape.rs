@@ -92,6 +92,7 @@ macro_rules! answer {
 mod account;
 mod consumer;
 mod entries;
+mod few;
 mod policy;
 mod record;
 mod setting;

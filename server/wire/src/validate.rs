@@ -1,13 +1,16 @@
 //! Checks of a request's members against the model's bounds, told all at once in the service's words.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{Display, Write};
 use std::ops::RangeInclusive;
 
 use crate::error::{Error, ErrorKind};
 
 /// As many as the service tells at once.
 const TOLD_MAX: usize = 10;
+
+/// Bytes of a value that are told.
+const VALUE_BYTES_MAX: usize = 1024;
 
 /// Tags of one request, and the characters of a key and a value.
 const TAGS_MAX: usize = 200;
@@ -20,7 +23,8 @@ const RECORD_DATA_MAX: usize = 10 << 20;
 /// What was found wrong so far.
 #[derive(Debug, Default)]
 pub struct Checks {
-    found: Vec<String>,
+    count: usize,
+    told: Vec<String>,
 }
 
 impl Checks {
@@ -32,7 +36,7 @@ impl Checks {
     /// A member that must be given.
     pub fn required<T>(&mut self, member: impl Display, value: Option<&T>) -> &mut Checks {
         if value.is_none() {
-            self.found.push(format!("Value null at '{member}' failed to satisfy constraint: Member must not be null"));
+            self.tell(|| format!("Value null at '{member}' failed to satisfy constraint: Member must not be null"));
         }
         self
     }
@@ -230,7 +234,14 @@ impl Checks {
     }
 
     fn note(&mut self, value: impl Display, member: impl Display, rule: std::fmt::Arguments<'_>) {
-        self.found.push(format!("Value '{value}' at '{member}' failed to satisfy constraint: {rule}"));
+        self.tell(|| format!("Value '{}' at '{member}' failed to satisfy constraint: {rule}", shown(value)));
+    }
+
+    fn tell(&mut self, what: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.told.len() < TOLD_MAX {
+            self.told.push(what());
+        }
     }
 
     /// All is well, or what is not.
@@ -238,13 +249,33 @@ impl Checks {
     /// # Errors
     /// At least one check failed.
     pub fn done(&self) -> Result<(), Error> {
-        let count = self.found.len();
+        let count = self.count;
         if count == 0 {
             return Ok(());
         }
         let errors = if count == 1 { "error" } else { "errors" };
-        let told = self.found[..count.min(TOLD_MAX)].join("; ");
+        let told = self.told.join("; ");
         Err(Error::new(ErrorKind::Validation, format!("{count} validation {errors} detected: {told}")))
+    }
+}
+
+/// A value as far as it is told.
+fn shown(value: impl Display) -> String {
+    let mut shown = Shown(String::new());
+    if write!(shown, "{value}").is_err() {
+        shown.0.push_str("...");
+    }
+    shown.0
+}
+
+/// Takes so much and no more.
+struct Shown(String);
+
+impl Write for Shown {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let room = VALUE_BYTES_MAX - self.0.len();
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        if text.len() > room { Err(std::fmt::Error) } else { Ok(()) }
     }
 }
 
@@ -317,6 +348,20 @@ mod tests {
         let error =
             Checks::new().all_of("m", Some(&metrics), 7, &["IncomingBytes"]).done().expect_err("one is not a word");
         assert!(error.message.contains("Value '[IncomingBytes, No]' at 'm'"), "{error}");
+    }
+
+    /// Bug: an error repeated the values of its request, however long they were, and no room was taken for it.
+    #[test]
+    fn long_values_are_told_in_part() {
+        let long = "ä".repeat(1 << 20);
+        let mut checks = Checks::new();
+        checks.stream_name(Some(&long)).tag_keys(Some(&[long.clone(), String::new()]));
+        let error = checks.done().expect_err("three are wrong");
+        assert!(error.message.starts_with("3 validation errors detected: Value 'ää"), "{error}");
+        assert!(error.message.contains("ä...' at 'streamName' failed") && error.message.len() < 4 * VALUE_BYTES_MAX);
+        assert_eq!(Error::new(ErrorKind::Validation, "ä".repeat(1 << 20)).message.len(), 16 << 10);
+        let just = "x".repeat(VALUE_BYTES_MAX);
+        assert_eq!(shown(&just), just);
     }
 
     #[test]

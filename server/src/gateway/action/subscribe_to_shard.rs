@@ -30,6 +30,9 @@ const LIFETIME: Duration = Duration::from_secs(300);
 /// Something is said at least so often.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
+/// How long a last word waits for a client that takes nothing.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A shard that can't be followed for the moment is tried again after this long.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -50,10 +53,12 @@ pub(super) async fn run(
     checks.one_of("startingPosition.type", start.r#type.as_deref(), &position::TYPES);
     checks.number("startingPosition.sequenceNumber", start.sequence_number.as_deref(), 128);
     checks.done()?;
-    let arn = input.consumer_arn.unwrap_or_default();
-    let meant = consumer::by_arn(&shared.place, &arn)?;
+    let meant = consumer::by_arn(&shared.place, input.consumer_arn.as_deref().unwrap_or_default())?;
     let (stream, shard) = shard_of(shared, &meant.stream, input.shard_id.as_deref().unwrap_or_default()).await?;
-    meant.find(&shared.place, &Extras::of(&stream)?)?;
+    let extras = Extras::of(&stream)?;
+    let consumer = &extras.consumers[meant.find(&shared.place, &extras)?];
+    // As it is told: an ARN can be written in several ways.
+    let arn = shared.place.consumer_arn(&stream.name, &consumer.name, consumer.created_ms);
     if !shared.rates.take("SubscribeToShard", (&arn, shard.shard.0)) {
         let message = rate_exceeded(&shared.place, &stream.name, shard_name(&stream, shard.shard));
         return Err(Error::new(ErrorKind::LimitExceeded, message));
@@ -67,6 +72,9 @@ pub(super) async fn run(
     let next = Sequence(position.find(shared, &stream, &shard).await?);
     end_if_dry(shared, &meant.stream, input.dry_run).await?;
     let seat = shared.subscribers.begin(&arn, shard.shard)?;
+    // Who was deregistered meanwhile had no seat that could end.
+    let (stream, _) = shared.log.describe(&shared.place, &stream.name, 0, 0).await?;
+    meant.find(&shared.place, &Extras::of(&stream)?)?;
     let (events, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
     let push = Box::new(Push { shared: Arc::clone(shared), codec, stream, shard, next, arrival_ms: 0, events });
     let following = push.follow().await?;
@@ -104,8 +112,11 @@ impl Push {
     /// Both are boxed: a task has room for what it holds wherever that is handed on.
     async fn run(mut self: Box<Push>, following: Box<Following>, seat: Seat) {
         let (events, subscribers) = (self.events.clone(), self.shared.subscribers.clone());
+        let ended = Instant::now() + LIFETIME;
         let end = tokio::select! {
-            end = self.push(following) => end,
+            end = self.push(following, ended) => end,
+            // Who takes nothing holds it no longer either.
+            () = tokio::time::sleep_until(ended + SEND_TIMEOUT) => End::Clean,
             () = events.closed() => End::Clean,
             () = subscribers.stopped() => End::Clean,
             error = seat.taken() => End::Failed(error),
@@ -113,13 +124,12 @@ impl Push {
         if let End::Failed(error) = end
             && let Ok(message) = event_stream::exception(self.codec, &error)
         {
-            let _ = events.send(message.into()).await;
+            let _ = tokio::time::timeout(SEND_TIMEOUT, events.send(message.into())).await;
         }
     }
 
     /// Pushes until the end.
-    async fn push(&mut self, mut following: Box<Following>) -> End {
-        let ended = Instant::now() + LIFETIME;
+    async fn push(&mut self, mut following: Box<Following>, ended: Instant) -> End {
         if let Err(end) = self.say("initial-response", &BTreeMap::<&str, &str>::new()).await {
             return end;
         }
@@ -170,7 +180,7 @@ impl Push {
                 }
                 Ok(Heard::Within(first)) => {
                     self.next = first;
-                    *following = self.follow().await?;
+                    *following = self.follow().await?.going_on();
                 }
                 Ok(Heard::Ended(failure)) if failure.code.may_pass() => *following = self.follow_again(ended).await?,
                 Ok(Heard::Ended(failure)) => return Err(Error::new(kind(failure.code), failure.detail).into()),

@@ -12,6 +12,7 @@ request!(
         #[serde(rename = "StreamARN")]
         stream_arn: String,
         consumer_name: String,
+        #[serde(deserialize_with = "super::few::pairs")]
         tags: BTreeMap<String, String>,
     }
 );

@@ -46,6 +46,7 @@ request!(
         stream_name: String,
         #[serde(rename = "StreamARN")]
         stream_arn: String,
+        #[serde(deserialize_with = "super::few::texts")]
         shard_level_metrics: Vec<String>,
     }
 );

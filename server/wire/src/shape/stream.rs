@@ -11,6 +11,7 @@ request!(
         stream_name: String,
         shard_count: i64,
         stream_mode_details: StreamModeDetails,
+        #[serde(deserialize_with = "super::few::pairs")]
         tags: BTreeMap<String, String>,
         warm_throughput_mi_bps: i64,
         max_record_size_in_ki_b: i64,

@@ -8,6 +8,7 @@ request!(
         stream_name: String,
         #[serde(rename = "StreamARN")]
         stream_arn: String,
+        #[serde(deserialize_with = "super::few::pairs")]
         tags: BTreeMap<String, String>,
     }
 );
@@ -18,6 +19,7 @@ request!(
         stream_name: String,
         #[serde(rename = "StreamARN")]
         stream_arn: String,
+        #[serde(deserialize_with = "super::few::texts")]
         tag_keys: Vec<String>,
     }
 );
@@ -38,6 +40,7 @@ request!(
     TagResource {
         #[serde(rename = "ResourceARN")]
         resource_arn: String,
+        #[serde(deserialize_with = "super::few::pairs")]
         tags: BTreeMap<String, String>,
     }
 );
@@ -47,6 +50,7 @@ request!(
     UntagResource {
         #[serde(rename = "ResourceARN")]
         resource_arn: String,
+        #[serde(deserialize_with = "super::few::texts")]
         tag_keys: Vec<String>,
     }
 );
