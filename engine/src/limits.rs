@@ -26,6 +26,9 @@ pub const WINDOWS_BYTES: u64 = PENDING_BYTES_MAX as u64 / 2;
 /// Appends that one connection may have unacknowledged.
 pub const WINDOW_BATCHES: u64 = 1024;
 
+/// Rows of footers that are kept where the footers are not, for searches among many segments: some 100 bytes each.
+pub const FOOTER_ROWS_KEPT_MAX: usize = 8192;
+
 /// Of the cache of the tail, what is kept although nobody has read near the tail for long.
 pub const TAIL_KEPT_BYTES_MIN: usize = 1 << 20;
 

@@ -51,20 +51,26 @@ impl Peer {
     }
 }
 
-#[test]
-fn more_segments_than_there_is_room_for_their_footers_are_passed_over() {
+/// Many segments of one shard, in a directory with so many streams like its own.
+fn filled(streams: u32, retention: Retention) -> (Bench, Peer) {
     let surroundings = Surroundings { receive_buffers: 64, receive_buffer_bytes: 64 << 10, ..Surroundings::calm() };
     let mut bench = Bench::new(1, surroundings, (64 << 20, SEGMENT_BYTES), TURNS_MAX, |io| io);
     let mut out = Vec::new();
-    let mut proto = Client::new(&mut out);
-    proto.create_stream(&mut out, "s", SHARDS, Settings { quotas: Quotas::NONE, retention: Retention::of_seconds(1) });
+    let proto = Client::new(&mut out);
     let id = bench.world.connect();
     bench.world.send(id, &out);
     let mut peer = Peer { id, proto, stream: None, acked: 0, results: Vec::new() };
-    bench.turn_until(|bench| {
-        peer.hear(bench);
-        peer.stream.is_some()
-    });
+    for name in 0..streams {
+        let mut out = Vec::new();
+        let settings = Settings { quotas: Quotas::NONE, retention };
+        peer.proto.create_stream(&mut out, &name.to_string(), SHARDS, settings);
+        bench.world.send(id, &out);
+        peer.stream = None;
+        bench.turn_until(|bench| {
+            peer.hear(bench);
+            peer.stream.is_some()
+        });
+    }
     let stream = peer.stream.clone().unwrap();
     let mut frames = Vec::new();
     (0..RECORDS).for_each(|_| frame::frame::encode(&mut frames, b"k", Some(0), &[7; DATA_BYTES]).unwrap());
@@ -77,6 +83,35 @@ fn more_segments_than_there_is_room_for_their_footers_are_passed_over() {
             peer.acked > append
         });
     }
+    (bench, peer)
+}
+
+/// Bug: a read that searched among many segments began its search anew with each footer that was read for it, and never ended where
+/// fewer footers had room than the search looks at. Fix: their rows are kept.
+#[test]
+fn a_search_ends_however_few_footers_there_is_room_for() {
+    let (mut bench, mut peer) = filled(4, Retention::NONE);
+    let stream = peer.stream.clone().unwrap();
+    let (shard, records) = (stream.shards[0].shard, peer.acked as u64 * u64::from(RECORDS));
+    // About one of each segment.
+    for number in (1..=records).step_by(SEGMENT_BYTES as usize / DATA_BYTES) {
+        let mut out = Vec::new();
+        let start = Start::At(Sequence(number));
+        peer.results.clear();
+        peer.proto.read(&mut out, &Read { stream: stream.stream, shard, start, bytes_max: 1000 });
+        bench.world.send(peer.id, &out);
+        bench.turn_until(|bench| {
+            peer.hear(bench);
+            !peer.results.is_empty()
+        });
+        assert_eq!((peer.results[0].next, peer.results[0].records), (Sequence(number + 1), 1));
+    }
+}
+
+#[test]
+fn more_segments_than_there_is_room_for_their_footers_are_passed_over() {
+    let (mut bench, mut peer) = filled(1, Retention::of_seconds(1));
+    let stream = peer.stream.clone().unwrap();
     let expired_ns = bench.world.now_ns() + EXPIRED_NS;
     bench.world.wake_at(expired_ns);
     bench.turn_until(|bench| bench.world.now_ns() >= expired_ns);

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use frame::ShardId;
 use frame::limits::BLOCK_BYTES;
-use frame::segment::{Footer, Trailer};
+use frame::segment::{Footer, ShardRow, Trailer};
 use io::{Completion, FileId, Io, Op, Token};
 
 use super::SegmentId;
-use crate::limits::FOOTER_CHUNK_BYTES;
+use crate::limits::{FOOTER_CHUNK_BYTES, FOOTER_ROWS_KEPT_MAX};
 
 /// A segment's footer and trailer, to be written.
 #[derive(Debug)]
@@ -110,11 +111,41 @@ pub(crate) struct FooterCache {
     entries: VecDeque<(SegmentId, Arc<Footer>)>,
     bytes: usize,
     budget_bytes: usize,
+    /// Rows that were asked for, the newest of them, also where their footers have gone since: a search looks at a row of many
+    /// segments, and begins anew with each footer that is read for it. So it ends however few footers there is room for.
+    rows: BTreeMap<(SegmentId, ShardId), Option<ShardRow>>,
+    rows_asked: VecDeque<(SegmentId, ShardId)>,
 }
 
 impl FooterCache {
     pub(crate) fn new(budget_bytes: usize, pinned: BTreeMap<SegmentId, Arc<Footer>>) -> FooterCache {
-        FooterCache { pinned, entries: VecDeque::new(), bytes: 0, budget_bytes }
+        let (rows, rows_asked) = (BTreeMap::new(), VecDeque::new());
+        FooterCache { pinned, entries: VecDeque::new(), bytes: 0, budget_bytes, rows, rows_asked }
+    }
+
+    /// What a segment's footer says of a shard, if that is known here.
+    pub(crate) fn row(&mut self, segment: SegmentId, shard: ShardId) -> Option<Option<ShardRow>> {
+        if let Some(row) = self.rows.get(&(segment, shard)) {
+            return Some(*row);
+        }
+        let row = self.find(segment)?.shard(shard);
+        if self.rows_asked.len() >= FOOTER_ROWS_KEPT_MAX
+            && let Some(oldest) = self.rows_asked.pop_front()
+        {
+            self.rows.remove(&oldest);
+        }
+        self.rows.insert((segment, shard), row);
+        self.rows_asked.push_back((segment, shard));
+        Some(row)
+    }
+
+    fn forget_rows(&mut self, of: SegmentId) {
+        let all = (of, ShardId(0))..=(of, ShardId(u32::MAX));
+        let rows: Vec<_> = self.rows.range(all).map(|(&row, _)| row).collect();
+        if !rows.is_empty() {
+            rows.iter().for_each(|row| drop(self.rows.remove(row)));
+            self.rows_asked.retain(|(segment, _)| *segment != of);
+        }
     }
 
     /// What they take, those that are pinned excepted.
@@ -147,6 +178,7 @@ impl FooterCache {
     /// Lets go of the footer of a segment that is gone.
     pub(crate) fn forget(&mut self, segment: SegmentId) {
         self.pinned.remove(&segment);
+        self.forget_rows(segment);
         if let Some(at) = self.entries.iter().position(|(known, _)| *known == segment)
             && let Some((_, footer)) = self.entries.remove(at)
         {
@@ -157,6 +189,7 @@ impl FooterCache {
     /// Keeps a footer that is not on disk yet, until [`FooterCache::unpin`].
     pub(crate) fn pin(&mut self, segment: SegmentId, footer: Arc<Footer>) {
         self.pinned.insert(segment, footer);
+        self.forget_rows(segment);
     }
 
     /// A footer is on disk now, and may be let go of like any other.

@@ -43,6 +43,24 @@ fn a_footer_is_kept_until_it_is_on_disk() {
     assert_eq!(held(&mut cache), [false, true, true, false, false, false]);
 }
 
+#[test]
+fn rows_are_known_where_their_footers_have_gone() {
+    let mut cache = FooterCache::new(0, BTreeMap::new());
+    for segment in 1..=3 {
+        assert!(cache.row(id(segment), ShardId(0)).is_none(), "its footer is to be read");
+        cache.insert(id(segment), footer(segment).1);
+        assert!(cache.row(id(segment), ShardId(0)).is_some_and(|row| row.is_some()));
+    }
+    assert!(cache.find(id(1)).is_none());
+    assert!(cache.row(id(1), ShardId(0)).is_some() && cache.row(id(1), ShardId(7)).is_none());
+    assert_eq!(cache.row(id(3), ShardId(7)), Some(None), "that shard is not in it");
+    cache.forget(id(1));
+    assert!(cache.row(id(1), ShardId(0)).is_none() && cache.row(id(2), ShardId(0)).is_some());
+    // A segment that is another from here on.
+    cache.pin(id(2), footer(2).1);
+    assert_eq!((cache.rows.len(), cache.rows_asked.len()), (2, 2));
+}
+
 /// A segment is called sealed by its trailer's completion, and by no earlier one.
 #[test]
 fn a_segment_is_sealed_when_its_trailer_is_durable() {

@@ -1,10 +1,9 @@
 //! Where the records that a read wants come from.
 
 use std::ops::{Range, RangeInclusive};
-use std::sync::Arc;
 
 use frame::proto::ErrorCode;
-use frame::segment::{Footer, PlacedExtent, ShardRow};
+use frame::segment::{PlacedExtent, ShardRow};
 use frame::{Position, Sequence, ShardId};
 use io::{Buf, FileId};
 
@@ -156,11 +155,9 @@ impl Plan {
         let is_known =
             |mark: &Mark| mark.compactions == compactions && mark.cursor.next() <= from && from < mark.row.next;
         let known = wanted.mark.filter(is_known);
-        let found = match known {
-            Some(mark) => Some((sight.journal.footers.find(mark.sealed.segment).ok_or(mark.sealed)?, mark)),
-            None => find_number(sight.journal, wanted, from)?,
-        };
-        let Some((footer, Mark { sealed, row, cursor, .. })) = found else { return Ok(None) };
+        let found = if known.is_some() { known } else { find_number(sight.journal, wanted, from)? };
+        let Some(Mark { sealed, row, cursor, .. }) = found else { return Ok(None) };
+        let footer = sight.journal.footers.find(sealed.segment).ok_or(sealed)?;
         let is_kept = |extent: &PlacedExtent| extent.last_sequence() >= from && extent.arrival_ms >= kept_since_ms;
         let extents = footer.extents_from(cursor).skip_while(|(_, extent)| !is_kept(extent));
         let mut extents = extents.peekable();
@@ -281,11 +278,9 @@ fn locate(wanted: &mut Wanted, sight: &mut Sight<'_>) -> Result<(), Sealed> {
     let in_time = |extent: &PlacedExtent| extent.arrival_ms >= since_ms;
     let mut first = sight.journal.index.extents_where(shard, in_time).next().map(|extent| extent.first_sequence);
     for journal in 0..sight.journal.histories() {
-        let Some((footer, Mark { row, .. })) =
-            find_sealed(sight.journal, journal, shard, |row| row.arrival_ms >= since_ms)?
-        else {
-            continue;
-        };
+        let found = find_sealed(sight.journal, journal, shard, |row| row.arrival_ms >= since_ms)?;
+        let Some(Mark { sealed, row, .. }) = found else { continue };
+        let footer = sight.journal.footers.find(sealed.segment).ok_or(sealed)?;
         let found = footer.extents(&row).find(in_time).map(|extent| extent.first_sequence);
         // Its records of that time are not in the footer: recovery lost them.
         let found = found.unwrap_or(row.first);
@@ -299,28 +294,24 @@ fn locate(wanted: &mut Wanted, sight: &mut Sight<'_>) -> Result<(), Sealed> {
     Ok(())
 }
 
-/// A footer, and where a row of it stands.
-type Found = (Arc<Footer>, Mark);
-
 /// The sealed segment, of whatever journal, that holds number `from` of a shard, or the next after it that is sealed. No two
 /// hold the same number: a shard goes on in another journal past all that it had before. `Err`: this footer is needed first.
-fn find_number(journal: &mut Journal, wanted: &Wanted, from: Sequence) -> Result<Option<Found>, Sealed> {
+fn find_number(journal: &mut Journal, wanted: &Wanted, from: Sequence) -> Result<Option<Mark>, Sealed> {
     if journal.histories() == 1 {
         return find_sealed(journal, 0, wanted.shard, |row| row.next > from);
     }
-    let mut nearest: Option<Found> = None;
+    let mut nearest: Option<Mark> = None;
     for history in 0..journal.histories() {
         let mut past = from;
         let found = loop {
             match find_sealed(journal, history, wanted.shard, |row| row.next > past)? {
                 // Numbers were skipped there, maybe after the shard had gone elsewhere.
-                Some((_, Mark { row, .. })) if row.extents == 0 => past = row.next,
+                Some(Mark { row, .. }) if row.extents == 0 => past = row.next,
                 found => break found,
             }
         };
-        let is_nearer = |(_, mark): &Found| {
-            nearest.as_ref().is_none_or(|(_, nearest)| mark.row.first.max(from) < nearest.row.first.max(from))
-        };
+        let is_nearer =
+            |mark: &Mark| nearest.as_ref().is_none_or(|nearest| mark.row.first.max(from) < nearest.row.first.max(from));
         nearest = found.filter(is_nearer).or(nearest);
     }
     Ok(nearest)
@@ -333,17 +324,16 @@ fn find_sealed(
     history: usize,
     shard: ShardId,
     is_as_wanted: impl Fn(&ShardRow) -> bool,
-) -> Result<Option<Found>, Sealed> {
+) -> Result<Option<Mark>, Sealed> {
+    let mut row_of = |journal: &mut Journal, sealed: Sealed| journal.footers.row(sealed.segment, shard).ok_or(sealed);
     let (mut low, mut high) = (0, journal.history(history).len());
     while low < high {
         let middle = usize::midpoint(low, high);
         let sealed = journal.history(history)[middle];
-        let footer = journal.footers.find(sealed.segment).ok_or(sealed)?;
-        if footer.shard(shard).is_some_and(|row| is_as_wanted(&row)) { high = middle } else { low = middle + 1 }
+        if row_of(journal, sealed)?.is_some_and(|row| is_as_wanted(&row)) { high = middle } else { low = middle + 1 }
     }
     let Some(&sealed) = journal.history(history).get(low) else { return Ok(None) };
-    let footer = journal.footers.find(sealed.segment).ok_or(sealed)?;
-    let row = footer.shard(shard);
+    let row = row_of(journal, sealed)?;
     let compactions = journal.compactions();
-    Ok(row.map(|row| (footer, Mark { compactions, sealed, row, cursor: row.start() })))
+    Ok(row.map(|row| Mark { compactions, sealed, row, cursor: row.start() }))
 }
