@@ -140,10 +140,9 @@ impl FooterCache {
     }
 
     fn forget_rows(&mut self, of: SegmentId) {
-        let all = (of, ShardId(0))..=(of, ShardId(u32::MAX));
-        let rows: Vec<_> = self.rows.range(all).map(|(&row, _)| row).collect();
-        if !rows.is_empty() {
-            rows.iter().for_each(|row| drop(self.rows.remove(row)));
+        let mut all = self.rows.range((of, ShardId(0))..=(of, ShardId(u32::MAX)));
+        if all.next().is_some() {
+            self.rows.retain(|(segment, _), _| *segment != of);
             self.rows_asked.retain(|(segment, _)| *segment != of);
         }
     }

@@ -325,7 +325,7 @@ fn find_sealed(
     shard: ShardId,
     is_as_wanted: impl Fn(&ShardRow) -> bool,
 ) -> Result<Option<Mark>, Sealed> {
-    let mut row_of = |journal: &mut Journal, sealed: Sealed| journal.footers.row(sealed.segment, shard).ok_or(sealed);
+    let row_of = |journal: &mut Journal, sealed: Sealed| journal.footers.row(sealed.segment, shard).ok_or(sealed);
     let (mut low, mut high) = (0, journal.history(history).len());
     while low < high {
         let middle = usize::midpoint(low, high);
