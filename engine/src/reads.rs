@@ -433,8 +433,9 @@ impl Request {
                 }
             }
         }
-        // What was read before damage is good; the damage is told when it is asked for by itself.
-        if let Some((why, next)) = stop.filter(|_| found.result.records == 0) {
+        // What was read before damage is good, and so is that numbers are passed over; the damage is told when it is asked for by
+        // itself.
+        if let Some((why, next)) = stop.filter(|_| found.result.records == 0 && found.result.next == from) {
             return stop_at_damage(&found.result, why, next);
         }
         if found.result.encrypted {

@@ -71,6 +71,8 @@ pub(super) struct Bounds {
 pub(super) fn walk(extent: &Extent<'_>, found: &mut Found, bounds: &Bounds) -> Run {
     let Found { result, record_bytes } = found;
     let (mut at, mut start, mut due) = (0, None, *extent.numbers.start());
+    // What lies before it was skipped, or has expired.
+    result.next = result.next.max(due);
     while at < extent.bytes.len() {
         let Some(frame) = extent.frame(at, result.next).filter(|frame| frame.sequence() == due) else {
             match extent.next_intact(at, due) {
