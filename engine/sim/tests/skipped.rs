@@ -46,6 +46,10 @@ fn damage_behind_skipped_numbers_is_told_where_it_is() {
     // Until the first of them is sealed, and more.
     append(&mut life, u64::from(SEGMENT_BYTES) * 3 / RECORD_BYTES as u64, 2);
     life.settle();
+    let (stream, shards) = life.describe(NAME).expect("nothing ends it");
+    let numbers = life.read(stream, &shards[0]).expect("nothing ends it").into_iter().map(|(number, _)| number.0);
+    let numbers: Vec<u64> = numbers.collect();
+    assert!(numbers[..BEFORE as usize] == [1, 2, 3, 4, 5] && numbers[BEFORE as usize] > 1_000_000, "{numbers:?}");
     life.end(Death::PowerCut);
     let mut files = world.files();
     damage(&mut files, 2);
