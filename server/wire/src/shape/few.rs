@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// No list or map that is read by these has more members, by the model: tags are the most.
@@ -10,82 +11,72 @@ const MOST: usize = 200;
 
 /// Texts, one more than [`MOST`] of them where there are more.
 pub(super) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
-    deserializer.deserialize_option(Texts)
+    Ok(Option::<Texts>::deserialize(deserializer)?.map(|texts| texts.0))
 }
 
 /// The same of pairs.
 pub(super) fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTreeMap<String, String>>, D::Error> {
-    deserializer.deserialize_option(Pairs)
+    Ok(Option::<Pairs>::deserialize(deserializer)?.map(|pairs| pairs.0))
 }
 
-struct Texts;
+struct Texts(Vec<String>);
 
-impl<'de> Visitor<'de> for Texts {
-    type Value = Option<Vec<String>>;
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Texts, D::Error> {
+        deserializer.deserialize_seq(TextsVisitor)
+    }
+}
+
+struct TextsVisitor;
+
+impl<'de> Visitor<'de> for TextsVisitor {
+    type Value = Texts;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of texts")
     }
 
-    fn visit_none<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
         let mut kept = Vec::new();
         while kept.len() <= MOST {
-            let Some(text) = list.next_element()? else { return Ok(Some(kept)) };
+            let Some(text) = list.next_element()? else { return Ok(Texts(kept)) };
             kept.push(text);
         }
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Some(kept))
+        Ok(Texts(kept))
     }
 }
 
-struct Pairs;
+struct Pairs(BTreeMap<String, String>);
 
-impl<'de> Visitor<'de> for Pairs {
-    type Value = Option<BTreeMap<String, String>>;
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pairs, D::Error> {
+        deserializer.deserialize_map(PairsVisitor)
+    }
+}
+
+struct PairsVisitor;
+
+impl<'de> Visitor<'de> for PairsVisitor {
+    type Value = Pairs;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a map of texts")
     }
 
-    fn visit_none<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
         let mut kept = BTreeMap::new();
         while kept.len() <= MOST {
-            let Some((key, value)) = map.next_entry()? else { return Ok(Some(kept)) };
+            let Some((key, value)) = map.next_entry()? else { return Ok(Pairs(kept)) };
             kept.insert(key, value);
         }
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Some(kept))
+        Ok(Pairs(kept))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
     use crate::Codec;
 
