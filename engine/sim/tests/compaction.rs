@@ -3,6 +3,7 @@
 
 mod cores;
 mod life;
+mod several;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -3,12 +3,14 @@
 //! waited for their keys to be hashed were routed to a stream that was not there any more. Fix: they are routed before it goes.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod several;
+
+use engine::Config;
 use engine::limits::MEMORY_BYTES_MIN;
-use engine::{Config, Reactor};
 use frame::proto::{Client, ClientEvent, ErrorCode, StreamDescription};
 use frame::{Quotas, StreamId};
 use io::Pool;
-use sim::{ConnectionId, LISTENER, SimIo, Surroundings, Trace, World};
+use sim::{ConnectionId, LISTENER, Surroundings, Trace, World};
 
 /// More turns than any step takes.
 const TURNS_MAX: u32 = 10_000;
@@ -66,12 +68,7 @@ fn append(proto: &mut Client, out: &mut Vec<u8>, stream: StreamId) {
 fn records_that_wait_while_their_stream_is_deleted_are_answered() {
     let world = World::new(1, Pool::new(32 << 20).unwrap(), Surroundings::calm(), Trace::new(false));
     let config = Config { segment_bytes: 4 << 20, memory_bytes: 2 * MEMORY_BYTES_MIN, ..Config::default() };
-    let mut ios = world.ios(2).into_iter();
-    let mut first = ios.next().unwrap();
-    let (seats, _) = engine::open(&mut first, &config, 2).unwrap();
-    let ios = [first].into_iter().chain(ios);
-    let mut reactors: Vec<Reactor<SimIo>> =
-        ios.zip(seats).map(|(io, seat)| Reactor::take(io, config.clone(), seat).unwrap()).collect();
+    let mut reactors = several::open(&world, &config, 2).unwrap();
     reactors.iter_mut().for_each(|reactor| reactor.listen(LISTENER));
     let (mut deleter, mut writer) = (Peer::new(&world, 0), Peer::new(&world, 1));
     // The turns that each takes before the other does, as the second reactor is at something else.

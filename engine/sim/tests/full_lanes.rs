@@ -5,12 +5,14 @@
 //! the other one's waiting could make.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod several;
+
 use engine::limits::MEMORY_BYTES_MIN;
-use engine::{Config, Handle, Reactor};
+use engine::{Config, Handle};
 use frame::proto::{AckResult, Client, ClientEvent, StreamDescription};
 use frame::{Quotas, ShardId};
 use io::Pool;
-use sim::{ConnectionId, Dice, DiskFaults, LISTENER, NetworkFaults, SimIo, Surroundings, Trace, World};
+use sim::{ConnectionId, Dice, DiskFaults, LISTENER, NetworkFaults, Surroundings, Trace, World};
 
 /// More turns than all of it takes.
 const TURNS_MAX: u32 = 400_000;
@@ -96,12 +98,7 @@ fn two_reactors_full_of_each_other_go_on() {
             Surroundings { disk, network, receive_buffers: 64, receive_buffer_bytes: 64 << 10, ..Surroundings::calm() };
         let world = World::new(seed, Pool::new(32 << 20).unwrap(), surroundings, Trace::new(false));
         let config = Config { segment_bytes: 32 << 20, memory_bytes: 2 * MEMORY_BYTES_MIN, ..Config::default() };
-        let mut ios = world.ios(2).into_iter();
-        let mut first = ios.next().unwrap();
-        let (seats, _) = engine::open(&mut first, &config, 2).unwrap();
-        let ios = [first].into_iter().chain(ios);
-        let mut reactors: Vec<Reactor<SimIo>> =
-            ios.zip(seats).map(|(io, seat)| Reactor::take(io, config.clone(), seat).unwrap()).collect();
+        let mut reactors = several::open(&world, &config, 2).unwrap();
         let handles = reactors.iter_mut().enumerate().map(|(number, reactor)| {
             reactor.listen(LISTENER);
             reactor.handle(world.waker(number))

@@ -1,6 +1,7 @@
 //! A limit in bytes is the whole stream's, whoever owns its shards: below it everything is kept, and above it the oldest go.
 
 mod life;
+mod several;
 
 use std::num::NonZeroU64;
 

@@ -2,6 +2,7 @@
 //! was told the same again, two million times. Fix: an answer first says that the numbers before the damage are passed over.
 
 mod life;
+mod several;
 
 use engine::{Answer, Call};
 use frame::proto::{ErrorCode, Read, Start};

@@ -9,6 +9,8 @@ use frame::proto::{Read, ShardDescription, Start};
 use frame::{Frame, Quotas, Retention, Sequence, Settings, StreamId};
 use sim::{Death, SimIo, Surroundings, World};
 
+use crate::several;
+
 /// Of each journal.
 pub(crate) const SEGMENT_BYTES: u32 = 4 << 20;
 
@@ -36,12 +38,7 @@ impl<'a> Life<'a> {
     pub(crate) fn open_on(world: &'a World, reactors: usize) -> Option<Life<'a>> {
         let (segment_bytes, memory_bytes) = (SEGMENT_BYTES, MEMORY_BYTES_MIN * reactors);
         let config = Config { segment_bytes, memory_bytes, segments_ready: 1, ..Config::default() };
-        let mut ios = world.ios(reactors).into_iter();
-        let mut first = ios.next().expect("there is a reactor");
-        let opened = engine::open(&mut first, &config, reactors).and_then(|(seats, _)| {
-            let ios = std::iter::once(first).chain(ios);
-            ios.zip(seats).map(|(io, seat)| Reactor::take(io, config.clone(), seat)).collect::<Result<Vec<_>, _>>()
-        });
+        let opened = several::open(world, &config, reactors);
         if world.is_dead() {
             return None;
         }
