@@ -156,11 +156,9 @@ pub const READS_IN_FLIGHT_BESIDE_MAX: usize = 4;
 /// Bytes of one read result's frames, whatever the client allows.
 pub const READ_RESULT_BYTES_MAX: usize = 1 << 20;
 
-/// A client that takes nothing of what it is sent for so long is gone.
-pub const SEND_TIMEOUT_NS: u64 = 30_000_000_000;
-
-/// How often that is looked at, and large records that do not become whole.
-pub const SEND_CHECK_NS: u64 = 1_000_000_000;
+/// How often it is looked for clients that do not prove themselves, large records that do not become whole, and buffers of
+/// clients to which nothing is sent.
+pub const CONNECTIONS_CHECK_NS: u64 = 1_000_000_000;
 
 /// Bytes waiting to be sent to one client; past it nothing more is heard from it.
 pub const OUTGOING_BYTES_MAX: usize = 1 << 20;
@@ -168,7 +166,7 @@ pub const OUTGOING_BYTES_MAX: usize = 1 << 20;
 /// Of a buffer that messages are made in, what is kept for the next ones.
 pub const MESSAGES_KEPT_BYTES: usize = 64 << 10;
 
-/// The same of a client to which nothing was sent for [`SEND_CHECK_NS`].
+/// The same of a client to which nothing was sent for [`CONNECTIONS_CHECK_NS`].
 pub const MESSAGES_KEPT_IDLE_BYTES: usize = 1 << 10;
 
 /// Results of an append that was acknowledged: room for so many is kept for the next one.

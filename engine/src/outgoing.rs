@@ -119,11 +119,6 @@ impl Outgoing {
         self.sending.is_some()
     }
 
-    /// Whether a send has been in flight since before `ns`.
-    pub(crate) fn sends_since_before(&self, ns: u64) -> bool {
-        self.is_sending() && self.sending_since_ns < ns
-    }
-
     /// Where messages are made that may not come before records that wait.
     pub(crate) fn behind_records(&mut self) -> &mut Vec<u8> {
         &mut self.records

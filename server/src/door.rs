@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::io::SEND_TIMEOUT;
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -13,9 +14,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// A client that is silent for so long is asked whether it is there.
 const SILENCE: Duration = Duration::from_secs(60);
-
-/// A client that takes nothing of what it is sent for so long is gone.
-pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long what is in progress has when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);

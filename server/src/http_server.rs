@@ -30,7 +30,7 @@ use self::connection::Connection;
 pub(crate) use self::security::Security;
 use self::security::{Secured, secure};
 use self::silence::Ending;
-use crate::door::{Door, Listener, SEND_TIMEOUT};
+use crate::door::{Door, Listener};
 
 /// How long a connection may take for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -183,7 +183,7 @@ impl Versions {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buf_size(SEND_BYTES_MAX)
             .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(SEND_TIMEOUT);
+            .keep_alive_timeout(::io::SEND_TIMEOUT);
         Versions { http1, silenced: AtomicUsize::new(0), http2 }
     }
 

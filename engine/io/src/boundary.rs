@@ -4,7 +4,12 @@
 //! operations can all be represented, by the kernel and by the simulator alike. An operation owns its buffers until its
 //! completion hands them back.
 
+use std::time::Duration;
+
 use crate::{Buf, BufMut, Pool};
+
+/// A connection whose other side takes nothing of what it is sent for so long fails, with -ETIMEDOUT. One that takes little goes on.
+pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a caller calls its operation; echoed in every completion of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -79,7 +84,8 @@ pub enum Op {
     /// Ends the receive of a connection, which completes once more: with -ECANCELED and without `more`, unless it ended by
     /// itself. Until then it may deliver more. Has no completion of its own, and does nothing where nothing is received.
     StopReceive(SocketId),
-    /// Sends `bytes` from `from` on. `bytes` come back with the completion; the count may be short.
+    /// Sends `bytes` from `from` on. `bytes` come back with the completion; the count may be short. It fails where the other side
+    /// has taken nothing for [`SEND_TIMEOUT`].
     SendBytes {
         /// The connection.
         socket: SocketId,
@@ -88,7 +94,7 @@ pub enum Op {
         /// The first byte to send.
         from: usize,
     },
-    /// Sends a range of `buf`. The count may be short.
+    /// Sends a range of `buf`, likewise.
     SendBuf {
         /// The connection.
         socket: SocketId,

@@ -31,7 +31,8 @@ mod threads;
 pub use affinity::{available_cores, pin};
 pub use bell::Waker;
 pub use boundary::{
-    Completion, DirEntry, DirId, FileId, FileOp, Io, ListenerId, Op, Payload, Received, SocketId, Token, Wait,
+    Completion, DirEntry, DirId, FileId, FileOp, Io, ListenerId, Op, Payload, Received, SEND_TIMEOUT, SocketId, Token,
+    Wait,
 };
 pub use buffer::{Buf, BufMut, Pool};
 pub use clock::{Clock, thread_cpu_ns};

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use crate::SEND_TIMEOUT;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen as begin, socket_with, sockopt};
 
 /// A client that has been silent so long is asked for a sign of life by the kernel, and how often: its host may be gone without a
@@ -31,6 +32,7 @@ pub fn listen(address: SocketAddr) -> std::io::Result<(OwnedFd, SocketAddr)> {
     sockopt::set_tcp_keepintvl(&socket, SIGN_INTERVAL)?;
     sockopt::set_tcp_keepcnt(&socket, SIGNS_MAX)?;
     bind(&socket, &address)?;
+    sockopt::set_tcp_user_timeout(&socket, SEND_TIMEOUT.as_millis() as u32)?;
     begin(&socket, BACKLOG)?;
     let address = SocketAddr::try_from(getsockname(&socket)?)?;
     Ok((socket, address))

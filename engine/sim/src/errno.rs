@@ -10,4 +10,5 @@ pub(crate) const NO_SPACE: i32 = -28;
 pub(crate) const PIPE: i32 = -32;
 pub(crate) const RESET: i32 = -104;
 pub(crate) const NO_BUFFERS: i32 = -105;
+pub(crate) const TIMED_OUT: i32 = -110;
 pub(crate) const CANCELLED: i32 = -125;

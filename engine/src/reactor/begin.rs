@@ -80,7 +80,7 @@ impl<I: Io> Reactor<I> {
             listener: None,
             accepting: false,
             accept_after_ns: 0,
-            send_check_ns: 0,
+            connections_check_ns: 0,
             features: frame::proto::FEATURE_NUMBERS,
             secret: None,
             told_reactors: Reactors::default(),

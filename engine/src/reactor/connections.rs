@@ -6,7 +6,7 @@ use frame::proto::{Nonce, Violation};
 
 use super::*;
 use crate::limits::{
-    ACCEPT_RETRY_NS, CONNECTIONS_MAX, PROOF_TIMEOUT_NS, SEND_CHECK_NS, SEND_TIMEOUT_NS, WINDOW_BYTES, WINDOW_BYTES_MIN,
+    ACCEPT_RETRY_NS, CONNECTIONS_CHECK_NS, CONNECTIONS_MAX, PROOF_TIMEOUT_NS, WINDOW_BYTES, WINDOW_BYTES_MIN,
     WINDOWS_BYTES,
 };
 use crate::outgoing::Outgoing;
@@ -211,23 +211,20 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Closes connections that have taken nothing of what they are sent for too long; those that are idle keep no buffers.
-    pub(super) fn close_unheard(&mut self) {
+    /// Closes connections that have not proven themselves for too long; those that are idle keep no buffers.
+    pub(super) fn check_connections(&mut self) {
         let now = self.io.mono_ns();
-        if now < self.send_check_ns {
+        if now < self.connections_check_ns {
             return;
         }
-        self.send_check_ns = now + SEND_CHECK_NS;
-        let limit = now.saturating_sub(SEND_TIMEOUT_NS);
+        self.connections_check_ns = now + CONNECTIONS_CHECK_NS;
         let unproven = now.saturating_sub(PROOF_TIMEOUT_NS);
-        let idle_since = now.saturating_sub(SEND_CHECK_NS);
+        let idle_since = now.saturating_sub(CONNECTIONS_CHECK_NS);
         self.connections.iter_mut().for_each(|(_, connection)| connection.outgoing.rest(idle_since));
         let gone: Vec<Peer> = self
             .connections
             .iter_mut()
-            .filter(|(_, connection)| {
-                connection.outgoing.sends_since_before(limit) || connection.is_unproven_since(unproven)
-            })
+            .filter(|(_, connection)| connection.is_unproven_since(unproven))
             .map(|(slot, connection)| Peer { slot, life: connection.life })
             .collect();
         gone.into_iter().for_each(|peer| self.close(peer));

@@ -222,7 +222,7 @@ pub struct Reactor<I: Io> {
     listener: Option<ListenerId>,
     accepting: bool,
     accept_after_ns: u64,
-    send_check_ns: u64,
+    connections_check_ns: u64,
     /// What clients are told of this server when they connect.
     features: u64,
     /// What clients have to know, if anything.
@@ -348,7 +348,7 @@ impl<I: Io> Reactor<I> {
             until = until.min(self.accept_after_ns);
         }
         if self.connections.in_use() > 0 {
-            until = until.min(self.send_check_ns);
+            until = until.min(self.connections_check_ns);
         }
         until = until.min(self.next_space_ns());
         until = until.min(self.subscriptions.next_pause_ns().unwrap_or(u64::MAX));
@@ -480,7 +480,7 @@ impl<I: Io> Reactor<I> {
         self.push();
         self.advance_reads();
         self.answer_reads();
-        self.close_unheard();
+        self.check_connections();
         self.flush();
         self.mark_when_idle();
         self.send_parcels();

@@ -151,3 +151,54 @@ fn who_listens_at_last_gets_every_answer() {
     assert_eq!(heard, pings);
     server.stop();
 }
+
+/// Bug: a client that took 16 KiB a second lost its connection, although it took something all the time. Mechanism: it was cut
+/// where one message of a megabyte had not gone into its socket after 30 s. Fix: the kernel looks whether it takes anything.
+#[test]
+fn who_takes_little_goes_on_and_who_takes_nothing_is_cut() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let mut client = server.client();
+    let stream = client.create_stream("slow", 1, Quotas::NONE).unwrap().stream;
+    store(&mut client, stream, "k", [vec![7_u8; 1_000_000]]);
+    let read = Read { stream, shard: ShardId(1), start: Sequence(1).into(), bytes_max: 1 << 20 };
+    // Far more than both sockets hold.
+    let asked = 32;
+    let connect = || {
+        let mut socket = TcpStream::connect(server.address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut bytes = Vec::new();
+        let mut proto = Proto::new(&mut bytes);
+        (0..asked).for_each(|_| _ = proto.read(&mut bytes, &read));
+        socket.write_all(&bytes).unwrap();
+        (socket, proto)
+    };
+    let (mut deaf, _) = connect();
+    let (mut slow, mut proto) = connect();
+    let (mut said, mut answers) = (vec![0; 1 << 20], 0);
+    let begin = Instant::now();
+    while answers < asked {
+        // Until whoever takes nothing would be cut, and some time beyond it.
+        let is_slow = begin.elapsed() < io::SEND_TIMEOUT + Duration::from_secs(10);
+        let room = if is_slow { 4 << 10 } else { said.len() };
+        let got = std::io::Read::read(&mut slow, &mut said[..room]).unwrap();
+        assert!(got > 0, "cut after {answers} answers, {:?}", begin.elapsed());
+        let mut at = 0;
+        while let Some(event) = proto.step(&said[..got], &mut at).unwrap() {
+            answers += usize::from(matches!(event, ClientEvent::ReadEnd(_)));
+        }
+        if is_slow {
+            std::thread::sleep(Duration::from_millis(250));
+        }
+    }
+    let mut heard = 0;
+    let end = loop {
+        match std::io::Read::read(&mut deaf, &mut said) {
+            Ok(0) => break Ok(()),
+            Ok(got) => heard += got,
+            Err(error) => break Err(error.kind()),
+        }
+    };
+    assert!(end != Err(std::io::ErrorKind::WouldBlock) && heard < asked << 20, "{end:?} after {heard} bytes");
+    server.stop();
+}

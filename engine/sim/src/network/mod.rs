@@ -1,7 +1,7 @@
 //! Simulated connections: the clients' ends are called by the test, the server's end by the engine's operations.
 //!
 //! Bytes travel in random pieces with random delays, in order. Receives need a buffer of the limited pool, and stop with
-//! ENOBUFS when there is none. Sends may be short, and wait while the client does not read. What a correct engine never
+//! ENOBUFS when there is none. Sends may be short, and wait while the client does not read, up to the boundary's timeout. What a correct engine never
 //! does is a panic here: two sends or receives at once on one connection, operations on a socket that is not open.
 
 mod buffers;
@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use io::{Buf, Completion, Payload, SocketId, Token};
+use io::{Buf, Completion, Payload, SEND_TIMEOUT, SocketId, Token};
 
 use crate::dice::Dice;
 use crate::errno;
@@ -95,6 +95,8 @@ struct Connection {
     to_client: Pipe,
     /// Whether its client takes what arrives.
     is_read: bool,
+    /// When its client took something last.
+    taken_ns: u64,
     /// Whether its client has seen the end.
     is_over: bool,
     receive: Option<Token>,
@@ -176,7 +178,9 @@ impl Network {
         if !connection.is_read {
             return None;
         }
-        connection.to_client.take(now_ns, usize::MAX, out);
+        if connection.to_client.take(now_ns, usize::MAX, out) > 0 {
+            connection.taken_ns = now_ns;
+        }
         let end = connection.to_client.ended(now_ns);
         connection.is_over |= end.is_some();
         end
@@ -329,6 +333,11 @@ impl Network {
             return completions.push(Completion { token, result, more: false, payload });
         }
         let space = self.faults.window_bytes - connection.to_client.bytes();
+        if space == 0 {
+            trace.count("network: send timed out");
+            let payload = sending.outgoing.into_payload();
+            return completions.push(Completion { token, result: errno::TIMED_OUT, more: false, payload });
+        }
         let mut length = (sending.to - sending.from).min(space);
         if length > 1 && self.dice.chance(self.faults.send_short) {
             trace.count("network: short send");
@@ -390,8 +399,10 @@ impl Connection {
     }
 
     fn send_due_ns(&self, window_bytes: usize) -> Option<u64> {
-        let may = |_: &&Sending| self.to_client.has_ended() || self.to_client.bytes() < window_bytes;
-        self.sending.as_ref().filter(may).map(|sending| sending.due_ns)
+        let sending = self.sending.as_ref()?;
+        let has_space = self.to_client.has_ended() || self.to_client.bytes() < window_bytes;
+        let timeout_ns = sending.due_ns.max(self.taken_ns) + SEND_TIMEOUT.as_nanos() as u64;
+        Some(if has_space { sending.due_ns } else { timeout_ns })
     }
 
     fn client_due_ns(&self) -> Option<u64> {

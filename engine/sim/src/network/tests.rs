@@ -11,6 +11,8 @@ const MALICE: NetworkFaults = NetworkFaults {
     window_bytes: 1000,
 };
 
+const TIMEOUT_NS: u64 = SEND_TIMEOUT.as_nanos() as u64;
+
 struct Bench {
     network: Network,
     buffers: Buffers,
@@ -86,7 +88,7 @@ fn sends_wait_for_a_client_that_does_not_read() {
     while from < sent.len() {
         let outgoing = Outgoing::Bytes(sent.clone());
         bench.network.send(bench.now_ns, socket, Token(3), outgoing, from, sent.len());
-        if bench.network.next_due_ns().is_none() {
+        if bench.network.next_due_ns().is_some_and(|due_ns| due_ns >= bench.now_ns + TIMEOUT_NS) {
             stalled = true;
             bench.network.set_reading(id, true);
         }
@@ -105,6 +107,23 @@ fn sends_wait_for_a_client_that_does_not_read() {
     }
     assert!(stalled, "a full window stops sends");
     assert_eq!(got, sent);
+}
+
+#[test]
+fn sends_fail_where_the_client_has_taken_nothing_for_the_timeout() {
+    let mut bench = Bench::new(8);
+    let (id, socket) = bench.accepted();
+    bench.network.set_reading(id, false);
+    let began_ns = bench.now_ns;
+    let result = loop {
+        bench.network.send(bench.now_ns, socket, Token(3), Outgoing::Bytes(vec![7; 700]), 0, 700);
+        let completion = std::iter::repeat_with(|| bench.next()).flatten().next().unwrap();
+        if completion.result < 0 {
+            break completion.result;
+        }
+    };
+    assert_eq!(result, errno::TIMED_OUT);
+    assert!((TIMEOUT_NS..2 * TIMEOUT_NS).contains(&(bench.now_ns - began_ns)));
 }
 
 #[test]
