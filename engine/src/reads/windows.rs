@@ -281,11 +281,16 @@ impl Windows {
         true
     }
 
-    /// From here on only what requests need is read.
+    /// From here on only what requests need is read. What was to be read ahead is forgotten: requests need its memory.
     pub(super) fn serve_requests_alone(&mut self) {
         self.wishes.clear();
         self.ages.clear();
-        self.ahead.clear();
+        while let Some(slot) = self.ahead.pop_front() {
+            let window = &self.slots[slot];
+            if window.users == 0 && matches!(window.state, State::Queued(_)) {
+                self.forget(slot);
+            }
+        }
     }
 
     /// Queues the window of a wish, if there are any and there is room.
@@ -492,6 +497,19 @@ mod tests {
     use io::Pool;
 
     use super::*;
+    use crate::inert::{Inert, Own};
+
+    struct Memory(Pool);
+
+    impl Own for Memory {
+        fn submit(&mut self, op: Op, _token: io::Token) {
+            panic!("{op:?} is not expected");
+        }
+
+        fn pool(&self) -> &Pool {
+            &self.0
+        }
+    }
 
     const SEGMENT: SegmentId = SegmentId { journal: JournalNumber(0), number: SegmentNumber(3) };
     const NEXT: SegmentId = SegmentId { number: SegmentNumber(4), ..SEGMENT };
@@ -536,5 +554,19 @@ mod tests {
         assert_eq!((windows.wishes.len(), windows.ages.len()), (1, 1));
         windows.unwish((SEGMENT, 0));
         assert!(!windows.is_waiting());
+    }
+
+    /// Bug, found on reading: a request could wait until the shutdown's time was up. Mechanism: windows that were to be read
+    /// ahead, which nobody read any more, kept the memory that it needed. Fix: they are forgotten.
+    #[test]
+    fn what_is_not_read_ahead_any_more_holds_no_memory() {
+        let (pool, mut windows) = (Pool::new(16 << 20).expect("memory"), Windows::new(64 << 20));
+        let mut io = Inert(Memory(pool));
+        windows.read_ahead(&mut io, &place(0, 1 << 20));
+        windows.read_ahead(&mut io, &place(1 << 20, 2 << 20));
+        let mut taken = Vec::new();
+        assert_eq!(windows.take(&mut io, 0, &[place(0, 1 << 20)], &mut taken), Ok(1));
+        windows.serve_requests_alone();
+        assert_eq!((windows.held_bytes(), windows.wanted.len()), (1 << 20, 1));
     }
 }
