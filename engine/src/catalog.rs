@@ -142,8 +142,8 @@ impl Catalog {
     }
 
     /// The command that would have more or less of a stream kept; `None` if there is none of that name.
-    pub(crate) fn plan_retention(&self, name: &str, retention: Retention) -> Option<Command> {
-        self.by_name(name).map(|stream| Command::SetRetention(stream.stream, retention))
+    pub(crate) fn plan_retention(&self, name: &str, change: impl FnOnce(Retention) -> Retention) -> Option<Command> {
+        self.by_name(name).map(|stream| Command::SetRetention(stream.stream, change(stream.retention)))
     }
 
     /// The command that would annotate a stream, or, without a name, the log; `None` if there is none of that name.

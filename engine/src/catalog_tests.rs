@@ -201,7 +201,7 @@ fn retention_is_kept_and_changed() {
     let settings = Settings { quotas: Quotas::NONE, retention: both };
     let create = catalog.plan_create("short", 2, settings, Annotation::default(), 7).expect("legal");
     let before = catalog.clone();
-    for command in [Some(create), catalog.plan_retention("orders", hour)] {
+    for command in [Some(create), catalog.plan_retention("orders", |_| hour)] {
         let command = command.expect("it is there");
         let bytes = command.encode();
         assert_eq!(Command::decode(&bytes), Some(command.clone()));
@@ -217,13 +217,13 @@ fn retention_is_kept_and_changed() {
     let shard = short.shards().next().expect("it has two").shard;
     assert_eq!((short.retention, catalog.stream_of(shard)), (both, Some(short)));
     // Without end again, it is as it was; and nobody's shard is a deleted stream's.
-    for command in [catalog.plan_retention("orders", Retention::NONE), catalog.plan_delete("short")] {
+    for command in [catalog.plan_retention("orders", |_| Retention::NONE), catalog.plan_delete("short")] {
         catalog.apply(&command.expect("it is there")).expect("follows");
     }
     assert_eq!(catalog.snapshot_bytes(), before.snapshot_bytes());
     assert_eq!(catalog.by_name("orders"), before.by_name("orders"));
     assert_eq!(catalog.stream_of(shard), None);
-    assert_eq!(catalog.plan_retention("nowhere", hour), None);
+    assert_eq!(catalog.plan_retention("nowhere", |_| hour), None);
 }
 
 /// An annotation of a stream goes with it; that of the log stays. Both are bounded, each and together.

@@ -4,6 +4,7 @@
 //! by a function that must be short and may not block. Where it is dropped instead, the reactor has ended.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -80,6 +81,13 @@ pub enum Call {
         name: String,
         /// What is kept of it.
         retention: Retention,
+    },
+    /// Has a stream's records kept for so long; `None`: for ever. What limits it in bytes stays as it is.
+    SetRetentionPeriod {
+        /// Its name.
+        name: String,
+        /// How long, in seconds.
+        seconds: Option<NonZeroU32>,
     },
     /// Has a stream's records encrypted from when that is stored on, or not any more. What is stored stays as it is.
     Encrypt {
@@ -362,6 +370,7 @@ impl Handle {
             | Call::MergeShards { .. }
             | Call::MoveShard { .. }
             | Call::SetRetention { .. }
+            | Call::SetRetentionPeriod { .. }
             | Call::Encrypt { .. }
             | Call::DeleteStream { .. }
             | Call::DescribeStream { .. }

@@ -15,8 +15,7 @@ pub const RETENTION_BYTES: usize = 16;
 pub struct Retention {
     /// A record expires so long after its arrival; `None`: never.
     pub seconds: Option<NonZeroU32>,
-    /// Of a stream that takes more bytes on disk the oldest records go; `None`: it may take any number. Each shard has an
-    /// equal share, and those that one reactor owns have theirs together.
+    /// Of a stream that takes more bytes on disk the oldest records go; `None`: it may take any number.
     pub bytes: Option<NonZeroU64>,
 }
 

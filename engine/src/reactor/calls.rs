@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use frame::Frame;
 use frame::proto::{AckResult, StreamList};
+use frame::{Frame, Retention};
 
 use super::*;
 use crate::catalog::Change;
@@ -51,7 +51,10 @@ impl<I: Io> Reactor<I> {
             Call::MoveShard { name, shard, reactor } => {
                 self.reshard(asker, &name, Change::Move { shard, home: reactor });
             }
-            Call::SetRetention { name, retention } => self.set_retention(asker, &name, retention),
+            Call::SetRetention { name, retention } => self.set_retention(asker, &name, |_| retention),
+            Call::SetRetentionPeriod { name, seconds } => {
+                self.set_retention(asker, &name, |before| Retention { seconds, ..before });
+            }
             Call::Encrypt { name, key } => self.encrypt(asker, &name, key),
             Call::DeleteStream { name } => self.delete_stream(asker, &name),
             Call::DescribeStream { name, from, limit } => self.describe_stream(slot, &name, from, limit),

@@ -144,7 +144,7 @@ impl<I: Io> Reactor<I> {
             Question::Create(create) => self.create_stream(asker, &create),
             Question::SetQuotas(SetQuotas { name, quotas }) => self.set_quotas(asker, &name, quotas),
             Question::Reshard(name, change) => self.reshard(asker, &name, change),
-            Question::SetRetention(SetRetention { name, retention }) => self.set_retention(asker, &name, retention),
+            Question::SetRetention(SetRetention { name, retention }) => self.set_retention(asker, &name, |_| retention),
             Question::Delete(delete) => self.delete_stream(asker, &delete.name),
             Question::Describe(describe) => self.answer_stream(asker, &describe.name),
             Question::List(list) => self.list_streams(peer, request, &list),

@@ -61,7 +61,7 @@ impl<I: Io> Reactor<I> {
                 self.reshard(Asker::Peer(peer, request), &name, Change::Move { shard, home: reactor });
             }
             ServerEvent::SetRetention(request, SetRetention { name, retention }) => {
-                self.set_retention(Asker::Peer(peer, request), &name, retention);
+                self.set_retention(Asker::Peer(peer, request), &name, |_| retention);
             }
             ServerEvent::DeleteStream(request, DeleteStream { name }) => {
                 self.delete_stream(Asker::Peer(peer, request), &name);
@@ -180,8 +180,8 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Has more or less of a stream kept, from when that is stored on.
-    pub(super) fn set_retention(&mut self, asker: Asker, name: &str, retention: Retention) {
-        self.plan_of(asker, name, |planned| planned.plan_retention(name, retention));
+    pub(super) fn set_retention(&mut self, asker: Asker, name: &str, change: impl FnOnce(Retention) -> Retention) {
+        self.plan_of(asker, name, |planned| planned.plan_retention(name, change));
     }
 
     /// Sends a command of a stream to the journal, if there is one of that name.

@@ -53,9 +53,14 @@ impl Log {
         }
     }
 
-    /// Has more or less of a stream kept.
-    pub(super) async fn set_retention(&self, place: &Place, name: &str, retention: Retention) -> Result<(), Error> {
-        match self.call(Call::SetRetention { name: self.stored(place, name), retention }).await? {
+    /// Has a stream's records kept for more or less time.
+    pub(super) async fn set_retention_period(
+        &self,
+        place: &Place,
+        name: &str,
+        Retention { seconds, .. }: Retention,
+    ) -> Result<(), Error> {
+        match self.call(Call::SetRetentionPeriod { name: self.stored(place, name), seconds }).await? {
             Answer::Stream(..) => Ok(()),
             answer => Err(refusal(place, name, answer)),
         }

@@ -46,7 +46,6 @@ pub(super) async fn change(shared: &Shared, input: RetentionPeriod, change: Chan
         argument(format!("RetentionPeriodHours is from {HOURS_MIN} to {HOURS_MAX}. Specified value was {hours}"))
     })?;
     let now = told_hours(stream.retention);
-    let retention = Retention { seconds: of_hours(hours).seconds, ..stream.retention };
     match change {
         Change::Increase if hours < now => Err(argument(format!(
             "Requested retention period ({hours} hours) for stream {name} can not be shorter than existing retention \
@@ -56,7 +55,9 @@ pub(super) async fn change(shared: &Shared, input: RetentionPeriod, change: Chan
             "Requested retention period ({hours} hours) for stream {name} can not be longer than existing retention \
              period ({now} hours). Use IncreaseStreamRetentionPeriod API."
         ))),
-        Change::Increase | Change::Decrease => shared.log.set_retention(&shared.place, &name, retention).await,
+        Change::Increase | Change::Decrease => {
+            shared.log.set_retention_period(&shared.place, &name, of_hours(hours)).await
+        }
     }
 }
 
