@@ -60,6 +60,7 @@ pub(super) fn begin(shared: &Arc<Shared>, stream: &Stream) {
 
 /// Goes on until nothing is left to do.
 async fn run(shared: &Shared, name: &str, made: StreamId) -> Result<(), Error> {
+    let mut refused = None;
     loop {
         let (stream, shards) = match shared.log.describe(&shared.place, name, 0, u32::MAX).await {
             Ok(described) => described,
@@ -86,7 +87,9 @@ async fn run(shared: &Shared, name: &str, made: StreamId) -> Result<(), Error> {
             }
         }
         match refusal {
-            Some(error) if done == 0 && !passes => return Err(error),
+            Some(error) if done == 0 && !passes && refused.as_ref() == Some(&ranges) => return Err(error),
+            // Somebody else may have closed one of the shards meanwhile: then it is to be gone about otherwise.
+            Some(_) if done == 0 && !passes => refused = Some(ranges),
             _ if done == 0 => tokio::time::sleep(RETRY).await,
             _ => {}
         }
