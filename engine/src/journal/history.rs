@@ -55,6 +55,9 @@ impl Journal {
             *old = sealed;
         }
         run.iter().filter(|old| old.segment != newest).for_each(|old| self.forget(old.segment));
+        if newest.journal == self.number() {
+            self.cache.forget_to(newest.number);
+        }
         self.footers.forget(newest);
         self.footers.insert(newest, footer);
         self.compactions = self.compactions.wrapping_add(1);

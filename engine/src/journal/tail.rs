@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use frame::Position;
+use frame::{Position, SegmentNumber};
 use io::Buf;
 
 use crate::limits::TAIL_KEPT_BYTES_MIN;
@@ -62,6 +62,11 @@ impl Tail {
         let Some(oldest) = self.batches.pop_front() else { return false };
         self.held_bytes -= oldest.buf.held_bytes();
         true
+    }
+
+    /// Lets go of the batches up to the end of a segment: what lies there is not what was written.
+    pub(crate) fn forget_to(&mut self, segment: SegmentNumber) {
+        while self.batches.front().is_some_and(|oldest| oldest.position.segment() <= segment) && self.evict() {}
     }
 
     /// Somebody reads from `position` on: what is kept follows.
