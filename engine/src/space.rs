@@ -72,6 +72,8 @@ pub(crate) struct Space {
     segments: BTreeMap<SegmentId, Known>,
     due: BTreeSet<(u64, SegmentId)>,
     queue: BTreeSet<SegmentId>,
+    /// Whether all is to be looked at once more, when all that is queued was and what came of it is said.
+    looks_once_more: bool,
     /// How much of a stream with a limit may stay in a segment, where that is not all.
     allowed: BTreeMap<(SegmentId, StreamId), u64>,
     /// Trim points that were found and are not said yet; on their way to the disk; and segments that are dead once they are.
@@ -106,9 +108,16 @@ impl Space {
         self.segments.contains_key(&segment)
     }
 
-    /// Everything is looked at again: a stream was deleted, or more or less is kept of one.
+    /// A stream was deleted: everything is looked at once more, after what is being looked at, and told, now. It begins no look
+    /// anew, so that one ends however often streams are deleted.
+    pub(crate) fn look_once_more(&mut self) {
+        self.looks_once_more = true;
+    }
+
+    /// Everything is looked at again: more or less is kept of a stream.
     pub(crate) fn look_at_all(&mut self) {
-        self.queue.extend(self.segments.keys().filter(|segment| !self.dead.contains(*segment)));
+        self.looks_once_more = false;
+        self.queue_all();
         // What was found and is not on its way to the disk is found again, if it still holds.
         self.found.clear();
         self.awaiting.clear();
@@ -116,11 +125,19 @@ impl Space {
         self.held_changed = true;
     }
 
+    fn queue_all(&mut self) {
+        self.queue.extend(self.segments.keys().filter(|segment| !self.dead.contains(*segment)));
+    }
+
     /// The next segment to look at, if it is time for one.
     pub(crate) fn next_to_look_at(&mut self, now_ns: u64, expiry_ms: impl FnOnce() -> Option<u64>) -> Option<Sealed> {
         // What is on its way to the disk would be found once more, and count as held until then.
         if self.is_telling {
             return None;
+        }
+        if self.looks_once_more && self.queue.is_empty() && self.found.is_empty() {
+            self.looks_once_more = false;
+            self.queue_all();
         }
         if self.queue.is_empty() && now_ns >= self.next_look_ns {
             let expiry_ms = if self.due.is_empty() { None } else { expiry_ms() };
@@ -138,7 +155,7 @@ impl Space {
 
     /// When there is something to look at next, if anything.
     pub(crate) fn next_ns(&self, now_ns: u64, expiry_ms: impl FnOnce() -> Option<u64>) -> Option<u64> {
-        if !self.queue.is_empty() {
+        if !self.queue.is_empty() || self.looks_once_more {
             return Some(self.not_before_ns.max(now_ns + LOOK_STEP_NS));
         }
         if self.held_changed {

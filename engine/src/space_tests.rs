@@ -242,6 +242,26 @@ fn while_trims_are_told_nothing_is_looked_at() {
     assert!(rig.space.next_to_look_at(LOOK_NS, || rig.now_ms).is_some());
 }
 
+/// Bug, found on reading: on a log of many segments nothing expired while streams were made, split or deleted all the time.
+/// Mechanism: each such command began the look at all of them anew. Fix: what makes no record expire begins none, and a deletion
+/// one more, after the one that is going on.
+#[test]
+fn a_look_ends_however_often_streams_are_deleted() {
+    let mut rig = Rig::new(Retention::of_seconds(1), Retention::NONE);
+    rig.now_ms = Some(20_000);
+    (1..=3).for_each(|number| rig.add(number));
+    let living = footer(3, &[(3, 1)], 10_000);
+    for looked_at in [&footer(1, &[(1, 1)], 10_000), &footer(2, &[(1, 11)], 10_000), &living] {
+        rig.space.look_once_more();
+        rig.look(looked_at);
+    }
+    assert_eq!((rig.tell(), rig.dead()), (vec![(1, 21)], vec![1, 2]));
+    let next = |rig: &mut Rig| rig.space.next_to_look_at(LOOK_NS, || rig.now_ms).map(|sealed| sealed.segment);
+    assert_eq!(next(&mut rig), Some(id(3)));
+    rig.look(&living);
+    assert_eq!(next(&mut rig), None);
+}
+
 #[test]
 fn who_keeps_a_segment_waits_for_all_who_have_records_in_it() {
     let mut rig = Rig::new(Retention::of_seconds(1), Retention::NONE);

@@ -89,18 +89,22 @@ impl<I: Io> Reactor<I> {
         self.shards.grow(self.catalog.shard_count());
         self.intake.grow(self.catalog.shard_count());
         self.journal.index.grow(self.catalog.shard_count());
-        if !matches!(command, Command::SetQuotas(..) | Command::Annotate(..) | Command::Encrypt(..)) {
-            self.look_at_space_again();
-        }
         match command {
             Command::Delete(stream) => {
+                self.space.look_once_more();
+                self.heed_retention();
                 self.drop_reshardings(*stream);
                 self.end_orphaned();
             }
+            Command::SetRetention(..) => {
+                self.space.look_at_all();
+                self.heed_retention();
+            }
+            Command::Create(_) => self.heed_retention(),
             Command::SetQuotas(stream, _) => self.look_at_quotas_again(*stream),
             Command::Intend(resharding) => self.fence(resharding),
             Command::Reshard(resharding, completion) => self.close_parents(resharding, completion),
-            Command::Create(_) | Command::SetRetention(..) | Command::Annotate(..) | Command::Encrypt(..) => {}
+            Command::Annotate(..) | Command::Encrypt(..) => {}
             Command::Reserve { .. } | Command::GoOn(_) | Command::Trim(_) | Command::Producers(_) => {}
         }
     }

@@ -130,7 +130,8 @@ impl<I: Io> Reactor<I> {
     fn survey_space(&mut self, keeps: Vec<(Sealed, u64)>) {
         self.journal.all_sealed().for_each(|sealed| self.space.add(*sealed, false, 0));
         keeps.into_iter().for_each(|(sealed, others)| self.space.add(sealed, true, others));
-        self.look_at_space_again();
+        self.space.look_at_all();
+        self.heed_retention();
     }
 
     /// Makes the first batch of this life durable, so that nothing older can pass for newer, and what it says of shards that

@@ -223,9 +223,8 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Something of the catalog has changed that retention goes by.
-    pub(super) fn look_at_space_again(&mut self) {
-        self.space.look_at_all();
+    /// Streams have come or gone, or more or less is kept of one.
+    pub(super) fn heed_retention(&mut self) {
         let has_retention = self.catalog.has_retention();
         if has_retention && !self.has_retention {
             self.note_at_ns = 0;
