@@ -45,6 +45,43 @@ pub(crate) enum Answer {
     Deleted,
 }
 
+/// What is to be sent.
+#[derive(Debug)]
+struct Outbox {
+    bytes: Vec<u8>,
+    /// Of them, how many are sent: no more than are not.
+    sent: usize,
+}
+
+impl Outbox {
+    /// Where messages are added.
+    fn end(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rest().is_empty()
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.sent += bytes;
+        // So each byte is moved once at most.
+        if self.sent >= self.bytes.len() - self.sent {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.sent = 0;
+    }
+}
+
 /// A connection whose handshake is done.
 pub(crate) struct Connection {
     stream: Stream,
@@ -54,9 +91,7 @@ pub(crate) struct Connection {
     input: Vec<u8>,
     /// The part of `input` that was received and not yet looked at.
     unread: Range<usize>,
-    out: Vec<u8>,
-    /// Bytes of `out` that are sent.
-    sent: usize,
+    out: Outbox,
     silence: Duration,
     /// When silence has been too long.
     silent_at: Instant,
@@ -129,8 +164,7 @@ impl Connection {
                 welcome: None,
                 input: vec![0; RECEIVE_BYTES],
                 unread: 0..0,
-                out,
-                sent: 0,
+                out: Outbox { bytes: out, sent: 0 },
                 silence,
                 silent_at: Instant::now() + silence,
                 is_asked: false,
@@ -158,39 +192,39 @@ impl Connection {
     }
 
     pub(crate) fn create_stream(&mut self, name: &str, shards: u32, settings: Settings) -> RequestId {
-        self.proto.create_stream(&mut self.out, name, shards, settings)
+        self.proto.create_stream(self.out.end(), name, shards, settings)
     }
 
     pub(crate) fn describe_stream(&mut self, name: &str) -> RequestId {
-        self.proto.describe_stream(&mut self.out, name)
+        self.proto.describe_stream(self.out.end(), name)
     }
 
     pub(crate) fn list_streams(&mut self, after: &str, limit: u32) -> RequestId {
-        self.proto.list_streams(&mut self.out, after, limit)
+        self.proto.list_streams(self.out.end(), after, limit)
     }
 
     pub(crate) fn set_quotas(&mut self, name: &str, quotas: Quotas) -> RequestId {
-        self.proto.set_quotas(&mut self.out, name, quotas)
+        self.proto.set_quotas(self.out.end(), name, quotas)
     }
 
     pub(crate) fn set_retention(&mut self, name: &str, retention: Retention) -> RequestId {
-        self.proto.set_retention(&mut self.out, name, retention)
+        self.proto.set_retention(self.out.end(), name, retention)
     }
 
     pub(crate) fn split_shard(&mut self, name: &str, shard: ShardId, at: u128) -> RequestId {
-        self.proto.split_shard(&mut self.out, name, shard, at)
+        self.proto.split_shard(self.out.end(), name, shard, at)
     }
 
     pub(crate) fn merge_shards(&mut self, name: &str, shard: ShardId, adjacent: ShardId) -> RequestId {
-        self.proto.merge_shards(&mut self.out, name, shard, adjacent)
+        self.proto.merge_shards(self.out.end(), name, shard, adjacent)
     }
 
     pub(crate) fn move_shard(&mut self, name: &str, shard: ShardId, reactor: u32) -> RequestId {
-        self.proto.move_shard(&mut self.out, name, shard, reactor)
+        self.proto.move_shard(self.out.end(), name, shard, reactor)
     }
 
     pub(crate) fn delete_stream(&mut self, name: &str) -> RequestId {
-        self.proto.delete_stream(&mut self.out, name)
+        self.proto.delete_stream(self.out.end(), name)
     }
 
     /// Whether there is credit for an append of so many bytes of frames.
@@ -199,21 +233,21 @@ impl Connection {
     }
 
     pub(crate) fn append(&mut self, stream: StreamId, count: u32, frames: &[u8]) -> RequestId {
-        self.proto.append(&mut self.out, stream, count, frames)
+        self.proto.append(self.out.end(), stream, count, frames)
     }
 
     pub(crate) fn subscribe(&mut self, stream: StreamId, shard: ShardId, start: Start, granted: u64) -> RequestId {
-        self.proto.subscribe(&mut self.out, &Subscribe { stream, shard, start, granted })
+        self.proto.subscribe(self.out.end(), &Subscribe { stream, shard, start, granted })
     }
 
     pub(crate) fn grant(&mut self, subscription: RequestId, granted: u64) {
-        proto::Client::grant(&mut self.out, subscription, granted);
+        proto::Client::grant(self.out.end(), subscription, granted);
         // At once, as its owner may take what is here for long before it waits.
         self.send();
     }
 
     pub(crate) fn unsubscribe(&mut self, subscription: RequestId) {
-        proto::Client::unsubscribe(&mut self.out, subscription);
+        proto::Client::unsubscribe(self.out.end(), subscription);
     }
 
     /// Sends what there is to send and waits for the next thing that concerns this connection's owner. May be dropped and called
@@ -262,16 +296,15 @@ impl Connection {
     /// Sends what the socket has room for. A failure to do so is told by the next read, behind what the server may have said
     /// before it closed.
     fn send(&mut self) {
-        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match self.stream.try_write(rest) {
-                Ok(bytes) => self.sent += bytes,
+        while !self.out.is_empty() {
+            match self.stream.try_write(self.out.rest()) {
+                Ok(bytes) => self.out.sent(bytes),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => break,
             }
         }
         self.out.clear();
-        self.sent = 0;
         let _ = self.stream.try_flush();
     }
 
@@ -281,7 +314,7 @@ impl Connection {
             return Err(ConnectError::Silent { address: self.address, waited: self.silence });
         }
         if self.welcome.is_some() {
-            self.proto.ping(&mut self.out);
+            self.proto.ping(self.out.end());
         }
         self.silent_at = Instant::now() + self.silence;
         Ok(())
@@ -294,7 +327,7 @@ impl Connection {
     fn take(&mut self, event: ClientEvent) -> Result<Option<Heard>, ConnectError> {
         Ok(match event {
             ClientEvent::Challenge => {
-                if !self.proto.prove(&mut self.out) {
+                if !self.proto.prove(self.out.end()) {
                     return Err(ConnectError::NoSecret { address: self.address });
                 }
                 None
@@ -332,5 +365,29 @@ impl Connection {
     fn acks(&self, span: &Span) -> Heard {
         let batches = self.proto.acks(span, &self.input[..self.unread.end]);
         Heard::Acks(batches.map(|batch| (batch.request, batch.results().collect())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug, found on reading: a producer whose link was slower than itself took more memory all the time. Mechanism: what was sent was
+    /// let go of when all was, and more came before. Fix: it is let go of as it is sent.
+    #[test]
+    fn what_is_sent_is_let_go_of_although_more_always_waits() {
+        const PIECE: usize = 1000;
+        let mut out = Outbox { bytes: vec![0; 10 * PIECE], sent: 0 };
+        let mut next = 0_u8;
+        for _ in 0..10_000 {
+            out.end().extend([next; PIECE]);
+            next = next.wrapping_add(1);
+            out.sent(PIECE);
+            assert_eq!(out.rest().len(), 10 * PIECE);
+            assert!(out.bytes.len() <= 2 * out.rest().len());
+        }
+        // In order.
+        let first = next.wrapping_sub(10);
+        assert!(out.rest().chunks(PIECE).zip(0..).all(|(piece, nth)| piece == [first.wrapping_add(nth); PIECE]));
     }
 }
