@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::error::SubscribeError;
-use crate::options::Backoff;
+use crate::options::{Backoff, PAUSE_MAX};
 
 /// A record of a shard.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +50,7 @@ struct Open {
     granted: u64,
     /// Taken, and not granted again.
     taken: u64,
+    since: Instant,
 }
 
 /// What is told once all that waits is taken.
@@ -113,7 +114,7 @@ impl Cursor {
     /// Asks the server for all from its place on.
     pub(crate) fn subscribe(&mut self, connection: &mut Connection, stream: StreamId) -> RequestId {
         let request = connection.subscribe(stream, self.shard, self.start, self.credit_bytes);
-        self.open = Some(Open { request, granted: self.credit_bytes, taken: 0 });
+        self.open = Some(Open { request, granted: self.credit_bytes, taken: 0, since: Instant::now() });
         request
     }
 
@@ -152,6 +153,10 @@ impl Cursor {
     /// What may pass was tried for all of the patience. The next attempt begins a new one.
     pub(crate) fn take_failure(&mut self, failure: Failure) -> Result<(), SubscribeError> {
         if failure.code.may_pass() {
+            // The server begins what it refuses right after as well.
+            if self.open.as_ref().is_some_and(|open| open.since.elapsed() > PAUSE_MAX) {
+                self.backoff.reset();
+            }
             self.rewind();
             self.again_at = self.backoff.pause().map(|pause| Instant::now() + pause);
             if self.again_at.is_none() {
@@ -171,7 +176,9 @@ impl Cursor {
     }
 
     pub(crate) fn take_records(&mut self, result: &ReadResult, frames: &[u8], connection: &mut Connection) {
-        self.backoff.reset();
+        if !frames.is_empty() {
+            self.backoff.reset();
+        }
         if let Err(error) = self.take_frames(frames, connection) {
             self.unsubscribe(Some(connection));
             self.outcome = Some(Outcome::Failed(SubscribeError::Corrupt { shard: self.shard, error }));

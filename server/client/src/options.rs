@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 /// The pause before something is tried again, which doubles.
 const PAUSE: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// The longest that anything waits for a point in time: as good as for ever, and no clock overflows.
 pub(crate) const TIME_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);

@@ -5,15 +5,19 @@ use std::iter::{once, repeat_n};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use ::client::{Client, Options, Sequence, ShardId, SubscribeError};
 use base64::Engine;
+use frame::proto::ErrorCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::gateway::{HELLO, ask, good, records, refused};
 use crate::reshard::streams;
 use crate::retention::until;
-use crate::rig::{Server, directory, millstream, read_all, refusal, run, store};
+use crate::rig::{PATIENCE, Server, directory, millstream, read_all, refusal, run, store};
 
 /// What must not be found on disk: of key and data, that what tells of it is not found by chance.
 const KEY: &str = "the-partition-key-that-nobody-reads";
@@ -232,6 +236,30 @@ fn without_the_key_nothing_is_stored_as_it_is() {
     let (_server, api) = rig.start();
     put(api, "s", HELLO);
     assert_eq!(told(records(api, "s")), [HELLO; 2]);
+}
+
+/// Bug, found on reading: a subscription to what can't be decrypted asked for it for ever, fifty times a second, and told nobody.
+/// Mechanism: patience began anew whenever the server began the subscription, which it does before it finds out. Fix: records
+/// renew it, and time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_is_told_that_the_key_is_missing() {
+    let rig = Rig::new();
+    rig.put_key("mine", 1);
+    let (server, api) = rig.start();
+    create(api, "s");
+    encrypt(api, "StartStreamEncryption", "s", "mine");
+    put(api, "s", HELLO);
+    server.stop();
+    let server = Server::start_with(&rig.data(), &["--quotas", "none"]);
+    let patience = Duration::from_millis(300);
+    let client = Client::connect(Options { patience, ..Options::new(server.address) }).await.unwrap();
+    let mut subscription = client.subscribe("s", ShardId(1), Sequence(1)).await.unwrap();
+    let told = timeout(PATIENCE, subscription.next()).await.expect("its patience ends");
+    assert!(
+        matches!(&told, Err(SubscribeError::Refused(failure)) if failure.code == ErrorCode::KeyMissing),
+        "{told:?}"
+    );
+    server.stop();
 }
 
 #[test]
