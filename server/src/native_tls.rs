@@ -86,20 +86,66 @@ async fn pass_on(client: impl AsyncRead + AsyncWrite, reactor: SocketAddr) -> io
     let (from_reactor, to_reactor) = reactor.split();
     let (from_client, to_client) = tokio::io::split(client);
     tokio::select! {
-        ended = copy(from_reactor, to_client) => ended,
-        Err(error) = copy(from_client, to_reactor) => Err(error),
+        ended = copy(from_reactor, to_client) => ended.map_err(Failed::into_error),
+        // A reactor that takes nothing more may still have something to say.
+        Err(Failed::Reading(error)) = copy(from_client, to_reactor) => Err(error),
+    }
+}
+
+/// Which end of a copy failed.
+#[derive(Debug)]
+enum Failed {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+impl Failed {
+    fn into_error(self) -> io::Error {
+        let (Failed::Reading(error) | Failed::Writing(error)) = self;
+        error
     }
 }
 
 /// Each piece goes out at once: somebody waits for it.
-async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> Result<(), Failed> {
     let mut piece = vec![0; PIECE_BYTES];
     loop {
-        let read = from.read(&mut piece).await?;
+        let read = from.read(&mut piece).await.map_err(Failed::Reading)?;
         if read == 0 {
-            return to.shutdown().await;
+            return to.shutdown().await.map_err(Failed::Writing);
         }
-        to.write_all(&piece[..read]).await?;
-        to.flush().await?;
+        to.write_all(&piece[..read]).await.map_err(Failed::Writing)?;
+        to.flush().await.map_err(Failed::Writing)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Bug, found on reading: a client lost acknowledgements of a reactor that ended its connection. Mechanism: what the client went on
+    /// sending could not be passed on, and that ended both directions. Fix: it ends its own.
+    #[tokio::test]
+    async fn what_the_reactor_says_last_is_passed_on_beside_a_client_that_goes_on_sending() {
+        const LAST_WORDS: usize = 32 << 10;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let reactor = listener.local_addr().unwrap();
+        let (client, mut door) = tokio::io::duplex(4096);
+        let (mut from_door, mut to_door) = tokio::io::split(client);
+        let passing = tokio::spawn(async move { pass_on(&mut door, reactor).await });
+        let (mut accepted, _) = listener.accept().await.unwrap();
+        let sending = tokio::spawn(async move { while to_door.write_all(&[7; 4096]).await.is_ok() {} });
+        accepted.read_exact(&mut [0; 4096]).await.unwrap();
+        accepted.write_all(&vec![1; LAST_WORDS]).await.unwrap();
+        // With input that it has not read: its end is a reset.
+        drop(accepted);
+        let mut heard = Vec::new();
+        let _ = from_door.read_to_end(&mut heard).await;
+        assert_eq!(heard.len(), LAST_WORDS);
+        drop(from_door);
+        let _ = passing.await.unwrap();
+        sending.abort();
     }
 }
