@@ -59,6 +59,7 @@ use crate::config::ApiRates;
 use crate::door::gateway_threads;
 use crate::http_server::{HttpServer, Security};
 use crate::leases::Leases;
+use crate::room::Room;
 
 /// Connections at once. The next wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 4096;
@@ -72,6 +73,9 @@ const BODY_BYTES_IN_PROGRESS_MAX: usize = 128 << 20;
 /// Bytes of long answers at once, over all connections, until they are sent. The next wait.
 const ANSWER_BYTES_IN_PROGRESS_MAX: usize = 256 << 20;
 
+/// The same of events of subscriptions.
+const EVENT_BYTES_IN_PROGRESS_MAX: usize = 256 << 20;
+
 /// What all connections share.
 #[derive(Debug)]
 struct Common {
@@ -80,13 +84,15 @@ struct Common {
     /// Keys to encrypt with, if there is a directory of them.
     keyring: Option<Arc<Keyring>>,
     /// Room for requests.
-    room: Semaphore,
+    room: Arc<Semaphore>,
     /// Room for bodies, in bytes.
-    bodies: Semaphore,
+    bodies: Arc<Semaphore>,
     /// What shards of new streams take in and give out a second.
     quotas: Quotas,
     /// Room for long answers, in bytes.
-    answers: Arc<Semaphore>,
+    answers: Arc<Room>,
+    /// Room for events of subscriptions, in bytes.
+    events: Arc<Room>,
     requests: Requests,
     rates: Rates,
     hot_spots: HotSpots,
@@ -96,7 +102,7 @@ struct Common {
     scaling: Semaphore,
     leases: Arc<Leases>,
     /// Room for answers about leases, in bytes.
-    lease_answers: Arc<Semaphore>,
+    lease_answers: Arc<Room>,
     client_metrics: ClientMetrics,
     /// Room for metrics that are read.
     reading: Semaphore,
@@ -154,8 +160,9 @@ impl Gateway {
         (quotas, api_rates): (Quotas, ApiRates),
         directories: &[PathBuf],
     ) -> io::Result<Gateway> {
-        let (room, bodies) = (Semaphore::new(REQUESTS_MAX), Semaphore::new(BODY_BYTES_IN_PROGRESS_MAX));
-        let answers = Arc::new(Semaphore::new(ANSWER_BYTES_IN_PROGRESS_MAX));
+        let [room, bodies] =
+            [REQUESTS_MAX, BODY_BYTES_IN_PROGRESS_MAX].map(|permits| Arc::new(Semaphore::new(permits)));
+        let [answers, events] = [ANSWER_BYTES_IN_PROGRESS_MAX, EVENT_BYTES_IN_PROGRESS_MAX].map(Room::of);
         let figures = Figures::default();
         let (log, subscribers) = (Log::new(handle, access.own().clone()), Subscribers::default());
         let scaling = Semaphore::new(scaling::STREAMS_MAX);
@@ -168,13 +175,14 @@ impl Gateway {
             room,
             bodies,
             answers,
+            events,
             requests: figures.requests.clone(),
             rates: Rates::new(api_rates, figures.requests.clone()),
             hot_spots: figures.hot_spots.clone(),
             subscribers: subscribers.clone(),
             scaling,
             leases: Arc::clone(&tables),
-            lease_answers: Arc::new(Semaphore::new(leases::ANSWER_BYTES_IN_PROGRESS_MAX)),
+            lease_answers: Room::of(leases::ANSWER_BYTES_IN_PROGRESS_MAX),
             client_metrics: figures.clients.clone(),
             reading: Semaphore::new(metrics::READ_AT_ONCE_MAX),
         });

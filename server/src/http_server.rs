@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -29,6 +29,7 @@ use tokio_rustls::server::TlsStream;
 use self::connection::Connection;
 pub(crate) use self::security::Security;
 use self::security::{Secured, secure};
+pub(crate) use self::silence::Answer;
 use self::silence::Ending;
 use crate::door::{Door, Listener};
 
@@ -87,7 +88,7 @@ impl HttpServer {
     where
         A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Error: Into<Failure>> + Send + Unpin + 'static,
+        B: Answer<Error: Into<Failure>> + Send + Unpin + 'static,
         B::Data: Send,
     {
         Door::open(listener, name, |listener| serve(listener, security, connections_max, answer)).map(HttpServer)
@@ -108,7 +109,7 @@ async fn serve<A, F, B>(listener: Listener, security: Option<Security>, connecti
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Error: Into<Failure>> + Send + Unpin + 'static,
+    B: Answer<Error: Into<Failure>> + Send + Unpin + 'static,
     B::Data: Send,
 {
     let (name, stopped) = (listener.name, listener.stopped.clone());
@@ -198,7 +199,7 @@ impl Versions {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         A: Fn(Request<Incoming>) -> F + Send + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Error: Into<Failure>> + Send + Unpin + 'static,
+        B: Answer<Error: Into<Failure>> + Send + Unpin + 'static,
         B::Data: Send,
     {
         let activity = Arc::clone(connection.activity());
@@ -207,10 +208,21 @@ impl Versions {
             let begun = beside.begin();
             // There is room for such a future for as long as the connection, or the answer, goes on: a pointer is enough.
             let answer = Box::pin(answer(request));
-            async move { Ok::<_, Infallible>(answer.await.map(|body| Ending { body, _request: begun })) }
+            let beside = Arc::clone(&beside);
+            async move {
+                let answer = answer.await;
+                beside.sends(answer.body());
+                Ok::<_, Infallible>(answer.map(|body| Ending { body, _request: begun }))
+            }
         });
         if connection.is_http2() {
-            return watcher.watch(self.http2.serve_connection(TokioIo::new(connection), service)).await;
+            return tokio::select! {
+                ended = watcher.watch(self.http2.serve_connection(TokioIo::new(connection), service)) => ended,
+                () = activity.holds_up_others() => {
+                    tracing::warn!("a client left answers lying whose room others waited for; its connection is ended");
+                    Ok(())
+                }
+            };
         }
         loop {
             let mut conversation = self.http1.serve_connection(TokioIo::new(connection), &service);

@@ -17,6 +17,7 @@ mod native_tls;
 mod private;
 pub mod put;
 mod reactors;
+mod room;
 mod secret;
 pub mod serve;
 pub mod streams;

@@ -61,7 +61,7 @@ use engine::{Outcome, Stream};
 use frame::ShardId;
 use frame::parts::Record;
 use frame::proto::{Children, ShardDescription};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use wire::codec::{Blob, Text, Timestamp};
 use wire::iterator::LIFETIME_MS;
 use wire::name::{Place, ShardName};
@@ -73,6 +73,7 @@ use wire::{Codec, Error, ErrorKind, Pieces};
 use super::access::{self, Caller};
 use super::extras::Extras;
 use super::{Common, Shared, log, rates};
+use crate::room::{Room, Taken};
 
 /// The actions that there are.
 pub(crate) const NAMES: [&str; 40] = [
@@ -123,15 +124,21 @@ pub(super) fn named(name: &str) -> Option<&'static str> {
     NAMES.into_iter().find(|action| *action == name)
 }
 
+/// Whether an action changes what a stream, a consumer or the account is.
+pub(super) fn changes_streams(action: &str) -> bool {
+    let reads = ["Describe", "Get", "List"].iter().any(|word| action.starts_with(word));
+    !(reads || matches!(action, "PutRecord" | "PutRecords" | "SubscribeToShard"))
+}
+
 /// Room for an answer that may be long: for 10 MiB of data and keys as they were read, or put together, and in base64; for a page
 /// of shards. Other answers are short, so that storing never waits for those who read.
-async fn room_for_answer(common: &Common, action: &str) -> Option<OwnedSemaphorePermit> {
+async fn room_for_answer(common: &Common, action: &str) -> Option<Taken> {
     let bytes = match action {
         "GetRecords" => 48 << 20,
         "ListShards" => 1 << 20,
         _ => return None,
     };
-    Some(Arc::clone(&common.answers).acquire_many_owned(bytes).await.expect("it is never closed"))
+    Some(common.answers.take(bytes).await)
 }
 
 /// Reads a request: what its action works with, and what is asked of it, once its caller may ask that.
@@ -147,14 +154,21 @@ async fn hear<T: Request>(
     Ok((shared, input))
 }
 
+/// An event of a subscription, and the room that it takes until it is sent.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) message: Bytes,
+    pub(super) room: Option<Taken>,
+}
+
 /// What an action answers.
 pub(super) enum Said {
     /// All of it, and the room that making it took, if it may be long.
-    Body(Vec<u8>, Option<OwnedSemaphorePermit>),
+    Body(Vec<u8>, Option<Taken>),
     /// Records, the bytes that they take here until they are sent, and the room that finding them took.
-    Records(Pieces<shape::Record>, usize, Option<OwnedSemaphorePermit>),
-    /// Events as they come.
-    Events(mpsc::Receiver<Bytes>),
+    Records(Pieces<shape::Record>, usize, Option<Taken>),
+    /// Events as they come, and what they take room of.
+    Events(mpsc::Receiver<Event>, Arc<Room>),
 }
 
 /// Carries an action out for a caller, if it may.
@@ -227,7 +241,8 @@ pub(super) async fn run(
         "StopStreamEncryption" => tell!(stop_stream_encryption),
         "SubscribeToShard" => {
             let (shared, input) = hear(common, caller, action, codec, body).await?;
-            subscribe_to_shard::run(&shared, codec, input).await.map(Said::Events)
+            let events = subscribe_to_shard::run(&shared, codec, input).await?;
+            Ok(Said::Events(events, Arc::clone(&common.events)))
         }
         "TagResource" => tell!(tag_resource),
         "UntagResource" => tell!(untag_resource),

@@ -1,11 +1,12 @@
 //! The body of a request: as much as is allowed, within a time that grows with what has come.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use wire::{Error, ErrorKind};
 
@@ -26,10 +27,10 @@ const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 
 /// The whole of a body, of so many bytes at most, and the room that it takes.
 pub(super) async fn receive(
-    bodies: &Semaphore,
+    bodies: &Arc<Semaphore>,
     body: Incoming,
     bytes_max: usize,
-) -> Result<(Bytes, SemaphorePermit<'_>), Error> {
+) -> Result<(Bytes, OwnedSemaphorePermit), Error> {
     let too_large = || {
         let message = format!("The body of a request has at most {bytes_max} bytes.");
         Error::new(ErrorKind::RequestTooLarge, message)
@@ -38,7 +39,7 @@ pub(super) async fn receive(
     let announced = body.size_hint().exact();
     let length = announced.unwrap_or(bytes_max as u64);
     let length = u32::try_from(length).ok().filter(|&length| length as usize <= bytes_max).ok_or_else(too_large)?;
-    let room = bodies.acquire_many(length).await.expect("it is never closed");
+    let room = Arc::clone(bodies).acquire_many_owned(length).await.expect("it is never closed");
     // Copied together: frames of HTTP/2 may be so small that to keep each costs more than its bytes.
     let capacity = announced.map_or(0, |_| length as usize);
     let (began, mut received) = (Instant::now(), BytesMut::with_capacity(capacity));

@@ -1,5 +1,8 @@
 //! A shard's records as the log pushes them, for a task that waits for them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use engine::{Answer, Call, Follower, Handle, Hear};
 use frame::parts::{self, Joiner, Record};
 use frame::proto::{Client, ClientEvent, ErrorCode, Failure, ReadResult, Subscribe};
@@ -7,15 +10,32 @@ use frame::{Frame, Sequence};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, sleep};
 
-/// Bytes of frames that may be on their way: what the log pushes at once, a few times.
+/// Bytes of frames that may be on their way to one: what the log pushes at once, a few times.
 const CREDIT_BYTES: u64 = 1 << 20;
+
+/// The same to all together, as long as there are so few that each still has the least.
+const ALL_CREDIT_BYTES: u64 = 256 << 20;
+const CREDIT_BYTES_MIN: u64 = 64 << 10;
 
 /// A follower that could not say that it took something, as the reactor has too many calls, tries again after this long.
 const RETRY: Duration = Duration::from_millis(5);
 
+/// How many follow. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Followers(Arc<AtomicUsize>);
+
+impl Followers {
+    /// What one of them may have on its way.
+    fn credit_bytes(&self) -> u64 {
+        let count = self.0.load(Ordering::Relaxed).max(1) as u64;
+        (ALL_CREDIT_BYTES / count).clamp(CREDIT_BYTES_MIN, CREDIT_BYTES)
+    }
+}
+
 /// Records of a shard, as they become durable. Dropping it ends them.
 pub(super) struct Following {
     handle: Handle,
+    followers: Followers,
     follower: Follower,
     lots: mpsc::Receiver<Vec<u8>>,
     client: Client,
@@ -45,22 +65,25 @@ pub(super) enum Heard {
 impl Following {
     /// Begins.
     pub(super) async fn begin(
-        handle: &Handle,
+        (handle, followers): (&Handle, &Followers),
         subscribe: Subscribe,
         call: impl AsyncFnOnce(Call) -> Result<Answer, wire::Error>,
     ) -> Result<Following, wire::Error> {
         // One lot is told at a time.
         let (sender, lots) = mpsc::channel(1);
         let hear = Hear::new(move |lot| sender.try_send(lot).is_ok());
-        let answer = call(Call::Follow { subscribe: Subscribe { granted: CREDIT_BYTES, ..subscribe }, hear }).await?;
+        let granted = followers.credit_bytes();
+        let answer = call(Call::Follow { subscribe: Subscribe { granted, ..subscribe }, hear }).await?;
         let Answer::Following(follower) = answer else {
             return Err(wire::Error::new(
                 wire::ErrorKind::LimitExceeded,
                 "The server has all the subscribers it takes.",
             ));
         };
+        followers.0.fetch_add(1, Ordering::Relaxed);
         Ok(Following {
             handle: handle.clone(),
+            followers: followers.clone(),
             follower,
             lots,
             client: Client::inside(),
@@ -132,7 +155,7 @@ impl Following {
 
     /// What was told was taken: more may come.
     async fn took(&self) {
-        let granted = self.taken + CREDIT_BYTES;
+        let granted = self.taken + self.followers.credit_bytes();
         while self.handle.call(Call::Took { follower: self.follower, granted }, drop).is_err() {
             sleep(RETRY).await;
         }
@@ -141,6 +164,7 @@ impl Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
+        self.followers.0.fetch_sub(1, Ordering::Relaxed);
         let (handle, follower) = (self.handle.clone(), self.follower);
         if handle.call(Call::Unfollow(follower), drop).is_err() {
             tokio::spawn(async move {

@@ -13,15 +13,17 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use wire::{Codec, Error, ErrorKind, PIECE_BYTES, Pieces, event_stream, shape};
 
 use super::access::Presented;
-use super::action::Said;
+use super::action::{Event, Said};
 use super::body::{BODY_BYTES_MAX, pass_over, receive};
 use super::cors::{self, Page};
 use super::service::Service;
 use super::{Common, action, leases, metrics, sts};
+use crate::http_server::Answer;
+use crate::room::{Holding, Taken};
 
 pub(super) const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const TARGET_PREFIX: &str = "Kinesis_20131202.";
@@ -36,7 +38,8 @@ const EXTENDED_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 #[derive(Debug)]
 pub(super) struct Reply {
     contents: Contents,
-    _room: Option<OwnedSemaphorePermit>,
+    room: Option<Taken>,
+    holding: Option<Arc<Holding>>,
 }
 
 #[derive(Debug)]
@@ -45,12 +48,18 @@ enum Contents {
     /// Written as they are sent.
     Records(Pieces<shape::Record>),
     /// Goes on until the sender is dropped.
-    Events(mpsc::Receiver<Bytes>),
+    Events(mpsc::Receiver<Event>),
 }
 
 impl Reply {
     fn empty() -> Reply {
-        Reply { contents: Contents::Whole(Full::default()), _room: None }
+        Reply { contents: Contents::Whole(Full::default()), room: None, holding: None }
+    }
+}
+
+impl Answer for Reply {
+    fn holding(&self) -> Option<&Arc<Holding>> {
+        self.holding.as_ref()
     }
 }
 
@@ -59,15 +68,28 @@ impl Body for Reply {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match &mut self.contents {
+        let reply = &mut *self;
+        let piece = match &mut reply.contents {
             Contents::Whole(bytes) => Pin::new(bytes).poll_frame(context).map_err(|never| match never {}),
             Contents::Records(pieces) => {
                 Poll::Ready(pieces.next().map(|piece| piece.map(|bytes| Frame::data(bytes.into()))))
             }
             Contents::Events(events) => {
-                events.poll_recv(context).map(|event| event.map(|bytes| Ok(Frame::data(bytes))))
+                let event = events.poll_recv(context);
+                // The last one was taken.
+                reply.room = None;
+                event.map(|event| {
+                    event.map(|Event { message, room }| {
+                        reply.room = room;
+                        Ok(Frame::data(message))
+                    })
+                })
             }
+        };
+        if let Some(holding) = &reply.holding {
+            holding.asked(matches!(piece, Poll::Ready(Some(_))));
         }
+        piece
     }
 
     fn is_end_stream(&self) -> bool {
@@ -123,10 +145,14 @@ async fn kinesis(common: &Arc<Common>, request: Request<Incoming>) -> (Option<&'
     let response = match outcome(common, action, codec, request).await {
         Ok(Said::Body(body, room)) => reply(200, codec.unwrap_or(Codec::Json).content_type(), body, room),
         Ok(Said::Records(pieces, bytes, room)) => {
-            let room = needed_of(room, bytes + 2 * PIECE_BYTES);
+            let room = room.map(|room| room.needed(bytes + 2 * PIECE_BYTES));
             respond(200, codec.unwrap_or(Codec::Json).content_type(), Contents::Records(pieces), room)
         }
-        Ok(Said::Events(events)) => respond(200, event_stream::CONTENT_TYPE, Contents::Events(events), None),
+        Ok(Said::Events(events, room)) => {
+            let mut response = respond(200, event_stream::CONTENT_TYPE, Contents::Events(events), None);
+            response.body_mut().holding = Some(Arc::new(Holding::begin(room)));
+            response
+        }
         Err(Refusal::Api(error)) => {
             let codec = codec.unwrap_or(Codec::Json);
             refusal(&error, codec.content_type(), error.body(codec))
@@ -137,9 +163,9 @@ async fn kinesis(common: &Arc<Common>, request: Request<Incoming>) -> (Option<&'
 }
 
 /// A place among the requests at once.
-pub(super) fn place(common: &Common) -> Result<SemaphorePermit<'_>, Error> {
+pub(super) fn place(common: &Common) -> Result<OwnedSemaphorePermit, Error> {
     let busy = || Error::new(ErrorKind::ServiceUnavailable, "The server has all the requests it takes; try again.");
-    common.room.try_acquire().map_err(|_| busy())
+    Arc::clone(&common.room).try_acquire_owned().map_err(|_| busy())
 }
 
 /// How a request is written, and its answer will be.
@@ -173,26 +199,36 @@ async fn outcome(
     codec: Option<Codec>,
     request: Request<Incoming>,
 ) -> Result<Said, Refusal> {
-    let _place = place(common)?;
+    let place = place(common)?;
     let Some(codec) = codec.filter(|_| request.method() == Method::POST) else { return Err(Refusal::NotTheApi) };
     let Some(action) = action else {
         return Err(Error::new(ErrorKind::UnknownOperation, "").into());
     };
     let (parts, body) = request.into_parts();
-    let (caller, body, _room) = hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
+    let (caller, body, room) = hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
     let caller = caller.verified(&body)?;
     common.rates.of_account(&caller.place, action, codec, &body)?;
-    Ok(action::run(common, caller, action, codec, &body).await?)
+    if !action::changes_streams(action) {
+        return Ok(action::run(common, caller, action, codec, &body).await?);
+    }
+    // It comes to its end although its client may leave: what it has begun would stay half done.
+    let common = Arc::clone(common);
+    let change = tokio::spawn(async move {
+        let _held = (place, room);
+        action::run(&common, caller, action, codec, &body).await
+    });
+    let failed = |error| Error::new(ErrorKind::InternalFailure, format!("The server failed: {error}"));
+    Ok(change.await.unwrap_or_else(|error| Err(failed(error)))?)
 }
 
 /// Who a request of a service says to be from, and its body, of so many bytes at most, with the room that it takes. Nobody's body
 /// has room.
-pub(super) async fn hear<'a, 'b>(
-    common: &'a Common,
-    parts: &'b Parts,
+pub(super) async fn hear<'a>(
+    common: &Common,
+    parts: &'a Parts,
     service: &str,
     (body, bytes_max): (Incoming, usize),
-) -> Result<(Presented<'b>, Bytes, SemaphorePermit<'a>), Error> {
+) -> Result<(Presented<'a>, Bytes, OwnedSemaphorePermit), Error> {
     match common.access.caller(parts, service) {
         Ok(caller) => {
             let (body, room) = receive(&common.bodies, body, bytes_max).await?;
@@ -210,29 +246,15 @@ pub(super) fn refusal(error: &Error, content_type: &'static str, body: Vec<u8>) 
     reply(error.kind.status(), content_type, body, None)
 }
 
-/// What is needed of some room. More is given back.
-fn needed_of(room: Option<OwnedSemaphorePermit>, bytes: usize) -> Option<OwnedSemaphorePermit> {
-    room.map(|mut most| most.split(bytes).unwrap_or(most))
-}
-
 /// An answer, and the room that it takes until it is sent: more than it needs is given back.
-pub(super) fn reply(
-    status: u16,
-    content_type: &'static str,
-    body: Vec<u8>,
-    room: Option<OwnedSemaphorePermit>,
-) -> Response<Reply> {
-    let room = needed_of(room, body.len());
+pub(super) fn reply(status: u16, content_type: &'static str, body: Vec<u8>, room: Option<Taken>) -> Response<Reply> {
+    let room = room.map(|room| room.needed(body.len()));
     respond(status, content_type, Contents::Whole(Full::new(Bytes::from(body))), room)
 }
 
-fn respond(
-    status: u16,
-    content_type: &'static str,
-    contents: Contents,
-    room: Option<OwnedSemaphorePermit>,
-) -> Response<Reply> {
-    let mut response = Response::new(Reply { contents, _room: room });
+fn respond(status: u16, content_type: &'static str, contents: Contents, room: Option<Taken>) -> Response<Reply> {
+    let holding = room.as_ref().map(|room| Arc::new(Holding::begin(Arc::clone(room.room()))));
+    let mut response = Response::new(Reply { contents, room, holding });
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

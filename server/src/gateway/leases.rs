@@ -56,7 +56,7 @@ async fn outcome(
     let name = operation.strip_prefix(leases::TARGET_PREFIX).unwrap_or_default();
     access::authorize_other(common, &caller.verified(&body)?, SERVICE, name)?;
     let bytes = if name == "BatchGetItem" { LONG_ANSWER_BYTES } else { ANSWER_BYTES };
-    let room = Arc::clone(&common.lease_answers).acquire_many_owned(bytes).await.expect("it is never closed");
+    let room = common.lease_answers.take(bytes).await;
     let answer = common.leases.ask(operation, body).await.map_err(|none| match none {
         NoAnswer::Busy => {
             let message = "The tables of leases have all the requests they take; try again.";

@@ -13,7 +13,7 @@ use wire::name::Place;
 use wire::{Error, ErrorKind};
 
 use super::extras::{Account, Accounts, Extras};
-use super::following::Following;
+use super::following::{Followers, Following};
 use super::places;
 use super::spread::Spread;
 
@@ -27,11 +27,13 @@ pub(super) struct Log {
     changing: Mutex<()>,
     /// Which streams may have their records spread over their shards.
     spread: Spread,
+    /// Who is pushed a shard's records.
+    followers: Followers,
 }
 
 impl Log {
     pub(super) fn new(handle: Handle, own: Place) -> Log {
-        Log { handle, own, changing: Mutex::new(()), spread: Spread::default() }
+        Log { handle, own, changing: Mutex::new(()), spread: Spread::default(), followers: Followers::default() }
     }
 
     /// Makes a stream, with what is kept beside it.
@@ -133,7 +135,7 @@ impl Log {
 
     /// Has a shard's records pushed.
     pub(super) async fn follow(&self, subscribe: Subscribe) -> Result<Following, Error> {
-        Following::begin(&self.handle, subscribe, async |call| self.call(call).await).await
+        Following::begin((&self.handle, &self.followers), subscribe, async |call| self.call(call).await).await
     }
 
     /// Removes a stream, if it may go as it is. Returns what was kept beside it.

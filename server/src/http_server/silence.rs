@@ -3,22 +3,41 @@
 //! The library reads into a buffer of each connection, which grows with what comes, to more than 100 KiB, and is kept. So one on
 //! which much was received, and then nothing, is taken up anew: the library gives it back, with what it has read and not used,
 //! and begins with a small buffer.
+//!
+//! And connections whose clients leave answers lying, whose room others wait for: they are to end.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Buf;
+use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::sleep;
+
+use crate::room::Holding;
 
 /// Bytes received at once from which on the buffer has grown.
 const GROWN_BYTES: usize = 12 << 10;
 
 /// How long nothing is received before a connection is silent.
 const SILENCE: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether answers that lie hold others up.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// An answer, as its connection sees it.
+pub(crate) trait Answer: Body {
+    /// The room that it holds, if others may wait for that.
+    fn holding(&self) -> Option<&Arc<Holding>> {
+        None
+    }
+}
+
+impl<D: Buf> Answer for Full<D> {}
 
 /// What goes on at a connection, as far as it can be seen beside the library.
 #[derive(Debug, Default)]
@@ -32,6 +51,8 @@ pub(super) struct Activity {
     /// Whether much was received at once, of which who waits for it is told once.
     has_grown: AtomicBool,
     grown: Notify,
+    /// Answers that hold room.
+    holding: Mutex<Vec<Weak<Holding>>>,
 }
 
 impl Activity {
@@ -52,6 +73,23 @@ impl Activity {
     pub(super) fn begin(self: &Arc<Activity>) -> InProgress {
         self.in_progress.fetch_add(1, Ordering::Relaxed);
         InProgress(Arc::clone(self))
+    }
+
+    /// An answer is about to be sent.
+    pub(super) fn sends(&self, answer: &impl Answer) {
+        if let Some(holding) = answer.holding() {
+            let mut all = self.holding.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|known| known.strong_count() > 0);
+            all.push(Arc::downgrade(holding));
+        }
+    }
+
+    /// Waits until an answer lies here that nobody takes, and others wait for its room.
+    pub(super) async fn holds_up_others(&self) {
+        let holds_up = |known: &Weak<Holding>| known.upgrade().is_some_and(|holding| holding.holds_up_others());
+        while !self.holding.lock().unwrap_or_else(PoisonError::into_inner).iter().any(holds_up) {
+            sleep(LOOK).await;
+        }
     }
 
     /// Waits until much was received, and after that nothing for a while, with every request answered.

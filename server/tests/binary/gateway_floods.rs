@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -228,5 +228,59 @@ fn long_lists_and_long_values_take_no_more_room_than_their_bodies() {
     assert!(status == 400 && told.len() < 16 << 10, "{} bytes", told.len());
     let grown = peak_bytes(&server) - before;
     assert!(grown < 2 * GROWTH_BYTES_MAX, "{} MiB more", grown >> 20);
+    server.stop();
+}
+
+/// A literal header that no table keeps.
+fn header(name: &str, value: &str) -> Vec<u8> {
+    [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
+}
+
+/// Bug, found on reading: one client could keep everybody from reading for ever. Mechanism: over HTTP/2 answers may be left lying, and
+/// each kept its room while its connection went on. Fix: whoever leaves some lying while others wait for room loses its
+/// connection.
+#[test]
+fn answers_that_are_left_lying_keep_nobody_from_reading() {
+    const CONNECTIONS: u32 = 7;
+    const STREAMS: u32 = 256;
+    let directory = directory();
+    let server = Server::start_with(&directory.path().join("data"), &["--quotas", "none", "--api-rates", "none"]);
+    let api = server.http.unwrap();
+    good(api, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    let ask = json!({ "StreamName": "s", "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON" });
+    let iterator = good(api, "GetShardIterator", &ask)["ShardIterator"].clone();
+    let body = json!({ "ShardIterator": iterator }).to_string();
+    let head = [
+        &HEAD[..],
+        &header("content-type", "application/x-amz-json-1.1"),
+        &header("x-amz-target", "Kinesis_20131202.GetRecords"),
+    ]
+    .concat();
+    // Nothing of an answer's body may be sent.
+    let settings = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let requests: Vec<u8> = (0..STREAMS)
+        .flat_map(|stream| {
+            let request = |kind, flags, payload| frame(kind, flags, 2 * stream + 1, payload);
+            [request(HEADERS, END_HEADERS, &head), request(DATA, 1, body.as_bytes())].concat()
+        })
+        .collect();
+    let lying: Vec<TcpStream> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut connection = connect(api);
+            connection.write_all(&[&PREFACE[..24], &settings, &requests].concat()).unwrap();
+            connection
+        })
+        .collect();
+    let begin = Instant::now();
+    // Answered at once until there is no room, and again once those have lost theirs.
+    let mut slowest = Duration::ZERO;
+    while begin.elapsed() < ::io::SEND_TIMEOUT + Duration::from_secs(10) {
+        let began = Instant::now();
+        good(api, "GetRecords", &json!({ "ShardIterator": iterator }));
+        slowest = slowest.max(began.elapsed());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(slowest > Duration::from_secs(1), "there was always room");
+    drop(lying);
     server.stop();
 }

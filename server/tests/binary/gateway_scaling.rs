@@ -1,11 +1,11 @@
 //! UpdateShardCount: streams are brought to shards of equal size while records come, also over a kill.
 
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::gateway::{HELLO, arn, ask_on, connect, good, refused, server, server_with_days};
+use crate::gateway::{HELLO, arn, ask_on, connect, good, refused, send, server, server_with_days};
 use crate::rig::{PATIENCE, directory};
 
 fn description(api: SocketAddr, stream: &str) -> Value {
@@ -187,4 +187,29 @@ fn what_a_kill_interrupts_is_taken_up() {
     let told = description(api, "gone");
     assert_eq!((&told["StreamStatus"], &told["OpenShardCount"]), (&json!("ACTIVE"), &json!(1)));
     assert_eq!(open(api, "s").len(), 1000);
+}
+
+/// Bug, found on reading: a stream stayed UPDATING until a restart. Mechanism: what an action had begun was given up where its
+/// client left: what was wanted was written down, and nobody went about it. Fix: an action that changes something is carried out
+/// to its end.
+#[test]
+fn what_was_asked_for_is_done_although_its_client_leaves() {
+    const STREAMS: u64 = 60;
+    let directory = directory();
+    let (server, api) = server(&directory.path().join("data"));
+    let name = |number: u64| format!("s{number}");
+    for number in 0..STREAMS {
+        good(api, "CreateStream", &json!({ "StreamName": name(number), "ShardCount": 1 }));
+    }
+    for number in 0..STREAMS {
+        let mut leaving = connect(api);
+        let headers =
+            [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", "Kinesis_20131202.UpdateShardCount")];
+        send(&mut leaving, "POST", &headers, scale(&name(number), 2).to_string().as_bytes());
+        std::thread::sleep(Duration::from_micros(number * 50));
+    }
+    for number in 0..STREAMS {
+        settled(api, &name(number));
+    }
+    server.stop();
 }

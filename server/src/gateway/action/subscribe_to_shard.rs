@@ -16,7 +16,8 @@ use wire::{Codec, Error, ErrorKind, event_stream};
 
 use super::position::{self, Position};
 use super::{
-    child_shards, consumer, end_if_dry, now_ms, rate_exceeded, sequence_number, shard_name, shard_of, told_record,
+    Event, child_shards, consumer, end_if_dry, now_ms, rate_exceeded, sequence_number, shard_name, shard_of,
+    told_record,
 };
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
@@ -43,7 +44,7 @@ pub(super) async fn run(
     shared: &Arc<Shared>,
     codec: Codec,
     input: shape::SubscribeToShard,
-) -> Result<mpsc::Receiver<Bytes>, Error> {
+) -> Result<mpsc::Receiver<Event>, Error> {
     let start = input.starting_position.unwrap_or_default();
     let mut checks = Checks::new();
     checks.required("consumerARN", input.consumer_arn.as_ref());
@@ -91,7 +92,7 @@ struct Push {
     /// The record that comes next, and when the last one arrived.
     next: Sequence,
     arrival_ms: u64,
-    events: mpsc::Sender<Bytes>,
+    events: mpsc::Sender<Event>,
 }
 
 /// Why nothing more is pushed.
@@ -124,21 +125,26 @@ impl Push {
         if let End::Failed(error) = end
             && let Ok(message) = event_stream::exception(self.codec, &error)
         {
-            let _ = tokio::time::timeout(SEND_TIMEOUT, events.send(message.into())).await;
+            let _ =
+                tokio::time::timeout(SEND_TIMEOUT, events.send(Event { message: message.into(), room: None })).await;
         }
     }
 
     /// Pushes until the end.
     async fn push(&mut self, mut following: Box<Following>, ended: Instant) -> End {
-        if let Err(end) = self.say("initial-response", &BTreeMap::<&str, &str>::new()).await {
+        if let Err(end) = self.say("initial-response", BTreeMap::<&str, &str>::new()).await {
             return end;
         }
         loop {
+            // None is made before the last one is being sent.
+            if self.events.reserve().await.is_err() {
+                return End::Clean;
+            }
             let told = match self.next_event(&mut following, ended).await {
-                Ok(Some(event)) => self
-                    .say("SubscribeToShardEvent", &event)
-                    .await
-                    .map(|()| event.continuation_sequence_number.is_some()),
+                Ok(Some(event)) => {
+                    let goes_on = event.continuation_sequence_number.is_some();
+                    self.say("SubscribeToShardEvent", event).await.map(|()| goes_on)
+                }
                 Ok(None) => Ok(false),
                 Err(end) => Err(end),
             };
@@ -216,9 +222,12 @@ impl Push {
         Ok(SubscribeToShardEvent { records, continuation_sequence_number, millis_behind_latest, child_shards })
     }
 
-    async fn say<T: serde::Serialize>(&self, name: &'static str, event: &T) -> Result<(), End> {
-        let message = event_stream::event(self.codec, name, event)?;
-        self.events.send(message.into()).await.map_err(|_| End::Clean)
+    async fn say<T: serde::Serialize>(&self, name: &'static str, event: T) -> Result<(), End> {
+        let message = event_stream::event(self.codec, name, &event)?;
+        // It may wait long for the client, and for room; what it was made of need not.
+        drop(event);
+        let room = Some(self.shared.events.take(message.len() as u32).await);
+        self.events.send(Event { message: message.into(), room }).await.map_err(|_| End::Clean)
     }
 
     async fn follow(&self) -> Result<Following, Error> {
