@@ -4,12 +4,20 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::{DATA_MAX, DIMENSIONS_MAX};
 use crate::{Error, ErrorKind};
+
+/// What the names of a request begin with.
+const NAMES: [&str; 6] = ["Action", "EntityMetricData", "MetricData", "Namespace", "StrictEntityValidation", "Version"];
 
 /// Pairs of a name and a value: what the largest request has.
 const PAIRS_MAX: usize = 100_000;
 
-/// Parts of a name: the deepest there is has seven.
+/// Structures and lists. Of a datum there are its dimensions and eight more: itself, the list of dimensions, which is two as it is
+/// written, that of values and that of counts, and its statistics. What entities add is less than two for each datum.
+const GROUPS_MAX: usize = DATA_MAX * (DIMENSIONS_MAX + 10);
+
+/// Parts of a name: that of a dimension of an entity's datum has most.
 const DEPTH_MAX: usize = 10;
 
 /// What one name stands for.
@@ -21,7 +29,7 @@ enum Node {
 /// The form's contents: structures as objects, lists as arrays, all else as texts.
 pub(super) fn tree(body: &[u8]) -> Result<Value, Error> {
     let unreadable = |message: &str| Error::new(ErrorKind::Serialization, message);
-    let mut root = BTreeMap::new();
+    let (mut root, mut groups) = (BTreeMap::new(), 0);
     for (count, pair) in body.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).enumerate() {
         if count == PAIRS_MAX {
             return Err(unreadable("The form has too many values."));
@@ -30,20 +38,30 @@ pub(super) fn tree(body: &[u8]) -> Result<Value, Error> {
         let name = halves.next().flatten().ok_or_else(|| unreadable("A name is not written as forms write it."))?;
         let text = halves.next().unwrap_or_else(|| Some(String::new()));
         let text = text.ok_or_else(|| unreadable("A value is not written as forms write it."))?;
-        put(&mut root, &name, text).ok_or_else(|| unreadable("A name stands for two things, or is too deep."))?;
+        if name.split('.').next().is_none_or(|first| !NAMES.contains(&first)) {
+            return Err(unreadable("A name is none that PutMetricData has."));
+        }
+        put(&mut root, &mut groups, &name, text)
+            .ok_or_else(|| unreadable("A name stands for two things, or is too deep."))?;
+        if groups > GROUPS_MAX {
+            return Err(unreadable("The form has too many structures and lists."));
+        }
     }
     Ok(value(Node::Members(root)))
 }
 
-/// Puts a text where its name says. Nothing if something else is there.
-fn put(root: &mut BTreeMap<String, Node>, name: &str, text: String) -> Option<()> {
+/// Puts a text where its name says, and counts the structures and lists that this makes. Nothing if something else is there.
+fn put(root: &mut BTreeMap<String, Node>, groups: &mut usize, name: &str, text: String) -> Option<()> {
     let mut parts = name.split('.');
     let last = parts.next_back()?;
     let mut members = root;
     for (depth, part) in parts.enumerate() {
-        let node = members.entry(part.to_owned()).or_insert_with(|| Node::Members(BTreeMap::new()));
+        let node = members.entry(part.to_owned()).or_insert_with(|| {
+            *groups += 1;
+            Node::Members(BTreeMap::new())
+        });
         members = match node {
-            Node::Members(members) if depth < DEPTH_MAX => members,
+            Node::Members(members) if depth + 1 < DEPTH_MAX => members,
             _ => return None,
         };
     }

@@ -87,7 +87,15 @@ fn what_means_nothing_is_refused() {
         let error = parse(Writing::Json, body.to_string().as_bytes()).expect_err("it means nothing");
         assert!(error.message.contains(words), "{body}: {error}");
     }
-    for form in ["Namespace=%zz", "Namespace=%ff", "A=1&A=2", "A=1&A.B=2", "A.B.C.D.E.F.G.H.I.J.K.L.M=1"] {
+    for form in [
+        "Namespace=%zz",
+        "Namespace=%ff",
+        "Namespace=1&Namespace=2",
+        "Namespace=1&Namespace.B=2",
+        "MetricData.B.C.D.E.F.G.H.I.J.K=1",
+        "Names=1",
+        "=1",
+    ] {
         let error = parse(Writing::Form, form.as_bytes()).expect_err("it is no form");
         assert_eq!(error.kind, ErrorKind::Serialization, "{form}");
     }
@@ -99,9 +107,41 @@ fn what_means_nothing_is_refused() {
 
 #[test]
 fn a_short_body_is_no_long_list() {
-    let pairs = "a=1&".repeat(3) + &(0..=100_000).map(|number| format!("n{number}&")).collect::<String>();
-    assert!(parse(Writing::Form, pairs.as_bytes()).is_err());
+    let pairs: String = (0..=100_000).map(|number| format!("Namespace.{number}&")).collect();
+    let error = parse(Writing::Form, pairs.as_bytes()).expect_err("it is too long");
+    assert!(error.message.contains("too many values"), "{error}");
     let body = format!("{{\"MetricData\":[{}]}}", vec!["{}"; 2_000_000].join(","));
     let error = parse(Writing::Json, body.as_bytes()).expect_err("it is too long");
     assert!(error.message.contains("more than 1000"), "{error}");
+}
+
+/// Bug: four forms of 2.5 MB took 670 MB each. Mechanism: values were counted, and not the structures and lists that their names make,
+/// ten for each. Fix: those are counted too, and names begin as the action's do.
+#[test]
+fn a_short_form_is_no_forest() {
+    for (first, words) in [("", "none that PutMetricData has"), ("MetricData.member.", "too many structures")] {
+        let form: String = (0..100_000).map(|number| format!("{first}{number}.0.0.0.0.0.0.0&")).collect();
+        let error = parse(Writing::Form, form.as_bytes()).expect_err("it is too much");
+        assert!(error.kind == ErrorKind::Serialization && error.message.contains(words), "{error}");
+    }
+    // Whatever a request may have it may have a thousand times.
+    let mut form = "Action=PutMetricData&Version=2010-08-01&Namespace=n".to_owned();
+    for datum in 1..=DATA_MAX {
+        let mut add = |pair: &str| form += &format!("&MetricData.member.{datum}.{pair}");
+        ["MetricName=m", "Unit=Count", "Values.member.1=1", "Counts.member.1=1"].iter().for_each(|pair| add(pair));
+        for dimension in 1..=DIMENSIONS_MAX {
+            add(&format!("Dimensions.member.{dimension}.Value=1"));
+            add(&format!("Dimensions.member.{dimension}.Name={dimension}"));
+        }
+    }
+    let data = parse(Writing::Form, form.as_bytes()).expect("it is sound");
+    assert!(data.len() == DATA_MAX && data.iter().all(|(series, _)| series.dimensions.len() == DIMENSIONS_MAX));
+    let entity = "EntityMetricData.member.1.MetricData.member.1.";
+    let form = format!(
+        "Namespace=n&StrictEntityValidation=true&EntityMetricData.member.1.Entity.KeyAttributes.entry.1.key=Type\
+        &EntityMetricData.member.1.Entity.KeyAttributes.entry.1.value=Service\
+        &{entity}MetricName=m&{entity}Value=1&{entity}Dimensions.member.1.Name=d&{entity}Dimensions.member.1.Value=1"
+    );
+    // With the deepest names that there are.
+    assert_eq!(parse(Writing::Form, form.as_bytes()).expect("it is sound").len(), 1);
 }
