@@ -37,6 +37,11 @@ fn policies_are_kept_as_they_were_given() {
             "LimitExceededException",
         ),
         (json!({ "ResourceARN": arn("gone"), "Policy": one }), "ResourceNotFoundException"),
+        // Who is held against it could not read it.
+        (
+            json!({ "ResourceARN": stream, "Policy": format!(r#"{{"a":{}1{}}}"#, "[".repeat(200), "]".repeat(200)) }),
+            "InvalidArgumentException",
+        ),
     ] {
         assert_eq!(refused(api, "PutResourcePolicy", &body).0, kind);
     }
@@ -51,4 +56,18 @@ fn policies_are_kept_as_they_were_given() {
         assert_eq!(refused(api, action, &json!({ "ResourceARN": arn("gone") })).0, "ResourceNotFoundException");
         assert_eq!(refused(api, action, &json!({})).0, "ValidationException");
     }
+}
+
+/// Bug: a policy of 20 MB took 320 MB. Mechanism: it was read before its length was looked at, which the log does. Fix: it is looked
+/// at before.
+#[test]
+fn a_policy_too_long_to_be_kept_is_not_read() {
+    let directory = directory();
+    let (_server, api) = server(&directory.path().join("data"));
+    good(api, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    let put = |policy: String| refused(api, "PutResourcePolicy", &json!({ "ResourceARN": arn("s"), "Policy": policy }));
+    // What is no document tells whether it was read.
+    let (kind, message) = put("[0".to_owned() + &",0".repeat(64 << 10));
+    assert!(kind == "LimitExceededException" && message.contains("131072"), "{kind} {message}");
+    assert_eq!(put("[0".to_owned() + &",0".repeat((64 << 10) - 1)).0, "InvalidArgumentException");
 }
