@@ -7,7 +7,8 @@
 //! SQLite and an emulator of DynamoDB are much code that is not ours, some of it in C, and a panic ends a process here. So they
 //! have one of their own: what they do wrong, or keep in memory, is not the log's. It is begun at the first request, and again
 //! at the next one after it has ended; what it had answered is on disk. It ends with its input, so also when the server is
-//! killed. The thread alone speaks with it.
+//! killed. The thread alone speaks with it; another ends it once it has had a question for too long, whether somebody still waits
+//! for the answer or not.
 
 #[cfg(feature = "leases")]
 mod operations;
@@ -22,8 +23,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -66,7 +67,7 @@ pub(crate) const FOLDER: &str = "leases";
 /// Requests that wait for the thread. The next is told to try again.
 const WAITING_MAX: usize = 256;
 
-/// A process that has not answered for so long is killed.
+/// A process that has had a question for so long is killed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the process has to close its file before it is killed.
@@ -121,6 +122,9 @@ struct Question {
 #[derive(Debug)]
 pub(crate) struct Leases {
     folder: PathBuf,
+    /// The process that keeps those in a folder.
+    program: fn(&Path) -> Command,
+    answer_timeout: Duration,
     worker: Mutex<Option<(SyncSender<Question>, JoinHandle<()>)>>,
     running: Arc<Running>,
 }
@@ -128,22 +132,35 @@ pub(crate) struct Leases {
 /// The process as those see it who do not wait for it.
 #[derive(Debug, Default)]
 struct Running {
-    /// Its number, as long as it is this server's to wait for.
-    pid: Mutex<Option<Pid>>,
+    /// Its number, and since when it has had the question that it has. Nothing between two: its number may be another's then.
+    asked: Mutex<Option<(Pid, Instant)>>,
     /// Whether nothing more is to be asked of it.
     stops: AtomicBool,
 }
 
 impl Running {
-    /// Ends it, whatever it does.
+    fn asked(&self) -> MutexGuard<'_, Option<(Pid, Instant)>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends it if it is asked something.
     fn kill(&self) {
-        if let Some(pid) = *self.pid.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some((pid, _)) = *self.asked() {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
 
-    fn note(&self, pid: Option<Pid>) {
-        *self.pid.lock().unwrap_or_else(PoisonError::into_inner) = pid;
+    /// Ends it if it has been asked for so long. Tells after what time to look again.
+    fn kill_if_late(&self, timeout: Duration) -> Duration {
+        let asked = self.asked();
+        let Some((pid, since)) = *asked else { return timeout };
+        let left = timeout.saturating_sub(since.elapsed());
+        if !left.is_zero() {
+            return left;
+        }
+        tracing::error!(?timeout, "the process that keeps tables of leases does not answer; it is killed");
+        let _ = kill_process(pid, Signal::KILL);
+        timeout
     }
 }
 
@@ -154,34 +171,38 @@ impl Leases {
         let is_home = |directory: &&PathBuf| directory.join("superblock").is_file();
         let home = directories.iter().find(is_home).or(directories.first());
         let folder = home.map_or_else(PathBuf::new, |home| home.join(FOLDER));
-        Leases { folder, worker: Mutex::default(), running: Arc::default() }
+        Leases::new(folder, program, ANSWER_TIMEOUT)
     }
 
-    /// Has an operation carried out.
+    fn new(folder: PathBuf, program: fn(&Path) -> Command, answer_timeout: Duration) -> Leases {
+        Leases { folder, program, answer_timeout, worker: Mutex::default(), running: Arc::default() }
+    }
+
+    /// Has an operation carried out, unless whoever asks has left before its turn.
     pub(crate) async fn ask(&self, operation: &'static str, body: Bytes) -> Result<Answer, NoAnswer> {
         let (tell, told) = oneshot::channel();
         match self.sender().map_err(|_| NoAnswer::Failed)?.try_send(Question { operation, body, tell }) {
-            Ok(()) => match tokio::time::timeout(ANSWER_TIMEOUT, told).await {
-                Ok(answer) => answer.unwrap_or(Err(NoAnswer::Failed)),
-                Err(_) => {
-                    self.running.kill();
-                    Err(NoAnswer::Failed)
-                }
-            },
+            Ok(()) => told.await.unwrap_or(Err(NoAnswer::Failed)),
             Err(TrySendError::Full(_)) => Err(NoAnswer::Busy),
             Err(TrySendError::Disconnected(_)) => Err(NoAnswer::Failed),
         }
     }
 
-    /// The way to the thread, which is started if there is none yet.
+    /// The way to the thread, which is started if there is none yet, with the one that looks after the process.
     fn sender(&self) -> io::Result<SyncSender<Question>> {
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((sender, _)) = &*worker {
             return Ok(sender.clone());
         }
         let (sender, questions) = sync_channel(WAITING_MAX);
-        let (folder, running) = (self.folder.clone(), Arc::clone(&self.running));
-        let work = move || serve(&folder, &questions, &running);
+        let (served, ended) = mpsc::channel();
+        let (running, timeout) = (Arc::clone(&self.running), self.answer_timeout);
+        std::thread::Builder::new().name("leases-watch".to_owned()).spawn(move || watch(&running, timeout, &ended))?;
+        let (folder, program, running) = (self.folder.clone(), self.program, Arc::clone(&self.running));
+        let work = move || {
+            let _served: mpsc::Sender<()> = served;
+            serve((&folder, program), &questions, &running);
+        };
         let thread = std::thread::Builder::new().name("leases".to_owned()).spawn(work)?;
         *worker = Some((sender.clone(), thread));
         Ok(sender)
@@ -206,8 +227,16 @@ impl Leases {
     }
 }
 
+/// Looks after the process until nobody is served any more.
+fn watch(running: &Running, timeout: Duration, ended: &Receiver<()>) {
+    let mut wait = timeout;
+    while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+        wait = running.kill_if_late(timeout);
+    }
+}
+
 /// The thread: answers one question after the other, until nobody can ask.
-fn serve(folder: &Path, questions: &Receiver<Question>, running_one: &Running) {
+fn serve((folder, program): (&Path, fn(&Path) -> Command), questions: &Receiver<Question>, running_one: &Running) {
     let mut process: Option<Process> = None;
     let mut last_failure = String::new();
     for Question { operation, body, tell } in questions {
@@ -215,18 +244,19 @@ fn serve(folder: &Path, questions: &Receiver<Question>, running_one: &Running) {
             let _ = tell.send(Err(NoAnswer::Failed));
             continue;
         }
+        if tell.is_closed() {
+            continue;
+        }
         let begun = match process.take() {
             Some(running) => Ok(running),
-            None => Process::begin(folder),
+            None => Process::begin(folder, program(folder)),
         };
-        running_one.note(begun.as_ref().ok().map(|process| Pid::from_child(&process.child)));
-        let asked = begun.and_then(|mut running| match running.ask(operation, &body) {
-            Ok(answer) => Ok((answer, running)),
-            Err(error) => {
-                // It is waited for from here on, and its number another's then.
-                running_one.note(None);
-                Err(error)
-            }
+        let asked = begun.and_then(|mut running| {
+            *running_one.asked() = Some((Pid::from_child(&running.child), Instant::now()));
+            let answer = running.ask(operation, &body);
+            // If there is none it is waited for from here on.
+            *running_one.asked() = None;
+            Ok((answer?, running))
         });
         let failure = match &asked {
             Ok((answer, _)) if answer.status >= 500 => String::from_utf8_lossy(&answer.body).into_owned(),
@@ -245,7 +275,13 @@ fn serve(folder: &Path, questions: &Receiver<Question>, running_one: &Running) {
         // Whoever asked may be gone.
         let _ = tell.send(answer);
     }
-    running_one.note(None);
+}
+
+/// The program that runs, also where its file has been replaced since.
+fn program(folder: &Path) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("leases").arg(folder);
+    command
 }
 
 /// The process, and the pipes to it. Dropping it ends it.
@@ -257,12 +293,9 @@ struct Process {
 }
 
 impl Process {
-    fn begin(folder: &Path) -> io::Result<Process> {
+    fn begin(folder: &Path, mut program: Command) -> io::Result<Process> {
         make(folder)?;
-        // The program that runs, also where its file has been replaced since.
-        let mut child = Command::new("/proc/self/exe")
-            .arg("leases")
-            .arg(folder)
+        let mut child = program
             // What a terminal sends to the server is not for it.
             .process_group(0)
             .stdin(Stdio::piped())
@@ -304,3 +337,7 @@ fn make(folder: &Path) -> io::Result<()> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+#[path = "leases/tests.rs"]
+mod tests;
