@@ -1,7 +1,7 @@
 //! Tables of leases, for consumers built on the KCL: the operations of DynamoDB that it uses, and no others.
 //!
 //! ```text
-//!   gateway -- queue --> thread -- pipe --> process `millstream leases` -> dynoxide-rs -> SQLite: DIR/leases/tables.sqlite
+//!   gateway -- queue --> thread -- pipe --> process `millstream leases` -> dynoxide-rs -> SQLite: DIR/leases/
 //! ```
 //!
 //! SQLite and an emulator of DynamoDB are much code that is not ours, some of it in C, and a panic ends a process here. So they
@@ -114,6 +114,7 @@ pub(crate) enum NoAnswer {
 #[derive(Debug)]
 struct Question {
     operation: &'static str,
+    region: String,
     body: Bytes,
     tell: oneshot::Sender<Result<Answer, NoAnswer>>,
 }
@@ -178,10 +179,10 @@ impl Leases {
         Leases { folder, program, answer_timeout, worker: Mutex::default(), running: Arc::default() }
     }
 
-    /// Has an operation carried out, unless whoever asks has left before its turn.
-    pub(crate) async fn ask(&self, operation: &'static str, body: Bytes) -> Result<Answer, NoAnswer> {
+    /// Has an operation carried out, unless whoever asks has left before its turn. `region` is empty for the server's own.
+    pub(crate) async fn ask(&self, operation: &'static str, region: String, body: Bytes) -> Result<Answer, NoAnswer> {
         let (tell, told) = oneshot::channel();
-        match self.sender().map_err(|_| NoAnswer::Failed)?.try_send(Question { operation, body, tell }) {
+        match self.sender().map_err(|_| NoAnswer::Failed)?.try_send(Question { operation, region, body, tell }) {
             Ok(()) => told.await.unwrap_or(Err(NoAnswer::Failed)),
             Err(TrySendError::Full(_)) => Err(NoAnswer::Busy),
             Err(TrySendError::Disconnected(_)) => Err(NoAnswer::Failed),
@@ -239,7 +240,7 @@ fn watch(running: &Running, timeout: Duration, ended: &Receiver<()>) {
 fn serve((folder, program): (&Path, fn(&Path) -> Command), questions: &Receiver<Question>, running_one: &Running) {
     let mut process: Option<Process> = None;
     let mut last_failure = String::new();
-    for Question { operation, body, tell } in questions {
+    for Question { operation, region, body, tell } in questions {
         if running_one.stops.load(Ordering::SeqCst) {
             let _ = tell.send(Err(NoAnswer::Failed));
             continue;
@@ -253,7 +254,7 @@ fn serve((folder, program): (&Path, fn(&Path) -> Command), questions: &Receiver<
         };
         let asked = begun.and_then(|mut running| {
             *running_one.asked() = Some((Pid::from_child(&running.child), Instant::now()));
-            let answer = running.ask(operation, &body);
+            let answer = running.ask(operation, &region, &body);
             // If there is none it is waited for from here on.
             *running_one.asked() = None;
             Ok((answer?, running))
@@ -306,9 +307,9 @@ impl Process {
         Ok(Process { child, input, output: BufReader::new(output) })
     }
 
-    fn ask(&mut self, operation: &str, body: &[u8]) -> io::Result<Answer> {
+    fn ask(&mut self, operation: &str, region: &str, body: &[u8]) -> io::Result<Answer> {
         let input = self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        pipe::write_question(input, operation, body)?;
+        pipe::write_question(input, operation, region, body)?;
         input.flush()?;
         pipe::read_answer(&mut self.output)
     }

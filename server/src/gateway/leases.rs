@@ -54,10 +54,14 @@ async fn outcome(
     let (parts, body) = request.into_parts();
     let (caller, body, _room) = http::hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
     let name = operation.strip_prefix(leases::TARGET_PREFIX).unwrap_or_default();
-    access::authorize_other(common, &caller.verified(&body)?, SERVICE, name)?;
+    let caller = caller.verified(&body)?;
+    access::authorize_other(common, &caller, SERVICE, name)?;
+    // Streams are a region's, so leases are too: applications of one name read others in each.
+    let region = caller.place.region;
+    let region = if region == common.access.own().region { String::new() } else { region };
     let bytes = if name == "BatchGetItem" { LONG_ANSWER_BYTES } else { ANSWER_BYTES };
     let room = common.lease_answers.take(bytes).await;
-    let answer = common.leases.ask(operation, body).await.map_err(|none| match none {
+    let answer = common.leases.ask(operation, region, body).await.map_err(|none| match none {
         NoAnswer::Busy => {
             let message = "The tables of leases have all the requests they take; try again.";
             Error::new(ErrorKind::ProvisionedThroughputExceeded, message)

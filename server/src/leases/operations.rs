@@ -1,4 +1,11 @@
 //! The operations on tables of leases, within bounds: what `dynoxide` does with a request, less what no lease needs.
+//!
+//! Streams are a region's, so tables are too: those of the server's own lie in `tables.sqlite`, those of another in
+//! `tables-REGION.sqlite`. A file is made with the first table in it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use dynoxide::actions::create_table::{CreateTableRequest, StreamSpecification};
 use dynoxide::actions::describe_table::DescribeTableRequest;
@@ -6,10 +13,14 @@ use dynoxide::actions::update_table::UpdateTableRequest;
 use dynoxide::{Database, DynoxideError};
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use wire::name::is_region;
 
 use super::{Answer, TARGET_PREFIX, not_served};
 
-/// Tables at once. An application of the KCL has one, or three.
+/// Files of other regions than the server's own.
+const OTHER_REGIONS_MAX: usize = 32;
+
+/// Tables at once, of all regions. An application of the KCL has one, or three.
 const TABLES_MAX: usize = 256;
 
 /// Items in all tables together, and their bytes: an item is a shard, or a worker, and has some hundreds.
@@ -19,13 +30,17 @@ const ITEM_BYTES_MAX: u64 = 256 << 20;
 /// Writes between two counts of that, which take a look at every item: so many more may come to be.
 const WRITES_A_COUNT: u32 = 64;
 
+/// The file of the server's own region.
+const OWN_FILE: &str = "tables.sqlite";
+
 type Outcome = Result<Vec<u8>, DynoxideError>;
 
-/// The tables in one file.
+/// The tables of all regions.
 pub(super) struct Tables {
-    file: &'static str,
-    /// `None` until it is asked for, and after it has failed: a file that is mended or gone is seen without a restart.
-    database: Option<Database>,
+    folder: PathBuf,
+    /// Files that were asked for or counted, by their names. None after it has failed: one that is mended or gone is seen without
+    /// a restart.
+    open: BTreeMap<String, Database>,
     room: Room,
 }
 
@@ -38,109 +53,179 @@ struct Room {
 }
 
 impl Tables {
-    /// Those in `file` of the working directory, which is opened once it is needed.
-    pub(super) fn new(file: &'static str) -> Tables {
+    /// Those in the files of a folder.
+    pub(super) fn new(folder: PathBuf) -> Tables {
         let (items_max, bytes_max) = (ITEMS_MAX, ITEM_BYTES_MAX);
         let room = Room { items_max, bytes_max, is_full: false, writes_since: WRITES_A_COUNT };
-        Tables { file, database: None, room }
+        Tables { folder, open: BTreeMap::new(), room }
     }
 
-    /// Carries out what a target names.
-    pub(super) fn carry_out(&mut self, target: &str, body: &[u8]) -> Answer {
-        let opened = match self.database.take() {
-            Some(database) => Ok(database),
-            None => Database::new(self.file),
-        };
-        let outcome = opened.and_then(|database| {
-            let outcome = run(&database, &mut self.room, target, body);
-            self.database = Some(database);
+    /// Carries out what a target names, in a region; that is empty for the server's own.
+    pub(super) fn carry_out(&mut self, region: &str, target: &str, body: &[u8]) -> Answer {
+        let outcome = file_of(region).and_then(|file| {
+            let database = self.opened(&file, target, body)?;
+            let outcome = self.run(&database, target, body);
+            if matches!(&outcome, Err(error) if error.status_code() >= 500) {
+                self.open.remove(&file);
+            }
             outcome
         });
         match outcome {
             Ok(body) => Answer { status: 200, body },
-            Err(error) if error.status_code() >= 500 => {
-                self.database = None;
-                Answer { status: 500, body: self.failure(&error) }
-            }
+            Err(error) if error.status_code() >= 500 => Answer { status: 500, body: self.failure(region, &error) },
             Err(error) => Answer { status: error.status_code(), body: error.to_json().into_bytes() },
         }
     }
 
+    /// The file of that name, if what is to be done needs one: before there are tables in a region none does.
+    fn opened(&mut self, file: &str, target: &str, body: &[u8]) -> Result<Database, DynoxideError> {
+        if let Some(database) = self.open.get(file) {
+            return Ok(database.clone());
+        }
+        let path = self.folder.join(file);
+        let unseen = |error: std::io::Error| DynoxideError::InternalServerError(error.to_string());
+        if !path.try_exists().map_err(unseen)? {
+            if !target.ends_with(".CreateTable") {
+                return Database::memory();
+            }
+            // Nor does a table that is refused.
+            self.run(&Database::memory()?, target, body)?;
+            if file != OWN_FILE && self.files().iter().filter(|file| *file != OWN_FILE).count() >= OTHER_REGIONS_MAX {
+                return Err(DynoxideError::LimitExceededException(format!(
+                    "There are tables of leases in {OTHER_REGIONS_MAX} regions beside the server's own, the most there may be. Those \
+                     of one that is not used any more are gone with its file in the data directory, leases/tables-REGION.sqlite; \
+                     remove it while the server is stopped."
+                )));
+            }
+        }
+        let database = open(&path)?;
+        self.open.insert(file.to_owned(), database.clone());
+        Ok(database)
+    }
+
+    /// The names of all files that there are.
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let is_file = |name: &String| {
+            let region = name.strip_prefix("tables").and_then(|rest| rest.strip_suffix(".sqlite"));
+            region.is_some_and(|region| region.is_empty() || region.strip_prefix('-').is_some_and(is_region))
+        };
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_file).collect()
+    }
+
+    /// All of them, opened. One that is broken does not grow, and is told of when it is asked for.
+    fn all(&mut self) -> impl Iterator<Item = &Database> {
+        for file in self.files() {
+            if !self.open.contains_key(&file)
+                && let Ok(database) = open(&self.folder.join(&file))
+            {
+                self.open.insert(file, database);
+            }
+        }
+        self.open.values()
+    }
+
     /// What is said when it is not the request's fault.
-    fn failure(&self, error: &DynoxideError) -> Vec<u8> {
-        let folder = std::env::current_dir().unwrap_or_default();
+    fn failure(&self, region: &str, error: &DynoxideError) -> Vec<u8> {
+        let path = self.folder.join(file_of(region).unwrap_or_default());
+        let path = std::path::absolute(&path).unwrap_or(path);
         let message = format!(
             "The tables of leases can't be used: {error}. They lie in {}; look at the disk's space and health, or put that file, and \
              those beside it, back from a copy. Removed, with the server stopped, they are made anew, and consumers begin where they \
              would without a checkpoint. Streams are not affected.",
-            folder.join(self.file).display()
+            path.display()
         );
         json!({ "__type": "InternalServerError", "message": message }).to_string().into_bytes()
     }
-}
 
-fn run(database: &Database, room: &mut Room, target: &str, body: &[u8]) -> Outcome {
-    /// Reads the request, has it carried out, and writes the answer.
-    macro_rules! call {
-        ($operation:ident) => {
-            written(&database.$operation(read(body)?)?)
-        };
-    }
-    /// The same of what may need room.
-    macro_rules! write {
-        ($operation:ident) => {{
-            let request = read(body)?;
-            room.take(database)?;
-            written(&database.$operation(request)?)
-        }};
-    }
-    let operation = target.strip_prefix(TARGET_PREFIX).unwrap_or_default();
-    match operation {
-        "BatchGetItem" => call!(batch_get_item),
-        "BatchWriteItem" => write!(batch_write_item),
-        "CreateTable" => create_table(database, read(body)?),
-        "DeleteItem" => call!(delete_item),
-        "DeleteTable" => {
-            room.writes_since = WRITES_A_COUNT;
-            call!(delete_table)
+    fn run(&mut self, database: &Database, target: &str, body: &[u8]) -> Outcome {
+        /// Reads the request, has it carried out, and writes the answer.
+        macro_rules! call {
+            ($operation:ident) => {
+                written(&database.$operation(read(body)?)?)
+            };
         }
-        "DescribeTable" => call!(describe_table),
-        "GetItem" => call!(get_item),
-        "ListTables" => call!(list_tables),
-        "ListTagsOfResource" => call!(list_tags_of_resource),
-        "PutItem" => write!(put_item),
-        "Query" => call!(query),
-        "Scan" => call!(scan),
-        "TagResource" => call!(tag_resource),
-        "TransactWriteItems" => write!(transact_write_items),
-        "UntagResource" => call!(untag_resource),
-        "UpdateContinuousBackups" => update_continuous_backups(database, read(body)?),
-        "UpdateItem" => write!(update_item),
-        "UpdateTable" => update_table(database, read(body)?),
-        _ => Err(DynoxideError::ValidationException(not_served(operation))),
+        /// The same of what may need room.
+        macro_rules! write {
+            ($operation:ident) => {{
+                let request = read(body)?;
+                self.take_room()?;
+                written(&database.$operation(request)?)
+            }};
+        }
+        let operation = target.strip_prefix(TARGET_PREFIX).unwrap_or_default();
+        match operation {
+            "BatchGetItem" => call!(batch_get_item),
+            "BatchWriteItem" => write!(batch_write_item),
+            "CreateTable" => self.create_table(database, read(body)?),
+            "DeleteItem" => call!(delete_item),
+            "DeleteTable" => {
+                self.room.writes_since = WRITES_A_COUNT;
+                call!(delete_table)
+            }
+            "DescribeTable" => call!(describe_table),
+            "GetItem" => call!(get_item),
+            "ListTables" => call!(list_tables),
+            "ListTagsOfResource" => call!(list_tags_of_resource),
+            "PutItem" => write!(put_item),
+            "Query" => call!(query),
+            "Scan" => call!(scan),
+            "TagResource" => call!(tag_resource),
+            "TransactWriteItems" => write!(transact_write_items),
+            "UntagResource" => call!(untag_resource),
+            "UpdateContinuousBackups" => update_continuous_backups(database, read(body)?),
+            "UpdateItem" => write!(update_item),
+            "UpdateTable" => update_table(database, read(body)?),
+            _ => Err(DynoxideError::ValidationException(not_served(operation))),
+        }
     }
-}
 
-impl Room {
     /// Refuses what would be too much.
-    fn take(&mut self, database: &Database) -> Result<(), DynoxideError> {
-        self.writes_since += 1;
-        if self.is_full || self.writes_since > WRITES_A_COUNT {
-            let stats = database.table_stats()?;
+    fn take_room(&mut self) -> Result<(), DynoxideError> {
+        self.room.writes_since += 1;
+        if self.room.is_full || self.room.writes_since > WRITES_A_COUNT {
+            let stats: Vec<_> = self.all().filter_map(|database| database.table_stats().ok()).flatten().collect();
             let items: u64 = stats.iter().map(|table| table.item_count.unsigned_abs()).sum();
             let bytes: u64 = stats.iter().map(|table| table.size_bytes).sum();
-            (self.is_full, self.writes_since) = (items >= self.items_max || bytes >= self.bytes_max, 0);
+            self.room.is_full = items >= self.room.items_max || bytes >= self.room.bytes_max;
+            self.room.writes_since = 0;
         }
-        if !self.is_full {
+        if !self.room.is_full {
             return Ok(());
         }
         Err(DynoxideError::LimitExceededException(format!(
             "There are at most {} items, and {} MiB of them, in all tables together: these are for leases. Delete some, or the tables \
              of applications that are gone.",
-            self.items_max,
-            self.bytes_max >> 20
+            self.room.items_max,
+            self.room.bytes_max >> 20
         )))
     }
+
+    fn create_table(&mut self, database: &Database, request: CreateTableRequest) -> Outcome {
+        let local = request.local_secondary_indexes.as_ref().is_some_and(|indexes| !indexes.is_empty());
+        let vector = request.vector_indexes.as_ref().is_some_and(|indexes| !indexes.is_empty());
+        no_more_than_leases(request.stream_specification.as_ref(), local || vector)?;
+        if self.all().filter_map(|database| database.table_count().ok()).sum::<usize>() >= TABLES_MAX {
+            let message =
+                format!("There are {TABLES_MAX} tables of leases, the most there may be: delete one that is not used.");
+            return Err(DynoxideError::LimitExceededException(message));
+        }
+        written(&database.create_table(request)?)
+    }
+}
+
+/// The name of a region's file.
+fn file_of(region: &str) -> Result<String, DynoxideError> {
+    match region {
+        "" => Ok(OWN_FILE.to_owned()),
+        region if is_region(region) => Ok(format!("tables-{region}.sqlite")),
+        _ => Err(DynoxideError::ValidationException(format!("{region} is not a region."))),
+    }
+}
+
+fn open(path: &Path) -> Result<Database, DynoxideError> {
+    let unfit = || DynoxideError::InternalServerError(format!("{} is not a name in UTF-8", path.display()));
+    Database::new(path.to_str().ok_or_else(unfit)?)
 }
 
 /// What a lease has no use for, and what would take room that is not counted.
@@ -150,18 +235,6 @@ fn no_more_than_leases(streams: Option<&StreamSpecification>, has_other_indexes:
     }
     let message = "Tables are for leases of the KCL: they have no streams, and no indexes but global secondary ones.";
     Err(DynoxideError::ValidationException(message.to_owned()))
-}
-
-fn create_table(database: &Database, request: CreateTableRequest) -> Outcome {
-    let local = request.local_secondary_indexes.as_ref().is_some_and(|indexes| !indexes.is_empty());
-    let vector = request.vector_indexes.as_ref().is_some_and(|indexes| !indexes.is_empty());
-    no_more_than_leases(request.stream_specification.as_ref(), local || vector)?;
-    if database.table_count()? >= TABLES_MAX {
-        let message =
-            format!("There are {TABLES_MAX} tables of leases, the most there may be: delete one that is not used.");
-        return Err(DynoxideError::LimitExceededException(message));
-    }
-    written(&database.create_table(request)?)
 }
 
 fn update_table(database: &Database, request: UpdateTableRequest) -> Outcome {
@@ -211,21 +284,29 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, DynoxideError> {
 mod tests {
     use super::*;
 
-    fn ask(tables: &mut Tables, operation: &str, body: serde_json::Value) -> (u16, serde_json::Value) {
-        let Answer { status, body } =
-            tables.carry_out(&format!("{TARGET_PREFIX}{operation}"), body.to_string().as_bytes());
+    fn ask_in(region: &str, tables: &mut Tables, operation: &str, body: serde_json::Value) -> (u16, serde_json::Value) {
+        let target = format!("{TARGET_PREFIX}{operation}");
+        let Answer { status, body } = tables.carry_out(region, &target, body.to_string().as_bytes());
         (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    fn ask(tables: &mut Tables, operation: &str, body: serde_json::Value) -> (u16, serde_json::Value) {
+        ask_in("", tables, operation, body)
+    }
+
+    fn table(name: &str) -> serde_json::Value {
+        let keys = json!([{ "AttributeName": "k", "KeyType": "HASH" }]);
+        let attributes = json!([{ "AttributeName": "k", "AttributeType": "S" }]);
+        json!({ "TableName": name, "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys, "AttributeDefinitions": attributes })
     }
 
     #[test]
     fn items_are_counted_and_there_may_be_so_many() {
-        let mut tables = Tables::new(":memory:");
+        let folder = tempfile::tempdir().unwrap();
+        let mut tables = Tables::new(folder.path().to_owned());
         (tables.room.items_max, tables.room.bytes_max) = (100, 1 << 20);
         for name in ["one", "two"] {
-            let keys = json!([{ "AttributeName": "k", "KeyType": "HASH" }]);
-            let attributes = json!([{ "AttributeName": "k", "AttributeType": "S" }]);
-            let table = json!({ "TableName": name, "BillingMode": "PAY_PER_REQUEST", "KeySchema": keys, "AttributeDefinitions": attributes });
-            assert_eq!(ask(&mut tables, "CreateTable", table).0, 200);
+            assert_eq!(ask(&mut tables, "CreateTable", table(name)).0, 200);
         }
         let put = |key: &str, table: &str, bytes: usize| json!({ "TableName": table, "Item": { "k": { "S": key }, "v": { "S": "x".repeat(bytes) } } });
         let refused = |tables: &mut Tables, bytes| {
@@ -247,5 +328,36 @@ mod tests {
         let first = (0..200)
             .find(|number| ask(&mut tables, "PutItem", put(&format!("large {number}"), "one", 100_000)).0 != 200);
         assert!(first.is_some_and(|first| first <= 7 + WRITES_A_COUNT), "{first:?}");
+    }
+
+    #[test]
+    fn there_may_be_files_of_so_many_regions_and_bounds_are_for_all_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tables = Tables::new(folder.path().to_owned());
+        let files = || fs::read_dir(folder.path()).unwrap().count();
+        let describe = json!({ "TableName": "tab" });
+        let (status, answer) = ask_in("eu-west-1", &mut tables, "DescribeTable", describe.clone());
+        assert!(status == 400 && answer["__type"].to_string().contains("ResourceNotFound"), "{answer}");
+        assert_eq!(files(), 0, "no table needs one");
+        for region in ["../eu", "EU", ".", "a/b"] {
+            let (status, answer) = ask_in(region, &mut tables, "CreateTable", table("tab"));
+            assert!(status == 400 && answer["message"].to_string().contains("is not a region"), "{region}: {answer}");
+        }
+        assert_eq!(ask_in("eu-west-1", &mut tables, "CreateTable", table("?")).0, 400);
+        assert_eq!(files(), 0, "nor what is refused");
+        let put = json!({ "TableName": "tab", "Item": { "k": { "S": "a" } } });
+        for region in (0..OTHER_REGIONS_MAX).map(|number| format!("r-{number}")) {
+            assert_eq!(ask_in(&region, &mut tables, "CreateTable", table("tab")).0, 200, "{region}");
+            assert_eq!(ask_in(&region, &mut tables, "PutItem", put.clone()).0, 200, "{region}");
+        }
+        // As after the process has ended: none is open.
+        let mut tables = Tables::new(folder.path().to_owned());
+        tables.room.items_max = OTHER_REGIONS_MAX as u64;
+        let (status, answer) = ask_in("r-more", &mut tables, "CreateTable", table("tab"));
+        assert!(status == 400 && answer["message"].to_string().contains("32 regions"), "{answer}");
+        assert_eq!(ask(&mut tables, "CreateTable", table("tab")).0, 200, "the server's own has its place");
+        let (status, answer) = ask(&mut tables, "PutItem", put);
+        assert!(status == 400 && answer["__type"].to_string().contains("LimitExceeded"), "{answer}");
+        assert_eq!(ask_in("r-7", &mut tables, "Scan", describe).1["Count"], 1);
     }
 }

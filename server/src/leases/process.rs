@@ -22,10 +22,10 @@ pub struct LeasesArguments {
 pub fn run(arguments: LeasesArguments) -> io::Result<()> {
     // SQLite is told a name that can't be mistaken for a URI, whatever the folder is called.
     std::env::set_current_dir(&arguments.folder)?;
-    let mut tables = Tables::new("tables.sqlite");
+    let mut tables = Tables::new(PathBuf::from("."));
     let (mut input, mut out) = (BufReader::new(io::stdin().lock()), BufWriter::new(io::stdout().lock()));
-    while let Some((operation, body)) = pipe::read_question(&mut input)? {
-        let answer = tables.carry_out(&operation, &body);
+    while let Some((operation, region, body)) = pipe::read_question(&mut input)? {
+        let answer = tables.carry_out(&region, &operation, &body);
         pipe::write_answer(&mut out, &answer)?;
         out.flush()?;
     }

@@ -8,7 +8,7 @@ const BODY: &[u8] = b"{}";
 
 /// A shell that runs `script` in the folder, with `next`, which takes a question, and `answer`.
 fn scripted(folder: &Path, script: &str) -> Command {
-    let bytes = 1 + 4 + OPERATION.len() + BODY.len();
+    let bytes = 2 + 4 + OPERATION.len() + BODY.len();
     let words = format!(
         "next() {{ [ $(head -c {bytes} | wc -c) = {bytes} ]; }}; answer() {{ printf '\\310\\0\\2\\0\\0\\0{{}}'; }}; {script}"
     );
@@ -33,7 +33,7 @@ fn assert_good(answer: Result<Answer, NoAnswer>) {
 }
 
 fn ask(leases: &Leases) -> impl Future<Output = Result<Answer, NoAnswer>> {
-    leases.ask(OPERATION, Bytes::from_static(BODY))
+    leases.ask(OPERATION, String::new(), Bytes::from_static(BODY))
 }
 
 /// Bug: a process that hung was never killed, and no table could be used any more. Mechanism: who asked was to kill it after 30 s, and

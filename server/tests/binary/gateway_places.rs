@@ -231,6 +231,45 @@ fn iterators_and_tokens_of_others_lead_nowhere() {
     server.stop();
 }
 
+/// Bug: applications of one name in two regions passed over records. Mechanism: streams were a region's and tables of leases were not,
+/// so each had the other's checkpoints. Fix: each region has a file of its own.
+#[test]
+fn tables_of_leases_are_a_regions() {
+    let directory = directory();
+    let (running, address) = server(&directory);
+    let ask = |address, region, operation: &str, body: &Value| {
+        let signer = Signer { service: "dynamodb", region, ..OWN };
+        let target = format!("DynamoDB_20120810.{operation}");
+        let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", &target)];
+        signer.signed(&headers, body.to_string().as_bytes()).ask(address)
+    };
+    let create = json!({
+        "TableName": "tab", "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{ "AttributeName": "leaseKey", "AttributeType": "S" }],
+        "KeySchema": [{ "AttributeName": "leaseKey", "KeyType": "HASH" }],
+    });
+    let describe = json!({ "TableName": "tab" });
+    assert_eq!(ask(address, "eu-west-1", "CreateTable", &create).0, 200);
+    let (status, told) = ask(address, "us-east-1", "DescribeTable", &describe);
+    assert!(status == 400 && told["__type"].to_string().contains("ResourceNotFoundException"), "{status} {told}");
+    assert_eq!(ask(address, "us-east-1", "CreateTable", &create).0, 200, "it is another");
+    let lease = |checkpoint| json!({ "leaseKey": { "S": "shardId-000000000000" }, "checkpoint": { "S": checkpoint } });
+    let places = [("us-east-1", lease("1")), ("eu-west-1", lease("2"))];
+    for (region, lease) in &places {
+        let put = json!({ "TableName": "tab", "Item": lease });
+        assert_eq!(ask(address, *region, "PutItem", &put).0, 200);
+    }
+    running.kill();
+    let (running, address) = server(&directory);
+    for (region, lease) in &places {
+        let (status, told) = ask(address, *region, "Scan", &describe);
+        assert_eq!((status, &told["Items"]), (200, &json!([lease])), "{region}");
+    }
+    let kept = directory.path().join("data/leases");
+    assert!(kept.join("tables.sqlite").exists() && kept.join("tables-eu-west-1.sqlite").exists());
+    running.stop();
+}
+
 /// An iterator as another, of a stream of this name.
 fn wire_iterator(word: &str, name: &str) -> String {
     use base64::Engine;
