@@ -38,7 +38,7 @@ impl Store {
     /// Reads the file of an existing one.
     pub(crate) fn open(io: &mut impl Io, dir: DirId) -> Result<Store, OpenError> {
         let file = blocking::open_file(io, dir, NAME, false)?;
-        let bytes = blocking::read(io, file, 0, FILE_BYTES)?;
+        let bytes = blocking::read_copies(io, file, FILE_BYTES)?;
         match Superblock::choose(&bytes) {
             Ok(current) => Ok(Store { file, current, writing: None }),
             Err(SuperblockError::Version(version)) => Err(OpenError::NewerVersion { version }),

@@ -250,12 +250,15 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
 
     /// Opens the data directory. Nothing if it could not be, and that is no breach.
     fn open(&mut self, plan: &LifePlan) -> Result<Option<Vec<Reactor<I>>>, Breach> {
+        let failed_reads = self.world.counted("disk: read failed");
         match self.take_seats(plan) {
             _ if self.world.is_dead() => Ok(None),
             Ok((mut reactors, recovered)) => {
                 self.world.note(format_args!("opened by {} reactors: {recovered:?}", plan.reactors));
                 self.count_recovered(&recovered);
                 let is_whole = recovered.damage.is_empty() && recovered.remade_headers.is_empty();
+                // What could not be read is damaged, for all that opening knows.
+                self.is_damaged |= !is_whole && self.world.counted("disk: read failed") > failed_reads;
                 if !is_whole && !self.is_damaged {
                     return Err(Breach::new("readable", format!("nothing was damaged: {recovered:?}")));
                 }
@@ -292,6 +295,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         let is_full = plan.surroundings.capacity_bytes != calm.capacity_bytes || plan.config.disk_bytes != u64::MAX;
         let is_expected = match error {
             OpenError::Io { .. } => has_faults,
+            OpenError::Unreadable { .. } => has_faults || self.is_damaged,
             OpenError::NoSpace { .. } => has_faults || is_full,
             _ => self.is_damaged,
         };

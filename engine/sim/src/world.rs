@@ -279,6 +279,11 @@ impl World {
     pub fn count(&self, what: &'static str) {
         self.inner.borrow_mut().trace.count(what);
     }
+
+    /// How often one was hit.
+    pub(crate) fn counted(&self, what: &'static str) -> u64 {
+        self.inner.borrow().trace.tally().get(what).copied().unwrap_or(0)
+    }
 }
 
 impl Inner {
@@ -445,7 +450,8 @@ impl Inner {
 
     /// The power is gone: whoever waits for the disk hears of it.
     fn fail_everything(&mut self, own: usize, completions: &mut Vec<Completion>) {
-        let failed = |token| Completion { token, result: errno::IO, more: false, payload: Payload::None };
+        // Not EIO: that may be one place, and recovery would try all of them.
+        let failed = |token| Completion { token, result: errno::NO_DEVICE, more: false, payload: Payload::None };
         completions.append(&mut self.seats[own].mail);
         for token in self.disk.take_waiting() {
             self.deliver(own, failed(token), completions);

@@ -137,6 +137,7 @@ fn damage_is_noticed() {
         "recovery: damage",
         "recovery: header made again",
         "rot: bit flipped",
+        "disk: place that can't be read",
         "rot: page misdirected",
         "rot: sectors zeroed",
     ];

@@ -93,6 +93,65 @@ pub(crate) fn read(io: &mut impl Io, file: FileId, offset: u64, bytes: usize) ->
 /// Short reads in a row, of the same count, that make the end of a file.
 const END_SEEN: u32 = 3;
 
+/// The same; nothing where the disk says again and again that this place can't be read.
+pub(crate) fn read_if_readable(
+    io: &mut impl Io,
+    file: FileId,
+    offset: u64,
+    bytes: usize,
+) -> Result<Option<BufMut>, OpenError> {
+    for _ in 0..READS_TRIED {
+        match read(io, file, offset, bytes) {
+            Err(error) if error.is_unreadable() => {}
+            read => return read.map(Some),
+        }
+    }
+    Ok(None)
+}
+
+/// The same, block by block: `note` is told of those that can't be read. They are filled with what is no zeros, so that they
+/// never pass for space that was not written yet.
+pub(crate) fn read_around(
+    io: &mut impl Io,
+    file: FileId,
+    offset: u64,
+    bytes: usize,
+    mut note: impl FnMut(u64),
+) -> Result<BufMut, OpenError> {
+    let mut around = take(io, bytes)?;
+    for at in (0..bytes).step_by(BLOCK_BYTES) {
+        let place = offset + at as u64;
+        let Some(block) = read_if_readable(io, file, place, BLOCK_BYTES)? else {
+            around[at..at + BLOCK_BYTES].fill(UNREADABLE);
+            note(place);
+            continue;
+        };
+        around[at..at + block.len()].copy_from_slice(&block);
+        if block.len() < BLOCK_BYTES {
+            around.truncate(at + block.len());
+            break;
+        }
+    }
+    Ok(around)
+}
+
+/// Reads a file of copies, each in blocks of its own: those that can't be read are as those that are damaged, unless all are.
+pub(crate) fn read_copies(io: &mut impl Io, file: FileId, bytes: usize) -> Result<BufMut, OpenError> {
+    match read(io, file, 0, bytes) {
+        Err(error) if error.is_unreadable() => {
+            let mut unreadable = 0;
+            let copies = read_around(io, file, 0, bytes, |_| unreadable += BLOCK_BYTES)?;
+            if unreadable < bytes { Ok(copies) } else { Err(error) }
+        }
+        read => read,
+    }
+}
+
+/// How often a place is asked for that can't be read: some errors pass.
+const READS_TRIED: u32 = 3;
+
+const UNREADABLE: u8 = 0xee;
+
 /// Writes `bytes`, padded with zeros to whole blocks, durably.
 pub(crate) fn write(io: &mut impl Io, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), OpenError> {
     let mut buf = take(io, bytes.len().next_multiple_of(BLOCK_BYTES))?;

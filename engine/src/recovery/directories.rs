@@ -120,7 +120,7 @@ fn list(io: &mut impl Io, dir: DirId) -> Result<Listed, OpenError> {
 
 fn read_member(io: &mut impl Io, dir: DirId) -> Result<Member, OpenError> {
     let file = blocking::open_file(io, dir, MEMBER_NAME, false)?;
-    let bytes = blocking::read(io, file, 0, member::FILE_BYTES)?;
+    let bytes = blocking::read_copies(io, file, member::FILE_BYTES)?;
     let member = Member::decode(&bytes).map_err(|version| OpenError::NewerVersion { version })?;
     drop(bytes);
     blocking::close_file(io, file)?;

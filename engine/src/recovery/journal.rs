@@ -141,9 +141,8 @@ impl Journal {
         let anybody = u64::MAX >> (u64::BITS as usize - owners.reactors());
         for (number, of_segment) in &mut self.users {
             let Some(sealed) = self.sealed.get(number) else { continue };
-            let bytes = blocking::read(io, sealed.file, u64::from(sealed.footer_at), sealed.footer_length as usize)?;
             // One that was read well before, and is not now, may be anybody's.
-            *of_segment = Footer::parse(bytes.to_vec()).map_or(anybody, |footer| users(&footer, owners));
+            *of_segment = footer_of(io, sealed)?.map_or(anybody, |footer| users(&footer, owners));
         }
         Ok(())
     }
@@ -272,8 +271,8 @@ fn open_segments(
         let name = file_name(blueprint.journal, number);
         let dir = directories.of(SegmentId { journal: blueprint.journal, number });
         let file = blocking::open_file(io, dir, &name, false)?;
-        let block = blocking::read(io, file, 0, BLOCK_BYTES)?;
-        let header = match Header::parse(&block) {
+        let block = blocking::read_if_readable(io, file, 0, BLOCK_BYTES)?;
+        let header = match block.map_or(Err(HeaderError::Damaged), |block| Header::parse(&block)) {
             Ok(header) => header,
             Err(HeaderError::Version(version)) => return Err(OpenError::NewerVersion { version }),
             Err(HeaderError::Damaged) => {
@@ -305,7 +304,8 @@ fn remake_header(
     let may_be_compacted = length.is_multiple_of(block) && (4 * block..u64::from(segment_bytes)).contains(&length);
     let is_own = |trailer: &Trailer| trailer.journal == journal && trailer.footer.segment() == segment;
     let mut trailer_before = |end: u64| -> Result<Option<Trailer>, OpenError> {
-        Ok(Trailer::parse(&blocking::read(io, file, end - block, BLOCK_BYTES)?))
+        let bytes = blocking::read_if_readable(io, file, end - block, BLOCK_BYTES)?;
+        Ok(bytes.and_then(|bytes| Trailer::parse(&bytes)))
     };
     let short = if may_be_compacted { trailer_before(length)?.filter(is_own) } else { None };
     let (file_bytes, trailer) = match short {
@@ -313,8 +313,9 @@ fn remake_header(
         None => (u64::from(segment_bytes), trailer_before(u64::from(segment_bytes))?),
     };
     let is_foreign = trailer.is_some_and(|trailer| trailer.log_id != log_id);
-    let first = blocking::read(io, file, u64::from(FIRST_BATCH), BLOCK_BYTES)?;
-    if is_foreign || batch::Header::parse(&first).is_some_and(|first| first.head.log_id != log_id) {
+    let first = blocking::read_if_readable(io, file, u64::from(FIRST_BATCH), BLOCK_BYTES)?;
+    let first = first.and_then(|first| batch::Header::parse(&first));
+    if is_foreign || first.is_some_and(|first| first.head.log_id != log_id) {
         return Err(OpenError::ForeignSegment { name: name.to_owned() });
     }
     let header = Header { log_id, journal, segment, epoch, file_bytes };
@@ -322,15 +323,15 @@ fn remake_header(
     Ok(header)
 }
 
-/// The footer of a segment, if it was sealed.
+/// The footer of a segment, if it was sealed. One that can't be read is as one that is damaged.
 fn read_footer(
     io: &mut impl Io,
     blueprint: &Blueprint,
     segment: &Segment,
 ) -> Result<Option<(Sealed, Footer)>, OpenError> {
     let at = u64::from(segment.bytes) - BLOCK_BYTES as u64;
-    let block = blocking::read(io, segment.file, at, BLOCK_BYTES)?;
-    let Some(trailer) = Trailer::parse(&block) else { return Ok(None) };
+    let block = blocking::read_if_readable(io, segment.file, at, BLOCK_BYTES)?;
+    let Some(trailer) = block.and_then(|block| Trailer::parse(&block)) else { return Ok(None) };
     let Blueprint { log_id, journal, .. } = *blueprint;
     let own = trailer.log_id == log_id && trailer.journal == journal && trailer.footer.segment() == segment.number;
     let end = u64::from(trailer.footer.offset()) + u64::from(trailer.footer_length);
@@ -344,7 +345,12 @@ fn read_footer(
         footer_at: trailer.footer.offset(),
         footer_length: trailer.footer_length,
     };
-    let bytes = blocking::read(io, segment.file, u64::from(sealed.footer_at), sealed.footer_length as usize)?;
-    let footer = Footer::parse(bytes.to_vec()).filter(|footer| footer.head.position == trailer.footer);
+    let footer = footer_of(io, &sealed)?.filter(|footer| footer.head.position == trailer.footer);
     Ok(footer.map(|footer| (sealed, footer)))
+}
+
+fn footer_of(io: &mut impl Io, sealed: &Sealed) -> Result<Option<Footer>, OpenError> {
+    let (at, length) = (u64::from(sealed.footer_at), sealed.footer_length as usize);
+    let bytes = blocking::read_if_readable(io, sealed.file, at, length)?;
+    Ok(bytes.and_then(|bytes| Footer::parse(bytes.to_vec())))
 }

@@ -15,6 +15,7 @@ mod cut;
 mod directories;
 mod gaps;
 mod journal;
+mod later;
 mod replay;
 mod report;
 mod scan;

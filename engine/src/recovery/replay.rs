@@ -13,11 +13,12 @@ use io::Io;
 use super::cut::copy_aside;
 use super::gaps::note_gap;
 use super::journal::Pinned;
+use super::later::Later;
 use super::table::{Decision, Evidence, Found, decide};
 use super::{AtPlace, Cut, OpenError, Scan, Segment};
 use crate::catalog::{Catalog, Command, GoOn, commands};
 use crate::damage::{Damage, DamagedRecords, DamagedStretch};
-use crate::journal::{Blueprint, Index, Seal, Sealed, SegmentId, place};
+use crate::journal::{Blueprint, Index, Seal, Sealed, SegmentId, file_name, place};
 use crate::limits::{PRODUCERS_BYTES_MAX, SEQUENCE_SKIP, SHARDS_MAX};
 use crate::producers::Producers;
 use crate::shards::{Shard, Shards};
@@ -263,12 +264,22 @@ impl Replay {
                 AtPlace::Intact(header) | AtPlace::HeaderOnly(header) => header.head.epoch >= self.epoch,
                 AtPlace::NoHeader => ahead.first_intact.is_some() || !(was.clean || scan.is_blank(io, at)?),
             };
-            let next_segment_continues = self.continues_in(io, blueprint, later)?;
-            let claimed = !next_segment_continues
-                && ahead.claimed.max(was.durable).max(self.claimed_later(io, blueprint, later)?) > position;
+            let later = Later::look(io, blueprint, later, self.epoch, |header| self.continues_in(header))?;
+            let next_segment_continues = later.continues;
+            let claimed = !next_segment_continues && ahead.claimed.max(was.durable).max(later.claimed) > position;
             let found = if remains { Found::Remains } else { Found::Blank };
-            let evidence = Evidence { found, next_segment_continues, claimed };
-            match decide(evidence) {
+            let decision = decide(Evidence { found, next_segment_continues, claimed });
+            // What can't be read may have been acknowledged. It is not written over.
+            let hidden = match decision {
+                Decision::CutTail => scan.hidden_from(io, position)?.or(later.hidden),
+                Decision::CleanEnd => later.hidden,
+                Decision::NextSegment | Decision::Damaged => None,
+            };
+            if let Some(place) = hidden {
+                let (name, offset) = (file_name(self.journal, place.segment()), place.offset());
+                return Err(OpenError::Unreadable { name, offset });
+            }
+            match decision {
                 Decision::NextSegment => return Ok(End::Next(position)),
                 Decision::CleanEnd => return Ok(End::Tail(position)),
                 Decision::CutTail => return Ok(End::Cut(position, ahead.end)),
@@ -301,28 +312,9 @@ impl Replay {
         header.head.previous_checksum == self.checksum && (same_life || new_life)
     }
 
-    /// Whether the first batch of the next segment continues the chain. Its header tells, also where the rest of it is torn: that
-    /// one may say that all before its segment is durable, which is then all there was.
-    fn continues_in(&self, io: &mut impl Io, blueprint: &Blueprint, later: &[Segment]) -> Result<bool, OpenError> {
-        let Some(next) = later.first() else { return Ok(false) };
-        let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *next);
-        Ok(match scan.at(io, FIRST_BATCH, &mut Vec::new())? {
-            AtPlace::Intact(header) | AtPlace::HeaderOnly(header) => {
-                header.head.previous_checksum == self.checksum && header.head.epoch >= self.epoch && !self.chain_broken
-            }
-            _ => false,
-        })
-    }
-
-    /// What later segments claim to be durable: any of their batches may, since the first may be damaged as well, or say no
-    /// more than what was durable when it was written.
-    fn claimed_later(&self, io: &mut impl Io, blueprint: &Blueprint, later: &[Segment]) -> Result<Position, OpenError> {
-        let mut claimed = Position::default();
-        for segment in later {
-            let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *segment);
-            claimed = claimed.max(scan.look_through(io, self.epoch)?.claimed);
-        }
-        Ok(claimed)
+    /// Whether the first batch of the next segment continues the chain.
+    fn continues_in(&self, header: &Header) -> bool {
+        header.head.previous_checksum == self.checksum && header.head.epoch >= self.epoch && !self.chain_broken
     }
 
     /// Applies a batch.

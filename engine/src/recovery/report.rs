@@ -60,6 +60,13 @@ pub enum OpenError {
         /// The errno, or 0 for a short write.
         errno: i32,
     },
+    /// The end of the log can't be read: what may have been acknowledged there would be written over.
+    Unreadable {
+        /// The segment's file.
+        name: String,
+        /// From where on, in bytes.
+        offset: u32,
+    },
     /// Written by a newer version.
     NewerVersion {
         /// That version.
@@ -158,6 +165,12 @@ impl OpenError {
         OpenError::Io { doing: doing.to_owned(), errno: -result.min(0) }
     }
 
+    /// Whether a place on the disk can't be read (EIO; ENODATA is what direct reads get for a bad sector), which says
+    /// nothing of those around it.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self, OpenError::Io { errno: 5 | 61, .. })
+    }
+
     /// Whether there was no space, or no quota (ENOSPC, EDQUOT).
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, OpenError::Io { errno: 28 | 122, .. })
@@ -171,6 +184,10 @@ impl fmt::Display for OpenError {
             OpenError::Io { doing, errno } => {
                 write!(f, "{doing}: {}; check the disk and the directory's permissions", reason(*errno))
             }
+            OpenError::Unreadable { name, offset } => write!(
+                f,
+                "the log's end in segment file {name} can't be read from byte {offset} on, and what is there may have been acknowledged, so it is not written over; copy the file with a tool that goes on past what can't be read, such as ddrescue, and put the copy in its place: what it lacks is cut"
+            ),
             OpenError::NewerVersion { version } => write!(
                 f,
                 "the data directory was written in format version {version}, newer than this build knows; use the newer build"

@@ -1,8 +1,10 @@
 //! Reads a segment batch by batch, and looks ahead for claims of durability.
 
+use std::collections::BTreeSet;
+
 use frame::batch::{Extent, Header, PayloadError};
 use frame::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
-use frame::segment::FIRST_BATCH;
+use frame::segment::{FIRST_BATCH, Trailer};
 use frame::{Epoch, JournalNumber, LogId, Position, SegmentNumber};
 use io::{BufMut, FileId, Io};
 
@@ -47,12 +49,14 @@ pub(crate) struct Scan {
     segment: Segment,
     window: Option<BufMut>,
     window_at: u32,
+    /// Blocks that can't be read, of those that were looked at.
+    unreadable: BTreeSet<u32>,
     pub(crate) read_bytes: u64,
 }
 
 impl Scan {
     pub(crate) fn new(log_id: LogId, journal: JournalNumber, segment: Segment) -> Scan {
-        Scan { log_id, journal, segment, window: None, window_at: 0, read_bytes: 0 }
+        Scan { log_id, journal, segment, window: None, window_at: 0, unreadable: BTreeSet::new(), read_bytes: 0 }
     }
 
     /// Bytes from `offset` on: at least `bytes` of them, unless the segment ends first.
@@ -65,13 +69,42 @@ impl Scan {
             // The old window goes back first, so that the pool needs to hold one only.
             self.window = None;
             let length = WINDOW_BYTES.min((self.segment.bytes - offset) as usize);
-            let window = blocking::read(io, self.segment.file, u64::from(offset), length)?;
+            let window = match blocking::read(io, self.segment.file, u64::from(offset), length) {
+                Err(error) if error.is_unreadable() => self.read_around(io, offset, length)?,
+                read => read?,
+            };
             self.read_bytes += window.len() as u64;
             self.window = Some(window);
             self.window_at = offset;
         }
         let window = self.window.as_deref().unwrap_or_default();
         Ok(window.get((offset - self.window_at) as usize..).unwrap_or_default())
+    }
+
+    /// Reads what can be read of a window.
+    fn read_around(&mut self, io: &mut impl Io, offset: u32, length: usize) -> Result<BufMut, OpenError> {
+        // Where not even the header can be, which was a moment ago, it is the disk that fails, and no place on it.
+        blocking::read(io, self.segment.file, 0, BLOCK_BYTES)?;
+        let note = |at: u64| self.unreadable.extend([at as u32]);
+        blocking::read_around(io, self.segment.file, u64::from(offset), length, note)
+    }
+
+    /// The first block from `offset` on that can't be read, of those that were looked at.
+    pub(crate) fn unreadable_from(&self, offset: u32) -> Option<u32> {
+        self.unreadable.range(offset..).next().copied()
+    }
+
+    /// The same, where batches may lie, of a segment that its trailer does not say was left right there.
+    pub(crate) fn hidden_from(&mut self, io: &mut impl Io, place: Position) -> Result<Option<Position>, OpenError> {
+        let trailer_at = self.segment.bytes - BLOCK_BYTES as u32;
+        let Some(offset) = self.unreadable_from(place.offset()).filter(|&offset| offset < trailer_at) else {
+            return Ok(None);
+        };
+        let (log_id, journal) = (self.log_id, self.journal);
+        let trailer = Trailer::parse(self.bytes(io, trailer_at, BLOCK_BYTES)?);
+        let is_own = |trailer: &Trailer| trailer.log_id == log_id && trailer.journal == journal;
+        let was_left = trailer.filter(is_own).is_some_and(|trailer| trailer.footer == place);
+        Ok((!was_left).then(|| Position::new(self.segment.number, offset)))
     }
 
     /// What lies at `offset`. Fills `extents` for an intact batch.

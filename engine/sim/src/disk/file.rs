@@ -4,10 +4,11 @@
 //! A durable write is certain from its completion on. Changes are applied in the order of their completions, which is the
 //! only one there is: two writes in flight never overlap, which the disk asserts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 
-use super::image::Image;
+use super::image::{Image, SECTOR_BYTES};
 use super::mood::Mood;
 use crate::dice::Dice;
 use crate::trace::Trace;
@@ -47,6 +48,8 @@ pub(crate) struct File {
     allocated_bytes: u64,
     /// Reads may show what a failed flush has lost.
     shows_lost: bool,
+    /// Sectors that can't be read until they are written again.
+    unreadable: BTreeSet<u64>,
 }
 
 impl File {
@@ -71,6 +74,7 @@ impl File {
         if end > self.now_bytes {
             self.set_length(end, ended);
         }
+        self.unreadable.retain(|sector| !(offset..end).contains(sector));
         self.now.write(offset, bytes);
         if durable && self.log.is_empty() {
             return self.safe.share(&self.now, offset, bytes.len() as u64);
@@ -86,6 +90,7 @@ impl File {
     /// The length has changed at tick `ended`.
     pub(crate) fn set_length(&mut self, bytes: u64, ended: u64) {
         self.now.cut(bytes.min(self.now_bytes));
+        self.unreadable.split_off(&bytes);
         self.now_bytes = bytes;
         self.allocated_bytes = bytes;
         self.log.push_back(Entry { change: Change::Length(bytes), ended, fate: Fate::Volatile });
@@ -163,6 +168,17 @@ impl File {
         assert!(self.log.is_empty(), "damage is done between lives");
         self.safe.write(offset, bytes);
         self.now = self.safe.clone();
+    }
+
+    /// From now on reads of these bytes fail, until they are written again, whole sectors of them.
+    pub(crate) fn lose(&mut self, range: Range<u64>) {
+        let sector = SECTOR_BYTES as u64;
+        self.unreadable.extend((range.start / sector * sector..range.end).step_by(SECTOR_BYTES));
+    }
+
+    /// Whether reads of these bytes succeed.
+    pub(crate) fn is_readable(&self, offset: u64, bytes: usize) -> bool {
+        self.unreadable.range(offset..offset + bytes as u64).next().is_none()
     }
 
     /// Offsets of pages that hold anything but zeros.

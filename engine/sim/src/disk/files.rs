@@ -1,6 +1,7 @@
 //! The files of a disk at rest, outside of any world: a test may read them, change them, and make a disk of them again.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::Disk;
 use super::file::File;
@@ -42,6 +43,13 @@ impl Files {
         let at = (offset - first_page) as usize;
         pages[at..at + bytes.len()].copy_from_slice(bytes);
         file.damage(first_page, &pages);
+    }
+
+    /// Makes sectors of a file unreadable, until they are written again.
+    pub fn unreadable(&mut self, name: &str, range: Range<u64>) {
+        if let Some(file) = self.0.get_mut(name) {
+            file.lose(range);
+        }
     }
 
     /// Cuts a file, or extends it by zeros.

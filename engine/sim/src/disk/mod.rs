@@ -281,6 +281,10 @@ impl Disk {
             DiskOp::Read { file, offset, mut buf } => {
                 let result = match done.outcome {
                     Outcome::Failed(errno) | Outcome::Nothing(errno) => errno,
+                    _ if !self.file(file).is_readable(offset, buf.len()) => {
+                        trace.count("disk: place that can't be read");
+                        errno::IO
+                    }
                     Outcome::Good => self.file(file).read(offset, &mut buf) as i32,
                     Outcome::Short(bytes) => self.file(file).read(offset, &mut buf[..bytes]) as i32,
                 };

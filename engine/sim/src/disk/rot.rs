@@ -1,5 +1,5 @@
-//! Damage that happens behind everybody's back, between lives: bits that flip, sectors that vanish, writes that landed
-//! elsewhere. A single copy can't survive it; it must be noticed.
+//! Damage that happens behind everybody's back, between lives: bits that flip, sectors that vanish or can't be read, writes
+//! that landed elsewhere. A single copy can't survive it; it must be noticed.
 
 use super::image::SECTOR_BYTES;
 use super::{Disk, Names};
@@ -34,7 +34,7 @@ impl Disk {
         let mut page = [0; PAGE_BYTES];
         let file = self.files.get_mut(&inode).expect("a named file exists");
         file.read(at, &mut page);
-        let (offset, how) = match dice.index(4) {
+        let (offset, how) = match dice.index(5) {
             0 | 1 => {
                 let bit = dice.index(PAGE_BYTES * 8);
                 page[bit / 8] ^= 1 << (bit % 8);
@@ -46,6 +46,11 @@ impl Disk {
                 let to = from + 1 + dice.index(sectors - from);
                 page[from * SECTOR_BYTES..to * SECTOR_BYTES].fill(0);
                 (at + (from * SECTOR_BYTES) as u64, "rot: sectors zeroed")
+            }
+            3 => {
+                let sector = (at as usize / SECTOR_BYTES + dice.index(PAGE_BYTES / SECTOR_BYTES)) * SECTOR_BYTES;
+                file.lose(sector as u64..(sector + SECTOR_BYTES) as u64);
+                (sector as u64, "rot: sector unreadable")
             }
             _ => {
                 file.read(*dice.pick(&pages), &mut page);
