@@ -173,8 +173,12 @@ impl Replay {
                     let seal = self.leave(blueprint, segment, position, sealed, pinned);
                     self.seals.push(seal);
                 }
-                // A damaged one is left as it is.
-                End::Lost(position) => drop(self.leave(blueprint, segment, position, sealed, pinned)),
+                // A damaged one is left as it is. What follows it is not chained to the last batch before the damage: the
+                // next start would take the two for neighbours.
+                End::Lost(position) => {
+                    self.leave(blueprint, segment, position, sealed, pinned);
+                    self.checksum = !self.checksum;
+                }
             }
         }
         Ok(outcome)
