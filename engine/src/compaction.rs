@@ -19,7 +19,6 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use frame::limits::BLOCK_BYTES;
 use frame::segment::Footer;
 use io::{Completion, DirId, FileId, FileOp, Io, Op, Payload, Token};
 
@@ -30,6 +29,7 @@ use crate::limits::{COMPACTION_RETRY_NS, LOOK_STEP_NS};
 use crate::scheduler::Scheduler;
 use crate::space::View;
 
+use self::plan::copy_bytes_max;
 pub(crate) use self::plan::{Entry, Live, Worth, choose, is_worth_it};
 
 /// What is done next, or being done.
@@ -149,12 +149,12 @@ impl Compactor {
     }
 
     /// Begins to compact a run, all of which lies in `dir`.
-    pub(crate) fn begin(&mut self, run: Vec<Sealed>, dir: DirId, live_bytes: u64) {
+    pub(crate) fn begin(&mut self, entries: &[Entry], dir: DirId, segment_bytes: u64) {
+        let run: Vec<Sealed> = entries.iter().map(|entry| entry.sealed).collect();
         let Some(newest) = run.last().map(|newest| newest.segment) else { return };
         (self.not_before_ns, self.idle_at) = (0, None);
-        let footers: u64 = run.iter().map(|sealed| u64::from(sealed.footer_length)).sum();
-        // Batches have headers and end in whole blocks; the file is cut to its length at the end.
-        let allocated = (live_bytes + live_bytes / 16 + footers).next_multiple_of(BLOCK_BYTES as u64);
+        // The file is cut to its length at the end.
+        let allocated = copy_bytes_max(entries).min(segment_bytes);
         self.job = Some(Job {
             run,
             dir,
@@ -237,7 +237,7 @@ impl Compactor {
     /// An operation has completed.
     ///
     /// # Errors
-    /// The errno of a disk that fails, or 0 for a short write.
+    /// The errno of a disk that fails.
     pub(crate) fn complete(&mut self, io: &impl Io, scheduler: &mut Scheduler, done: Completion) -> Result<(), i32> {
         let Some(job) = self.job.as_mut().filter(|job| job.in_flight) else { return Ok(()) };
         let result = done.result;
@@ -254,10 +254,10 @@ impl Compactor {
             Err(Failure::Unfit(segment)) => self.bar(segment, io.mono_ns()),
             Err(Failure::Refused) => {
                 let newest = job.copy.newest();
-                tracing::warn!(errno = -result, segment = ?newest, "segments could not be compacted; it is tried again");
+                tracing::warn!(errno = -result.min(0), segment = ?newest, "segments could not be compacted; it is tried again");
                 self.give_up(io.mono_ns() + COMPACTION_RETRY_NS);
             }
-            Err(Failure::Disk) => return Err(result.min(0)),
+            Err(Failure::Disk) => return Err(result),
         }
         Ok(())
     }
@@ -324,7 +324,7 @@ enum Failure {
     Ended,
     /// What lives in this segment can't be read.
     Unfit(SegmentId),
-    /// The disk is full, say: nothing is wrong with what was written.
+    /// The disk is full, say, which may also make a write short: what lives is still where it was.
     Refused,
     Disk,
 }
@@ -403,6 +403,7 @@ impl Job {
                 None => self.stage = Stage::Footer,
             }
         } else if self.copy.seal() && self.copy.file_bytes() <= ground.segment_bytes {
+            debug_assert!(u64::from(self.copy.file_bytes()) <= self.allocated, "all of its space was asked for");
             self.stage = Stage::Cut;
         } else {
             return Next::Unfit(self.copy.newest());
@@ -429,11 +430,11 @@ impl Job {
                 Stage::Choose
             }
             Stage::Write => {
-                self.copy.written(length).ok_or(Failure::Disk)?;
+                self.copy.written(length).ok_or(Failure::Refused)?;
                 Stage::Choose
             }
             Stage::Seal => {
-                let is_sealed = self.copy.written_of_seal(length).ok_or(Failure::Disk)?;
+                let is_sealed = self.copy.written_of_seal(length).ok_or(Failure::Refused)?;
                 if is_sealed { Stage::Sync } else { Stage::Seal }
             }
             Stage::Allocate | Stage::Choose => Stage::Choose,
@@ -479,3 +480,7 @@ fn whole(done: &Completion) -> Option<&[u8]> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "compaction_tests.rs"]
+mod tests;

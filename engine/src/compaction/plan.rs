@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use frame::batch::batch_bytes;
+use frame::batch::{EXTENT_BYTES, batch_bytes};
 use frame::limits::{BLOCK_BYTES, EXTENTS_PER_SEGMENT_MAX};
 
 use crate::journal::Sealed;
-use crate::limits::COMPACTION_SHORT_SHARE;
+use crate::limits::{BATCH_BYTES_TARGET, COMPACTION_SHORT_SHARE};
 
 /// A sealed segment and what of it lives.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +105,20 @@ fn fits(run: &[Entry], segment_bytes: u64) -> bool {
     let footers: u64 = run.iter().map(|entry| u64::from(entry.sealed.footer_length)).sum();
     let room = segment_bytes - segment_bytes / 8;
     extents <= EXTENTS_PER_SEGMENT_MAX && live + footers <= room
+}
+
+/// Bytes that the copy of a run takes at most. Two batches that follow each other are longer than one may be, so there are at
+/// most twice as many as the longest would be, and one; each has a header and ends in a whole block. Its footer is no longer
+/// than those of the run together.
+pub(super) fn copy_bytes_max(run: &[Entry]) -> u64 {
+    let block = BLOCK_BYTES as u64;
+    let of_entry = |entry: &Entry| entry.live.bytes + (entry.live.extents * EXTENT_BYTES) as u64;
+    let live: u64 = run.iter().map(of_entry).sum();
+    let batches = 2 * live / (BATCH_BYTES_TARGET as u64 - 2 * block) + 1;
+    let footers: u64 = run.iter().map(|entry| u64::from(entry.sealed.footer_length)).sum();
+    // Header and trailer.
+    let ends = 2 * block;
+    (live + batches * 2 * block + footers + ends).next_multiple_of(block)
 }
 
 #[cfg(test)]

@@ -51,10 +51,9 @@ impl<I: Io> Reactor<I> {
             }
             all.iter_mut().for_each(|entry| entry.may_move &= self.may_compact(&entry.sealed));
             let Some(run) = choose(&all, segment_bytes, worth, run_max) else { continue };
-            let live_bytes = all[run.clone()].iter().map(|entry| entry.live.bytes).sum();
-            let run: Vec<Sealed> = all[run].iter().map(|entry| entry.sealed).collect();
-            let Some(dir) = run.last().map(|newest| self.directories.of(newest.segment)) else { return };
-            return self.compactor.begin(run, dir, live_bytes);
+            let run = &all[run];
+            let Some(dir) = run.last().map(|newest| self.directories.of(newest.sealed.segment)) else { return };
+            return self.compactor.begin(run, dir, segment_bytes);
         }
     }
 
