@@ -325,7 +325,7 @@ pub struct Options {
 /// What is done with results that are there.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Tool {
-    /// Compare results: a folder of one run each, or of several runs, of which medians and the worst are taken
+    /// Compare results: a folder of one run each, or of several runs, of which medians and the worst are taken; void runs are left out
     Compare {
         /// The folders; the first is what others are held against
         #[arg(required = true, num_args = 2.., value_name = "FOLDER")]

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::bench::{Bench, KEY_ID, SECRET};
 use crate::emulator::Emulator;
 use crate::error::PairsError;
-use crate::load;
+use crate::load::{self, RECORDS_PER_S};
 use crate::server::Server;
 use crate::side::{Side, number};
 
@@ -101,16 +101,10 @@ impl HttpLoad {
         loaded
     }
 
-    /// On an emulator. What it lost is told, and does not make the pair void: it is not what is measured.
+    /// On an emulator.
     pub(crate) fn on_emulator(&self, bench: &Bench, emulator: Emulator, installed: &Path) -> Result<Side, PairsError> {
         let running = emulator.start(bench, installed)?;
-        let mut side = self.side(bench, &self.arguments(&running.url()), &running.command)?;
-        for mark in &mut side.marks {
-            if let Some(why) = mark.strip_prefix("void: ") {
-                *mark = format!("the emulator: {why}");
-            }
-        }
-        Ok(side)
+        Ok(excused(self.side(bench, &self.arguments(&running.url()), &running.command)?))
     }
 
     fn side(&self, bench: &Bench, arguments: &[String], server: &str) -> Result<Side, PairsError> {
@@ -123,6 +117,19 @@ impl HttpLoad {
         }
         Ok(side)
     }
+}
+
+/// An emulator's side. What it lost is told, and does not make the pair void: it is not what is measured. That it stored nothing
+/// does, for nothing can be compared with it.
+fn excused(mut side: Side) -> Side {
+    if side.figure(RECORDS_PER_S) > 0.0 {
+        for mark in &mut side.marks {
+            if let Some(why) = mark.strip_prefix("void: ") {
+                *mark = format!("the emulator: {why}");
+            }
+        }
+    }
+    side
 }
 
 /// Measures something on a server of ours, whose directory goes with it: every acknowledgement durable, no quotas, space for so
@@ -166,4 +173,26 @@ pub(crate) fn on_server(
 fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     std::io::Write::write_all(&mut file, text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Bug: an emulator that stored nothing was beaten infinitely. Mechanism: none of its void marks made a pair void, not even
+    /// that of a run without a record. Fix: where nothing was stored they do.
+    #[test]
+    fn an_emulator_is_excused_for_what_it_lost_but_not_for_doing_nothing() {
+        let side = |records_per_s| Side {
+            command: String::new(),
+            figures: [(RECORDS_PER_S, records_per_s)].into(),
+            marks: vec!["void: 3 records are gone".to_owned()],
+            detail: Value::Null,
+        };
+        let lossy = excused(side(1000.0));
+        assert!(!lossy.is_void() && lossy.marks == ["the emulator: 3 records are gone"]);
+        assert!(excused(side(0.0)).is_void());
+    }
 }

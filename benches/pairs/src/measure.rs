@@ -38,13 +38,14 @@ impl Bound {
         }
     }
 
-    /// Whether a number keeps it. What is no number does not.
+    /// Whether a number keeps it. What is no number does not, nor what was divided by nothing.
     pub(crate) fn holds(self, value: f64) -> bool {
-        match self {
+        let is_within = match self {
             Self::AtLeast(bound) => value >= bound,
             Self::AtMost(bound) => value <= bound,
-            Self::Unset => !value.is_nan(),
-        }
+            Self::Unset => true,
+        };
+        value.is_finite() && is_within
     }
 
     /// In words.
@@ -202,5 +203,15 @@ mod tests {
         assert!(!measure(Compare::Ratio, Bound::AtMost(1.0)).sum_up(Vec::new()).reached);
         assert!(!Bound::AtLeast(0.0).holds(f64::NAN) && !Bound::AtMost(9.0).holds(f64::NAN));
         assert!(!Bound::Unset.holds(f64::NAN));
+    }
+
+    /// Bug: a ratio by a side that did nothing reached every bound. Mechanism: infinity is more than any number. Fix: only what is
+    /// finite keeps a bound.
+    #[test]
+    fn what_is_divided_by_nothing_reaches_nothing() {
+        assert!(!Bound::AtLeast(5.0).holds(f64::INFINITY) && !Bound::AtMost(5.0).holds(f64::NEG_INFINITY));
+        let ratio = measure(Compare::Ratio, Bound::AtLeast(5.0));
+        let value = ratio.value(&side(500.0), &side(0.0));
+        assert!(!ratio.sum_up(vec![value]).reached);
     }
 }

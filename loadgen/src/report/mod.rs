@@ -20,7 +20,7 @@ use crate::recorder::{Recorder, SLOT_NS};
 pub use consumed::{BesideReport, CatchUpReport, PushReport};
 pub(crate) use folder::write_files;
 pub use folder::{FolderError, RESULT_BYTES_MAX, Recorders, ResultFolder, json, write_folder};
-pub(crate) use table::{latency_rows, table_text};
+pub(crate) use table::{latency_rows, of_runs, table_text};
 pub use table::{summary, table};
 pub use verification::VerificationReport;
 
@@ -120,6 +120,11 @@ impl Mark {
             Self::Input(why) => format!("input: {why}"),
             Self::Unobserved(why) => format!("not observed: {why}"),
         }
+    }
+
+    /// Whether its run counts for nothing.
+    pub fn is_void(&self) -> bool {
+        matches!(self, Self::Void(_))
     }
 }
 
@@ -294,6 +299,11 @@ impl Percentiles {
     /// The value at one of [`PERCENTILES`].
     pub fn percentile_ns(&self, percent: f64) -> u64 {
         self.at.iter().find(|at| at.0 == percent).map_or(0, |at| at.1)
+    }
+
+    /// Whether nothing was measured: then all of them are 0.
+    pub fn is_empty(&self) -> bool {
+        self.percentile_ns(100.0) == 0
     }
 }
 

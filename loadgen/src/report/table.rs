@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use super::{CatchUpReport, Measured, Percentiles, PushReport, RunReport};
+use super::{CatchUpReport, Mark, Measured, Percentiles, PushReport, RunReport};
 use crate::units::{show_bytes, show_count, show_ns, show_rate};
 
 /// The whole table, marks first.
@@ -48,39 +48,60 @@ fn trimmed(table: &Table) -> String {
     text
 }
 
-/// Several runs of one command side by side, with the median and the worst of each figure.
+/// Several runs of one command side by side, with the median and the worst of each figure, void runs left out of both.
 pub fn summary(reports: &[RunReport]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["run", "throughput", "records/s", "p50", "p99", "p99.9", "max", "marks"]);
-    let latency = |report: &RunReport, percent: f64| report.measured.latency_ns.percentile_ns(percent);
-    let row = |name: String, report: &[f64], marks: usize| {
-        let mut cells = vec![name, show_rate(report[0]), show_count(report[1] as u64)];
-        cells.extend(report[2..].iter().map(|ns| show_ns(*ns as u64)));
-        cells.push(marks.to_string());
-        cells
+    let row = |name: &str, figures: &[Option<f64>], marks: usize| -> Vec<String> {
+        let show = |(column, figure): (usize, &Option<f64>)| match (column, *figure) {
+            (_, None) => "-".to_owned(),
+            (0, Some(rate)) => show_rate(rate),
+            (1, Some(rate)) => show_count(rate as u64),
+            (_, Some(ns)) => show_ns(ns as u64),
+        };
+        let figures = figures.iter().enumerate().map(show);
+        [name.to_owned()].into_iter().chain(figures).chain([marks.to_string()]).collect()
     };
-    let figures = |report: &RunReport| -> Vec<f64> {
-        let latencies = [50.0, 99.0, 99.9, 100.0].map(|percent| latency(report, percent) as f64);
-        [report.measured.bytes_per_s, report.measured.records_per_s].into_iter().chain(latencies).collect()
-    };
-    let all: Vec<Vec<f64>> = reports.iter().map(figures).collect();
-    for (number, (report, figures)) in reports.iter().zip(&all).enumerate() {
-        table.add_row(row((number + 1).to_string(), figures, report.marks.len()));
+    for (number, report) in (1..).zip(reports) {
+        table.add_row(row(&format!("{number}"), &figures(report), report.marks.len()));
     }
+    let sound = || reports.iter().filter(|report| !report.marks.iter().any(Mark::is_void));
+    let all: Vec<[Option<f64>; 6]> = sound().map(figures).collect();
     // More is better for the first two, less for the others.
     let ranked = |column: usize| -> Vec<f64> {
-        let mut values: Vec<f64> = all.iter().map(|figures| figures[column]).collect();
+        let mut values: Vec<f64> = all.iter().filter_map(|figures| figures[column]).collect();
         values.sort_by(|a, b| if column < 2 { b.total_cmp(a) } else { a.total_cmp(b) });
         values
     };
-    let columns: Vec<Vec<f64>> = (0..all[0].len()).map(ranked).collect();
-    let marks = reports.iter().filter(|report| !report.marks.is_empty()).count();
-    let median: Vec<f64> = columns.iter().map(|ranked| ranked[ranked.len() / 2]).collect();
-    let worst: Vec<f64> = columns.iter().map(|ranked| ranked[ranked.len() - 1]).collect();
-    table.add_row(row("median".to_owned(), &median, marks));
-    table.add_row(row("worst".to_owned(), &worst, marks));
-    table.trim_fmt()
+    let columns: Vec<Vec<f64>> = (0..6).map(ranked).collect();
+    let marks = sound().filter(|report| !report.marks.is_empty()).count();
+    let median: Vec<_> = columns.iter().map(|ranked| ranked.get(ranked.len() / 2).copied()).collect();
+    let worst: Vec<_> = columns.iter().map(|ranked| ranked.last().copied()).collect();
+    table.add_row(row("median", &median, marks));
+    table.add_row(row("worst", &worst, marks));
+    let void = reports.len() - sound().count();
+    let of = if void > 0 { format!("\nmedian and worst of {}", of_runs(reports.len(), void)) } else { String::new() };
+    table.trim_fmt() + &of
+}
+
+/// Of a summary's row: bytes and records a second, and latencies, if there are any.
+fn figures(report: &RunReport) -> [Option<f64>; 6] {
+    let measured = &report.measured;
+    let [p50, p99, p999, max] = [50.0, 99.0, 99.9, 100.0].map(|percent| {
+        let latency = &measured.latency_ns;
+        (!latency.is_empty()).then(|| latency.percentile_ns(percent) as f64)
+    });
+    [Some(measured.bytes_per_s), Some(measured.records_per_s), p50, p99, p999, max]
+}
+
+/// How many runs there are, and that some of them are void.
+pub(crate) fn of_runs(runs: usize, void: usize) -> String {
+    match void {
+        0 => format!("{runs} runs"),
+        1 => format!("{} of {runs} runs, one void", runs - 1),
+        _ => format!("{} of {runs} runs, {void} void", runs - void),
+    }
 }
 
 /// A header of percentiles, and a row for each of several latencies.
@@ -95,7 +116,8 @@ pub(crate) fn latency_rows(latencies: &[(&str, &Percentiles)]) -> String {
     table.set_header([Cell::new("")].into_iter().chain([Cell::new("mean")]).chain(header));
     for (name, percentiles) in latencies {
         let values = percentiles.at.iter().map(|(_, ns)| *ns);
-        let cells = [percentiles.mean as u64].into_iter().chain(values).map(|ns| Cell::new(show_ns(ns)));
+        let show = |ns| if percentiles.is_empty() { "-".to_owned() } else { show_ns(ns) };
+        let cells = [percentiles.mean as u64].into_iter().chain(values).map(|ns| Cell::new(show(ns)));
         let cells = cells.map(|cell| cell.set_alignment(CellAlignment::Right));
         table.add_row([Cell::new(*name)].into_iter().chain(cells));
     }

@@ -103,6 +103,25 @@ fn write(results: &Path, report: &RunReport, recorder: &Recorder) -> Result<Resu
     write_folder(results, report, alone(recorder), SystemTime::now(), None)
 }
 
+/// Bug: of repeated runs one that measured nothing had the best latency, and had a part in the median. Mechanism: the latency of
+/// nothing is 0 ns, and void runs were ranked with the others. Fix: they are listed, but not ranked; no latency is told of nothing.
+#[test]
+fn void_runs_are_left_out_of_a_summary() {
+    let mut reports = vec![report(&recorded(20)), report(&recorded(20)), report(&Recorder::new(0, 1000 * MS))];
+    reports[2].marks = vec![Mark::Void("nothing was measured".to_owned())];
+    let text = summary(&reports);
+    let row = |name: &str| -> Vec<&str> {
+        let line = text.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("{text}"));
+        line.split_whitespace().skip(1).collect()
+    };
+    let ranked = |name| row(name).split_last().unwrap().1.to_vec();
+    assert_eq!((ranked("median"), ranked("worst")), (ranked("1"), ranked("1")), "{text}");
+    assert!(row("3").ends_with(&["-", "-", "-", "-", "1"]), "{text}");
+    assert!(text.ends_with("\nmedian and worst of 2 of 3 runs, one void"), "{text}");
+    reports.truncate(2);
+    assert!(!summary(&reports).contains("void"));
+}
+
 #[test]
 fn an_empty_run_is_reported_too() {
     let results = tempfile::tempdir().unwrap();

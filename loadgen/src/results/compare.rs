@@ -1,6 +1,7 @@
 //! Compares results: the figures of each, ratios, where what produced them differs, and both curves in one plot.
 //!
-//! A side is one run, or a folder of several, of which the median stands, with the spread and the worst beside it.
+//! A side is one run, or a folder of several, of which the median stands, with the spread and the worst beside it. Void runs
+//! are named, and have no part in figures and plots.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use super::{ResultsError, name_of, read_json};
 use crate::recorder::new_histogram;
 use crate::report::histogram_log::{ALL, HistogramLog};
 use crate::report::plot::{COLOURS, Line, latency_plot, throughput_plot};
-use crate::report::{ResultFolder, json, write_files};
+use crate::report::{ResultFolder, json, of_runs, write_files};
 use crate::run::tell::utc;
 use crate::units::{show_bytes, show_count, show_ns, show_rate};
 
@@ -72,7 +73,9 @@ fn number(run: &Value, path: &str) -> Option<f64> {
 
 fn percentile(run: &Value, path: &str, percent: f64) -> Option<f64> {
     let at = run.pointer(path)?.as_array()?;
-    at.iter().find(|pair| pair[0].as_f64() == Some(percent))?[1].as_f64()
+    let ns = at.iter().find(|pair| pair[0].as_f64() == Some(percent))?[1].as_f64()?;
+    // So an empty histogram has it.
+    (ns > 0.0).then_some(ns)
 }
 
 fn server_cores(run: &Value) -> Option<f64> {
@@ -97,6 +100,8 @@ pub struct Comparison {
     pub compare: bool,
     /// The sides, and the runs of each.
     pub sides: Vec<(String, Vec<String>)>,
+    /// How many runs of each are void: its figures are those of the others.
+    pub void: Vec<usize>,
     /// Where what produced them differs, and what else must be known.
     pub warnings: Vec<String>,
     /// The figures.
@@ -146,6 +151,7 @@ pub fn compare(folders: &[PathBuf], results: &Path) -> Result<(Comparison, Resul
             .iter()
             .map(|side| (side.name.clone(), side.runs.iter().map(|run| run.name.clone()).collect()))
             .collect(),
+        void: sides.iter().map(|side| side.runs.len() - side.sound().count()).collect(),
         warnings: warnings(&sides),
         rows: FIGURES.iter().filter_map(|figure| row(figure, &sides)).collect(),
     };
@@ -178,10 +184,15 @@ impl Side {
         Ok(Self { name, runs: folders.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()? })
     }
 
-    /// The latency of all its runs together.
+    /// Its runs that are not void.
+    fn sound(&self) -> impl Iterator<Item = &Run> {
+        self.runs.iter().filter(|run| !run.is_void())
+    }
+
+    /// The latency of all of them together.
     fn latency(&self) -> Histogram<u64> {
         let mut all = new_histogram();
-        for latency in self.runs.iter().filter_map(|run| run.latency.as_ref()) {
+        for latency in self.sound().filter_map(|run| run.latency.as_ref()) {
             all.add(latency).expect("all have the same bounds");
         }
         all
@@ -194,11 +205,15 @@ impl Run {
         let log = HistogramLog::read(&folder.join("latency.hlog")).ok();
         Ok(Self { name: name_of(folder), json, latency: log.and_then(|log| log.tagged(ALL).cloned()) })
     }
+
+    fn is_void(&self) -> bool {
+        self.json["marks"].as_array().into_iter().flatten().any(|mark| mark["mark"] == "void")
+    }
 }
 
 fn row(figure: &Figure, sides: &[Side]) -> Option<Row> {
     let spread = |side: &Side| {
-        let values: Vec<f64> = side.runs.iter().filter_map(|run| (figure.of)(&run.json)).collect();
+        let values: Vec<f64> = side.sound().filter_map(|run| (figure.of)(&run.json)).collect();
         Spread::new(values, figure.more_is_better)
     };
     let sides: Vec<Option<Spread>> = sides.iter().map(spread).collect();
@@ -273,9 +288,9 @@ impl Comparison {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         let right = |text: &str| Cell::new(text).set_alignment(CellAlignment::Right);
-        let names = self.sides.iter().map(|(name, runs)| match runs.len() {
-            1 => name.clone(),
-            runs => format!("{name}, {runs} runs"),
+        let names = self.sides.iter().zip(&self.void).map(|((name, runs), void)| match (runs.len(), void) {
+            (1, 0) => name.clone(),
+            (runs, &void) => format!("{name}, {}", of_runs(runs, void)),
         });
         let ratios = (1..self.sides.len())
             .map(|at| if self.sides.len() == 2 { "ratio".to_owned() } else { format!("ratio {at}") });
@@ -325,14 +340,14 @@ fn latency(sides: &[Side]) -> String {
 /// The throughput over time of each side's run in the middle.
 fn throughput(sides: &[Side]) -> String {
     let line = |(at, side): (usize, &Side)| {
-        let mut runs: Vec<&Run> = side.runs.iter().collect();
+        let mut runs: Vec<&Run> = side.sound().collect();
         let rate = |run: &Run| number(&run.json, "/measured/bytes_per_s").unwrap_or_default();
         runs.sort_by(|a, b| rate(a).total_cmp(&rate(b)));
-        let run = runs[runs.len() / 2];
+        let run = runs.get(runs.len() / 2)?;
         let points = run.json.pointer("/throughput/bytes_per_s").and_then(Value::as_array);
         let points: Vec<f64> = points.into_iter().flatten().filter_map(Value::as_f64).collect();
         let point_s = number(&run.json, "/throughput/point_s").unwrap_or(0.1);
-        Line::rate(&side.name, colour(at), point_s, &points)
+        Some(Line::rate(&side.name, colour(at), point_s, &points))
     };
-    throughput_plot("Throughput over time", 0.0, sides.iter().enumerate().map(line).collect())
+    throughput_plot("Throughput over time", 0.0, sides.iter().enumerate().filter_map(line).collect())
 }

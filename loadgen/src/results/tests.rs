@@ -23,12 +23,17 @@ fn marked_run(results: &Path, begins_ms: u64, (per_s, latency_us): (u64, u64), m
         let times = BatchTimes { intended_ns: at_ns, sent_ns: at_ns, acked_ns: at_ns + latency_us * 1000 };
         recorder.acknowledged(times, per_s / 10, per_s * 100);
     }
-    let mut report = sample::report(&recorder);
+    written(results, begins_ms, &recorder, mark)
+}
+
+/// Writes what was recorded as a run with this mark alone.
+fn written(results: &Path, begins_ms: u64, recorder: &Recorder, mark: Option<Mark>) -> PathBuf {
+    let mut report = sample::report(recorder);
     report.marks.clear();
     report.marks.extend(mark);
     report.started_unix_ms = 1_800_000_000_000 + begins_ms;
     let started = SystemTime::UNIX_EPOCH + Duration::from_millis(report.started_unix_ms);
-    let recorders = Recorders { main: &recorder, beside: None, pushed: None, caught_up: None };
+    let recorders = Recorders { main: recorder, beside: None, pushed: None, caught_up: None };
     write_folder(results, &report, recorders, started, None).unwrap().path
 }
 
@@ -114,6 +119,31 @@ fn repeats_have_medians_spreads_and_ratios() {
     assert!(table.contains(", worst 2.000") && table.contains("many, 3 runs"), "{table}");
     assert_eq!(comparison.warnings, Vec::<String>::new());
     assert!(std::fs::read_to_string(folder.path.join("latency.svg")).unwrap().contains("many"));
+}
+
+/// Bug: a run that measured nothing was the best of a folder, and void runs made its median. Mechanism: the latency of nothing is
+/// 0 ns, which no run is better than, and nobody asked for marks. Fix: void runs are left out of the figures, which says so, and
+/// a latency of nothing is none.
+#[test]
+fn void_runs_have_no_part_in_the_figures() {
+    let results = tempfile::tempdir().unwrap();
+    let (one, many) = (results.path().join("one"), results.path().join("many"));
+    let alone = run(&one, 0, 1000, 1000);
+    run(&many, 0, 1000, 1000);
+    run(&many, 0, 1000, 2000);
+    let void = Mark::Void("nothing was measured".to_owned());
+    let nothing = written(&many, 0, &Recorder::new(0, 10_000 * MS), Some(void));
+    let (comparison, _) = compare(&[alone.clone(), many], results.path()).unwrap();
+    for (name, of) in [("p99", [1e6, 2e6, 2e6]), ("records/s", [1000.0; 3])] {
+        let found = comparison.rows.iter().find(|row| row.name == name).unwrap().sides[1].unwrap();
+        let figures = [found.best, found.median, found.worst];
+        assert!(found.runs == 2 && figures.iter().zip(of).all(|(is, of)| (is / of - 1.0).abs() < 0.02), "{found:?}");
+    }
+    let table = comparison.table();
+    assert!(table.contains("many, 2 of 3 runs, one void") && table.contains("void: nothing was measured"), "{table}");
+    // Alone it has no figures at all.
+    let (comparison, _) = compare(&[nothing, alone], results.path()).unwrap();
+    assert!(comparison.rows.iter().all(|row| row.sides[0].is_none() && row.sides[1].is_some()), "{comparison:?}");
 }
 
 #[test]
