@@ -77,8 +77,6 @@ pub(super) fn sweep(
     }
     Ok(match (ended, report.highest) {
         (Status::Good, None) => Status::GoalMissed,
-        // What was found until it was stopped is told, and marked.
-        (Status::NotRun, Some(_)) => Status::Good,
         (ended, _) => ended,
     })
 }
@@ -109,7 +107,17 @@ impl Sweep<'_> {
                 Next::Confirm(rate) => (rate, true),
                 Next::Done => break,
             };
-            match self.step(rate, confirms)? {
+            let stepped = match self.step(rate, confirms) {
+                // There is nothing to keep yet.
+                Err(error) if report.steps.is_empty() => return Err(error),
+                Err(error) => {
+                    report.marks.push(Mark::Partial(error.to_string()));
+                    (status, cut) = (Status::NotRun, Some("a step that could not be run"));
+                    break;
+                }
+                Ok(stepped) => stepped,
+            };
+            match stepped {
                 Stepped::Done(step, run) => {
                     self.say(&step);
                     let verdict = step.verdict;
@@ -121,7 +129,11 @@ impl Sweep<'_> {
                 }
                 Stepped::Interrupted => {
                     report.marks.push(Mark::Partial("stopped by a signal".to_owned()));
-                    (status, cut) = (Status::NotRun, Some("a signal"));
+                    cut = Some("a signal");
+                    // What was found until then is told, and marked.
+                    if search.found().rate.is_none() {
+                        status = Status::NotRun;
+                    }
                     break;
                 }
                 Stepped::Void(run) => {

@@ -216,13 +216,7 @@ fn an_interrupted_sweep_keeps_what_it_has() {
     let scratch = directory();
     let mut command = load(scratch.path(), &["--sweep", "--p99", "30s", "--rate", "500", "--duration", "200ms"]);
     let mut child = command.arg("--dir").arg(scratch.path()).args(SMALL_SERVER).spawn().unwrap();
-    // The first step has come to its end.
-    let mut told = std::io::BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("records/s: p99") {
-        line.clear();
-        assert!(std::io::BufRead::read_line(&mut told, &mut line).unwrap() > 0, "it said nothing");
-    }
+    let _told = wait_for_a_step(&mut child);
     signal(child.id(), Signal::INT);
     let output = child.wait_with_output().unwrap();
     let found = report(&output);
@@ -230,6 +224,36 @@ fn an_interrupted_sweep_keeps_what_it_has() {
     assert_eq!((marks(&found), found["confirmed"].as_bool()), (vec!["partial".to_owned()], Some(false)));
     assert!(!found["steps"].as_array().unwrap().is_empty());
     assert_eq!(files(&scratch.path().join("results/local")).len(), 1);
+}
+
+/// Bug: a sweep lost every step that it had made when a further one could not begin. Mechanism: its error went past the writing of
+/// the folder. Fix: it ends the sweep as a signal does, but for the exit status.
+#[test]
+fn a_sweep_whose_target_goes_keeps_what_it_has() {
+    let scratch = directory();
+    let watched = Watched::start(scratch.path());
+    let address = watched.address().to_string();
+    let arguments = ["--target", &address, "--sweep", "--p99", "30s", "--rate", "500", "--duration", "200ms"];
+    let mut child = load(scratch.path(), &arguments).spawn().unwrap();
+    let _told = wait_for_a_step(&mut child);
+    signal(watched.server.pid(), Signal::KILL);
+    let output = child.wait_with_output().unwrap();
+    let found = report(&output);
+    assert_eq!((output.status.code(), marks(&found)), (Some(1), vec!["partial".to_owned()]), "{found}");
+    assert_eq!(found["steps"][0]["verdict"], "held", "{found}");
+    assert!(found["highest"].as_f64().is_some() && found["confirmed"] == false, "{found}");
+    assert_eq!(files(&scratch.path().join("results/local")).len(), 1);
+}
+
+/// Reads what a sweep says until its first step has come to its end; what else it says is still to be read.
+fn wait_for_a_step(child: &mut Child) -> std::io::BufReader<std::process::ChildStderr> {
+    let mut told = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("records/s: p99") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut told, &mut line).unwrap() > 0, "it said nothing");
+    }
+    told
 }
 
 /// Bug: a sweep that was stopped before its first step had ended said that no rate holds, and ended as if the goal were missed.
