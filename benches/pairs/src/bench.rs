@@ -77,7 +77,11 @@ impl Bench {
                 return Err(PairsError::Core(wanted));
             }
         }
-        let programs = Programs::find()?;
+        Self::with(options, Programs::find()?, interrupted)
+    }
+
+    /// The same with these programs, and what tells of Ctrl-C.
+    pub(crate) fn with(options: Options, programs: Programs, interrupted: Arc<AtomicBool>) -> Result<Self, PairsError> {
         let work = WorkDirectory::new(options.dir.clone().unwrap_or_else(target_directory))?;
         let usual = Cell::new(options.target.usual());
         let (best, machine, flushes) = (RefCell::default(), RefCell::default(), Flushes::below(&work.path));

@@ -28,6 +28,9 @@ pub(crate) struct Ended {
 
 /// Runs a program and waits for it, `limit` at most.
 pub(crate) fn run(command: &mut Command, limit: Duration, interrupted: &AtomicBool) -> Result<Ended, PairsError> {
+    if interrupted.load(Ordering::Relaxed) {
+        return Err(PairsError::Interrupted);
+    }
     let failed = |name: String| move |source| PairsError::Start { name, source };
     let name = shown(command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

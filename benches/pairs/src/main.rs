@@ -4,7 +4,8 @@
 //! fate must be known when it is (`space`), where it only fills (`drops`) and where thousands are to do nothing (`memory`), it
 //! speaks the protocol itself.
 //! Each target of the project is one argument and leaves one folder of results. Exit status: 0 every target reached by its
-//! median (`memory` by its worst), 1 could not run, 2 a run was void or stopped early, 3 a target missed.
+//! median (`memory` by its worst), 1 could not run, 2 a run was void or stopped early, 3 a target missed. What was measured
+//! before a failure or Ctrl-C is kept.
 
 mod args;
 mod bench;

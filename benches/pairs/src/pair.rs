@@ -51,7 +51,8 @@ impl Plan {
             let values = pairs.iter().map(|pair| measure.value(&pair.a.side, &pair.b.side)).collect();
             measure.sum_up(values)
         };
-        let measures = self.measures.into_iter().map(sum_up).collect();
+        // Without a pair there is nothing to sum up.
+        let measures = if pairs.is_empty() { Vec::new() } else { self.measures.into_iter().map(sum_up).collect() };
         Part { title: self.title, name_a: self.name_a, name_b: self.name_b, measures, stopped, pairs }
     }
 }
@@ -85,38 +86,54 @@ impl Part {
     }
 }
 
-/// Measures the pairs. What fails or is stopped after the first pair ends them early, and is told.
+/// The parts of a target, in their order. Once one was stopped no further one is measured, and what there is is kept.
+pub(crate) struct Parts<'a> {
+    bench: &'a Bench,
+    parts: Vec<Part>,
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn new(bench: &'a Bench) -> Self {
+        Self { bench, parts: Vec::new() }
+    }
+
+    /// Measures one more.
+    pub(crate) fn add(&mut self, measure: impl FnOnce() -> Part) {
+        if self.parts.iter().all(|part| part.stopped.is_none()) {
+            self.parts.push(measure());
+        }
+    }
+
+    /// Measures one more, after something that may fail: that stops it before its first pair.
+    pub(crate) fn try_add(&mut self, title: &'static str, measure: impl FnOnce() -> Result<Part, PairsError>) {
+        let bench = self.bench;
+        self.add(|| {
+            measure().unwrap_or_else(|error| {
+                let plan = Plan { title, name_a: "-", name_b: "-", measures: Vec::new() };
+                plan.sum_up(Vec::new(), Some(told(bench, &error)))
+            })
+        });
+    }
+
+    pub(crate) fn all(self) -> Vec<Part> {
+        self.parts
+    }
+}
+
+/// Measures the pairs. What fails or is stopped ends them early, and is told.
 pub(crate) fn run(
     bench: &Bench,
     plan: Plan,
     a: &mut dyn FnMut() -> Result<Side, PairsError>,
     b: &mut dyn FnMut() -> Result<Side, PairsError>,
-) -> Result<Part, PairsError> {
-    let count = bench.pairs();
-    let mut pairs = Vec::new();
-    let mut stopped = None;
-    for number in 0..count {
-        match one(bench, &plan, number, a, b) {
-            Ok(pair) => pairs.push(pair),
-            Err(error) if pairs.is_empty() => return Err(error),
-            Err(error) => {
-                bench.say(&format!("{error}"));
-                stopped = Some(error.to_string());
-                break;
-            }
-        }
-    }
-    Ok(plan.sum_up(pairs, stopped))
+) -> Part {
+    let (pairs, stopped) = until_stopped(bench, &mut |number| one(bench, &plan, number, a, b));
+    plan.sum_up(pairs, stopped)
 }
 
 /// Measures a side and what it was before, round after round. The worst of all decides, not the median.
-pub(crate) fn rounds(
-    bench: &Bench,
-    plan: Plan,
-    round: &mut dyn FnMut() -> Result<(Side, Side), PairsError>,
-) -> Result<Part, PairsError> {
-    let mut pairs = Vec::new();
-    for number in 0..bench.pairs() {
+pub(crate) fn rounds(bench: &Bench, plan: Plan, round: &mut dyn FnMut() -> Result<(Side, Side), PairsError>) -> Part {
+    let (pairs, stopped) = until_stopped(bench, &mut |number| {
         let before = bench.steady()?;
         let (since, flushes) = (Stolen::now(), bench.flushes.now());
         let (a, b) = round()?;
@@ -125,11 +142,29 @@ pub(crate) fn rounds(
         let figures: Vec<_> = figures.map(|name| format!("{} {name}", show(a.figure(name)))).collect();
         bench.say(&format!("{}, {} of {}: {}", plan.title, number + 1, bench.pairs(), figures.join(", ")));
         let taken = |side| Taken { before: before.clone(), side };
-        pairs.push(Pair { order: "AB", a: taken(a), b: taken(b) });
-    }
-    let part = plan.sum_up(pairs, None);
+        Ok(Pair { order: "AB", a: taken(a), b: taken(b) })
+    });
+    let part = plan.sum_up(pairs, stopped);
     let measures = part.measures.into_iter().map(Measured::by_the_worst).collect();
-    Ok(Part { measures, ..part })
+    Part { measures, ..part }
+}
+
+/// Pair after pair, and why there are fewer than asked for.
+fn until_stopped(bench: &Bench, pair: &mut dyn FnMut(u32) -> Result<Pair, PairsError>) -> (Vec<Pair>, Option<String>) {
+    let mut pairs = Vec::new();
+    for number in 0..bench.pairs() {
+        match pair(number) {
+            Ok(pair) => pairs.push(pair),
+            Err(error) => return (pairs, Some(told(bench, &error))),
+        }
+    }
+    (pairs, None)
+}
+
+/// Says what stopped a part, and how its result puts it.
+fn told(bench: &Bench, error: &PairsError) -> String {
+    bench.say(&error.to_string());
+    bench.without_directory(&error.to_string())
 }
 
 fn one(
@@ -161,3 +196,6 @@ fn one(
     }
     Ok(Pair { order, a, b })
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,26 +15,35 @@ fn pairs(target: &str, within: &Path) -> Output {
 }
 
 fn pairs_with(target: &str, within: &Path, more: &[&str]) -> Output {
+    command(target, within, more).output().expect("cargo built the binary")
+}
+
+fn command(target: &str, within: &Path, more: &[&str]) -> Command {
     let cores = core_affinity::get_core_ids().expect("Linux tells");
     let core = |core: Option<&core_affinity::CoreId>| core.expect("there is one").id.to_string();
-    Command::new(env!("CARGO_BIN_EXE_pairs"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pairs"));
+    command
         .args([target, "--quick", "--keep-free=0", "--keep"])
         .args(["--server-core", &core(cores.first()), "--load-core", &core(cores.last())])
         .args(more)
         .arg("--dir")
         .arg(within.join("work"))
         .arg("--results")
-        .arg(within.join("results"))
-        .output()
-        .expect("cargo built the binary")
+        .arg(within.join("results"));
+    command
 }
 
 /// The folder that a run left, or none where this machine can't run it: that is told past what the test harness captures, and a
 /// failure where CI is set.
 fn folder(output: &Output, within: &Path) -> Option<PathBuf> {
-    let errors = String::from_utf8_lossy(&output.stderr);
     // Whether a target is reached means nothing in a smoke run.
-    if !matches!(output.status.code(), Some(0 | 3)) {
+    folder_of(output, within, &[0, 3])
+}
+
+/// The same of a run that ends so.
+fn folder_of(output: &Output, within: &Path, expected: &[i32]) -> Option<PathBuf> {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if !output.status.code().is_some_and(|code| expected.contains(&code)) {
         let lacking = errors.lines().find(|line| LACKING.iter().any(|lack| line.contains(lack)));
         let missing = lacking.unwrap_or_else(|| panic!("{}: {errors}", output.status));
         assert!(std::env::var_os("CI").is_none(), "a skip is a failure where CI is set: {missing}");
@@ -309,4 +318,32 @@ fn an_emulator_is_the_other_side() {
     let command = pair["b"]["command"].as_str().expect("it is told");
     assert!(command.starts_with("ferrokinesis --port ") && command.contains("(ferrokinesis 0.0.1)"), "{command}");
     assert_eq!(pair["b"]["detail"]["verification"]["good"], true, "{pair}");
+}
+
+/// Bug: Ctrl-C in a later part threw away the parts before it. Mechanism: it ended the target with an error. Fix: it stops its part,
+/// and what there is is written.
+#[test]
+fn what_was_measured_before_ctrl_c_is_kept() {
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::Stdio;
+
+    let within = temporary();
+    let mut command = command("push", within.path(), &[]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("cargo built the binary");
+    let mut errors = BufReader::new(child.stderr.take().expect("it was piped"));
+    let (mut told, mut line) = (String::new(), String::new());
+    while errors.read_line(&mut line).expect("it tells lines") > 0 && !line.contains("20 subscribers at 20 MB/s, pair")
+    {
+        told += &std::mem::take(&mut line);
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is ours");
+    errors.read_to_string(&mut told).expect("it tells text");
+    let status = child.wait().expect("it was started");
+    let output = Output { status, stdout: Vec::new(), stderr: told.into_bytes() };
+    let Some(folder) = folder_of(&output, within.path(), &[2]) else { return };
+    let parts = &result(&folder)["parts"];
+    assert!(parts[0]["stopped"].is_null() && parts[0]["pairs"].as_array().map(Vec::len) == Some(1), "{parts}");
+    assert_eq!(parts[1]["stopped"], "stopped by a signal", "{parts}");
+    assert!(parts[2].is_null(), "{parts}");
 }

@@ -86,7 +86,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
             Measure::ratio("p999", "p99.9 around the drop, by without", P999_US, Bound::AtMost(1.5)),
         ],
     };
-    let part = pair::run(bench, plan, &mut || one(bench, &load, true), &mut || one(bench, &load, false))?;
+    let part = pair::run(bench, plan, &mut || one(bench, &load, true), &mut || one(bench, &load, false));
     Ok(Findings {
         goal: "Ten segments dropped at once: p99 of the 10 s around it at most 1.3 times, p99.9 at most 1.5 times that of 10 s without, medians of ten.",
         notes: vec![

@@ -33,7 +33,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
         name_b: "limit (b)",
         measures: vec![Measure::ratio("fresh", "throughput, server by limit (b)", MB_PER_S, bound)],
     };
-    let part = pair::run(bench, plan, &mut || load.run(bench), &mut || chain.run(bench))?;
+    let part = pair::run(bench, plan, &mut || load.run(bench), &mut || chain.run(bench));
     let size = show_bytes(bytes);
     Ok(Findings {
         goal: "On a fresh directory with an empty segment pool, until 60 s or 16 GiB, no segment recycled: at least 70 % of limit (b) writing into allocated space.",

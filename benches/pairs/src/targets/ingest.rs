@@ -21,7 +21,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
         name_b: "limit (b)",
         measures: vec![Measure::ratio("ingest", "throughput, server by limit (b)", MB_PER_S, bound)],
     };
-    let part = pair::run(bench, plan, &mut || load.run(bench), &mut || chain.run(bench))?;
+    let part = pair::run(bench, plan, &mut || load.run(bench), &mut || chain.run(bench));
     Ok(Findings {
         goal: "1 KiB records in batches of 100 to 1,000 reach at least 75 % of the best point of limit (b).",
         notes: vec![

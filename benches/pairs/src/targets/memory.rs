@@ -79,7 +79,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
         1,
     );
     let plan = Plan { title: "memory", name_a: "server", name_b: "before", measures: measures() };
-    let part = pair::rounds(bench, plan, &mut || round(bench, seconds))?;
+    let part = pair::rounds(bench, plan, &mut || round(bench, seconds));
     Ok(Findings {
         goal: "Resident memory within the budget plus 10 % under 1,000 busy and 10,000 idle connections, 10 MiB records, stalled readers, and a reader that scans everything; an idle connection costs under 16 KiB, an open idle shard under 4 KiB.",
         notes: vec![

@@ -73,6 +73,10 @@ pub(crate) fn run(bench: &Bench, target: Target) -> Result<Verdict, PairsError> 
         Target::HttpCost => http::cost::run(bench),
         Target::All => unreachable!("it was taken apart"),
     }?;
+    if findings.sweeps.is_empty() && findings.parts.iter().all(|part| part.pairs.is_empty()) {
+        // Why was said when it happened.
+        return Ok(Verdict::NotRun);
+    }
     report::write(bench, target, started, findings)
 }
 

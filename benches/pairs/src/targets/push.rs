@@ -6,7 +6,7 @@ use crate::error::PairsError;
 use crate::fanout;
 use crate::load::{Load, PUSHED_BY_ACK, PUSHED_MB_PER_S, PUSHED_P99_US, Space, Subscribers};
 use crate::measure::{Bound, Compare, Measure};
-use crate::pair::{self, Part, Plan};
+use crate::pair::{self, Part, Parts, Plan};
 use crate::point::ServerPoint;
 use crate::side::{MB_PER_S, Side};
 
@@ -26,7 +26,10 @@ fn rate(mb_per_s: f64) -> Option<f64> {
 }
 
 pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
-    let parts = vec![end_to_end(bench)?, many(bench)?, highest(bench)?, stalled(bench)?];
+    let mut parts = Parts::new(bench);
+    for part in [end_to_end, many, highest, stalled] {
+        parts.add(|| part(bench));
+    }
     Ok(Findings {
         goal: "End to end p99 at most 1.25 times the ack's p99 plus 100 microseconds at 10 MB/s; 20 subscribers on one shard at 20 MB/s in, each complete and in order, p99 at most twice one subscriber's; the highest total at least 70 % of limit (c) to 20 sockets; with one of them stalled, p99 of the others within 10 % and ingest within 5 %.",
         notes: vec![
@@ -34,7 +37,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
             "`pushed by acked` is the p99 from the intended time to a subscriber, less 100 us, by the p99 of the acknowledgements of the same run.".to_owned(),
         ],
         sweeps: Vec::new(),
-        parts,
+        parts: parts.all(),
     })
 }
 
@@ -45,7 +48,7 @@ fn load(bench: &Bench, rate: Option<f64>, count: u32, stalled: u32) -> Load {
     Load { shards: 1, rate, growth: 1.6, subscribers, ..base }
 }
 
-fn end_to_end(bench: &Bench) -> Result<Part, PairsError> {
+fn end_to_end(bench: &Bench) -> Part {
     let (one, none) = (load(bench, rate(10.0), 1, 0), load(bench, rate(10.0), 0, 0));
     let bound = Bound::AtMost(1.25);
     let title = "p99 end to end less 100 us, by the ack's of the same run";
@@ -59,7 +62,7 @@ fn end_to_end(bench: &Bench) -> Result<Part, PairsError> {
     pair::run(bench, plan, &mut || one.run(bench), &mut || none.run(bench))
 }
 
-fn many(bench: &Bench) -> Result<Part, PairsError> {
+fn many(bench: &Bench) -> Part {
     let (many, one) = (load(bench, rate(20.0), SUBSCRIBERS, 0), load(bench, rate(20.0), 1, 0));
     let bound = Bound::AtMost(2.0);
     let plan = Plan {
@@ -71,7 +74,7 @@ fn many(bench: &Bench) -> Result<Part, PairsError> {
     pair::run(bench, plan, &mut || many.run(bench), &mut || one.run(bench))
 }
 
-fn highest(bench: &Bench) -> Result<Part, PairsError> {
+fn highest(bench: &Bench) -> Part {
     let many = load(bench, None, SUBSCRIBERS, 0);
     let title = "bytes a second to 20 subscribers, server by limit (c)";
     let total = Measure::ratio("total", title, MB_PER_S, Bound::AtLeast(0.7));
@@ -84,7 +87,7 @@ fn highest(bench: &Bench) -> Result<Part, PairsError> {
     pair::run(bench, plan, &mut || many.run(bench), &mut || fanout::run(bench, SUBSCRIBERS))
 }
 
-fn stalled(bench: &Bench) -> Result<Part, PairsError> {
+fn stalled(bench: &Bench) -> Part {
     let others = SUBSCRIBERS - 1;
     let (beside, alone) = (load(bench, rate(20.0), others, 1), load(bench, rate(20.0), others, 0));
     let run = |load: &Load| -> Result<Side, PairsError> { load.run(bench) };

@@ -7,7 +7,7 @@ use crate::error::PairsError;
 use crate::http::{Duties, HttpLoad, READ_RECORDS_PER_S};
 use crate::load::{MACHINE_NS_PER_RECORD, RECORDS_PER_S};
 use crate::measure::{Bound, Measure};
-use crate::pair::{self, Part, Plan};
+use crate::pair::{self, Part, Parts, Plan};
 use crate::targets::Findings;
 
 /// With neither.
@@ -33,23 +33,12 @@ pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
         ),
         read,
     ];
-    let parts = vec![
-        beside(
-            bench,
-            "PutRecords, signatures",
-            ("verified", "not verified"),
-            (many, verifies),
-            signed("many", "many-cpu"),
-        )?,
-        beside(
-            bench,
-            "PutRecord, signatures",
-            ("verified", "not verified"),
-            (single, verifies),
-            signed("one", "one-cpu"),
-        )?,
-        beside(bench, "PutRecords, encryption", ("encrypted", "plain"), (many, encrypts), encrypted.into())?,
-    ];
+    let mut parts = Parts::new(bench);
+    let verified = ("verified", "not verified");
+    parts.add(|| beside(bench, "PutRecords, signatures", verified, (many, verifies), signed("many", "many-cpu")));
+    parts.add(|| beside(bench, "PutRecord, signatures", verified, (single, verifies), signed("one", "one-cpu")));
+    let plain = ("encrypted", "plain");
+    parts.add(|| beside(bench, "PutRecords, encryption", plain, (many, encrypts), encrypted.into()));
     Ok(Findings {
         goal: "What verifying signatures and encryption at rest cost; no target says what they may.",
         notes: vec![
@@ -57,7 +46,7 @@ pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
             "Processor time is the whole machine's by the records acknowledged, the generator's included: what a side has more of it than the other is what the work costs. `stolen %` is not in it.".to_owned(),
         ],
         sweeps: Vec::new(),
-        parts,
+        parts: parts.all(),
     })
 }
 
@@ -75,7 +64,7 @@ fn beside(
     (name_a, name_b): (&'static str, &'static str),
     (load, duties): (HttpLoad, Duties),
     measures: Vec<Measure>,
-) -> Result<Part, PairsError> {
+) -> Part {
     let with = HttpLoad { duties, ..load };
     let plan = Plan { title, name_a, name_b, measures };
     pair::run(bench, plan, &mut || with.on_server(bench), &mut || load.on_server(bench))

@@ -8,7 +8,7 @@ use crate::fanout;
 use crate::http::{HttpLoad, READ_RECORDS_PER_S};
 use crate::load::READ_BACK_MB_PER_S;
 use crate::measure::{Bound, Measure};
-use crate::pair::{self, Plan};
+use crate::pair::{self, Parts, Plan};
 use crate::side::MB_PER_S;
 use crate::targets::Findings;
 
@@ -31,10 +31,11 @@ pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
         name_b: "limit (c)",
         measures: vec![Measure { figure_a: READ_BACK_MB_PER_S, ..share }],
     };
-    let limit = pair::run(bench, plan, &mut || ours.on_server(bench), &mut || fanout::run(bench, SHARDS))?;
+    let mut parts = Parts::new(bench);
+    parts.add(|| pair::run(bench, plan, &mut || ours.on_server(bench), &mut || fanout::run(bench, SHARDS)));
     let bound = Bound::AtLeast(6.0);
     let beside = Beside { memory: bound, synced: bound, figure: READ_RECORDS_PER_S };
-    let (parts, sweeps) = beside_emulators(bench, &beside, (ours, &CONNECTIONS_OF_EMULATORS))?;
+    let sweeps = beside_emulators(bench, &mut parts, &beside, (ours, &CONNECTIONS_OF_EMULATORS));
     let mut notes = notes(bench);
     notes.push(
         "What is read is decoded and held against the account of what was written, on the generator's core.".to_owned(),
@@ -43,6 +44,6 @@ pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
         goal: "GetRecords of 10,000 records of 1 KB: at least 6 times the fastest emulator.",
         notes,
         sweeps,
-        parts: [vec![limit], parts].concat(),
+        parts: parts.all(),
     })
 }

@@ -96,7 +96,7 @@ pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
     let measure = |row: &Row| Measure::first(row.slug, row.title, row.figure, Bound::AtMost(BYTES_MAX));
     let measures = ROWS.iter().map(measure).collect();
     let plan = Plan { title: "http-idle", name_a: "server", name_b: "before", measures };
-    let part = pair::rounds(bench, plan, &mut || round(bench))?;
+    let part = pair::rounds(bench, plan, &mut || round(bench));
     Ok(Findings {
         goal: "An idle SubscribeToShard or keep-alive connection costs under 40 KB of memory.",
         notes: vec![

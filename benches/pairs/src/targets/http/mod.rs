@@ -19,7 +19,7 @@ use crate::error::PairsError;
 use crate::http::HttpLoad;
 use crate::load::RECORDS_PER_S;
 use crate::measure::{Bound, Measure};
-use crate::pair::{self, Part, Plan};
+use crate::pair::{self, Parts, Plan};
 use crate::side::{MB_PER_S, Side, number};
 use crate::sweep::{Sweep, Tried};
 use crate::units::show;
@@ -87,29 +87,32 @@ fn check_emulators(bench: &Bench) -> Result<(), PairsError> {
     emulators(bench).into_iter().try_for_each(|(emulator, installed)| emulator.start(bench, installed).map(drop))
 }
 
-/// Ours against each of the emulators.
+/// Ours against each of the emulators, a part each; what was swept for them.
 fn beside_emulators(
     bench: &Bench,
+    parts: &mut Parts<'_>,
     beside: &Beside,
     (ours, theirs): (HttpLoad, &[u32]),
-) -> Result<(Vec<Part>, Vec<Sweep>), PairsError> {
-    let (mut parts, mut sweeps) = (Vec::new(), Vec::new());
+) -> Vec<Sweep> {
+    let mut sweeps = Vec::new();
     for (emulator, installed) in emulators(bench) {
         let mut run = |load: HttpLoad| load.on_emulator(bench, emulator, installed);
-        let (connections, sweep) = best(bench, emulator.name(), (ours.operation, theirs), &mut run)?;
-        sweeps.push(sweep);
-        let load = HttpLoad { connections, ..ours };
-        let bound = if emulator.syncs() { beside.synced } else { beside.memory };
-        let title = "records a second, server by emulator";
-        let plan = Plan {
-            title: emulator.name(),
-            name_a: "server",
-            name_b: emulator.name(),
-            measures: vec![Measure::ratio(emulator.name(), title, beside.figure, bound)],
-        };
-        parts.push(pair::run(bench, plan, &mut || ours.on_server(bench), &mut || run(load))?);
+        parts.try_add(emulator.name(), || {
+            let (connections, sweep) = best(bench, emulator.name(), (ours.operation, theirs), &mut run)?;
+            sweeps.push(sweep);
+            let load = HttpLoad { connections, ..ours };
+            let bound = if emulator.syncs() { beside.synced } else { beside.memory };
+            let title = "records a second, server by emulator";
+            let plan = Plan {
+                title: emulator.name(),
+                name_a: "server",
+                name_b: emulator.name(),
+                measures: vec![Measure::ratio(emulator.name(), title, beside.figure, bound)],
+            };
+            Ok(pair::run(bench, plan, &mut || ours.on_server(bench), &mut || run(load)))
+        });
     }
-    Ok((parts, sweeps))
+    sweeps
 }
 
 /// Limit (a) with one durable write of 4 KiB at a time: its command, and what it found.

@@ -7,7 +7,7 @@ use crate::bench::Bench;
 use crate::error::PairsError;
 use crate::http::{self, Duties};
 use crate::measure::{Bound, Compare, Measure};
-use crate::pair::{self, Part, Plan};
+use crate::pair::{self, Part, Parts, Plan};
 use crate::side::{P50_US, P99_US, P999_US, Side, number};
 use crate::targets::Findings;
 
@@ -21,19 +21,20 @@ const BYTES_PER_S: u64 = 1_000_000;
 const RECEIVED: &str = "records received";
 
 pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
-    let one = beside(bench, "one consumer", "one", 1)?;
-    let many = beside(bench, "20 consumers", "twenty", 20)?;
+    let mut parts = Parts::new(bench);
+    parts.add(|| beside(bench, "one consumer", "one", 1));
+    parts.add(|| beside(bench, "20 consumers", "twenty", 20));
     Ok(Findings {
         goal: "SubscribeToShard, record put to record received: p99 under 5 ms plus the disk's own write p99, over HTTP/2 with the Rust SDK, for 1 and for 20 consumers at 1 MB/s.",
         notes: vec![
             "An open loop of a hundred PutRecords of ten records a second; each record counts from when it was due, by the clock of the one process that puts and receives. Each consumer received each record once. Over TLS, which HTTP/2 is agreed on by; the SDK's program runs where the kernel puts it.".to_owned(),
         ],
         sweeps: Vec::new(),
-        parts: vec![one, many],
+        parts: parts.all(),
     })
 }
 
-fn beside(bench: &Bench, title: &'static str, slug: &'static str, consumers: u32) -> Result<Part, PairsError> {
+fn beside(bench: &Bench, title: &'static str, slug: &'static str, consumers: u32) -> Part {
     let more = "p99 from put to received, less that of a durable 4 KiB write, in microseconds";
     let measure = Measure::ratio(slug, more, P99_US, Bound::AtMost(MARGIN_US));
     let plan = Plan {

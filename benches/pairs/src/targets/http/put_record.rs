@@ -6,7 +6,7 @@ use crate::error::PairsError;
 use crate::http::HttpLoad;
 use crate::load::RECORDS_PER_S;
 use crate::measure::{Bound, Measure};
-use crate::pair::{self, Part, Plan};
+use crate::pair::{self, Part, Parts, Plan};
 use crate::side::{P50_US, Side};
 use crate::targets::Findings;
 
@@ -21,24 +21,30 @@ const BYTES_MAX: u64 = 512 << 20;
 const HTTP_P50_US: &str = "limit (e) p50 us";
 const WRITE_P50_US: &str = "4 KiB write p50 us";
 
+const MANY: &str = "many connections";
+
 pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
     check_emulators(bench)?;
     let single = HttpLoad { bytes: BYTES_MAX.min(bench.bytes()), ..load(bench, OPERATION, 1) };
-    let one = one_connection(bench, single)?;
-    let (connections, of_server) = best(bench, "server", (OPERATION, &CONNECTIONS), &mut |load| load.on_server(bench))?;
-    let ours = HttpLoad { connections, ..single };
+    let (mut parts, mut sweeps, mut ours) = (Parts::new(bench), Vec::new(), single);
+    parts.add(|| one_connection(bench, single));
+    parts.try_add(MANY, || {
+        let (connections, swept) = best(bench, "server", (OPERATION, &CONNECTIONS), &mut |load| load.on_server(bench))?;
+        sweeps.push(swept);
+        ours.connections = connections;
+        Ok(by_limit(bench, ours))
+    });
     let beside = Beside { memory: Bound::AtLeast(3.0), synced: Bound::AtLeast(50.0), figure: RECORDS_PER_S };
-    let limit = by_limit(bench, ours)?;
-    let (parts, sweeps) = beside_emulators(bench, &beside, (ours, &CONNECTIONS[..2]))?;
+    sweeps.extend(beside_emulators(bench, &mut parts, &beside, (ours, &CONNECTIONS[..2])));
     Ok(Findings {
         goal: "PutRecord of 1 KB, best of 16 to 256 connections: at least 3 times the fastest emulator in memory and 50 times the fastest that syncs; at one connection p50 at most 1.5 times limit (e) plus one durable 4 KiB write.",
         notes: notes(bench),
-        sweeps: [vec![of_server], sweeps].concat(),
-        parts: [vec![one, limit], parts].concat(),
+        sweeps,
+        parts: parts.all(),
     })
 }
 
-fn one_connection(bench: &Bench, load: HttpLoad) -> Result<Part, PairsError> {
+fn one_connection(bench: &Bench, load: HttpLoad) -> Part {
     let title = "p50, server by limit (e) plus one durable 4 KiB write";
     let plan = Plan {
         title: "one connection",
@@ -58,10 +64,10 @@ fn one_connection(bench: &Bench, load: HttpLoad) -> Result<Part, PairsError> {
 }
 
 /// What share of the least that HTTP takes many connections get, which no target sets.
-fn by_limit(bench: &Bench, load: HttpLoad) -> Result<Part, PairsError> {
+fn by_limit(bench: &Bench, load: HttpLoad) -> Part {
     let title = "records a second, server by limit (e)";
     let plan = Plan {
-        title: "many connections",
+        title: MANY,
         name_a: "server",
         name_b: "limit (e)",
         measures: vec![Measure::ratio("many", title, RECORDS_PER_S, Bound::Unset)],

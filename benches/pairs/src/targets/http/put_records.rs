@@ -7,7 +7,7 @@ use crate::error::PairsError;
 use crate::http::{BATCH_RECORDS, HttpLoad};
 use crate::load::{RECORDS_PER_S, Space};
 use crate::measure::{Bound, Compare, Measure, median};
-use crate::pair::{self, Part, Plan};
+use crate::pair::{self, Part, Parts, Plan};
 use crate::point::LimitPoint;
 use crate::side::{MB_PER_S, P99_US, Side};
 use crate::targets::Findings;
@@ -36,25 +36,30 @@ pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
         best(bench, "limit (e)", (OPERATION, &CONNECTIONS), &mut |load| load.on_limit(bench))?;
     let ours = load(bench, OPERATION, connections);
     let point = bench.options.limit_point.unwrap_or(LIMIT);
-    let limits = by_limits(bench, ours, load(bench, OPERATION, limit_connections), point)?;
-    let rates: Vec<f64> = limits.pairs.iter().map(|pair| pair.a.side.figure(RECORDS_PER_S)).collect();
-    let half = half_rate(bench, ours, median(&rates) / 2.0, point)?;
-    let beside = Beside { memory: Bound::AtLeast(5.0), synced: Bound::AtLeast(50.0), figure: RECORDS_PER_S };
-    let (parts, sweeps) = beside_emulators(bench, &beside, (ours, &CONNECTIONS_OF_EMULATORS))?;
     let mut notes = notes(bench);
-    notes.push(format!(
-        "Limit (b) at {point}, limit (e) and the server with as many connections as were best. At half rate: {:.0} records/s.",
-        median(&rates) / 2.0
-    ));
+    notes.push(format!("Limit (b) at {point}, limit (e) and the server with as many connections as were best."));
+    let (mut parts, mut half) = (Parts::new(bench), f64::NAN);
+    parts.add(|| {
+        let limits = by_limits(bench, ours, load(bench, OPERATION, limit_connections), point);
+        let rates: Vec<f64> = limits.pairs.iter().map(|pair| pair.a.side.figure(RECORDS_PER_S)).collect();
+        half = median(&rates) / 2.0;
+        limits
+    });
+    parts.add(|| {
+        notes.push(format!("At half rate: {half:.0} records/s."));
+        half_rate(bench, ours, half, point)
+    });
+    let beside = Beside { memory: Bound::AtLeast(5.0), synced: Bound::AtLeast(50.0), figure: RECORDS_PER_S };
+    let sweeps = beside_emulators(bench, &mut parts, &beside, (ours, &CONNECTIONS_OF_EMULATORS));
     Ok(Findings {
         goal: "PutRecords of 500 records of 1 KB, best of 1 to 16 connections: at least 70 % of the lower of limit (b) at 512 KiB and limit (e); at least 5 times the fastest emulator in memory and 50 times the fastest that syncs. p99 at half of our highest rate: at most limit (b)'s at that rate plus 5 ms.",
         notes,
         sweeps: [vec![of_server, of_limit], sweeps].concat(),
-        parts: [vec![limits, half], parts].concat(),
+        parts: parts.all(),
     })
 }
 
-fn by_limits(bench: &Bench, ours: HttpLoad, http: HttpLoad, point: LimitPoint) -> Result<Part, PairsError> {
+fn by_limits(bench: &Bench, ours: HttpLoad, http: HttpLoad, point: LimitPoint) -> Part {
     let chain = chain(bench, point);
     let title = "bytes a second, server by the lower of limits (b) and (e)";
     let plan = Plan {
@@ -74,7 +79,7 @@ fn by_limits(bench: &Bench, ours: HttpLoad, http: HttpLoad, point: LimitPoint) -
     pair::run(bench, plan, &mut || ours.on_server(bench), &mut limits)
 }
 
-fn half_rate(bench: &Bench, ours: HttpLoad, records_per_s: f64, point: LimitPoint) -> Result<Part, PairsError> {
+fn half_rate(bench: &Bench, ours: HttpLoad, records_per_s: f64, point: LimitPoint) -> Part {
     // Enough connections that none is waited for.
     let ours = HttpLoad { rate: Some(records_per_s), connections: 16, ..ours };
     let chain = Chain { rate: Some(records_per_s / f64::from(BATCH_RECORDS)), ..chain(bench, point) };
