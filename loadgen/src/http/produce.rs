@@ -90,7 +90,7 @@ async fn run_core(
     }
     crew.finish(&core, tasks).await;
     tips.add(&core.counts.borrow().ledger);
-    shared.settle();
+    shared.settle(place.part);
     drop(crew);
     let (subscribers, readers) = audience.finish(plan, &core, tips, place.parts).await;
     let counts = Rc::into_inner(core).expect("every task has ended").counts.into_inner();

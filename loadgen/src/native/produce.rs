@@ -75,12 +75,15 @@ pub(crate) fn run_cores<E: From<NativeError> + Send>(
                 let place = CorePlace { part, parts: cores.len(), ready: &ready };
                 let run = &run;
                 let run = move || {
-                    run_here(core, run(rows, &place)).unwrap_or_else(|error| {
+                    let outcome = run_here(core, run(rows, &place)).unwrap_or_else(|error| {
                         // Without its runtime the core never came to the barrier.
                         shared.stop(Stop::ConnectionsLost);
                         place.ready();
                         Err(error.into())
-                    })
+                    });
+                    // Whatever kept it from sending: the others wait for it.
+                    shared.settle(place.part);
+                    outcome
                 };
                 thread::Builder::new().name(format!("load-{core}")).spawn_scoped(scope, run)
             })
@@ -219,7 +222,7 @@ async fn run_core(
         shared.stop(Stop::InputFault);
     }
     finish(&core, &links, tasks).await;
-    shared.settle();
+    shared.settle(place.part);
     drop((crews, links));
     let AudienceTook { subscribers, readers } = audience.finish(plan, &core, place.parts).await;
     let counts = Rc::into_inner(core).expect("every task has ended").counts.into_inner();

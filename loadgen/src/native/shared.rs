@@ -1,7 +1,8 @@
 //! What the cores of one run share, and the only things they do: counters, the start, and the stop sign.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use super::core::Clock;
@@ -46,7 +47,7 @@ pub struct Shared {
     start: OnceLock<(Instant, SystemTime)>,
     stop: AtomicU8,
     /// Cores whose every batch has its answer.
-    settled: AtomicUsize,
+    settled: Mutex<BTreeSet<usize>>,
     done: AtomicBool,
     /// By each group of producers.
     sent_bytes: [AtomicU64; GROUPS_MAX],
@@ -141,12 +142,13 @@ impl Shared {
         self.gone.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn settle(&self) {
-        self.settled.fetch_add(1, Ordering::Release);
+    /// All that a core sent is settled, or it sends nothing.
+    pub(crate) fn settle(&self, core: usize) {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(core);
     }
 
     pub(crate) fn settled(&self) -> usize {
-        self.settled.load(Ordering::Acquire)
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     pub(super) fn finish(&self) {

@@ -95,6 +95,24 @@ fn several_cores_share_the_connections() {
     assert!(tips.into_iter().all(|tip| tip > 1));
 }
 
+/// Bug, found on reading: a run hung where one of its cores could not connect. Mechanism: the others wait until all have settled what
+/// they sent, and that one never said so. Fix: whoever is over has.
+#[test]
+fn a_core_that_can_not_begin_keeps_no_other_waiting() {
+    let plan = plan(start(Manners::default()), 1, 1, closed());
+    let shared = Shared::new();
+    let outcome = run_cores(&plan, &[core(), core()], None, &shared, async |_, place| {
+        place.ready();
+        let began = Instant::now();
+        while place.part == 1 && shared.settled() < 1 {
+            assert!(began.elapsed() < Duration::from_secs(30), "it waits for ever");
+            tokio::time::sleep(MS).await;
+        }
+        Err::<CoreOutcome, NativeError>(NativeError::Core { core: 0 })
+    });
+    assert!(outcome.is_err() && shared.settled() == 2);
+}
+
 #[test]
 fn little_credit_is_honoured() {
     let mut plan = plan(
