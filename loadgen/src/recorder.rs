@@ -51,6 +51,8 @@ pub struct Recorder {
     total: Slot,
     measured: Slot,
     last_ack_ns: u64,
+    ran_until_ns: u64,
+    unanswered: u64,
 }
 
 impl Recorder {
@@ -67,6 +69,8 @@ impl Recorder {
             total: Slot::default(),
             measured: Slot::default(),
             last_ack_ns: 0,
+            ran_until_ns: 0,
+            unanswered: 0,
         }
     }
 
@@ -98,6 +102,25 @@ impl Recorder {
         self.service.saturating_record_n(times.acked_ns.saturating_sub(times.sent_ns), records);
         let interval = self.interval_of(times.acked_ns);
         interval.saturating_record_n(latency_ns, records);
+    }
+
+    /// Counts records that were sent and never answered, as taking until `acked_ns`: they took no less.
+    pub fn unanswered(&mut self, times: BatchTimes, records: u64) {
+        self.unanswered += records;
+        if times.intended_ns >= self.warmup_ns {
+            self.latency.saturating_record_n(times.acked_ns.saturating_sub(times.intended_ns), records);
+            self.service.saturating_record_n(times.acked_ns.saturating_sub(times.sent_ns), records);
+        }
+    }
+
+    /// Those.
+    pub fn unanswered_records(&self) -> u64 {
+        self.unanswered
+    }
+
+    /// The run went on at least until then, whether anything was acknowledged or not.
+    pub fn ran_until(&mut self, ns: u64) {
+        self.ran_until_ns = self.ran_until_ns.max(ns);
     }
 
     fn interval_of(&mut self, at_ns: u64) -> &mut Histogram<u64> {
@@ -149,6 +172,8 @@ impl Recorder {
             mine.bytes += theirs.bytes;
         }
         self.last_ack_ns = self.last_ack_ns.max(other.last_ack_ns);
+        self.ran_until_ns = self.ran_until_ns.max(other.ran_until_ns);
+        self.unanswered += other.unanswered;
     }
 
     /// Latency from the intended time to the acknowledgement, a count a record.
@@ -181,10 +206,9 @@ impl Recorder {
         self.measured
     }
 
-    /// How long was measured: from the end of the warm-up to the run's end, or to the last acknowledgement if that came
-    /// first, as it does when bytes end the run.
+    /// How long was measured: from the end of the warm-up to the run's end; to the last acknowledgement if bytes end the run.
     pub fn measured_ns(&self) -> u64 {
-        self.end_ns.min(self.last_ack_ns).saturating_sub(self.warmup_ns)
+        self.end_ns.min(self.last_ack_ns.max(self.ran_until_ns)).saturating_sub(self.warmup_ns)
     }
 
     /// Bytes a second from the end of the warm-up until `until_ns`, in whole slots; 0 where there is none between.
@@ -244,6 +268,19 @@ mod tests {
         let mut recorder = Recorder::new(0, 10_000 * MS);
         recorder.acknowledged(times(0, 0, 400), 1, 10);
         assert_eq!(recorder.measured_ns(), 400 * MS);
+    }
+
+    /// Bug, found on reading: a server that stopped acknowledging looked better than one that went on slowly. Mechanism: what was
+    /// measured ended at the last acknowledgement, and what was never answered counted nowhere. Fix: both count.
+    #[test]
+    fn what_is_never_answered_counts() {
+        let mut recorder = Recorder::new(1000 * MS, 60_000 * MS);
+        recorder.acknowledged(times(5000, 5000, 5001), 90, 900);
+        recorder.unanswered(times(5000, 5001, 60_000), 10);
+        recorder.ran_until(60_000 * MS);
+        assert_eq!(recorder.measured_ns(), 59_000 * MS);
+        assert_eq!((recorder.measured(), recorder.unanswered_records()), (Slot { records: 90, bytes: 900 }, 10));
+        assert!(recorder.latency().value_at_percentile(99.0) >= 54_000 * MS && recorder.latency().len() == 100);
     }
 
     #[test]

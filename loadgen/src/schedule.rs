@@ -68,18 +68,26 @@ impl Schedule {
         };
         Self { arrivals, gap_ns, next_ns, random }
     }
+
+    /// When the next batch is to leave. The one after it comes the sooner the less this one holds of what a whole one does: what is
+    /// kept is the rate of records.
+    pub fn next_of(&mut self, share: f64) -> u64 {
+        let due_ns = self.next_ns;
+        self.next_ns += share
+            * match self.arrivals {
+                Arrivals::Constant => self.gap_ns,
+                Arrivals::Poisson => self.gap_ns * self.random.sample::<f64, _>(Exp1),
+            };
+        due_ns as u64
+    }
 }
 
+/// Of whole batches.
 impl Iterator for Schedule {
     type Item = u64;
 
     fn next(&mut self) -> Option<u64> {
-        let due_ns = self.next_ns;
-        self.next_ns += match self.arrivals {
-            Arrivals::Constant => self.gap_ns,
-            Arrivals::Poisson => self.gap_ns * self.random.sample::<f64, _>(Exp1),
-        };
-        Some(due_ns as u64)
+        Some(self.next_of(1.0))
     }
 }
 

@@ -10,6 +10,7 @@ use super::base64::encode;
 use super::endpoint::Endpoint;
 use super::pipe::Signed;
 use crate::verify::SentRecord;
+use crate::workload::{KEY_BYTES, Lane};
 
 /// Records of one PutRecords.
 pub const RECORDS_MAX: u32 = 500;
@@ -103,9 +104,7 @@ impl Batch {
 
     /// Whether one more record of this size keeps within the API's limits, and those asked for.
     pub(super) fn has_room(&self, records_max: u32, bytes: usize) -> bool {
-        let count = self.records.len();
-        let is_within = self.content_bytes as usize + bytes <= REQUEST_BYTES_MAX;
-        count == 0 || (count < records_max as usize && is_within)
+        has_room(self.records.len(), self.content_bytes as usize, records_max, bytes)
     }
 
     /// Adds a record.
@@ -152,6 +151,25 @@ pub(super) fn check_record_size(key_bytes: usize, data_bytes: usize) -> Result<(
 
 fn put_text(body: &mut Vec<u8>, text: &[u8]) {
     serde_json::to_writer(body, &*String::from_utf8_lossy(text)).expect("memory takes everything");
+}
+
+fn has_room(count: usize, content_bytes: usize, records_max: u32, bytes: usize) -> bool {
+    count == 0 || (count < records_max as usize && content_bytes + bytes <= REQUEST_BYTES_MAX)
+}
+
+/// How many records a request has, on average: where they are large, fewer than it may.
+pub(super) fn usual_records(records_max: u32, lane: &mut Lane) -> f64 {
+    const REQUESTS: usize = 100;
+    let largest = KEY_BYTES + lane.largest();
+    let mut records = 0;
+    for _ in 0..REQUESTS {
+        let (mut count, mut bytes) = (0, 0);
+        while has_room(count, bytes, records_max, largest) {
+            (count, bytes) = (count + 1, bytes + KEY_BYTES + lane.draw().bytes);
+        }
+        records += count;
+    }
+    records as f64 / REQUESTS as f64
 }
 
 #[cfg(test)]

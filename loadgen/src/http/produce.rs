@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::sleep;
 
-use super::batch::{Batch, Ready, check_record_size};
+use super::batch::{Batch, Ready, check_record_size, usual_records};
 use super::consume::{Audience, Tips};
 use super::pipe::Pipe;
 use super::rows::feed;
@@ -329,6 +329,6 @@ async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crew: &Crew, pa
 /// This core's part of the times of an open loop.
 fn schedule(plan: &Plan, producers: &Producers, crew: &Crew, place: &CorePlace<'_>) -> Option<Schedule> {
     let Pace::Open { records_per_s, arrivals } = producers.pace else { return None };
-    let rate = records_per_s / f64::from(crew.records_max);
+    let rate = records_per_s / usual_records(crew.records_max, &mut producers.recipe.lane(place.part));
     Some(Schedule::new(arrivals, rate, plan.seed, place.part as u64, place.parts as u64))
 }

@@ -121,7 +121,7 @@ impl Worker {
                 None
             }
             Err(CallError { error, .. }) => {
-                settle_all(core, &ready.records, Fate::Unknown);
+                never_answered(core, &ready.records, times);
                 if let HttpError::Silent { .. } = error {
                     self.tell(core, format!("connection {}: {error}", self.number));
                     return false;
@@ -149,7 +149,7 @@ impl Worker {
     /// Settles the fates of a request's records by its answer; what of it says nothing of use.
     fn settle(&self, job: Job<'_>, core: &Core, ready: &Ready, body: &Bytes, times: BatchTimes) -> Result<(), String> {
         let outcomes = outcomes(job.asked.operation, body).map_err(|error| {
-            settle_all(core, &ready.records, Fate::Unknown);
+            never_answered(core, &ready.records, times);
             self.pipe.garbage(job.asked.operation.name(), &error, body).to_string()
         })?;
         let (mut records, mut bytes, mut odd) = (0, 0, None);
@@ -190,6 +190,12 @@ impl Worker {
 fn settle_all(core: &Core, records: &[SentRecord], fate: Fate<'_>) {
     let ledger = &mut core.counts.borrow_mut().ledger;
     records.iter().for_each(|record| ledger.settle(record.checksum, fate));
+}
+
+/// Nobody knows what became of a request.
+fn never_answered(core: &Core, records: &[SentRecord], times: BatchTimes) {
+    settle_all(core, records, Fate::Unknown);
+    core.counts.borrow_mut().groups[0].recorder.unanswered(times, records.len() as u64);
 }
 
 fn outcomes(operation: Operation, body: &[u8]) -> Result<Vec<PutOutcome<'_>>, serde_json::Error> {

@@ -289,6 +289,9 @@ impl Link {
             counts.groups[self.group].lateness.record(due_ns, now_ns);
         }
         if let Some(in_flight) = state.in_flight.take() {
+            for (times, records) in in_flight.unanswered(now_ns) {
+                counts.groups[self.group].recorder.unanswered(times, records);
+            }
             in_flight.ended(&mut counts.ledger);
         }
     }

@@ -133,6 +133,10 @@ fn merge<E>(plan: &Plan, outcomes: Vec<Result<CoreOutcome, E>>, shared: &Shared)
         produced.lost.extend(counts.lost);
         produced.input_error = produced.input_error.or(input_error);
     }
+    // Where what there was to send ended the run, the last acknowledgement is its end.
+    if !matches!(produced.stop, Stop::Bytes | Stop::InputEnd | Stop::Tip) {
+        produced.groups.iter_mut().for_each(|group| group.recorder.ran_until(shared.ran_ns()));
+    }
     let is_held_against_account = !plan.producers.is_empty();
     for taken in subscribers {
         let compare = |taken: Taken| match is_held_against_account {
@@ -342,16 +346,25 @@ fn check_consumers(plan: &Plan, core: &Core) -> bool {
     shared.gone() >= count
 }
 
+/// Waits until all is answered that was sent on a connection; `false` once nothing was for a while.
+async fn all_is_answered(link: Rc<Link>) -> bool {
+    while link.outstanding() > 0 {
+        if timeout(SILENCE_MAX, link.progress.notified()).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
 /// Waits for the acknowledgements that are still to come, ends the connections and settles what is left.
 async fn finish(core: &Rc<Core>, links: &[Rc<Link>], tasks: Vec<JoinHandle<()>>) {
     links.iter().for_each(|link| link.nudge());
-    for link in links {
-        while link.outstanding() > 0 {
-            if timeout(SILENCE_MAX, link.progress.notified()).await.is_err() {
-                let reason = format!("no acknowledgement for {} s", SILENCE_MAX.as_secs());
-                core.counts.borrow_mut().lost.push(format!("connection {}: {reason}", link.number));
-                break;
-            }
+    // All at once: where a server has fallen silent, it has to everybody.
+    let waiting: Vec<_> = links.iter().map(|link| tokio::task::spawn_local(all_is_answered(Rc::clone(link)))).collect();
+    for (link, waiting) in links.iter().zip(waiting) {
+        if !waiting.await.expect("waiting does not panic") {
+            let reason = format!("no acknowledgement for {} s", SILENCE_MAX.as_secs());
+            core.counts.borrow_mut().lost.push(format!("connection {}: {reason}", link.number));
         }
     }
     for link in links {

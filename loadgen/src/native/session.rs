@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use frame::proto::{Client, ClientEvent, Failure, Nonce, Span, Welcome};
 use rustix::rand::{GetRandomFlags, getrandom};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::socket::TcpStream;
 use super::{NativeError, Target};
 
 /// Bytes received at once.
 pub(super) const RECEIVE_BYTES: usize = 256 * 1024;
+
+/// A server that says nothing for so long, to somebody who has asked, is not waited for any longer.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// A connection after its handshake.
 pub(super) struct Session {
@@ -104,10 +108,21 @@ impl Session {
             if let Some(event) = self.client.step(&buffer[..*filled], at).map_err(NativeError::Protocol)? {
                 return Ok(event);
             }
-            let (read, buffer) = self.stream.read(std::mem::take(buffer)).await;
-            let broken = |reason: String| NativeError::Broken { target: self.target, reason };
+            let mut reading = std::pin::pin!(self.stream.read(std::mem::take(buffer)));
+            let heard = timeout(SILENCE_MAX, &mut reading).await;
+            let is_silent = heard.is_err();
+            let (read, buffer) = match heard {
+                Ok(heard) => heard,
+                Err(_) => {
+                    // What it waits for ends with the connection: nothing of it is left in the ring.
+                    let _ = self.stream.shutdown(Shutdown::Both);
+                    reading.await
+                }
+            };
             self.received = Received { buffer, filled: 0, at: 0 };
+            let broken = |reason: String| NativeError::Broken { target: self.target, reason };
             self.received.filled = match read {
+                _ if is_silent => return Err(broken(format!("nothing came for {} s", SILENCE_MAX.as_secs()))),
                 Ok(0) => return Err(broken("the server closed it".to_owned())),
                 Ok(bytes) => bytes,
                 Err(error) => return Err(broken(error.to_string())),

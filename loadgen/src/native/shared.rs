@@ -46,6 +46,7 @@ impl Stop {
 pub struct Shared {
     start: OnceLock<(Instant, SystemTime)>,
     stop: AtomicU8,
+    stopped_at: OnceLock<Instant>,
     /// Cores whose every batch has its answer.
     settled: Mutex<BTreeSet<usize>>,
     done: AtomicBool,
@@ -87,6 +88,7 @@ impl Shared {
 
     /// Asks all cores to stop sending; the first reason stays.
     pub fn stop(&self, why: Stop) {
+        self.stopped_at.get_or_init(Instant::now);
         let _ = self.stop.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Acquire);
     }
 
@@ -94,6 +96,13 @@ impl Shared {
     pub fn stopped(&self) -> Option<Stop> {
         let why = self.stop.load(Ordering::Acquire);
         Stop::ALL.into_iter().find(|&stop| stop as u8 == why)
+    }
+
+    /// How long it ran before that.
+    pub(super) fn ran_ns(&self) -> u64 {
+        let ran =
+            self.start.get().zip(self.stopped_at.get()).map(|((start, _), at)| at.saturating_duration_since(*start));
+        ran.unwrap_or_default().as_nanos() as u64
     }
 
     /// How far the run has come.

@@ -172,11 +172,20 @@ impl Audience {
         while is_held_against_account && !self.subscribers.is_empty() && core.shared.settled() < cores {
             sleep(LOOK).await;
         }
-        for subscriber in &self.subscribers {
-            if is_held_against_account && let Err(reason) = subscriber.become_level().await {
-                core.counts.borrow_mut().lost.push(format!("subscriber {}: {reason}", subscriber.number));
+        // All at once: where a server has fallen silent, it has to everybody.
+        let level = |subscriber: &Rc<Subscriber>| {
+            let subscriber = Rc::clone(subscriber);
+            tokio::task::spawn_local(async move {
+                let level = if is_held_against_account { subscriber.become_level().await } else { Ok(()) };
+                subscriber.shut_down();
+                level.map_err(|reason| format!("subscriber {}: {reason}", subscriber.number))
+            })
+        };
+        let levels: Vec<_> = self.subscribers.iter().map(level).collect();
+        for level in levels {
+            if let Err(reason) = level.await.expect("waiting does not panic") {
+                core.counts.borrow_mut().lost.push(reason);
             }
-            subscriber.shut_down();
         }
         for task in self.tasks {
             task.await.expect("a subscriber's task does not panic");

@@ -140,6 +140,20 @@ fn an_open_loop_keeps_its_schedule() {
     assert_eq!((late.batches, late.threshold_ns), (200, 10_000_000));
 }
 
+/// Bug, found on reading: a load of large records went at a part of its rate, and nothing said so. Mechanism: a batch of which fewer
+/// records fit a message than were asked for took the time of a whole one. Fix: its time is that of its records.
+#[test]
+fn an_open_loop_keeps_its_rate_where_batches_are_cut_short() {
+    let pace = Pace::Open { records_per_s: 1000.0, arrivals: crate::schedule::Arrivals::Constant };
+    let mut plan = plan(start(Manners::default()), 1, 1, pace);
+    let producers = &mut plan.producers[0];
+    producers.recipe = Recipe::new("102400".parse().unwrap(), "distinct".parse().unwrap(), 1);
+    (plan.duration, producers.bytes_max, producers.batch_records) = (Some(Duration::from_secs(1)), u64::MAX, 1000);
+    let produced = produce(&plan, None, &Shared::new()).unwrap();
+    let records = produced.groups[0].recorder.total().records;
+    assert!((750..=1100).contains(&records), "{records} records of 1,000");
+}
+
 /// Bug: nothing was sent before the end where batches were due more often than a wait is spun for: more than 6,666 a second
 /// of one core. Mechanism: the spin woke itself, and a runtime that has something to do submits nothing. Fix: each turn of
 /// the spin waits for an operation of the ring.

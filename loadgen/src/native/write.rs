@@ -116,9 +116,10 @@ pub(super) struct Hand {
     sorted: Rc<RefCell<Sorted>>,
     /// Who writes each part.
     turns: BTreeMap<(usize, usize), Turn>,
-    /// Who has the next batches, in the order of their times.
-    ahead: VecDeque<Rc<Link>>,
+    /// Who has the next batches, in the order of their times, and which share of a whole one each is.
+    ahead: VecDeque<(Rc<Link>, f64)>,
     ahead_max: usize,
+    batch_records: f64,
 }
 
 impl Hand {
@@ -126,10 +127,9 @@ impl Hand {
     pub(super) fn new(plan: &Plan, producers: &Producers, crew: &Crew, part: usize) -> Option<Self> {
         let Pace::Open { records_per_s, arrivals } = producers.pace else { return None };
         let sorted = Rc::clone(crew.sorted.as_ref().filter(|_| !crew.links.is_empty())?);
-        let rate = records_per_s / f64::from(producers.batch_records);
+        let batch_records = f64::from(producers.batch_records);
         let cores = Spread::new(plan, producers, false).cores;
-        let mut schedule = Schedule::new(arrivals, rate, plan.seed, part as u64, cores as u64);
-        let due_ns = schedule.next()?;
+        let schedule = Schedule::new(arrivals, records_per_s / batch_records, plan.seed, part as u64, cores as u64);
         let mut turns = BTreeMap::<_, Turn>::new();
         for link in &crew.links {
             for part in &link.parts {
@@ -137,8 +137,10 @@ impl Hand {
             }
         }
         let ahead_max = crew.links.len().min(AHEAD_MAX);
-        let mut hand = Self { group: crew.group, schedule, due_ns, sorted, turns, ahead: VecDeque::new(), ahead_max };
+        let (group, ahead) = (crew.group, VecDeque::new());
+        let mut hand = Self { group, schedule, due_ns: 0, sorted, turns, ahead, ahead_max, batch_records };
         hand.prepare();
+        hand.pass_over();
         Some(hand)
     }
 
@@ -150,20 +152,23 @@ impl Hand {
             let turn = self.turns.get_mut(&(stream, owner)).expect("every part has a connection on its core");
             let link = &turn.links[turn.next % turn.links.len()];
             turn.next += 1;
+            let share = batch.records.len() as f64 / self.batch_records;
             link.push_ahead(batch);
-            self.ahead.push_back(Rc::clone(link));
+            self.ahead.push_back((Rc::clone(link), share));
         }
     }
 
     /// The time of a batch has come, and nobody sends it any more.
-    pub(super) fn pass_over(&mut self) -> u64 {
-        std::mem::replace(&mut self.due_ns, self.schedule.next().expect("a schedule has no end"))
+    pub(super) fn pass_over(&mut self) {
+        let share = self.ahead.front().map_or(1.0, |(_, share)| *share);
+        self.due_ns = self.schedule.next_of(share);
     }
 
     /// The time has come.
     pub(super) fn hand_out(&mut self) {
-        let due_ns = self.pass_over();
-        self.ahead.pop_front().expect("there is always one ahead").push_due(due_ns);
+        let (link, _) = self.ahead.pop_front().expect("there is always one ahead");
+        link.push_due(self.due_ns);
         self.prepare();
+        self.pass_over();
     }
 }

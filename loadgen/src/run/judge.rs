@@ -35,7 +35,13 @@ pub(super) fn judge(
     }
     match produced.stop {
         Stop::Interrupted => report.marks.push(Mark::Partial("stopped by a signal".to_owned())),
-        Stop::ConnectionsLost => report.marks.push(Mark::Partial("no connection was left".to_owned())),
+        Stop::ConnectionsLost => {
+            report.marks.push(Mark::Partial("no connection was left".to_owned()));
+            // A void one says more.
+            if status == Status::Good {
+                status = Status::NotRun;
+            }
+        }
         Stop::InputFault => {
             let why = "the input is malformed from some row on; what came before it was sent and verified";
             report.marks.push(Mark::Partial(why.to_owned()));
@@ -49,6 +55,11 @@ pub(super) fn judge(
     }
     for why in &produced.lost {
         report.marks.push(Mark::ConnectionLost(why.clone()));
+    }
+    let unanswered: u64 = produced.groups.iter().map(|group| group.recorder.unanswered_records()).sum();
+    if unanswered > 0 {
+        let why = "records were sent and never answered; they count as answered when their connection or the run ended";
+        report.marks.push(Mark::Partial(format!("{} {why}", show_count(unanswered))));
     }
     let beside = produced.groups.get(1).map(judge_lateness);
     for (group, late) in produced.groups.iter().zip([late, beside.as_ref()]) {
@@ -267,6 +278,19 @@ mod tests {
     fn a_good_run_has_no_mark() {
         let (report, produced) = good();
         assert_eq!(judged(report, &produced, &[]), (Status::Good, vec![]));
+    }
+
+    #[test]
+    fn a_run_that_lost_its_connections_or_its_answers_says_so() {
+        let (report, mut produced) = good();
+        produced.stop = Stop::ConnectionsLost;
+        let (status, marks) = judged(report.clone(), &produced, &[]);
+        assert!(status == Status::NotRun && matches!(marks[..], [Mark::Partial(_)]), "{marks:?}");
+        let (report, mut produced) = good();
+        let times = BatchTimes { intended_ns: 0, sent_ns: 0, acked_ns: 1_000_000 };
+        produced.groups[0].recorder.unanswered(times, 7);
+        let (status, marks) = judged(report, &produced, &[]);
+        assert!(status == Status::Good && matches!(marks[..], [Mark::Partial(_)]), "{marks:?}");
     }
 
     #[test]

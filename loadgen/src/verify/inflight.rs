@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use frame::proto::AckResult;
 
 use super::{Broken, Fault, Ledger, Number, Unknown};
+use crate::recorder::BatchTimes;
 
 /// One record as sent.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,15 @@ impl InFlight {
     /// Batches with records that have no answer yet.
     pub fn outstanding(&self) -> usize {
         self.batches.iter().filter(|batch| batch.open > 0).count()
+    }
+
+    /// What of each batch has no answer by now, and since when it waits.
+    pub fn unanswered(&self, now_ns: u64) -> impl Iterator<Item = (BatchTimes, u64)> + '_ {
+        let open = self.batches.iter().filter(|batch| batch.open > 0);
+        open.map(move |batch| {
+            let times = BatchTimes { intended_ns: batch.intended_ns, sent_ns: batch.sent_ns, acked_ns: now_ns };
+            (times, batch.open as u64)
+        })
     }
 
     /// Takes a batch that is on its way. Requests rise.
