@@ -144,7 +144,10 @@ impl Cursor {
             self.start = Start::At(first);
         }
         self.joiner.clear();
-        self.open = None;
+        // The server begins what it refuses right after as well: what stood for a while was begun in earnest.
+        if self.open.take().is_some_and(|open| open.since.elapsed() > PAUSE_MAX) {
+            self.backoff.reset();
+        }
     }
 
     /// The server has ended it.
@@ -153,10 +156,6 @@ impl Cursor {
     /// What may pass was tried for all of the patience. The next attempt begins a new one.
     pub(crate) fn take_failure(&mut self, failure: Failure) -> Result<(), SubscribeError> {
         if failure.code.may_pass() {
-            // The server begins what it refuses right after as well.
-            if self.open.as_ref().is_some_and(|open| open.since.elapsed() > PAUSE_MAX) {
-                self.backoff.reset();
-            }
             self.rewind();
             self.again_at = self.backoff.pause().map(|pause| Instant::now() + pause);
             if self.again_at.is_none() {
