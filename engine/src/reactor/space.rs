@@ -137,7 +137,8 @@ impl<I: Io> Reactor<I> {
 
     /// Trim points are durable: from here on nothing before them is read.
     pub(super) fn trimmed(&mut self, trims: &[crate::trims::Trim]) {
-        for &trim in trims {
+        // A stream may have been deleted while they were on their way.
+        for &trim in trims.iter().filter(|trim| self.catalog.stream_of(trim.shard).is_some()) {
             self.shards.trim(trim);
             self.publish_trim(trim.shard);
         }
