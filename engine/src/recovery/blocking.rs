@@ -147,6 +147,18 @@ pub(crate) fn read_copies(io: &mut impl Io, file: FileId, bytes: usize) -> Resul
     }
 }
 
+/// Waits a while.
+pub(crate) fn pause(io: &mut impl Io) {
+    let until_ns = io.mono_ns() + PAUSE_NS;
+    let mut completions = Vec::new();
+    while io.mono_ns() < until_ns {
+        io.turn(Wait::Until(until_ns), &mut completions);
+    }
+}
+
+/// A path to a disk that fails over, say, takes so long.
+const PAUSE_NS: u64 = 1_000_000_000;
+
 /// How often a place is asked for that can't be read: some errors pass.
 const READS_TRIED: u32 = 3;
 

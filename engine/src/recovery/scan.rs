@@ -83,10 +83,14 @@ impl Scan {
 
     /// Reads what can be read of a window.
     fn read_around(&mut self, io: &mut impl Io, offset: u32, length: usize) -> Result<BufMut, OpenError> {
-        // Where not even the header can be, which was a moment ago, it is the disk that fails, and no place on it.
+        // Where not even the header can be, which was a moment ago, it is the disk that fails, and no place on it. Some failures
+        // pass by themselves.
+        blocking::pause(io);
         blocking::read(io, self.segment.file, 0, BLOCK_BYTES)?;
         let note = |at: u64| self.unreadable.extend([at as u32]);
-        blocking::read_around(io, self.segment.file, u64::from(offset), length, note)
+        let read = blocking::read_around(io, self.segment.file, u64::from(offset), length, note)?;
+        blocking::read(io, self.segment.file, 0, BLOCK_BYTES)?;
+        Ok(read)
     }
 
     /// The first block from `offset` on that can't be read, of those that were looked at.
