@@ -6,14 +6,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::io::SEND_TIMEOUT;
-use rustix::net::sockopt;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-
-/// A client that is silent for so long is asked whether it is there.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// How long what is in progress has when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -105,12 +100,8 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, place)) => {
-                    // Neither fails on a connected socket; a client that hung up meanwhile is found out later.
-                    let _ = stream.set_nodelay(true);
-                    let _ = sockopt::set_tcp_user_timeout(&stream, SEND_TIMEOUT.as_millis() as u32);
-                    // The same of one that is silent, and may be gone without a word.
-                    let _ = sockopt::set_socket_keepalive(&stream, true);
-                    let _ = sockopt::set_tcp_keepidle(&stream, SILENCE);
+                    // A client that hung up meanwhile is found out later.
+                    let _ = ::io::look_after(&stream);
                     take(stream, place);
                 }
                 Err(error) => {

@@ -39,7 +39,7 @@ pub use clock::{Clock, thread_cpu_ns};
 pub use directory::{Alignment, DataDir, DirError};
 pub use file_system::FileSystem;
 pub use heap::{give_back_free_memory, keep_free_memory};
-pub use listen::listen;
+pub use listen::{listen, look_after};
 pub use ring::{Probe, Ring, RingError, probe};
 pub use system::{IoChoice, IoConfig, IoError, IoKind, SystemIo};
 pub use threads::Threads;
