@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Who has waited for so long is held up. Shorter waits are those of any load.
@@ -38,6 +38,12 @@ impl Room {
             }
         };
         Taken { permit: taken.expect("it is never closed"), room: Arc::clone(self) }
+    }
+
+    /// The same if there is so much right now.
+    pub(crate) fn try_take(self: &Arc<Room>, bytes: u32) -> Option<Taken> {
+        let permit = Arc::clone(&self.free).try_acquire_many_owned(bytes).ok()?;
+        Some(Taken { permit, room: Arc::clone(self) })
     }
 }
 
@@ -83,6 +89,8 @@ pub(crate) struct Holding {
     began: Instant,
     /// Since when something of it lies here that was not taken, in milliseconds since it began.
     lies_since_ms: AtomicU64,
+    /// Nothing does any more.
+    is_taken: Notify,
 }
 
 /// All that there was has been taken.
@@ -91,13 +99,23 @@ const NOTHING_LIES: u64 = u64::MAX;
 impl Holding {
     /// Something of it lies here.
     pub(crate) fn begin(room: Arc<Room>) -> Holding {
-        Holding { room, began: Instant::now(), lies_since_ms: AtomicU64::new(0) }
+        Holding { room, began: Instant::now(), lies_since_ms: AtomicU64::new(0), is_taken: Notify::new() }
     }
 
     /// It was asked for more: all that lay here was taken. Whether there is something again.
     pub(crate) fn asked(&self, is_given: bool) {
         let lies_since_ms = if is_given { self.began.elapsed().as_millis() as u64 } else { NOTHING_LIES };
-        self.lies_since_ms.store(lies_since_ms, Ordering::Relaxed);
+        self.lies_since_ms.store(lies_since_ms, Ordering::Release);
+        if !is_given {
+            self.is_taken.notify_one();
+        }
+    }
+
+    /// Waits until nothing of it lies here.
+    pub(crate) async fn taken(&self) {
+        while self.lies_since_ms.load(Ordering::Acquire) != NOTHING_LIES {
+            self.is_taken.notified().await;
+        }
     }
 
     /// Whether others wait for its room although nobody takes it.
@@ -122,6 +140,7 @@ mod tests {
             room: Arc::clone(&room),
             began: Instant::now().checked_sub(2 * io::SEND_TIMEOUT).expect("long ago"),
             lies_since_ms: AtomicU64::new(lies_since_ms),
+            is_taken: Notify::new(),
         };
         let (lying, idle, young) = (old(0), old(NOTHING_LIES), Holding::begin(Arc::clone(&room)));
         assert_eq!(room.free.available_permits(), 2);

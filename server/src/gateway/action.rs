@@ -73,7 +73,7 @@ use wire::{Codec, Error, ErrorKind, Pieces};
 use super::access::{self, Caller};
 use super::extras::Extras;
 use super::{Common, Shared, log, rates};
-use crate::room::{Room, Taken};
+use crate::room::{Holding, Taken};
 
 /// The actions that there are.
 pub(crate) const NAMES: [&str; 40] = [
@@ -167,8 +167,8 @@ pub(super) enum Said {
     Body(Vec<u8>, Option<Taken>),
     /// Records, the bytes that they take here until they are sent, and the room that finding them took.
     Records(Pieces<shape::Record>, usize, Option<Taken>),
-    /// Events as they come, and what they take room of.
-    Events(mpsc::Receiver<Event>, Arc<Room>),
+    /// Events as they come, and whether one lies that nobody takes.
+    Events(mpsc::Receiver<Event>, Arc<Holding>),
 }
 
 /// Carries an action out for a caller, if it may.
@@ -241,8 +241,8 @@ pub(super) async fn run(
         "StopStreamEncryption" => tell!(stop_stream_encryption),
         "SubscribeToShard" => {
             let (shared, input) = hear(common, caller, action, codec, body).await?;
-            let events = subscribe_to_shard::run(&shared, codec, input).await?;
-            Ok(Said::Events(events, Arc::clone(&common.events)))
+            let (events, holding) = subscribe_to_shard::run(&shared, codec, input).await?;
+            Ok(Said::Events(events, holding))
         }
         "TagResource" => tell!(tag_resource),
         "UntagResource" => tell!(untag_resource),

@@ -148,9 +148,9 @@ async fn kinesis(common: &Arc<Common>, request: Request<Incoming>) -> (Option<&'
             let room = room.map(|room| room.needed(bytes + 2 * PIECE_BYTES));
             respond(200, codec.unwrap_or(Codec::Json).content_type(), Contents::Records(pieces), room)
         }
-        Ok(Said::Events(events, room)) => {
+        Ok(Said::Events(events, holding)) => {
             let mut response = respond(200, event_stream::CONTENT_TYPE, Contents::Events(events), None);
-            response.body_mut().holding = Some(Arc::new(Holding::begin(room)));
+            response.body_mut().holding = Some(holding);
             response
         }
         Err(Refusal::Api(error)) => {

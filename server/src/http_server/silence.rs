@@ -8,7 +8,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ pub(super) struct Activity {
     grown: Notify,
     /// Answers that hold room.
     holding: Mutex<Vec<Weak<Holding>>>,
+    /// There is one.
+    holds: Notify,
 }
 
 impl Activity {
@@ -75,20 +77,32 @@ impl Activity {
         InProgress(Arc::clone(self))
     }
 
+    fn holding(&self) -> MutexGuard<'_, Vec<Weak<Holding>>> {
+        self.holding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// An answer is about to be sent.
     pub(super) fn sends(&self, answer: &impl Answer) {
         if let Some(holding) = answer.holding() {
-            let mut all = self.holding.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.holding();
             all.retain(|known| known.strong_count() > 0);
             all.push(Arc::downgrade(holding));
+            self.holds.notify_one();
         }
     }
 
     /// Waits until an answer lies here that nobody takes, and others wait for its room.
     pub(super) async fn holds_up_others(&self) {
-        let holds_up = |known: &Weak<Holding>| known.upgrade().is_some_and(|holding| holding.holds_up_others());
-        while !self.holding.lock().unwrap_or_else(PoisonError::into_inner).iter().any(holds_up) {
-            sleep(LOOK).await;
+        loop {
+            let (mut is_any, mut holds_up) = (false, false);
+            for holding in self.holding().iter().filter_map(Weak::upgrade) {
+                (is_any, holds_up) = (true, holds_up || holding.holds_up_others());
+            }
+            match (is_any, holds_up) {
+                (_, true) => return,
+                (true, false) => sleep(LOOK).await,
+                (false, false) => self.holds.notified().await,
+            }
         }
     }
 

@@ -24,6 +24,7 @@ use crate::gateway::extras::Extras;
 use crate::gateway::following::{Following, Heard};
 use crate::gateway::log::kind;
 use crate::gateway::subscribers::Seat;
+use crate::room::Holding;
 
 /// How long a subscription goes on.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -44,7 +45,7 @@ pub(super) async fn run(
     shared: &Arc<Shared>,
     codec: Codec,
     input: shape::SubscribeToShard,
-) -> Result<mpsc::Receiver<Event>, Error> {
+) -> Result<(mpsc::Receiver<Event>, Arc<Holding>), Error> {
     let start = input.starting_position.unwrap_or_default();
     let mut checks = Checks::new();
     checks.required("consumerARN", input.consumer_arn.as_ref());
@@ -77,10 +78,12 @@ pub(super) async fn run(
     let (stream, _) = shared.log.describe(&shared.place, &stream.name, 0, 0).await?;
     meant.find(&shared.place, &Extras::of(&stream)?)?;
     let (events, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
-    let push = Box::new(Push { shared: Arc::clone(shared), codec, stream, shard, next, arrival_ms: 0, events });
+    let holding = Arc::new(Holding::begin(Arc::clone(&shared.events)));
+    let (common, told) = (Arc::clone(shared), Arc::clone(&holding));
+    let push = Box::new(Push { shared: common, codec, stream, shard, next, arrival_ms: 0, events, holding: told });
     let following = push.follow().await?;
     tokio::spawn(push.run(Box::new(following), seat));
-    Ok(receiver)
+    Ok((receiver, holding))
 }
 
 /// One subscription.
@@ -93,6 +96,7 @@ struct Push {
     next: Sequence,
     arrival_ms: u64,
     events: mpsc::Sender<Event>,
+    holding: Arc<Holding>,
 }
 
 /// Why nothing more is pushed.
@@ -224,9 +228,13 @@ impl Push {
 
     async fn say<T: serde::Serialize>(&self, name: &'static str, event: T) -> Result<(), End> {
         let message = event_stream::event(self.codec, name, &event)?;
-        // It may wait long for the client, and for room; what it was made of need not.
+        // It may wait long for the client; what it was made of need not.
         drop(event);
-        let room = Some(self.shared.events.take(message.len() as u32).await);
+        // While one is sent the next is made, if there is room for it. Who takes all that there is waits for nobody else.
+        let room = self.shared.events.try_take(message.len() as u32);
+        if room.is_none() {
+            self.holding.taken().await;
+        }
         self.events.send(Event { message: message.into(), room }).await.map_err(|_| End::Clean)
     }
 
