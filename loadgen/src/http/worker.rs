@@ -121,8 +121,9 @@ impl Worker {
                 None
             }
             Err(CallError { error, .. }) => {
-                never_answered(core, &ready.records, times);
+                settle_all(core, &ready.records, Fate::Unknown);
                 if let HttpError::Silent { .. } = error {
+                    core.counts.borrow_mut().groups[0].recorder.unanswered(times, ready.records.len() as u64);
                     self.tell(core, format!("connection {}: {error}", self.number));
                     return false;
                 }
@@ -149,7 +150,7 @@ impl Worker {
     /// Settles the fates of a request's records by its answer; what of it says nothing of use.
     fn settle(&self, job: Job<'_>, core: &Core, ready: &Ready, body: &Bytes, times: BatchTimes) -> Result<(), String> {
         let outcomes = outcomes(job.asked.operation, body).map_err(|error| {
-            never_answered(core, &ready.records, times);
+            settle_all(core, &ready.records, Fate::Unknown);
             self.pipe.garbage(job.asked.operation.name(), &error, body).to_string()
         })?;
         let (mut records, mut bytes, mut odd) = (0, 0, None);
@@ -190,12 +191,6 @@ impl Worker {
 fn settle_all(core: &Core, records: &[SentRecord], fate: Fate<'_>) {
     let ledger = &mut core.counts.borrow_mut().ledger;
     records.iter().for_each(|record| ledger.settle(record.checksum, fate));
-}
-
-/// Nobody knows what became of a request.
-fn never_answered(core: &Core, records: &[SentRecord], times: BatchTimes) {
-    settle_all(core, records, Fate::Unknown);
-    core.counts.borrow_mut().groups[0].recorder.unanswered(times, records.len() as u64);
 }
 
 fn outcomes(operation: Operation, body: &[u8]) -> Result<Vec<PutOutcome<'_>>, serde_json::Error> {

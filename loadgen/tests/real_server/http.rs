@@ -295,7 +295,7 @@ fn what_a_lost_answer_told_is_unknown_and_the_run_goes_on() {
     assert_eq!(output.status.code(), Some(0), "{}", message(&output));
     let report = report(&output);
     let verification = &report["verification"];
-    assert_eq!(marks(&report), ["connection-lost", "partial"]);
+    assert_eq!(marks(&report), ["connection-lost"]);
     assert_eq!((&verification["unknown"], &verification["unknown_present"]), (&10.into(), &10.into()));
     assert!(report["marks"].to_string().contains("does not answer as the Kinesis API does"), "{}", report["marks"]);
     watched.server.stop().unwrap();
