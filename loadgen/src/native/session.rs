@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use frame::proto::{Client, ClientEvent, Failure, Nonce, Span, Welcome};
 use rustix::rand::{GetRandomFlags, getrandom};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::socket::TcpStream;
 use super::{NativeError, Target};
@@ -59,21 +59,9 @@ impl Session {
         }
         let received = Received { buffer: vec![0; RECEIVE_BYTES], filled: 0, at: 0 };
         let mut session = Self { target: address, stream: Rc::new(stream), client, received };
-        let welcome = session.shake_hands_until(until, hello).await.ok_or_else(silent)??;
+        let stream = Rc::clone(&session.stream);
+        let welcome = or_end(&stream, until, session.shake_hands(hello)).await.ok_or_else(silent)??;
         Ok((session, welcome))
-    }
-
-    /// Shakes hands, and ends the connection where that takes too long.
-    async fn shake_hands_until(&mut self, until: Instant, hello: Vec<u8>) -> Option<Result<Welcome, NativeError>> {
-        let stream = Rc::clone(&self.stream);
-        let mut handshake = std::pin::pin!(self.shake_hands(hello));
-        if let Ok(shaken) = timeout_at(until, &mut handshake).await {
-            return Some(shaken);
-        }
-        // What it waits for ends with the connection: nothing of it is left in the ring.
-        let _ = stream.shutdown(Shutdown::Both);
-        let _ = handshake.await;
-        None
     }
 
     /// Says hello, and proves what is to be proven.
@@ -108,21 +96,14 @@ impl Session {
             if let Some(event) = self.client.step(&buffer[..*filled], at).map_err(NativeError::Protocol)? {
                 return Ok(event);
             }
-            let mut reading = std::pin::pin!(self.stream.read(std::mem::take(buffer)));
-            let heard = timeout(SILENCE_MAX, &mut reading).await;
-            let is_silent = heard.is_err();
-            let (read, buffer) = match heard {
-                Ok(heard) => heard,
-                Err(_) => {
-                    // What it waits for ends with the connection: nothing of it is left in the ring.
-                    let _ = self.stream.shutdown(Shutdown::Both);
-                    reading.await
-                }
-            };
-            self.received = Received { buffer, filled: 0, at: 0 };
+            (*filled, *at) = (0, 0);
+            let reading = self.stream.read(std::mem::take(buffer));
+            let heard = or_end(&self.stream, Instant::now() + SILENCE_MAX, reading).await;
             let broken = |reason: String| NativeError::Broken { target: self.target, reason };
+            let (read, buffer) =
+                heard.ok_or_else(|| broken(format!("nothing came for {} s", SILENCE_MAX.as_secs())))?;
+            self.received = Received { buffer, filled: 0, at: 0 };
             self.received.filled = match read {
-                _ if is_silent => return Err(broken(format!("nothing came for {} s", SILENCE_MAX.as_secs()))),
                 Ok(0) => return Err(broken("the server closed it".to_owned())),
                 Ok(bytes) => bytes,
                 Err(error) => return Err(broken(error.to_string())),
@@ -149,6 +130,18 @@ impl Session {
     pub(super) fn close(self) {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
+}
+
+/// What comes over a connection, which is ended where nothing has by then.
+async fn or_end<T>(stream: &TcpStream, until: Instant, coming: impl Future<Output = T>) -> Option<T> {
+    let mut coming = std::pin::pin!(coming);
+    if let Ok(come) = timeout_at(until, &mut coming).await {
+        return Some(come);
+    }
+    // What it waits for ends with the connection: nothing of it is left in the ring.
+    let _ = stream.shutdown(Shutdown::Both);
+    let _ = coming.await;
+    None
 }
 
 /// Connections to the reactors of a server, each made when it is first wanted.
