@@ -19,6 +19,16 @@ use crate::rig::{PATIENCE, Server, directory, read_all, store};
 /// Far below the 30 s after which the server closes who takes nothing.
 const HELD_UP: Duration = Duration::from_secs(12);
 
+/// A connection that has said hello, and read nothing yet.
+fn greet(server: &Server) -> (TcpStream, Proto) {
+    let mut socket = TcpStream::connect(server.address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut hello = Vec::new();
+    let proto = Proto::new(&mut hello);
+    socket.write_all(&hello).unwrap();
+    (socket, proto)
+}
+
 /// A connection that keeps sending, on a thread of its own, and never reads.
 struct Deaf {
     socket: TcpStream,
@@ -29,15 +39,11 @@ struct Deaf {
 
 impl Deaf {
     fn new(server: &Server, mut ask: impl FnMut(&mut Proto, &mut Vec<u8>) -> RequestId) -> Deaf {
-        let mut socket = TcpStream::connect(server.address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut bytes = Vec::new();
-        let mut proto = Proto::new(&mut bytes);
-        socket.write_all(&bytes).unwrap();
+        let (mut socket, mut proto) = greet(server);
         let mut welcome = [0; 256];
         let got = std::io::Read::read(&mut socket, &mut welcome).unwrap();
         assert!(matches!(proto.step(&welcome[..got], &mut 0), Ok(Some(ClientEvent::Welcome(_)))));
-        bytes.clear();
+        let mut bytes = Vec::new();
         for _ in 0..4000 {
             ask(&mut proto, &mut bytes);
         }
@@ -121,12 +127,8 @@ fn who_listens_at_last_gets_every_answer() {
     let directory = directory();
     let server = Server::start(&directory.path().join("data"));
     let (mut asked, mut heard) = (0_u64, 0_u64);
-    let mut socket = TcpStream::connect(server.address).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (mut socket, mut proto) = greet(&server);
     let mut bytes = Vec::new();
-    let mut proto = Proto::new(&mut bytes);
-    socket.write_all(&bytes).unwrap();
-    bytes.clear();
     for _ in 0..1000 {
         proto.ping(&mut bytes);
     }
@@ -165,10 +167,8 @@ fn who_takes_little_goes_on_and_who_takes_nothing_is_cut() {
     // Far more than both sockets hold.
     let asked = 32;
     let connect = || {
-        let mut socket = TcpStream::connect(server.address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (mut socket, mut proto) = greet(&server);
         let mut bytes = Vec::new();
-        let mut proto = Proto::new(&mut bytes);
         (0..asked).for_each(|_| _ = proto.read(&mut bytes, &read));
         socket.write_all(&bytes).unwrap();
         (socket, proto)
