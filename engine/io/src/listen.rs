@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use crate::SEND_TIMEOUT;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen as begin, socket_with, sockopt};
+
+use crate::SEND_TIMEOUT;
 
 /// A client that has been silent so long is asked for a sign of life by the kernel, and how often, until it was for
 /// [`SEND_TIMEOUT`]: its host may be gone without a word, and would keep its place for ever.

@@ -1,8 +1,9 @@
 //! Simulated connections: the clients' ends are called by the test, the server's end by the engine's operations.
 //!
 //! Bytes travel in random pieces with random delays, in order. Receives need a buffer of the limited pool, and stop with
-//! ENOBUFS when there is none. Sends may be short, and wait while the client does not read, up to the boundary's timeout. What a correct engine never
-//! does is a panic here: two sends or receives at once on one connection, operations on a socket that is not open.
+//! ENOBUFS when there is none. Sends may be short, and wait while the client does not read, up to the boundary's timeout. What a
+//! correct engine never does is a panic here: two sends or receives at once on one connection, operations on a socket that is not
+//! open.
 
 mod buffers;
 mod pipe;
