@@ -2,12 +2,13 @@
 //!
 //! Streams are named here as callers do, within a place; what the log calls them is known to nobody else.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use engine::demand::Demand;
 use engine::{Answer, Call, Handle, Outcome, Stream};
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription, Subscribe};
-use frame::{Retention, Settings, ShardId};
+use frame::{Settings, ShardId};
 use tokio::sync::{Mutex, oneshot};
 use wire::name::Place;
 use wire::{Error, ErrorKind};
@@ -60,7 +61,7 @@ impl Log {
         &self,
         place: &Place,
         name: &str,
-        Retention { seconds, .. }: Retention,
+        seconds: Option<NonZeroU32>,
     ) -> Result<(), Error> {
         match self.call(Call::SetRetentionPeriod { name: self.stored(place, name), seconds }).await? {
             Answer::Stream(..) => Ok(()),

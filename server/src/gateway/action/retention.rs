@@ -56,7 +56,7 @@ pub(super) async fn change(shared: &Shared, input: RetentionPeriod, change: Chan
              period ({now} hours). Use IncreaseStreamRetentionPeriod API."
         ))),
         Change::Increase | Change::Decrease => {
-            shared.log.set_retention_period(&shared.place, &name, of_hours(hours)).await
+            shared.log.set_retention_period(&shared.place, &name, of_hours(hours).seconds).await
         }
     }
 }
