@@ -73,7 +73,7 @@ const BODY_BYTES_IN_PROGRESS_MAX: usize = 128 << 20;
 /// Bytes of long answers at once, over all connections, until they are sent. The next wait.
 const ANSWER_BYTES_IN_PROGRESS_MAX: usize = 256 << 20;
 
-/// The same of events of subscriptions.
+/// Bytes of events of subscriptions that are made before the ones before them were taken.
 const EVENT_BYTES_IN_PROGRESS_MAX: usize = 256 << 20;
 
 /// What all connections share.
@@ -91,8 +91,8 @@ struct Common {
     quotas: Quotas,
     /// Room for long answers, in bytes.
     answers: Arc<Room>,
-    /// Room for events of subscriptions, in bytes.
-    events: Arc<Room>,
+    /// Room for events that are made ahead, in bytes.
+    events: Arc<Semaphore>,
     requests: Requests,
     rates: Rates,
     hot_spots: HotSpots,
@@ -160,9 +160,9 @@ impl Gateway {
         (quotas, api_rates): (Quotas, ApiRates),
         directories: &[PathBuf],
     ) -> io::Result<Gateway> {
-        let [room, bodies] =
-            [REQUESTS_MAX, BODY_BYTES_IN_PROGRESS_MAX].map(|permits| Arc::new(Semaphore::new(permits)));
-        let [answers, events] = [ANSWER_BYTES_IN_PROGRESS_MAX, EVENT_BYTES_IN_PROGRESS_MAX].map(Room::of);
+        let [room, bodies, events] = [REQUESTS_MAX, BODY_BYTES_IN_PROGRESS_MAX, EVENT_BYTES_IN_PROGRESS_MAX]
+            .map(|permits| Arc::new(Semaphore::new(permits)));
+        let answers = Room::of(ANSWER_BYTES_IN_PROGRESS_MAX);
         let figures = Figures::default();
         let (log, subscribers) = (Log::new(handle, access.own().clone()), Subscribers::default());
         let scaling = Semaphore::new(scaling::STREAMS_MAX);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Who has waited for so long is held up. Shorter waits are those of any load.
@@ -38,12 +38,6 @@ impl Room {
             }
         };
         Taken { permit: taken.expect("it is never closed"), room: Arc::clone(self) }
-    }
-
-    /// The same if there is so much right now.
-    pub(crate) fn try_take(self: &Arc<Room>, bytes: u32) -> Option<Taken> {
-        let permit = Arc::clone(&self.free).try_acquire_many_owned(bytes).ok()?;
-        Some(Taken { permit, room: Arc::clone(self) })
     }
 }
 
@@ -76,21 +70,15 @@ impl Taken {
         let permit = self.permit.split(bytes).unwrap_or(self.permit);
         Taken { permit, room: self.room }
     }
-
-    pub(crate) fn room(&self) -> &Arc<Room> {
-        &self.room
-    }
 }
 
-/// An answer that holds room, as its connection sees it.
+/// An answer that holds room, as its connection sees it. Dropping it gives the room back.
 #[derive(Debug)]
 pub(crate) struct Holding {
-    room: Arc<Room>,
+    taken: Taken,
     began: Instant,
     /// Since when something of it lies here that was not taken, in milliseconds since it began.
     lies_since_ms: AtomicU64,
-    /// Nothing does any more.
-    is_taken: Notify,
 }
 
 /// All that there was has been taken.
@@ -98,30 +86,20 @@ const NOTHING_LIES: u64 = u64::MAX;
 
 impl Holding {
     /// Something of it lies here.
-    pub(crate) fn begin(room: Arc<Room>) -> Holding {
-        Holding { room, began: Instant::now(), lies_since_ms: AtomicU64::new(0), is_taken: Notify::new() }
+    pub(crate) fn begin(taken: Taken) -> Holding {
+        Holding { taken, began: Instant::now(), lies_since_ms: AtomicU64::new(0) }
     }
 
     /// It was asked for more: all that lay here was taken. Whether there is something again.
     pub(crate) fn asked(&self, is_given: bool) {
         let lies_since_ms = if is_given { self.began.elapsed().as_millis() as u64 } else { NOTHING_LIES };
-        self.lies_since_ms.store(lies_since_ms, Ordering::Release);
-        if !is_given {
-            self.is_taken.notify_one();
-        }
-    }
-
-    /// Waits until nothing of it lies here.
-    pub(crate) async fn taken(&self) {
-        while self.lies_since_ms.load(Ordering::Acquire) != NOTHING_LIES {
-            self.is_taken.notified().await;
-        }
+        self.lies_since_ms.store(lies_since_ms, Ordering::Relaxed);
     }
 
     /// Whether others wait for its room although nobody takes it.
     pub(crate) fn holds_up_others(&self) -> bool {
         let lies_since = Duration::from_millis(self.lies_since_ms.load(Ordering::Relaxed));
-        self.room.held_up.load(Ordering::Relaxed) > 0
+        self.taken.room.held_up.load(Ordering::Relaxed) > 0
             && self.began.elapsed().saturating_sub(lies_since) > io::SEND_TIMEOUT
     }
 }
@@ -135,14 +113,13 @@ mod tests {
     #[tokio::test]
     async fn who_takes_nothing_holds_others_up_once_they_wait() {
         let room = Room::of(10);
-        let taken = room.take(10).await.needed(8);
-        let old = |lies_since_ms| Holding {
-            room: Arc::clone(&room),
+        let old = async |bytes, lies_since_ms| Holding {
+            taken: room.take(bytes).await,
             began: Instant::now().checked_sub(2 * io::SEND_TIMEOUT).expect("long ago"),
             lies_since_ms: AtomicU64::new(lies_since_ms),
-            is_taken: Notify::new(),
         };
-        let (lying, idle, young) = (old(0), old(NOTHING_LIES), Holding::begin(Arc::clone(&room)));
+        let (lying, idle) = (old(1, 0).await, old(1, NOTHING_LIES).await);
+        let young = Holding::begin(room.take(8).await.needed(6));
         assert_eq!(room.free.available_permits(), 2);
         assert!(![&lying, &idle, &young].into_iter().any(Holding::holds_up_others), "nobody waits");
         let waiting = tokio::spawn({
@@ -153,7 +130,7 @@ mod tests {
         assert_eq!([&lying, &idle, &young].map(Holding::holds_up_others), [true, false, false]);
         lying.asked(true);
         assert!(!lying.holds_up_others(), "it takes something");
-        drop(taken);
+        drop((lying, idle, young));
         drop(waiting.await.unwrap());
         assert_eq!((room.free.available_permits(), room.held_up.load(Ordering::Relaxed)), (10, 0));
     }

@@ -61,7 +61,6 @@ use engine::{Outcome, Stream};
 use frame::ShardId;
 use frame::parts::Record;
 use frame::proto::{Children, ShardDescription};
-use tokio::sync::mpsc;
 use wire::codec::{Blob, Text, Timestamp};
 use wire::iterator::LIFETIME_MS;
 use wire::name::{Place, ShardName};
@@ -70,10 +69,11 @@ use wire::shape::{self, ChildShard, HashKeyRange, Request, StoredRecord};
 use wire::validate::Checks;
 use wire::{Codec, Error, ErrorKind, Pieces};
 
+pub(super) use self::subscribe_to_shard::Events;
 use super::access::{self, Caller};
 use super::extras::Extras;
 use super::{Common, Shared, log, rates};
-use crate::room::{Holding, Taken};
+use crate::room::Taken;
 
 /// The actions that there are.
 pub(crate) const NAMES: [&str; 40] = [
@@ -154,21 +154,14 @@ async fn hear<T: Request>(
     Ok((shared, input))
 }
 
-/// An event of a subscription, and the room that it takes until it is sent.
-#[derive(Debug)]
-pub(super) struct Event {
-    pub(super) message: Bytes,
-    pub(super) room: Option<Taken>,
-}
-
 /// What an action answers.
 pub(super) enum Said {
     /// All of it, and the room that making it took, if it may be long.
     Body(Vec<u8>, Option<Taken>),
     /// Records, the bytes that they take here until they are sent, and the room that finding them took.
     Records(Pieces<shape::Record>, usize, Option<Taken>),
-    /// Events as they come, and whether one lies that nobody takes.
-    Events(mpsc::Receiver<Event>, Arc<Holding>),
+    /// Events as they come.
+    Events(Events),
 }
 
 /// Carries an action out for a caller, if it may.
@@ -241,8 +234,7 @@ pub(super) async fn run(
         "StopStreamEncryption" => tell!(stop_stream_encryption),
         "SubscribeToShard" => {
             let (shared, input) = hear(common, caller, action, codec, body).await?;
-            let (events, holding) = subscribe_to_shard::run(&shared, codec, input).await?;
-            Ok(Said::Events(events, holding))
+            subscribe_to_shard::run(&shared, codec, input).await.map(Said::Events)
         }
         "TagResource" => tell!(tag_resource),
         "UntagResource" => tell!(untag_resource),

@@ -13,11 +13,11 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 use wire::{Codec, Error, ErrorKind, PIECE_BYTES, Pieces, event_stream, shape};
 
 use super::access::Presented;
-use super::action::{Event, Said};
+use super::action::{Events, Said};
 use super::body::{BODY_BYTES_MAX, pass_over, receive};
 use super::cors::{self, Page};
 use super::service::Service;
@@ -38,7 +38,6 @@ const EXTENDED_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 #[derive(Debug)]
 pub(super) struct Reply {
     contents: Contents,
-    room: Option<Taken>,
     holding: Option<Arc<Holding>>,
 }
 
@@ -48,19 +47,18 @@ enum Contents {
     /// Written as they are sent.
     Records(Pieces<shape::Record>),
     /// Goes on until the sender is dropped.
-    Events(mpsc::Receiver<Event>),
+    Events(Events),
 }
 
 impl Reply {
     fn empty() -> Reply {
-        Reply { contents: Contents::Whole(Full::default()), room: None, holding: None }
+        Reply { contents: Contents::Whole(Full::default()), holding: None }
     }
 }
 
 impl Answer for Reply {
     fn holding(&self) -> Option<&Arc<Holding>> {
-        // Nobody waits for the room of events.
-        self.holding.as_ref().filter(|_| !matches!(self.contents, Contents::Events(_)))
+        self.holding.as_ref()
     }
 }
 
@@ -69,25 +67,14 @@ impl Body for Reply {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let reply = &mut *self;
-        let piece = match &mut reply.contents {
+        let piece = match &mut self.contents {
             Contents::Whole(bytes) => Pin::new(bytes).poll_frame(context).map_err(|never| match never {}),
             Contents::Records(pieces) => {
                 Poll::Ready(pieces.next().map(|piece| piece.map(|bytes| Frame::data(bytes.into()))))
             }
-            Contents::Events(events) => {
-                let event = events.poll_recv(context);
-                // The last one was taken.
-                reply.room = None;
-                event.map(|event| {
-                    event.map(|Event { message, room }| {
-                        reply.room = room;
-                        Ok(Frame::data(message))
-                    })
-                })
-            }
+            Contents::Events(events) => events.poll(context).map(|message| message.map(|bytes| Ok(Frame::data(bytes)))),
         };
-        if let Some(holding) = &reply.holding {
+        if let Some(holding) = &self.holding {
             holding.asked(matches!(piece, Poll::Ready(Some(_))));
         }
         piece
@@ -149,11 +136,7 @@ async fn kinesis(common: &Arc<Common>, request: Request<Incoming>) -> (Option<&'
             let room = room.map(|room| room.needed(bytes + 2 * PIECE_BYTES));
             respond(200, codec.unwrap_or(Codec::Json).content_type(), Contents::Records(pieces), room)
         }
-        Ok(Said::Events(events, holding)) => {
-            let mut response = respond(200, event_stream::CONTENT_TYPE, Contents::Events(events), None);
-            response.body_mut().holding = Some(holding);
-            response
-        }
+        Ok(Said::Events(events)) => respond(200, event_stream::CONTENT_TYPE, Contents::Events(events), None),
         Err(Refusal::Api(error)) => {
             let codec = codec.unwrap_or(Codec::Json);
             refusal(&error, codec.content_type(), error.body(codec))
@@ -254,8 +237,8 @@ pub(super) fn reply(status: u16, content_type: &'static str, body: Vec<u8>, room
 }
 
 fn respond(status: u16, content_type: &'static str, contents: Contents, room: Option<Taken>) -> Response<Reply> {
-    let holding = room.as_ref().map(|room| Arc::new(Holding::begin(Arc::clone(room.room()))));
-    let mut response = Response::new(Reply { contents, room, holding });
+    let holding = room.map(|room| Arc::new(Holding::begin(room)));
+    let mut response = Response::new(Reply { contents, holding });
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

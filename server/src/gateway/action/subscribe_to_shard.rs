@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use engine::Stream;
 use frame::Sequence;
 use frame::proto::{ReadResult, ShardDescription, Start, Subscribe};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use wire::shape::{self, SubscribeToShardEvent};
 use wire::validate::Checks;
@@ -16,15 +17,13 @@ use wire::{Codec, Error, ErrorKind, event_stream};
 
 use super::position::{self, Position};
 use super::{
-    Event, child_shards, consumer, end_if_dry, now_ms, rate_exceeded, sequence_number, shard_name, shard_of,
-    told_record,
+    child_shards, consumer, end_if_dry, now_ms, rate_exceeded, sequence_number, shard_name, shard_of, told_record,
 };
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
 use crate::gateway::following::{Following, Heard};
 use crate::gateway::log::kind;
 use crate::gateway::subscribers::Seat;
-use crate::room::Holding;
 
 /// How long a subscription goes on.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -41,11 +40,7 @@ const RETRY: Duration = Duration::from_millis(50);
 /// Events that wait to be sent: while one is sent, the next is made.
 const EVENTS_WAITING_MAX: usize = 1;
 
-pub(super) async fn run(
-    shared: &Arc<Shared>,
-    codec: Codec,
-    input: shape::SubscribeToShard,
-) -> Result<(mpsc::Receiver<Event>, Arc<Holding>), Error> {
+pub(super) async fn run(shared: &Arc<Shared>, codec: Codec, input: shape::SubscribeToShard) -> Result<Events, Error> {
     let start = input.starting_position.unwrap_or_default();
     let mut checks = Checks::new();
     checks.required("consumerARN", input.consumer_arn.as_ref());
@@ -77,13 +72,43 @@ pub(super) async fn run(
     // Who was deregistered meanwhile had no seat that could end.
     let (stream, _) = shared.log.describe(&shared.place, &stream.name, 0, 0).await?;
     meant.find(&shared.place, &Extras::of(&stream)?)?;
-    let (events, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
-    let holding = Arc::new(Holding::begin(Arc::clone(&shared.events)));
-    let (common, told) = (Arc::clone(shared), Arc::clone(&holding));
-    let push = Box::new(Push { shared: common, codec, stream, shard, next, arrival_ms: 0, events, holding: told });
+    let (events, coming) = mpsc::channel(EVENTS_WAITING_MAX);
+    let (tell, taken) = watch::channel(false);
+    let push = Box::new(Push { shared: Arc::clone(shared), codec, stream, shard, next, arrival_ms: 0, events, taken });
     let following = push.follow().await?;
     tokio::spawn(push.run(Box::new(following), seat));
-    Ok((receiver, holding))
+    Ok(Events { coming, room: None, taken: tell })
+}
+
+/// An event, and the room that it takes until it is sent.
+#[derive(Debug)]
+struct Event {
+    message: Bytes,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// A subscription's events, for whoever sends them.
+#[derive(Debug)]
+pub(in crate::gateway) struct Events {
+    coming: mpsc::Receiver<Event>,
+    /// Of the one that is being sent.
+    room: Option<OwnedSemaphorePermit>,
+    /// Whether all that there were are taken.
+    taken: watch::Sender<bool>,
+}
+
+impl Events {
+    /// The next one. Whoever asks has taken the last.
+    pub(in crate::gateway) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let event = self.coming.poll_recv(context);
+        self.room = None;
+        self.taken.send_replace(event.is_pending());
+        event.map(|event| {
+            let Event { message, room } = event?;
+            self.room = room;
+            Some(message)
+        })
+    }
 }
 
 /// One subscription.
@@ -96,7 +121,8 @@ struct Push {
     next: Sequence,
     arrival_ms: u64,
     events: mpsc::Sender<Event>,
-    holding: Arc<Holding>,
+    /// Whether all of them are taken.
+    taken: watch::Receiver<bool>,
 }
 
 /// Why nothing more is pushed.
@@ -226,14 +252,15 @@ impl Push {
         Ok(SubscribeToShardEvent { records, continuation_sequence_number, millis_behind_latest, child_shards })
     }
 
-    async fn say<T: serde::Serialize>(&self, name: &'static str, event: T) -> Result<(), End> {
+    async fn say<T: serde::Serialize>(&mut self, name: &'static str, event: T) -> Result<(), End> {
         let message = event_stream::event(self.codec, name, &event)?;
         // It may wait long for the client; what it was made of need not.
         drop(event);
         // While one is sent the next is made, if there is room for it. Who takes all that there is waits for nobody else.
-        let room = self.shared.events.try_take(message.len() as u32);
+        let room = Arc::clone(&self.shared.events).try_acquire_many_owned(message.len() as u32).ok();
         if room.is_none() {
-            self.holding.taken().await;
+            // That nobody is there to take them is found out by sending.
+            let _ = self.taken.wait_for(|taken| *taken).await;
         }
         self.events.send(Event { message: message.into(), room }).await.map_err(|_| End::Clean)
     }
