@@ -32,7 +32,8 @@ def key_of(number):
 
 
 def client(endpoint):
-    config = Config(retries={"max_attempts": 1}, connect_timeout=10, read_timeout=60)
+    # No retries: they would hide refusals, those of the limits above all.
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60)
     return boto3.client("kinesis", endpoint_url=endpoint, config=config)
 
 
