@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType, StartingPosition};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::spawn;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::Outcome;
@@ -34,46 +34,40 @@ pub(crate) async fn measure(client: &Client, consumers: usize, seconds: f64) -> 
     let arn = described.stream_description_summary().ok_or("no summary")?.stream_arn().to_owned();
     let batches = ((WARM_UP.as_secs_f64() + seconds) / EVERY.as_secs_f64()) as u64;
     let begun = Instant::now();
-    let local = LocalSet::new();
-    let seen = local
-        .run_until(async {
-            let mut receiving = Vec::new();
-            for number in 0..consumers {
-                let registered = client
-                    .register_stream_consumer()
-                    .stream_arn(&arn)
-                    .consumer_name(format!("consumer-{number}"))
-                    .send()
-                    .await?;
-                let consumer = registered.consumer().ok_or("no consumer")?.consumer_arn();
-                let latest = StartingPosition::builder().r#type(ShardIteratorType::Latest).build()?;
-                let call = client.subscribe_to_shard().consumer_arn(consumer).shard_id(SHARD).starting_position(latest);
-                let mut events = call.send().await?.event_stream;
-                receiving.push(spawn_local(async move {
-                    let mut missing: HashSet<u64> = (0..batches * RECORDS).collect();
-                    let mut took = Vec::new();
-                    while !missing.is_empty() {
-                        let event = events.recv().await.expect("it goes on").expect("it does not end");
-                        let now = begun.elapsed();
-                        for record in event.as_subscribe_to_shard_event().expect("no other is known").records() {
-                            let (number, due) = told(record.data().as_ref());
-                            assert!(missing.remove(&number), "record {number} came twice, or was never put");
-                            if number >= counted_from() {
-                                took.push((now - due).as_micros() as u64);
-                            }
-                        }
+    let mut receiving = Vec::new();
+    for number in 0..consumers {
+        let registered = client
+            .register_stream_consumer()
+            .stream_arn(&arn)
+            .consumer_name(format!("consumer-{number}"))
+            .send()
+            .await?;
+        let consumer = registered.consumer().ok_or("no consumer")?.consumer_arn();
+        let latest = StartingPosition::builder().r#type(ShardIteratorType::Latest).build()?;
+        let call = client.subscribe_to_shard().consumer_arn(consumer).shard_id(SHARD).starting_position(latest);
+        let mut events = call.send().await?.event_stream;
+        receiving.push(spawn(async move {
+            let mut missing: HashSet<u64> = (0..batches * RECORDS).collect();
+            let mut took = Vec::new();
+            while !missing.is_empty() {
+                let event = events.recv().await.expect("it goes on").expect("it does not end");
+                let now = begun.elapsed();
+                for record in event.as_subscribe_to_shard_event().expect("no other is known").records() {
+                    let (number, due) = told(record.data().as_ref());
+                    assert!(missing.remove(&number), "record {number} came twice, or was never put");
+                    if number >= counted_from() {
+                        took.push((now - due).as_micros() as u64);
                     }
-                    took
-                }));
+                }
             }
-            put(client, begun, batches).await?;
-            let mut seen = Vec::new();
-            for one in receiving {
-                seen.extend(timeout(PATIENCE, one).await.map_err(|_| "records are missing")??);
-            }
-            Outcome::Ok(seen)
-        })
-        .await?;
+            took
+        }));
+    }
+    put(client, begun, batches).await?;
+    let mut seen = Vec::new();
+    for one in receiving {
+        seen.extend(timeout(PATIENCE, one).await.map_err(|_| "records are missing")??);
+    }
     tell(consumers, seen);
     Ok(())
 }
@@ -92,7 +86,7 @@ async fn put(client: &Client, begun: Instant, batches: u64) -> Outcome<()> {
         sleep_until(due).await;
         let entries = (0..RECORDS).map(|at| entry(batch * RECORDS + at, due - begun)).collect::<Result<Vec<_>, _>>()?;
         let client = client.clone();
-        putting.push(spawn_local(async move {
+        putting.push(spawn(async move {
             let answer = client.put_records().stream_name(STREAM).set_records(Some(entries)).send().await;
             assert_eq!(answer.expect("it is stored").failed_record_count(), Some(0));
         }));

@@ -29,7 +29,7 @@ const USAGE: &str = "usage: rust-sdk ENDPOINT all|again|limits|latency CONSUMERS
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, endpoint, what, how @ ..] = &arguments[..] else { return Err(USAGE.into()) };
