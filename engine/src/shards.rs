@@ -193,6 +193,7 @@ impl Shards {
         let known = self.shard_mut(shard);
         debug_assert!(next >= known.next, "shard {shard} goes back");
         *known = Shard::at(next, arrival_ms.max(known.arrival_ms));
+        self.within.remove(&shard);
     }
 
     /// Every shard's next number skips `count`.
@@ -206,5 +207,24 @@ impl Shards {
             shard.next = Sequence(shard.next.0 + count);
             shard.durable_next = shard.next;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_comes_back_is_as_long_as_it_was_told() {
+        let (mut shards, shard) = (Shards::new(), ShardId(1));
+        shards.grow(2);
+        shards.shard_mut(shard).next = Sequence(2);
+        let part = Extent { shard, count: 1, offset: 0, length: 8, first_sequence: Sequence(1), arrival_ms: 1 };
+        shards.make_durable_within(&part, Sequence(1));
+        // It was away, and got more there.
+        shards.go_on(shard, Sequence(9), 5);
+        assert_eq!(shards.stored(shard), Stored { next: Sequence(9), arrival_ms: 5 });
+        shards.trim(Trim { shard, to: Sequence(9) });
+        assert_eq!(shards.first_kept(shard), Sequence(9));
     }
 }
