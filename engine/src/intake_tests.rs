@@ -1,12 +1,12 @@
 //! Tests of the deficit round robin. Records lie in spills, so that no receive is needed.
 
 use frame::batch::Extent;
-use frame::{Frame, Sequence};
+use frame::{Frame, Quotas, Sequence};
 use io::{Op, Pool, Token};
 
 use super::*;
 use crate::buckets::Buckets;
-use crate::catalog::Catalog;
+use crate::catalog::{Annotation, Catalog, Command};
 use crate::inert::{Inert, Own};
 use crate::limits::LARGE_BYTES_MIN;
 use crate::router::Outline;
@@ -45,7 +45,11 @@ impl Rig {
         all.grow(shards);
         let intake = Intake::new(0, shards, LARGE_BYTES_MIN);
         let producers = Producers::within(1 << 20);
-        let (catalog, buckets) = (Catalog::new(), Buckets::default());
+        let (mut catalog, buckets) = (Catalog::new(), Buckets::default());
+        if shards > 1 {
+            let made = catalog.plan_create("s", shards as u32 - 1, Quotas::NONE.into(), Annotation::default(), 1);
+            catalog.apply(&made.unwrap()).unwrap();
+        }
         let io = Inert(Clock(Pool::new(4096).unwrap()));
         Rig { io, intake, appends: Appends::new(), shards: all, producers, catalog, buckets }
     }
@@ -242,5 +246,19 @@ fn a_spoiled_part_refuses_its_record_alone() {
     assert_eq!((extents[0].first_sequence, extents[0].count, open), (Sequence(2), 1, None));
     let results = &rig.appends.find(append).results;
     assert_eq!(results[..], [(0, frame::proto::AckResult::Refused(ErrorCode::Checksum))]);
+    assert!(rig.intake.is_empty() && rig.has_all_room());
+}
+
+#[test]
+fn what_waits_for_a_stream_that_is_deleted_is_refused() {
+    let mut rig = Rig::new(3);
+    rig.push(1, 100);
+    rig.push_large(2, 300, 100);
+    let (_, open) = rig.fill_with(10_000, true);
+    assert_eq!(open, Some((2, 1)), "two parts are to come");
+    rig.push_large(1, 150, 100);
+    let stream = rig.catalog.by_name("s").unwrap().stream;
+    rig.catalog.apply(&Command::Delete(stream)).unwrap();
+    assert!(rig.fill(10_000).is_empty());
     assert!(rig.intake.is_empty() && rig.has_all_room());
 }

@@ -14,17 +14,23 @@ use crate::encryption::Cipher;
 pub(super) enum Dress {
     Plain,
     Encrypted(Arc<Cipher>),
-    /// They are to be encrypted with a key that is not there: they are refused, as they may not be stored as they are.
-    KeyMissing,
+    /// They are refused, as they may not be stored as they are: they are to be encrypted with a key that is not there, or with
+    /// nobody knows which, as their stream was deleted while they waited.
+    Refused(ErrorCode),
 }
 
 impl Batch<'_, '_> {
     /// How frames of a shard go into it.
     pub(super) fn dress_of(&mut self, shard: ShardId) -> Dress {
-        let stream = self.numbering.catalog.stream_of(shard);
-        match stream.and_then(|stream| stream.encryption.as_deref()) {
+        if shard == ShardId::CATALOG {
+            return Dress::Plain;
+        }
+        let Some(stream) = self.numbering.catalog.stream_of(shard) else {
+            return Dress::Refused(ErrorCode::UnknownStream);
+        };
+        match stream.encryption.as_deref() {
             None => Dress::Plain,
-            Some(key) => self.vault.encrypting(key).map_or(Dress::KeyMissing, Dress::Encrypted),
+            Some(key) => self.vault.encrypting(key).map_or(Dress::Refused(ErrorCode::KeyMissing), Dress::Encrypted),
         }
     }
 }
@@ -47,21 +53,26 @@ impl Dress {
         bytes: &[u8],
         arrival_ms: u64,
     ) -> Result<Sequence, ErrorCode> {
-        let is_stored = !matches!(self, Dress::KeyMissing);
+        let is_stored = !matches!(self, Dress::Refused(_));
         if let Some((shard, sequence)) = first.filter(|_| is_stored) {
             writer.begin_extent(shard, sequence);
         }
         match self {
             Dress::Plain => writer.push(bytes, arrival_ms).map_err(|_| ErrorCode::Checksum),
-            _ => self.push_encrypted(writer, bytes, arrival_ms),
+            Dress::Encrypted(cipher) => push_encrypted(cipher, writer, bytes, arrival_ms),
+            Dress::Refused(code) => Err(*code),
         }
     }
+}
 
-    /// The same of what is encrypted. Apart, so that what is not pays nothing for it.
-    #[inline(never)]
-    fn push_encrypted(&self, writer: &mut Writer<'_>, bytes: &[u8], arrival_ms: u64) -> Result<Sequence, ErrorCode> {
-        let Dress::Encrypted(cipher) = self else { return Err(ErrorCode::KeyMissing) };
-        let pushed = writer.push_encrypted(bytes, arrival_ms, cipher.with(), |text| cipher.encrypt(text));
-        pushed.map_err(|_| ErrorCode::Checksum)
-    }
+/// Apart, so that what is not encrypted pays nothing for it.
+#[inline(never)]
+fn push_encrypted(
+    cipher: &Cipher,
+    writer: &mut Writer<'_>,
+    bytes: &[u8],
+    arrival_ms: u64,
+) -> Result<Sequence, ErrorCode> {
+    let pushed = writer.push_encrypted(bytes, arrival_ms, cipher.with(), |text| cipher.encrypt(text));
+    pushed.map_err(|_| ErrorCode::Checksum)
 }
