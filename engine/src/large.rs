@@ -166,6 +166,14 @@ impl LargeRecords {
         spare
     }
 
+    /// Keeps a copy of a part until it is in a batch.
+    pub(crate) fn keep_copy(&mut self, number: u32, part: &[u8]) {
+        let mut kept = self.spare();
+        kept.clear();
+        kept.extend_from_slice(part);
+        self.keep(number, kept);
+    }
+
     /// Keeps a part until it is in a batch.
     pub(crate) fn keep(&mut self, number: u32, part: Vec<u8>) {
         self.records[number].parts.push_back(part);

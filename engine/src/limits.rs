@@ -197,6 +197,9 @@ pub const PARCELS_PER_LANE_MAX: usize = 4;
 /// Bytes of records that one reactor has handed to another and that are not settled. Past it no more input is taken in.
 pub const HANDED_BYTES_MAX: usize = 4 << 20;
 
+/// A buffer in which records were handed over is kept for others, with room for no more than so many bytes.
+pub const HANDED_KEPT_BYTES: usize = 1 << 20;
+
 /// Batches of records that one reactor has handed to another and that are not settled.
 pub const HANDED_IN_FLIGHT_MAX: usize = 16;
 

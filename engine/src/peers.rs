@@ -14,7 +14,7 @@ use crate::buckets::ShardBuckets;
 use crate::catalog::{Change, Command};
 use crate::exchange::Exchange;
 use crate::journal::{Sealed, SegmentId};
-use crate::limits::{ASKS_PER_PARCEL_MAX, HANDED_BYTES_MAX, HANDED_IN_FLIGHT_MAX};
+use crate::limits::{ASKS_PER_PARCEL_MAX, HANDED_BYTES_MAX, HANDED_IN_FLIGHT_MAX, HANDED_KEPT_BYTES, RESULTS_KEPT};
 use crate::owners::Owners;
 use crate::producers;
 use crate::token::Peer;
@@ -231,8 +231,11 @@ impl Link {
         self.unsettled_bytes -= handed.bytes.len();
         self.in_flight -= 1;
         handed.bytes.clear();
+        handed.bytes.shrink_to(HANDED_KEPT_BYTES);
         handed.records.clear();
+        handed.records.shrink_to(RESULTS_KEPT);
         handed.results.clear();
+        handed.results.shrink_to(RESULTS_KEPT);
         self.spare.push(handed);
     }
 
@@ -324,5 +327,19 @@ impl Peers {
                 link.parcel = parcel;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_that_are_used_again_keep_little() {
+        let mut link = Link::default();
+        let handed = Handed { bytes: Vec::with_capacity(16 << 20), ..Handed::default() };
+        link.in_flight = 1;
+        link.settle(handed);
+        assert!(link.spare.iter().all(|spare| spare.bytes.capacity() <= HANDED_KEPT_BYTES));
     }
 }

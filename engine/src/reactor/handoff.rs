@@ -129,21 +129,24 @@ impl<I: Io> Reactor<I> {
         if !record.is_large {
             return (whole, length);
         }
-        let mut bytes = self.intake.bytes_at(&self.io, whole, length as usize).to_vec();
-        let Some((first, part)) = Frame::parse(&bytes).ok().and_then(|frame| Some((frame, frame.part()?))) else {
-            return (whole, length);
-        };
-        let (outline, first_length) = (Outline::of_large(&first, part), first.length() as u32);
-        let room = Ok(frames_bytes_max(&first, part));
+        // Lifted, so that its parts can be kept beside it.
+        let bytes = self.intake.lift_handed(batch);
+        let mut rest = bytes.get(offset as usize..).and_then(|bytes| bytes.get(..length as usize)).unwrap_or_default();
         let large = &mut self.intake.large;
-        let number = large.begin(outline, room, self.io.mono_ns());
-        while let Some((frame, part)) = Frame::parse(&bytes).ok().and_then(|frame| Some((frame, frame.part()?))) {
+        let mut begun = None;
+        while let Some((frame, part)) = Frame::parse(rest).ok().and_then(|frame| Some((frame, frame.part()?))) {
+            let (number, _) = *begun.get_or_insert_with(|| {
+                let (outline, room) = (Outline::of_large(&frame, part), Ok(frames_bytes_max(&frame, part)));
+                (large.begin(outline, room, self.io.mono_ns()), frame.length() as u32)
+            });
             let taken = large.take(number, &frame, part);
             debug_assert!(taken.is_ok(), "it was whole where it was received");
-            let rest = bytes.split_off(frame.length());
-            large.keep(number, std::mem::replace(&mut bytes, rest));
+            let (of_part, behind) = rest.split_at(frame.length());
+            large.keep_copy(number, of_part);
+            rest = behind;
         }
-        (Place::Large(number), first_length)
+        self.intake.put_handed(batch, bytes);
+        begun.map_or((whole, length), |(number, first_length)| (Place::Large(number), first_length))
     }
 
     /// Whether the quotas of its shard let a record in, which they keep account of. One that bears its producer's number is
@@ -214,6 +217,7 @@ impl<I: Io> Reactor<I> {
         let offset: usize = handed.records[..part].iter().map(|record| record.length as usize).sum();
         let numbered = handed.bytes.get(offset..).and_then(numbered_of);
         if let (Some(Numbered { producer, number }), Asker::Peer(peer, _)) = (numbered, self.appends.find(append).asker)
+            && live(&mut self.connections, peer).is_some()
         {
             self.gates.refuse((peer, stream, producer), number);
         }

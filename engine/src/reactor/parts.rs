@@ -51,17 +51,13 @@ impl<I: Io> Reactor<I> {
         connection.arriving = Some(arriving);
         let is_whole = large.take(number, &frame, part).map_err(Violation::Parts)?;
         if large.refused(number).is_none() {
-            let kept = if span == Span::Gathered {
+            if span == Span::Gathered {
                 // What comes after the last part need not be so long.
                 let spare = if is_whole { Vec::new() } else { large.spare() };
-                connection.server.take_gathered(spare)
+                large.keep(number, connection.server.take_gathered(spare));
             } else {
-                let mut kept = large.spare();
-                kept.clear();
-                kept.extend_from_slice(connection.server.bytes(&span, input));
-                kept
-            };
-            large.keep(number, kept);
+                large.keep_copy(number, connection.server.bytes(&span, input));
+            }
         }
         if is_whole {
             self.record_is_whole(peer, number);
