@@ -27,10 +27,24 @@ impl<I: Io> Reactor<I> {
     /// Takes up the calls that wait, while there is room for what they bring.
     pub(super) fn take_calls(&mut self) {
         let Some(calls) = self.calls.clone() else { return };
-        while self.life == Life::Running && self.may_take_input() && self.callers.in_use() < CALLS_IN_PROGRESS_MAX {
+        // Those that come meanwhile have their turn in the next one.
+        for _ in 0..calls.len() {
+            if !self.may_take_call() {
+                return;
+            }
             let Some((call, reply)) = calls.pop() else { return };
             self.take_call(call, reply);
         }
+    }
+
+    /// Whether there is room for what a call brings.
+    fn may_take_call(&self) -> bool {
+        self.life == Life::Running && self.may_take_input() && self.callers.in_use() < CALLS_IN_PROGRESS_MAX
+    }
+
+    /// Whether a call waits that may be taken up now.
+    pub(super) fn has_call(&self) -> bool {
+        self.calls.as_ref().is_some_and(|calls| !calls.is_empty()) && self.may_take_call()
     }
 
     fn take_call(&mut self, call: Call, reply: Reply) {

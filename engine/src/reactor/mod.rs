@@ -320,7 +320,7 @@ impl<I: Io> Reactor<I> {
         if !self.stalled.is_empty() && self.may_take_input() {
             return Wait::No;
         }
-        if self.may_take_held() {
+        if self.may_take_held() || self.has_call() {
             return Wait::No;
         }
         if (self.subscriptions.may_push() || self.router.has_records()) && self.life == Life::Running {
