@@ -238,6 +238,31 @@ fn without_the_key_nothing_is_stored_as_it_is() {
     assert_eq!(told(records(api, "s")), [HELLO; 2]);
 }
 
+/// Bug, found on reading: whoever read what lies before a record that can't be read got nothing of it, for ever. Mechanism: a page is
+/// made by several reads, of which one that failed made the whole page fail. Fix: what was found is the page.
+#[test]
+fn what_lies_before_a_missing_key_is_read() {
+    let rig = Rig::new();
+    rig.put_key("mine", 1);
+    let (server, api) = rig.start();
+    create(api, "s");
+    put(api, "s", HELLO);
+    encrypt(api, "StartStreamEncryption", "s", "mine");
+    put(api, "s", "QUFB");
+    server.stop();
+    let server = Server::start_with(&rig.data(), &["--quotas", "none"]);
+    let api = server.http.unwrap();
+    let start = json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON" });
+    let iterator = good(api, "GetShardIterator", &start)["ShardIterator"].clone();
+    let page = good(api, "GetRecords", &json!({ "ShardIterator": iterator }));
+    let found = page["Records"].as_array().unwrap();
+    assert!(found.len() == 1 && found[0]["Data"] == HELLO, "{page}");
+    assert!(page["MillisBehindLatest"].as_u64().unwrap() > 0, "{page}");
+    let body = json!({ "ShardIterator": page["NextShardIterator"] });
+    assert_eq!(refused(api, "GetRecords", &body).0, "KMSNotFoundException");
+    server.stop();
+}
+
 /// Bug, found on reading: a subscription to what can't be decrypted asked for it for ever, fifty times a second, and told nobody.
 /// Mechanism: patience began anew whenever the server began the subscription, which it does before it finds out. Fix: records
 /// renew it, and time.

@@ -1,6 +1,8 @@
 //! GetRecords: records from an iterator on, up to the limit or the end as it is now. Those in parts are put together: an
 //! iterator never points into one that was not given, and one that was made for the middle of one gives it whole.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use frame::parts::{self, Joiner};
 use frame::proto::{Read, Start};
@@ -19,6 +21,9 @@ const RECORDS_MAX: usize = 10_000;
 
 /// Data and keys of one answer.
 const ANSWER_BYTES_MAX: usize = 10 << 20;
+
+/// How long one request looks for more. Clients wait ten seconds and more, and others wait for its room.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The answer's list of them.
 pub(super) const LIST: &str = "Records";
@@ -46,7 +51,8 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
     let mut page = Page { records: Vec::new(), bytes: 0, held_bytes: 0, arrival_ms: 0 };
     // One request is one read, however many it takes here.
     let mut counts = true;
-    let (mut joiner, mut next) = (Joiner::new(), Sequence(at.from));
+    let (began, from) = (Instant::now(), at.from);
+    let (mut joiner, mut next) = (Joiner::new(), Sequence(from));
     let mut children = None;
     let behind_ms = loop {
         let read = Read {
@@ -58,8 +64,12 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
         let frames_max = limit.saturating_sub(page.records.len());
         let found = shared.log.read(&shared.place, &at.name, (read, frames_max), counts).await;
         let shard = ShardName(at.shard_index);
-        let (result, frames) =
-            found.map_err(|unread| unread.error(|| rate_exceeded(&shared.place, &at.name, shard)))?;
+        let (result, frames) = match found {
+            Ok(found) => found,
+            // What was found before is good: why there is no more is told to who asks for it.
+            Err(_) if !page.records.is_empty() => break now_ms().saturating_sub(page.arrival_ms).max(1),
+            Err(unread) => return Err(unread.error(|| rate_exceeded(&shared.place, &at.name, shard))),
+        };
         let begun = Frame::parse(&frames).map_or(next, |frame| parts::first_of(&frame));
         if std::mem::take(&mut counts) && begun < next {
             next = begun;
@@ -74,8 +84,11 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
             children = result.children;
             break 0;
         }
-        if !whole || page.records.len() >= limit || page.bytes >= ANSWER_BYTES_MAX {
-            break now_ms().saturating_sub(page.arrival_ms).max(1);
+        // Not before it has come further, so that whoever asks again arrives.
+        let is_late = began.elapsed() >= PATIENCE && at.from > from;
+        if !whole || page.records.len() >= limit || page.bytes >= ANSWER_BYTES_MAX || is_late {
+            let since_ms = if page.records.is_empty() { result.tip_arrival_ms } else { page.arrival_ms };
+            break now_ms().saturating_sub(since_ms).max(1);
         }
     };
     at.nonce = uuid::Uuid::new_v4().as_u64_pair().0;
