@@ -17,7 +17,8 @@ use wire::{Codec, Error, ErrorKind, event_stream};
 
 use super::position::{self, Position};
 use super::{
-    child_shards, consumer, end_if_dry, now_ms, rate_exceeded, sequence_number, shard_name, shard_of, told_record,
+    child_shards, consumer, end_if_dry, now_ms, rate_exceeded, sequence_number, shard, shard_name, shard_of,
+    told_record,
 };
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
@@ -74,7 +75,17 @@ pub(super) async fn run(shared: &Arc<Shared>, codec: Codec, input: shape::Subscr
     meant.find(&shared.place, &Extras::of(&stream)?)?;
     let (events, coming) = mpsc::channel(EVENTS_WAITING_MAX);
     let (tell, taken) = watch::channel(false);
-    let push = Box::new(Push { shared: Arc::clone(shared), codec, stream, shard, next, arrival_ms: 0, events, taken });
+    let push = Box::new(Push {
+        shared: Arc::clone(shared),
+        codec,
+        stream,
+        shard,
+        next,
+        arrival_ms: 0,
+        is_behind: false,
+        events,
+        taken,
+    });
     let following = push.follow().await?;
     tokio::spawn(push.run(Box::new(following), seat));
     Ok(Events { coming, room: None, taken: tell })
@@ -120,6 +131,8 @@ struct Push {
     /// The record that comes next, and when the last one arrived.
     next: Sequence,
     arrival_ms: u64,
+    /// Whether more had come by then.
+    is_behind: bool,
     events: mpsc::Sender<Event>,
     /// Whether all of them are taken.
     taken: watch::Receiver<bool>,
@@ -207,7 +220,7 @@ impl Push {
             );
             match heard.await {
                 Ok(Heard::Place(result)) => {
-                    self.next = result.next;
+                    (self.next, self.is_behind) = (result.next, result.next < result.tip);
                     place = Some(result);
                     // The first says where it begins, and a last one where it goes on.
                     if result.children.is_some() {
@@ -235,8 +248,9 @@ impl Push {
         records: Vec<shape::Record>,
         place: Option<ReadResult>,
     ) -> Result<SubscribeToShardEvent, Error> {
-        let is_behind = place.is_some_and(|place| place.next < place.tip);
-        let millis_behind_latest = if is_behind { now_ms().saturating_sub(self.arrival_ms).max(1) } else { 0 };
+        // Of who was given nothing yet, what comes next may be as old as anything that is kept.
+        let given_ms = self.arrival_ms.max(self.shard.created_ms).max(shard::horizon_ms(&self.stream));
+        let millis_behind_latest = if self.is_behind { now_ms().saturating_sub(given_ms).max(1) } else { 0 };
         let child_shards = match place.and_then(|place| place.children) {
             Some(children) => {
                 let Stream { name, first_shard, .. } = &self.stream;
