@@ -194,7 +194,7 @@ fn iterators_and_tokens_of_others_lead_nowhere() {
     OWN.good(address, "GetRecords", &get);
     assert_eq!(OTHER.refused(address, "GetRecords", &get).0, "ResourceNotFoundException");
     let token = OWN.good(address, "ListShards", &json!({ "StreamName": "s", "MaxResults": 1 }))["NextToken"].clone();
-    assert_eq!(OTHER.refused(address, "ListShards", &json!({ "NextToken": token })).0, "ResourceNotFoundException");
+    assert_eq!(OTHER.refused(address, "ListShards", &json!({ "NextToken": token })).0, "AccessDeniedException");
     // What was made for a stream by hand, under the name of one that the caller may read.
     let forged = wire_iterator(iterator.as_str().unwrap(), "mine");
     assert_eq!(
@@ -366,9 +366,9 @@ fn others_do_what_the_owner_lets_them() {
     let directory = directory();
     let (server, address) = server(&directory);
     let olga = "111122223333:user/olga";
-    OWN.good(address, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    OWN.good(address, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 2 }));
     let mine = arn("us-east-1", "000000000000", "s");
-    let put = json!({ "StreamARN": mine, "PartitionKey": "k", "Data": HELLO });
+    let put = json!({ "StreamARN": mine, "PartitionKey": "k", "ExplicitHashKey": "0", "Data": HELLO });
     let none = |action: &str| format!("because no resource-based policy allows the kinesis:{action} action");
     assert_eq!(OTHER.refused(address, "PutRecord", &put), denied(olga, "PutRecord", &mine, &none("PutRecord")));
     // One that is not there sounds the same.
@@ -380,10 +380,8 @@ fn others_do_what_the_owner_lets_them() {
             json!({ "Effect": effect, "Principal": { "AWS": "111122223333" }, "Action": actions, "Resource": mine });
         json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string()
     };
-    let shared = policy(
-        "Allow",
-        &json!(["kinesis:Put*", "kinesis:GetShardIterator", "kinesis:GetRecords", "kinesis:DeleteStream"]),
-    );
+    let shared =
+        policy("Allow", &json!(["kinesis:Put*", "kinesis:Get*", "kinesis:ListShards", "kinesis:DeleteStream"]));
     OWN.good(address, "PutResourcePolicy", &json!({ "ResourceARN": mine, "Policy": shared }));
     OTHER.good(address, "PutRecord", &put);
     WRITER.good(address, "PutRecord", &put);
@@ -392,6 +390,10 @@ fn others_do_what_the_owner_lets_them() {
     let iterator = OTHER.good(address, "GetShardIterator", &start)["ShardIterator"].clone();
     let page = OTHER.good(address, "GetRecords", &json!({ "ShardIterator": iterator, "StreamARN": mine }));
     assert_eq!(page["Records"].as_array().unwrap().len(), 2);
+    // A token tells whose stream it is.
+    let page = OTHER.good(address, "ListShards", &json!({ "StreamARN": mine, "MaxResults": 1 }));
+    let page = OTHER.good(address, "ListShards", &json!({ "NextToken": page["NextToken"] }));
+    assert_eq!(page["Shards"][0]["ShardId"], "shardId-000000000001");
     // Not what the service lets nobody share, nor what its own policy does not allow.
     let told = OTHER.refused(address, "DeleteStream", &json!({ "StreamARN": mine }));
     assert_eq!(told, denied(olga, "DeleteStream", &mine, &none("DeleteStream")));

@@ -282,6 +282,7 @@ fn the_api_tells_the_lineage() {
     let ids = |shards: Vec<Value>| shards.iter().map(|shard| shard["ShardId"].clone()).collect::<Vec<_>>();
     assert_eq!(ids(list(&json!({"Type": "AT_LATEST"}))), [shards[3]["ShardId"].clone()]);
     assert_eq!(ids(list(&json!({"Type": "AT_TRIM_HORIZON"}))), ids(shards[..1].to_vec()));
+    assert_eq!(ids(list(&json!({"Type": "AT_TIMESTAMP", "Timestamp": 1}))), ids(shards[..1].to_vec()));
     assert_eq!(ids(list(&json!({"Type": "FROM_TIMESTAMP", "Timestamp": 4e9}))), [shards[3]["ShardId"].clone()]);
     assert_eq!(ids(list(&json!({"Type": "AFTER_SHARD_ID", "ShardId": one}))), ids(shards[2..].to_vec()));
     assert_eq!(ids(list(&json!({"Type": "FROM_TRIM_HORIZON"}))), ids(shards.clone()));

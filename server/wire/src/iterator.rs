@@ -2,6 +2,7 @@
 //!
 //! A word carries all that going on needs, so that the server keeps nothing for it.
 
+use crate::name::Place;
 use crate::token::{Fields, Kind, open, seal};
 
 /// How long a place is good.
@@ -63,6 +64,8 @@ impl ShardIterator {
 /// A place in the shards of a stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShardsPlace {
+    /// Whose stream it is.
+    pub place: Place,
     /// When it was made, in milliseconds since 1970.
     pub made_ms: u64,
     /// The stream's number.
@@ -82,8 +85,8 @@ impl ShardsPlace {
     pub fn encode(&self) -> String {
         let longs = [self.made_ms, self.since_ms].map(u64::to_le_bytes);
         let shorts = [self.stream, self.from].map(u32::to_le_bytes);
-        // No name of a stream has a space in it.
-        let text = format!("{} {}", self.filter, self.name);
+        // None of them has a space in it.
+        let text = [&*self.filter, &self.place.region, &self.place.account, &self.name].join(" ");
         seal(Kind::ListShards, &[longs.as_flattened(), shorts.as_flattened(), text.as_bytes()].concat())
     }
 
@@ -93,8 +96,10 @@ impl ShardsPlace {
         let mut fields = Fields(&bytes);
         let (made_ms, since_ms) = (fields.long()?, fields.long()?);
         let (stream, from) = (fields.short()?, fields.short()?);
-        let (filter, name) = fields.text()?.split_once(' ')?;
-        Some(ShardsPlace { made_ms, stream, from, since_ms, filter: filter.to_owned(), name: name.to_owned() })
+        let mut words = fields.text()?.split(' ').map(str::to_owned);
+        let mut word = || words.next();
+        let (filter, place) = (word()?, Place { region: word()?, account: word()? });
+        Some(ShardsPlace { place, made_ms, stream, from, since_ms, filter, name: word()? })
     }
 }
 
@@ -184,6 +189,7 @@ mod tests {
         }
         assert_eq!(ShardIterator::decode(&"A".repeat(4096)), None);
         let shards = ShardsPlace {
+            place: Place::default(),
             made_ms: 1,
             stream: 2,
             from: 3,

@@ -78,14 +78,14 @@ pub(crate) async fn authorize(
     }
     let arns = [named.stream_arn, named.consumer_arn, named.resource_arn];
     let mut resources: Vec<Resource> = arns.into_iter().flatten().filter_map(Resource::of_arn).collect();
+    let token = named.next_token.and_then(ShardsPlace::decode);
+    resources.extend(token.map(|token| Resource::of_name(&token.place, &token.name)));
     // Another's streams are worked with in that one's place. Another region is served elsewhere: the action says so.
     let place = resources.first().map(|resource| &resource.place).filter(|place| place.region == caller.place.region);
     let place = place.unwrap_or(&caller.place).clone();
     resources.extend(named.stream_name.map(|name| Resource::of_name(&place, name)));
     let iterator = named.shard_iterator.and_then(ShardIterator::decode);
     resources.extend(iterator.as_ref().map(|iterator| Resource::of_name(&place, &iterator.name)));
-    let token = named.next_token.and_then(ShardsPlace::decode);
-    resources.extend(token.map(|token| Resource::of_name(&place, &token.name)));
     // A consumer by its name is the one that is there by that name.
     if let (Some(consumer), Some(stream)) = (named.consumer_name, resources.first().map(|first| first.stream.clone())) {
         resources.extend(consumer_of(common, &place, &stream, consumer).await?);

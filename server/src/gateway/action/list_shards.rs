@@ -52,6 +52,8 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
     let closed_ms = |shard: &ShardDescription| shard::closed_ms(&shards, shard);
     let kind = wanted.as_deref().unwrap_or_default();
     let horizon_ms = shard::horizon_ms(&stream);
+    // A time before all that is kept is that of the first of it, as for GetShardIterator.
+    let since_ms = since_ms.max(horizon_ms).max(stream.created_ms);
     let is_wanted = |shard: &&ShardDescription| {
         let closed_ms = closed_ms(shard);
         shard::is_kept(closed_ms, horizon_ms) && is_let_through(kind, (since_ms, horizon_ms), shard, closed_ms)
@@ -59,8 +61,8 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
     let mut page: Vec<&ShardDescription> = shards.iter().filter(is_wanted).take(limit as usize + 1).collect();
     let next = (page.len() > limit as usize).then(|| page.pop()).flatten().map(|next| {
         let from = shard_name(&stream, next.shard).0;
-        let (made_ms, stream, name) = (now_ms(), stream.stream.0, name.clone());
-        ShardsPlace { made_ms, stream, from, since_ms, filter: kind.to_owned(), name }.encode()
+        let (place, made_ms, stream, name) = (shared.place.clone(), now_ms(), stream.stream.0, name.clone());
+        ShardsPlace { place, made_ms, stream, from, since_ms, filter: kind.to_owned(), name }.encode()
     });
     let shards = page.into_iter().map(|shard| shard::told(&stream, shard, closed_ms(shard))).collect();
     Ok(Shards { shards, next_token: next })
