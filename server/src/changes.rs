@@ -16,12 +16,14 @@ pub(crate) fn stamp(path: &Path) -> Stamp {
 pub(crate) struct Changes<S> {
     used: Option<S>,
     seen: Option<S>,
+    /// Why what was read last is no good.
+    failure: Option<String>,
 }
 
 impl<S: Clone + PartialEq> Changes<S> {
     /// Of what is in use in this state; in none that is known, if it is to be read again once.
     pub(crate) fn since(used: Option<S>) -> Self {
-        Self { used: used.clone(), seen: used }
+        Self { used: used.clone(), seen: used, failure: None }
     }
 
     /// Whether it is to be read again: it is in another state than what is in use, and was at the last look.
@@ -33,6 +35,20 @@ impl<S: Clone + PartialEq> Changes<S> {
         }
         self.used = Some(now);
         true
+    }
+
+    /// What was read is no good, now: it is read again at the next look. Whether that is news.
+    pub(crate) fn failed(&mut self, error: &impl ToString) -> bool {
+        self.used = None;
+        let failure = Some(error.to_string());
+        let is_news = failure != self.failure;
+        self.failure = failure;
+        is_news
+    }
+
+    /// What was read is in use.
+    pub(crate) fn succeeded(&mut self) {
+        self.failure = None;
     }
 }
 
@@ -47,5 +63,17 @@ mod tests {
         assert_eq!(looks, [false, false, false, true, false, false, false, false, false, true]);
         let mut unknown = Changes::since(None);
         assert_eq!([1, 1, 1].map(|now| unknown.look(now)), [false, true, false]);
+    }
+
+    #[test]
+    fn what_is_no_good_is_read_again_and_told_once() {
+        let mut changes = Changes::since(Some(1));
+        assert_eq!([2, 2].map(|now| changes.look(now)), [false, true]);
+        assert!(changes.failed(&"too many open files"));
+        assert!(changes.look(2) && !changes.failed(&"too many open files"));
+        assert!(changes.look(2) && changes.failed(&"no key"));
+        assert!(changes.look(2));
+        changes.succeeded();
+        assert!(!changes.look(2));
     }
 }

@@ -96,9 +96,13 @@ fn watch(path: &Path, keyring: &Weak<Keyring>) {
         if changes.look(state(path)) {
             match take(path, &keyring) {
                 Ok(keys) => {
+                    changes.succeeded();
                     tracing::info!(directory = %path.display(), keys, "the key directory was read: its keys hold")
                 }
-                Err(error) => tracing::warn!(%error, "the keys stay as they were"),
+                Err(error) if changes.failed(&error) => {
+                    tracing::warn!(%error, "the keys stay as they were; it is tried again");
+                }
+                Err(_) => {}
             }
         }
     }

@@ -26,8 +26,14 @@ fn watch(tls: &Weak<Tls>, states: States) {
         if changes.look(tls.files.states()) {
             let certificate = tls.certificate().display();
             match tls.reload() {
-                Ok(()) => tracing::info!(%certificate, "new connections get the new certificate"),
-                Err(error) => tracing::warn!(%error, "the old certificate stays: the new one is no good"),
+                Ok(()) => {
+                    changes.succeeded();
+                    tracing::info!(%certificate, "new connections get the new certificate");
+                }
+                Err(error) if changes.failed(&error) => {
+                    tracing::warn!(%error, "the old certificate stays: the new one is no good, which is tried again");
+                }
+                Err(_) => {}
             }
         }
     }

@@ -28,12 +28,16 @@ pub(crate) async fn reload(common: Arc<Common>) {
             let Ok(read) = read else { return };
             match read {
                 Ok(read) => {
+                    changes.succeeded();
                     if !is_first {
                         tracing::info!(file = %file.path.display(), keys = read.count(), "the credentials file has changed: its keys hold");
                     }
                     *keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
                 }
-                Err(error) => tracing::warn!(%error, "the keys stay as they were"),
+                Err(error) if changes.failed(&error) => {
+                    tracing::warn!(%error, "the keys stay as they were; it is tried again");
+                }
+                Err(_) => {}
             }
             is_first = false;
         }
