@@ -9,7 +9,7 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::encryption::Keyring;
@@ -176,9 +176,16 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     if let Some(keys) = &config.keys {
         keys.watch().map_err(ServeError::Thread)?;
     }
+    let stopping: Arc<OnceLock<Arc<Stopper>>> = Arc::default();
+    let told = Arc::clone(&stopping);
+    let watcher = std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || watch_signals(&mut signals, &told))
+        .map_err(ServeError::Thread)?;
     let (running, started) = Running::start(config, kind)?;
     let Some(Started { handle: engine, native }) = started else { return running.join() };
     let stopper = Arc::new(Stopper { opened: Mutex::default(), reactors: running.reactors() });
+    let _ = stopping.set(Arc::clone(&stopper));
     let address = |door: &Option<(TcpListener, SocketAddr)>| door.as_ref().map(|(_, address)| *address);
     let addresses = [("http", address(&http)), ("admin", address(&admin)), ("native-tls", address(&native_tls))];
     let listeners = [http, admin, native_tls].map(|door| door.map(|(listener, _)| listener));
@@ -191,13 +198,8 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
         }
     };
     announce(&native, &addresses, certificate.as_deref());
-    let all = Arc::clone(&stopper);
-    let watcher = std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || watch_signals(&mut signals, &stopper))
-        .map_err(ServeError::Thread)?;
     let outcome = running.join();
-    let native_tls = all.opened().native_tls.take();
+    let native_tls = stopper.opened().native_tls.take();
     if let Some(door) = native_tls {
         door.stop();
     }
@@ -267,7 +269,7 @@ impl Doors {
 }
 
 /// Stops cleanly at the first signal, at once at the second.
-fn watch_signals(signals: &mut Signals, stopper: &Arc<Stopper>) {
+fn watch_signals(signals: &mut Signals, stopper: &OnceLock<Arc<Stopper>>) {
     let mut first: Option<Instant> = None;
     for signal in signals {
         // One request may arrive twice, from a terminal and from a wrapper.
@@ -278,6 +280,10 @@ fn watch_signals(signals: &mut Signals, stopper: &Arc<Stopper>) {
             tracing::warn!(signal, "told to stop again; ending at once");
             std::process::exit(130);
         }
+        let Some(stopper) = stopper.get() else {
+            tracing::info!(signal, "told to stop before the log was open; nothing is lost");
+            std::process::exit(128 + signal);
+        };
         tracing::info!(signal, "shutting down; once more ends at once");
         // On a thread of its own, so that the next signal is heard meanwhile.
         let stopping = Arc::clone(stopper);

@@ -1,15 +1,17 @@
 //! Starts, stops and kills: what was acknowledged is there afterwards.
 
 use std::io::Write;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use frame::proto::{AckResult, ErrorCode};
 use frame::{Quotas, Sequence, ShardId};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use server::client::{Batch, ClientError, Timeouts};
 
-use crate::rig::{PATIENCE, Server, directory, read_all, serve, store};
+use crate::rig::{PATIENCE, Server, directory, millstream, read_all, serve, store, wait};
 
 #[test]
 fn a_restart_keeps_everything() {
@@ -171,6 +173,25 @@ fn the_end_of_standard_input_is_a_clean_shutdown_where_asked_for() {
     assert!(!server.log_text().contains("middle of writes"), "{}", server.log_text());
     assert_eq!(read_all(&mut server.client(), &stream, ShardId(1)).len(), 1);
     server.stop();
+}
+
+/// Bug, found on reading: nobody heard a signal before the log was open, however long that took.
+#[test]
+fn a_server_that_opens_its_log_is_told_to_stop() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    // Enough to write that nobody has it done at once.
+    let much = ["--prewrite", "--segment-bytes", "1GiB", "--segments-ready", "8", "--admin", "off"];
+    let mut command = millstream(["serve", "--native", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"]);
+    let mut child = command.arg(&data).args(much).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !data.join("lock").exists() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(wait(&mut child).code(), Some(128 + 15));
+    Server::start(&data).stop();
 }
 
 #[test]
