@@ -22,8 +22,8 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use wire::Error;
 use wire::name::Place;
+use wire::{Error, ErrorKind};
 
 use self::past::Past;
 use self::plan::Bounds;
@@ -147,6 +147,10 @@ async fn look(
         };
         match step.take(shared, name, &open).await {
             Ok(()) => tracing::info!(stream = name, shards = open.len(), "on demand: {told}"),
+            // More shards than there may be are more until somebody does something about it.
+            Err(error) if error.kind == ErrorKind::LimitExceeded => {
+                tracing::warn!(stream = name, %error, "on demand: it can't follow its load");
+            }
             // It is seen again at the next look.
             Err(error) => tracing::debug!(stream = name, %error, "on demand: it was not to be"),
         }
