@@ -23,7 +23,7 @@ use frame::proto::{Children, ReadResult};
 
 use super::*;
 use crate::catalog::{Change, Completion, ReshardError, Resharding, Stream};
-use crate::limits::ALLOCATE_RETRY_NS;
+use crate::limits::{ALLOCATE_RETRY_NS, SHARDS_MAX};
 use crate::peers::{End, ParentEnd};
 use crate::producers::Row;
 
@@ -394,8 +394,9 @@ fn detail_of(name: &str, error: &ReshardError) -> String {
             format!("the hash ranges of the two shards of stream {name} do not meet; merge two whose ranges do")
         }
         ReshardError::Full => format!(
-            "stream {name} has {SHARDS_PER_STREAM_MAX} open shards or {SHARDS_KEPT_PER_STREAM_MAX} in all, or the data \
-             directory all that it may have; merge shards, or delete streams"
+            "stream {name} has {SHARDS_PER_STREAM_MAX} open shards, or {SHARDS_KEPT_PER_STREAM_MAX} with those that were \
+             split and merged, or the data directory has given {SHARDS_MAX}; merge shards, or go on in a new stream or \
+             data directory"
         ),
         ReshardError::InProgress(shard) => {
             format!("shard {shard} of stream {name} is being split, merged or moved; wait until that has ended")
