@@ -3,7 +3,8 @@
 //! A snapshot is the commands that make the same state. It lies in the footer of every sealed segment; what came after is
 //! replayed from the tail. Applying is deterministic: identifiers are in the command, not drawn here.
 //!
-//! Numbers of streams and shards are never given twice: a snapshot ends with those that come next.
+//! Numbers of streams and shards are never given twice: a snapshot ends with those that come next. With them stand the shards
+//! of which nothing tells whose they are.
 //!
 //! The catalog's own journal is number 0. Every journal, that one among them, says with *go on* at which number a shard goes
 //! on in it whose records before that lie in another journal; what the catalog knows does not change by it.
@@ -11,6 +12,7 @@
 mod command;
 mod damage;
 mod go_on;
+mod orphans;
 mod reshard;
 mod stream;
 
@@ -22,6 +24,7 @@ use frame::{Quotas, Retention, Settings, ShardId, StreamId};
 
 pub(crate) use command::{Command, Create, FIXED_BYTES, add_to_snapshot, commands};
 pub(crate) use go_on::{GO_ON_ROWS_MAX, GoOn};
+pub(crate) use orphans::Orphans;
 pub(crate) use reshard::{Change, Completion, ReshardError, Resharding};
 pub(crate) use stream::{Stream, StreamShard};
 
@@ -66,6 +69,7 @@ pub(crate) struct Catalog {
     /// The stream that has each shard, by shard; 0 where none has.
     of_shards: Vec<StreamId>,
     next_shard: u32,
+    orphans: Orphans,
     /// The log's own.
     annotation: Annotation,
     totals: Totals,
@@ -99,7 +103,8 @@ impl Catalog {
     pub(crate) fn new() -> Catalog {
         let totals = Totals { annotation_bytes: 0, encrypted: 0, snapshot_bytes: 4 + FIXED_BYTES };
         let (streams, by_name, of_shards) = (Vec::new(), BTreeMap::new(), vec![StreamId(0)]);
-        Catalog { streams, by_name, of_shards, next_shard: 1, annotation: Annotation::default(), totals }
+        let (orphans, annotation) = (Orphans::default(), Annotation::default());
+        Catalog { streams, by_name, of_shards, next_shard: 1, orphans, annotation, totals }
     }
 
     /// The command that would make a stream, or why none may.
@@ -209,10 +214,11 @@ impl Catalog {
             }
             Command::Encrypt(stream, key) => self.change(*stream, |stream| stream.encryption = key.clone()),
             Command::Delete(stream) => self.delete(*stream),
-            Command::Reserve { next_stream, next_shard } => {
+            Command::Reserve { next_stream, next_shard, orphans } => {
                 let known = STREAMS_MAX.min((next_stream.0 as usize).checked_sub(1)?);
                 self.streams.resize(known.max(self.streams.len()), None);
                 self.reserve_shards(SHARDS_MAX.min(next_shard.0 as usize));
+                self.orphans = orphans.clone();
                 Some(())
             }
             Command::GoOn(_) | Command::Trim(_) | Command::Producers(_) => Some(()),
@@ -231,6 +237,7 @@ impl Catalog {
             // Not where damage took what they were to be made of.
             if self.stream(resharding.stream).is_some_and(|stream| stream.has(ShardId(child))) {
                 self.of_shards[child as usize] = resharding.stream;
+                self.orphans.remove(ShardId(child));
             }
         }
         Some(())
@@ -251,6 +258,8 @@ impl Catalog {
         if let Some(stream) = self.streams.get_mut((stream.0 as usize).checked_sub(1)?)?.take() {
             self.by_name.remove(&stream.name);
             stream.shards().for_each(|shard| self.of_shards[shard.shard.0 as usize] = StreamId(0));
+            let to_come = stream.intents().iter().flat_map(|intent| intent.children().shards());
+            to_come.for_each(|child| self.orphans.remove(child));
             self.totals.remove(&stream);
         }
         Some(())
@@ -282,8 +291,8 @@ impl Catalog {
         self.totals.add(&made);
         self.streams.push(Some(made));
         self.by_name.insert(name.clone(), *stream);
+        self.reserve_shards(first_shard.0 as usize);
         self.next_shard = first_shard.0 + shards;
-        self.of_shards.resize(first_shard.0 as usize, StreamId(0));
         self.of_shards.resize(self.next_shard as usize, *stream);
         Some(())
     }
@@ -305,6 +314,11 @@ impl Catalog {
     /// The stream that has a shard; nothing if it was deleted, or the command that made it was damaged.
     pub(crate) fn stream_of(&self, shard: ShardId) -> Option<&Stream> {
         self.stream(*self.of_shards.get(shard.0 as usize)?)
+    }
+
+    /// Whether records of a shard are kept: those of a stream, and those of which nothing tells whose they are.
+    pub(crate) fn keeps(&self, shard: ShardId) -> bool {
+        self.stream_of(shard).is_some() || self.orphans.contains(shard)
     }
 
     /// Whether records of any stream are encrypted.
@@ -337,15 +351,16 @@ impl Catalog {
         self.next_shard as usize
     }
 
-    /// Never gives shard numbers below `count` to new streams: records of them were found.
+    /// Never gives shard numbers below `count` to new streams: they were given, and nothing tells yet whose they are.
     pub(crate) fn reserve_shards(&mut self, count: usize) {
+        self.orphans.push(self.next_shard..count as u32);
         self.next_shard = self.next_shard.max(count as u32);
         self.of_shards.resize(self.next_shard as usize, StreamId(0));
     }
 
     /// Bytes of [`Catalog::snapshot`].
     pub(crate) fn snapshot_bytes(&self) -> usize {
-        self.totals.snapshot_bytes
+        self.totals.snapshot_bytes + self.orphans.len() * orphans::RANGE_BYTES
     }
 
     /// Commands that make this state.
@@ -353,6 +368,7 @@ impl Catalog {
         let reserve = Command::Reserve {
             next_stream: StreamId(self.streams.len() as u32 + 1),
             next_shard: ShardId(self.next_shard),
+            orphans: self.orphans.clone(),
         };
         // Numbers count up while shards are made, so what makes them stands in their order, and what is reserved comes last.
         let mut commands: Vec<(ShardId, Command)> = Vec::with_capacity(self.streams.len() + 1);
@@ -369,7 +385,7 @@ impl Catalog {
             }));
         }
         commands.sort_by_key(|(shard, _)| *shard);
-        let mut out = Vec::with_capacity(self.totals.snapshot_bytes);
+        let mut out = Vec::with_capacity(self.snapshot_bytes());
         let annotation =
             (!self.annotation.is_empty()).then(|| Command::Annotate(StreamId(0), Arc::clone(&self.annotation)));
         for command in commands.into_iter().map(|(_, command)| command).chain(annotation).chain([reserve]) {

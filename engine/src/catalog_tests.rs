@@ -146,6 +146,64 @@ fn what_is_deleted_leaves_its_numbers_used() {
     assert_eq!(restored.names_after("").collect::<Vec<_>>(), ["a.b-c_d", "orders"]);
 }
 
+/// Of numbers that no known command gave nothing tells whose they are: what was found of them is kept, whatever is deleted.
+#[test]
+fn what_nobody_is_known_to_have_made_is_kept() {
+    let mut whole = with_streams();
+    let mut catalog = whole.clone();
+    let (lost, change) = (whole.shard_count() as u32, Change::Split { shard: ShardId(1), at: 7 });
+    let create = |whole: &mut Catalog, name| {
+        let command = whole.plan_create(name, 2, Quotas::NONE.into(), Annotation::default(), 7).expect("legal");
+        whole.apply(&command).expect("follows");
+        command
+    };
+    // Damage takes two commands, of which one made a stream, and the other began to split a shard.
+    create(&mut whole, "lost");
+    let name = whole.stream_of(ShardId(1)).expect("it has a stream").name.clone();
+    let Ok(Command::Intend(split)) = whole.plan_reshard(&name, change) else { panic!("it may be split") };
+    whole.apply(&Command::Intend(split)).expect("follows");
+    let found = create(&mut whole, "found");
+    catalog.apply(&found).expect("it says which numbers it gives");
+    let kept = |catalog: &Catalog| {
+        assert_eq!(catalog.snapshot().len(), catalog.snapshot_bytes());
+        assert_eq!(Catalog::restore(&catalog.snapshot()).as_ref(), Some(catalog));
+        (lost..lost + 6).filter(|&shard| catalog.keeps(ShardId(shard))).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&catalog), [0, 1, 2, 3, 4, 5].map(|at| lost + at));
+    // What comes later tells whose the children are.
+    let completion = Completion { created_ms: 8, ends: [Sequence(5), Sequence(0)] };
+    catalog.apply(&Command::Reshard(split, completion)).expect("it says all");
+    for name in ["found", &name] {
+        let delete = catalog.plan_delete(name).expect("it is there");
+        catalog.apply(&delete).expect("follows");
+    }
+    assert_eq!(kept(&catalog), [lost, lost + 1]);
+    assert!(!catalog.keeps(ShardId(1)));
+    // Records that were found tell of numbers as well.
+    catalog.reserve_shards(lost as usize + 7);
+    assert_eq!(kept(&catalog), [lost, lost + 1]);
+    assert!(catalog.keeps(ShardId(lost + 6)));
+}
+
+/// Children that are to come are kept as well: what opened them may be lost while they have records. They go with their stream.
+#[test]
+fn children_that_are_to_come_are_kept() {
+    let mut catalog = with_streams();
+    let stream = catalog.stream_of(ShardId(1)).expect("it has a stream");
+    let (name, bytes) = (stream.name.clone(), stream.snapshot_bytes());
+    let before = catalog.snapshot_bytes();
+    let intend = catalog.plan_reshard(&name, Change::Split { shard: ShardId(1), at: 7 }).expect("legal");
+    catalog.apply(&intend).expect("follows");
+    let Command::Intend(split) = intend else { panic!("{intend:?}") };
+    assert!(split.children().shards().all(|child| catalog.keeps(child)));
+    assert_eq!(catalog.snapshot().len(), catalog.snapshot_bytes());
+    assert_eq!(Catalog::restore(&catalog.snapshot()).as_ref(), Some(&catalog));
+    let delete = catalog.plan_delete(&name).expect("it is there");
+    catalog.apply(&delete).expect("follows");
+    assert!(!split.children().shards().any(|child| catalog.keeps(child)));
+    assert_eq!(catalog.snapshot_bytes(), before - bytes, "nothing is left of them");
+}
+
 #[test]
 fn quotas_are_kept_and_changed() {
     let mut catalog = with_streams();

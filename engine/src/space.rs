@@ -62,8 +62,6 @@ pub(crate) struct View<'a> {
     pub(crate) shards: &'a Shards,
     /// The time that retention goes by; none while nothing expires.
     pub(crate) expiry_ms: Option<u64>,
-    /// Whether records of no stream are kept: the command that made it may be among what was damaged.
-    pub(crate) keeps_orphans: bool,
 }
 
 /// All sealed segments that concern one reactor.
@@ -417,7 +415,7 @@ impl View<'_> {
         let trimmed_to = self.shards.trimmed_to(row.shard);
         let is_own = row.shard != ShardId::CATALOG && self.owners.is_own(row.shard);
         let lives = row.extents > 0 && is_own && row.next > trimmed_to;
-        (lives && (self.keeps_orphans || self.catalog.stream_of(row.shard).is_some())).then_some(trimmed_to)
+        (lives && self.catalog.keeps(row.shard)).then_some(trimmed_to)
     }
 
     /// How much of a segment lives once `trims` are said. Extents are looked at one by one only where some do not.

@@ -10,7 +10,7 @@
 //!   annotate 0 version | 1 kind | 2 0 | 4 stream, or 0 for the log | 8 0 | 24 annotation
 //!   encrypt  0 version | 1 kind | 2 name length, or 0 for not any more | 4 stream | 8 0 | 24 name of the key
 //!   delete   0 version | 1 kind | 2 0 | 4 stream | 8 0
-//!   reserve  0 version | 1 kind | 2 0 | 4 next stream | 8 next shard | 12 0
+//!   reserve  0 version | 1 kind | 2 0 | 4 next stream | 8 next shard | 12 ranges | 16 0 up to 24 | the ranges, as in `orphans`
 //!   go on    0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | a row: 0 shard | 4 shards | 8 next number | 16 last arrival
 //!   producers 0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | the rows, as `producers::rows` draws them
 //!   intend, reshard, intend to move, moved: in `reshard`
@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use super::go_on::{GO_ON_ROW_BYTES, GoOn};
 use super::reshard::{Completion, INTEND, INTEND_MOVE, MOVED, RESHARD, Resharding};
-use super::{Annotation, Encryption};
+use super::{Annotation, Encryption, Orphans};
 use crate::producers;
 use crate::trims::Trim;
 
@@ -58,8 +58,8 @@ pub(crate) enum Command {
     Encrypt(StreamId, Encryption),
     /// A stream is gone.
     Delete(StreamId),
-    /// Numbers below these are not given any more.
-    Reserve { next_stream: StreamId, next_shard: ShardId },
+    /// Numbers below these are not given any more, and of these shards nothing tells whose they are.
+    Reserve { next_stream: StreamId, next_shard: ShardId, orphans: Orphans },
     /// Shards go on in this journal.
     GoOn(Vec<GoOn>),
     /// What producers that number their records have stored in shards of this journal.
@@ -138,7 +138,9 @@ impl Command {
             Command::Annotate(stream, _) => (ANNOTATE, [stream.0, 0, 0], 0, ""),
             Command::Encrypt(stream, key) => (ENCRYPT, [stream.0, 0, 0], 0, key.as_deref().unwrap_or_default()),
             Command::Delete(stream) => (DELETE_STREAM, [stream.0, 0, 0], 0, ""),
-            Command::Reserve { next_stream, next_shard } => (RESERVE, [next_stream.0, next_shard.0, 0], 0, ""),
+            Command::Reserve { next_stream, next_shard, orphans } => {
+                (RESERVE, [next_stream.0, next_shard.0, orphans.len() as u32], 0, "")
+            }
             Command::GoOn(rows) => (GO_ON, [rows.len() as u32, 0, 0], 0, ""),
             Command::Trim(rows) => (TRIM, [rows.len() as u32, 0, 0], 0, ""),
             Command::Producers(rows) => (PRODUCERS, [rows.len() as u32, 0, 0], 0, ""),
@@ -163,8 +165,8 @@ impl Command {
             Command::GoOn(rows) => rows.iter().for_each(|row| row.encode(&mut out)),
             Command::Trim(rows) => rows.iter().for_each(|row| row.encode(&mut out)),
             Command::Producers(rows) => producers::encode(rows, &mut out),
-            Command::Encrypt(..) | Command::Delete(_) | Command::Reserve { .. } => {}
-            Command::Intend(_) | Command::Reshard(..) => {}
+            Command::Reserve { orphans, .. } => orphans.encode(&mut out),
+            Command::Encrypt(..) | Command::Delete(_) | Command::Intend(_) | Command::Reshard(..) => {}
         }
         out.extend_from_slice(name.as_bytes());
         out
@@ -211,6 +213,10 @@ impl Command {
         if kind == ANNOTATE {
             return Some(Command::Annotate(StreamId(number(0)?), name.into()));
         }
+        if kind == RESERVE {
+            let (next_stream, next_shard) = (StreamId(number(0)?), ShardId(number(4)?));
+            return Some(Command::Reserve { next_stream, next_shard, orphans: Orphans::decode(name, number(8)?)? });
+        }
         let name = std::str::from_utf8(name).ok()?;
         (name.len() == usize::from(u16::from_le_bytes([n0, n1]))).then_some(())?;
         let (stream, shard) = (StreamId(number(0)?), ShardId(number(4)?));
@@ -231,7 +237,6 @@ impl Command {
             SET_RETENTION => Some(Command::SetRetention(stream, retention)),
             ENCRYPT => Some(Command::Encrypt(stream, (!name.is_empty()).then(|| Arc::from(name)))),
             DELETE_STREAM => Some(Command::Delete(stream)),
-            RESERVE => Some(Command::Reserve { next_stream: stream, next_shard: shard }),
             _ => None,
         }
     }

@@ -5,7 +5,6 @@
 //!       -> nobody reads in the old ones -> journal: the new one instead -> the old ones: off the disk
 //! ```
 
-use super::space::keeps_orphans;
 use super::*;
 use crate::compaction::{Ground, InPlace, Worth, choose, is_worth_it};
 use crate::journal::Doomed;
@@ -27,9 +26,8 @@ impl<I: Io> Reactor<I> {
         let is_full = self.journal.segments.is_full();
         let is_appending = !self.journal.is_quiet();
         let segment_bytes = self.journal.segment_bytes();
-        let Reactor { io, journal, owners, catalog, shards, damage, compactor, scheduler, .. } = self;
-        let keeps_orphans = keeps_orphans(damage);
-        let view = View { owners, catalog, shards, expiry_ms, keeps_orphans };
+        let Reactor { io, journal, owners, catalog, shards, compactor, scheduler, .. } = self;
+        let view = View { owners, catalog, shards, expiry_ms };
         let footers = &mut journal.footers;
         compactor.advance(io, scheduler, &mut Ground { footers, view, segment_bytes, is_appending, is_full });
     }

@@ -123,9 +123,8 @@ impl<I: Io> Reactor<I> {
 
     fn look(&mut self, segment: SegmentId, footer: &Footer) {
         let (expiry_ms, now_ns) = (self.clock.expiry_ms(&self.io), self.io.mono_ns());
-        let Reactor { space, owners, catalog, shards, damage, .. } = self;
-        let keeps_orphans = keeps_orphans(damage);
-        space.look(segment, footer, &View { owners, catalog, shards, expiry_ms, keeps_orphans }, now_ns);
+        let Reactor { space, owners, catalog, shards, .. } = self;
+        space.look(segment, footer, &View { owners, catalog, shards, expiry_ms }, now_ns);
     }
 
     /// Says which trim points have moved, as a command in this journal.
@@ -232,9 +231,4 @@ impl<I: Io> Reactor<I> {
         }
         self.has_retention = has_retention;
     }
-}
-
-/// Whether records of no stream are kept: the command that made it may be among what was damaged.
-pub(super) fn keeps_orphans(damage: &Damage) -> bool {
-    damage.records.iter().any(|records| records.shard == ShardId::CATALOG)
 }
