@@ -96,6 +96,8 @@ pub(crate) struct Model {
     by_shard: BTreeMap<ShardId, BTreeSet<u64>>,
     by_stream: BTreeMap<StreamId, Vec<u64>>,
     lineage: Lineage,
+    /// How often each shard was to be moved.
+    moves: BTreeMap<ShardId, u32>,
     given: BTreeMap<(ShardId, Sequence), u64>,
     tips: BTreeMap<ShardId, Sequence>,
     /// Where shards begin, as far as that was told.
@@ -269,6 +271,16 @@ impl Model {
         Err(Breach::new("trim points rise", format!("shard {shard} began at {least} and begins at {trim}")))
     }
 
+    /// A shard is to be moved: it refuses records meanwhile.
+    pub(crate) fn moving(&mut self, shard: ShardId) {
+        *self.moves.entry(shard).or_default() += 1;
+    }
+
+    /// How often a shard was to be moved.
+    pub(crate) fn moves(&self, shard: ShardId) -> u32 {
+        self.moves.get(&shard).copied().unwrap_or(0)
+    }
+
     /// Where a shard begins, as far as it was told.
     pub(crate) fn trim(&self, shard: ShardId) -> Sequence {
         self.trims.get(&shard).copied().unwrap_or(Sequence(1))
@@ -336,6 +348,7 @@ impl Model {
         for shard in shards {
             self.given.retain(|(owner, _), _| *owner != shard);
             self.by_shard.remove(&shard);
+            self.moves.remove(&shard);
             self.tips.remove(&shard);
             self.trims.remove(&shard);
         }

@@ -10,7 +10,7 @@ use frame::proto::{ErrorCode, Failure, ShardDescription};
 
 use crate::caller;
 use crate::dice::Dice;
-use crate::model::Breach;
+use crate::model::{Breach, Model};
 use crate::plan::NUMBERED_STREAM;
 use crate::world::World;
 
@@ -106,7 +106,7 @@ impl Resharder {
     }
 
     /// Hears its answer, or calls now and then.
-    pub(crate) fn step(&mut self, world: &World, is_damaged: bool) -> Result<(), Breach> {
+    pub(crate) fn step(&mut self, world: &World, model: &mut Model, is_damaged: bool) -> Result<(), Breach> {
         let answer = self.waiting.as_ref().and_then(|(_, letterbox)| take(letterbox));
         if let (Some(answer), Some((asked, _))) = (answer, self.waiting.clone()) {
             self.waiting = None;
@@ -115,12 +115,12 @@ impl Resharder {
         }
         let may_call = self.waiting.is_none() && !self.is_resting && !self.streams.is_empty();
         if may_call && self.dice.chance(CALLS) {
-            self.call(world);
+            self.call(world, model);
         }
         Ok(())
     }
 
-    fn call(&mut self, world: &World) {
+    fn call(&mut self, world: &World, model: &mut Model) {
         let Some(handle) = &self.handle else { return };
         let at = self.dice.index(self.streams.len());
         let Subject { name, shards, .. } = self.streams[at].clone();
@@ -142,6 +142,9 @@ impl Resharder {
         let put = Arc::clone(&letterbox);
         let reply = move |answer| *put.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         if handle.call(call, reply).is_ok() {
+            if let Asked::Reshard(_, Change::Move(shard, _), None) = asked {
+                model.moving(shard);
+            }
             self.waiting = Some((asked, letterbox));
             world.wake_at(world.now_ns());
         }

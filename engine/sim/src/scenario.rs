@@ -485,7 +485,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             return Err(Breach::new("liveness", "the reactor does not come to rest".to_owned()));
         }
         self.caller.step(&self.world, self.is_damaged)?;
-        self.resharder.step(&self.world, self.is_damaged)?;
+        self.resharder.step(&self.world, &mut self.model, self.is_damaged)?;
         Ok(Stage::Done)
     }
 }

@@ -1,6 +1,7 @@
 //! A connection's records keep their order within a shard, and none is missing in the midst: what came before a stored
 //! record on the same connection is stored as well, unless it was refused. In a shard that was made of others that holds from
 //! the connection's first record on: what came before may have been refused while they were, and its client not have heard of it.
+//! So may what came while the shard was moved: one stretch of a connection's records each time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,11 +32,20 @@ pub(super) fn check(model: &Model, shard: ShardId, reading: &Reading, may_be_dam
     }
     // One that numbers its records is acknowledged all of them in the end.
     let is_checked = |connection: u32| !is_child || !CONNECTIONS.contains(&connection);
+    // Stretches of a connection that are missing, and whether it is within one.
+    let mut missing: BTreeMap<u32, (u32, bool)> = BTreeMap::new();
     for (number, attempt) in model.attempts_for(shard).filter(|(_, attempt)| is_checked(attempt.connection)) {
         let is_begun = oldest.get(&attempt.connection).is_none_or(|&oldest| number > oldest);
         let is_passed = is_begun && newest.get(&attempt.connection).is_some_and(|&newest| number < newest);
         let may_be_stored = !attempt.is_spoiled && !matches!(attempt.outcome, Outcome::Refused(_));
-        if is_passed && may_be_stored && !stored.contains(&number) {
+        if !is_passed || !may_be_stored {
+            continue;
+        }
+        let (stretches, is_within) = missing.entry(attempt.connection).or_default();
+        let is_missing = !stored.contains(&number);
+        *stretches += u32::from(is_missing && !*is_within);
+        *is_within = is_missing;
+        if *stretches > model.moves(shard) {
             let detail =
                 format!("attempt {number} on shard {shard} is missing, and a later one of its connection is not");
             return Err(Breach::new("no holes", detail));

@@ -112,6 +112,22 @@ fn disorder_and_holes_are_found() {
     assert_eq!(broken(hole), "no holes");
 }
 
+/// While a shard moves it refuses what comes: once for each move a stretch of records may be missing, if nobody was told.
+#[test]
+fn a_move_leaves_one_hole() {
+    for (stored, holes) in [(vec![0, 1, 2, 3, 4, 5], 0), (vec![0, 3, 4, 5], 1), (vec![0, 2, 4, 5], 2)] {
+        let found: Vec<Found> = stored.iter().zip(1..).map(|(&attempt, sequence)| found(sequence, attempt)).collect();
+        let tip = Sequence(found.len() as u64 + 1);
+        let reading = Reading { found, parts: Vec::new(), damaged: Vec::new(), tip, passed: Vec::new() };
+        let mut model = good_but_unknown();
+        for moves in 0..3 {
+            let rule = check(&model, SHARD, &reading, false).map_err(|breach| breach.rule);
+            assert_eq!(rule, if moves < holes { Err("no holes") } else { Ok(()) }, "{stored:?} after {moves} moves");
+            model.moving(SHARD);
+        }
+    }
+}
+
 /// The same attempts, of which nobody has heard.
 fn good_but_unknown() -> Model {
     let (model, _) = good();
