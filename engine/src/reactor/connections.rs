@@ -274,6 +274,9 @@ impl<I: Io> Reactor<I> {
             return;
         }
         let Some(socket) = connection.socket else { return };
+        // Records that wait for their keys to be hashed are held against what was refused before them, which is forgotten here.
+        self.route();
+        let connection = &mut self.connections[peer.slot];
         connection.phase = Phase::Closing;
         connection.outgoing.drop_waiting();
         for number in std::mem::take(&mut connection.done) {
