@@ -32,10 +32,13 @@ use crate::world::{Death, LISTENER, SimIo, Surroundings, World};
 /// Aligned memory of a run. Small enough to run out now and then.
 const POOL_BYTES: usize = 16 << 20;
 
-/// Turns of one life at most: more means that it never comes to rest.
+/// Turns of a reactor in which no client takes a byte: more mean that it never comes to rest. A slow network alone takes many.
 const TURNS_MAX: u64 = 200_000;
 
-/// Appends succeed within this time after faults stop.
+/// Turns of a reactor in one life at most.
+const TURNS_PER_LIFE_MAX: u64 = 10 * TURNS_MAX;
+
+/// Appends succeed within this time after faults stop, and what is to come to a client goes on to come.
 const LIVENESS_NS: u64 = 5_000_000_000;
 
 /// A run that went well.
@@ -140,6 +143,9 @@ struct Scenario<W> {
     steps: Vec<u64>,
     /// Whose turn it is.
     turns: Dice,
+    /// Bytes that clients had taken after the newest turn in which they took some, and the turns since.
+    taken_bytes: u64,
+    quiet_turns: u64,
 }
 
 impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
@@ -166,6 +172,8 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             deaths: 0,
             steps: Vec::new(),
             turns: Dice::new(seed, 0, "turns"),
+            taken_bytes: 0,
+            quiet_turns: 0,
         })
     }
 
@@ -187,6 +195,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
 
     fn next_world(&mut self, death: Death, surroundings: Surroundings) {
         self.deaths += 1;
+        self.quiet_turns = 0;
         self.caller.end();
         self.resharder.end(&self.world);
         self.steps.push(self.world.steps());
@@ -376,12 +385,15 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         clients: &mut [LoadClient],
         mut subscriber: Option<&mut Subscriber>,
     ) -> Result<Stage, Breach> {
-        let mut limit_ns = None;
+        let mut limit = None;
         loop {
             if clients.iter().all(LoadClient::is_done) && self.numberer.is_done() {
                 let Some(subscriber) = subscriber.as_ref().filter(|s| !s.is_level(&self.model)) else { break };
-                let now_ns = self.world.now_ns();
-                if now_ns > *limit_ns.get_or_insert(now_ns + LIVENESS_NS) {
+                let (now_ns, taken_bytes) = (self.world.now_ns(), self.world.taken_bytes());
+                // A slow network takes its time.
+                limit = limit.filter(|&(before, _)| before == taken_bytes);
+                let (_, limit_ns) = *limit.get_or_insert((taken_bytes, now_ns + LIVENESS_NS));
+                if now_ns > limit_ns {
                     return Err(Breach::new("pushed", format!("no more comes: {subscriber:?}")));
                 }
             }
@@ -481,7 +493,11 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         if self.world.is_stuck() {
             return Err(Breach::new("liveness", "the reactor sleeps for good, and clients wait".to_owned()));
         }
-        if reactor.stats().turns > TURNS_MAX {
+        let taken_bytes = self.world.taken_bytes();
+        self.quiet_turns = if taken_bytes > self.taken_bytes { 0 } else { self.quiet_turns + 1 };
+        self.taken_bytes = taken_bytes;
+        let is_restless = self.quiet_turns > TURNS_MAX * reactors.len() as u64;
+        if is_restless || reactors[at].stats().turns > TURNS_PER_LIFE_MAX {
             return Err(Breach::new("liveness", "the reactor does not come to rest".to_owned()));
         }
         self.caller.step(&self.world, self.is_damaged)?;

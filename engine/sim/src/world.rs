@@ -114,6 +114,8 @@ struct Inner {
     is_stuck: bool,
     /// Turns since the life was over or stuck.
     idle_turns: u32,
+    /// Bytes that clients have taken.
+    taken_bytes: u64,
 }
 
 /// A life's world, as the test holds it. Clones are the same world.
@@ -144,6 +146,7 @@ impl World {
             is_dead: false,
             is_stuck: false,
             idle_turns: 0,
+            taken_bytes: 0,
             surroundings,
         };
         World { inner: Rc::new(RefCell::new(inner)), pools: Rc::new(RefCell::new(vec![pool])) }

@@ -31,7 +31,15 @@ impl World {
     pub fn take(&self, id: ConnectionId, out: &mut Vec<u8>) -> Option<End> {
         let mut inner = self.inner.borrow_mut();
         let now_ns = inner.clock.mono_ns();
-        inner.seats[id.reactor].network.client_take(now_ns, id, out)
+        let before = out.len();
+        let end = inner.seats[id.reactor].network.client_take(now_ns, id, out);
+        inner.taken_bytes += (out.len() - before) as u64;
+        end
+    }
+
+    /// Bytes that clients have taken so far.
+    pub(crate) fn taken_bytes(&self) -> u64 {
+        self.inner.borrow().taken_bytes
     }
 
     /// A client sends no more, but still reads.
