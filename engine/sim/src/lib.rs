@@ -25,6 +25,7 @@ mod network;
 mod numberer;
 mod plan;
 mod profile;
+mod progress;
 mod reader;
 mod record;
 mod resharder;

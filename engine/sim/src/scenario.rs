@@ -23,6 +23,7 @@ use crate::model::{Breach, Model, Outcome};
 use crate::numberer::Numberer;
 use crate::plan::{Cut, End, LifePlan, NUMBERED_STREAM, RunPlan};
 use crate::profile::Profile;
+use crate::progress::{Progress, TURNS_MAX};
 use crate::reader::Reader;
 use crate::resharder::Resharder;
 use crate::subscriber::Subscriber;
@@ -31,9 +32,6 @@ use crate::world::{Death, LISTENER, SimIo, Surroundings, World};
 
 /// Aligned memory of a run. Small enough to run out now and then.
 const POOL_BYTES: usize = 16 << 20;
-
-/// Turns of a reactor in which no client takes a byte: more mean that it never comes to rest. A slow network alone takes many.
-const TURNS_MAX: u64 = 200_000;
 
 /// Turns of a reactor in one life at most.
 const TURNS_PER_LIFE_MAX: u64 = 10 * TURNS_MAX;
@@ -143,9 +141,7 @@ struct Scenario<W> {
     steps: Vec<u64>,
     /// Whose turn it is.
     turns: Dice,
-    /// Bytes that clients had taken after the newest turn in which they took some, and the turns since.
-    taken_bytes: u64,
-    quiet_turns: u64,
+    progress: Progress,
 }
 
 impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
@@ -172,8 +168,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             deaths: 0,
             steps: Vec::new(),
             turns: Dice::new(seed, 0, "turns"),
-            taken_bytes: 0,
-            quiet_turns: 0,
+            progress: Progress::default(),
         })
     }
 
@@ -195,7 +190,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
 
     fn next_world(&mut self, death: Death, surroundings: Surroundings) {
         self.deaths += 1;
-        self.quiet_turns = 0;
+        self.progress = Progress::default();
         self.caller.end();
         self.resharder.end(&self.world);
         self.steps.push(self.world.steps());
@@ -385,15 +380,13 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         clients: &mut [LoadClient],
         mut subscriber: Option<&mut Subscriber>,
     ) -> Result<Stage, Breach> {
-        let mut limit = None;
+        let mut done_ns = None;
         loop {
             if clients.iter().all(LoadClient::is_done) && self.numberer.is_done() {
                 let Some(subscriber) = subscriber.as_ref().filter(|s| !s.is_level(&self.model)) else { break };
-                let (now_ns, taken_bytes) = (self.world.now_ns(), self.world.taken_bytes());
-                // A slow network takes its time.
-                limit = limit.filter(|&(before, _)| before == taken_bytes);
-                let (_, limit_ns) = *limit.get_or_insert((taken_bytes, now_ns + LIVENESS_NS));
-                if now_ns > limit_ns {
+                let now_ns = self.world.now_ns();
+                let since_ns = self.progress.at_ns.max(*done_ns.get_or_insert(now_ns));
+                if now_ns > since_ns + LIVENESS_NS {
                     return Err(Breach::new("pushed", format!("no more comes: {subscriber:?}")));
                 }
             }
@@ -493,11 +486,8 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         if self.world.is_stuck() {
             return Err(Breach::new("liveness", "the reactor sleeps for good, and clients wait".to_owned()));
         }
-        let taken_bytes = self.world.taken_bytes();
-        self.quiet_turns = if taken_bytes > self.taken_bytes { 0 } else { self.quiet_turns + 1 };
-        self.taken_bytes = taken_bytes;
-        let is_restless = self.quiet_turns > TURNS_MAX * reactors.len() as u64;
-        if is_restless || reactors[at].stats().turns > TURNS_PER_LIFE_MAX {
+        self.progress.note(&self.world);
+        if self.progress.is_stalled(reactors.len()) || reactors[at].stats().turns > TURNS_PER_LIFE_MAX {
             return Err(Breach::new("liveness", "the reactor does not come to rest".to_owned()));
         }
         self.caller.step(&self.world, self.is_damaged)?;
