@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use frame::limits::{SHARDS_PER_STREAM_MAX, STREAM_NAME_BYTES_MAX, STREAM_NAME_PART_BYTES_MAX};
+use frame::segment::Footer;
 use frame::{Quotas, Retention, Settings, ShardId, StreamId};
 
 pub(crate) use command::{Command, Create, FIXED_BYTES, add_to_snapshot, commands};
@@ -218,7 +219,9 @@ impl Catalog {
                 let known = STREAMS_MAX.min((next_stream.0 as usize).checked_sub(1)?);
                 self.streams.resize(known.max(self.streams.len()), None);
                 self.reserve_shards(SHARDS_MAX.min(next_shard.0 as usize));
-                self.orphans = orphans.clone();
+                if let Some(orphans) = orphans {
+                    self.orphans = orphans.clone();
+                }
                 Some(())
             }
             Command::GoOn(_) | Command::Trim(_) | Command::Producers(_) => Some(()),
@@ -368,7 +371,7 @@ impl Catalog {
         let reserve = Command::Reserve {
             next_stream: StreamId(self.streams.len() as u32 + 1),
             next_shard: ShardId(self.next_shard),
-            orphans: self.orphans.clone(),
+            orphans: Some(self.orphans.clone()),
         };
         // Numbers count up while shards are made, so what makes them stands in their order, and what is reserved comes last.
         let mut commands: Vec<(ShardId, Command)> = Vec::with_capacity(self.streams.len() + 1);
@@ -398,6 +401,18 @@ impl Catalog {
     pub(crate) fn restore(snapshot: &[u8]) -> Option<Catalog> {
         let mut catalog = Catalog::new();
         commands(snapshot).try_for_each(|command| catalog.apply(&command?))?;
+        Some(catalog)
+    }
+
+    /// The state that a footer's snapshot describes. Earlier builds did not tell orphans: where no command may be lost all that
+    /// have no stream were deleted.
+    pub(crate) fn of_footer(footer: &Footer) -> Option<Catalog> {
+        let mut catalog = Catalog::restore(footer.catalog())?;
+        let tells = |command| matches!(command, Command::Reserve { orphans: Some(_), .. });
+        let may_be_lost = footer.damaged_records().any(|records| records.shard == ShardId::CATALOG);
+        if !may_be_lost && !commands(footer.catalog()).flatten().any(tells) {
+            catalog.orphans = Orphans::default();
+        }
         Some(catalog)
     }
 }

@@ -386,3 +386,15 @@ fn how_streams_are_encrypted_is_kept_and_changed() {
 fn create_of(catalog: &Catalog, name: &str) -> Create {
     catalog.by_name(name).expect("made").create()
 }
+
+#[test]
+fn a_snapshot_that_does_not_tell_orphans_has_all_gaps() {
+    let mut catalog = with_streams();
+    let gap = ShardId(catalog.shard_count() as u32);
+    catalog.reserve_shards(catalog.shard_count() + 2);
+    let next_shard = ShardId(catalog.shard_count() as u32);
+    let command = Command::Reserve { next_stream: StreamId(4), next_shard, orphans: None };
+    assert_eq!(Command::decode(&command.encode()), Some(command.clone()));
+    catalog.apply(&command).expect("follows");
+    assert!(catalog.keeps(gap) && catalog.keeps(ShardId(1)));
+}

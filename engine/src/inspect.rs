@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads or writes: the caller hands in names and bytes.
 
+use frame::segment::Footer;
 use frame::{JournalNumber, SegmentNumber};
 
 use crate::catalog::{Catalog, Command, commands};
@@ -54,8 +55,8 @@ impl Streams {
     }
 
     /// Those of a footer's snapshot; `None` if it is not one.
-    pub fn from_snapshot(snapshot: &[u8]) -> Option<Streams> {
-        Catalog::restore(snapshot).map(Streams)
+    pub fn from_footer(footer: &Footer) -> Option<Streams> {
+        Catalog::of_footer(footer).map(Streams)
     }
 
     /// Applies the data of a record of the catalog's shard; `None` if it does not follow.
@@ -65,10 +66,18 @@ impl Streams {
 
     /// Whether `snapshot` describes these streams.
     pub fn matches(&self, snapshot: &[u8]) -> bool {
+        let (own, mut told) = (self.0.snapshot(), commands(snapshot));
+        let is_told = |own: Option<Command>| match (own, told.next().flatten()) {
+            // Earlier builds did not tell orphans.
+            (
+                Some(Command::Reserve { next_stream, next_shard, .. }),
+                Some(Command::Reserve { next_stream: stream, next_shard: shard, orphans: None }),
+            ) => (next_stream, next_shard) == (stream, shard),
+            (own, told) => own.is_some() && own == told,
+        };
         // Behind the catalog other commands may follow, which say nothing of streams.
-        let rest = snapshot.strip_prefix(&self.0.snapshot()[..]);
         let is_other = |command| matches!(command, Some(Command::Trim(_) | Command::Producers(_)));
-        rest.is_some_and(|rest| commands(rest).all(is_other))
+        commands(&own).all(is_told) && told.all(is_other)
     }
 
     /// All of them, by name.

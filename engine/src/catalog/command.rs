@@ -10,7 +10,7 @@
 //!   annotate 0 version | 1 kind | 2 0 | 4 stream, or 0 for the log | 8 0 | 24 annotation
 //!   encrypt  0 version | 1 kind | 2 name length, or 0 for not any more | 4 stream | 8 0 | 24 name of the key
 //!   delete   0 version | 1 kind | 2 0 | 4 stream | 8 0
-//!   reserve  0 version | 1 kind | 2 0 | 4 next stream | 8 next shard | 12 ranges | 16 0 up to 24 | the ranges, as in `orphans`
+//!   reserve  0 version | 1 kind | 2 0 | 4 next stream | 8 next shard | 12 ranges | 16 1: they are told | 20 0 | the ranges, as in `orphans`
 //!   go on    0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | a row: 0 shard | 4 shards | 8 next number | 16 last arrival
 //!   producers 0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | the rows, as `producers::rows` draws them
 //!   intend, reshard, intend to move, moved: in `reshard`
@@ -58,8 +58,8 @@ pub(crate) enum Command {
     Encrypt(StreamId, Encryption),
     /// A stream is gone.
     Delete(StreamId),
-    /// Numbers below these are not given any more, and of these shards nothing tells whose they are.
-    Reserve { next_stream: StreamId, next_shard: ShardId, orphans: Orphans },
+    /// Numbers below these are not given any more, and of these shards nothing tells whose they are; earlier builds did not say.
+    Reserve { next_stream: StreamId, next_shard: ShardId, orphans: Option<Orphans> },
     /// Shards go on in this journal.
     GoOn(Vec<GoOn>),
     /// What producers that number their records have stored in shards of this journal.
@@ -139,7 +139,8 @@ impl Command {
             Command::Encrypt(stream, key) => (ENCRYPT, [stream.0, 0, 0], 0, key.as_deref().unwrap_or_default()),
             Command::Delete(stream) => (DELETE_STREAM, [stream.0, 0, 0], 0, ""),
             Command::Reserve { next_stream, next_shard, orphans } => {
-                (RESERVE, [next_stream.0, next_shard.0, orphans.len() as u32], 0, "")
+                let ranges = orphans.as_ref().map_or(0, Orphans::len) as u32;
+                (RESERVE, [next_stream.0, next_shard.0, ranges], u64::from(orphans.is_some()), "")
             }
             Command::GoOn(rows) => (GO_ON, [rows.len() as u32, 0, 0], 0, ""),
             Command::Trim(rows) => (TRIM, [rows.len() as u32, 0, 0], 0, ""),
@@ -165,7 +166,7 @@ impl Command {
             Command::GoOn(rows) => rows.iter().for_each(|row| row.encode(&mut out)),
             Command::Trim(rows) => rows.iter().for_each(|row| row.encode(&mut out)),
             Command::Producers(rows) => producers::encode(rows, &mut out),
-            Command::Reserve { orphans, .. } => orphans.encode(&mut out),
+            Command::Reserve { orphans, .. } => orphans.iter().for_each(|orphans| orphans.encode(&mut out)),
             Command::Encrypt(..) | Command::Delete(_) | Command::Intend(_) | Command::Reshard(..) => {}
         }
         out.extend_from_slice(name.as_bytes());
@@ -215,7 +216,8 @@ impl Command {
         }
         if kind == RESERVE {
             let (next_stream, next_shard) = (StreamId(number(0)?), ShardId(number(4)?));
-            return Some(Command::Reserve { next_stream, next_shard, orphans: Orphans::decode(name, number(8)?)? });
+            let orphans = Orphans::decode(name, number(8)?)?;
+            return Some(Command::Reserve { next_stream, next_shard, orphans: (number(12)? != 0).then_some(orphans) });
         }
         let name = std::str::from_utf8(name).ok()?;
         (name.len() == usize::from(u16::from_le_bytes([n0, n1]))).then_some(())?;

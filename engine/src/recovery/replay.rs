@@ -98,7 +98,7 @@ impl Replay {
     /// The state that a footer describes.
     pub(crate) fn after(footer: &Footer) -> Result<Replay, OpenError> {
         let position = footer.head.position;
-        let mut catalog = Catalog::restore(footer.catalog()).ok_or(OpenError::Catalog { position })?;
+        let mut catalog = Catalog::of_footer(footer).ok_or(OpenError::Catalog { position })?;
         let mut shards = Shards::new();
         for row in footer.shards() {
             if row.shard.0 as usize >= SHARDS_MAX || row.next.0 >= SEQUENCE_MAX {

@@ -234,7 +234,7 @@ fn walk_all(
             Some(footer) if !verify => {
                 walk.pass_gap(segment.number);
                 walk.is_after_gap = false;
-                walk.streams = Streams::from_snapshot(footer.catalog()).unwrap_or_default();
+                walk.streams = Streams::from_footer(footer).unwrap_or_default();
                 (walk.chained_to, walk.epoch) = (Some(footer.head.last_checksum), footer.head.epoch);
                 walk.next.extend(footer.shards().map(|row| (row.shard, row.next)));
                 by_footer(segment, footer)

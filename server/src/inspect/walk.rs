@@ -313,7 +313,7 @@ impl Walk {
         if seen.damaged.is_empty() && !self.is_after_gap && !self.streams.matches(footer.catalog()) {
             self.damage.push(Damage::plain(file, at, at, "the footer's catalog differs from the commands before it"));
         }
-        if let Some(streams) = Streams::from_snapshot(footer.catalog()) {
+        if let Some(streams) = Streams::from_footer(footer) {
             (self.streams, self.is_after_gap) = (streams, false);
         }
         for row in footer.shards() {
