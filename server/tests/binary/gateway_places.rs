@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use wire::iterator::ShardsPlace;
 
 use crate::gateway::HELLO;
 use crate::rig::{Server, directory, run};
@@ -195,6 +196,13 @@ fn iterators_and_tokens_of_others_lead_nowhere() {
     assert_eq!(OTHER.refused(address, "GetRecords", &get).0, "ResourceNotFoundException");
     let token = OWN.good(address, "ListShards", &json!({ "StreamName": "s", "MaxResults": 1 }))["NextToken"].clone();
     assert_eq!(OTHER.refused(address, "ListShards", &json!({ "NextToken": token })).0, "AccessDeniedException");
+    // Nor does a token that was made by hand for a place that the caller may list, and that is none.
+    let mut place = ShardsPlace::decode(token.as_str().unwrap()).unwrap();
+    for region in ["eu-west-1", "us-east-1:000000000000:stream/mine"] {
+        place.place.region = region.to_owned();
+        let told = OWN.refused(address, "ListShards", &json!({ "NextToken": place.encode() }));
+        assert_eq!(told.0, "ResourceNotFoundException", "{region}");
+    }
     // What was made for a stream by hand, under the name of one that the caller may read.
     let forged = wire_iterator(iterator.as_str().unwrap(), "mine");
     assert_eq!(

@@ -90,6 +90,10 @@ fn is_let_through(
 fn resume(shared: &Shared, input: &ListShards, token: &str) -> Result<ShardsPlace, Error> {
     let argument = |message: &str| Error::new(ErrorKind::InvalidArgument, message);
     let place = super::resume(ShardsPlace::decode(token), |place| place.made_ms)?;
+    // Anybody can make a token: it was judged as one of that place.
+    if place.place != shared.place {
+        return Err(shared.place.no_stream(&place.name));
+    }
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let names_another = (name.is_some() || arn.is_some()) && shared.place.stream_of(name, arn)? != place.name;
     if names_another || input.exclusive_start_shard_id.is_some() {
