@@ -13,7 +13,7 @@ use wire::shape::{GetRecords, Record, RecordsPlace};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::{child_shards, end_if_dry, now_ms, rate_exceeded, told_record};
+use super::{child_shards, end_if_dry, now_ms, rate_exceeded, shard, told_record};
 use crate::gateway::Shared;
 
 /// Records of one answer.
@@ -87,8 +87,12 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
         // Not before it has come further, so that whoever asks again arrives.
         let is_late = began.elapsed() >= PATIENCE && at.from > from;
         if !whole || page.records.len() >= limit || page.bytes >= ANSWER_BYTES_MAX || is_late {
-            let since_ms = if page.records.is_empty() { result.tip_arrival_ms } else { page.arrival_ms };
-            break now_ms().saturating_sub(since_ms).max(1);
+            // Of who was given nothing, what comes next may be as old as anything that is kept.
+            if page.records.is_empty() {
+                let (stream, _) = shared.log.describe(&shared.place, &at.name, 0, 0).await?;
+                page.arrival_ms = shard::horizon_ms(&stream).max(at.shard_made_s.saturating_mul(1000));
+            }
+            break now_ms().saturating_sub(page.arrival_ms).max(1);
         }
     };
     at.nonce = uuid::Uuid::new_v4().as_u64_pair().0;
