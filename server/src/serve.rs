@@ -116,6 +116,8 @@ struct Opened {
     /// Passes on what the reactors say, to their end.
     native_tls: Option<NativeTls>,
     admin: Option<Admin>,
+    /// It is over, for what is still to be opened too.
+    is_stopped: bool,
 }
 
 /// Asks for a clean shutdown: of the gateway, whose requests in progress the reactors still answer, then of the reactors. Who
@@ -131,7 +133,11 @@ impl Stopper {
     }
 
     fn stop(&self) {
-        let gateway = self.opened().gateway.take();
+        let gateway = {
+            let mut opened = self.opened();
+            opened.is_stopped = true;
+            opened.gateway.take()
+        };
         if let Some(gateway) = gateway {
             gateway.stop();
         }
@@ -197,6 +203,9 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
             return Err(error);
         }
     };
+    if stopper.opened().is_stopped {
+        stopper.stop();
+    }
     announce(&native, &addresses, certificate.as_deref());
     let outcome = running.join();
     let native_tls = stopper.opened().native_tls.take();
@@ -281,7 +290,7 @@ fn watch_signals(signals: &mut Signals, stopper: &OnceLock<Arc<Stopper>>) {
             std::process::exit(130);
         }
         let Some(stopper) = stopper.get() else {
-            tracing::info!(signal, "told to stop before the log was open; nothing is lost");
+            tracing::info!(signal, "told to stop before all was open; nothing is lost");
             std::process::exit(128 + signal);
         };
         tracing::info!(signal, "shutting down; once more ends at once");
