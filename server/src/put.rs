@@ -289,7 +289,7 @@ impl Put {
                 Ok(true)
             }
             Err(error) => {
-                self.again.push_back((batch, numbers));
+                self.wait_again(batch, numbers);
                 self.connect_again(error).map(|()| false)
             }
         }

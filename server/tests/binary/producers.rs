@@ -1,8 +1,11 @@
-//! `put --producer`: each record is stored once, in its key's order, over kills and splits.
+//! `put --producer`: each record is stored once, in its key's order, over kills, splits and lost connections.
 
-use std::io::Write;
+use std::io::{Read, Write, copy};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Stdio;
+use std::thread::{sleep, spawn};
+use std::time::Duration;
 
 use crate::rig::{Server, directory, millstream, run, wait};
 
@@ -85,5 +88,54 @@ fn a_name_stands_for_one_input() {
     assert_eq!(first, "1 shard 1 sequence 1\n2 shard 1 sequence 2\n");
     assert_eq!(put("one", &["a", "b", "c"]), format!("{first}3 shard 1 sequence 3\n"));
     assert_eq!(put("two", &["a"]), "1 shard 1 sequence 4\n");
+    server.stop();
+}
+
+/// Stands between a client and a server, and loses connections, one for each of `after`: once so many bytes came over it, of which
+/// the server hears the greeting alone. Those that follow are passed on.
+fn lossy(server: SocketAddr, after: &'static [usize]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    spawn(move || {
+        for (number, client) in listener.incoming().map_while(Result::ok).enumerate() {
+            let server = TcpStream::connect(server).unwrap();
+            let (mut said, mut heard) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            spawn(move || copy(&mut said, &mut heard));
+            let Some(&bytes) = after.get(number) else {
+                spawn(move || copy(&mut from_client, &mut to_server));
+                continue;
+            };
+            // What comes first is small: the greeting, and which stream it is.
+            let (mut piece, mut taken) = (vec![0; 4096], 0);
+            while taken < bytes {
+                let read = from_client.read(&mut piece).unwrap();
+                if taken + read < 1000 {
+                    to_server.write_all(&piece[..read]).unwrap();
+                }
+                taken += read;
+            }
+            // The greeting is answered. What lies unread is lost with the connection, of which the next write hears.
+            sleep(Duration::from_millis(50));
+            server.shutdown(Shutdown::Both).unwrap();
+        }
+    });
+    address
+}
+
+/// Bug, found on reading: records could never be stored that were sent again when the connection was lost once more. Mechanism: what
+/// could not be sent went behind what waited, which has higher numbers, and those were stored first. Fix: it goes to its place.
+#[test]
+fn connections_lost_while_records_are_sent_again_change_nothing() {
+    const LINES: usize = 60_000;
+    let directory = directory();
+    let server = start_at(&directory.path().join("data"), 0);
+    run(server.command(["streams", "create", "once", "--shards", "1", "--quotas", "none"]), b"").good();
+    let native = lossy(server.address, &[80 << 10, 1, 80 << 10, 1]).to_string();
+    let all: String = (0..LINES).map(line_of).collect();
+    let put = run(millstream(["put", "once", "--native", &native, "--producer", "orders"]), all.as_bytes()).good();
+    assert_eq!(put.text(), format!("{LINES} records stored\n"));
+    let tailed = run(server.command(["tail", "once"]), b"").good();
+    assert!(tailed.text() == all, "each line once, in order");
     server.stop();
 }
