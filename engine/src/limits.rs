@@ -258,6 +258,9 @@ pub const LOOK_NS: u64 = 1_000_000_000;
 /// One after the other, so long apart.
 pub const LOOK_STEP_NS: u64 = 1_000_000;
 
+/// One whose footer could not be read is looked at again after this long.
+pub const LOOK_AGAIN_MS: u64 = 60_000;
+
 /// Nor less often, while anything may expire: the clock of the reactor stands still while the machine sleeps.
 pub const LOOK_NS_MAX: u64 = 60_000_000_000;
 

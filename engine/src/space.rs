@@ -22,7 +22,7 @@ use crate::catalog::{Catalog, Stream};
 use crate::compaction::{Entry as Compactable, Live};
 use crate::holdings::Held;
 use crate::journal::{Sealed, SegmentId};
-use crate::limits::{LOOK_NS, LOOK_NS_MAX, LOOK_STEP_NS};
+use crate::limits::{LOOK_AGAIN_MS, LOOK_NS, LOOK_NS_MAX, LOOK_STEP_NS};
 use crate::owners::Owners;
 use crate::shards::Shards;
 use crate::trims::{TRIMS_MAX, Trim};
@@ -165,9 +165,15 @@ impl Space {
         Some(self.next_look_ns.max(now_ns.saturating_add(until_ns.min(LOOK_NS_MAX))))
     }
 
-    /// A segment's footer can't be read: what is in it stays.
-    pub(crate) fn pass_over(&mut self, segment: SegmentId) {
+    /// A segment's footer can't be read: what is in it stays, and it is looked at again after a while, as the disk may read it then.
+    /// `expiry_ms` is the time that retention goes by.
+    pub(crate) fn pass_over(&mut self, segment: SegmentId, expiry_ms: Option<u64>) {
         self.queue.remove(&segment);
+        if let Some(known) = self.segments.get_mut(&segment) {
+            self.due.remove(&(known.due_ms, segment));
+            known.due_ms = expiry_ms.map_or(0, |now_ms| now_ms + LOOK_AGAIN_MS);
+            self.due.insert((known.due_ms, segment));
+        }
         // As of who owned what when it was read last, which may be another's by now.
         self.hold(segment, Held::new());
     }
@@ -342,6 +348,7 @@ impl Space {
             self.due.remove(&(known.due_ms, segment));
         }
         self.dead.remove(&segment);
+        self.awaiting.remove(&segment);
         self.queue.remove(&segment);
         self.allowed.retain(|(of, _), _| *of != segment);
     }

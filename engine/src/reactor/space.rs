@@ -117,7 +117,7 @@ impl<I: Io> Reactor<I> {
         };
         match Footer::parse(bytes) {
             Some(footer) => self.look(segment, &footer),
-            None => self.space.pass_over(segment),
+            None => self.space.pass_over(segment, self.clock.expiry_ms(&self.io)),
         }
     }
 
