@@ -119,6 +119,23 @@ fn what_is_said_of_a_stream_that_damage_took_changes_nothing() {
     assert_eq!(catalog.streams.len(), STREAMS_MAX, "bounded");
 }
 
+/// Bug, found on reading: a log could not be opened whose stream was deleted and made again, once the command that deleted it was
+/// damaged. Mechanism: a name that is taken contradicts. Fix: the second one tells that the first is gone.
+#[test]
+fn a_stream_whose_deletion_damage_took_is_gone_when_its_name_is_given_again() {
+    let mut catalog = with_streams();
+    let first = catalog.streams().next().expect("there are some").clone();
+    let settings = Settings { quotas: Quotas::NONE, retention: Retention::NONE };
+    let mut elsewhere = catalog.clone();
+    elsewhere.apply(&Command::Delete(first.stream)).expect("it is there");
+    let again = elsewhere.plan_create(&first.name, 2, settings, Arc::default(), 0).expect("the name is free");
+    assert_eq!(catalog.clone().apply(&again), None, "without damage it contradicts what is known");
+    catalog.allow_for_damage(&again);
+    assert_eq!(catalog.apply(&again), Some(()));
+    elsewhere.apply(&again).expect("follows");
+    assert_eq!(catalog.snapshot(), elsewhere.snapshot());
+}
+
 /// Numbers of deleted streams are not given again, also after a restart that knows nothing but the snapshot.
 #[test]
 fn what_is_deleted_leaves_its_numbers_used() {

@@ -5,9 +5,15 @@ use crate::limits::STREAMS_MAX;
 
 impl Catalog {
     /// The command that made the newest stream may be damaged: then the number of the one that another command speaks of is used
-    /// up all the same, and there is nothing that it changes.
+    /// up all the same, and there is nothing that it changes. So may one that deleted a stream: whose name another has now, it is gone.
     pub(crate) fn allow_for_damage(&mut self, command: &Command) {
         let stream = match command {
+            Command::Create(create) => {
+                if let Some(&last) = self.by_name.get(&create.name).filter(|last| **last < create.stream) {
+                    self.delete(last);
+                }
+                return;
+            }
             Command::SetQuotas(stream, _) | Command::SetRetention(stream, _) | Command::Delete(stream) => *stream,
             // Stream 0 is the log, which is always there.
             Command::Annotate(stream, _) | Command::Encrypt(stream, _) => *stream,
