@@ -99,8 +99,13 @@ impl Drops {
 
     /// When the next step may begin, if one waits for its time.
     pub(crate) fn next_ns(&self, scheduler: &Scheduler, now_ns: u64) -> Option<u64> {
-        let waits = self.count() > 0 && !self.is_busy();
-        waits.then(|| self.retry_ns.max(scheduler.retry_ns(now_ns).unwrap_or(now_ns + 1)))
+        match self.at {
+            _ if self.count() == 0 || self.is_busy() => None,
+            _ if now_ns < self.retry_ns => Some(self.retry_ns),
+            // The disk is with others, who are heard of.
+            Some((_, Stage::Cut { .. })) => scheduler.retry_ns(now_ns),
+            _ => Some(now_ns + 1),
+        }
     }
 
     /// Begins what may begin now.
