@@ -1,6 +1,7 @@
 //! Consumers, and SubscribeToShard as HTTP carries it.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -278,6 +279,29 @@ fn a_subscription_gives_what_there_is_then_all_that_comes_and_signs_of_life() {
 }
 
 /// With two reactors, so that a shard's owner is not always who takes the call.
+/// Bug, found on reading: whoever subscribed to what lies before damage got nothing of it, for ever. Mechanism: records and the failure
+/// behind them are told at once, and the failure took the event's place. Fix: the event comes first.
+#[test]
+fn what_lies_before_damage_is_pushed() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let server = Server::start(&data);
+    let address = server.http.unwrap();
+    let consumer = with_consumer(address, "s", 1);
+    let before: Vec<String> = ["b25l", "dHdv", "c3VjaCBkYW1hZ2U="].map(|data| put(address, "s", data)).to_vec();
+    server.stop();
+    let segment = data.join("0000-0000000001.segment");
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = bytes.windows(11).position(|window| window == b"such damage").expect("it is stored");
+    bytes[at] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let server = Server::start(&data);
+    let mut events = Events::begin(server.http.unwrap(), &consumer, SHARD, &json!({ "Type": "TRIM_HORIZON" }));
+    assert_eq!(numbers(&events.records(2).0), before[..2]);
+    assert_eq!(events.next().expect("it says why it ends").0, "InternalFailureException");
+    server.stop();
+}
+
 #[test]
 fn a_subscription_ends_where_its_shard_was_split_and_says_where_it_goes_on() {
     let directory = directory();

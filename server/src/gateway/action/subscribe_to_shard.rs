@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::Stream;
 use frame::Sequence;
-use frame::proto::{ReadResult, ShardDescription, Start, Subscribe};
+use frame::proto::{Failure, ReadResult, ShardDescription, Start, Subscribe};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use wire::shape::{self, SubscribeToShardEvent};
@@ -83,6 +83,7 @@ pub(super) async fn run(shared: &Arc<Shared>, codec: Codec, input: shape::Subscr
         next,
         arrival_ms: 0,
         is_behind: false,
+        failure: None,
         events,
         taken,
     });
@@ -133,6 +134,8 @@ struct Push {
     arrival_ms: u64,
     /// Whether more had come by then.
     is_behind: bool,
+    /// Why nothing comes behind what is told now.
+    failure: Option<Failure>,
     events: mpsc::Sender<Event>,
     /// Whether all of them are taken.
     taken: watch::Receiver<bool>,
@@ -205,6 +208,9 @@ impl Push {
         following: &mut Following,
         ended: Instant,
     ) -> Result<Option<SubscribeToShardEvent>, End> {
+        if let Some(failure) = self.failure.take() {
+            return Err(Error::new(kind(failure.code), failure.detail).into());
+        }
         let mut records = Vec::new();
         let mut place = None;
         let silent = Instant::now() + SILENCE_MAX;
@@ -232,6 +238,11 @@ impl Push {
                     *following = self.follow().await?.going_on();
                 }
                 Ok(Heard::Ended(failure)) if failure.code.may_pass() => *following = self.follow_again(ended).await?,
+                // Records that came before it are told first.
+                Ok(Heard::Ended(failure)) if !records.is_empty() => {
+                    self.failure = Some(failure);
+                    break;
+                }
                 Ok(Heard::Ended(failure)) => return Err(Error::new(kind(failure.code), failure.detail).into()),
                 Err(_) if Instant::now() >= ended => return Ok(None),
                 Err(_) => break,
