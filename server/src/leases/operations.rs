@@ -3,13 +3,19 @@
 //! Streams are a region's, so tables are too: those of the server's own lie in `tables.sqlite`, those of another in
 //! `tables-REGION.sqlite`. A file is made with the first table in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dynoxide::actions::batch_write_item::BatchWriteItemRequest;
 use dynoxide::actions::create_table::{CreateTableRequest, StreamSpecification};
 use dynoxide::actions::describe_table::DescribeTableRequest;
+use dynoxide::actions::get_item::GetItemRequest;
+use dynoxide::actions::put_item::PutItemRequest;
+use dynoxide::actions::transact_write_items::TransactWriteItemsRequest;
+use dynoxide::actions::update_item::UpdateItemRequest;
 use dynoxide::actions::update_table::UpdateTableRequest;
+use dynoxide::types::AttributeValue;
 use dynoxide::{Database, DynoxideError};
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -23,9 +29,11 @@ const OTHER_REGIONS_MAX: usize = 32;
 /// Tables at once, of all regions. An application of the KCL has one, or three.
 const TABLES_MAX: usize = 256;
 
-/// Items in all tables together, and their bytes: an item is a shard, or a worker, and has some hundreds.
+/// Items in all tables together, and their bytes: an item is a shard, or a worker, and has some hundreds. Past them no item is made,
+/// and those that are there may still be changed, as a lease must be that is renewed, until they have so many times the bytes.
 const ITEMS_MAX: u64 = 200_000;
 const ITEM_BYTES_MAX: u64 = 256 << 20;
+const CHANGED_BYTES_TIMES: u64 = 2;
 
 /// Writes between two counts of that, which take a look at every item: so many more may come to be.
 const WRITES_A_COUNT: u32 = 64;
@@ -48,15 +56,83 @@ pub(super) struct Tables {
 struct Room {
     items_max: u64,
     bytes_max: u64,
-    is_full: bool,
+    items: u64,
+    bytes: u64,
     writes_since: u32,
+    /// Whether something may have given room back since.
+    is_freed: bool,
+}
+
+/// What a write may need room for, the least first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    /// It only removes.
+    Nothing,
+    /// Items that are there change.
+    Change,
+    /// There may be more items.
+    Items,
+}
+
+impl Room {
+    fn is_full(&self) -> bool {
+        self.items >= self.items_max || self.bytes >= self.bytes_max
+    }
+
+    fn has(&self, need: Need) -> bool {
+        match need {
+            Need::Nothing => true,
+            Need::Change => self.bytes < CHANGED_BYTES_TIMES * self.bytes_max,
+            Need::Items => false,
+        }
+    }
+}
+
+/// A request that writes.
+trait Write {
+    fn need(&self, database: &Database) -> Need;
+}
+
+impl Write for PutItemRequest {
+    fn need(&self, _: &Database) -> Need {
+        Need::Items
+    }
+}
+
+impl Write for UpdateItemRequest {
+    fn need(&self, database: &Database) -> Need {
+        change(database, &self.table_name, &self.key)
+    }
+}
+
+impl Write for BatchWriteItemRequest {
+    fn need(&self, _: &Database) -> Need {
+        let only_removes = self.request_items.values().flatten().all(|write| write.put_request.is_none());
+        if only_removes { Need::Nothing } else { Need::Items }
+    }
+}
+
+impl Write for TransactWriteItemsRequest {
+    fn need(&self, database: &Database) -> Need {
+        if self.transact_items.iter().any(|write| write.put.is_some()) {
+            return Need::Items;
+        }
+        let updates = self.transact_items.iter().filter_map(|write| write.update.as_ref());
+        updates.map(|update| change(database, &update.table_name, &update.key)).max().unwrap_or(Need::Nothing)
+    }
+}
+
+/// What an update needs, which makes its item where there is none.
+fn change(database: &Database, table: &str, key: &HashMap<String, AttributeValue>) -> Need {
+    let item = GetItemRequest { table_name: table.to_owned(), key: key.clone(), ..GetItemRequest::default() };
+    if database.get_item(item).is_ok_and(|found| found.item.is_some()) { Need::Change } else { Need::Items }
 }
 
 impl Tables {
     /// Those in the files of a folder.
     pub(super) fn new(folder: PathBuf) -> Tables {
         let (items_max, bytes_max) = (ITEMS_MAX, ITEM_BYTES_MAX);
-        let room = Room { items_max, bytes_max, is_full: false, writes_since: WRITES_A_COUNT };
+        let room = Room { items_max, bytes_max, items: 0, bytes: 0, writes_since: WRITES_A_COUNT, is_freed: false };
         Tables { folder, open: BTreeMap::new(), room }
     }
 
@@ -149,7 +225,7 @@ impl Tables {
         macro_rules! write {
             ($operation:ident) => {{
                 let request = read(body)?;
-                self.take_room()?;
+                self.take_room(database, &request)?;
                 written(&database.$operation(request)?)
             }};
         }
@@ -158,9 +234,12 @@ impl Tables {
             "BatchGetItem" => call!(batch_get_item),
             "BatchWriteItem" => write!(batch_write_item),
             "CreateTable" => self.create_table(database, read(body)?),
-            "DeleteItem" => call!(delete_item),
+            "DeleteItem" => {
+                self.room.is_freed = true;
+                call!(delete_item)
+            }
             "DeleteTable" => {
-                self.room.writes_since = WRITES_A_COUNT;
+                self.room.is_freed = true;
                 call!(delete_table)
             }
             "DescribeTable" => call!(describe_table),
@@ -181,16 +260,17 @@ impl Tables {
     }
 
     /// Refuses what would be too much.
-    fn take_room(&mut self) -> Result<(), DynoxideError> {
+    fn take_room(&mut self, database: &Database, write: &impl Write) -> Result<(), DynoxideError> {
         self.room.writes_since += 1;
-        if self.room.is_full || self.room.writes_since > WRITES_A_COUNT {
-            let stats: Vec<_> = self.all().filter_map(|database| database.table_stats().ok()).flatten().collect();
-            let items: u64 = stats.iter().map(|table| table.item_count.unsigned_abs()).sum();
-            let bytes: u64 = stats.iter().map(|table| table.size_bytes).sum();
-            self.room.is_full = items >= self.room.items_max || bytes >= self.room.bytes_max;
-            self.room.writes_since = 0;
+        if self.room.writes_since > WRITES_A_COUNT || self.room.is_full() && self.room.is_freed {
+            self.count();
         }
-        if !self.room.is_full {
+        if !self.room.is_full() {
+            return Ok(());
+        }
+        let need = write.need(database);
+        if self.room.has(need) {
+            self.room.is_freed = true;
             return Ok(());
         }
         Err(DynoxideError::LimitExceededException(format!(
@@ -199,6 +279,13 @@ impl Tables {
             self.room.items_max,
             self.room.bytes_max >> 20
         )))
+    }
+
+    fn count(&mut self) {
+        let stats: Vec<_> = self.all().filter_map(|database| database.table_stats().ok()).flatten().collect();
+        self.room.items = stats.iter().map(|table| table.item_count.unsigned_abs()).sum();
+        self.room.bytes = stats.iter().map(|table| table.size_bytes).sum();
+        (self.room.writes_since, self.room.is_freed) = (0, false);
     }
 
     fn create_table(&mut self, database: &Database, request: CreateTableRequest) -> Outcome {
@@ -328,6 +415,42 @@ mod tests {
         let first = (0..200)
             .find(|number| ask(&mut tables, "PutItem", put(&format!("large {number}"), "one", 100_000)).0 != 200);
         assert!(first.is_some_and(|first| first <= 7 + WRITES_A_COUNT), "{first:?}");
+    }
+
+    #[test]
+    fn what_is_there_may_change_and_go_where_no_more_may_be_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tables = Tables::new(folder.path().to_owned());
+        (tables.room.items_max, tables.room.bytes_max) = (10, 1 << 20);
+        assert_eq!(ask(&mut tables, "CreateTable", table("one")).0, 200);
+        let key = |number: u32| json!({ "k": { "S": number.to_string() } });
+        let put = |number| json!({ "TableName": "one", "Item": key(number) });
+        let last = (0..1000).find(|&number| ask(&mut tables, "PutItem", put(number)).0 != 200).unwrap();
+        let update = |number, bytes: usize| {
+            let value = json!({ ":v": { "S": "x".repeat(bytes) } });
+            json!({ "TableName": "one", "Key": key(number), "UpdateExpression": "SET v = :v", "ExpressionAttributeValues": value })
+        };
+        let transact = |operation: &str, request| json!({ "TransactItems": [{ operation: request }] });
+        let batch = |write| json!({ "RequestItems": { "one": [write] } });
+        // A lease is renewed.
+        assert_eq!(ask(&mut tables, "UpdateItem", update(0, 10)).0, 200);
+        assert_eq!(ask(&mut tables, "TransactWriteItems", transact("Update", update(1, 10))).0, 200);
+        // Nothing is made, by whichever operation.
+        assert_eq!(ask(&mut tables, "UpdateItem", update(last, 10)).0, 400);
+        assert_eq!(ask(&mut tables, "TransactWriteItems", transact("Update", update(last, 10))).0, 400);
+        assert_eq!(ask(&mut tables, "TransactWriteItems", transact("Put", put(last))).0, 400);
+        assert_eq!(ask(&mut tables, "BatchWriteItem", batch(json!({ "PutRequest": { "Item": key(last) } }))).0, 400);
+        // Nor does what is there grow for ever.
+        let first = (0..1000).find(|number| ask(&mut tables, "UpdateItem", update(number % last, 100_000)).0 != 200);
+        assert!(first.is_some_and(|first| (20..22).contains(&first)), "{first:?}");
+        // What is removed makes room.
+        assert_eq!(ask(&mut tables, "BatchWriteItem", batch(json!({ "DeleteRequest": { "Key": key(0) } }))).0, 200);
+        assert_eq!(ask(&mut tables, "UpdateItem", update(1, 100)).0, 200);
+        for number in 2..last {
+            let remove = json!({ "TableName": "one", "Key": key(number) });
+            assert_eq!(ask(&mut tables, "TransactWriteItems", transact("Delete", remove)).0, 200);
+        }
+        assert_eq!(ask(&mut tables, "PutItem", put(last)).0, 200);
     }
 
     #[test]
