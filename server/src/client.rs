@@ -301,12 +301,11 @@ impl Client {
     fn answer(&mut self, request: RequestId) -> Result<Answer, ClientError> {
         self.flush()?;
         loop {
-            if let Heard::Answer(of, answer) = self.hear()? {
-                return if of == request {
-                    answer.map_err(ClientError::Refused)
-                } else {
-                    Err(ClientError::OtherAnswer)
-                };
+            match self.hear()? {
+                Heard::Answer(of, answer) if of == request => return answer.map_err(ClientError::Refused),
+                // Of a sign of life that was asked for before, and was not needed.
+                Heard::Answer(_, Ok(Answer::Pong)) | Heard::Other => {}
+                Heard::Answer(..) => return Err(ClientError::OtherAnswer),
             }
         }
     }

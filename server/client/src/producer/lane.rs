@@ -385,5 +385,6 @@ impl Lane {
         all.for_each(|record| record.answer(Err(error.clone())));
         self.waiting_bytes = 0;
         self.again_at = None;
+        self.retries.reset();
     }
 }
