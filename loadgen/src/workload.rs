@@ -64,12 +64,14 @@ const fn bits(count: u32) -> u64 {
 ///   bytes  0      1        4              10           16
 ///          | lane |  run   | intended, us |   number   |    little-endian
 /// ```
+///
+/// A time of 0 is none: the record was built before it was known when it would be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Stamp {
     lane: u8,
     run: RunId,
     /// Microseconds since 1970, which wrap around after nine years.
-    intended_us: u64,
+    intended_us: Option<u64>,
     number: u64,
 }
 
@@ -81,7 +83,7 @@ impl Stamp {
         Some(Self {
             lane: field(0, LANE_BITS) as u8,
             run: RunId(field(LANE_BITS, RUN_BITS) as u32),
-            intended_us: field(32, TIME_BITS),
+            intended_us: Some(field(32, TIME_BITS)).filter(|&us| us > 0),
             number: field(32 + TIME_BITS, NUMBER_BITS),
         })
     }
@@ -89,14 +91,16 @@ impl Stamp {
     fn encode(self) -> [u8; STAMP_BYTES] {
         let Self { lane, run, intended_us, number } = self;
         let low = u64::from(lane) | u64::from(run.0) << LANE_BITS;
-        let (time, number) = (intended_us & bits(TIME_BITS), number & bits(NUMBER_BITS));
+        let time = intended_us.map_or(0, |us| (us & bits(TIME_BITS)).max(1));
+        let number = number & bits(NUMBER_BITS);
         (u128::from(low) | u128::from(time) << 32 | u128::from(number) << (32 + TIME_BITS)).to_le_bytes()
     }
 
-    /// How long after the intended time `now_us` is, in microseconds since 1970; below 0 where clocks differ.
-    pub fn age_us(&self, now_us: u64) -> i64 {
+    /// How long after the intended time `now_us` is, in microseconds since 1970; below 0 where clocks differ. `None` if it tells no
+    /// time.
+    pub fn age_us(&self, now_us: u64) -> Option<i64> {
         let spare = u64::BITS - TIME_BITS;
-        ((now_us.wrapping_sub(self.intended_us) << spare) as i64) >> spare
+        Some(((now_us.wrapping_sub(self.intended_us?) << spare) as i64) >> spare)
     }
 }
 
@@ -149,7 +153,7 @@ impl Recipe {
         Lane {
             recipe: self.clone(),
             lane,
-            intended_us: 0,
+            intended_us: None,
             next: 0,
             random: StdRng::seed_from_u64(scramble(self.seed ^ u64::from(lane))),
             zipf,
@@ -215,7 +219,7 @@ impl Contents {
 pub struct Lane {
     recipe: Recipe,
     lane: u8,
-    intended_us: u64,
+    intended_us: Option<u64>,
     next: u64,
     random: StdRng,
     zipf: Option<Zipf<f64>>,
@@ -309,8 +313,8 @@ impl Lane {
         self.recipe.largest()
     }
 
-    /// The records made from now on are meant to be sent then: microseconds since 1970.
-    pub fn intend(&mut self, us: u64) {
+    /// The records made from now on are meant to be sent then: microseconds since 1970, if that is known.
+    pub fn intend(&mut self, us: Option<u64>) {
         self.intended_us = us;
     }
 

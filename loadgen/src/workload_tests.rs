@@ -82,10 +82,18 @@ fn stamps_tell_when_a_record_was_meant_to_be_sent() {
     let mut lane = recipe("16", "distinct").lane(3);
     // Past the wrap of what a stamp has room for.
     let intended_us = (1 << 50) - 5;
-    lane.intend(intended_us);
+    assert_eq!(Stamp::of(&lane.record().data().concat()).unwrap().age_us(intended_us), None);
+    lane.intend(Some(intended_us));
     let stamp = Stamp::of(&lane.record().data().concat()).unwrap();
-    assert_eq!(stamp.age_us(intended_us + 70), 70);
-    assert_eq!(stamp.age_us(intended_us - 30), -30);
+    assert_eq!(stamp.age_us(intended_us + 70), Some(70));
+    assert_eq!(stamp.age_us(intended_us - 30), Some(-30));
+}
+
+#[test]
+fn a_time_that_wraps_to_none_is_told_as_the_next() {
+    let mut lane = recipe("16", "distinct").lane(3);
+    lane.intend(Some(1 << 48));
+    assert_eq!(Stamp::of(&lane.record().data().concat()).unwrap().age_us((1 << 48) + 5), Some(4));
 }
 
 #[test]

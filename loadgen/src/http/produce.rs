@@ -177,7 +177,7 @@ impl Crew {
 
     /// Begins to write made-up records.
     fn write(crew: &Rc<Self>, plan: &Plan, core: &Rc<Core>) -> Vec<JoinHandle<()>> {
-        let ahead = plan.consumers.subscribers == 0;
+        let ahead = plan.builds_ahead();
         let begin = |worker: &Rc<Worker>| {
             let (crew, worker, core) = (Rc::clone(crew), Rc::clone(worker), Rc::clone(core));
             match crew.pace {
@@ -210,11 +210,11 @@ impl Crew {
         crew.workers.iter().map(begin).collect()
     }
 
-    /// Makes a request's records, all meant to be sent at a time of the run.
-    fn build(&self, core: &Core, intended_ns: u64) -> Ready {
+    /// Makes a request's records, all meant to be sent at a time of the run, if that is known.
+    fn build(&self, core: &Core, intended_ns: Option<u64>) -> Ready {
         let mut lane = self.lane.borrow_mut();
         let lane = lane.as_mut().expect("producers have a recipe");
-        lane.intend(core.clock.wall_us(intended_ns));
+        lane.intend(intended_ns.map(|ns| core.clock.wall_us(ns)));
         let each = (lane.largest().min(RECORD_BYTES_MAX) + KEY_BYTES).div_ceil(3) * 4 + AROUND_BYTES;
         let mut batch = self.begin(each * self.records_max.min(16) as usize);
         for _ in 0..self.records_max {
@@ -272,11 +272,11 @@ impl Crew {
 async fn write_closed(crew: Rc<Crew>, worker: Rc<Worker>, core: Rc<Core>, ahead: bool) {
     let mut built = None;
     while !core.stopped() {
-        let ready = built.take().unwrap_or_else(|| crew.build(&core, core.clock.now_ns()));
+        let ready = built.take().unwrap_or_else(|| crew.build(&core, Some(core.clock.now_ns())));
         let build = async {
             // Not before this one is on its way.
             yield_now().await;
-            ahead.then(|| crew.build(&core, 0))
+            ahead.then(|| crew.build(&core, None))
         };
         let (goes_on, next) = join!(worker.send(crew.job(), &core, ready), build);
         if !goes_on {
@@ -287,12 +287,12 @@ async fn write_closed(crew: Rc<Crew>, worker: Rc<Worker>, core: Rc<Core>, ahead:
 }
 
 /// A worker of an open loop: builds and signs each request `ahead`, while it waits for a time, so that this makes none late.
-/// Where subscribers are to know when a record was meant to be sent, that is known before it is built.
+/// Where somebody is to know when a record was meant to be sent, that is known before it is built.
 async fn write_open(crew: Rc<Crew>, worker: Rc<Worker>, core: Rc<Core>, ahead: bool) {
     loop {
-        let built = ahead.then(|| crew.build(&core, 0));
+        let built = ahead.then(|| crew.build(&core, None));
         let Some(due_ns) = crew.next_due(&core).await else { return };
-        let mut ready = built.unwrap_or_else(|| crew.build(&core, due_ns));
+        let mut ready = built.unwrap_or_else(|| crew.build(&core, Some(due_ns)));
         ready.intended_ns = due_ns;
         if !worker.send(crew.job(), &core, ready).await {
             return;

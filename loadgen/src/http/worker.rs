@@ -122,8 +122,11 @@ impl Worker {
             }
             Err(CallError { error, .. }) => {
                 settle_all(core, &ready.records, Fate::Unknown);
-                if let HttpError::Silent { .. } = error {
+                // An answer that says nothing of use is one.
+                if !matches!(error, HttpError::Refused { .. }) {
                     core.counts.borrow_mut().groups[0].recorder.unanswered(times, ready.records.len() as u64);
+                }
+                if let HttpError::Silent { .. } = error {
                     self.tell(core, format!("connection {}: {error}", self.number));
                     return false;
                 }

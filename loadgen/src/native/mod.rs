@@ -159,6 +159,11 @@ impl Plan {
         streams.map(|stream| (stream.id, stream)).collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
+    /// Whether records of an open loop may be built before it is known when they are sent: nobody looks at how old they are.
+    pub(crate) fn builds_ahead(&self) -> bool {
+        self.consumers.subscribers == 0 && !self.is_shared
+    }
+
     fn recorder(&self) -> Recorder {
         let end_ns = self.duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64);
         Recorder::new(self.warmup.as_nanos() as u64, end_ns)

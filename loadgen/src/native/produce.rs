@@ -135,7 +135,8 @@ fn merge<E>(plan: &Plan, outcomes: Vec<Result<CoreOutcome, E>>, shared: &Shared)
     }
     // Where what there was to send ended the run, the last acknowledgement is its end.
     if !matches!(produced.stop, Stop::Bytes | Stop::InputEnd | Stop::Tip) {
-        produced.groups.iter_mut().for_each(|group| group.recorder.ran_until(shared.ran_ns()));
+        let recorders = produced.groups.iter_mut().map(|group| &mut group.recorder).chain([&mut pushed.recorder]);
+        recorders.for_each(|recorder| recorder.ran_until(shared.ran_ns()));
     }
     let is_held_against_account = !plan.producers.is_empty();
     for taken in subscribers {
@@ -263,7 +264,7 @@ async fn connect(plan: &Plan, has_rows: bool, place: &CorePlace<'_>) -> Result<C
 /// Begins to write made-up records.
 fn write(crew: &Crew, plan: &Plan, core: &Rc<Core>) -> Vec<JoinHandle<()>> {
     let Some(sorted) = &crew.sorted else { return Vec::new() };
-    let (ahead, writers) = (plan.consumers.subscribers == 0, crew.writers());
+    let (ahead, writers) = (plan.builds_ahead(), crew.writers());
     let begin = |link: &Rc<Link>| {
         let (link, core, sorted) = (Rc::clone(link), Rc::clone(core), Rc::clone(sorted));
         match link.is_closed_loop() {

@@ -147,11 +147,12 @@ pub(crate) fn age_of((data, arrival_ms): (&[u8], u64), is_ours: bool, clock: Clo
     let arrival_us = arrival_ms.saturating_mul(1000);
     let stamp = Stamp::of(data);
     let is_stamp = |stamp: &Stamp| {
-        let before_us = stamp.age_us(arrival_us);
-        (-STAMP_AFTER_ARRIVAL_US_MAX..=STAMP_BEFORE_ARRIVAL_US_MAX).contains(&before_us)
+        let likely = -STAMP_AFTER_ARRIVAL_US_MAX..=STAMP_BEFORE_ARRIVAL_US_MAX;
+        stamp.age_us(arrival_us).is_some_and(|before_us| likely.contains(&before_us))
     };
-    if let Some(stamp) = stamp.filter(|stamp| is_ours || (arrival_us >= clock.start_us && is_stamp(stamp))) {
-        return Some(Age { us: stamp.age_us(now_us).max(0) as u64, by_arrival: false });
+    let stamp = stamp.filter(|stamp| is_ours || (arrival_us >= clock.start_us && is_stamp(stamp)));
+    if let Some(age_us) = stamp.and_then(|stamp| stamp.age_us(now_us)) {
+        return Some(Age { us: age_us.max(0) as u64, by_arrival: false });
     }
     (arrival_us >= clock.start_us).then(|| Age { us: now_us.saturating_sub(arrival_us), by_arrival: true })
 }

@@ -45,7 +45,7 @@ fn frame(data: &[u8], number: u64, arrival_ms: i64) -> Vec<u8> {
 fn stamped(intended_ms: i64) -> Vec<u8> {
     let recipe = Recipe::new("40".parse().unwrap(), "distinct".parse().unwrap(), 1);
     let mut lane = recipe.lane(0);
-    lane.intend(START_US.wrapping_add_signed(1000 * intended_ms));
+    lane.intend(Some(START_US.wrapping_add_signed(1000 * intended_ms)));
     lane.record().data().concat()
 }
 

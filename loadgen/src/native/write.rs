@@ -43,7 +43,7 @@ impl Crew {
 /// A writer of a closed loop: builds a batch once it may be sent, so that it is still in the processor's cache when it is.
 pub(super) async fn write_closed(link: Rc<Link>, core: Rc<Core>, sorted: Rc<RefCell<Sorted>>, writers: Writers) {
     while let Some(batch) = link.next_batch(&core, &sorted).await {
-        let message = build(&link, &core, &sorted, &batch, core.clock.now_ns()).await;
+        let message = build(&link, &core, &sorted, &batch, Some(core.clock.now_ns())).await;
         if !link.send(&core, message).await {
             break;
         }
@@ -59,15 +59,15 @@ pub(super) async fn write_closed(link: Rc<Link>, core: Rc<Core>, sorted: Rc<RefC
 }
 
 /// A writer of an open loop: builds each batch `ahead`, while it waits for its time, so that building makes none late. Where
-/// subscribers are to know when a record was meant to be sent, that is known before it is built.
+/// somebody is to know when a record was meant to be sent, that is known before it is built.
 pub(super) async fn write_open(link: Rc<Link>, core: Rc<Core>, sorted: Rc<RefCell<Sorted>>, ahead: bool) {
     let ahead = ahead && sorted.borrow_mut().lane().largest() <= RECORD_BYTES_MAX;
     while let Some(batch) = link.ahead(&core).await {
-        let built = if ahead { Some(build(&link, &core, &sorted, &batch, 0).await) } else { None };
+        let built = if ahead { Some(build(&link, &core, &sorted, &batch, None).await) } else { None };
         let Some(due_ns) = link.due(&core).await else { return };
         let mut message = match built {
             Some(built) => built,
-            None => build(&link, &core, &sorted, &batch, due_ns).await,
+            None => build(&link, &core, &sorted, &batch, Some(due_ns)).await,
         };
         message.intend(due_ns);
         if !link.send(&core, message).await {
@@ -77,9 +77,9 @@ pub(super) async fn write_open(link: Rc<Link>, core: Rc<Core>, sorted: Rc<RefCel
 }
 
 /// Builds a message. Records that may be large are built in turns: others of the core have theirs meanwhile.
-async fn build(link: &Link, core: &Core, sorted: &RefCell<Sorted>, batch: &Batch, intended_ns: u64) -> Message {
+async fn build(link: &Link, core: &Core, sorted: &RefCell<Sorted>, batch: &Batch, intended_ns: Option<u64>) -> Message {
     let mut message = link.begin_message(core, batch.stream);
-    let intended_us = core.clock.wall_us(intended_ns);
+    let intended_us = intended_ns.map(|ns| core.clock.wall_us(ns));
     if sorted.borrow_mut().lane().largest() > RECORD_BYTES_MAX {
         for drawn in &batch.records {
             let record = {

@@ -90,6 +90,8 @@ pub enum Mark {
     Void(String),
     /// The run was stopped before its end.
     Partial(String),
+    /// The run ended before it should have, by itself.
+    CutShort(String),
     /// The generator did not keep its schedule.
     GeneratorLate(String),
     /// The generator, not the server, was the limit.
@@ -112,6 +114,7 @@ impl Mark {
         match self {
             Self::Void(why) => format!("VOID: {why}"),
             Self::Partial(why) => format!("partial: {why}"),
+            Self::CutShort(why) => format!("cut short: {why}"),
             Self::GeneratorLate(why) => format!("generator late: {why}"),
             Self::GeneratorBound(why) => format!("generator-bound: {why}"),
             Self::Disturbed(why) => format!("disturbed: {why}"),

@@ -128,11 +128,15 @@ impl MergedReport {
     /// How the command ends: as the gravest of what was merged would by its marks and its goals.
     pub fn status(&self) -> Status {
         let marks = self.sources.iter().flat_map(|source| &source.marks).chain(&self.marks);
-        let status = marks.map(|mark| match mark {
-            Mark::Void(_) => Status::Void,
+        let status = marks.clone().map(|mark| match mark {
+            Mark::CutShort(_) => Status::NotRun,
             Mark::GeneratorLate(_) => Status::GeneratorLate,
             _ => Status::Good,
         });
+        // As of one run, a void one says more than one that was cut short.
+        if marks.clone().any(Mark::is_void) {
+            return Status::Void;
+        }
         let is_missed = self.sources.iter().flat_map(|source| &source.goals).any(|goal| !goal.met);
         let goals = if is_missed { Status::GoalMissed } else { Status::Good };
         status.fold(goals, Status::graver)

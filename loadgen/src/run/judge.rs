@@ -36,18 +36,17 @@ pub(super) fn judge(
     match produced.stop {
         Stop::Interrupted => report.marks.push(Mark::Partial("stopped by a signal".to_owned())),
         Stop::ConnectionsLost => {
-            report.marks.push(Mark::Partial("no connection was left".to_owned()));
-            // A void one says more.
-            if status == Status::Good {
-                status = Status::NotRun;
-            }
+            report.marks.push(Mark::CutShort("no connection was left".to_owned()));
         }
         Stop::InputFault => {
             let why = "the input is malformed from some row on; what came before it was sent and verified";
-            report.marks.push(Mark::Partial(why.to_owned()));
-            status = status.graver(Status::NotRun);
+            report.marks.push(Mark::CutShort(why.to_owned()));
         }
         Stop::Time | Stop::Bytes | Stop::InputEnd | Stop::Tip => {}
+    }
+    // A void one says more.
+    if status == Status::Good && report.marks.iter().any(|mark| matches!(mark, Mark::CutShort(_))) {
+        status = Status::NotRun;
     }
     if !report.server.is_durable {
         let why = "what was acknowledged need not survive a power cut on this file system";
