@@ -1,15 +1,18 @@
 //! How long a record takes from put to received: an open loop of PutRecords, and consumers that are pushed what was put, all in
-//! this process and by one clock. Each record is received once by each of them; requests that are under way at once may overtake
-//! each other.
+//! this process and by one clock. Each has a client of its own, and with it a connection, as producers and consumers have that are
+//! programs of their own. Each record is received once by each consumer; requests that are under way at once may overtake each
+//! other.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType, StartingPosition};
 use tokio::spawn;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::Outcome;
 
@@ -28,7 +31,8 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Puts for so many seconds beside so many consumers, and prints what they saw as JSON.
-pub(crate) async fn measure(client: &Client, consumers: usize, seconds: f64) -> Outcome<()> {
+pub(crate) async fn measure(new: impl Fn() -> Outcome<Client>, consumers: usize, seconds: f64) -> Outcome<()> {
+    let client = new()?;
     client.create_stream().stream_name(STREAM).shard_count(1).send().await?;
     let described = client.describe_stream_summary().stream_name(STREAM).send().await?;
     let arn = described.stream_description_summary().ok_or("no summary")?.stream_arn().to_owned();
@@ -44,6 +48,7 @@ pub(crate) async fn measure(client: &Client, consumers: usize, seconds: f64) -> 
             .await?;
         let consumer = registered.consumer().ok_or("no consumer")?.consumer_arn();
         let latest = StartingPosition::builder().r#type(ShardIteratorType::Latest).build()?;
+        let client = new()?;
         let call = client.subscribe_to_shard().consumer_arn(consumer).shard_id(SHARD).starting_position(latest);
         let mut events = call.send().await?.event_stream;
         receiving.push(spawn(async move {
@@ -63,7 +68,7 @@ pub(crate) async fn measure(client: &Client, consumers: usize, seconds: f64) -> 
             took
         }));
     }
-    put(client, begun, batches).await?;
+    put(&client, begun, batches).await?;
     let mut seen = Vec::new();
     for one in receiving {
         seen.extend(timeout(PATIENCE, one).await.map_err(|_| "records are missing")??);
@@ -79,11 +84,9 @@ fn counted_from() -> u64 {
 
 /// Puts each batch when it is due, whatever became of those before.
 async fn put(client: &Client, begun: Instant, batches: u64) -> Outcome<()> {
-    let start = Instant::now();
     let mut putting = Vec::new();
-    for batch in 0..batches {
-        let due = start + EVERY * batch as u32;
-        sleep_until(due).await;
+    let mut due_batches = pace(batches);
+    while let Some((batch, due)) = due_batches.recv().await {
         let entries = (0..RECORDS).map(|at| entry(batch * RECORDS + at, due - begun)).collect::<Result<Vec<_>, _>>()?;
         let client = client.clone();
         putting.push(spawn(async move {
@@ -95,6 +98,22 @@ async fn put(client: &Client, begun: Instant, batches: u64) -> Outcome<()> {
         one.await?;
     }
     Ok(())
+}
+
+/// Tells of each batch when it is due. A thread of its own: tokio's timers are up to two milliseconds late.
+fn pace(batches: u64) -> mpsc::UnboundedReceiver<(u64, Instant)> {
+    let (tell, due_batches) = mpsc::unbounded_channel();
+    let start = Instant::now();
+    thread::spawn(move || {
+        for batch in 0..batches {
+            let due = start + EVERY * batch as u32;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if tell.send((batch, due)).is_err() {
+                return;
+            }
+        }
+    });
+    due_batches
 }
 
 /// A record that tells its number and when it was due.

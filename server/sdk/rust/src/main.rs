@@ -33,23 +33,10 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 async fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, endpoint, what, how @ ..] = &arguments[..] else { return Err(USAGE.into()) };
-    let config = aws_sdk_kinesis::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new(
-            std::env::var("AWS_ACCESS_KEY_ID")?,
-            std::env::var("AWS_SECRET_ACCESS_KEY")?,
-            None,
-            None,
-            "environment",
-        ))
-        .http_client(http(endpoint)?)
-        .endpoint_url(endpoint)
-        .build();
-    let client = Client::from_conf(config);
     if let ("latency", [consumers, seconds]) = (&**what, how) {
-        return latency::measure(&client, consumers.parse()?, seconds.parse()?).await;
+        return latency::measure(|| client(endpoint), consumers.parse()?, seconds.parse()?).await;
     }
+    let client = client(endpoint)?;
     if what == "again" {
         read_all(&client, None).await?;
         println!("rust: after kill -9 every record is there");
@@ -63,6 +50,24 @@ async fn main() -> Outcome<()> {
     read_all(&client, Some(&places)).await?;
     ask_for_what_is_not_there(&client).await?;
     subscribing::check(&client).await
+}
+
+/// A client with connections of its own.
+fn client(endpoint: &str) -> Outcome<Client> {
+    let config = aws_sdk_kinesis::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new(
+            std::env::var("AWS_ACCESS_KEY_ID")?,
+            std::env::var("AWS_SECRET_ACCESS_KEY")?,
+            None,
+            None,
+            "environment",
+        ))
+        .http_client(http(endpoint)?)
+        .endpoint_url(endpoint)
+        .build();
+    Ok(Client::from_conf(config))
 }
 
 /// HTTP/1.1 in clear; over TLS what the server offers, HTTP/2 before all.

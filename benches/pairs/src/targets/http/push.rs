@@ -27,7 +27,7 @@ pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
     Ok(Findings {
         goal: "SubscribeToShard, record put to record received: p99 under 5 ms plus the disk's own write p99, over HTTP/2 with the Rust SDK, for 1 and for 20 consumers at 1 MB/s.",
         notes: vec![
-            "An open loop of a hundred PutRecords of ten records a second; each record counts from when it was due, by the clock of the one process that puts and receives. Each consumer received each record once. Over TLS, which HTTP/2 is agreed on by; the SDK's program runs where the kernel puts it.".to_owned(),
+            "An open loop of a hundred PutRecords of ten records a second; each record counts from when it was due, by the clock of the one process that puts and receives. Each consumer has a client and a connection of its own, and received each record once. Over TLS, which HTTP/2 is agreed on by; the SDK's program runs where the kernel puts it.".to_owned(),
         ],
         sweeps: Vec::new(),
         parts: parts.all(),
