@@ -56,11 +56,11 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Begins to sample.
-    pub fn start(admin: SocketAddr) -> std::io::Result<Self> {
+    /// Samples from a time on: what a server does before a run begins is not of it.
+    pub fn start(admin: SocketAddr, from: Instant) -> std::io::Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&over);
-        let thread = thread::Builder::new().name("metrics".to_owned()).spawn(move || sample(admin, &seen))?;
+        let thread = thread::Builder::new().name("metrics".to_owned()).spawn(move || sample(admin, from, &seen))?;
         Ok(Self { over, thread })
     }
 
@@ -71,17 +71,17 @@ impl Sampler {
     }
 }
 
-fn sample(admin: SocketAddr, over: &AtomicBool) -> Samples {
-    let (begun, mut samples, mut every) = (Instant::now(), Samples::default(), EVERY);
+fn sample(admin: SocketAddr, from: Instant, over: &AtomicBool) -> Samples {
+    let (mut samples, mut every) = (Samples::default(), EVERY);
     let mut due = Duration::ZERO;
     loop {
         let is_over = over.load(Ordering::Acquire);
-        if !is_over && begun.elapsed() < due {
+        if !is_over && Instant::now() < from + due {
             thread::sleep(LOOK);
             continue;
         }
         match ask(admin) {
-            Ok(text) => samples.points.push((begun.elapsed().as_secs_f64(), text::parse(&text))),
+            Ok(text) => samples.points.push((from.elapsed().as_secs_f64(), text::parse(&text))),
             Err(fault) => samples.fault = Some(fault),
         }
         if is_over || samples.fault.is_some() {
@@ -91,7 +91,7 @@ fn sample(admin: SocketAddr, over: &AtomicBool) -> Samples {
             samples.thin_out();
             every *= 2;
         }
-        due = begun.elapsed() + every;
+        due = from.elapsed() + every;
     }
 }
 

@@ -68,7 +68,7 @@ fn serve(answers: &'static [&'static str]) -> SocketAddr {
 #[test]
 fn a_server_is_asked_until_the_run_is_over() {
     let answers = &["HTTP/1.0 200 OK\r\n\r\nx 1\n", "HTTP/1.1 200 OK\r\nA: b\r\n\r\nx 2\n"];
-    let sampler = Sampler::start(serve(answers)).unwrap();
+    let sampler = Sampler::start(serve(answers), Instant::now()).unwrap();
     let samples = sampler.finish();
     assert_eq!(samples.fault(), None);
     assert!(!samples.points.is_empty() && samples.points[0].1["x"] == 1.0, "{samples:?}");
@@ -76,11 +76,11 @@ fn a_server_is_asked_until_the_run_is_over() {
 
 #[test]
 fn a_server_without_figures_is_no_error() {
-    let sampler = Sampler::start(serve(&["HTTP/1.1 404 Not Found\r\n\r\n"])).unwrap();
+    let sampler = Sampler::start(serve(&["HTTP/1.1 404 Not Found\r\n\r\n"]), Instant::now()).unwrap();
     let samples = sampler.finish();
     assert!(samples.fault().unwrap().contains("404 Not Found"), "{samples:?}");
     let told = ServerFigures::new(&samples, 0.0).describe();
     assert!(told.starts_with("nothing: http://127.0.0.1:"), "{told}");
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    assert!(Sampler::start(closed).unwrap().finish().fault().is_some());
+    assert!(Sampler::start(closed, Instant::now()).unwrap().finish().fault().is_some());
 }

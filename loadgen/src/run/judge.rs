@@ -284,7 +284,13 @@ mod tests {
         let (report, mut produced) = good();
         produced.stop = Stop::ConnectionsLost;
         let (status, marks) = judged(report.clone(), &produced, &[]);
-        assert!(status == Status::NotRun && matches!(marks[..], [Mark::Partial(_)]), "{marks:?}");
+        assert!(status == Status::NotRun && matches!(marks[..], [Mark::CutShort(_)]), "{marks:?}");
+        // What is wrong with the data goes before what is wrong with the run.
+        let (mut report, mut produced) = good();
+        produced.stop = Stop::InputFault;
+        (report.verification.good, report.verification.faults) = (false, 3);
+        let (status, marks) = judged(report, &produced, &[]);
+        assert!(status == Status::Void && matches!(marks[..], [Mark::Void(_), Mark::CutShort(_)]), "{marks:?}");
         let (report, mut produced) = good();
         let times = BatchTimes { intended_ns: 0, sent_ns: 0, acked_ns: 1_000_000 };
         produced.groups[0].recorder.unanswered(times, 7);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::observe::{Observed, observe_producing, observe_reading};
 use super::settle::{Settled, Spoken};
@@ -281,7 +281,8 @@ impl Run<'_> {
     ) -> Result<Result<Driven, E>, RunError> {
         let flushes_before = disk.and_then(Disk::flushes);
         let admin = self.options.admin.or(server.and_then(Server::admin));
-        let sampler = admin.map(Sampler::start).transpose();
+        let wait = self.options.start_at.and_then(|at| at.duration_since(SystemTime::now()).ok()).unwrap_or_default();
+        let sampler = admin.map(|admin| Sampler::start(admin, Instant::now() + wait)).transpose();
         let sampler = sampler.map_err(|error| RunError::System("start a thread", error))?;
         let (produced, observed) = observe_producing(shared, self.settled, server, self.interrupted, produce);
         let samples = sampler.map(Sampler::finish);

@@ -154,7 +154,8 @@ fn what_others_wrote_is_consumed_and_followed() {
     assert_eq!(output.status.code(), Some(0), "{}", message(&output));
     let report = report(&output);
     let p50_ns = report["measured"]["latency_ns"]["at"][0][1].as_u64().unwrap();
-    assert!((1_000..30_000_000_000).contains(&p50_ns), "{p50_ns}: from the stamps of those who wrote");
+    // From the stamps of those who wrote, who wrote for three seconds: not from when they began.
+    assert!((1_000..1_000_000_000).contains(&p50_ns), "{p50_ns}");
     watched.server.stop().unwrap();
 }
 
