@@ -189,7 +189,9 @@ impl<I: Io> Reactor<I> {
             return;
         }
         let connection = &mut self.connections[peer.slot];
-        let there = connection.outgoing.sent(&mut self.io, (connection.socket, peer), completion.result, bytes);
+        // What is closing may be another connection's socket by now.
+        let socket = connection.socket.filter(|_| connection.phase != Phase::Closing);
+        let there = connection.outgoing.sent(&mut self.io, (socket, peer), completion.result, bytes);
         if connection.phase == Phase::Closing {
             return self.finish_closing(peer);
         }
