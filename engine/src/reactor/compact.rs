@@ -66,11 +66,15 @@ impl<I: Io> Reactor<I> {
 
     /// Has readers find the copy, once none is at the segments that it takes the place of; and drops those.
     pub(super) fn go_over_to_copy(&mut self) {
-        let Some(replaced) = self.compactor.replaced() else { return };
+        let Some(replaced) = self.compactor.replaced() else { return self.reads.hold_back(&[]) };
         let run: Vec<SegmentId> = replaced.iter().map(|sealed| sealed.segment).collect();
-        if !run.into_iter().all(|segment| self.let_go(segment)) {
+        // Readers that go on and on would leave no moment between them. Who comes now reads the copy.
+        self.reads.hold_back(&run);
+        if !run.iter().all(|&segment| self.looking_at != Some(segment) && self.reads.rests(segment)) {
             return;
         }
+        run.into_iter().for_each(|segment| assert!(self.let_go(segment), "it rests"));
+        self.reads.hold_back(&[]);
         let Some(InPlace { run, dir, sealed, footer }) = self.compactor.take_in_place() else { return };
         let is_own = sealed.segment.journal == self.journal.number();
         self.journal.segments.compacted(u64::from(sealed.bytes), is_own);

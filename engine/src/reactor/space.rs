@@ -19,7 +19,8 @@ impl<I: Io> Reactor<I> {
     /// Does what is due for retention.
     pub(super) fn mind_space(&mut self) {
         if self.journal.poisoned().is_some() || self.life != Life::Running {
-            return;
+            // No copy takes the place of anything any more.
+            return self.reads.hold_back(&[]);
         }
         self.mind_clock();
         self.note_sealed();

@@ -120,6 +120,8 @@ pub(super) struct Windows {
     /// To be read: for requests that wait, and ahead of them. What has been read since is passed over.
     wanted: VecDeque<u32>,
     ahead: VecDeque<u32>,
+    /// Segments in which nothing more is begun.
+    held_back: Vec<SegmentId>,
 }
 
 impl Windows {
@@ -149,7 +151,14 @@ impl Windows {
             in_flight: 0,
             wanted: VecDeque::new(),
             ahead: VecDeque::new(),
+            held_back: Vec::new(),
         }
+    }
+
+    /// Has whoever comes to these segments wait, and to no others, so that what is being read there comes to its end.
+    pub(super) fn hold_back(&mut self, segments: &[SegmentId]) {
+        self.held_back.clear();
+        self.held_back.extend_from_slice(segments);
     }
 
     /// Whether no read is in flight.
@@ -183,6 +192,9 @@ impl Windows {
         taken: &mut Vec<u32>,
     ) -> Result<usize, Lack> {
         debug_assert!(taken.is_empty());
+        if places.iter().any(|place| self.held_back.contains(&place.segment)) {
+            return Err(Lack::Windows);
+        }
         let known: Vec<Option<u32>> =
             places.iter().map(|place| self.find_slot(place.segment, &(place.start..place.end))).collect();
         // In use before room is made for others.
@@ -265,11 +277,16 @@ impl Windows {
         keys
     }
 
-    /// Forgets what was read of a segment. `false` while some of it is being read, is to be, or is used.
-    pub(super) fn let_go(&mut self, segment: SegmentId) -> bool {
+    /// Whether nothing of a segment is being read, is to be, or is used.
+    pub(super) fn rests(&self, segment: SegmentId) -> bool {
         let is_there = |window: &&Window| window.place.is_some_and(|place| place.segment == segment);
         let rests = |window: &Window| window.users == 0 && matches!(window.state, State::Ready(_) | State::Failed);
-        if !self.slots.iter().filter(is_there).all(rests) {
+        self.slots.iter().filter(is_there).all(rests)
+    }
+
+    /// Forgets what was read of a segment. `false` unless it rests.
+    pub(super) fn let_go(&mut self, segment: SegmentId) -> bool {
+        if !self.rests(segment) {
             return false;
         }
         let places = self.by_place.range((segment, 0)..=(segment, u64::MAX)).map(|(_, &slot)| slot);
@@ -295,7 +312,8 @@ impl Windows {
 
     /// Queues the window of a wish, if there are any and there is room.
     fn grant_wish(&mut self, io: &mut impl Io) -> Option<u32> {
-        let (by_place, by_age) = (self.wishes.keys().next().copied(), self.ages.values().next().copied());
+        let is_free = |key: &&Key| !self.held_back.contains(&key.0);
+        let (by_place, by_age) = (self.wishes.keys().find(is_free).copied(), self.ages.values().find(is_free).copied());
         let is_by_age = self.granted.is_multiple_of(WISHES_BY_AGE);
         let order = if is_by_age { [by_age, by_place] } else { [by_place, by_age] };
         // The other one may fit where the first does not.
@@ -345,8 +363,9 @@ impl Windows {
     /// wait for what comes before: they are to catch up.
     pub(super) fn read_ahead(&mut self, io: &mut impl Io, place: &Place) {
         let is_there = self.find_slot(place.segment, &(place.start..place.end)).is_some();
+        let is_held_back = self.held_back.contains(&place.segment);
         let is_behind = self.wishes.first_key_value().is_none_or(|(&first, _)| (place.segment, place.start) < first);
-        if is_there || !is_behind {
+        if is_there || is_held_back || !is_behind {
             return;
         }
         while self.held_bytes + place.held_bytes() > self.budget_bytes {
@@ -554,6 +573,38 @@ mod tests {
         assert_eq!((windows.wishes.len(), windows.ages.len()), (1, 1));
         windows.unwish((SEGMENT, 0));
         assert!(!windows.is_waiting());
+    }
+
+    /// Bug, found on reading: a compacted copy did not take the place of what it was made of as long as readers went on there, so that
+    /// nothing could be moved or freed. Mechanism: it waits for a moment in which nothing is read there, and new reads began before
+    /// the last had ended. Fix: who comes then waits.
+    #[test]
+    fn nothing_is_begun_where_readers_are_held_back() {
+        let mut windows = Windows::new(64 << 20);
+        let mut io = Inert(Memory(Pool::new(16 << 20).expect("memory")));
+        let next = Place { segment: NEXT, ..place(0, 4096) };
+        let (mut used, mut taken) = (Vec::new(), Vec::new());
+        assert_eq!(windows.take(&mut io, 0, &[place(0, 4096)], &mut used), Ok(1));
+        windows.hold_back(&[SEGMENT]);
+        assert!(!windows.rests(SEGMENT) && windows.rests(NEXT));
+        // Requests, also for what is there; wishes, of which those for other segments are granted; and what lies ahead.
+        assert_eq!(windows.take(&mut io, 1, &[place(0, 4096)], &mut taken), Err(Lack::Windows));
+        assert_eq!(windows.take(&mut io, 1, &[next], &mut taken), Ok(1));
+        windows.read_ahead(&mut io, &place(1 << 20, 2 << 20));
+        assert_eq!(windows.take_ready(&[place(8192, 12_288)], &mut Vec::new()), Err((SEGMENT, 8192)));
+        assert_eq!(windows.grant_wish(&mut io), None);
+        let after = Place { segment: NEXT, ..place(8192, 12_288) };
+        assert_eq!(windows.take_ready(&[after], &mut Vec::new()), Err((NEXT, 8192)));
+        assert!(windows.grant_wish(&mut io).is_some_and(|slot| windows.slots[slot].place == Some(after)));
+        // What was begun comes to its end.
+        let slot = used[0];
+        windows.slots[slot].state = State::Reading;
+        windows.in_flight += 1;
+        windows.complete(slot, None, &mut Vec::new());
+        windows.end_use(slot);
+        assert!(windows.rests(SEGMENT));
+        windows.hold_back(&[]);
+        assert!(windows.grant_wish(&mut io).is_some());
     }
 
     /// Bug, found on reading: a request could wait until the shutdown's time was up. Mechanism: windows that were to be read
