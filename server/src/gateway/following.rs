@@ -7,8 +7,10 @@ use engine::{Answer, Call, Follower, Handle, Hear};
 use frame::parts::{self, Joiner, Record};
 use frame::proto::{Client, ClientEvent, ErrorCode, Failure, ReadResult, Subscribe};
 use frame::{Frame, Sequence};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, sleep};
+
+use super::log::THROTTLED;
 
 /// Bytes of frames that may be on their way to one: what the log pushes at once, a few times.
 const CREDIT_BYTES: u64 = 1 << 20;
@@ -34,9 +36,8 @@ impl Followers {
 
 /// Records of a shard, as they become durable. Dropping it ends them.
 pub(super) struct Following {
-    handle: Handle,
     followers: Followers,
-    follower: Follower,
+    place: Place,
     lots: mpsc::Receiver<Vec<u8>>,
     client: Client,
     /// Being read, and how far it was.
@@ -67,24 +68,34 @@ impl Following {
     pub(super) async fn begin(
         (handle, followers): (&Handle, &Followers),
         subscribe: Subscribe,
-        call: impl AsyncFnOnce(Call) -> Result<Answer, wire::Error>,
     ) -> Result<Following, wire::Error> {
         // One lot is told at a time.
         let (sender, lots) = mpsc::channel(1);
         let hear = Hear::new(move |lot| sender.try_send(lot).is_ok());
         let granted = followers.credit_bytes();
-        let answer = call(Call::Follow { subscribe: Subscribe { granted, ..subscribe }, hear }).await?;
-        let Answer::Following(follower) = answer else {
-            return Err(wire::Error::new(
-                wire::ErrorKind::LimitExceeded,
-                "The server has all the subscribers it takes.",
-            ));
+        let (tell, told) = oneshot::channel();
+        let reply = {
+            let handle = handle.clone();
+            move |answer| {
+                let place = match answer {
+                    Answer::Following(follower) => Some(Place { handle, follower: Some(follower) }),
+                    _ => None,
+                };
+                // Whoever asked is gone, and is told nothing: so the log finds out.
+                if let Err(Some(place)) = tell.send(place) {
+                    place.leave();
+                }
+            }
         };
+        let call = Call::Follow { subscribe: Subscribe { granted, ..subscribe }, hear };
+        handle.call(call, reply).map_err(|full| wire::Error::new(THROTTLED, full.to_string()))?;
+        let ended = |_| wire::Error::new(wire::ErrorKind::InternalFailure, "The server is shutting down.");
+        let full = "The server has all the subscribers it takes.";
+        let place = told.await.map_err(ended)?.ok_or_else(|| wire::Error::new(wire::ErrorKind::LimitExceeded, full))?;
         followers.0.fetch_add(1, Ordering::Relaxed);
         Ok(Following {
-            handle: handle.clone(),
             followers: followers.clone(),
-            follower,
+            place,
             lots,
             client: Client::inside(),
             lot: Vec::new(),
@@ -156,7 +167,8 @@ impl Following {
     /// What was told was taken: more may come.
     async fn took(&self) {
         let granted = self.taken + self.followers.credit_bytes();
-        while self.handle.call(Call::Took { follower: self.follower, granted }, drop).is_err() {
+        let Place { handle, follower: Some(follower) } = &self.place else { return };
+        while handle.call(Call::Took { follower: *follower, granted }, drop).is_err() {
             sleep(RETRY).await;
         }
     }
@@ -165,7 +177,26 @@ impl Following {
 impl Drop for Following {
     fn drop(&mut self) {
         self.followers.0.fetch_sub(1, Ordering::Relaxed);
-        let (handle, follower) = (self.handle.clone(), self.follower);
+    }
+}
+
+/// A follower's place in the log, which is given back when this is dropped: also where it was on its way to somebody who has gone.
+struct Place {
+    handle: Handle,
+    follower: Option<Follower>,
+}
+
+impl Place {
+    /// It is not given back.
+    fn leave(mut self) {
+        self.follower = None;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(follower) = self.follower.take() else { return };
+        let handle = self.handle.clone();
         if handle.call(Call::Unfollow(follower), drop).is_err() {
             tokio::spawn(async move {
                 while handle.call(Call::Unfollow(follower), drop).is_err() {

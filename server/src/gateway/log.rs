@@ -136,7 +136,7 @@ impl Log {
 
     /// Has a shard's records pushed.
     pub(super) async fn follow(&self, subscribe: Subscribe) -> Result<Following, Error> {
-        Following::begin((&self.handle, &self.followers), subscribe, async |call| self.call(call).await).await
+        Following::begin((&self.handle, &self.followers), subscribe).await
     }
 
     /// Removes a stream, if it may go as it is. Returns what was kept beside it.
