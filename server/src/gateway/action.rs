@@ -53,6 +53,7 @@ mod update_stream_record_distribution_strategy;
 mod update_stream_warm_throughput;
 mod warm_throughput;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -295,12 +296,12 @@ async fn open_shard(shared: &Shared, stream: &str, name: &str) -> Result<(ShardN
     Ok((name, shard))
 }
 
-/// The shards that go on where a closed one ended, in a stream whose first shard is this.
+/// The shards that go on where a closed one ended, in a stream whose first shard is this; and when that one ended.
 async fn child_shards(
     shared: &Shared,
     (stream, first_shard): (&str, ShardId),
     children: Children,
-) -> Result<Vec<ChildShard>, Error> {
+) -> Result<(Vec<ChildShard>, u64), Error> {
     let first = children.first.0.saturating_sub(first_shard.0);
     let (stream, found) = shared.log.describe(&shared.place, stream, first, children.count).await?;
     let name = |shard| shard_name(&stream, shard).to_string();
@@ -309,7 +310,9 @@ async fn child_shards(
         parent_shards: child.parents().map(name).collect(),
         hash_key_range: hash_key_range(child),
     };
-    Ok(found.iter().filter(|found| children.shards().any(|child| child == found.shard)).map(child).collect())
+    let found = || found.iter().filter(|found| children.shards().any(|child| child == found.shard));
+    let closed_ms = found().map(|child| child.created_ms).min().unwrap_or_else(now_ms);
+    Ok((found().map(child).collect(), closed_ms))
 }
 
 /// A shard's hash keys, as callers see them.
@@ -343,13 +346,20 @@ pub(super) fn shard_name(stream: &Stream, shard: ShardId) -> ShardName {
     ShardName(shard.0.saturating_sub(stream.first_shard.0))
 }
 
-/// Encodes a record into `frames`, if it is no larger than that.
+/// Encodes a record into `frames`, if it is no larger than that. Its data is called `member`.
 fn encode(
     frames: &mut Vec<u8>,
     (data, key): (&[u8], &str),
     hash_key: Option<u128>,
-    bytes_max: usize,
+    (member, bytes_max): (impl fmt::Display, usize),
 ) -> Result<(), Error> {
+    if data.len() > bytes_max {
+        let message = format!(
+            "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member must have length less than or equal to \
+             {bytes_max}"
+        );
+        return Err(Error::new(ErrorKind::Validation, message));
+    }
     let is_right =
         data.len() + key.len() <= bytes_max && frame::parts::encode(frames, key.as_bytes(), hash_key, [data]).is_ok();
     is_right.then_some(()).ok_or_else(|| {

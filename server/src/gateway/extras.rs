@@ -93,6 +93,13 @@ pub(super) struct Commitment {
     pub(super) ends_ms: Option<u64>,
 }
 
+impl Account {
+    /// Whether it is committed.
+    pub(super) fn is_committed(&self, now_ms: u64) -> bool {
+        self.commitment.is_some_and(|commitment| commitment.lasts(now_ms))
+    }
+}
+
 impl Commitment {
     /// Whether it is one still.
     pub(super) fn lasts(self, now_ms: u64) -> bool {

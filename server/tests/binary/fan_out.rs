@@ -179,6 +179,15 @@ fn consumers_are_registered_found_listed_and_gone_also_after_a_kill() {
     }
     let one_more = json!({ "StreamARN": arn("s"), "ConsumerName": "one-more" });
     assert_eq!(refused(address, "RegisterStreamConsumer", &one_more).0, "LimitExceededException");
+    // On demand there may be more, where the account is committed.
+    good(address, "CreateStream", &json!({ "StreamName": "d", "StreamModeDetails": { "StreamMode": "ON_DEMAND" } }));
+    let of_another = |number| json!({ "StreamARN": arn("d"), "ConsumerName": format!("consumer-{number}") });
+    (0..20).for_each(|number| drop(good(address, "RegisterStreamConsumer", &of_another(number))));
+    assert_eq!(refused(address, "RegisterStreamConsumer", &of_another(20)).0, "LimitExceededException");
+    let commit = json!({ "MinimumThroughputBillingCommitment": { "Status": "ENABLED" } });
+    good(address, "UpdateAccountSettings", &commit);
+    (20..50).for_each(|number| drop(good(address, "RegisterStreamConsumer", &of_another(number))));
+    assert_eq!(refused(address, "RegisterStreamConsumer", &of_another(50)).0, "LimitExceededException");
     for body in [json!({ "ConsumerARN": consumer }), json!({ "StreamARN": arn("s"), "ConsumerName": "reader" })] {
         let found = good(address, "DescribeStreamConsumer", &body)["ConsumerDescription"].clone();
         assert_eq!((&found["ConsumerARN"], &found["StreamARN"]), (&json!(consumer), &json!(arn("s"))));

@@ -21,10 +21,22 @@ fn records_are_as_large_as_their_stream_takes_them() {
     let put = |data: &str| json!({ "StreamName": "s", "Data": data, "PartitionKey": "key" });
     let (large, largest) = (data_of(3 << 20), data_of((10 << 20) - 3));
     let (kind, message) = refused(api, "PutRecord", &put(&large));
+    let too_long = |member: &str, bytes_max: usize| {
+        let rule = format!("Member must have length less than or equal to {bytes_max}");
+        format!("1 validation error detected: Value at '{member}' failed to satisfy constraint: {rule}")
+    };
+    assert_eq!((kind.as_str(), message), ("ValidationException", too_long("data", 1 << 20)));
+    // Of whose data alone would do, the words are not known.
+    let (kind, message) = refused(api, "PutRecord", &put(&data_of((1 << 20) - 2)));
     assert!(kind == "InvalidArgumentException" && message.contains("at most 1048576 bytes"), "{kind} {message}");
     good(api, "UpdateMaxRecordSize", &json!({ "StreamARN": arn("s"), "MaxRecordSizeInKiB": 4096 }));
     let (kind, message) = refused(api, "PutRecord", &put(&largest));
-    assert!(kind == "InvalidArgumentException" && message.contains("at most 4194304 bytes"), "{kind} {message}");
+    assert_eq!((kind.as_str(), message), ("ValidationException", too_long("data", 4 << 20)));
+    let second = json!({ "StreamName": "s", "Records": [
+        { "Data": HELLO, "PartitionKey": "key" }, { "Data": data_of((4 << 20) + 1), "PartitionKey": "key" },
+    ] });
+    let (kind, message) = refused(api, "PutRecords", &second);
+    assert_eq!((kind.as_str(), message), ("ValidationException", too_long("records.2.member.data", 4 << 20)));
     good(api, "UpdateMaxRecordSize", &json!({ "StreamARN": arn("s"), "MaxRecordSizeInKiB": 10_240 }));
     let stored = good(api, "PutRecord", &put(&large));
     let entry = |data: &str| json!({ "Data": data, "PartitionKey": "key" });

@@ -39,6 +39,8 @@ fn a_streams_mode_is_told_everywhere_and_says_what_may_be_done() {
     good(api, "CreateStream", &json!({ "StreamName": "p", "ShardCount": 2 }));
     assert_mode(api, "d", "ON_DEMAND");
     assert_mode(api, "p", "PROVISIONED");
+    assert_eq!(summary(api, "d").get("WarmThroughput"), None, "the account is not committed");
+    commit(api);
     assert_eq!(summary(api, "d")["WarmThroughput"], json!({ "CurrentMiBps": 4 }));
     assert_eq!(summary(api, "p").get("WarmThroughput"), None);
     let update = |stream: &str, mode: &str| json!({ "StreamARN": arn(stream), "StreamModeDetails": details(mode) });

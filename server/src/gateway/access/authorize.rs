@@ -20,8 +20,15 @@ use crate::gateway::{Common, Shared};
 const OF_THE_ACCOUNT: [&str; 4] = ["DescribeAccountSettings", "DescribeLimits", "ListStreams", "UpdateAccountSettings"];
 
 /// What the service lets others than the owner of a stream do with it, and with a consumer of it.
-const SHARED_STREAM: [&str; 6] =
-    ["DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards", "PutRecord", "PutRecords"];
+const SHARED_STREAM: [&str; 7] = [
+    "DescribeStream",
+    "DescribeStreamSummary",
+    "GetRecords",
+    "GetShardIterator",
+    "ListShards",
+    "PutRecord",
+    "PutRecords",
+];
 const SHARED_CONSUMER: [&str; 2] = ["DescribeStreamConsumer", "SubscribeToShard"];
 
 /// Something that a request names.

@@ -97,12 +97,14 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
     };
     at.nonce = uuid::Uuid::new_v4().as_u64_pair().0;
     at.made_ms = now_ms();
-    let child_shards = match children {
+    let (child_shards, behind_ms) = match children {
         Some(children) => {
             let first_shard = ShardId(at.shard.saturating_sub(at.shard_index));
-            Some(child_shards(shared, (&at.name, first_shard), children).await?)
+            let (child_shards, closed_ms) = child_shards(shared, (&at.name, first_shard), children).await?;
+            // More came since, in those.
+            (Some(child_shards), now_ms().saturating_sub(closed_ms))
         }
-        None => None,
+        None => (None, behind_ms),
     };
     let next_shard_iterator = child_shards.is_none().then(|| at.encode());
     let bytes = page.held_bytes + page.records.capacity() * size_of::<Record>();

@@ -37,7 +37,7 @@ pub(super) async fn run(shared: &Shared, input: PutRecord) -> Result<StoredRecor
     let hash_key = placement.hash_key(input.explicit_hash_key.as_deref())?;
     let data = input.data.unwrap_or_default().0;
     let bytes_max = record_bytes_max(shared, &name, data.len() + key.len()).await?;
-    encode(&mut frames, (&data, &key), hash_key, bytes_max)?;
+    encode(&mut frames, (&data, &key), hash_key, ("data", bytes_max))?;
     end_if_dry(shared, &name, input.dry_run).await?;
     let (stream, outcomes) = shared.log.append(&shared.place, &name, frames).await?;
     let outcome = outcomes.first().copied();

@@ -60,17 +60,24 @@ pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<(StoredRec
     }
     let bytes_max = record_bytes_max(shared, &name, largest).await?;
     let mut frames = Vec::with_capacity(frames_bytes);
-    for record in records.iter() {
+    for (at, record) in records.iter().enumerate() {
         let hash_key = placement.hash_key(record.explicit_hash_key)?;
-        encode(&mut frames, contents(record), hash_key, bytes_max)?;
+        encode(&mut frames, contents(record), hash_key, (Member(at, "data"), bytes_max))?;
     }
     end_if_dry(shared, &name, input.dry_run).await?;
     let (stream, outcomes) = shared.log.append(&shared.place, &name, frames).await?;
+    let outcomes: Vec<_> = outcomes.into_iter().map(|outcome| stored(&shared.place, &stream, outcome)).collect();
+    let none_is_stored = outcomes.iter().all(Result::is_err);
+    let of_all = |error: &Error| none_is_stored && of_the_request(error.kind);
+    if let Some(error) = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).find(|error| of_all(error)) {
+        return Err(error.clone());
+    }
     let outcomes: Vec<RecordOutcome> = outcomes
         .into_iter()
-        .map(|outcome| match stored(&shared.place, &stream, outcome) {
+        .map(|outcome| match outcome {
             Ok(stored) => RecordOutcome::Stored(stored),
             Err(Error { kind, message }) => {
+                let kind = if of_the_request(kind) { ErrorKind::InternalFailure } else { kind };
                 RecordOutcome::Failed(FailedRecord { error_code: kind.record_code(), error_message: message })
             }
         })
@@ -79,6 +86,11 @@ pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<(StoredRec
     let together =
         StoredRecords { failed_record_count: failed as u32, encryption_type: encryption::of_answer(&stream) };
     Ok((together, outcomes))
+}
+
+/// Whether it is an exception of the whole request: a record alone has none but those that pass.
+fn of_the_request(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::KmsNotFound | ErrorKind::ResourceNotFound)
 }
 
 /// A record's data and key.

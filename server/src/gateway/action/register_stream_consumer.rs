@@ -8,8 +8,9 @@ use super::{consumer, now_ms, tags};
 use crate::gateway::Shared;
 use crate::gateway::extras::{Consumer, Tags};
 
-/// Consumers of a stream.
+/// Consumers of a stream; and of one on demand whose account has committed itself.
 const CONSUMERS_MAX: usize = 20;
+const CONSUMERS_COMMITTED_MAX: usize = 50;
 
 pub(super) async fn run(shared: &Shared, input: RegisterStreamConsumer) -> Result<RegisteredConsumer, Error> {
     let mut checks = Checks::new();
@@ -21,14 +22,16 @@ pub(super) async fn run(shared: &Shared, input: RegisterStreamConsumer) -> Resul
     let name = input.consumer_name.unwrap_or_default();
     let mut kept = Tags::new();
     tags::add(&shared.place, &format!("consumer {name}"), &mut kept, input.tags.unwrap_or_default())?;
+    let is_committed = shared.log.account(&shared.place).await?.is_committed(now_ms());
     let change = |stream: &engine::Stream, extras: &mut crate::gateway::extras::Extras| {
+        let consumers_max = if extras.on_demand && is_committed { CONSUMERS_COMMITTED_MAX } else { CONSUMERS_MAX };
         let consumers = &mut extras.consumers;
         let Err(at) = consumers.binary_search_by(|known| known.name.cmp(&name)) else {
             let message = format!("Consumer {name} of stream {} already exists.", stream.name);
             return Err(Error::new(ErrorKind::ResourceInUse, message));
         };
-        if consumers.len() >= CONSUMERS_MAX {
-            let message = format!("A stream has at most {CONSUMERS_MAX} consumers.");
+        if consumers.len() >= consumers_max {
+            let message = format!("This stream has at most {consumers_max} consumers.");
             return Err(Error::new(ErrorKind::LimitExceeded, message));
         }
         let made = Consumer { name, created_ms: now_ms(), tags: kept, policy: None };

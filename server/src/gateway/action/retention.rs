@@ -42,8 +42,15 @@ pub(super) async fn change(shared: &Shared, input: RetentionPeriod, change: Chan
     let argument = |message: String| Error::new(ErrorKind::InvalidArgument, message);
     let (stream, _) = shared.log.describe(&shared.place, &name, 0, 0).await?;
     state::be_active(&shared.place, &stream, &Extras::of(&stream)?)?;
-    let hours = u32::try_from(hours).ok().filter(|hours| (HOURS_MIN..=HOURS_MAX).contains(hours)).ok_or_else(|| {
-        argument(format!("RetentionPeriodHours is from {HOURS_MIN} to {HOURS_MAX}. Specified value was {hours}"))
+    if hours < i64::from(HOURS_MIN) {
+        return Err(argument(format!(
+            "Minimum allowed retention period is {HOURS_MIN} hours. Requested retention period ({hours} hours) is too short."
+        )));
+    }
+    let hours = u32::try_from(hours).ok().filter(|hours| *hours <= HOURS_MAX).ok_or_else(|| {
+        argument(format!(
+            "Maximum allowed retention period is {HOURS_MAX} hours. Requested retention period ({hours} hours) is too long."
+        ))
     })?;
     let now = told_hours(stream.retention);
     match change {

@@ -8,7 +8,7 @@ use wire::{Error, ErrorKind};
 
 use super::now_ms;
 use crate::gateway::Shared;
-use crate::gateway::extras::Extras;
+use crate::gateway::extras::{Account, Extras};
 
 /// Metrics of single shards, in the model's order.
 pub(super) const METRICS: [&str; 7] = [
@@ -45,10 +45,10 @@ pub(super) fn distribution(extras: &Extras) -> &'static str {
     if extras.spread { "AUTO" } else { "USER_PARTITION_KEY" }
 }
 
-/// What a stream on demand takes in: a MiB a second in each shard.
-pub(super) fn warm_throughput(stream: &Stream, extras: &Extras) -> Option<WarmThroughput> {
+/// What a stream on demand takes in: a MiB a second in each shard. Told where the account has committed itself.
+pub(super) fn warm_throughput(account: &Account, stream: &Stream, extras: &Extras) -> Option<WarmThroughput> {
     let (target_mi_bps, current_mi_bps) = (extras.warm_mibps, stream.open_shards);
-    extras.on_demand.then_some(WarmThroughput { target_mi_bps, current_mi_bps })
+    (extras.on_demand && account.is_committed(now_ms())).then_some(WarmThroughput { target_mi_bps, current_mi_bps })
 }
 
 /// Changes what is kept beside a stream, if it is not being changed otherwise.

@@ -265,7 +265,7 @@ impl Push {
         let child_shards = match place.and_then(|place| place.children) {
             Some(children) => {
                 let Stream { name, first_shard, .. } = &self.stream;
-                Some(child_shards(&self.shared, (name, *first_shard), children).await?)
+                Some(child_shards(&self.shared, (name, *first_shard), children).await?.0)
             }
             None => None,
         };

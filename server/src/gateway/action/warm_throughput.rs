@@ -18,7 +18,7 @@ pub(super) async fn check(shared: &Shared, wanted: Option<i64>) -> Result<Option
     let Some(wanted) = wanted else { return Ok(None) };
     let argument = |message: String| Error::new(ErrorKind::InvalidArgument, message);
     let account = shared.log.account(&shared.place).await?;
-    if !account.commitment.is_some_and(|commitment| commitment.lasts(now_ms())) {
+    if !account.is_committed(now_ms()) {
         let account = &shared.place.account;
         return Err(argument(format!(
             "WarmThroughputMiBps needs MinimumThroughputBillingCommitment to be ENABLED for account {account}. \
