@@ -1,9 +1,14 @@
 //! Producers of the native client's crate against the real server: what they tell of records that were not stored, and when
 //! those wait no longer that are to gather.
 
+use std::io::{Read, Write, copy};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::thread::spawn;
 use std::time::Duration;
 
 use ::client::{AppendError, Client, ErrorCode, Fault, Options, Producer, ProducerOptions, Quotas, Sequence};
@@ -143,5 +148,52 @@ async fn a_named_producer_that_gives_up_tells_where_to_go_on() {
     let error = behind.append(b"k", b"7").await.unwrap_err();
     assert!(matches!(error, AppendError::NumberPassed { number: 7 }), "{error}");
     assert_eq!(behind.close().await.unwrap_err().first_number, Some(7));
+    server.stop();
+}
+
+/// Stands before a server: whoever connects is greeted by it, and loses the connection with what is sent next. How many came is
+/// counted.
+fn greets_and_closes(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&count);
+    spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let server = TcpStream::connect(server).unwrap();
+            let (mut said, mut heard) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            spawn(move || copy(&mut said, &mut heard));
+            let (mut client, mut server) = (client, server);
+            spawn(move || {
+                let mut some = [0; 4096];
+                // Appends are the first that is large.
+                while let Ok(bytes @ 1..1000) = client.read(&mut some) {
+                    server.write_all(&some[..bytes]).unwrap();
+                }
+                let _ = server.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    (address, count)
+}
+
+/// Bug, found on reading: against a server that welcomes and then closes, a producer connected again without a pause, for ever.
+/// Mechanism: a connection that was made ended the attempts. Fix: what is heard over it does.
+#[tokio::test]
+async fn a_connection_that_brings_nothing_is_an_attempt_that_failed() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let client = connect(&server).await;
+    client.create_stream("once", 1, Quotas::NONE).await.unwrap();
+    let (address, count) = greets_and_closes(server.address);
+    let patience = Duration::from_secs(2);
+    let client = Client::connect(Options { patience, ..options(address) }).await.unwrap();
+    let named = ProducerOptions { name: Some("one".to_owned()), ..ProducerOptions::default() };
+    let producer = client.producer("once", named).await.unwrap();
+    let pending = producer.send(b"key", &[7; 3000]).await.unwrap();
+    let told = timeout(PATIENCE, pending).await.expect("patience ends").unwrap_err();
+    assert!(matches!(told, AppendError::Connection(_) | AppendError::Unknown(_)), "{told}");
+    let count = count.load(Ordering::Relaxed);
+    assert!((3..60).contains(&count), "{count} connections in two seconds");
     server.stop();
 }

@@ -67,6 +67,11 @@ pub(super) struct Lane {
     input: UnboundedReceiver<Input>,
     signals: Arc<Signals>,
     connection: Option<Connection>,
+    /// Attempts to make one since anything was heard.
+    attempts: Backoff,
+    /// Whether anything was heard over the last one, and how that ended if not.
+    has_heard: bool,
+    fruitless: Option<ConnectError>,
     /// Not sent, in order.
     waiting: VecDeque<Record>,
     waiting_bytes: usize,
@@ -88,7 +93,7 @@ impl Lane {
         input: UnboundedReceiver<Input>,
         signals: Arc<Signals>,
     ) -> Lane {
-        let retries = Backoff::new(options.patience);
+        let (attempts, retries) = (Backoff::new(options.patience), Backoff::new(options.patience));
         Lane {
             address,
             options,
@@ -99,6 +104,9 @@ impl Lane {
             input,
             signals,
             connection: None,
+            attempts,
+            has_heard: false,
+            fruitless: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             sent: BTreeMap::new(),
@@ -144,7 +152,12 @@ impl Lane {
             }
             self.fill()?;
             match self.next().await {
-                Next::Heard(Ok(heard)) => self.take_heard(heard)?,
+                Next::Heard(Ok(heard)) => {
+                    if !std::mem::replace(&mut self.has_heard, true) {
+                        self.attempts.reset();
+                    }
+                    self.take_heard(heard)?;
+                }
                 Next::Heard(Err(error)) => self.take_lost(&error),
                 Next::Input(input) => self.take_input(input),
                 Next::Due => {}
@@ -341,6 +354,7 @@ impl Lane {
     /// The connection is lost: what is under way is sent again if it has numbers, and of the rest nobody knows.
     fn take_lost(&mut self, error: &ConnectError) {
         self.connection = None;
+        self.fruitless = (!self.has_heard).then(|| error.clone());
         let error = AppendError::Unknown(error.clone().into());
         for sent in std::mem::take(&mut self.sent).into_values() {
             for record in sent.records.into_iter().flatten() {
@@ -353,21 +367,25 @@ impl Lane {
         }
     }
 
-    /// Makes a connection, to the owner or to wherever else the server may be, which hands records on.
+    /// Makes a connection, to the owner or to wherever else the server may be, which hands records on. One that was lost before anything
+    /// was heard over it is an attempt that failed.
     async fn connect(&mut self) -> Result<(), AppendError> {
-        let mut backoff = Backoff::new(self.options.patience);
         loop {
-            let error = match Connection::open_any(Some(self.address), &self.options).await {
+            let opened = match self.fruitless.take() {
+                Some(lost) => Err(lost),
+                None => Connection::open_any(Some(self.address), &self.options).await,
+            };
+            let error = match opened {
                 Ok(connection) if self.is_numbered && !connection.welcome().takes_numbers() => {
                     return Err(AppendError::NoNumbers);
                 }
                 Ok(connection) => {
-                    self.connection = Some(connection);
+                    (self.connection, self.has_heard) = (Some(connection), false);
                     return Ok(());
                 }
                 Err(error) => error,
             };
-            match backoff.pause_after(error.fault()) {
+            match self.attempts.pause_after(error.fault()) {
                 Some(pause) => sleep(pause).await,
                 None if self.is_numbered => return Err(AppendError::Connection(error)),
                 None => {
@@ -385,6 +403,7 @@ impl Lane {
         all.for_each(|record| record.answer(Err(error.clone())));
         self.waiting_bytes = 0;
         self.again_at = None;
+        self.attempts.reset();
         self.retries.reset();
     }
 }
