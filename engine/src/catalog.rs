@@ -4,13 +4,15 @@
 //! replayed from the tail. Applying is deterministic: identifiers are in the command, not drawn here.
 //!
 //! Numbers of streams and shards are never given twice: a snapshot ends with those that come next. With them stand the shards
-//! of which nothing tells whose they are.
+//! of which nothing tells whose they are. Closed shards of which nothing is left are forgotten: their numbers are nobody's, and not
+//! given again.
 //!
 //! The catalog's own journal is number 0. Every journal, that one among them, says with *go on* at which number a shard goes
 //! on in it whose records before that lie in another journal; what the catalog knows does not change by it.
 
 mod command;
 mod damage;
+mod forget;
 mod go_on;
 mod orphans;
 mod reshard;
@@ -27,7 +29,7 @@ pub(crate) use command::{Command, Create, FIXED_BYTES, add_to_snapshot, commands
 pub(crate) use go_on::{GO_ON_ROWS_MAX, GoOn};
 pub(crate) use orphans::Orphans;
 pub(crate) use reshard::{Change, Completion, ReshardError, Resharding};
-pub(crate) use stream::{Stream, StreamShard};
+pub(crate) use stream::{Closed, Stream, StreamShard};
 
 use crate::limits::{ANNOTATION_BYTES_MAX, ANNOTATIONS_BYTES_MAX, KEY_NAME_BYTES_MAX, SHARDS_MAX, STREAMS_MAX};
 
@@ -227,6 +229,8 @@ impl Catalog {
             Command::GoOn(_) | Command::Trim(_) | Command::Producers(_) => Some(()),
             Command::Intend(resharding) => self.reshard(resharding, None),
             Command::Reshard(resharding, completion) => self.reshard(resharding, Some(completion)),
+            Command::Forget(stream, shards) => self.forget(*stream, shards),
+            Command::Shards(stream, shards) => self.keep(*stream, shards),
         }
     }
 
@@ -374,24 +378,31 @@ impl Catalog {
             orphans: Some(self.orphans.clone()),
         };
         // Numbers count up while shards are made, so what makes them stands in their order, and what is reserved comes last.
+        // What is left of streams that have forgotten shards comes behind that, in no such order.
         let mut commands: Vec<(ShardId, Command)> = Vec::with_capacity(self.streams.len() + 1);
+        let mut left: Vec<Command> = Vec::new();
         for stream in self.streams.iter().flatten() {
             commands.push((stream.first_shard, Command::Create(stream.create())));
             let encrypt = |key: &Arc<str>| Command::Encrypt(stream.stream, Some(Arc::clone(key)));
             commands.extend(stream.encryption.as_ref().map(|key| (stream.first_shard, encrypt(key))));
-            commands.extend(stream.reshardings().map(|(resharding, completion)| {
+            let reshardings = stream.reshardings().map(|(resharding, completion)| {
                 let command = match completion {
                     None => Command::Intend(resharding),
                     Some(completion) => Command::Reshard(resharding, completion),
                 };
                 (resharding.first_child, command)
-            }));
+            });
+            match stream.left() {
+                None => commands.extend(reshardings),
+                Some(shards) => left.extend(std::iter::once(shards).chain(reshardings.map(|(_, command)| command))),
+            }
         }
         commands.sort_by_key(|(shard, _)| *shard);
         let mut out = Vec::with_capacity(self.snapshot_bytes());
         let annotation =
             (!self.annotation.is_empty()).then(|| Command::Annotate(StreamId(0), Arc::clone(&self.annotation)));
-        for command in commands.into_iter().map(|(_, command)| command).chain(annotation).chain([reserve]) {
+        let commands = commands.into_iter().map(|(_, command)| command).chain(left);
+        for command in commands.chain(annotation).chain([reserve]) {
             add_to_snapshot(&mut out, &command);
         }
         out

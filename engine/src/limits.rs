@@ -212,6 +212,14 @@ pub const ANNOUNCED_MAX: usize = 1024;
 /// Shards of one stream that may be split or merged at once.
 pub const RESHARDINGS_PER_STREAM_MAX: usize = 64;
 
+/// A closed shard is known for so long at least, although all of its records have expired: who read it to its end has the time to
+/// hear of its children, and a retry of what is stored in it is known.
+pub const CLOSED_KEPT_MS_MIN: u64 = 600_000;
+
+/// Closed shards of which nothing is left are looked for so often. Children that are forgotten themselves can be asked for so long by
+/// whoever has just heard of them.
+pub const FORGET_LOOK_NS: u64 = 10_000_000_000;
+
 /// Names in one answer to ListStreams.
 pub const LIST_STREAMS_MAX: u32 = 100;
 
@@ -366,6 +374,8 @@ const _: () = {
     // One record that is larger goes past it, as does what was received with the last.
     assert!(HANDED_BYTES_MAX >= 2 * FRAME_BYTES_MAX);
     assert!((REACTORS_MAX - 1) * HANDED_IN_FLIGHT_MAX + CALLS_IN_PROGRESS_MAX <= u16::MAX as usize);
+    // What refuses a producer's record once because its shard is young does so while its ancestors are known.
+    assert!(CLOSED_KEPT_MS_MIN * 1_000_000 >= CHILD_YOUNG_NS && LOOK_NS < FORGET_LOOK_NS);
     assert!(CLOCK_NOTED_NS / 1_000_000 * 2 < CLOCK_DIFFERS_MS_MAX && LOOK_NS < LOOK_NS_MAX);
     assert!(BATCH_BYTES_TARGET.is_power_of_two() && BATCH_BYTES_TARGET <= BATCH_BYTES_MAX);
     assert!(WINDOW_BYTES >= APPEND_BYTES_MAX as u64);

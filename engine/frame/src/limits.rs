@@ -59,7 +59,7 @@ pub const STREAM_NAME_BYTES_MAX: usize = 192;
 /// Open shards of one stream.
 pub const SHARDS_PER_STREAM_MAX: usize = 10_000;
 
-/// Shards of one stream, those that are closed as well.
+/// Shards of one stream, with those that are closed and not forgotten.
 pub const SHARDS_KEPT_PER_STREAM_MAX: usize = 2 * SHARDS_PER_STREAM_MAX;
 
 /// The text of an error message.

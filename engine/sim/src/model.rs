@@ -219,7 +219,9 @@ impl Model {
         }
         let acked_at =
             if let Outcome::Acked(shard, sequence) = attempt.outcome { Some((shard, sequence)) } else { None };
-        if attempt.read_at.or(acked_at).is_some_and(|before| before != (shard, sequence)) {
+        let is_another =
+            |before: &(ShardId, Sequence)| *before != (shard, sequence) && !self.may_be_forgotten(before.0);
+        if attempt.read_at.or(acked_at).is_some_and(|before| is_another(&before)) {
             let detail = format!("shard {shard}, record {sequence} is {attempt:?}");
             return Err(Breach::new("at most once", detail));
         }
@@ -302,8 +304,7 @@ impl Model {
     pub(crate) fn described(&mut self, description: &StreamDescription) -> Result<(), Breach> {
         let gone = self.lineage.described(description, self.may_miss_streams)?;
         self.forget(gone);
-        let Retention { seconds, bytes } = description.retention;
-        if bytes.is_some() || seconds.is_some_and(|seconds| seconds.get() < KEPT_SECONDS) {
+        if expires(&description.retention) {
             self.expiring.insert(description.stream);
         }
         for shard in &description.shards {
@@ -311,6 +312,28 @@ impl Model {
             self.told_tip(shard.shard, shard.tip, Sequence(1))?;
         }
         Ok(())
+    }
+
+    /// A shard is said not to be there. Whether it may have been forgotten: it was closed, and its records expire.
+    pub(crate) fn may_be_forgotten(&self, shard: ShardId) -> bool {
+        self.expires(shard) && (self.lineage.end(shard).is_some() || self.lineage.shard(shard).is_none())
+    }
+
+    /// Whether what a stream's producers have stored may be forgotten, with closed shards.
+    pub(crate) fn may_forget(&self, stream: StreamId) -> bool {
+        self.expiring.contains(&stream) && self.lineage.was_resharded(stream)
+    }
+
+    /// A record that was stored in a shard that is forgotten was sent once more, and is a new one.
+    pub(crate) fn stored_anew(&mut self, number: u64) {
+        let attempt = &mut self.attempts[number as usize];
+        (attempt.outcome, attempt.read_at) = (Outcome::Unknown, None);
+    }
+
+    /// It was.
+    pub(crate) fn forgotten(&mut self, shard: ShardId) {
+        self.lineage.forget_shard(shard);
+        self.forget(vec![shard]);
     }
 
     /// A reader is told that a shard has ended.
@@ -358,6 +381,11 @@ impl Model {
     pub(crate) fn stream_ids(&self) -> impl Iterator<Item = StreamId> + '_ {
         self.lineage.streams().map(|stream| stream.stream)
     }
+}
+
+/// Whether records may expire within a run.
+fn expires(&Retention { seconds, bytes }: &Retention) -> bool {
+    bytes.is_some() || seconds.is_some_and(|seconds| seconds.get() < KEPT_SECONDS)
 }
 
 /// What a server gave as a frame of a shard.

@@ -292,7 +292,7 @@ impl Numberer {
                 AckResult::Durable(shard, sequence) => self.stored(world, model, attempt, (shard, sequence))?,
                 AckResult::Refused(code) | AckResult::Throttled(code, _) => {
                     world.note(format_args!("attempt {attempt} is refused: {code}"));
-                    self.refused(world, attempt, code)?;
+                    self.refused(world, model, attempt, code)?;
                 }
             }
         }
@@ -306,11 +306,15 @@ impl Numberer {
         attempt: u64,
         (shard, sequence): (ShardId, Sequence),
     ) -> Result<(), Breach> {
-        let known = model.attempt(attempt);
-        let before = match known.outcome {
+        let before = |model: &Model| match model.attempt(attempt).outcome {
             Outcome::Acked(shard, before) => Some((shard, before)),
-            _ => known.read_at,
+            _ => model.attempt(attempt).read_at,
         };
+        if before(model).is_some_and(|before| before != (shard, sequence) && model.may_be_forgotten(before.0)) {
+            world.count("numberer: stored again what was forgotten");
+            model.stored_anew(attempt);
+        }
+        let (before, known) = (before(model), model.attempt(attempt));
         if before.is_some_and(|before| before != (shard, sequence)) {
             let detail = format!("attempt {attempt} is at {before:?}, and its retry got {sequence} of shard {shard}");
             return Err(Breach::new("original number", detail));
@@ -335,8 +339,14 @@ impl Numberer {
         Ok(())
     }
 
-    fn refused(&mut self, world: &World, attempt: u64, code: ErrorCode) -> Result<(), Breach> {
+    fn refused(&mut self, world: &World, model: &Model, attempt: u64, code: ErrorCode) -> Result<(), Breach> {
         match code {
+            // It was stored in a shard that is forgotten, or may have been.
+            ErrorCode::NumberPassed if model.may_forget(model.attempt(attempt).stream) => {
+                world.count("numberer: refused what was forgotten");
+                self.pending.retain(|record| record.attempt != attempt);
+                self.acked.retain(|record| record.attempt != attempt);
+            }
             ErrorCode::OutOfOrder => world.count("numberer: refused, out of order"),
             ErrorCode::Resharding => world.count("numberer: refused, resharding"),
             ErrorCode::DiskFull => world.count("numberer: refused, disk full"),

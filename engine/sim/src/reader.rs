@@ -111,7 +111,7 @@ impl Reader {
             self.is_done = true;
             return self.link.reset(world);
         };
-        let shard = &self.shards[&number];
+        let Some(shard) = self.shards.get(&number) else { return };
         if shard.reading.found.is_empty() || !shard.reading.damaged.is_empty() {
             return;
         }
@@ -202,6 +202,15 @@ impl Reader {
                 Asked::Stream(name) => return Err(Breach::new("streams stay", format!("stream {name}: {failure}"))),
                 Asked::Read(number) if failure.code == ErrorCode::Damaged => self.pass_damage(world, model, number),
                 Asked::Read(_) | Asked::Since(..) if failure.code == ErrorCode::Busy => {}
+                // It was closed, and has expired since it was told of.
+                Asked::Read(number) | Asked::Since(number, _)
+                    if failure.code == ErrorCode::UnknownShard && model.may_be_forgotten(number) =>
+                {
+                    world.count("engine: a closed shard was forgotten while it was read");
+                    self.to_read.retain(|shard| *shard != number);
+                    self.shards.remove(&number);
+                    model.forgotten(number);
+                }
                 // It moves to another reactor: asked again.
                 Asked::Read(_) if failure.code == ErrorCode::Resharding => {
                     world.count("engine: read asked where a shard is not");

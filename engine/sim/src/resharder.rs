@@ -169,6 +169,8 @@ impl Resharder {
             (Asked::Reshard(_, _, Some(error)), Answer::Failed(Failure { code, .. })) if code == error => {
                 world.count("engine: split or merge refused");
             }
+            // It was closed, and has expired since.
+            (Asked::Reshard(_, _, Some(_)), Answer::Failed(Failure { code: ErrorCode::UnknownShard, .. })) => {}
             // Others delete it, and make it again.
             (_, Answer::Failed(Failure { code: ErrorCode::UnknownShard, .. })) if is_short_lived => {}
             (asked, answer) if !is_damaged => {

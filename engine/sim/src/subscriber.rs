@@ -226,6 +226,14 @@ impl Subscriber {
                     self.follow_on(world, followed);
                     return Ok(());
                 }
+                let is_gone = |followed: &mut Followed| {
+                    failure.code == ErrorCode::UnknownShard && model.may_be_forgotten(followed.shard)
+                };
+                if self.followed.get_mut(&request).is_some_and(is_gone) {
+                    world.count("engine: a subscriber came to a shard that was forgotten");
+                    self.followed.remove(&request);
+                    return Ok(());
+                }
                 // The wall clock may have been set back since it was asked.
                 let is_late = |followed: &Followed| failure.code == ErrorCode::InvalidArgument && followed.since_ms > 0;
                 let known = self.followed.get_mut(&request);

@@ -14,6 +14,7 @@
 //!   go on    0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | a row: 0 shard | 4 shards | 8 next number | 16 last arrival
 //!   producers 0 version | 1 kind | 2 0 | 4 rows | 8 0 up to 24 | the rows, as `producers::rows` draws them
 //!   intend, reshard, intend to move, moved: in `reshard`
+//!   forget, shards: in `stream::forgotten`
 //!   snapshot length (4 bytes) command, length command, ...
 //! ```
 
@@ -23,7 +24,8 @@ use std::sync::Arc;
 
 use super::go_on::{GO_ON_ROW_BYTES, GoOn};
 use super::reshard::{Completion, INTEND, INTEND_MOVE, MOVED, RESHARD, Resharding};
-use super::{Annotation, Encryption, Orphans};
+use super::stream::{FORGET, SHARDS, decode_forget, decode_shards, encode_forget, encode_shards};
+use super::{Annotation, Encryption, Orphans, StreamShard};
 use crate::producers;
 use crate::trims::Trim;
 
@@ -68,6 +70,10 @@ pub(crate) enum Command {
     Intend(Resharding),
     /// They were: they are closed, and their children open; or it has another home.
     Reshard(Resharding, Completion),
+    /// A stream has closed shards no more, told in their order: all of their records have expired.
+    Forget(StreamId, Vec<ShardId>),
+    /// The shards that a stream has, in their order, where it has forgotten some. In snapshots alone.
+    Shards(StreamId, Vec<StreamShard>),
     /// Shards of this journal are kept from these numbers on.
     Trim(Vec<Trim>),
 }
@@ -147,6 +153,8 @@ impl Command {
             Command::Producers(rows) => (PRODUCERS, [rows.len() as u32, 0, 0], 0, ""),
             Command::Intend(resharding) => return resharding.encode(None),
             Command::Reshard(resharding, completion) => return resharding.encode(Some(completion)),
+            Command::Forget(stream, shards) => return encode_forget(*stream, shards),
+            Command::Shards(stream, shards) => return encode_shards(*stream, shards),
         };
         let mut out = vec![VERSION, kind];
         out.extend_from_slice(&(name.len() as u16).to_le_bytes());
@@ -168,6 +176,7 @@ impl Command {
             Command::Producers(rows) => producers::encode(rows, &mut out),
             Command::Reserve { orphans, .. } => orphans.iter().for_each(|orphans| orphans.encode(&mut out)),
             Command::Encrypt(..) | Command::Delete(_) | Command::Intend(_) | Command::Reshard(..) => {}
+            Command::Forget(..) | Command::Shards(..) => {}
         }
         out.extend_from_slice(name.as_bytes());
         out
@@ -210,6 +219,12 @@ impl Command {
         }
         if kind == PRODUCERS {
             return producers::decode(name, number(0)? as usize).map(Command::Producers);
+        }
+        if kind == FORGET {
+            return Some(Command::Forget(StreamId(number(0)?), decode_forget(name, number(4)?)?));
+        }
+        if kind == SHARDS {
+            return Some(Command::Shards(StreamId(number(0)?), decode_shards(name, number(4)?)?));
         }
         if kind == ANNOTATE {
             return Some(Command::Annotate(StreamId(number(0)?), name.into()));

@@ -16,7 +16,7 @@ impl Catalog {
             }
             Command::SetQuotas(stream, _) | Command::SetRetention(stream, _) | Command::Delete(stream) => *stream,
             // Stream 0 is the log, which is always there.
-            Command::Annotate(stream, _) | Command::Encrypt(stream, _) => *stream,
+            Command::Annotate(stream, _) | Command::Encrypt(stream, _) | Command::Forget(stream, _) => *stream,
             Command::Intend(resharding) | Command::Reshard(resharding, _) => resharding.stream,
             _ => return,
         };

@@ -1,7 +1,9 @@
 //! One stream: where its hash keys go, and its shards from the first to those that were split or merged off it.
 //!
 //! The hash ranges of the open shards hold each hash key once, whatever was split and merged. A stream that never was knows its
-//! shards by their count alone.
+//! shards by their count alone. Closed ones of which nothing is left are forgotten.
+
+mod forgotten;
 
 use std::collections::BTreeSet;
 
@@ -15,6 +17,7 @@ use super::reshard::{Change, Completion, ReshardError, Resharding};
 use super::{Annotation, Create, Encryption};
 use crate::handle;
 use crate::limits::{GENERATIONS_MAX, RESHARDINGS_PER_STREAM_MAX};
+pub(super) use forgotten::{FORGET, SHARDS, decode_forget, decode_shards, encode_forget, encode_shards};
 
 /// A stream, and where its hash keys go.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,7 +41,7 @@ pub(crate) struct Stream {
 struct Lineage {
     /// How many it was made with.
     made_with: u32,
-    /// All of them, by number.
+    /// All of them that are not forgotten, by number.
     shards: Vec<StreamShard>,
     /// The open ones, by hash range.
     open: Vec<ShardId>,
@@ -46,6 +49,8 @@ struct Lineage {
     done: Vec<(Resharding, Completion)>,
     /// What is being split, merged and moved.
     intents: Vec<Resharding>,
+    /// Whether shards were forgotten. Then what is left does not follow from splits and merges, and they are not in `done`.
+    has_forgotten: bool,
 }
 
 /// A shard of a stream.
@@ -115,8 +120,8 @@ impl Stream {
         self.lineage.as_ref().map_or(self.open_count(), |lineage| lineage.made_with)
     }
 
-    /// How many shards it has, those that are closed as well.
-    fn shard_count(&self) -> usize {
+    /// How many shards it has, those that are closed and not forgotten as well.
+    pub(super) fn shard_count(&self) -> usize {
         self.lineage.as_ref().map_or(self.ends.len(), |lineage| lineage.shards.len())
     }
 
@@ -303,9 +308,10 @@ impl Stream {
         moves.filter(|(moved, _)| *moved == shard).map(|(_, home)| home).next()
     }
 
-    /// An open shard has another home.
+    /// A shard has another home.
     fn moved(&mut self, resharding: &Resharding, completion: &Completion, shard: ShardId) {
-        if self.find(shard).is_none_or(|shard| shard.closed.is_some()) {
+        // One that was closed since: a snapshot may say so first.
+        if !self.has(shard) {
             return;
         }
         let lineage = self.lineage_mut();
@@ -337,8 +343,10 @@ impl Stream {
             let at = lineage.shards.partition_point(|known| known.shard < child.shard);
             lineage.shards.insert(at, child);
         }
-        let at = lineage.done.partition_point(|(known, _)| known.first_child < resharding.first_child);
-        lineage.done.insert(at, (*resharding, *completion));
+        if !lineage.has_forgotten {
+            let at = lineage.done.partition_point(|(known, _)| known.first_child < resharding.first_child);
+            lineage.done.insert(at, (*resharding, *completion));
+        }
         let mut open: Vec<&StreamShard> = lineage.shards.iter().filter(|shard| shard.closed.is_none()).collect();
         open.sort_by_key(|shard| shard.hash_start);
         let ends = open.iter().map(|shard| shard.hash_end).collect();
@@ -385,12 +393,14 @@ impl Stream {
             let shards: Vec<StreamShard> = self.shards().collect();
             let open = shards.iter().map(|shard| shard.shard).collect();
             let made_with = self.open_count();
-            self.lineage = Some(Box::new(Lineage { made_with, shards, open, done: Vec::new(), intents: Vec::new() }));
+            let (done, intents, has_forgotten) = (Vec::new(), Vec::new(), false);
+            self.lineage = Some(Box::new(Lineage { made_with, shards, open, done, intents, has_forgotten }));
         }
         self.lineage.as_mut().expect("it was just made")
     }
 
-    /// What was split, merged and moved, and what is being, by the numbers of the children.
+    /// What was split, merged and moved, and what is being, by the numbers of the children. Where shards were forgotten, without
+    /// splits and merges that have ended.
     pub(super) fn reshardings(&self) -> impl Iterator<Item = (Resharding, Option<Completion>)> + '_ {
         let done = self.lineage.iter().flat_map(|lineage| &lineage.done);
         let intents = self.lineage.iter().flat_map(|lineage| &lineage.intents);
@@ -405,7 +415,10 @@ impl Stream {
                 + lineage.intents.len() * Resharding::snapshot_bytes(false)
         });
         let encryption = self.encryption.as_ref().map_or(0, |key| 4 + FIXED_BYTES + key.len());
-        create_bytes(&self.name, &self.quotas, &self.retention, &self.annotation) + encryption + lineage
+        create_bytes(&self.name, &self.quotas, &self.retention, &self.annotation)
+            + encryption
+            + lineage
+            + self.left_bytes()
     }
 }
 

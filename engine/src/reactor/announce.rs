@@ -84,6 +84,9 @@ impl<I: Io> Reactor<I> {
             });
             self.forget_arrivals(number);
         }
+        if let Command::Forget(stream, shards) = command {
+            self.leave_behind(*stream, shards);
+        }
         let applied = self.catalog.apply(command);
         assert!(applied.is_some(), "commands are planned against the catalog that they will find");
         self.shards.grow(self.catalog.shard_count());
@@ -99,13 +102,22 @@ impl<I: Io> Reactor<I> {
             Command::SetRetention(..) => {
                 self.space.look_at_all();
                 self.heed_retention();
+                self.look_for_closed_soon();
             }
             Command::Create(_) => self.heed_retention(),
             Command::SetQuotas(stream, _) => self.look_at_quotas_again(*stream),
             Command::Intend(resharding) => self.fence(resharding),
-            Command::Reshard(resharding, completion) => self.close_parents(resharding, completion),
+            Command::Reshard(resharding, completion) => {
+                self.close_parents(resharding, completion);
+                self.look_for_closed_soon();
+            }
+            Command::Forget(..) => self.reshardings.forgetting.told(),
             Command::Annotate(..) | Command::Encrypt(..) => {}
-            Command::Reserve { .. } | Command::GoOn(_) | Command::Trim(_) | Command::Producers(_) => {}
+            Command::Reserve { .. }
+            | Command::GoOn(_)
+            | Command::Trim(_)
+            | Command::Producers(_)
+            | Command::Shards(..) => {}
         }
     }
 }

@@ -284,6 +284,7 @@ impl<I: Io> Reactor<I> {
             match &pending.command {
                 Command::Reshard(resharding, _) => self.put_off(resharding),
                 Command::GoOn(rows) => self.put_off_arrivals(rows, code),
+                Command::Forget(..) => self.reshardings.forgetting.refused(self.io.mono_ns()),
                 _ => {}
             }
             for asker in pending.waiters {

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! `connections` moves bytes, `input` parses them and sends records on, `parts` those in parts, `requests` answers what is not an append, `commits`
-//! closes batches and settles them, `reshard` splits and merges shards, `moves` moves them, `calls` takes up what other threads ask through a handle,
-//! `push` sends subscribers what has become durable, `shutdown` ends. Owned by one thread; others reach it through
+//! closes batches and settles them, `reshard` splits and merges shards, `moves` moves them, `forget` forgets those that have expired, `calls` takes
+//! up what other threads ask through a handle, `push` sends subscribers what has become durable, `shutdown` ends. Owned by one thread; others reach it through
 //! handles and the waker of its `Io` only.
 
 mod announce;
@@ -18,6 +18,7 @@ mod commits;
 mod compact;
 mod connections;
 mod followers;
+mod forget;
 mod guests;
 mod handoff;
 mod input;

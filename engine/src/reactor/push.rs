@@ -1,14 +1,16 @@
 //! Records pushed to subscribers, as they become durable and as credit and connection allow.
 
-use frame::proto::{Grant, ReadResult, Subscribe};
+use frame::proto::{Children, Grant, ReadResult, Subscribe};
 
 use super::*;
 use crate::buckets::Bucket;
+use crate::catalog::Closed;
 use crate::limits::{
     PUSH_BYTES_MAX, PUSH_TURN_BYTES_MAX, PUSHES_PER_TURN_MAX, QUOTA_PAUSE_BEHIND_NS, QUOTA_PAUSE_NS, SUBSCRIPTIONS_MAX,
     SUBSCRIPTIONS_PER_CONNECTION_MAX, SUBSCRIPTIONS_PER_SHARD_MAX,
 };
 use crate::reads::Found;
+use crate::shards::Shard;
 use crate::subscriptions::Subscription;
 
 impl<I: Io> Reactor<I> {
@@ -218,16 +220,30 @@ impl<I: Io> Reactor<I> {
             return;
         }
         for slot in self.subscriptions.level_at(shard, tip.durable_next) {
-            let Subscription { peer, request, next, .. } = *self.subscriptions.find(slot);
-            self.forget_subscription(slot);
-            let Some(connection) = live(&mut self.connections, peer) else { continue };
-            let (tip, tip_arrival_ms) = (tip.durable_next, tip.durable_arrival_ms);
-            let trim = self.shards.first_kept(shard);
-            let encrypted = false;
-            let result = ReadResult { shard, records: 0, next, tip, tip_arrival_ms, children, trim, encrypted };
-            result.encode(connection.outgoing.behind_records(), request, 0);
-            self.make_dirty(peer);
+            let next = self.subscriptions.find(slot).next;
+            self.end_at(slot, next, &tip, children);
         }
+    }
+
+    /// A closed shard is about to be forgotten, of which nothing is kept: those who are within it pass to its end, and hear of it.
+    pub(super) fn end_pushes_of_closed(&mut self, shard: ShardId, closed: &Closed) {
+        let Some(tip) = self.shards.find(shard).copied() else { return };
+        for slot in self.subscriptions.of_shard(shard) {
+            self.end_at(slot, closed.end, &tip, Some(closed.children));
+        }
+    }
+
+    /// Ends a subscription where its shard ended.
+    fn end_at(&mut self, slot: u32, next: Sequence, tip: &Shard, children: Option<Children>) {
+        let Subscription { peer, request, shard, .. } = *self.subscriptions.find(slot);
+        self.forget_subscription(slot);
+        let Some(connection) = live(&mut self.connections, peer) else { return };
+        let (tip, tip_arrival_ms) = (tip.durable_next, tip.durable_arrival_ms);
+        let trim = self.shards.first_kept(shard);
+        let encrypted = false;
+        let result = ReadResult { shard, records: 0, next, tip, tip_arrival_ms, children, trim, encrypted };
+        result.encode(connection.outgoing.behind_records(), request, 0);
+        self.make_dirty(peer);
     }
 
     /// Ends a subscription that was told so, or is about to be.

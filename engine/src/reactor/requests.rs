@@ -405,6 +405,11 @@ impl<I: Io> Reactor<I> {
                 if !self.owners.is_own(shard) {
                     answer = Answer::Failure(Failure { code: ErrorCode::Resharding, detail: moved_detail(shard) });
                 }
+                // Or been forgotten, with where it began.
+                if self.catalog.stream(stream).is_some_and(|stream| !stream.has(shard)) {
+                    let detail = format!("shard {shard} has expired; describe its stream to see what goes on");
+                    answer = Answer::Failure(Failure { code: ErrorCode::UnknownShard, detail });
+                }
             }
             if let Answer::Records(Found { result, record_bytes }, _) = &answer
                 && let Some(quotas) = self.catalog.stream(stream).map(|stream| stream.quotas)

@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 use frame::limits::{SHARDS_KEPT_PER_STREAM_MAX, SHARDS_PER_STREAM_MAX};
 use frame::proto::{Children, ReadResult};
 
+use super::forget::Forgetting;
 use super::*;
 use crate::catalog::{Change, Completion, ReshardError, Resharding, Stream};
 use crate::limits::{ALLOCATE_RETRY_NS, SHARDS_MAX};
@@ -52,6 +53,8 @@ pub(super) struct Reshardings {
     /// Those that are applied here, and maybe not everywhere yet: readers do not hear of them. With their number among all
     /// that was announced.
     news: std::collections::VecDeque<(u64, Resharding)>,
+    /// Which closed shards were looked at, to be forgotten.
+    pub(super) forgetting: Forgetting,
 }
 
 impl Reshardings {
@@ -149,7 +152,7 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Whether the next turn has something to do for a split or merge, and when it has at the latest.
+    /// Whether the next turn has something to do for a split or merge, or to forget what was, and when it has at the latest.
     pub(super) fn resharding_due_ns(&self) -> Option<u64> {
         let drained = self.reshardings.draining.iter().filter(|(_, shard)| self.is_drained(*shard));
         let told = drained.filter_map(|&(stream, shard)| match self.destination(stream, shard) {
@@ -157,8 +160,9 @@ impl<I: Io> Reactor<I> {
             Some(_) => self.departure_due_ns(shard),
         });
         let due = self.reshardings.underway.values().filter(|underway| underway.is_ready()).map(|u| u.retry_ns);
+        let forget = self.reshardings.forgetting.next_ns().filter(|_| self.owners.own() == 0);
         let goes_on = self.journal.poisoned().is_none() && self.life == Life::Running;
-        told.chain(due.min().filter(|_| goes_on)).min()
+        told.chain(due.chain(forget).min().filter(|_| goes_on)).min()
     }
 
     /// Whether all that was taken in for a fenced shard is durable or refused.
@@ -190,6 +194,7 @@ impl<I: Io> Reactor<I> {
             self.tell_end(shard, end.ok_or(ErrorCode::StorageFailed), producers);
         }
         self.complete_reshardings();
+        self.look_for_closed();
     }
 
     /// What producers have stored in a shard of this reactor, and in those that it was made of.
@@ -248,7 +253,7 @@ impl<I: Io> Reactor<I> {
         let due: Vec<ShardId> =
             self.reshardings.underway.values().filter(is_due).map(|u| u.resharding.first_child).collect();
         for first_child in due {
-            let wall_ms = self.io.wall_ms();
+            let now_ms = self.clock.arrival_ms(&self.io);
             let Some(underway) = self.reshardings.underway.get_mut(&first_child) else { continue };
             let Some(stream) = self.planned.stream(underway.resharding.stream) else {
                 // It is about to be deleted, unless there is no space for that.
@@ -256,7 +261,7 @@ impl<I: Io> Reactor<I> {
                 continue;
             };
             underway.is_planned = true;
-            let command = Command::Reshard(underway.resharding, underway.completion(stream, wall_ms));
+            let command = Command::Reshard(underway.resharding, underway.completion(stream, now_ms));
             self.store(command, Vec::new());
         }
     }
@@ -368,12 +373,12 @@ impl Underway {
 
     /// How it ends. The children are made no earlier than anything in their parents arrived, and in a later second than their
     /// parents: numbers of records, as the API makes them, begin with that second.
-    fn completion(&self, stream: &Stream, wall_ms: u64) -> Completion {
+    fn completion(&self, stream: &Stream, now_ms: u64) -> Completion {
         let parents = self.resharding.parents().filter_map(|parent| stream.find(parent));
         let after_parents = parents.map(|parent| (parent.created_ms / 1000 + 1) * 1000).max().unwrap_or(0);
         let arrival_ms = self.ends.iter().flatten().map(|end| end.arrival_ms).max().unwrap_or(0);
         let ends = self.ends.map(|end| end.map_or(Sequence(0), |end| end.next));
-        Completion { created_ms: wall_ms.max(arrival_ms).max(after_parents), ends }
+        Completion { created_ms: now_ms.max(arrival_ms).max(after_parents), ends }
     }
 }
 
@@ -395,8 +400,8 @@ fn detail_of(name: &str, error: &ReshardError) -> String {
         }
         ReshardError::Full => format!(
             "stream {name} has {SHARDS_PER_STREAM_MAX} open shards, or {SHARDS_KEPT_PER_STREAM_MAX} with those that were \
-             split and merged, or the data directory has given {SHARDS_MAX}; merge shards, or go on in a new stream or \
-             data directory"
+             split and merged and hold what has not expired, or the data directory has given {SHARDS_MAX}; merge shards, \
+             keep less, or go on in a new stream or data directory"
         ),
         ReshardError::InProgress(shard) => {
             format!("shard {shard} of stream {name} is being split, merged or moved; wait until that has ended")

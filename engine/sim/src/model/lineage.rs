@@ -1,12 +1,13 @@
 //! What was told of streams and their shards. Nothing told is ever taken back: streams grow by splits and merges, a closed shard
-//! ended where it ended, and the open ones hold each hash key once.
+//! ended where it ended, and the open ones hold each hash key once. But where records expire, closed shards are forgotten, the oldest
+//! first, and stay so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use frame::proto::{Children, ShardDescription, StreamDescription};
 use frame::{Sequence, ShardId, StreamId};
 
-use super::Breach;
+use super::{Breach, expires};
 
 /// All streams that were told of.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(super) struct Lineage {
     shards: BTreeMap<ShardId, (StreamId, ShardDescription)>,
     /// Where shards ended, and what goes on there.
     ends: BTreeMap<ShardId, (Sequence, Children)>,
+    /// Shards that were told of and are not any more.
+    forgotten: BTreeSet<ShardId>,
 }
 
 impl Lineage {
@@ -31,11 +34,16 @@ impl Lineage {
         self.shards.get(&shard).map(|(stream, description)| (*stream, description))
     }
 
+    /// Whether any shard of a stream was made of others, as far as that was told.
+    pub(super) fn was_resharded(&self, stream: StreamId) -> bool {
+        self.shards.values().any(|(of, shard)| *of == stream && shard.parent.is_some())
+    }
+
     pub(super) fn end(&self, shard: ShardId) -> Option<(Sequence, Children)> {
         self.ends.get(&shard).copied()
     }
 
-    /// A stream is described. Which shards are gone that were told of before, which only damage may do.
+    /// A stream is described. Which shards are gone that were told of before: they have expired, or damage took them.
     pub(super) fn described(
         &mut self,
         description: &StreamDescription,
@@ -45,7 +53,12 @@ impl Lineage {
         let told = settings(description);
         let before = self.streams.get(&told.name);
         // After damage it may as well be that what was told is so no more.
-        if before.is_some_and(|before| *before == told || (continues(&told, before) && !may_be_damaged)) {
+        let is_older = |before: &StreamDescription| {
+            // What has fewer shards, all of which are known, has forgotten some since.
+            let forgets = told.shards.len() < before.shards.len() && continues(before, &told);
+            continues(&told, before) && !forgets
+        };
+        if before.is_some_and(|before| *before == told || (is_older(before) && !may_be_damaged)) {
             // It was overtaken by a newer one.
             return Ok(Vec::new());
         }
@@ -56,16 +69,21 @@ impl Lineage {
                 }
                 self.forget(&told.name)
             }
-            _ => Vec::new(),
+            Some(before) => before.shards.iter().map(|shard| shard.shard).collect(),
+            None => Vec::new(),
         };
         for shard in &told.shards {
+            if self.forgotten.contains(&shard.shard) && !may_be_damaged {
+                return Err(Breach::new("what is forgotten stays so", format!("{shard:?} of {told:?}")));
+            }
             self.shards.insert(shard.shard, (told.stream, *shard));
             if let Some(children) = shard.children {
                 self.ended(shard.shard, (shard.tip, children), may_be_damaged)?;
             }
         }
         let is_left = |shard: &ShardId| told.shards.iter().any(|left| left.shard == *shard);
-        let gone = gone.into_iter().filter(|shard| !is_left(shard)).collect();
+        let gone: Vec<ShardId> = gone.into_iter().filter(|shard| !is_left(shard)).collect();
+        gone.iter().for_each(|&shard| self.forget_shard(shard));
         self.streams.insert(told.name.clone(), told);
         Ok(gone)
     }
@@ -83,6 +101,15 @@ impl Lineage {
             return Err(Breach::new("ends stay", detail));
         }
         Ok(())
+    }
+
+    /// A shard is gone, and does not come back.
+    pub(super) fn forget_shard(&mut self, shard: ShardId) {
+        self.forgotten.insert(shard);
+        self.ends.remove(&shard);
+        let Some((stream, _)) = self.shards.remove(&shard) else { return };
+        let of = self.streams.values_mut().filter(|known| known.stream == stream);
+        of.for_each(|known| known.shards.retain(|left| left.shard != shard));
     }
 
     /// A stream is gone. Which shards it had.
@@ -110,7 +137,12 @@ fn check(description: &StreamDescription) -> Result<(), Breach> {
     for shard in &description.shards {
         for parent in shard.parents() {
             let parent = description.shards.iter().find(|known| known.shard == parent);
-            let Some(parent) = parent else { return wrong("a parent is missing") };
+            let Some(parent) = parent else {
+                if expires(&description.retention) {
+                    continue;
+                }
+                return wrong("a parent is missing");
+            };
             let names = parent.children.is_some_and(|children| children.shards().any(|child| child == shard.shard));
             if !names || shard.created_ms <= parent.created_ms || shard.shard <= parent.shard {
                 return wrong("a child is not its parent's");
@@ -120,7 +152,8 @@ fn check(description: &StreamDescription) -> Result<(), Breach> {
     Ok(())
 }
 
-/// Whether one description follows from an earlier one: shards are closed, and others made.
+/// Whether one description follows from an earlier one: shards are closed, and others made. Where records expire some may be missing
+/// that others were made after, if all that they were made of are.
 fn continues(before: &StreamDescription, after: &StreamDescription) -> bool {
     let header = |stream: &StreamDescription| StreamDescription { shards: Vec::new(), ..stream.clone() };
     let is_there = |shard: &ShardDescription| {
@@ -129,7 +162,13 @@ fn continues(before: &StreamDescription, after: &StreamDescription) -> bool {
             later == shard || (shard.children.is_none() && reopened == *shard)
         })
     };
-    header(before) == header(after) && before.shards.iter().all(is_there)
+    let newest = after.shards.iter().map(|shard| shard.shard).max();
+    let has = |shard: ShardId| after.shards.iter().any(|left| left.shard == shard);
+    let is_forgotten = |shard: &ShardDescription| {
+        let was_first = !shard.parents().any(has);
+        expires(&after.retention) && !has(shard.shard) && was_first && Some(shard.shard) < newest
+    };
+    header(before) == header(after) && before.shards.iter().all(|shard| is_there(shard) || is_forgotten(shard))
 }
 
 /// What must never change of a description: not where open shards end, nor who owns them, as another number of reactors has

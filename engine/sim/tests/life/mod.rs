@@ -37,7 +37,8 @@ impl<'a> Life<'a> {
     /// So many reactors.
     pub(crate) fn open_on(world: &'a World, reactors: usize) -> Option<Life<'a>> {
         let (segment_bytes, memory_bytes) = (SEGMENT_BYTES, MEMORY_BYTES_MIN * reactors);
-        let config = Config { segment_bytes, memory_bytes, segments_ready: 1, ..Config::default() };
+        let accept_clock = true;
+        let config = Config { segment_bytes, memory_bytes, segments_ready: 1, accept_clock, ..Config::default() };
         let opened = several::open(world, &config, reactors);
         if world.is_dead() {
             return None;

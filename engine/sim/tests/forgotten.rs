@@ -1,0 +1,259 @@
+//! Bug: a stream that was split and merged for some days could be so no more, as all shards counted that it ever had. Mechanism: closed
+//! shards stayed in the catalog for good. Fix: they are forgotten once all of their records have expired, the oldest first.
+
+#[expect(dead_code, reason = "what others ask it for")]
+mod life;
+mod several;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use engine::limits::CLOSED_KEPT_MS_MIN;
+use engine::{Answer, Call, Outcome};
+use frame::limits::SHARDS_KEPT_PER_STREAM_MAX;
+use frame::proto::{ErrorCode, Failure, Read, ShardDescription, Start};
+use frame::{Frame, Quotas, Retention, Sequence, Settings, ShardId, StreamId};
+use io::Pool;
+use life::Life;
+use sim::{Death, Surroundings, Trace, World};
+
+const NAME: &str = "scaled";
+
+/// Records, and so closed shards, are kept for so long.
+const KEPT_S: u32 = 700;
+const KEPT_NS: u64 = KEPT_S as u64 * 1_000_000_000;
+const _: () = assert!(KEPT_S as u64 * 1000 > CLOSED_KEPT_MS_MIN);
+
+/// After this long nothing is left of what was closed before.
+const FORGOTTEN_NS: u64 = KEPT_NS + 60_000_000_000;
+
+fn world(seed: u64) -> World {
+    World::new(seed, Pool::new(64 << 20).expect("memory for the test"), Surroundings::calm(), Trace::default())
+}
+
+fn create(life: &mut Life<'_>, shards: u32) {
+    let settings = Settings { quotas: Quotas::NONE, retention: Retention::of_seconds(KEPT_S) };
+    let (name, annotation) = (NAME.to_owned(), Arc::default());
+    let answer = life.call(Call::CreateStream { name, shards, settings, annotation });
+    assert!(matches!(answer, Some(Answer::Stream(..))), "{answer:?}");
+}
+
+/// All of the stream's shards, by number. `None` if the life ends meanwhile.
+fn describe(life: &mut Life<'_>) -> Option<(StreamId, Vec<ShardDescription>)> {
+    let describe = Call::DescribeStream { name: NAME.to_owned(), from: 0, limit: u32::MAX };
+    let answer = life.call(describe)?;
+    let Answer::Stream(stream, shards) = answer else { panic!("{answer:?}") };
+    Some((stream.stream, shards))
+}
+
+/// What is open, by its hash keys.
+fn open(life: &mut Life<'_>) -> Option<Vec<ShardDescription>> {
+    let (_, shards) = describe(life)?;
+    let mut open: Vec<ShardDescription> = shards.into_iter().filter(|shard| shard.children.is_none()).collect();
+    open.sort_by_key(|shard| shard.hash_start);
+    let starts = open.iter().map(|shard| Some(shard.hash_start)).chain([None]);
+    assert!(starts.eq([Some(0)].into_iter().chain(open.iter().map(|shard| shard.hash_end.checked_add(1)))), "{open:?}");
+    Some(open)
+}
+
+/// Splits each open shard, and merges what becomes of it. `None` if the life ends meanwhile.
+fn reshard(life: &mut Life<'_>) -> Option<()> {
+    for shard in open(life)? {
+        let at = shard.hash_start + (shard.hash_end - shard.hash_start) / 2 + 1;
+        let answer = life.call(Call::SplitShard { name: NAME.to_owned(), shard: shard.shard, at })?;
+        assert!(matches!(answer, Answer::Stream(..)), "{answer:?}");
+    }
+    for pair in open(life)?.chunks(2) {
+        let (shard, adjacent) = (pair[0].shard, pair[1].shard);
+        let answer = life.call(Call::MergeShards { name: NAME.to_owned(), shard, adjacent })?;
+        assert!(matches!(answer, Answer::Stream(..)), "{answer:?}");
+    }
+    Some(())
+}
+
+/// What was stored, and when.
+#[derive(Default)]
+struct Stored {
+    records: Vec<(String, u64)>,
+}
+
+impl Stored {
+    /// Appends records of keys that no other has, to shards all over.
+    fn append(&mut self, life: &mut Life<'_>, world: &World, count: usize) {
+        for _ in 0..count {
+            let key = format!("record {}", self.records.len());
+            let mut frames = Vec::new();
+            frame::frame::encode(&mut frames, key.as_bytes(), None, key.as_bytes())
+                .expect("a record of that size is legal");
+            let answer = life.call(Call::Append { name: NAME.to_owned(), frames });
+            let Some(Answer::Appended(_, outcomes)) = answer else { panic!("{answer:?}") };
+            assert!(matches!(outcomes[..], [Outcome::Durable { .. }]), "{outcomes:?}");
+            self.records.push((key, world.wall_ms()));
+        }
+    }
+
+    /// All that has not expired is there once, whatever was split, merged and forgotten; and what else there is was stored.
+    fn check(&self, life: &mut Life<'_>, world: &World) {
+        let (stream, shards) = describe(life).expect("nothing ends it");
+        let mut found = BTreeSet::new();
+        for shard in &shards {
+            for data in read(life, stream, shard) {
+                assert!(found.insert(data.clone()), "{data} is there twice");
+            }
+        }
+        // It took a while to read.
+        let since_ms = world.wall_ms() - u64::from(KEPT_S) * 1000;
+        let kept = self.records.iter().filter(|(_, at_ms)| *at_ms >= since_ms);
+        kept.for_each(|(key, _)| assert!(found.remove(key), "{key} is lost"));
+        let all: BTreeSet<&str> = self.records.iter().map(|(key, _)| key.as_str()).collect();
+        assert!(found.iter().all(|key| all.contains(key.as_str())), "{found:?}");
+    }
+}
+
+/// Lets so much time pass.
+fn wait(life: &mut Life<'_>, world: &World, ns: u64) {
+    let until_ns = world.now_ns() + ns;
+    while world.now_ns() < until_ns && !world.is_dead() {
+        world.wake_at(until_ns);
+        life.settle();
+    }
+}
+
+/// Reads on in a shard.
+fn read_from(life: &mut Life<'_>, stream: StreamId, shard: &ShardDescription, from: Sequence) -> Answer {
+    let read = Read { stream, shard: shard.shard, start: Start::At(from), bytes_max: 1 << 20 };
+    let call = Call::Read { read, frames_max: u32::MAX, counts: false };
+    life.call_at(shard.reactor as usize, call).expect("nothing ends it")
+}
+
+/// What a shard has, as far as it is not forgotten meanwhile.
+fn read(life: &mut Life<'_>, stream: StreamId, shard: &ShardDescription) -> Vec<String> {
+    let (mut found, mut next) = (Vec::new(), shard.trim);
+    while next < shard.tip {
+        let (result, frames) = match read_from(life, stream, shard, next) {
+            Answer::Records(result, frames) => (result, frames),
+            answer if shard.children.is_some() && is_unknown(&answer) => return found,
+            answer => panic!("{answer:?}"),
+        };
+        let mut rest = &frames[..];
+        while let Ok(frame) = Frame::parse(rest) {
+            found.push(String::from_utf8(frame.data().to_vec()).expect("as it was stored"));
+            rest = &rest[frame.length()..];
+        }
+        assert!(result.next > next);
+        next = result.next;
+    }
+    found
+}
+
+fn is_unknown(answer: &Answer) -> bool {
+    matches!(answer, Answer::Failed(Failure { code: ErrorCode::UnknownShard, .. }))
+}
+
+fn goes_past_the_bound(reactors: usize) {
+    const SHARDS: u32 = 256;
+    let world = world(70);
+    let mut life = Life::open_on(&world, reactors).expect("nothing ends it");
+    create(&mut life, SHARDS);
+    let mut stored = Stored::default();
+    let (mut newest, mut most, mut cycle) = (ShardId(0), 0, 0);
+    while (newest.0 as usize) < SHARDS_KEPT_PER_STREAM_MAX + 1000 {
+        stored.append(&mut life, &world, 20);
+        reshard(&mut life).expect("nothing ends it");
+        stored.append(&mut life, &world, 20);
+        let (_, before) = describe(&mut life).expect("nothing ends it");
+        (newest, most) = (before.last().expect("it has shards").shard, most.max(before.len()));
+        // Now in the midst of forgetting, now with much to be forgotten, now with nothing.
+        wait(&mut life, &world, [KEPT_NS, 30_000_000_000, FORGOTTEN_NS][cycle % 3]);
+        stored.check(&mut life, &world);
+        life.end(if cycle % 2 == 0 { Death::PowerCut } else { Death::Killed });
+        // The number of reactors is of no matter to it.
+        life = Life::open_on(&world, 1 + (reactors + cycle) % reactors.max(2)).expect("nothing ends it");
+        stored.check(&mut life, &world);
+        cycle += 1;
+    }
+    assert!(most < SHARDS_KEPT_PER_STREAM_MAX / 2, "{most} shards were kept at once");
+    wait(&mut life, &world, FORGOTTEN_NS);
+    let (stream, left) = describe(&mut life).expect("nothing ends it");
+    assert_eq!(left.len(), SHARDS as usize, "nothing but what is open");
+    assert!(
+        left.iter().all(|shard| shard.children.is_none() && shard.parent.is_some()),
+        "they say what they are made of"
+    );
+    let parent = ShardDescription { shard: left[0].parent.expect("it has one"), ..left[0] };
+    let answer = read_from(&mut life, stream, &parent, Sequence(1));
+    assert!(is_unknown(&answer), "{answer:?}");
+    // What comes is stored, and numbers go on.
+    stored.append(&mut life, &world, 20);
+    reshard(&mut life).expect("nothing ends it");
+    assert!(open(&mut life).expect("nothing ends it").iter().all(|shard| shard.shard > newest));
+    stored.check(&mut life, &world);
+    life.end(Death::PowerCut);
+}
+
+#[test]
+fn a_stream_is_split_and_merged_past_all_bounds() {
+    goes_past_the_bound(1);
+}
+
+#[test]
+fn a_stream_of_several_reactors_is_split_and_merged_past_all_bounds() {
+    goes_past_the_bound(3);
+}
+
+/// The power is cut at each step of the disk while shards are forgotten. Whatever was forgotten before stays so, and the next life goes
+/// on with the others.
+fn ends_as_if_nothing_had_been(reactors: usize) {
+    let before = world(71);
+    let mut life = Life::open_on(&before, reactors).expect("nothing ends it");
+    create(&mut life, 4);
+    let mut stored = Stored::default();
+    stored.append(&mut life, &before, 20);
+    reshard(&mut life).expect("nothing ends it");
+    stored.append(&mut life, &before, 20);
+    wait(&mut life, &before, 1_000_000_000);
+    life.end(Death::Killed);
+    let files = before.files();
+    let mut ended = (0, 0);
+    for step in (1..).step_by(3) {
+        let world = world(72);
+        world.load(files.clone());
+        let mut life = Life::open_on(&world, reactors).expect("nothing ends it");
+        world.cut_at_step(world.steps() + step);
+        wait(&mut life, &world, FORGOTTEN_NS);
+        let (is_over, left) = match describe(&mut life) {
+            Some((_, shards)) if !world.is_dead() => (true, shards.len()),
+            _ => (false, 0),
+        };
+        life.end(Death::PowerCut);
+        let mut life = Life::open_on(&world, reactors).expect("nothing ends it");
+        let (_, shards) = describe(&mut life).expect("nothing ends it");
+        ended = (ended.0.max(shards.len()), ended.1 + usize::from(shards.len() == 12));
+        if is_over {
+            assert!(shards.len() <= left, "what is forgotten stays so");
+        }
+        wait(&mut life, &world, FORGOTTEN_NS);
+        let open = open(&mut life).expect("nothing ends it");
+        let (_, shards) = describe(&mut life).expect("nothing ends it");
+        assert_eq!((shards.len(), open.len()), (4, 4), "step {step}");
+        stored.append(&mut life, &world, 10);
+        stored.check(&mut life, &world);
+        life.end(Death::PowerCut);
+        stored.records.truncate(40);
+        if is_over {
+            assert!(step > 6, "it took steps to forget them");
+            assert!(
+                ended.0 == 16 && ended.1 > 0,
+                "some died before anything was forgotten, and some amid it: {ended:?}"
+            );
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_loses_nothing_and_undoes_nothing() {
+    for reactors in [1, 2] {
+        ends_as_if_nothing_had_been(reactors);
+    }
+}
