@@ -6,8 +6,10 @@ use std::process::Command;
 
 use frame::proto::StreamDescription;
 use frame::{Quotas, Retention, Sequence, Settings};
+use serde_json::json;
 use server::client::Client;
 
+use crate::gateway::{good, refused};
 use crate::retention::{fill, segments, until};
 use crate::rig::{Server, directory, serve, skip};
 
@@ -15,6 +17,10 @@ const DAY_S: u32 = 86_400;
 
 /// Records are kept for longer than the hour that clocks may differ by, and not for as long as they jump.
 const KEPT_S: u32 = 7200;
+
+/// Less than clocks may differ by, and longer than closed shards are kept at least.
+const LITTLE_S: u32 = 1200;
+const KEPT_BRIEFLY_S: u32 = 100;
 
 /// Records of 50 KB: several segments.
 const RECORDS: usize = 400;
@@ -151,4 +157,61 @@ fn a_log_that_began_a_day_ahead_goes_on_by_the_wall_clock() {
         });
         server.kill();
     }
+}
+
+/// A stream goes on from what is left of it, and who comes late with an iterator is told that the shard is not there.
+#[test]
+fn a_closed_shard_of_which_all_has_expired_is_forgotten() {
+    if !can_jump() {
+        return;
+    }
+    let directory = directory();
+    let data = directory.path().join("data");
+    let server = start(&data, 0, &[]);
+    let http = server.http.unwrap();
+    good(http, "CreateStream", &json!({"StreamName": "s", "ShardCount": 1}));
+    let put = |http, data: &str| {
+        good(http, "PutRecord", &json!({"StreamName": "s", "PartitionKey": "k", "Data": data}));
+    };
+    put(http, "b2xk");
+    let named = |number: u32| format!("shardId-{number:012}");
+    let wanted = |number| json!({"StreamName": "s", "ShardId": named(number), "ShardIteratorType": "TRIM_HORIZON"});
+    let iterator = good(http, "GetShardIterator", &wanted(0))["ShardIterator"].clone();
+    let middle = (1_u128 << 127).to_string();
+    good(http, "SplitShard", &json!({"StreamName": "s", "ShardToSplit": named(0), "NewStartingHashKey": middle}));
+    server.client().set_retention("s", Retention::of_seconds(KEPT_BRIEFLY_S)).unwrap();
+    let all = |http| good(http, "ListShards", &json!({"StreamName": "s"}))["Shards"].as_array().unwrap().clone();
+    assert_eq!(all(http).len(), 3);
+    server.stop();
+
+    // Not further ahead than clocks may differ by.
+    let server = start(&data, LITTLE_S, &[]);
+    let http = server.http.unwrap();
+    until("it is forgotten", || server.client().describe_stream("s").unwrap().shards.len() == 2);
+    let records = json!({"ShardIterator": iterator});
+    let stays = |http| {
+        let shards = all(http);
+        assert_eq!(shards.len(), 2);
+        assert!(shards.iter().all(|shard| shard["ParentShardId"] == json!(named(0))), "they say what they are made of");
+        let horizon = json!({"StreamName": "s", "ShardFilter": {"Type": "AT_TRIM_HORIZON"}});
+        assert_eq!(good(http, "ListShards", &horizon)["Shards"].as_array().unwrap().len(), 2);
+        assert_eq!(refused(http, "GetShardIterator", &wanted(0)).0, "ResourceNotFoundException");
+        assert_eq!(refused(http, "GetRecords", &records).0, "ResourceNotFoundException");
+        let after = json!({"StreamName": "s", "ExclusiveStartShardId": named(0), "Limit": 1});
+        let described = good(http, "DescribeStream", &after)["StreamDescription"].clone();
+        assert_eq!((&described["Shards"][0]["ShardId"], &described["HasMoreShards"]), (&json!(named(1)), &json!(true)));
+    };
+    stays(http);
+    // What more is kept brings nothing back, nor another start.
+    good(http, "IncreaseStreamRetentionPeriod", &json!({"StreamName": "s", "RetentionPeriodHours": 48}));
+    put(http, "bmV3");
+    stays(http);
+    server.kill();
+    let server = start(&data, LITTLE_S, &[]);
+    let http = server.http.unwrap();
+    stays(http);
+    let merge = json!({"StreamName": "s", "ShardToMerge": named(1), "AdjacentShardToMerge": named(2)});
+    good(http, "MergeShards", &merge);
+    assert_eq!(all(http).last().unwrap()["ShardId"], json!(named(3)), "numbers go on");
+    server.stop();
 }

@@ -43,20 +43,26 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
         }
     };
     shared.rates.of_stream(&shared.place, "ListShards", &name)?;
-    // All from there on: what is made of a shard comes after it, and says when it was closed.
-    let (stream, shards) = shared.log.describe(&shared.place, &name, from, u32::MAX).await?;
+    let kind = wanted.as_deref().unwrap_or_default();
+    // All from there on: what is made of a shard comes after it, and says when it was closed. What of them came first, those before
+    // tell.
+    let is_of_first = matches!(kind, "AT_TRIM_HORIZON" | "AT_TIMESTAMP");
+    let described_from = if is_of_first { 0 } else { from };
+    let (stream, shards) = shared.log.describe(&shared.place, &name, described_from, u32::MAX).await?;
     let is_another = |created: Timestamp| created.ms / 1000 != stream.created_ms / 1000;
     if made.is_some_and(|made| made != stream.stream.0) || input.stream_creation_timestamp.is_some_and(is_another) {
         return Err(shared.place.no_stream(&name));
     }
     let closed_ms = |shard: &ShardDescription| shard::closed_ms(&shards, shard);
-    let kind = wanted.as_deref().unwrap_or_default();
     let horizon_ms = shard::horizon_ms(&stream);
     // A time before all that is kept is that of the first of it, as for GetShardIterator.
     let since_ms = since_ms.max(horizon_ms).max(stream.created_ms);
     let is_wanted = |shard: &&ShardDescription| {
         let closed_ms = closed_ms(shard);
-        shard::is_kept(closed_ms, horizon_ms) && is_let_through(kind, (since_ms, horizon_ms), shard, closed_ms)
+        let made_ms = if is_of_first && shard::is_first(&shards, shard) { 0 } else { shard.created_ms };
+        shard_name(&stream, shard.shard).0 >= from
+            && shard::is_kept(closed_ms, horizon_ms)
+            && is_let_through(kind, (since_ms, horizon_ms), (made_ms, closed_ms))
     };
     let mut page: Vec<&ShardDescription> = shards.iter().filter(is_wanted).take(limit as usize + 1).collect();
     let next = (page.len() > limit as usize).then(|| page.pop()).flatten().map(|next| {
@@ -68,19 +74,14 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
     Ok(Shards { shards, next_token: next })
 }
 
-/// Whether a filter lets a shard through.
-fn is_let_through(
-    filter: &str,
-    (since_ms, horizon_ms): (u64, u64),
-    shard: &ShardDescription,
-    closed_ms: Option<u64>,
-) -> bool {
+/// Whether a filter lets a shard through that was made at a time, 0 if it is one of the first, and closed at another, if it was.
+fn is_let_through(filter: &str, (since_ms, horizon_ms): (u64, u64), (made_ms, closed_ms): (u64, Option<u64>)) -> bool {
     let is_open_then = closed_ms.is_none_or(|closed_ms| closed_ms > since_ms);
     match filter {
-        "AT_LATEST" => shard.children.is_none(),
+        "AT_LATEST" => closed_ms.is_none(),
         // The first ones were there before anything was.
-        "AT_TRIM_HORIZON" => shard.parent.is_none() || shard.created_ms < horizon_ms,
-        "AT_TIMESTAMP" => shard.created_ms <= since_ms && is_open_then,
+        "AT_TRIM_HORIZON" => made_ms == 0 || made_ms < horizon_ms,
+        "AT_TIMESTAMP" => made_ms <= since_ms && is_open_then,
         "FROM_TIMESTAMP" => is_open_then,
         _ => true,
     }

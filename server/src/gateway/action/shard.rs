@@ -28,6 +28,12 @@ pub(super) fn is_kept(closed_ms: Option<u64>, horizon_ms: u64) -> bool {
     closed_ms.is_none_or(|closed_ms| closed_ms >= horizon_ms)
 }
 
+/// Whether nothing came before a shard, as far as that is known: it was made with its stream, or what it was made of has expired and
+/// is forgotten. `shards` are all of the stream.
+pub(super) fn is_first(shards: &[ShardDescription], shard: &ShardDescription) -> bool {
+    shard.parents().all(|parent| shards.binary_search_by_key(&parent, |other| other.shard).is_err())
+}
+
 /// A shard as callers see it.
 pub(super) fn told(stream: &Stream, shard: &ShardDescription, closed_ms: Option<u64>) -> Shard {
     let name = shard_name(stream, shard.shard);
