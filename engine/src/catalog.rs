@@ -31,7 +31,9 @@ pub(crate) use orphans::Orphans;
 pub(crate) use reshard::{Change, Completion, ReshardError, Resharding};
 pub(crate) use stream::{Closed, Stream, StreamShard};
 
-use crate::limits::{ANNOTATION_BYTES_MAX, ANNOTATIONS_BYTES_MAX, KEY_NAME_BYTES_MAX, SHARDS_MAX, STREAMS_MAX};
+use crate::limits::{
+    ANNOTATION_BYTES_MAX, ANNOTATIONS_BYTES_MAX, KEY_NAME_BYTES_MAX, SHARDS_MAX, STREAM_NUMBERS_MAX, STREAMS_MAX,
+};
 
 /// What those who serve a stream to others keep beside it. The catalog gives it no meaning.
 pub(crate) type Annotation = Arc<[u8]>;
@@ -48,7 +50,7 @@ pub(crate) enum CreateError {
     Shards,
     /// The caller: it exists, and was made with this many shards.
     Exists(u32),
-    /// The data directory has all the streams or shards that it may have.
+    /// The data directory has all the streams that it may have, or has had all the shards.
     Full,
     /// There is no room for the annotation.
     Annotation(AnnotationError),
@@ -67,7 +69,7 @@ pub(crate) enum AnnotationError {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Catalog {
     /// By identifier, which count from 1. Nothing where it was deleted, or the command that made it was damaged.
-    streams: Vec<Option<Stream>>,
+    streams: Vec<Option<Box<Stream>>>,
     by_name: BTreeMap<String, StreamId>,
     /// The stream that has each shard, by shard; 0 where none has.
     of_shards: Vec<StreamId>,
@@ -81,6 +83,8 @@ pub(crate) struct Catalog {
 /// Of all streams, and of the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Totals {
+    /// Streams that there are.
+    streams: usize,
     /// Of annotations, and names of keys.
     annotation_bytes: usize,
     /// Streams that are encrypted.
@@ -90,12 +94,14 @@ struct Totals {
 
 impl Totals {
     fn add(&mut self, stream: &Stream) {
+        self.streams += 1;
         self.snapshot_bytes += stream.snapshot_bytes();
         self.annotation_bytes += stream.annotation.len() + key_bytes(&stream.encryption);
         self.encrypted += usize::from(stream.encryption.is_some());
     }
 
     fn remove(&mut self, stream: &Stream) {
+        self.streams -= 1;
         self.snapshot_bytes -= stream.snapshot_bytes();
         self.annotation_bytes -= stream.annotation.len() + key_bytes(&stream.encryption);
         self.encrypted -= usize::from(stream.encryption.is_some());
@@ -104,7 +110,7 @@ impl Totals {
 
 impl Catalog {
     pub(crate) fn new() -> Catalog {
-        let totals = Totals { annotation_bytes: 0, encrypted: 0, snapshot_bytes: 4 + FIXED_BYTES };
+        let totals = Totals { streams: 0, annotation_bytes: 0, encrypted: 0, snapshot_bytes: 4 + FIXED_BYTES };
         let (streams, by_name, of_shards) = (Vec::new(), BTreeMap::new(), vec![StreamId(0)]);
         let (orphans, annotation) = (Orphans::default(), Annotation::default());
         Catalog { streams, by_name, of_shards, next_shard: 1, orphans, annotation, totals }
@@ -128,7 +134,8 @@ impl Catalog {
         if let Some(stream) = self.by_name(name) {
             return Err(CreateError::Exists(stream.made_with()));
         }
-        if self.streams.len() >= STREAMS_MAX || self.next_shard as usize + shards as usize > SHARDS_MAX {
+        let has_all = self.totals.streams >= STREAMS_MAX || self.streams.len() >= STREAM_NUMBERS_MAX;
+        if has_all || self.next_shard as usize + shards as usize > SHARDS_MAX {
             return Err(CreateError::Full);
         }
         self.room_for((annotation.len(), 0), ANNOTATION_BYTES_MAX).map_err(CreateError::Annotation)?;
@@ -218,7 +225,7 @@ impl Catalog {
             Command::Encrypt(stream, key) => self.change(*stream, |stream| stream.encryption = key.clone()),
             Command::Delete(stream) => self.delete(*stream),
             Command::Reserve { next_stream, next_shard, orphans } => {
-                let known = STREAMS_MAX.min((next_stream.0 as usize).checked_sub(1)?);
+                let known = STREAM_NUMBERS_MAX.min((next_stream.0 as usize).checked_sub(1)?);
                 self.streams.resize(known.max(self.streams.len()), None);
                 self.reserve_shards(SHARDS_MAX.min(next_shard.0 as usize));
                 if let Some(orphans) = orphans {
@@ -286,7 +293,7 @@ impl Catalog {
 
     fn create(&mut self, command: &Create) -> Option<()> {
         let Create { stream, name, first_shard, shards, .. } = command;
-        let follows = (self.streams.len() + 1..=STREAMS_MAX).contains(&(stream.0 as usize))
+        let follows = (self.streams.len() + 1..=STREAM_NUMBERS_MAX).contains(&(stream.0 as usize))
             && (self.next_shard..SHARDS_MAX as u32).contains(&first_shard.0)
             && (1..=SHARDS_PER_STREAM_MAX).contains(&(*shards as usize))
             && !self.by_name.contains_key(name);
@@ -296,7 +303,7 @@ impl Catalog {
         self.streams.resize(stream.0 as usize - 1, None);
         let made = Stream::new(command);
         self.totals.add(&made);
-        self.streams.push(Some(made));
+        self.streams.push(Some(Box::new(made)));
         self.by_name.insert(name.clone(), *stream);
         self.reserve_shards(first_shard.0 as usize);
         self.next_shard = first_shard.0 + shards;
@@ -305,12 +312,12 @@ impl Catalog {
     }
 
     pub(crate) fn stream(&self, stream: StreamId) -> Option<&Stream> {
-        self.streams.get((stream.0 as usize).checked_sub(1)?)?.as_ref()
+        self.streams.get((stream.0 as usize).checked_sub(1)?)?.as_deref()
     }
 
     /// All of them.
     pub(crate) fn streams(&self) -> impl Iterator<Item = &Stream> {
-        self.streams.iter().flatten()
+        self.streams.iter().flatten().map(Box::as_ref)
     }
 
     /// Shards that were moved, and their homes since.

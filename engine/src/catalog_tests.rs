@@ -116,7 +116,7 @@ fn what_is_said_of_a_stream_that_damage_took_changes_nothing() {
         assert_eq!((after_damage.streams().count(), after_damage.streams.len()), (0, 3), "{command:?}");
     }
     catalog.allow_for_damage(&Command::Delete(StreamId(u32::MAX)));
-    assert_eq!(catalog.streams.len(), STREAMS_MAX, "bounded");
+    assert_eq!(catalog.streams.len(), STREAM_NUMBERS_MAX, "bounded");
 }
 
 /// Bug, found on reading: a log could not be opened whose stream was deleted and made again, once the command that deleted it was
@@ -164,6 +164,35 @@ fn what_is_deleted_leaves_its_numbers_used() {
 }
 
 /// Of numbers that no known command gave nothing tells whose they are: what was found of them is kept, whatever is deleted.
+/// Bug: after so many streams none could be made any more, however many were deleted. Mechanism: they were counted by their
+/// numbers, which are never given twice. Fix: those that there are count.
+#[test]
+fn streams_that_were_deleted_leave_room() {
+    let mut catalog = Catalog::new();
+    let create =
+        |catalog: &Catalog, name: &str| catalog.plan_create(name, 1, Quotas::NONE.into(), Annotation::default(), 7);
+    for number in 0..STREAMS_MAX {
+        let command = create(&catalog, &format!("kept-{number}")).expect("there is room");
+        catalog.apply(&command).expect("follows");
+    }
+    assert_eq!(create(&catalog, "next"), Err(CreateError::Full));
+    for number in 0..3 {
+        let delete = catalog.plan_delete(&format!("kept-{number}")).expect("it is there");
+        catalog.apply(&delete).expect("follows");
+        let command = create(&catalog, &format!("new-{number}")).expect("there is room again");
+        let Command::Create(create_of) = &command else { panic!("{command:?}") };
+        assert_eq!(create_of.stream.0 as usize, STREAMS_MAX + number + 1, "no number is given twice");
+        for stream in [StreamId(1), StreamId(STREAM_NUMBERS_MAX as u32 + 1)] {
+            let other = Command::Create(Create { stream, ..create_of.clone() });
+            assert_eq!(catalog.apply(&other), None, "a number that is used, or past all");
+        }
+        catalog.apply(&command).expect("follows");
+        assert_eq!(create(&catalog, "more"), Err(CreateError::Full));
+    }
+    let snapshot = catalog.snapshot();
+    assert_eq!((snapshot.len(), Catalog::restore(&snapshot)), (catalog.snapshot_bytes(), Some(catalog)));
+}
+
 #[test]
 fn what_nobody_is_known_to_have_made_is_kept() {
     let mut whole = with_streams();

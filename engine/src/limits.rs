@@ -226,7 +226,10 @@ pub const LIST_STREAMS_MAX: u32 = 100;
 /// Streams of a data directory.
 pub const STREAMS_MAX: usize = 100_000;
 
-/// Shards of a data directory.
+/// Streams that a data directory ever has, those that were deleted as well: each takes a shard's number.
+pub const STREAM_NUMBERS_MAX: usize = SHARDS_MAX;
+
+/// Shards that a data directory ever has, those that were deleted or forgotten as well.
 pub const SHARDS_MAX: usize = 1_000_000;
 
 /// Bytes of what is kept beside one stream for those who serve it to others: fifty tags as long as they may be, and a policy.

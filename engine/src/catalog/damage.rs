@@ -1,7 +1,7 @@
 //! A catalog of which damage took commands.
 
 use super::{Catalog, Command};
-use crate::limits::STREAMS_MAX;
+use crate::limits::STREAM_NUMBERS_MAX;
 
 impl Catalog {
     /// The command that made the newest stream may be damaged: then the number of the one that another command speaks of is used
@@ -20,7 +20,7 @@ impl Catalog {
             Command::Intend(resharding) | Command::Reshard(resharding, _) => resharding.stream,
             _ => return,
         };
-        let streams = (stream.0 as usize).min(STREAMS_MAX).max(self.streams.len());
+        let streams = (stream.0 as usize).min(STREAM_NUMBERS_MAX).max(self.streams.len());
         self.streams.resize(streams, None);
     }
 }

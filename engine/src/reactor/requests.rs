@@ -139,7 +139,8 @@ impl<I: Io> Reactor<I> {
                 self.fail(asker, ErrorCode::StreamExists, &detail);
             }
             Err(CreateError::Full) => {
-                let detail = "the data directory has had all the streams or shards that it may have; use a new one";
+                let detail = "the data directory has all the streams that it may have, or has had all the shards; delete streams, or \
+                              use a new one";
                 self.fail(asker, ErrorCode::InvalidArgument, detail);
             }
             Err(CreateError::Annotation(error)) => self.refuse_annotation(asker, error),
