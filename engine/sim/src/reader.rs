@@ -153,6 +153,10 @@ impl Reader {
             Heard::Stream(request, description) => {
                 self.answered(request)?;
                 model.described(&description)?;
+                let has = |shard| description.shards.iter().any(|other| other.shard == shard);
+                if description.shards.iter().flat_map(|shard| shard.parents()).any(|parent| !has(parent)) {
+                    world.count("engine: a closed shard was forgotten");
+                }
                 self.add(model, &description);
             }
             Heard::Records(request, result, frames) => {

@@ -6,12 +6,14 @@ mod life;
 mod several;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 
 use engine::limits::CLOSED_KEPT_MS_MIN;
-use engine::{Answer, Call, Outcome};
+use engine::{Answer, Call, Follower, Hear, Outcome};
 use frame::limits::SHARDS_KEPT_PER_STREAM_MAX;
-use frame::proto::{ErrorCode, Failure, Read, ShardDescription, Start};
+use frame::proto::{Client, ClientEvent, ErrorCode, Failure, Read, ShardDescription, Start, Subscribe};
 use frame::{Frame, Quotas, Retention, Sequence, Settings, ShardId, StreamId};
 use io::Pool;
 use life::Life;
@@ -255,5 +257,85 @@ fn ends_as_if_nothing_had_been(reactors: usize) {
 fn a_crash_at_any_step_loses_nothing_and_undoes_nothing() {
     for reactors in [1, 2] {
         ends_as_if_nothing_had_been(reactors);
+    }
+}
+
+#[test]
+fn who_has_a_forgotten_shard_pushed_is_told_of_its_children() {
+    for reactors in [1, 2] {
+        let world = world(73);
+        let mut life = Life::open_on(&world, reactors).expect("nothing ends it");
+        create(&mut life, 1);
+        let mut stored = Stored::default();
+        stored.append(&mut life, &world, 10);
+        let (stream, shards) = describe(&mut life).expect("nothing ends it");
+        let (shard, owner) = (shards[0].shard, shards[0].reactor as usize);
+        let (sender, lots) = channel();
+        let hear = Hear::new(move |lot| sender.send(lot).is_ok());
+        let subscribe = Subscribe { stream, shard, start: Start::At(Sequence(1)), granted: 0 };
+        let answer = life.call_at(owner, Call::Follow { subscribe, hear });
+        let Some(Answer::Following(follower)) = answer else { panic!("there is room") };
+        let split = Call::SplitShard { name: NAME.to_owned(), shard, at: 1 << 127 };
+        assert!(matches!(life.call(split), Some(Answer::Stream(..))));
+        let mut client = Client::inside();
+        let mut told = Vec::new();
+        let mut hear = |life: &mut Life<'_>| {
+            wait(life, &world, KEPT_NS / 2);
+            for lot in lots.try_iter() {
+                let mut at = 0;
+                while let Some(event) = client.step(&lot, &mut at).expect("it is whole") {
+                    if let ClientEvent::ReadBegin(request, result) = event {
+                        assert_eq!((request, result.records), (Follower::REQUEST, 0), "nothing without credit");
+                        told.push((result.next, result.children));
+                    }
+                }
+                _ = life.call_at(owner, Call::Took { follower, granted: 0 });
+            }
+            told.clone()
+        };
+        let (begins, end) = ((Sequence(1), None), shards[0].tip);
+        assert_eq!(hear(&mut life), [begins]);
+        let children = describe(&mut life).expect("nothing ends it").1[0].children;
+        (0..2).for_each(|_| _ = hear(&mut life));
+        assert!(children.is_some() && hear(&mut life) == [begins, (end, children)], "it is told of its end");
+        assert_eq!(describe(&mut life).expect("nothing ends it").1.len(), 2);
+        life.end(Death::Killed);
+    }
+}
+
+#[test]
+fn shards_of_a_stream_with_a_limit_go_once_all_are_trimmed() {
+    const RECORDS: usize = 200;
+    let limit = NonZeroU64::new(u64::from(life::SEGMENT_BYTES));
+    for reactors in [1, 3] {
+        let world = world(74);
+        let mut life = Life::open_on(&world, reactors).expect("nothing ends it");
+        create(&mut life, 3);
+        let retention = Retention { seconds: None, bytes: limit };
+        let answer = life.call(Call::SetRetention { name: NAME.to_owned(), retention });
+        assert!(matches!(answer, Some(Answer::Stream(..))), "{answer:?}");
+        let append = |life: &mut Life<'_>| {
+            for record in 0..RECORDS {
+                life.append(NAME, &format!("key {record}"), &[7; 100_000]);
+            }
+        };
+        life.append(NAME, "key", &[1]);
+        reshard(&mut life).expect("nothing ends it");
+        wait(&mut life, &world, 3 * KEPT_NS);
+        let (_, shards) = describe(&mut life).expect("nothing ends it");
+        let is_left = |shard: &ShardDescription| shard.children.is_some() && shard.tip > Sequence(1);
+        assert_eq!(shards.iter().filter(|shard| is_left(shard)).count(), 1, "nothing is trimmed: {shards:?}");
+        // Several segments of each.
+        append(&mut life);
+        wait(&mut life, &world, FORGOTTEN_NS);
+        append(&mut life);
+        wait(&mut life, &world, FORGOTTEN_NS);
+        let (_, shards) = describe(&mut life).expect("nothing ends it");
+        assert!(shards.iter().all(|shard| shard.children.is_none()), "{shards:?}");
+        life.end(Death::PowerCut);
+        let mut life = Life::open_on(&world, reactors % 3 + 1).expect("nothing ends it");
+        assert_eq!(describe(&mut life).expect("nothing ends it").1.len(), 3);
+        life.append(NAME, "key", &[1]);
+        life.end(Death::PowerCut);
     }
 }
