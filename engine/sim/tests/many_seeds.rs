@@ -62,7 +62,7 @@ fn check(profile: Profile, count: u64, must_hit: &[&str]) {
 }
 
 /// What runs of every kind reach.
-const EVERYWHERE: [&str; 41] = [
+const EVERYWHERE: [&str; 42] = [
     "client: deaf",
     "client: garbage",
     "client: gone in mid-batch",
@@ -80,6 +80,7 @@ const EVERYWHERE: [&str; 41] = [
     "disk: slow",
     "disk: torn",
     "engine: a closed shard read to its end",
+    "engine: a closed shard was forgotten",
     "engine: a subscriber came to the end of a shard",
     "engine: died amid a move",
     "engine: large record read",
