@@ -413,6 +413,11 @@ impl Request {
         let mut runs = Vec::new();
         let (mut bytes, mut stop) = (0, None);
         for piece in &self.plan.pieces {
+            // What lies before it was skipped, or has expired, or is damaged.
+            found.result.next = found.result.next.max(*piece.numbers.start()).min(end);
+            if *piece.numbers.start() >= end {
+                break;
+            }
             let (buf, range, verify) = match &piece.source {
                 Source::Memory(buf, range) => (buf, range.clone(), false),
                 Source::Disk { place, range } => match windows.contents(self.windows[*place]) {

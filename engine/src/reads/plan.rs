@@ -123,6 +123,10 @@ impl Plan {
                 Err(sealed) => return Outcome::NeedFooter(sealed),
                 Ok(None) => break,
                 Ok(Some(_)) if !self.pieces.is_empty() => return Outcome::Ready,
+                // Damage lies before that one's end: it is asked for by itself.
+                Ok(Some(next)) if sight.damage.next_after(wanted.shard, from).is_some_and(|damage| damage <= next) => {
+                    return Outcome::Ready;
+                }
                 // What is left of this segment's numbers has expired, or recovery skipped it. It is not looked at again when the
                 // next footer has been read: of those of many segments this one may have had to go by then.
                 Ok(Some(next)) => wanted.from = next,

@@ -66,13 +66,11 @@ pub(super) struct Bounds {
     pub(super) frames_max: u32,
 }
 
-/// Walks the frames of an extent: passes over those before `found.result.next`, counts those from there on within `bounds`, as far
-/// as all are encrypted, or none is.
+/// Walks the frames of an extent, which begins before the end of `bounds`: passes over those before `found.result.next`, counts those
+/// from there on within `bounds`, as far as all are encrypted, or none is.
 pub(super) fn walk(extent: &Extent<'_>, found: &mut Found, bounds: &Bounds) -> Run {
     let Found { result, record_bytes } = found;
     let (mut at, mut start, mut due) = (0, None, *extent.numbers.start());
-    // What lies before it was skipped, or has expired.
-    result.next = result.next.max(due);
     while at < extent.bytes.len() {
         let Some(frame) = extent.frame(at, result.next).filter(|frame| frame.sequence() == due) else {
             match extent.next_intact(at, due) {
