@@ -9,6 +9,7 @@
 //! shard. A footer that is not in memory is read first, and the plan made again.
 
 mod decrypt;
+mod lost;
 mod plan;
 mod walk;
 mod windows;
@@ -21,7 +22,8 @@ use frame::segment::{Cursor, Footer, ShardRow};
 use frame::{Sequence, ShardId, StreamId};
 use io::{Buf, Io};
 
-use self::plan::{Outcome, Plan, Source};
+use self::lost::{damaged_footer, stop_at_damage};
+use self::plan::{Outcome, Piece, Plan, Source};
 use self::walk::{Bounds, Extent, RunEnd, walk};
 pub(crate) use self::windows::Key;
 use self::windows::{Lack, Windows};
@@ -210,7 +212,7 @@ impl Reads {
                 return Err(key);
             }
             let answer = match attempt.footer.take() {
-                Some(sealed) => take_footer(sight, windows, &attempt.windows, &sealed).err(),
+                Some(sealed) => take_footer(sight, windows, &attempt.windows, &sealed, wanted.from).err(),
                 None => Some(attempt.answer(wanted, sight, windows)),
             };
             attempt.windows.drain(..).for_each(|window| windows.end_use(window));
@@ -374,7 +376,7 @@ impl Reads {
             self.finish(slot, answer, answered);
             return false;
         };
-        if let Err(answer) = take_footer(sight, &self.windows, &request.windows, &sealed) {
+        if let Err(answer) = take_footer(sight, &self.windows, &request.windows, &sealed, wanted.from) {
             self.finish(slot, answer, answered);
             return false;
         }
@@ -412,6 +414,7 @@ impl Request {
         let end = sight.damage.next_after(shard, from).unwrap_or(tip).min(tip);
         let mut runs = Vec::new();
         let (mut bytes, mut stop) = (0, None);
+        let end_of = |piece: &Piece| piece.numbers.end().next();
         for piece in &self.plan.pieces {
             // What lies before it was skipped, or has expired, or is damaged.
             found.result.next = found.result.next.max(*piece.numbers.start()).min(end);
@@ -423,7 +426,9 @@ impl Request {
                 Source::Disk { place, range } => match windows.contents(self.windows[*place]) {
                     Some((buf, start)) => (buf, (range.start - start) as usize..(range.end - start) as usize, true),
                     None => {
-                        stop = Some(("the disk did not read them", None));
+                        // Where others were to be read with it, it may be one of them that can't be.
+                        let is_alone = self.plan.places[*place].is_of(range);
+                        stop = Some(("the disk did not read them", is_alone.then(|| end_of(piece))));
                         break;
                     }
                 },
@@ -443,7 +448,8 @@ impl Request {
                     break;
                 }
                 RunEnd::Damaged { next } => {
-                    stop = Some(("they differ from their checksums", next));
+                    // None after it is intact: all up to the end are not.
+                    stop = Some(("they differ from their checksums", Some(next.unwrap_or_else(|| end_of(piece)))));
                     break;
                 }
             }
@@ -451,7 +457,7 @@ impl Request {
         // What was read before damage is good, and so is that numbers are passed over; the damage is told when it is asked for by
         // itself.
         if let Some((why, next)) = stop.filter(|_| found.result.records == 0 && found.result.next == from) {
-            return stop_at_damage(&found.result, why, next);
+            return stop_at_damage(shard, from..next.map_or(from.next(), |next| next.min(end)), why);
         }
         if found.result.encrypted {
             return decrypt::decrypt(sight.vault, found, &runs);
@@ -464,23 +470,14 @@ impl Request {
     }
 }
 
-/// Records from the next on are damaged.
-fn stop_at_damage(result: &ReadResult, why: &str, next: Option<Sequence>) -> Answer {
-    let (shard, from) = (result.shard, result.next);
-    let detail = match next {
-        Some(next) => {
-            let range = format!("{from} to {}", next.0 - 1);
-            format!("records {range} of shard {shard} can't be read: {why}; check the disk, read on from {next}")
-        }
-        None => {
-            format!("records of shard {shard} from {from} on can't be read: {why}; check the disk, read on after them")
-        }
-    };
-    failure(ErrorCode::Damaged, detail)
-}
-
-/// Keeps a footer that was read. `Err`: it is damaged.
-fn take_footer(sight: &mut Sight<'_>, windows: &Windows, taken: &[u32], sealed: &Sealed) -> Result<(), Answer> {
+/// Keeps a footer that was read for what is wanted from a number on. `Err`: it is damaged.
+fn take_footer(
+    sight: &mut Sight<'_>,
+    windows: &Windows,
+    taken: &[u32],
+    sealed: &Sealed,
+    from: Sequence,
+) -> Result<(), Answer> {
     // Another request may have had it read as well.
     if sight.journal.footers.find(sealed.segment).is_some() {
         return Ok(());
@@ -490,14 +487,9 @@ fn take_footer(sight: &mut Sight<'_>, windows: &Windows, taken: &[u32], sealed: 
         let from = (u64::from(sealed.footer_at) - start) as usize;
         Footer::parse(buf.get(from..from + sealed.footer_length as usize)?.to_vec())
     });
-    sight.journal.footers.insert(sealed.segment, Arc::new(footer.ok_or_else(|| damaged_footer(sealed.segment))?));
+    let footer = footer.ok_or_else(|| damaged_footer(sealed.segment, from))?;
+    sight.journal.footers.insert(sealed.segment, Arc::new(footer));
     Ok(())
-}
-
-fn damaged_footer(segment: SegmentId) -> Answer {
-    let SegmentId { journal, number } = segment;
-    let what = format!("the footer of segment {number} of journal {journal} can't be read");
-    failure(ErrorCode::Damaged, format!("{what}; restart to have it made again"))
 }
 
 fn busy() -> Answer {
@@ -505,5 +497,5 @@ fn busy() -> Answer {
 }
 
 fn failure(code: ErrorCode, detail: String) -> Answer {
-    Answer::Failure(Failure { code, detail })
+    Answer::Failure(Failure::new(code, detail))
 }

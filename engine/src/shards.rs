@@ -39,7 +39,7 @@ impl Shard {
         }
         let last = self.durable_next.0 - 1;
         let detail = format!("shard {number} has records up to {last}; {from} was never given");
-        Err(Failure { code: ErrorCode::UnknownSequence, detail })
+        Err(Failure::new(ErrorCode::UnknownSequence, detail))
     }
 }
 

@@ -216,7 +216,7 @@ fn list(client: &mut Client, output: &mut Output) -> Result<(), StreamsError> {
 fn middle(stream: &StreamDescription, shard: ShardId) -> Result<u128, StreamsError> {
     let Some(found) = stream.shards.iter().find(|found| found.shard == shard) else {
         let detail = format!("stream {} has no shard {shard}; describe it to see its shards", stream.name);
-        return Err(StreamsError::Client(ClientError::Refused(Failure { code: ErrorCode::UnknownShard, detail })));
+        return Err(StreamsError::Client(ClientError::Refused(Failure::new(ErrorCode::UnknownShard, detail))));
     };
     Ok(found.hash_start + (found.hash_end - found.hash_start).div_ceil(2))
 }

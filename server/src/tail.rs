@@ -2,13 +2,15 @@
 //! on and on as they become durable.
 //!
 //! Shards come one after the other, followed ones as they come, but none before those that it was split or merged from have
-//! ended. A record in parts is printed as one, once it is whole. A damaged record is named on standard error and passed over; the exit status tells.
+//! ended. A record in parts is printed as one, once it is whole. Damaged records are named on standard error and passed over, as many at
+//! once as the server names; the exit status tells.
 
 mod follow;
 mod output;
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -184,6 +186,13 @@ fn choose(arguments: &TailArguments, mut shards: Vec<ShardDescription>) -> Resul
     Ok(shards)
 }
 
+/// Damaged records that are passed over, and what the server said of the first.
+#[derive(Debug)]
+struct Refused {
+    numbers: Range<Sequence>,
+    failure: Failure,
+}
+
 struct Tail {
     client: Client,
     stream: StreamId,
@@ -239,12 +248,12 @@ impl Tail {
 
     /// Prints one shard's records from `from` to before `tip`.
     fn shard(&mut self, shard: ShardId, mut from: Sequence, tip: Sequence) -> Result<(), TailError> {
-        let mut refused: Option<(Sequence, Failure)> = None;
+        let mut refused: Option<Refused> = None;
         let mut joiner = Joiner::new();
         while from < tip && self.left > 0 && !self.output.is_closed() {
             match self.read(shard, Start::At(from), READ_BYTES) {
                 Ok(records) => {
-                    self.tell(shard, refused.take(), from);
+                    self.tell(shard, refused.take());
                     self.tell_expired(shard, from, records.result.trim);
                     for frame in records.iter().take_while(|frame| frame.sequence() < tip) {
                         let Some(record) = joiner.push(&frame) else { continue };
@@ -252,9 +261,8 @@ impl Tail {
                     }
                     from = records.result.next.max(from.next());
                 }
-                Err(ClientError::Refused(failure)) if failure.code == ErrorCode::Damaged => {
-                    refused.get_or_insert((from, failure));
-                    from = from.next();
+                Err(ClientError::Refused(failure @ Failure { damaged: Some(_), .. })) => {
+                    from = self.pass_over(shard, &mut refused, failure, from);
                 }
                 Err(error) => {
                     let _ = self.output.flush();
@@ -262,8 +270,27 @@ impl Tail {
                 }
             }
         }
-        self.tell(shard, refused, from);
+        self.tell(shard, refused);
         Ok(())
+    }
+
+    /// Where to go on behind damaged numbers. Those that follow each other are told together.
+    fn pass_over(
+        &mut self,
+        shard: ShardId,
+        refused: &mut Option<Refused>,
+        failure: Failure,
+        from: Sequence,
+    ) -> Sequence {
+        let Range { start, end } = failure.damaged.clone().unwrap_or(from..from.next());
+        match refused {
+            Some(refused) if refused.numbers.end == start => refused.numbers.end = end,
+            _ => {
+                let before = refused.replace(Refused { numbers: start..end, failure });
+                self.tell(shard, before);
+            }
+        }
+        end
     }
 
     /// Names records that expired before they could be read.
@@ -274,12 +301,12 @@ impl Tail {
         }
     }
 
-    /// Names records that were refused, before those from `to` on.
-    fn tell(&mut self, shard: ShardId, refused: Option<(Sequence, Failure)>, to: Sequence) {
-        let Some((from, failure)) = refused else { return };
+    /// Names records that were refused.
+    fn tell(&mut self, shard: ShardId, refused: Option<Refused>) {
+        let Some(Refused { numbers: Range { start, end }, failure }) = refused else { return };
         self.damaged = true;
         let _ = self.output.flush();
-        eprintln!("millstream: records {from} to {} of shard {shard} are passed over: {failure}", to.0 - 1);
+        eprintln!("millstream: records {start} to {} of shard {shard} are passed over: {failure}", end.0 - 1);
     }
 
     /// Prints a record, if it is wanted.

@@ -285,16 +285,18 @@ fn nothing_is_missing(image: &Image, damage: &Damaged, recovered: &Recovered, se
     }
 }
 
-/// Reads every shard from its first number on. After a refusal it goes on at the next number that was ever given.
+/// Reads every shard from its first number on. After a refusal it goes on at the next number that was ever given: one that was
+/// called damaged with others must be refused again.
 fn read_all(image: &Image, talk: &mut Talk, appended: &BTreeMap<Address, Vec<u8>>) -> Served {
     let mut served = Served::default();
     for (&shard, &stream) in &image.streams {
-        let mut from = Sequence(1);
+        let (mut from, mut damaged_to) = (Sequence(1), Sequence(1));
         loop {
             match talk.read(stream, shard, from) {
                 Ok((result, frames)) => {
                     for bytes in frames {
                         let sequence = Frame::parse(&bytes).map_or(from, |frame| frame.sequence());
+                        assert!(sequence >= damaged_to, "shard {shard} gives {sequence}, and called it damaged");
                         assert!(sequence >= from, "shard {shard} gives {sequence} where {from} is due");
                         served.records.insert((shard, sequence), bytes);
                     }
@@ -311,6 +313,11 @@ fn read_all(image: &Image, talk: &mut Talk, appended: &BTreeMap<Address, Vec<u8>
                         break;
                     }
                     served.refused.insert((shard, from), failure.clone());
+                    assert_eq!(failure.damaged.is_some(), failure.code == ErrorCode::Damaged, "{failure:?}");
+                    if let Some(told) = &failure.damaged {
+                        assert!(told.start >= from, "shard {shard} from {from}: {failure:?}");
+                        damaged_to = damaged_to.max(told.end);
+                    }
                     let later = (shard, from.next())..=(shard, Sequence(u64::MAX));
                     let known = image.records.range(later.clone()).next().map(|(address, _)| *address);
                     let known = known.or(appended.range(later).next().map(|(address, _)| *address));

@@ -258,8 +258,12 @@ fn answers(program: &mut Program<'_>) -> (Vec<u8>, usize) {
             }
             4 => Server::pong(&mut out, request),
             _ => {
-                let code = ErrorCode::from_number(program.short() % 14);
-                Server::failure(&mut out, request, &Failure { code, detail: text(program) });
+                let (code, detail) = (ErrorCode::from_number(program.short() % 14), text(program));
+                let from = Sequence(program.long());
+                let damaged = from..Sequence(from.0.saturating_add(u64::from(program.byte())));
+                let failure =
+                    if damaged.is_empty() { Failure::new(code, detail) } else { Failure::damaged(damaged, detail) };
+                Server::failure(&mut out, request, &failure);
             }
         }
     }

@@ -261,7 +261,7 @@ impl Caller {
                     return contradicts(format!("{}: record {number} is not at {sequence}", subject.name));
                 }
             }
-            (asked, Answer::Failed(Failure { code, detail })) => match (code, &asked) {
+            (asked, Answer::Failed(Failure { code, detail, .. })) => match (code, &asked) {
                 (ErrorCode::StorageFailed, _) => {
                     self.is_poisoned = true;
                     if asked.is_change() {

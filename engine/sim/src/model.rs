@@ -81,8 +81,8 @@ pub(crate) struct Reading {
     pub(crate) found: Vec<Found>,
     /// Parts that were given, those of records that are not whole as well: number and arrival.
     pub(crate) parts: Vec<(Sequence, u64)>,
-    /// Numbers at which the engine said that records are damaged.
-    pub(crate) damaged: Vec<Sequence>,
+    /// Numbers that the engine said are damaged.
+    pub(crate) damaged: Vec<Range<Sequence>>,
     pub(crate) tip: Sequence,
     /// Numbers that an answer should have begun with, and did not: nobody has them, or they have expired.
     pub(crate) passed: Vec<Range<Sequence>>,
@@ -412,7 +412,7 @@ impl Attempt {
 impl Reading {
     /// Whether one of these numbers was called damaged.
     pub(crate) fn is_damaged(&self, numbers: &RangeInclusive<Sequence>) -> bool {
-        self.damaged.iter().any(|damaged| numbers.contains(damaged))
+        self.damaged.iter().any(|damaged| damaged.start <= *numbers.end() && *numbers.start() < damaged.end)
     }
 
     /// Parts that belong to no record that is whole.

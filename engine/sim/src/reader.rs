@@ -1,9 +1,10 @@
 //! Reads everything back: every stream that may exist, every shard from its first number on.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use frame::parts::Joiner;
-use frame::proto::{ErrorCode, Read, ReadResult, Start, StreamDescription};
+use frame::proto::{ErrorCode, Failure, Read, ReadResult, Start, StreamDescription};
 use frame::{RequestId, Sequence, ShardId};
 
 use crate::client::take_up_records;
@@ -204,7 +205,9 @@ impl Reader {
             Heard::Failed(request, failure) if request != RequestId(0) => match self.answered(request)? {
                 Asked::Stream(name) if failure.code == ErrorCode::UnknownStream => model.missing(&name)?,
                 Asked::Stream(name) => return Err(Breach::new("streams stay", format!("stream {name}: {failure}"))),
-                Asked::Read(number) if failure.code == ErrorCode::Damaged => self.pass_damage(world, model, number),
+                Asked::Read(number) if failure.code == ErrorCode::Damaged => {
+                    self.pass_damage(world, model, number, failure)?;
+                }
                 Asked::Read(_) | Asked::Since(..) if failure.code == ErrorCode::Busy => {}
                 // It was closed, and has expired since it was told of.
                 Asked::Read(number) | Asked::Since(number, _)
@@ -254,24 +257,45 @@ impl Reader {
         }
     }
 
-    /// Goes on at the next number that the model knows of: it must be read, or be called damaged as well.
-    fn pass_damage(&mut self, world: &World, model: &Model, number: ShardId) {
+    /// Goes on right behind what is called damaged. Of one number, where more may be: at the next that the model knows of, which must
+    /// be read, or be called damaged as well.
+    fn pass_damage(&mut self, world: &World, model: &Model, number: ShardId, failure: Failure) -> Result<(), Breach> {
         let shard = self.shards.get_mut(&number).expect("it was asked for");
+        let told = failure.damaged.filter(|told| told.start >= shard.from && told.end <= model.tip(number));
+        let told = told.ok_or_else(|| {
+            let detail =
+                format!("shard {number} from {} on: which are damaged is not told: {}", shard.from, failure.detail);
+            Breach::new("readable", detail)
+        })?;
         world.count("engine: called damaged");
-        world.note(format_args!("shard {number} is damaged at {}", shard.from));
-        shard.reading.damaged.push(shard.from);
+        world.note(format_args!("shard {number} is damaged at {told:?}"));
+        let Range { start, end } = told;
+        if start > shard.from {
+            // As where an answer begins later than was asked for.
+            shard.reading.passed.push(shard.from..start);
+        }
+        shard.reading.damaged.push(start..end);
+        if end > start.next() {
+            world.count("engine: several called damaged at once");
+            shard.from = end;
+            if end >= shard.reading.tip {
+                self.to_read.pop();
+            }
+            return Ok(());
+        }
         let known = model.attempts_in(number).filter_map(|(_, attempt)| {
             let acked = if let Outcome::Acked(at, sequence) = attempt.outcome { Some((at, sequence)) } else { None };
             let place = acked.or(attempt.read_at).filter(|(at, _)| *at == number);
             place.map(|(_, sequence)| *attempt.numbers(sequence).start())
         });
-        let next = known.filter(|&sequence| sequence > shard.from).min();
+        let next = known.filter(|&sequence| sequence >= end).min();
         match next.filter(|&next| next < shard.reading.tip) {
             Some(next) => shard.from = next,
             None => {
                 self.to_read.pop();
             }
         }
+        Ok(())
     }
 }
 

@@ -135,6 +135,7 @@ fn faults_lose_nothing() {
 fn damage_is_noticed() {
     let damage = [
         "engine: called damaged",
+        "engine: several called damaged at once",
         "recovery: damage",
         "recovery: header made again",
         "rot: bit flipped",

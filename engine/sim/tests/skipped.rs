@@ -4,6 +4,8 @@
 mod life;
 mod several;
 
+use std::ops::Range;
+
 use engine::{Answer, Call};
 use frame::proto::{ErrorCode, Read, Start};
 use frame::{Frame, Retention, Sequence};
@@ -86,8 +88,8 @@ fn damage_behind_skipped_numbers_is_told_where_it_is() {
 }
 
 /// Reads on and on, of each answer what comes next, from number 1 to the end: the numbers that are told of, and those that are
-/// called damaged, one by one.
-fn told(life: &mut Life<'_>, bytes_max: u32) -> (Vec<u64>, Vec<u64>) {
+/// called damaged.
+fn told(life: &mut Life<'_>, bytes_max: u32) -> (Vec<u64>, Vec<Range<u64>>) {
     let (_, shards) = life.describe(NAME).expect("nothing ends it");
     let (mut intact, mut damaged, mut from) = (Vec::new(), Vec::new(), Sequence(1));
     while from < shards[0].tip {
@@ -103,8 +105,10 @@ fn told(life: &mut Life<'_>, bytes_max: u32) -> (Vec<u64>, Vec<u64>) {
             }
             Answer::Failed(failure) => {
                 assert_eq!(failure.code, ErrorCode::Damaged, "{failure}");
-                damaged.push(from.0);
-                from = from.next();
+                let Range { start, end } = failure.damaged.expect("they are named");
+                assert_eq!(start, from);
+                damaged.push(start.0..end.0);
+                from = end;
             }
             answer => panic!("{answer:?}"),
         }
@@ -130,7 +134,7 @@ fn damage_behind_damage_hides_none() {
     let (first, second) = (BEFORE + 1, BEFORE + 2);
     for bytes_max in [1000, 1 << 20] {
         let (intact, damaged) = told(&mut life, bytes_max);
-        assert_eq!(damaged, [first, second], "{bytes_max} bytes at once");
+        assert_eq!(damaged, [first..second, second..second + 1], "{bytes_max} bytes at once");
         let due = (1..=2 * BEFORE + 2).filter(|number| ![first, second].contains(number));
         assert!(due.eq(intact.into_iter().take(2 * BEFORE as usize)), "{bytes_max} bytes at once");
     }
@@ -161,8 +165,10 @@ fn a_compacted_segment_hides_no_damage() {
     let Answer::Records(passed, _) = answer else { panic!("{answer:?}") };
     assert!(passed.records == 0 && passed.next.0 > BEFORE + 1_000_000, "{passed:?}");
     let Answer::Failed(failure) = read(&mut life, passed.next, 1000) else { panic!("it is damaged") };
-    assert_eq!(failure.code, ErrorCode::Damaged, "{failure}");
+    // All are told at once, up to the only record behind them.
     let (_, shards) = life.describe(NAME).expect("nothing ends it");
-    assert!(passed.next.0 + 1 < shards[0].tip.0, "{passed:?}");
+    let last = Sequence(shards[0].tip.0 - 1);
+    assert_eq!((failure.code, failure.damaged), (ErrorCode::Damaged, Some(passed.next..last)));
+    assert!(matches!(read(&mut life, last, 1000), Answer::Records(result, _) if result.records == 1));
     life.end(Death::PowerCut);
 }

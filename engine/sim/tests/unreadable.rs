@@ -79,7 +79,11 @@ fn damaged(files: &Files, (name, range): (&str, Range<u64>)) -> Vec<u64> {
                     assert_eq!((result.records, result.next), (1, Sequence(number + 1)));
                     false
                 }
-                Some(Answer::Failed(failure)) if failure.code == ErrorCode::Damaged => true,
+                Some(Answer::Failed(failure)) if failure.code == ErrorCode::Damaged => {
+                    // Of those after it some may be as well.
+                    assert_eq!(failure.damaged.map(|numbers| numbers.start), Some(Sequence(number)));
+                    true
+                }
                 answer => panic!("record {number}: {answer:?}"),
             }
         };

@@ -214,11 +214,7 @@ impl<I: Io> Reactor<I> {
         };
         if unknown {
             let detail = UNKNOWN_FATE.to_owned();
-            Server::failure(
-                &mut connection.outgoing.control,
-                request,
-                &Failure { code: ErrorCode::StorageFailed, detail },
-            );
+            Server::failure(&mut connection.outgoing.control, request, &Failure::new(ErrorCode::StorageFailed, detail));
         }
         connection.done.push(number);
         self.make_dirty(peer);

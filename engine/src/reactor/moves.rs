@@ -357,7 +357,7 @@ impl<I: Io> Reactor<I> {
         if self.owners.is_own(shard) {
             return;
         }
-        let failure = Failure { code: ErrorCode::Resharding, detail: moved_detail(shard) };
+        let failure = Failure::new(ErrorCode::Resharding, moved_detail(shard));
         for slot in self.subscriptions.of_shard(shard) {
             self.end_subscription(slot, &failure);
         }

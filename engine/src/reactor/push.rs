@@ -24,7 +24,7 @@ impl<I: Io> Reactor<I> {
         let Some(tip) = self.shards.find(shard).copied() else { return };
         let (next, since_ms) = match self.place(shard, start) {
             Ok(place) => place,
-            Err(Failure { code, detail }) => return self.fail(asker, code, &detail),
+            Err(Failure { code, detail, .. }) => return self.fail(asker, code, &detail),
         };
         let known = &self.connections[peer.slot].subscriptions;
         if known.contains_key(&request) {
@@ -292,8 +292,7 @@ impl<I: Io> Reactor<I> {
     /// Ends the subscriptions of streams that are gone.
     pub(super) fn end_orphaned(&mut self) {
         let catalog = &self.catalog;
-        let detail = "the stream was deleted".to_owned();
-        let failure = Failure { code: ErrorCode::UnknownStream, detail };
+        let failure = Failure::new(ErrorCode::UnknownStream, "the stream was deleted");
         for slot in self.subscriptions.of_streams(|stream| catalog.stream(stream).is_none()) {
             self.end_subscription(slot, &failure);
         }

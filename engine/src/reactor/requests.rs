@@ -361,7 +361,7 @@ impl<I: Io> Reactor<I> {
         }
         let (from, since_ms) = match self.place(read.shard, read.start) {
             Ok(place) => place,
-            Err(Failure { code, detail }) => return self.fail(asker, code, &detail),
+            Err(Failure { code, detail, .. }) => return self.fail(asker, code, &detail),
         };
         let quotas = self.catalog.stream(read.stream).map(|stream| stream.quotas);
         if let Some(quotas) = quotas.filter(|quotas| counts && quotas.has_read_quotas())
@@ -385,7 +385,7 @@ impl<I: Io> Reactor<I> {
             Start::Latest => Ok((tip.durable_next, 0)),
             Start::Since(ms) if ms > self.io.wall_ms().max(tip.arrival_ms) => {
                 let detail = format!("{ms} ms since 1970 is in the future; begin at the newest record");
-                Err(Failure { code: ErrorCode::InvalidArgument, detail })
+                Err(Failure::new(ErrorCode::InvalidArgument, detail))
             }
             Start::Since(ms) => Ok((first_kept, ms)),
         }
@@ -404,7 +404,7 @@ impl<I: Io> Reactor<I> {
                 self.note_end(stream, result);
                 // It may have moved while it was read, and its segments been let go of.
                 if !self.owners.is_own(shard) {
-                    answer = Answer::Failure(Failure { code: ErrorCode::Resharding, detail: moved_detail(shard) });
+                    answer = Answer::Failure(Failure::new(ErrorCode::Resharding, moved_detail(shard)));
                 }
                 // Or been forgotten, with where it began.
                 if self.catalog.stream(stream).is_some_and(|stream| !stream.has(shard)) {
@@ -471,7 +471,7 @@ impl<I: Io> Reactor<I> {
     }
 
     pub(super) fn fail(&mut self, asker: Asker, code: ErrorCode, detail: &str) {
-        let failure = Failure { code, detail: detail.to_owned() };
+        let failure = Failure::new(code, detail);
         match asker {
             Asker::Reactor(_) => {}
             Asker::Call(slot) => self.reply(slot, handle::Answer::Failed(failure)),

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use frame::encryption::append_decrypted;
 use frame::proto::ErrorCode;
-use frame::{Frame, Sequence};
+use frame::{Frame, Sequence, ShardId};
 use io::Buf;
 
-use super::{Answer, Found, failure, stop_at_damage};
+use super::lost::stop_at_damage;
+use super::{Answer, Found, failure};
 use crate::encryption::Vault;
 use crate::outgoing::Frames;
 
@@ -39,7 +40,7 @@ pub(super) fn decrypt(vault: &mut Vault, mut found: Found, runs: &[(Buf, Range<u
                 return if records > 0 {
                     Answer::Records(found, Frames::Made(made))
                 } else {
-                    refuse(&found, frame.sequence(), &refused)
+                    refuse(shard, frame.sequence(), &refused)
                 };
             }
             records += 1;
@@ -49,11 +50,11 @@ pub(super) fn decrypt(vault: &mut Vault, mut found: Found, runs: &[(Buf, Range<u
     Answer::Records(found, Frames::Made(made))
 }
 
-fn refuse(found: &Found, sequence: Sequence, refused: &Refused) -> Answer {
+fn refuse(shard: ShardId, sequence: Sequence, refused: &Refused) -> Answer {
     match refused {
-        Refused::Damaged => stop_at_damage(&found.result, "they are not what was encrypted", Some(sequence.next())),
+        Refused::Damaged => stop_at_damage(shard, sequence..sequence.next(), "they are not what was encrypted"),
         Refused::KeyMissing(key) => {
-            let what = format!("record {sequence} of shard {} is encrypted with key {key:08x}", found.result.shard);
+            let what = format!("record {sequence} of shard {shard} is encrypted with key {key:08x}");
             let detail = format!("{what}, which is not in the key directory; put it back, and read again");
             failure(ErrorCode::KeyMissing, detail)
         }

@@ -113,7 +113,7 @@ fn a_forged_text_is_damage_whatever_its_checksums_say() {
 
     let (found, runs) = batch(|frames| forge(frames, 1));
     let failure = failure_of(decrypt(&mut vault(keyring()), found, &runs));
-    assert_eq!(failure.code, ErrorCode::Damaged);
+    assert_eq!((failure.code, failure.damaged), (ErrorCode::Damaged, Some(Sequence(1)..Sequence(2))));
     assert!(failure.detail.contains("records 1 to 1 of shard 3"), "{}", failure.detail);
     assert!(failure.detail.contains("read on from 2"), "{}", failure.detail);
 }

@@ -2,7 +2,7 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use frame::proto::ErrorCode;
+use frame::proto::{ErrorCode, Failure};
 use frame::segment::{PlacedExtent, ShardRow};
 use frame::{Position, Sequence, ShardId};
 use io::{Buf, FileId};
@@ -95,7 +95,7 @@ impl Plan {
             return Outcome::Answer(Answer::Failure(failure));
         }
         wanted.from = wanted.from.max(sight.shards.first_kept(wanted.shard));
-        if wanted.since_ms > shard.durable_arrival_ms {
+        if wanted.since_ms > shard.durable_arrival_ms || wanted.from >= shard.durable_next {
             wanted.from = shard.durable_next;
             return Outcome::Ready;
         }
@@ -272,7 +272,7 @@ fn place_of(wanted: &Wanted, ground: &Ground<'_>, range: &Range<u64>) -> Place {
 fn damaged(shard: ShardId, from: Sequence, next: Sequence) -> Answer {
     let last = next.0 - 1;
     let detail = format!("records {from} to {last} of shard {shard} are damaged; read on from {next}");
-    failure(ErrorCode::Damaged, detail)
+    Answer::Failure(Failure::damaged(from..next, detail))
 }
 
 /// Finds the number that a time stands for: of the first record that may have arrived by then, damaged ones included.

@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
+use frame::limits::BLOCK_BYTES;
 use io::{Buf, BufMut, FileId, Io, Op};
 
 use crate::journal::SegmentId;
@@ -38,6 +39,12 @@ impl Place {
     /// Bytes that it takes out of the pool.
     fn held_bytes(&self) -> usize {
         io::Pool::piece_bytes(self.bytes())
+    }
+
+    /// Whether it is no more than the blocks of a stretch.
+    pub(super) fn is_of(&self, range: &Range<u64>) -> bool {
+        let block = BLOCK_BYTES as u64;
+        self.start == range.start / block * block && self.end == range.end.next_multiple_of(block)
     }
 
     pub(super) fn contains(&self, segment: SegmentId, range: &Range<u64>) -> bool {

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::{Shutdown, SocketAddr};
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -248,6 +249,12 @@ impl Sink for Asking {
         let core = &self.reader.core;
         let (now_ns, mut counts) = (core.clock.now_ns(), core.counts.borrow_mut());
         self.reader.taker.borrow_mut().take(shard, frame, now_ns, &mut counts)
+    }
+
+    fn lost(&self, shard: ShardId, numbers: Range<Sequence>) {
+        if !self.is_over() {
+            self.reader.taker.borrow_mut().taken.lost(shard, numbers);
+        }
     }
 
     fn unreadable(&self, shard: ShardId, from: Sequence, reason: String) {

@@ -36,6 +36,8 @@ pub(super) enum Breaks {
     StoresRefused(u64),
     ClosesAfterBatch(u64),
     SwapsRecords(u64),
+    /// Of each shard, calls these numbers damaged.
+    Damages(u64, u64),
 }
 
 type Shards = Vec<(StreamId, ShardId, Vec<Vec<u8>>)>;
@@ -117,11 +119,7 @@ impl<'a> Connection<'a> {
             ServerEvent::Read(request, read) => self.read(request, read),
             ServerEvent::AppendBegin(_, append) => self.append = Some((append.stream, Vec::new())),
             ServerEvent::AppendEnd { request, bytes } => return self.append_end(request, bytes),
-            _ => Server::failure(
-                &mut self.out,
-                RequestId(0),
-                &Failure { code: ErrorCode::Protocol, detail: String::new() },
-            ),
+            _ => Server::failure(&mut self.out, RequestId(0), &Failure::new(ErrorCode::Protocol, "")),
         }
         true
     }
@@ -194,6 +192,16 @@ impl<'a> Connection<'a> {
         let log = self.shared.log.lock().unwrap();
         let (_, _, records) = log.shards.iter().find(|shard| shard.1 == read.shard).unwrap();
         let Start::At(from) = read.start else { return };
+        let (mut records, tip) = (&records[..], Sequence(records.len() as u64 + 1));
+        if let Some(Breaks::Damages(first, end)) = self.shared.manners.breaks {
+            if (first..end).contains(&from.0) {
+                let failure = Failure::damaged(from..Sequence(end), "");
+                return Server::failure(&mut self.out, request, &failure);
+            }
+            if from.0 < first {
+                records = &records[..(first as usize - 1).min(records.len())];
+            }
+        }
         let (mut body, mut count, mut next) = (Vec::new(), 0, from.0);
         while let Some(record) = records.get(next as usize - 1) {
             if count > 0 && body.len() + record.len() > read.bytes_max as usize {
@@ -203,7 +211,6 @@ impl<'a> Connection<'a> {
             body.extend_from_slice(record);
             next += 1;
         }
-        let tip = Sequence(records.len() as u64 + 1);
         let result = ReadResult {
             shard: read.shard,
             records: count,

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -94,6 +95,10 @@ impl Sink for Shelf {
             Look::Part => return Ok(frame.data().len() as u64),
         }
         Ok(frame.record_bytes() as u64)
+    }
+
+    fn lost(&self, shard: ShardId, numbers: Range<Sequence>) {
+        self.readback.borrow_mut().lost(shard, numbers);
     }
 
     fn unreadable(&self, shard: ShardId, from: Sequence, reason: String) {

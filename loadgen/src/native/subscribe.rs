@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{Shutdown, SocketAddr};
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -65,7 +66,7 @@ impl Followed {
         shards.map(begin).collect()
     }
 
-    /// Subscribes again to what comes next, as the shard moved to another reactor.
+    /// Subscribes again to what comes next, as the shard moved to another reactor, or what came before it is damaged.
     pub(super) fn go_on(self, client: &mut Client, out: &mut Vec<u8>) -> (RequestId, Followed) {
         let Followed { stream, shard, next, window, .. } = self;
         let subscribe = Subscribe { stream, shard, start: Start::At(next), granted: window };
@@ -326,15 +327,19 @@ impl Subscriber {
                 ClientEvent::ReadEnd(_) => state.end_push(out),
                 ClientEvent::Credit => {}
                 ClientEvent::Error(RequestId(0), failure) => return Err(failure.to_string()),
-                ClientEvent::Error(request, failure) => match state.followed.remove(&request) {
-                    Some(followed) if failure.code == ErrorCode::Resharding => {
+                ClientEvent::Error(request, failure) => match (state.followed.remove(&request), &failure.damaged) {
+                    (Some(followed), _) if failure.code == ErrorCode::Resharding => {
                         state.followed.extend([followed.go_on(&mut state.client, out)]);
                     }
-                    Some(followed) => {
+                    (Some(followed), Some(numbers)) => {
+                        taker.taken.lost(followed.shard, numbers.clone());
+                        state.go_on_at(followed, numbers.end, out);
+                    }
+                    (Some(followed), None) => {
                         state.gives_up(&followed);
                         taker.taken.unreadable(followed.shard, followed.next, failure.to_string());
                     }
-                    None => match state.asked.remove(&request) {
+                    (None, _) => match state.asked.remove(&request) {
                         Some(shard) if passes_by_itself(&failure) => state.to_ask.push(shard),
                         _ => return Err(failure.to_string()),
                     },
@@ -399,13 +404,26 @@ impl State {
         if let Some(followed) = self.followed.get_mut(&request) {
             let before = followed.next;
             followed.took(request, &result, bytes, out);
-            if let Some(behind) = &mut self.behind {
-                let tip = self.tips.get(&result.shard).copied().unwrap_or_default();
-                *behind -= usize::from(before < tip && followed.next >= tip);
-            }
+            let next = followed.next;
+            self.came(result.shard, before..next);
         } else if self.asked.remove(&request).is_some() {
             self.tips.insert(result.shard, result.tip);
         }
+    }
+
+    /// A shard has come so much further.
+    fn came(&mut self, shard: ShardId, numbers: Range<Sequence>) {
+        if let Some(behind) = &mut self.behind {
+            let tip = self.tips.get(&shard).copied().unwrap_or_default();
+            *behind -= usize::from(numbers.start < tip && numbers.end >= tip);
+        }
+    }
+
+    /// A shard goes on behind what is damaged.
+    fn go_on_at(&mut self, mut followed: Followed, next: Sequence, out: &mut Vec<u8>) {
+        let before = std::mem::replace(&mut followed.next, next);
+        self.came(followed.shard, before..next);
+        self.followed.extend([followed.go_on(&mut self.client, out)]);
     }
 
     /// A shard of which nothing more comes is waited for no longer.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::memory_server::{Breaks, Manners, start};
 use super::*;
 use crate::input::{Columns, InputSpec, Rows};
-use crate::verify::Fault;
+use crate::verify::{Fault, Number};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -276,7 +276,7 @@ fn a_stop_from_outside_is_obeyed() {
 #[test]
 fn broken_words_are_found_out() {
     type Expected = fn(&Fault) -> bool;
-    let cases: [(Breaks, Expected); 5] = [
+    let cases: [(Breaks, Expected); 6] = [
         (Breaks::LosesRecord(700), |fault| matches!(fault, Fault::Lost { .. })),
         (Breaks::StoresTwice(700), |fault| matches!(fault, Fault::Unaccounted { .. })),
         (Breaks::ChangesByte(700), |fault| matches!(fault, Fault::Damaged { .. })),
@@ -284,6 +284,10 @@ fn broken_words_are_found_out() {
             matches!(fault, Fault::RefusedPresent { .. } | Fault::NumberGivenTwice { .. })
         }),
         (Breaks::SwapsRecords(700), |fault| matches!(fault, Fault::Changed { .. })),
+        (Breaks::Damages(20, 90), |fault| {
+            let Fault::LostByServer { first, last, .. } = fault else { return false };
+            (*first, *last) == (Number::new(20), Number::new(89))
+        }),
     ];
     for (breaks, expected) in cases {
         let manners = Manners { breaks: Some(breaks), ..Manners::default() };

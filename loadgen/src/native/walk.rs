@@ -1,6 +1,7 @@
 //! Reads shards over one connection, by requests or pushed, from given numbers to where they ended when that was first heard.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use frame::limits::READ_BYTES_MAX;
@@ -23,6 +24,9 @@ const _: () = assert!((READ_BYTES as usize) < READ_BYTES_MAX);
 pub(super) trait Sink {
     /// Takes one frame; bytes of data, and the key's with the last of a record.
     fn take(&self, shard: ShardId, frame: &[u8]) -> Result<u64, String>;
+
+    /// These numbers of a shard are damaged, says the server. What follows them is read.
+    fn lost(&self, shard: ShardId, numbers: Range<Sequence>);
 
     /// The server gives nothing of a shard from a number on.
     fn unreadable(&self, shard: ShardId, from: Sequence, reason: String);
@@ -65,6 +69,13 @@ pub(super) async fn read_shard(
             }
             Err(failure) if passes_by_itself(&failure) => {
                 tokio::time::sleep(THROTTLED_WAIT).await;
+            }
+            Err(Failure { damaged: Some(numbers), .. }) => {
+                from = numbers.end;
+                sink.lost(shard, numbers);
+                if end.is_some_and(|end| from >= end) {
+                    return Ok(from);
+                }
             }
             Err(failure) => {
                 sink.unreadable(shard, from, failure.to_string());
@@ -137,15 +148,25 @@ pub(super) async fn follow_shards(
                     followed.remove(&request);
                 }
             }
-            ClientEvent::Error(request, failure) => match followed.remove(&request) {
-                Some(shard) if failure.code == ErrorCode::Resharding => {
+            ClientEvent::Error(request, failure) => match (followed.remove(&request), failure.damaged.clone()) {
+                (Some(shard), _) if failure.code == ErrorCode::Resharding => {
                     let (again, shard) = shard.go_on(&mut session.client, &mut out);
                     followed.insert(again, shard);
                     let end = ends.remove(&request);
                     ends.extend(end.map(|end| (again, end)));
                 }
-                Some(shard) => sink.unreadable(shard.shard, shard.next, failure.to_string()),
-                None => return Err(session.unexpected(&ClientEvent::Error(request, failure))),
+                (Some(mut shard), Some(numbers)) => {
+                    shard.next = numbers.end;
+                    sink.lost(shard.shard, numbers);
+                    let end = ends.remove(&request);
+                    if end.is_none_or(|end| shard.next < end) {
+                        let (again, shard) = shard.go_on(&mut session.client, &mut out);
+                        followed.insert(again, shard);
+                        ends.extend(end.map(|end| (again, end)));
+                    }
+                }
+                (Some(shard), None) => sink.unreadable(shard.shard, shard.next, failure.to_string()),
+                (None, _) => return Err(session.unexpected(&ClientEvent::Error(request, failure))),
             },
             ClientEvent::Credit => {}
             other => return Err(session.unexpected(&other)),

@@ -96,6 +96,15 @@ pub enum Fault {
         /// Its number.
         sequence: Number,
     },
+    /// Numbers that the server calls damaged, whether or not they were acknowledged.
+    LostByServer {
+        /// The shard.
+        shard: ShardId,
+        /// The first of them.
+        first: Number,
+        /// The last of them.
+        last: Number,
+    },
     /// A record that was refused is in the stream.
     RefusedPresent {
         /// The shard.
@@ -164,6 +173,9 @@ impl fmt::Display for Fault {
             }
             Fault::Damaged { shard, sequence } => {
                 write!(f, "shard {shard}: the record at sequence {sequence} differs from its own checksum")
+            }
+            Fault::LostByServer { shard, first, last } => {
+                write!(f, "shard {shard}: sequences {first} to {last} are damaged, says the server")
             }
             Fault::RefusedPresent { shard, sequence } => {
                 write!(f, "shard {shard}: the record at sequence {sequence} was refused and is there")

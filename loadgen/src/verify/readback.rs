@@ -1,6 +1,7 @@
 //! Compares what is read back with the account: each shard from its first record to its last, in any interleaving.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use frame::ShardId;
 
@@ -134,6 +135,20 @@ impl Readback {
             let progress = &mut self.progress[slot];
             progress.before = progress.before.max(sequence);
             progress.expected = sequence.next();
+            progress.lost = true;
+        }
+    }
+
+    /// Notes that the server called these numbers damaged, and goes on behind them.
+    pub fn lost(&mut self, shard: ShardId, numbers: Range<impl Into<Number>>) {
+        let (first, end): (Number, Number) = (numbers.start.into(), numbers.end.into());
+        let last = end.before();
+        self.ledger.faults.push(Fault::LostByServer { shard, first, last });
+        if let Some(slot) = self.ledger.shards.slot(shard) {
+            self.pass_to(slot, first);
+            let progress = &mut self.progress[slot];
+            progress.before = progress.before.max(last);
+            progress.expected = progress.expected.max(end);
             progress.lost = true;
         }
     }

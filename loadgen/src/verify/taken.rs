@@ -1,5 +1,7 @@
 //! What a subscriber was pushed, kept like the account itself, and held against it once that is complete.
 
+use std::ops::Range;
+
 use frame::ShardId;
 
 use super::runs::numbers;
@@ -71,6 +73,12 @@ impl Taken {
     /// Takes one record whose bytes differ from its own checksum.
     pub fn damaged(&mut self, shard: ShardId, sequence: impl Into<Number>) {
         self.faults.push(Fault::Damaged { shard, sequence: sequence.into() });
+    }
+
+    /// Notes that the server called these numbers damaged, and goes on behind them.
+    pub fn lost(&mut self, shard: ShardId, numbers: Range<impl Into<Number>>) {
+        let (first, end): (Number, Number) = (numbers.start.into(), numbers.end.into());
+        self.faults.push(Fault::LostByServer { shard, first, last: end.before() });
     }
 
     /// Notes that the server gives nothing of a shard from a number on.

@@ -227,6 +227,25 @@ fn damage_and_what_cannot_be_read_are_told() {
     assert!(matches!(faults.told()[2], Fault::Lost { first, last, .. } if (first, last) == (from, to)));
 }
 
+/// What the server calls damaged is told once, and what follows is still held against the account.
+#[test]
+fn what_the_server_lost_is_told_at_once() {
+    let scene = written();
+    let mut readback = Readback::new(scene.ledger);
+    for (shard, sequence, checksum) in scene.stored {
+        match (shard, sequence) {
+            (7, 100) => readback.lost(ShardId(7), Number::new(100)..Number::new(110)),
+            (7, 101..110 | 120) => {}
+            _ => readback.record(ShardId(shard), Number::new(sequence), checksum),
+        }
+    }
+    let faults = readback.finish().faults;
+    assert_eq!(faults.count(), 2, "{faults:?}");
+    let of = |first, last| (Number::new(first), Number::new(last));
+    assert!(matches!(faults.told()[0], Fault::LostByServer { first, last, .. } if (first, last) == of(100, 109)));
+    assert!(matches!(faults.told()[1], Fault::Lost { first, last, .. } if (first, last) == of(120, 120)));
+}
+
 #[test]
 fn acks_in_parts_and_out_of_turn_are_fine() {
     let mut scene = Scene::new();

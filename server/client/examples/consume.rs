@@ -16,8 +16,8 @@ pub(crate) async fn run(address: SocketAddr, count: usize) -> Result<Vec<Record>
         match subscription.next().await {
             Ok(Some(record)) => records.push(record),
             Ok(None) => return Err("no shard is left".into()),
-            Err(SubscribeError::Damaged { shard, sequence, .. }) => {
-                eprintln!("record {sequence} of shard {shard} is damaged, and passed over");
+            Err(SubscribeError::Damaged { shard, numbers, .. }) => {
+                eprintln!("{} to before {} of shard {shard} are damaged, and passed over", numbers.start, numbers.end);
             }
             Err(error) => return Err(error.into()),
         }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use frame::parts::{self, Joiner};
-use frame::proto::{Children, ErrorCode, Failure, ReadResult, Start};
+use frame::proto::{Children, Failure, ReadResult, Start};
 use frame::{Frame, FrameError, RequestId, Sequence, ShardId, StreamId};
 use tokio::time::Instant;
 
@@ -130,8 +130,8 @@ impl Cursor {
         Some(match self.outcome.take()? {
             Outcome::Ended(children) => Ok(Told::Ended(children)),
             Outcome::Failed(error) => {
-                if let SubscribeError::Damaged { sequence, .. } = error {
-                    self.begin_at(sequence.next(), connection);
+                if let SubscribeError::Damaged { numbers, .. } = &error {
+                    self.begin_at(numbers.end, connection);
                 }
                 Err(error)
             }
@@ -165,11 +165,13 @@ impl Cursor {
             return Ok(());
         }
         self.open = None;
-        self.outcome = Some(Outcome::Failed(match (failure.code, self.start) {
-            (ErrorCode::Damaged, Start::At(sequence)) => {
-                SubscribeError::Damaged { shard: self.shard, sequence, failure }
+        self.outcome = Some(Outcome::Failed(match failure.damaged.clone() {
+            Some(numbers) => {
+                // A record that begins within them is not looked for.
+                self.is_first = false;
+                SubscribeError::Damaged { shard: self.shard, numbers, failure }
             }
-            _ => SubscribeError::Refused(failure),
+            None => SubscribeError::Refused(failure),
         }));
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -230,12 +231,13 @@ pub enum SubscribeError {
     /// The server refused it, for example since the stream was deleted. It has ended; but where the refusal may pass it was
     /// asked again for all of the patience, and the next call asks again.
     Refused(Failure),
-    /// This record is damaged on the server's disk. The next call goes on after it.
+    /// Records are damaged on the server's disk, and lost unless a copy of it has them. All before them were told. Whoever does
+    /// without them calls again: the next call goes on right behind them.
     Damaged {
-        /// Its shard.
+        /// Their shard.
         shard: ShardId,
-        /// Its number.
-        sequence: Sequence,
+        /// Their numbers.
+        numbers: Range<Sequence>,
         /// What the server said.
         failure: Failure,
     },
@@ -264,9 +266,8 @@ impl fmt::Display for SubscribeError {
         match self {
             SubscribeError::Connection(error) => error.fmt(f),
             SubscribeError::Refused(failure) => failure.fmt(f),
-            SubscribeError::Damaged { shard, sequence, failure } => {
-                write!(f, "record {sequence} of shard {shard}: {failure}")
-            }
+            // The server's words name them.
+            SubscribeError::Damaged { failure, .. } => failure.fmt(f),
             SubscribeError::Corrupt { shard, error } => write!(
                 f,
                 "a record of shard {shard} arrived damaged: {error}; check it with `millstream inspect --verify` on the server"

@@ -38,8 +38,8 @@ impl Subscription {
     /// [`children`](Subscription::children) go on. May be dropped and called again.
     ///
     /// # Errors
-    /// There is no next record; after [`SubscribeError::Connection`] and [`SubscribeError::Damaged`] there may be, and after a
-    /// [`SubscribeError::Refused`] that may pass.
+    /// There is no next record; after [`SubscribeError::Connection`] there may be, after [`SubscribeError::Damaged`] behind what
+    /// that names, and after a [`SubscribeError::Refused`] that may pass.
     pub async fn next(&mut self) -> Result<Option<Record>, SubscribeError> {
         Ok(match self.feed.next().await? {
             Some((_, Told::Record(record))) => Some(record),

@@ -208,5 +208,5 @@ impl Drop for Place {
 }
 
 fn corrupt(detail: &str) -> Failure {
-    Failure { code: ErrorCode::ShuttingDown, detail: detail.to_owned() }
+    Failure::new(ErrorCode::ShuttingDown, detail)
 }

@@ -362,10 +362,10 @@ pub(super) const THROTTLED: ErrorKind = ErrorKind::ProvisionedThroughputExceeded
 fn reshard_answer(place: &Place, name: &str, answer: Answer) -> Result<(), Error> {
     match answer {
         Answer::Stream(..) => Ok(()),
-        Answer::Failed(Failure { code: ErrorCode::Resharding, detail }) => {
+        Answer::Failed(Failure { code: ErrorCode::Resharding, detail, .. }) => {
             Err(Error::new(ErrorKind::ResourceInUse, detail))
         }
-        Answer::Failed(Failure { code: ErrorCode::InvalidArgument, detail }) => {
+        Answer::Failed(Failure { code: ErrorCode::InvalidArgument, detail, .. }) => {
             Err(Error::new(ErrorKind::InvalidArgument, detail))
         }
         answer => Err(refusal(place, name, answer)),
@@ -374,7 +374,7 @@ fn reshard_answer(place: &Place, name: &str, answer: Answer) -> Result<(), Error
 
 /// The API's error for what the engine said instead of an answer.
 fn refusal(place: &Place, name: &str, answer: Answer) -> Error {
-    let Answer::Failed(Failure { code, detail }) = answer else {
+    let Answer::Failed(Failure { code, detail, .. }) = answer else {
         return Error::new(ErrorKind::InternalFailure, "Internal service failure.");
     };
     match code {

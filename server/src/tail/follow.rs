@@ -7,7 +7,7 @@ use frame::parts::Joiner;
 use frame::proto::{Children, ErrorCode, Failure, ShardDescription, Start};
 use frame::{RequestId, Sequence, ShardId};
 
-use super::{Tail, TailArguments, TailError};
+use super::{Refused, Tail, TailArguments, TailError};
 use crate::client::{ClientError, Pushed};
 
 /// Bytes that may be on their way here, over all shards: little enough to lie in the connection while nobody takes the
@@ -23,7 +23,7 @@ struct Followed {
     /// Where to begin, if it has to once more.
     start: Start,
     joiner: Joiner,
-    refused: Option<(Sequence, Failure)>,
+    refused: Option<Refused>,
 }
 
 /// Shards on their way to be followed: each once all that it was made of have ended, as far as they are followed.
@@ -74,7 +74,7 @@ impl Tail {
         self.begin_ready(arguments, &mut lineage, &mut followed, credit)?;
         let outcome = self.follow_on(arguments, &mut lineage, &mut followed, credit);
         for shard in followed.values_mut() {
-            self.tell(shard.shard, shard.refused.take(), shard.next);
+            self.tell(shard.shard, shard.refused.take());
         }
         outcome
     }
@@ -135,7 +135,7 @@ impl Tail {
             match outcome {
                 Ok(records) => {
                     if !records.is_empty() || records.result.next >= records.result.tip {
-                        self.tell(shard.shard, shard.refused.take(), shard.next);
+                        self.tell(shard.shard, shard.refused.take());
                     }
                     self.tell_expired(shard.shard, shard.next, records.result.trim);
                     for frame in records.iter() {
@@ -158,10 +158,9 @@ impl Tail {
                     }
                     self.client.grant(subscription, bytes).map_err(TailError::Client)?;
                 }
-                Err(failure) if failure.code == ErrorCode::Damaged => {
+                Err(failure @ Failure { damaged: Some(_), .. }) => {
                     let Some(mut shard) = followed.remove(&subscription) else { continue };
-                    shard.refused.get_or_insert((shard.next, failure));
-                    shard.next = shard.next.next();
+                    shard.next = self.pass_over(shard.shard, &mut shard.refused, failure, shard.next);
                     shard.start = Start::At(shard.next);
                     self.begin(followed, shard, credit)?;
                 }

@@ -15,7 +15,7 @@ use crate::rig::{Finished, Server, directory, millstream, read_all, refusal, run
 const BLOCK: u64 = 4096;
 
 /// A data directory with `records` records of about 1 KiB under one key in stream `s`, from a life that ended as told.
-fn filled(records: u32, clean: bool) -> (TempDir, PathBuf) {
+pub(crate) fn filled(records: u32, clean: bool) -> (TempDir, PathBuf) {
     let directory = directory();
     let data = directory.path().join("data");
     let server = Server::start(&data);
@@ -36,16 +36,16 @@ fn fill(client: &mut Client, records: u32) {
     }
 }
 
-fn record(number: u32) -> Vec<u8> {
+pub(crate) fn record(number: u32) -> Vec<u8> {
     format!("record {number} {}", "x".repeat(1000)).into_bytes()
 }
 
-fn segment(data: &Path, number: u32) -> PathBuf {
+pub(crate) fn segment(data: &Path, number: u32) -> PathBuf {
     data.join(format!("0000-{number:010}.segment"))
 }
 
 /// Flips a bit at `offset`.
-fn flip(path: &Path, offset: u64) {
+pub(crate) fn flip(path: &Path, offset: u64) {
     let file = File::options().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset).unwrap();
@@ -53,7 +53,7 @@ fn flip(path: &Path, offset: u64) {
 }
 
 /// Where `text` stands in a file.
-fn find(path: &Path, text: &[u8]) -> u64 {
+pub(crate) fn find(path: &Path, text: &[u8]) -> u64 {
     let bytes = fs::read(path).unwrap();
     bytes.windows(text.len()).position(|window| window == text).unwrap() as u64
 }
@@ -65,7 +65,7 @@ fn inspect(data: &Path) -> Finished {
 }
 
 /// Every record that `tail` prints, and how it ended.
-fn tail(server: &Server) -> (Vec<Vec<u8>>, Finished) {
+pub(crate) fn tail(server: &Server) -> (Vec<Vec<u8>>, Finished) {
     let finished = run(server.command(["tail", "s"]), b"");
     let lines = finished.out.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect();
     (lines, finished)

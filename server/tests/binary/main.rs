@@ -36,6 +36,7 @@ mod lifecycle;
 mod mounts;
 mod moves;
 mod native;
+mod native_damage;
 mod native_producers;
 mod native_streams;
 mod native_subscriptions;

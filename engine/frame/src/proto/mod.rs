@@ -61,7 +61,7 @@ use crate::id::RequestId;
 use crate::parts::RunError;
 
 /// The version that this build speaks.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// The default port.
 pub const PORT: u16 = 4570;

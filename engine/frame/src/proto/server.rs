@@ -360,7 +360,7 @@ impl Server {
             Violation::Access => ErrorCode::AccessDenied,
             _ => ErrorCode::Protocol,
         };
-        Failure { code, detail: violation.to_string() }.encode(out, RequestId(0));
+        Failure::new(code, violation.to_string()).encode(out, RequestId(0));
     }
 }
 

@@ -145,6 +145,43 @@ fn read_results_carry_frames() {
 }
 
 #[test]
+fn errors_name_what_is_damaged() {
+    let (mut client, _, _) = greeted();
+    let failures = [
+        Failure::new(ErrorCode::UnknownStream, "there is none"),
+        Failure::damaged(Sequence(7)..Sequence(1 << 40), "those"),
+        Failure::damaged(Sequence(u64::MAX - 1)..Sequence(u64::MAX), "the last"),
+    ];
+    let mut bytes = Vec::new();
+    failures.iter().for_each(|failure| Server::failure(&mut bytes, RequestId(6), failure));
+    let mut at = 0;
+    for failure in failures {
+        assert_eq!(client.step(&bytes, &mut at), Ok(Some(ClientEvent::Error(RequestId(6), failure))));
+    }
+    assert_eq!(at, bytes.len());
+    // Numbers that are none are no word of a server.
+    for (start, end) in [(7, 7), (8, 7), (7, 0)] {
+        let malformed =
+            Failure { damaged: Some(Sequence(start)..Sequence(end)), ..Failure::new(ErrorCode::Damaged, "") };
+        let mut bytes = Vec::new();
+        Server::failure(&mut bytes, RequestId(6), &malformed);
+        assert!(matches!(client.step(&bytes, &mut 0), Err(Violation::Malformed(_))), "{start} to {end}");
+    }
+}
+
+/// Whoever speaks another version is told so before a message of it is taken for one of this.
+#[test]
+fn an_error_of_another_version_is_not_misread() {
+    for version in [VERSION - 1, VERSION + 1] {
+        let (mut client, _, _) = greeted();
+        let mut bytes = Vec::new();
+        Server::failure(&mut bytes, RequestId(6), &Failure::new(ErrorCode::Damaged, ""));
+        bytes[5] = version as u8;
+        assert_eq!(client.step(&bytes, &mut 0), Err(Violation::Version(version)));
+    }
+}
+
+#[test]
 fn credit_is_enforced() {
     let (mut client, mut server, mut out) = greeted();
     for _ in 0..LIMITS.window_batches {

@@ -19,10 +19,10 @@ use crate::model::{Breach, Model, Reading};
 
 /// Checks all that was read back from a shard. With `may_be_damaged`, what is missing must have been called damaged.
 fn check(model: &Model, shard: ShardId, reading: &Reading, may_be_damaged: bool) -> Result<(), Breach> {
-    if !may_be_damaged && let Some(at) = reading.damaged.first() {
+    if !may_be_damaged && let Some(numbers) = reading.damaged.first() {
         return Err(Breach::new(
             "readable",
-            format!("record {at} of shard {shard} is called damaged, and nothing was"),
+            format!("{numbers:?} of shard {shard} are called damaged, and nothing was"),
         ));
     }
     rising::check(shard, reading, model.expires(shard), may_be_damaged)?;

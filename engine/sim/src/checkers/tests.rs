@@ -85,7 +85,7 @@ fn what_is_wrong_is_found() {
     assert_eq!(broken(|_, reading| reading.found[2].arrival_ms = 9), "rising");
     assert_eq!(broken(|_, reading| reading.tip = Sequence(4)), "rising");
     assert_eq!(broken(|_, reading| reading.found.retain(|found| found.attempt != 1)), "rising");
-    assert_eq!(broken(|_, reading| reading.damaged.push(Sequence(2))), "readable");
+    assert_eq!(broken(|_, reading| reading.damaged.push(Sequence(2)..Sequence(3))), "readable");
     let add = |reading: &mut Reading, attempt| {
         reading.found.push(found(5, attempt));
         reading.tip = Sequence(6);

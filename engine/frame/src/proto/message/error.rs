@@ -1,9 +1,11 @@
 //! Why a request, a record or a connection was refused.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::fields::{Control, FieldsOf, put_text};
 use super::kind::Kind;
+use crate::id::Sequence;
 use crate::limits::ERROR_DETAIL_BYTES_MAX;
 use crate::proto::Violation;
 
@@ -44,7 +46,7 @@ pub enum ErrorCode {
     DiskFull = 8,
     /// Storage: a write failed; appends are refused until a restart.
     StorageFailed = 9,
-    /// Storage: these records are damaged on disk; the others are readable.
+    /// Storage: these records are damaged on disk; the others are readable. [`Failure::damaged`] says which they are.
     Damaged = 10,
     /// Throttled: too many connections or requests at once. Try again.
     Busy = 11,
@@ -192,6 +194,23 @@ pub struct Failure {
     pub code: ErrorCode,
     /// What happened and what to do, for people.
     pub detail: String,
+    /// With [`ErrorCode::Damaged`], and with no other: the numbers that can't be read. They begin where was asked for, or later,
+    /// with nothing between; whoever does without them goes on at their end. Where more may be damaged than is known, it is one
+    /// number.
+    pub damaged: Option<Range<Sequence>>,
+}
+
+impl Failure {
+    /// One that is not about damaged records.
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Failure {
+        Failure { code, detail: detail.into(), damaged: None }
+    }
+
+    /// These numbers are damaged.
+    pub fn damaged(numbers: Range<Sequence>, detail: impl Into<String>) -> Failure {
+        debug_assert!(!numbers.is_empty());
+        Failure { code: ErrorCode::Damaged, detail: detail.into(), damaged: Some(numbers) }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -207,12 +226,21 @@ impl Control for Failure {
 
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&(self.code as u16).to_le_bytes());
+        let Range { start, end } = self.damaged.clone().unwrap_or_default();
+        out.extend_from_slice(&start.0.to_le_bytes());
+        out.extend_from_slice(&end.0.to_le_bytes());
         put_text(out, &self.detail[..self.detail.floor_char_boundary(ERROR_DETAIL_BYTES_MAX)]);
     }
 
     fn take(FieldsOf(fields): &mut FieldsOf<'_>) -> Result<Failure, Violation> {
         let code = ErrorCode::from_number(fields.u16()?);
-        Ok(Failure { code, detail: fields.text(ERROR_DETAIL_BYTES_MAX)? })
+        let damaged = Sequence(fields.u64()?)..Sequence(fields.u64()?);
+        let is_told = damaged != Range::default();
+        if is_told && damaged.is_empty() {
+            return Err(Violation::Malformed("damaged numbers that are none"));
+        }
+        let detail = fields.text(ERROR_DETAIL_BYTES_MAX)?;
+        Ok(Failure { code, detail, damaged: is_told.then_some(damaged) })
     }
 }
 
