@@ -409,7 +409,7 @@ impl<I: Io> Reactor<I> {
                 // Or been forgotten, with where it began.
                 if self.catalog.stream(stream).is_some_and(|stream| !stream.has(shard)) {
                     let detail = format!("shard {shard} has expired; describe its stream to see what goes on");
-                    answer = Answer::Failure(Failure { code: ErrorCode::UnknownShard, detail });
+                    answer = Answer::Failure(Failure::new(ErrorCode::UnknownShard, detail));
                 }
             }
             if let Answer::Records(Found { result, record_bytes }, _) = &answer
