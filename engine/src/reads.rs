@@ -233,21 +233,6 @@ impl Reads {
         self.windows.unwish_all(segment)
     }
 
-    /// Has whoever comes to these segments wait, and to no others.
-    pub(crate) fn hold_back(&mut self, segments: &[SegmentId]) {
-        self.windows.hold_back(segments);
-    }
-
-    /// Whether no read of a segment is in flight, or needed.
-    pub(crate) fn rests(&self, segment: SegmentId) -> bool {
-        self.windows.rests(segment)
-    }
-
-    /// Lets go of all that was read of a segment. `false` while a read of it is in flight, or needed.
-    pub(crate) fn let_go(&mut self, segment: SegmentId) -> bool {
-        self.windows.let_go(segment)
-    }
-
     /// From here on only what requests need is read.
     pub(crate) fn serve_requests_alone(&mut self) {
         self.windows.serve_requests_alone();

@@ -10,6 +10,8 @@
 //! has time. Most wishes are granted in the order of the journal, so that those who go the same way come together and share
 //! what is read, and some by age, so that nobody waits for ever. A window is found by any stretch within it.
 
+mod leave;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
@@ -162,12 +164,6 @@ impl Windows {
         }
     }
 
-    /// Has whoever comes to these segments wait, and to no others, so that what is being read there comes to its end.
-    pub(super) fn hold_back(&mut self, segments: &[SegmentId]) {
-        self.held_back.clear();
-        self.held_back.extend_from_slice(segments);
-    }
-
     /// Whether no read is in flight.
     pub(super) fn is_quiet(&self) -> bool {
         self.in_flight == 0
@@ -282,27 +278,6 @@ impl Windows {
         let keys: Vec<Key> = keys.collect();
         keys.iter().for_each(|&key| self.unwish(key));
         keys
-    }
-
-    /// Whether nothing of a segment is being read, is to be, or is used.
-    pub(super) fn rests(&self, segment: SegmentId) -> bool {
-        let is_there = |window: &&Window| window.place.is_some_and(|place| place.segment == segment);
-        let rests = |window: &Window| window.users == 0 && matches!(window.state, State::Ready(_) | State::Failed);
-        self.slots.iter().filter(is_there).all(rests)
-    }
-
-    /// Forgets what was read of a segment. `false` unless it rests.
-    pub(super) fn let_go(&mut self, segment: SegmentId) -> bool {
-        if !self.rests(segment) {
-            return false;
-        }
-        let places = self.by_place.range((segment, 0)..=(segment, u64::MAX)).map(|(_, &slot)| slot);
-        let slots: Vec<u32> = places.collect();
-        for slot in slots {
-            self.idle.remove(&self.slots[slot].idle_since);
-            self.forget(slot);
-        }
-        true
     }
 
     /// From here on only what requests need is read. What was to be read ahead is forgotten: requests need its memory.
