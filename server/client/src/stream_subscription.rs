@@ -1,12 +1,12 @@
 //! All of a stream's records, of all of its shards, through splits and merges.
 
-use frame::proto::{Start, StreamDescription};
+use frame::proto::{ErrorCode, Start, StreamDescription};
 use frame::{Sequence, ShardId};
 
 use crate::client::Client;
 use crate::connection::Site;
 use crate::cursor::{Record, Told};
-use crate::error::SubscribeError;
+use crate::error::{RequestError, SubscribeError};
 use crate::feed::Feed;
 use crate::lineage::Lineage;
 use crate::subscription::CREDIT_BYTES;
@@ -39,6 +39,8 @@ pub struct StreamSubscription {
     credit_bytes: u64,
     /// May be read, and their owners are not known yet.
     unplaced: Vec<(ShardId, Start)>,
+    /// A shard has expired while it was followed, with others maybe: what the stream has is to be looked at again.
+    is_outdated: bool,
 }
 
 impl StreamSubscription {
@@ -56,14 +58,23 @@ impl StreamSubscription {
                 let open = stream.shards.iter().filter(|shard| shard.children.is_none());
                 let first = open.map(|shard| (shard.shard, Start::At(shard.tip))).collect();
                 // What is closed has nothing new, and what is made from here on nothing that is old.
-                (Lineage::default(), Start::At(Sequence(1)), first)
+                (Lineage::of_open(stream), Start::At(Sequence(1)), first)
             }
         };
         let share = STREAM_CREDIT_BYTES / stream.shards.len().max(1) as u64;
         let credit_bytes = share.clamp(CREDIT_BYTES_MIN, CREDIT_BYTES);
         let feed = Feed::new(client.options().clone(), stream.stream);
         let name = stream.name.clone();
-        let mut subscription = StreamSubscription { client, name, feed, lineage, start, credit_bytes, unplaced: first };
+        let mut subscription = StreamSubscription {
+            client,
+            name,
+            feed,
+            lineage,
+            start,
+            credit_bytes,
+            unplaced: first,
+            is_outdated: false,
+        };
         subscription.place(Some(stream), site);
         subscription
     }
@@ -76,19 +87,33 @@ impl StreamSubscription {
     /// call. What follows a shard that was refused, or came damaged, is not read.
     pub async fn next(&mut self) -> Result<Option<Record>, SubscribeError> {
         loop {
-            if !self.unplaced.is_empty() {
+            if !self.unplaced.is_empty() || self.is_outdated {
                 let (stream, site) = match self.client.describe(&self.name).await {
                     Ok((stream, site)) => (Some(stream), site),
+                    Err(RequestError::Refused(failure)) if self.is_outdated => {
+                        self.is_outdated = failure.code.may_pass();
+                        return Err(SubscribeError::Refused(failure));
+                    }
+                    Err(RequestError::Connection(error)) if self.is_outdated => return Err(error.into()),
                     Err(_) => (None, Site::at(self.client.options().address)),
                 };
+                if let Some(stream) = stream.as_ref().filter(|_| self.is_outdated) {
+                    self.unplaced.extend(begin(self.lineage.look_again(stream), self.start));
+                    self.is_outdated = false;
+                }
                 self.place(stream.as_ref(), site);
             }
-            match self.feed.next().await? {
-                Some((_, Told::Record(record))) => return Ok(Some(record)),
-                Some((shard, Told::Ended(children))) => {
+            match self.feed.next().await {
+                Ok(Some((_, Told::Record(record)))) => return Ok(Some(record)),
+                Ok(Some((shard, Told::Ended(children)))) => {
                     self.unplaced.extend(begin(self.lineage.end(shard, children), self.start));
                 }
-                None => return Ok(None),
+                Ok(None) => return Ok(None),
+                // All of it has expired, and is passed over as other records are that have.
+                Err(SubscribeError::Refused(failure)) if failure.code == ErrorCode::UnknownShard => {
+                    self.is_outdated = true;
+                }
+                Err(error) => return Err(error),
             }
         }
     }

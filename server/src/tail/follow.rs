@@ -37,10 +37,12 @@ struct Lineage {
 }
 
 impl Lineage {
-    fn new<'a>(shards: impl Iterator<Item = &'a ShardDescription>) -> Lineage {
-        let waiting: Vec<(ShardDescription, bool)> = shards.map(|shard| (*shard, false)).collect();
-        let known = waiting.iter().map(|(shard, _)| shard.shard).collect();
-        Lineage { known, ended: BTreeSet::new(), waiting }
+    /// Those that are not wanted count as ended.
+    fn new(shards: &[ShardDescription], is_wanted: impl Fn(&ShardDescription) -> bool) -> Lineage {
+        let (wanted, others): (Vec<&ShardDescription>, Vec<_>) = shards.iter().partition(|shard| is_wanted(shard));
+        let known = shards.iter().map(|shard| shard.shard).collect();
+        let ended = others.into_iter().map(|shard| shard.shard).collect();
+        Lineage { known, ended, waiting: wanted.into_iter().map(|shard| (*shard, false)).collect() }
     }
 
     /// A shard whose turn has come.
@@ -50,11 +52,12 @@ impl Lineage {
         Some(self.waiting.remove(ready))
     }
 
-    /// Adds what was made of shards that are followed, and what was made of that.
+    /// Adds what was made of shards that are followed, and what was made of that; also where some of it has expired.
     fn add(&mut self, shards: &[ShardDescription]) {
         // By their numbers parents come first.
         for shard in shards {
-            let is_made = shard.parents().any(|parent| self.known.contains(&parent));
+            let is_first = shard.parents().all(|parent| shards.iter().all(|other| other.shard != parent));
+            let is_made = is_first || shard.parents().any(|parent| self.known.contains(&parent));
             if is_made && self.known.insert(shard.shard) {
                 self.waiting.push((*shard, true));
             }
@@ -68,8 +71,7 @@ impl Tail {
     pub(super) fn follow(&mut self, arguments: &TailArguments, shards: &[ShardDescription]) -> Result<(), TailError> {
         let credit = (FOLLOW_BYTES / shards.len().max(1) as u64).max(1);
         // Of what was closed nothing comes any more.
-        let is_wanted = |shard: &&ShardDescription| !arguments.latest || shard.children.is_none();
-        let mut lineage = Lineage::new(shards.iter().filter(is_wanted));
+        let mut lineage = Lineage::new(shards, |shard| !arguments.latest || shard.children.is_none());
         let mut followed = BTreeMap::new();
         self.begin_ready(arguments, &mut lineage, &mut followed, credit)?;
         let outcome = self.follow_on(arguments, &mut lineage, &mut followed, credit);
@@ -103,16 +105,18 @@ impl Tail {
         Ok(())
     }
 
-    /// A shard has ended. Unless it is the only one asked for, its children go on.
+    /// A shard has ended, or expired and is forgotten, so that nobody tells its children. Unless it is the only one asked for, those go
+    /// on.
     fn ended(
         &mut self,
         arguments: &TailArguments,
         lineage: &mut Lineage,
         shard: ShardId,
-        children: Children,
+        children: Option<Children>,
     ) -> Result<(), TailError> {
         lineage.ended.insert(shard);
-        if arguments.shard.is_none() && children.shards().any(|child| !lineage.known.contains(&child)) {
+        let has_others = children.is_none_or(|children| children.shards().any(|child| !lineage.known.contains(&child)));
+        if arguments.shard.is_none() && has_others {
             let described = self.client.describe_stream(&arguments.stream).map_err(TailError::Client)?;
             lineage.add(&described.shards);
         }
@@ -152,7 +156,7 @@ impl Tail {
                     if let Some(children) = records.result.children {
                         let ended = shard.shard;
                         followed.remove(&subscription);
-                        self.ended(arguments, lineage, ended, children)?;
+                        self.ended(arguments, lineage, ended, Some(children))?;
                         self.begin_ready(arguments, lineage, followed, credit)?;
                         continue;
                     }
@@ -168,6 +172,11 @@ impl Tail {
                     // It moved to another reactor, and goes on from there.
                     let Some(shard) = followed.remove(&subscription) else { continue };
                     self.begin(followed, shard, credit)?;
+                }
+                Err(failure) if failure.code == ErrorCode::UnknownShard && arguments.shard.is_none() => {
+                    let Some(shard) = followed.remove(&subscription) else { continue };
+                    self.ended(arguments, lineage, shard.shard, None)?;
+                    self.begin_ready(arguments, lineage, followed, credit)?;
                 }
                 Err(failure) => {
                     let _ = self.output.flush();
