@@ -27,6 +27,9 @@ use crate::options::{Backoff, Options, TIME_MAX};
 /// What an append adds to its frames.
 const MESSAGE_BYTES: usize = HEADER_BYTES + APPEND_FIXED_BYTES;
 
+/// What happened longer ago than this says nothing of an attempt that is made now.
+const FRUITLESS_MAX: Duration = Duration::from_secs(1);
+
 pub(super) enum Input {
     Record(Record),
     /// Somebody waits for room: look at [`Signals::hurry`].
@@ -71,7 +74,7 @@ pub(super) struct Lane {
     attempts: Backoff,
     /// Whether anything was heard over the last one, and how that ended if not.
     has_heard: bool,
-    fruitless: Option<ConnectError>,
+    fruitless: Option<(ConnectError, Instant)>,
     /// Not sent, in order.
     waiting: VecDeque<Record>,
     waiting_bytes: usize,
@@ -354,7 +357,7 @@ impl Lane {
     /// The connection is lost: what is under way is sent again if it has numbers, and of the rest nobody knows.
     fn take_lost(&mut self, error: &ConnectError) {
         self.connection = None;
-        self.fruitless = (!self.has_heard).then(|| error.clone());
+        self.fruitless = (!self.has_heard).then(|| (error.clone(), Instant::now()));
         let error = AppendError::Unknown(error.clone().into());
         for sent in std::mem::take(&mut self.sent).into_values() {
             for record in sent.records.into_iter().flatten() {
@@ -372,7 +375,12 @@ impl Lane {
     async fn connect(&mut self) -> Result<(), AppendError> {
         loop {
             let opened = match self.fruitless.take() {
-                Some(lost) => Err(lost),
+                Some((lost, at)) if at.elapsed() < FRUITLESS_MAX => Err(lost),
+                // There was nothing to send since.
+                Some(_) => {
+                    self.attempts.reset();
+                    continue;
+                }
                 None => Connection::open_any(Some(self.address), &self.options).await,
             };
             let error = match opened {
