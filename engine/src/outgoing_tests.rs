@@ -186,8 +186,7 @@ fn small_messages_go_together_up_to_a_piece() {
     assert!(rig.outgoing.is_empty());
 }
 
-/// Bug, found on reading: on plain threads, what was left of a message to a client that had gone could go to the next one. Mechanism:
-/// a send that was cut short was gone on with while its socket was closed, whose number the next one has. Fix: it is not.
+/// What is left of a message goes nowhere where the socket is closing: its number may be another's, on plain threads.
 #[test]
 fn a_message_is_not_gone_on_with_where_the_socket_is_closing() {
     let mut rig = Rig::new();

@@ -43,9 +43,10 @@ impl Stream {
     ) -> Vec<ShardId> {
         let is_over = |shard: &&StreamShard| {
             let Some(closed) = shard.closed else { return false };
-            // Nothing in it arrived after its children were made.
-            let Some(child) = self.find(closed.children.first) else { return false };
-            let closed_for_ms = now_ms.saturating_sub(child.created_ms);
+            // Nothing in it arrived after its children were made. Where those are forgotten already, damage took the command by which it
+            // was: they have expired, and it before them.
+            let closed_ms = self.find(closed.children.first).map_or(0, |child| child.created_ms);
+            let closed_for_ms = now_ms.saturating_sub(closed_ms);
             let Retention { seconds, bytes } = self.retention;
             let has_expired = seconds.is_some_and(|seconds| closed_for_ms >= u64::from(seconds.get()) * 1000);
             closed_for_ms >= CLOSED_KEPT_MS_MIN

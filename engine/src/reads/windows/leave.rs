@@ -26,6 +26,15 @@ impl Windows {
     pub(in crate::reads) fn hold_back(&mut self, segments: &[SegmentId]) {
         self.held_back.clear();
         self.held_back.extend_from_slice(segments);
+        let slots = segments.iter().flat_map(|&segment| self.by_place.range((segment, 0)..=(segment, u64::MAX)));
+        let slots: Vec<u32> = slots.map(|(_, &slot)| slot).collect();
+        for slot in slots {
+            let Window { state, users, is_awaited, is_wish, .. } = &self.slots[slot];
+            // What was to be read ahead is not waited for.
+            if matches!(state, State::Queued(_)) && *users == 0 && !is_awaited && !is_wish {
+                self.forget(slot);
+            }
+        }
     }
 
     /// Whether nothing of a segment is being read, is to be, or is used.
