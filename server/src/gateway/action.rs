@@ -269,23 +269,13 @@ fn stream_of(place: &Place, checks: &mut Checks, name: Option<&str>, arn: Option
     place.stream_of(name, arn)
 }
 
-/// A shard by the name that the API gives it, open or closed, and its stream. One of which all has expired is not there.
+/// A shard by the name that the API gives it, open or closed, and its stream. The log forgets those of which all has expired.
 async fn shard_of(shared: &Shared, stream: &str, name: &str) -> Result<(Stream, ShardDescription), Error> {
     let no_shard = || shared.place.no_shard(name, stream);
     let shard = ShardName::parse(name).ok_or_else(no_shard)?;
     let (stream, found) = shared.log.describe(&shared.place, stream, shard.0, 1).await?;
     let found = found.first().copied().filter(|found| shard_name(&stream, found.shard) == shard);
-    let found = found.ok_or_else(no_shard)?;
-    if let Some(children) = found.children {
-        // When it was closed its children tell; those that are gone were closed later, and have expired.
-        let first = children.first.0.saturating_sub(stream.first_shard.0);
-        let (_, child) = shared.log.describe(&shared.place, &stream.name, first, 1).await?;
-        let closed_ms = child.first().filter(|child| child.shard == children.first).map_or(0, |child| child.created_ms);
-        if !shard::is_kept(Some(closed_ms), shard::horizon_ms(&stream)) {
-            return Err(no_shard());
-        }
-    }
-    Ok((stream, found))
+    found.map(|found| (stream, found)).ok_or_else(no_shard)
 }
 
 /// The same, of a shard that is to be split or merged, and may be, with its whole name.
