@@ -69,11 +69,12 @@ impl Following {
         (handle, followers): (&Handle, &Followers),
         subscribe: Subscribe,
     ) -> Result<Following, wire::Error> {
+        // What is dropped first refuses what is told, where whoever asked leaves before it has a place.
+        let (tell, told) = oneshot::channel();
         // One lot is told at a time.
         let (sender, lots) = mpsc::channel(1);
         let hear = Hear::new(move |lot| sender.try_send(lot).is_ok());
         let granted = followers.credit_bytes();
-        let (tell, told) = oneshot::channel();
         let reply = {
             let handle = handle.clone();
             move |answer| {

@@ -287,7 +287,6 @@ fn a_subscription_gives_what_there_is_then_all_that_comes_and_signs_of_life() {
     server.stop();
 }
 
-/// With two reactors, so that a shard's owner is not always who takes the call.
 /// Bug, found on reading: whoever subscribed to what lies before damage got nothing of it, for ever. Mechanism: records and the failure
 /// behind them are told at once, and the failure took the event's place. Fix: the event comes first.
 #[test]
@@ -311,6 +310,7 @@ fn what_lies_before_damage_is_pushed() {
     server.stop();
 }
 
+/// With two reactors, so that a shard's owner is not always who takes the call.
 #[test]
 fn a_subscription_ends_where_its_shard_was_split_and_says_where_it_goes_on() {
     let directory = directory();
