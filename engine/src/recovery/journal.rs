@@ -303,14 +303,18 @@ fn remake_header(
     let block = BLOCK_BYTES as u64;
     let may_be_compacted = length.is_multiple_of(block) && (4 * block..u64::from(segment_bytes)).contains(&length);
     let is_own = |trailer: &Trailer| trailer.journal == journal && trailer.footer.segment() == segment;
-    let mut trailer_before = |end: u64| -> Result<Option<Trailer>, OpenError> {
-        let bytes = blocking::read_if_readable(io, file, end - block, BLOCK_BYTES)?;
+    let mut trailer_before = |end: u64, is_needed: bool| -> Result<Option<Trailer>, OpenError> {
+        let bytes = match blocking::read_if_readable(io, file, end - block, BLOCK_BYTES)? {
+            None if is_needed => Some(blocking::read(io, file, end - block, BLOCK_BYTES)?),
+            bytes => bytes,
+        };
         Ok(bytes.and_then(|bytes| Trailer::parse(&bytes)))
     };
-    let short = if may_be_compacted { trailer_before(length)?.filter(is_own) } else { None };
+    // Where that end can't be read either, nothing tells how long the segment is: it is left as it is.
+    let short = if may_be_compacted { trailer_before(length, true)?.filter(is_own) } else { None };
     let (file_bytes, trailer) = match short {
         Some(trailer) => (length, Some(trailer)),
-        None => (u64::from(segment_bytes), trailer_before(u64::from(segment_bytes))?),
+        None => (u64::from(segment_bytes), trailer_before(u64::from(segment_bytes), false)?),
     };
     let is_foreign = trailer.is_some_and(|trailer| trailer.log_id != log_id);
     let first = blocking::read_if_readable(io, file, u64::from(FIRST_BATCH), BLOCK_BYTES)?;
