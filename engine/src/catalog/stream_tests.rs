@@ -34,9 +34,8 @@ fn reshard(catalog: &mut Catalog, change: Change, ends: [u64; 2]) -> Result<Resh
     Ok(resharding)
 }
 
-/// What holds of every catalog: open shards hold each hash key once, and a snapshot says all.
-fn check(catalog: &Catalog) {
-    let stream = of(catalog);
+/// Open shards hold each hash key once, and each shard is found.
+pub(super) fn check_open(stream: &Stream) {
     let mut open: Vec<StreamShard> = stream.shards().filter(|shard| shard.closed.is_none()).collect();
     open.sort_by_key(|shard| shard.hash_start);
     let mut due = 0_u128;
@@ -46,8 +45,14 @@ fn check(catalog: &Catalog) {
         due = shard.hash_end.wrapping_add(1);
     }
     assert_eq!((due, open.len()), (0, stream.open_count() as usize), "{open:?}");
-    assert!(stream.shards().is_sorted_by_key(|shard| shard.shard));
     assert!(stream.shards().all(|shard| stream.find(shard.shard) == Some(shard)));
+}
+
+/// What holds of every catalog: open shards hold each hash key once, and a snapshot says all.
+fn check(catalog: &Catalog) {
+    let stream = of(catalog);
+    check_open(stream);
+    assert!(stream.shards().is_sorted_by_key(|shard| shard.shard));
     let snapshot = catalog.snapshot();
     assert_eq!(snapshot.len(), catalog.snapshot_bytes());
     assert_eq!(Catalog::restore(&snapshot).as_ref(), Some(catalog));

@@ -56,7 +56,8 @@ impl Lineage {
     fn add(&mut self, shards: &[ShardDescription]) {
         // By their numbers parents come first.
         for shard in shards {
-            let is_first = shard.parents().all(|parent| shards.iter().all(|other| other.shard != parent));
+            let is_first =
+                shard.parents().all(|parent| shards.binary_search_by_key(&parent, |other| other.shard).is_err());
             let is_made = is_first || shard.parents().any(|parent| self.known.contains(&parent));
             if is_made && self.known.insert(shard.shard) {
                 self.waiting.push((*shard, true));

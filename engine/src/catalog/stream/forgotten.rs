@@ -72,8 +72,8 @@ impl Stream {
             lineage.shards.iter().filter(|shard| is_told(shard)).map(|shard| shard.shard).collect();
         if !gone.is_empty() {
             lineage.has_forgotten = true;
-            lineage.shards.retain(|shard| gone.binary_search(&shard.shard).is_err());
-            let is_left = |moved: ShardId| gone.binary_search(&moved).is_err();
+            let is_left = |shard: ShardId| gone.binary_search(&shard).is_err();
+            lineage.shards.retain(|shard| is_left(shard.shard));
             lineage.done.retain(|(done, _)| done.moved().is_some_and(|(moved, _)| is_left(moved)));
         }
         gone

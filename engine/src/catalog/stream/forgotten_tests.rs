@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use frame::{Quotas, Settings};
 
 use super::super::super::{Annotation, Catalog};
+use super::super::tests::check_open;
 use super::super::{Change, Completion, ReshardError, Resharding};
 use super::*;
 
@@ -74,16 +75,7 @@ fn forget_all(catalog: &mut Catalog, at_ms: u64) -> Vec<Vec<ShardId>> {
 /// What holds of every catalog, whatever was forgotten.
 fn check(catalog: &Catalog) {
     let stream = of(catalog);
-    let mut open: Vec<StreamShard> = stream.shards().filter(|shard| shard.closed.is_none()).collect();
-    open.sort_by_key(|shard| shard.hash_start);
-    let mut due = 0_u128;
-    for shard in &open {
-        assert_eq!(shard.hash_start, due, "{open:?}");
-        assert_eq!((stream.route(shard.hash_start), stream.route(shard.hash_end)), (shard.shard, shard.shard));
-        due = shard.hash_end.wrapping_add(1);
-    }
-    assert_eq!((due, open.len()), (0, stream.open_count() as usize), "{open:?}");
-    assert!(stream.shards().all(|shard| stream.find(shard.shard) == Some(shard)));
+    check_open(stream);
     for shard in (0..catalog.shard_count() as u32).map(ShardId) {
         let has_it = catalog.stream_of(shard).map(|stream| stream.stream);
         assert!(!stream.has(shard) || has_it == Some(stream.stream), "shard {shard}");

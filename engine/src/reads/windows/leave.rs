@@ -26,9 +26,7 @@ impl Windows {
     pub(in crate::reads) fn hold_back(&mut self, segments: &[SegmentId]) {
         self.held_back.clear();
         self.held_back.extend_from_slice(segments);
-        let slots = segments.iter().flat_map(|&segment| self.by_place.range((segment, 0)..=(segment, u64::MAX)));
-        let slots: Vec<u32> = slots.map(|(_, &slot)| slot).collect();
-        for slot in slots {
+        for slot in segments.iter().flat_map(|&segment| self.slots_of(segment)).collect::<Vec<u32>>() {
             let Window { state, users, is_awaited, is_wish, .. } = &self.slots[slot];
             // What was to be read ahead is not waited for.
             if matches!(state, State::Queued(_)) && *users == 0 && !is_awaited && !is_wish {
@@ -49,12 +47,14 @@ impl Windows {
         if !self.rests(segment) {
             return false;
         }
-        let places = self.by_place.range((segment, 0)..=(segment, u64::MAX)).map(|(_, &slot)| slot);
-        let slots: Vec<u32> = places.collect();
-        for slot in slots {
+        for slot in self.slots_of(segment) {
             self.idle.remove(&self.slots[slot].idle_since);
             self.forget(slot);
         }
         true
+    }
+
+    fn slots_of(&self, segment: SegmentId) -> Vec<u32> {
+        self.by_place.range((segment, 0)..=(segment, u64::MAX)).map(|(_, &slot)| slot).collect()
     }
 }

@@ -15,7 +15,6 @@ pub(super) async fn run(shared: &Shared, input: StreamReference) -> Result<Descr
     let name = stream_of(&shared.place, &mut Checks::new(), name, arn)?;
     let (stream, _) = shared.log.describe(&shared.place, &name, 0, 0).await?;
     let extras = Extras::of(&stream)?;
-    let account = shared.log.account(&shared.place).await?;
     let stream_description_summary = StreamDescriptionSummary {
         stream_arn: shared.place.arn(&stream.name),
         stream_status: state::status(&extras),
@@ -27,7 +26,7 @@ pub(super) async fn run(shared: &Shared, input: StreamReference) -> Result<Descr
         key_id: encryption::key(&stream),
         open_shard_count: stream.open_shards,
         consumer_count: extras.consumers.len() as u32,
-        warm_throughput: state::warm_throughput(&account, &stream, &extras),
+        warm_throughput: state::warm_throughput(shared, &stream, &extras).await?,
         max_record_size_in_ki_b: extras.record_kib_max.unwrap_or(state::RECORD_KIB_DEFAULT),
         record_distribution_strategy: state::distribution(&extras),
         stream_name: stream.name,

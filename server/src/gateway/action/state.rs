@@ -8,7 +8,7 @@ use wire::{Error, ErrorKind};
 
 use super::now_ms;
 use crate::gateway::Shared;
-use crate::gateway::extras::{Account, Extras};
+use crate::gateway::extras::Extras;
 
 /// Metrics of single shards, in the model's order.
 pub(super) const METRICS: [&str; 7] = [
@@ -46,9 +46,14 @@ pub(super) fn distribution(extras: &Extras) -> &'static str {
 }
 
 /// What a stream on demand takes in: a MiB a second in each shard. Told where the account has committed itself.
-pub(super) fn warm_throughput(account: &Account, stream: &Stream, extras: &Extras) -> Option<WarmThroughput> {
+pub(super) async fn warm_throughput(
+    shared: &Shared,
+    stream: &Stream,
+    extras: &Extras,
+) -> Result<Option<WarmThroughput>, Error> {
     let (target_mi_bps, current_mi_bps) = (extras.warm_mibps, stream.open_shards);
-    (extras.on_demand && account.is_committed(now_ms())).then_some(WarmThroughput { target_mi_bps, current_mi_bps })
+    let is_told = extras.on_demand && shared.log.account(&shared.place).await?.is_committed(now_ms());
+    Ok(is_told.then_some(WarmThroughput { target_mi_bps, current_mi_bps }))
 }
 
 /// Changes what is kept beside a stream, if it is not being changed otherwise.
