@@ -129,6 +129,10 @@ pub struct Settings {
     #[arg(long, env = "MILLSTREAM_API_RATES", value_name = "RATES")]
     #[serde(deserialize_with = "from_text")]
     pub api_rates: Option<ApiRates>,
+    /// Have readers of the Kinesis API go on behind damaged records, warned of and counted: else they are refused there. Readers of
+    /// the native protocol are told which are lost, and decide for themselves
+    #[arg(long, env = "MILLSTREAM_PAST_DAMAGE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub past_damage: Option<bool>,
     /// How many reactors there are, each on a core of its own; `auto` takes all cores but one, within the
     /// process's CPU quota. Each takes its share of the
     /// memory budget, at least 128MiB, and the port after the one before [default: 1]
@@ -216,6 +220,8 @@ pub struct ServeConfig {
     pub quotas: Quotas,
     /// How often its actions may be asked for.
     pub api_rates: ApiRates,
+    /// Whether its readers go on behind damaged records.
+    pub past_damage: bool,
     /// How many reactors there are.
     pub reactors: usize,
     /// The core of the first.
@@ -353,6 +359,7 @@ impl Settings {
             account: self.account.or(other.account),
             quotas: self.quotas.or(other.quotas),
             api_rates: self.api_rates.or(other.api_rates),
+            past_damage: self.past_damage.or(other.past_damage),
             reactors: self.reactors.or(other.reactors),
             core: self.core.or(other.core),
             io: self.io.or(other.io),
@@ -451,6 +458,7 @@ impl Settings {
             place,
             quotas,
             api_rates,
+            past_damage: self.past_damage.unwrap_or(false),
             reactors: self.reactors.unwrap_or(Reactors::Count(1)).count(usable_cores(), engine.memory_bytes)?,
             core: self.core,
             io: self.io.unwrap_or_default(),

@@ -16,6 +16,7 @@ mod access;
 mod action;
 mod body;
 mod cors;
+mod damage;
 mod extras;
 mod following;
 mod http;
@@ -49,6 +50,7 @@ use wire::name::Place;
 
 pub(crate) use self::access::Access;
 pub(crate) use self::action::NAMES as ACTIONS;
+use self::damage::{Damaged, PassedOver};
 use self::log::Log;
 use self::metrics::ClientMetrics;
 use self::on_demand::HotSpots;
@@ -95,6 +97,7 @@ struct Common {
     events: Arc<Semaphore>,
     requests: Requests,
     rates: Rates,
+    damaged: Damaged,
     hot_spots: HotSpots,
     /// Who is being pushed records.
     subscribers: Subscribers,
@@ -123,10 +126,21 @@ impl Deref for Shared {
     }
 }
 
+/// What callers of the API meet.
+pub(crate) struct Terms {
+    /// Of shards of new streams.
+    pub(crate) quotas: Quotas,
+    /// How often actions may be asked for.
+    pub(crate) api_rates: ApiRates,
+    /// Whether readers go on behind damaged records.
+    pub(crate) past_damage: bool,
+}
+
 /// What it tells those who watch. Clones tell the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Figures {
     requests: Requests,
+    passed_over: PassedOver,
     hot_spots: HotSpots,
     /// What clients measure.
     clients: ClientMetrics,
@@ -136,6 +150,7 @@ impl Figures {
     /// Has them told by `registry`.
     pub(crate) fn register(&self, registry: &mut Registry) {
         self.requests.register(registry);
+        self.passed_over.register(registry);
         self.hot_spots.register(registry);
         self.clients.register(registry);
     }
@@ -151,13 +166,13 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Serves what connects to `listener`, in clear or as `security` says; tables of leases lie in the first of the log's
-    /// directories. New streams have these quotas, and actions may be asked for as often as that.
+    /// directories.
     pub(crate) fn start(
         (listener, security): (TcpListener, Option<Security>),
         handle: Handle,
         access: Access,
         keyring: Option<Arc<Keyring>>,
-        (quotas, api_rates): (Quotas, ApiRates),
+        Terms { quotas, api_rates, past_damage }: Terms,
         directories: &[PathBuf],
     ) -> io::Result<Gateway> {
         let [room, bodies, events] = [REQUESTS_MAX, BODY_BYTES_IN_PROGRESS_MAX, EVENT_BYTES_IN_PROGRESS_MAX]
@@ -178,6 +193,7 @@ impl Gateway {
             events,
             requests: figures.requests.clone(),
             rates: Rates::new(api_rates, figures.requests.clone()),
+            damaged: Damaged::new(past_damage, figures.passed_over.clone()),
             hot_spots: figures.hot_spots.clone(),
             subscribers: subscribers.clone(),
             scaling,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use engine::encryption::Keyring;
 use engine::{Handle, OpenError, Recovered};
-use frame::{Quotas, ShardId};
+use frame::ShardId;
 use io::{DirError, IoError, RingError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -23,10 +23,10 @@ use tracing_subscriber::EnvFilter;
 use wire::name::Place;
 
 use crate::admin::{Admin, Watched};
-use crate::config::{ApiRates, ConfigError, LogFormat, ServeArguments, ServeConfig, TlsConfig};
+use crate::config::{ConfigError, LogFormat, ServeArguments, ServeConfig, TlsConfig};
 use crate::credentials::CredentialsFile;
 use crate::door;
-use crate::gateway::{Access, Gateway};
+use crate::gateway::{Access, Gateway, Terms};
 use crate::http_server::Security;
 use crate::native_tls::NativeTls;
 use crate::reactors::{Reactors, Running, Started};
@@ -170,7 +170,7 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
         place: config.place.clone(),
         credentials: config.credentials.clone(),
         keyring: config.keys.as_ref().map(|keys| Arc::clone(&keys.keyring)),
-        limits: (config.quotas, config.api_rates.clone()),
+        terms: Terms { quotas: config.quotas, api_rates: config.api_rates.clone(), past_damage: config.past_damage },
         directories: config.data.clone(),
         memory_bytes: config.engine.memory_bytes,
         started,
@@ -224,7 +224,7 @@ struct Doors {
     place: Place,
     credentials: Option<CredentialsFile>,
     keyring: Option<Arc<Keyring>>,
-    limits: (Quotas, ApiRates),
+    terms: Terms,
     directories: Vec<PathBuf>,
     memory_bytes: usize,
     started: Instant,
@@ -245,7 +245,7 @@ impl Doors {
             place,
             credentials,
             keyring,
-            limits,
+            terms,
             directories,
             memory_bytes,
             started,
@@ -256,7 +256,7 @@ impl Doors {
         let security = tls.clone().map(|tls| Security { tls, plaintext });
         let access = Access::new(place, credentials);
         let start = |door| {
-            Gateway::start((door, security), engine.clone(), access, keyring, limits, &directories)
+            Gateway::start((door, security), engine.clone(), access, keyring, terms, &directories)
                 .map_err(ServeError::Thread)
         };
         let gateway = http.map(start).transpose()?;

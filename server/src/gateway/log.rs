@@ -316,6 +316,7 @@ impl Log {
         match self.call(Call::Read { read, frames_max, counts }).await.map_err(Unread::Refused)? {
             Answer::Records(result, frames) => Ok((result, frames)),
             Answer::Failed(Failure { code, .. }) if code.is_read_quota() => Err(Unread::RateExceeded),
+            Answer::Failed(failure) if failure.code == ErrorCode::Damaged => Err(Unread::Damaged(failure)),
             answer => Err(Unread::Refused(refusal(place, name, answer))),
         }
     }
@@ -341,6 +342,8 @@ fn called(stream: Stream, name: &str) -> Stream {
 pub(super) enum Unread {
     /// Throttled: the shard's quotas are used up.
     RateExceeded,
+    /// What comes next is damaged.
+    Damaged(Failure),
     /// All else.
     Refused(Error),
 }
@@ -350,6 +353,7 @@ impl Unread {
     pub(super) fn error(self, rate_exceeded: impl FnOnce() -> String) -> Error {
         match self {
             Unread::RateExceeded => Error::new(THROTTLED, rate_exceeded()),
+            Unread::Damaged(Failure { code, detail, .. }) => Error::new(kind(code), detail),
             Unread::Refused(error) => error,
         }
     }

@@ -16,7 +16,7 @@ use crate::gateway::{answer, ask_on, connect, good, refused, send, server};
 use crate::reactors;
 use crate::rig::{Server, directory, store};
 
-const SHARD: &str = "shardId-000000000000";
+pub(crate) const SHARD: &str = "shardId-000000000000";
 
 fn arn(stream: &str) -> String {
     format!("arn:aws:kinesis:us-east-1:000000000000:stream/{stream}")
@@ -35,7 +35,7 @@ fn put(address: SocketAddr, stream: &str, data: &str) -> String {
 }
 
 /// An answer that goes on.
-struct Events {
+pub(crate) struct Events {
     stream: TcpStream,
     /// Received, and not taken apart.
     bytes: VecDeque<u8>,
@@ -45,7 +45,7 @@ struct Events {
 }
 
 impl Events {
-    fn begin(address: SocketAddr, consumer: &str, shard: &str, start: &Value) -> Events {
+    pub(crate) fn begin(address: SocketAddr, consumer: &str, shard: &str, start: &Value) -> Events {
         Events::begin_on(connect(address), consumer, shard, start)
     }
 
@@ -117,7 +117,7 @@ impl Events {
     }
 
     /// Records until there are so many, and the number to go on from.
-    fn records(&mut self, count: usize) -> (Vec<Value>, String) {
+    pub(crate) fn records(&mut self, count: usize) -> (Vec<Value>, String) {
         let mut all = Vec::new();
         loop {
             let event = self.event();

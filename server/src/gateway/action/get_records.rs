@@ -13,8 +13,9 @@ use wire::shape::{GetRecords, Record, RecordsPlace};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::{child_shards, end_if_dry, now_ms, rate_exceeded, shard, told_record};
+use super::{child_shards, end_if_dry, now_ms, rate_exceeded, sequence_number, shard, told_record};
 use crate::gateway::Shared;
+use crate::gateway::log::Unread;
 
 /// Records of one answer.
 const RECORDS_MAX: usize = 10_000;
@@ -68,6 +69,12 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
             Ok(found) => found,
             // What was found before is good: why there is no more is told to who asks for it.
             Err(_) if !page.records.is_empty() => break now_ms().saturating_sub(page.arrival_ms).max(1),
+            Err(Unread::Damaged(failure)) => {
+                let place = sequence_number(at.shard_made_s, shard, 0, 0);
+                next = shared.damaged.go_on(&at.name, (ShardId(at.shard), place), failure)?;
+                (at.from, joiner, counts) = (next.0, Joiner::new(), false);
+                continue;
+            }
             Err(unread) => return Err(unread.error(|| rate_exceeded(&shared.place, &at.name, shard))),
         };
         let begun = Frame::parse(&frames).map_or(next, |frame| parts::first_of(&frame));

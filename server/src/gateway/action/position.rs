@@ -8,8 +8,9 @@ use wire::name::ShardName;
 use wire::sequence::SequenceNumber;
 use wire::{Error, ErrorKind};
 
-use super::{now_ms, shard_name};
+use super::{now_ms, sequence_number, shard_name};
 use crate::gateway::Shared;
+use crate::gateway::log::Unread;
 
 /// The kinds that there are.
 pub(super) const TYPES: [&str; 5] =
@@ -91,9 +92,16 @@ async fn first_since(shared: &Shared, stream: &Stream, shard: &ShardDescription,
         )));
     }
     let read = Read { stream: stream.stream, shard: shard.shard, start: Start::Since(since_ms), bytes_max: 1 };
-    let found = shared.log.read(&shared.place, &stream.name, (read, usize::MAX), false).await;
-    let (result, frames) = found.map_err(|unread| unread.error(|| "Rate exceeded.".to_owned()))?;
-    Ok(Frame::parse(&frames).map_or(result.next, |frame| frame.sequence()).0)
+    let next = match shared.log.read(&shared.place, &stream.name, (read, usize::MAX), false).await {
+        Ok((result, frames)) => Frame::parse(&frames).map_or(result.next, |frame| frame.sequence()),
+        // What arrived before is not looked at, so it is among these.
+        Err(Unread::Damaged(failure)) => {
+            let place = sequence_number(shard.created_ms / 1000, shard_name(stream, shard.shard), 0, 0);
+            shared.damaged.go_on(&stream.name, (shard.shard, place), failure)?
+        }
+        Err(unread) => return Err(unread.error(|| "Rate exceeded.".to_owned())),
+    };
+    Ok(next.0)
 }
 
 fn invalid(message: String) -> Error {

@@ -23,7 +23,6 @@ use super::{
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
 use crate::gateway::following::{Following, Heard};
-use crate::gateway::log::kind;
 use crate::gateway::subscribers::Seat;
 
 /// How long a subscription goes on.
@@ -209,7 +208,7 @@ impl Push {
         ended: Instant,
     ) -> Result<Option<SubscribeToShardEvent>, End> {
         if let Some(failure) = self.failure.take() {
-            return Err(Error::new(kind(failure.code), failure.detail).into());
+            *following = self.go_on(failure).await?;
         }
         let mut records = Vec::new();
         let mut place = None;
@@ -243,7 +242,13 @@ impl Push {
                     self.failure = Some(failure);
                     break;
                 }
-                Ok(Heard::Ended(failure)) => return Err(Error::new(kind(failure.code), failure.detail).into()),
+                Ok(Heard::Ended(failure)) => {
+                    *following = self.go_on(failure).await?;
+                    // There may be many, one by one.
+                    if Instant::now() >= silent {
+                        break;
+                    }
+                }
                 Err(_) if Instant::now() >= ended => return Ok(None),
                 Err(_) => break,
             }
@@ -293,6 +298,13 @@ impl Push {
     async fn follow(&self) -> Result<Following, Error> {
         let (stream, shard) = (self.stream.stream, self.shard.shard);
         self.shared.log.follow(Subscribe { stream, shard, start: Start::At(self.next), granted: 0 }).await
+    }
+
+    /// Goes on behind damaged records, if readers do.
+    async fn go_on(&mut self, failure: Failure) -> Result<Following, Error> {
+        let place = sequence_number(self.shard.created_ms / 1000, shard_name(&self.stream, self.shard.shard), 0, 0);
+        self.next = self.shared.damaged.go_on(&self.stream.name, (self.shard.shard, place), failure)?;
+        self.follow().await
     }
 
     /// Goes on after something that passes by itself, such as a move of the shard.
