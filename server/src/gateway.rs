@@ -89,6 +89,8 @@ struct Common {
     room: Arc<Semaphore>,
     /// Room for bodies, in bytes.
     bodies: Arc<Semaphore>,
+    /// Turns for bodies that nobody wants.
+    passing_over: Semaphore,
     /// What shards of new streams take in and give out a second.
     quotas: Quotas,
     /// Room for long answers, in bytes.
@@ -189,6 +191,7 @@ impl Gateway {
             quotas,
             room,
             bodies,
+            passing_over: Semaphore::new(body::UNWANTED_BODIES_MAX),
             answers,
             events,
             requests: figures.requests.clone(),

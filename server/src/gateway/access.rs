@@ -4,8 +4,8 @@
 //!   head -> Access::caller: a key, its scope, its time -> body -> Caller::verified -> authorize: policies -> Shared
 //! ```
 //!
-//! What a head alone gives away as wrong is refused before its body has room. Without keys, everybody is heard, and is in the
-//! server's own place.
+//! What a head alone gives away as wrong is refused before it has a place and its body room. Without keys, everybody is heard, and is
+//! in the server's own place.
 
 mod authorize;
 mod reload;

@@ -16,8 +16,10 @@ pub(super) const BODY_BYTES_MAX: usize = 20 << 20;
 /// How long a body may take to arrive, whatever its length. What is slower than [`BYTES_PER_SECOND_MIN`] has less.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The same of one that nobody wants.
+/// The same of one that nobody wants, how much of it is taken, and of how many at once.
 const UNWANTED_BODY_TIMEOUT: Duration = Duration::from_secs(5);
+const UNWANTED_BODY_BYTES_MAX: usize = 64 << 20;
+pub(super) const UNWANTED_BODIES_MAX: usize = 256;
 
 /// How long a body may take of which little comes.
 const SLOW_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,7 +30,7 @@ const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 /// The whole of a body, of so many bytes at most, and the room that it takes.
 pub(super) async fn receive(
     bodies: &Arc<Semaphore>,
-    body: Incoming,
+    body: &mut Incoming,
     bytes_max: usize,
 ) -> Result<(Bytes, OwnedSemaphorePermit), Error> {
     let too_large = || {
@@ -61,10 +63,15 @@ pub(super) async fn receive(
     }
 }
 
-/// Takes a body that is of no use, and keeps nothing of it: who still sends it would not hear the answer.
-pub(super) async fn pass_over(body: Incoming) {
+/// Takes a body that is of no use, and keeps nothing of it: who still sends it would not hear the answer. Where as many are being
+/// taken as may be, who sends this one has to do without.
+pub(super) async fn pass_over(passing_over: &Semaphore, body: Incoming) {
+    if body.is_end_stream() {
+        return;
+    }
+    let Ok(_turn) = passing_over.try_acquire() else { return };
     let all = async {
-        let mut body = Limited::new(body, BODY_BYTES_MAX);
+        let mut body = Limited::new(body, UNWANTED_BODY_BYTES_MAX);
         while let Some(Ok(_)) = body.frame().await {}
     };
     // Who takes longer is not waited for.

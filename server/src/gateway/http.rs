@@ -104,7 +104,7 @@ pub(super) async fn answer(common: &Arc<Common>, request: Request<Incoming>) -> 
     let (page, verifies) = (Page::of(&request), common.access.verifies());
     let (name, mut response) = match Service::of(&request) {
         _ if page.is_some() && !verifies => {
-            pass_over(request.into_body()).await;
+            pass_over(&common.passing_over, request.into_body()).await;
             let error = Error::new(ErrorKind::AccessDenied, cors::NO_PAGES);
             (None, refusal(&error, Codec::Json.content_type(), error.body(Codec::Json)))
         }
@@ -147,7 +147,7 @@ async fn kinesis(common: &Arc<Common>, request: Request<Incoming>) -> (Option<&'
 }
 
 /// A place among the requests at once.
-pub(super) fn place(common: &Common) -> Result<OwnedSemaphorePermit, Error> {
+fn place(common: &Common) -> Result<OwnedSemaphorePermit, Error> {
     let busy = || Error::new(ErrorKind::ServiceUnavailable, "The server has all the requests it takes; try again.");
     Arc::clone(&common.room).try_acquire_owned().map_err(|_| busy())
 }
@@ -183,13 +183,12 @@ async fn outcome(
     codec: Option<Codec>,
     request: Request<Incoming>,
 ) -> Result<Said, Refusal> {
-    let place = place(common)?;
     let Some(codec) = codec.filter(|_| request.method() == Method::POST) else { return Err(Refusal::NotTheApi) };
     let Some(action) = action else {
         return Err(Error::new(ErrorKind::UnknownOperation, "").into());
     };
     let (parts, body) = request.into_parts();
-    let (caller, body, room) = hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
+    let (caller, body, held) = hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
     let caller = caller.verified(&body)?;
     common.rates.of_account(&caller.place, action, codec, &body)?;
     if !action::changes_streams(action) {
@@ -198,31 +197,38 @@ async fn outcome(
     // It comes to its end although its client may leave: what it has begun would stay half done.
     let common = Arc::clone(common);
     let change = tokio::spawn(async move {
-        let _held = (place, room);
+        let _held = held;
         action::run(&common, caller, action, codec, &body).await
     });
     let failed = |error| Error::new(ErrorKind::InternalFailure, format!("The server failed: {error}"));
     Ok(change.await.unwrap_or_else(|error| Err(failed(error)))?)
 }
 
-/// Who a request of a service says to be from, and its body, of so many bytes at most, with the room that it takes. Nobody's body
-/// has room.
+/// What a request takes until it is answered: a place, and room for its body.
+type Held = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+/// Who a request of a service says to be from, its body, of so many bytes at most, and what it takes. Whoever has no key takes
+/// nothing.
 pub(super) async fn hear<'a>(
     common: &Common,
     parts: &'a Parts,
     service: &str,
-    (body, bytes_max): (Incoming, usize),
-) -> Result<(Presented<'a>, Bytes, OwnedSemaphorePermit), Error> {
-    match common.access.caller(parts, service) {
-        Ok(caller) => {
-            let (body, room) = receive(&common.bodies, body, bytes_max).await?;
-            Ok((caller, body, room))
-        }
-        Err(error) => {
-            pass_over(body).await;
-            Err(error)
-        }
+    (mut body, bytes_max): (Incoming, usize),
+) -> Result<(Presented<'a>, Bytes, Held), Error> {
+    let heard = async {
+        let caller = common.access.caller(parts, service)?;
+        let place = place(common)?;
+        let (bytes, room) = receive(&common.bodies, &mut body, bytes_max).await?;
+        Ok((caller, bytes, (place, room)))
+    };
+    let heard = heard.await;
+    // What it took is given back by now.
+    if let Err(Error { kind, .. }) = &heard
+        && *kind != ErrorKind::Serialization
+    {
+        pass_over(&common.passing_over, body).await;
     }
+    heard
 }
 
 /// A service's error as an answer.

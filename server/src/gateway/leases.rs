@@ -46,13 +46,12 @@ async fn outcome(
     operation: Option<&'static str>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Error> {
-    let _place = http::place(common)?;
     let Some(operation) = operation.filter(|_| request.method() == Method::POST) else {
         let name = target.strip_prefix(leases::TARGET_PREFIX).unwrap_or_default();
         return Err(Error::new(ErrorKind::UnknownOperation, leases::not_served(name)));
     };
     let (parts, body) = request.into_parts();
-    let (caller, body, _room) = http::hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
+    let (caller, body, _held) = http::hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
     let name = operation.strip_prefix(leases::TARGET_PREFIX).unwrap_or_default();
     let caller = caller.verified(&body)?;
     access::authorize_other(common, &caller, SERVICE, name)?;

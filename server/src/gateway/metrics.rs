@@ -103,13 +103,12 @@ async fn outcome(common: &Arc<Common>, writing: Writing, named: &str, request: R
             "Of CloudWatch there is PutMetricData alone: what it brings is told at /metrics of the admin port.";
         Error::new(ErrorKind::UnknownOperation, message)
     };
-    let _place = http::place(common)?;
     if request.method() != Method::POST || !is_known(writing, named) {
         return Err(unknown());
     }
     let packed = service::text(request.headers(), CONTENT_ENCODING.as_str()).to_owned();
     let (parts, body) = request.into_parts();
-    let (caller, body, _room) = http::hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
+    let (caller, body, _held) = http::hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
     access::authorize_other(common, &caller.verified(&body)?, ACTIONS, OPERATION)?;
     let _turn = common.reading.acquire().await.expect("it is never closed");
     let body = unpacked(&packed, body)?;

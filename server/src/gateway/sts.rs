@@ -37,9 +37,8 @@ pub(super) async fn answer(
 ) -> (Option<&'static str>, Response<Reply>) {
     let id = id.to_string();
     let answer = async {
-        let _place = http::place(common)?;
         let (parts, body) = request.into_parts();
-        let (caller, body, _room) = http::hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
+        let (caller, body, _held) = http::hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
         tell(caller, &body, &id)
     };
     let reply = match answer.await {

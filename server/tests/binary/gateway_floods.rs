@@ -10,18 +10,18 @@ use crate::gateway::{answer, connect, good, send};
 use crate::rig::{Server, directory};
 
 /// What every connection of HTTP/2 begins with, and settings that say nothing.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 
-const END_HEADERS: u8 = 4;
+pub(crate) const END_HEADERS: u8 = 4;
 
 /// POST / of http://a.
-const HEAD: [u8; 6] = [0x83, 0x84, 0x86, 0x41, 1, b'a'];
+pub(crate) const HEAD: [u8; 6] = [0x83, 0x84, 0x86, 0x41, 1, b'a'];
 
 /// What a server that is not flooded says: calm down.
 const ENHANCE_YOUR_CALM: u32 = 11;
@@ -29,7 +29,7 @@ const ENHANCE_YOUR_CALM: u32 = 11;
 /// Far below what the floods send.
 const GROWTH_BYTES_MAX: u64 = 48 << 20;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
@@ -232,7 +232,7 @@ fn long_lists_and_long_values_take_no_more_room_than_their_bodies() {
 }
 
 /// A literal header that no table keeps.
-fn header(name: &str, value: &str) -> Vec<u8> {
+pub(crate) fn header(name: &str, value: &str) -> Vec<u8> {
     [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
 }
 
