@@ -50,6 +50,7 @@ use wire::name::Place;
 
 pub(crate) use self::access::Access;
 pub(crate) use self::action::NAMES as ACTIONS;
+use self::body::Bodies;
 use self::damage::{Damaged, PassedOver};
 use self::log::Log;
 use self::metrics::ClientMetrics;
@@ -69,7 +70,7 @@ const CONNECTIONS_MAX: usize = 4096;
 /// Requests at once, over all connections. The next is told to try again.
 const REQUESTS_MAX: usize = 16_384;
 
-/// Bytes of request bodies at once, over all connections. The next wait.
+/// Bytes of request bodies at once, over all connections. The next wait, for as long as a body may take.
 const BODY_BYTES_IN_PROGRESS_MAX: usize = 128 << 20;
 
 /// Bytes of long answers at once, over all connections, until they are sent. The next wait.
@@ -87,8 +88,8 @@ struct Common {
     keyring: Option<Arc<Keyring>>,
     /// Room for requests.
     room: Arc<Semaphore>,
-    /// Room for bodies, in bytes.
-    bodies: Arc<Semaphore>,
+    /// Room for bodies.
+    bodies: Arc<Bodies>,
     /// Turns for bodies that nobody wants.
     passing_over: Semaphore,
     /// What shards of new streams take in and give out a second.
@@ -106,6 +107,8 @@ struct Common {
     /// Room for streams that are brought to other numbers of shards.
     scaling: Semaphore,
     leases: Arc<Leases>,
+    /// Room for the bodies of requests about leases.
+    lease_bodies: Arc<Bodies>,
     /// Room for answers about leases, in bytes.
     lease_answers: Arc<Room>,
     client_metrics: ClientMetrics,
@@ -177,8 +180,8 @@ impl Gateway {
         Terms { quotas, api_rates, past_damage }: Terms,
         directories: &[PathBuf],
     ) -> io::Result<Gateway> {
-        let [room, bodies, events] = [REQUESTS_MAX, BODY_BYTES_IN_PROGRESS_MAX, EVENT_BYTES_IN_PROGRESS_MAX]
-            .map(|permits| Arc::new(Semaphore::new(permits)));
+        let [room, events] =
+            [REQUESTS_MAX, EVENT_BYTES_IN_PROGRESS_MAX].map(|permits| Arc::new(Semaphore::new(permits)));
         let answers = Room::of(ANSWER_BYTES_IN_PROGRESS_MAX);
         let figures = Figures::default();
         let (log, subscribers) = (Log::new(handle, access.own().clone()), Subscribers::default());
@@ -190,7 +193,7 @@ impl Gateway {
             keyring,
             quotas,
             room,
-            bodies,
+            bodies: Bodies::of(BODY_BYTES_IN_PROGRESS_MAX, body::BODY_BYTES_MAX),
             passing_over: Semaphore::new(body::UNWANTED_BODIES_MAX),
             answers,
             events,
@@ -201,6 +204,7 @@ impl Gateway {
             subscribers: subscribers.clone(),
             scaling,
             leases: Arc::clone(&tables),
+            lease_bodies: Bodies::of(leases::BODY_BYTES_IN_PROGRESS_MAX, leases::BODY_BYTES_MAX),
             lease_answers: Room::of(leases::ANSWER_BYTES_IN_PROGRESS_MAX),
             client_metrics: figures.clients.clone(),
             reading: Semaphore::new(metrics::READ_AT_ONCE_MAX),

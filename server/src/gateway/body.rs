@@ -1,14 +1,19 @@
 //! The body of a request: as much as is allowed, within a time that grows with what has come.
 
+mod room;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use wire::{Error, ErrorKind};
+
+use self::room::STEP_BYTES;
+pub(super) use self::room::{Bodies, BodyRoom};
 
 /// The body of the largest request: 10 MiB of records in base64, with their keys.
 pub(super) const BODY_BYTES_MAX: usize = 20 << 20;
@@ -27,39 +32,52 @@ const SLOW_TIMEOUT: Duration = Duration::from_secs(10);
 /// So many bytes are worth a second more: a body takes room that others wait for.
 const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 
-/// The whole of a body, of so many bytes at most, and the room that it takes.
+/// The whole of a body, of so many bytes at most, and the room that it takes. What it waits for room is of the time that it has.
 pub(super) async fn receive(
-    bodies: &Arc<Semaphore>,
+    bodies: &Arc<Bodies>,
     body: &mut Incoming,
     bytes_max: usize,
-) -> Result<(Bytes, OwnedSemaphorePermit), Error> {
+) -> Result<(Bytes, BodyRoom), Error> {
     let too_large = || {
         let message = format!("The body of a request has at most {bytes_max} bytes.");
         Error::new(ErrorKind::RequestTooLarge, message)
     };
-    // A body of unknown length may be as long as any.
-    let announced = body.size_hint().exact();
-    let length = announced.unwrap_or(bytes_max as u64);
-    let length = u32::try_from(length).ok().filter(|&length| length as usize <= bytes_max).ok_or_else(too_large)?;
-    let room = Arc::clone(bodies).acquire_many_owned(length).await.expect("it is never closed");
+    let no_room = |_| {
+        Error::new(ErrorKind::ServiceUnavailable, "The server has no room for the body of this request; try again.")
+    };
+    let announced = body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    if announced.is_some_and(|length| length > bytes_max) {
+        return Err(too_large());
+    }
+    let mut room = BodyRoom::begin(bodies, bytes_max, announced);
     // Copied together: frames of HTTP/2 may be so small that to keep each costs more than its bytes.
-    let capacity = announced.map_or(0, |_| length as usize);
-    let (began, mut received) = (Instant::now(), BytesMut::with_capacity(capacity));
-    let mut body = Limited::new(body, bytes_max);
+    let (began, mut received) = (Instant::now(), BytesMut::new());
     loop {
-        let frame = match timeout_at(began + time_for(received.len()), body.frame()).await {
+        let deadline = began + time_for(received.len());
+        let frame = match timeout_at(deadline, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => return Ok((received.freeze(), room)),
-            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => return Err(too_large()),
             Ok(Some(Err(error))) => {
                 return Err(Error::new(ErrorKind::Serialization, format!("The body did not arrive: {error}")));
             }
             Err(_) => return Err(Error::new(ErrorKind::Serialization, "The body did not arrive in time.")),
         };
         // Trailers mean nothing here.
-        if let Ok(data) = frame.into_data() {
-            received.extend_from_slice(&data);
+        let Ok(data) = frame.into_data() else { continue };
+        let bytes = received.len() + data.len();
+        if bytes > bytes_max {
+            return Err(too_large());
         }
+        if !room.try_hold(bytes) {
+            timeout_at(deadline, room.hold(bytes)).await.map_err(no_room)?;
+        }
+        if received.capacity() < bytes {
+            // All that is announced, once that is little or some of it was there.
+            let is_sure = |length: &usize| *length <= STEP_BYTES || !received.is_empty();
+            let length = announced.filter(is_sure).unwrap_or(0).max(bytes);
+            received.reserve(length - received.len());
+        }
+        received.extend_from_slice(&data);
     }
 }
 

@@ -18,7 +18,7 @@ use wire::{Codec, Error, ErrorKind, PIECE_BYTES, Pieces, event_stream, shape};
 
 use super::access::Presented;
 use super::action::{Events, Said};
-use super::body::{BODY_BYTES_MAX, pass_over, receive};
+use super::body::{BODY_BYTES_MAX, Bodies, BodyRoom, pass_over, receive};
 use super::cors::{self, Page};
 use super::service::Service;
 use super::{Common, action, leases, metrics, sts};
@@ -188,7 +188,7 @@ async fn outcome(
         return Err(Error::new(ErrorKind::UnknownOperation, "").into());
     };
     let (parts, body) = request.into_parts();
-    let (caller, body, held) = hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
+    let (caller, body, held) = hear(common, &parts, SERVICE, (&common.bodies, body, BODY_BYTES_MAX)).await?;
     let caller = caller.verified(&body)?;
     common.rates.of_account(&caller.place, action, codec, &body)?;
     if !action::changes_streams(action) {
@@ -205,7 +205,7 @@ async fn outcome(
 }
 
 /// What a request takes until it is answered: a place, and room for its body.
-type Held = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+type Held = (OwnedSemaphorePermit, BodyRoom);
 
 /// Who a request of a service says to be from, its body, of so many bytes at most, and what it takes. Whoever has no key takes
 /// nothing.
@@ -213,12 +213,12 @@ pub(super) async fn hear<'a>(
     common: &Common,
     parts: &'a Parts,
     service: &str,
-    (mut body, bytes_max): (Incoming, usize),
+    (bodies, mut body, bytes_max): (&Arc<Bodies>, Incoming, usize),
 ) -> Result<(Presented<'a>, Bytes, Held), Error> {
     let heard = async {
         let caller = common.access.caller(parts, service)?;
         let place = place(common)?;
-        let (bytes, room) = receive(&common.bodies, &mut body, bytes_max).await?;
+        let (bytes, room) = receive(bodies, &mut body, bytes_max).await?;
         Ok((caller, bytes, (place, room)))
     };
     let heard = heard.await;

@@ -11,7 +11,11 @@ use super::{Common, access, service};
 use crate::leases::{self, NoAnswer};
 
 /// The body of the largest request: two items of the largest size.
-const BODY_BYTES_MAX: usize = 1 << 20;
+pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of bodies at once, until those who keep the tables have answered: they may take long, and nobody who stores or reads
+/// waits for that.
+pub(super) const BODY_BYTES_IN_PROGRESS_MAX: usize = 16 << 20;
 
 /// Room that an answer takes, until it is known how long it is: a page of items, or as many as may be asked for at once, each
 /// letter of which JSON may write as six.
@@ -51,7 +55,8 @@ async fn outcome(
         return Err(Error::new(ErrorKind::UnknownOperation, leases::not_served(name)));
     };
     let (parts, body) = request.into_parts();
-    let (caller, body, _held) = http::hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
+    let (caller, body, _held) =
+        http::hear(common, &parts, SERVICE, (&common.lease_bodies, body, BODY_BYTES_MAX)).await?;
     let name = operation.strip_prefix(leases::TARGET_PREFIX).unwrap_or_default();
     let caller = caller.verified(&body)?;
     access::authorize_other(common, &caller, SERVICE, name)?;

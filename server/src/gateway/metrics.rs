@@ -108,7 +108,7 @@ async fn outcome(common: &Arc<Common>, writing: Writing, named: &str, request: R
     }
     let packed = service::text(request.headers(), CONTENT_ENCODING.as_str()).to_owned();
     let (parts, body) = request.into_parts();
-    let (caller, body, _held) = http::hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
+    let (caller, body, _held) = http::hear(common, &parts, SERVICE, (&common.bodies, body, BODY_BYTES_MAX)).await?;
     access::authorize_other(common, &caller.verified(&body)?, ACTIONS, OPERATION)?;
     let _turn = common.reading.acquire().await.expect("it is never closed");
     let body = unpacked(&packed, body)?;

@@ -38,7 +38,7 @@ pub(super) async fn answer(
     let id = id.to_string();
     let answer = async {
         let (parts, body) = request.into_parts();
-        let (caller, body, _held) = http::hear(common, &parts, SERVICE, (body, BODY_BYTES_MAX)).await?;
+        let (caller, body, _held) = http::hear(common, &parts, SERVICE, (&common.bodies, body, BODY_BYTES_MAX)).await?;
         tell(caller, &body, &id)
     };
     let reply = match answer.await {

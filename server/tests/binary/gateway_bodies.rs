@@ -79,3 +79,79 @@ fn who_sends_too_much_and_reads_later_is_told() {
     }
     server.stop();
 }
+
+/// A request for ListStreams of so many bytes, most of which say nothing.
+fn list_streams(address: SocketAddr, bytes: usize) -> (u16, String) {
+    let mut connection = connect(address);
+    let mut body = b"{}".to_vec();
+    body.resize(bytes, b' ');
+    let headers = headers("ListStreams");
+    send(&mut connection, "POST", &headers.each_ref().map(|(name, value)| (*name, value.as_str())), &body);
+    let (status, told) = answer(&mut connection);
+    (status, String::from_utf8(told).unwrap())
+}
+
+/// Bug, found on reading: who announced large bodies and sent nothing kept everybody else's out for half an hour. Mechanism: room was
+/// taken by what was announced, in turn and for any time, and a body's time began once it had room. Fix: what comes takes room,
+/// and its time goes on while it waits.
+#[test]
+fn what_is_announced_and_does_not_come_takes_no_room() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let api = server.http.unwrap();
+    good(api, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    let silent: Vec<TcpStream> = (0..4).map(|_| begin_requests(api, "PutRecord", BODY_BYTES_MAX)).collect();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        good(api, "PutRecord", &json!({ "StreamName": "s", "PartitionKey": "k", "Data": "" }));
+        assert_eq!(list_streams(api, BODY_BYTES_MAX).0, 200);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    drop(silent);
+    server.stop();
+}
+
+#[test]
+fn large_bodies_that_come_at_once_all_come_to_their_ends() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let api = server.http.unwrap();
+    let all: Vec<_> = (0..24).map(|_| std::thread::spawn(move || list_streams(api, BODY_BYTES_MAX / 2))).collect();
+    for one in all {
+        let (status, told) = one.join().unwrap();
+        assert_eq!(status, 200, "{told}");
+    }
+    server.stop();
+}
+
+#[test]
+fn small_bodies_wait_for_no_large_ones_and_those_not_for_ever() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let api = server.http.unwrap();
+    let headers = headers("ListStreams");
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    // More than there is room for, and of none all.
+    let stuck: Vec<_> = (0..8)
+        .map(|_| {
+            let mut connection = connect(api);
+            send_head(&mut connection, ("POST", "/"), &headers, BODY_BYTES_MAX);
+            std::thread::spawn(move || {
+                connection.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+                let all = connection.write_all(&vec![b' '; BODY_BYTES_MAX - (2 << 20)]);
+                (connection, all.is_ok())
+            })
+        })
+        .collect();
+    let stuck: Vec<_> = stuck.into_iter().map(|one| one.join().unwrap()).collect();
+    assert!(stuck.iter().any(|(_, is_all_sent)| !is_all_sent), "there was room for all of them");
+    let begun = Instant::now();
+    good(api, "ListStreams", &json!({}));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let (status, told) = list_streams(api, 1 << 20);
+    assert!(status == 503 && told.contains("no room"), "{status} {told}");
+    assert!((9..30).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    drop(stuck);
+    assert_eq!(list_streams(api, BODY_BYTES_MAX).0, 200);
+    server.stop();
+}

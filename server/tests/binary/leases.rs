@@ -1,9 +1,11 @@
 //! Tables of leases on the API's port: what the KCL does with them holds, over `kill -9` too, and all else is refused.
 
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -362,4 +364,39 @@ fn who_keeps_them_and_hangs_does_not_hold_up_the_servers_end() {
     let began = std::time::Instant::now();
     running.stop();
     assert!(began.elapsed() < std::time::Duration::from_secs(30), "it took {:?}", began.elapsed());
+}
+
+/// Bug, found on reading: requests about leases kept everybody from storing, for as long as the process that keeps the tables hung.
+/// Mechanism: they waited for it with the room of their bodies. Fix: that is other room.
+#[test]
+fn who_waits_for_a_process_that_hangs_keeps_nobody_from_storing() {
+    let directory = directory();
+    let (server, api) = server(&directory.path().join("data"));
+    good(api, "CreateTable", &table("app"));
+    let kept_by = keeper(&server).expect("it was begun");
+    kill_process(kept_by, Signal::STOP).unwrap();
+    let mut body = table("other").to_string();
+    body.push_str(&" ".repeat((1 << 20) - body.len()));
+    let waiting: Vec<_> = (0..160)
+        .map(|_| {
+            let (mut connection, body) = (connect(api), body.clone());
+            std::thread::spawn(move || {
+                let target = ("x-amz-target", "DynamoDB_20120810.CreateTable");
+                send_head(&mut connection, ("POST", "/"), &[JSON, target], body.len());
+                connection.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+                // Not all is taken where there is no room for it.
+                let _ = connection.write_all(body.as_bytes());
+                connection
+            })
+        })
+        .collect();
+    let waiting: Vec<_> = waiting.into_iter().map(|one| one.join().unwrap()).collect();
+    let begun = Instant::now();
+    gateway::good(api, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    let record = json!({ "StreamName": "s", "PartitionKey": "k", "Data": "A".repeat(200_000) });
+    gateway::good(api, "PutRecord", &record);
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    kill_process(kept_by, Signal::CONT).unwrap();
+    drop(waiting);
+    server.stop();
 }
