@@ -72,6 +72,7 @@ use wire::{Codec, Error, ErrorKind, Pieces};
 
 pub(super) use self::subscribe_to_shard::Events;
 use super::access::{self, Caller};
+use super::body::BodyRoom;
 use super::extras::Extras;
 use super::{Common, Shared, log, rates};
 use crate::room::Taken;
@@ -165,13 +166,13 @@ pub(super) enum Said {
     Events(Events),
 }
 
-/// Carries an action out for a caller, if it may.
+/// Carries an action out for a caller, if it may. What is stored keeps the room of its body until it is.
 pub(super) async fn run(
     common: &Arc<Common>,
     caller: Caller,
     action: &str,
     codec: Codec,
-    body: &[u8],
+    (body, room): (&[u8], BodyRoom),
 ) -> Result<Said, Error> {
     /// Hears the request, has the action answer, and writes that.
     macro_rules! call {
@@ -220,10 +221,14 @@ pub(super) async fn run(
         "ListTagsForResource" => call!(list_tags_for_resource),
         "ListTagsForStream" => call!(list_tags_for_stream),
         "MergeShards" => tell!(merge_shards),
-        "PutRecord" => call!(put_record),
+        "PutRecord" => {
+            let (shared, input) = hear(common, caller, action, codec, body).await?;
+            let answer = put_record::run(&shared, input, room).await?;
+            codec.write(&answer).map(|body| Said::Body(body, None))
+        }
         "PutRecords" => {
             let (shared, input) = hear(common, caller, action, codec, body).await?;
-            let (together, outcomes) = put_records::run(&shared, input).await?;
+            let (together, outcomes) = put_records::run(&shared, input, room).await?;
             let body = Pieces::new(codec, &together, put_records::LIST, outcomes)?.whole()?;
             Ok(Said::Body(body, None))
         }

@@ -188,17 +188,17 @@ async fn outcome(
         return Err(Error::new(ErrorKind::UnknownOperation, "").into());
     };
     let (parts, body) = request.into_parts();
-    let (caller, body, held) = hear(common, &parts, SERVICE, (&common.bodies, body, BODY_BYTES_MAX)).await?;
+    let (caller, body, (place, room)) = hear(common, &parts, SERVICE, (&common.bodies, body, BODY_BYTES_MAX)).await?;
     let caller = caller.verified(&body)?;
     common.rates.of_account(&caller.place, action, codec, &body)?;
     if !action::changes_streams(action) {
-        return Ok(action::run(common, caller, action, codec, &body).await?);
+        return Ok(action::run(common, caller, action, codec, (&body, room)).await?);
     }
     // It comes to its end although its client may leave: what it has begun would stay half done.
     let common = Arc::clone(common);
     let change = tokio::spawn(async move {
-        let _held = held;
-        action::run(&common, caller, action, codec, &body).await
+        let _place = place;
+        action::run(&common, caller, action, codec, (&body, room)).await
     });
     let failed = |error| Error::new(ErrorKind::InternalFailure, format!("The server failed: {error}"));
     Ok(change.await.unwrap_or_else(|error| Err(failed(error)))?)

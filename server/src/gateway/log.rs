@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, oneshot};
 use wire::name::Place;
 use wire::{Error, ErrorKind};
 
+use super::body::BodyRoom;
 use super::extras::{Account, Accounts, Extras};
 use super::following::{Followers, Following};
 use super::places;
@@ -291,14 +292,16 @@ impl Log {
         places::stored(&self.own, place, name)
     }
 
-    /// Appends frames.
+    /// Appends frames. What they were made of has its room until the reactor has answered, also where the caller is gone by then:
+    /// they wait in its queue.
     pub(super) async fn append(
         &self,
         place: &Place,
         name: &str,
         frames: Vec<u8>,
+        room: BodyRoom,
     ) -> Result<(Stream, Vec<Outcome>), Error> {
-        match self.call(Call::Append { name: self.stored(place, name), frames }).await? {
+        match self.call_holding(Call::Append { name: self.stored(place, name), frames }, room).await? {
             Answer::Appended(stream, outcomes) => Ok((called(stream, name), outcomes)),
             answer => Err(refusal(place, name, answer)),
         }
@@ -322,13 +325,20 @@ impl Log {
     }
 
     async fn call(&self, call: Call) -> Result<Answer, Error> {
+        self.call_holding(call, ()).await
+    }
+
+    /// Holds something until there is an answer, or can be none.
+    async fn call_holding(&self, call: Call, held: impl Send + 'static) -> Result<Answer, Error> {
         let (sender, receiver) = oneshot::channel();
         let reply = move |answer| {
             // Nobody, if the caller is gone.
-            let _ = sender.send(answer);
+            let _ = sender.send((answer, held));
         };
         self.handle.call(call, reply).map_err(|full| Error::new(THROTTLED, full.to_string()))?;
-        receiver.await.map_err(|_| Error::new(ErrorKind::InternalFailure, "The server is shutting down."))
+        let (answer, _held) =
+            receiver.await.map_err(|_| Error::new(ErrorKind::InternalFailure, "The server is shutting down."))?;
+        Ok(answer)
     }
 }
 
@@ -417,3 +427,7 @@ pub(super) fn kind(code: ErrorCode) -> ErrorKind {
         | ErrorCode::ShuttingDown => ErrorKind::InternalFailure,
     }
 }
+
+#[cfg(test)]
+#[path = "log/tests.rs"]
+mod tests;

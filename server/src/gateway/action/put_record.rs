@@ -8,8 +8,9 @@ use wire::{Error, ErrorKind};
 use super::placement::{self, Placement};
 use super::{encode, encryption, end_if_dry, now_ms, record_bytes_max, stored, stream_of};
 use crate::gateway::Shared;
+use crate::gateway::body::BodyRoom;
 
-pub(super) async fn run(shared: &Shared, input: PutRecord) -> Result<StoredRecord, Error> {
+pub(super) async fn run(shared: &Shared, input: PutRecord, room: BodyRoom) -> Result<StoredRecord, Error> {
     let mut checks = Checks::new();
     checks.required("data", input.data.as_ref()).data("data", input.data.as_ref().map(|data| data.0.len()));
     checks.number("explicitHashKey", input.explicit_hash_key.as_deref(), 38);
@@ -39,7 +40,7 @@ pub(super) async fn run(shared: &Shared, input: PutRecord) -> Result<StoredRecor
     let bytes_max = record_bytes_max(shared, &name, data.len() + key.len()).await?;
     encode(&mut frames, (&data, &key), hash_key, ("data", bytes_max))?;
     end_if_dry(shared, &name, input.dry_run).await?;
-    let (stream, outcomes) = shared.log.append(&shared.place, &name, frames).await?;
+    let (stream, outcomes) = shared.log.append(&shared.place, &name, frames, room).await?;
     let outcome = outcomes.first().copied();
     let outcome = outcome.ok_or_else(|| Error::new(ErrorKind::InternalFailure, "Internal service failure."))?;
     let stored = stored(&shared.place, &stream, outcome)?;

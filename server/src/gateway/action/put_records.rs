@@ -9,6 +9,7 @@ use wire::{Error, ErrorKind};
 use super::placement::{self, Placement};
 use super::{encode, encryption, end_if_dry, record_bytes_max, stored, stream_of};
 use crate::gateway::Shared;
+use crate::gateway::body::BodyRoom;
 
 /// Data and keys of one request.
 const REQUEST_BYTES_MAX: usize = 10 << 20;
@@ -26,7 +27,11 @@ impl fmt::Display for Member {
 pub(super) const LIST: &str = "Records";
 
 /// What became of them together, and of each.
-pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<(StoredRecords, Vec<RecordOutcome>), Error> {
+pub(super) async fn run(
+    shared: &Shared,
+    input: PutRecords,
+    room: BodyRoom,
+) -> Result<(StoredRecords, Vec<RecordOutcome>), Error> {
     let mut checks = Checks::new();
     checks.required("records", input.records.as_ref());
     checks.count("records", input.records.as_ref().map(Entries::count), 1, RECORDS_MAX);
@@ -65,7 +70,7 @@ pub(super) async fn run(shared: &Shared, input: PutRecords) -> Result<(StoredRec
         encode(&mut frames, contents(record), hash_key, (Member(at, "data"), bytes_max))?;
     }
     end_if_dry(shared, &name, input.dry_run).await?;
-    let (stream, outcomes) = shared.log.append(&shared.place, &name, frames).await?;
+    let (stream, outcomes) = shared.log.append(&shared.place, &name, frames, room).await?;
     let outcomes: Vec<_> = outcomes.into_iter().map(|outcome| stored(&shared.place, &stream, outcome)).collect();
     let none_is_stored = outcomes.iter().all(Result::is_err);
     let of_all = |error: &Error| none_is_stored && of_the_request(error.kind);

@@ -55,14 +55,14 @@ pub(in crate::gateway) struct BodyRoom {
 
 impl BodyRoom {
     /// Nothing yet, of a body that may have so many bytes, or has said how many it has.
-    pub(super) fn begin(bodies: &Arc<Bodies>, bytes_max: usize, announced: Option<usize>) -> BodyRoom {
+    pub(in crate::gateway) fn begin(bodies: &Arc<Bodies>, bytes_max: usize, announced: Option<usize>) -> BodyRoom {
         let is_small = announced.is_some_and(|bytes| bytes <= STEP_BYTES);
         let bytes_max = announced.unwrap_or(bytes_max);
         BodyRoom { bodies: Arc::clone(bodies), bytes_max, is_small, taken: 0, has_seat: false }
     }
 
     /// Takes room until there is some for so many bytes, as far as that goes without waiting. Whether there is.
-    pub(super) fn try_hold(&mut self, bytes: usize) -> bool {
+    pub(in crate::gateway) fn try_hold(&mut self, bytes: usize) -> bool {
         if self.holds(bytes) {
             return true;
         }
