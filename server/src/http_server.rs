@@ -215,32 +215,35 @@ impl Versions {
                 Ok::<_, Infallible>(answer.map(|body| Ending { body, _request: begun }))
             }
         });
-        if connection.is_http2() {
-            return tokio::select! {
-                ended = watcher.watch(self.http2.serve_connection(TokioIo::new(connection), service)) => ended,
-                () = activity.holds_up_others() => {
-                    tracing::warn!("a client left answers lying whose room others waited for; its connection is ended");
-                    Ok(())
-                }
-            };
-        }
-        loop {
-            let mut conversation = self.http1.serve_connection(TokioIo::new(connection), &service);
-            let is_silent = tokio::select! {
-                ended = &mut conversation => return ended,
-                _ = stopped.changed() => false,
-                () = activity.falls_silent() => true,
-            };
-            if !is_silent {
-                Pin::new(&mut conversation).graceful_shutdown();
-                return conversation.await;
+        let conversation = async {
+            if connection.is_http2() {
+                return watcher.watch(self.http2.serve_connection(TokioIo::new(connection), service)).await;
             }
-            let parts = conversation.into_parts();
-            connection = parts.io.into_inner();
-            connection.read_again(&parts.read_buf);
-            drop(parts.read_buf);
-            if self.silenced.fetch_add(1, Ordering::Relaxed) % SILENCED_AT_ONCE == SILENCED_AT_ONCE - 1 {
-                tokio::task::spawn_blocking(::io::give_back_free_memory);
+            loop {
+                let mut conversation = self.http1.serve_connection(TokioIo::new(connection), &service);
+                let is_silent = tokio::select! {
+                    ended = &mut conversation => return ended,
+                    _ = stopped.changed() => false,
+                    () = activity.falls_silent() => true,
+                };
+                if !is_silent {
+                    Pin::new(&mut conversation).graceful_shutdown();
+                    return conversation.await;
+                }
+                let parts = conversation.into_parts();
+                connection = parts.io.into_inner();
+                connection.read_again(&parts.read_buf);
+                drop(parts.read_buf);
+                if self.silenced.fetch_add(1, Ordering::Relaxed) % SILENCED_AT_ONCE == SILENCED_AT_ONCE - 1 {
+                    tokio::task::spawn_blocking(::io::give_back_free_memory);
+                }
+            }
+        };
+        tokio::select! {
+            ended = conversation => ended,
+            () = activity.holds_up_others() => {
+                tracing::warn!("a client takes little of an answer whose room others wait for; its connection is ended");
+                Ok(())
             }
         }
     }

@@ -1,8 +1,8 @@
-//! Room for what waits to be sent, in bytes; and who holds some of it and takes nothing.
+//! Room for what waits to be sent, in bytes; and who holds some of it and takes little.
 //!
-//! Each answer holds room until it is sent. Over HTTP/1.1 the kernel ends the connection of whoever takes nothing. Over HTTP/2 one
-//! answer may be left lying while others are taken: for as long as it likes while there is room. Once somebody has waited for
-//! room for a while, whoever has left an answer lying for [`io::SEND_TIMEOUT`] loses its connection, and so the room.
+//! Each answer holds room until it is sent. The kernel ends the connection of whoever takes nothing; who takes little, or leaves
+//! one answer of many over HTTP/2 lying, may do so for as long as there is room. Once somebody has waited for some for a while,
+//! whoever takes less than a least rate loses its connection, and so the room.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,6 +13,12 @@ use tokio::time::timeout;
 
 /// Who has waited for so long is held up. Shorter waits are those of any load.
 const WAIT: Duration = Duration::from_secs(3);
+
+/// How long an answer may lie of which little is taken, once others are held up.
+const SLOW_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// So many bytes are worth a second more. It is more than what the kernel keeps of one is worth.
+const BYTES_PER_SECOND_MIN: u64 = 256 << 10;
 
 /// So many bytes, over all connections.
 #[derive(Debug)]
@@ -77,30 +83,25 @@ impl Taken {
 pub(crate) struct Holding {
     taken: Taken,
     began: Instant,
-    /// Since when something of it lies here that was not taken, in milliseconds since it began.
-    lies_since_ms: AtomicU64,
+    /// Bytes of it that were handed on to be sent.
+    handed_on: AtomicU64,
 }
 
-/// All that there was has been taken.
-const NOTHING_LIES: u64 = u64::MAX;
-
 impl Holding {
-    /// Something of it lies here.
+    /// Nothing of it was handed on yet.
     pub(crate) fn begin(taken: Taken) -> Holding {
-        Holding { taken, began: Instant::now(), lies_since_ms: AtomicU64::new(0) }
+        Holding { taken, began: Instant::now(), handed_on: AtomicU64::new(0) }
     }
 
-    /// It was asked for more: all that lay here was taken. Whether there is something again.
-    pub(crate) fn asked(&self, is_given: bool) {
-        let lies_since_ms = if is_given { self.began.elapsed().as_millis() as u64 } else { NOTHING_LIES };
-        self.lies_since_ms.store(lies_since_ms, Ordering::Relaxed);
+    /// So much more of it was.
+    pub(crate) fn hand_on(&self, bytes: usize) {
+        self.handed_on.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Whether others wait for its room although nobody takes it.
+    /// Whether others wait for its room although little of it is taken.
     pub(crate) fn holds_up_others(&self) -> bool {
-        let lies_since = Duration::from_millis(self.lies_since_ms.load(Ordering::Relaxed));
-        self.taken.room.held_up.load(Ordering::Relaxed) > 0
-            && self.began.elapsed().saturating_sub(lies_since) > io::SEND_TIMEOUT
+        let earned = Duration::from_secs(self.handed_on.load(Ordering::Relaxed) / BYTES_PER_SECOND_MIN);
+        self.taken.room.held_up.load(Ordering::Relaxed) > 0 && self.began.elapsed() > SLOW_TIMEOUT + earned
     }
 }
 
@@ -111,26 +112,27 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_takes_nothing_holds_others_up_once_they_wait() {
+    async fn who_takes_little_holds_others_up_once_they_wait() {
         let room = Room::of(10);
-        let old = async |bytes, lies_since_ms| Holding {
-            taken: room.take(bytes).await,
-            began: Instant::now().checked_sub(2 * io::SEND_TIMEOUT).expect("long ago"),
-            lies_since_ms: AtomicU64::new(lies_since_ms),
+        let aged = async |age: Duration, handed_on| Holding {
+            taken: room.take(1).await,
+            began: Instant::now().checked_sub(age).expect("long ago"),
+            handed_on: AtomicU64::new(handed_on),
         };
-        let (lying, idle) = (old(1, 0).await, old(1, NOTHING_LIES).await);
-        let young = Holding::begin(room.take(8).await.needed(6));
+        let minute = 60 * BYTES_PER_SECOND_MIN;
+        let old = [aged(SLOW_TIMEOUT * 2, 0).await, aged(SLOW_TIMEOUT * 8, minute).await];
+        let (fast, new) = (aged(SLOW_TIMEOUT * 6, minute).await, Holding::begin(room.take(7).await.needed(5)));
         assert_eq!(room.free.available_permits(), 2);
-        assert!(![&lying, &idle, &young].into_iter().any(Holding::holds_up_others), "nobody waits");
+        assert!(!old.iter().chain([&fast, &new]).any(Holding::holds_up_others), "nobody waits");
         let waiting = tokio::spawn({
             let room = Arc::clone(&room);
             async move { room.take(3).await }
         });
         sleep(WAIT + Duration::from_millis(500)).await;
-        assert_eq!([&lying, &idle, &young].map(Holding::holds_up_others), [true, false, false]);
-        lying.asked(true);
-        assert!(!lying.holds_up_others(), "it takes something");
-        drop((lying, idle, young));
+        assert_eq!([&old[0], &old[1], &fast, &new].map(Holding::holds_up_others), [true, true, false, false]);
+        old[0].hand_on(minute as usize);
+        assert!(!old[0].holds_up_others(), "it goes on");
+        drop((old, fast, new));
         drop(waiting.await.unwrap());
         assert_eq!((room.free.available_permits(), room.held_up.load(Ordering::Relaxed)), (10, 0));
     }

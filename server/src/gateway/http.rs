@@ -8,7 +8,6 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
@@ -43,7 +42,8 @@ pub(super) struct Reply {
 
 #[derive(Debug)]
 enum Contents {
-    Whole(Full<Bytes>),
+    /// Handed on in pieces too, so that its room stays until the last is.
+    Whole(Bytes),
     /// Written as they are sent.
     Records(Pieces<shape::Record>),
     /// Goes on until the sender is dropped.
@@ -52,7 +52,7 @@ enum Contents {
 
 impl Reply {
     fn empty() -> Reply {
-        Reply { contents: Contents::Whole(Full::default()), holding: None }
+        Reply { contents: Contents::Whole(Bytes::new()), holding: None }
     }
 }
 
@@ -68,21 +68,24 @@ impl Body for Reply {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let piece = match &mut self.contents {
-            Contents::Whole(bytes) => Pin::new(bytes).poll_frame(context).map_err(|never| match never {}),
+            Contents::Whole(rest) => {
+                let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+                Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
+            }
             Contents::Records(pieces) => {
                 Poll::Ready(pieces.next().map(|piece| piece.map(|bytes| Frame::data(bytes.into()))))
             }
             Contents::Events(events) => events.poll(context).map(|message| message.map(|bytes| Ok(Frame::data(bytes)))),
         };
-        if let Some(holding) = &self.holding {
-            holding.asked(matches!(piece, Poll::Ready(Some(_))));
+        if let (Some(holding), Poll::Ready(Some(Ok(frame)))) = (&self.holding, &piece) {
+            holding.hand_on(frame.data_ref().map_or(0, Bytes::len));
         }
         piece
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.contents {
-            Contents::Whole(bytes) => bytes.is_end_stream(),
+            Contents::Whole(rest) => rest.is_empty(),
             Contents::Records(pieces) => pieces.is_over(),
             Contents::Events(_) => false,
         }
@@ -90,7 +93,7 @@ impl Body for Reply {
 
     fn size_hint(&self) -> SizeHint {
         match &self.contents {
-            Contents::Whole(bytes) => bytes.size_hint(),
+            Contents::Whole(rest) => SizeHint::with_exact(rest.len() as u64),
             Contents::Records(pieces) => SizeHint::with_exact(pieces.bytes() as u64),
             Contents::Events(_) => SizeHint::default(),
         }
@@ -239,7 +242,7 @@ pub(super) fn refusal(error: &Error, content_type: &'static str, body: Vec<u8>) 
 /// An answer, and the room that it takes until it is sent: more than it needs is given back.
 pub(super) fn reply(status: u16, content_type: &'static str, body: Vec<u8>, room: Option<Taken>) -> Response<Reply> {
     let room = room.map(|room| room.needed(body.len()));
-    respond(status, content_type, Contents::Whole(Full::new(Bytes::from(body))), room)
+    respond(status, content_type, Contents::Whole(Bytes::from(body)), room)
 }
 
 fn respond(status: u16, content_type: &'static str, contents: Contents, room: Option<Taken>) -> Response<Reply> {

@@ -4,7 +4,7 @@
 //! which much was received, and then nothing, is taken up anew: the library gives it back, with what it has read and not used,
 //! and begins with a small buffer.
 //!
-//! And connections whose clients leave answers lying, whose room others wait for: they are to end.
+//! And connections, of either version, whose clients take little of answers whose room others wait for: they are to end.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ const GROWN_BYTES: usize = 12 << 10;
 /// How long nothing is received before a connection is silent.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether answers that lie hold others up.
+/// How often it is looked whether answers hold others up.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// An answer, as its connection sees it.
@@ -91,7 +91,7 @@ impl Activity {
         }
     }
 
-    /// Waits until an answer lies here that nobody takes, and others wait for its room.
+    /// Waits until little of an answer is taken, and others wait for its room.
     pub(super) async fn holds_up_others(&self) {
         loop {
             let (mut is_any, mut holds_up) = (false, false);
