@@ -85,7 +85,7 @@ impl Events {
     }
 
     /// The next message: its kind, and what it says. `None` at the end of the answer.
-    fn next(&mut self) -> Option<(String, Value)> {
+    pub(crate) fn next(&mut self) -> Option<(String, Value)> {
         loop {
             if let DecodedFrame::Complete(message) = self.decoder.decode_frame(&mut self.chunks).unwrap() {
                 let header = |name: &str| {

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::gateway::{HELLO, ask, good, records, refused};
+use crate::fan_out::{Events, SHARD};
+use crate::gateway::{HELLO, arn, ask, good, records, refused};
 use crate::reshard::streams;
 use crate::retention::until;
 use crate::rig::{PATIENCE, Server, directory, millstream, read_all, refusal, run, store};
@@ -280,6 +281,32 @@ async fn a_subscriber_is_told_that_the_key_is_missing() {
         matches!(&told, Err(SubscribeError::Refused(failure)) if failure.code == ErrorCode::KeyMissing),
         "{told:?}"
     );
+    server.stop();
+}
+
+/// Bug, found on reading: the same over HTTP, twenty times a second for five minutes. Mechanism: what may pass was tried again at once,
+/// and that a key is missing passes once somebody does something about it. Fix: it is told.
+#[test]
+fn a_subscriber_of_the_api_is_told_that_the_key_is_missing() {
+    let rig = Rig::new();
+    rig.put_key("mine", 1);
+    let (server, api) = rig.start();
+    create(api, "s");
+    let register = json!({ "StreamARN": arn("s"), "ConsumerName": "reader" });
+    let consumer = good(api, "RegisterStreamConsumer", &register)["Consumer"]["ConsumerARN"].clone();
+    put(api, "s", HELLO);
+    encrypt(api, "StartStreamEncryption", "s", "mine");
+    put(api, "s", HELLO);
+    server.stop();
+    let server = Server::start_with(&rig.data(), &["--quotas", "none"]);
+    let start = json!({ "Type": "TRIM_HORIZON" });
+    let mut events = Events::begin(server.http.unwrap(), consumer.as_str().unwrap(), SHARD, &start);
+    // What lies before it is pushed.
+    assert_eq!(events.records(1).0[0]["Data"], HELLO);
+    let told = (0..2).find_map(|_| events.next().filter(|(kind, _)| kind != "SubscribeToShardEvent"));
+    let (kind, told) = told.expect("it is told");
+    assert!(kind == "KMSNotFoundException" && told.to_string().contains("key directory"), "{kind} {told}");
+    assert_eq!(events.next(), None);
     server.stop();
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::Stream;
 use frame::Sequence;
-use frame::proto::{Failure, ReadResult, ShardDescription, Start, Subscribe};
+use frame::proto::{ErrorCode, Failure, ReadResult, ShardDescription, Start, Subscribe};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use wire::shape::{self, SubscribeToShardEvent};
@@ -36,6 +36,9 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A shard that can't be followed for the moment is tried again after this long.
 const RETRY: Duration = Duration::from_millis(50);
+
+/// For how long it is, without a record, where it is not known that this passes by itself.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Events that wait to be sent: while one is sent, the next is made.
 const EVENTS_WAITING_MAX: usize = 1;
@@ -83,6 +86,7 @@ pub(super) async fn run(shared: &Arc<Shared>, codec: Codec, input: shape::Subscr
         arrival_ms: 0,
         is_behind: false,
         failure: None,
+        patience: Patience::default(),
         events,
         taken,
     });
@@ -135,9 +139,30 @@ struct Push {
     is_behind: bool,
     /// Why nothing comes behind what is told now.
     failure: Option<Failure>,
+    patience: Patience,
     events: mpsc::Sender<Event>,
     /// Whether all of them are taken.
     taken: watch::Receiver<bool>,
+}
+
+/// With a shard that can't be followed for the moment. A record renews it.
+#[derive(Default)]
+struct Patience {
+    /// When it ends, once something was tried again.
+    ends: Option<Instant>,
+}
+
+impl Patience {
+    /// Whether the shard is followed again after this. That a key is missing is told at once: it passes once somebody does something
+    /// about it.
+    fn holds(&mut self, code: ErrorCode, now: Instant) -> bool {
+        match code {
+            ErrorCode::Resharding | ErrorCode::ShuttingDown => true,
+            ErrorCode::KeyMissing => false,
+            code if code.is_read_quota() => true,
+            code => code.may_pass() && now < *self.ends.get_or_insert(now + PATIENCE),
+        }
+    }
 }
 
 /// Why nothing more is pushed.
@@ -236,7 +261,9 @@ impl Push {
                     self.next = first;
                     *following = self.follow().await?.going_on();
                 }
-                Ok(Heard::Ended(failure)) if failure.code.may_pass() => *following = self.follow_again(ended).await?,
+                Ok(Heard::Ended(failure)) if self.patience.holds(failure.code, Instant::now()) => {
+                    *following = self.follow_again(ended).await?;
+                }
                 // Records that came before it are told first.
                 Ok(Heard::Ended(failure)) if !records.is_empty() => {
                     self.failure = Some(failure);
@@ -254,6 +281,7 @@ impl Push {
             }
         }
         if let Some(last) = records.last() {
+            self.patience = Patience::default();
             self.arrival_ms = last.approximate_arrival_timestamp.ms;
         }
         self.event(records, place).await.map(Some).map_err(End::Failed)
@@ -307,9 +335,26 @@ impl Push {
         self.follow().await
     }
 
-    /// Goes on after something that passes by itself, such as a move of the shard.
+    /// Goes on after something that may pass by itself, such as a move of the shard.
     async fn follow_again(&self, ended: Instant) -> Result<Following, End> {
         tokio::time::sleep_until((Instant::now() + RETRY).min(ended)).await;
         self.follow().await.map_err(End::Failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_ends_unless_it_is_known_to_pass() {
+        let (mut patience, begin) = (Patience::default(), Instant::now());
+        let mut holds = |code, after| patience.holds(code, begin + after);
+        assert!(!holds(ErrorCode::KeyMissing, Duration::ZERO) && !holds(ErrorCode::Damaged, Duration::ZERO));
+        assert!(holds(ErrorCode::Busy, LIFETIME) && holds(ErrorCode::StorageFailed, LIFETIME + PATIENCE / 2));
+        assert!(!holds(ErrorCode::Busy, LIFETIME + PATIENCE), "it began with the first");
+        for code in [ErrorCode::Resharding, ErrorCode::ShuttingDown, ErrorCode::ReadsExceeded] {
+            assert!(holds(code, LIFETIME + PATIENCE), "{code}");
+        }
     }
 }
