@@ -15,6 +15,7 @@
 //!   streams = ["arn:aws:kinesis:*:*:stream/orders"]    # else all
 //! ```
 
+mod arns;
 mod policy;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use serde::Deserialize;
 use wire::name::{Place, is_account, is_region};
 use wire::sigv4::Secret;
 
+pub(crate) use self::arns::{may_be_of_stream, of_own_partition};
 pub(crate) use self::policy::{Policy, Verdict, matches};
 use crate::private::{self, Unread};
 
@@ -163,7 +165,6 @@ impl WrittenKey {
             let time: Result<Timestamp, _> = text.parse();
             time.map_err(|_| format!("expires {text} is not a time such as 2027-01-01T00:00:00Z"))
         });
-        self.policy.as_ref().map(Policy::check).transpose()?;
         Ok(Key {
             id: self.id,
             secret: Secret::new(self.secret.0),
@@ -172,7 +173,7 @@ impl WrittenKey {
             account,
             regions,
             user,
-            policy: self.policy,
+            policy: self.policy.map(Policy::checked).transpose()?,
         })
     }
 }
@@ -266,6 +267,10 @@ mod tests {
             ),
             (statement("actions = []"), "a statement names at least one action"),
             (statement("actions = [\"*\"]\nstreams = [\"orders\"]"), "orders is neither * nor the ARN of a stream"),
+            (
+                statement("actions = [\"*\"]\nstreams = [\"arn:aws:kinesis:*:*:streams/orders\"]"),
+                "streams/orders is neither * nor the ARN of a stream",
+            ),
             (statement("actions = [\"*\"]\nresources = []"), "unknown field `resources`"),
             (key("[[key.policy]]\neffect = \"maybe\"\nactions = [\"*\"]"), "unknown variant `maybe`"),
         ] {

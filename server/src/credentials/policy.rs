@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 
+use super::arns::{may_be_of_stream, of_own_partition};
 use crate::gateway::ACTIONS;
 use crate::leases;
 
@@ -50,9 +51,10 @@ fn all() -> Vec<String> {
 }
 
 impl Policy {
-    /// That each pattern can match something, so that no slip of the pen allows less, or denies less, than was meant.
-    pub(super) fn check(&self) -> Result<(), String> {
-        for Statement { actions, streams, .. } in &self.0 {
+    /// The policy as it is held against requests, if each pattern can match something: so that no slip of the pen allows less, or
+    /// denies less, than was meant.
+    pub(super) fn checked(mut self) -> Result<Policy, String> {
+        for Statement { actions, streams, .. } in &mut self.0 {
             if actions.is_empty() || streams.is_empty() {
                 return Err("a statement names at least one action, and * for all streams".to_owned());
             }
@@ -66,12 +68,16 @@ impl Policy {
             if let Some(pattern) = others.filter(|_| streams.iter().any(|stream| stream != "*")) {
                 return Err(format!("{pattern} has nothing to do with streams; write it in a statement without them"));
             }
-            let is_arn = |pattern: &str| pattern == "*" || pattern.starts_with("arn:");
+            for pattern in streams.iter_mut() {
+                *pattern = of_own_partition(pattern).into_owned();
+            }
+            let is_arn = |pattern: &str| pattern == "*" || pattern.starts_with("arn:") && may_be_of_stream(pattern);
             if let Some(pattern) = streams.iter().find(|pattern| !is_arn(pattern)) {
-                return Err(format!("{pattern} is neither * nor the ARN of a stream, which begins with arn:"));
+                let example = "arn:aws:kinesis:*:*:stream/orders";
+                return Err(format!("{pattern} is neither * nor the ARN of a stream; write for example {example}"));
             }
         }
-        Ok(())
+        Ok(self)
     }
 
     /// What it says of an action on what these ARNs are of: a stream, or a consumer and its stream.
@@ -153,11 +159,11 @@ mod tests {
             policy: Policy,
         }
         let text = "[[policy]]\neffect = \"allow\"\nactions = [\"kinesis:put*\", \"kinesis:List*\"]\n\
-                    [[policy]]\neffect = \"deny\"\nactions = [\"*\"]\nstreams = [\"arn:aws:kinesis:*:*:stream/private*\"]\n\
+                    [[policy]]\neffect = \"deny\"\nactions = [\"*\"]\nstreams = [\"arn:aws-cn:kinesis:*:*:stream/private*\"]\n\
                     [[policy]]\neffect = \"allow\"\nactions = [\"kinesis:SubscribeToShard\"]\n\
                     streams = [\"arn:aws:kinesis:*:*:stream/orders\"]\n";
         let Held { policy } = toml::from_str(text).unwrap();
-        policy.check().unwrap();
+        let policy = policy.checked().unwrap();
         let arn = |resource: &str| format!("arn:aws:kinesis:us-east-1:000000000000:stream/{resource}");
         let reader = [arn("orders/consumer/reader:1"), arn("orders")];
         let hidden = [arn("private/consumer/reader:1"), arn("private")];

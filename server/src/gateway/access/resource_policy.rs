@@ -1,10 +1,11 @@
 //! What the owner of a stream or consumer lets others do with it, as PutResourcePolicy was told it: a document of JSON.
 //!
-//! A statement with an element that is not understood allows nothing, and denies what it would deny without that element.
+//! A statement with an element that is not understood allows nothing, and denies what it would deny without that element. So does
+//! one with a resource that no stream can be.
 
 use serde_json::{Map, Value};
 
-use crate::credentials::{Verdict, matches};
+use crate::credentials::{Verdict, matches, may_be_of_stream, of_own_partition};
 
 /// Who asks.
 pub(super) struct Principal<'a> {
@@ -27,9 +28,13 @@ pub(super) fn judge(policy: &str, principal: &Principal<'_>, action: &str, arn: 
             Some(value) => many(Some(value)).iter().filter_map(|value| value.as_str()).any(matches),
         };
         let is_action = |pattern: &str| matches(&pattern.to_ascii_lowercase(), &action.to_ascii_lowercase());
+        let is_resource = |pattern: &str| {
+            let pattern = of_own_partition(pattern);
+            matches(&pattern, arn) || is_deny && !may_be_of_stream(&pattern)
+        };
         let applies = is_principal(statement.get("Principal"), principal, is_deny)
             && speaks("Action", &is_action)
-            && speaks("Resource", &|pattern| matches(pattern, arn));
+            && speaks("Resource", &is_resource);
         match (applies, is_deny) {
             (true, true) => return Verdict::Denied,
             (true, false) if is_understood => verdict = Verdict::Allowed,
@@ -47,7 +52,8 @@ fn is_principal(named: Option<&Value>, who: &Principal<'_>, if_missing: bool) ->
         other => vec![other],
     };
     let root = format!("arn:aws:iam::{}:root", who.account);
-    named.iter().filter_map(|value| value.as_str()).any(|name| ["*", who.account, who.arn, &root].contains(&name))
+    let names = named.iter().filter_map(|value| value.as_str());
+    names.map(of_own_partition).any(|name| ["*", who.account, who.arn, &root].contains(&&*name))
 }
 
 /// A list, or the one that stands for it.
@@ -89,6 +95,8 @@ mod tests {
         {
             assert_eq!(allow(principal.clone(), what.clone(), which.clone()), Verdict::NotAllowed, "{principal}");
         }
+        let (who_there, which_there) = (USER.replace("aws", "aws-cn"), ARN.replace("aws", "aws-cn"));
+        assert_eq!(allow(json!({ "AWS": who_there }), what.clone(), json!(which_there)), Verdict::Allowed);
         assert_eq!(allow(who.clone(), json!("kinesis:GetRecords"), which.clone()), Verdict::NotAllowed);
         assert_eq!(allow(who, what, json!(format!("{ARN}2"))), Verdict::NotAllowed);
     }
@@ -107,6 +115,14 @@ mod tests {
         assert_eq!(judged(json!([allow.clone(), with(deny, "Condition")])), Verdict::Denied);
         let not = json!({ "Effect": "Deny", "NotPrincipal": { "AWS": USER }, "Action": "*" });
         assert_eq!(judged(json!([allow, not])), Verdict::Denied);
+        let of = |resource: &str| json!({ "Effect": "Deny", "Principal": "*", "Action": "*", "Resource": resource });
+        for (resource, verdict) in [
+            (ARN.replace("aws", "aws-cn"), Verdict::Denied),
+            (ARN.replace("stream", "streams"), Verdict::Denied),
+            (format!("{ARN}2"), Verdict::Allowed),
+        ] {
+            assert_eq!(judged(json!([allow, of(&resource)])), verdict, "{resource}");
+        }
         for odd in [json!([]), json!(null), json!("x"), json!([7]), json!({ "Effect": "Allow" })] {
             assert_eq!(judged(odd.clone()), Verdict::NotAllowed, "{odd}");
         }
