@@ -20,6 +20,9 @@ const SERIES_BYTES_MAX: usize = 4 << 20;
 /// A series that nothing was heard of for so long is let go.
 const KEPT_FOR: Duration = Duration::from_secs(15 * 60);
 
+/// Where there is no room all are looked at for such, once in so long.
+const LOOK: Duration = Duration::from_secs(1);
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClientMetrics(Arc<Mutex<Kept>>);
 
@@ -28,6 +31,8 @@ struct Kept {
     series: BTreeMap<Series, Entry>,
     /// Of the names of all.
     bytes: usize,
+    /// When all were last looked at.
+    looked: Option<Instant>,
     /// Data that there was no room for.
     refused: u64,
 }
@@ -69,7 +74,7 @@ impl Kept {
             return;
         }
         let bytes = bytes(&series);
-        if self.has_no_room(bytes) {
+        if self.has_no_room(bytes) && self.looked.is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK) {
             self.forget(now);
         }
         if self.has_no_room(bytes) {
@@ -87,6 +92,7 @@ impl Kept {
 
     /// Lets go of what is old.
     fn forget(&mut self, now: Instant) {
+        self.looked = Some(now);
         self.series.retain(|_, entry| now.saturating_duration_since(entry.heard) < KEPT_FOR);
         self.bytes = self.series.keys().map(bytes).sum();
     }
@@ -187,6 +193,23 @@ mod tests {
         kept.add(series(0, &long), ONE, later);
         kept.add(series(1, &long), ONE, later);
         assert_eq!((kept.series.len(), kept.refused), (3, 3));
+    }
+
+    /// Bug, found on reading: with the table full each datum of a new series had all of them looked at, under the lock.
+    #[test]
+    fn old_ones_are_looked_for_once_in_a_while() {
+        let (mut kept, begin) = (Kept::default(), Instant::now());
+        for number in 0..SERIES_MAX {
+            kept.add(series(number, "d"), ONE, begin);
+        }
+        let new = |kept: &mut Kept, now| {
+            kept.add(series(SERIES_MAX, "d"), ONE, now);
+            kept.series.len()
+        };
+        let old = begin + KEPT_FOR;
+        assert_eq!(new(&mut kept, old - LOOK / 2), SERIES_MAX, "they are not old yet");
+        assert_eq!(new(&mut kept, old), SERIES_MAX, "they were looked at just now");
+        assert_eq!(new(&mut kept, old + LOOK / 2), 1);
     }
 
     #[test]
