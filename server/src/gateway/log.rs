@@ -49,12 +49,19 @@ impl Log {
     ) -> Result<(), Error> {
         // Not while a stream of that name goes, whose note would take this one's along.
         let _alone = if extras.spread { Some(self.changing.lock().await) } else { None };
-        self.note_spread(place, name, extras);
         let annotation = extras.encode()?;
-        match self.call(Call::CreateStream { name: self.stored(place, name), shards, settings, annotation }).await? {
-            Answer::Stream(..) => Ok(()),
-            answer => Err(refusal(place, name, answer)),
+        let is_new = self.note_spread(place, name, extras);
+        let call = Call::CreateStream { name: self.stored(place, name), shards, settings, annotation };
+        let error = match self.call(call).await {
+            Ok(Answer::Stream(..)) => return Ok(()),
+            Ok(answer) => refusal(place, name, answer),
+            Err(error) => error,
+        };
+        // One that was there before may be spread.
+        if is_new && error.kind != ErrorKind::ResourceInUse {
+            self.spread.forget(&self.stored(place, name));
         }
+        Err(error)
     }
 
     /// Has a stream's records kept for more or less time.
@@ -276,11 +283,9 @@ impl Log {
         self.spread.may_be(&self.stored(place, name))
     }
 
-    /// A stream has, or is about to have, this beside it.
-    pub(super) fn note_spread(&self, place: &Place, name: &str, extras: &Extras) {
-        if extras.spread {
-            self.spread.note(self.stored(place, name));
-        }
+    /// A stream has, or is about to have, this beside it. Whether its records are spread, and surely were not before.
+    pub(super) fn note_spread(&self, place: &Place, name: &str, extras: &Extras) -> bool {
+        extras.spread && self.spread.note(self.stored(place, name))
     }
 
     /// All streams were noted.

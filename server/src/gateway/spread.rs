@@ -22,9 +22,10 @@ impl Spread {
             || self.names.read().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
-    /// A stream is one, or is about to be.
-    pub(super) fn note(&self, name: String) {
-        self.names.write().unwrap_or_else(PoisonError::into_inner).insert(name);
+    /// A stream is one, or is about to be. Whether it surely was not before.
+    pub(super) fn note(&self, name: String) -> bool {
+        let is_complete = self.is_complete.load(Ordering::Acquire);
+        self.names.write().unwrap_or_else(PoisonError::into_inner).insert(name) && is_complete
     }
 
     /// A stream is no more.

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use engine::{Config, Reactor};
+use frame::{Quotas, Retention};
 use io::{DataDir, IoConfig, SystemIo, Threads};
 use tempfile::TempDir;
 
@@ -62,4 +63,20 @@ fn an_append_keeps_its_room_until_it_is_answered() {
     let there_is_none = Rig::wait(&mut rig.reactor, rig.log.describe(&rig.log.own, "s", 0, 0)).unwrap_err();
     assert_eq!(there_is_none.kind, ErrorKind::ResourceNotFound);
     assert!(room().try_hold(1), "it was answered");
+}
+
+/// Bug, found on reading: the name of each stream with records to spread that could not be made was kept for ever.
+#[test]
+fn a_stream_that_could_not_be_made_is_not_noted() {
+    let Rig { log, mut reactor, _directory } = Rig::new();
+    log.spread_is_complete();
+    let mut create = |name, shards| {
+        let extras = Extras { on_demand: true, spread: true, ..Extras::default() };
+        let settings = Settings { quotas: Quotas::NONE, retention: Retention::NONE };
+        let made = Rig::wait(&mut reactor, log.create(&log.own, name, shards, settings, &extras));
+        made.map_err(|error| error.kind)
+    };
+    assert_eq!(create("large", u32::MAX), Err(ErrorKind::LimitExceeded));
+    assert_eq!((create("s", 1), create("s", 1)), (Ok(()), Err(ErrorKind::ResourceInUse)));
+    assert!(log.may_spread(&log.own, "s") && !log.may_spread(&log.own, "large"));
 }
