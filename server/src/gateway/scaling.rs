@@ -29,7 +29,7 @@ pub(super) async fn resume(common: Arc<Common>) {
         let each = |place: Place, stream: Stream| match Extras::of(&stream) {
             Ok(extras) => {
                 common.log.note_spread(&place, &stream.name, &extras);
-                begun.extend(extras.scaling.map(|_| (place, stream)));
+                begun.extend(extras.scaling.map(|target| (place, stream, target)));
             }
             Err(error) => tracing::warn!(%error, "a stream is left as it is"),
         };
@@ -41,25 +41,42 @@ pub(super) async fn resume(common: Arc<Common>) {
         }
     };
     common.log.spread_is_complete();
-    for (place, stream) in begun {
-        begin(&Arc::new(Shared { common: Arc::clone(&common), place }), &stream);
+    for (place, stream, target) in begun {
+        begin(&Arc::new(Shared { common: Arc::clone(&common), place }), &stream, target);
     }
 }
 
-/// Begins to bring a stream to the number of shards that is written down beside it.
-pub(super) fn begin(shared: &Arc<Shared>, stream: &Stream) {
-    let (shared, name, made) = (Arc::clone(shared), stream.name.clone(), stream.stream);
+/// Begins to bring a stream to a number of shards that is written down beside it. Another may be by the time that this ends: then
+/// that is somebody else's.
+pub(super) fn begin(shared: &Arc<Shared>, stream: &Stream, target: u32) {
+    let (shared, name, goal) = (Arc::clone(shared), stream.name.clone(), Goal { made: stream.stream, target });
     tokio::spawn(async move {
         let _room = shared.scaling.acquire().await.expect("it is never closed");
-        if let Err(error) = run(&shared, &name, made).await {
+        if let Err(error) = run(&shared, &name, goal).await {
             tracing::warn!(stream = name, %error, "the stream stays with the shards that it has");
         }
-        end(&shared, &name, made).await;
+        end(&shared, &name, goal).await;
     });
 }
 
+/// What a stream is brought to.
+#[derive(Clone, Copy)]
+struct Goal {
+    /// The stream that had the name then.
+    made: StreamId,
+    /// Shards that are open.
+    target: u32,
+}
+
+impl Goal {
+    /// Whether it is still what is wanted.
+    fn holds(self, stream: StreamId, extras: &Extras) -> bool {
+        stream == self.made && extras.scaling == Some(self.target)
+    }
+}
+
 /// Goes on until nothing is left to do.
-async fn run(shared: &Shared, name: &str, made: StreamId) -> Result<(), Error> {
+async fn run(shared: &Shared, name: &str, goal: Goal) -> Result<(), Error> {
     let mut refused = None;
     loop {
         let (stream, shards) = match shared.log.describe(&shared.place, name, 0, u32::MAX).await {
@@ -71,10 +88,12 @@ async fn run(shared: &Shared, name: &str, made: StreamId) -> Result<(), Error> {
             }
             Err(error) => return Err(error),
         };
-        let Some(target) = Extras::of(&stream)?.scaling.filter(|_| stream.stream == made) else { return Ok(()) };
+        if !goal.holds(stream.stream, &Extras::of(&stream)?) {
+            return Ok(());
+        }
         let open = steps::open(shards);
         let ranges: Vec<_> = open.iter().map(|shard| (shard.hash_start, shard.hash_end)).collect();
-        let steps = plan::round(&ranges, target);
+        let steps = plan::round(&ranges, goal.target);
         if steps.is_empty() {
             return Ok(());
         }
@@ -102,9 +121,9 @@ fn may_pass(kind: ErrorKind) -> bool {
 }
 
 /// The stream is what it will be.
-async fn end(shared: &Shared, name: &str, made: StreamId) {
+async fn end(shared: &Shared, name: &str, goal: Goal) {
     let ended = |stream: &Stream, extras: &mut Extras| {
-        if stream.stream == made {
+        if goal.holds(stream.stream, extras) {
             extras.scaling = None;
         }
         Ok(())
@@ -114,5 +133,23 @@ async fn end(shared: &Shared, name: &str, made: StreamId) {
             return;
         }
         tokio::time::sleep(RETRY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug, found on reading: a stream that was to have another number of shards could stay as it was. Mechanism: after a start two may
+    /// be about one stream, and the later one, done with what it was begun for, cleared what was wanted since. Fix: it is done
+    /// with its own goal alone.
+    #[test]
+    fn what_is_wanted_since_is_somebody_elses() {
+        let goal = Goal { made: StreamId(7), target: 4 };
+        let wanted = |scaling| Extras { scaling, ..Extras::default() };
+        assert!(goal.holds(StreamId(7), &wanted(Some(4))));
+        for (stream, scaling) in [(7, Some(8)), (7, None), (8, Some(4))] {
+            assert!(!goal.holds(StreamId(stream), &wanted(scaling)), "{stream} {scaling:?}");
+        }
     }
 }

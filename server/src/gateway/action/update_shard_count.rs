@@ -32,7 +32,7 @@ pub(super) async fn run(shared: &Arc<Shared>, input: UpdateShardCount) -> Result
         Ok(stream.clone())
     };
     let stream = state::change(shared, &name, begin).await?;
-    scaling::begin(shared, &stream);
+    scaling::begin(shared, &stream, target);
     Ok(ShardCounts {
         stream_arn: shared.place.arn(&name),
         stream_name: name,

@@ -53,13 +53,13 @@ pub(super) async fn change(
             extras.warm_mibps = mibps;
             extras.scaling = Some(shards(mibps)).filter(|shards| *shards > stream.open_shards);
         }
-        let begins = extras.scaling.map(|_| stream.clone());
+        let begins = extras.scaling.map(|target| (stream.clone(), target));
         let (target_mi_bps, current_mi_bps) = (extras.warm_mibps, stream.open_shards);
         Ok((WarmThroughput { target_mi_bps, current_mi_bps }, begins))
     };
     let (told, begins) = state::change(shared, name, change).await?;
-    if let Some(stream) = begins {
-        scaling::begin(shared, &stream);
+    if let Some((stream, target)) = begins {
+        scaling::begin(shared, &stream, target);
     }
     Ok(told)
 }
