@@ -52,9 +52,12 @@ const RESETS_MAX: usize = 32;
 /// Requests of one connection of HTTP/2 that were ended for what its client did wrong. The next ends the connection.
 const ERRORS_MAX: usize = 256;
 
-/// What a client of HTTP/2 may send of one body, and over one connection, before it is read.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// What a client of HTTP/2 may send before it is read: of one body, and over one connection. It is in no other bound, as bodies may
+/// wait for room. So only so many connections may send much, 256 MiB together, which takes a PutRecords over a distance in one go;
+/// all others together 1 GiB.
+const WIDE: [u32; 2] = [1 << 20, 4 << 20];
+const WIDE_MAX: usize = 64;
+const NARROW: [u32; 2] = [64 << 10, 256 << 10];
 
 /// What waits to be sent of one answer over HTTP/2.
 const SEND_BYTES_MAX: usize = 256 << 10;
@@ -166,26 +169,19 @@ struct Versions {
     http1: http1::Builder,
     /// Connections of that version that fell silent.
     silenced: AtomicUsize,
-    http2: http2::Builder<TokioExecutor>,
+    /// For connections that may send much, of which there are so many more.
+    wide: http2::Builder<TokioExecutor>,
+    wide_free: Semaphore,
+    /// For all others.
+    narrow: http2::Builder<TokioExecutor>,
 }
 
 impl Versions {
     fn new() -> Versions {
-        let (mut http1, mut http2) = (http1::Builder::new(), http2::Builder::new(TokioExecutor::new()));
+        let mut http1 = http1::Builder::new();
         http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
-        http2
-            .timer(TokioTimer::new())
-            .header_table_size(HEADS_BYTES)
-            .max_header_list_size(HEAD_BYTES_MAX as u32)
-            .max_concurrent_streams(STREAMS_MAX)
-            .max_pending_accept_reset_streams(RESETS_MAX)
-            .max_local_error_reset_streams(ERRORS_MAX)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_send_buf_size(SEND_BYTES_MAX)
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(::io::SEND_TIMEOUT);
-        Versions { http1, silenced: AtomicUsize::new(0), http2 }
+        let (wide, narrow) = (http2(WIDE), http2(NARROW));
+        Versions { http1, silenced: AtomicUsize::new(0), wide, wide_free: Semaphore::new(WIDE_MAX), narrow }
     }
 
     /// Speaks HTTP to the end of a connection, for which the server waits as long as there is its `watcher`.
@@ -217,7 +213,9 @@ impl Versions {
         });
         let conversation = async {
             if connection.is_http2() {
-                return watcher.watch(self.http2.serve_connection(TokioIo::new(connection), service)).await;
+                let is_wide = self.wide_free.try_acquire().ok();
+                let http2 = if is_wide.is_some() { &self.wide } else { &self.narrow };
+                return watcher.watch(http2.serve_connection(TokioIo::new(connection), service)).await;
             }
             loop {
                 let mut conversation = self.http1.serve_connection(TokioIo::new(connection), &service);
@@ -247,4 +245,22 @@ impl Versions {
             }
         }
     }
+}
+
+/// How HTTP/2 is spoken, with these windows of a body and a connection.
+fn http2([stream_bytes, connection_bytes]: [u32; 2]) -> http2::Builder<TokioExecutor> {
+    let mut http2 = http2::Builder::new(TokioExecutor::new());
+    http2
+        .timer(TokioTimer::new())
+        .header_table_size(HEADS_BYTES)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(ERRORS_MAX)
+        .initial_stream_window_size(stream_bytes)
+        .initial_connection_window_size(connection_bytes)
+        .max_send_buf_size(SEND_BYTES_MAX)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(::io::SEND_TIMEOUT);
+    http2
 }
