@@ -12,6 +12,7 @@ use frame::proto::{Ack, Server, Span, Violation};
 use io::{Io, Received, SocketId};
 
 use crate::appends::Appends;
+use crate::backlog::Backlog;
 use crate::handle::{Asker, Hear};
 use crate::limits::{
     INBOX_BUFFERS_MAX, OUTGOING_BYTES_MAX, PARKED_PER_CONNECTION_MAX, PUSH_WAITING_BYTES_MAX, READS_PER_CONNECTION_MAX,
@@ -88,6 +89,8 @@ pub(crate) struct Connection {
     /// Appends that are done, in that order.
     pub(crate) done: Vec<u32>,
     pub(crate) outgoing: Outgoing,
+    /// Of it, what counts among what all clients have not taken.
+    pub(crate) counted_bytes: usize,
     /// Why the connection ends, until it is said.
     last_words: Option<Violation>,
     /// What is pushed to it: the slot of each subscription, by its request.
@@ -168,15 +171,18 @@ impl Connection {
     }
 
     /// Whether it has so many answers to take that it is not heard until it took some.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.outgoing.bytes() > OUTGOING_BYTES_MAX || self.reads >= READS_PER_CONNECTION_MAX
+    pub(crate) fn is_behind(&self, backlog: &Backlog) -> bool {
+        self.outgoing.bytes() > OUTGOING_BYTES_MAX
+            || self.outgoing.copied_bytes() > backlog.share()
+            || self.reads >= READS_PER_CONNECTION_MAX
     }
 
     /// Whether subscriptions are due, and may be pushed.
-    pub(crate) fn may_be_pushed_to(&self) -> bool {
+    pub(crate) fn may_be_pushed_to(&self, backlog: &Backlog) -> bool {
         !self.due.is_empty()
             && self.parked < PARKED_PER_CONNECTION_MAX
             && self.outgoing.bytes() <= PUSH_WAITING_BYTES_MAX
+            && self.outgoing.copied_bytes() <= backlog.share()
     }
 
     /// Whether so much of its input waits to be parsed, or for room, that no more is received.

@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod appends;
+mod backlog;
 mod buckets;
 mod catalog;
 mod clock;

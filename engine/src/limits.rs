@@ -135,6 +135,18 @@ pub const READ_WINDOW_BYTES: usize = 1 << 20;
 /// Windows that many share overlap by so much, so that whatever is no longer lies in one of them.
 pub const READ_WINDOW_OVERLAP_BYTES: usize = 256 << 10;
 
+/// Reads of all clients that may wait for the disk, or for others. The next are refused.
+pub const READS_MAX: usize = 4096;
+
+/// Extents that one read may take records of.
+pub const READ_PIECES_MAX: usize = 1024;
+
+/// Room for so many is kept for the next read.
+pub const READ_PIECES_KEPT: usize = 128;
+
+/// What could not be read is read again before it counts as lost: so often in all.
+pub const READS_TRIED: u32 = 3;
+
 /// Windows that one read may need.
 pub const READ_WINDOWS_MAX: usize = 32;
 
@@ -162,6 +174,15 @@ pub const CONNECTIONS_CHECK_NS: u64 = 1_000_000_000;
 
 /// Bytes waiting to be sent to one client; past it nothing more is heard from it.
 pub const OUTGOING_BYTES_MAX: usize = 1 << 20;
+
+/// Of what all clients together have not taken, a client may leave so much, however many they are.
+pub const BACKLOG_SHARE_MIN: usize = 64 << 10;
+
+/// The same of all, where there is little memory: it takes several clients to fill it.
+pub const BACKLOG_BYTES_MIN: usize = 8 << 20;
+
+/// Where that is too much, clients end that have taken nothing for so long.
+pub const STALLED_NS: u64 = 3_000_000_000;
 
 /// Of a buffer that messages are made in, what is kept for the next ones.
 pub const MESSAGES_KEPT_BYTES: usize = 64 << 10;
@@ -380,6 +401,7 @@ const _: () = {
     // What refuses a producer's record once because its shard is young does so while its ancestors are known.
     assert!(CLOSED_KEPT_MS_MIN * 1_000_000 >= CHILD_YOUNG_NS && LOOK_NS < FORGET_LOOK_NS);
     assert!(CLOCK_NOTED_NS / 1_000_000 * 2 < CLOCK_DIFFERS_MS_MAX && LOOK_NS < LOOK_NS_MAX);
+    assert!(BACKLOG_SHARE_MIN <= PUSH_WAITING_BYTES_MAX && BACKLOG_BYTES_MIN >= 4 * OUTGOING_BYTES_MAX);
     assert!(BATCH_BYTES_TARGET.is_power_of_two() && BATCH_BYTES_TARGET <= BATCH_BYTES_MAX);
     assert!(WINDOW_BYTES >= APPEND_BYTES_MAX as u64);
     // However little memory there is, it takes many whose input waits to leave none for the others.
@@ -444,6 +466,11 @@ impl Memory {
             producer_bytes,
             connection_bytes,
         }
+    }
+
+    /// What all clients together may have left untaken: half of what connections take, but not too little for a few.
+    pub fn backlog_bytes(&self) -> usize {
+        (self.connection_bytes / 2).max(BACKLOG_BYTES_MIN)
     }
 
     /// What all shares add up to.

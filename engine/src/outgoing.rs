@@ -63,6 +63,14 @@ impl Contents {
             Contents::Frames(_, range) => range.len(),
         }
     }
+
+    /// What of it lies where it was read or written.
+    fn shared_len(&self) -> usize {
+        match self {
+            Contents::Bytes(_) => 0,
+            Contents::Frames(_, range) => range.len(),
+        }
+    }
 }
 
 /// A send in flight: the frames, if it is not messages, and how much of it was sent before.
@@ -70,6 +78,8 @@ impl Contents {
 struct Sending {
     frames: Option<(Buf, Range<usize>)>,
     before: usize,
+    /// Of messages: their bytes.
+    copied_bytes: usize,
 }
 
 /// What waits to be sent to one client, and what is being sent. Reused.
@@ -81,6 +91,8 @@ pub(crate) struct Outgoing {
     records: Vec<u8>,
     queue: VecDeque<Piece>,
     queued_bytes: usize,
+    /// Of them, those of frames that lie where they were read or written.
+    shared_bytes: usize,
     spare: Vec<u8>,
     sending: Option<Sending>,
     /// Whether the message that is being sent goes on in the queue.
@@ -107,6 +119,21 @@ impl Outgoing {
     /// Bytes that wait to be sent.
     pub(crate) fn bytes(&self) -> usize {
         self.control.len() + self.records.len() + self.queued_bytes
+    }
+
+    /// Bytes that wait or are on their way, in memory of their own.
+    pub(crate) fn copied_bytes(&self) -> usize {
+        self.bytes() - self.shared_bytes + self.sending.as_ref().map_or(0, |sending| sending.copied_bytes)
+    }
+
+    /// Whether its client has taken nothing since `ns`, of what is on its way.
+    pub(crate) fn is_stalled_since(&self, ns: u64) -> bool {
+        self.sending.is_some() && self.sending_since_ns < ns
+    }
+
+    /// Since when nothing was taken.
+    pub(crate) fn sending_since_ns(&self) -> u64 {
+        self.sending_since_ns
     }
 
     /// Whether nothing waits and nothing is on its way.
@@ -191,7 +218,7 @@ impl Outgoing {
             }
         }
         records.append(&mut self.records);
-        self.queued_bytes = 0;
+        (self.queued_bytes, self.shared_bytes) = (0, 0);
         (control, records)
     }
 
@@ -205,6 +232,7 @@ impl Outgoing {
 
     fn enqueue(&mut self, contents: Contents, ends_message: bool) {
         self.queued_bytes += contents.len();
+        self.shared_bytes += contents.shared_len();
         self.queue.push_back(Piece { contents, ends_message });
     }
 
@@ -222,6 +250,7 @@ impl Outgoing {
         }
         let Some(Piece { contents, ends_message }) = self.queue.pop_front() else { return };
         self.queued_bytes -= contents.len();
+        self.shared_bytes -= contents.shared_len();
         self.is_within_message = !ends_message;
         self.begin(io, socket, peer, contents);
     }
@@ -230,11 +259,11 @@ impl Outgoing {
         self.sending_since_ns = io.mono_ns();
         match contents {
             Contents::Bytes(bytes) => {
-                self.sending = Some(Sending { frames: None, before: 0 });
+                self.sending = Some(Sending { frames: None, before: 0, copied_bytes: bytes.len() });
                 io.submit(Op::SendBytes { socket, bytes, from: 0 }, token::send(peer));
             }
             Contents::Frames(buf, range) => {
-                self.sending = Some(Sending { frames: Some((buf.clone(), range.clone())), before: 0 });
+                self.sending = Some(Sending { frames: Some((buf.clone(), range.clone())), before: 0, copied_bytes: 0 });
                 io.submit(Op::SendBuf { socket, buf, from: range.start, to: range.end }, token::send(peer));
             }
         }
@@ -248,18 +277,18 @@ impl Outgoing {
         result: i32,
         bytes: Option<Vec<u8>>,
     ) -> bool {
-        let Some(Sending { frames, before }) = self.sending.take() else { return true };
+        let Some(Sending { frames, before, copied_bytes }) = self.sending.take() else { return true };
         let Some(socket) = socket.filter(|_| result > 0) else { return false };
         let sent = before + result.unsigned_abs() as usize;
         self.sending_since_ns = io.mono_ns();
         match (frames, bytes) {
             (Some((buf, range)), _) if sent < range.len() => {
                 let (from, to) = (range.start + sent, range.end);
-                self.sending = Some(Sending { frames: Some((buf.clone(), range)), before: sent });
+                self.sending = Some(Sending { frames: Some((buf.clone(), range)), before: sent, copied_bytes });
                 io.submit(Op::SendBuf { socket, buf, from, to }, token::send(peer));
             }
             (None, Some(bytes)) if sent < bytes.len() => {
-                self.sending = Some(Sending { frames: None, before: sent });
+                self.sending = Some(Sending { frames: None, before: sent, copied_bytes });
                 io.submit(Op::SendBytes { socket, bytes, from: sent }, token::send(peer));
             }
             (None, Some(mut bytes)) => {

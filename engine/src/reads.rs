@@ -12,19 +12,21 @@ mod decrypt;
 mod lost;
 mod plan;
 mod walk;
+mod wanted;
 mod windows;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use frame::proto::{ErrorCode, Failure, ReadResult};
-use frame::segment::{Cursor, Footer, ShardRow};
+use frame::segment::Footer;
 use frame::{Sequence, ShardId, StreamId};
-use io::{Buf, Io};
+use io::{Buf, BufMut, Io};
 
 use self::lost::{damaged_footer, stop_at_damage};
 use self::plan::{Outcome, Piece, Plan, Source};
 use self::walk::{Bounds, Extent, RunEnd, walk};
+pub(crate) use self::wanted::{Mark, Search, Wanted};
 pub(crate) use self::windows::Key;
 use self::windows::{Lack, Windows};
 use crate::catalog::Catalog;
@@ -32,67 +34,11 @@ use crate::damage::Damage;
 use crate::encryption::Vault;
 use crate::handle::Asker;
 use crate::journal::{Journal, Sealed, SegmentId};
-use crate::limits::READ_RESULT_BYTES_MAX;
 use crate::outgoing::Frames;
 use crate::scheduler::Scheduler;
 use crate::shards::Shards;
 use crate::slots::Slots;
-
-/// What is wanted of a shard: records from a number on, and from a time on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
-    shard: ShardId,
-    from: Sequence,
-    since_ms: u64,
-    bytes_max: usize,
-    frames_max: u32,
-    /// How many read on and on, the asker among them: what comes next is read ahead for them. None, if this read is all.
-    sharers: usize,
-    /// Whether `from` takes account of the time.
-    is_located: bool,
-    /// Where the one before it found its first record, so that this one need not search again.
-    mark: Option<Mark>,
-}
-
-/// A place among the extents of a sealed segment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
-    /// How often segments had been compacted when it was found.
-    compactions: u32,
-    sealed: Sealed,
-    row: ShardRow,
-    cursor: Cursor,
-}
-
-impl Wanted {
-    /// Records numbered `from` or higher that arrived at `since_ms` or later: at most so many bytes of frames, but one frame
-    /// if there is one.
-    pub(crate) fn new(shard: ShardId, from: Sequence, since_ms: u64, bytes_max: u32) -> Wanted {
-        let bytes_max = (bytes_max as usize).min(READ_RESULT_BYTES_MAX);
-        let (from, frames_max) = (from.max(Sequence(1)), u32::MAX);
-        Wanted { shard, from, since_ms, bytes_max, frames_max, sharers: 0, is_located: false, mark: None }
-    }
-
-    /// The same, but no more frames than so many, and one if there is one.
-    pub(crate) fn of_frames(self, frames_max: u32) -> Wanted {
-        Wanted { frames_max, ..self }
-    }
-
-    /// The same, by one of so many that read on and on, and where it was the last time.
-    pub(crate) fn going_on(self, sharers: usize, mark: Option<Mark>) -> Wanted {
-        Wanted { sharers, mark, ..self }
-    }
-
-    /// Where it goes on: what is before was passed over.
-    pub(crate) fn from(&self) -> Sequence {
-        self.from
-    }
-
-    /// Where it was found.
-    pub(crate) fn mark(&self) -> Option<Mark> {
-        self.mark
-    }
-}
+use crate::token::Peer;
 
 /// One request. Reused.
 #[derive(Debug, Default)]
@@ -103,6 +49,8 @@ pub(crate) struct Request {
     /// The footer that is being read for it.
     footer: Option<Sealed>,
     plan: Plan,
+    /// Whether whoever asked has gone.
+    is_abandoned: bool,
     /// The window of each place of the plan, and how many of them are being read.
     windows: Vec<u32>,
     missing: usize,
@@ -181,8 +129,15 @@ impl Reads {
         let slot = self.requests.take();
         let request = &mut self.requests[slot];
         (request.asker, request.stream) = (asker, stream);
-        (request.wanted, request.footer) = (Some(wanted), None);
+        (request.wanted, request.footer, request.is_abandoned) = (Some(wanted), None, false);
         self.waiting.push_back(slot);
+    }
+
+    /// Whoever asked these has gone: what they need is not begun any more.
+    pub(crate) fn abandon(&mut self, peer: Peer) {
+        let asked = self.requests.iter_mut().map(|(_, request)| request);
+        let asked = asked.filter(|request| matches!(request.asker, Asker::Peer(by, _) if by == peer));
+        asked.for_each(|request| request.is_abandoned = true);
     }
 
     /// Answers at once what needs nothing from the disk that is not there. `Err`: it is being read, and [`Reads::complete`]
@@ -297,6 +252,10 @@ impl Reads {
         loop {
             let request = &mut self.requests[slot];
             let Some(wanted) = &mut request.wanted else { return true };
+            if request.is_abandoned {
+                self.finish(slot, busy(), answered);
+                return true;
+            }
             match request.plan.make(wanted, sight, &self.windows) {
                 Outcome::Answer(answer) => {
                     self.finish(slot, answer, answered);
@@ -329,6 +288,11 @@ impl Reads {
                 return true;
             }
         }
+    }
+
+    /// A window could not be read, which may pass: whether it is read again.
+    pub(crate) fn read_again(&mut self, window: u32, buf: BufMut) -> bool {
+        self.windows.read_again(window, buf)
     }
 
     /// A window was read. Tells where those look for it who did not wait here.

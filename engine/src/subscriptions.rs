@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use frame::{RequestId, Sequence, ShardId, StreamId};
 
 use crate::buckets::Bucket;
-use crate::reads::{Key, Mark};
+use crate::reads::{Key, Mark, Search};
 use crate::shards::Shards;
 use crate::slots::Slots;
 use crate::token::Peer;
@@ -49,6 +49,8 @@ pub(crate) struct Subscription {
     pub(crate) since_ms: u64,
     /// Where that is, in a sealed segment.
     pub(crate) mark: Option<Mark>,
+    /// How far it was looked for that time.
+    pub(crate) search: Search,
     /// Bytes of frames that may be pushed, and were, since it began.
     pub(crate) granted: u64,
     pub(crate) pushed: u64,

@@ -226,7 +226,7 @@ impl Tail {
         }
     }
 
-    /// Reads, as soon as the shard's quotas allow it, and it is where it moves to.
+    /// Reads, as soon as the shard's quotas allow it, it is where it moves to, and the server has room for the answer.
     fn read(&mut self, shard: ShardId, start: Start, bytes_max: u32) -> Result<Records, ClientError> {
         loop {
             match self.client.read(self.stream, shard, start, bytes_max) {
@@ -238,7 +238,9 @@ impl Tail {
                     let _ = self.output.flush();
                     std::thread::sleep(THROTTLED_WAIT);
                 }
-                Err(ClientError::Refused(failure)) if failure.code == ErrorCode::Resharding => {
+                Err(ClientError::Refused(failure))
+                    if matches!(failure.code, ErrorCode::Resharding | ErrorCode::Busy) =>
+                {
                     std::thread::sleep(MOVING_WAIT);
                 }
                 outcome => return outcome,

@@ -42,6 +42,7 @@ impl<I: Io> Reactor<I> {
             connections: Slots::new(),
             appends: Appends::new(),
             appending: 0,
+            backlog: Backlog::new(memory.backlog_bytes()),
             journal,
             shards: seat.shards,
             planned: seat.catalog.clone(),

@@ -11,6 +11,11 @@ use crate::journal::{Commit, Room};
 use crate::limits::{PARTS_IN_FLIGHT_BESIDE_MAX, PARTS_IN_FLIGHT_MAX};
 
 impl<I: Io> Reactor<I> {
+    /// Whether a flush that batches wait for is in flight.
+    pub(super) fn is_flushing(&self) -> bool {
+        self.journal.segments.is_flushing() || self.drops.is_flushing() || self.compactor.is_flushing()
+    }
+
     /// Closes commit batches while writes are free and records wait.
     pub(super) fn commit(&mut self) {
         while !self.intake.is_empty() {

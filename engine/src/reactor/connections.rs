@@ -163,6 +163,7 @@ impl<I: Io> Reactor<I> {
             }
             if connection.host.is_some() {
                 self.tell_host(peer);
+                self.count_backlog(peer);
                 continue;
             }
             connection.acknowledge(&mut self.appends, window_bytes);
@@ -171,8 +172,10 @@ impl<I: Io> Reactor<I> {
             self.appending -= u64::from(has_ended);
             connection.say_last_words();
             connection.flush(&mut self.io, peer);
+            let is_served = connection.is_served() && connection.inbox.is_empty();
+            self.count_backlog(peer);
             let is_ending = matches!(phase, Phase::HalfClosed | Phase::LastWords);
-            if is_ending && connection.is_served() && connection.inbox.is_empty() {
+            if is_ending && is_served {
                 self.close(peer);
             }
         }
@@ -207,7 +210,7 @@ impl<I: Io> Reactor<I> {
     /// Goes on with a connection that had too many answers to take, once it took some.
     pub(super) fn hear_again(&mut self, peer: Peer) {
         let Some(connection) = live(&mut self.connections, peer) else { return };
-        if connection.is_blocked && !connection.is_behind() {
+        if connection.is_blocked && !connection.is_behind(&self.backlog) {
             connection.is_blocked = false;
             self.parse(peer);
         }
@@ -231,6 +234,7 @@ impl<I: Io> Reactor<I> {
             .collect();
         gone.into_iter().for_each(|peer| self.close(peer));
         self.end_slow_records(now);
+        self.end_stalled(now);
     }
 
     /// The client broke the protocol: it is heard no more, answered what it asked before, and told.
@@ -281,6 +285,9 @@ impl<I: Io> Reactor<I> {
         let connection = &mut self.connections[peer.slot];
         connection.phase = Phase::Closing;
         connection.outgoing.drop_waiting();
+        self.count_backlog(peer);
+        self.abandon_reads(peer);
+        let connection = &mut self.connections[peer.slot];
         for number in std::mem::take(&mut connection.done) {
             self.appends.release(number);
         }
@@ -312,6 +319,7 @@ impl<I: Io> Reactor<I> {
         if over {
             connection.phase = Phase::Free;
             connection.outgoing = Outgoing::default();
+            self.count_backlog(peer);
             self.connections.release(peer.slot);
         }
     }

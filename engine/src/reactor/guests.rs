@@ -109,6 +109,10 @@ impl<I: Io> Reactor<I> {
             connection.outgoing.pass_on(&control, records);
         }
         connection.untaken |= 1 << from;
+        self.count_backlog(peer);
+        if self.backlog.is_far_over() {
+            return self.close(peer);
+        }
         self.make_dirty(peer);
         self.make_room_for_guests(peer);
         self.hear_again(peer);
@@ -189,11 +193,13 @@ impl<I: Io> Reactor<I> {
     /// Ends a guest's connection.
     pub(super) fn end_guest(&mut self, peer: Peer) {
         self.end_subscriptions(peer);
+        self.abandon_reads(peer);
         let connection = &mut self.connections[peer.slot];
         connection.phase = Phase::Free;
         // What was not passed on yet is not for whoever has the slot next.
         connection.outgoing = Outgoing::default();
         connection.host = None;
+        self.count_backlog(peer);
         // What is still being read for it, or written, finds nobody.
         self.connections.release(peer.slot);
     }

@@ -49,7 +49,7 @@ impl<I: Io> Reactor<I> {
                 self.receive(peer);
                 return;
             };
-            if connection.is_behind() {
+            if connection.is_behind(&self.backlog) {
                 connection.is_blocked = true;
                 return;
             }
@@ -70,7 +70,7 @@ impl<I: Io> Reactor<I> {
     /// Parses one receive buffer to its end, or until there is no room.
     fn parse_received(&mut self, peer: Peer, received: Received) -> Result<(), Violation> {
         loop {
-            if !self.may_take_input() || self.connections[peer.slot].is_behind() {
+            if !self.may_take_input() || self.connections[peer.slot].is_behind(&self.backlog) {
                 return Ok(());
             }
             self.records_within(peer, received)?;

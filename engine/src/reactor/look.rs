@@ -60,6 +60,7 @@ impl<I: Io> Reactor<I> {
             of("footers", self.journal.footers.bytes(), shares.footer_bytes),
             of("index", self.journal.extents() * INDEX_ENTRY_BYTES, shares.index_bytes),
             of("large", self.intake.large.bytes(), shares.large_bytes),
+            of("backlog", self.backlog.bytes(), shares.backlog_bytes()),
         ]
     }
 

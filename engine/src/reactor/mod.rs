@@ -8,10 +8,11 @@
 //!
 //! `connections` moves bytes, `input` parses them and sends records on, `parts` those in parts, `requests` answers what is not an append, `commits`
 //! closes batches and settles them, `reshard` splits and merges shards, `moves` moves them, `forget` forgets those that have expired, `calls` takes
-//! up what other threads ask through a handle, `push` sends subscribers what has become durable, `shutdown` ends. Owned by one thread; others reach it through
+//! up what other threads ask through a handle, `push` sends subscribers what has become durable, `backlog` bounds what clients have not taken, `shutdown` ends. Owned by one thread; others reach it through
 //! handles and the waker of its `Io` only.
 
 mod announce;
+mod backlog;
 mod begin;
 mod calls;
 mod commits;
@@ -39,6 +40,7 @@ use frame::{Epoch, JournalNumber, RequestId, Sequence, ShardId, StreamId};
 use io::{Completion, DirId, FileId, FileOp, Io, ListenerId, Op, Payload, Received, SocketId, Wait};
 
 use crate::appends::Appends;
+use crate::backlog::Backlog;
 use crate::buckets::{Buckets, Throttled};
 use crate::catalog::{Catalog, Command, Encryption, GO_ON_ROWS_MAX, GoOn};
 use crate::clock::Clock;
@@ -174,6 +176,8 @@ pub struct Reactor<I: Io> {
     appends: Appends,
     /// Connections with appends that are not acknowledged.
     appending: u64,
+    /// What clients have not taken yet.
+    backlog: Backlog,
     journal: Journal,
     shards: Shards,
     catalog: Catalog,
@@ -324,7 +328,7 @@ impl<I: Io> Reactor<I> {
         if self.may_take_held() || self.has_call() {
             return Wait::No;
         }
-        if (self.subscriptions.may_push() || self.router.has_records()) && self.life == Life::Running {
+        if (self.may_push() || self.router.has_records()) && self.life == Life::Running {
             return Wait::No;
         }
         let moving = self.resharding_due_ns().into_iter().chain(self.arrival_due_ns());
@@ -381,11 +385,6 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Whether a flush that batches wait for is in flight.
-    fn is_flushing(&self) -> bool {
-        self.journal.segments.is_flushing() || self.drops.is_flushing() || self.compactor.is_flushing()
-    }
-
     fn take_up(&mut self, completion: Completion) {
         match token::kind(completion.token) {
             Kind::Commit(serial) => match self.journal.complete_write(serial, &completion) {
@@ -437,6 +436,10 @@ impl<I: Io> Reactor<I> {
         self.scheduler.end_read();
         let whole = match completion.payload {
             Payload::Buf(buf) if completion.result.cast_unsigned() as usize == buf.len() => Some(buf.freeze()),
+            Payload::Buf(buf) => match self.reads.read_again(slot, buf) {
+                true => return,
+                false => None,
+            },
             _ => None,
         };
         let mut answered = std::mem::take(&mut self.answered);

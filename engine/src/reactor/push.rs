@@ -105,7 +105,7 @@ impl<I: Io> Reactor<I> {
     /// Gives a connection a turn, if it has subscriptions that are due, and room.
     pub(super) fn push_again(&mut self, peer: Peer) {
         let Some(connection) = live(&mut self.connections, peer) else { return };
-        if !connection.has_turn && connection.may_be_pushed_to() {
+        if !connection.has_turn && connection.may_be_pushed_to(&self.backlog) {
             connection.has_turn = true;
             self.subscriptions.give_turn(peer);
         }
@@ -139,11 +139,15 @@ impl<I: Io> Reactor<I> {
     /// Sends subscriptions that are due what there is for them, a connection after the other, until this turn has done enough.
     pub(super) fn push(&mut self) {
         let (mut pushes, mut bytes) = (0, 0);
-        while self.life == Life::Running && pushes < PUSHES_PER_TURN_MAX && bytes < PUSH_TURN_BYTES_MAX {
+        while self.life == Life::Running
+            && pushes < PUSHES_PER_TURN_MAX
+            && bytes < PUSH_TURN_BYTES_MAX
+            && !self.backlog.is_over()
+        {
             let Some(peer) = self.subscriptions.next_turn() else { return };
             let Some(connection) = live(&mut self.connections, peer) else { continue };
             connection.has_turn = false;
-            if !connection.may_be_pushed_to() {
+            if !connection.may_be_pushed_to(&self.backlog) {
                 continue;
             }
             let Some(slot) = connection.due.pop_front() else { continue };
@@ -159,7 +163,7 @@ impl<I: Io> Reactor<I> {
     fn push_one(&mut self, peer: Peer, slot: u32) -> usize {
         let sharers = self.subscriptions.due_count() + 1;
         let subscription = self.subscriptions.find(slot);
-        let Subscription { stream, shard, next, since_ms, mark, granted, pushed, .. } = *subscription;
+        let Subscription { stream, shard, next, since_ms, mark, search, granted, pushed, .. } = *subscription;
         let rate = self.catalog.stream(stream).and_then(|stream| stream.quotas.push_bytes);
         // It reads what was sealed, from the disk.
         let pause_ns = if mark.is_some() { QUOTA_PAUSE_BEHIND_NS } else { QUOTA_PAUSE_NS };
@@ -171,8 +175,9 @@ impl<I: Io> Reactor<I> {
                 return 0;
             }
         };
-        let bytes_max = (granted - pushed).min(quota).min(PUSH_BYTES_MAX as u64) as u32;
-        let mut wanted = Wanted::new(shard, next, since_ms, bytes_max).going_on(sharers, mark);
+        let push_bytes_max = PUSH_BYTES_MAX.min(self.backlog.share());
+        let bytes_max = (granted - pushed).min(quota).min(push_bytes_max as u64) as u32;
+        let mut wanted = Wanted::new(shard, next, since_ms, bytes_max).going_on(sharers, (mark, search));
         let (reads, io, mut sight) = self.reading();
         let (Found { mut result, record_bytes }, frames) = match reads.attempt(io, &mut sight, &mut wanted) {
             Ok(Answer::Records(found, frames)) => (found, frames),
@@ -183,6 +188,7 @@ impl<I: Io> Reactor<I> {
             Err(key) => {
                 let subscription = self.subscriptions.find(slot);
                 (subscription.next, subscription.mark) = (wanted.from(), wanted.mark());
+                subscription.search = wanted.search();
                 self.subscriptions.park(slot, key);
                 self.connections[peer.slot].parked += 1;
                 return 0;
@@ -192,7 +198,7 @@ impl<I: Io> Reactor<I> {
         let share_frames = self.may_share_frames();
         let Some(connection) = live(&mut self.connections, peer) else { return 0 };
         let subscription = self.subscriptions.find(slot);
-        subscription.mark = wanted.mark();
+        (subscription.mark, subscription.search) = (wanted.mark(), wanted.search());
         subscription.quota.take(rate, record_bytes);
         if result.records > 0 {
             subscription.since_ms = 0;
@@ -202,6 +208,7 @@ impl<I: Io> Reactor<I> {
         if result.next > std::mem::replace(&mut subscription.next, result.next) {
             bytes = connection.outgoing.send_records(subscription.request, &result, frames, share_frames);
             subscription.pushed += bytes as u64;
+            self.count_backlog(peer);
             self.make_dirty(peer);
         }
         if result.children.is_some() {

@@ -7,17 +7,21 @@ use frame::proto::{
 };
 use frame::{Quotas, Retention, Settings};
 
+use super::backlog::too_many_answers;
 use super::moves::moved_detail;
 use super::*;
 use crate::catalog::{Annotation, AnnotationError, Change, CreateError, Resharding, Stream, StreamShard};
 use crate::connection::Arriving;
 use crate::handle;
-use crate::limits::{LIST_STREAMS_MAX, WINDOW_BATCHES};
+use crate::limits::{LIST_STREAMS_MAX, READS_MAX, WINDOW_BATCHES};
 use crate::reads::Found;
 use crate::shards::Shard;
 
 impl<I: Io> Reactor<I> {
     pub(super) fn request(&mut self, peer: Peer, event: ServerEvent) {
+        if self.refuses_long_answer(peer, &event) {
+            return;
+        }
         if let Some(owner) = self.question_for(peer, &event) {
             return self.ask(peer, owner, event);
         }
@@ -369,6 +373,9 @@ impl<I: Io> Reactor<I> {
         {
             return self.fail(asker, code, "wait a moment, or give the stream other quotas");
         }
+        if self.reads.in_progress() >= READS_MAX {
+            return self.fail(asker, ErrorCode::Busy, "many reads wait for the disk; ask again in a moment");
+        }
         if let Asker::Peer(peer, _) = asker {
             self.connections[peer.slot].reads += 1;
         }
@@ -448,10 +455,14 @@ impl<I: Io> Reactor<I> {
         connection.answered += usize::from(connection.host.is_some());
         match answer {
             Answer::Failure(failure) => Server::failure(&mut connection.outgoing.control, request, &failure),
+            Answer::Records(..) if self.backlog.is_over() => {
+                Server::failure(&mut connection.outgoing.control, request, &too_many_answers());
+            }
             Answer::Records(Found { result, .. }, frames) => {
                 connection.outgoing.send_records(request, &result, frames, share_frames);
             }
         }
+        self.count_backlog(peer);
         self.make_dirty(peer);
         self.hear_again(peer);
     }

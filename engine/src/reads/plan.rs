@@ -11,7 +11,8 @@ use super::windows::{Place, Windows};
 use super::{Answer, Mark, Sight, Wanted, failure};
 use crate::journal::{Journal, Sealed, SegmentId, Tail};
 use crate::limits::{
-    READ_AHEAD_BYTES_MAX, READ_RESULT_BYTES_MAX, READ_WINDOW_BYTES, READ_WINDOW_OVERLAP_BYTES, READ_WINDOWS_MAX,
+    READ_AHEAD_BYTES_MAX, READ_PIECES_KEPT, READ_PIECES_MAX, READ_RESULT_BYTES_MAX, READ_WINDOW_BYTES,
+    READ_WINDOW_OVERLAP_BYTES, READ_WINDOWS_MAX,
 };
 
 const BLOCK: u64 = frame::limits::BLOCK_BYTES as u64;
@@ -74,6 +75,8 @@ impl Ground<'_> {
 impl Plan {
     pub(super) fn clear(&mut self) {
         self.pieces.clear();
+        // There may be many requests, and few of so many pieces.
+        self.pieces.shrink_to(READ_PIECES_KEPT);
         self.places.clear();
         self.ahead.clear();
     }
@@ -100,7 +103,7 @@ impl Plan {
             return Outcome::Ready;
         }
         if wanted.since_ms > 0
-            && !wanted.is_located
+            && !wanted.search.is_over
             && let Err(sealed) = locate(wanted, sight)
         {
             return Outcome::NeedFooter(sealed);
@@ -190,6 +193,7 @@ impl Plan {
             let length = extent.length as usize;
             let range = u64::from(extent.offset)..u64::from(extent.offset) + length as u64;
             is_enough |= bytes > 0 && (bytes >= wanted.bytes_max || bytes + length > 2 * READ_RESULT_BYTES_MAX);
+            is_enough |= self.pieces.len() >= READ_PIECES_MAX;
             if is_enough && !self.go_ahead(wanted, windows, &ground, &range) {
                 return;
             }
@@ -280,21 +284,35 @@ fn damaged(shard: ShardId, from: Sequence, next: Sequence) -> Answer {
 fn locate(wanted: &mut Wanted, sight: &mut Sight<'_>) -> Result<(), Sealed> {
     let (shard, since_ms) = (wanted.shard, wanted.since_ms);
     let in_time = |extent: &PlacedExtent| extent.arrival_ms >= since_ms;
-    let mut first = sight.journal.index.extents_where(shard, in_time).next().map(|extent| extent.first_sequence);
-    for journal in 0..sight.journal.histories() {
-        let found = find_sealed(sight.journal, journal, shard, |row| row.arrival_ms >= since_ms)?;
-        let Some(Mark { sealed, row, .. }) = found else { continue };
-        let footer = sight.journal.footers.find(sealed.segment).ok_or(sealed)?;
-        let found = footer.extents(&row).find(in_time).map(|extent| extent.first_sequence);
-        // Its records of that time are not in the footer: recovery lost them.
-        let found = found.unwrap_or(row.first);
-        first = Some(first.map_or(found, |first| first.min(found)));
+    if wanted.search.journals == 0 {
+        // First: what lies here may be sealed while footers are read, in a segment that is looked at before or after.
+        let newest = sight.journal.index.extents_where(shard, in_time).next();
+        wanted.search.least = newest.map(|extent| extent.first_sequence);
     }
-    let first = first.unwrap_or(wanted.from).max(wanted.from);
+    for history in 0..sight.journal.histories() {
+        let Some(journal) = sight.journal.history(history).first().map(|sealed| sealed.segment.journal) else {
+            continue;
+        };
+        let bit = 1 << journal.0;
+        if wanted.search.journals & bit != 0 {
+            continue;
+        }
+        if let Some(Mark { sealed, row, .. }) =
+            find_sealed(sight.journal, history, shard, |row| row.arrival_ms >= since_ms)?
+        {
+            let footer = sight.journal.footers.find(sealed.segment).ok_or(sealed)?;
+            let found = footer.extents(&row).find(in_time).map(|extent| extent.first_sequence);
+            // Its records of that time are not in the footer: recovery lost them.
+            let found = found.unwrap_or(row.first);
+            wanted.search.least = Some(wanted.search.least.map_or(found, |least| least.min(found)));
+        }
+        wanted.search.journals |= bit;
+    }
+    let first = wanted.search.least.unwrap_or(wanted.from).max(wanted.from);
     // What was lost right before it may have arrived in time.
     let lost = sight.damage.ends_at(shard, first);
     wanted.from = lost.unwrap_or(first).max(wanted.from);
-    wanted.is_located = true;
+    wanted.search.is_over = true;
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use frame::limits::BLOCK_BYTES;
 use io::{Buf, BufMut, FileId, Io, Op};
 
 use crate::journal::SegmentId;
-use crate::limits::READ_WINDOW_BYTES;
+use crate::limits::{READ_WINDOW_BYTES, READS_TRIED};
 use crate::scheduler::Scheduler;
 use crate::slots::Slots;
 use crate::token;
@@ -74,6 +74,8 @@ struct Window {
     /// Those of them that wait for it to be read.
     waiting: Vec<u32>,
     was_used: bool,
+    /// How often it could not be read.
+    failures: u32,
     /// Whether somebody who is no user waits for it to be read.
     is_awaited: bool,
     /// Whether it was wished for and has not been read.
@@ -370,7 +372,7 @@ impl Windows {
         let window = &mut self.slots[slot];
         (window.place, window.held_bytes, window.users) = (Some(*place), held_bytes, users);
         window.state = State::Queued(buf);
-        (window.was_used, window.is_awaited) = (users > 0, false);
+        (window.was_used, window.is_awaited, window.failures) = (users > 0, false, 0);
         debug_assert!(window.waiting.is_empty());
         // One of the same start is too short: whoever uses it knows its slot.
         if let Some(short) = self.by_place.insert((place.segment, place.start), slot)
@@ -408,6 +410,19 @@ impl Windows {
             3 => self.ahead.pop_front().or_else(|| self.wanted.pop_front()).or_else(|| self.grant_wish(io)),
             _ => self.wanted.pop_front().or_else(|| self.grant_wish(io)).or_else(|| self.ahead.pop_front()),
         }
+    }
+
+    /// A window could not be read, which may pass: whether it is read again.
+    pub(super) fn read_again(&mut self, slot: u32, buf: BufMut) -> bool {
+        let window = &mut self.slots[slot];
+        window.failures += 1;
+        let is_again = window.failures < READS_TRIED;
+        if is_again {
+            window.state = State::Queued(buf);
+            self.in_flight -= 1;
+            self.wanted.push_front(slot);
+        }
+        is_again
     }
 
     /// A window was read, whole if there is a buffer. Adds those who waited for it to `heard`; tells where others look for it.

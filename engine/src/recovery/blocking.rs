@@ -4,6 +4,7 @@ use frame::limits::BLOCK_BYTES;
 use io::{BufMut, Completion, DirEntry, DirId, FileId, FileOp, Io, Op, Payload, Wait};
 
 use super::OpenError;
+use crate::limits::READS_TRIED;
 use crate::token;
 
 /// Performs an operation and waits for it.
@@ -160,7 +161,6 @@ pub(crate) fn pause(io: &mut impl Io) {
 const PAUSE_NS: u64 = 1_000_000_000;
 
 /// How often a place is asked for that can't be read: some errors pass.
-const READS_TRIED: u32 = 3;
 
 const UNREADABLE: u8 = 0xee;
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use frame::proto::{Client as Proto, ClientEvent, Read};
+use frame::proto::{Client as Proto, ClientEvent, ErrorCode, Read};
 use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
-use server::client::Client;
+use server::client::{Client, ClientError};
 
 use crate::rig::{PATIENCE, Server, directory, read_all, store};
 
@@ -200,5 +200,50 @@ fn who_takes_little_goes_on_and_who_takes_nothing_is_cut() {
         }
     };
     assert!(end != Err(std::io::ErrorKind::WouldBlock) && heard < asked << 20, "{end:?} after {heard} bytes");
+    server.stop();
+}
+
+/// Found on reading: what clients had not taken was bounded for each, so that many who took nothing had memory for all of them; and
+/// others got nothing once it was bounded for all. Now there is so much for all of them, and who takes nothing goes.
+#[test]
+fn many_who_take_nothing_hold_no_more_memory_than_there_is_and_nobody_up() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let mut client = server.client();
+    let stream = client.create_stream("read", 1, Quotas::NONE).unwrap().stream;
+    // Each frame is so small that it is copied.
+    for _ in 0..20 {
+        store(&mut client, stream, "k", vec![[7_u8; 1000]; 100]);
+    }
+    let read = Read { stream, shard: ShardId(1), start: Sequence(1).into(), bytes_max: 1 << 20 };
+    assert!(client.read(stream, ShardId(1), Sequence(1), 1 << 20).is_ok());
+    let before = server.peak_mib();
+    // Without a bound for all of them, they would hold a megabyte each, and more.
+    let deaf: Vec<TcpStream> = (0..150)
+        .map(|_| {
+            let (mut socket, mut proto) = greet(&server);
+            let mut bytes = Vec::new();
+            (0..16).for_each(|_| _ = proto.read(&mut bytes, &read));
+            socket.write_all(&bytes).unwrap();
+            socket
+        })
+        .collect();
+    let begin = Instant::now();
+    let mut rounds = 0;
+    // Beyond when those go who take nothing.
+    while begin.elapsed() < Duration::from_secs(8) || rounds == 0 {
+        match client.read(stream, ShardId(1), Sequence(1), 1 << 20) {
+            Ok(records) => rounds += usize::from(records.iter().count() > 900),
+            Err(ClientError::Refused(failure)) => assert_eq!(failure.code, ErrorCode::Busy, "{failure}"),
+            Err(error) => panic!("{error}"),
+        }
+        assert!(begin.elapsed() < PATIENCE, "nothing can be read beside clients that take nothing");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let more = server.peak_mib() - before;
+    assert!(more < 64, "{more} MiB for clients that take nothing");
+    let log = server.log_text();
+    assert!(log.contains("clients take nothing"), "{log}");
+    drop(deaf);
     server.stop();
 }
