@@ -167,7 +167,7 @@ impl Reads {
                 return Err(key);
             }
             let answer = match attempt.footer.take() {
-                Some(sealed) => take_footer(sight, windows, &attempt.windows, &sealed, wanted.from).err(),
+                Some(sealed) => take_footer(sight, windows, &attempt.windows, &sealed).err(),
                 None => Some(attempt.answer(wanted, sight, windows)),
             };
             attempt.windows.drain(..).for_each(|window| windows.end_use(window));
@@ -325,7 +325,7 @@ impl Reads {
             self.finish(slot, answer, answered);
             return false;
         };
-        if let Err(answer) = take_footer(sight, &self.windows, &request.windows, &sealed, wanted.from) {
+        if let Err(answer) = take_footer(sight, &self.windows, &request.windows, &sealed) {
             self.finish(slot, answer, answered);
             return false;
         }
@@ -419,14 +419,8 @@ impl Request {
     }
 }
 
-/// Keeps a footer that was read for what is wanted from a number on. `Err`: it is damaged.
-fn take_footer(
-    sight: &mut Sight<'_>,
-    windows: &Windows,
-    taken: &[u32],
-    sealed: &Sealed,
-    from: Sequence,
-) -> Result<(), Answer> {
+/// Keeps a footer that was read. `Err`: it is damaged.
+fn take_footer(sight: &mut Sight<'_>, windows: &Windows, taken: &[u32], sealed: &Sealed) -> Result<(), Answer> {
     // Another request may have had it read as well.
     if sight.journal.footers.find(sealed.segment).is_some() {
         return Ok(());
@@ -436,7 +430,7 @@ fn take_footer(
         let from = (u64::from(sealed.footer_at) - start) as usize;
         Footer::parse(buf.get(from..from + sealed.footer_length as usize)?.to_vec())
     });
-    let footer = footer.ok_or_else(|| damaged_footer(sealed.segment, from))?;
+    let footer = footer.ok_or_else(|| damaged_footer(sealed.segment))?;
     sight.journal.footers.insert(sealed.segment, Arc::new(footer));
     Ok(())
 }

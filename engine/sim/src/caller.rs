@@ -262,6 +262,8 @@ impl Caller {
                 }
             }
             (asked, Answer::Failed(Failure { code, detail, .. })) => match (code, &asked) {
+                // A footer can't be read.
+                (ErrorCode::StorageFailed, Asked::Read(_)) => {}
                 (ErrorCode::StorageFailed, _) => {
                     self.is_poisoned = true;
                     if asked.is_change() {

@@ -209,6 +209,11 @@ impl Reader {
                     self.pass_damage(world, model, number, failure)?;
                 }
                 Asked::Read(_) | Asked::Since(..) if failure.code == ErrorCode::Busy => {}
+                // Another life would make it again: here the disk gets well.
+                Asked::Read(_) | Asked::Since(..) if failure.code == ErrorCode::StorageFailed => {
+                    world.count("engine: a footer can't be read");
+                    world.heal();
+                }
                 // It was closed, and has expired since it was told of.
                 Asked::Read(number) | Asked::Since(number, _)
                     if failure.code == ErrorCode::UnknownShard && model.may_be_forgotten(number) =>

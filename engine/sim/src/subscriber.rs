@@ -237,11 +237,11 @@ impl Subscriber {
                 // The wall clock may have been set back since it was asked.
                 let is_late = |followed: &Followed| failure.code == ErrorCode::InvalidArgument && followed.since_ms > 0;
                 let known = self.followed.get_mut(&request);
-                let known = known.filter(|known| failure.code == ErrorCode::Damaged || is_late(known));
+                let known = known.filter(|known| is_lost(failure.code) || is_late(known));
                 let known = known.ok_or_else(|| Breach::new("pushed", format!("request {request}: {failure}")))?;
                 known.is_over = true;
                 world.count(match failure.code {
-                    ErrorCode::Damaged => "engine: a push found damage",
+                    code if is_lost(code) => "engine: a push found damage",
                     _ => "sim: time in the future",
                 });
             }
@@ -257,4 +257,9 @@ impl Subscriber {
 fn is_uncalled_for(followed: &Followed, result: &ReadResult) -> bool {
     let is_end = result.children.is_some() && result.records == 0 && result.next >= followed.next;
     !is_end && (result.next <= followed.next || followed.pushed >= followed.granted)
+}
+
+/// Whether what comes next can't be read, or where it lies.
+fn is_lost(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Damaged | ErrorCode::StorageFailed)
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use frame::proto::Failure;
+use frame::proto::{ErrorCode, Failure};
 use frame::{Sequence, ShardId};
 
 use super::Answer;
@@ -16,9 +16,9 @@ pub(super) fn stop_at_damage(shard: ShardId, numbers: Range<Sequence>, why: &str
     Answer::Failure(Failure::damaged(numbers, detail))
 }
 
-/// Nobody knows which numbers lie under it.
-pub(super) fn damaged_footer(segment: SegmentId, from: Sequence) -> Answer {
+/// Nobody knows where records lie under it. They are no more lost than the footer, which a start makes again.
+pub(super) fn damaged_footer(segment: SegmentId) -> Answer {
     let SegmentId { journal, number } = segment;
     let what = format!("the footer of segment {number} of journal {journal} can't be read");
-    Answer::Failure(Failure::damaged(from..from.next(), format!("{what}; restart to have it made again")))
+    Answer::Failure(Failure::new(ErrorCode::StorageFailed, format!("{what}; restart to have it made again")))
 }

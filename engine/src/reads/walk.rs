@@ -45,9 +45,12 @@ impl<'a> Extent<'a> {
     }
 
     /// The place and number of the first intact frame after the damaged one at `at`, which bears number `due`. The length
-    /// that a damaged frame claims is not believed: every place where a frame may begin is looked at.
+    /// that a damaged frame claims is believed only if its header is intact: else every place where a frame may begin is looked at.
     fn next_intact(&self, at: usize, due: Sequence) -> Option<(usize, Sequence)> {
-        let places = (at + 8..self.bytes.len()).step_by(8);
+        // What it carries, as whoever stored it chose, may look like frames that come after it.
+        let header = self.frame(at, Sequence(u64::MAX)).filter(|frame| frame.sequence() == due);
+        let from = header.map_or(at + 8, |frame| at + frame.length());
+        let places = (from..self.bytes.len()).step_by(8);
         let mut frames = places.filter_map(|place| Some((place, self.frame(place, Sequence(0))?.sequence())));
         frames.find(|&(_, sequence)| sequence > due)
     }
@@ -107,4 +110,36 @@ pub(super) fn walk(extent: &Extent<'_>, found: &mut Found, bounds: &Bounds) -> R
         due = due.next();
     }
     Run { taken: start.unwrap_or(at)..at, end: RunEnd::Whole }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARD: ShardId = ShardId(3);
+
+    fn frame(number: u64, data: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        frame::frame::encode(&mut frame, b"key", None, data).unwrap();
+        frame::frame::stamp(&mut frame, SHARD, Sequence(number), 77);
+        frame
+    }
+
+    /// Found on reading: whoever read on behind a damaged record was given what that record's data looked like.
+    #[test]
+    fn what_a_damaged_record_carries_is_no_record() {
+        let forged = frame(2, b"as another producer would");
+        let frames = [frame(1, &forged.repeat(3)), frame(2, b"what was stored"), frame(3, b"and more")];
+        let mut bytes = frames.concat();
+        // Behind what looks like a frame.
+        let at = frames[0].len() - 40;
+        bytes[at] ^= 1;
+        let numbers = Sequence(1)..=Sequence(3);
+        let extent = Extent { bytes: &bytes, shard: SHARD, numbers: &numbers, verify: true };
+        assert_eq!(extent.next_intact(0, Sequence(1)), Some((frames[0].len(), Sequence(2))));
+        // Where the header is damaged as well there is nothing to go by.
+        bytes[16] ^= 1;
+        let extent = Extent { bytes: &bytes, shard: SHARD, numbers: &numbers, verify: true };
+        assert!(extent.next_intact(0, Sequence(1)).is_some_and(|(_, sequence)| sequence == Sequence(2)));
+    }
 }

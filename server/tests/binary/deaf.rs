@@ -211,9 +211,9 @@ fn many_who_take_nothing_hold_no_more_memory_than_there_is_and_nobody_up() {
     let server = Server::start(&directory.path().join("data"));
     let mut client = server.client();
     let stream = client.create_stream("read", 1, Quotas::NONE).unwrap().stream;
-    // Each frame is so small that it is copied.
-    for _ in 0..20 {
-        store(&mut client, stream, "k", vec![[7_u8; 1000]; 100]);
+    // So few at a time that they are copied.
+    for _ in 0..300 {
+        store(&mut client, stream, "k", vec![[7_u8; 1000]; 5]);
     }
     let read = Read { stream, shard: ShardId(1), start: Sequence(1).into(), bytes_max: 1 << 20 };
     assert!(client.read(stream, ShardId(1), Sequence(1), 1 << 20).is_ok());

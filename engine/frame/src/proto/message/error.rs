@@ -44,7 +44,7 @@ pub enum ErrorCode {
     Checksum = 7,
     /// Throttled: the disk budget is used up. Try again when space was freed.
     DiskFull = 8,
-    /// Storage: a write failed; appends are refused until a restart.
+    /// Storage: a write failed, and appends are refused until a restart; or where records lie can't be read until then.
     StorageFailed = 9,
     /// Storage: these records are damaged on disk; the others are readable. [`Failure::damaged`] says which they are.
     Damaged = 10,
