@@ -3,7 +3,7 @@
 
 mod bench;
 
-use engine::limits::{BACKLOG_BYTES_MIN, READS_PER_CONNECTION_MAX};
+use engine::limits::{BACKLOG_BYTES_MIN, READS_PER_CONNECTION_MAX, STALLED_NS};
 use frame::proto::{Client, ClientEvent, ErrorCode, Read, Start};
 use frame::{Quotas, Sequence, ShardId, StreamId};
 use sim::{ConnectionId, NetworkFaults, Surroundings};
@@ -47,13 +47,14 @@ impl Bench {
         say(&mut peer.proto, &mut bytes);
         self.world.send(peer.id, &bytes);
         peer.heard.clear();
+        let mut records = 0;
         self.turn_until(|bench| {
             let (mut said, mut at) = (Vec::new(), 0);
             assert_eq!(bench.world.take(peer.id, &mut said), None, "this connection does not end");
             while let Some(event) = peer.proto.step(&said, &mut at).unwrap() {
                 match event {
-                    ClientEvent::ReadEnd(_) => {}
-                    ClientEvent::ReadBegin(_, result) => peer.heard.push(Heard::Records(result.records)),
+                    ClientEvent::ReadBegin(_, result) => records = result.records,
+                    ClientEvent::ReadEnd(_) => peer.heard.push(Heard::Records(records)),
                     ClientEvent::Error(_, failure) => peer.heard.push(Heard::Failed(failure.code)),
                     ClientEvent::Record(_) => {}
                     _ => peer.heard.push(Heard::Other),
@@ -64,8 +65,9 @@ impl Bench {
     }
 }
 
+/// All but a little of a megabyte: a whole number of them is not just what all may be owed.
 fn read() -> Read {
-    Read { stream: StreamId(1), shard: ShardId(1), start: Start::At(Sequence(1)), bytes_max: 1 << 20 }
+    Read { stream: StreamId(1), shard: ShardId(1), start: Start::At(Sequence(1)), bytes_max: 900_000 }
 }
 
 #[test]
@@ -81,7 +83,7 @@ fn who_takes_nothing_ends_where_others_wait_for_its_memory() {
         bench.say(&mut other, |proto, out| _ = proto.append(out, StreamId(1), BATCH, &frames));
     }
     bench.say(&mut other, |proto, out| _ = proto.read(out, &read()));
-    assert!(matches!(other.heard[..], [Heard::Records(900..)]), "{:?}", other.heard);
+    assert!(matches!(other.heard[..], [Heard::Records(700..)]), "{:?}", other.heard);
     // Each of them is owed a megabyte: more than twice what all may be owed.
     let mut deaf: Vec<Peer> = (0..2 * BACKLOG_BYTES_MIN >> 20).map(|_| bench.connect()).collect();
     for peer in &mut deaf {
@@ -91,18 +93,17 @@ fn who_takes_nothing_ends_where_others_wait_for_its_memory() {
         bench.world.send(peer.id, &bytes);
     }
     let asked_ns = bench.world.now_ns();
+    bench.turn_until(|bench| bench.world.now_ns() - asked_ns > 100_000_000);
     let mut refusals = 0;
     loop {
         bench.say(&mut other, |proto, out| _ = proto.read(out, &read()));
         match other.heard[..] {
             [Heard::Failed(ErrorCode::Busy)] => refusals += 1,
-            [Heard::Records(900..)] if refusals > 0 => break,
-            [Heard::Records(900..)] => {}
+            [Heard::Records(700..)] if refusals > 0 => break,
+            [Heard::Records(700..)] => {}
             _ => panic!("{:?}", other.heard),
         }
         assert!(bench.world.now_ns() - asked_ns < 10_000_000_000, "it is refused for ever: {refusals}");
     }
-    // It has room as some of them went: those hear so once they listen.
-    deaf.iter().for_each(|peer| bench.world.set_reading(peer.id, true));
-    bench.turn_until(|bench| deaf.iter().any(|peer| bench.world.take(peer.id, &mut Vec::new()).is_some()));
+    assert!(bench.world.now_ns() - asked_ns > STALLED_NS, "they took nothing, and had not gone");
 }
