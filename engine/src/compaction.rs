@@ -245,7 +245,7 @@ impl Compactor {
             scheduler.end_read();
         }
         if job.is_flushing() {
-            self.flushes.end(result < 0 && !is_passing(result));
+            self.flushes.end(result < 0);
         }
         job.in_flight = false;
         match job.take(done) {
@@ -454,9 +454,7 @@ impl Job {
             Stage::Footer => Err(Failure::Unfit(self.source().segment)),
             Stage::Read => Err(Failure::Unfit(self.copy.source())),
             Stage::Open | Stage::Allocate | Stage::Cut => Err(Failure::Refused),
-            // The new name is there; it is not durable yet.
-            Stage::SyncDir if is_passing(result) => Ok(()),
-            Stage::Write | Stage::Seal | Stage::Sync | Stage::Rename if is_passing(result) => Err(Failure::Refused),
+            Stage::Rename if is_passing(result) => Err(Failure::Refused),
             Stage::Close => {
                 self.stage = Stage::Remove;
                 Ok(())

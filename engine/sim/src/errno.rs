@@ -3,6 +3,7 @@
 pub(crate) const INTERRUPTED: i32 = -4;
 pub(crate) const IO: i32 = -5;
 pub(crate) const AGAIN: i32 = -11;
+pub(crate) const NO_MEMORY: i32 = -12;
 pub(crate) const EXISTS: i32 = -17;
 pub(crate) const NO_DEVICE: i32 = -19;
 pub(crate) const NO_ENTRY: i32 = -2;

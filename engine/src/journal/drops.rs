@@ -41,8 +41,6 @@ impl Doomed {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     Rename,
-    /// It has its other name, and the directory is to be flushed again.
-    Hidden,
     SyncDir,
     /// It has so many bytes left. A step is in flight, or waits for the disk's schedule.
     Cut {
@@ -90,7 +88,7 @@ impl Drops {
 
     /// Whether an operation is in flight.
     pub(crate) fn is_busy(&self) -> bool {
-        self.at.is_some_and(|(_, stage)| !matches!(stage, Stage::Hidden | Stage::Cut { is_cutting: false, .. }))
+        self.at.is_some_and(|(_, stage)| !matches!(stage, Stage::Cut { is_cutting: false, .. }))
     }
 
     pub(crate) fn is_flushing(&self) -> bool {
@@ -122,9 +120,6 @@ impl Drops {
             }
             return self.go_on(io, doomed, Stage::Rename);
         };
-        if stage == Stage::Hidden {
-            return self.go_on(io, doomed, Stage::SyncDir);
-        }
         if let Stage::Cut { left, .. } = stage
             && scheduler.may_read(now_ns, is_appending)
         {
@@ -144,7 +139,7 @@ impl Drops {
                 self.flushes.begin();
                 FileOp::SyncDir(doomed.dir)
             }
-            Stage::Hidden | Stage::Cut { is_cutting: false, .. } => return,
+            Stage::Cut { is_cutting: false, .. } => return,
             Stage::Cut { left, .. } => FileOp::Truncate { file: doomed.file, bytes: left.saturating_sub(FREE_BYTES) },
             Stage::Remove => FileOp::Remove { dir: doomed.dir, name: doomed.hidden_name() },
             Stage::Close => FileOp::Close(doomed.file),
@@ -166,7 +161,7 @@ impl Drops {
         let Some((doomed, stage)) = self.at.take() else { return Ok(None) };
         let result = completion.result;
         match stage {
-            Stage::SyncDir => self.flushes.end(result < 0 && !is_passing(result)),
+            Stage::SyncDir => self.flushes.end(result < 0),
             Stage::Cut { .. } => scheduler.end_read(),
             _ => {}
         }
@@ -174,7 +169,7 @@ impl Drops {
             return self.refused(io, doomed, stage, result);
         }
         let next = match stage {
-            Stage::Rename | Stage::Hidden => Stage::SyncDir,
+            Stage::Rename => Stage::SyncDir,
             Stage::SyncDir if is_wanted(&doomed) => {
                 let Doomed { file, bytes, .. } = doomed;
                 return Ok(Some(Dropped::Spare(Spare { name: doomed.hidden_name(), file, bytes })));
@@ -199,7 +194,7 @@ impl Drops {
         }
     }
 
-    /// The disk refused a step, which is tried again if that says nothing about what was written.
+    /// The disk refused a step, which is tried again if that says nothing about what was written: not if it is a flush.
     fn refused(&mut self, io: &impl Io, doomed: Doomed, stage: Stage, result: i32) -> Result<Option<Dropped>, i32> {
         tracing::warn!(errno = -result, segment = ?doomed.segment, "a segment could not be dropped");
         if !is_passing(result) {
@@ -207,9 +202,8 @@ impl Drops {
         }
         self.retry_ns = io.mono_ns() + ALLOCATE_RETRY_NS;
         match stage {
+            Stage::SyncDir => return Err(result),
             Stage::Rename => self.waiting.push_front(doomed),
-            // It has its other name by now.
-            Stage::SyncDir | Stage::Hidden => self.at = Some((doomed, Stage::Hidden)),
             // A start removes what is left of it.
             Stage::Remove | Stage::Close => return Ok(Some(Dropped::Freed(doomed))),
             Stage::Cut { left, .. } => self.at = Some((doomed, Stage::Cut { left, is_cutting: false })),

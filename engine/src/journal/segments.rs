@@ -334,10 +334,10 @@ impl Segments {
     ///
     /// # Errors
     /// The errno of a disk that fails, or 0 for a short write. A disk that is full, and a process out of memory or files,
-    /// are asked again later.
+    /// are asked again later, unless it is a flush that says so.
     pub(crate) fn complete_make(&mut self, io: &mut impl Io, completion: &Completion) -> Result<(), i32> {
         if std::mem::take(&mut self.syncing) {
-            return self.complete_sync(io, completion);
+            return self.complete_sync(completion);
         }
         let Some(mut making) = self.making.take() else { return Ok(()) };
         let (number, dir) = (making.number, self.blueprint.dir);
@@ -347,10 +347,12 @@ impl Segments {
         let errno = completion.result.min(0);
         let can_blank = !matches!(making.stage, Stage::Blank) || errno != EOPNOTSUPP;
         self.may_blank &= can_blank;
+        let has_flushed = matches!(making.stage, Stage::Flush | Stage::Header);
+        let is_passing = !has_flushed && is_passing(errno);
         if matches!(making.stage, Stage::Flush) {
-            self.flushes.end(failed && !is_passing(errno));
+            self.flushes.end(failed);
         }
-        let outcome = if failed && can_blank && !is_passing(errno) { Err(errno) } else { Ok(()) };
+        let outcome = if failed && can_blank && !is_passing { Err(errno) } else { Ok(()) };
         let (stage, op) = match making.stage {
             Stage::Close => (Stage::Remove, Op::File(FileOp::Remove { dir, name: making.name.clone() })),
             Stage::Remove if self.last_errno == EOPNOTSUPP => {
@@ -423,14 +425,13 @@ impl Segments {
     }
 
     /// The directory sync has completed: the names are durable.
-    fn complete_sync(&mut self, io: &impl Io, completion: &Completion) -> Result<(), i32> {
-        self.flushes.end(completion.result < 0 && !is_passing(completion.result));
-        if completion.result >= 0 {
-            self.ready.append(&mut self.named);
-            return Ok(());
+    fn complete_sync(&mut self, completion: &Completion) -> Result<(), i32> {
+        self.flushes.end(completion.result < 0);
+        if completion.result < 0 {
+            return Err(completion.result);
         }
-        self.refused(io, completion.result);
-        if is_passing(completion.result) { Ok(()) } else { Err(completion.result) }
+        self.ready.append(&mut self.named);
+        Ok(())
     }
 
     fn give_up(&mut self, io: &impl Io, errno: i32) {

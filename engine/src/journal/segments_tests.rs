@@ -6,6 +6,8 @@ use super::*;
 use crate::inert::{Inert, Own};
 
 const EIO: i32 = -5;
+const ENOMEM: i32 = -12;
+const EDQUOT: i32 = -122;
 const TOKENS: Tokens = Tokens { make: Token(1), zero: Token(2) };
 
 /// Nothing completes but by the test's hand.
@@ -86,10 +88,11 @@ fn a_failing_disk_is_told_from_zeroing() {
 
 /// Bug: appends went on, and were acknowledged, after a flush of the disk had failed. Mechanism: where the flush was that of
 /// a segment being made, only the making was given up, although batches that were written and not flushed may be gone with
-/// it. Fix: the failure is told and poisons the journal. A full disk is not a failing one.
+/// it. Fix: the failure is told and poisons the journal. A full disk is not a failing one, but of a flush or a durable write the
+/// two can't be told apart.
 #[test]
 fn a_failing_disk_is_told_from_making() {
-    for (result, told) in [(EIO, Err(EIO)), (ENOSPC, Ok(()))] {
+    for result in [EIO, ENOSPC, ENOMEM, EDQUOT] {
         for steps in 0..5 {
             let (mut io, mut segments) = one_ready();
             segments.advance(&mut io, false);
@@ -97,8 +100,27 @@ fn a_failing_disk_is_told_from_making() {
                 make_step(&mut io, &mut segments);
                 segments.advance(&mut io, false);
             }
+            let flushes = io.is_flush() || matches!(io.op, Some(Op::Write { durable: true, .. }));
+            let told = if result == EIO || flushes { Err(result) } else { Ok(()) };
             assert_eq!(segments.complete_make(&mut io, &completion(TOKENS.make, result)), told, "step {steps}");
+            assert_eq!(segments.flushes.has_failed(), io.is_flush(), "step {steps}");
         }
+    }
+}
+
+/// Bug: a dropped segment's file that could not be flushed for want of space was given up, and appends went on, although the flush
+/// may have let go of batches beside it.
+#[test]
+fn a_failing_flush_of_a_spare_is_told() {
+    for result in [EIO, ENOSPC] {
+        let (mut io, mut segments) = one_ready();
+        segments.add_spare(Spare { name: "spare".to_owned() + UNFINISHED, file: FileId(7), bytes: 4 << 20 });
+        segments.advance(&mut io, false);
+        assert!(matches!(io.op, Some(Op::File(FileOp::Blank { .. }))));
+        make_step(&mut io, &mut segments);
+        assert!(io.is_flush());
+        assert_eq!(segments.complete_make(&mut io, &completion(TOKENS.make, result)), Err(result));
+        assert!(segments.flushes.has_failed());
     }
 }
 

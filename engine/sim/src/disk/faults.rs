@@ -93,7 +93,7 @@ impl Faults {
     pub(crate) fn sync(&mut self, inode: Inode, dice: &mut Dice, trace: &mut Trace) -> Outcome {
         if self.fails(Group::Sync, inode, self.rates.sync_error, dice) {
             trace.count("disk: flush failed");
-            return Outcome::Failed(errno::IO);
+            return Outcome::Failed(*dice.pick(&[errno::IO, errno::NO_SPACE, errno::NO_MEMORY]));
         }
         Outcome::Good
     }

@@ -178,7 +178,7 @@ fn a_failed_flush_may_lose_what_a_later_one_calls_flushed() {
         let write = bench.write(file, 0, 5, 1, false);
         bench.run(write);
         bench.disk.set_faults(DiskFaults { sync_error: 1.0, ..NO_FAULTS }, 1 << 30);
-        assert_eq!(bench.file(FileOp::Sync(file)), errno::IO);
+        assert!(bench.file(FileOp::Sync(file)) < 0);
         bench.disk.set_faults(NO_FAULTS, 1 << 30);
         assert_eq!(bench.file(FileOp::Sync(file)), 0);
         bench.disk.cut_power(&mut bench.trace);
@@ -199,7 +199,7 @@ fn the_next_process_does_not_see_what_a_failed_flush_lost() {
         let write = bench.write(file, 0, 5, 1, false);
         bench.run(write);
         bench.disk.set_faults(DiskFaults { sync_error: 1.0, ..NO_FAULTS }, 1 << 30);
-        assert_eq!(bench.file(FileOp::Sync(file)), errno::IO);
+        assert!(bench.file(FileOp::Sync(file)) < 0);
         bench.disk.set_faults(NO_FAULTS, 1 << 30);
         bench.disk.kill(&mut bench.trace);
         let file = bench.reopen("a").expect("its name was flushed");
