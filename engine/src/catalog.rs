@@ -340,11 +340,6 @@ impl Catalog {
         self.totals.encrypted > 0
     }
 
-    /// Whether records of any stream expire.
-    pub(crate) fn has_retention(&self) -> bool {
-        self.streams.iter().flatten().any(|stream| stream.retention.seconds.is_some())
-    }
-
     /// The log's own annotation.
     pub(crate) fn annotation(&self) -> &Annotation {
         &self.annotation

@@ -316,7 +316,6 @@ fn retention_is_kept_and_changed() {
         assert_eq!(catalog.snapshot().len(), catalog.snapshot_bytes());
         assert_eq!(Catalog::restore(&catalog.snapshot()), Some(catalog.clone()));
     }
-    assert!(catalog.has_retention() && !before.has_retention());
     let short = catalog.by_name("short").expect("made");
     let shard = short.shards().next().expect("it has two").shard;
     assert_eq!((short.retention, catalog.stream_of(shard)), (both, Some(short)));

@@ -280,7 +280,7 @@ pub const CUT_COPY_BYTES_MAX: usize = COMMITS_UNSETTLED_MAX * BATCH_BYTES_TARGET
 /// A wall clock that is further from where it should be when a life begins is not believed: nothing expires.
 pub const CLOCK_DIFFERS_MS_MAX: u64 = 3_600_000;
 
-/// So often the superblock is told what time it is, while records of any stream expire: more than an hour must not be missed
+/// So often the superblock is told what time it is, whether or not anything expires now: more than an hour must not be missed
 /// when the power is cut.
 pub const CLOCK_NOTED_NS: u64 = 600_000_000_000;
 

@@ -19,6 +19,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
+use engine::limits::CLOCK_NOTED_NS;
 use io::{Completion, ListenerId, Op, Payload, Pool, Token, Wait};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -43,6 +44,9 @@ const SPINS_MAX: u32 = 3;
 
 /// The same beside other reactors: they may take turns with what they have for each other, which the world does not see.
 const SPINS_BESIDE_MAX: u32 = 100;
+
+/// What a reactor does only after so long it does whether or not anybody waits: it is nothing that could wake it.
+const ROUTINE_NS: u64 = CLOCK_NOTED_NS / 2;
 
 /// Turns in a row of one reactor after which it is taken to wait on the spot, so that time goes on although others are awake.
 const TURNS_ALONE_MAX: u32 = 50;
@@ -206,7 +210,7 @@ impl World {
         self.inner.borrow().is_dead
     }
 
-    /// Whether the reactor last slept with nothing left that could wake it.
+    /// Whether the reactor last slept with nothing left that could wake it, but what it does every few minutes.
     pub fn is_stuck(&self) -> bool {
         self.inner.borrow().is_stuck
     }
@@ -348,11 +352,13 @@ impl Inner {
             let alarm = self.alarms.first().copied();
             let own_network = self.seats[own].network.next_due_ns();
             // What others could have done by now, and had no turn for, is no reason to stay.
-            let others = self.seats.iter().enumerate().filter(|(number, _)| *number != own);
-            let others = others.flat_map(|(_, seat)| [seat.network.next_due_ns(), seat.asleep.flatten()]);
-            let others = others.filter(|due_ns| due_ns.is_some_and(|due_ns| due_ns > now_ns));
-            let due = [self.disk.next_due_ns(), own_network, alarm, until].into_iter().chain(others).flatten().min();
-            let Some(due_ns) = due else {
+            let others = || self.seats.iter().enumerate().filter(|(number, _)| *number != own).map(|(_, seat)| seat);
+            let is_to_come = |due_ns: &u64| *due_ns > now_ns;
+            let networks = others().filter_map(|seat| seat.network.next_due_ns().filter(is_to_come));
+            let timers = others().filter_map(|seat| seat.asleep.flatten().filter(is_to_come)).chain(until);
+            let event = [self.disk.next_due_ns(), own_network, alarm].into_iter().flatten().chain(networks).min();
+            let timer = timers.min().filter(|&at| event.is_some() || at < now_ns + ROUTINE_NS);
+            let Some(due_ns) = event.into_iter().chain(timer).min() else {
                 self.is_stuck = !self.seats.iter().enumerate().any(|(at, seat)| at != own && seat.may_run(now_ns));
                 break;
             };

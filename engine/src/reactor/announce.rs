@@ -95,16 +95,13 @@ impl<I: Io> Reactor<I> {
         match command {
             Command::Delete(stream) => {
                 self.space.look_once_more();
-                self.heed_retention();
                 self.drop_reshardings(*stream);
                 self.end_orphaned();
             }
             Command::SetRetention(..) => {
                 self.space.look_at_all();
-                self.heed_retention();
                 self.look_for_closed_soon();
             }
-            Command::Create(_) => self.heed_retention(),
             Command::SetQuotas(stream, _) => self.look_at_quotas_again(*stream),
             Command::Intend(resharding) => self.fence(resharding),
             Command::Reshard(resharding, completion) => {
@@ -112,7 +109,7 @@ impl<I: Io> Reactor<I> {
                 self.look_for_closed_soon();
             }
             Command::Forget(..) => self.reshardings.forgetting.told(),
-            Command::Annotate(..) | Command::Encrypt(..) => {}
+            Command::Create(_) | Command::Annotate(..) | Command::Encrypt(..) => {}
             Command::Reserve { .. }
             | Command::GoOn(_)
             | Command::Trim(_)

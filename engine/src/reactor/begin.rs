@@ -68,7 +68,6 @@ impl<I: Io> Reactor<I> {
             store: seat.store,
             clock: seat.clock,
             note_at_ns: 0,
-            has_retention: false,
             space: Space::default(),
             looking_at: None,
             drops: Drops::new(token::DROP, Arc::clone(&seat.exchange.flushes)),
@@ -132,7 +131,6 @@ impl<I: Io> Reactor<I> {
         self.journal.all_sealed().for_each(|sealed| self.space.add(*sealed, false, 0));
         keeps.into_iter().for_each(|(sealed, others)| self.space.add(sealed, true, others));
         self.space.look_at_all();
-        self.heed_retention();
     }
 
     /// Makes the first batch of this life durable, so that nothing older can pass for newer, and what it says of shards that

@@ -212,9 +212,8 @@ pub struct Reactor<I: Io> {
     /// The superblock, which the first reactor keeps.
     store: Option<Store>,
     clock: Clock,
-    /// When the superblock is told the time again, if any stream's records expire.
+    /// When the superblock is told the time again.
     note_at_ns: u64,
-    has_retention: bool,
     /// What of sealed segments lives, the one whose footer is being read, and those on their way off the disk.
     space: Space,
     looking_at: Option<SegmentId>,

@@ -47,14 +47,15 @@ impl<I: Io> Reactor<I> {
         let drop = self.drops.next_ns(&self.scheduler, now_ns);
         let compact = self.compactor.next_ns(self.space.changes(), now_ns);
         let is_noting = self.store.as_ref().is_none_or(Store::is_writing);
-        let note = (self.has_retention && !is_noting).then_some(self.note_at_ns);
+        let note = (!is_noting).then_some(self.note_at_ns);
         [look, drop, compact, note].into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 
-    /// Has the superblock told what time it is, while anything expires; and looks whether a clock that was far off agrees again.
+    /// Has the superblock told what time it is, as anything may be to expire in the next life; and looks whether a clock that was far
+    /// off agrees again.
     fn mind_clock(&mut self) {
         let now_ns = self.io.mono_ns();
-        if !self.has_retention || now_ns < self.note_at_ns {
+        if now_ns < self.note_at_ns {
             return;
         }
         if self.clock.look_again(&self.io) {
@@ -222,14 +223,5 @@ impl<I: Io> Reactor<I> {
                 self.poison(errno);
             }
         }
-    }
-
-    /// Streams have come or gone, or more or less is kept of one.
-    pub(super) fn heed_retention(&mut self) {
-        let has_retention = self.catalog.has_retention();
-        if has_retention && !self.has_retention {
-            self.note_at_ns = 0;
-        }
-        self.has_retention = has_retention;
     }
 }

@@ -36,9 +36,17 @@ impl<'a> Life<'a> {
 
     /// So many reactors.
     pub(crate) fn open_on(world: &'a World, reactors: usize) -> Option<Life<'a>> {
-        let (segment_bytes, memory_bytes) = (SEGMENT_BYTES, MEMORY_BYTES_MIN * reactors);
-        let accept_clock = true;
-        let config = Config { segment_bytes, memory_bytes, segments_ready: 1, accept_clock, ..Config::default() };
+        Life::open_by(world, reactors, true)
+    }
+
+    /// Believes the wall clock, or only where it agrees with the time that has passed.
+    pub(crate) fn open_by(world: &'a World, reactors: usize, accept_clock: bool) -> Option<Life<'a>> {
+        Life::open_with(world, reactors, Config { accept_clock, segment_bytes: SEGMENT_BYTES, ..Config::default() })
+    }
+
+    /// With so many bytes a segment, and what else is said.
+    pub(crate) fn open_with(world: &'a World, reactors: usize, config: Config) -> Option<Life<'a>> {
+        let config = Config { memory_bytes: MEMORY_BYTES_MIN * reactors, segments_ready: 1, ..config };
         let opened = several::open(world, &config, reactors);
         if world.is_dead() {
             return None;
