@@ -23,12 +23,15 @@ pub(crate) struct Clock {
     offset_ms: i64,
     /// Whether nothing expires, as the wall clock was far from it when this life began.
     is_held: bool,
+    /// How far ahead of it arrivals may follow the wall clock.
+    ahead_ms: u64,
 }
 
 impl Clock {
     /// Begins to go by the wall clock.
     pub(crate) fn at_wall(io: &impl Io) -> Clock {
-        Clock { offset_ms: signed(io.wall_ms()) - signed(io.boottime_ms()), is_held: false }
+        let offset_ms = signed(io.wall_ms()) - signed(io.boottime_ms());
+        Clock { offset_ms, is_held: false, ahead_ms: CLOCK_DIFFERS_MS_MAX }
     }
 
     /// Goes on from what the last life wrote to the superblock.
@@ -40,7 +43,10 @@ impl Clock {
         // After a reboot the time before it was not counted, and the wall clock is all that knows of it.
         let was_off = counted_ms.is_none() && !is_held;
         let now_ms = if was_off { least_ms.max(wall_ms) } else { least_ms };
-        Clock { offset_ms: signed(now_ms).saturating_sub(signed(boot_ms)), is_held }
+        // The wall clock that it began with may be right; by how much it jumps from there is known.
+        let began_ahead_ms = if is_held { wall_ms.saturating_sub(now_ms) } else { 0 };
+        let ahead_ms = began_ahead_ms.saturating_add(CLOCK_DIFFERS_MS_MAX);
+        Clock { offset_ms: signed(now_ms).saturating_sub(signed(boot_ms)), is_held, ahead_ms }
     }
 
     /// What it says now, in milliseconds since 1970. Never goes back.
@@ -57,7 +63,9 @@ impl Clock {
     pub(crate) fn look_again(&mut self, io: &impl Io) -> bool {
         let agrees = |by_ms: i64| by_ms.unsigned_abs() <= CLOCK_DIFFERS_MS_MAX;
         let goes_on = self.held_by_ms(io).is_some_and(agrees);
-        self.is_held &= !goes_on;
+        if goes_on {
+            (self.is_held, self.ahead_ms) = (false, CLOCK_DIFFERS_MS_MAX);
+        }
         goes_on
     }
 
@@ -67,14 +75,11 @@ impl Clock {
     }
 
     /// When a record arrives that does so now: by the wall clock, but not before this one, or it would expire too early; and
-    /// no more than an hour after it, or it would stay for long after a jump.
+    /// no more than an hour after it, or it would stay for long after a jump. While nothing expires the wall clock may have been
+    /// right from the start, and an hour after that is meant: a record that says less would expire too early once it is believed.
     pub(crate) fn arrival_ms(&self, io: &impl Io) -> u64 {
-        let (now_ms, wall_ms) = (self.now_ms(io), io.wall_ms());
-        if self.is_held {
-            wall_ms.max(now_ms)
-        } else {
-            wall_ms.clamp(now_ms, now_ms.saturating_add(CLOCK_DIFFERS_MS_MAX))
-        }
+        let now_ms = self.now_ms(io);
+        io.wall_ms().clamp(now_ms, now_ms.saturating_add(self.ahead_ms))
     }
 }
 

@@ -120,6 +120,30 @@ fn a_start_far_from_where_it_should_be_holds_everything() {
     }
 }
 
+/// Bug: while nothing expired, arrivals followed a wall clock that jumped by years, and stayed there, as they never fall in a shard:
+/// what came later would be kept for years. Mechanism: the bound of an hour did not hold. Fix: it does, from where the wall clock stood
+/// as the life began, which may be right.
+#[test]
+fn a_jump_while_everything_is_held_is_not_followed() {
+    for boot_ms in [HOUR_MS, HOUR_MS - 1] {
+        for began_ms in [START_MS - DAY_MS, START_MS + 3 * DAY_MS] {
+            let io = Clocks::at(began_ms, boot_ms);
+            let mut clock = Clock::after(&io, &was());
+            assert_eq!(clock.expiry_ms(&io), None);
+            let known_ms = clock.now_ms(&io);
+            assert_eq!(clock.arrival_ms(&io), began_ms.max(known_ms), "it may be right");
+            io.wall_ms.set(began_ms + TEN_YEARS_MS);
+            io.boot_ms.set(boot_ms + 1000);
+            assert_eq!(clock.arrival_ms(&io), began_ms.max(known_ms) + 1000 + HOUR_MS);
+            // Once it runs, the bound is the usual one.
+            io.wall_ms.set(known_ms + 2000);
+            assert!(clock.look_again(&io));
+            io.wall_ms.set(began_ms + TEN_YEARS_MS);
+            assert_eq!(clock.arrival_ms(&io), known_ms + 1000 + HOUR_MS);
+        }
+    }
+}
+
 /// The boot clock of another time namespace is another one, and the wall clock is the same.
 #[test]
 fn a_boot_clock_that_jumps_a_day_holds_everything() {
