@@ -162,6 +162,11 @@ pub const fn batch_bytes(frame_bytes: usize, extents: usize) -> usize {
     (HEADER_BYTES + frame_bytes + extents * EXTENT_BYTES).next_multiple_of(BLOCK_BYTES)
 }
 
+/// Extents of a batch of so many bytes at most: each has a frame.
+pub const fn extents_max(batch_bytes: usize) -> usize {
+    batch_bytes.saturating_sub(HEADER_BYTES) / (frame::HEADER_BYTES + EXTENT_BYTES)
+}
+
 /// Fills a buffer with frames, shard by shard, and closes it as a batch.
 ///
 /// The caller keeps within the buffer by [`Writer::fits`].

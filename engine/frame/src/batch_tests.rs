@@ -52,6 +52,26 @@ fn a_damaged_payload_leaves_nothing() {
     assert_eq!(header.extents(&bytes[..length], &mut extents), Ok(()));
 }
 
+/// Bug: each batch took a segment of its own where more shards had records waiting than a footer has room for. Mechanism: room was made
+/// for an extent of each, whatever fits the batch. Fix: no more are counted than a batch of that size can have.
+#[test]
+fn a_batch_has_no_more_extents_than_are_counted() {
+    let mut encoded = Vec::new();
+    frame::encode(&mut encoded, b"", None, b"").expect("within limits");
+    for batch_bytes in [4096, 64 << 10, 1 << 20] {
+        let (mut bytes, mut extents) = (vec![0; batch_bytes], Vec::new());
+        let mut writer = Writer::new(&mut bytes, &mut extents);
+        let mut shard = 0;
+        while writer.fits(encoded.len()) {
+            writer.begin_extent(ShardId(shard), Sequence(1));
+            writer.push(&encoded, 100).expect("it is as it was made");
+            shard += 1;
+        }
+        writer.finish(&head());
+        assert_eq!(extents.len(), extents_max(batch_bytes), "of {batch_bytes} bytes");
+    }
+}
+
 #[test]
 fn what_is_written_is_read() {
     let mut bytes = vec![0xee; 8192];

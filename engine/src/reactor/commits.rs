@@ -1,6 +1,6 @@
 //! Commit batches: closed while records wait, settled once they are durable, refused when they can't be written.
 
-use frame::batch::{Writer, batch_bytes};
+use frame::batch::{Writer, batch_bytes, extents_max};
 use frame::extension::ENCRYPTION_BYTES;
 use frame::limits::BATCH_BYTES_MAX;
 
@@ -62,11 +62,12 @@ impl<I: Io> Reactor<I> {
     }
 
     fn commit_one(&mut self, next_length: usize, may_take_part: bool, room: Room) -> Result<(), Shortage> {
-        let extents = self.intake.active_shards();
         let adds = if self.catalog.has_encryption() { ENCRYPTION_BYTES } else { 0 };
         let least = batch_bytes(next_length + adds, 1);
+        let most = self.config.batch_bytes.max(least).min(BATCH_BYTES_MAX);
+        let extents = self.intake.active_shards().min(extents_max(most));
         let wanted = batch_bytes(self.intake.wanted_bytes(may_take_part) + self.intake.records() * adds, extents);
-        let bytes = wanted.min(self.config.batch_bytes).max(least).min(BATCH_BYTES_MAX);
+        let bytes = wanted.max(least).min(most);
         self.journal.make_room((bytes, extents), room, &self.shards, &self.planned)?;
         let mut buf = self.take_buffer(bytes).ok_or(Shortage::Making)?;
         let mut commit = self.journal.spare_commit();
