@@ -56,6 +56,8 @@ pub(crate) struct Shards {
     all: Vec<Shard>,
     /// From where each is kept, as far as that was ever said. Apart, as appends have no use for it.
     trims: BTreeMap<ShardId, Trimmed>,
+    /// Trim points on their way to the disk.
+    trims_to_come: usize,
     /// Those that hold more than may be seen: their durable frames end within a large record, or recovery skipped numbers after
     /// their end. Few, if any.
     within: BTreeMap<ShardId, Stored>,
@@ -64,7 +66,7 @@ pub(crate) struct Shards {
 impl Shards {
     /// The catalog's shard alone.
     pub(crate) fn new() -> Shards {
-        Shards { all: vec![Shard::NEW], trims: BTreeMap::new(), within: BTreeMap::new() }
+        Shards { all: vec![Shard::NEW], trims: BTreeMap::new(), trims_to_come: 0, within: BTreeMap::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -115,9 +117,19 @@ impl Shards {
         all.map(|(&shard, trimmed)| Trim { shard, to: trimmed.first_kept() }).collect()
     }
 
-    /// How many trim points there are.
+    /// How many trim points there are, once those are durable that are on their way to the disk.
     pub(crate) fn trims_max(&self) -> usize {
-        self.trims.len()
+        self.trims.len() + self.trims_to_come
+    }
+
+    /// So many trim points are on their way to the disk.
+    pub(crate) fn expect_trims(&mut self, to_come: usize) {
+        self.trims_to_come = to_come;
+    }
+
+    /// Whether nothing was ever stored in a shard, nor said of it, as far as this journal goes.
+    pub(crate) fn is_new(&self, shard: ShardId) -> bool {
+        self.stored(shard).next == Shard::NEW.next && !self.trims.contains_key(&shard)
     }
 
     /// Forgets the trim point of a shard that is gone.
@@ -213,6 +225,21 @@ impl Shards {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Footers have room for trim points before they are true.
+    #[test]
+    fn trim_points_to_come_count() {
+        let (mut shards, shard) = (Shards::new(), ShardId(1));
+        shards.grow(3);
+        assert!(shards.is_new(shard) && shards.is_new(ShardId(2)));
+        shards.go_on(shard, Sequence(9), 5);
+        shards.expect_trims(1);
+        assert_eq!(shards.trims_max(), 1);
+        shards.trim(Trim { shard, to: Sequence(9) });
+        shards.expect_trims(0);
+        assert_eq!(shards.trims_max(), 1);
+        assert!(!shards.is_new(shard) && shards.is_new(ShardId(2)));
+    }
 
     #[test]
     fn a_shard_that_comes_back_is_as_long_as_it_was_told() {

@@ -32,8 +32,8 @@
 mod footer;
 
 pub use footer::{
-    Cursor, DamagedRecords, DamagedStretch, Footer, FooterHead, FooterWriter, PlacedExtent, ShardRow, damage_bytes,
-    footer_bytes_max,
+    Cursor, DamagedRecords, DamagedStretch, Footer, FooterHead, FooterWriter, PlacedExtent, ROW_BYTES, ShardRow,
+    damage_bytes, footer_bytes_max,
 };
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;

@@ -92,6 +92,13 @@ pub(crate) struct Create {
     pub(crate) annotation: Annotation,
 }
 
+impl Create {
+    /// The number after those of its shards.
+    pub(crate) fn next_shard(&self) -> usize {
+        self.first_shard.0 as usize + self.shards as usize
+    }
+}
+
 /// Adds a command to a snapshot: its length, then itself.
 pub(crate) fn add_to_snapshot(snapshot: &mut Vec<u8>, command: &Command) {
     let command = command.encode();

@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use frame::batch::{FLAG_EPOCH_START, Head, Writer};
 use frame::limits::{BLOCK_BYTES, EXTENTS_PER_SEGMENT_MAX};
-use frame::segment::{Footer, FooterHead, FooterWriter, Trailer, footer_bytes_max};
+use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, Trailer, footer_bytes_max};
 use frame::{JournalNumber, Position, SegmentNumber};
 use io::{Buf, Completion, DirId, FileId, Io, Op, Token};
 
@@ -59,6 +59,8 @@ pub(crate) struct Open {
     pub(crate) bytes: u32,
     /// Extents in its batches so far, those in flight included.
     pub(crate) extents: usize,
+    /// Shards that its footer has room for: those that there were as its newest batch was closed.
+    pub(crate) rows: usize,
     /// The checksum of its last batch, once it was left.
     pub(crate) last_checksum: u64,
 }
@@ -275,17 +277,24 @@ impl Journal {
         shards: &Shards,
         catalog: &Catalog,
     ) -> Result<(), Shortage> {
+        // Those whose commands are on their way as well.
+        let rows = shards.len().max(self.kept(catalog).shard_count());
+        let told = trims::snapshot_bytes(shards.trims_max()) + self.producers.footer_bytes_max(bytes) + BLOCK_BYTES;
+        let catalog_bytes = self.kept(catalog).snapshot_bytes() + told;
+        let footer_of =
+            |extents| footer_bytes_max(rows, extents, catalog_bytes, self.damage.footer_bytes()) + BLOCK_BYTES;
+        // Where a whole segment has no room for it, there is none: else each batch would take a segment.
+        let has_footer = FIRST_BATCH as usize + bytes + footer_of(extents) <= self.blueprint.segment_bytes as usize;
         let extents = self.open.extents + extents;
-        let rows = trims::snapshot_bytes(shards.trims_max()) + self.producers.footer_bytes_max(bytes) + BLOCK_BYTES;
-        let catalog_bytes = self.kept(catalog).snapshot_bytes() + rows;
-        let footer = footer_bytes_max(shards.len(), extents, catalog_bytes, self.damage.footer_bytes()) + BLOCK_BYTES;
+        let footer = if has_footer { footer_of(extents) } else { BLOCK_BYTES };
         let is_kept_back = room == Room::Records && !self.segments.has_ready();
         let kept_back = if is_kept_back { self.open.bytes as usize / COMMANDS_SHARE } else { 0 };
         let fits = self.tail.offset() as usize + bytes + footer + kept_back <= self.open.bytes as usize;
-        if fits && extents <= EXTENTS_PER_SEGMENT_MAX {
-            return Ok(());
+        if !fits || extents > EXTENTS_PER_SEGMENT_MAX {
+            self.go_to_next()?;
         }
-        self.go_to_next()
+        self.open.rows = rows;
+        Ok(())
     }
 
     /// What this journal's footers say of the catalog: nothing, if another keeps it.
@@ -416,7 +425,8 @@ impl Journal {
     /// Makes the footer of a segment whose batches are all durable. The index goes on with the next segment.
     fn seal(&mut self, left: Open, shards: &Shards, catalog: &Catalog) {
         let mut writer = FooterWriter::default();
-        for (shard, _) in shards.iter() {
+        // There may be no room for shards that were made since; where there are none of it, nothing is known of one.
+        for (shard, _) in shards.iter().filter(|(shard, _)| (shard.0 as usize) < left.rows || !shards.is_new(*shard)) {
             // A large record may go on in the next segment: its parts in this one are there, although nobody sees them yet.
             let Stored { next, arrival_ms } = shards.stored(shard);
             let first = self.index.first_sequence(shard).unwrap_or(next);

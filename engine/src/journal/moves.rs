@@ -6,7 +6,7 @@ use frame::segment::{FIRST_BATCH, Footer};
 use frame::{Position, ShardId};
 use io::Io;
 
-use super::{Journal, Open, Sealed, Shortage};
+use super::{Journal, Open, Ready, Sealed, Shortage};
 use crate::catalog::Catalog;
 use crate::shards::Shards;
 
@@ -25,7 +25,8 @@ impl Journal {
     pub(super) fn go_to_next(&mut self) -> Result<(), Shortage> {
         let next = self.segments.take()?;
         self.closing.push_back(Open { last_checksum: self.previous_checksum, ..self.open });
-        self.open = Open { number: next.number, file: next.file, bytes: next.bytes, extents: 0, last_checksum: 0 };
+        let Ready { number, file, bytes, .. } = next;
+        self.open = Open { number, file, bytes, extents: 0, rows: 0, last_checksum: 0 };
         self.tail = Position::new(next.number, FIRST_BATCH);
         Ok(())
     }

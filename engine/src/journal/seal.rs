@@ -28,8 +28,8 @@ impl Seal {
         SegmentId { journal: self.trailer.journal, number: self.trailer.footer.segment() }
     }
 
-    /// Whether there is room for it. There is none where damage was found in a segment that was almost full: it stays
-    /// without, and is replayed at every start.
+    /// Whether there is room for it. There is none where damage was found in a segment that was almost full, or where there are
+    /// more shards than segments of that size can tell of: it stays without, and is replayed at every start.
     fn fits(&self) -> bool {
         let footer_end = self.trailer.footer.offset() as usize + self.footer.len();
         footer_end + BLOCK_BYTES <= self.file_bytes as usize
@@ -59,9 +59,15 @@ impl Sealer {
 
     /// Begins to seal a segment, if there is room for its footer.
     pub(crate) fn add(&mut self, seal: Seal) {
-        if seal.fits() {
-            self.jobs.push_back(Job { seal, written: 0, trailer_sent: false });
+        if !seal.fits() {
+            let (segment, footer_bytes) = (seal.segment(), seal.footer.len());
+            return tracing::warn!(
+                ?segment,
+                footer_bytes,
+                "a segment has no room for its footer, which stays in memory: starts will read all of the segment"
+            );
         }
+        self.jobs.push_back(Job { seal, written: 0, trailer_sent: false });
     }
 
     /// Starts the next write, if none is in flight.

@@ -282,6 +282,7 @@ impl<I: Io> Reactor<I> {
         for pending in refused {
             if matches!(pending.command, Command::Trim(_)) {
                 self.space.trims_refused(self.io.mono_ns());
+                self.shards.expect_trims(0);
             }
             match &pending.command {
                 Command::Reshard(resharding, _) => self.put_off(resharding),

@@ -9,6 +9,7 @@ use frame::{Quotas, Retention, Settings};
 
 use super::backlog::too_many_answers;
 use super::moves::moved_detail;
+use super::reshard::no_room;
 use super::*;
 use crate::catalog::{Annotation, AnnotationError, Change, CreateError, Resharding, Stream, StreamShard};
 use crate::connection::Arriving;
@@ -130,6 +131,9 @@ impl<I: Io> Reactor<I> {
             );
         }
         match self.planned.plan_create(name, shards, settings, annotation, self.io.wall_ms()) {
+            Ok(Command::Create(create)) if !self.has_room_for(create.next_shard()) => {
+                self.fail(asker, ErrorCode::TooManyShards, &no_room(self.journal.segment_bytes()));
+            }
             Ok(command) => self.plan(asker, command),
             Err(CreateError::Name) => {
                 let detail = "a stream's name has 1 to 128 letters, digits, `_`, `.` or `-`";

@@ -24,7 +24,7 @@ use frame::proto::{Children, ReadResult};
 use super::forget::Forgetting;
 use super::*;
 use crate::catalog::{Change, Completion, ReshardError, Resharding, Stream};
-use crate::limits::{ALLOCATE_RETRY_NS, SHARDS_MAX};
+use crate::limits::{ALLOCATE_RETRY_NS, SHARDS_MAX, shards_max};
 use crate::peers::{End, ParentEnd};
 use crate::producers::Row;
 
@@ -81,7 +81,8 @@ impl<I: Io> Reactor<I> {
             return;
         }
         let planned = self.planned.plan_reshard(name, change);
-        let error = match planned.and_then(|command| self.check_move(change).map(|()| command)) {
+        let planned = planned.and_then(|command| self.check_move(change).map(|()| command));
+        let error = match planned.and_then(|command| self.check_room(&command).map(|()| command)) {
             Ok(command) => return self.plan(asker, command),
             Err(ReshardError::UnknownStream) => return self.fail_unknown(asker, name),
             Err(error) => error,
@@ -90,10 +91,23 @@ impl<I: Io> Reactor<I> {
             ReshardError::UnknownShard(_) => ErrorCode::UnknownShard,
             ReshardError::InProgress(_) => ErrorCode::Resharding,
             ReshardError::Busy => ErrorCode::Busy,
-            ReshardError::Full => ErrorCode::TooManyShards,
+            ReshardError::Full | ReshardError::NoRoom { .. } => ErrorCode::TooManyShards,
             _ => ErrorCode::InvalidArgument,
         };
         self.fail(asker, code, &detail_of(name, &error));
+    }
+
+    /// That footers have room for what a split or merge makes, or a shard that is there moves.
+    fn check_room(&self, command: &Command) -> Result<(), ReshardError> {
+        let Command::Intend(resharding) = command else { return Ok(()) };
+        let next_shard = resharding.next_shard();
+        let has_room = next_shard <= self.planned.shard_count() || self.has_room_for(next_shard);
+        has_room.then_some(()).ok_or(ReshardError::NoRoom { segment_bytes: self.journal.segment_bytes() })
+    }
+
+    /// Whether every footer has room to tell of so many shards.
+    pub(super) fn has_room_for(&self, shards: usize) -> bool {
+        shards <= shards_max(self.journal.segment_bytes())
     }
 
     /// That a shard may be moved, if that is wanted: there is such a reactor, it is another one, and the last move has ended.
@@ -382,6 +396,15 @@ impl Underway {
     }
 }
 
+/// What is said where footers have no room to tell of more shards.
+pub(super) fn no_room(segment_bytes: u32) -> String {
+    let most = shards_max(segment_bytes) - 1;
+    format!(
+        "segments of {segment_bytes} bytes have room to tell of {most} shards, with those that were deleted, split and merged; go on in \
+         a new data directory, with a larger --segment-bytes"
+    )
+}
+
 /// What is wrong with a split or merge, and what to do.
 fn detail_of(name: &str, error: &ReshardError) -> String {
     match error {
@@ -403,6 +426,7 @@ fn detail_of(name: &str, error: &ReshardError) -> String {
              split and merged and hold what has not expired, or the data directory has given {SHARDS_MAX}; merge shards, \
              keep less, or go on in a new stream or data directory"
         ),
+        &ReshardError::NoRoom { segment_bytes } => no_room(segment_bytes),
         ReshardError::InProgress(shard) => {
             format!("shard {shard} of stream {name} is being split, merged or moved; wait until that has ended")
         }

@@ -132,6 +132,7 @@ impl<I: Io> Reactor<I> {
     /// Says which trim points have moved, as a command in this journal.
     fn tell_trims(&mut self) {
         if let Some(trims) = self.space.trims_to_tell() {
+            self.shards.expect_trims(trims.len());
             self.store(Command::Trim(trims), Vec::new());
         }
     }
@@ -143,6 +144,7 @@ impl<I: Io> Reactor<I> {
             self.shards.trim(trim);
             self.publish_trim(trim.shard);
         }
+        self.shards.expect_trims(0);
         self.space.trims_told();
     }
 

@@ -62,7 +62,8 @@ struct RawDamagedStretch {
 }
 
 const FOOTER_HEADER_BYTES: usize = size_of::<RawFooter>();
-const ROW_BYTES: usize = size_of::<RawRow>();
+/// What a footer says of one shard, its extents excepted.
+pub const ROW_BYTES: usize = size_of::<RawRow>();
 const DAMAGED_RECORDS_BYTES: usize = size_of::<RawDamagedRecords>();
 const DAMAGED_STRETCH_BYTES: usize = size_of::<RawDamagedStretch>();
 /// The most bytes of one extent's run: five numbers, of which two fit 32 bits and one is a count.
