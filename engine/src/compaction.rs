@@ -204,7 +204,7 @@ impl Compactor {
                 continue;
             }
             // A flush that fails may take along what is written beside it, of whatever file. What lives is still in the run.
-            if job.stage == Stage::Rename && !self.flushes.are_good() {
+            if job.stage == Stage::Rename && !self.flushes.are_good(job.dir) {
                 return;
             }
             let moves_bytes = matches!(job.stage, Stage::Footer | Stage::Read | Stage::Write | Stage::Seal);
@@ -223,7 +223,7 @@ impl Compactor {
                         scheduler.begin_read(bytes);
                     }
                     if job.is_flushing() {
-                        self.flushes.begin();
+                        self.flushes.begin(job.dir);
                     }
                     return io.submit(op, self.token);
                 }
@@ -245,7 +245,7 @@ impl Compactor {
             scheduler.end_read();
         }
         if job.is_flushing() {
-            self.flushes.end(result < 0);
+            self.flushes.end(job.dir, result < 0);
         }
         job.in_flight = false;
         match job.take(done) {
@@ -269,7 +269,7 @@ impl Compactor {
             scheduler.end_read();
         }
         if job.is_flushing() {
-            self.flushes.end(false);
+            self.flushes.end(job.dir, false);
         }
     }
 

@@ -18,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam::queue::ArrayQueue;
 use frame::{Sequence, ShardId};
+use io::DirId;
 
 use crate::holdings::Holdings;
 use crate::limits::{PARCELS_PER_LANE_MAX, SHARDS_MAX};
@@ -53,7 +54,8 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(reactors: usize) -> Exchange {
+    /// Of so many reactors, whose data directories lie on these disks.
+    pub(crate) fn new(reactors: usize, disks: &[u64]) -> Exchange {
         let lane = |_| Lane { parcels: ArrayQueue::new(PARCELS_PER_LANE_MAX), is_full: AtomicBool::new(false) };
         Exchange {
             reactors,
@@ -63,7 +65,7 @@ impl Exchange {
             trims: Tips::new(reactors),
             homes: Table::new(1, NO_HOME),
             holdings: Holdings::default(),
-            flushes: Arc::default(),
+            flushes: Arc::new(Flushes::new(disks)),
         }
     }
 
@@ -108,12 +110,13 @@ impl Exchange {
         let _ = self.bells[own].wake.set(wake);
     }
 
-    /// Reactor `own` is about to sleep, and `waits_for_flush` or not. `false` if something waits for it, or that flush has ended.
-    pub(crate) fn may_sleep(&self, own: usize, waits_for_flush: bool) -> bool {
+    /// Reactor `own` is about to sleep, and waits for flushes in these directories. `false` if something waits for it, or they have
+    /// ended in one.
+    pub(crate) fn may_sleep(&self, own: usize, mut waits_for: impl Iterator<Item = DirId>) -> bool {
         // Said first and looked then: a sender that sees it not said has put its parcel where it is seen now, and one whose
         // flush has ended has counted it off.
         self.bells[own].is_asleep.store(true, Ordering::SeqCst);
-        let has_waited = waits_for_flush && !self.flushes.is_running();
+        let has_waited = waits_for.any(|dir| !self.flushes.is_running(dir));
         !has_waited && (0..self.reactors).all(|from| from == own || self.lane(from, own).parcels.is_empty())
     }
 
@@ -233,26 +236,43 @@ impl Table {
 /// What is said of a failure that another reactor met on the same disk.
 pub(crate) const EIO: i32 = 5;
 
-/// Flushes of files and directories on one disk, by whatever reactor: a batch waits for the outcome of those that it ran
+/// Flushes of files and directories, by whatever reactor: a batch waits for the outcome of those on its disk that it ran
 /// beside, as a segment's header does before the segment has a name; and the failure of one is everybody's.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Flushes {
-    running: AtomicU32,
+    /// Of each data directory, the first that lies on the same disk.
+    disks: Box<[usize]>,
+    /// By that one.
+    running: Box<[AtomicU32]>,
     failed: AtomicBool,
 }
 
 impl Flushes {
-    /// One begins.
-    pub(crate) fn begin(&self) {
-        self.running.fetch_add(1, Ordering::SeqCst);
+    /// Of data directories that lie on these disks.
+    pub(crate) fn new(disks: &[u64]) -> Flushes {
+        let first = |disk: &u64| disks.iter().position(|other| other == disk).unwrap_or(0);
+        Flushes {
+            disks: disks.iter().map(first).collect(),
+            running: disks.iter().map(|_| AtomicU32::new(0)).collect(),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    fn running(&self, dir: DirId) -> &AtomicU32 {
+        &self.running[self.disks[dir.0 as usize]]
+    }
+
+    /// One begins, of a directory or of a file there.
+    pub(crate) fn begin(&self, dir: DirId) {
+        self.running(dir).fetch_add(1, Ordering::SeqCst);
     }
 
     /// One has ended. With `is_bad`, writes of any journal that were not flushed yet may be gone.
-    pub(crate) fn end(&self, is_bad: bool) {
+    pub(crate) fn end(&self, dir: DirId, is_bad: bool) {
         if is_bad {
             self.fail();
         }
-        self.running.fetch_sub(1, Ordering::SeqCst);
+        self.running(dir).fetch_sub(1, Ordering::SeqCst);
     }
 
     /// A journal's write has failed, or a flush.
@@ -260,15 +280,15 @@ impl Flushes {
         self.failed.store(true, Ordering::SeqCst);
     }
 
-    /// Whether one is in flight.
-    pub(crate) fn is_running(&self) -> bool {
-        self.running.load(Ordering::SeqCst) > 0
+    /// Whether one is in flight on the disk of a directory.
+    pub(crate) fn is_running(&self, dir: DirId) -> bool {
+        self.running(dir).load(Ordering::SeqCst) > 0
     }
 
-    /// Whether what was written before is there, as far as these go: none runs, and none has failed. Asked in this order, as one
-    /// that fails says so before it ends.
-    pub(crate) fn are_good(&self) -> bool {
-        !self.is_running() && !self.has_failed()
+    /// Whether what was written there before is there, as far as these go: none runs, and none has failed. Asked in this order, as
+    /// one that fails says so before it ends.
+    pub(crate) fn are_good(&self, dir: DirId) -> bool {
+        !self.is_running(dir) && !self.has_failed()
     }
 
     /// Whether any failed.
@@ -281,10 +301,12 @@ impl Flushes {
 mod tests {
     use super::*;
 
+    const DIR: DirId = DirId(0);
+
     /// A full lane gives the parcel back, and its sender is woken once there is room.
     #[test]
     fn who_found_no_room_hears_of_it() {
-        let exchange = Exchange::new(2);
+        let exchange = Exchange::new(2, &[0]);
         let woken = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&woken);
         let wake = move || {
@@ -296,13 +318,13 @@ mod tests {
         }
         let left = exchange.send(0, 1, Parcel { applied: 7, ..Parcel::default() });
         assert_eq!(left.map(|parcel| parcel.applied), Some(7));
-        assert!(exchange.may_sleep(0, false), "nothing waits for it");
+        assert!(exchange.may_sleep(0, std::iter::empty()), "nothing waits for it");
         assert!(exchange.receive(0, 1).is_some());
         assert_eq!(woken.load(Ordering::SeqCst), 1);
         // Nobody else found it full: the next parcel taken wakes nobody.
-        assert!(exchange.may_sleep(0, false) && exchange.receive(0, 1).is_some());
+        assert!(exchange.may_sleep(0, std::iter::empty()) && exchange.receive(0, 1).is_some());
         assert_eq!(woken.load(Ordering::SeqCst), 1);
-        assert!(!exchange.may_sleep(1, false), "parcels wait for it");
+        assert!(!exchange.may_sleep(1, std::iter::empty()), "parcels wait for it");
     }
 
     /// Bug: a reactor could sleep on although the flush of another that its batch waited for had ended: the batch was acknowledged
@@ -310,33 +332,46 @@ mod tests {
     /// before it had said that it sleeps. Fix: it looks once more after it has said so, as it does for parcels.
     #[test]
     fn who_waits_for_a_flush_that_has_ended_does_not_sleep() {
-        let exchange = Exchange::new(2);
-        exchange.flushes.begin();
-        assert!(exchange.may_sleep(0, true), "it will be woken");
+        let exchange = Exchange::new(2, &[0]);
+        exchange.flushes.begin(DIR);
+        assert!(exchange.may_sleep(0, std::iter::once(DIR)), "it will be woken");
         exchange.woke(0);
-        exchange.flushes.end(false);
+        exchange.flushes.end(DIR, false);
         exchange.wake_others(1);
-        assert!(!exchange.may_sleep(0, true), "nobody wakes it any more");
-        assert!(exchange.may_sleep(0, false));
+        assert!(!exchange.may_sleep(0, std::iter::once(DIR)), "nobody wakes it any more");
+        assert!(exchange.may_sleep(0, std::iter::empty()));
     }
 
     /// One that has failed stays known after its end.
     #[test]
     fn flushes_are_good_once_all_have_ended_well() {
-        let flushes = Flushes::default();
-        assert!(flushes.are_good());
-        flushes.begin();
-        assert!(!flushes.are_good(), "one runs");
-        flushes.end(false);
-        assert!(flushes.are_good());
-        flushes.begin();
-        flushes.end(true);
-        assert!(!flushes.are_good(), "one has failed, and none runs");
+        let flushes = Flushes::new(&[7]);
+        assert!(flushes.are_good(DIR));
+        flushes.begin(DIR);
+        assert!(!flushes.are_good(DIR), "one runs");
+        flushes.end(DIR, false);
+        assert!(flushes.are_good(DIR));
+        flushes.begin(DIR);
+        flushes.end(DIR, true);
+        assert!(!flushes.are_good(DIR), "one has failed, and none runs");
+    }
+
+    /// Directories on one disk wait for each other's, and all hear of a failure.
+    #[test]
+    fn flushes_are_those_of_a_disk() {
+        let flushes = Flushes::new(&[7, 8, 7]);
+        flushes.begin(DirId(2));
+        assert_eq!([0, 1, 2].map(|dir| flushes.are_good(DirId(dir))), [false, true, false]);
+        flushes.begin(DirId(0));
+        flushes.end(DirId(2), false);
+        assert_eq!([0, 1, 2].map(|dir| flushes.are_good(DirId(dir))), [false, true, false]);
+        flushes.end(DirId(0), true);
+        assert_eq!([0, 1, 2].map(|dir| flushes.are_good(DirId(dir))), [false; 3]);
     }
 
     #[test]
     fn tips_are_found_as_they_were_published() {
-        let exchange = Exchange::new(3);
+        let exchange = Exchange::new(3, &[0]);
         for shard in [0, 1, 2, 3, 4095, 4096, 12_287, 12_288, SHARDS_MAX as u32 - 1].map(ShardId) {
             assert_eq!(exchange.tip(shard), Sequence(1), "nothing is stored in {shard}");
             exchange.publish(shard, Sequence(u64::from(shard.0) + 2));
@@ -348,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_shard_is_asked_for_where_it_was_moved_to() {
-        let exchange = Exchange::new(3);
+        let exchange = Exchange::new(3, &[0]);
         let moved = ShardId(SHARDS_MAX as u32 - 1);
         exchange.publish_home(moved, 4);
         exchange.publish_home(ShardId(6), 2);

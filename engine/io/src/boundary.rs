@@ -241,6 +241,11 @@ pub trait Io {
     /// How many data directories there are: their identifiers count from 0.
     fn directories(&self) -> usize;
 
+    /// The disk that a data directory lies on: those that say the same share one.
+    fn disk(&self, dir: DirId) -> u64 {
+        u64::from(dir.0)
+    }
+
     /// Aligned memory for writes and reads.
     fn pool(&self) -> &Pool;
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, StatxFlags, flock, fstatfs, fsync, openat, statx, unlinkat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, StatxFlags, flock, fstat, fstatfs, fsync, openat, statx, unlinkat,
 };
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
 
@@ -40,6 +40,7 @@ struct Held {
     directory: OwnedFd,
     lock: OwnedFd,
     file_system: FileSystem,
+    device: u64,
     /// `None` where direct access is refused.
     alignment: Option<Alignment>,
 }
@@ -68,6 +69,7 @@ impl DataDir {
             .map_err(|errno| DirError::of(path, "opening it", errno))?;
         let file_system = fstatfs(&directory).map_err(|errno| DirError::of(path, "looking at it", errno))?;
         let file_system = FileSystem::of_magic(file_system.f_type as u32);
+        let device = fstat(&directory).map_err(|errno| DirError::of(path, "looking at it", errno))?.st_dev;
         if !file_system.is_durable() && !allow_not_durable {
             return Err(DirError::NotDurable { path: path.to_owned(), file_system });
         }
@@ -77,7 +79,7 @@ impl DataDir {
             None if allow_not_durable => None,
             None => return Err(DirError::NotDirect { path: path.to_owned(), file_system }),
         };
-        let held = Held { path: path.to_owned(), directory, lock, file_system, alignment };
+        let held = Held { path: path.to_owned(), directory, lock, file_system, device, alignment };
         Ok(DataDir { held: Arc::new(held) })
     }
 
@@ -89,6 +91,11 @@ impl DataDir {
     /// What it lies on.
     pub fn file_system(&self) -> FileSystem {
         self.held.file_system
+    }
+
+    /// The number of the device that it lies on.
+    pub(crate) fn device(&self) -> u64 {
+        self.held.device
     }
 
     /// Whether a durable write to it survives a power cut.

@@ -3,7 +3,7 @@
 use frame::batch::Extent;
 use frame::segment::PlacedExtent;
 use frame::{Position, Sequence, ShardId};
-use io::Buf;
+use io::{Buf, DirId};
 
 use super::Journal;
 use crate::producers::Placed;
@@ -89,9 +89,17 @@ pub(crate) fn place(batch: Position, extent: &Extent) -> PlacedExtent {
 }
 
 impl Journal {
-    /// Whether a batch, or the header of a segment, is written and waits for the flushes that it ran beside.
-    pub(crate) fn waits_for_flush(&self) -> bool {
-        let has_written = self.in_flight.front().is_some_and(|commit| commit.written);
-        self.poisoned.is_none() && (has_written || self.segments.waits_for_flush())
+    /// Where a batch, or the header of a segment, is written and waits for the flushes that it ran beside.
+    pub(crate) fn waits_for_flush(&self) -> impl Iterator<Item = DirId> {
+        let header = self.segments.waits_for_flush().then_some(self.blueprint.dir);
+        let is_good = self.poisoned.is_none();
+        self.oldest_written().into_iter().chain(header).filter(move |_| is_good)
+    }
+
+    /// Where the oldest batch in flight lies, if it is written. The segment that a life begins in may be elsewhere than those it makes.
+    pub(super) fn oldest_written(&self) -> Option<DirId> {
+        let segment = self.in_flight.front().filter(|commit| commit.written)?.position.segment();
+        let left = self.closing.iter().find(|left| left.number == segment);
+        Some(left.unwrap_or(&self.open).dir)
     }
 }

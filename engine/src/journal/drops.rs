@@ -136,7 +136,7 @@ impl Drops {
                 FileOp::Rename { dir: doomed.dir, from, to: doomed.hidden_name() }
             }
             Stage::SyncDir => {
-                self.flushes.begin();
+                self.flushes.begin(doomed.dir);
                 FileOp::SyncDir(doomed.dir)
             }
             Stage::Cut { is_cutting: false, .. } => return,
@@ -161,7 +161,7 @@ impl Drops {
         let Some((doomed, stage)) = self.at.take() else { return Ok(None) };
         let result = completion.result;
         match stage {
-            Stage::SyncDir => self.flushes.end(result < 0),
+            Stage::SyncDir => self.flushes.end(doomed.dir, result < 0),
             Stage::Cut { .. } => scheduler.end_read(),
             _ => {}
         }
@@ -188,7 +188,7 @@ impl Drops {
     /// The journal has failed: what was begun stays as it is, for the next start.
     pub(crate) fn abandon(&mut self, scheduler: &mut Scheduler) {
         match self.at.take() {
-            Some((_, Stage::SyncDir)) => self.flushes.end(false),
+            Some((doomed, Stage::SyncDir)) => self.flushes.end(doomed.dir, false),
             Some((_, Stage::Cut { is_cutting: true, .. })) => scheduler.end_read(),
             _ => {}
         }

@@ -44,7 +44,7 @@ struct Rig {
 
 impl Rig {
     fn new() -> Rig {
-        let flushes = Arc::<Flushes>::default();
+        let flushes = Arc::new(Flushes::new(&[0]));
         let mut drops = Drops::new(TOKEN, Arc::clone(&flushes));
         drops.add(DOOMED);
         let io = Inert(Played { pool: Pool::new(1 << 20).expect("memory"), now_ns: 1_000_000_000, op: None });
@@ -75,11 +75,11 @@ fn its_name_is_another_ones_before_a_byte_is_touched() {
     let renames = rig.begun().expect("it begins");
     assert!(renames.contains("0000-0000000007.segment\"") && renames.contains("0000-0000000007.segment.new\""));
     assert!(rig.next().contains("SyncDir"));
-    assert!(rig.flushes.is_running(), "batches wait for that");
+    assert!(rig.flushes.is_running(DOOMED.dir), "batches wait for that");
     for left in [FREE_BYTES + 4096, 4096, 0] {
         let cut = rig.next();
         assert!(cut.contains("Truncate") && cut.contains(&format!("bytes: {left} ")), "{cut}");
-        assert!(!rig.flushes.is_running());
+        assert!(!rig.flushes.is_running(DOOMED.dir));
     }
     assert!(rig.next().contains("Remove"));
     assert!(rig.next().contains("Close"));
@@ -106,7 +106,7 @@ fn a_flush_that_fails_for_want_of_space_is_told() {
         rig.begun().expect("it begins");
         assert!(rig.next().contains("SyncDir"));
         assert!(matches!(rig.complete(errno, false), Err(told) if told == errno));
-        assert!(rig.flushes.has_failed() && !rig.flushes.is_running());
+        assert!(rig.flushes.has_failed() && !rig.flushes.is_running(DOOMED.dir));
     }
 }
 
@@ -120,5 +120,5 @@ fn a_disk_that_refuses_is_asked_again_and_one_that_fails_is_told() {
     rig.begun().expect("again");
     rig.next();
     assert!(matches!(rig.complete(-5, false), Err(-5)));
-    assert!(rig.flushes.has_failed() && !rig.flushes.is_running());
+    assert!(rig.flushes.has_failed() && !rig.flushes.is_running(DOOMED.dir));
 }

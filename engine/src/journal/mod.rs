@@ -55,6 +55,7 @@ pub(crate) struct SegmentId {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Open {
     pub(crate) number: SegmentNumber,
+    pub(crate) dir: DirId,
     pub(crate) file: FileId,
     pub(crate) bytes: u32,
     /// Extents in its batches so far, those in flight included.
@@ -378,14 +379,15 @@ impl Journal {
     /// The oldest batch in flight, if it has become durable: its records may be read from here on, and are to be
     /// acknowledged. The caller gives it back by [`Journal::acknowledged`].
     ///
-    /// None while a segment ahead is being flushed, by this reactor or another on the same disk. A flush of the device that fails may let go of all that is in the
-    /// device's cache, a batch among it whose own flush comes after it and is good (virtual disks: the host's fsync reports
+    /// None while a segment ahead is being flushed, by this reactor or another, on the disk that it lies on. A flush of the
+    /// device that fails may let go of all that is in the device's cache, a batch among it whose own flush comes after it and is good (virtual disks: the host's fsync reports
     /// lost pages once). That failure is told to whoever asked for that flush, on another thread, and the batch's success
     /// may be heard of first. So the batch waits for the outcome of every flush that it ran beside. Writes of this journal
     /// need no such care: the kernel does not begin a flush while another one runs, so that of two whose order matters the
     /// failure is posted to the same ring a whole flush earlier.
     pub(crate) fn next_durable(&mut self, shards: &mut Shards, catalog: &Catalog) -> Option<Commit> {
-        if self.poisoned.is_some() || !self.segments.flushes().are_good() || !self.in_flight.front()?.written {
+        let dir = self.oldest_written()?;
+        if self.poisoned.is_some() || !self.segments.flushes().are_good(dir) {
             return None;
         }
         let mut commit = self.in_flight.pop_front()?;
@@ -425,7 +427,7 @@ impl Journal {
     /// Makes the footer of a segment whose batches are all durable. The index goes on with the next segment.
     fn seal(&mut self, left: Open, shards: &Shards, catalog: &Catalog) {
         let mut writer = FooterWriter::default();
-        // There may be no room for shards that were made since; where there are none of it, nothing is known of one.
+        // There may be no room for shards that were made since. Of those nothing is stored here, as of all that are made later.
         for (shard, _) in shards.iter().filter(|(shard, _)| (shard.0 as usize) < left.rows || !shards.is_new(*shard)) {
             // A large record may go on in the next segment: its parts in this one are there, although nobody sees them yet.
             let Stored { next, arrival_ms } = shards.stored(shard);

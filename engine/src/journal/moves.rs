@@ -25,8 +25,8 @@ impl Journal {
     pub(super) fn go_to_next(&mut self) -> Result<(), Shortage> {
         let next = self.segments.take()?;
         self.closing.push_back(Open { last_checksum: self.previous_checksum, ..self.open });
-        let Ready { number, file, bytes, .. } = next;
-        self.open = Open { number, file, bytes, extents: 0, rows: 0, last_checksum: 0 };
+        let Ready { number, dir, file, bytes, .. } = next;
+        self.open = Open { number, dir, file, bytes, extents: 0, rows: 0, last_checksum: 0 };
         self.tail = Position::new(next.number, FIRST_BATCH);
         Ok(())
     }

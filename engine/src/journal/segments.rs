@@ -53,6 +53,7 @@ pub(crate) struct Blueprint {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ready {
     pub(crate) number: SegmentNumber,
+    pub(crate) dir: DirId,
     pub(crate) file: FileId,
     pub(crate) bytes: u32,
     pub(crate) prewritten: bool,
@@ -149,7 +150,7 @@ pub(crate) struct Segments {
     /// The disk refused; not tried again before this time.
     retry_ns: Option<u64>,
     last_errno: i32,
-    /// Those of all journals on this disk.
+    /// Those of all journals.
     flushes: Arc<Flushes>,
 }
 
@@ -305,7 +306,7 @@ impl Segments {
         let is_awaited = self.ready.is_empty() || !may_make;
         if is_awaited && !self.named.is_empty() && self.retry_ns.is_none() {
             self.syncing = true;
-            self.flushes.begin();
+            self.flushes.begin(self.blueprint.dir);
             io.submit(Op::File(FileOp::SyncDir(self.blueprint.dir)), self.tokens.make);
         } else if may_make {
             let number = self.next_number;
@@ -350,7 +351,7 @@ impl Segments {
         let has_flushed = matches!(making.stage, Stage::Flush | Stage::Header);
         let is_passing = !has_flushed && is_passing(errno);
         if matches!(making.stage, Stage::Flush) {
-            self.flushes.end(failed);
+            self.flushes.end(dir, failed);
         }
         let outcome = if failed && can_blank && !is_passing { Err(errno) } else { Ok(()) };
         let (stage, op) = match making.stage {
@@ -385,7 +386,7 @@ impl Segments {
                 (Stage::Allocate, Op::File(FileOp::Allocate { file: making.file, bytes: segment_bytes }))
             }
             Stage::Blank => {
-                self.flushes.begin();
+                self.flushes.begin(dir);
                 (Stage::Flush, Op::File(FileOp::Sync(making.file)))
             }
             Stage::Allocate | Stage::Flush => match self.header(io, number) {
@@ -399,7 +400,7 @@ impl Segments {
             }
             Stage::Rename => {
                 let (file, bytes) = (making.file, self.blueprint.segment_bytes);
-                self.named.push_back(Ready { number, file, bytes, prewritten: false });
+                self.named.push_back(Ready { number, dir, file, bytes, prewritten: false });
                 self.next_number = SegmentNumber(number.0 + 1);
                 return outcome;
             }
@@ -412,7 +413,7 @@ impl Segments {
 
     /// Names the file whose header is there for certain.
     fn name_written(&mut self, io: &mut impl Io) {
-        let is_certain = self.waits_for_flush() && self.flushes.are_good();
+        let is_certain = self.waits_for_flush() && self.flushes.are_good(self.blueprint.dir);
         let Some(making) = self.making.as_mut().filter(|_| is_certain) else { return };
         making.stage = Stage::Rename;
         let (from, to) = (making.name.clone(), file_name(self.blueprint.journal, making.number));
@@ -426,7 +427,7 @@ impl Segments {
 
     /// The directory sync has completed: the names are durable.
     fn complete_sync(&mut self, completion: &Completion) -> Result<(), i32> {
-        self.flushes.end(completion.result < 0);
+        self.flushes.end(self.blueprint.dir, completion.result < 0);
         if completion.result < 0 {
             return Err(completion.result);
         }
@@ -453,7 +454,7 @@ impl Segments {
         Some(buf.freeze())
     }
 
-    /// Flushes of this journal, and of others on the same disk.
+    /// Flushes of this journal, and of others.
     pub(crate) fn flushes(&self) -> &Flushes {
         &self.flushes
     }

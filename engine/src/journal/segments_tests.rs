@@ -55,7 +55,7 @@ fn one_ready() -> (Inert<Played>, Segments) {
     };
     let next_number = SegmentNumber(1);
     let stock = Stock { leftovers: Vec::new(), next_number, used_bytes: 0, target: 2, bytes_max: u64::MAX };
-    let mut segments = Segments::new(blueprint, TOKENS, stock, Arc::default());
+    let mut segments = Segments::new(blueprint, TOKENS, stock, Arc::new(Flushes::new(&[0])));
     while segments.ready.is_empty() {
         segments.advance(&mut io, false);
         assert_eq!(io.submitted.pop(), Some(TOKENS.make));
@@ -195,12 +195,12 @@ fn no_name_before_the_header_is_certain() {
             make_step(&mut io, &mut segments);
         }
         let flushes = Arc::clone(&segments.flushes);
-        flushes.begin();
+        flushes.begin(DirId(0));
         io.submitted.clear();
         make_step(&mut io, &mut segments);
         segments.advance(&mut io, false);
         assert!(io.submitted.is_empty() && segments.is_busy(), "{:?}", io.op);
-        flushes.end(is_bad);
+        flushes.end(DirId(0), is_bad);
         segments.advance(&mut io, false);
         let is_named = matches!(&io.op, Some(Op::File(FileOp::Rename { to, .. })) if !to.ends_with(UNFINISHED));
         assert_eq!((is_named, io.submitted.len()), (!is_bad, usize::from(!is_bad)));

@@ -74,7 +74,7 @@ impl Journal {
         };
         let found = journal.read_footers(io, directories, found, owners)?;
         if !found.is_empty() {
-            journal.replay_tail(io, was, &found, recovered)?;
+            journal.replay_tail(io, was, (directories, &found), recovered)?;
         }
         recovered.damage.append(journal.damage.clone());
         recovered.skipped = recovered.skipped.max(journal.skip);
@@ -174,7 +174,7 @@ impl Journal {
         &mut self,
         io: &mut impl Io,
         was: &Superblock,
-        found: &[Segment],
+        (directories, found): (&Directories, &[Segment]),
         recovered: &mut Recovered,
     ) -> Result<(), OpenError> {
         let base = self.newest.as_ref().map(|(base, _)| base.number);
@@ -193,8 +193,12 @@ impl Journal {
             blocking::sync(io, segment.file)?;
         }
         let leftovers = after.iter().filter(|segment| !is_used(segment.number));
-        self.leftovers =
-            leftovers.map(|s| Ready { number: s.number, file: s.file, bytes: s.bytes, prewritten: false }).collect();
+        let journal = self.blueprint.journal;
+        let leftover = |&Segment { number, file, bytes }: &Segment| {
+            let dir = directories.of(SegmentId { journal, number });
+            Ready { number, dir, file, bytes, prewritten: false }
+        };
+        self.leftovers = leftovers.map(leftover).collect();
         self.open = outcome.open.map(|open| (open, outcome.tail));
         self.skip = if outcome.skip { SEQUENCE_SKIP } else { 0 };
         self.damage.records.extend(self.replay.doubts(self.skip));

@@ -33,7 +33,7 @@ pub(crate) use take::begin_wait;
 use std::collections::BTreeSet;
 
 use frame::{Epoch, JournalNumber};
-use io::{FileId, Io};
+use io::{DirId, FileId, Io};
 
 use crate::Config;
 use crate::clock::Clock;
@@ -92,7 +92,8 @@ pub fn open(io: &mut impl Io, config: &Config, reactors: usize) -> Result<(Vec<S
     }
     recovered.damage.settle_records();
     let opened: Vec<FileId> = found.iter().flat_map(Journal::files).collect();
-    let seats = share::out(config, &owners, found, (directories, store, clock), &mut recovered);
+    let disks: Vec<u64> = (0..io.directories() as u32).map(|dir| io.disk(DirId(dir))).collect();
+    let seats = share::out(config, &owners, found, &disks, (directories, store, clock), &mut recovered);
     // What others write and drop is theirs alone: a file that is open here as well would keep its space.
     let kept: BTreeSet<FileId> = seats.first().into_iter().flat_map(Seat::files).collect();
     opened.into_iter().filter(|file| !kept.contains(file)).try_for_each(|file| blocking::close_file(io, file))?;

@@ -97,6 +97,7 @@ pub(super) fn out(
     config: &Config,
     owners: &Owners,
     mut found: Vec<Journal>,
+    disks: &[u64],
     (directories, store, clock): (Directories, Store, Clock),
     recovered: &mut Recovered,
 ) -> Vec<Seat> {
@@ -128,7 +129,7 @@ pub(super) fn out(
     let pinned = all_pinned(&found);
     let epoch = store.current.epoch;
     let mut store = Some(store);
-    let exchange = Arc::new(Exchange::new(reactors));
+    let exchange = Arc::new(Exchange::new(reactors, disks));
     catalog.homes().for_each(|(shard, home)| exchange.publish_home(shard, home));
     let seats = found.into_iter().take(reactors).enumerate().map(|(own, mut journal)| {
         let go_on = go_on(&journal, &owners(own), &nexts);

@@ -71,12 +71,14 @@ impl Seat {
         let (open, tail) = match self.open {
             Some((segment, tail)) => {
                 let (number, file, bytes) = (segment.number, segment.file, segment.bytes);
-                (Open { number, file, bytes, extents: self.extents, rows: 0, last_checksum: 0 }, tail)
+                let dir = self.directories.of(SegmentId { journal: self.blueprint.journal, number });
+                (Open { number, dir, file, bytes, extents: self.extents, rows: 0, last_checksum: 0 }, tail)
             }
             None => {
-                let Ready { number, file, bytes, .. } = take_segment(io, &mut segments, config.prewrite, &self.owners)?;
+                let Ready { number, dir, file, bytes, .. } =
+                    take_segment(io, &mut segments, config.prewrite, &self.owners)?;
                 (
-                    Open { number, file, bytes, extents: 0, rows: 0, last_checksum: 0 },
+                    Open { number, dir, file, bytes, extents: 0, rows: 0, last_checksum: 0 },
                     Position::new(number, FIRST_BATCH),
                 )
             }

@@ -38,7 +38,9 @@ use crate::bell::{Bell, Waker};
 use crate::open_files::OpenFiles;
 use crate::random::random;
 use crate::slab::Slab;
-use crate::{Clock, Completion, Io, IoConfig, IoError, IoKind, ListenerId, Op, Pool, Received, SystemIo, Token, Wait};
+use crate::{
+    Clock, Completion, DirId, Io, IoConfig, IoError, IoKind, ListenerId, Op, Pool, Received, SystemIo, Token, Wait,
+};
 
 pub use self::error::RingError;
 pub use self::setup::{Probe, probe};
@@ -239,6 +241,10 @@ impl Io for Ring {
 
     fn directories(&self) -> usize {
         self.files.directories()
+    }
+
+    fn disk(&self, dir: DirId) -> u64 {
+        self.files.disk(dir)
     }
 
     fn pool(&self) -> &Pool {

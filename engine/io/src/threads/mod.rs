@@ -29,7 +29,8 @@ use crate::bell::{Bell, Waker};
 use crate::open_files::OpenFiles;
 use crate::random::random;
 use crate::{
-    Clock, Completion, Io, IoConfig, IoError, IoKind, ListenerId, Op, Payload, Pool, Received, SystemIo, Token, Wait,
+    Clock, Completion, DirId, Io, IoConfig, IoError, IoKind, ListenerId, Op, Payload, Pool, Received, SystemIo, Token,
+    Wait,
 };
 
 /// A turn sleeps no longer, whatever it was told: what the system call takes is bounded.
@@ -132,6 +133,10 @@ impl Io for Threads {
 
     fn directories(&self) -> usize {
         self.files.directories()
+    }
+
+    fn disk(&self, dir: DirId) -> u64 {
+        self.files.disk(dir)
     }
 
     fn pool(&self) -> &Pool {

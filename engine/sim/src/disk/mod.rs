@@ -72,6 +72,8 @@ pub(crate) struct Disk {
     /// Of each directory.
     names: Vec<Names>,
     next_inode: Inode,
+    /// The directory that each file was made in, number 0 excepted: each is a disk of its own.
+    homes: BTreeMap<Inode, DirId>,
     open: Vec<Option<Inode>>,
     in_flight: Vec<InFlight>,
     faults: Faults,
@@ -88,6 +90,7 @@ impl Disk {
             files: BTreeMap::new(),
             names: vec![Names::default(); DIRECTORIES_MAX],
             next_inode: 1,
+            homes: BTreeMap::new(),
             open: Vec::new(),
             in_flight: Vec::new(),
             faults: Faults::new(faults),
@@ -115,17 +118,31 @@ impl Disk {
         self.take_along();
     }
 
-    /// A flush of the device that fails lets go of what is in the device's cache, whatever file it belongs to: also of
-    /// writes whose own flush comes after it, and is good. It fails as soon as it starts, here; its caller hears of it later.
+    /// A flush of the device that fails lets go of what is in the device's cache, whatever file of the directory it belongs to: also
+    /// of writes whose own flush comes after it, and is good. It fails as soon as it starts, here; its caller hears of it later.
     fn take_along(&mut self) {
         let fails = |op: &InFlight| {
             matches!(op.op, DiskOp::File(FileOp::Sync(_) | FileOp::SyncDir(_)))
                 && matches!(op.outcome, Outcome::Failed(_))
         };
         let Some(failing) = self.in_flight.last().filter(|op| fails(op)) else { return };
-        let started = failing.started;
-        for op in self.in_flight.iter_mut().filter(|op| op.started < started) {
+        let (started, dir) = (failing.started, self.dir_of(&failing.op));
+        let is_beside = |op: &InFlight| op.started < started && self.dir_of(&op.op) == dir;
+        let beside: Vec<usize> = (0..self.in_flight.len()).filter(|&at| is_beside(&self.in_flight[at])).collect();
+        for at in beside {
+            let op = &mut self.in_flight[at];
             op.is_taken |= matches!(op.op, DiskOp::Write { durable: true, .. }) && self.dice.chance(0.5);
+        }
+    }
+
+    /// Where a write or flush goes.
+    fn dir_of(&self, op: &DiskOp) -> DirId {
+        match op {
+            DiskOp::File(FileOp::SyncDir(dir)) => *dir,
+            DiskOp::Write { file, .. } | DiskOp::Read { file, .. } | DiskOp::File(FileOp::Sync(file)) => {
+                self.homes.get(&self.inode(*file)).copied().unwrap_or(DirId(0))
+            }
+            DiskOp::File(_) => DirId(0),
         }
     }
 
@@ -406,6 +423,7 @@ impl Disk {
                 let inode = self.next_inode;
                 self.next_inode += 1;
                 self.files.insert(inode, File::default());
+                self.homes.insert(inode, dir);
                 names.put(name, inode);
                 inode
             }

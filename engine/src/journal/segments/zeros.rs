@@ -4,15 +4,16 @@
 use frame::SegmentNumber;
 use frame::limits::BLOCK_BYTES;
 use frame::segment::FIRST_BATCH;
-use io::{Completion, FileId, FileOp, Io, Op};
+use io::{Completion, DirId, FileId, FileOp, Io, Op};
 
-use super::Segments;
+use super::{Ready, Segments};
 use crate::limits::ZERO_CHUNK_BYTES;
 
 /// The segment that zeros are written into, and how far.
 #[derive(Debug)]
 pub(super) struct Zeroing {
     pub(super) number: SegmentNumber,
+    dir: DirId,
     offset: u64,
     pub(super) syncing: bool,
 }
@@ -20,13 +21,13 @@ pub(super) struct Zeroing {
 impl Segments {
     pub(super) fn begin_zero(&mut self, io: &mut impl Io) {
         let Some(ready) = self.ready.iter().find(|ready| !ready.prewritten) else { return };
-        let (number, file, bytes) = (ready.number, ready.file, ready.bytes);
+        let &Ready { number, dir, file, bytes, .. } = ready;
         if self.zeros.is_none() {
             let Some(mut zeros) = io.pool().take(ZERO_CHUNK_BYTES) else { return };
             zeros.fill(0);
             self.zeros = Some(zeros.freeze());
         }
-        self.zeroing = Some(Zeroing { number, offset: u64::from(FIRST_BATCH), syncing: false });
+        self.zeroing = Some(Zeroing { number, dir, offset: u64::from(FIRST_BATCH), syncing: false });
         self.zero_on(io, file, bytes);
     }
 
@@ -37,7 +38,7 @@ impl Segments {
     pub(crate) fn complete_zero(&mut self, io: &mut impl Io, completion: &Completion, idle: bool) -> Result<(), i32> {
         let Some(zeroing) = &mut self.zeroing else { return Ok(()) };
         if zeroing.syncing {
-            self.flushes.end(completion.result < 0);
+            self.flushes.end(zeroing.dir, completion.result < 0);
         }
         let found = self.ready.iter_mut().find(|ready| ready.number == zeroing.number);
         let Some(ready) = found.filter(|_| idle && completion.result >= 0) else {
@@ -66,7 +67,7 @@ impl Segments {
         let left = u64::from(bytes) - zeroing.offset;
         if left == 0 {
             zeroing.syncing = true;
-            self.flushes.begin();
+            self.flushes.begin(zeroing.dir);
             return io.submit(Op::File(FileOp::Sync(file)), self.tokens.zero);
         }
         let buf = if left >= zeros.len() as u64 {
