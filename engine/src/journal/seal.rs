@@ -153,9 +153,9 @@ impl FooterCache {
         }
     }
 
-    /// What they take, those that are pinned excepted.
+    /// What they take.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.pinned.values().map(|footer| footer.memory_bytes()).sum::<usize>()
     }
 
     /// The footer of a segment, if it is in memory. It becomes the newest used.

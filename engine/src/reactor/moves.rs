@@ -97,10 +97,15 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Whether each segment that this reactor keeps is the file of its name.
+    /// Whether each segment that this reactor keeps is the file of its name, and no footer on its way to the disk: who borrows one
+    /// that is in memory alone keeps it there.
     fn may_lend(&mut self) -> bool {
         self.go_over_to_copy();
-        !self.compactor.is_renaming()
+        !self.compactor.is_renaming() && !self.is_sealing()
+    }
+
+    fn is_sealing(&self) -> bool {
+        self.journal.poisoned().is_none() && !self.journal.is_sealing_nothing()
     }
 
     fn lend(&mut self, shard: ShardId, to: usize, handover: Option<Handover>) {
@@ -125,7 +130,7 @@ impl<I: Io> Reactor<I> {
             None
         } else if self.journal.holds_unsealed(shard) {
             self.journal.may_leave().then_some(self.moves.leave_ns)
-        } else if self.compactor.is_renaming() {
+        } else if self.compactor.is_renaming() || self.is_sealing() {
             Some(self.moves.leave_ns)
         } else {
             Some(0)

@@ -25,7 +25,7 @@ pub(crate) struct Life<'a> {
     world: &'a World,
     reactors: Vec<Reactor<SimIo>>,
     /// Of each reactor.
-    handles: Vec<Handle>,
+    pub(crate) handles: Vec<Handle>,
 }
 
 impl<'a> Life<'a> {
