@@ -10,7 +10,7 @@ use frame::{Position, SegmentNumber, ShardId, batch};
 use io::{FileId, Io};
 
 use super::directories::Directories;
-use super::gaps::note_gaps_between;
+use super::gaps::gap_between;
 use super::replay::Replay;
 use super::share::users;
 use super::{AtPlace, OpenError, Recovered, Scan, Segment, blocking};
@@ -39,6 +39,8 @@ pub(super) struct Journal {
     pub(super) next_number: SegmentNumber,
     /// What is damaged in it.
     pub(super) damage: Damage,
+    /// Places where segments do not follow each other: what no other journal holds of their records is damaged as well.
+    pub(super) gaps: Vec<Damage>,
     /// How many numbers its first batch makes every shard skip.
     pub(super) skip: u64,
     /// The seal of the segment that it was left in, which must not be on disk before the first batch of this life is.
@@ -68,6 +70,7 @@ impl Journal {
             leftovers: Vec::new(),
             next_number: SegmentNumber(found.last().map_or(0, |segment| segment.number.0) + 1),
             damage: Damage::default(),
+            gaps: Vec::new(),
             skip: 0,
             late_seal: None,
             users: BTreeMap::new(),
@@ -76,7 +79,6 @@ impl Journal {
         if !found.is_empty() {
             journal.replay_tail(io, was, (directories, &found), recovered)?;
         }
-        recovered.damage.append(journal.damage.clone());
         recovered.skipped = recovered.skipped.max(journal.skip);
         Ok(journal)
     }
@@ -201,8 +203,6 @@ impl Journal {
         self.leftovers = leftovers.map(leftover).collect();
         self.open = outcome.open.map(|open| (open, outcome.tail));
         self.skip = if outcome.skip { SEQUENCE_SKIP } else { 0 };
-        self.damage.records.extend(self.replay.doubts(self.skip));
-        self.damage.settle();
         recovered.scanned_bytes += outcome.scanned_bytes;
         recovered.cuts.extend(outcome.cut);
         Ok(())
@@ -224,7 +224,7 @@ impl Journal {
 
     /// Segments before the newest sealed one that have no footer of their own, because of damage: made again, in memory.
     fn remake_footers(&mut self, io: &mut impl Io, found: &[Segment], base: SegmentNumber) -> Result<(), OpenError> {
-        let Journal { blueprint, sealed, pinned, damage, .. } = self;
+        let Journal { blueprint, sealed, pinned, damage, gaps, .. } = self;
         let id = |number| SegmentId { journal: blueprint.journal, number };
         let missing: Vec<Segment> = found
             .iter()
@@ -255,7 +255,7 @@ impl Journal {
                 .filter(|next| sealed.contains_key(&next.number));
             let after = next.map(|next| read_footer(io, blueprint, next)).transpose()?.flatten();
             if let (Some(before), Some((_, after))) = (pinned.get(&id(segment.number)), after) {
-                note_gaps_between(before, intact_to, &after, damage);
+                gaps.push(gap_between(before, intact_to, &after));
             }
         }
         Ok(())
@@ -357,7 +357,7 @@ fn read_footer(
     Ok(footer.map(|footer| (sealed, footer)))
 }
 
-fn footer_of(io: &mut impl Io, sealed: &Sealed) -> Result<Option<Footer>, OpenError> {
+pub(super) fn footer_of(io: &mut impl Io, sealed: &Sealed) -> Result<Option<Footer>, OpenError> {
     let (at, length) = (u64::from(sealed.footer_at), sealed.footer_length as usize);
     let bytes = blocking::read_if_readable(io, sealed.file, at, length)?;
     Ok(bytes.and_then(|bytes| Footer::parse(bytes.to_vec())))

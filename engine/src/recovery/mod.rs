@@ -7,12 +7,13 @@
 //!     -> what the journals say together, shared out among the reactors of this life -> first batch of each
 //! ```
 //!
-//! One thread does it for all journals; the first batch of each is written by its reactor. `journal` recovers one; `share`
-//! finds where each shard goes on. Segments before the last sealed one are not read. The decision table is in [`table`].
+//! One thread does it for all journals; the first batch of each is written by its reactor. `journal` recovers one; `doubts`
+//! finds what all together have lost, `share` where each shard goes on. Segments before the last sealed one are not read. The decision table is in [`table`].
 
 pub(crate) mod blocking;
 mod cut;
 mod directories;
+mod doubts;
 mod gaps;
 mod journal;
 mod later;
@@ -90,7 +91,7 @@ pub fn open(io: &mut impl Io, config: &Config, reactors: usize) -> Result<(Vec<S
             catalogs.find_users(io, &owners)?;
         }
     }
-    recovered.damage.settle_records();
+    doubts::settle(io, &mut found, &mut recovered)?;
     let opened: Vec<FileId> = found.iter().flat_map(Journal::files).collect();
     let disks: Vec<u64> = (0..io.directories() as u32).map(|dir| io.disk(DirId(dir))).collect();
     let seats = share::out(config, &owners, found, &disks, (directories, store, clock), &mut recovered);

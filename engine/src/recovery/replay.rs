@@ -184,13 +184,10 @@ impl Replay {
         Ok(outcome)
     }
 
-    /// At the end of the log: what may have been lost of shards that have nothing after the damage. All the numbers that
-    /// they skip because of it are refused, as nobody knows how many were given.
-    pub(crate) fn doubts(&self, skip: u64) -> impl Iterator<Item = DamagedRecords> + '_ {
-        self.doubtful.iter().filter_map(move |(&shard, &from)| {
-            let to = Sequence(self.shards.find(shard)?.next.0 + skip);
-            Some(DamagedRecords { shard, from, to })
-        })
+    /// At the end of the log: the shards that have nothing after the damage, each with the number from which on it may have lost
+    /// records.
+    pub(crate) fn doubtful(&self) -> impl Iterator<Item = (ShardId, Sequence)> + '_ {
+        self.doubtful.iter().map(|(&shard, &from)| (shard, from))
     }
 
     /// The journal ends here for now, with all the damage that is known: what was doubtful is part of it.
@@ -353,11 +350,10 @@ impl Replay {
             self.index.grow(self.shards.len());
             let expected = self.shards.shard_mut(extent.shard).next;
             let due = self.doubtful.remove(&extent.shard).unwrap_or(expected);
-            let may_be_lost = note_gap(&mut self.damage, extent, due);
+            note_gap(&mut self.damage, extent, due);
             if extent.first_sequence >= expected {
-                if !may_be_lost {
-                    self.index.go_on(extent.shard, extent.first_sequence);
-                }
+                // What lies before it, and is not lost, lies elsewhere. A command says so, but in a compacted segment there is none.
+                self.index.go_on(extent.shard, extent.first_sequence);
                 self.index.push(extent.shard, placed);
                 self.shards.recover(extent);
                 let frames = scan.bytes(io, placed.offset, placed.length as usize)?;

@@ -22,7 +22,7 @@ use super::{Recovered, Segment};
 use crate::Config;
 use crate::catalog::{Catalog, GO_ON_ROWS_MAX, GoOn};
 use crate::clock::Clock;
-use crate::damage::{Damage, DamagedRecords};
+use crate::damage::Damage;
 use crate::exchange::Exchange;
 use crate::journal::{Blueprint, Index, Ready, Seal, Sealed};
 use crate::limits::{Memory, PRODUCERS_SEGMENT_SHARE};
@@ -103,10 +103,8 @@ pub(super) fn out(
 ) -> Vec<Seat> {
     let directories = Arc::new(directories);
     let (owners, reactors) = (|own| owners.seen_by(own), owners.reactors());
-    let count = found.iter().map(|journal| journal.replay.shards.len()).max().unwrap_or(1);
-    let count = count.max(found[0].replay.catalog.shard_count());
-    let nexts = nexts(&found, count);
-    doubt_what_is_unknown(&mut found, &nexts, recovered);
+    let nexts = nexts(&found);
+    let count = nexts.len();
     let trims = trims(&found);
     for damage in found.iter_mut().map(|journal| &mut journal.damage).chain([&mut recovered.damage]) {
         damage.expire(|shard| trims.get(&shard).copied());
@@ -237,7 +235,9 @@ fn leave_what_others_read(found: &mut [Journal], owners: &Owners, nexts: &[Shard
 
 /// Where each shard goes on, by its number: past all that any journal knows, and past what may have been given and was cut or
 /// damaged, in whichever journal that was. Which one a shard's newest records were in need not be known for that.
-fn nexts(found: &[Journal], count: usize) -> Vec<Shard> {
+pub(super) fn nexts(found: &[Journal]) -> Vec<Shard> {
+    let known = found.iter().map(|journal| journal.replay.shards.len().max(journal.replay.catalog.shard_count()));
+    let count = known.max().unwrap_or(1);
     let skip = found.iter().map(|journal| journal.skip).max().unwrap_or(0);
     let mut nexts = vec![Shard::NEW; count];
     for journal in found {
@@ -248,25 +248,6 @@ fn nexts(found: &[Journal], count: usize) -> Vec<Shard> {
     }
     let skipped = |next: Shard| Shard::at(Sequence(next.next.0 + skip), next.arrival_ms);
     nexts.into_iter().map(skipped).collect()
-}
-
-/// A journal that has lost something may have lost all that it had of shards that it does not know, as they were made just
-/// before. The numbers that they skip because of it are refused, as are those of the shards that it knows.
-fn doubt_what_is_unknown(found: &mut [Journal], nexts: &[Shard], recovered: &mut Recovered) {
-    let skip = found.iter().map(|journal| journal.skip).max().unwrap_or(0);
-    for journal in found.iter_mut().filter(|journal| journal.replay.has_lost) {
-        let known = journal.replay.shards.len();
-        let unknown = nexts.iter().enumerate().skip(known.max(1)).map(|(shard, next)| DamagedRecords {
-            shard: ShardId(shard as u32),
-            from: Sequence(next.next.0 - skip),
-            to: next.next,
-        });
-        let unknown: Vec<DamagedRecords> = unknown.collect();
-        recovered.damage.records.extend_from_slice(&unknown);
-        journal.damage.records.extend(unknown);
-        journal.damage.settle();
-    }
-    recovered.damage.settle_records();
 }
 
 /// From where each shard is kept that was ever trimmed, whichever journal says so.
