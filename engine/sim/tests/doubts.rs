@@ -242,3 +242,18 @@ fn records_are_told_as_lost_whose_journal_forgot_that_it_had_the_shard() {
     assert!(damaged.iter().any(|&(start, end)| start <= lost.start && lost.end <= end), "{damaged:?}");
     life.end(Death::PowerCut);
 }
+
+#[test]
+fn records_are_told_as_lost_of_shards_that_a_journal_hears_of_behind_the_damage() {
+    let world = world();
+    let mut life = open(&world, 2);
+    create(&mut life, 7);
+    append(&mut life, &[1, 5, 7], 1, 100);
+    append(&mut life, &[7], 1, 100);
+    change(&world, life, |files| flip(files, SECOND, 0..1, is_of(5)));
+    let mut life = open(&world, 2);
+    assert_eq!(told(&mut life, 7), (vec![1, 2], vec![]));
+    let (intact, damaged) = told(&mut life, 5);
+    assert_eq!((intact, damaged), (vec![], vec![(1, 1 + SKIP)]));
+    life.end(Death::PowerCut);
+}

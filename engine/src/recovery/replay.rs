@@ -425,8 +425,10 @@ impl Replay {
         seal
     }
 
-    /// Room for so many shards.
+    /// Room for so many shards, which nothing told of before: what was lost may have been theirs.
     fn grow(&mut self, count: usize) {
+        let new = (self.shards.len()..count).filter(|_| self.has_lost);
+        self.doubtful.extend(new.map(|shard| (ShardId(shard as u32), Shard::NEW.next)));
         if self.keeps_catalog() {
             self.catalog.reserve_shards(count);
         }
@@ -455,7 +457,8 @@ impl Replay {
             frames = &frames[frame.length()..];
         }
         if self.keeps_catalog() {
-            self.grow(self.catalog.shard_count());
+            self.shards.grow(self.catalog.shard_count().max(self.shards.len()));
+            self.index.grow(self.shards.len());
         }
         Ok(())
     }
