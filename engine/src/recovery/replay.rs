@@ -124,6 +124,8 @@ impl Replay {
         }
         let (open, known) = footer.damaged_records().partition(|records| records.from == records.to);
         let doubtful: Vec<DamagedRecords> = open;
+        // A life that found it ended before it had told how far the doubt goes, and maybe before shards skipped numbers.
+        replay.has_lost = !doubtful.is_empty();
         replay.doubtful = doubtful.into_iter().map(|records| (records.shard, records.from)).collect();
         replay.damage = Damage { stretches: footer.damaged_stretches().collect(), records: known };
         Ok(replay)
@@ -154,7 +156,8 @@ impl Replay {
         sealed: &mut BTreeMap<SegmentNumber, Sealed>,
         pinned: &mut Pinned,
     ) -> Result<Outcome, OpenError> {
-        let mut outcome = Outcome { open: None, tail: Position::default(), cut: None, skip: false, scanned_bytes: 0 };
+        let (tail, skip) = (Position::default(), self.has_lost);
+        let mut outcome = Outcome { open: None, tail, cut: None, skip, scanned_bytes: 0 };
         for (at, segment) in segments.iter().enumerate() {
             let later = &segments[at + 1..];
             let mut scan = Scan::new(blueprint.log_id, blueprint.journal, *segment);
