@@ -136,7 +136,7 @@ impl<I: Io> Reactor<I> {
     /// Makes the first batch of this life durable, so that nothing older can pass for newer, and what it says of shards that
     /// go on in this journal.
     fn begin_life(&mut self, skip: u64, go_on: &[GoOn], trims: &[Trim], producers: Vec<Row>) -> Result<(), OpenError> {
-        let frame_of = |command: Command| {
+        let frame_of = |command: &Command| {
             let mut frame = Vec::new();
             let encoded = frame::frame::encode(&mut frame, b"catalog", None, &command.encode());
             encoded.expect("so many rows fit a record");
@@ -144,24 +144,34 @@ impl<I: Io> Reactor<I> {
         };
         let shards_go_on = go_on.chunks(GO_ON_ROWS_MAX).map(|rows| Command::GoOn(rows.to_vec()));
         let are_trimmed = trims.chunks(TRIMS_MAX).map(|rows| Command::Trim(rows.to_vec()));
-        let has_command = !(go_on.is_empty() && trims.is_empty() && producers.is_empty());
         let have_stored = producers::records_of(producers).into_iter().map(Command::Producers);
-        let mut commands = shards_go_on.chain(are_trimmed).chain(have_stored).map(frame_of);
-        self.write_opening(Some(skip), commands.next().as_deref())?;
+        let mut commands = shards_go_on.chain(are_trimmed).chain(have_stored);
+        let first = commands.next();
+        self.write_opening(Some(skip), first.as_ref().map(frame_of).as_deref())?;
         // Not before that batch says so: if it begins a segment, the footer of the one before must not say it as well.
         // The number of a command in it is past those skipped.
-        self.shards.skip_from(ShardId(u32::from(has_command)), skip);
-        for frame in commands {
-            self.write_opening(None, Some(&frame))?;
+        self.shards.skip_from(ShardId(u32::from(first.is_some())), skip);
+        first.iter().for_each(|first| self.begin_with(first));
+        // Nor later: if the next batch begins a segment, that footer must say it.
+        for command in commands {
+            self.write_opening(None, Some(&frame_of(&command)))?;
+            self.begin_with(&command);
         }
-        for row in go_on {
-            for shard in row.numbers() {
-                self.shards.go_on(shard, row.next, row.arrival_ms);
-                self.journal.index.go_on(shard, row.next);
-            }
-        }
-        trims.iter().for_each(|trim| self.shards.trim(*trim));
         Ok(())
+    }
+
+    /// Does what a command of an opening batch says.
+    fn begin_with(&mut self, command: &Command) {
+        match command {
+            Command::GoOn(rows) => {
+                for (row, shard) in rows.iter().flat_map(|row| row.numbers().map(move |shard| (row, shard))) {
+                    self.shards.go_on(shard, row.next, row.arrival_ms);
+                    self.journal.index.go_on(shard, row.next);
+                }
+            }
+            Command::Trim(trims) => trims.iter().for_each(|trim| self.shards.trim(*trim)),
+            _ => {}
+        }
     }
 
     fn write_opening(&mut self, skip: Option<u64>, frame: Option<&[u8]>) -> Result<(), OpenError> {
