@@ -105,6 +105,7 @@ pub(super) fn out(
     let (owners, reactors) = (|own| owners.seen_by(own), owners.reactors());
     let nexts = nexts(&found);
     let count = nexts.len();
+    forget_what_is_gone(&mut found, recovered);
     let trims = trims(&found);
     for damage in found.iter_mut().map(|journal| &mut journal.damage).chain([&mut recovered.damage]) {
         damage.expire(|shard| trims.get(&shard).copied());
@@ -248,6 +249,23 @@ pub(super) fn nexts(found: &[Journal]) -> Vec<Shard> {
     }
     let skipped = |next: Shard| Shard::at(Sequence(next.next.0 + skip), next.arrival_ms);
     nexts.into_iter().map(skipped).collect()
+}
+
+/// What journals tell of shards that were deleted or forgotten is of no use.
+fn forget_what_is_gone(found: &mut [Journal], recovered: &mut Recovered) {
+    let catalog = &found[0].replay.catalog;
+    // Those that the catalog has not heard of are not.
+    let all = (0..catalog.shard_count()).map(|shard| ShardId(shard as u32));
+    let are_gone: Vec<bool> = all.map(|shard| shard != ShardId::CATALOG && !catalog.keeps(shard)).collect();
+    let is_kept = |shard: ShardId| !are_gone.get(shard.0 as usize).is_some_and(|&is_gone| is_gone);
+    for journal in found {
+        let Journal { replay, damage, .. } = journal;
+        replay.shards.trims(|shard| !is_kept(shard)).iter().for_each(|trim| replay.shards.forget_trim(trim.shard));
+        let told: BTreeSet<ShardId> = replay.producers.rows().map(|row| row.shard).collect();
+        told.into_iter().filter(|&shard| !is_kept(shard)).for_each(|shard| replay.producers.forget(shard));
+        damage.records.retain(|records| is_kept(records.shard));
+    }
+    recovered.damage.records.retain(|records| is_kept(records.shard));
 }
 
 /// From where each shard is kept that was ever trimmed, whichever journal says so.
