@@ -55,6 +55,13 @@ impl<I: Io> Reactor<I> {
         }
     }
 
+    /// Whether frames are sent from where they are. Slow readers may not keep the memory that appends need: past a share of
+    /// it they get copies.
+    pub(super) fn may_share_frames(&mut self) -> bool {
+        let pool = self.io.pool();
+        pool.used_bytes() - self.journal.cache.held_bytes() < pool.capacity_bytes() / 4
+    }
+
     /// Refuses what may have a long answer, where nobody is told much.
     pub(super) fn refuses_long_answer(&mut self, peer: Peer, event: &ServerEvent) -> bool {
         let asked = match event {

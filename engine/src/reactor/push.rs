@@ -264,6 +264,25 @@ impl<I: Io> Reactor<I> {
         }
     }
 
+    pub(super) fn window_read(&mut self, slot: u32, completion: Completion) {
+        self.scheduler.end_read();
+        let whole = match completion.payload {
+            Payload::Buf(buf) if completion.result.cast_unsigned() as usize == buf.len() => Some(buf.freeze()),
+            Payload::Buf(buf) => match self.reads.read_again(slot, buf) {
+                true => return,
+                false => None,
+            },
+            _ => None,
+        };
+        let mut answered = std::mem::take(&mut self.answered);
+        let (reads, io, mut sight) = self.reading();
+        let key = reads.complete(io, &mut sight, &mut answered, (slot, whole));
+        self.answered = answered;
+        if let Some(key) = key {
+            self.unpark(key);
+        }
+    }
+
     /// What subscriptions are parked for was read.
     pub(super) fn unpark(&mut self, key: Key) {
         let mut due = std::mem::take(&mut self.due);

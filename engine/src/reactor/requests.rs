@@ -446,13 +446,6 @@ impl<I: Io> Reactor<I> {
         self.answered = answered;
     }
 
-    /// Whether frames are sent from where they are. Slow readers may not keep the memory that appends need: past a share of
-    /// it they get copies.
-    pub(super) fn may_share_frames(&mut self) -> bool {
-        let pool = self.io.pool();
-        pool.used_bytes() - self.journal.cache.held_bytes() < pool.capacity_bytes() / 4
-    }
-
     fn answer_read(&mut self, peer: Peer, request: RequestId, answer: Answer, share_frames: bool) {
         let Some(connection) = live(&mut self.connections, peer) else { return };
         connection.reads -= 1;
