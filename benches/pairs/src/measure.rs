@@ -66,8 +66,11 @@ impl Bound {
         }
     }
 
-    /// Without a bound, the farthest from the median.
+    /// Without a bound, the farthest from the median. What is no number is worse than any.
     fn worst(self, values: &[f64]) -> f64 {
+        if values.iter().any(|value| value.is_nan()) {
+            return f64::NAN;
+        }
         let middle = median(values);
         let worse = |a: f64, b: f64| match self {
             Self::AtLeast(_) => a.min(b),
@@ -114,11 +117,11 @@ impl Measure {
         }
     }
 
-    /// What all pairs come to.
+    /// What all pairs come to. The median of pairs of which one has no number reaches nothing: that one would be anywhere.
     pub(crate) fn sum_up(self, values: Vec<f64>) -> Measured {
         let (median, worst) = (median(&values), self.bound.worst(&values));
         Measured {
-            reached: self.bound.holds(median),
+            reached: self.bound.holds(median) && !worst.is_nan(),
             worst_reached: self.bound.holds(worst),
             measure: self,
             values,
@@ -203,6 +206,16 @@ mod tests {
         assert!(!measure(Compare::Ratio, Bound::AtMost(1.0)).sum_up(Vec::new()).reached);
         assert!(!Bound::AtLeast(0.0).holds(f64::NAN) && !Bound::AtMost(9.0).holds(f64::NAN));
         assert!(!Bound::Unset.holds(f64::NAN));
+    }
+
+    /// Bug, found on reading: a pair without a number made a target reached that the others missed. Mechanism: the least of numbers
+    /// and none is a number, and a median sorts none behind all of them. Fix: none is the worst, and with it nothing is reached.
+    #[test]
+    fn pairs_without_a_number_reach_nothing() {
+        for bound in [Bound::AtLeast(5.0), Bound::AtMost(7.0), Bound::Unset] {
+            let measured = measure(Compare::Ratio, bound).sum_up(vec![5.8, 6.0, f64::NAN, 6.5, f64::NAN]);
+            assert!(measured.worst.is_nan() && !measured.reached && !measured.worst_reached, "{bound:?}");
+        }
     }
 
     /// Bug: a ratio by a side that did nothing reached every bound. Mechanism: infinity is more than any number. Fix: only what is
