@@ -178,7 +178,7 @@ pub struct Load {
     pub seed: u64,
     /// The bounds: seconds and bytes, whichever is first.
     pub seconds_max: Option<f64>,
-    /// The bound in bytes.
+    /// The bound in bytes; `u64::MAX` where there was none, but for the disk.
     pub bytes_max: u64,
     /// Seconds dropped at the start.
     pub warmup_s: f64,

@@ -1,6 +1,7 @@
 //! What a run's figures are worth: its marks, its goals, its exit status.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Status;
 use super::measure::recorders;
@@ -42,7 +43,8 @@ pub(super) fn judge(
             let why = "the input is malformed from some row on; what came before it was sent and verified";
             report.marks.push(Mark::CutShort(why.to_owned()));
         }
-        Stop::Time | Stop::Bytes | Stop::InputEnd | Stop::Tip => {}
+        Stop::Bytes => report.marks.extend(options.duration.and_then(|duration| ended_early(duration, produced))),
+        Stop::Time | Stop::InputEnd | Stop::Tip => {}
     }
     // A void one says more.
     if status == Status::Good && report.marks.iter().any(|mark| matches!(mark, Mark::CutShort(_))) {
@@ -133,6 +135,13 @@ fn void(report: &RunReport, stop: Stop) -> Option<String> {
         ));
     }
     None
+}
+
+/// A run that its bytes ended before the time that was asked for.
+fn ended_early(duration: Duration, produced: &Produced) -> Option<Mark> {
+    let (ran_s, asked_s) = (recorders(produced).main.last_ack_ns() as f64 / 1e9, duration.as_secs_f64());
+    let why = "give more --bytes, or a disk with more room";
+    (ran_s < asked_s).then(|| Mark::Partial(format!("its bytes were over after {ran_s:.1} of {asked_s:.1} s: {why}")))
 }
 
 fn one_at_a_time(report: &RunReport) -> bool {
@@ -296,6 +305,17 @@ mod tests {
         produced.groups[0].recorder.unanswered(times, 7);
         let (status, marks) = judged(report, &produced, &[]);
         assert!(status == Status::Good && matches!(marks[..], [Mark::Partial(_)]), "{marks:?}");
+    }
+
+    #[test]
+    fn a_run_that_its_bytes_ended_before_its_time_says_so() {
+        let (report, mut produced) = good();
+        produced.stop = Stop::Bytes;
+        assert_eq!(judged(report.clone(), &produced, &[]), (Status::Good, vec![]), "no time was asked for");
+        let (status, marks) = judged(report, &produced, &["--duration", "30s"]);
+        let told = marks.first().map(Mark::text).unwrap_or_default();
+        assert_eq!((status, marks.len()), (Status::Good, 1), "{marks:?}");
+        assert!(told.starts_with("partial: its bytes were over after 0.0 of 30.0 s"), "{told}");
     }
 
     #[test]

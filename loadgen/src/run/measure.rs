@@ -21,6 +21,7 @@ use crate::server::{Server, ServerSpec, remove_leftovers};
 use crate::verify::Ledger;
 
 /// What every repetition shares.
+#[derive(Clone, Copy)]
 pub(super) struct Run<'a> {
     pub(super) options: &'a Options,
     pub(super) settled: &'a Settled,
@@ -119,10 +120,20 @@ impl Run<'_> {
     /// Runs once from the start.
     pub(super) fn measure(&self, program: Option<&Path>) -> Result<Measurement, RunError> {
         let (rows, input) = self.settled.rows(self.options).map_err(RunError::Input)?.unzip();
-        let server = match program {
-            Some(program) => Some(self.start_server(program, rows.as_deref())?),
-            None => None,
-        };
+        let Some(program) = program else { return self.measure_on(None, rows, input) };
+        // First, for they may take the space.
+        remove_leftovers(&self.settled.parent, |text| eprintln!("{text}"));
+        let settled = self.settled.within_space(self.options, rows.as_deref())?;
+        Run { settled: &settled, ..*self }.measure_on(Some(self.start_server(program)?), rows, input)
+    }
+
+    /// Runs once on our own server, or on one that is there.
+    fn measure_on(
+        &self,
+        server: Option<Server>,
+        rows: Option<Box<Rows>>,
+        input: Option<String>,
+    ) -> Result<Measurement, RunError> {
         let watched = server.as_ref().map(Server::directory).or(self.options.dir.as_deref());
         let disk = watched.and_then(|directory| Disk::under(directory).ok());
         let outcome = self.load(server.as_ref(), disk.as_ref(), rows)?;
@@ -145,10 +156,7 @@ impl Run<'_> {
         Ok(Measurement { status, report, produced, outcome_started, metrics })
     }
 
-    fn start_server(&self, program: &Path, rows: Option<&Rows>) -> Result<Server, RunError> {
-        // First, for they may take the space.
-        remove_leftovers(&self.settled.parent, |text| eprintln!("{text}"));
-        self.settled.check_space(self.options, rows)?;
+    fn start_server(&self, program: &Path) -> Result<Server, RunError> {
         let mut arguments = self.options.server_arg.clone();
         if let Some(path) = &self.options.native_secret_file {
             arguments.push(format!("--native-secret-file={}", path.display()));
@@ -191,7 +199,7 @@ impl Run<'_> {
                 connections: beside.connections,
                 batch_records: beside.batch_records,
                 pace: beside.pace(),
-                bytes_max: Settled::beside_bytes_max(beside),
+                bytes_max: settled.beside_bytes_max,
                 recipe: recipe.clone(),
             });
         }

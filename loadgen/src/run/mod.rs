@@ -6,6 +6,7 @@ mod observe;
 mod over_http;
 pub(crate) mod place;
 mod settle;
+mod space;
 mod sweep;
 pub(crate) mod tell;
 

@@ -7,40 +7,33 @@ use frame::Quotas;
 use frame::proto::Secret;
 
 use super::RunError;
-use super::place::{existing, results_directory, run_name, target_directory};
+use super::place::{results_directory, run_name, target_directory};
 use crate::input::{Columns, InputError, InputSpec, Rows};
-use crate::machine::Disk;
 use crate::native::{Begin, Io, Kind, NativeError, Pace, Route, settle_io};
 use crate::options::{Beside, Options, Speed, Workload};
 use crate::report::Load;
 use crate::secret;
-use crate::units::{parse_bytes, show_bytes};
-use crate::workload::{KEY_BYTES, Keys, LANES_MAX, Recipe, RunId, Sizes};
+use crate::units::show_bytes;
+use crate::workload::{Keys, LANES_MAX, Recipe, RunId, Sizes};
 
 /// How long a run with neither bytes nor input given lasts.
 const DURATION_DEFAULT: Duration = Duration::from_secs(15);
 
-/// How many bytes a run sends at most, unless told otherwise.
+/// How many bytes a run with neither bytes nor a duration given sends at most.
 const BYTES_DEFAULT: u64 = 4 << 30;
 
 /// What is dropped at the start, unless told otherwise or replaying rows that all count.
 pub(super) const WARMUP_DEFAULT: Duration = Duration::from_secs(1);
 
-/// Bytes of a segment, unless the server is told otherwise, and how many there are beyond the records: the one in use and those
-/// kept ready.
-const SEGMENT_BYTES: u64 = 256 << 20;
-const SEGMENTS_READY: u64 = 2;
-
-/// How many times a person's own rows may grow on disk, where they can't be looked at before: short ones grow more.
-const ROW_GROWTH: f64 = 1.8;
-
 /// What all repetitions of a command have in common.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Settled {
     pub(super) pace: Pace,
     pub(super) warmup: Duration,
     pub(super) duration: Option<Duration>,
+    /// Bytes that are sent at most, and by the load beside; `u64::MAX` where nothing bounds them.
     pub(super) bytes_max: u64,
+    pub(super) beside_bytes_max: u64,
     pub(super) cores: Vec<usize>,
     pub(super) server_core: usize,
     /// What the server is to know as well.
@@ -56,7 +49,7 @@ pub(super) struct Settled {
     /// What is written, and what is written beside it.
     pub(super) recipe: Recipe,
     pub(super) beside: Option<(Beside, Recipe)>,
-    input: Option<InputSpec>,
+    pub(super) input: Option<InputSpec>,
     run_name: String,
 }
 
@@ -89,13 +82,15 @@ impl Settled {
         let all_counts = own_data || consumes;
         let unbounded = options.bytes.is_none() && !own_data;
         let to_the_tip = consumes && unbounded && options.duration.is_none() && options.from != Begin::Latest;
+        let bytes_default = bytes_default(options);
         let run_name = run_name();
         let run = RunId::new(xxhash_rust::xxh3::xxh3_64(run_name.as_bytes()));
         Ok(Self {
             pace: pace(options),
             warmup: options.warmup.unwrap_or(if all_counts { Duration::ZERO } else { WARMUP_DEFAULT }),
             duration: options.duration.or((unbounded && !to_the_tip).then_some(DURATION_DEFAULT)),
-            bytes_max: options.bytes.unwrap_or(if consumes { u64::MAX } else { BYTES_DEFAULT }),
+            bytes_max: options.bytes.unwrap_or(bytes_default),
+            beside_bytes_max: options.beside.as_ref().map_or(0, |beside| beside.bytes.unwrap_or(bytes_default)),
             cores,
             server_core,
             secret: options.native_secret_file.as_deref().map(secret::read).transpose().map_err(RunError::Secret)?,
@@ -136,36 +131,6 @@ impl Settled {
         names(beside.stream.as_deref().unwrap_or(&own), beside.streams)
     }
 
-    /// Refuses where the disk of our own server has less room than the run may take.
-    pub(super) fn check_space(&self, options: &Options, rows: Option<&Rows>) -> Result<(), RunError> {
-        let directory = existing(&self.parent);
-        let free =
-            Disk::free_bytes(&directory).map_err(|error| RunError::System("see how much disk is free", error))?;
-        let need = self.disk_bytes(options, rows) + segment_room_bytes(&options.server_arg);
-        match free.filter(|&free| free < need) {
-            Some(free) => Err(RunError::Space { directory: self.parent.clone(), need, free }),
-            None => Ok(()),
-        }
-    }
-
-    /// Bytes that the records may take on disk.
-    fn disk_bytes(&self, options: &Options, rows: Option<&Rows>) -> u64 {
-        let times = rows.map_or_else(|| growth(options.record_bytes), row_growth);
-        let whole = self.input.as_ref().filter(|input| !input.repeat).and_then(|input| input.path.as_ref());
-        let file_bytes = whole.and_then(|path| Some(path.metadata().ok()?.len()));
-        let bytes = self.bytes_max.min(file_bytes.map_or(u64::MAX, |bytes| bytes.max(1)));
-        let beside = self
-            .beside
-            .as_ref()
-            .map_or(0.0, |(beside, _)| beside.bytes.unwrap_or(BYTES_DEFAULT) as f64 * growth(beside.record_bytes));
-        (bytes as f64 * times + beside) as u64
-    }
-
-    /// Bytes that the load beside sends at most.
-    pub(super) fn beside_bytes_max(beside: &Beside) -> u64 {
-        beside.bytes.unwrap_or(BYTES_DEFAULT)
-    }
-
     /// How the load is told in the result.
     pub(super) fn load(&self, options: &Options, input: Option<String>, routes: &[Route], spoken: &Spoken) -> Load {
         let consumes = options.workload == Workload::Consume;
@@ -199,7 +164,7 @@ impl Settled {
             input,
             seed: options.seed,
             seconds_max: self.duration.map(|duration| duration.as_secs_f64()),
-            bytes_max: self.bytes_max,
+            bytes_max: options.bytes.unwrap_or(bytes_default(options)),
             warmup_s: self.warmup.as_secs_f64(),
             io: self.io.name().to_owned(),
             protocol: spoken.protocol.clone(),
@@ -220,37 +185,18 @@ pub(super) struct Spoken {
     pub(super) inflight: u32,
 }
 
+/// How many bytes are sent at most where nobody says: a duration bounds a run by itself, and so does what there is to consume.
+fn bytes_default(options: &Options) -> u64 {
+    let is_bounded = options.duration.is_some() || options.workload == Workload::Consume;
+    if is_bounded { u64::MAX } else { BYTES_DEFAULT }
+}
+
 /// A base, numbered where there are several.
 fn names(base: &str, count: u32) -> Vec<String> {
     match count {
         1 => vec![base.to_owned()],
         many => (0..many).map(|number| format!("{base}-{number}")).collect(),
     }
-}
-
-/// How many times larger than their data and keys records are on disk.
-fn growth(sizes: Sizes) -> f64 {
-    let mean = sizes.mean();
-    let frame = frame::frame::frame_bytes(0, KEY_BYTES, mean as usize);
-    frame as f64 / (mean + KEY_BYTES as f64)
-}
-
-/// The same of a person's own rows.
-fn row_growth(rows: &Rows) -> f64 {
-    let (mut bytes, mut frames_bytes) = (0, 0);
-    for [key, data] in rows.sizes() {
-        bytes += key + data;
-        frames_bytes += frame::frame::frame_bytes(0, key, data);
-    }
-    if bytes == 0 { ROW_GROWTH } else { frames_bytes as f64 / bytes as f64 }
-}
-
-/// Room on the disk beyond the records, by what the server is told.
-fn segment_room_bytes(arguments: &[String]) -> u64 {
-    let told = |name: &str| arguments.iter().rev().find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='));
-    let segment_bytes = told("--segment-bytes").and_then(|text| parse_bytes(text).ok()).unwrap_or(SEGMENT_BYTES);
-    let ready = told("--segments-ready").and_then(|text| text.parse().ok()).unwrap_or(SEGMENTS_READY);
-    segment_bytes.saturating_mul(ready.saturating_add(1))
 }
 
 impl Beside {
