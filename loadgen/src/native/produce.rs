@@ -46,11 +46,9 @@ pub(crate) struct CoreOutcome {
 /// A person's own rows take the place of what the first producers would make, and are sent by the first core alone: one
 /// reader keeps them in order.
 pub fn produce(plan: &Plan, rows: Option<Box<Rows>>, shared: &Arc<Shared>) -> Result<Produced, NativeError> {
-    let cores = match (&rows, plan.producers.first()) {
-        (Some(_), _) => &plan.cores[..1],
-        (None, Some(producers)) => &plan.cores[..Spread::new(plan, producers, false).cores],
-        (None, None) => &plan.cores[..],
-    };
+    // As many as the group that is spread furthest has connections on.
+    let spread = plan.producers.iter().map(|producers| Spread::new(plan, producers, rows.is_some()).cores);
+    let cores = &plan.cores[..spread.max().unwrap_or(plan.cores.len())];
     run_cores(plan, cores, rows, shared, async |rows, place| run_core(plan, rows, shared, place).await)
 }
 

@@ -347,6 +347,23 @@ fn two_loads_leave_one_pacing_loop_with_figures_of_their_own() {
     assert_eq!(read.verdict.read, 10_050);
 }
 
+/// Bug, found on reading: a load beside went at a part of its rate where it had more connections than the main one. Mechanism: there
+/// were as many threads as the main load's connections, and what the others were to send nobody did. Fix: as many as any load's.
+#[test]
+fn a_load_beside_keeps_its_rate_on_more_cores_than_the_main_one_has() {
+    let pace = Pace::Open { records_per_s: 400.0, arrivals: crate::schedule::Arrivals::Constant };
+    let mut plan = plan(start(Manners::default()), 1, 1, pace);
+    plan.cores = vec![core(), core()];
+    plan.duration = Some(Duration::from_millis(500));
+    let main = Producers { connections: 1, batch_records: 1, ..plan.producers[0].clone() };
+    let beside = Producers { connections: 2, recipe: recipe().of(Default::default(), 1), ..main.clone() };
+    plan.producers = vec![main, beside];
+    let (produced, read) = generated(&plan);
+    assert!(read.verdict.good(), "{:?}", read.verdict);
+    let due: Vec<u64> = produced.groups.iter().map(|group| group.lateness.judge(0).batches).collect();
+    assert_eq!(due, [200, 200]);
+}
+
 #[test]
 fn a_load_whose_bytes_are_sent_ends_the_run() {
     let mut plan = plan(start(Manners::default()), 1, 1, closed());
