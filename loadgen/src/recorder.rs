@@ -53,6 +53,7 @@ pub struct Recorder {
     last_ack_ns: u64,
     ran_until_ns: u64,
     unanswered: u64,
+    unserved: u64,
 }
 
 impl Recorder {
@@ -71,6 +72,7 @@ impl Recorder {
             last_ack_ns: 0,
             ran_until_ns: 0,
             unanswered: 0,
+            unserved: 0,
         }
     }
 
@@ -116,6 +118,19 @@ impl Recorder {
     /// Those.
     pub fn unanswered_records(&self) -> u64 {
         self.unanswered
+    }
+
+    /// Counts records that were due and are not sent any more, as taking until `until_ns`: they would have taken no less.
+    pub fn unserved(&mut self, intended_ns: u64, until_ns: u64, records: u64) {
+        self.unserved += records;
+        if intended_ns >= self.warmup_ns {
+            self.latency.saturating_record_n(until_ns.saturating_sub(intended_ns), records);
+        }
+    }
+
+    /// Those.
+    pub fn unserved_records(&self) -> u64 {
+        self.unserved
     }
 
     /// The run went on at least until then, whether anything was acknowledged or not.
@@ -174,6 +189,7 @@ impl Recorder {
         self.last_ack_ns = self.last_ack_ns.max(other.last_ack_ns);
         self.ran_until_ns = self.ran_until_ns.max(other.ran_until_ns);
         self.unanswered += other.unanswered;
+        self.unserved += other.unserved;
     }
 
     /// Latency from the intended time to the acknowledgement, a count a record.

@@ -21,7 +21,7 @@ use super::worker::{Job, Worker};
 use super::{Asked, HttpError};
 use crate::input::Rows;
 use crate::native::{
-    Core, CoreOutcome, CorePlace, Pace, Pacer, Plan, Produced, Producers, Shared, Stop, check_end, run_cores,
+    Core, CoreOutcome, CorePlace, Due, Pace, Pacer, Plan, Produced, Producers, Shared, Stop, check_end, run_cores,
 };
 use crate::schedule::Schedule;
 use crate::workload::{KEY_BYTES, Lane};
@@ -104,6 +104,8 @@ pub(super) struct Crew {
     pub(super) workers: Vec<Rc<Worker>>,
     pace: Pace,
     records_max: u32,
+    /// How many a request has, on average.
+    records_usual: f64,
     bytes_max: u64,
     pub(super) lane: RefCell<Option<Lane>>,
     /// Which of the streams is written next.
@@ -136,12 +138,15 @@ impl Crew {
         if let Some(producers) = producers {
             check_record_size(KEY_BYTES, producers.recipe.largest())?;
         }
+        let records_max = producers.map_or(1, |producers| asked.operation.records(producers.batch_records));
+        let usual = |producers: &Producers| usual_records(records_max, &mut producers.recipe.lane(place.part));
         Ok(Rc::new(Self {
             asked: asked.clone(),
             streams: streams.clone(),
             workers,
             pace: producers.map_or(Pace::Closed { inflight: 1 }, |producers| producers.pace),
-            records_max: producers.map_or(1, |producers| asked.operation.records(producers.batch_records)),
+            records_max,
+            records_usual: producers.map_or(1.0, usual),
             bytes_max: producers.map_or(0, |producers| producers.bytes_max),
             lane: RefCell::new(producers.map(|producers| producers.recipe.lane(place.part))),
             turn: Cell::new(place.part),
@@ -238,10 +243,18 @@ impl Crew {
         self.came.notify_one();
     }
 
+    /// A batch that is to leave then.
+    fn due(&self, due_ns: u64) -> Due {
+        (due_ns, self.records_usual.round() as u64)
+    }
+
     /// Waits for a time of an open loop; `None` to stop.
     async fn next_due(&self, core: &Core) -> Option<u64> {
         loop {
             if core.stopped() {
+                // Its worker would be free now.
+                let due_ns = self.due.borrow_mut().pop_front();
+                due_ns.into_iter().for_each(|due_ns| core.unserved(0, self.due(due_ns), core.clock.now_ns()));
                 return None;
             }
             if let Some(due_ns) = self.due.borrow_mut().pop_front() {
@@ -253,7 +266,7 @@ impl Crew {
         }
     }
 
-    /// Waits for the answers that are still to come: each has its time. Times that were never served count as late.
+    /// Waits for the answers that are still to come: each has its time. What was due and never sent counts until then.
     async fn finish(&self, core: &Core, tasks: Vec<JoinHandle<()>>) {
         self.came.notify_waiters();
         self.workers.iter().for_each(|worker| worker.wake.notify_one());
@@ -261,8 +274,11 @@ impl Crew {
             task.await.expect("a worker does not panic");
         }
         let now_ns = core.clock.now_ns();
-        for due_ns in self.due.take() {
-            core.counts.borrow_mut().groups[0].lateness.record(due_ns, now_ns);
+        let ready = self.workers.iter().flat_map(|worker| worker.outbox.take());
+        let ready = ready.filter(|_| !matches!(self.pace, Pace::Closed { .. }));
+        let ready = ready.map(|ready| (ready.intended_ns, ready.records.len() as u64));
+        for due in self.due.take().into_iter().map(|due_ns| self.due(due_ns)).chain(ready) {
+            core.unserved(0, due, now_ns);
         }
     }
 }
@@ -319,9 +335,9 @@ async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crew: &Crew, pa
         due_ns = schedule.as_mut().and_then(Schedule::next);
     }
     // Where the core was held up to the end, what was due before is late all the same.
-    let now_ns = core.clock.now_ns().min(end_ns);
-    while let Some(due) = due_ns.filter(|due| *due < now_ns) {
-        core.counts.borrow_mut().groups[0].lateness.record(due, now_ns);
+    let now_ns = core.clock.now_ns();
+    while let Some(due) = due_ns.filter(|due| *due < now_ns.min(end_ns)) {
+        core.unserved(0, crew.due(due), now_ns);
         due_ns = schedule.as_mut().and_then(Schedule::next);
     }
 }

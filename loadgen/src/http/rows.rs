@@ -81,15 +81,12 @@ impl Outlets for Feed<'_> {
 }
 
 impl Feed<'_> {
-    /// Gives a request to its worker once there is room; `false` to stop.
+    /// Gives a request to its worker once there is room, or the run is over; `false` to stop.
     async fn hand_over(&mut self, at: usize) -> bool {
         let Some(batch) = self.open[at].take() else { return true };
         let worker = &self.crew.workers[at];
-        while worker.outbox.borrow().len() >= WAITING_MAX {
+        while worker.outbox.borrow().len() >= WAITING_MAX && !self.is_over() {
             let _ = timeout(LOOK, worker.progress.notified()).await;
-            if self.is_over() {
-                return false;
-            }
         }
         worker.outbox.borrow_mut().push_back(self.crew.close(batch));
         worker.wake.notify_one();

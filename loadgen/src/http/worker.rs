@@ -105,6 +105,10 @@ impl Worker {
             match self.pipe.call(&mut ready.request, ANSWER_BYTES_MAX, SILENCE_MAX).await {
                 Err(CallError { error, may_be_done: false }) if !matches!(error, HttpError::Refused { .. }) => {
                     if core.stopped() || Instant::now() >= until {
+                        if !matches!(job.pace, Pace::Closed { .. }) {
+                            let (now_ns, records) = (core.clock.now_ns(), ready.records.len() as u64);
+                            core.counts.borrow_mut().groups[0].recorder.unserved(ready.intended_ns, now_ns, records);
+                        }
                         self.tell(core, format!("connection {}: {error}", self.number));
                         return false;
                     }

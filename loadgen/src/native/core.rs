@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::shared::Shared;
+use super::shared::{Shared, Stop};
 use super::{Group, Plan};
 use crate::recorder::Recorder;
 use crate::verify::Ledger;
@@ -20,6 +20,9 @@ const SPARE_BUFFERS_MAX: usize = 256;
 
 /// How often a wait for the start looks at the stop sign.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// When a batch is to leave, and how many records it has.
+pub(crate) type Due = (u64, u64);
 
 /// Time since the run's start, the same on all cores.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +126,16 @@ impl Core {
 
     pub(crate) fn stopped(&self) -> bool {
         self.shared.stopped().is_some()
+    }
+
+    /// So many records were due and are not sent any more: late, and without an answer until then.
+    pub(crate) fn unserved(&self, group: usize, (intended_ns, records): Due, until_ns: u64) {
+        let group = &mut self.counts.borrow_mut().groups[group];
+        group.lateness.record(intended_ns, until_ns);
+        // Where all bytes were sent, these were not to be.
+        if self.shared.stopped() != Some(Stop::Bytes) {
+            group.recorder.unserved(intended_ns, until_ns, records);
+        }
     }
 
     /// Hands a grown account over to the common one.

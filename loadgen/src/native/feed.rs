@@ -89,6 +89,7 @@ pub(crate) async fn send_rows<O: Outlets>(
             row.key.extend_from_slice(&outlets.key());
         }
         if !outlets.add(&row, due_ns).await? {
+            outlets.hand_over_all().await;
             return Ok(None);
         }
     };
@@ -209,15 +210,12 @@ impl Outlets for Feed<'_> {
 }
 
 impl Feed<'_> {
-    /// Gives a message to its connection once there is room; `false` to stop.
+    /// Gives a message to its connection once there is room, or the run is over; `false` to stop.
     async fn hand_over(&mut self, at: usize) -> bool {
         let Some(message) = self.open[at].take() else { return true };
         let link = &self.links[at];
-        while link.waiting() >= WAITING_MAX {
+        while link.waiting() >= WAITING_MAX && !self.is_over() {
             let _ = timeout(LOOK, link.progress.notified()).await;
-            if self.is_over() {
-                return false;
-            }
         }
         link.push_message(message);
         !self.core.stopped()

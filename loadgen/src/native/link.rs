@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio_uring::buf::BoundedBuf;
 
 use super::batch::{BatchLimits, Message, message_bytes};
-use super::core::Core;
+use super::core::{Core, Due};
 use super::session::{Received, Session};
 use super::socket::TcpStream;
 use super::sorted::{Batch, Sorted, Waiter};
@@ -48,12 +48,14 @@ struct State {
     in_flight: Option<InFlight>,
     outstanding: u32,
     /// Times of an open loop that have come.
-    due: VecDeque<u64>,
+    due: VecDeque<Due>,
     /// What leaves at the next times of an open loop.
     ahead: VecDeque<Batch>,
     /// Messages of a person's own rows.
     outbox: VecDeque<Message>,
     next_part: usize,
+    /// When the last acknowledgement came.
+    acked_ns: u64,
     ended: bool,
 }
 
@@ -75,6 +77,7 @@ impl Link {
             ahead: VecDeque::new(),
             outbox: VecDeque::new(),
             next_part: 0,
+            acked_ns: 0,
             ended: false,
         };
         let link = Self {
@@ -130,8 +133,8 @@ impl Link {
     }
 
     /// Adds a time of an open loop that has come.
-    pub(super) fn push_due(&self, due_ns: u64) {
-        self.state.borrow_mut().due.push_back(due_ns);
+    pub(super) fn push_due(&self, due: Due) {
+        self.state.borrow_mut().due.push_back(due);
         self.wake.notify_one();
     }
 
@@ -193,7 +196,7 @@ impl Link {
 
     /// Waits for that time; `None` to stop.
     pub(super) async fn due(&self, core: &Core) -> Option<u64> {
-        self.until(core, |state| state.due.pop_front()).await
+        self.until(core, |state| state.due.pop_front()).await.map(|(due_ns, _)| due_ns)
     }
 
     /// Waits for a message in the outbox, and for room in a closed loop; `None` to stop.
@@ -226,6 +229,7 @@ impl Link {
         if !self.state.borrow().client.may_append(length) {
             core.counts.borrow_mut().groups[self.group].waited_for_credit += 1;
             if self.until(core, |state| state.client.may_append(length).then_some(())).await.is_none() {
+                self.state.borrow_mut().outbox.push_front(message);
                 return false;
             }
         }
@@ -280,14 +284,19 @@ impl Link {
         self.progress.notify_one();
     }
 
-    /// Settles what is left once both tasks have ended, and returns times of an open loop that were never served.
+    /// Settles what is left once both tasks have ended, and what was due and never sent.
     pub(super) fn settle(&self, core: &Core) {
         let mut state = self.state.borrow_mut();
-        let mut counts = core.counts.borrow_mut();
+        let state = &mut *state;
         let now_ns = core.clock.now_ns();
-        for due_ns in state.due.drain(..) {
-            counts.groups[self.group].lateness.record(due_ns, now_ns);
+        // It waited for what was under way before it.
+        let until_ns = if state.outstanding > 0 { now_ns } else { state.acked_ns.max(core.shared.ran_ns()) };
+        let messages = state.outbox.drain(..).filter(|_| !self.is_closed_loop());
+        let messages = messages.map(|message| (message.batch.intended_ns, message.batch.records.len() as u64));
+        for due in messages.chain(state.due.drain(..)) {
+            core.unserved(self.group, due, until_ns);
         }
+        let mut counts = core.counts.borrow_mut();
         if let Some(in_flight) = state.in_flight.take() {
             for (times, records) in in_flight.unanswered(now_ns) {
                 counts.groups[self.group].recorder.unanswered(times, records);
@@ -306,6 +315,7 @@ impl Link {
                 None => return Ok(()),
                 Some(ClientEvent::Credit) => self.wake.notify_one(),
                 Some(ClientEvent::Ack(span)) => {
+                    state.acked_ns = acked_ns;
                     let mut counts = core.counts.borrow_mut();
                     let in_flight = state.in_flight.as_mut().expect("taken only after the reader ended");
                     for batch in state.client.acks(&span, input) {

@@ -40,7 +40,7 @@ use crate::schedule::{Arrivals, Lateness};
 use crate::verify::{Faults, Ledger, Shards, Verdict};
 use crate::workload::{Contents, Recipe};
 
-pub(crate) use core::Core;
+pub(crate) use core::{Core, Due};
 pub use error::NativeError;
 pub(crate) use feed::{Outlets, place_of, send_rows};
 pub(crate) use pace::Pacer;

@@ -303,11 +303,10 @@ async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crews: &[Crew],
         hand.hand_out();
     }
     // Where the core was held up to the end, what was due before is late all the same.
-    let now_ns = core.clock.now_ns().min(end_ns);
-    let mut counts = core.counts.borrow_mut();
+    let now_ns = core.clock.now_ns();
     for hand in &mut hands {
-        while hand.due_ns < now_ns {
-            counts.groups[hand.group].lateness.record(hand.due_ns, now_ns);
+        while hand.due_ns < now_ns.min(end_ns) {
+            core.unserved(hand.group, hand.due(), now_ns);
             hand.pass_over();
         }
     }

@@ -182,6 +182,34 @@ fn a_stall_is_charged_to_every_batch_it_delays() {
     assert!(produced.groups[0].lateness.judge(0).marks_run());
 }
 
+/// Bug, found on reading: a step of a sweep that stalled at its end was held. Mechanism: what was due and never sent, as what came
+/// before it was not answered, had no latency. Fix: it counts as taking until then.
+#[test]
+fn what_is_due_and_never_sent_counts() {
+    let pace = Pace::Open { records_per_s: 20_000.0, arrivals: crate::schedule::Arrivals::Constant };
+    let manners = Manners { delay: Duration::from_millis(100), credit_batches: 1, ..Manners::default() };
+    let mut plan = plan(start(manners), 1, 1, pace);
+    (plan.duration, plan.producers[0].bytes_max) = (Some(Duration::from_millis(400)), u64::MAX);
+    let (produced, _) = generated(&plan);
+    let recorder = &produced.groups[0].recorder;
+    assert_eq!(recorder.latency().len(), 8000, "every record that was due has its latency");
+    assert!(recorder.unserved_records() > 6000, "{} were not sent", recorder.unserved_records());
+    assert!(recorder.latency().value_at_percentile(50.0) > 100_000_000);
+}
+
+/// Bug, found on reading: a lost connection was handed its share of the batches to the end, which nobody sent.
+#[test]
+fn who_is_left_sends_what_lost_connections_would() {
+    let pace = Pace::Open { records_per_s: 20_000.0, arrivals: crate::schedule::Arrivals::Constant };
+    let manners = Manners { breaks: Some(Breaks::ClosesAfterBatch(30)), ..Manners::default() };
+    let mut plan = plan(start(manners), 1, 1, pace);
+    (plan.duration, plan.producers[0].bytes_max) = (Some(Duration::from_millis(500)), u64::MAX);
+    let (produced, _) = generated(&plan);
+    let recorder = &produced.groups[0].recorder;
+    assert!(produced.lost.len() == 1 && recorder.total().records > 8000, "{:?}", recorder.total());
+    assert_eq!(recorder.total().records + recorder.unanswered_records() + recorder.unserved_records(), 10_000);
+}
+
 #[test]
 fn rows_are_sent_as_they_stand() {
     let target = start(Manners::default());

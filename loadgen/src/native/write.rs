@@ -7,7 +7,7 @@ use std::rc::Rc;
 use frame::limits::RECORD_BYTES_MAX;
 
 use super::batch::Message;
-use super::core::Core;
+use super::core::{Core, Due};
 use super::link::Link;
 use super::sorted::{Batch, Sorted};
 use super::ways::{Part, Spread};
@@ -108,6 +108,17 @@ struct Turn {
     next: usize,
 }
 
+impl Turn {
+    /// The next one; of those that are gone only where no other is left.
+    fn next(&mut self) -> Rc<Link> {
+        let count = self.links.len();
+        let mut all = self.next..self.next + count;
+        let at = all.find(|at| !self.links[at % count].ended()).unwrap_or(self.next);
+        self.next = at + 1;
+        Rc::clone(&self.links[at % count])
+    }
+}
+
 /// The times of one group's open loop, and whose turn is next.
 pub(super) struct Hand {
     pub(super) group: usize,
@@ -116,8 +127,8 @@ pub(super) struct Hand {
     sorted: Rc<RefCell<Sorted>>,
     /// Who writes each part.
     turns: BTreeMap<(usize, usize), Turn>,
-    /// Who has the next batches, in the order of their times, and which share of a whole one each is.
-    ahead: VecDeque<(Rc<Link>, f64)>,
+    /// Who has the next batches, in the order of their times, and how many records each has.
+    ahead: VecDeque<(Rc<Link>, usize)>,
     ahead_max: usize,
     batch_records: f64,
 }
@@ -150,25 +161,33 @@ impl Hand {
             let limits = self.turns.values().next().expect("there is a connection").links[0].limits;
             let (stream, owner, batch) = self.sorted.borrow_mut().next(limits);
             let turn = self.turns.get_mut(&(stream, owner)).expect("every part has a connection on its core");
-            let link = &turn.links[turn.next % turn.links.len()];
-            turn.next += 1;
-            let share = batch.records.len() as f64 / self.batch_records;
+            let link = turn.next();
+            let records = batch.records.len();
             link.push_ahead(batch);
-            self.ahead.push_back((Rc::clone(link), share));
+            self.ahead.push_back((link, records));
         }
+    }
+
+    /// When the next batch is to leave.
+    pub(super) fn due(&self) -> Due {
+        (self.due_ns, self.next_records() as u64)
     }
 
     /// The time of a batch has come, and nobody sends it any more.
     pub(super) fn pass_over(&mut self) {
-        let share = self.ahead.front().map_or(1.0, |(_, share)| *share);
-        self.due_ns = self.schedule.next_of(share);
+        self.due_ns = self.schedule.next_of(self.next_records() as f64 / self.batch_records);
     }
 
     /// The time has come.
     pub(super) fn hand_out(&mut self) {
+        let due = self.due();
         let (link, _) = self.ahead.pop_front().expect("there is always one ahead");
-        link.push_due(self.due_ns);
+        link.push_due(due);
         self.prepare();
         self.pass_over();
+    }
+
+    fn next_records(&self) -> usize {
+        self.ahead.front().expect("there is always one ahead").1
     }
 }

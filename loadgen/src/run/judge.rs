@@ -62,7 +62,12 @@ pub(super) fn judge(
         let why = "records were sent and never answered; they count as answered when their connection or the run ended";
         report.marks.push(Mark::Partial(format!("{} {why}", show_count(unanswered))));
     }
-    let beside = produced.groups.get(1).map(judge_lateness);
+    let unserved: u64 = produced.groups.iter().map(|group| group.recorder.unserved_records()).sum();
+    if unserved > 0 && !produced.lost.is_empty() {
+        let why = "records were due and not sent by the end; they count as answered no sooner than that";
+        report.marks.push(Mark::Partial(format!("{} {why}", show_count(unserved))));
+    }
+    let beside = produced.groups.get(1).map(|group| judge_lateness(group, &produced.lost));
     for (group, late) in produced.groups.iter().zip([late, beside.as_ref()]) {
         if let Some(late) = late.filter(|late| late.marks_run()) {
             report.marks.push(Mark::GeneratorLate(lateness(group, late)));
@@ -165,6 +170,10 @@ fn lateness(group: &Group, late: &Late) -> String {
             "; {} waited for the server's credit, or for a connection that was free",
             group.waited_for_credit
         ));
+    }
+    let unserved = group.recorder.unserved_records();
+    if unserved > 0 {
+        text.push_str(&format!("; {} records were not sent by the end", show_count(unserved)));
     }
     text
 }
@@ -277,7 +286,7 @@ mod tests {
     }
 
     fn judged(report: RunReport, produced: &Produced, arguments: &[&str]) -> (Status, Vec<Mark>) {
-        let late = produced.groups[0].lateness.judge(0);
+        let late = judge_lateness(&produced.groups[0], &produced.lost);
         let (status, report) = judge(report, &options(arguments), produced, Some(&late));
         (status, report.marks)
     }
@@ -316,6 +325,26 @@ mod tests {
         let told = marks.first().map(Mark::text).unwrap_or_default();
         assert_eq!((status, marks.len()), (Status::Good, 1), "{marks:?}");
         assert!(told.starts_with("partial: its bytes were over after 0.0 of 30.0 s"), "{told}");
+    }
+
+    /// Bug, found on reading: where connections were lost the generator was late, and no batch that waited for them had a latency.
+    /// Mechanism: what was handed to them counted as late, and nowhere else. Fix: it counts as unanswered, and late is then who
+    /// hands out late.
+    #[test]
+    fn lost_connections_do_not_make_the_generator_late() {
+        let (report, mut produced) = good();
+        produced.groups[0].lateness.record(0, 900_000_000);
+        produced.groups[0].recorder.unserved(0, 900_000_000, 10);
+        produced.groups[0].paced.record(0, 1000);
+        let (status, marks) = judged(report.clone(), &produced, &[]);
+        let told = marks.first().map(Mark::text).unwrap_or_default();
+        assert!(status == Status::GeneratorLate && told.ends_with("10 records were not sent by the end"), "{told}");
+        produced.lost = vec!["connection 3: the server closed it".to_owned()];
+        let (status, marks) = judged(report.clone(), &produced, &[]);
+        assert!(status == Status::Good, "{marks:?}");
+        assert!(matches!(marks[..], [Mark::ConnectionLost(_), Mark::Partial(_)]), "{marks:?}");
+        produced.groups[0].paced.record(0, 900_000_000);
+        assert_eq!(judged(report, &produced, &[]).0, Status::GeneratorLate);
     }
 
     #[test]

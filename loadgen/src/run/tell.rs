@@ -21,7 +21,7 @@ impl Run<'_> {
         let produced = &outcome.produced;
         let main = recorders(produced).main;
         let group = produced.groups.first();
-        let late = group.map(judge_lateness);
+        let late = group.map(|group| judge_lateness(group, &produced.lost));
         let consumes = self.options.workload == Workload::Consume;
         let pushed = produced.pushed.as_ref().filter(|_| !consumes);
         let until_ns = main.last_ack_ns();
@@ -38,7 +38,7 @@ impl Run<'_> {
             measured: Measured::new(main, group.map_or(0, |group| group.batches)),
             beside: produced.groups.get(1).map(|group| BesideReport {
                 measured: Measured::new(&group.recorder, group.batches),
-                late: told(&judge_lateness(group)),
+                late: told(&judge_lateness(group, &produced.lost)),
             }),
             pushed: pushed.map(|pushed| PushReport::new(self.options.subscribers(), pushed, until_ns)),
             caught_up: (produced.caught_up.as_ref())
@@ -69,9 +69,11 @@ impl Run<'_> {
     }
 }
 
-/// How late a group was, by the median latency that it reports.
-pub(super) fn judge_lateness(group: &Group) -> Late {
-    group.lateness.judge(group.recorder.latency().value_at_percentile(50.0))
+/// How late a group was, by the median latency that it reports. Where connections were lost batches waited for those that were
+/// left: then it is how late the generator itself was.
+pub(super) fn judge_lateness(group: &Group, lost: &[String]) -> Late {
+    let lateness = if lost.is_empty() { &group.lateness } else { &group.paced };
+    lateness.judge(group.recorder.latency().value_at_percentile(50.0))
 }
 
 fn told(late: &Late) -> Option<LateReport> {

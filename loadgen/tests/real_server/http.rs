@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 
@@ -298,6 +298,28 @@ fn what_a_lost_answer_told_is_unknown_and_the_run_goes_on() {
     assert_eq!(marks(&report), ["connection-lost"]);
     assert_eq!((&verification["unknown"], &verification["unknown_present"]), (&10.into(), &10.into()));
     assert!(report["marks"].to_string().contains("does not answer as the Kinesis API does"), "{}", report["marks"]);
+    watched.server.stop().unwrap();
+}
+
+/// Bug, found on reading: requests that were due and never sent, as the one before them had no answer, had no latency.
+#[test]
+fn requests_that_are_never_sent_count() {
+    let scratch = directory();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let address: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
+    let answers = AtomicUsize::new(0);
+    let endpoint = between(address, move |body| {
+        // The sixth comes after the end.
+        if body.starts_with(b"{\"FailedRecordCount\"") && answers.fetch_add(1, Ordering::Relaxed) == 5 {
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        body
+    });
+    let arguments = ["--rate", "200", "--batch-records", "10", "--connections", "1", "--duration", "1s"];
+    let output = over_http(scratch.path(), &endpoint, &arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", message(&output));
+    let report = report(&output);
+    assert!(report["measured"]["latency_ns"]["at"][0][1].as_u64() > Some(500_000_000), "{}", report["measured"]);
     watched.server.stop().unwrap();
 }
 
