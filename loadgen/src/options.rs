@@ -218,7 +218,8 @@ pub struct Options {
     /// arrivals, bytes
     #[arg(long, env = "MILLSTREAM_LOAD_BESIDE", value_name = "SETTINGS", help_heading = "Load")]
     pub beside: Option<Beside>,
-    /// The seed of everything random
+    /// The seed of everything random; but when batches of an open loop leave also follows from the run with --shared and
+    /// --start-at, so that several generators don't send at the same moments
     #[arg(long, env = "MILLSTREAM_LOAD_SEED", default_value_t = 1, value_name = "N", help_heading = "Load")]
     pub seed: u64,
 

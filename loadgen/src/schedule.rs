@@ -44,6 +44,22 @@ impl Arrivals {
     }
 }
 
+/// What the times of an open loop are drawn from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Seed {
+    /// The run's own.
+    pub number: u64,
+    /// Which of several loads at the same time it is, so that they don't send at the same moments; 0 for one whose times the number
+    /// alone decides.
+    pub load: u64,
+}
+
+impl Seed {
+    fn mixed(self) -> u64 {
+        self.number ^ self.load.wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    }
+}
+
 /// The intended send times of an open loop, in nanoseconds since the start, one after another without end.
 #[derive(Debug)]
 pub struct Schedule {
@@ -54,16 +70,18 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// `rate` batches a second. `part` of `parts` schedules that together make the whole: constant ones interleave.
+    /// `rate` batches a second. `part` of `parts` schedules that together make the whole: constant ones interleave. Those of loads
+    /// beside others begin some way into their gap.
     ///
     /// # Panics
     /// If `rate` isn't above 0 or `part` isn't below `parts`.
-    pub fn new(arrivals: Arrivals, rate: f64, seed: u64, part: u64, parts: u64) -> Self {
+    pub fn new(arrivals: Arrivals, rate: f64, seed: Seed, part: u64, parts: u64) -> Self {
         assert!(rate > 0.0 && part < parts, "rate {rate}, part {part} of {parts}");
         let gap_ns = 1e9 / rate * parts as f64;
-        let mut random = StdRng::seed_from_u64(seed ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let begins = if seed.load == 0 { 0.0 } else { StdRng::seed_from_u64(seed.mixed()).random::<f64>() };
+        let mut random = StdRng::seed_from_u64(seed.mixed() ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let next_ns = match arrivals {
-            Arrivals::Constant => gap_ns * part as f64 / parts as f64,
+            Arrivals::Constant => gap_ns * (part as f64 + begins) / parts as f64,
             Arrivals::Poisson => gap_ns * random.sample::<f64, _>(Exp1),
         };
         Self { arrivals, gap_ns, next_ns, random }
@@ -161,31 +179,53 @@ impl Lateness {
 mod tests {
     use super::*;
 
+    const SEED: Seed = Seed { number: 1, load: 0 };
+
+    /// Bug, found on reading: generators on several hosts, and the load beside, sent at the same moments. Mechanism: all drew their
+    /// times from the one seed, and constant ones from none. Fix: each load has its own.
+    #[test]
+    fn loads_at_the_same_time_have_times_of_their_own() {
+        for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
+            let times = |load, part, parts| -> Vec<u64> {
+                Schedule::new(arrivals, 4000.0, Seed { load, ..SEED }, part, parts).take(100).collect()
+            };
+            let all = [0, 1, 2].map(|load| times(load, 0, 1));
+            assert!(all[0] != all[1] && all[1] != all[2] && all[0] != all[2], "{arrivals:?}");
+            assert_eq!(times(2, 0, 1), all[2], "the seed decides");
+            assert!(times(1, 0, 2) != times(1, 1, 2) && times(1, 1, 2) != times(0, 0, 2));
+        }
+        let beside = Seed { load: 1, ..SEED };
+        let [first, second] =
+            [0, 1].map(|part| Schedule::new(Arrivals::Constant, 4000.0, beside, part, 2).next().unwrap());
+        assert_eq!(second - first, 250_000, "parts interleave all the same");
+    }
+
     #[test]
     fn constant_arrivals_are_even_and_parts_interleave() {
-        let whole: Vec<u64> = Schedule::new(Arrivals::Constant, 4000.0, 1, 0, 1).take(8).collect();
+        let whole: Vec<u64> = Schedule::new(Arrivals::Constant, 4000.0, SEED, 0, 1).take(8).collect();
         assert_eq!(whole[..4], [0, 250_000, 500_000, 750_000]);
         let mut parts: Vec<u64> =
-            (0..2).flat_map(|part| Schedule::new(Arrivals::Constant, 4000.0, 1, part, 2).take(4)).collect();
+            (0..2).flat_map(|part| Schedule::new(Arrivals::Constant, 4000.0, SEED, part, 2).take(4)).collect();
         parts.sort_unstable();
         assert_eq!(parts, whole);
     }
 
     #[test]
     fn constant_arrivals_do_not_drift() {
-        let due = Schedule::new(Arrivals::Constant, 3.0, 1, 0, 1).nth(3_000_000);
+        let due = Schedule::new(Arrivals::Constant, 3.0, SEED, 0, 1).nth(3_000_000);
         assert!(due.unwrap().abs_diff(1_000_000_000_000_000) < 100_000);
     }
 
     #[test]
     fn poisson_arrivals_have_the_rate_and_the_spread() {
-        let times: Vec<u64> = Schedule::new(Arrivals::Poisson, 10_000.0, 7, 0, 1).take(100_000).collect();
+        let seed = Seed { number: 7, ..SEED };
+        let times: Vec<u64> = Schedule::new(Arrivals::Poisson, 10_000.0, seed, 0, 1).take(100_000).collect();
         let gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
         assert!((mean / 100_000.0 - 1.0).abs() < 0.02, "mean gap {mean}");
         assert!((variance.sqrt() / mean - 1.0).abs() < 0.03, "an exponential's deviation is its mean");
-        let again: Vec<u64> = Schedule::new(Arrivals::Poisson, 10_000.0, 7, 0, 1).take(10).collect();
+        let again: Vec<u64> = Schedule::new(Arrivals::Poisson, 10_000.0, seed, 0, 1).take(10).collect();
         assert_eq!(again, times[..10], "the seed decides");
     }
 

@@ -133,6 +133,11 @@ impl Recipe {
         self
     }
 
+    /// Which run it is of, in a number.
+    pub(crate) fn run(&self) -> u64 {
+        u64::from(self.run.0)
+    }
+
     /// The maker of one lane's records: a lane is a client core.
     ///
     /// # Panics

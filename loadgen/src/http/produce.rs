@@ -345,6 +345,6 @@ async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crew: &Crew, pa
 /// This core's part of the times of an open loop.
 fn schedule(plan: &Plan, producers: &Producers, crew: &Crew, place: &CorePlace<'_>) -> Option<Schedule> {
     let Pace::Open { records_per_s, arrivals } = producers.pace else { return None };
-    let rate = records_per_s / usual_records(crew.records_max, &mut producers.recipe.lane(place.part));
-    Some(Schedule::new(arrivals, rate, plan.seed, place.part as u64, place.parts as u64))
+    let rate = records_per_s / crew.records_usual;
+    Some(Schedule::new(arrivals, rate, plan.schedule_seed(0), place.part as u64, place.parts as u64))
 }

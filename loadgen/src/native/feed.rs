@@ -138,7 +138,7 @@ impl Rhythm {
             Pace::Replay { speed } => Self::Own { speed },
             Pace::Open { records_per_s, arrivals } => {
                 let rate = records_per_s / f64::from(producers.batch_records);
-                let schedule = Box::new(Schedule::new(arrivals, rate, plan.seed, 0, 1));
+                let schedule = Box::new(Schedule::new(arrivals, rate, plan.schedule_seed(0), 0, 1));
                 Self::Schedule { schedule, due_ns: 0, batch_rows: producers.batch_records, left: 0 }
             }
         }

@@ -36,9 +36,9 @@ use frame::{Sequence, ShardId, StreamId};
 
 use crate::input::InputError;
 use crate::recorder::Recorder;
-use crate::schedule::{Arrivals, Lateness};
+use crate::schedule::{Arrivals, Lateness, Seed};
 use crate::verify::{Faults, Ledger, Shards, Verdict};
-use crate::workload::{Contents, Recipe};
+use crate::workload::{Contents, GROUPS_MAX, Recipe};
 
 pub(crate) use core::{Core, Due};
 pub use error::NativeError;
@@ -162,6 +162,14 @@ impl Plan {
     /// Whether records of an open loop may be built before it is known when they are sent: nobody looks at how old they are.
     pub(crate) fn builds_ahead(&self) -> bool {
         self.consumers.subscribers == 0 && !self.is_shared
+    }
+
+    /// What the times of a group's batches are drawn from. Those of the main load follow from the seed alone, and those beside it from
+    /// seed and group; where other hosts begin together with this one, or write the same streams, they differ by the run too.
+    pub(crate) fn schedule_seed(&self, group: usize) -> Seed {
+        let is_with_others = self.is_shared || self.start_at.is_some();
+        let run = if is_with_others { self.producers[group].recipe.run() } else { 0 };
+        Seed { number: self.seed, load: run * GROUPS_MAX as u64 + group as u64 }
     }
 
     fn recorder(&self) -> Recorder {

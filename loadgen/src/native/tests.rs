@@ -393,6 +393,21 @@ fn a_load_beside_keeps_its_rate_on_more_cores_than_the_main_one_has() {
 }
 
 #[test]
+fn times_follow_from_the_seed_but_where_others_send_too() {
+    let loads = |run, is_shared| {
+        let recipe = |group| recipe().of(crate::workload::RunId::new(run), group);
+        let mut plan = plan(start(Manners::default()), 1, 1, closed());
+        plan.producers[0].recipe = recipe(0);
+        plan.producers.push(Producers { recipe: recipe(1), ..plan.producers[0].clone() });
+        plan.is_shared = is_shared;
+        [0, 1].map(|group| plan.schedule_seed(group).load)
+    };
+    assert_eq!((loads(7, false), loads(8, false)), ([0, 1], [0, 1]));
+    let [one, other] = [loads(7, true), loads(8, true)];
+    assert!(one.iter().all(|load| *load > 1 && !other.contains(load)), "{one:?}, {other:?}");
+}
+
+#[test]
 fn a_load_whose_bytes_are_sent_ends_the_run() {
     let mut plan = plan(start(Manners::default()), 1, 1, closed());
     plan.producers[0].bytes_max = u64::MAX;

@@ -140,7 +140,8 @@ impl Hand {
         let sorted = Rc::clone(crew.sorted.as_ref().filter(|_| !crew.links.is_empty())?);
         let batch_records = f64::from(producers.batch_records);
         let cores = Spread::new(plan, producers, false).cores;
-        let schedule = Schedule::new(arrivals, records_per_s / batch_records, plan.seed, part as u64, cores as u64);
+        let (rate, seed) = (records_per_s / batch_records, plan.schedule_seed(crew.group));
+        let schedule = Schedule::new(arrivals, rate, seed, part as u64, cores as u64);
         let mut turns = BTreeMap::<_, Turn>::new();
         for link in &crew.links {
             for part in &link.parts {
