@@ -39,11 +39,25 @@ const SAMPLES_MAX: usize = 600;
 /// All figures at one time.
 type Figures = BTreeMap<String, f64>;
 
+/// How far the load has come that the server is asked beside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It is prepared, or warms up.
+    #[default]
+    Before,
+    /// It is measured.
+    Measured,
+    /// It has stopped, and what is left is waited for.
+    After,
+}
+
 /// The figures over a run.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
     /// Seconds since the sampling began, and what the server said then.
     points: Vec<(f64, Figures)>,
+    /// Between which of these seconds the load was measured, as far as that was seen.
+    measured_s: (Option<f64>, Option<f64>),
     /// Why there are no more.
     fault: Option<String>,
 }
@@ -56,11 +70,17 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Samples from a time on: what a server does before a run begins is not of it.
-    pub fn start(admin: SocketAddr, from: Instant) -> std::io::Result<Self> {
+    /// Samples from a time on: what a server does before a run begins is not of it. Where what is measured begins and ends, which
+    /// `phase` tells, a sample is taken at once.
+    pub fn start(
+        admin: SocketAddr,
+        from: Instant,
+        phase: impl Fn() -> Phase + Send + 'static,
+    ) -> std::io::Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&over);
-        let thread = thread::Builder::new().name("metrics".to_owned()).spawn(move || sample(admin, from, &seen))?;
+        let sample = move || sample(admin, from, &seen, &phase);
+        let thread = thread::Builder::new().name("metrics".to_owned()).spawn(sample)?;
         Ok(Self { over, thread })
     }
 
@@ -71,17 +91,22 @@ impl Sampler {
     }
 }
 
-fn sample(admin: SocketAddr, from: Instant, over: &AtomicBool) -> Samples {
+fn sample(admin: SocketAddr, from: Instant, over: &AtomicBool, phase: &impl Fn() -> Phase) -> Samples {
     let (mut samples, mut every) = (Samples::default(), EVERY);
-    let mut due = Duration::ZERO;
+    let (mut due, mut was) = (Duration::ZERO, Phase::Before);
     loop {
-        let is_over = over.load(Ordering::Acquire);
-        if !is_over && Instant::now() < from + due {
+        let (is_over, is) = (over.load(Ordering::Acquire), phase());
+        if !is_over && is == was && Instant::now() < from + due {
             thread::sleep(LOOK);
             continue;
         }
         match ask(admin) {
-            Ok(text) => samples.points.push((from.elapsed().as_secs_f64(), text::parse(&text))),
+            Ok(text) => {
+                let at_s = from.elapsed().as_secs_f64();
+                samples.points.push((at_s, text::parse(&text)));
+                samples.moved(was, is, at_s);
+                was = is;
+            }
             Err(fault) => samples.fault = Some(fault),
         }
         if is_over || samples.fault.is_some() {
@@ -115,6 +140,16 @@ fn ask(admin: SocketAddr) -> Result<String, String> {
 }
 
 impl Samples {
+    /// The load has come from one phase to another when a sample was taken.
+    fn moved(&mut self, from: Phase, to: Phase, at_s: f64) {
+        if from == Phase::Before && to == Phase::Measured {
+            self.measured_s.0 = Some(at_s);
+        }
+        if from < Phase::After && to == Phase::After {
+            self.measured_s.1 = Some(at_s);
+        }
+    }
+
     /// Drops every second one but the last.
     fn thin_out(&mut self) {
         let last = self.points.len().saturating_sub(1);

@@ -65,9 +65,11 @@ const KNOWN: [(&str, Unit, Made); 7] = [
 ];
 
 impl ServerFigures {
-    /// Of the samples from `from_s` on, which is where the warm-up ended.
-    pub fn new(samples: &Samples, from_s: f64) -> Self {
-        let points: Vec<&(f64, Figures)> = samples.points.iter().filter(|point| point.0 >= from_s).collect();
+    /// Of what was sampled while the load was measured; of a load that was over before that was seen, of all until then.
+    pub fn new(samples: &Samples) -> Self {
+        let (from_s, until_s) = samples.measured_s;
+        let measured = from_s.unwrap_or(0.0)..=until_s.unwrap_or(f64::MAX);
+        let points: Vec<&(f64, Figures)> = samples.points.iter().filter(|point| measured.contains(&point.0)).collect();
         let figures = KNOWN.iter().filter_map(|(name, unit, made)| {
             let value = made.of(&points)?;
             Some(Figure { name: (*name).to_owned(), value, unit: *unit })

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use super::core::Clock;
+use crate::metrics::Phase;
 use crate::verify::Ledger;
 use crate::workload::GROUPS_MAX;
 
@@ -78,6 +79,17 @@ pub struct Progress {
     pub stop: Option<Stop>,
     /// Whether every core is done producing.
     pub done: bool,
+}
+
+impl Progress {
+    /// How far that is for whoever asks the server meanwhile.
+    pub fn phase(&self, warmup_s: f64) -> Phase {
+        match () {
+            () if self.stop.is_some() => Phase::After,
+            () if self.elapsed_s > 0.0 && self.elapsed_s >= warmup_s => Phase::Measured,
+            () => Phase::Before,
+        }
+    }
 }
 
 impl Shared {

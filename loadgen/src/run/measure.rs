@@ -290,7 +290,9 @@ impl Run<'_> {
         let flushes_before = disk.and_then(Disk::flushes);
         let admin = self.options.admin.or(server.and_then(Server::admin));
         let wait = self.options.start_at.and_then(|at| at.duration_since(SystemTime::now()).ok()).unwrap_or_default();
-        let sampler = admin.map(|admin| Sampler::start(admin, Instant::now() + wait)).transpose();
+        let (seen, warmup_s) = (Arc::clone(shared), self.settled.warmup.as_secs_f64());
+        let phase = move || seen.progress().phase(warmup_s);
+        let sampler = admin.map(|admin| Sampler::start(admin, Instant::now() + wait, phase)).transpose();
         let sampler = sampler.map_err(|error| RunError::System("start a thread", error))?;
         let (produced, observed) = observe_producing(shared, self.settled, server, self.interrupted, produce);
         let samples = sampler.map(Sampler::finish);

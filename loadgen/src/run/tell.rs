@@ -43,8 +43,7 @@ impl Run<'_> {
             pushed: pushed.map(|pushed| PushReport::new(self.options.subscribers(), pushed, until_ns)),
             caught_up: (produced.caught_up.as_ref())
                 .map(|caught_up| CatchUpReport::new(self.options.catch_up(), caught_up, until_ns)),
-            server_figures: (outcome.samples.as_ref())
-                .map(|samples| ServerFigures::new(samples, self.settled.warmup.as_secs_f64())),
+            server_figures: outcome.samples.as_ref().map(ServerFigures::new),
             busy: outcome.observed.busy.clone(),
             late: late.as_ref().and_then(told),
             flushes: outcome.flushes,
