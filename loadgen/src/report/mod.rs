@@ -20,8 +20,8 @@ use crate::recorder::{Recorder, SLOT_NS};
 pub use consumed::{BesideReport, CatchUpReport, PushReport};
 pub(crate) use folder::write_files;
 pub use folder::{FolderError, RESULT_BYTES_MAX, Recorders, ResultFolder, json, write_folder};
+pub use table::{LeftOut, summary, table};
 pub(crate) use table::{latency_rows, of_runs, table_text};
-pub use table::{summary, table};
 pub use verification::VerificationReport;
 
 /// The version of the JSON's layout.
@@ -80,6 +80,17 @@ pub struct RunReport {
     pub goals: Vec<GoalOutcome>,
     /// Throughput over time.
     pub throughput: Throughput,
+}
+
+impl RunReport {
+    /// Whether its figures say nothing, and why.
+    pub fn left_out(&self) -> Option<LeftOut> {
+        match () {
+            () if self.marks.iter().any(Mark::is_void) => Some(LeftOut::Void),
+            () if self.measured.records == 0 => Some(LeftOut::Empty),
+            () => None,
+        }
+    }
 }
 
 /// Something that must be known before a figure is believed.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use super::{CatchUpReport, Mark, Measured, Percentiles, PushReport, RunReport};
+use super::{CatchUpReport, Measured, Percentiles, PushReport, RunReport};
 use crate::units::{show_bytes, show_count, show_ns, show_rate};
 
 /// The whole table, marks first.
@@ -48,7 +48,7 @@ fn trimmed(table: &Table) -> String {
     text
 }
 
-/// Several runs of one command side by side, with the median and the worst of each figure, void runs left out of both.
+/// Several runs of one command side by side, with the median and the worst of each figure, void and empty runs left out of both.
 pub fn summary(reports: &[RunReport]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -66,7 +66,8 @@ pub fn summary(reports: &[RunReport]) -> String {
     for (number, report) in (1..).zip(reports) {
         table.add_row(row(&format!("{number}"), &figures(report), report.marks.len()));
     }
-    let sound = || reports.iter().filter(|report| !report.marks.iter().any(Mark::is_void));
+    let left_out: Vec<LeftOut> = reports.iter().filter_map(RunReport::left_out).collect();
+    let sound = || reports.iter().filter(|report| report.left_out().is_none());
     let all: Vec<[Option<f64>; 6]> = sound().map(figures).collect();
     // More is better for the first two, less for the others.
     let ranked = |column: usize| -> Vec<f64> {
@@ -80,8 +81,10 @@ pub fn summary(reports: &[RunReport]) -> String {
     let worst: Vec<_> = columns.iter().map(|ranked| ranked.last().copied()).collect();
     table.add_row(row("median", &median, marks));
     table.add_row(row("worst", &worst, marks));
-    let void = reports.len() - sound().count();
-    let of = if void > 0 { format!("\nmedian and worst of {}", of_runs(reports.len(), void)) } else { String::new() };
+    let of = match left_out.is_empty() {
+        true => String::new(),
+        false => format!("\nmedian and worst of {}", of_runs(reports.len(), &left_out)),
+    };
     table.trim_fmt() + &of
 }
 
@@ -95,13 +98,29 @@ fn figures(report: &RunReport) -> [Option<f64>; 6] {
     [Some(measured.bytes_per_s), Some(measured.records_per_s), p50, p99, p999, max]
 }
 
-/// How many runs there are, and that some of them are void.
-pub(crate) fn of_runs(runs: usize, void: usize) -> String {
-    match void {
-        0 => format!("{runs} runs"),
-        1 => format!("{} of {runs} runs, one void", runs - 1),
-        _ => format!("{} of {runs} runs, {void} void", runs - void),
-    }
+/// Why a run has no part in medians and worst figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// It is void.
+    Void,
+    /// Nothing was measured, as it was stopped before.
+    Empty,
+}
+
+/// How many runs there are, and that some of them are left out.
+pub(crate) fn of_runs(runs: usize, left_out: &[LeftOut]) -> String {
+    let told =
+        [(LeftOut::Void, "void"), (LeftOut::Empty, "in which nothing was measured")].map(|(why, name)| match left_out
+            .iter()
+            .filter(|&&left_out| left_out == why)
+            .count()
+        {
+            0 => String::new(),
+            1 => format!(", one {name}"),
+            count => format!(", {count} {name}"),
+        });
+    let of = if left_out.is_empty() { String::new() } else { format!("{} of ", runs - left_out.len()) };
+    format!("{of}{runs} runs{}", told.concat())
 }
 
 /// A header of percentiles, and a row for each of several latencies.

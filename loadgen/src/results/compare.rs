@@ -1,7 +1,7 @@
 //! Compares results: the figures of each, ratios, where what produced them differs, and both curves in one plot.
 //!
-//! A side is one run, or a folder of several, of which the median stands, with the spread and the worst beside it. Void runs
-//! are named, and have no part in figures and plots.
+//! A side is one run, or a folder of several, of which the median stands, with the spread and the worst beside it. Void runs,
+//! and those in which nothing was measured, are named, and have no part in figures and plots.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use super::{ResultsError, name_of, read_json};
 use crate::recorder::new_histogram;
 use crate::report::histogram_log::{ALL, HistogramLog};
 use crate::report::plot::{COLOURS, Line, latency_plot, throughput_plot};
-use crate::report::{ResultFolder, json, of_runs, write_files};
+use crate::report::{LeftOut, ResultFolder, json, of_runs, write_files};
 use crate::run::tell::utc;
 use crate::units::{show_bytes, show_count, show_ns, show_rate};
 
@@ -102,6 +102,8 @@ pub struct Comparison {
     pub sides: Vec<(String, Vec<String>)>,
     /// How many runs of each are void: its figures are those of the others.
     pub void: Vec<usize>,
+    /// And in how many nothing was measured: they are left out too.
+    pub empty: Vec<usize>,
     /// Where what produced them differs, and what else must be known.
     pub warnings: Vec<String>,
     /// The figures.
@@ -151,7 +153,8 @@ pub fn compare(folders: &[PathBuf], results: &Path) -> Result<(Comparison, Resul
             .iter()
             .map(|side| (side.name.clone(), side.runs.iter().map(|run| run.name.clone()).collect()))
             .collect(),
-        void: sides.iter().map(|side| side.runs.len() - side.sound().count()).collect(),
+        void: sides.iter().map(|side| side.left_out(LeftOut::Void)).collect(),
+        empty: sides.iter().map(|side| side.left_out(LeftOut::Empty)).collect(),
         warnings: warnings(&sides),
         rows: FIGURES.iter().filter_map(|figure| row(figure, &sides)).collect(),
     };
@@ -184,9 +187,14 @@ impl Side {
         Ok(Self { name, runs: folders.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()? })
     }
 
-    /// Its runs that are not void.
+    /// Its runs that say something.
     fn sound(&self) -> impl Iterator<Item = &Run> {
-        self.runs.iter().filter(|run| !run.is_void())
+        self.runs.iter().filter(|run| run.left_out().is_none())
+    }
+
+    /// How many of its runs are left out for this reason.
+    fn left_out(&self, why: LeftOut) -> usize {
+        self.runs.iter().filter(|run| run.left_out() == Some(why)).count()
     }
 
     /// The latency of all of them together.
@@ -206,8 +214,13 @@ impl Run {
         Ok(Self { name: name_of(folder), json, latency: log.and_then(|log| log.tagged(ALL).cloned()) })
     }
 
-    fn is_void(&self) -> bool {
-        self.json["marks"].as_array().into_iter().flatten().any(|mark| mark["mark"] == "void")
+    fn left_out(&self) -> Option<LeftOut> {
+        let mut marks = self.json["marks"].as_array().into_iter().flatten();
+        match () {
+            () if marks.any(|mark| mark["mark"] == "void") => Some(LeftOut::Void),
+            () if number(&self.json, "/measured/records") == Some(0.0) => Some(LeftOut::Empty),
+            () => None,
+        }
     }
 }
 
@@ -288,12 +301,18 @@ impl Comparison {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         let right = |text: &str| Cell::new(text).set_alignment(CellAlignment::Right);
-        let names = self.sides.iter().zip(&self.void).map(|((name, runs), void)| match (runs.len(), void) {
-            (1, 0) => name.clone(),
-            (runs, &void) => format!("{name}, {}", of_runs(runs, void)),
+        let left_out = self.void.iter().zip(&self.empty).map(|(&void, &empty)| {
+            let void = std::iter::repeat_n(LeftOut::Void, void);
+            void.chain(std::iter::repeat_n(LeftOut::Empty, empty)).collect::<Vec<_>>()
         });
-        let ratios = (1..self.sides.len())
-            .map(|at| if self.sides.len() == 2 { "ratio".to_owned() } else { format!("ratio {at}") });
+        let names = self.sides.iter().zip(left_out).map(|((name, runs), left_out)| match (runs.len(), &left_out[..]) {
+            (1, []) => name.clone(),
+            (runs, left_out) => format!("{name}, {}", of_runs(runs, left_out)),
+        });
+        let ratios = (1..self.sides.len()).map(|at| match self.sides.len() {
+            2 => "second by first".to_owned(),
+            _ => format!("column {} by first", at + 1),
+        });
         let header: Vec<Cell> = names.chain(ratios).map(|name| right(&name)).collect();
         table.set_header([Cell::new("")].into_iter().chain(header));
         for row in &self.rows {

@@ -146,6 +146,23 @@ fn void_runs_have_no_part_in_the_figures() {
     assert!(comparison.rows.iter().all(|row| row.sides[0].is_none() && row.sides[1].is_some()), "{comparison:?}");
 }
 
+/// Bug, found on reading: a run that was stopped before anything was measured had a part in the figures, as it is not void.
+#[test]
+fn runs_that_measured_nothing_have_no_part_in_the_figures() {
+    let results = tempfile::tempdir().unwrap();
+    let (one, many) = (results.path().join("one"), results.path().join("many"));
+    let alone = run(&one, 0, 1000, 1000);
+    run(&many, 0, 1000, 2000);
+    let stopped = Mark::Partial("stopped by a signal".to_owned());
+    written(&many, 0, &Recorder::new(0, 10_000 * MS), Some(stopped));
+    let (comparison, _) = compare(&[alone, many], results.path()).unwrap();
+    let rate = comparison.rows.iter().find(|row| row.name == "records/s").unwrap().sides[1].unwrap();
+    assert!(rate.runs == 1 && rate.worst > 900.0, "{rate:?}");
+    let table = comparison.table();
+    assert!(table.contains("many, 1 of 2 runs, one in which nothing was measured"), "{table}");
+    assert!(table.contains("second by first"), "{table}");
+}
+
 #[test]
 fn what_differs_is_told() {
     let results = tempfile::tempdir().unwrap();
