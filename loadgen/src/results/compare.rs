@@ -84,13 +84,19 @@ fn server_cores(run: &Value) -> Option<f64> {
 }
 
 fn cpu_a_gb(run: &Value) -> Option<f64> {
-    let gb_per_s = number(run, "/measured/bytes_per_s")? / 1e9;
+    let gb_per_s = of_both_loads(run, "bytes_per_s")? / 1e9;
     (gb_per_s > 0.0).then_some(server_cores(run)? / gb_per_s)
 }
 
 fn bytes_a_flush(run: &Value) -> Option<f64> {
     let flushes = number(run, "/flushes/count").filter(|&flushes| flushes > 0.0)?;
-    Some(number(run, "/measured/bytes_total")? / flushes)
+    Some(of_both_loads(run, "bytes_total")? / flushes)
+}
+
+/// What the load measured, and the load beside it, on which the server's work was spent as well.
+fn of_both_loads(run: &Value, name: &str) -> Option<f64> {
+    let beside = number(run, &format!("/beside/measured/{name}")).unwrap_or(0.0);
+    Some(number(run, &format!("/measured/{name}"))? + beside)
 }
 
 /// What was found.

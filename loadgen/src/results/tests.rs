@@ -163,6 +163,21 @@ fn runs_that_measured_nothing_have_no_part_in_the_figures() {
     assert!(table.contains("second by first"), "{table}");
 }
 
+/// Bug, found on reading: a server under two loads took more of the processor for a gigabyte, and wrote less at once, than under
+/// one. Mechanism: what it wrote of the load beside counted nowhere. Fix: both loads count.
+#[test]
+fn what_the_server_did_for_the_load_beside_counts() {
+    let results = tempfile::tempdir().unwrap();
+    let folders = [run(results.path(), 0, 1000, 1000), run(results.path(), 0, 1000, 1000)];
+    let path = folders[1].join("result.json");
+    let mut result: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    result["beside"] = serde_json::json!({ "measured": result["measured"].clone() });
+    std::fs::write(&path, result.to_string()).unwrap();
+    let (comparison, _) = compare(&folders, results.path()).unwrap();
+    let ratio = |name| comparison.rows.iter().find(|row| row.name == name).unwrap().ratios[0].unwrap();
+    assert_eq!((ratio("server CPU a GB"), ratio("bytes a flush")), (0.5, 2.0));
+}
+
 #[test]
 fn what_differs_is_told() {
     let results = tempfile::tempdir().unwrap();
