@@ -111,6 +111,8 @@ pub enum Mark {
     Disturbed(String),
     /// The data directory is on a file system that does not survive a power cut.
     NotDurable(String),
+    /// Some records were not let in.
+    Refused(String),
     /// A connection ended before its batches were acknowledged.
     ConnectionLost(String),
     /// Something about the input that changes what the run means.
@@ -130,6 +132,7 @@ impl Mark {
             Self::GeneratorBound(why) => format!("generator-bound: {why}"),
             Self::Disturbed(why) => format!("disturbed: {why}"),
             Self::NotDurable(why) => format!("not durable: {why}"),
+            Self::Refused(why) => format!("refused: {why}"),
             Self::ConnectionLost(why) => format!("connection lost: {why}"),
             Self::Input(why) => format!("input: {why}"),
             Self::Unobserved(why) => format!("not observed: {why}"),

@@ -40,7 +40,7 @@ struct Figure {
     more_is_better: bool,
 }
 
-const FIGURES: [Figure; 11] = [
+const FIGURES: [Figure; 12] = [
     figure("throughput", |run| number(run, "/measured/bytes_per_s"), show_rate, true),
     figure("records/s", |run| number(run, "/measured/records_per_s"), |rate| show_count(rate as u64), true),
     figure("p50", |run| percentile(run, "/measured/latency_ns/at", 50.0), show_latency, false),
@@ -49,6 +49,7 @@ const FIGURES: [Figure; 11] = [
     figure("max", |run| percentile(run, "/measured/latency_ns/at", 100.0), show_latency, false),
     figure("end to end p99", |run| percentile(run, "/pushed/latency_ns/at", 99.0), show_latency, false),
     figure("pushed", |run| number(run, "/pushed/bytes_per_s"), show_rate, true),
+    figure("refused", refused, |share| format!("{:.1} %", share * 100.0), false),
     figure("server CPU", server_cores, |cores| format!("{cores:.2} cores"), false),
     figure("server CPU a GB", cpu_a_gb, |seconds| format!("{seconds:.2} s"), false),
     figure("bytes a flush", bytes_a_flush, |bytes| show_bytes(bytes as u64), true),
@@ -97,6 +98,14 @@ fn bytes_a_flush(run: &Value) -> Option<f64> {
 fn of_both_loads(run: &Value, name: &str) -> Option<f64> {
     let beside = number(run, &format!("/beside/measured/{name}")).unwrap_or(0.0);
     Some(number(run, &format!("/measured/{name}"))? + beside)
+}
+
+/// The share of the records that were not let in.
+fn refused(run: &Value) -> Option<f64> {
+    let [refused, acknowledged, unknown] =
+        ["refused", "acknowledged", "unknown"].map(|name| number(run, &format!("/verification/{name}")));
+    let all = refused? + acknowledged? + unknown?;
+    (all > 0.0).then_some(refused? / all)
 }
 
 /// What was found.

@@ -163,6 +163,20 @@ fn runs_that_measured_nothing_have_no_part_in_the_figures() {
     assert!(table.contains("second by first"), "{table}");
 }
 
+#[test]
+fn what_was_refused_is_compared() {
+    let results = tempfile::tempdir().unwrap();
+    let folders = [run(results.path(), 0, 1000, 1000), run(results.path(), 0, 1000, 1000)];
+    let path = folders[1].join("result.json");
+    let mut result: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    (result["verification"]["acknowledged"], result["verification"]["refused"]) = (40.into(), 60.into());
+    std::fs::write(&path, result.to_string()).unwrap();
+    let (comparison, _) = compare(&folders, results.path()).unwrap();
+    let row = comparison.rows.iter().find(|row| row.name == "refused").unwrap();
+    assert_eq!(row.sides[1].unwrap().median, 0.6);
+    assert!(comparison.table().contains("60.0 %"), "{}", comparison.table());
+}
+
 /// Bug, found on reading: a server under two loads took more of the processor for a gigabyte, and wrote less at once, than under
 /// one. Mechanism: what it wrote of the load beside counted nowhere. Fix: both loads count.
 #[test]

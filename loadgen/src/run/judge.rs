@@ -74,6 +74,7 @@ pub(super) fn judge(
             status = status.graver(Status::GeneratorLate);
         }
     }
+    report.marks.extend(refused(&report, produced));
     report.marks.extend(generator_bound(&report));
     report.marks.extend(disturbed(&report));
     if produced.rows_out_of_order > 0 {
@@ -178,6 +179,19 @@ fn lateness(group: &Group, late: &Late) -> String {
     text
 }
 
+/// Latency tells of the records that were let in alone.
+fn refused(report: &RunReport, produced: &Produced) -> Option<Mark> {
+    let found = &report.verification;
+    let acknowledged: u64 = produced.groups.iter().map(|group| group.recorder.total().records).sum();
+    let all = acknowledged + found.refused + found.unknown;
+    let reasons: Vec<&str> = found.refused_by_reason.iter().map(|(reason, _)| &**reason).collect();
+    (found.refused > 0).then(|| {
+        let percent = found.refused as f64 / all as f64 * 100.0;
+        let (count, reasons) = (show_count(found.refused), reasons.join(", "));
+        Mark::Refused(format!("{percent:.1} % of the records, {count} of {}: {reasons}", show_count(all)))
+    })
+}
+
 /// In a closed loop the generator must not be what limits the rate.
 fn generator_bound(report: &RunReport) -> Option<Mark> {
     report.load.inflight?;
@@ -259,6 +273,7 @@ mod tests {
         recorder.acknowledged(BatchTimes { intended_ns: 0, sent_ns: 0, acked_ns: 1_000_000 }, 10, 1000);
         let mut report = sample::report(&recorder);
         report.marks.clear();
+        (report.verification.refused, report.verification.refused_by_reason) = (0, Vec::new());
         report.load.inflight = Some(4);
         report.server.disk = Some(Disk::sample("write back"));
         let produced = Produced {
@@ -368,6 +383,19 @@ mod tests {
         let (report, produced) = one_at_a_time(Some(0.0), "write through");
         let (status, marks) = judged(report, &produced, &[]);
         assert!(status == Status::Good && matches!(marks[..], [Mark::Unobserved(_)]), "{marks:?}");
+    }
+
+    #[test]
+    fn what_was_refused_is_marked_and_decides_nothing() {
+        let (mut report, produced) = good();
+        report.verification.refused = 30;
+        report.verification.refused_by_reason = vec![("throttled".to_owned(), 20), ("busy".to_owned(), 10)];
+        let (status, marks) = judged(report, &produced, &["--expect", "p50<1s"]);
+        let told: Vec<String> = marks.iter().map(Mark::text).collect();
+        assert_eq!(
+            (status, told),
+            (Status::Good, vec!["refused: 75.0 % of the records, 30 of 40: throttled, busy".to_owned()])
+        );
     }
 
     #[test]

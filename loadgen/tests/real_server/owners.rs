@@ -40,8 +40,10 @@ fn run_at(watched: &Watched, scratch: &Path, arguments: &[&str]) -> Value {
     // A busy machine may make the generator late.
     assert!(matches!(output.status.code(), Some(0 | 4)), "{arguments:?}: {}", message(&output));
     let report = report(&output);
-    assert_eq!((&report["verification"]["good"], marks(&report)), (&Value::Bool(true), vec![]), "{arguments:?}");
-    assert_eq!(report["server"]["reactors"], 2);
+    assert_eq!(report["verification"]["good"], true, "{arguments:?}");
+    // What comes while a shard moves is refused.
+    let others: Vec<String> = marks(&report).into_iter().filter(|mark| mark != "refused").collect();
+    assert_eq!((others, &report["server"]["reactors"]), (vec![], &2.into()), "{arguments:?}");
     report
 }
 
