@@ -33,9 +33,9 @@ use file::flags_of_file;
 /// Drives a Millstream server, or any endpoint of the Kinesis API, with records, reads every one of them back, and reports what it measured.
 ///
 /// Without --target it starts a server of its own on a temporary directory. It exits with 0 when all is good, 1 when it
-/// or a further step of a sweep could not run, 2 when the run is void or data is wrong, 3 when a goal was missed or no rate
-/// of a sweep holds it, 4 when the generator was late. Ctrl-C stops the load; what was sent is verified still. A second one
-/// ends it at once, with 130.
+/// or a further step of a sweep could not run, or not to its end, 2 when the run is void or data is wrong, 3 when a goal was
+/// missed or no rate of a sweep holds it, 4 when the generator was late. Ctrl-C stops the load; what was sent is verified still.
+/// One that comes while that is done ends it, with 1. A second one ends all at once, with 130.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "millstream-load", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub struct Options {

@@ -94,6 +94,8 @@ pub enum HttpError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// A person asked for the end before the load began.
+    Interrupted,
     /// Subscribers beside producers, of a stream that was there before.
     Beside {
         /// Its name.
@@ -199,6 +201,7 @@ impl fmt::Display for HttpError {
                 "{name} is {status} after {} s; look at it at the endpoint, and try again once it is ACTIVE",
                 waited.as_secs()
             ),
+            Self::Interrupted => f.write_str("stopped by a signal before the load began"),
             Self::Beside { stream } => write!(
                 f,
                 "stream {stream} was there before, and consumers beside producers begin with a stream's first record: give another --stream, or none"

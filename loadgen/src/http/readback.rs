@@ -104,4 +104,8 @@ impl Sink for Shelf {
     fn awaits(&self, shard: ShardId) -> bool {
         self.readback.borrow().awaits(shard)
     }
+
+    fn is_over(&self) -> bool {
+        self.shared.is_cut()
+    }
 }

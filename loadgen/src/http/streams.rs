@@ -1,10 +1,13 @@
 //! Makes the streams of a run, or finds those that exist, before anything is measured; and removes those that are the run's
 //! alone afterwards.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use frame::{Sequence, ShardId, StreamId};
+use tokio::select;
 use tokio::time::{Instant, sleep};
 
 use super::api::{
@@ -100,29 +103,58 @@ impl Streams {
     }
 }
 
-/// Makes each stream with so many shards, or finds it if it is there, with as many open ones; where no number is given, it is to
-/// be there. What was made is removed again where not all can be, if the streams are to be removed at all.
-pub fn prepare(
-    asked: &Asked,
-    names: &[String],
-    shards: Option<u32>,
-    are_removed: bool,
-    core: usize,
-) -> Result<Streams, HttpError> {
+/// The streams that a run wants.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Their names.
+    pub names: &'a [String],
+    /// With how many shards each is made, unless it is there; none where it is to be there.
+    pub shards: Option<u32>,
+    /// Whether they are the run's alone, and removed after it.
+    pub are_removed: bool,
+    /// A person asks for the end.
+    pub interrupted: &'a AtomicBool,
+    /// Who is told what is made, and not removed.
+    pub say: &'a (dyn Fn(&str) + Sync),
+}
+
+/// Makes each stream with so many shards, or finds it if it is there, with as many open ones. What was made is removed again where
+/// not all can be, or is wanted no more, if the streams are to be removed at all.
+pub fn prepare(asked: &Asked, wanted: Wanted<'_>, core: usize) -> Result<Streams, HttpError> {
     run_pinned(core, || async {
-        let pipe = Pipe::new(&asked.endpoint, 0);
-        let prepared = prepare_all(&pipe, names, (shards, asked.encryption.as_deref())).await;
-        if prepared.is_err() && are_removed {
-            remove_all(&pipe, names).await.unwrap_or_default();
+        let (pipe, has_made) = (Pipe::new(&asked.endpoint, 0), Cell::new(false));
+        let prepared = select! {
+            prepared = prepare_all(&pipe, wanted, asked.encryption.as_deref(), &has_made) => prepared,
+            () = until(wanted.interrupted) => Err(HttpError::Interrupted),
+        };
+        if prepared.is_err() && wanted.are_removed {
+            // Over a connection of its own: that one may be in the midst of an answer.
+            let removed = remove_all(&Pipe::new(&asked.endpoint, 0), wanted.names).await;
+            if let Some(error) = removed.err().filter(|_| has_made.get()) {
+                (wanted.say)(&not_removed(&error, wanted.names));
+            }
         }
         prepared
     })?
 }
 
+/// What a person is to do where streams could not be removed.
+pub fn not_removed(error: &HttpError, names: &[String]) -> String {
+    format!("{error}; remove {} yourself", names.join(", "))
+}
+
+/// Waits until a person asks for the end.
+async fn until(interrupted: &AtomicBool) {
+    while !interrupted.load(Ordering::Relaxed) {
+        sleep(LOOK).await;
+    }
+}
+
 async fn prepare_all(
     pipe: &Pipe,
-    names: &[String],
-    (shards, key): (Option<u32>, Option<&str>),
+    Wanted { names, shards, are_removed, say, .. }: Wanted<'_>,
+    key: Option<&str>,
+    has_made: &Cell<bool>,
 ) -> Result<Streams, HttpError> {
     let mut streams = Streams { takes_many: pipe.open().await?, ..Streams::default() };
     for name in names {
@@ -130,6 +162,10 @@ async fn prepare_all(
             Some(shards) => create(pipe, name, shards).await?,
             None => false,
         };
+        if is_new && are_removed {
+            has_made.set(true);
+            say(&format!("stream {name} is made for this run, and removed after it"));
+        }
         let summary = until_active(pipe, name).await?;
         let (open, closed) = list_shards(pipe, name).await?;
         if let Some(wanted) = shards.filter(|&wanted| open.len() != wanted as usize) {
@@ -154,7 +190,10 @@ pub fn remove(asked: &Asked, names: &[String], core: usize) -> Result<(), HttpEr
 async fn remove_all(pipe: &Pipe, names: &[String]) -> Result<(), HttpError> {
     for name in names {
         let request = DeleteStream { stream_name: name, enforce_consumer_deletion: true };
-        let removed = patiently(|| pipe.ask::<Nothing>("DeleteStream", &request, pipe.endpoint.open_within)).await;
+        let ask = || pipe.ask::<Nothing>("DeleteStream", &request, pipe.endpoint.open_within);
+        // One that is just being made is removed once it is.
+        let is_made = |error: &HttpError| error.passes_by_itself() || error.is("ResourceInUseException");
+        let removed = while_refused(is_made, ask).await;
         removed.map(drop).or_else(|error| if error.is("ResourceNotFoundException") { Ok(()) } else { Err(error) })?;
     }
     Ok(())
@@ -162,12 +201,20 @@ async fn remove_all(pipe: &Pipe, names: &[String]) -> Result<(), HttpError> {
 
 /// Asks again, for a while, where that may help.
 pub(super) async fn patiently<A, F: Future<Output = Result<A, HttpError>>>(
+    ask: impl FnMut() -> F,
+) -> Result<A, HttpError> {
+    while_refused(HttpError::passes_by_itself, ask).await
+}
+
+/// Asks again, for a while, where it is refused for a reason that passes.
+async fn while_refused<A, F: Future<Output = Result<A, HttpError>>>(
+    passes: impl Fn(&HttpError) -> bool,
     mut ask: impl FnMut() -> F,
 ) -> Result<A, HttpError> {
     let until = Instant::now() + PATIENCE;
     loop {
         match ask().await {
-            Err(error @ HttpError::Refused { .. }) if error.passes_by_itself() && Instant::now() < until => {
+            Err(error @ HttpError::Refused { .. }) if passes(&error) && Instant::now() < until => {
                 sleep(LOOK).await;
             }
             answered => return answered,

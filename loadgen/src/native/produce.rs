@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::core::{Core, Counts};
 use super::feed::feed;
@@ -344,10 +344,14 @@ fn check_consumers(plan: &Plan, core: &Core) -> bool {
     shared.gone() >= count
 }
 
-/// Waits until all is answered that was sent on a connection; `false` once nothing was for a while.
-async fn all_is_answered(link: Rc<Link>) -> bool {
-    while link.outstanding() > 0 {
-        if timeout(SILENCE_MAX, link.progress.notified()).await.is_err() {
+/// Waits until all is answered that was sent on a connection, or nobody wants to know; `false` once nothing was for a while.
+async fn all_is_answered(link: Rc<Link>, core: Rc<Core>) -> bool {
+    let mut heard = Instant::now();
+    while link.outstanding() > 0 && !core.shared.is_cut() {
+        if timeout(LOOK, link.progress.notified()).await.is_ok() {
+            heard = Instant::now();
+        }
+        if heard.elapsed() >= SILENCE_MAX {
             return false;
         }
     }
@@ -358,7 +362,8 @@ async fn all_is_answered(link: Rc<Link>) -> bool {
 async fn finish(core: &Rc<Core>, links: &[Rc<Link>], tasks: Vec<JoinHandle<()>>) {
     links.iter().for_each(|link| link.nudge());
     // All at once: where a server has fallen silent, it has to everybody.
-    let waiting: Vec<_> = links.iter().map(|link| tokio::task::spawn_local(all_is_answered(Rc::clone(link)))).collect();
+    let wait = |link| tokio::task::spawn_local(all_is_answered(Rc::clone(link), Rc::clone(core)));
+    let waiting: Vec<_> = links.iter().map(wait).collect();
     for (link, waiting) in links.iter().zip(waiting) {
         if !waiting.await.expect("waiting does not panic") {
             let reason = format!("no acknowledgement for {} s", SILENCE_MAX.as_secs());

@@ -108,12 +108,16 @@ impl Sink for Shelf {
     fn answered(&self, bytes: u64) {
         self.shared.count_read(bytes);
     }
+
+    fn is_over(&self) -> bool {
+        self.shared.is_cut()
+    }
 }
 
 /// Takes shards off the shelf until none is left.
 async fn read_shards(target: Target, shelf: Rc<Shelf>) -> Result<(), NativeError> {
     let mut sessions = Sessions::new(target);
-    while let Some((address, place)) = shelf.next_shard() {
+    while let Some((address, place)) = shelf.next_shard().filter(|_| !shelf.is_over()) {
         read_shard(sessions.at(address).await?, place, &*shelf).await?;
     }
     sessions.close();

@@ -51,6 +51,8 @@ pub struct Shared {
     /// Cores whose every batch has its answer.
     settled: Mutex<BTreeSet<usize>>,
     done: AtomicBool,
+    /// A person waits for nothing that follows the load.
+    cut: AtomicBool,
     /// By each group of producers.
     sent_bytes: [AtomicU64; GROUPS_MAX],
     /// Consumers, by their connections where they are pushed to, that have everything that was there at the start.
@@ -102,6 +104,19 @@ impl Shared {
     pub fn stop(&self, why: Stop) {
         self.stopped_at.get_or_init(Instant::now);
         let _ = self.stop.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// A person asks for the end: of the load, or of what follows one that has stopped by itself.
+    pub fn interrupt(&self) {
+        self.stop(Stop::Interrupted);
+        if self.stopped() != Some(Stop::Interrupted) {
+            self.cut.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a person asked for the end of what follows the load.
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     /// Why producing stopped, once it did.

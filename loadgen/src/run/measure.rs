@@ -34,6 +34,8 @@ pub(super) struct Outcome {
     pub(super) produced: Produced,
     /// What reading back came to, if anything was written.
     pub(super) read: Option<Result<ReadBack, String>>,
+    /// A person ended it before its end.
+    pub(super) is_cut: bool,
     pub(super) refused_by_reason: Vec<(String, u64)>,
     pub(super) observed: Observed,
     pub(super) flushes: Flushes,
@@ -72,7 +74,21 @@ impl Driven {
     ) -> Outcome {
         let Self { produced, observed, samples, flushes, refused_by_reason } = self;
         let started = shared.started().unwrap_or_else(SystemTime::now);
-        Outcome { produced, read, refused_by_reason, observed, flushes, server, spoken, routes, started, samples }
+        let is_cut = shared.is_cut() && read.is_some();
+        let read = read.filter(|_| !is_cut);
+        Outcome {
+            produced,
+            read,
+            is_cut,
+            refused_by_reason,
+            observed,
+            flushes,
+            server,
+            spoken,
+            routes,
+            started,
+            samples,
+        }
     }
 }
 
@@ -261,7 +277,9 @@ impl Run<'_> {
         let mut driven = driven.map_err(|error| self.explain(error, server))?;
         let ledger = driven.take_ledger();
         let read = (!plan.producers.is_empty()).then(|| {
-            observe_reading(&shared, || native::read_back(&plan, ledger, is_made_up, options.read_back, &shared))
+            observe_reading(&shared, self.interrupted, || {
+                native::read_back(&plan, ledger, is_made_up, options.read_back, &shared)
+            })
         });
         let said = ServerReport {
             address: plan.target.address.to_string(),

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::settle::Settled;
 use crate::machine::{CpuSample, MachineSample, busy_threads};
-use crate::native::{Progress, Shared, Stop};
+use crate::native::{Progress, Shared};
 use crate::report::Busy;
 use crate::server::Server;
 use crate::units::{show_bytes, show_count, show_rate};
@@ -61,7 +61,7 @@ pub(super) fn observe_producing<T: Send>(
             for look in 0_u32.. {
                 let progress = shared.progress();
                 if interrupted.load(Ordering::Relaxed) {
-                    shared.stop(Stop::Interrupted);
+                    shared.interrupt();
                 }
                 if ended.load(Ordering::Acquire) || progress.done {
                     break;
@@ -86,13 +86,20 @@ pub(super) fn observe_producing<T: Send>(
     })
 }
 
-/// Runs `work` with a progress line of what is read back.
-pub(super) fn observe_reading<T: Send>(shared: &Arc<Shared>, work: impl FnOnce() -> T + Send) -> T {
+/// Runs `work` with a progress line of what is read back. A Ctrl-C that did not end the load ends this.
+pub(super) fn observe_reading<T: Send>(
+    shared: &Arc<Shared>,
+    interrupted: &AtomicBool,
+    work: impl FnOnce() -> T + Send,
+) -> T {
     let bar = progress_bar();
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !ended.load(Ordering::Acquire) {
+                if interrupted.load(Ordering::Relaxed) {
+                    shared.interrupt();
+                }
                 let progress = shared.progress();
                 let (read, written) = (show_bytes(progress.read_bytes), show_bytes(progress.acked_bytes));
                 bar.set_message(format!("reading back: {read} of {written}"));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::RunError;
 use super::measure::{Outcome, Run};
 use super::observe::observe_reading;
-use super::settle::Spoken;
-use crate::http::{self, Asked, Endpoint, HttpError, Streams};
+use super::settle::{Spoken, fresh_names};
+use crate::http::{self, Asked, Endpoint, HttpError, Streams, Wanted};
 use crate::input::Rows;
 use crate::machine::Disk;
 use crate::native::{Shared, Target};
@@ -32,14 +32,20 @@ impl Run<'_> {
         let (operation, inflight, from) = (options.operation, options.inflight, options.from);
         let asked = Asked { endpoint, operation, inflight, from, encryption: options.encryption.clone() };
         let core = self.settled.cores[0];
-        let names = self.settled.stream_names(options);
-        let shards = (options.workload != Workload::Consume).then_some(options.shards);
+        let (names, say) = (fresh_names(options), |text: &str| eprintln!("millstream-load: {text}"));
         let is_made_up = options.stream.is_none();
-        let streams = http::prepare(&asked, &names, shards, is_made_up, core).map_err(RunError::Http)?;
+        let wanted = Wanted {
+            names: &names,
+            shards: (options.workload != Workload::Consume).then_some(options.shards),
+            are_removed: is_made_up,
+            interrupted: self.interrupted,
+            say: &say,
+        };
+        let streams = http::prepare(&asked, wanted, core).map_err(RunError::Http)?;
         let outcome = self.load_streams(&asked, &streams, disk, rows);
         // Also of a run that came to nothing: they may be paid for.
         if is_made_up && let Err(error) = http::remove(&asked, &names, core) {
-            eprintln!("millstream-load: {error}; remove {} yourself", names.join(", "));
+            say(&http::not_removed(&error, &names));
         }
         outcome
     }
@@ -59,7 +65,7 @@ impl Run<'_> {
         let ledger = driven.take_ledger();
         let read_back = |ledger: Ledger| http::read_back(&plan, asked, streams, ledger, is_made_up, &shared);
         let is_read_back = !plan.producers.is_empty() && !options.no_read_back;
-        let read = is_read_back.then(|| observe_reading(&shared, || read_back(ledger)));
+        let read = is_read_back.then(|| observe_reading(&shared, self.interrupted, || read_back(ledger)));
         let read = read.map(|read| read.map_err(|error: HttpError| error.to_string()));
         let said = ServerReport {
             address: asked.endpoint.url().to_owned(),

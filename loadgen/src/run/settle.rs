@@ -185,6 +185,11 @@ pub(super) struct Spoken {
     pub(super) inflight: u32,
 }
 
+/// The streams of one run over HTTP: of a name that no other repetition has, for one that is removed may be there for a while.
+pub(super) fn fresh_names(options: &Options) -> Vec<String> {
+    names(&options.stream.clone().unwrap_or_else(run_name), options.streams)
+}
+
 /// How many bytes are sent at most where nobody says: a duration bounds a run by itself, and so does what there is to consume.
 fn bytes_default(options: &Options) -> u64 {
     let is_bounded = options.duration.is_some() || options.workload == Workload::Consume;

@@ -10,7 +10,7 @@ use crate::metrics::ServerFigures;
 use crate::native::Group;
 use crate::options::Workload;
 use crate::report::{
-    BesideReport, CatchUpReport, FORMAT, LateReport, Measured, PushReport, RunReport, ServerReport, Throughput,
+    BesideReport, CatchUpReport, FORMAT, LateReport, Mark, Measured, PushReport, RunReport, ServerReport, Throughput,
     VerificationReport,
 };
 use crate::schedule::Late;
@@ -51,18 +51,25 @@ impl Run<'_> {
             goals: Vec::new(),
             throughput: Throughput::new(main),
         };
-        judge::judge(report, self.options, produced, late.as_ref())
+        let (mut status, mut report) = judge::judge(report, self.options, produced, late.as_ref());
+        if outcome.is_cut {
+            report.marks.push(Mark::Partial("stopped by a signal, and not read back to the end".to_owned()));
+            // A void one says more.
+            status = if status == Status::Void { status } else { Status::NotRun };
+        }
+        (status, report)
     }
 
     fn verification(&self, outcome: &Outcome) -> VerificationReport {
         let refused = outcome.refused_by_reason.clone();
+        let not_read =
+            |refused| VerificationReport::not_read(recorders(&outcome.produced).main.total().records, refused);
         match (&outcome.read, &outcome.produced.pushed) {
+            _ if outcome.is_cut => not_read(refused),
             (Some(Ok(read)), _) => VerificationReport::new(&read.verdict, refused, read.seconds, read.bytes),
             (Some(Err(error)), _) => VerificationReport::failed(error.clone(), refused),
             (None, Some(consumed)) => VerificationReport::consumed(consumed),
-            (None, None) if self.options.no_read_back => {
-                VerificationReport::not_read(recorders(&outcome.produced).main.total().records, refused)
-            }
+            (None, None) if self.options.no_read_back => not_read(refused),
             (None, None) => VerificationReport::nothing(false),
         }
     }
