@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use frame::proto::{ErrorCode, Failure, ReadResult};
 use frame::segment::Footer;
-use frame::{Sequence, ShardId, StreamId};
+use frame::{ShardId, StreamId};
 use io::{Buf, BufMut, Io};
 
 use self::lost::{damaged_footer, stop_at_damage};

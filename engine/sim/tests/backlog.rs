@@ -85,7 +85,7 @@ fn who_takes_nothing_ends_where_others_wait_for_its_memory() {
     bench.say(&mut other, |proto, out| _ = proto.read(out, &read()));
     assert!(matches!(other.heard[..], [Heard::Records(700..)]), "{:?}", other.heard);
     // Each of them is owed a megabyte: more than twice what all may be owed.
-    let mut deaf: Vec<Peer> = (0..2 * BACKLOG_BYTES_MIN >> 20).map(|_| bench.connect()).collect();
+    let mut deaf: Vec<Peer> = (0..2 * (BACKLOG_BYTES_MIN >> 20)).map(|_| bench.connect()).collect();
     for peer in &mut deaf {
         bench.world.set_reading(peer.id, false);
         let mut bytes = Vec::new();

@@ -160,8 +160,6 @@ pub(crate) fn pause(io: &mut impl Io) {
 /// A path to a disk that fails over, say, takes so long.
 const PAUSE_NS: u64 = 1_000_000_000;
 
-/// How often a place is asked for that can't be read: some errors pass.
-
 const UNREADABLE: u8 = 0xee;
 
 /// Writes `bytes`, padded with zeros to whole blocks, durably.
