@@ -324,6 +324,10 @@ impl Inner {
         self.start_queued(own);
         loop {
             if self.is_dead {
+                // Who pauses goes on at once, and finds out.
+                if let Wait::Until(until_ns) = wait {
+                    self.clock.advance_to(until_ns.max(self.clock.mono_ns()));
+                }
                 return self.fail_everything(own, completions);
             }
             self.complete(own, buffers, completions);

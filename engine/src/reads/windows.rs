@@ -11,48 +11,19 @@
 //! what is read, and some by age, so that nobody waits for ever. A window is found by any stretch within it.
 
 mod leave;
+mod place;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use frame::limits::BLOCK_BYTES;
-use io::{Buf, BufMut, FileId, Io, Op};
+use io::{Buf, BufMut, Io, Op};
 
+pub(super) use self::place::Place;
 use crate::journal::SegmentId;
 use crate::limits::{READ_WINDOW_BYTES, READS_TRIED};
 use crate::scheduler::Scheduler;
 use crate::slots::Slots;
 use crate::token;
-
-/// A stretch of a segment, in whole blocks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Place {
-    pub(super) segment: SegmentId,
-    pub(super) file: FileId,
-    pub(super) start: u64,
-    pub(super) end: u64,
-}
-
-impl Place {
-    pub(super) fn bytes(&self) -> usize {
-        (self.end - self.start) as usize
-    }
-
-    /// Bytes that it takes out of the pool.
-    fn held_bytes(&self) -> usize {
-        io::Pool::piece_bytes(self.bytes())
-    }
-
-    /// Whether it is no more than the blocks of a stretch.
-    pub(super) fn is_of(&self, range: &Range<u64>) -> bool {
-        let block = BLOCK_BYTES as u64;
-        self.start == range.start / block * block && self.end == range.end.next_multiple_of(block)
-    }
-
-    pub(super) fn contains(&self, segment: SegmentId, range: &Range<u64>) -> bool {
-        self.segment == segment && self.start <= range.start && range.end <= self.end
-    }
-}
 
 #[derive(Debug, Default)]
 enum State {
@@ -510,7 +481,7 @@ impl Windows {
 #[cfg(test)]
 mod tests {
     use frame::{JournalNumber, SegmentNumber};
-    use io::Pool;
+    use io::{FileId, Pool};
 
     use super::*;
     use crate::inert::{Inert, Own};
