@@ -18,7 +18,7 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam::queue::ArrayQueue;
 use frame::{Sequence, ShardId};
-use io::DirId;
+use io::{DirId, UNKNOWN_DISK};
 
 use crate::holdings::Holdings;
 use crate::limits::{PARCELS_PER_LANE_MAX, SHARDS_MAX};
@@ -250,7 +250,9 @@ pub(crate) struct Flushes {
 impl Flushes {
     /// Of data directories that lie on these disks.
     pub(crate) fn new(disks: &[u64]) -> Flushes {
-        let first = |disk: &u64| disks.iter().position(|other| other == disk).unwrap_or(0);
+        // Where one may be any of them, all are one.
+        let is_known = !disks.contains(&UNKNOWN_DISK);
+        let first = |disk: &u64| disks.iter().position(|other| other == disk).filter(|_| is_known).unwrap_or(0);
         Flushes {
             disks: disks.iter().map(first).collect(),
             running: disks.iter().map(|_| AtomicU32::new(0)).collect(),
@@ -306,7 +308,7 @@ mod tests {
     /// A full lane gives the parcel back, and its sender is woken once there is room.
     #[test]
     fn who_found_no_room_hears_of_it() {
-        let exchange = Exchange::new(2, &[0]);
+        let exchange = Exchange::new(2, &[7]);
         let woken = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&woken);
         let wake = move || {
@@ -332,7 +334,7 @@ mod tests {
     /// before it had said that it sleeps. Fix: it looks once more after it has said so, as it does for parcels.
     #[test]
     fn who_waits_for_a_flush_that_has_ended_does_not_sleep() {
-        let exchange = Exchange::new(2, &[0]);
+        let exchange = Exchange::new(2, &[7]);
         exchange.flushes.begin(DIR);
         assert!(exchange.may_sleep(0, std::iter::once(DIR)), "it will be woken");
         exchange.woke(0);
@@ -371,7 +373,7 @@ mod tests {
 
     #[test]
     fn tips_are_found_as_they_were_published() {
-        let exchange = Exchange::new(3, &[0]);
+        let exchange = Exchange::new(3, &[7]);
         for shard in [0, 1, 2, 3, 4095, 4096, 12_287, 12_288, SHARDS_MAX as u32 - 1].map(ShardId) {
             assert_eq!(exchange.tip(shard), Sequence(1), "nothing is stored in {shard}");
             exchange.publish(shard, Sequence(u64::from(shard.0) + 2));
@@ -383,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_shard_is_asked_for_where_it_was_moved_to() {
-        let exchange = Exchange::new(3, &[0]);
+        let exchange = Exchange::new(3, &[7]);
         let moved = ShardId(SHARDS_MAX as u32 - 1);
         exchange.publish_home(moved, 4);
         exchange.publish_home(ShardId(6), 2);

@@ -184,6 +184,9 @@ pub const BACKLOG_BYTES_MIN: usize = 8 << 20;
 /// Where that is too much, clients end that have taken nothing for so long.
 pub const STALLED_NS: u64 = 3_000_000_000;
 
+/// And so much longer for what they are being sent: at a least rate of 256 KiB a second.
+pub const STALLED_NS_PER_KIB: u64 = 1_000_000_000 / 256;
+
 /// Of a buffer that messages are made in, what is kept for the next ones.
 pub const MESSAGES_KEPT_BYTES: usize = 64 << 10;
 

@@ -15,7 +15,9 @@ use frame::RequestId;
 use frame::proto::ReadResult;
 use io::{Buf, Io, Op, SocketId};
 
-use crate::limits::{MESSAGES_KEPT_BYTES, MESSAGES_KEPT_IDLE_BYTES, PIECE_BYTES, SHARED_BYTES_MIN};
+use crate::limits::{
+    MESSAGES_KEPT_BYTES, MESSAGES_KEPT_IDLE_BYTES, PIECE_BYTES, SHARED_BYTES_MIN, STALLED_NS, STALLED_NS_PER_KIB,
+};
 use crate::token::{self, Peer};
 
 /// The frames of an answer.
@@ -126,9 +128,10 @@ impl Outgoing {
         self.bytes() - self.shared_bytes + self.sending.as_ref().map_or(0, |sending| sending.copied_bytes)
     }
 
-    /// Whether its client has taken nothing since `ns`, of what is on its way.
-    pub(crate) fn is_stalled_since(&self, ns: u64) -> bool {
-        self.sending.is_some() && self.sending_since_ns < ns
+    /// Whether its client has taken less than a least rate by `ns` of what is on its way. How much it took is not known before all is.
+    pub(crate) fn is_stalled_at(&self, ns: u64) -> bool {
+        let due_ns = |bytes: usize| self.sending_since_ns + STALLED_NS + bytes as u64 * STALLED_NS_PER_KIB / 1024;
+        self.sending.as_ref().is_some_and(|sending| due_ns(sending.copied_bytes - sending.before) < ns)
     }
 
     /// Since when nothing was taken.

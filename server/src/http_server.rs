@@ -57,7 +57,7 @@ const ERRORS_MAX: usize = 256;
 /// all others together 1 GiB.
 const WIDE: [u32; 2] = [1 << 20, 4 << 20];
 const WIDE_MAX: usize = 64;
-const NARROW: [u32; 2] = [64 << 10, 256 << 10];
+const NARROW: [u32; 2] = [256 << 10, 256 << 10];
 
 /// What waits to be sent of one answer over HTTP/2.
 const SEND_BYTES_MAX: usize = 256 << 10;

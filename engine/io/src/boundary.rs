@@ -241,7 +241,7 @@ pub trait Io {
     /// How many data directories there are: their identifiers count from 0.
     fn directories(&self) -> usize;
 
-    /// The disk that a data directory lies on: those that say the same share one.
+    /// The disk that a data directory lies on: those that say the same share one, and [`UNKNOWN_DISK`](crate::UNKNOWN_DISK) may be any.
     fn disk(&self, dir: DirId) -> u64 {
         u64::from(dir.0)
     }

@@ -19,6 +19,7 @@ use rustix::fs::{
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
 
 use crate::buffer::{BLOCK_BYTES, Region};
+use crate::disk;
 use crate::file_system::FileSystem;
 
 /// The file whose lock says that the directory is in use. Not among the files that operations see.
@@ -70,6 +71,7 @@ impl DataDir {
         let file_system = fstatfs(&directory).map_err(|errno| DirError::of(path, "looking at it", errno))?;
         let file_system = FileSystem::of_magic(file_system.f_type as u32);
         let device = fstat(&directory).map_err(|errno| DirError::of(path, "looking at it", errno))?.st_dev;
+        let device = disk::of(device).unwrap_or(disk::UNKNOWN);
         if !file_system.is_durable() && !allow_not_durable {
             return Err(DirError::NotDurable { path: path.to_owned(), file_system });
         }

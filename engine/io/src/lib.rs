@@ -16,6 +16,7 @@ mod boundary;
 mod buffer;
 mod clock;
 mod directory;
+mod disk;
 mod file_system;
 mod files;
 mod heap;
@@ -37,6 +38,7 @@ pub use boundary::{
 pub use buffer::{Buf, BufMut, Pool};
 pub use clock::{Clock, thread_cpu_ns};
 pub use directory::{Alignment, DataDir, DirError};
+pub use disk::UNKNOWN as UNKNOWN_DISK;
 pub use file_system::FileSystem;
 pub use heap::{give_back_free_memory, keep_free_memory};
 pub use listen::{listen, look_after};

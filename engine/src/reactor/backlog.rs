@@ -3,7 +3,6 @@
 use frame::proto::ServerEvent;
 
 use super::*;
-use crate::limits::STALLED_NS;
 
 /// Why nobody is told much now.
 pub(super) fn too_many_answers() -> Failure {
@@ -14,7 +13,8 @@ impl<I: Io> Reactor<I> {
     /// Counts anew what a client has not taken yet.
     pub(super) fn count_backlog(&mut self, peer: Peer) {
         let connection = &mut self.connections[peer.slot];
-        let now = connection.outgoing.copied_bytes();
+        // What waits for a guest is its host's: that one knows how much its client takes.
+        let now = if connection.host.is_none() { connection.outgoing.copied_bytes() } else { 0 };
         let before = std::mem::replace(&mut connection.counted_bytes, now);
         self.backlog.change(before, now);
     }
@@ -25,11 +25,8 @@ impl<I: Io> Reactor<I> {
         if excess == 0 {
             return;
         }
-        let since = now.saturating_sub(STALLED_NS);
         let stalled = self.connections.iter_mut().filter(|(_, connection)| {
-            connection.phase != Phase::Closing
-                && connection.counted_bytes > 0
-                && connection.outgoing.is_stalled_since(since)
+            connection.phase != Phase::Closing && connection.counted_bytes > 0 && connection.outgoing.is_stalled_at(now)
         });
         let mut stalled: Vec<(u64, usize, Peer)> = stalled
             .map(|(slot, connection)| {

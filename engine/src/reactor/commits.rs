@@ -11,9 +11,10 @@ use crate::journal::{Commit, Room};
 use crate::limits::{PARTS_IN_FLIGHT_BESIDE_MAX, PARTS_IN_FLIGHT_MAX};
 
 impl<I: Io> Reactor<I> {
-    /// Whether a flush that batches wait for is in flight.
-    pub(super) fn is_flushing(&self) -> bool {
-        self.journal.segments.is_flushing() || self.drops.is_flushing() || self.compactor.is_flushing()
+    /// Flushes in flight that batches wait for.
+    pub(super) fn flushing(&self) -> usize {
+        let flushing = [self.journal.segments.is_flushing(), self.drops.is_flushing(), self.compactor.is_flushing()];
+        flushing.into_iter().filter(|&is_flushing| is_flushing).count()
     }
 
     /// Closes commit batches while writes are free and records wait.

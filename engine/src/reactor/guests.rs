@@ -105,12 +105,13 @@ impl<I: Io> Reactor<I> {
         for request in ended {
             connection.abroad.remove(&request);
         }
+        let has_left_much = connection.outgoing.copied_bytes() > self.backlog.share();
         if !connection.has_said_last_words() {
             connection.outgoing.pass_on(&control, records);
         }
         connection.untaken |= 1 << from;
         self.count_backlog(peer);
-        if self.backlog.is_far_over() {
+        if self.backlog.is_far_over() && has_left_much {
             return self.close(peer);
         }
         self.make_dirty(peer);

@@ -377,9 +377,10 @@ impl<I: Io> Reactor<I> {
         if self.peers.is_alone() {
             return self.take_up(completion);
         }
-        let was_flushing = self.is_flushing();
+        let before = self.flushing();
         self.take_up(completion);
-        if was_flushing && !self.is_flushing() {
+        // Others may wait on another disk than those that go on.
+        if self.flushing() < before {
             self.wake_others();
         }
     }

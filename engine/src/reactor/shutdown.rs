@@ -27,7 +27,7 @@ impl<I: Io> Reactor<I> {
         let poisoned = self.journal.poisoned().is_some();
         let is_noting = self.store.as_ref().is_some_and(Store::is_writing);
         // Batches of the others wait for a flush of this one's, which would never be heard to have ended.
-        let is_busy = is_noting || self.is_flushing();
+        let is_busy = is_noting || self.flushing() > 0;
         let is_at_rest = self.journal.is_settled() && !self.journal.wants_mark() && !is_busy;
         let settled = self.intake.is_empty() && (poisoned || is_at_rest);
         let served = self.reads.is_idle()

@@ -242,8 +242,6 @@ fn many_who_take_nothing_hold_no_more_memory_than_there_is_and_nobody_up() {
     }
     let more = server.peak_mib() - before;
     assert!(more < 64, "{more} MiB for clients that take nothing");
-    let log = server.log_text();
-    assert!(log.contains("clients take nothing"), "{log}");
     drop(deaf);
     server.stop();
 }

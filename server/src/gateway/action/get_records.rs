@@ -68,11 +68,20 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
         let (result, frames) = match found {
             Ok(found) => found,
             // What was found before is good: why there is no more is told to who asks for it.
-            Err(_) if !page.records.is_empty() => break now_ms().saturating_sub(page.arrival_ms).max(1),
+            Err(_) if !page.records.is_empty() => break behind_ms(shared, &at, &page).await?,
             Err(Unread::Damaged(failure)) => {
                 let place = sequence_number(at.shard_made_s, shard, 0, 0);
-                next = shared.damaged.go_on(&at.name, (ShardId(at.shard), place), failure)?;
+                // Who asks for what lies behind it, within a record in parts, does without that record.
+                let is_before = failure.damaged.as_ref().is_some_and(|numbers| numbers.end <= Sequence(from));
+                next = match is_before {
+                    true => Sequence(from),
+                    false => shared.damaged.go_on(&at.name, (ShardId(at.shard), place), failure)?,
+                };
                 (at.from, joiner, counts) = (next.0, Joiner::new(), false);
+                // There may be many, one by one.
+                if began.elapsed() >= PATIENCE && at.from > from {
+                    break behind_ms(shared, &at, &page).await?;
+                }
                 continue;
             }
             Err(unread) => return Err(unread.error(|| rate_exceeded(&shared.place, &at.name, shard))),
@@ -94,12 +103,7 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
         // Not before it has come further, so that whoever asks again arrives.
         let is_late = began.elapsed() >= PATIENCE && at.from > from;
         if !whole || page.records.len() >= limit || page.bytes >= ANSWER_BYTES_MAX || is_late {
-            // Of who was given nothing, what comes next may be as old as anything that is kept.
-            if page.records.is_empty() {
-                let (stream, _) = shared.log.describe(&shared.place, &at.name, 0, 0).await?;
-                page.arrival_ms = shard::horizon_ms(&stream).max(at.shard_made_s.saturating_mul(1000));
-            }
-            break now_ms().saturating_sub(page.arrival_ms).max(1);
+            break behind_ms(shared, &at, &page).await?;
         }
     };
     at.nonce = uuid::Uuid::new_v4().as_u64_pair().0;
@@ -117,6 +121,18 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
     let bytes = page.held_bytes + page.records.capacity() * size_of::<Record>();
     let place = RecordsPlace { next_shard_iterator, millis_behind_latest: behind_ms, child_shards };
     Ok(Found { place, records: page.records, bytes })
+}
+
+/// How far a page that more comes after is behind. Of who was given nothing, what comes next may be as old as anything that is kept.
+async fn behind_ms(shared: &Shared, at: &ShardIterator, page: &Page) -> Result<u64, Error> {
+    let arrival_ms = match page.records.is_empty() {
+        true => {
+            let (stream, _) = shared.log.describe(&shared.place, &at.name, 0, 0).await?;
+            shard::horizon_ms(&stream).max(at.shard_made_s.saturating_mul(1000))
+        }
+        false => page.arrival_ms,
+    };
+    Ok(now_ms().saturating_sub(arrival_ms).max(1))
 }
 
 /// The place that an iterator names, if it is still good.

@@ -94,7 +94,7 @@ async fn first_since(shared: &Shared, stream: &Stream, shard: &ShardDescription,
     let read = Read { stream: stream.stream, shard: shard.shard, start: Start::Since(since_ms), bytes_max: 1 };
     let next = match shared.log.read(&shared.place, &stream.name, (read, usize::MAX), false).await {
         Ok((result, frames)) => Frame::parse(&frames).map_or(result.next, |frame| frame.sequence()),
-        // What arrived before is not looked at, so it is among these.
+        // What arrived by then may be among these; a little of what arrived before may come after them.
         Err(Unread::Damaged(failure)) => {
             let place = sequence_number(shard.created_ms / 1000, shard_name(stream, shard.shard), 0, 0);
             shared.damaged.go_on(&stream.name, (shard.shard, place), failure)?

@@ -82,6 +82,7 @@ pub(super) async fn run(shared: &Arc<Shared>, codec: Codec, input: shape::Subscr
         codec,
         stream,
         shard,
+        began: next,
         next,
         arrival_ms: 0,
         is_behind: false,
@@ -132,6 +133,8 @@ struct Push {
     codec: Codec,
     stream: Stream,
     shard: ShardDescription,
+    /// Where it began.
+    began: Sequence,
     /// The record that comes next, and when the last one arrived.
     next: Sequence,
     arrival_ms: u64,
@@ -328,11 +331,15 @@ impl Push {
         self.shared.log.follow(Subscribe { stream, shard, start: Start::At(self.next), granted: 0 }).await
     }
 
-    /// Goes on behind damaged records, if readers do.
+    /// Goes on behind damaged records, if readers do. Who began behind them, within a record in parts, does without that record.
     async fn go_on(&mut self, failure: Failure) -> Result<Following, Error> {
         let place = sequence_number(self.shard.created_ms / 1000, shard_name(&self.stream, self.shard.shard), 0, 0);
-        self.next = self.shared.damaged.go_on(&self.stream.name, (self.shard.shard, place), failure)?;
-        self.follow().await
+        let is_before = failure.damaged.as_ref().is_some_and(|numbers| numbers.end <= self.began);
+        self.next = match is_before {
+            true => self.began,
+            false => self.shared.damaged.go_on(&self.stream.name, (self.shard.shard, place), failure)?,
+        };
+        Ok(self.follow().await?.going_on())
     }
 
     /// Goes on after something that may pass by itself, such as a move of the shard.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   announced as small -> small: all of it, with its first byte
-//!   all else           -> large: a step for each 64 KiB that come; where there is none, a step or a seat, whichever is free first
+//!   all else           -> large: 64 KiB, and as much again as has come; where there is none, that or a seat, whichever is free first
 //! ```
 //!
 //! What is announced and does not come takes nothing. No small body waits for a large one. Large ones can take all of theirs
@@ -104,9 +104,10 @@ impl BodyRoom {
         bytes <= self.taken || self.has_seat
     }
 
-    /// What is to be taken next for so many bytes: whole steps, but no more than it needs.
+    /// What is to be taken next for so many bytes: whole steps, as much as there is already, but no more than it needs. So who has
+    /// much waits seldom, and comes to its end before many have a little each.
     fn step(&self, bytes: usize) -> u32 {
-        let wanted = bytes.next_multiple_of(STEP_BYTES).min(self.bytes_max).max(bytes);
+        let wanted = bytes.next_multiple_of(STEP_BYTES).max(2 * self.taken).min(self.bytes_max).max(bytes);
         (wanted - self.taken) as u32
     }
 
