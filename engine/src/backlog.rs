@@ -2,7 +2,7 @@
 //! they were read, or written, are none of it: [`crate::limits`] has their bound.
 //!
 //! Each client that takes its time may leave its share. Where all of them are over what there is, nobody is given more, whoever asks is
-//! told to ask again, and after a while those end that took nothing for longest: else who never takes anything could keep all others
+//! told to ask again, and after a while those end that take less than a least rate: else who never takes anything could keep all others
 //! waiting.
 
 use crate::limits::{BACKLOG_SHARE_MIN, OUTGOING_BYTES_MAX};

@@ -41,7 +41,7 @@ struct Held {
     directory: OwnedFd,
     lock: OwnedFd,
     file_system: FileSystem,
-    device: u64,
+    disk: u64,
     /// `None` where direct access is refused.
     alignment: Option<Alignment>,
 }
@@ -71,7 +71,7 @@ impl DataDir {
         let file_system = fstatfs(&directory).map_err(|errno| DirError::of(path, "looking at it", errno))?;
         let file_system = FileSystem::of_magic(file_system.f_type as u32);
         let device = fstat(&directory).map_err(|errno| DirError::of(path, "looking at it", errno))?.st_dev;
-        let device = disk::of(device).unwrap_or(disk::UNKNOWN);
+        let disk = disk::of(device).unwrap_or(disk::UNKNOWN);
         if !file_system.is_durable() && !allow_not_durable {
             return Err(DirError::NotDurable { path: path.to_owned(), file_system });
         }
@@ -81,7 +81,7 @@ impl DataDir {
             None if allow_not_durable => None,
             None => return Err(DirError::NotDirect { path: path.to_owned(), file_system }),
         };
-        let held = Held { path: path.to_owned(), directory, lock, file_system, device, alignment };
+        let held = Held { path: path.to_owned(), directory, lock, file_system, disk, alignment };
         Ok(DataDir { held: Arc::new(held) })
     }
 
@@ -95,9 +95,9 @@ impl DataDir {
         self.held.file_system
     }
 
-    /// The number of the device that it lies on.
-    pub(crate) fn device(&self) -> u64 {
-        self.held.device
+    /// The disk that it lies on.
+    pub(crate) fn disk(&self) -> u64 {
+        self.held.disk
     }
 
     /// Whether a durable write to it survives a power cut.

@@ -50,7 +50,7 @@ pub(crate) struct OpenFiles {
     files: Slab<OpenFile>,
     asked: Slab<Asked>,
     threads: Vec<Files>,
-    /// The device of each.
+    /// The disk of each.
     disks: Vec<u64>,
     bell: Arc<Bell>,
 }
@@ -58,7 +58,7 @@ pub(crate) struct OpenFiles {
 impl OpenFiles {
     /// Starts a file thread for each directory. Each rings `bell` when it has answered.
     pub(crate) fn start(data_dirs: Vec<DataDir>, bell: Arc<Bell>) -> std::io::Result<OpenFiles> {
-        let disks = data_dirs.iter().map(DataDir::device).collect();
+        let disks = data_dirs.iter().map(DataDir::disk).collect();
         let start = |directory| Files::start(directory, Arc::clone(&bell));
         let threads = data_dirs.into_iter().map(start).collect::<Result<_, _>>()?;
         Ok(OpenFiles { files: Slab::with_capacity(64), asked: Slab::with_capacity(64), threads, disks, bell })
@@ -74,7 +74,7 @@ impl OpenFiles {
         self.threads.len()
     }
 
-    /// The device of a data directory.
+    /// The disk of a data directory.
     pub(crate) fn disk(&self, dir: DirId) -> u64 {
         self.disks[dir.0 as usize]
     }

@@ -19,7 +19,8 @@ impl<I: Io> Reactor<I> {
         self.backlog.change(before, now);
     }
 
-    /// Closes the connections of those who have taken nothing for longest, where all clients together have too much to take.
+    /// Closes the connections of those who take less than a least rate, the longest first, where all clients together have too much to
+    /// take.
     pub(super) fn end_stalled(&mut self, now: u64) {
         let mut excess = self.backlog.excess();
         if excess == 0 {

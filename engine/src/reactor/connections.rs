@@ -163,7 +163,6 @@ impl<I: Io> Reactor<I> {
             }
             if connection.host.is_some() {
                 self.tell_host(peer);
-                self.count_backlog(peer);
                 continue;
             }
             connection.acknowledge(&mut self.appends, window_bytes);

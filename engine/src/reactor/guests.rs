@@ -200,7 +200,6 @@ impl<I: Io> Reactor<I> {
         // What was not passed on yet is not for whoever has the slot next.
         connection.outgoing = Outgoing::default();
         connection.host = None;
-        self.count_backlog(peer);
         // What is still being read for it, or written, finds nobody.
         self.connections.release(peer.slot);
     }
