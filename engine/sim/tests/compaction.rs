@@ -2,6 +2,7 @@
 //! mostly dead is short in the end.
 
 mod cores;
+#[expect(dead_code, reason = "what others ask it for")]
 mod life;
 mod several;
 

@@ -9,15 +9,14 @@ mod several;
 
 use std::ops::Range;
 
-use engine::limits::MEMORY_BYTES_MIN;
-use engine::{Answer, Call, Config, Recovered};
+use engine::{Answer, Call};
 use frame::batch::{Extent, Header};
 use frame::limits::BLOCK_BYTES;
 use frame::proto::{ErrorCode, Read, Start};
 use frame::segment::{FIRST_BATCH, Trailer};
 use frame::{Frame, Retention, Sequence, ShardId};
 use io::Pool;
-use life::{Life, SEGMENT_BYTES};
+use life::{Life, SEGMENT_BYTES, recovered};
 use sim::{Death, Files, Surroundings, Trace, World};
 
 /// How many numbers are skipped where some may have been lost.
@@ -105,16 +104,6 @@ fn told(life: &mut Life<'_>, shard: u32) -> (Vec<u64>, Vec<(u64, u64)>) {
         }
     }
     (intact, damaged)
-}
-
-/// Opens for one reactor, and ends at once: what was found.
-fn recovered(world: &World) -> Recovered {
-    let (segment_bytes, accept_clock) = (SEGMENT_BYTES, true);
-    let config = Config { segment_bytes, memory_bytes: MEMORY_BYTES_MIN, accept_clock, ..Config::default() };
-    let (_, recovered) = engine::open(&mut world.io(), &config, 1).expect("it can be opened");
-    world.die();
-    world.next_life(Death::PowerCut, Surroundings::calm());
-    recovered
 }
 
 #[test]

@@ -6,12 +6,10 @@
 mod life;
 mod several;
 
-use engine::{Answer, Call, Outcome};
 use frame::batch::{Extent, FLAG_EPOCH_START, Header};
-use frame::extension::Extensions;
 use frame::limits::BLOCK_BYTES;
 use frame::segment::{FIRST_BATCH, Footer, Trailer};
-use frame::{Epoch, Numbered, ProducerId, RecordNumber, Retention, Sequence, ShardId};
+use frame::{Epoch, Retention, Sequence, ShardId};
 use io::Pool;
 use life::{Life, SEGMENT_BYTES};
 use sim::{Death, Files, Surroundings, Trace, World};
@@ -33,16 +31,6 @@ fn world(files: Option<&Files>) -> World {
 
 fn open(world: &World, reactors: usize) -> Life<'_> {
     Life::open_on(world, reactors).expect("nothing ends it")
-}
-
-/// Appends a record that its producer numbered.
-fn append_numbered(life: &mut Life<'_>, name: &str, number: u64) {
-    let numbered = Some(Numbered { producer: ProducerId(7), number: RecordNumber(number) });
-    let (mut frames, extensions) = (Vec::new(), Extensions { numbered, ..Extensions::default() });
-    frame::frame::encode_extended(&mut frames, b"key", &extensions, [b"data"]).expect("it is legal");
-    let answer = life.call(Call::Append { name: name.to_owned(), frames });
-    let Some(Answer::Appended(_, outcomes)) = answer else { panic!("{answer:?}") };
-    assert!(matches!(outcomes[..], [Outcome::Durable { .. }]), "{outcomes:?}");
 }
 
 /// The newest batch of a segment, and whether it has commands.
@@ -69,7 +57,7 @@ fn a_segment_is_sealed_with_what_the_first_batch_said() {
     let world = self::world(None);
     let mut life = open(&world, 2);
     ["1", "2"].into_iter().for_each(|name| life.create(name, Retention::NONE));
-    (1..=RECORDS).for_each(|number| append_numbered(&mut life, "1", number));
+    (1..=RECORDS).for_each(|number| life.append_numbered("1", number));
     (0..FILLING).for_each(|_| life.append("2", "key", &[7; FILLING_BYTES]));
     life.end(Death::PowerCut);
     let mut files = world.files();

@@ -7,15 +7,13 @@ mod several;
 
 use std::collections::BTreeSet;
 
-use engine::limits::MEMORY_BYTES_MIN;
-use engine::{Answer, Call, Config, Outcome, Recovered};
+use engine::{Answer, Call};
 use frame::batch::{Extent, Header};
-use frame::extension::Extensions;
 use frame::limits::BLOCK_BYTES;
 use frame::segment::FIRST_BATCH;
-use frame::{Frame, Numbered, ProducerId, RecordNumber, Retention, ShardId};
+use frame::{Frame, Retention, ShardId};
 use io::Pool;
-use life::{Life, SEGMENT_BYTES};
+use life::{Life, SEGMENT_BYTES, recovered};
 use sim::{Death, Files, Surroundings, Trace, World};
 
 const FIRST: &str = "0000-0000000001.segment";
@@ -31,16 +29,6 @@ fn world() -> World {
 
 fn open(world: &World, reactors: usize) -> Life<'_> {
     Life::open_on(world, reactors).expect("nothing ends it")
-}
-
-/// Appends a record that its producer numbered.
-fn append(life: &mut Life<'_>, name: &str, number: u64) {
-    let numbered = Some(Numbered { producer: ProducerId(7), number: RecordNumber(number) });
-    let (mut frames, extensions) = (Vec::new(), Extensions { numbered, ..Extensions::default() });
-    frame::frame::encode_extended(&mut frames, b"key", &extensions, [b"data"]).expect("it is legal");
-    let answer = life.call(Call::Append { name: name.to_owned(), frames });
-    let Some(Answer::Appended(_, outcomes)) = answer else { panic!("{answer:?}") };
-    assert!(matches!(outcomes[..], [Outcome::Durable { .. }]), "{outcomes:?}");
 }
 
 fn delete(life: &mut Life<'_>, name: &str) {
@@ -90,7 +78,7 @@ fn nothing_is_told_of_shards_that_were_deleted() {
     let mut life = open(&world, 2);
     // The first and the third lie in the second journal.
     ["1", "2", "3"].into_iter().for_each(|name| life.create(name, Retention::of_seconds(1)));
-    ["1", "3"].into_iter().for_each(|name| append(&mut life, name, 1));
+    ["1", "3"].into_iter().for_each(|name| life.append_numbered(name, 1));
     // More than a segment, which tells where they are trimmed before it goes.
     let filling = SEGMENT_BYTES / 100_000;
     (0..filling).for_each(|_| ["1", "3"].into_iter().for_each(|name| life.append(name, "key", &[7; 100_000])));
@@ -104,23 +92,13 @@ fn nothing_is_told_of_shards_that_were_deleted() {
     assert_eq!(told(&world.files()), [BTreeSet::from([3]), BTreeSet::from([3])]);
 }
 
-/// Opens for one reactor, and ends at once: what was found.
-fn recovered(world: &World) -> Recovered {
-    let (segment_bytes, accept_clock) = (SEGMENT_BYTES, true);
-    let config = Config { segment_bytes, memory_bytes: MEMORY_BYTES_MIN, accept_clock, ..Config::default() };
-    let (_, recovered) = engine::open(&mut world.io(), &config, 1).expect("it can be opened");
-    world.die();
-    world.next_life(Death::PowerCut, Surroundings::calm());
-    recovered
-}
-
 #[test]
 fn no_record_of_a_shard_that_was_deleted_is_damaged() {
     let world = world();
     let mut life = open(&world, 1);
     ["1", "2"].into_iter().for_each(|name| life.create(name, Retention::NONE));
-    (1..=3).for_each(|number| append(&mut life, "1", number));
-    append(&mut life, "2", 1);
+    (1..=3).for_each(|number| life.append_numbered("1", number));
+    life.append_numbered("2", 1);
     life.end(Death::PowerCut);
     let mut files = world.files();
     let is_of_first = |extents: &[Extent]| extents.iter().any(|extent| extent.shard == ShardId(1));

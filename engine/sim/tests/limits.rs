@@ -1,5 +1,6 @@
 //! A limit in bytes is the whole stream's, whoever owns its shards: below it everything is kept, and above it the oldest go.
 
+#[expect(dead_code, reason = "what others ask it for")]
 mod life;
 mod several;
 

@@ -2,6 +2,7 @@
 //! stream were kept, as the command that made it might be the lost one. Fix: the catalog knows of which shards nothing tells whose they
 //! are; what is found of those is kept, and all else goes with its stream.
 
+#[expect(dead_code, reason = "what others ask it for")]
 mod life;
 mod several;
 

@@ -2,6 +2,7 @@
 //! Mechanism: every error of a read ended the opening. Fix: a place that can't be read counts as damaged, in copies, headers,
 //! trailers, footers and batches; but where the log would end at it, nothing is opened and nothing written over.
 
+#[expect(dead_code, reason = "what others ask it for")]
 mod life;
 mod several;
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use engine::limits::MEMORY_BYTES_MIN;
-use engine::{Answer, Call, Config, Handle, Outcome, Reactor};
+use engine::{Answer, Call, Config, Handle, Outcome, Reactor, Recovered};
+use frame::extension::Extensions;
 use frame::proto::{Read, ShardDescription, Start};
-use frame::{Frame, Quotas, Retention, Sequence, Settings, StreamId};
+use frame::{Frame, Numbered, ProducerId, Quotas, RecordNumber, Retention, Sequence, Settings, StreamId};
 use sim::{Death, SimIo, Surroundings, World};
 
 use crate::several;
@@ -96,6 +97,18 @@ impl<'a> Life<'a> {
     pub(crate) fn append(&mut self, name: &str, key: &str, data: &[u8]) {
         let mut frames = Vec::new();
         frame::frame::encode(&mut frames, key.as_bytes(), None, data).expect("a record of that size is legal");
+        self.append_frames(name, frames);
+    }
+
+    /// Appends a record that its producer numbered.
+    pub(crate) fn append_numbered(&mut self, name: &str, number: u64) {
+        let numbered = Some(Numbered { producer: ProducerId(7), number: RecordNumber(number) });
+        let (mut frames, extensions) = (Vec::new(), Extensions { numbered, ..Extensions::default() });
+        frame::frame::encode_extended(&mut frames, b"key", &extensions, [b"data"]).expect("it is legal");
+        self.append_frames(name, frames);
+    }
+
+    fn append_frames(&mut self, name: &str, frames: Vec<u8>) {
         let answer = self.call(Call::Append { name: name.to_owned(), frames });
         let Some(Answer::Appended(_, outcomes)) = answer else { panic!("{answer:?}") };
         assert!(matches!(outcomes[..], [Outcome::Durable { .. }]), "{outcomes:?}");
@@ -148,4 +161,14 @@ impl<'a> Life<'a> {
         drop(self.reactors);
         self.world.next_life(death, Surroundings::calm());
     }
+}
+
+/// Opens for one reactor, and ends at once: what was found.
+pub(crate) fn recovered(world: &World) -> Recovered {
+    let (segment_bytes, accept_clock) = (SEGMENT_BYTES, true);
+    let config = Config { segment_bytes, memory_bytes: MEMORY_BYTES_MIN, accept_clock, ..Config::default() };
+    let (_, recovered) = engine::open(&mut world.io(), &config, 1).expect("it can be opened");
+    world.die();
+    world.next_life(Death::PowerCut, Surroundings::calm());
+    recovered
 }
