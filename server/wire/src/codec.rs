@@ -161,15 +161,18 @@ impl Serialize for Blob {
 impl<'de> Deserialize<'de> for Blob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Blob, D::Error> {
         let mut bytes = Vec::new();
-        decode(deserializer, &mut bytes)?;
+        decode(deserializer, |_| &mut bytes)?;
         Ok(Blob(bytes.into()))
     }
 }
 
-/// Appends the bytes that come next to others.
-pub(crate) fn decode<'de, D: Deserializer<'de>>(deserializer: D, bytes: &mut Vec<u8>) -> Result<(), D::Error> {
-    struct Digits<'a>(&'a mut Vec<u8>);
-    impl Visitor<'_> for Digits<'_> {
+/// Appends the bytes that come next to those that `place` gives, which is told how many they are at most.
+pub(crate) fn decode<'de, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+    place: impl FnOnce(usize) -> &'a mut Vec<u8>,
+) -> Result<(), D::Error> {
+    struct Digits<F>(F);
+    impl<'a, F: FnOnce(usize) -> &'a mut Vec<u8>> Visitor<'_> for Digits<F> {
         type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -177,11 +180,12 @@ pub(crate) fn decode<'de, D: Deserializer<'de>>(deserializer: D, bytes: &mut Vec
         }
 
         fn visit_bytes<E: serde::de::Error>(self, digits: &[u8]) -> Result<(), E> {
-            BASE64.decode_vec(digits, self.0).map_err(|error| E::custom(format_args!("not base64: {error}")))
+            let bytes = self.0(digits.len().div_ceil(4) * 3);
+            BASE64.decode_vec(digits, bytes).map_err(|error| E::custom(format_args!("not base64: {error}")))
         }
     }
-    struct Contents<'a>(&'a mut Vec<u8>);
-    impl Visitor<'_> for Contents<'_> {
+    struct Contents<F>(F);
+    impl<'a, F: FnOnce(usize) -> &'a mut Vec<u8>> Visitor<'_> for Contents<F> {
         type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -189,15 +193,15 @@ pub(crate) fn decode<'de, D: Deserializer<'de>>(deserializer: D, bytes: &mut Vec
         }
 
         fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<(), E> {
-            self.0.extend_from_slice(bytes);
+            self.0(bytes.len()).extend_from_slice(bytes);
             Ok(())
         }
     }
     if deserializer.is_human_readable() {
         // As bytes: what is no digit is refused anyhow, so it need not be held to be text before.
-        deserializer.deserialize_bytes(Digits(bytes))
+        deserializer.deserialize_bytes(Digits(place))
     } else {
-        deserializer.deserialize_byte_buf(Contents(bytes))
+        deserializer.deserialize_byte_buf(Contents(place))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The records of one PutRecords, as they are read: their data lies end to end in one piece of memory, their texts in another.
+//! The records of one PutRecords, as they are read: their data lies end to end in a few pieces of memory, their texts in one.
 //!
 //! A request has hundreds of them, so none is allocated by itself, and no more are kept than a request may have.
 
@@ -12,13 +12,13 @@ use crate::codec::decode;
 /// Records of one request. Of what is more, only the number is known.
 pub const RECORDS_MAX: usize = 500;
 
-/// Bytes that most records' data has room in.
-const ROOM_BYTES: usize = 4 << 10;
+/// Bytes of a piece of data, unless one record has more. What is there stays there: a piece that grew would be copied each time.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// The records.
 #[derive(Clone, Debug, Default)]
 pub struct Entries {
-    data: Vec<u8>,
+    data: Vec<Vec<u8>>,
     texts: String,
     kept: Vec<Spans>,
     count: usize,
@@ -27,7 +27,8 @@ pub struct Entries {
 /// Where the members of a record lie, of those that are given.
 #[derive(Clone, Debug, Default)]
 struct Spans {
-    data: Option<Range<usize>>,
+    /// In which piece, and where there.
+    data: Option<(usize, Range<usize>)>,
     partition_key: Option<Range<usize>>,
     explicit_hash_key: Option<Range<usize>>,
 }
@@ -50,7 +51,7 @@ impl Entries {
     /// Those that are kept, in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = PutRecordsEntry<'_>> {
         self.kept.iter().map(|spans| PutRecordsEntry {
-            data: spans.data.clone().map(|span| &self.data[span]),
+            data: spans.data.clone().map(|(piece, span)| &self.data[piece][span]),
             partition_key: spans.partition_key.clone().map(|span| &self.texts[span]),
             explicit_hash_key: spans.explicit_hash_key.clone().map(|span| &self.texts[span]),
         })
@@ -116,10 +117,6 @@ impl<'de> Visitor<'de> for Entry<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Spans, A::Error> {
         let Entries { data, texts, .. } = self.0;
-        // Fourfold, as what lies there is copied each time.
-        if data.capacity() - data.len() < ROOM_BYTES {
-            data.reserve((3 * data.len()).max(ROOM_BYTES));
-        }
         let (mut at, mut partition_key, mut explicit_hash_key) = (None, None, None);
         while let Some(member) = map.next_key()? {
             match member {
@@ -182,15 +179,23 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Given<S> {
 }
 
 /// Appends a record's data to that of others.
-struct Data<'a>(&'a mut Vec<u8>);
+struct Data<'a>(&'a mut Vec<Vec<u8>>);
 
 impl<'de> DeserializeSeed<'de> for Data<'_> {
-    type Value = Range<usize>;
+    type Value = (usize, Range<usize>);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        let start = self.0.len();
-        decode(deserializer, self.0)?;
-        Ok(start..self.0.len())
+        let (pieces, mut start) = (self.0, 0);
+        decode(deserializer, |bytes| {
+            if pieces.last().is_none_or(|last| last.capacity() - last.len() < bytes) {
+                pieces.push(Vec::with_capacity(bytes.max(PIECE_BYTES)));
+            }
+            let piece = pieces.last_mut().expect("there is one now");
+            start = piece.len();
+            piece
+        })?;
+        let piece = pieces.len() - 1;
+        Ok((piece, start..pieces[piece].len()))
     }
 }
 
@@ -221,10 +226,12 @@ impl Visitor<'_> for Text<'_> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::Codec;
+    use crate::base64::BASE64;
     use crate::shape::PutRecords;
 
     fn read(records: &Value) -> Result<Entries, String> {
@@ -250,7 +257,22 @@ mod tests {
     #[test]
     fn what_is_more_than_a_request_may_have_is_counted_and_not_kept() {
         let entries = read(&Value::from(vec![json!({"Data": "aGVsbG8=", "PartitionKey": "k"}); 700])).expect("a list");
-        assert_eq!((entries.count(), entries.iter().len(), entries.data.len()), (700, RECORDS_MAX, 5 * RECORDS_MAX));
+        let bytes: usize = entries.data.iter().map(Vec::len).sum();
+        assert_eq!((entries.count(), entries.iter().len(), bytes), (700, RECORDS_MAX, 5 * RECORDS_MAX));
+    }
+
+    #[test]
+    fn data_lies_in_pieces_that_are_never_copied() {
+        let data: Vec<String> = (0..100).map(|at: usize| BASE64.encode(vec![at as u8; 1 + at * 97 % 5000])).collect();
+        let large = BASE64.encode(vec![7; 3 * PIECE_BYTES]);
+        let all: Vec<_> = data.iter().chain([&large]).map(|data| json!({"Data": data})).collect();
+        let entries = read(&Value::from(all)).expect("they can be read");
+        for (at, record) in entries.iter().take(100).enumerate() {
+            assert_eq!(record.data, Some(&vec![at as u8; 1 + at * 97 % 5000][..]));
+        }
+        assert_eq!(entries.iter().last().and_then(|record| record.data), Some(&vec![7; 3 * PIECE_BYTES][..]));
+        let room: Vec<_> = entries.data.iter().map(Vec::capacity).collect();
+        assert!(room.len() == 5 && room[..4].iter().all(|&room| room == PIECE_BYTES), "{room:?}");
     }
 
     #[test]
