@@ -22,6 +22,7 @@ pub use self::tls::{TlsConfig, TlsSettingsError};
 pub use self::value::{Bytes, Door, Reactors};
 use self::value::{from_number_or_text, from_text, one_or_more};
 use crate::credentials::{CredentialsError, CredentialsFile};
+use crate::door::gateway_threads;
 use crate::keys::{KeyDirectory, KeysError};
 use crate::secret::{self, SecretError};
 
@@ -133,6 +134,10 @@ pub struct Settings {
     /// the native protocol are told which are lost, and decide for themselves
     #[arg(long, env = "MILLSTREAM_PAST_DAMAGE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub past_damage: Option<bool>,
+    /// Threads that serve the Kinesis API, and as many that serve `--native-tls`. With one, big requests cost least of a
+    /// machine's time, and small ones wait for big ones [default: all cores but one, two at least]
+    #[arg(long, env = "MILLSTREAM_GATEWAY_THREADS", value_name = "N")]
+    pub gateway_threads: Option<usize>,
     /// How many reactors there are, each on a core of its own; `auto` takes all cores but one, within the
     /// process's CPU quota. Each takes its share of the
     /// memory budget, at least 128MiB, and the port after the one before [default: 1]
@@ -222,6 +227,8 @@ pub struct ServeConfig {
     pub api_rates: ApiRates,
     /// Whether its readers go on behind damaged records.
     pub past_damage: bool,
+    /// Threads that serve it, and as many for native clients over TLS.
+    pub gateway_threads: usize,
     /// How many reactors there are.
     pub reactors: usize,
     /// The core of the first.
@@ -360,6 +367,7 @@ impl Settings {
             quotas: self.quotas.or(other.quotas),
             api_rates: self.api_rates.or(other.api_rates),
             past_damage: self.past_damage.or(other.past_damage),
+            gateway_threads: self.gateway_threads.or(other.gateway_threads),
             reactors: self.reactors.or(other.reactors),
             core: self.core.or(other.core),
             io: self.io.or(other.io),
@@ -459,6 +467,7 @@ impl Settings {
             quotas,
             api_rates,
             past_damage: self.past_damage.unwrap_or(false),
+            gateway_threads: count("gateway-threads", self.gateway_threads, gateway_threads(), 1, 1024, "1 to 1024")?,
             reactors: self.reactors.unwrap_or(Reactors::Count(1)).count(usable_cores(), engine.memory_bytes)?,
             core: self.core,
             io: self.io.unwrap_or_default(),

@@ -23,8 +23,8 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr
     Ok((listener, address))
 }
 
-/// The threads of a door that is a gateway of some kind: all cores but one, which the first reactor has, and two at least, as no
-/// request is to wait for all of a long one.
+/// The threads of a door that is a gateway of some kind, if nobody says how many: all cores but one, which the first reactor has,
+/// and two at least, as no request is to wait for all of a long one.
 pub(crate) fn gateway_threads() -> usize {
     std::thread::available_parallelism().map_or(2, |cores| cores.get().saturating_sub(1).max(2))
 }

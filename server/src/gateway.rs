@@ -59,7 +59,6 @@ use self::rates::Rates;
 use self::requests::Requests;
 use self::subscribers::Subscribers;
 use crate::config::ApiRates;
-use crate::door::gateway_threads;
 use crate::http_server::{HttpServer, Security};
 use crate::leases::Leases;
 use crate::room::Room;
@@ -170,10 +169,10 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Serves what connects to `listener`, in clear or as `security` says; tables of leases lie in the first of the log's
+    /// Serves what connects to `listener`, in clear or as `security` says, on so many threads; tables of leases lie in the first of the log's
     /// directories.
     pub(crate) fn start(
-        (listener, security): (TcpListener, Option<Security>),
+        (listener, security, threads): (TcpListener, Option<Security>, usize),
         handle: Handle,
         access: Access,
         keyring: Option<Arc<Keyring>>,
@@ -215,7 +214,7 @@ impl Gateway {
             let common = Arc::clone(&common);
             async move { http::answer(&common, request).await }
         };
-        let server = HttpServer::start(listener, security, ("gateway", gateway_threads()), CONNECTIONS_MAX, answer)?;
+        let server = HttpServer::start(listener, security, ("gateway", threads), CONNECTIONS_MAX, answer)?;
         server.spawn(resume);
         server.spawn(on_demand);
         server.spawn(reload);

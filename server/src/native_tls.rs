@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::door::{Door, Listener, gateway_threads};
+use crate::door::{Door, Listener};
 use crate::tls::{Protocol, Tls};
 
 /// Connections at once. The next wait in the listener's queue.
@@ -27,11 +27,14 @@ const PIECE_BYTES: usize = 32 << 10;
 pub(crate) struct NativeTls(Door);
 
 impl NativeTls {
-    /// Passes what connects to `listener` on to the reactors, which listen there.
-    pub(crate) fn start(listener: TcpListener, tls: Arc<Tls>, reactors: &[SocketAddr]) -> io::Result<NativeTls> {
+    /// Passes what connects to `listener` on to the reactors, which listen there, by so many threads.
+    pub(crate) fn start(
+        (listener, threads): (TcpListener, usize),
+        tls: Arc<Tls>,
+        reactors: &[SocketAddr],
+    ) -> io::Result<NativeTls> {
         let reactors = reactors.iter().copied().map(reachable).collect();
-        Door::open(listener, ("native-tls", gateway_threads()), |listener| serve(listener, tls, reactors))
-            .map(NativeTls)
+        Door::open(listener, ("native-tls", threads), |listener| serve(listener, tls, reactors)).map(NativeTls)
     }
 
     /// Waits a while until all that the reactors said last is passed on.

@@ -173,6 +173,7 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
         terms: Terms { quotas: config.quotas, api_rates: config.api_rates.clone(), past_damage: config.past_damage },
         directories: config.data.clone(),
         memory_bytes: config.engine.memory_bytes,
+        gateway_threads: config.gateway_threads,
         started,
     };
     let (kind, refused) = config.io.settle();
@@ -227,6 +228,8 @@ struct Doors {
     terms: Terms,
     directories: Vec<PathBuf>,
     memory_bytes: usize,
+    /// Of the gateway, and as many of the native protocol over TLS.
+    gateway_threads: usize,
     started: Instant,
 }
 
@@ -248,6 +251,7 @@ impl Doors {
             terms,
             directories,
             memory_bytes,
+            gateway_threads: threads,
             started,
         } = self;
         let start = |config: &TlsConfig| Tls::start(config.source.clone(), &directories).map_err(ServeError::Tls);
@@ -256,14 +260,14 @@ impl Doors {
         let security = tls.clone().map(|tls| Security { tls, plaintext });
         let access = Access::new(place, credentials);
         let start = |door| {
-            Gateway::start((door, security), engine.clone(), access, keyring, terms, &directories)
+            Gateway::start((door, security, threads), engine.clone(), access, keyring, terms, &directories)
                 .map_err(ServeError::Thread)
         };
         let gateway = http.map(start).transpose()?;
         let figures = gateway.as_ref().map(Gateway::figures);
         stopper.opened().gateway = gateway;
         if let (Some(door), Some(tls)) = (native_tls, &tls) {
-            let door = NativeTls::start(door, Arc::clone(tls), native).map_err(ServeError::Thread)?;
+            let door = NativeTls::start((door, threads), Arc::clone(tls), native).map_err(ServeError::Thread)?;
             stopper.opened().native_tls = Some(door);
         }
         let watched = Watched { handle: engine, figures, directories, memory_bytes, started };

@@ -49,6 +49,8 @@ pub(crate) struct HttpLoad {
     pub(crate) bytes: u64,
     /// Of a server of ours.
     pub(crate) duties: Duties,
+    /// Threads that answer there, if not as many as it takes by itself.
+    pub(crate) threads: Option<usize>,
 }
 
 /// Records of a PutRecords.
@@ -59,7 +61,7 @@ impl HttpLoad {
     pub(crate) fn new(bench: &Bench, operation: &'static str, connections: u32) -> Self {
         let (seconds, warmup_s) = (bench.seconds(), bench.warmup_s());
         let (bytes, duties) = (bench.bytes(), Duties::USUAL);
-        Self { operation, connections, shards: 8, rate: None, seconds, warmup_s, bytes, duties }
+        Self { operation, connections, shards: 8, rate: None, seconds, warmup_s, bytes, duties, threads: None }
     }
 
     fn arguments(&self, url: &str) -> Vec<String> {
@@ -79,7 +81,8 @@ impl HttpLoad {
 
     /// On a server of ours, whose directory goes with it: every acknowledgement durable, no quotas.
     pub(crate) fn on_server(&self, bench: &Bench) -> Result<Side, PairsError> {
-        on_server(bench, self.bytes, self.duties, &[], |server, directory| {
+        let threads = self.threads.map(|threads| format!("--gateway-threads={threads}"));
+        on_server(bench, self.bytes, self.duties, threads.as_slice(), |server, directory| {
             let mut arguments = self.arguments(&format!("http://{}", server.door("http")));
             // Whose flushes are counted.
             arguments.push(format!("--dir={}", directory.display()));
@@ -146,7 +149,7 @@ pub(crate) fn on_server(
     bench: &Bench,
     bytes: u64,
     duties: Duties,
-    more: &[&str],
+    more: &[String],
     measure: impl FnOnce(&Server, &Path) -> Result<Side, PairsError>,
 ) -> Result<Side, PairsError> {
     let segments = (bytes as f64 * GROWTH) as u64 / bench.segment_bytes() + 2;
@@ -167,8 +170,8 @@ pub(crate) fn on_server(
         arguments.push(format!("--key-directory={}", keys.display()));
     }
     arguments.push(format!("--segments-ready={segments}"));
-    arguments
-        .extend(["--http=127.0.0.1:0", "--quotas=none", "--prewrite"].iter().chain(more).map(|&word| word.to_owned()));
+    arguments.extend(["--http=127.0.0.1:0", "--quotas=none", "--prewrite"].map(str::to_owned));
+    arguments.extend_from_slice(more);
     let server = Server::start(&bench.programs.millstream, &directory, bench.options.server_core, &arguments)?;
     let measured = measure(&server, &directory);
     // What it would still write is not wanted.

@@ -30,7 +30,7 @@ struct Found {
 
 /// `limit http`: serves limit (e) until standard input ends; whoever loads it measures.
 pub(crate) fn http(args: HttpArgs, output: Output) -> Result<(), LimitError> {
-    // As many as the gateway has.
+    // As many as serve big requests best.
     let spare = || thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
     let threads = args.threads.map_or_else(spare, usize::from);
     let served = Served { address: args.address, threads, records: args.records, shards: args.shards };

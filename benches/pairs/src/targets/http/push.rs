@@ -49,7 +49,7 @@ fn beside(bench: &Bench, title: &'static str, slug: &'static str, consumers: u32
 fn pushed(bench: &Bench, consumers: u32) -> Result<Side, PairsError> {
     let seconds = if bench.options.quick { bench.seconds() } else { bench.options.seconds.unwrap_or(SECONDS) };
     let bytes = BYTES_PER_S * (seconds as u64 + 2);
-    let tls = ["--tls-self-signed", "--http-plaintext=false"];
+    let tls = ["--tls-self-signed", "--http-plaintext=false"].map(str::to_owned);
     http::on_server(bench, bytes, Duties::USUAL, &tls, |server, directory| {
         let certificate = directory.join("data/tls/certificate.pem");
         let endpoint = format!("https://{}", server.door("http"));
