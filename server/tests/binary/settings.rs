@@ -78,6 +78,7 @@ fn what_a_server_can_not_have_is_told_in_one_line() {
         (["--account", "12"], "--account 12 is out of range: 12 digits"),
         (["--core", "4000"], "choose --core out of ["),
         (["--log", "=,="], "write for example info"),
+        (["--gateway-threads", "0"], "--gateway-threads 0 is out of range: 1 to 1024"),
         (["--writes-in-flight", "33"], "--writes-in-flight 33 is out of range: 1 to 32"),
     ] {
         let mut command = millstream(["serve", "--data", data.to_str().unwrap()]);
@@ -91,4 +92,20 @@ fn what_a_server_can_not_have_is_told_in_one_line() {
         let line = run(command, b"").refusal();
         assert!(line.contains(expected), "{line}");
     }
+}
+
+/// The runtime may have a few more, for what blocks.
+#[test]
+fn the_gateway_has_the_threads_it_is_told_to_have() {
+    let directory = directory();
+    let threads = |count: &str| {
+        let server = Server::start_with(&directory.path().join("data"), &["--gateway-threads", count]);
+        let tasks = fs::read_dir(format!("/proc/{}/task", server.pid().as_raw_nonzero())).unwrap();
+        let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+        let count = names.filter(|name| name.trim() == "gateway").count();
+        server.stop();
+        count
+    };
+    let [one, twelve] = ["1", "12"].map(threads);
+    assert!((1..8).contains(&one) && twelve >= 12, "{one} and {twelve}");
 }
