@@ -54,7 +54,8 @@ impl Client {
         Producer::open(self.clone(), stream, options).await
     }
 
-    /// Reads a shard from `start` on, as its records become durable.
+    /// Reads a shard from `start` on, as its records become durable. The latest is what is acknowledged from here on, whenever
+    /// it is asked for first.
     ///
     /// # Errors
     /// There is no stream of that name, among others. What is wrong with the shard or the start is told by the first
@@ -65,9 +66,14 @@ impl Client {
         shard: ShardId,
         start: impl Into<Start>,
     ) -> Result<Subscription, RequestError> {
-        let start = start.into();
         let (description, site) = self.describe(stream).await?;
-        let reactor = description.shards.iter().find(|other| other.shard == shard).map_or(0, |shard| shard.reactor);
+        let described = description.shards.iter().find(|other| other.shard == shard);
+        let start = match (start.into(), described) {
+            // By the time that the server is asked, or asked again, more may have been stored.
+            (Start::Latest, Some(shard)) => Start::At(shard.tip),
+            (start, _) => start,
+        };
+        let reactor = described.map_or(0, |shard| shard.reactor);
         Ok(Subscription::new(self.options().clone(), site.owner(reactor), description.stream, shard, start))
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ::client::{
-    Fault, Producer, ProducerOptions, Quotas, Record, Sequence, ShardId, StreamDescription, StreamStart,
+    Fault, Producer, ProducerOptions, Quotas, Record, Sequence, ShardId, Start, StreamDescription, StreamStart,
     StreamSubscription,
 };
 use tokio::time::{Instant, timeout};
@@ -55,6 +55,43 @@ async fn a_slow_subscriber_is_pushed_what_it_granted_and_hinders_nobody() {
         let record = next(&mut slow).await.unwrap();
         assert!(record.sequence == Sequence(number) && record.data == data_of(number), "{number}");
     }
+    server.stop();
+}
+
+/// Bug, found on reading: a record that was acknowledged after `subscribe` from the latest on was never told, where it was stored
+/// before the first `next`. Mechanism: the server was told `Latest` on the first `next` alone, and again after each connection that was
+/// lost before anything came. Fix: it begins at the tip that the shard had when it was subscribed to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_latest_is_what_comes_after_the_subscription() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let mut server = start_at(&data, 0);
+    let port = server.address.port();
+    let client = connect(&server).await;
+    // A shard of either reactor.
+    client.create_stream("latest", 2, Quotas::NONE).await.unwrap();
+    let producer = client.producer("latest", ProducerOptions::named("n")).await.unwrap();
+    append(&producer, 0..100).await;
+    let mut subscriptions = Vec::new();
+    for shard in [ShardId(1), ShardId(2)] {
+        subscriptions.push(client.subscribe("latest", shard, Start::Latest).await.unwrap());
+    }
+    append(&producer, 100..200).await;
+    server.kill();
+    server = start_at(&data, port);
+    let mut told = Vec::new();
+    for subscription in &mut subscriptions {
+        let first = next(subscription).await.unwrap();
+        told.push(number_of(&first));
+        let mut before = first.sequence;
+        while let Ok(record) = timeout(Duration::from_millis(500), subscription.next()).await {
+            let record = record.unwrap().unwrap();
+            assert!(record.sequence > before);
+            (before, told) = (record.sequence, [told, vec![number_of(&record)]].concat());
+        }
+    }
+    told.sort_unstable();
+    assert!(told.into_iter().eq(100..200));
     server.stop();
 }
 
