@@ -1,6 +1,6 @@
 //! The histogram log: one line for each interval, which the standard HDR tools read.
 //!
-//! Lines without a tag are the latency of the intervals. Those with one are of the whole: `all` of the latency, the others
+//! Lines without a tag are the latency of the intervals, which add up to the whole. Those with one are of the whole: `all` of the latency, the others
 //! of what their names say. Logs of several runs add up exactly, because all histograms have the same bounds.
 
 use std::path::Path;

@@ -9,6 +9,7 @@ use super::tell::judge_lateness;
 use crate::goal::Reached;
 use crate::native::{Group, Produced, Stop};
 use crate::options::Options;
+use crate::recorder::{LONGEST_NS, Recorder};
 use crate::report::{Mark, RunReport};
 use crate::schedule::Late;
 use crate::units::{show_count, show_ns};
@@ -66,6 +67,12 @@ pub(super) fn judge(
     if unserved > 0 && !produced.lost.is_empty() {
         let why = "records were due and not sent by the end; they count as answered no sooner than that";
         report.marks.push(Mark::Partial(format!("{} {why}", show_count(unserved))));
+    }
+    let beyond: u64 = all_recorders(produced).map(Recorder::beyond_records).sum();
+    if beyond > 0 {
+        let (records, longest) = (show_count(beyond), show_ns(LONGEST_NS));
+        let why = format!("latency beyond {longest}: {records} records took longer, and count as taking that");
+        report.marks.push(Mark::Unobserved(why));
     }
     let beside = produced.groups.get(1).map(|group| judge_lateness(group, &produced.lost));
     for (group, late) in produced.groups.iter().zip([late, beside.as_ref()]) {
@@ -141,6 +148,11 @@ fn void(report: &RunReport, stop: Stop) -> Option<String> {
         ));
     }
     None
+}
+
+fn all_recorders(produced: &Produced) -> impl Iterator<Item = &Recorder> {
+    let consumed = [&produced.pushed, &produced.caught_up].into_iter().flatten().map(|consumed| &consumed.recorder);
+    produced.groups.iter().map(|group| &group.recorder).chain(consumed)
 }
 
 /// A run that its bytes ended before the time that was asked for.
@@ -262,7 +274,7 @@ fn unobserved(report: &RunReport) -> Option<Mark> {
 mod tests {
     use super::*;
     use crate::machine::{BusyThread, Disk};
-    use crate::recorder::{BatchTimes, Recorder};
+    use crate::recorder::BatchTimes;
     use crate::report::sample;
     use crate::schedule::Lateness;
     use crate::verify::{Ledger, Shards};
@@ -329,6 +341,17 @@ mod tests {
         produced.groups[0].recorder.unanswered(times, 7);
         let (status, marks) = judged(report, &produced, &[]);
         assert!(status == Status::Good && matches!(marks[..], [Mark::Partial(_)]), "{marks:?}");
+    }
+
+    #[test]
+    fn what_takes_longer_than_can_be_told_is_marked() {
+        let (report, mut produced) = good();
+        let acked_ns = LONGEST_NS + 1_000_000;
+        produced.groups[0].recorder.acknowledged(BatchTimes { intended_ns: 0, sent_ns: 0, acked_ns }, 5, 500);
+        let (status, marks) = judged(report, &produced, &[]);
+        let told: Vec<String> = marks.iter().map(Mark::text).collect();
+        let expected = "not observed: latency beyond 86400 s: 5 records took longer, and count as taking that";
+        assert_eq!((status, told), (Status::Good, vec![expected.to_owned()]));
     }
 
     #[test]
