@@ -21,8 +21,8 @@ use crate::goal::Goal;
 use crate::http::{Operation, Version};
 use crate::input::{Format, TimeFormat};
 use crate::native::{Begin, By, Io, Route};
-use crate::schedule::Arrivals;
-use crate::units::{parse_bytes, parse_count, parse_duration};
+use crate::schedule::{Arrivals, RATE_MAX};
+use crate::units::{parse_bytes, parse_count, parse_duration, show_count};
 use crate::workload::{Keys, Sizes};
 
 pub use beside::Beside;
@@ -411,8 +411,16 @@ fn parse_time(text: &str) -> Result<SystemTime, String> {
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
-    let rate = parse_count(text).map_err(|error| error.to_string())?;
-    if rate > 0.0 { Ok(rate) } else { Err("a rate is above 0".to_owned()) }
+    match parse_count(text).map_err(|error| error.to_string())? {
+        rate if rate <= 0.0 => Err("a rate is above 0".to_owned()),
+        rate if rate > RATE_MAX => {
+            let most = show_count(RATE_MAX as u64);
+            Err(format!(
+                "no generator hands out more than {most} records a second: give a rate up to that, or none for a closed loop, which sends as fast as it can"
+            ))
+        }
+        rate => Ok(rate),
+    }
 }
 
 impl Options {

@@ -336,9 +336,11 @@ async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crew: &Crew, pa
     }
     // Where the core was held up to the end, what was due before is late all the same.
     let now_ns = core.clock.now_ns();
-    while let Some(due) = due_ns.filter(|due| *due < now_ns.min(end_ns)) {
-        core.unserved(0, crew.due(due), now_ns);
-        due_ns = schedule.as_mut().and_then(Schedule::next);
+    let until_ns = now_ns.min(end_ns);
+    let batches = schedule.as_ref().map_or(1, |schedule| schedule.stride(until_ns));
+    while let Some(due) = due_ns.filter(|due| *due < until_ns) {
+        core.unserved_n(0, crew.due(due), now_ns, batches);
+        due_ns = schedule.as_mut().map(|schedule| schedule.next_of(f64::from(batches)));
     }
 }
 

@@ -129,12 +129,17 @@ impl Core {
     }
 
     /// So many records were due and are not sent any more: late, and without an answer until then.
-    pub(crate) fn unserved(&self, group: usize, (intended_ns, records): Due, until_ns: u64) {
+    pub(crate) fn unserved(&self, group: usize, due: Due, until_ns: u64) {
+        self.unserved_n(group, due, until_ns, 1);
+    }
+
+    /// So many batches of them.
+    pub(crate) fn unserved_n(&self, group: usize, (intended_ns, records): Due, until_ns: u64, batches: u32) {
         let group = &mut self.counts.borrow_mut().groups[group];
-        group.lateness.record(intended_ns, until_ns);
+        group.lateness.record_n(intended_ns, until_ns, batches);
         // Where all bytes were sent, these were not to be.
         if self.shared.stopped() != Some(Stop::Bytes) {
-            group.recorder.unserved(intended_ns, until_ns, records);
+            group.recorder.unserved(intended_ns, until_ns, records * u64::from(batches));
         }
     }
 

@@ -305,9 +305,10 @@ async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crews: &[Crew],
     // Where the core was held up to the end, what was due before is late all the same.
     let now_ns = core.clock.now_ns();
     for hand in &mut hands {
+        let batches = hand.stride(now_ns.min(end_ns));
         while hand.due_ns < now_ns.min(end_ns) {
-            core.unserved(hand.group, hand.due(), now_ns);
-            hand.pass_over();
+            core.unserved_n(hand.group, hand.due(), now_ns, batches);
+            hand.pass_over(batches);
         }
     }
 }

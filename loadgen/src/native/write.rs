@@ -152,7 +152,7 @@ impl Hand {
         let (group, ahead) = (crew.group, VecDeque::new());
         let mut hand = Self { group, schedule, due_ns: 0, sorted, turns, ahead, ahead_max, batch_records };
         hand.prepare();
-        hand.pass_over();
+        hand.pass_over(1);
         Some(hand)
     }
 
@@ -174,9 +174,14 @@ impl Hand {
         (self.due_ns, self.next_records() as u64)
     }
 
-    /// The time of a batch has come, and nobody sends it any more.
-    pub(super) fn pass_over(&mut self) {
-        self.due_ns = self.schedule.next_of(self.next_records() as f64 / self.batch_records);
+    /// How many batches are passed over at once where all that are due until then are.
+    pub(super) fn stride(&self, until_ns: u64) -> u32 {
+        self.schedule.stride(until_ns)
+    }
+
+    /// The time of so many batches has come, and nobody sends them any more.
+    pub(super) fn pass_over(&mut self, batches: u32) {
+        self.due_ns = self.schedule.next_of(f64::from(batches) * self.next_records() as f64 / self.batch_records);
     }
 
     /// The time has come.
@@ -185,7 +190,7 @@ impl Hand {
         let (link, _) = self.ahead.pop_front().expect("there is always one ahead");
         link.push_due(due);
         self.prepare();
-        self.pass_over();
+        self.pass_over(1);
     }
 
     fn next_records(&self) -> usize {

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::parse_rate;
 use crate::schedule::Arrivals;
-use crate::units::{parse_bytes, parse_count};
+use crate::units::parse_bytes;
 use crate::workload::{Keys, Sizes};
 
 /// A second load; what it does not tell is as the first load's default.
@@ -80,10 +81,7 @@ impl FromStr for Beside {
                 "inflight" => beside.inflight = count()?,
                 "record-bytes" => beside.record_bytes = value.parse().map_err(told)?,
                 "keys" => beside.keys = value.parse().map_err(told)?,
-                "rate" => {
-                    let rate = parse_count(value).ok().filter(|&rate| rate > 0.0);
-                    beside.rate = Some(rate.ok_or_else(|| told(format!("{value:?} is not a rate above 0")))?);
-                }
+                "rate" => beside.rate = Some(parse_rate(value).map_err(told)?),
                 "arrivals" => beside.arrivals = value.parse().map_err(told)?,
                 "bytes" => beside.bytes = Some(parse_bytes(value).map_err(|error| told(error.to_string()))?),
                 _ => {
@@ -138,7 +136,9 @@ mod tests {
             ("connections=0", "connections: \"0\" is not a number"),
             ("speed=3", "there is no setting \"speed\""),
             ("record-bytes=much", "record-bytes: "),
-            ("rate=-1", "rate: \"-1\" is not a rate"),
+            ("rate=-1", "rate: \"-1\" is not a number"),
+            ("rate=0", "rate: a rate is above 0"),
+            ("rate=101M", "rate: no generator hands out more than 100,000,000"),
         ] {
             let error = text.parse::<Beside>().unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

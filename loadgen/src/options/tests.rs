@@ -53,6 +53,7 @@ fn contradictions_are_refused() {
         &["--key", "k"],
         &["--io", "threads"],
         &["--rate", "0"],
+        &["--rate", "1000000M"],
         &["--workload", "consume"],
         &["--endpoint", "http://k", "--target", "127.0.0.1:1"],
         &["--endpoint", "http://k", "--not-durable"],
