@@ -1,4 +1,4 @@
-//! Flushes of the device below a directory, whoever asked for them.
+//! Flushes of the device below a directory, and what was written to it, whoever asked for them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -24,8 +24,17 @@ impl Flushes {
 
     /// How many it has completed so far, the 16th of its counters; none where it counts none.
     pub(crate) fn now(&self) -> Option<u64> {
+        self.counter(15)
+    }
+
+    /// Sectors that it has written so far, the 7th: one without a volatile cache is sent no flushes.
+    pub(crate) fn sectors_written(&self) -> Option<u64> {
+        self.counter(6)
+    }
+
+    fn counter(&self, index: usize) -> Option<u64> {
         let counters = fs::read_to_string(self.counters.as_ref()?).ok()?;
-        counters.split_ascii_whitespace().nth(15)?.parse().ok()
+        counters.split_ascii_whitespace().nth(index)?.parse().ok()
     }
 }
 
@@ -42,12 +51,13 @@ mod tests {
         let beside = program.parent().expect("it lies in a directory");
         let directory = tempfile::tempdir_in(beside).expect("target/ can be written to");
         let flushes = Flushes::below(directory.path());
-        let Some(before) = flushes.now() else { return };
+        let Some((before, written)) = flushes.now().zip(flushes.sectors_written()) else { return };
         let mut file = File::create(directory.path().join("file")).expect("it can be made");
         file.write_all(b"what is new").expect("it can be written");
         file.sync_all().expect("the disk is there");
         // A device without a volatile cache is sent none, and counts none at all.
         let after = flushes.now().expect("it was there before");
         assert!(after > before || before == 0, "{before} and {after}");
+        assert!(flushes.sectors_written().is_some_and(|after| after > written), "more than {written}");
     }
 }
