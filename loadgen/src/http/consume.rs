@@ -18,7 +18,7 @@ use super::push::{Followed, deregister, register};
 use super::streams::Streams;
 use super::walk::{Cursor, Seen, Sink, Whole, read_shard};
 use super::{Asked, HttpError};
-use crate::native::{Ages, Begin, By, Core, CorePlace, Plan, age_of};
+use crate::native::{Ages, Begin, By, Core, CorePlace, Plan, age_of, sleep_unless};
 use crate::recorder::BatchTimes;
 use crate::verify::{Ledger, Number, Taken};
 use crate::workload::{Contents, Origin};
@@ -251,7 +251,7 @@ impl Audience {
     }
 
     /// Waits until each subscriber has all that was acknowledged on all cores, and returns what they were given. Where nobody
-    /// produces they end where they are.
+    /// produces, or wants to know, they end where they are.
     pub(super) async fn finish(self, plan: &Plan, core: &Core, tips: &Tips, cores: usize) -> Took {
         let is_held_against_account = !plan.producers.is_empty();
         let subscribers = || self.consumers.iter().filter(|consumer| consumer.kind == Kind::Pushed);
@@ -262,7 +262,8 @@ impl Audience {
             let tips = tips.all();
             subscribers().for_each(|subscriber| subscriber.heard.set(Instant::now()));
             for subscriber in subscribers() {
-                while !subscriber.has(&tips) && subscriber.heard.get().elapsed() < SILENCE_MAX {
+                let is_silent = || subscriber.heard.get().elapsed() >= SILENCE_MAX;
+                while !subscriber.has(&tips) && !is_silent() && !core.shared.is_cut() {
                     sleep(LOOK).await;
                 }
                 subscriber.is_over.set(true);
@@ -286,10 +287,7 @@ impl Audience {
 }
 
 async fn run(consumer: Rc<Consumer>, work: Work) {
-    let until = Instant::now() + work.after;
-    while Instant::now() < until && !consumer.is_over() {
-        sleep(LOOK.min(until.saturating_duration_since(Instant::now()))).await;
-    }
+    sleep_unless(work.after, || consumer.is_over()).await;
     let pipe = Pipe::new(&work.asked.endpoint, consumer.number);
     let ended = match consumer.kind {
         Kind::Pushed => be_pushed(&consumer, &work, &pipe).await,

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use frame::{Sequence, ShardId, StreamId};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::core::Core;
+use super::core::{Core, sleep_unless};
 use super::session::{Session, Sessions};
 use super::socket::TcpStream;
 use super::take::{Taker, Timing};
@@ -90,14 +90,16 @@ impl Reading {
         Self { reader, task }
     }
 
-    /// Waits for its last answer; what it was given of its kind.
-    pub(super) async fn finish(mut self) -> ReaderTook {
-        if timeout(SILENCE_MAX, &mut self.task).await.is_err() {
+    /// Waits for its last answer, unless nobody wants to know; what it was given of its kind.
+    pub(super) async fn finish(self) -> ReaderTook {
+        let shared = &self.reader.core.shared;
+        sleep_unless(SILENCE_MAX, || self.task.is_finished() || shared.is_cut()).await;
+        if !self.task.is_finished() {
             for stream in &*self.reader.streams.borrow() {
                 let _ = stream.shutdown(Shutdown::Both);
             }
-            self.task.await.expect("a reader does not panic");
         }
+        self.task.await.expect("a reader does not panic");
         let reader = Rc::into_inner(self.reader).expect("its task has ended");
         ReaderTook { taken: reader.taker.into_inner().taken, earlier: reader.earlier.into_inner() }
     }
@@ -119,7 +121,7 @@ fn firsts(plan: &Plan) -> impl Iterator<Item = (ShardId, Sequence)> {
 }
 
 async fn run(reader: Rc<Reader>, plan: Plan, number: u32) {
-    sleep(plan.consumers.after).await;
+    sleep_unless(plan.consumers.after, || reader.is_over()).await;
     let ended = match reader.kind {
         Kind::CatchUp => catch_up(&reader, &plan).await,
         Kind::Follow => follow(&reader, &plan).await,

@@ -18,7 +18,7 @@ const LEDGER_RUNS_MAX: usize = 4096;
 /// Buffers of sent messages that a core keeps for the next ones.
 const SPARE_BUFFERS_MAX: usize = 256;
 
-/// How often a wait for the start looks at the stop sign.
+/// How often a wait looks at the stop sign.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// When a batch is to leave, and how many records it has.
@@ -77,6 +77,14 @@ impl Counts {
             caught_up: plan.recorder(),
             passes: 0,
         }
+    }
+}
+
+/// Waits for so long, unless it is over before.
+pub(crate) async fn sleep_unless(time: Duration, is_over: impl Fn() -> bool) {
+    let until = Instant::now() + time;
+    while Instant::now() < until && !is_over() {
+        sleep(LOOK.min(until.saturating_duration_since(Instant::now()))).await;
     }
 }
 

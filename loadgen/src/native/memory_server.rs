@@ -118,6 +118,8 @@ impl<'a> Connection<'a> {
             }
             ServerEvent::Read(request, read) => self.read(request, read),
             ServerEvent::AppendBegin(_, append) => self.append = Some((append.stream, Vec::new())),
+            // Nothing is ever pushed.
+            ServerEvent::Subscribe(..) => {}
             ServerEvent::AppendEnd { request, bytes } => return self.append_end(request, bytes),
             _ => Server::failure(&mut self.out, RequestId(0), &Failure::new(ErrorCode::Protocol, "")),
         }

@@ -40,7 +40,7 @@ use crate::schedule::{Arrivals, Lateness, Seed};
 use crate::verify::{Faults, Ledger, Shards, Verdict};
 use crate::workload::{Contents, GROUPS_MAX, Recipe};
 
-pub(crate) use core::{Core, Due};
+pub(crate) use core::{Core, Due, sleep_unless};
 pub use error::NativeError;
 pub(crate) use feed::{Outlets, place_of, send_rows};
 pub(crate) use pace::Pacer;

@@ -139,6 +139,8 @@ fn merge<E>(plan: &Plan, outcomes: Vec<Result<CoreOutcome, E>>, shared: &Shared)
     let is_held_against_account = !plan.producers.is_empty();
     for taken in subscribers {
         let compare = |taken: Taken| match is_held_against_account {
+            // They were not given the time for the rest.
+            true if shared.is_cut() => taken.compare_so_far(&produced.ledger),
             true => taken.compare(&produced.ledger),
             false => taken.faults(),
         };

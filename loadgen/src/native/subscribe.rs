@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::net::{Shutdown, SocketAddr};
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use frame::proto::{Client, ClientEvent, ErrorCode, Read, ReadResult, Start, Subscribe};
@@ -18,8 +19,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::catch_up::{Kind, ReaderTook, Reading};
-use super::core::Core;
+use super::core::{Core, sleep_unless};
 use super::session::{Received, Session};
+use super::shared::Shared;
 use super::socket::TcpStream;
 use super::take::{Taker, Timing};
 use super::walk::{THROTTLED_WAIT, passes_by_itself};
@@ -167,7 +169,7 @@ impl Audience {
     }
 
     /// Waits until each subscriber has all that was acknowledged on all cores, and returns what they were given. Where nobody
-    /// produces they end where they are.
+    /// produces, or wants to know, they end where they are.
     pub(super) async fn finish(self, plan: &Plan, core: &Core, cores: usize) -> AudienceTook {
         let is_held_against_account = !plan.producers.is_empty();
         while is_held_against_account && !self.subscribers.is_empty() && core.shared.settled() < cores {
@@ -175,9 +177,9 @@ impl Audience {
         }
         // All at once: where a server has fallen silent, it has to everybody.
         let level = |subscriber: &Rc<Subscriber>| {
-            let subscriber = Rc::clone(subscriber);
+            let (subscriber, shared) = (Rc::clone(subscriber), Arc::clone(&core.shared));
             tokio::task::spawn_local(async move {
-                let level = if is_held_against_account { subscriber.become_level().await } else { Ok(()) };
+                let level = if is_held_against_account { subscriber.become_level(&shared).await } else { Ok(()) };
                 subscriber.shut_down();
                 level.map_err(|reason| format!("subscriber {}: {reason}", subscriber.number))
             })
@@ -210,7 +212,7 @@ impl Audience {
 
 /// Subscribes, and takes what is pushed until the connection is shut down.
 async fn run(subscriber: Rc<Subscriber>, plan: Plan, core: Rc<Core>) {
-    sleep(plan.consumers.after).await;
+    sleep_unless(plan.consumers.after, || subscriber.state.borrow().ended).await;
     let begun = subscriber.begin(&plan).await;
     if subscriber.state.borrow().ended {
         // Nobody waits for it any more.
@@ -358,8 +360,8 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Asks where the shards end, and waits until all was pushed.
-    async fn become_level(&self) -> Result<(), String> {
+    /// Asks where the shards end, and waits until all was pushed, or nobody wants to know.
+    async fn become_level(&self, shared: &Shared) -> Result<(), String> {
         if self.stalled {
             return Ok(());
         }
@@ -381,11 +383,14 @@ impl Subscriber {
                 let (written, _) = stream.write_all(out).await;
                 written.map_err(|error| format!("sending failed: {error}"))?;
             }
-            if asked && self.state.borrow().is_level() || self.state.borrow().ended {
+            if asked && self.state.borrow().is_level() || self.state.borrow().ended || shared.is_cut() {
                 return Ok(());
             }
-            if timeout(SILENCE_MAX, self.progress.notified()).await.is_err() {
-                return Err(format!("nothing was pushed for {} s, and not all was", SILENCE_MAX.as_secs()));
+            let silent_since = Instant::now();
+            while timeout(LOOK, self.progress.notified()).await.is_err() && !shared.is_cut() {
+                if silent_since.elapsed() >= SILENCE_MAX {
+                    return Err(format!("nothing was pushed for {} s, and not all was", SILENCE_MAX.as_secs()));
+                }
             }
         }
     }

@@ -301,6 +301,31 @@ fn a_stop_from_outside_is_obeyed() {
     assert_eq!(produced.ledger.unknown(), 0, "acknowledgements on their way are waited for");
 }
 
+/// Bug, found on reading: Ctrl-C was not heard while subscribers were waited for. Mechanism: only other waits looked for it, and what a
+/// subscriber lacked by then would have been a fault. Fix: they end where they are, and are held against the account that far.
+#[test]
+fn a_wait_for_subscribers_is_ended_from_outside() {
+    let mut plan = plan(start(Manners::default()), 1, 1, closed());
+    let streams = plan.producers[0].streams.clone();
+    plan.consumers = Consumers { streams, subscribers: 1, ..Consumers::default() };
+    let (shared, began) = (Shared::new(), Instant::now());
+    let stopper = std::thread::spawn({
+        let shared = Arc::clone(&shared);
+        move || {
+            while shared.settled() < 1 {
+                std::thread::yield_now();
+            }
+            shared.interrupt();
+        }
+    });
+    let produced = produce(&plan, None, &shared).unwrap();
+    stopper.join().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(produced.stop == Stop::Bytes && produced.lost.is_empty(), "{:?}", produced.lost);
+    let pushed = produced.pushed.unwrap();
+    assert!(pushed.records == 0 && pushed.faults.iter().all(|faults| faults.count() == 0), "{pushed:?}");
+}
+
 #[test]
 fn broken_words_are_found_out() {
     type Expected = fn(&Fault) -> bool;

@@ -74,7 +74,9 @@ impl Driven {
     ) -> Outcome {
         let Self { produced, observed, samples, flushes, refused_by_reason } = self;
         let started = shared.started().unwrap_or_else(SystemTime::now);
-        let is_cut = shared.is_cut() && read.is_some();
+        // Subscribers beside producers are waited for as well.
+        let has_subscribers = produced.pushed.is_some() && !produced.groups.is_empty();
+        let is_cut = shared.is_cut() && (read.is_some() || has_subscribers);
         let read = read.filter(|_| !is_cut);
         Outcome {
             produced,

@@ -53,7 +53,7 @@ impl Run<'_> {
         };
         let (mut status, mut report) = judge::judge(report, self.options, produced, late.as_ref());
         if outcome.is_cut {
-            report.marks.push(Mark::Partial("stopped by a signal, and not read back to the end".to_owned()));
+            report.marks.push(Mark::Partial("stopped by a signal, and not verified to the end".to_owned()));
             // A void one says more.
             status = if status == Status::Void { status } else { Status::NotRun };
         }

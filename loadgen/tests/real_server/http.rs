@@ -387,7 +387,7 @@ fn ctrl_c_ends_the_reading_back_and_keeps_the_result() {
     let output = child.wait_with_output().unwrap();
     let report = report(&output);
     assert_eq!((output.status.code(), marks(&report)), (Some(1), vec!["partial".to_owned()]), "{}", message(&output));
-    assert!(report["marks"].to_string().contains("not read back to the end"), "{}", report["marks"]);
+    assert!(report["marks"].to_string().contains("not verified to the end"), "{}", report["marks"]);
     assert!(report["verification"]["acknowledged"].as_u64() > Some(50) && report["verification"]["read"] == 0);
     assert!(streams(&endpoint).contains("\"StreamNames\":[]"), "{}", streams(&endpoint));
     watched.server.stop().unwrap();
