@@ -281,8 +281,8 @@ pub struct Options {
     /// Stop after this time [default: 15s, unless --bytes or --input is given]
     #[arg(long, env = "MILLSTREAM_LOAD_DURATION", value_parser = parse_duration, value_name = "TIME", help_heading = "How long")]
     pub duration: Option<Duration>,
-    /// Stop after so many bytes of data and keys [default: 4GiB; with --duration what the disk of a server started here has
-    /// room for, and no bound elsewhere]
+    /// Stop after so many bytes of data and keys [default: 4GiB; with --duration, or --input without --loop, what the disk of a
+    /// server started here has room for, and no bound elsewhere]
     #[arg(long, env = "MILLSTREAM_LOAD_BYTES", value_parser = parse_bytes, help_heading = "How long")]
     pub bytes: Option<u64>,
     /// Drop what happens before this time [default: 1s, or 0s with --input]

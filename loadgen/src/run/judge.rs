@@ -1,7 +1,6 @@
 //! What a run's figures are worth: its marks, its goals, its exit status.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::Status;
 use super::measure::recorders;
@@ -44,7 +43,7 @@ pub(super) fn judge(
             let why = "the input is malformed from some row on; what came before it was sent and verified";
             report.marks.push(Mark::CutShort(why.to_owned()));
         }
-        Stop::Bytes => report.marks.extend(options.duration.and_then(|duration| ended_early(duration, produced))),
+        Stop::Bytes => report.marks.extend(ended_early(options, produced)),
         Stop::Time | Stop::InputEnd | Stop::Tip => {}
     }
     // A void one says more.
@@ -155,11 +154,25 @@ fn all_recorders(produced: &Produced) -> impl Iterator<Item = &Recorder> {
     produced.groups.iter().map(|group| &group.recorder).chain(consumed)
 }
 
-/// A run that its bytes ended before the time that was asked for.
-fn ended_early(duration: Duration, produced: &Produced) -> Option<Mark> {
-    let (ran_s, asked_s) = (recorders(produced).main.last_ack_ns() as f64 / 1e9, duration.as_secs_f64());
-    let why = "give more --bytes, or a disk with more room";
-    (ran_s < asked_s).then(|| Mark::Partial(format!("its bytes were over after {ran_s:.1} of {asked_s:.1} s: {why}")))
+/// A run that its bytes ended before the time that was asked for, or rows by the room on the disk before their end.
+fn ended_early(options: &Options, produced: &Produced) -> Option<Mark> {
+    let ran_s = recorders(produced).main.last_ack_ns() as f64 / 1e9;
+    let early = match options.duration.map(|duration| duration.as_secs_f64()) {
+        Some(asked_s) => (ran_s < asked_s).then(|| format!("after {ran_s:.1} of {asked_s:.1} s"))?,
+        None if options.input.is_some() && !options.repeat_input && options.bytes.is_none() => {
+            format!("after {ran_s:.1} s, before the end of the input")
+        }
+        None => return None,
+    };
+    let beside = options.beside.as_ref();
+    let by_the_disk = options.bytes.is_none() || beside.is_some_and(|beside| beside.bytes.is_none());
+    let more = [
+        options.bytes.map(|_| "more --bytes"),
+        beside.and_then(|beside| beside.bytes).map(|_| "more bytes to --beside"),
+        (by_the_disk && !options.is_elsewhere()).then_some("a disk with more room by --dir"),
+    ];
+    let more: Vec<&str> = more.into_iter().flatten().collect();
+    Some(Mark::Partial(format!("its bytes were over {early}: give {}", more.join(", or "))))
 }
 
 fn one_at_a_time(report: &RunReport) -> bool {
@@ -359,10 +372,26 @@ mod tests {
         let (report, mut produced) = good();
         produced.stop = Stop::Bytes;
         assert_eq!(judged(report.clone(), &produced, &[]), (Status::Good, vec![]), "no time was asked for");
-        let (status, marks) = judged(report, &produced, &["--duration", "30s"]);
-        let told = marks.first().map(Mark::text).unwrap_or_default();
-        assert_eq!((status, marks.len()), (Status::Good, 1), "{marks:?}");
-        assert!(told.starts_with("partial: its bytes were over after 0.0 of 30.0 s"), "{told}");
+        let rows = ["--input", "rows.csv", "--bytes", "1GiB"];
+        assert_eq!(judged(report.clone(), &produced, &rows), (Status::Good, vec![]), "as many as were asked for");
+        let told = |arguments: &[&str]| {
+            let (status, marks) = judged(report.clone(), &produced, arguments);
+            assert_eq!((status, marks.len()), (Status::Good, 1), "{marks:?}");
+            marks[0].text()
+        };
+        let timed = "partial: its bytes were over after 0.0 of 30.0 s: give ";
+        let [time, elsewhere] = [&["--duration", "30s"][..], &["--target", "127.0.0.1:1", "--stream", "s"]];
+        let told_after = |more: &[&str]| told(&[time, more].concat()).strip_prefix(timed).unwrap().to_owned();
+        assert_eq!(told_after(&[]), "a disk with more room by --dir");
+        assert_eq!(told_after(&["--bytes", "1GiB"]), "more --bytes");
+        assert_eq!(
+            told_after(&["--beside", "bytes=1GiB"]),
+            "more bytes to --beside, or a disk with more room by --dir"
+        );
+        let consume = [elsewhere, &["--workload", "consume", "--bytes", "1GiB"]].concat();
+        assert_eq!(told_after(&consume), "more --bytes");
+        let input = "partial: its bytes were over after 0.0 s, before the end of the input: give a disk with more room by --dir";
+        assert_eq!(told(&["--input", "rows.csv"]), input);
     }
 
     /// Bug, found on reading: where connections were lost the generator was late, and no batch that waited for them had a latency.

@@ -19,7 +19,7 @@ use crate::workload::{Keys, LANES_MAX, Recipe, RunId, Sizes};
 /// How long a run with neither bytes nor input given lasts.
 const DURATION_DEFAULT: Duration = Duration::from_secs(15);
 
-/// How many bytes a run with neither bytes nor a duration given sends at most.
+/// How many bytes a run sends at most that has no bytes given, nor a duration or input that ends.
 const BYTES_DEFAULT: u64 = 4 << 30;
 
 /// What is dropped at the start, unless told otherwise or replaying rows that all count.
@@ -190,9 +190,11 @@ pub(super) fn fresh_names(options: &Options) -> Vec<String> {
     names(&options.stream.clone().unwrap_or_else(run_name), options.streams)
 }
 
-/// How many bytes are sent at most where nobody says: a duration bounds a run by itself, and so does what there is to consume.
+/// How many bytes are sent at most where nobody says: a duration bounds a run by itself, and so do rows that are sent once, and what
+/// there is to consume.
 fn bytes_default(options: &Options) -> u64 {
-    let is_bounded = options.duration.is_some() || options.workload == Workload::Consume;
+    let has_end = options.input.is_some() && !options.repeat_input;
+    let is_bounded = options.duration.is_some() || has_end || options.workload == Workload::Consume;
     if is_bounded { u64::MAX } else { BYTES_DEFAULT }
 }
 
