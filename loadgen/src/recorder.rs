@@ -153,6 +153,8 @@ impl Recorder {
     /// The run went on at least until then, whether anything was acknowledged or not.
     pub fn ran_until(&mut self, ns: u64) {
         self.ran_until_ns = self.ran_until_ns.max(ns);
+        let slots = (ns / SLOT_NS) as usize + 1;
+        self.slots.resize(self.slots.len().max(slots), Slot::default());
     }
 
     fn interval_of(&mut self, at_ns: u64) -> &mut Histogram<u64> {
@@ -312,7 +314,7 @@ mod tests {
         recorder.acknowledged(times(5000, 5000, 5001), 90, 900);
         recorder.unanswered(times(5000, 5001, 60_000), 10);
         recorder.ran_until(60_000 * MS);
-        assert_eq!(recorder.measured_ns(), 59_000 * MS);
+        assert_eq!((recorder.measured_ns(), recorder.slots().len()), (59_000 * MS, 601), "it was silent to the end");
         assert_eq!((recorder.measured(), recorder.unanswered_records()), (Slot { records: 90, bytes: 900 }, 10));
         assert!(recorder.latency().value_at_percentile(99.0) >= 54_000 * MS && recorder.latency().len() == 100);
     }
