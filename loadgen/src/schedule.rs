@@ -48,7 +48,7 @@ impl Arrivals {
 pub const RATE_MAX: f64 = 100e6;
 
 /// What is left of a schedule at its end is counted in about so many steps.
-const STEPS_MAX: f64 = 1e6;
+const STEPS_MAX: f64 = 1e5;
 
 /// What the times of an open loop are drawn from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

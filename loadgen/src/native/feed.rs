@@ -12,9 +12,9 @@ use tokio::time::timeout;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::batch::Message;
-use super::core::Core;
+use super::core::{Core, Due};
 use super::link::Link;
-use super::pace::Pacer;
+use super::pace::{Pacer, turn};
 use super::produce::{all_ended, check_end};
 use super::shared::Stop;
 use super::{NativeError, Pace, Plan};
@@ -82,6 +82,7 @@ pub(crate) async fn send_rows<O: Outlets>(
             outlets.hand_over_all().await;
             pacer.wait_until(due_ns, core.clock, || outlets.is_over()).await;
             if outlets.is_over() {
+                count_left((source, rhythm), plan, core, (row, Some(due_ns))).await;
                 return Ok(None);
             }
         }
@@ -90,6 +91,7 @@ pub(crate) async fn send_rows<O: Outlets>(
         }
         if !outlets.add(&row, due_ns).await? {
             outlets.hand_over_all().await;
+            count_left((source, rhythm), plan, core, (row, due_ns)).await;
             return Ok(None);
         }
     };
@@ -99,6 +101,35 @@ pub(crate) async fn send_rows<O: Outlets>(
     }
     core.shared.stop(if fault.is_some() { Stop::InputFault } else { Stop::InputEnd });
     Ok(fault)
+}
+
+/// Counts this row and those behind it that were due before the end, in batches as large as they may be: what came before them had
+/// no answer yet. A person who asks for the end waits for no more of it.
+async fn count_left(
+    (mut source, mut rhythm): (RowSource, Rhythm),
+    plan: &Plan,
+    core: &Core,
+    (mut row, mut due): (Row, Option<u64>),
+) {
+    let now_ns = core.clock.now_ns();
+    let until_ns = plan.duration.map_or(now_ns, |duration| now_ns.min(duration.as_nanos() as u64));
+    let (batch_records, mut batch) = (u64::from(plan.producers[0].batch_records), None::<Due>);
+    while let Some(due_ns) = due.filter(|&due_ns| due_ns < until_ns && !core.shared.is_cut()) {
+        let (oldest_ns, records) = batch.take().unwrap_or((due_ns, 0));
+        batch = Some((oldest_ns.min(due_ns), records + 1));
+        if let Some(full) = batch.take_if(|(_, records)| *records >= batch_records) {
+            core.unserved(0, full, now_ns);
+            // Answers come meanwhile.
+            turn().await;
+        }
+        let mut next = source.next(&mut row);
+        if matches!(next, Next::NotYet) {
+            source.wait().await;
+            next = source.next(&mut row);
+        }
+        due = if matches!(next, Next::Row) { rhythm.due_ns(&row) } else { None };
+    }
+    batch.into_iter().for_each(|rest| core.unserved(0, rest, now_ns));
 }
 
 /// Which of so many connections has the rows of a key; the next one that is there if that one is gone.

@@ -197,6 +197,22 @@ fn what_is_due_and_never_sent_counts() {
     assert!(recorder.latency().value_at_percentile(50.0) > 100_000_000);
 }
 
+/// Bug, found on reading: of a person's rows that a slow server held up those of the end had no latency. Mechanism: rows were read once
+/// there was room for them, and those behind were nobody's. Fix: those that were due by the end count as taking until then.
+#[test]
+fn rows_that_are_due_and_never_sent_count() {
+    let text: String = (0..1000).map(|i| format!("{{\"k\":\"key{}\"}}\n", i % 7)).collect();
+    let columns = Columns { key: Some("k".to_owned()), ..Columns::default() };
+    let pace = Pace::Open { records_per_s: 20_000.0, arrivals: crate::schedule::Arrivals::Constant };
+    let manners = Manners { delay: Duration::from_millis(100), credit_batches: 1, ..Manners::default() };
+    let mut plan = plan(start(manners), 1, 1, pace);
+    (plan.duration, plan.producers[0].bytes_max) = (Some(Duration::from_millis(400)), u64::MAX);
+    let (produced, _) = run(&plan, rows(".jsonl", &text, columns, true));
+    let recorder = &produced.groups[0].recorder;
+    assert_eq!(recorder.latency().len(), 8000, "every row that was due has its latency");
+    assert!(recorder.unserved_records() > 6000, "{} were not sent", recorder.unserved_records());
+}
+
 /// Bug, found on reading: a lost connection was handed its share of the batches to the end, which nobody sent.
 #[test]
 fn who_is_left_sends_what_lost_connections_would() {
