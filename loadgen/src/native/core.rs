@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::shared::{Shared, Stop};
+use super::shared::Shared;
 use super::{Group, Plan};
 use crate::recorder::Recorder;
 use crate::verify::Ledger;
@@ -143,10 +143,11 @@ impl Core {
 
     /// So many batches of them.
     pub(crate) fn unserved_n(&self, group: usize, (intended_ns, records): Due, until_ns: u64, batches: u32) {
+        // Where all bytes were sent, these were not to be.
+        let is_exhausted = self.shared.is_exhausted(group);
         let group = &mut self.counts.borrow_mut().groups[group];
         group.lateness.record_n(intended_ns, until_ns, batches);
-        // Where all bytes were sent, these were not to be.
-        if self.shared.stopped() != Some(Stop::Bytes) {
+        if !is_exhausted {
             group.recorder.unserved(intended_ns, until_ns, records * u64::from(batches));
         }
     }

@@ -55,6 +55,8 @@ pub struct Shared {
     cut: AtomicBool,
     /// By each group of producers.
     sent_bytes: [AtomicU64; GROUPS_MAX],
+    /// Whether that is all that they may.
+    exhausted: [AtomicBool; GROUPS_MAX],
     /// Consumers, by their connections where they are pushed to, that have everything that was there at the start.
     at_the_tip: AtomicUsize,
     /// The same whose connection is gone.
@@ -197,9 +199,15 @@ impl Shared {
         let reserved = sent_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= bytes_max;
         if !reserved {
             sent_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.exhausted[group].store(true, Ordering::Relaxed);
             self.stop(Stop::Bytes);
         }
         reserved
+    }
+
+    /// Whether a group has sent all its bytes.
+    pub(super) fn is_exhausted(&self, group: usize) -> bool {
+        self.exhausted[group].load(Ordering::Relaxed)
     }
 
     pub(crate) fn count_acked(&self, records: u64, bytes: u64) {

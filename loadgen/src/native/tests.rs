@@ -461,6 +461,23 @@ fn a_load_whose_bytes_are_sent_ends_the_run() {
     assert!(produced.groups[1].recorder.total().bytes <= 100_000);
 }
 
+/// Bug, found on reading: what a load was behind by when the bytes of the one beside it ended the run had no latency. Mechanism: where
+/// bytes end a run what is left was not to be sent, which is so of the one load alone. Fix: each is asked for its own bytes.
+#[test]
+fn what_is_due_counts_where_the_bytes_of_the_load_beside_end_the_run() {
+    let manners = Manners { delay: Duration::from_millis(50), credit_batches: 1, ..Manners::default() };
+    let pace = Pace::Open { records_per_s: 20_000.0, arrivals: crate::schedule::Arrivals::Constant };
+    let mut plan = plan(start(manners), 1, 1, pace);
+    let recipe = recipe().of(Default::default(), 1);
+    let beside = Producers { connections: 1, pace: closed(), bytes_max: 100_000, recipe, ..plan.producers[0].clone() };
+    plan.producers[0].bytes_max = u64::MAX;
+    plan.producers.push(beside);
+    let (produced, _) = generated(&plan);
+    assert_eq!(produced.stop, Stop::Bytes);
+    let unserved = produced.groups.iter().map(|group| group.recorder.unserved_records()).collect::<Vec<_>>();
+    assert!(unserved[0] > 1000 && unserved[1] == 0, "{unserved:?}");
+}
+
 #[test]
 fn a_run_begins_at_its_time() {
     let mut plan = plan(start(Manners::default()), 1, 1, closed());
