@@ -81,6 +81,12 @@ impl Clock {
         let now_ms = self.now_ms(io);
         io.wall_ms().clamp(now_ms, now_ms.saturating_add(self.ahead_ms))
     }
+
+    /// Whether something may have been dated by this clock, which arrivals follow then: no more than an hour later than it says itself,
+    /// as a row of splits is dated ahead of it, a second each. Else a wall clock was believed that was wrong.
+    pub(crate) fn may_have_said(&self, io: &impl Io, ms: u64) -> bool {
+        ms <= self.now_ms(io).saturating_add(self.ahead_ms).saturating_add(CLOCK_DIFFERS_MS_MAX)
+    }
 }
 
 fn signed(ms: u64) -> i64 {

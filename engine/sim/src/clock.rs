@@ -54,8 +54,13 @@ impl Clock {
     /// Sets the wall clock wrong: by an hour or by ten years, back or forth. Returns by how much.
     pub fn jump(&mut self, dice: &mut Dice) -> i64 {
         let by_ms = *dice.pick(&[-TEN_YEARS_MS, -HOUR_MS, -1500, 1500, HOUR_MS, TEN_YEARS_MS]);
-        self.wall_offset_ms += by_ms;
+        self.set_by(by_ms);
         by_ms
+    }
+
+    /// Sets the wall clock forth by so much, or back.
+    pub fn set_by(&mut self, by_ms: i64) {
+        self.wall_offset_ms += by_ms;
     }
 
     /// Puts the machine to sleep: the boot clock goes on, the monotonic one does not.

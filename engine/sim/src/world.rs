@@ -272,6 +272,11 @@ impl World {
         self.inner.borrow().clock.wall_ms()
     }
 
+    /// Sets the wall clock forth by so much, or back.
+    pub fn set_wall_by(&self, by_ms: i64) {
+        self.inner.borrow_mut().clock.set_by(by_ms);
+    }
+
     /// Has the test called again at this time.
     pub fn wake_at(&self, mono_ns: u64) {
         self.inner.borrow_mut().alarms.insert(mono_ns);

@@ -130,7 +130,7 @@ impl<I: Io> Reactor<I> {
                 "delete a stream, keep less of some, or raise the disk budget",
             );
         }
-        match self.planned.plan_create(name, shards, settings, annotation, self.io.wall_ms()) {
+        match self.planned.plan_create(name, shards, settings, annotation, self.clock.arrival_ms(&self.io)) {
             Ok(Command::Create(create)) if !self.has_room_for(create.next_shard()) => {
                 self.fail(asker, ErrorCode::TooManyShards, &no_room(self.journal.segment_bytes()));
             }
@@ -394,7 +394,7 @@ impl<I: Io> Reactor<I> {
         match start {
             Start::At(from) => tip.check_given(shard, from).map(|()| (from.max(first_kept), 0)),
             Start::Latest => Ok((tip.durable_next, 0)),
-            Start::Since(ms) if ms > self.io.wall_ms().max(tip.arrival_ms) => {
+            Start::Since(ms) if ms > self.clock.arrival_ms(&self.io).max(tip.arrival_ms) => {
                 let detail = format!("{ms} ms since 1970 is in the future; begin at the newest record");
                 Err(Failure::new(ErrorCode::InvalidArgument, detail))
             }

@@ -128,14 +128,16 @@ impl<I: Io> Reactor<I> {
 
     /// What this life takes up of the last ones: shards that are closed, when the others began, and what was under way.
     pub(super) fn take_up_lineage(&mut self) {
-        let Reactor { catalog, shards, owners, .. } = self;
+        let Reactor { catalog, shards, owners, clock, io, .. } = self;
         let mut intents = Vec::new();
         for stream in catalog.streams() {
             for (shard, closed) in stream.closed().filter(|(shard, _)| owners.is_own(*shard)) {
                 shards.close(shard, closed.end);
             }
             for child in stream.descendants().filter(|child| owners.is_own(child.shard)) {
-                shards.begin_at(child.shard, child.created_ms);
+                if clock.may_have_said(io, child.created_ms) {
+                    shards.begin_at(child.shard, child.created_ms);
+                }
             }
             intents.extend_from_slice(stream.intents());
         }
@@ -337,8 +339,12 @@ impl<I: Io> Reactor<I> {
                 self.notify(parent);
             }
         }
+        // They are dated after their parents, however far ahead those are; their records are not.
+        let is_dated = self.clock.may_have_said(&self.io, completion.created_ms);
         for child in resharding.children().shards().filter(|&child| owners.is_own(child)) {
-            self.shards.begin_at(child, completion.created_ms);
+            if is_dated {
+                self.shards.begin_at(child, completion.created_ms);
+            }
             self.journal.producers.opened(child, self.io.mono_ns());
         }
     }
