@@ -98,9 +98,8 @@ pub(super) fn take_daily(
     times_ms: &mut Vec<u64>,
     times_max: usize,
 ) -> Result<(), Error> {
-    const DAY_MS: u64 = 24 * 3600 * 1000;
     let now_ms = now_ms();
-    times_ms.retain(|then_ms| now_ms.saturating_sub(*then_ms) < DAY_MS);
+    times_ms.retain(|then_ms| is_of_late(*then_ms, now_ms));
     if times_ms.len() >= times_max && shared.rates.hold_days() {
         let message = format!("{action} is possible {times_max} times in 24 hours for stream {stream}.");
         return Err(Error::new(ErrorKind::LimitExceeded, message));
@@ -109,6 +108,12 @@ pub(super) fn take_daily(
     let surplus = times_ms.len().saturating_sub(times_max);
     times_ms.drain(..surplus);
     Ok(())
+}
+
+/// Whether something was in the last 24 hours. What lies ahead was noted while the clock was wrong, and would count until then.
+fn is_of_late(then_ms: u64, now_ms: u64) -> bool {
+    const DAY_MS: u64 = 24 * 3600 * 1000;
+    now_ms.checked_sub(then_ms).is_some_and(|since_ms| since_ms < DAY_MS)
 }
 
 /// That a mode is one.
@@ -133,4 +138,19 @@ pub(super) fn may_spread(extras: &Extras) -> Result<(), Error> {
     }
     let message = "The RecordDistributionStrategy AUTO is for streams in On-Demand mode only.";
     Err(Error::new(ErrorKind::InvalidArgument, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug: a stream whose shards were counted anew while the clock was years ahead could not be for years. Mechanism: what lay ahead
+    /// counted as just now. Fix: it doesn't count.
+    #[test]
+    fn what_lies_ahead_is_not_of_late() {
+        let (now_ms, day_ms) = (1_795_000_000_000, 86_400_000);
+        let counts = |then_ms| is_of_late(then_ms, now_ms);
+        assert!(counts(now_ms) && counts(now_ms - day_ms + 1));
+        assert!(!counts(now_ms - day_ms) && !counts(now_ms + 1) && !counts(now_ms + 3650 * day_ms));
+    }
 }
