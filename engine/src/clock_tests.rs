@@ -104,7 +104,7 @@ fn a_start_far_from_where_it_should_be_holds_everything() {
         let counted_ms = boot_ms.checked_sub(HOUR_MS).unwrap_or(boot_ms);
         for wall_ms in [START_MS + counted_ms + by_ms, START_MS + counted_ms - by_ms] {
             let io = Clocks::at(wall_ms, boot_ms);
-            let mut clock = Clock::after(&io, &was());
+            let clock = Clock::after(&io, &was());
             assert_eq!(clock.expiry_ms(&io), None);
             assert_eq!(clock.held_by_ms(&io).map(i64::unsigned_abs), Some(by_ms));
             assert!(clock.arrival_ms(&io) >= START_MS + counted_ms, "never earlier than it may be");
@@ -128,7 +128,7 @@ fn a_jump_while_everything_is_held_is_not_followed() {
     for boot_ms in [HOUR_MS, HOUR_MS - 1] {
         for began_ms in [START_MS - DAY_MS, START_MS + 3 * DAY_MS] {
             let io = Clocks::at(began_ms, boot_ms);
-            let mut clock = Clock::after(&io, &was());
+            let clock = Clock::after(&io, &was());
             assert_eq!(clock.expiry_ms(&io), None);
             let known_ms = clock.now_ms(&io);
             assert_eq!(clock.arrival_ms(&io), began_ms.max(known_ms), "it may be right");

@@ -12,6 +12,7 @@ use crossbeam::queue::ArrayQueue;
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription, Subscribe};
 use frame::{Quotas, RequestId, Retention, Sequence, Settings, ShardId, StreamId};
 
+use crate::clock::{Clock, Time};
 use crate::demand::Demand;
 use crate::exchange::{Exchange, Wake};
 use crate::limits::CALLS_WAITING_MAX;
@@ -323,6 +324,7 @@ struct Door {
 pub struct Handle {
     own: usize,
     exchange: Arc<Exchange>,
+    clock: Clock,
     doors: Vec<Door>,
     /// Appends so far: their records may be anybody's, so they are taken in by one reactor after the other.
     appends: Arc<AtomicUsize>,
@@ -331,11 +333,11 @@ pub struct Handle {
 impl Handle {
     pub(crate) fn new(
         own: usize,
-        exchange: Arc<Exchange>,
+        (exchange, clock): (Arc<Exchange>, Clock),
         (calls, looks): (Arc<Calls>, Arc<Looks>),
         wake: Wake,
     ) -> Handle {
-        Handle { own, exchange, doors: vec![Door { calls, looks, wake }], appends: Arc::default() }
+        Handle { own, exchange, clock, doors: vec![Door { calls, looks, wake }], appends: Arc::default() }
     }
 
     /// Joins the handles of all reactors of a process, in the order of their seats.
@@ -344,10 +346,10 @@ impl Handle {
     /// If it is not one of each.
     pub fn join(handles: Vec<Handle>) -> Handle {
         let numbers = handles.iter().map(|handle| handle.own);
-        let exchange = Arc::clone(&handles[0].exchange);
+        let (exchange, clock) = (Arc::clone(&handles[0].exchange), handles[0].clock.clone());
         assert!(numbers.eq(0..exchange.reactors()), "there is a handle of every reactor");
         let doors = handles.into_iter().flat_map(|handle| handle.doors).collect();
-        Handle { own: 0, exchange, doors, appends: Arc::default() }
+        Handle { own: 0, exchange, clock, doors, appends: Arc::default() }
     }
 
     /// Makes a call; `reply` gets the answer, on a reactor's thread.
@@ -385,6 +387,11 @@ impl Handle {
     /// How many reactors it reaches.
     pub fn reactors(&self) -> usize {
         self.doors.len()
+    }
+
+    /// What time it is for the log, by the wall clock and the boot clock that its reactors go by, in milliseconds.
+    pub fn time(&self, wall_ms: u64, boottime_ms: u64) -> Time {
+        self.clock.time(wall_ms, boottime_ms)
     }
 
     /// Looks at a reactor; `reply` gets what it looks like, on its thread. It is answered in the reactor's next turn, whatever

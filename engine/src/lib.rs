@@ -57,6 +57,7 @@ mod trims;
 pub mod vitals;
 mod watermark;
 
+pub use clock::Time;
 pub use compaction::Compacted;
 pub use damage::{Damage, DamagedRecords, DamagedStretch};
 pub use handle::{Answer, Call, Follower, Handle, Hear, Outcome, QueueFull, Stream};

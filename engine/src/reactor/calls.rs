@@ -21,7 +21,8 @@ impl<I: Io> Reactor<I> {
         self.exchange().rung_by(self.owners.own(), Arc::clone(&wake));
         let calls = self.calls.get_or_insert_with(|| Arc::new(Calls::new(CALLS_WAITING_MAX)));
         let calls = Arc::clone(calls);
-        Handle::new(self.owners.own(), Arc::clone(self.exchange()), (calls, self.looks()), wake)
+        let shared = (Arc::clone(self.exchange()), self.clock.clone());
+        Handle::new(self.owners.own(), shared, (calls, self.looks()), wake)
     }
 
     /// Takes up the calls that wait, while there is room for what they bring.

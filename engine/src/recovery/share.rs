@@ -170,7 +170,7 @@ pub(super) fn out(
             producers,
             untold_producers,
             store: store.take(),
-            clock,
+            clock: clock.clone(),
             epoch,
         }
     });

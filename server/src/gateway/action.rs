@@ -254,7 +254,7 @@ pub(super) async fn run(
     }
 }
 
-/// Milliseconds since 1970.
+/// Milliseconds since 1970 by the wall clock, which tokens and what is noted are dated by. What is stored is dated by the log's.
 fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
@@ -316,7 +316,7 @@ async fn child_shards(
         hash_key_range: hash_key_range(child),
     };
     let found = || found.iter().filter(|found| children.shards().any(|child| child == found.shard));
-    let closed_ms = found().map(|child| child.created_ms).min().unwrap_or_else(now_ms);
+    let closed_ms = found().map(|child| child.created_ms).min().unwrap_or_else(|| shared.log.time().arrival_ms);
     Ok((found().map(child).collect(), closed_ms))
 }
 

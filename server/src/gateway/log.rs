@@ -6,9 +6,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use engine::demand::Demand;
-use engine::{Answer, Call, Handle, Outcome, Stream};
+use engine::{Answer, Call, Handle, Outcome, Stream, Time};
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription, Subscribe};
 use frame::{Settings, ShardId};
+use io::Clock;
 use tokio::sync::{Mutex, oneshot};
 use wire::name::Place;
 use wire::{Error, ErrorKind};
@@ -36,6 +37,11 @@ pub(super) struct Log {
 impl Log {
     pub(super) fn new(handle: Handle, own: Place) -> Log {
         Log { handle, own, changing: Mutex::new(()), spread: Spread::default(), followers: Followers::default() }
+    }
+
+    /// What time it is for the log, which goes by the same clocks of the kernel.
+    pub(super) fn time(&self) -> Time {
+        self.handle.time(Clock.wall_ms(), Clock.boottime_ms())
     }
 
     /// Makes a stream, with what is kept beside it.
@@ -325,6 +331,7 @@ impl Log {
             Answer::Records(result, frames) => Ok((result, frames)),
             Answer::Failed(Failure { code, .. }) if code.is_read_quota() => Err(Unread::RateExceeded),
             Answer::Failed(failure) if failure.code == ErrorCode::Damaged => Err(Unread::Damaged(failure)),
+            Answer::Failed(Failure { code: ErrorCode::InvalidArgument, .. }) => Err(Unread::Ahead),
             answer => Err(Unread::Refused(refusal(place, name, answer))),
         }
     }
@@ -359,6 +366,8 @@ pub(super) enum Unread {
     RateExceeded,
     /// What comes next is damaged.
     Damaged(Failure),
+    /// The time that it was to begin at is yet to come.
+    Ahead,
     /// All else.
     Refused(Error),
 }
@@ -369,6 +378,7 @@ impl Unread {
         match self {
             Unread::RateExceeded => Error::new(THROTTLED, rate_exceeded()),
             Unread::Damaged(Failure { code, detail, .. }) => Error::new(kind(code), detail),
+            Unread::Ahead => Error::new(ErrorKind::InvalidArgument, "The time to begin at is yet to come."),
             Unread::Refused(error) => error,
         }
     }

@@ -215,3 +215,77 @@ fn a_closed_shard_of_which_all_has_expired_is_forgotten() {
     assert_eq!(all(http).last().unwrap()["ShardId"], json!(named(3)), "numbers go on");
     server.stop();
 }
+
+/// Bug: while the log held everything, closed shards went from the lists, and a consumer that began at the trim horizon passed over
+/// their records. Mechanism: the gateway went by the wall clock alone. Fix: it goes by the log's time.
+#[test]
+fn closed_shards_are_listed_while_everything_is_held() {
+    if !can_jump() {
+        return;
+    }
+    let directory = directory();
+    let data = directory.path().join("data");
+    let server = start(&data, 0, &[]);
+    let http = server.http.unwrap();
+    good(http, "CreateStream", &json!({"StreamName": "s", "ShardCount": 1}));
+    good(http, "PutRecord", &json!({"StreamName": "s", "PartitionKey": "k", "Data": "b2xk"}));
+    let middle = (1_u128 << 127).to_string();
+    let parent = "shardId-000000000000";
+    good(http, "SplitShard", &json!({"StreamName": "s", "ShardToSplit": parent, "NewStartingHashKey": middle}));
+    server.client().set_retention("s", Retention::of_seconds(1)).unwrap();
+    let listed = |http| good(http, "ListShards", &json!({"StreamName": "s"}))["Shards"].as_array().unwrap().len();
+    until("the closed one has expired", || listed(http) == 2);
+    server.stop();
+
+    // A stream that expired in part is kept as it is from here on.
+    let server = start(&data, DAY_S, &[]);
+    let http = server.http.unwrap();
+    assert_eq!((held(&server), listed(http)), (1, 3));
+    let horizon = json!({"StreamName": "s", "ShardFilter": {"Type": "AT_TRIM_HORIZON"}});
+    assert_eq!(good(http, "ListShards", &horizon)["Shards"][0]["ShardId"], json!(parent));
+    let described = good(http, "DescribeStream", &json!({"StreamName": "s"}));
+    assert_eq!(described["StreamDescription"]["Shards"].as_array().unwrap().len(), 3);
+    let wanted = json!({"StreamName": "s", "ShardId": parent, "ShardIteratorType": "TRIM_HORIZON"});
+    let iterator = good(http, "GetShardIterator", &wanted)["ShardIterator"].clone();
+    let read = good(http, "GetRecords", &json!({"ShardIterator": iterator}));
+    assert_eq!(read["Records"].as_array().unwrap().len(), 1, "it is not in any list, and there");
+    server.stop();
+}
+
+/// Bug: times and numbers that the server itself had given were refused as those of the future, and nobody was ever behind. Mechanism and
+/// fix as above: by the wall clock records came later than now.
+#[test]
+fn what_is_dated_ahead_of_the_wall_clock_is_past() {
+    if !can_jump() {
+        return;
+    }
+    let directory = directory();
+    let data = directory.path().join("data");
+    let server = start(&data, 0, &[]);
+    good(server.http.unwrap(), "CreateStream", &json!({"StreamName": "s", "ShardCount": 1}));
+    server.stop();
+
+    // The log's clock is ahead of the wall clock, by less than they may differ by.
+    let server = start(&data, LITTLE_S, &[]);
+    let http = server.http.unwrap();
+    let mut put = json!({"StreamName": "s", "PartitionKey": "k", "Data": "b2xk"});
+    let number = good(http, "PutRecord", &put)["SequenceNumber"].clone();
+    put["SequenceNumberForOrdering"] = number;
+    good(http, "PutRecord", &put);
+    let start_at = |kind: &str, time: Option<f64>| json!({"StreamName": "s", "ShardId": "0", "ShardIteratorType": kind, "Timestamp": time});
+    let first = |http, start: &serde_json::Value| {
+        let iterator = good(http, "GetShardIterator", start)["ShardIterator"].clone();
+        good(http, "GetRecords", &json!({"ShardIterator": iterator, "Limit": 1}))
+    };
+    let horizon = start_at("TRIM_HORIZON", None);
+    let arrival_s = first(http, &horizon)["Records"][0]["ApproximateArrivalTimestamp"].as_f64().unwrap();
+    let wall_s = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    assert!(arrival_s > wall_s + f64::from(LITTLE_S) / 2.0, "it is not dated ahead: {arrival_s}");
+    assert_eq!(first(http, &start_at("AT_TIMESTAMP", Some(arrival_s)))["Records"].as_array().unwrap().len(), 1);
+    until("who reads the first of two falls behind", || {
+        first(http, &horizon)["MillisBehindLatest"].as_u64().unwrap() > 100
+    });
+    let later = start_at("AT_TIMESTAMP", Some(arrival_s + f64::from(LITTLE_S)));
+    assert_eq!(refused(http, "GetShardIterator", &later).0, "InvalidArgumentException");
+    server.stop();
+}

@@ -21,7 +21,7 @@ pub(super) async fn run(shared: &Shared, input: DescribeStream) -> Result<Descri
     let from = shard::after(input.exclusive_start_shard_id.as_deref())?;
     // All from there on: what is made of a shard comes after it, and says when it was closed.
     let (stream, shards) = shared.log.describe(&shared.place, &name, from, u32::MAX).await?;
-    let horizon_ms = shard::horizon_ms(&stream);
+    let horizon_ms = shard::horizon_ms(&stream, &shared.log.time());
     let limit = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(PAGE).min(PAGE);
     let told = shards.iter().map(|shard| (shard, shard::closed_ms(&shards, shard)));
     let mut told = told.filter(|(_, closed_ms)| shard::is_kept(*closed_ms, horizon_ms));

@@ -113,7 +113,7 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
             let first_shard = ShardId(at.shard.saturating_sub(at.shard_index));
             let (child_shards, closed_ms) = child_shards(shared, (&at.name, first_shard), children).await?;
             // More came since, in those.
-            (Some(child_shards), now_ms().saturating_sub(closed_ms))
+            (Some(child_shards), shared.log.time().arrival_ms.saturating_sub(closed_ms))
         }
         None => (None, behind_ms),
     };
@@ -125,14 +125,15 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
 
 /// How far a page that more comes after is behind. Of who was given nothing, what comes next may be as old as anything that is kept.
 async fn behind_ms(shared: &Shared, at: &ShardIterator, page: &Page) -> Result<u64, Error> {
+    let time = shared.log.time();
     let arrival_ms = match page.records.is_empty() {
         true => {
             let (stream, _) = shared.log.describe(&shared.place, &at.name, 0, 0).await?;
-            shard::horizon_ms(&stream).max(at.shard_made_s.saturating_mul(1000))
+            shard::horizon_ms(&stream, &time).max(at.shard_made_s.saturating_mul(1000))
         }
         false => page.arrival_ms,
     };
-    Ok(now_ms().saturating_sub(arrival_ms).max(1))
+    Ok(time.arrival_ms.saturating_sub(arrival_ms).max(1))
 }
 
 /// The place that an iterator names, if it is still good.

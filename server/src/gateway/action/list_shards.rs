@@ -54,7 +54,7 @@ pub(super) async fn run(shared: &Shared, input: ListShards) -> Result<Shards, Er
         return Err(shared.place.no_stream(&name));
     }
     let closed_ms = |shard: &ShardDescription| shard::closed_ms(&shards, shard);
-    let horizon_ms = shard::horizon_ms(&stream);
+    let horizon_ms = shard::horizon_ms(&stream, &shared.log.time());
     // A time before all that is kept is that of the first of it, as for GetShardIterator.
     let since_ms = since_ms.max(horizon_ms).max(stream.created_ms);
     let is_wanted = |shard: &&ShardDescription| {

@@ -8,7 +8,7 @@ use wire::name::ShardName;
 use wire::sequence::SequenceNumber;
 use wire::{Error, ErrorKind};
 
-use super::{now_ms, sequence_number, shard_name};
+use super::{sequence_number, shard_name};
 use crate::gateway::Shared;
 use crate::gateway::log::Unread;
 
@@ -81,16 +81,9 @@ fn mismatch(kind: &str, has: &str) -> Error {
     ))
 }
 
-/// The number of the first record that arrived then or later, or of the next that will. After a quick row of splits and merges
-/// a shard is dated ahead of the clock, and so are its first records: their times may be asked for as well.
+/// The number of the first record that arrived then or later, or of the next that will. The log says what is yet to come: records may
+/// be dated ahead of the wall clock, and their times may be asked for as well.
 async fn first_since(shared: &Shared, stream: &Stream, shard: &ShardDescription, since_ms: u64) -> Result<u64, Error> {
-    let now_ms = now_ms();
-    if since_ms > now_ms.max(shard.created_ms) {
-        return Err(invalid(format!(
-            "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: \
-             {since_ms}, currentTimestampInMillis: {now_ms}"
-        )));
-    }
     let read = Read { stream: stream.stream, shard: shard.shard, start: Start::Since(since_ms), bytes_max: 1 };
     let next = match shared.log.read(&shared.place, &stream.name, (read, usize::MAX), false).await {
         Ok((result, frames)) => Frame::parse(&frames).map_or(result.next, |frame| frame.sequence()),
@@ -98,6 +91,13 @@ async fn first_since(shared: &Shared, stream: &Stream, shard: &ShardDescription,
         Err(Unread::Damaged(failure)) => {
             let place = sequence_number(shard.created_ms / 1000, shard_name(stream, shard.shard), 0, 0);
             shared.damaged.go_on(&stream.name, (shard.shard, place), failure)?
+        }
+        Err(Unread::Ahead) => {
+            let now_ms = shared.log.time().arrival_ms;
+            return Err(invalid(format!(
+                "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: \
+                 {since_ms}, currentTimestampInMillis: {now_ms}"
+            )));
         }
         Err(unread) => return Err(unread.error(|| "Rate exceeded.".to_owned())),
     };

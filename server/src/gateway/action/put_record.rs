@@ -6,7 +6,7 @@ use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
 use super::placement::{self, Placement};
-use super::{encode, encryption, end_if_dry, now_ms, record_bytes_max, stored, stream_of};
+use super::{encode, encryption, end_if_dry, record_bytes_max, stored, stream_of};
 use crate::gateway::Shared;
 use crate::gateway::body::BodyRoom;
 
@@ -24,7 +24,8 @@ pub(super) async fn run(shared: &Shared, input: PutRecord, room: BodyRoom) -> Re
     }
     if let Some(after) = &input.sequence_number_for_ordering {
         // A shard may be dated ahead of the clock, and so are its first records.
-        let is_past = |number: SequenceNumber| number.arrival_s <= number.shard_made_s.max(now_ms() / 1000);
+        let latest_s = shared.log.time().latest_ms / 1000;
+        let is_past = |number: SequenceNumber| number.arrival_s <= number.shard_made_s.max(latest_s);
         if !SequenceNumber::parse(after).is_some_and(is_past) {
             let account = &shared.place.account;
             let message = format!(

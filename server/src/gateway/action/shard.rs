@@ -1,13 +1,13 @@
 //! Shards as the actions on them find and tell them.
 
-use engine::Stream;
+use engine::{Stream, Time};
 use frame::ShardId;
 use frame::proto::ShardDescription;
 use wire::name::ShardName;
 use wire::shape::{SequenceNumberRange, Shard};
 use wire::{Error, ErrorKind};
 
-use super::{hash_key_range, now_ms, sequence_number, shard_name};
+use super::{hash_key_range, sequence_number, shard_name};
 
 /// When a shard was closed, if it was; `shards` are those that come after it.
 pub(super) fn closed_ms(shards: &[ShardDescription], shard: &ShardDescription) -> Option<u64> {
@@ -17,10 +17,11 @@ pub(super) fn closed_ms(shards: &[ShardDescription], shard: &ShardDescription) -
     Some(shards[at].created_ms)
 }
 
-/// What is older than this has expired. Of a stream that keeps its records for ever nothing has.
-pub(super) fn horizon_ms(stream: &Stream) -> u64 {
+/// What is older than this has expired by the log's clock. Of a stream that keeps its records for ever nothing has, nor while the
+/// log holds everything.
+pub(super) fn horizon_ms(stream: &Stream, time: &Time) -> u64 {
     let kept_ms = stream.retention.seconds.map_or(u64::MAX, |seconds| u64::from(seconds.get()) * 1000);
-    now_ms().saturating_sub(kept_ms)
+    time.expiry_ms.map_or(0, |now_ms| now_ms.saturating_sub(kept_ms))
 }
 
 /// Whether there may be something in a shard that has not expired, or may come: others are not told of.

@@ -17,8 +17,7 @@ use wire::{Codec, Error, ErrorKind, event_stream};
 
 use super::position::{self, Position};
 use super::{
-    child_shards, consumer, end_if_dry, now_ms, rate_exceeded, sequence_number, shard, shard_name, shard_of,
-    told_record,
+    child_shards, consumer, end_if_dry, rate_exceeded, sequence_number, shard, shard_name, shard_of, told_record,
 };
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
@@ -296,8 +295,9 @@ impl Push {
         place: Option<ReadResult>,
     ) -> Result<SubscribeToShardEvent, Error> {
         // Of who was given nothing yet, what comes next may be as old as anything that is kept.
-        let given_ms = self.arrival_ms.max(self.shard.created_ms).max(shard::horizon_ms(&self.stream));
-        let millis_behind_latest = if self.is_behind { now_ms().saturating_sub(given_ms).max(1) } else { 0 };
+        let time = self.shared.log.time();
+        let given_ms = self.arrival_ms.max(self.shard.created_ms).max(shard::horizon_ms(&self.stream, &time));
+        let millis_behind_latest = if self.is_behind { time.arrival_ms.saturating_sub(given_ms).max(1) } else { 0 };
         let child_shards = match place.and_then(|place| place.children) {
             Some(children) => {
                 let Stream { name, first_shard, .. } = &self.stream;
