@@ -51,7 +51,9 @@ impl Clock {
     /// Goes on from what the last life wrote to the superblock.
     pub(crate) fn after(io: &impl Io, was: &Superblock) -> Clock {
         let (wall_ms, boot_ms, was_ms) = (io.wall_ms(), io.boottime_ms(), was.wall_ms);
-        let counted_ms = boot_ms.checked_sub(was.boottime_ms);
+        // Up for longer than it was then, it may still have been rebooted; not every machine tells.
+        let is_another_boot = was.boot != 0 && io.boot() != 0 && io.boot() != was.boot;
+        let counted_ms = boot_ms.checked_sub(was.boottime_ms).filter(|_| !is_another_boot);
         let least_ms = was_ms.saturating_add(counted_ms.unwrap_or(boot_ms));
         let is_held = wall_ms.abs_diff(least_ms) > CLOCK_DIFFERS_MS_MAX;
         // After a reboot the time before it was not counted, and the wall clock is all that knows of it.

@@ -18,11 +18,12 @@ const START_MS: u64 = 1_795_000_000_000;
 struct Clocks {
     wall_ms: Cell<u64>,
     boot_ms: Cell<u64>,
+    boot: Cell<u32>,
 }
 
 impl Clocks {
     fn at(wall_ms: u64, boot_ms: u64) -> Inert<Clocks> {
-        Inert(Clocks { wall_ms: Cell::new(wall_ms), boot_ms: Cell::new(boot_ms) })
+        Inert(Clocks { wall_ms: Cell::new(wall_ms), boot_ms: Cell::new(boot_ms), boot: Cell::default() })
     }
 }
 
@@ -46,6 +47,10 @@ impl Own for Clocks {
     fn boottime_ms(&self) -> u64 {
         self.boot_ms.get()
     }
+
+    fn boot(&self) -> u32 {
+        self.boot.get()
+    }
 }
 
 /// What a life left that ended at `START_MS`, an hour after the boot.
@@ -60,6 +65,7 @@ fn was() -> Superblock {
         clean: true,
         wall_ms: START_MS,
         boottime_ms: HOUR_MS,
+        boot: 0,
     }
 }
 
@@ -94,6 +100,26 @@ fn after_a_reboot_the_wall_clock_says_how_long_that_took() {
     // One that went back is not followed.
     let io = Clocks::at(START_MS - 900_000, 30_000);
     assert_eq!(Clock::after(&io, &was()).expiry_ms(&io), Some(START_MS + 30_000));
+}
+
+/// Bug: the time that a machine was off was lost, and records stayed for that much longer. Mechanism: only a boot clock that had gone
+/// back told of a reboot, and one that is up for longer than the last boot was at its last note has not. Fix: boots have ids.
+#[test]
+fn a_machine_that_is_up_for_longer_than_before_was_rebooted_all_the_same() {
+    let after = |was_boot, boot, wall_ms| {
+        let io = Clocks::at(wall_ms, HOUR_MS + 60_000);
+        io.boot.set(boot);
+        Clock::after(&io, &Superblock { boot: was_boot, ..was() }).expiry_ms(&io)
+    };
+    let off_ms = HOUR_MS / 2;
+    let wall_ms = START_MS + off_ms + HOUR_MS + 60_000;
+    assert_eq!(after(7, 8, wall_ms), Some(wall_ms));
+    // What it is up for is known to have passed, whatever the wall clock says.
+    assert_eq!(after(7, 8, START_MS + 60_000), Some(START_MS + HOUR_MS + 60_000));
+    // The same boot, and where one is not known.
+    for (was_boot, boot) in [(7, 7), (0, 7), (7, 0), (0, 0)] {
+        assert_eq!(after(was_boot, boot, START_MS + off_ms), Some(START_MS + 60_000), "{was_boot} {boot}");
+    }
 }
 
 #[test]

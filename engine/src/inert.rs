@@ -23,6 +23,10 @@ pub(crate) trait Own {
     fn boottime_ms(&self) -> u64 {
         0
     }
+
+    fn boot(&self) -> u32 {
+        0
+    }
 }
 
 /// The `Io` of what a test has.
@@ -79,6 +83,10 @@ impl<T: Own> Io for Inert<T> {
 
     fn boottime_ms(&self) -> u64 {
         self.0.boottime_ms()
+    }
+
+    fn boot(&self) -> u32 {
+        self.0.boot()
     }
 
     fn random(&mut self) -> [u8; 16] {

@@ -65,8 +65,8 @@ impl Store {
 
     /// The superblock as it is, of this moment.
     fn next(&self, io: &impl Io, clock: &Clock) -> Superblock {
-        let (wall_ms, boottime_ms) = (clock.now_ms(io), io.boottime_ms());
-        Superblock { generation: self.current.generation + 1, wall_ms, boottime_ms, ..self.current }
+        let (wall_ms, boottime_ms, boot) = (clock.now_ms(io), io.boottime_ms(), io.boot());
+        Superblock { generation: self.current.generation + 1, wall_ms, boottime_ms, boot, ..self.current }
     }
 
     /// Begins to write what time it is, beside everything else. `false` if there is no memory for it now.

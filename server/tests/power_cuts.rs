@@ -464,6 +464,10 @@ impl<I: Io> Io for Watched<I> {
         self.io.boottime_ms()
     }
 
+    fn boot(&self) -> u32 {
+        self.io.boot()
+    }
+
     fn random(&mut self) -> [u8; 16] {
         self.io.random()
     }

@@ -1,10 +1,10 @@
 //! The superblock: who a data directory is, its epoch, and a durable mark per journal. Four copies, one block each.
 //!
 //! ```text
-//!   0          8     10         16        32          40        48        56            60
-//!   +----------+-----+----------+---------+-----------+---------+---------+-------------+--------+
-//!   | MSSUPER1 | ver | dirs, 0  | log id  |generation |  epoch  | durable |segment bytes| clean  |
-//!   +----------+-----+----------+---------+-----------+---------+---------+-------------+--------+
+//!   0          8     10     12     16        32          40        48        56            60
+//!   +----------+-----+------+------+---------+-----------+---------+---------+-------------+--------+
+//!   | MSSUPER1 | ver | dirs | boot | log id  |generation |  epoch  | durable |segment bytes| clean  |
+//!   +----------+-----+------+------+---------+-----------+---------+---------+-------------+--------+
 //!  64           72           80            88
 //!   +------------+------------+-------------+
 //!   |  wall ms   |boottime ms |  checksum   |   zeros to 4096
@@ -45,7 +45,7 @@ struct Raw {
     magic: U64,
     version: U16,
     directories: U16,
-    reserved: [u8; 4],
+    boot: U32,
     log_id: [u8; 16],
     generation: U64,
     epoch: U64,
@@ -81,6 +81,8 @@ pub struct Superblock {
     pub wall_ms: u64,
     /// CLOCK_BOOTTIME of the update, in milliseconds.
     pub boottime_ms: u64,
+    /// Which boot of the machine that was; 0 if it is not known.
+    pub boot: u32,
 }
 
 /// Why no superblock could be read.
@@ -99,7 +101,7 @@ impl Superblock {
             magic: U64::new(MAGIC),
             version: U16::new(if self.directories > 1 { SEVERAL } else { ONE }),
             directories: U16::new(if self.directories > 1 { self.directories } else { 0 }),
-            reserved: [0; 4],
+            boot: U32::new(self.boot),
             log_id: self.log_id.0,
             generation: U64::new(self.generation),
             epoch: U64::new(self.epoch.0),
@@ -143,6 +145,7 @@ impl Superblock {
             clean: raw.clean.get() != 0,
             wall_ms: raw.wall_ms.get(),
             boottime_ms: raw.boottime_ms.get(),
+            boot: raw.boot.get(),
         }))
     }
 

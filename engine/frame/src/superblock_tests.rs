@@ -13,6 +13,7 @@ fn superblock(generation: u64) -> Superblock {
         clean: generation.is_multiple_of(2),
         wall_ms: 1,
         boottime_ms: 2,
+        boot: 3,
     }
 }
 
@@ -52,4 +53,13 @@ fn a_newer_version_is_named() {
     let mut bytes = file([1, 1, 1, 1]);
     bytes[..RAW_BYTES].copy_from_slice(raw.as_bytes());
     assert_eq!(Superblock::choose(&bytes), Err(SuperblockError::Version(9)));
+}
+
+/// Earlier builds left zeros where the boot is told, and read whatever is there.
+#[test]
+fn a_boot_that_is_not_known_is_zeros() {
+    let unknown = Superblock { boot: 0, ..superblock(1) };
+    assert_eq!(unknown.encode()[12..16], [0; 4]);
+    assert_eq!(Superblock::decode(&unknown.encode()), Ok(Some(unknown)));
+    assert_eq!(Superblock::decode(&superblock(1).encode()).map(|read| read.map(|read| read.boot)), Ok(Some(3)));
 }

@@ -232,6 +232,7 @@ fn make_superblock(program: &mut Program<'_>) -> Vec<u8> {
         clean: program.byte() & 1 != 0,
         wall_ms: program.long(),
         boottime_ms: program.long(),
+        boot: program.word(),
     };
     let mut file = superblock.encode().repeat(COPIES);
     assert_eq!(Superblock::choose(&file), Ok(superblock));

@@ -258,6 +258,11 @@ pub trait Io {
     /// Milliseconds since boot, sleep included.
     fn boottime_ms(&self) -> u64;
 
+    /// Which boot of the machine that is; 0 if it is not known.
+    fn boot(&self) -> u32 {
+        0
+    }
+
     /// Random bytes.
     fn random(&mut self) -> [u8; 16];
 }

@@ -17,13 +17,15 @@ pub struct Clock {
     wall_offset_ms: i64,
     /// What the boot clock says beyond the monotonic one: sleep.
     asleep_ms: u64,
+    /// Which boot this is.
+    boot: u32,
 }
 
 impl Clock {
     /// The clocks when a run begins.
     pub fn new(dice: &mut Dice) -> Clock {
         let mono_ns = dice.skewed(1_000_000..=10_u64.pow(16));
-        Clock { mono_ns, wall_offset_ms: FIRST_WALL_MS - (mono_ns / 1_000_000) as i64, asleep_ms: 0 }
+        Clock { mono_ns, wall_offset_ms: FIRST_WALL_MS - (mono_ns / 1_000_000) as i64, asleep_ms: 0, boot: 1 }
     }
 
     /// Nanoseconds that never go back within one boot.
@@ -39,6 +41,11 @@ impl Clock {
     /// Milliseconds since boot, sleep included.
     pub fn boottime_ms(&self) -> u64 {
         self.mono_ns / 1_000_000 + self.asleep_ms
+    }
+
+    /// Which boot this is, counted from 1.
+    pub fn boot(&self) -> u32 {
+        self.boot
     }
 
     /// Lets time pass.
@@ -73,7 +80,7 @@ impl Clock {
     pub fn reboot(&mut self, dice: &mut Dice) {
         let wall_ms = self.wall_ms().cast_signed() + dice.skewed(1_000..=10_000_000).cast_signed();
         self.mono_ns = dice.skewed(1_000_000..=10_u64.pow(11));
-        self.asleep_ms = 0;
+        (self.asleep_ms, self.boot) = (0, self.boot + 1);
         self.wall_offset_ms = wall_ms - (self.mono_ns / 1_000_000).cast_signed();
     }
 }
@@ -92,7 +99,7 @@ mod tests {
         assert_eq!(clock.boottime_ms(), clock.mono_ns() / 1_000_000 + 5_000);
         let wall_ms = clock.wall_ms();
         clock.reboot(&mut dice);
-        assert!(clock.wall_ms() > wall_ms);
+        assert!(clock.wall_ms() > wall_ms && clock.boot() == 2);
         assert!(clock.mono_ns() <= 10_u64.pow(11));
         assert_eq!(clock.boottime_ms(), clock.mono_ns() / 1_000_000);
     }

@@ -124,3 +124,30 @@ fn records_do_not_follow_parents_that_are_dated_years_ahead() {
     assert_eq!(life.read(stream, last).expect("nothing ends it"), [], "it has expired");
     life.end(Death::Killed);
 }
+
+/// Bug: the time that a machine was off was lost to what expires, where it was up for longer than before as the log was opened. Mechanism:
+/// that looked like the same boot. Fix: the superblock tells which boot it was.
+#[test]
+fn the_time_that_a_machine_was_off_counts() {
+    const KEPT_MS: u64 = 3000;
+    let mut looked_at = 0;
+    for seed in 1..=20 {
+        let world = World::new(seed, Pool::new(16 << 20).expect("memory"), Surroundings::calm(), Trace::default());
+        // The first boot is long; the others are looked at right at their beginnings, which are about as late.
+        Life::open(&world).expect("nothing ends it").end(Death::PowerCut);
+        let mut life = Life::open(&world).expect("nothing ends it");
+        life.create("short", Retention::of_seconds(KEPT_MS as u32 / 1000));
+        life.append("short", "key", b"data");
+        let stored_ms = world.wall_ms();
+        life.end(Death::PowerCut);
+        // Otherwise nothing expires, or not yet.
+        if (KEPT_MS + 1000..HOUR_MS).contains(&(world.wall_ms() - stored_ms)) {
+            let mut life = Life::open_by(&world, 1, false).expect("nothing ends it");
+            let (stream, shards) = life.describe("short").expect("nothing ends it");
+            assert_eq!(life.read(stream, &shards[0]).expect("nothing ends it"), [], "seed {seed}: it has expired");
+            life.end(Death::PowerCut);
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at >= 5, "of {looked_at} only");
+}

@@ -224,6 +224,7 @@ fn create(io: &mut impl Io, config: &Config, dir: DirId) -> Result<Store, OpenEr
         clean: true,
         wall_ms: io.wall_ms(),
         boottime_ms: io.boottime_ms(),
+        boot: io.boot(),
     };
     Store::create(io, dir, first)
 }

@@ -263,6 +263,10 @@ impl Io for Ring {
         self.clock.boottime_ms()
     }
 
+    fn boot(&self) -> u32 {
+        self.clock.boot()
+    }
+
     fn random(&mut self) -> [u8; 16] {
         random()
     }

@@ -155,6 +155,10 @@ impl Io for Threads {
         self.clock.boottime_ms()
     }
 
+    fn boot(&self) -> u32 {
+        self.clock.boot()
+    }
+
     fn random(&mut self) -> [u8; 16] {
         random()
     }

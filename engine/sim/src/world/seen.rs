@@ -105,6 +105,10 @@ impl Io for SimIo {
         self.world.inner.borrow().clock.boottime_ms()
     }
 
+    fn boot(&self) -> u32 {
+        self.world.inner.borrow().clock.boot()
+    }
+
     fn random(&mut self) -> [u8; 16] {
         self.world.inner.borrow_mut().dice.bytes()
     }
