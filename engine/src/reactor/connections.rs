@@ -149,36 +149,41 @@ impl<I: Io> Reactor<I> {
         (WINDOWS_BYTES / self.appending.max(1)).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES)
     }
 
-    /// Sends what was made for connections in this turn, and closes those that are done.
+    /// Sends what was made for connections in this turn, and closes those that are done. To close one may settle what others are
+    /// told: they come last.
     pub(super) fn flush(&mut self) {
         let window_bytes = self.window_bytes();
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for peer in dirty.drain(..) {
-            let Some(connection) = self.connections.find(peer.slot).filter(|c| c.life == peer.life) else { continue };
-            let phase = connection.phase;
-            let connection = &mut self.connections[peer.slot];
-            connection.is_dirty = false;
-            if matches!(phase, Phase::Free | Phase::Closing) {
-                continue;
-            }
-            if connection.host.is_some() {
-                self.tell_host(peer);
-                continue;
-            }
-            connection.acknowledge(&mut self.appends, window_bytes);
-            let has_ended = connection.is_appending && connection.appends == 0;
-            connection.is_appending &= !has_ended;
-            self.appending -= u64::from(has_ended);
-            connection.say_last_words();
-            connection.flush(&mut self.io, peer);
-            let is_served = connection.is_served() && connection.inbox.is_empty();
-            self.count_backlog(peer);
-            let is_ending = matches!(phase, Phase::HalfClosed | Phase::LastWords);
-            if is_ending && is_served {
-                self.close(peer);
-            }
+        let mut next = 0;
+        while let Some(&peer) = self.dirty.get(next) {
+            next += 1;
+            self.flush_one(peer, window_bytes);
         }
-        self.dirty = dirty;
+        self.dirty.clear();
+    }
+
+    fn flush_one(&mut self, peer: Peer, window_bytes: u64) {
+        let Some(connection) = self.connections.find(peer.slot).filter(|c| c.life == peer.life) else { return };
+        let phase = connection.phase;
+        let connection = &mut self.connections[peer.slot];
+        connection.is_dirty = false;
+        if matches!(phase, Phase::Free | Phase::Closing) {
+            return;
+        }
+        if connection.host.is_some() {
+            return self.tell_host(peer);
+        }
+        connection.acknowledge(&mut self.appends, window_bytes);
+        let has_ended = connection.is_appending && connection.appends == 0;
+        connection.is_appending &= !has_ended;
+        self.appending -= u64::from(has_ended);
+        connection.say_last_words();
+        connection.flush(&mut self.io, peer);
+        let is_served = connection.is_served() && connection.inbox.is_empty();
+        self.count_backlog(peer);
+        let is_ending = matches!(phase, Phase::HalfClosed | Phase::LastWords);
+        if is_ending && is_served {
+            self.close(peer);
+        }
     }
 
     pub(super) fn sent(&mut self, peer: Peer, completion: Completion) {
