@@ -110,14 +110,21 @@ impl Exchange {
         let _ = self.bells[own].wake.set(wake);
     }
 
-    /// Reactor `own` is about to sleep, and waits for flushes in these directories. `false` if something waits for it, or they have
-    /// ended in one.
-    pub(crate) fn may_sleep(&self, own: usize, mut waits_for: impl Iterator<Item = DirId>) -> bool {
-        // Said first and looked then: a sender that sees it not said has put its parcel where it is seen now, and one whose
-        // flush has ended has counted it off.
+    /// Reactor `own` is about to sleep, keeps parcels for the reactors `keeps_for`, and waits for flushes in these directories.
+    /// `false` if something waits for it, a parcel may have room by now, or the flushes have ended in one.
+    pub(crate) fn may_sleep(
+        &self,
+        own: usize,
+        mut keeps_for: impl Iterator<Item = usize>,
+        mut waits_for: impl Iterator<Item = DirId>,
+    ) -> bool {
+        // Said first and looked then: a sender that sees it not said has put its parcel where it is seen now, a receiver has
+        // unmarked the lane that it made room in, and one whose flush has ended has counted it off.
         self.bells[own].is_asleep.store(true, Ordering::SeqCst);
+        let has_room = keeps_for.any(|to| !self.lane(own, to).is_full.load(Ordering::SeqCst));
         let has_waited = waits_for.any(|dir| !self.flushes.is_running(dir));
-        !has_waited && (0..self.reactors).all(|from| from == own || self.lane(from, own).parcels.is_empty())
+        let is_empty = |from| from == own || self.lane(from, own).parcels.is_empty();
+        !has_room && !has_waited && (0..self.reactors).all(is_empty)
     }
 
     /// It is awake.
@@ -305,9 +312,12 @@ mod tests {
 
     const DIR: DirId = DirId(0);
 
-    /// A full lane gives the parcel back, and its sender is woken once there is room.
-    #[test]
-    fn who_found_no_room_hears_of_it() {
+    fn nothing<T>() -> std::iter::Empty<T> {
+        std::iter::empty()
+    }
+
+    /// An exchange whose first reactor has found no room in its lane to the other, and how often that one was woken.
+    fn full() -> (Exchange, Arc<AtomicU32>) {
         let exchange = Exchange::new(2, &[7]);
         let woken = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&woken);
@@ -320,13 +330,31 @@ mod tests {
         }
         let left = exchange.send(0, 1, Parcel { applied: 7, ..Parcel::default() });
         assert_eq!(left.map(|parcel| parcel.applied), Some(7));
-        assert!(exchange.may_sleep(0, std::iter::empty()), "nothing waits for it");
+        (exchange, woken)
+    }
+
+    /// A full lane gives the parcel back, and its sender is woken once there is room.
+    #[test]
+    fn who_found_no_room_hears_of_it() {
+        let (exchange, woken) = full();
+        assert!(exchange.may_sleep(0, std::iter::once(1), nothing()), "nothing waits for it");
         assert!(exchange.receive(0, 1).is_some());
         assert_eq!(woken.load(Ordering::SeqCst), 1);
         // Nobody else found it full: the next parcel taken wakes nobody.
-        assert!(exchange.may_sleep(0, std::iter::empty()) && exchange.receive(0, 1).is_some());
+        assert!(exchange.may_sleep(0, nothing(), nothing()) && exchange.receive(0, 1).is_some());
         assert_eq!(woken.load(Ordering::SeqCst), 1);
-        assert!(!exchange.may_sleep(1, std::iter::empty()), "parcels wait for it");
+        assert!(!exchange.may_sleep(1, nothing(), nothing()), "parcels wait for it");
+    }
+
+    /// Bug: a reactor could sleep on a parcel although its lane had room: what it owed came with whatever woke it next. Mechanism:
+    /// the receiver made room, and rang the bell, after the parcel had found none and before its sender had said that it sleeps.
+    /// Fix: who keeps a parcel looks once more after it has said so, as for what waits for it.
+    #[test]
+    fn who_has_room_by_now_does_not_sleep() {
+        let (exchange, woken) = full();
+        assert!(exchange.receive(0, 1).is_some());
+        assert_eq!(woken.load(Ordering::SeqCst), 0, "it is awake");
+        assert!(!exchange.may_sleep(0, std::iter::once(1), nothing()), "nobody wakes it any more");
     }
 
     /// Bug: a reactor could sleep on although the flush of another that its batch waited for had ended: the batch was acknowledged
@@ -336,12 +364,12 @@ mod tests {
     fn who_waits_for_a_flush_that_has_ended_does_not_sleep() {
         let exchange = Exchange::new(2, &[7]);
         exchange.flushes.begin(DIR);
-        assert!(exchange.may_sleep(0, std::iter::once(DIR)), "it will be woken");
+        assert!(exchange.may_sleep(0, nothing(), std::iter::once(DIR)), "it will be woken");
         exchange.woke(0);
         exchange.flushes.end(DIR, false);
         exchange.wake_others(1);
-        assert!(!exchange.may_sleep(0, std::iter::once(DIR)), "nobody wakes it any more");
-        assert!(exchange.may_sleep(0, std::iter::empty()));
+        assert!(!exchange.may_sleep(0, nothing(), std::iter::once(DIR)), "nobody wakes it any more");
+        assert!(exchange.may_sleep(0, nothing(), nothing()));
     }
 
     /// One that has failed stays known after its end.

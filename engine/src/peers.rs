@@ -313,6 +313,11 @@ impl Peers {
         self.links.iter().all(Link::is_quiet)
     }
 
+    /// Those for which there is a parcel, after [`Peers::send`]: it found no room.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = usize> {
+        self.numbers().filter(|&to| !self.links[to].parcel.is_empty())
+    }
+
     /// Hands over a parcel to each that there is something for. What finds no room waits for the next turn.
     pub(crate) fn send(&mut self) {
         let own = self.own;

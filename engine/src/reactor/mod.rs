@@ -306,8 +306,8 @@ impl<I: Io> Reactor<I> {
             return Status::Stopped;
         }
         let wait = self.wait();
-        let may_sleep =
-            self.peers.is_alone() || self.exchange().may_sleep(self.owners.own(), self.journal.waits_for_flush());
+        let may_sleep = self.peers.is_alone()
+            || self.exchange().may_sleep(self.owners.own(), self.peers.kept(), self.journal.waits_for_flush());
         let wait = if may_sleep { wait } else { Wait::No };
         self.io.turn(wait, &mut self.completions);
         self.stats.turns += 1;
