@@ -46,6 +46,8 @@ pub(crate) struct Exchange {
     reactors: usize,
     lanes: Vec<Lane>,
     bells: Vec<Bell>,
+    /// Which reactors have stopped.
+    stopped: Box<[AtomicBool]>,
     tips: Tips,
     trims: Tips,
     homes: Table,
@@ -61,6 +63,7 @@ impl Exchange {
             reactors,
             lanes: if reactors == 1 { Vec::new() } else { (0..reactors * reactors).map(lane).collect() },
             bells: (0..reactors).map(|_| Bell::default()).collect(),
+            stopped: (0..reactors).map(|_| AtomicBool::new(false)).collect(),
             tips: Tips::new(reactors),
             trims: Tips::new(reactors),
             homes: Table::new(1, NO_HOME),
@@ -104,6 +107,17 @@ impl Exchange {
         Some(parcel)
     }
 
+    /// Reactor `own` has stopped: it takes nothing any more, and nobody need wait for room to tell it anything.
+    pub(crate) fn stop(&self, own: usize) {
+        self.stopped[own].store(true, Ordering::SeqCst);
+        self.wake_others(own);
+    }
+
+    /// Whether a reactor has stopped.
+    pub(crate) fn has_stopped(&self, reactor: usize) -> bool {
+        self.stopped[reactor].load(Ordering::SeqCst)
+    }
+
     /// How reactor `own` is woken, from here on.
     pub(crate) fn rung_by(&self, own: usize, wake: Wake) {
         // Whoever set it first wakes the same reactor.
@@ -111,7 +125,7 @@ impl Exchange {
     }
 
     /// Reactor `own` is about to sleep, keeps parcels for the reactors `keeps_for`, and waits for flushes in these directories.
-    /// `false` if something waits for it, a parcel may have room by now, or the flushes have ended in one.
+    /// `false` if something waits for it, a parcel need not wait by now, or the flushes have ended in one.
     pub(crate) fn may_sleep(
         &self,
         own: usize,
@@ -119,9 +133,9 @@ impl Exchange {
         mut waits_for: impl Iterator<Item = DirId>,
     ) -> bool {
         // Said first and looked then: a sender that sees it not said has put its parcel where it is seen now, a receiver has
-        // unmarked the lane that it made room in, and one whose flush has ended has counted it off.
+        // unmarked the lane that it made room in, or said that it has stopped, and one whose flush has ended has counted it off.
         self.bells[own].is_asleep.store(true, Ordering::SeqCst);
-        let has_room = keeps_for.any(|to| !self.lane(own, to).is_full.load(Ordering::SeqCst));
+        let has_room = keeps_for.any(|to| self.has_stopped(to) || !self.lane(own, to).is_full.load(Ordering::SeqCst));
         let has_waited = waits_for.any(|dir| !self.flushes.is_running(dir));
         let is_empty = |from| from == own || self.lane(from, own).parcels.is_empty();
         !has_room && !has_waited && (0..self.reactors).all(is_empty)
@@ -354,6 +368,15 @@ mod tests {
         let (exchange, woken) = full();
         assert!(exchange.receive(0, 1).is_some());
         assert_eq!(woken.load(Ordering::SeqCst), 0, "it is awake");
+        assert!(!exchange.may_sleep(0, std::iter::once(1), nothing()), "nobody wakes it any more");
+    }
+
+    #[test]
+    fn who_keeps_a_parcel_hears_that_its_receiver_has_stopped() {
+        let (exchange, woken) = full();
+        assert!(exchange.may_sleep(0, std::iter::once(1), nothing()));
+        exchange.stop(1);
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
         assert!(!exchange.may_sleep(0, std::iter::once(1), nothing()), "nobody wakes it any more");
     }
 

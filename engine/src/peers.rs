@@ -318,7 +318,8 @@ impl Peers {
         self.numbers().filter(|&to| !self.links[to].parcel.is_empty())
     }
 
-    /// Hands over a parcel to each that there is something for. What finds no room waits for the next turn.
+    /// Hands over a parcel to each that there is something for. What finds no room waits for the next turn; what is for one that
+    /// has stopped is dropped.
     pub(crate) fn send(&mut self) {
         let own = self.own;
         for to in self.numbers() {
@@ -328,6 +329,9 @@ impl Peers {
                 continue;
             }
             let parcel = std::mem::take(&mut link.parcel);
+            if self.exchange.has_stopped(to) {
+                continue;
+            }
             if let Some(parcel) = self.exchange.send(own, to, parcel) {
                 link.parcel = parcel;
             }

@@ -229,10 +229,12 @@ impl<I: Io> Reactor<I> {
             return;
         }
         if self.life != Life::Running {
-            // No input is taken in any more: what is packed now is the last that this reactor asks for.
+            // No input is taken in any more: what is packed now is the last that this reactor asks for, once commands that are on
+            // their way to the disk are announced.
+            let is_announced = self.pending.is_empty();
             for other in self.peers.numbers() {
                 let link = &mut self.peers.links[other];
-                if !link.is_told && link.is_packed() {
+                if !link.is_told && link.is_packed() && is_announced {
                     (link.is_told, link.parcel.has_finished) = (true, true);
                 }
             }

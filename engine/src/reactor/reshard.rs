@@ -165,6 +165,9 @@ impl<I: Io> Reactor<I> {
             let (ends, is_planned, retry_ns) = ([None; 2], false, 0);
             let underway = Underway { resharding: *resharding, waiters, ends, is_planned, retry_ns };
             self.reshardings.underway.insert(resharding.first_child, underway);
+            if self.life != Life::Running {
+                self.disappoint_all(ErrorCode::ShuttingDown);
+            }
         }
     }
 

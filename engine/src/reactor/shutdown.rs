@@ -51,5 +51,6 @@ impl<I: Io> Reactor<I> {
             }
         }
         self.life = Life::Stopped;
+        self.exchange().stop(self.owners.own());
     }
 }
