@@ -5,8 +5,9 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 use crossbeam::queue::ArrayQueue;
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription, Subscribe};
@@ -15,7 +16,7 @@ use frame::{Quotas, RequestId, Retention, Sequence, Settings, ShardId, StreamId}
 use crate::clock::{Clock, Time};
 use crate::demand::Demand;
 use crate::exchange::{Exchange, Wake};
-use crate::limits::CALLS_WAITING_MAX;
+use crate::limits::{CALLS_WAITING_MAX, LOOKS_WAITING_MAX};
 use crate::token::Peer;
 use crate::vitals::Vitals;
 
@@ -263,9 +264,6 @@ pub enum Outcome {
 /// Takes what a reactor looks like.
 pub(crate) type LookReply = Box<dyn FnOnce(Vitals) + Send>;
 
-/// Looks that no turn has answered yet.
-pub(crate) type Looks = ArrayQueue<LookReply>;
-
 /// Takes the answer to a call.
 pub(crate) type Reply = Box<dyn FnOnce(Answer) + Send>;
 
@@ -296,8 +294,62 @@ impl Default for Asker {
     }
 }
 
-/// Calls that no turn has taken up yet.
-pub(crate) type Calls = ArrayQueue<(Call, Reply)>;
+/// What other threads ask of a reactor and no turn has taken up. Handles keep it too, and may outlive the reactor.
+pub(crate) struct Waiting {
+    pub(crate) calls: ArrayQueue<(Call, Reply)>,
+    pub(crate) looks: ArrayQueue<LookReply>,
+    is_closed: AtomicBool,
+}
+
+impl Waiting {
+    fn new() -> Waiting {
+        let (calls, looks) = (ArrayQueue::new(CALLS_WAITING_MAX), ArrayQueue::new(LOOKS_WAITING_MAX));
+        Waiting { calls, looks, is_closed: AtomicBool::new(false) }
+    }
+
+    /// From here on nobody takes anything up: what waits is dropped, and what comes.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.drop_all();
+    }
+
+    /// Something was put here. Looked at afterwards: who closes it later finds that.
+    fn added(&self) {
+        fence(Ordering::SeqCst);
+        if self.is_closed.load(Ordering::SeqCst) {
+            self.drop_all();
+        }
+    }
+
+    fn drop_all(&self) {
+        while self.calls.pop().is_some() {}
+        while self.looks.pop().is_some() {}
+    }
+}
+
+/// A reactor's own [`Waiting`]: closed with it, however that ends.
+pub(crate) struct OwnWaiting(pub(crate) Arc<Waiting>);
+
+impl OwnWaiting {
+    pub(crate) fn new() -> OwnWaiting {
+        OwnWaiting(Arc::new(Waiting::new()))
+    }
+}
+
+impl Deref for OwnWaiting {
+    type Target = Waiting;
+
+    fn deref(&self) -> &Waiting {
+        &self.0
+    }
+}
+
+impl Drop for OwnWaiting {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
 
 /// The reactor has more calls waiting than it takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -314,9 +366,15 @@ impl std::error::Error for QueueFull {}
 /// How one reactor is reached.
 #[derive(Clone)]
 struct Door {
-    calls: Arc<Calls>,
-    looks: Arc<Looks>,
+    waiting: Arc<Waiting>,
     wake: Wake,
+}
+
+impl Door {
+    fn ring(&self) {
+        self.waiting.added();
+        (self.wake)();
+    }
 }
 
 /// Reaches reactors from any thread: the one that it was made by, or all, once those of all are joined. Clones reach the same.
@@ -334,10 +392,10 @@ impl Handle {
     pub(crate) fn new(
         own: usize,
         (exchange, clock): (Arc<Exchange>, Clock),
-        (calls, looks): (Arc<Calls>, Arc<Looks>),
+        waiting: Arc<Waiting>,
         wake: Wake,
     ) -> Handle {
-        Handle { own, exchange, clock, doors: vec![Door { calls, looks, wake }], appends: Arc::default() }
+        Handle { own, exchange, clock, doors: vec![Door { waiting, wake }], appends: Arc::default() }
     }
 
     /// Joins the handles of all reactors of a process, in the order of their seats.
@@ -379,8 +437,8 @@ impl Handle {
             | Call::ListStreams(_) => 0,
         };
         let door = &self.doors[at];
-        door.calls.push((call, Box::new(reply))).map_err(|_| QueueFull)?;
-        (door.wake)();
+        door.waiting.calls.push((call, Box::new(reply))).map_err(|_| QueueFull)?;
+        door.ring();
         Ok(())
     }
 
@@ -401,15 +459,15 @@ impl Handle {
     /// [`QueueFull`]: nothing happens. Then the reactor has not had a turn since the first of those that wait.
     pub fn look(&self, reactor: usize, reply: impl FnOnce(Vitals) + Send + 'static) -> Result<(), QueueFull> {
         let door = self.doors.get(reactor).ok_or(QueueFull)?;
-        door.looks.push(Box::new(reply)).map_err(|_| QueueFull)?;
-        (door.wake)();
+        door.waiting.looks.push(Box::new(reply)).map_err(|_| QueueFull)?;
+        door.ring();
         Ok(())
     }
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiting: usize = self.doors.iter().map(|door| door.calls.len()).sum();
+        let waiting: usize = self.doors.iter().map(|door| door.waiting.calls.len()).sum();
         write!(f, "Handle({waiting} calls waiting)")
     }
 }

@@ -4,11 +4,11 @@
 mod several;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use engine::limits::{MEMORY_BYTES_MIN, PARCELS_PER_LANE_MAX};
 use engine::{Answer, Call, Config, Handle, Reactor, Status, Stream};
-use frame::proto::{Client, ClientEvent, ErrorCode, Start, Subscribe};
+use frame::proto::{Client, ClientEvent, ErrorCode, ListStreams, Start, Subscribe};
 use frame::{Quotas, Sequence, ShardId};
 use io::Pool;
 use sim::{ConnectionId, LISTENER, NetworkFaults, SimIo, Surroundings, Trace, World};
@@ -91,6 +91,10 @@ impl Rig {
         }
         panic!("reactor {number} does not stop");
     }
+}
+
+fn list() -> Call {
+    Call::ListStreams(ListStreams { after: String::new(), limit: 10 })
 }
 
 /// Asks a reactor to push a shard, and does not listen once it is told that it will.
@@ -181,5 +185,29 @@ fn a_split_that_is_stored_while_stopping_is_answered() {
         assert!(took_ns < STOP_NS_MAX, "seed {seed}: the stop took {took_ns} ns");
         let Ok(Answer::Failed(failure)) = split.try_recv() else { panic!("seed {seed}: it was not answered") };
         assert_eq!(failure.code, ErrorCode::ShuttingDown, "seed {seed}: it was under way");
+    }
+}
+
+/// Bug: calls that waited for a reactor that ended, or came after that, were never answered. Mechanism: their queue is the
+/// handles' as well, and outlived it. Fix: it is closed and emptied with the reactor, however that ends: what is dropped is the
+/// answer.
+#[test]
+fn calls_of_a_reactor_that_has_ended_are_dropped() {
+    for is_clean in [true, false] {
+        let mut rig = Rig::new(1, 1);
+        rig.create(1);
+        let waiting = if is_clean {
+            rig.reactors[0].shut_down();
+            let waiting = rig.begin(list());
+            rig.run_out(0);
+            waiting
+        } else {
+            let waiting = rig.begin(list());
+            rig.reactors.clear();
+            waiting
+        };
+        assert!(matches!(waiting.try_recv(), Err(TryRecvError::Disconnected)), "it waited, clean: {is_clean}");
+        let late = rig.begin(list());
+        assert!(matches!(late.try_recv(), Err(TryRecvError::Disconnected)), "it came after, clean: {is_clean}");
     }
 }

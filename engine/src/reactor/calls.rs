@@ -8,9 +8,9 @@ use frame::{Frame, Retention};
 use super::*;
 use crate::catalog::Change;
 use crate::exchange::Wake;
-use crate::handle::{Answer, Call, Calls, Handle, Outcome, Reply};
+use crate::handle::{Answer, Call, Handle, Outcome, OwnWaiting, Reply};
 use crate::intake::Place;
-use crate::limits::{CALLS_IN_PROGRESS_MAX, CALLS_WAITING_MAX};
+use crate::limits::CALLS_IN_PROGRESS_MAX;
 use crate::router::{Outline, Unrouted};
 
 impl<I: Io> Reactor<I> {
@@ -19,23 +19,26 @@ impl<I: Io> Reactor<I> {
     pub fn handle(&mut self, wake: impl Fn() + Send + Sync + 'static) -> Handle {
         let wake: Wake = Arc::new(wake);
         self.exchange().rung_by(self.owners.own(), Arc::clone(&wake));
-        let calls = self.calls.get_or_insert_with(|| Arc::new(Calls::new(CALLS_WAITING_MAX)));
-        let calls = Arc::clone(calls);
+        let waiting = Arc::clone(&self.waiting.get_or_insert_with(OwnWaiting::new).0);
         let shared = (Arc::clone(self.exchange()), self.clock.clone());
-        Handle::new(self.owners.own(), shared, (calls, self.looks()), wake)
+        Handle::new(self.owners.own(), shared, waiting, wake)
     }
 
     /// Takes up the calls that wait, while there is room for what they bring.
     pub(super) fn take_calls(&mut self) {
-        let Some(calls) = self.calls.clone() else { return };
         // Those that come meanwhile have their turn in the next one.
-        for _ in 0..calls.len() {
+        for _ in 0..self.calls_waiting() {
             if !self.may_take_call() {
                 return;
             }
-            let Some((call, reply)) = calls.pop() else { return };
+            let Some((call, reply)) = self.waiting.as_ref().and_then(|waiting| waiting.calls.pop()) else { return };
             self.take_call(call, reply);
         }
+    }
+
+    /// How many wait.
+    pub(super) fn calls_waiting(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.calls.len())
     }
 
     /// Whether there is room for what a call brings.
@@ -45,7 +48,7 @@ impl<I: Io> Reactor<I> {
 
     /// Whether a call waits that may be taken up now.
     pub(super) fn has_call(&self) -> bool {
-        self.calls.as_ref().is_some_and(|calls| !calls.is_empty()) && self.may_take_call()
+        self.calls_waiting() > 0 && self.may_take_call()
     }
 
     fn take_call(&mut self, call: Call, reply: Reply) {

@@ -1,7 +1,6 @@
 //! Puts together what a reactor looks like, for whoever watches it.
 
 use super::*;
-use crate::handle::Looks;
 use crate::journal::INDEX_ENTRY_BYTES;
 use crate::limits::{LAGS_MAX, LOOKS_WAITING_MAX, RECEIVE_BUFFER_BYTES};
 use crate::vitals::{Lag, Queues, Use, Vitals};
@@ -11,16 +10,13 @@ impl<I: Io> Reactor<I> {
     /// first of all.
     pub(super) fn show(&mut self) {
         // Most turns are looked at by nobody.
-        let Some(looks) = self.looks.as_ref().filter(|looks| !looks.is_empty()).cloned() else { return };
+        if self.waiting.as_ref().is_none_or(|waiting| waiting.looks.is_empty()) {
+            return;
+        }
         for _ in 0..LOOKS_WAITING_MAX {
-            let Some(reply) = looks.pop() else { return };
+            let Some(reply) = self.waiting.as_ref().and_then(|waiting| waiting.looks.pop()) else { return };
             reply(self.vitals());
         }
-    }
-
-    /// Who looks at this reactor asks here.
-    pub(super) fn looks(&mut self) -> Arc<Looks> {
-        Arc::clone(self.looks.get_or_insert_with(|| Arc::new(Looks::new(LOOKS_WAITING_MAX))))
     }
 
     fn vitals(&self) -> Vitals {
@@ -34,7 +30,7 @@ impl<I: Io> Reactor<I> {
                 commits_in_flight: self.journal.commits_in_flight(),
                 reads: self.reads.in_progress(),
                 handed_bytes: self.peers.unsettled_bytes(),
-                calls: self.callers.in_use() + self.calls.as_ref().map_or(0, |calls| calls.len()),
+                calls: self.callers.in_use() + self.calls_waiting(),
                 parked: self.subscriptions.parked(),
             },
             memory: self.memory(),

@@ -50,7 +50,7 @@ use crate::damage::Damage;
 use crate::demand::Watch;
 use crate::encryption::Vault;
 use crate::gates::Gates;
-use crate::handle::{Asker, Caller, Calls, Looks};
+use crate::handle::{Asker, Caller, OwnWaiting};
 use crate::intake::{CATALOG_APPEND, Intake};
 use crate::journal::{Bounds, Drops, Journal, Seal, Sealed, SegmentId, Shortage};
 use crate::limits::{
@@ -203,10 +203,8 @@ pub struct Reactor<I: Io> {
     scheduler: Scheduler,
     subscriptions: Subscriptions,
     /// What other threads ask, once any may; and calls in progress.
-    calls: Option<Arc<Calls>>,
+    waiting: Option<OwnWaiting>,
     callers: Slots<Caller>,
-    /// Who watches it, once any may.
-    looks: Option<Arc<Looks>>,
     commit_times: Times,
     damage: Damage,
     /// The superblock, which the first reactor keeps.

@@ -52,5 +52,8 @@ impl<I: Io> Reactor<I> {
         }
         self.life = Life::Stopped;
         self.exchange().stop(self.owners.own());
+        if let Some(waiting) = &self.waiting {
+            waiting.close();
+        }
     }
 }
