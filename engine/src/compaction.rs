@@ -12,16 +12,17 @@
 //! that it stands for. One operation is in flight, as the disk's scheduler allows; no flush but those of single writes and of
 //! what is nearly flushed, so that batches beside it do not wait.
 
+mod bars;
 mod copy;
 mod plan;
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use frame::segment::Footer;
 use io::{Completion, DirId, FileId, FileOp, Io, Op, Payload, Token};
 
+use self::bars::Bars;
 use self::copy::Copy;
 use crate::exchange::Flushes;
 use crate::journal::{FooterCache, Sealed, SegmentId, UNFINISHED, file_name, is_passing};
@@ -108,24 +109,24 @@ pub(crate) struct Ground<'a> {
 pub(crate) struct Compactor {
     token: Token,
     job: Option<Job>,
-    /// What could not be read or was not as written: these stay as they are.
-    barred: BTreeSet<SegmentId>,
+    bars: Bars,
     not_before_ns: u64,
-    /// The state of [`Space`](crate::space::Space) in which there was nothing to do.
-    idle_at: Option<u64>,
+    /// The state of [`Space`](crate::space::Space) in which there was nothing to do, and when that may end all the same.
+    idle_at: Option<(u64, Option<u64>)>,
     flushes: Arc<Flushes>,
     pub(crate) done: Compacted,
 }
 
 impl Compactor {
     pub(crate) fn new(token: Token, flushes: Arc<Flushes>) -> Compactor {
-        let (barred, done) = (BTreeSet::new(), Compacted::default());
-        Compactor { token, job: None, barred, not_before_ns: 0, idle_at: None, flushes, done }
+        let (bars, done) = (Bars::default(), Compacted::default());
+        Compactor { token, job: None, bars, not_before_ns: 0, idle_at: None, flushes, done }
     }
 
     /// Whether another run is to be looked for, as things stand.
     pub(crate) fn is_due(&self, changes: u64, now_ns: u64) -> bool {
-        self.job.is_none() && self.idle_at != Some(changes) && now_ns >= self.not_before_ns
+        let is_idle = self.idle_at.is_some_and(|(at, until_ns)| at == changes && until_ns.is_none_or(|at| now_ns < at));
+        self.job.is_none() && !is_idle && now_ns >= self.not_before_ns
     }
 
     /// Whether a run is being compacted.
@@ -134,8 +135,13 @@ impl Compactor {
     }
 
     /// Whether a segment may be part of a run, as far as is known here.
-    pub(crate) fn may_take(&self, segment: SegmentId) -> bool {
-        !self.barred.contains(&segment)
+    pub(crate) fn may_take(&self, segment: SegmentId, now_ns: u64) -> bool {
+        !self.bars.hold(segment, now_ns)
+    }
+
+    /// A segment is gone.
+    pub(crate) fn forget(&mut self, segment: SegmentId) {
+        self.bars.forget(segment);
     }
 
     /// Whether a segment is part of the run that is being compacted.
@@ -143,9 +149,11 @@ impl Compactor {
         self.job.as_ref().is_some_and(|job| job.run.iter().any(|sealed| sealed.segment == segment))
     }
 
-    /// There is nothing to do until something changes; and it is not looked for before the time.
-    pub(crate) fn rest(&mut self, changes: u64, until_ns: u64) {
-        (self.idle_at, self.not_before_ns) = (Some(changes), until_ns);
+    /// There is nothing to do until something changes, or what could not be read may be by now; and it is not looked for within
+    /// `pause_ns`.
+    pub(crate) fn rest(&mut self, changes: u64, now_ns: u64, pause_ns: u64) {
+        self.idle_at = Some((changes, self.bars.next_end_ns(now_ns)));
+        self.not_before_ns = now_ns + pause_ns;
     }
 
     /// Begins to compact a run, all of which lies in `dir`.
@@ -188,11 +196,12 @@ impl Compactor {
 
     /// When the next step may begin, if no completion tells.
     pub(crate) fn next_ns(&self, changes: u64, now_ns: u64) -> Option<u64> {
-        let is_waiting = match &self.job {
-            Some(job) => !job.in_flight,
-            None => self.idle_at != Some(changes),
-        };
-        is_waiting.then(|| self.not_before_ns.max(now_ns + LOOK_STEP_NS))
+        let soon_ns = self.not_before_ns.max(now_ns + LOOK_STEP_NS);
+        match (&self.job, self.idle_at) {
+            (Some(job), _) => (!job.in_flight).then_some(soon_ns),
+            (None, Some((at, until_ns))) if at == changes => until_ns.map(|until_ns| until_ns.max(soon_ns)),
+            (None, _) => Some(soon_ns),
+        }
     }
 
     /// Begins what may begin now.
@@ -281,6 +290,7 @@ impl Compactor {
     /// The same, once nobody does: from here on there is the new one.
     pub(crate) fn take_in_place(&mut self) -> Option<InPlace> {
         let Job { run, dir, file, copy, .. } = self.job.take_if(|job| job.stage == Stage::InPlace)?;
+        run.iter().for_each(|old| self.bars.forget(old.segment));
         let (sealed, footer) = copy.finish(file)?;
         let run_bytes: u64 = run.iter().map(|old| u64::from(old.bytes)).sum();
         self.done.segments += run.len() as u64;
@@ -290,11 +300,12 @@ impl Compactor {
     }
 
     fn bar(&mut self, segment: SegmentId, now_ns: u64) {
+        let seconds = self.bars.add(segment, now_ns) / 1_000_000_000;
         tracing::warn!(
             ?segment,
-            "a segment stays as it is: what lives in it can't be read, or is not as it was written"
+            seconds,
+            "a segment stays as it is for now: what lives in it can't be read, or is not as it was written"
         );
-        self.barred.insert(segment);
         self.give_up(now_ns);
     }
 

@@ -29,6 +29,31 @@ fn a_flush_that_fails_for_want_of_space_is_a_disk_that_fails() {
     }
 }
 
+/// Bug: one read that failed kept a segment from being compacted until a restart. Mechanism: what could not be read was left as it
+/// is for good. Fix: for a minute, and twice as long each time.
+#[test]
+fn what_could_not_be_read_is_tried_again() {
+    const MINUTE_NS: u64 = 60_000_000_000;
+    let segment = job_at(Stage::Read).copy.newest();
+    let mut compactor = Compactor::new(Token(0), Arc::new(Flushes::new(&[7])));
+    let mut now_ns = 1;
+    for minutes in [1, 2, 4, 8, 16, 32, 64, 64] {
+        assert!(compactor.may_take(segment, now_ns));
+        compactor.bar(segment, now_ns);
+        compactor.rest(0, now_ns, 0);
+        let until_ns = now_ns + minutes * MINUTE_NS;
+        assert!(!compactor.may_take(segment, until_ns - 1) && !compactor.is_due(0, until_ns - 1), "{minutes} minutes");
+        assert_eq!(compactor.next_ns(0, now_ns), Some(until_ns), "nothing else wakes the reactor");
+        assert!(compactor.is_due(0, until_ns), "{minutes} minutes");
+        now_ns = until_ns;
+    }
+    compactor.bar(segment, now_ns);
+    compactor.forget(segment);
+    assert!(compactor.may_take(segment, now_ns));
+    compactor.rest(0, now_ns, 0);
+    assert_eq!(compactor.next_ns(0, now_ns), None);
+}
+
 fn completed(result: i32) -> Completion {
     Completion { token: Token(0), result, more: false, payload: Payload::None }
 }

@@ -331,6 +331,12 @@ pub const COMPACTION_GAP_BYTES: u64 = 16 << 10;
 /// After the disk refused it, for want of space say, compaction is tried again after this long.
 pub const COMPACTION_RETRY_NS: u64 = 1_000_000_000;
 
+/// A segment that could not be read stays as it is for so long, and twice as long each time, up to about an hour.
+pub const COMPACTION_BAR_NS: u64 = 60_000_000_000;
+
+/// The longest that it does.
+pub const COMPACTION_BAR_NS_MAX: u64 = COMPACTION_BAR_NS << 6;
+
 /// Of a segment this part is kept for commands of the catalog and trim points while no next segment is ready: else a full
 /// disk could not be told what to let go of.
 pub const COMMANDS_SHARE: usize = 16;

@@ -34,7 +34,7 @@ impl<I: Io> Reactor<I> {
 
     /// Looks for a run that is worth it, in each journal that is this reactor's to keep.
     fn begin_compaction(&mut self) {
-        self.compactor.rest(self.space.changes(), self.io.mono_ns() + LOOK_NS);
+        self.compactor.rest(self.space.changes(), self.io.mono_ns(), LOOK_NS);
         let journals: std::collections::BTreeSet<JournalNumber> =
             self.journal.all_sealed().map(|sealed| sealed.segment.journal).collect();
         let segment_bytes = u64::from(self.journal.segment_bytes());
@@ -61,7 +61,7 @@ impl<I: Io> Reactor<I> {
         // A run lies in one directory: where its journal makes new segments.
         let is_at_home = self.directories.of(segment) == self.directories.of_journal(segment.journal);
         let is_on_disk = !self.journal.footers.is_pinned(segment);
-        is_at_home && is_on_disk && self.compactor.may_take(segment) && self.may_drop(segment)
+        is_at_home && is_on_disk && self.compactor.may_take(segment, self.io.mono_ns()) && self.may_drop(segment)
     }
 
     /// Has readers find the copy, once none is at the segments that it takes the place of; and drops those.

@@ -169,6 +169,7 @@ impl<I: Io> Reactor<I> {
             }
             self.journal.forget(segment);
             self.space.forget(segment);
+            self.compactor.forget(segment);
             if is_kept {
                 let (dir, bytes) = (self.directories.of(segment), u64::from(sealed.bytes));
                 self.drops.add(Doomed { segment, dir, file: sealed.file, bytes, is_named: true });
