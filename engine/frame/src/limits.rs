@@ -71,6 +71,9 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// A segment file at least: header, one batch of the largest size, footer and trailer.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
 
+/// The same of one that was compacted: header, one small batch, footer and trailer.
+pub const SEGMENT_FILE_BYTES_MIN: u64 = 4 * BLOCK_BYTES as u64;
+
 /// Extents in one segment, so that a footer and the table in memory stay small.
 pub const EXTENTS_PER_SEGMENT_MAX: usize = 256 << 10;
 
@@ -93,4 +96,5 @@ const _: () = {
     );
     assert!(2 * BATCH_BYTES_MAX as u64 + 3 * BLOCK_BYTES as u64 <= SEGMENT_BYTES_MIN);
     assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
+    assert!(SEGMENT_FILE_BYTES_MIN <= SEGMENT_BYTES_MIN && SEGMENT_FILE_BYTES_MIN.is_multiple_of(BLOCK_BYTES as u64));
 };

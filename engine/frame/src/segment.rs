@@ -41,7 +41,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::id::{Epoch, JournalNumber, LogId, Position, SegmentNumber};
-use crate::limits::{BLOCK_BYTES, SEGMENT_BYTES_MAX};
+use crate::limits::{BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_FILE_BYTES_MIN};
 
 /// The layouts' version.
 pub const VERSION: u16 = 1;
@@ -135,7 +135,9 @@ impl Header {
         if raw.version.get() != VERSION {
             return Err(HeaderError::Version(raw.version.get()));
         }
-        if raw.file_bytes.get() > SEGMENT_BYTES_MAX || !raw.file_bytes.get().is_multiple_of(BLOCK_BYTES as u64) {
+        let file_bytes = raw.file_bytes.get();
+        let may_be = (SEGMENT_FILE_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&file_bytes);
+        if !may_be || !file_bytes.is_multiple_of(BLOCK_BYTES as u64) {
             return Err(HeaderError::Damaged);
         }
         Ok(Header {
@@ -143,7 +145,7 @@ impl Header {
             journal: JournalNumber(raw.journal.get()),
             segment: SegmentNumber(raw.segment.get()),
             epoch: Epoch(raw.epoch.get()),
-            file_bytes: raw.file_bytes.get(),
+            file_bytes,
         })
     }
 }

@@ -103,3 +103,21 @@ fn header_and_trailer_are_read_back() {
     block[50] ^= 1;
     assert_eq!(Trailer::parse(&block), None);
 }
+
+/// Bug, found on reading: a header that said a length of nothing had recovery and inspection look for a trailer before the file's
+/// beginning. Mechanism: any whole number of blocks was taken. Fix: a segment is never too short for its header, a batch, a footer and a
+/// trailer.
+#[test]
+fn a_header_of_a_length_that_no_segment_has_is_damaged() {
+    let parse = |file_bytes| {
+        let (log_id, journal, segment, epoch) = (LogId([3; 16]), JournalNumber(1), SegmentNumber(7), Epoch(2));
+        Header::parse(&Header { log_id, journal, segment, epoch, file_bytes }.encode()).map(|header| header.file_bytes)
+    };
+    let block = BLOCK_BYTES as u64;
+    for file_bytes in [0, block, 3 * block, 4 * block + 1, SEGMENT_BYTES_MAX + block] {
+        assert_eq!(parse(file_bytes), Err(HeaderError::Damaged), "{file_bytes} bytes");
+    }
+    for file_bytes in [4 * block, SEGMENT_BYTES_MAX] {
+        assert_eq!(parse(file_bytes), Ok(file_bytes));
+    }
+}

@@ -7,7 +7,7 @@
 //! Anything parses or is refused; what was made comes back as it was; what passes for intact keeps its own rules.
 
 use frame::batch::{self, Extent, Writer};
-use frame::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, SEGMENT_BYTES_MAX};
+use frame::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_FILE_BYTES_MIN};
 use frame::segment::{DamagedRecords, DamagedStretch, Footer, FooterHead, FooterWriter, Header, PlacedExtent, Trailer};
 use frame::superblock::{COPIES, Superblock};
 use frame::{Epoch, JournalNumber, LogId, Position, SegmentNumber, Sequence, ShardId};
@@ -108,12 +108,14 @@ fn judge_batch(bytes: &[u8]) {
 }
 
 fn make_header(program: &mut Program<'_>) -> Vec<u8> {
+    let more_blocks =
+        u64::from(program.word()) % ((SEGMENT_BYTES_MAX - SEGMENT_FILE_BYTES_MIN) / BLOCK_BYTES as u64 + 1);
     let header = Header {
         log_id: LOG,
         journal: JournalNumber(program.word()),
         segment: SegmentNumber(program.word()),
         epoch: Epoch(program.long()),
-        file_bytes: u64::from(program.word()) % (SEGMENT_BYTES_MAX / BLOCK_BYTES as u64 + 1) * BLOCK_BYTES as u64,
+        file_bytes: SEGMENT_FILE_BYTES_MIN + more_blocks * BLOCK_BYTES as u64,
     };
     let block = header.encode();
     assert_eq!(Header::parse(&block), Ok(header));
@@ -122,7 +124,8 @@ fn make_header(program: &mut Program<'_>) -> Vec<u8> {
 
 fn judge_header(bytes: &[u8]) {
     if let Ok(header) = Header::parse(bytes) {
-        assert!(header.file_bytes <= SEGMENT_BYTES_MAX && header.file_bytes.is_multiple_of(BLOCK_BYTES as u64));
+        assert!((SEGMENT_FILE_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&header.file_bytes));
+        assert!(header.file_bytes.is_multiple_of(BLOCK_BYTES as u64));
         assert_eq!(Header::parse(&header.encode()), Ok(header));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use frame::limits::BLOCK_BYTES;
+use frame::limits::{BLOCK_BYTES, SEGMENT_FILE_BYTES_MIN};
 use frame::segment::{FIRST_BATCH, Footer, Header, HeaderError, Trailer};
 use frame::superblock::Superblock;
 use frame::{Position, SegmentNumber, ShardId, batch};
@@ -305,7 +305,8 @@ fn remake_header(
     let Blueprint { log_id, journal, epoch, segment_bytes, .. } = *blueprint;
     // One that was compacted is shorter than others, and ends in its trailer. Any other that is has lost its end.
     let block = BLOCK_BYTES as u64;
-    let may_be_compacted = length.is_multiple_of(block) && (4 * block..u64::from(segment_bytes)).contains(&length);
+    let may_be_compacted =
+        length.is_multiple_of(block) && (SEGMENT_FILE_BYTES_MIN..u64::from(segment_bytes)).contains(&length);
     let is_own = |trailer: &Trailer| trailer.journal == journal && trailer.footer.segment() == segment;
     let mut trailer_before = |end: u64, is_needed: bool| -> Result<Option<Trailer>, OpenError> {
         let bytes = match blocking::read_if_readable(io, file, end - block, BLOCK_BYTES)? {

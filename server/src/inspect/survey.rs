@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use engine::inspect::{FileKind, Streams, file_kind};
 use frame::batch::Header as BatchHeader;
-use frame::limits::BLOCK_BYTES;
+use frame::limits::{BLOCK_BYTES, SEGMENT_FILE_BYTES_MIN};
 use frame::segment::{DamagedRecords, Footer, Header, HeaderError, Trailer};
 use frame::superblock::{COPIES, FILE_BYTES, Superblock};
 use frame::{Epoch, JournalNumber, LogId, Position, SegmentNumber};
@@ -164,7 +164,7 @@ fn open_segment(
             let bytes = window.len()? / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
             match *log_id {
                 // One that was compacted is short.
-                Some(expected) if bytes >= 4 * BLOCK_BYTES as u64 => (expected, bytes),
+                Some(expected) if bytes >= SEGMENT_FILE_BYTES_MIN => (expected, bytes),
                 _ => return Ok(None),
             }
         }
