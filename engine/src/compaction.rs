@@ -25,7 +25,7 @@ use io::{Completion, DirId, FileId, FileOp, Io, Op, Payload, Token};
 use self::bars::Bars;
 use self::copy::Copy;
 use crate::exchange::Flushes;
-use crate::journal::{FooterCache, Sealed, SegmentId, UNFINISHED, file_name, is_passing};
+use crate::journal::{FooterCache, Refusals, Sealed, SegmentId, UNFINISHED, file_name, is_passing};
 use crate::limits::{COMPACTION_RETRY_NS, LOOK_STEP_NS};
 use crate::scheduler::Scheduler;
 use crate::space::View;
@@ -113,14 +113,15 @@ pub(crate) struct Compactor {
     not_before_ns: u64,
     /// The state of [`Space`](crate::space::Space) in which there was nothing to do, and when that may end all the same.
     idle_at: Option<(u64, Option<u64>)>,
+    refusals: Refusals,
     flushes: Arc<Flushes>,
     pub(crate) done: Compacted,
 }
 
 impl Compactor {
     pub(crate) fn new(token: Token, flushes: Arc<Flushes>) -> Compactor {
-        let (bars, done) = (Bars::default(), Compacted::default());
-        Compactor { token, job: None, bars, not_before_ns: 0, idle_at: None, flushes, done }
+        let (bars, refusals, done) = (Bars::default(), Refusals::default(), Compacted::default());
+        Compactor { token, job: None, bars, not_before_ns: 0, idle_at: None, refusals, flushes, done }
     }
 
     /// Whether another run is to be looked for, as things stand.
@@ -263,7 +264,9 @@ impl Compactor {
             Err(Failure::Unfit(segment)) => self.bar(segment, io.mono_ns()),
             Err(Failure::Refused) => {
                 let newest = job.copy.newest();
-                tracing::warn!(errno = -result.min(0), segment = ?newest, "segments could not be compacted; it is tried again");
+                if self.refusals.is_logged(result.min(0), io.mono_ns()) {
+                    tracing::warn!(errno = -result.min(0), segment = ?newest, "segments could not be compacted; it is tried again");
+                }
                 self.give_up(io.mono_ns() + COMPACTION_RETRY_NS);
             }
             Err(Failure::Disk) => return Err(result),
@@ -291,6 +294,7 @@ impl Compactor {
     pub(crate) fn take_in_place(&mut self) -> Option<InPlace> {
         let Job { run, dir, file, copy, .. } = self.job.take_if(|job| job.stage == Stage::InPlace)?;
         run.iter().for_each(|old| self.bars.forget(old.segment));
+        self.refusals.end();
         let (sealed, footer) = copy.finish(file)?;
         let run_bytes: u64 = run.iter().map(|old| u64::from(old.bytes)).sum();
         self.done.segments += run.len() as u64;

@@ -387,6 +387,9 @@ pub const BEGIN_RETRY_NS: u64 = 1_000_000;
 /// After the disk was full, allocation is tried again after this long.
 pub const ALLOCATE_RETRY_NS: u64 = 500_000_000;
 
+/// What the disk refuses over and over is logged once in so long.
+pub const REFUSAL_LOGGED_NS: u64 = 60_000_000_000;
+
 /// What holds up a shard that leaves its reactor, the making of a segment say, is looked at again after this long.
 pub const LEAVE_RETRY_NS: u64 = 1_000_000;
 

@@ -22,7 +22,7 @@ pub(crate) use commit::{Commit, Share, place};
 pub(crate) use drops::{Doomed, Dropped, Drops};
 pub(crate) use index::{ENTRY_BYTES as INDEX_ENTRY_BYTES, Index};
 pub(crate) use names::{UNFINISHED, file_name, parse_name};
-pub(crate) use refusal::is_passing;
+pub(crate) use refusal::{Refusals, is_passing};
 pub(crate) use seal::{FooterCache, Seal, Sealer};
 pub(crate) use segments::{Blueprint, Ready, Segments, Shortage, Spare, Stock, Tokens};
 pub(crate) use tail::Tail;

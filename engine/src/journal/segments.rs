@@ -26,7 +26,7 @@ use frame::{Epoch, JournalNumber, LogId, SegmentNumber};
 use io::{Buf, Completion, DirId, FileId, FileOp, Io, Op, Token};
 
 use super::names::{UNFINISHED, file_name};
-use super::refusal::{ENOSPC, EOPNOTSUPP, is_passing};
+use super::refusal::{ENOSPC, EOPNOTSUPP, Refusals, is_passing};
 use crate::exchange::Flushes;
 use crate::limits::ALLOCATE_RETRY_NS;
 use zeros::Zeroing;
@@ -150,6 +150,7 @@ pub(crate) struct Segments {
     /// The disk refused; not tried again before this time.
     retry_ns: Option<u64>,
     last_errno: i32,
+    refusals: Refusals,
     /// Those of all journals.
     flushes: Arc<Flushes>,
 }
@@ -178,6 +179,7 @@ impl Segments {
             bytes_max,
             retry_ns: None,
             last_errno: 0,
+            refusals: Refusals::default(),
             flushes,
         }
     }
@@ -401,6 +403,7 @@ impl Segments {
             Stage::Rename => {
                 let (file, bytes) = (making.file, self.blueprint.segment_bytes);
                 self.named.push_back(Ready { number, dir, file, bytes, prewritten: false });
+                self.refusals.end();
                 self.next_number = SegmentNumber(number.0 + 1);
                 return outcome;
             }
@@ -441,7 +444,12 @@ impl Segments {
     }
 
     fn refused(&mut self, io: &impl Io, errno: i32) {
-        tracing::warn!(errno = -errno, "no segment could be made ahead; appends are refused once the last one is full");
+        if self.refusals.is_logged(errno, io.mono_ns()) {
+            tracing::warn!(
+                errno = -errno,
+                "no segment could be made ahead; appends are refused once the last one is full"
+            );
+        }
         self.last_errno = errno;
         self.retry_ns = Some(io.mono_ns() + ALLOCATE_RETRY_NS);
     }
