@@ -387,6 +387,15 @@ pub const BEGIN_RETRY_NS: u64 = 1_000_000;
 /// After the disk was full, allocation is tried again after this long.
 pub const ALLOCATE_RETRY_NS: u64 = 500_000_000;
 
+/// A journal's segments have numbers below this one. At 1 GB/s those of 4 MiB last for half a year, and are never given twice.
+pub const SEGMENT_NUMBERS_END: u32 = u32::MAX;
+
+/// From here on it is warned that they come to their end, each time that so many were given.
+pub const SEGMENT_NUMBERS_WARNED: u32 = SEGMENT_NUMBERS_END / 10 * 9;
+
+/// How often.
+pub const SEGMENT_NUMBERS_STEP: u32 = 1 << 16;
+
 /// What the disk refuses over and over is logged once in so long.
 pub const REFUSAL_LOGGED_NS: u64 = 60_000_000_000;
 

@@ -15,6 +15,7 @@
 //! A segment is never zeroed beside a writer that needs the disk: that would double the bytes (see D5). When appends
 //! outrun the pool, the writer goes on into allocated, unwritten space.
 
+mod numbers;
 mod zeros;
 
 use std::collections::VecDeque;
@@ -99,7 +100,7 @@ pub(crate) struct Spare {
 pub(crate) enum Shortage {
     /// One is being made.
     Making,
-    /// The disk budget is used up, or the disk is full.
+    /// The disk budget is used up, or the numbers are, or the disk is full.
     Full,
 }
 
@@ -204,7 +205,8 @@ impl Segments {
 
     /// Whether appends have nowhere to go.
     pub(crate) fn is_full(&self) -> bool {
-        let is_coming = self.making.is_some() || !self.named.is_empty() || !self.spares.is_empty() || self.leaving > 0;
+        let is_freed = !self.spares.is_empty() || self.leaving > 0;
+        let is_coming = self.making.is_some() || !self.named.is_empty() || (is_freed && self.has_numbers());
         self.ready.is_empty() && !is_coming && (!self.has_budget() || self.retry_ns.is_some())
     }
 
@@ -218,9 +220,14 @@ impl Segments {
         self.used_bytes
     }
 
-    /// Whether the budget has room for another.
+    /// Whether numbers are left for another.
+    pub(crate) fn has_numbers(&self) -> bool {
+        numbers::are_left(self.next_number)
+    }
+
+    /// Whether they, and the budget, have room for another.
     fn has_budget(&self) -> bool {
-        self.used_bytes.saturating_add(u64::from(self.blueprint.segment_bytes)) <= self.bytes_max
+        self.has_numbers() && self.used_bytes.saturating_add(u64::from(self.blueprint.segment_bytes)) <= self.bytes_max
     }
 
     /// So many segments are being dropped: their space comes back.
@@ -304,7 +311,8 @@ impl Segments {
         let there = self.ready.len() + self.named.len();
         self.filling |= there <= self.target / 2;
         self.filling &= there < self.target;
-        let may_make = self.filling && (self.has_budget() || !self.spares.is_empty()) && self.retry_ns.is_none();
+        let is_spared = !self.spares.is_empty() && self.has_numbers();
+        let may_make = self.filling && (self.has_budget() || is_spared) && self.retry_ns.is_none();
         let is_awaited = self.ready.is_empty() || !may_make;
         if is_awaited && !self.named.is_empty() && self.retry_ns.is_none() {
             self.syncing = true;
@@ -405,6 +413,7 @@ impl Segments {
                 self.named.push_back(Ready { number, dir, file, bytes, prewritten: false });
                 self.refusals.end();
                 self.next_number = SegmentNumber(number.0 + 1);
+                numbers::tell(self.next_number);
                 return outcome;
             }
         };

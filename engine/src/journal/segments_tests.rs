@@ -4,6 +4,7 @@ use io::{Completion, Payload, Pool};
 
 use super::*;
 use crate::inert::{Inert, Own};
+use crate::limits::SEGMENT_NUMBERS_END;
 
 const EIO: i32 = -5;
 const ENOMEM: i32 = -12;
@@ -235,4 +236,25 @@ fn a_refill_costs_one_flush() {
     assert_eq!((settle(&mut segments), segments.ready.len()), (2, 8), "the first alone, as the writer waits");
     let numbers: Vec<u64> = segments.ready.iter().map(|ready| u64::from(ready.number.0)).collect();
     assert!(numbers.is_sorted(), "{numbers:?}");
+}
+
+/// Bug, found on reading: after 2^32 segments their numbers began anew, over those that are there. Mechanism: nothing looked how many are
+/// left. Fix: the last is the last; appends find the disk full then.
+#[test]
+fn numbers_come_to_their_end() {
+    let (mut io, mut segments) = one_ready();
+    // The pool is not full: one more is made, which takes the last number.
+    segments.next_number = SegmentNumber(SEGMENT_NUMBERS_END - 1);
+    segments.fill();
+    while segments.ready.len() < 2 {
+        segments.advance(&mut io, false);
+        assert!(io.submitted.pop().is_some());
+        make_step(&mut io, &mut segments);
+    }
+    assert!(segments.take().is_ok() && segments.take().is_ok());
+    segments.add_spare(Spare { name: "spare".to_owned(), file: FileId(9), bytes: 4 << 20 });
+    segments.advance(&mut io, false);
+    assert_eq!(io.submitted.pop(), None, "nothing is made any more");
+    assert!(segments.is_full() && segments.is_prepared());
+    assert_eq!(segments.take().err(), Some(Shortage::Full));
 }

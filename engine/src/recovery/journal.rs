@@ -68,7 +68,7 @@ impl Journal {
             replay: Replay::new(blueprint.journal),
             open: None,
             leftovers: Vec::new(),
-            next_number: SegmentNumber(found.last().map_or(0, |segment| segment.number.0) + 1),
+            next_number: SegmentNumber(found.last().map_or(0, |segment| segment.number.0).saturating_add(1)),
             damage: Damage::default(),
             gaps: Vec::new(),
             skip: 0,

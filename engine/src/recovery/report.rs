@@ -153,6 +153,8 @@ pub enum OpenError {
         /// What was asked of it.
         bytes: usize,
     },
+    /// A journal has used up the numbers of its segments.
+    NoNumbers,
     /// No segment could be allocated.
     NoSpace {
         /// The errno, or 0 if the disk budget allows none.
@@ -254,6 +256,9 @@ impl fmt::Display for OpenError {
             }
             OpenError::Memory { bytes } => {
                 write!(f, "{bytes} bytes of aligned memory are not to be had; raise the memory budget")
+            }
+            OpenError::NoNumbers => {
+                f.write_str("all numbers of segments are used up; go on in a new data directory, with larger segments")
             }
             OpenError::NoSpace { errno: 0 } => f.write_str(
                 "the disk budget leaves no room for a segment; raise it to at least one segment, or make segments smaller",
