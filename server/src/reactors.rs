@@ -1,7 +1,7 @@
 //! The threads of the reactors: started together, stopped together.
 //!
-//! The first opens the log with its own `Io`, and hands the others their seats. The end of one, however it comes, is
-//! the end of all: the others shut down cleanly.
+//! The first opens the log with its own `Io`, and hands the others their seats. None accepts connections before all have taken
+//! theirs. The end of one, however it comes, is the end of all: the others shut down cleanly.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -33,6 +33,8 @@ pub(crate) struct Reactors {
     stop: AtomicBool,
     /// Whether one has ended by itself: the others need not wait for it.
     has_failed: AtomicBool,
+    /// Whether all have taken their seats, and may accept connections.
+    are_ready: AtomicBool,
     wakers: Mutex<Vec<Waker>>,
 }
 
@@ -40,6 +42,16 @@ impl Reactors {
     /// Asks all for a clean shutdown.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Lets all accept connections. What each takes up for the others is there by then.
+    pub(crate) fn open(&self) {
+        self.are_ready.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Waker::wake);
     }
 
@@ -61,14 +73,14 @@ impl Drop for EndOfOne {
     }
 }
 
-/// What the server knows once all accept connections.
+/// What the server knows once all could accept connections, which [`Reactors::open`] lets them.
 pub(crate) struct Started {
     pub(crate) handle: Handle,
     /// Where each listens.
     pub(crate) native: Vec<SocketAddr>,
 }
 
-/// What a reactor's thread says once it accepts connections.
+/// What a reactor's thread says once it could accept connections.
 struct Ready {
     number: usize,
     handle: Handle,
@@ -285,12 +297,17 @@ impl Site<'_> {
         if let Some(keys) = &self.config.keys {
             reactor.use_keyring(Arc::clone(&keys.keyring));
         }
-        reactor.listen(listener);
         self.reactors.add(waker.clone());
         let handle = reactor.handle(move || waker.wake());
         let _ = tell.send(Ready { number, handle, native });
+        let mut listener = Some(listener);
         let mut was_poisoned = false;
         loop {
+            if self.reactors.are_ready.load(Ordering::SeqCst)
+                && let Some(listener) = listener.take()
+            {
+                reactor.listen(listener);
+            }
             if self.reactors.stop.load(Ordering::SeqCst) {
                 reactor.shut_down();
             }

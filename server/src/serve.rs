@@ -193,6 +193,8 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let Some(Started { handle: engine, native }) = started else { return running.join() };
     let stopper = Arc::new(Stopper { opened: Mutex::default(), reactors: running.reactors() });
     let _ = stopping.set(Arc::clone(&stopper));
+    // Whoever is heard from here on is answered before a stop.
+    stopper.reactors.open();
     let address = |door: &Option<(TcpListener, SocketAddr)>| door.as_ref().map(|(_, address)| *address);
     let addresses = [("http", address(&http)), ("admin", address(&admin)), ("native-tls", address(&native_tls))];
     let listeners = [http, admin, native_tls].map(|door| door.map(|(listener, _)| listener));
