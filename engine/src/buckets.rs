@@ -1,7 +1,7 @@
 //! Token buckets: what each shard has left to take in and to give out of its quotas.
 //!
 //! A bucket fills at its rate and holds what comes in [`QUOTA_BURST_NS`]. Whoever finds enough in it takes from it; an
-//! answer whose size is not known before takes all the same afterwards, and leaves a debt. Shards of streams without quotas
+//! answer whose size is not known before takes all the same afterwards, and may leave a debt. Shards of streams without quotas
 //! have none. Levels are in billionths of a byte or record: a nanosecond adds a whole number of them, nothing is ever rounded.
 
 use std::num::NonZeroU32;
@@ -84,6 +84,9 @@ pub(crate) struct ShardBuckets {
     write_records: Bucket,
     read_bytes: Bucket,
     reads: Bucket,
+    /// What there was of `read_bytes` when the last read began, and whether a debt was left since.
+    read_from: i64,
+    owes: bool,
 }
 
 /// How often quotas have said no.
@@ -121,6 +124,8 @@ impl Buckets {
                 write_records: full(quotas.write_records),
                 read_bytes: full(quotas.read_bytes),
                 reads: full(quotas.reads),
+                read_from: 0,
+                owes: false,
             })
         })
     }
@@ -178,28 +183,35 @@ impl Buckets {
         Ok(())
     }
 
-    /// Begins a read, or says which quota is used up. Nothing is saved up for one: what the last one took is paid first.
+    /// Begins a read, or says which quota is used up. One may begin as long as there is a byte left for it; where the last one's
+    /// answer left a debt, once that answer is paid whole.
     pub(crate) fn begin_read(&mut self, shard: ShardId, quotas: &Quotas, now_ns: u64) -> Result<(), ErrorCode> {
-        let ShardBuckets { read_bytes, reads, .. } = self.of_shard(shard, quotas, now_ns);
-        if !read_bytes.has(quotas.read_bytes, u64::MAX, now_ns) {
-            self.throttled.read_bytes += 1;
-            return Err(ErrorCode::ReadBytesExceeded);
+        let ShardBuckets { read_bytes, reads, read_from, owes, .. } = self.of_shard(shard, quotas, now_ns);
+        if let Some(rate) = quotas.read_bytes {
+            read_bytes.fill(rate, now_ns);
+            let enough = if *owes { (*read_from).min(gain(rate, QUOTA_BURST_NS)) } else { ONE };
+            if read_bytes.level < enough {
+                self.throttled.read_bytes += 1;
+                return Err(ErrorCode::ReadBytesExceeded);
+            }
         }
         if !reads.has(quotas.reads, 1, now_ns) {
             self.throttled.reads += 1;
             return Err(ErrorCode::ReadsExceeded);
         }
         reads.take(quotas.reads, 1);
+        (*read_from, *owes) = (read_bytes.level, false);
         Ok(())
     }
 
     /// A read was answered with `bytes` of data and keys.
     pub(crate) fn end_read(&mut self, shard: ShardId, quotas: &Quotas, bytes: u64, now_ns: u64) {
-        let ShardBuckets { read_bytes, .. } = self.of_shard(shard, quotas, now_ns);
+        let ShardBuckets { read_bytes, owes, .. } = self.of_shard(shard, quotas, now_ns);
         if let Some(rate) = quotas.read_bytes {
             read_bytes.fill(rate, now_ns);
         }
         read_bytes.take(quotas.read_bytes, bytes);
+        *owes |= read_bytes.level < 0;
     }
 }
 

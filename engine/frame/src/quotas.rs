@@ -18,8 +18,8 @@ pub struct Quotas {
     pub write_bytes: Rate,
     /// Records taken in.
     pub write_records: Rate,
-    /// Bytes of data and partition keys given to all who read, together. It counts as a debt: one answer may be of any
-    /// size, and the next read waits until it is paid.
+    /// Bytes of data and partition keys given to all who read, together. One answer may be of any
+    /// size; where it leaves a debt, the next read waits until it is paid.
     pub read_bytes: Rate,
     /// Reads, of all who read together.
     pub reads: Rate,

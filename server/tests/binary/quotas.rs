@@ -58,10 +58,12 @@ fn records_and_reads_are_refused_by_the_limit_they_meet() {
     };
     let results = append(5, 900 << 10);
     assert_eq!(results[4], AckResult::Throttled(ErrorCode::WriteBytesExceeded, shard));
-    // One answer of any size, and then nothing until it is paid.
+    // Answers of any size as long as something is left, and then nothing until the last is paid.
+    client.set_quotas("s", Quotas { read_bytes: std::num::NonZeroU32::new(1000), ..Quotas::SERVICE }).unwrap();
     let read = client.read(stream.stream, shard, Start::At(frame::Sequence(1)), 1 << 20).unwrap();
     assert!(!read.is_empty());
     let error = client.read(stream.stream, shard, Start::At(read.result.next), 1 << 20).map(|_| ()).unwrap_err();
+    client.set_quotas("s", Quotas::SERVICE).unwrap();
     assert!(matches!(&error, ClientError::Refused(failure) if failure.code == ErrorCode::ReadBytesExceeded), "{error}");
     assert_eq!(error.fault(), Fault::Throttled);
     // `tail` waits and gets all.
@@ -179,13 +181,12 @@ fn records_past_the_limit_do_not_count_as_read() {
     }
     let iterator = json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON" });
     let mut iterator = good(http, "GetShardIterator", &iterator)["ShardIterator"].clone();
-    // A record is paid for in 50 ms, and as many as one answer of the log has in 250.
-    run(server.command(["streams", "quotas", "s", "none,read-bytes=4MiB"]), b"").good();
+    // Five records are there at once, as many as one answer of the log has, and no more for long.
+    run(server.command(["streams", "quotas", "s", "none,read-bytes=1MiB"]), b"").good();
     for _ in 0..5 {
         let answer = good(http, "GetRecords", &json!({ "ShardIterator": iterator, "Limit": 1 }));
         assert_eq!(answer["Records"].as_array().unwrap().len(), 1);
         iterator = answer["NextShardIterator"].clone();
-        std::thread::sleep(std::time::Duration::from_millis(100));
     }
     server.stop();
 }
