@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_smithy_eventstream::frame::{DecodedFrame, MessageFrameDecoder};
 use frame::proto::Start;
@@ -411,5 +411,31 @@ fn what_comes_after_a_record_that_expired_in_part_is_pushed() {
     let mut events = Events::begin(address, &consumer, SHARD, &json!({ "Type": "TRIM_HORIZON" }));
     let found = (0..20).any(|_| numbers(events.event()["Records"].as_array().unwrap()).contains(&small));
     assert!(found, "it was never pushed");
+    server.stop();
+}
+
+/// Bug: a subscriber that was told to go on after a record was told, before it was given another, to go on after one of 1970, whose
+/// sequence number is lower. Mechanism: when the last record arrived was not known until one was given. Fix: it is that of the record
+/// that it began after, or of the shard's last.
+#[test]
+fn numbers_to_go_on_from_never_fall() {
+    let directory = directory();
+    let (server, address) = server(&directory.path().join("data"));
+    with_consumer(address, "s", 1);
+    // In another second than its shard is dated.
+    std::thread::sleep(Duration::from_millis(1500));
+    let last = put(address, "s", "aGVsbG8=");
+    std::thread::sleep(Duration::from_millis(10));
+    let now_s = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    for (name, start) in [
+        ("number", json!({ "Type": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last })),
+        ("latest", json!({ "Type": "LATEST" })),
+        ("time", json!({ "Type": "AT_TIMESTAMP", "Timestamp": now_s })),
+    ] {
+        let register = json!({ "StreamARN": arn("s"), "ConsumerName": name });
+        let made = good(address, "RegisterStreamConsumer", &register);
+        let mut events = Events::begin(address, made["Consumer"]["ConsumerARN"].as_str().unwrap(), SHARD, &start);
+        assert_eq!(events.event()["ContinuationSequenceNumber"], json!(last), "{start}");
+    }
     server.stop();
 }

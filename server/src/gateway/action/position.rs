@@ -43,6 +43,12 @@ impl Position<'_> {
         }
     }
 
+    /// When the record arrived that it names, as its number says; 0 where it names none.
+    pub(super) fn arrival_ms(&self) -> u64 {
+        let number = self.number.filter(|_| self.kind != "AT_TIMESTAMP").and_then(SequenceNumber::parse);
+        number.map_or(0, |number| number.arrival_s * 1000)
+    }
+
     /// The number of a record, or of the next, as a caller knows the record.
     fn at_number(
         &self,

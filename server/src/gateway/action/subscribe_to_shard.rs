@@ -83,7 +83,7 @@ pub(super) async fn run(shared: &Arc<Shared>, codec: Codec, input: shape::Subscr
         shard,
         began: next,
         next,
-        arrival_ms: 0,
+        arrival_ms: position.arrival_ms(),
         is_behind: false,
         failure: None,
         patience: Patience::default(),
@@ -134,7 +134,7 @@ struct Push {
     shard: ShardDescription,
     /// Where it began.
     began: Sequence,
-    /// The record that comes next, and when the last one arrived.
+    /// The record that comes next, and when the last one arrived: of those given, or of those that it began behind.
     next: Sequence,
     arrival_ms: u64,
     /// Whether more had come by then.
@@ -253,6 +253,9 @@ impl Push {
             match heard.await {
                 Ok(Heard::Place(result)) => {
                     (self.next, self.is_behind) = (result.next, result.next < result.tip);
+                    if !self.is_behind {
+                        self.arrival_ms = self.arrival_ms.max(result.tip_arrival_ms);
+                    }
                     place = Some(result);
                     // The first says where it begins, and a last one where it goes on.
                     if result.children.is_some() {
