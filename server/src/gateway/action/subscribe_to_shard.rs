@@ -268,6 +268,12 @@ impl Push {
                 }
                 Ok(Heard::Ended(failure)) if self.patience.holds(failure.code, Instant::now()) => {
                     *following = self.follow_again(ended).await?;
+                    // That may go on for long.
+                    match Instant::now() {
+                        now if now >= ended => return Ok(None),
+                        now if now >= silent => break,
+                        _ => {}
+                    }
                 }
                 // Records that came before it are told first.
                 Ok(Heard::Ended(failure)) if !records.is_empty() => {
