@@ -221,20 +221,22 @@ impl Log {
     /// Streams of a place after a name, and whether there are more.
     pub(super) async fn list(&self, place: &Place, after: &str, limit: u32) -> Result<(Vec<Stream>, bool), Error> {
         let mut after = places::after(&self.own, place, after);
+        let (mut theirs, limit) = (Vec::new(), limit as usize);
         loop {
-            let (mut streams, more) = self.page(after, limit).await?;
+            // One more says whether there are more: what comes next may be others'.
+            let missing = limit.saturating_add(1).saturating_sub(theirs.len());
+            let (streams, more) = self.page(after, u32::try_from(missing).unwrap_or(u32::MAX)).await?;
             let last = streams.last().map(|last| last.name.clone()).unwrap_or_default();
-            streams.retain_mut(|stream| match places::told(&self.own, &stream.name) {
-                Some((whose, name)) if whose == *place => {
-                    stream.name = name.to_owned();
-                    true
-                }
-                _ => false,
-            });
+            theirs.extend(streams.into_iter().filter_map(|stream| {
+                let (whose, name) = places::told(&self.own, &stream.name)?;
+                (whose == *place).then(|| called(stream.clone(), name))
+            }));
             // Those of a place stand together, but for names among them that are none.
             let more = more && places::is_among(&self.own, place, &last);
-            if !streams.is_empty() || !more {
-                return Ok((streams, more));
+            if theirs.len() > limit || !more {
+                let more = theirs.len() > limit;
+                theirs.truncate(limit);
+                return Ok((theirs, more));
             }
             after = last;
         }

@@ -124,6 +124,11 @@ fn one_name_is_three_streams_in_three_places() {
             assert_eq!(names(&signer, address, limit), ["0", "b", "s", "z"], "{limit} at once");
         }
     }
+    // Others' streams come after all of these.
+    let first = places[2].0;
+    for (limit, more) in [(3, true), (4, false), (100, false)] {
+        assert_eq!(first.good(address, "ListStreams", &json!({ "Limit": limit }))["HasMoreStreams"], more, "{limit}");
+    }
     assert_eq!(names(&OWN.at("eu-west-1"), address, 10), [""; 0]);
     // Settings of an account are of its region too.
     let commit = json!({ "MinimumThroughputBillingCommitment": { "Status": "ENABLED" } });
