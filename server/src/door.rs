@@ -16,7 +16,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// After no connection could be accepted, for want of descriptors say, it is tried again after this long.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Binds an address, before anything else is started.
+/// Binds an address, before anything is served.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address)?;
     let address = listener.local_addr()?;

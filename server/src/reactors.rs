@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -97,12 +96,13 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts them, on that kind of `Io`. Without [`Started`] one has failed, which [`Running::join`] tells.
-    pub(crate) fn start(config: ServeConfig, kind: IoKind) -> Result<(Running, Option<Started>), ServeError> {
+    /// Starts them, on that kind of `Io` and these directories. Without [`Started`] one has failed, which [`Running::join`] tells.
+    pub(crate) fn start(
+        config: ServeConfig,
+        kind: IoKind,
+        directories: Vec<DataDir>,
+    ) -> Result<(Running, Option<Started>), ServeError> {
         let count = config.reactors;
-        // A process that was killed keeps its ports as long as the lock on its data: that is waited for first.
-        let open = |path: &PathBuf| DataDir::open(path, config.not_durable);
-        let directories = config.data.iter().map(open).collect::<Result<Vec<_>, _>>().map_err(ServeError::Directory)?;
         // Before any thread starts: nobody else gets a port meanwhile.
         let native = listen(config.native, count)?;
         let config = Arc::new(config);

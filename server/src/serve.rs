@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use engine::encryption::Keyring;
 use engine::{Handle, OpenError, Recovered};
 use frame::ShardId;
-use io::{DirError, IoError, RingError};
+use io::{DataDir, DirError, IoError, RingError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -158,12 +158,6 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     io::keep_free_memory();
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(ServeError::Signals)?;
     let handle = signals.handle();
-    let listen =
-        |setting, address| door::listen(address).map_err(|error| ServeError::Listen { setting, address, error });
-    let http = config.http.map(|address| listen("http", address)).transpose()?;
-    let admin = config.admin.map(|address| listen("admin", address)).transpose()?;
-    let native_tls = config.tls.as_ref().and_then(|tls| tls.native);
-    let native_tls = native_tls.map(|address| listen("native-tls", address)).transpose()?;
     let doors = Doors {
         tls: config.tls.clone(),
         until_stdin_ends: config.until_stdin_ends,
@@ -189,7 +183,15 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
         .name("signals".to_owned())
         .spawn(move || watch_signals(&mut signals, &told))
         .map_err(ServeError::Thread)?;
-    let (running, started) = Running::start(config, kind)?;
+    // A process that was killed keeps its ports as long as the lock on its data: that is waited for first.
+    let directories = lock(&config)?;
+    let listen =
+        |setting, address| door::listen(address).map_err(|error| ServeError::Listen { setting, address, error });
+    let http = config.http.map(|address| listen("http", address)).transpose()?;
+    let admin = config.admin.map(|address| listen("admin", address)).transpose()?;
+    let native_tls = config.tls.as_ref().and_then(|tls| tls.native);
+    let native_tls = native_tls.map(|address| listen("native-tls", address)).transpose()?;
+    let (running, started) = Running::start(config, kind, directories)?;
     let Some(Started { handle: engine, native }) = started else { return running.join() };
     let stopper = Arc::new(Stopper { opened: Mutex::default(), reactors: running.reactors() });
     let _ = stopping.set(Arc::clone(&stopper));
@@ -218,6 +220,12 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     handle.close();
     let _ = watcher.join();
     outcome
+}
+
+/// Opens the data directories as such, and so locks them.
+fn lock(config: &ServeConfig) -> Result<Vec<DataDir>, ServeError> {
+    let open = |path: &PathBuf| DataDir::open(path, config.not_durable);
+    config.data.iter().map(open).collect::<Result<_, _>>().map_err(ServeError::Directory)
 }
 
 /// What stands beside the reactors, and what it needs to know.

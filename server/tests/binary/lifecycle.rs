@@ -11,7 +11,7 @@ use frame::{Quotas, Sequence, ShardId};
 use rustix::process::{Pid, Signal, kill_process};
 use server::client::{Batch, ClientError, Timeouts};
 
-use crate::rig::{PATIENCE, Server, directory, millstream, read_all, serve, store, wait};
+use crate::rig::{PATIENCE, SMALL, Server, directory, millstream, read_all, run, serve, store, wait};
 
 #[test]
 fn a_restart_keeps_everything() {
@@ -225,4 +225,35 @@ fn cpu_ticks(server: &Server) -> u64 {
     // Fields 14 and 15, counted from 1; the second is a name in parentheses that may hold anything.
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// Bug: a server that was started while a killed one ended was refused its address. Mechanism: all but the native ports were bound before
+/// the lock on the data was waited for. Fix: none is bound before.
+#[test]
+fn who_waits_for_the_data_waits_for_the_addresses_too() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let before = Server::start(&data);
+    let addresses = [before.http, before.admin].map(|address| address.unwrap().to_string());
+    let again = ["--http", &addresses[0], "--admin", &addresses[1]];
+    let mut command = millstream(["serve", "--native", "127.0.0.1:0", "--data"]);
+    command.arg(&data).args(SMALL).args(again);
+    let ending = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(500));
+        before.kill();
+    });
+    let after = Server::start_command(&data, command);
+    ending.join().unwrap();
+    assert_eq!(after.http.unwrap().to_string(), addresses[0]);
+
+    // An address that is another's is told, and nothing has come to be.
+    let data = directory.path().join("other");
+    for (setting, address) in [("--http", &addresses[0]), ("--admin", &addresses[1])] {
+        let mut command = millstream(["serve", "--native", "127.0.0.1:0", "--data"]);
+        command.arg(&data).args(SMALL).args([setting, address]).args(["--log", "error"]);
+        let told = run(command, b"").refusal();
+        assert!(told.contains(&format!("can't listen on {address}")) && told.contains(setting), "{told}");
+        assert!(!data.join("superblock").exists());
+    }
+    after.stop();
 }
