@@ -73,6 +73,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the process has to close its file before it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long it then has to be gone. Where its disk hangs it never is.
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The names of all operations.
 pub(crate) fn operations() -> impl Iterator<Item = &'static str> {
     TARGETS.iter().filter_map(|target| target.strip_prefix(TARGET_PREFIX))
@@ -215,17 +218,24 @@ impl Leases {
         if let Some((sender, thread)) = worker {
             self.running.stops.store(true, Ordering::SeqCst);
             drop(sender);
-            let deadline = Instant::now() + END_TIMEOUT;
-            while !thread.is_finished() {
-                if Instant::now() > deadline {
-                    self.running.kill();
-                    break;
+            if !is_finished_within(&thread, END_TIMEOUT) {
+                self.running.kill();
+                if !is_finished_within(&thread, KILL_TIMEOUT) {
+                    tracing::error!("the process that keeps tables of leases does not end; it is left to itself");
+                    return;
                 }
-                std::thread::sleep(Duration::from_millis(5));
             }
             let _ = thread.join();
         }
     }
+}
+
+fn is_finished_within(thread: &JoinHandle<()>, timeout: Duration) -> bool {
+    let deadline = Instant::now() + timeout;
+    while !thread.is_finished() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    thread.is_finished()
 }
 
 /// Looks after the process until nobody is served any more.

@@ -62,3 +62,21 @@ async fn a_process_is_not_killed_for_what_waits() {
     [one, two, three, four, five, six].into_iter().for_each(assert_good);
     leases.stop();
 }
+
+/// One that is killed, and leaves another behind that holds its pipes: as it is seen where a process can't be killed, as its disk hangs.
+fn held(folder: &Path) -> Command {
+    scripted(folder, "sleep 60; :")
+}
+
+/// Bug: a server that was told to stop never did. Mechanism: it waited for a thread that waited for a process whose disk hung. Fix: it
+/// waits for a while.
+#[tokio::test]
+async fn an_end_that_does_not_come_is_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let leases = Leases::new(directory.path().to_owned(), held, Duration::from_secs(60));
+    let answer = tokio::time::timeout(Duration::from_millis(500), ask(&leases)).await;
+    assert!(answer.is_err(), "{answer:?}");
+    let began = Instant::now();
+    leases.stop();
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+}
