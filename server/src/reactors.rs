@@ -109,20 +109,20 @@ impl Running {
         let mut running = Running { reactors: Arc::default(), threads: Vec::new() };
         let (tell, ready) = mpsc::channel();
         let (seats, mut inboxes): (Vec<_>, Vec<_>) = (1..count).map(|_| mpsc::channel::<Taken>()).unzip();
-        inboxes.reverse();
         let mut first = Some((directories, seats));
-        for (number, listening) in native.into_iter().enumerate() {
+        // The first comes last: nothing is opened before there is a thread for each.
+        for (number, listening) in native.into_iter().enumerate().rev() {
             let reactors = Arc::clone(&running.reactors);
             let (config, tell, inbox) =
                 (Arc::clone(&config), tell.clone(), if number == 0 { None } else { inboxes.pop() });
-            let first = first.take();
+            let own = if number == 0 { first.take() } else { None };
             let thread = std::thread::Builder::new().name(format!("reactor-{number}"));
             let work = move || {
                 let mut end = EndOfOne { reactors: Arc::clone(&reactors), is_good: false };
                 let site = Site { config: &config, reactors: &reactors, number };
                 let outcome = match kind {
-                    IoKind::Ring => site.run::<Ring>(listening, first, inbox.as_ref(), &tell),
-                    IoKind::Threads => site.run::<Threads>(listening, first, inbox.as_ref(), &tell),
+                    IoKind::Ring => site.run::<Ring>(listening, own, inbox.as_ref(), &tell),
+                    IoKind::Threads => site.run::<Threads>(listening, own, inbox.as_ref(), &tell),
                 };
                 end.is_good = outcome.is_ok();
                 outcome
@@ -130,13 +130,15 @@ impl Running {
             match thread.spawn(work) {
                 Ok(thread) => running.threads.push(thread),
                 Err(error) => {
-                    running.reactors.stop();
+                    // The others wait for their seats, and hear that none come.
+                    drop(first);
                     let _ = running.join();
                     return Err(ServeError::Thread(error));
                 }
             }
         }
         drop(tell);
+        running.threads.reverse();
         let mut all: Vec<Ready> = ready.iter().take(count).collect();
         if all.len() < count {
             return Ok((running, None));
