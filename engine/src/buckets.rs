@@ -213,6 +213,15 @@ impl Buckets {
         read_bytes.take(quotas.read_bytes, bytes);
         *owes |= read_bytes.level < 0;
     }
+
+    /// Of what a read was answered with, so many bytes are given to nobody.
+    pub(crate) fn give_back(&mut self, shard: ShardId, quotas: &Quotas, bytes: u64, now_ns: u64) {
+        let Some(rate) = quotas.read_bytes else { return };
+        let ShardBuckets { read_bytes, owes, .. } = self.of_shard(shard, quotas, now_ns);
+        read_bytes.level = read_bytes.level.saturating_add(billionths(bytes));
+        read_bytes.fill(rate, now_ns);
+        *owes &= read_bytes.level < 0;
+    }
 }
 
 #[cfg(test)]

@@ -93,6 +93,19 @@ fn reads_are_given_a_burst_and_then_the_rate() {
     }
 }
 
+#[test]
+fn what_is_given_back_is_not_owed() {
+    let mut buckets = Buckets::default();
+    assert_eq!(buckets.begin_read(SHARD, &Quotas::SERVICE, 0), Ok(()));
+    buckets.end_read(SHARD, &Quotas::SERVICE, 3 << 20, 0);
+    buckets.give_back(SHARD, &Quotas::SERVICE, 3 << 19, 0);
+    assert_eq!(buckets.begin_read(SHARD, &Quotas::SERVICE, 0), Ok(()));
+    // No more than it holds.
+    buckets.give_back(SHARD, &Quotas::SERVICE, u64::MAX, 0);
+    buckets.end_read(SHARD, &Quotas::SERVICE, 2 << 20, 0);
+    assert_eq!(buckets.begin_read(SHARD, &Quotas::SERVICE, 0), Err(ErrorCode::ReadBytesExceeded));
+}
+
 /// Who could not pay it back would be refused for ever.
 #[test]
 fn a_debt_under_a_lower_rate_is_paid() {

@@ -135,9 +135,17 @@ pub enum Call {
         read: Read,
         /// At most so many frames: what is not given does not count as read.
         frames_max: u32,
-        /// Whether it is one of the reads that the shard's quotas allow. If not, it is part of one, or looks for a place; its
-        /// bytes count all the same.
-        counts: bool,
+        /// What of it the shard's quotas count.
+        counts: Counts,
+    },
+    /// Bytes that were counted as read are given to nobody.
+    GiveBack {
+        /// Of which stream.
+        stream: StreamId,
+        /// And of which of its shards.
+        shard: ShardId,
+        /// How many of data and keys.
+        bytes: u64,
     },
     /// Has a thread pushed what a shard takes in, as a client that subscribes is.
     Follow {
@@ -155,6 +163,18 @@ pub enum Call {
     },
     /// A follower wants no more.
     Unfollow(Follower),
+}
+
+/// What quotas count of a read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Counts {
+    /// It is one of the reads that they allow, and has its bytes.
+    Read,
+    /// Its bytes alone: it is part of a read that was counted.
+    Bytes,
+    /// Nothing: it looks for a place.
+    #[default]
+    Nothing,
 }
 
 /// A thread that is pushed a shard's records.
@@ -418,6 +438,7 @@ impl Handle {
         let at = match &call {
             _ if self.doors.len() == 1 => 0,
             Call::Read { read, .. } => self.exchange.owner(read.shard),
+            Call::GiveBack { shard, .. } => self.exchange.owner(*shard),
             Call::Follow { subscribe, .. } => self.exchange.owner(subscribe.shard),
             Call::Took { follower, .. } | Call::Unfollow(follower) => follower.door,
             Call::Demand { reactor, .. } => *reactor % self.doors.len(),

@@ -60,6 +60,6 @@ mod watermark;
 pub use clock::Time;
 pub use compaction::Compacted;
 pub use damage::{Damage, DamagedRecords, DamagedStretch};
-pub use handle::{Answer, Call, Follower, Handle, Hear, Outcome, QueueFull, Stream};
+pub use handle::{Answer, Call, Counts, Follower, Handle, Hear, Outcome, QueueFull, Stream};
 pub use reactor::{Config, Reactor, Stats, Status};
 pub use recovery::{Cut, OpenError, Recovered, Seat, open};

@@ -32,7 +32,7 @@ use self::windows::{Lack, Windows};
 use crate::catalog::Catalog;
 use crate::damage::Damage;
 use crate::encryption::Vault;
-use crate::handle::Asker;
+use crate::handle::{Asker, Counts};
 use crate::journal::{Journal, Sealed, SegmentId};
 use crate::outgoing::Frames;
 use crate::scheduler::Scheduler;
@@ -45,6 +45,7 @@ use crate::token::Peer;
 pub(crate) struct Request {
     asker: Asker,
     stream: StreamId,
+    counts: Counts,
     wanted: Option<Wanted>,
     /// The footer that is being read for it.
     footer: Option<Sealed>,
@@ -79,6 +80,8 @@ pub(crate) struct Answered {
     pub(crate) asker: Asker,
     /// What was read.
     pub(crate) stream: StreamId,
+    /// What quotas count of it.
+    pub(crate) counts: Counts,
     pub(crate) answer: Answer,
 }
 
@@ -125,10 +128,10 @@ impl Reads {
     }
 
     /// Queues a request.
-    pub(crate) fn add(&mut self, asker: Asker, stream: StreamId, wanted: Wanted) {
+    pub(crate) fn add(&mut self, asker: Asker, stream: StreamId, wanted: Wanted, counts: Counts) {
         let slot = self.requests.take();
         let request = &mut self.requests[slot];
-        (request.asker, request.stream) = (asker, stream);
+        (request.asker, request.stream, request.counts) = (asker, stream, counts);
         (request.wanted, request.footer, request.is_abandoned) = (Some(wanted), None, false);
         self.waiting.push_back(slot);
     }
@@ -343,7 +346,7 @@ impl Reads {
         let request = &mut self.requests[slot];
         request.plan.clear();
         request.wanted = None;
-        answered.push(Answered { asker: request.asker, stream: request.stream, answer });
+        answered.push(Answered { asker: request.asker, stream: request.stream, counts: request.counts, answer });
         self.requests.release(slot);
     }
 }

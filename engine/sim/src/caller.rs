@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use engine::{Answer, Call, Handle, Outcome, Stream};
+use engine::{Answer, Call, Counts, Handle, Outcome, Stream};
 use frame::proto::{ErrorCode, Failure, Read, Start};
 use frame::{Frame, Quotas, Sequence, ShardId};
 
@@ -157,7 +157,7 @@ impl Caller {
                         let Stored { shard, sequence, .. } = stored;
                         let start = Start::At(sequence);
                         let read = Read { stream: stream.stream, shard, start, bytes_max: 1 };
-                        (Asked::Read(stored), Call::Read { read, frames_max: u32::MAX, counts: true })
+                        (Asked::Read(stored), Call::Read { read, frames_max: u32::MAX, counts: Counts::Read })
                     }
                     _ => {
                         let (mut numbers, mut frames) = (Vec::new(), Vec::new());

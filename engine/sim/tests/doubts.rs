@@ -9,7 +9,7 @@ mod several;
 
 use std::ops::Range;
 
-use engine::{Answer, Call};
+use engine::{Answer, Call, Counts};
 use frame::batch::{Extent, Header};
 use frame::limits::BLOCK_BYTES;
 use frame::proto::{ErrorCode, Read, Start};
@@ -84,7 +84,7 @@ fn told(life: &mut Life<'_>, shard: u32) -> (Vec<u64>, Vec<(u64, u64)>) {
     let (mut intact, mut damaged, mut from) = (Vec::new(), Vec::new(), Sequence(1));
     while from < shards[0].tip {
         let read = Read { stream, shard: shards[0].shard, start: Start::At(from), bytes_max: 1 << 20 };
-        let read = Call::Read { read, frames_max: u32::MAX, counts: false };
+        let read = Call::Read { read, frames_max: u32::MAX, counts: Counts::Nothing };
         match life.call_at(shards[0].reactor as usize, read).expect("nothing ends it") {
             Answer::Records(result, frames) => {
                 let mut rest = &frames[..];

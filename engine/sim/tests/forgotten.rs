@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use engine::limits::CLOSED_KEPT_MS_MIN;
-use engine::{Answer, Call, Follower, Hear, Outcome};
+use engine::{Answer, Call, Counts, Follower, Hear, Outcome};
 use frame::limits::SHARDS_KEPT_PER_STREAM_MAX;
 use frame::proto::{Client, ClientEvent, ErrorCode, Failure, Read, ShardDescription, Start, Subscribe};
 use frame::{Frame, Quotas, Retention, Sequence, Settings, ShardId, StreamId};
@@ -124,7 +124,7 @@ fn wait(life: &mut Life<'_>, world: &World, ns: u64) {
 /// Reads on in a shard.
 fn read_from(life: &mut Life<'_>, stream: StreamId, shard: &ShardDescription, from: Sequence) -> Answer {
     let read = Read { stream, shard: shard.shard, start: Start::At(from), bytes_max: 1 << 20 };
-    let call = Call::Read { read, frames_max: u32::MAX, counts: false };
+    let call = Call::Read { read, frames_max: u32::MAX, counts: Counts::Nothing };
     life.call_at(shard.reactor as usize, call).expect("nothing ends it")
 }
 

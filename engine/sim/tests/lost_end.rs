@@ -4,7 +4,7 @@
 
 use std::sync::mpsc::channel;
 
-use engine::{Answer, Call, Config, Reactor, Recovered, Status};
+use engine::{Answer, Call, Config, Counts, Reactor, Recovered, Status};
 use frame::batch::Header;
 use frame::limits::BLOCK_BYTES;
 use frame::proto::{ErrorCode, Read, ShardDescription, Start};
@@ -61,7 +61,7 @@ impl Life {
     fn read(&mut self, number: u64) -> Result<Vec<u8>, ErrorCode> {
         let (stream, shard) = self.shard();
         let read = Read { stream, shard: shard.shard, start: Start::At(Sequence(number)), bytes_max: 1 };
-        match self.call(Call::Read { read, frames_max: 1, counts: false }) {
+        match self.call(Call::Read { read, frames_max: 1, counts: Counts::Nothing }) {
             Answer::Records(_, frames) => Ok(frame::Frame::parse(&frames).expect("a record comes").data().to_vec()),
             Answer::Failed(failure) => Err(failure.code),
             answer => panic!("{answer:?}"),

@@ -7,7 +7,7 @@ mod several;
 
 use std::ops::Range;
 
-use engine::{Answer, Call};
+use engine::{Answer, Call, Counts};
 use frame::proto::{ErrorCode, Read, Start};
 use frame::{Frame, Retention, Sequence};
 use io::Pool;
@@ -41,7 +41,7 @@ fn damage(files: &mut Files, byte: u8) {
 fn read(life: &mut Life<'_>, from: Sequence, bytes_max: u32) -> Answer {
     let (stream, shards) = life.describe(NAME).expect("nothing ends it");
     let read = Read { stream, shard: shards[0].shard, start: Start::At(from), bytes_max };
-    life.call(Call::Read { read, frames_max: u32::MAX, counts: false }).expect("nothing ends it")
+    life.call(Call::Read { read, frames_max: u32::MAX, counts: Counts::Nothing }).expect("nothing ends it")
 }
 
 /// A shard with `BEFORE` records, and one more that the power cut left torn.

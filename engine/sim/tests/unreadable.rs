@@ -9,7 +9,7 @@ mod several;
 use std::ops::Range;
 
 use engine::limits::MEMORY_BYTES_MIN;
-use engine::{Answer, Call, Config, OpenError};
+use engine::{Answer, Call, Config, Counts, OpenError};
 use frame::batch::Header;
 use frame::limits::BLOCK_BYTES;
 use frame::proto::{ErrorCode, Read, Start};
@@ -75,7 +75,7 @@ fn damaged(files: &Files, (name, range): (&str, Range<u64>)) -> Vec<u64> {
         let (stream, shards) = life.describe(NAME).expect("nothing ends it");
         let mut is_damaged = |number: u64| {
             let read = Read { stream, shard: shards[0].shard, start: Start::At(Sequence(number)), bytes_max: 1000 };
-            match life.call(Call::Read { read, frames_max: 1, counts: false }) {
+            match life.call(Call::Read { read, frames_max: 1, counts: Counts::Nothing }) {
                 Some(Answer::Records(result, _)) => {
                     assert_eq!((result.records, result.next), (1, Sequence(number + 1)));
                     false

@@ -85,6 +85,10 @@ impl<I: Io> Reactor<I> {
             }
             Call::Append { name, frames } => self.append_frames(slot, &name, frames),
             Call::Read { read, frames_max, counts } => self.read(asker, (read, frames_max), counts),
+            Call::GiveBack { stream, shard, bytes } => {
+                self.give_back(stream, shard, bytes);
+                self.reply(slot, Answer::Done);
+            }
             Call::Follow { subscribe, hear } => self.follow(slot, subscribe, hear),
             Call::Took { follower, granted } => {
                 self.reply(slot, Answer::Done);
@@ -103,6 +107,13 @@ impl<I: Io> Reactor<I> {
         let shards = self.describe_shards(stream).filter(|shard| shard.shard >= from).take(limit as usize).collect();
         let answer = Answer::Stream(stream.outline(), shards);
         self.reply(slot, answer);
+    }
+
+    fn give_back(&mut self, stream: StreamId, shard: ShardId, bytes: u64) {
+        // A shard that has moved meanwhile has taken the debt along.
+        if let Some(stream) = self.catalog.stream(stream).filter(|_| self.owners.is_own(shard)) {
+            self.buckets.give_back(shard, &stream.quotas, bytes, self.io.mono_ns());
+        }
     }
 
     fn tell_demand(&mut self, slot: u32, name: &str) {

@@ -153,7 +153,7 @@ impl<I: Io> Reactor<I> {
             Question::Delete(delete) => self.delete_stream(asker, &delete.name),
             Question::Describe(describe) => self.answer_stream(asker, &describe.name),
             Question::List(list) => self.list_streams(peer, request, &list),
-            Question::Read(read) => self.read(asker, (read, u32::MAX), true),
+            Question::Read(read) => self.read(asker, (read, u32::MAX), Counts::Read),
             Question::Subscribe(subscribe) => {
                 self.subscribe(peer, request, subscribe);
                 let connection = &mut self.connections[peer.slot];

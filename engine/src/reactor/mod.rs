@@ -50,7 +50,7 @@ use crate::damage::Damage;
 use crate::demand::Watch;
 use crate::encryption::Vault;
 use crate::gates::Gates;
-use crate::handle::{Asker, Caller, OwnWaiting};
+use crate::handle::{Asker, Caller, Counts, OwnWaiting};
 use crate::intake::{CATALOG_APPEND, Intake};
 use crate::journal::{Bounds, Drops, Journal, Seal, Sealed, SegmentId, Shortage};
 use crate::limits::{

@@ -75,7 +75,7 @@ impl<I: Io> Reactor<I> {
                 self.answer_stream(Asker::Peer(peer, request), &name);
             }
             ServerEvent::ListStreams(request, list) => self.list_streams(peer, request, &list),
-            ServerEvent::Read(request, read) => self.read(Asker::Peer(peer, request), (read, u32::MAX), true),
+            ServerEvent::Read(request, read) => self.read(Asker::Peer(peer, request), (read, u32::MAX), Counts::Read),
             ServerEvent::Subscribe(request, subscribe) => self.subscribe(peer, request, subscribe),
             ServerEvent::Grant(request, grant) => self.grant(peer, request, grant),
             ServerEvent::Unsubscribe(request) => self.unsubscribe(peer, request),
@@ -362,8 +362,8 @@ impl<I: Io> Reactor<I> {
         true
     }
 
-    /// Looks for records, in so many frames at most. It is one of the reads that quotas allow, if it `counts`.
-    pub(super) fn read(&mut self, asker: Asker, (read, frames_max): (Read, u32), counts: bool) {
+    /// Looks for records, in so many frames at most.
+    pub(super) fn read(&mut self, asker: Asker, (read, frames_max): (Read, u32), counts: Counts) {
         if !self.has_shard(asker, read.stream, read.shard) {
             return;
         }
@@ -372,7 +372,7 @@ impl<I: Io> Reactor<I> {
             Err(Failure { code, detail, .. }) => return self.fail(asker, code, &detail),
         };
         let quotas = self.catalog.stream(read.stream).map(|stream| stream.quotas);
-        if let Some(quotas) = quotas.filter(|quotas| counts && quotas.has_read_quotas())
+        if let Some(quotas) = quotas.filter(|quotas| counts == Counts::Read && quotas.has_read_quotas())
             && let Err(code) = self.buckets.begin_read(read.shard, &quotas, self.io.mono_ns())
         {
             return self.fail(asker, code, "wait a moment, or give the stream other quotas");
@@ -384,7 +384,7 @@ impl<I: Io> Reactor<I> {
             self.connections[peer.slot].reads += 1;
         }
         let wanted = Wanted::new(read.shard, from, since_ms, read.bytes_max).of_frames(frames_max);
-        self.reads.add(asker, read.stream, wanted);
+        self.reads.add(asker, read.stream, wanted, counts);
     }
 
     /// The number, and the time, from which on a reader of `shard` is given records.
@@ -409,7 +409,7 @@ impl<I: Io> Reactor<I> {
         }
         let share_frames = self.may_share_frames();
         let mut answered = std::mem::take(&mut self.answered);
-        for Answered { asker, stream, mut answer } in answered.drain(..) {
+        for Answered { asker, stream, counts, mut answer } in answered.drain(..) {
             if let Answer::Records(Found { result, .. }, _) = &mut answer {
                 let shard = result.shard;
                 self.note_end(stream, result);
@@ -425,7 +425,7 @@ impl<I: Io> Reactor<I> {
             }
             if let Answer::Records(Found { result, record_bytes }, _) = &answer
                 && let Some(quotas) = self.catalog.stream(stream).map(|stream| stream.quotas)
-                && quotas.has_read_quotas()
+                && (counts != Counts::Nothing && quotas.has_read_quotas())
             {
                 self.buckets.end_read(result.shard, &quotas, *record_bytes, self.io.mono_ns());
             }

@@ -6,9 +6,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use engine::demand::Demand;
-use engine::{Answer, Call, Handle, Outcome, Stream, Time};
+use engine::{Answer, Call, Counts, Handle, Outcome, Stream, Time};
 use frame::proto::{ErrorCode, Failure, ListStreams, Read, ReadResult, ShardDescription, Subscribe};
-use frame::{Settings, ShardId};
+use frame::{Settings, ShardId, StreamId};
 use io::Clock;
 use tokio::sync::{Mutex, oneshot};
 use wire::name::Place;
@@ -320,13 +320,13 @@ impl Log {
         }
     }
 
-    /// Reads frames, so many at most. It is one of the reads that the shard's quotas allow, if it `counts`.
+    /// Reads frames, so many at most.
     pub(super) async fn read(
         &self,
         place: &Place,
         name: &str,
         (read, frames_max): (Read, usize),
-        counts: bool,
+        counts: Counts,
     ) -> Result<(ReadResult, Vec<u8>), Unread> {
         let frames_max = u32::try_from(frames_max).unwrap_or(u32::MAX);
         match self.call(Call::Read { read, frames_max, counts }).await.map_err(Unread::Refused)? {
@@ -336,6 +336,12 @@ impl Log {
             Answer::Failed(Failure { code: ErrorCode::InvalidArgument, .. }) => Err(Unread::Ahead),
             answer => Err(Unread::Refused(refusal(place, name, answer))),
         }
+    }
+
+    /// So many bytes that were read are given to nobody.
+    pub(super) fn give_back(&self, stream: StreamId, shard: ShardId, bytes: u64) {
+        // Where the reactor has too many calls, they stay counted.
+        let _ = self.handle.call(Call::GiveBack { stream, shard, bytes }, drop);
     }
 
     async fn call(&self, call: Call) -> Result<Answer, Error> {

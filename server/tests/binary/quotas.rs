@@ -190,3 +190,48 @@ fn records_past_the_limit_do_not_count_as_read() {
     }
     server.stop();
 }
+
+/// Bug: who looked for a place by its time had the shard's readers refused. Mechanism: the record that was found was charged as if it
+/// had been given. Fix: such a look counts nothing.
+#[test]
+fn a_look_for_a_place_does_not_count_as_read() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let http = server.http.unwrap();
+    good(http, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    let stream = server.client().describe_stream("s").unwrap();
+    store(&mut server.client(), stream.stream, "k", ["x".repeat(900_000)]);
+    // It would be paid for in ninety seconds.
+    run(server.command(["streams", "quotas", "s", "none,read-bytes=10000"]), b"").good();
+    let by_time =
+        json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1_700_000_000 });
+    let looks = [0; 3].map(|_| good(http, "GetShardIterator", &by_time)["ShardIterator"].clone());
+    let answer = good(http, "GetRecords", &json!({ "ShardIterator": looks[2] }));
+    assert_eq!(answer["Records"].as_array().unwrap().len(), 1);
+    server.stop();
+}
+
+/// Bug: a GetRecords paid for records that it did not give. Mechanism: what no longer has room in its answer was read and charged. Fix:
+/// it is given back.
+#[test]
+fn records_without_room_in_an_answer_do_not_count_as_read() {
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let http = server.http.unwrap();
+    good(http, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    run(server.command(["streams", "quotas", "s", "none"]), b"").good();
+    let stream = server.client().describe_stream("s").unwrap();
+    for bytes in [1000, (10 << 20) - 1000] {
+        store(&mut server.client(), stream.stream, "k", ["x".repeat(bytes)]);
+    }
+    // Of the second, so much is read with the first as is paid for in minutes.
+    run(server.command(["streams", "quotas", "s", "none,read-bytes=5000"]), b"").good();
+    let iterator = json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON" });
+    let mut iterator = good(http, "GetShardIterator", &iterator)["ShardIterator"].clone();
+    for _ in 0..2 {
+        let answer = good(http, "GetRecords", &json!({ "ShardIterator": iterator }));
+        assert_eq!(answer["Records"].as_array().unwrap().len(), 1);
+        iterator = answer["NextShardIterator"].clone();
+    }
+    server.stop();
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use engine::limits::MEMORY_BYTES_MIN;
-use engine::{Answer, Call, Config, Handle, Outcome, Reactor, Recovered};
+use engine::{Answer, Call, Config, Counts, Handle, Outcome, Reactor, Recovered};
 use frame::extension::Extensions;
 use frame::proto::{Read, ShardDescription, Start};
 use frame::{Frame, Numbered, ProducerId, Quotas, RecordNumber, Retention, Sequence, Settings, StreamId};
@@ -129,7 +129,7 @@ impl<'a> Life<'a> {
             let read = Call::Read {
                 read: Read { stream, shard: shard.shard, start, bytes_max: 1 << 20 },
                 frames_max: u32::MAX,
-                counts: false,
+                counts: Counts::Nothing,
             };
             let owner = shard.reactor as usize;
             let Answer::Records(result, frames) = self.call_at(owner, read)? else { panic!("nothing is damaged") };

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use engine::Counts;
 use frame::parts::{self, Joiner};
 use frame::proto::{Read, Start};
 use frame::{Frame, Sequence, ShardId, StreamId};
@@ -51,7 +52,7 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
     let limit = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(RECORDS_MAX);
     let mut page = Page { records: Vec::new(), bytes: 0, held_bytes: 0, arrival_ms: 0 };
     // One request is one read, however many it takes here.
-    let mut counts = true;
+    let mut counts = Counts::Read;
     let (began, from) = (Instant::now(), at.from);
     let (mut joiner, mut next) = (Joiner::new(), Sequence(from));
     let mut children = None;
@@ -77,7 +78,7 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
                     true => Sequence(from),
                     false => shared.damaged.go_on(&at.name, (ShardId(at.shard), place), failure)?,
                 };
-                (at.from, joiner, counts) = (next.0, Joiner::new(), false);
+                (at.from, joiner, counts) = (next.0, Joiner::new(), Counts::Bytes);
                 // There may be many, one by one.
                 if began.elapsed() >= PATIENCE && at.from > from {
                     break behind_ms(shared, &at, &page).await?;
@@ -87,14 +88,18 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
             Err(unread) => return Err(unread.error(|| rate_exceeded(&shared.place, &at.name, shard))),
         };
         let begun = Frame::parse(&frames).map_or(next, |frame| parts::first_of(&frame));
-        if std::mem::take(&mut counts) && begun < next {
+        if std::mem::replace(&mut counts, Counts::Bytes) == Counts::Read && begun < next {
+            shared.log.give_back(StreamId(at.stream), ShardId(at.shard), record_bytes(&frames));
             next = begun;
             continue;
         }
-        let whole = page.add(&mut at, &mut joiner, (&frames.into(), result.encrypted), limit)?;
+        let left = page.add(&mut at, &mut joiner, (&frames.into(), result.encrypted), limit)?;
+        let whole = left.is_empty();
         if whole {
             next = result.next;
             at.from = joiner.waits_from().unwrap_or(next).0;
+        } else {
+            shared.log.give_back(StreamId(at.stream), ShardId(at.shard), record_bytes(&left));
         }
         if whole && result.next >= result.tip {
             children = result.children;
@@ -171,7 +176,7 @@ struct Page {
 }
 
 impl Page {
-    /// Adds the records of `frames` while there is room, and moves `at` behind them. Whether all had room. They stay where
+    /// Adds the records of `frames` while there is room, and moves `at` behind them. What is left had none. They stay where
     /// they are, but for those in parts.
     fn add(
         &mut self,
@@ -179,7 +184,7 @@ impl Page {
         joiner: &mut Joiner,
         (frames, encrypted): (&Bytes, bool),
         limit: usize,
-    ) -> Result<bool, Error> {
+    ) -> Result<Bytes, Error> {
         self.held_bytes += frames.len();
         let mut rest = &frames[..];
         while !rest.is_empty() {
@@ -191,7 +196,7 @@ impl Page {
             let is_full = self.records.len() >= limit || self.bytes + bytes > ANSWER_BYTES_MAX;
             if is_full && !self.records.is_empty() {
                 at.from = at.from.max(parts::first_of(&frame).0);
-                return Ok(false);
+                return Ok(frames.slice_ref(rest));
             }
             rest = &rest[frame.length()..];
             let Some(record) = joiner.push(&frame) else { continue };
@@ -208,6 +213,16 @@ impl Page {
             self.arrival_ms = record.arrival_ms;
             at.from = record.sequence.0 + 1;
         }
-        Ok(true)
+        Ok(Bytes::new())
     }
+}
+
+/// What quotas count of frames.
+fn record_bytes(mut frames: &[u8]) -> u64 {
+    let mut bytes = 0;
+    while let Ok(frame) = Frame::parse(frames) {
+        bytes += frame.record_bytes() as u64;
+        frames = &frames[frame.length()..];
+    }
+    bytes
 }

@@ -1,6 +1,6 @@
 //! Places in a shard as requests name them.
 
-use engine::Stream;
+use engine::{Counts, Stream};
 use frame::Frame;
 use frame::proto::{Read, ShardDescription, Start};
 use wire::codec::Timestamp;
@@ -91,7 +91,7 @@ fn mismatch(kind: &str, has: &str) -> Error {
 /// be dated ahead of the wall clock, and their times may be asked for as well.
 async fn first_since(shared: &Shared, stream: &Stream, shard: &ShardDescription, since_ms: u64) -> Result<u64, Error> {
     let read = Read { stream: stream.stream, shard: shard.shard, start: Start::Since(since_ms), bytes_max: 1 };
-    let next = match shared.log.read(&shared.place, &stream.name, (read, usize::MAX), false).await {
+    let next = match shared.log.read(&shared.place, &stream.name, (read, usize::MAX), Counts::Nothing).await {
         Ok((result, frames)) => Frame::parse(&frames).map_or(result.next, |frame| frame.sequence()),
         // What arrived by then may be among these; a little of what arrived before may come after them.
         Err(Unread::Damaged(failure)) => {
