@@ -26,7 +26,7 @@ const DELAY_NS_MAX: u64 = 1_000_000;
 const PUSHED_NS: u64 = 100_000_000;
 
 /// A record that does not fit what the network holds for a client that does not read.
-const DATA: [u8; 100_000] = [7; 100_000];
+static DATA: [u8; 100_000] = [7; 100_000];
 
 struct Rig {
     world: World,
