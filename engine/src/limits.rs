@@ -331,12 +331,6 @@ pub const COMPACTION_GAP_BYTES: u64 = 16 << 10;
 /// After the disk refused it, for want of space say, compaction is tried again after this long.
 pub const COMPACTION_RETRY_NS: u64 = 1_000_000_000;
 
-/// A segment that could not be read stays as it is for so long, and twice as long each time, up to about an hour.
-pub const COMPACTION_BAR_NS: u64 = 60_000_000_000;
-
-/// The longest that it does.
-pub const COMPACTION_BAR_NS_MAX: u64 = COMPACTION_BAR_NS << 6;
-
 /// Of a segment this part is kept for commands of the catalog and trim points while no next segment is ready: else a full
 /// disk could not be told what to let go of.
 pub const COMMANDS_SHARE: usize = 16;
@@ -386,18 +380,6 @@ pub const BEGIN_RETRY_NS: u64 = 1_000_000;
 
 /// After the disk was full, allocation is tried again after this long.
 pub const ALLOCATE_RETRY_NS: u64 = 500_000_000;
-
-/// A journal's segments have numbers below this one. At 1 GB/s those of 4 MiB last for half a year, and are never given twice.
-pub const SEGMENT_NUMBERS_END: u32 = u32::MAX;
-
-/// From here on it is warned that they come to their end, each time that so many were given.
-pub const SEGMENT_NUMBERS_WARNED: u32 = SEGMENT_NUMBERS_END / 10 * 9;
-
-/// How often.
-pub const SEGMENT_NUMBERS_STEP: u32 = 1 << 16;
-
-/// What the disk refuses over and over is logged once in so long.
-pub const REFUSAL_LOGGED_NS: u64 = 60_000_000_000;
 
 /// What holds up a shard that leaves its reactor, the making of a segment say, is looked at again after this long.
 pub const LEAVE_RETRY_NS: u64 = 1_000_000;

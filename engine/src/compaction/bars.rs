@@ -4,7 +4,12 @@
 use std::collections::BTreeMap;
 
 use crate::journal::SegmentId;
-use crate::limits::{COMPACTION_BAR_NS, COMPACTION_BAR_NS_MAX};
+
+/// A segment that could not be read stays as it is for so long, and twice as long each time, up to about an hour.
+const COMPACTION_BAR_NS: u64 = 60_000_000_000;
+
+/// The longest that it does.
+const COMPACTION_BAR_NS_MAX: u64 = COMPACTION_BAR_NS << 6;
 
 struct Bar {
     until_ns: u64,

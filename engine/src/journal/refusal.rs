@@ -1,6 +1,7 @@
 //! What it means that the disk refused a step on files.
 
-use crate::limits::REFUSAL_LOGGED_NS;
+/// What the disk refuses over and over is logged once in so long.
+const REFUSAL_LOGGED_NS: u64 = 60_000_000_000;
 
 /// The file system can't do that.
 pub(super) const EOPNOTSUPP: i32 = -95;

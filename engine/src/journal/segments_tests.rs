@@ -2,9 +2,9 @@
 
 use io::{Completion, Payload, Pool};
 
+use super::numbers::SEGMENT_NUMBERS_END;
 use super::*;
 use crate::inert::{Inert, Own};
-use crate::limits::SEGMENT_NUMBERS_END;
 
 const EIO: i32 = -5;
 const ENOMEM: i32 = -12;

@@ -2,7 +2,14 @@
 
 use frame::SegmentNumber;
 
-use crate::limits::{SEGMENT_NUMBERS_END, SEGMENT_NUMBERS_STEP, SEGMENT_NUMBERS_WARNED};
+/// A journal's segments have numbers below this one. At 1 GB/s those of 4 MiB last for half a year, and are never given twice.
+pub(super) const SEGMENT_NUMBERS_END: u32 = u32::MAX;
+
+/// From here on it is warned that they come to their end, each time that so many were given.
+const SEGMENT_NUMBERS_WARNED: u32 = SEGMENT_NUMBERS_END / 10 * 9;
+
+/// How often.
+const SEGMENT_NUMBERS_STEP: u32 = 1 << 16;
 
 /// Whether `next` may be given.
 pub(super) fn are_left(next: SegmentNumber) -> bool {
