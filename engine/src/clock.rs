@@ -19,6 +19,10 @@ use io::Io;
 
 use crate::limits::CLOCK_DIFFERS_MS_MAX;
 
+/// Between what the wall clock and the boot clock say of the time that passed, in one boot whose id changed. Of a reboot this much may
+/// be lost.
+const SAME_BOOT_MS: u64 = 60_000;
+
 /// What time it is for a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Time {
@@ -51,9 +55,11 @@ impl Clock {
     /// Goes on from what the last life wrote to the superblock.
     pub(crate) fn after(io: &impl Io, was: &Superblock) -> Clock {
         let (wall_ms, boot_ms, was_ms) = (io.wall_ms(), io.boottime_ms(), was.wall_ms);
-        // Up for longer than it was then, it may still have been rebooted; not every machine tells.
+        // Up for longer than it was then, it may still have been rebooted; not every machine tells. A container has another id at
+        // each start, and the clock of its host: there the wall clock went along with it.
         let is_another_boot = was.boot != 0 && io.boot() != 0 && io.boot() != was.boot;
-        let counted_ms = boot_ms.checked_sub(was.boottime_ms).filter(|_| !is_another_boot);
+        let went_along = |ms: u64| wall_ms.abs_diff(was_ms.saturating_add(ms)) <= SAME_BOOT_MS;
+        let counted_ms = boot_ms.checked_sub(was.boottime_ms).filter(|&ms| !is_another_boot || went_along(ms));
         let least_ms = was_ms.saturating_add(counted_ms.unwrap_or(boot_ms));
         let is_held = wall_ms.abs_diff(least_ms) > CLOCK_DIFFERS_MS_MAX;
         // After a reboot the time before it was not counted, and the wall clock is all that knows of it.

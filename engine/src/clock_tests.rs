@@ -115,7 +115,11 @@ fn a_machine_that_is_up_for_longer_than_before_was_rebooted_all_the_same() {
     let wall_ms = START_MS + off_ms + HOUR_MS + 60_000;
     assert_eq!(after(7, 8, wall_ms), Some(wall_ms));
     // What it is up for is known to have passed, whatever the wall clock says.
-    assert_eq!(after(7, 8, START_MS + 60_000), Some(START_MS + HOUR_MS + 60_000));
+    assert_eq!(after(7, 8, START_MS + 600_000), Some(START_MS + HOUR_MS + 60_000));
+    // A container that was started anew: its host went on.
+    for differs_ms in [0, 59_000] {
+        assert_eq!(after(7, 8, START_MS + 60_000 + differs_ms), Some(START_MS + 60_000));
+    }
     // The same boot, and where one is not known.
     for (was_boot, boot) in [(7, 7), (0, 7), (7, 0), (0, 0)] {
         assert_eq!(after(was_boot, boot, START_MS + off_ms), Some(START_MS + 60_000), "{was_boot} {boot}");

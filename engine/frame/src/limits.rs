@@ -71,8 +71,8 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// A segment file at least: header, one batch of the largest size, footer and trailer.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
 
-/// The same of one that was compacted: header, one small batch, footer and trailer.
-pub const SEGMENT_FILE_BYTES_MIN: u64 = 4 * BLOCK_BYTES as u64;
+/// The same of one that was compacted: header, footer and trailer, where nothing lived any more.
+pub const SEGMENT_FILE_BYTES_MIN: u64 = 3 * BLOCK_BYTES as u64;
 
 /// Extents in one segment, so that a footer and the table in memory stay small.
 pub const EXTENTS_PER_SEGMENT_MAX: usize = 256 << 10;

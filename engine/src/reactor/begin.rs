@@ -179,7 +179,7 @@ impl<I: Io> Reactor<I> {
             match written {
                 Ok(()) => break,
                 Err(Shortage::Full) => {
-                    return Err(OpenError::NoSpace { errno: self.journal.segments.last_errno() });
+                    return Err(OpenError::of_no_segment(&self.journal.segments));
                 }
                 Err(Shortage::Making) => {
                     self.journal.advance(&mut self.io, false);

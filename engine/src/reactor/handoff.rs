@@ -230,8 +230,9 @@ impl<I: Io> Reactor<I> {
         }
         if self.life != Life::Running {
             // No input is taken in any more: what is packed now is the last that this reactor asks for, once commands that are on
-            // their way to the disk are announced.
-            let is_announced = self.pending.is_empty();
+            // their way to the disk are announced. The first, which stores what others ask for, hears from all of them before.
+            let hears_more = self.owners.own() == 0 && self.peers.numbers().any(|o| !self.peers.links[o].has_finished);
+            let is_announced = self.pending.is_empty() && !hears_more;
             for other in self.peers.numbers() {
                 let link = &mut self.peers.links[other];
                 if !link.is_told && link.is_packed() && is_announced {

@@ -394,7 +394,8 @@ impl<I: Io> Reactor<I> {
         match start {
             Start::At(from) => tip.check_given(shard, from).map(|()| (from.max(first_kept), 0)),
             Start::Latest => Ok((tip.durable_next, 0)),
-            Start::Since(ms) if ms > self.clock.arrival_ms(&self.io).max(tip.arrival_ms) => {
+            // What is past by either clock may be asked for.
+            Start::Since(ms) if ms > self.io.wall_ms().max(self.clock.arrival_ms(&self.io)).max(tip.arrival_ms) => {
                 let detail = format!("{ms} ms since 1970 is in the future; begin at the newest record");
                 Err(Failure::new(ErrorCode::InvalidArgument, detail))
             }

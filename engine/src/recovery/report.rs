@@ -7,7 +7,7 @@ use io::DirId;
 
 use super::MEMBER_NAME;
 use crate::damage::Damage;
-use crate::journal::file_name;
+use crate::journal::{Segments, file_name};
 use crate::limits::{DIRECTORIES_MAX, REACTORS_MAX};
 
 /// Unmarked batches that were torn by the end of the last life, and cut. They were never acknowledged.
@@ -165,6 +165,14 @@ pub enum OpenError {
 impl OpenError {
     pub(crate) fn io(doing: &str, result: i32) -> OpenError {
         OpenError::Io { doing: doing.to_owned(), errno: -result.min(0) }
+    }
+
+    /// Why there is no segment.
+    pub(crate) fn of_no_segment(segments: &Segments) -> OpenError {
+        match segments.has_numbers() {
+            true => OpenError::NoSpace { errno: segments.last_errno() },
+            false => OpenError::NoNumbers,
+        }
     }
 
     /// Whether a place on the disk can't be read (EIO; ENODATA is what direct reads get for a bad sector), which says

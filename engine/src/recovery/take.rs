@@ -115,10 +115,7 @@ fn take_segment(
     owners: &Owners,
 ) -> Result<Ready, OpenError> {
     prepare(io, segments, prewrite, owners)?;
-    segments.take().map_err(|_| match segments.has_numbers() {
-        true => OpenError::NoSpace { errno: segments.last_errno() },
-        false => OpenError::NoNumbers,
-    })
+    segments.take().map_err(|_| OpenError::of_no_segment(segments))
 }
 
 /// Waits until a segment is ready, or with `prewrite` all that are wanted, filled with zeros; or until none can be had.
