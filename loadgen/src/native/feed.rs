@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -103,6 +103,9 @@ pub(crate) async fn send_rows<O: Outlets>(
     Ok(fault)
 }
 
+/// For how long rows that are left are counted: a file that is sent again and again, faster than anybody takes it, has no end of them.
+const COUNTED_FOR: Duration = Duration::from_secs(1);
+
 /// Counts this row and those behind it that were due before the end, in batches as large as they may be: what came before them had
 /// no answer yet. A person who asks for the end waits for no more of it.
 async fn count_left(
@@ -111,10 +114,14 @@ async fn count_left(
     core: &Core,
     (mut row, mut due): (Row, Option<u64>),
 ) {
-    let now_ns = core.clock.now_ns();
+    let (now_ns, counted_by) = (core.clock.now_ns(), Instant::now() + COUNTED_FOR);
     let until_ns = plan.duration.map_or(now_ns, |duration| now_ns.min(duration.as_nanos() as u64));
     let (batch_records, mut batch) = (u64::from(plan.producers[0].batch_records), None::<Due>);
-    while let Some(due_ns) = due.filter(|&due_ns| due_ns < until_ns && !core.shared.is_cut()) {
+    let goes_on = || {
+        let is_asked = core.shared.is_cut() || core.shared.stopped() == Some(Stop::Interrupted);
+        !is_asked && Instant::now() < counted_by
+    };
+    while let Some(due_ns) = due.filter(|&due_ns| due_ns < until_ns && goes_on()) {
         let (oldest_ns, records) = batch.take().unwrap_or((due_ns, 0));
         batch = Some((oldest_ns.min(due_ns), records + 1));
         if let Some(full) = batch.take_if(|(_, records)| *records >= batch_records) {
@@ -124,7 +131,7 @@ async fn count_left(
         }
         let mut next = source.next(&mut row);
         if matches!(next, Next::NotYet) {
-            source.wait().await;
+            let _ = timeout(COUNTED_FOR, source.wait()).await;
             next = source.next(&mut row);
         }
         due = if matches!(next, Next::Row) { rhythm.due_ns(&row) } else { None };

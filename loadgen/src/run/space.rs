@@ -46,13 +46,13 @@ impl Settled {
         let room = (free as f64 * (1.0 - LEFT_FREE)) as u64;
         let beside_padded = beside.map_or(0.0, |(growth, records)| growth.padded(records));
         // A file that is to be sent to its end has that bound: all of it has to have room.
-        let whole = self.file_bytes().filter(|_| self.duration.is_none());
+        let whole = self.whole_bytes(own).filter(|_| self.duration.is_none());
         let mut own_bytes = self.bytes_max.min(whole.unwrap_or(u64::MAX));
         let mut loads =
             [(&mut own_bytes, own.padded(options.batch_records)), (&mut settled.beside_bytes_max, beside_padded)];
         bound(room.saturating_sub(segments), &mut loads);
         settled.bytes_max = if whole.is_some() { self.bytes_max } else { own_bytes };
-        let need = settled.disk_bytes(own.times, beside.map_or(0.0, |(growth, _)| growth.times));
+        let need = settled.disk_bytes(own, beside.map_or(0.0, |(growth, _)| growth.times));
         let need = need.saturating_add(segments);
         if free < need {
             return Err(RunError::Space { directory: self.parent.clone(), need, free });
@@ -60,16 +60,17 @@ impl Settled {
         Ok(settled)
     }
 
-    /// Bytes of a file whose rows are sent once.
-    fn file_bytes(&self) -> Option<u64> {
+    /// Data and keys of a file whose rows are sent once.
+    fn whole_bytes(&self, own: Growth) -> Option<u64> {
         let once = self.input.as_ref().filter(|input| !input.repeat).and_then(|input| input.path.as_ref());
-        once.and_then(|path| Some(path.metadata().ok().filter(std::fs::Metadata::is_file)?.len().max(1)))
+        let file_bytes = once.and_then(|path| Some(path.metadata().ok().filter(std::fs::Metadata::is_file)?.len()));
+        file_bytes.map(|bytes| (bytes as f64 * own.of_line).max(1.0) as u64)
     }
 
     /// Bytes that the records may take on disk.
-    fn disk_bytes(&self, own: f64, beside: f64) -> u64 {
-        let bytes = self.bytes_max.min(self.file_bytes().unwrap_or(u64::MAX));
-        (bytes as f64 * own + self.beside_bytes_max as f64 * beside) as u64
+    fn disk_bytes(&self, own: Growth, beside: f64) -> u64 {
+        let bytes = self.bytes_max.min(self.whole_bytes(own).unwrap_or(u64::MAX));
+        (bytes as f64 * own.times + self.beside_bytes_max as f64 * beside) as u64
     }
 }
 
@@ -90,6 +91,8 @@ fn bound(room: u64, loads: &mut [Bounded<'_>]) {
 struct Growth {
     times: f64,
     record_bytes: f64,
+    /// How many times larger they are than the lines of a file that they come from, which may have no keys.
+    of_line: f64,
 }
 
 impl Growth {
@@ -97,20 +100,25 @@ impl Growth {
         let mean = sizes.mean();
         let frame = frame::frame::frame_bytes(0, KEY_BYTES, mean as usize);
         let record_bytes = mean + KEY_BYTES as f64;
-        Self { times: frame as f64 / record_bytes, record_bytes }
+        Self { times: frame as f64 / record_bytes, record_bytes, of_line: 1.0 }
     }
 
     /// The same of a person's own rows.
     fn of_rows(rows: &Rows) -> Self {
-        let (mut count, mut bytes, mut frames_bytes) = (0, 0, 0);
+        let (mut count, mut bytes, mut line_bytes, mut frames_bytes) = (0, 0, 0, 0);
         for [key, data] in rows.sizes() {
             count += 1;
             bytes += key + data;
+            line_bytes += data + 1;
             frames_bytes += frame::frame::frame_bytes(0, key, data);
         }
         match bytes {
-            0 => Self { times: ROW_GROWTH, record_bytes: ROW_BYTES },
-            _ => Self { times: frames_bytes as f64 / bytes as f64, record_bytes: bytes as f64 / f64::from(count) },
+            0 => Self { times: ROW_GROWTH, record_bytes: ROW_BYTES, of_line: 1.0 },
+            _ => Self {
+                times: frames_bytes as f64 / bytes as f64,
+                record_bytes: bytes as f64 / f64::from(count),
+                of_line: bytes as f64 / line_bytes as f64,
+            },
         }
     }
 
@@ -176,6 +184,19 @@ mod tests {
         let free = Disk::free_bytes(directory.path()).unwrap().unwrap();
         assert!(matches!(of(free), Err(RunError::Space { .. })));
         assert!(free < 2 * GIB || of(GIB).is_ok_and(|bytes| bytes == u64::MAX));
+    }
+
+    /// Rows of 20 bytes that are given keys of 16.
+    #[test]
+    fn a_file_has_to_have_room_for_the_keys_that_it_is_given() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rows.txt");
+        std::fs::write(&path, "twenty bytes of data\n".repeat(10_000)).unwrap();
+        let arguments = ["--input", path.to_str().unwrap()];
+        let settled = settled(&arguments);
+        let rows = Rows::open(settled.input.clone().unwrap()).unwrap();
+        let sent = settled.whole_bytes(Growth::of_rows(&rows)).unwrap();
+        assert_eq!(sent, 36 * 10_000);
     }
 
     #[test]

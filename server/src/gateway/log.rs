@@ -223,9 +223,8 @@ impl Log {
         let mut after = places::after(&self.own, place, after);
         let (mut theirs, limit) = (Vec::new(), limit as usize);
         loop {
-            // One more says whether there are more: what comes next may be others'.
-            let missing = limit.saturating_add(1).saturating_sub(theirs.len());
-            let (streams, more) = self.page(after, u32::try_from(missing).unwrap_or(u32::MAX)).await?;
+            // One more than is asked for says whether there are more: what comes next may be others'.
+            let (streams, more) = self.page(after, engine::limits::LIST_STREAMS_MAX).await?;
             let last = streams.last().map(|last| last.name.clone()).unwrap_or_default();
             theirs.extend(streams.into_iter().filter_map(|stream| {
                 let (whose, name) = places::told(&self.own, &stream.name)?;

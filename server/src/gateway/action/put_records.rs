@@ -69,6 +69,8 @@ pub(super) async fn run(
         let hash_key = placement.hash_key(record.explicit_hash_key)?;
         encode(&mut frames, contents(record), hash_key, (Member(at, "data"), bytes_max))?;
     }
+    // The disk may be waited for.
+    drop(records);
     end_if_dry(shared, &name, input.dry_run).await?;
     let (stream, outcomes) = shared.log.append(&shared.place, &name, frames, room).await?;
     let outcomes: Vec<_> = outcomes.into_iter().map(|outcome| stored(&shared.place, &stream, outcome)).collect();
