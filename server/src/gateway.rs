@@ -169,8 +169,8 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Serves what connects to `listener`, in clear or as `security` says, on so many threads; tables of leases lie in the first of the log's
-    /// directories.
+    /// Serves what connects to `listener`, in clear or as `security` says, on so many threads; tables of leases lie in the first of
+    /// the log's directories.
     pub(crate) fn start(
         (listener, security, threads): (TcpListener, Option<Security>, usize),
         handle: Handle,

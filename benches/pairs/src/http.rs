@@ -49,7 +49,7 @@ pub(crate) struct HttpLoad {
     pub(crate) bytes: u64,
     /// Of a server of ours.
     pub(crate) duties: Duties,
-    /// Threads that answer there, if not as many as it takes by itself.
+    /// Threads that answer there, or of limit (e), if not as many as it takes by itself.
     pub(crate) threads: Option<usize>,
 }
 
@@ -95,7 +95,8 @@ impl HttpLoad {
 
     /// On limit (e), which keeps nothing to be read back.
     pub(crate) fn on_limit(&self, bench: &Bench) -> Result<Side, PairsError> {
-        let arguments = [format!("--shards={}", self.shards), format!("--records={BATCH_RECORDS}")];
+        let mut arguments = vec![format!("--shards={}", self.shards), format!("--records={BATCH_RECORDS}")];
+        arguments.extend(self.threads.map(|threads| format!("--threads={threads}")));
         let server = Server::limit_http(&bench.programs.limit, bench.path(), &arguments)?;
         let mut arguments = self.arguments(&format!("http://{}", server.door("http")));
         arguments.push("--no-read-back".to_owned());

@@ -31,13 +31,13 @@ const HTTP_MB_PER_S: &str = "limit (e) MB/s";
 
 pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
     check_emulators(bench)?;
-    // As many as limit (e) has.
+    // Of the gateway and of limit (e) alike.
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
     let with_threads = |load: HttpLoad| HttpLoad { threads: Some(threads), ..load };
     let (connections, of_server) =
         best(bench, "server", (OPERATION, &CONNECTIONS), &mut |load| with_threads(load).on_server(bench))?;
     let (limit_connections, of_limit) =
-        best(bench, "limit (e)", (OPERATION, &CONNECTIONS), &mut |load| load.on_limit(bench))?;
+        best(bench, "limit (e)", (OPERATION, &CONNECTIONS), &mut |load| with_threads(load).on_limit(bench))?;
     let ours = with_threads(load(bench, OPERATION, connections));
     let point = bench.options.limit_point.unwrap_or(LIMIT);
     let mut notes = notes(bench);
@@ -45,7 +45,7 @@ pub(in crate::targets) fn run(bench: &Bench) -> Result<Findings, PairsError> {
     notes.push(format!("Limit (b) at {point}, limit (e) and the server with as many connections as were best."));
     let (mut parts, mut half) = (Parts::new(bench), f64::NAN);
     parts.add(|| {
-        let limits = by_limits(bench, ours, load(bench, OPERATION, limit_connections), point);
+        let limits = by_limits(bench, ours, HttpLoad { connections: limit_connections, ..ours }, point);
         let rates: Vec<f64> = limits.pairs.iter().map(|pair| pair.a.side.figure(RECORDS_PER_S)).collect();
         half = median(&rates) / 2.0;
         limits
