@@ -1,8 +1,11 @@
 //! Quotas of streams: by default the service's, told to whoever meets them, changed and lifted while the server runs, kept.
 
+use std::net::SocketAddr;
+use std::path::Path;
+
 use frame::Quotas;
 use frame::proto::{AckResult, ErrorCode, Start};
-use serde_json::json;
+use serde_json::{Value, json};
 use server::client::{Batch, ClientError, Fault};
 
 use crate::gateway::{ask, good};
@@ -165,29 +168,44 @@ fn a_subscriber_is_pushed_no_more_than_its_bytes() {
     server.stop();
 }
 
+/// A stream of one shard, with these records and without quotas.
+fn stored(data: &Path, records: &[String]) -> (Server, SocketAddr) {
+    let server = Server::start(data);
+    let http = server.http.unwrap();
+    good(http, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    limit(&server, "none");
+    let stream = server.client().describe_stream("s").unwrap();
+    for record in records {
+        store(&mut server.client(), stream.stream, "k", [record]);
+    }
+    (server, http)
+}
+
+fn limit(server: &Server, quotas: &str) {
+    run(server.command(["streams", "quotas", "s", quotas]), b"").good();
+}
+
+/// Reads from the first record on, so many times a record each: none of them is refused.
+fn read_one_each(http: SocketAddr, times: usize, mut ask: Value) {
+    let horizon = json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON" });
+    ask["ShardIterator"] = good(http, "GetShardIterator", &horizon)["ShardIterator"].clone();
+    for _ in 0..times {
+        let answer = good(http, "GetRecords", &ask);
+        assert_eq!(answer["Records"].as_array().unwrap().len(), 1);
+        ask["ShardIterator"] = answer["NextShardIterator"].clone();
+    }
+}
+
 /// Bug: a GetRecords with a Limit used up the shard's bytes a second for records that it did not give. Mechanism: as many were read as
 /// an answer may have, and counted. Fix: no more are read than may be given.
 #[test]
 fn records_past_the_limit_do_not_count_as_read() {
     let directory = directory();
-    let server = Server::start(&directory.path().join("data"));
-    let http = server.http.unwrap();
-    good(http, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
-    run(server.command(["streams", "quotas", "s", "none"]), b"").good();
-    let stream = server.client().describe_stream("s").unwrap();
     let records: Vec<String> = (0..10).map(|number| number.to_string().repeat(200_000)).collect();
-    for record in &records {
-        store(&mut server.client(), stream.stream, "k", [record]);
-    }
-    let iterator = json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON" });
-    let mut iterator = good(http, "GetShardIterator", &iterator)["ShardIterator"].clone();
+    let (server, http) = stored(&directory.path().join("data"), &records);
     // Five records are there at once, as many as one answer of the log has, and no more for long.
-    run(server.command(["streams", "quotas", "s", "none,read-bytes=1MiB"]), b"").good();
-    for _ in 0..5 {
-        let answer = good(http, "GetRecords", &json!({ "ShardIterator": iterator, "Limit": 1 }));
-        assert_eq!(answer["Records"].as_array().unwrap().len(), 1);
-        iterator = answer["NextShardIterator"].clone();
-    }
+    limit(&server, "none,read-bytes=1MiB");
+    read_one_each(http, 5, json!({ "Limit": 1 }));
     server.stop();
 }
 
@@ -196,13 +214,9 @@ fn records_past_the_limit_do_not_count_as_read() {
 #[test]
 fn a_look_for_a_place_does_not_count_as_read() {
     let directory = directory();
-    let server = Server::start(&directory.path().join("data"));
-    let http = server.http.unwrap();
-    good(http, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
-    let stream = server.client().describe_stream("s").unwrap();
-    store(&mut server.client(), stream.stream, "k", ["x".repeat(900_000)]);
+    let (server, http) = stored(&directory.path().join("data"), &["x".repeat(900_000)]);
     // It would be paid for in ninety seconds.
-    run(server.command(["streams", "quotas", "s", "none,read-bytes=10000"]), b"").good();
+    limit(&server, "none,read-bytes=10000");
     let by_time =
         json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1_700_000_000 });
     let looks = [0; 3].map(|_| good(http, "GetShardIterator", &by_time)["ShardIterator"].clone());
@@ -216,22 +230,10 @@ fn a_look_for_a_place_does_not_count_as_read() {
 #[test]
 fn records_without_room_in_an_answer_do_not_count_as_read() {
     let directory = directory();
-    let server = Server::start(&directory.path().join("data"));
-    let http = server.http.unwrap();
-    good(http, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
-    run(server.command(["streams", "quotas", "s", "none"]), b"").good();
-    let stream = server.client().describe_stream("s").unwrap();
-    for bytes in [1000, (10 << 20) - 1000] {
-        store(&mut server.client(), stream.stream, "k", ["x".repeat(bytes)]);
-    }
+    let records = [1000, (10 << 20) - 1000].map(|bytes| "x".repeat(bytes));
+    let (server, http) = stored(&directory.path().join("data"), &records);
     // Of the second, so much is read with the first as is paid for in minutes.
-    run(server.command(["streams", "quotas", "s", "none,read-bytes=5000"]), b"").good();
-    let iterator = json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON" });
-    let mut iterator = good(http, "GetShardIterator", &iterator)["ShardIterator"].clone();
-    for _ in 0..2 {
-        let answer = good(http, "GetRecords", &json!({ "ShardIterator": iterator }));
-        assert_eq!(answer["Records"].as_array().unwrap().len(), 1);
-        iterator = answer["NextShardIterator"].clone();
-    }
+    limit(&server, "none,read-bytes=5000");
+    read_one_each(http, 2, json!({}));
     server.stop();
 }

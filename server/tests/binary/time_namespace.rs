@@ -1,13 +1,14 @@
 //! Restarts in another time namespace, where the boot clock jumps a day and the wall clock does not: nothing is removed until an
 //! operator says which of them is right.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use frame::proto::StreamDescription;
 use frame::{Quotas, Retention, Sequence, Settings};
-use serde_json::json;
+use serde_json::{Value, json};
 use server::client::Client;
 
 use crate::gateway::{good, refused};
@@ -160,6 +161,37 @@ fn a_log_that_began_a_day_ahead_goes_on_by_the_wall_clock() {
     }
 }
 
+/// The first life of a log with a stream of one shard.
+fn begin(data: &Path) -> (Server, SocketAddr) {
+    let server = start(data, 0, &[]);
+    let http = server.http.unwrap();
+    good(http, "CreateStream", &json!({"StreamName": "s", "ShardCount": 1}));
+    (server, http)
+}
+
+fn put(http: SocketAddr, data: &str) {
+    good(http, "PutRecord", &json!({"StreamName": "s", "PartitionKey": "k", "Data": data}));
+}
+
+/// Splits the first shard in the middle.
+fn split(http: SocketAddr) {
+    let middle = (1_u128 << 127).to_string();
+    good(http, "SplitShard", &json!({"StreamName": "s", "ShardToSplit": named(0), "NewStartingHashKey": middle}));
+}
+
+fn named(number: u32) -> String {
+    format!("shardId-{number:012}")
+}
+
+fn listed(http: SocketAddr) -> Vec<Value> {
+    good(http, "ListShards", &json!({"StreamName": "s"}))["Shards"].as_array().unwrap().clone()
+}
+
+fn listed_at_horizon(http: SocketAddr) -> Vec<Value> {
+    let horizon = json!({"StreamName": "s", "ShardFilter": {"Type": "AT_TRIM_HORIZON"}});
+    good(http, "ListShards", &horizon)["Shards"].as_array().unwrap().clone()
+}
+
 /// A stream goes on from what is left of it, and who comes late with an iterator is told that the shard is not there.
 #[test]
 fn a_closed_shard_of_which_all_has_expired_is_forgotten() {
@@ -168,21 +200,13 @@ fn a_closed_shard_of_which_all_has_expired_is_forgotten() {
     }
     let directory = directory();
     let data = directory.path().join("data");
-    let server = start(&data, 0, &[]);
-    let http = server.http.unwrap();
-    good(http, "CreateStream", &json!({"StreamName": "s", "ShardCount": 1}));
-    let put = |http, data: &str| {
-        good(http, "PutRecord", &json!({"StreamName": "s", "PartitionKey": "k", "Data": data}));
-    };
+    let (server, http) = begin(&data);
     put(http, "b2xk");
-    let named = |number: u32| format!("shardId-{number:012}");
     let wanted = |number| json!({"StreamName": "s", "ShardId": named(number), "ShardIteratorType": "TRIM_HORIZON"});
     let iterator = good(http, "GetShardIterator", &wanted(0))["ShardIterator"].clone();
-    let middle = (1_u128 << 127).to_string();
-    good(http, "SplitShard", &json!({"StreamName": "s", "ShardToSplit": named(0), "NewStartingHashKey": middle}));
+    split(http);
     server.client().set_retention("s", Retention::of_seconds(KEPT_BRIEFLY_S)).unwrap();
-    let all = |http| good(http, "ListShards", &json!({"StreamName": "s"}))["Shards"].as_array().unwrap().clone();
-    assert_eq!(all(http).len(), 3);
+    assert_eq!(listed(http).len(), 3);
     server.stop();
 
     // Not further ahead than clocks may differ by.
@@ -191,11 +215,10 @@ fn a_closed_shard_of_which_all_has_expired_is_forgotten() {
     until("it is forgotten", || server.client().describe_stream("s").unwrap().shards.len() == 2);
     let records = json!({"ShardIterator": iterator});
     let stays = |http| {
-        let shards = all(http);
+        let shards = listed(http);
         assert_eq!(shards.len(), 2);
         assert!(shards.iter().all(|shard| shard["ParentShardId"] == json!(named(0))), "they say what they are made of");
-        let horizon = json!({"StreamName": "s", "ShardFilter": {"Type": "AT_TRIM_HORIZON"}});
-        assert_eq!(good(http, "ListShards", &horizon)["Shards"].as_array().unwrap().len(), 2);
+        assert_eq!(listed_at_horizon(http).len(), 2);
         assert_eq!(refused(http, "GetShardIterator", &wanted(0)).0, "ResourceNotFoundException");
         assert_eq!(refused(http, "GetRecords", &records).0, "ResourceNotFoundException");
         let after = json!({"StreamName": "s", "ExclusiveStartShardId": named(0), "Limit": 1});
@@ -213,7 +236,7 @@ fn a_closed_shard_of_which_all_has_expired_is_forgotten() {
     stays(http);
     let merge = json!({"StreamName": "s", "ShardToMerge": named(1), "AdjacentShardToMerge": named(2)});
     good(http, "MergeShards", &merge);
-    assert_eq!(all(http).last().unwrap()["ShardId"], json!(named(3)), "numbers go on");
+    assert_eq!(listed(http).last().unwrap()["ShardId"], json!(named(3)), "numbers go on");
     server.stop();
 }
 
@@ -226,27 +249,21 @@ fn closed_shards_are_listed_while_everything_is_held() {
     }
     let directory = directory();
     let data = directory.path().join("data");
-    let server = start(&data, 0, &[]);
-    let http = server.http.unwrap();
-    good(http, "CreateStream", &json!({"StreamName": "s", "ShardCount": 1}));
-    good(http, "PutRecord", &json!({"StreamName": "s", "PartitionKey": "k", "Data": "b2xk"}));
-    let middle = (1_u128 << 127).to_string();
-    let parent = "shardId-000000000000";
-    good(http, "SplitShard", &json!({"StreamName": "s", "ShardToSplit": parent, "NewStartingHashKey": middle}));
+    let (server, http) = begin(&data);
+    put(http, "b2xk");
+    split(http);
     server.client().set_retention("s", Retention::of_seconds(1)).unwrap();
-    let listed = |http| good(http, "ListShards", &json!({"StreamName": "s"}))["Shards"].as_array().unwrap().len();
-    until("the closed one has expired", || listed(http) == 2);
+    until("the closed one has expired", || listed(http).len() == 2);
     server.stop();
 
     // A stream that expired in part is kept as it is from here on.
     let server = start(&data, DAY_S, &[]);
     let http = server.http.unwrap();
-    assert_eq!((held(&server), listed(http)), (1, 3));
-    let horizon = json!({"StreamName": "s", "ShardFilter": {"Type": "AT_TRIM_HORIZON"}});
-    assert_eq!(good(http, "ListShards", &horizon)["Shards"][0]["ShardId"], json!(parent));
+    assert_eq!((held(&server), listed(http).len()), (1, 3));
+    assert_eq!(listed_at_horizon(http)[0]["ShardId"], json!(named(0)));
     let described = good(http, "DescribeStream", &json!({"StreamName": "s"}));
     assert_eq!(described["StreamDescription"]["Shards"].as_array().unwrap().len(), 3);
-    let wanted = json!({"StreamName": "s", "ShardId": parent, "ShardIteratorType": "TRIM_HORIZON"});
+    let wanted = json!({"StreamName": "s", "ShardId": named(0), "ShardIteratorType": "TRIM_HORIZON"});
     let iterator = good(http, "GetShardIterator", &wanted)["ShardIterator"].clone();
     let read = good(http, "GetRecords", &json!({"ShardIterator": iterator}));
     assert_eq!(read["Records"].as_array().unwrap().len(), 1, "it is not in any list, and there");
@@ -262,9 +279,7 @@ fn what_is_dated_ahead_of_the_wall_clock_is_past() {
     }
     let directory = directory();
     let data = directory.path().join("data");
-    let server = start(&data, 0, &[]);
-    good(server.http.unwrap(), "CreateStream", &json!({"StreamName": "s", "ShardCount": 1}));
-    server.stop();
+    begin(&data).0.stop();
 
     // The log's clock is ahead of the wall clock, by less than they may differ by.
     let server = start(&data, LITTLE_S, &[]);
@@ -275,7 +290,7 @@ fn what_is_dated_ahead_of_the_wall_clock_is_past() {
     good(http, "PutRecord", &put);
     let stored = Instant::now();
     let start_at = |kind: &str, time: Option<f64>| json!({"StreamName": "s", "ShardId": "0", "ShardIteratorType": kind, "Timestamp": time});
-    let first = |http, start: &serde_json::Value| {
+    let first = |http, start: &Value| {
         let iterator = good(http, "GetShardIterator", start)["ShardIterator"].clone();
         good(http, "GetRecords", &json!({"ShardIterator": iterator, "Limit": 1}))
     };
