@@ -50,6 +50,7 @@ mod reactors;
 mod reshard;
 mod retention;
 mod rig;
+mod rust_sdk;
 mod settings;
 mod signing;
 mod time_namespace;

@@ -14,7 +14,7 @@ use tokio::spawn;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::Outcome;
+use crate::tour::Outcome;
 
 const STREAM: &str = "rust-latency";
 const SHARD: &str = "shardId-000000000000";

@@ -5,7 +5,7 @@ use aws_sdk_kinesis::operation::subscribe_to_shard::{SubscribeToShardError, Subs
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{ShardIteratorType, StartingPosition, SubscribeToShardEvent};
 
-use crate::{Outcome, data_of, key_of};
+use super::{Outcome, data_of, key_of};
 
 const STREAM: &str = "rust-pushed";
 const SHARD: &str = "shardId-000000000000";
