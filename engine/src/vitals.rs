@@ -28,6 +28,8 @@ pub struct Vitals {
     pub subscriptions: usize,
     /// Segments of its journal.
     pub segments: Segments,
+    /// Whether appends are refused for want of space.
+    pub has_no_room: bool,
     /// What was compacted since the start.
     pub compacted: Compacted,
     /// The subscribers that are furthest behind, furthest first: at most [`crate::limits::LAGS_MAX`].

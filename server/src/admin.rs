@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   GET /metrics   counters and gauges as Prometheus reads them
-//!   GET /health    200 if every reactor answers and takes appends, else 503; as JSON, which says what is wrong
+//!   GET /health    503 if a reactor does not answer, or takes no appends until a restart; as JSON, which tells a full disk as well
 //! ```
 
 mod health;

@@ -1,6 +1,7 @@
 //! What the server is told: by flag, else by environment, else by TOML file, else the default.
 
 mod access;
+mod doors;
 mod rates;
 mod tls;
 mod value;
@@ -28,9 +29,6 @@ use crate::secret::{self, SecretError};
 
 /// The default port of the Kinesis API, the one that its emulators use.
 const HTTP_PORT: u16 = 4567;
-
-/// The default port of metrics and health.
-const ADMIN_PORT: u16 = 4571;
 
 /// Cores that this process may run on, no more than its CPU quota (cgroup) pays for: a reactor that is put to sleep for
 /// having used it up answers nobody.
@@ -111,7 +109,7 @@ pub struct Settings {
     /// last encrypts. Read again when it changes
     #[arg(long, env = "MILLSTREAM_KEY_DIRECTORY", value_name = "DIR")]
     pub key_directory: Option<PathBuf>,
-    /// Where metrics and health are served over HTTP; port 0 takes any free one; `off` for nowhere [default: 127.0.0.1:4571]
+    /// Where metrics and health are served over HTTP; port 0 takes any free one; `off` for nowhere [default: 127.0.0.1:4569]
     #[arg(long, env = "MILLSTREAM_ADMIN", value_name = "ADDR")]
     pub admin: Option<Door>,
     /// The region that ARNs name [default: us-east-1]
@@ -237,6 +235,8 @@ pub struct ServeConfig {
     pub io: IoChoice,
     /// How the data directory is run.
     pub engine: engine::Config,
+    /// Whether the length of segments was chosen.
+    pub chooses_segment_bytes: bool,
     /// Whether a file system that keeps nothing is accepted.
     pub not_durable: bool,
     /// Whether the end of standard input asks for a clean shutdown.
@@ -275,6 +275,15 @@ pub enum ConfigError {
     Keys(KeysError),
     /// Unsigned requests are not taken from other machines.
     NotLoopback(SocketAddr),
+    /// A door is where another is.
+    SameAddress {
+        /// Its setting.
+        name: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Who else is there.
+        other: String,
+    },
     /// A value that is not allowed.
     OutOfRange {
         /// The setting.
@@ -318,6 +327,9 @@ impl fmt::Display for ConfigError {
                 "--http {address} is not on loopback: requests of other machines must be signed with keys that --credentials-file \
                  FILE names; or use 127.0.0.1:{HTTP_PORT}, or --http off"
             ),
+            ConfigError::SameAddress { name, address, other } => {
+                write!(f, "--{name} {address} is the address of {other}, too; choose another port")
+            }
             ConfigError::Credentials(error) => error.fmt(f),
             ConfigError::Keys(error) => error.fmt(f),
             ConfigError::OutOfRange { name, value, range } => write!(f, "--{name} {value} is out of range: {range}"),
@@ -454,6 +466,10 @@ impl Settings {
         let api_rates = self.api_rates.clone().unwrap_or_else(usual_rates);
         let (http, credentials) = access(self.http, self.credentials_file.clone(), &place)?;
         let tls = TlsConfig::of(&self, http, secret.is_some()).map_err(ConfigError::Tls)?;
+        let admin = self.admin.unwrap_or(Door::local(doors::ADMIN_PORT)).address();
+        let reactors = self.reactors.unwrap_or(Reactors::Count(1)).count(usable_cores(), engine.memory_bytes)?;
+        let native_tls = tls.as_ref().and_then(|tls| tls.native);
+        doors::apart(native, reactors, [("http", http), ("admin", admin), ("native-tls", native_tls)])?;
         Ok(ServeConfig {
             data: self.data,
             native,
@@ -462,16 +478,17 @@ impl Settings {
             tls,
             credentials,
             keys: self.key_directory.map(KeyDirectory::read).transpose().map_err(ConfigError::Keys)?,
-            admin: self.admin.unwrap_or(Door::local(ADMIN_PORT)).address(),
+            admin,
             place,
             quotas,
             api_rates,
             past_damage: self.past_damage.unwrap_or(false),
             gateway_threads: count("gateway-threads", self.gateway_threads, gateway_threads(), 1, 1024, "1 to 1024")?,
-            reactors: self.reactors.unwrap_or(Reactors::Count(1)).count(usable_cores(), engine.memory_bytes)?,
+            reactors,
             core: self.core,
             io: self.io.unwrap_or_default(),
             engine,
+            chooses_segment_bytes: self.segment_bytes.is_some(),
             not_durable: self.not_durable.unwrap_or(false),
             until_stdin_ends: false,
             log: self.log.unwrap_or_else(|| "info".to_owned()),
@@ -523,6 +540,20 @@ mod tests {
             assert!(error.contains("--reactors") && error.contains("128MiB each"), "{error}");
         }
         assert!("many".parse::<Reactors>().unwrap_err().contains("or auto"));
+    }
+
+    /// Bug: two reactors did not start without more, as the second's port was that of metrics.
+    #[test]
+    fn reactors_have_ports_where_no_other_door_is() {
+        let settings = |admin| Settings {
+            data: vec!["x".into()],
+            reactors: Some(Reactors::Count(4)),
+            admin,
+            ..Settings::default()
+        };
+        assert_eq!(settings(None).check().unwrap().reactors, 4);
+        let error = settings(Some(Door::local(frame::proto::PORT + 3))).check().unwrap_err().to_string();
+        assert!(error.contains("--admin 127.0.0.1:4573 is the address of reactor 3"), "{error}");
     }
 
     #[test]

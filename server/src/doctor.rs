@@ -37,9 +37,12 @@ const SLOW_NS: u64 = 5_000_000;
 /// Arguments of `millstream doctor`.
 #[derive(Args, Debug)]
 pub struct DoctorArguments {
-    /// The data directory, or where one shall be made
-    #[arg(long, env = "MILLSTREAM_DATA", value_name = "DIR", default_value = ".")]
-    data: PathBuf,
+    /// The data directory, or where one shall be made; given more than once each is looked at, as for `serve`
+    #[arg(long, env = "MILLSTREAM_DATA", value_name = "DIR", value_delimiter = ':', default_value = ".")]
+    data: Vec<PathBuf>,
+    /// Bytes of a segment file, as for `serve` [default: 256MiB]
+    #[arg(long, env = "MILLSTREAM_SEGMENT_BYTES", value_name = "BYTES")]
+    segment_bytes: Option<Bytes>,
     /// How many reactors there would be, as for `serve` [default: 1]
     #[arg(long, env = "MILLSTREAM_REACTORS", value_name = "N")]
     reactors: Option<Reactors>,
@@ -150,12 +153,22 @@ pub fn run(arguments: DoctorArguments) -> Result<ExitCode, DoctorError> {
     let probe = probe();
     let seats = arguments.seats().map_err(DoctorError::Config)?;
     let mut findings = vec![ring(&probe), cores(&seats), open_files()];
-    let place = nearest(&arguments.data);
-    let device = Device::of(&place);
-    findings.push(cache(device.as_ref()));
-    findings.extend(device.iter().flat_map(|device| &device.disks).map(scheduler::finding));
-    findings.extend(interrupts(device.as_ref(), &seats));
-    findings.extend(disk(&place, &probe));
+    let usual = engine::Config::default();
+    let segment_bytes = arguments.segment_bytes.map_or(u64::from(usual.segment_bytes), |bytes| bytes.0);
+    let several = arguments.data.len() > 1;
+    for data in &arguments.data {
+        let place = nearest(data);
+        let device = Device::of(&place);
+        let mut found = vec![cache(device.as_ref())];
+        found.extend(device.iter().flat_map(|device| &device.disks).map(scheduler::finding));
+        found.extend(interrupts(device.as_ref(), &seats));
+        found.push(space(&place, data, segment_bytes, usual.segments_ready as u64));
+        found.extend(disk(&place, &probe));
+        if several {
+            found.iter_mut().for_each(|finding| finding.text.insert_str(0, &format!("{}: ", data.display())));
+        }
+        findings.append(&mut found);
+    }
     let can_run = findings.iter().all(|finding| finding.health != Health::Bad);
     let mut output = Output::new();
     let write = |out: &mut dyn std::io::Write| {
@@ -247,6 +260,23 @@ fn cache(device: Option<&Device>) -> Finding {
         }
         WriteCache::Unknown => Finding::good("device", format!("{name}, write cache not told")),
     }
+}
+
+/// Whether there is room for the segments that a server makes when it starts: none is made where some are there.
+fn space(place: &Path, data: &Path, segment_bytes: u64, segments_ready: u64) -> Finding {
+    let free = match rustix::fs::statvfs(place) {
+        Ok(system) => system.f_bavail * system.f_frsize,
+        Err(error) => return Finding::untold("space", format!("how much is free can't be told: {error}")),
+    };
+    let text = format!("{} MiB free, a segment takes {}", free >> 20, Bytes(segment_bytes));
+    let is_new = !data.join("superblock").exists();
+    if is_new && free < segment_bytes {
+        return Finding::bad("space", format!("{text}: free space, or make segments smaller with --segment-bytes"));
+    }
+    if free < (segments_ready + 1) * segment_bytes {
+        return Finding::fair("space", text, "appends are refused once it is full: free space, or let streams expire");
+    }
+    Finding::good("space", text)
 }
 
 /// The file system, locked memory and the disk's latency, as far as they can be had.

@@ -1,6 +1,7 @@
 //! `millstream`: the streaming log's server and the tools around it.
 
 use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -53,7 +54,8 @@ fn main() -> ExitCode {
 /// The exit status; a failure's one line goes to standard error.
 fn report(outcome: Result<ExitCode, impl Display>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
-        eprintln!("millstream: {error}");
+        // Where nobody can be told, the status has to do.
+        let _ = writeln!(std::io::stderr(), "millstream: {error}");
         ExitCode::FAILURE
     })
 }

@@ -68,7 +68,7 @@ pub struct PutArguments {
     retention: Period,
     /// Number the records under this name, so that each is stored once however often it is sent: a lost connection is made
     /// again, and a command that was ended may be given again with the same input. A name stands for one input
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     producer: Option<String>,
     /// Tell each record's shard and sequence number
     #[arg(long, short)]

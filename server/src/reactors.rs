@@ -227,7 +227,8 @@ impl Site<'_> {
         let (mut io, listener) = self.start_io::<I>(listening.0, directories)?;
         let (seats, recovered) =
             engine::open(&mut io, &self.config.engine, self.config.reactors).map_err(ServeError::Open)?;
-        log_recovery(&recovered);
+        let config = self.config;
+        log_recovery(&recovered, config.chooses_segment_bytes.then_some(config.engine.segment_bytes));
         let mut seats = seats.into_iter();
         let seat = seats.next().ok_or(ServeError::Reactor)?;
         for (other, seat) in others.iter().zip(seats) {

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,8 +18,9 @@ use engine::{Handle, OpenError, Recovered};
 use frame::ShardId;
 use io::{DataDir, DirError, IoError, RingError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use wire::name::Place;
 
@@ -44,6 +46,13 @@ pub enum ServeError {
     Log(String),
     /// The data directory, as a directory.
     Directory(DirError),
+    /// One that is named before.
+    SameDirectory {
+        /// By what name.
+        path: PathBuf,
+        /// And by what before.
+        before: PathBuf,
+    },
     /// What files and connections are reached by.
     Io(IoError),
     /// The data directory, as a log.
@@ -79,9 +88,15 @@ impl fmt::Display for ServeError {
         match self {
             ServeError::Config(error) => error.fmt(f),
             ServeError::Log(error) => {
-                write!(f, "--log is not a filter: {error}; write for example info or engine=debug")
+                write!(
+                    f,
+                    "--log is not a filter: {error}; write error, warn, info, debug or trace, or such as info,engine=debug"
+                )
             }
             ServeError::Directory(error) => error.fmt(f),
+            ServeError::SameDirectory { path, before } => {
+                write!(f, "data directories {} and {} are the same; name each once", before.display(), path.display())
+            }
             ServeError::Io(IoError::Ring(error)) if error.is_lasting() => {
                 write!(f, "{error}, or do without it (--io threads)")
             }
@@ -156,7 +171,7 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     start_log(&config)?;
     raise_open_files();
     io::keep_free_memory();
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(ServeError::Signals)?;
+    let mut signals = Signals::new(signals_to_stop()).map_err(ServeError::Signals)?;
     let handle = signals.handle();
     let doors = Doors {
         tls: config.tls.clone(),
@@ -224,8 +239,20 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
 
 /// Opens the data directories as such, and so locks them.
 fn lock(config: &ServeConfig) -> Result<Vec<DataDir>, ServeError> {
-    let open = |path: &PathBuf| DataDir::open(path, config.not_durable);
-    config.data.iter().map(open).collect::<Result<_, _>>().map_err(ServeError::Directory)
+    let mut opened = Vec::with_capacity(config.data.len());
+    for path in &config.data {
+        if let Some(before) = config.data[..opened.len()].iter().find(|before| is_same(before, path)) {
+            return Err(ServeError::SameDirectory { path: path.clone(), before: before.clone() });
+        }
+        opened.push(DataDir::open(path, config.not_durable).map_err(ServeError::Directory)?);
+    }
+    Ok(opened)
+}
+
+/// Whether both are there, and one directory.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
+    place(one).is_some_and(|found| place(other) == Some(found))
 }
 
 /// What stands beside the reactors, and what it needs to know.
@@ -291,6 +318,15 @@ impl Doors {
     }
 }
 
+/// Those that ask for the end: of a terminal too, unless whoever started this wants it to outlive that, as `nohup` does.
+fn signals_to_stop() -> Vec<i32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let outlives_terminal = ignored & 1 << (SIGHUP - 1) != 0;
+    [SIGINT, SIGTERM].into_iter().chain((!outlives_terminal).then_some(SIGHUP)).collect()
+}
+
 /// Stops cleanly at the first signal, at once at the second.
 fn watch_signals(signals: &mut Signals, stopper: &OnceLock<Arc<Stopper>>) {
     let mut first: Option<Instant> = None;
@@ -340,9 +376,19 @@ fn raise_open_files() {
     }
 }
 
+/// A word alone is a level. The library takes any other for a module, of which there is none by that name, and logs nothing.
+fn log_filter(text: &str) -> Result<EnvFilter, ServeError> {
+    let unknown = |word: &&str| !word.contains(['=', '[']) && word.parse::<LevelFilter>().is_err();
+    if let Some(word) = text.split(',').map(str::trim).find(unknown) {
+        return Err(ServeError::Log(format!("{word:?} is not a level")));
+    }
+    EnvFilter::try_new(text).map_err(|error| ServeError::Log(error.to_string()))
+}
+
 fn start_log(config: &ServeConfig) -> Result<(), ServeError> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| ServeError::Log(error.to_string()))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(log_filter(&config.log)?).with_writer(std::io::stderr);
+    // A log that takes no more lines, as on a full disk, is no reason to end.
+    let subscriber = subscriber.log_internal_errors(false);
     match config.log_format {
         LogFormat::Text => subscriber.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
         LogFormat::Plain => subscriber.with_ansi(false).with_target(false).init(),
@@ -370,10 +416,22 @@ fn log_threads(reason: &RingError) {
     tracing::warn!(%reason, "io_uring is not to be had here: plain threads do its work, which is slower");
 }
 
-pub(crate) fn log_recovery(recovered: &Recovered) {
-    let Recovered { epoch, fresh, clean, segments, scanned_bytes, elapsed_ns, .. } = recovered;
+pub(crate) fn log_recovery(recovered: &Recovered, asked_segment_bytes: Option<u32>) {
+    let Recovered { epoch, fresh, clean, segments, segment_bytes, scanned_bytes, elapsed_ns, .. } = recovered;
     let elapsed_ms = elapsed_ns / 1_000_000;
-    tracing::info!(epoch = epoch.0, fresh, clean, segments, scanned_bytes, elapsed_ms, "data directory open");
+    tracing::info!(
+        epoch = epoch.0,
+        fresh,
+        clean,
+        segments,
+        segment_bytes,
+        scanned_bytes,
+        elapsed_ms,
+        "data directory open"
+    );
+    if let Some(asked) = asked_segment_bytes.filter(|asked| asked != segment_bytes) {
+        tracing::warn!(asked, segment_bytes, "the log has segments of another length already, and goes on with that");
+    }
     for cut in &recovered.cuts {
         let copy = cut.copy.as_deref().unwrap_or("none, for want of space");
         tracing::warn!(

@@ -50,13 +50,24 @@ fn journals_are_spread_and_found_in_any_order() {
     assert_eq!((recovered.segments, at.as_slice()), (3, [DirId(0)].as_slice()));
 }
 
+/// A disk that is not mounted leaves an empty directory.
+#[test]
+fn an_empty_directory_in_place_of_a_missing_one_is_told() {
+    let world = world();
+    live(&world, &[0, 1], 2).unwrap();
+    let error = live(&world, &[0, 2], 2).unwrap_err();
+    assert_eq!(error, OpenError::MissingDirectories { known: 2, missing: vec![1], empty: vec![DirId(1)] });
+    assert!(error.to_string().contains("data directory 2 is empty: see that its disk is mounted"), "{error}");
+}
+
 #[test]
 fn a_directory_that_is_missing_is_named() {
     let world = world();
     live(&world, &[0, 1, 2], 3).unwrap();
     let missing = |dirs: &[u32]| live(&world, dirs, 3).unwrap_err();
-    assert_eq!(missing(&[0, 2]), OpenError::MissingDirectories { known: 3, missing: vec![1] });
-    assert_eq!(missing(&[0]), OpenError::MissingDirectories { known: 3, missing: vec![1, 2] });
+    assert_eq!(missing(&[0, 2]), OpenError::MissingDirectories { known: 3, missing: vec![1], empty: Vec::new() });
+    let both = OpenError::MissingDirectories { known: 3, missing: vec![1, 2], empty: Vec::new() };
+    assert_eq!(missing(&[0]), both);
     let error = missing(&[2, 1]);
     assert!(matches!(error, OpenError::NoSuperblock { segments: 2 }), "{error}");
     assert!(error.to_string().contains("first directory"), "{error}");

@@ -75,6 +75,7 @@ impl<I: Io> Reactor<I> {
             directories: Arc::clone(&seat.directories),
             owners: seat.owners,
             is_full: false,
+            fullness: Refusals::default(),
             epoch: seat.epoch,
             listener: None,
             accepting: false,

@@ -29,7 +29,7 @@ impl<I: Io> Reactor<I> {
             let may_take_part = self.may_take_part();
             let Some(next_length) = self.intake.next_length(may_take_part) else { return };
             match self.commit_one(next_length, may_take_part, Room::Records) {
-                Ok(()) => self.is_full = false,
+                Ok(()) => self.found_room(),
                 Err(Shortage::Making) => return,
                 Err(Shortage::Full) => return self.commit_commands(),
             }
@@ -38,7 +38,7 @@ impl<I: Io> Reactor<I> {
 
     /// There is no room for records, which are refused; but for what may make room there is, while it lasts.
     fn commit_commands(&mut self) {
-        self.is_full = true;
+        self.found_no_room();
         self.refuse_records(ErrorCode::DiskFull);
         while let Some(length) = self.intake.next_length(true) {
             if !self.journal.may_write() {
@@ -49,6 +49,25 @@ impl<I: Io> Reactor<I> {
                 Err(Shortage::Making) => return,
                 Err(Shortage::Full) => return self.refuse_waiting(ErrorCode::DiskFull),
             }
+        }
+    }
+
+    /// Whether a record that came now would find no room.
+    pub(super) fn has_no_room(&self) -> bool {
+        self.is_full && !self.journal.segments.has_ready()
+    }
+
+    fn found_no_room(&mut self) {
+        if !std::mem::replace(&mut self.is_full, true) && self.fullness.is_logged(0, self.io.mono_ns()) {
+            tracing::error!(
+                "the disk is full, or its budget used up: appends are refused until there is room, reads go on"
+            );
+        }
+    }
+
+    fn found_room(&mut self) {
+        if std::mem::take(&mut self.is_full) {
+            tracing::info!("there is room again: appends are taken");
         }
     }
 

@@ -37,6 +37,7 @@ impl<I: Io> Reactor<I> {
             connections: self.clients(),
             subscriptions: self.subscriptions.len(),
             segments: self.journal.segment_counts(),
+            has_no_room: self.has_no_room(),
             compacted: self.compactor.done,
             lags,
         }

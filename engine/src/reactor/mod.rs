@@ -52,7 +52,7 @@ use crate::encryption::Vault;
 use crate::gates::Gates;
 use crate::handle::{Asker, Caller, Counts, OwnWaiting};
 use crate::intake::{CATALOG_APPEND, Intake};
-use crate::journal::{Bounds, Drops, Journal, Seal, Sealed, SegmentId, Shortage};
+use crate::journal::{Bounds, Drops, Journal, Refusals, Seal, Sealed, SegmentId, Shortage};
 use crate::limits::{
     BATCH_BYTES_TARGET, COMPLETIONS_ROOM, IDLE_MARK_NS, Memory, READ_WINDOWS_BYTES_MAX, READ_WINDOWS_SHARE,
     WRITES_IN_FLIGHT_MAX, ZERO_AFTER_IDLE_NS,
@@ -220,6 +220,8 @@ pub struct Reactor<I: Io> {
     directories: Arc<Directories>,
     /// Whether records have found no room, and none since.
     is_full: bool,
+    /// Which times of that are logged.
+    fullness: Refusals,
     epoch: Epoch,
     listener: Option<ListenerId>,
     accepting: bool,

@@ -123,11 +123,11 @@ impl<I: Io> Reactor<I> {
         if self.fail_if_poisoned(asker) {
             return;
         }
-        if self.is_full && !self.journal.segments.has_ready() {
+        if self.has_no_room() {
             return self.fail(
                 asker,
                 ErrorCode::DiskFull,
-                "delete a stream, keep less of some, or raise the disk budget",
+                "free space on the disk, delete a stream, keep less of some, or raise the disk budget",
             );
         }
         match self.planned.plan_create(name, shards, settings, annotation, self.clock.arrival_ms(&self.io)) {

@@ -75,6 +75,7 @@ pub(super) fn find(io: &mut impl Io, config: &Config) -> Result<Found, OpenError
     if !(1..=DIRECTORIES_MAX).contains(&count) {
         return Err(OpenError::Directories { count });
     }
+    check_segment_bytes(config)?;
     let listed = (0..count as u32).map(|dir| list(io, DirId(dir))).collect::<Result<Vec<Listed>, _>>()?;
     let (home, is_fresh) = home(&listed)?;
     let mut store = if is_fresh { None } else { Some(Store::open(io, listed[home].dir)?) };
@@ -164,7 +165,7 @@ fn order(listed: &[Listed], home: usize, log: Option<&Superblock>) -> Result<Vec
     }
     let missing: Vec<usize> = (0..known).filter(|&number| order[number].is_none()).collect();
     if !missing.is_empty() {
-        return Err(OpenError::MissingDirectories { known, missing });
+        return Err(OpenError::MissingDirectories { known, missing, empty: added });
     }
     Ok(order.into_iter().flatten().chain(added).collect())
 }
@@ -207,13 +208,15 @@ fn add(io: &mut impl Io, dir: DirId, member: Member) -> Result<(), OpenError> {
     blocking::sync_dir(io, dir)
 }
 
+/// Refuses segments of a length that there can't be.
+fn check_segment_bytes(config: &Config) -> Result<(), OpenError> {
+    let bytes = u64::from(config.segment_bytes);
+    let is_legal = (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) && bytes.is_multiple_of(BLOCK_BYTES as u64);
+    if is_legal { Ok(()) } else { Err(OpenError::SegmentBytes { bytes }) }
+}
+
 /// Makes the superblock of a new log.
 fn create(io: &mut impl Io, config: &Config, dir: DirId) -> Result<Store, OpenError> {
-    let segment_bytes = u64::from(config.segment_bytes);
-    let legal = (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes);
-    if !legal || !segment_bytes.is_multiple_of(BLOCK_BYTES as u64) {
-        return Err(OpenError::SegmentBytes { bytes: segment_bytes });
-    }
     let first = Superblock {
         log_id: LogId(io.random()),
         directories: 1,

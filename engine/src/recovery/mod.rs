@@ -33,7 +33,7 @@ pub(crate) use take::begin_wait;
 
 use std::collections::BTreeSet;
 
-use frame::{Epoch, JournalNumber};
+use frame::{Epoch, JournalNumber, Position};
 use io::{DirId, FileId, Io};
 
 use crate::Config;
@@ -63,12 +63,17 @@ pub fn open(io: &mut impl Io, config: &Config, reactors: usize) -> Result<(Vec<S
     store.update(io, &clock, |superblock| {
         superblock.epoch = Epoch(was.epoch.0 + 1);
         superblock.clean = false;
+        // No start before this one came as far as a segment: their length is still to be chosen.
+        if segments.is_empty() && was.durable == Position::default() {
+            superblock.segment_bytes = config.segment_bytes;
+        }
     })?;
     let mut recovered = Recovered {
         epoch: store.current.epoch,
         fresh: is_fresh,
         clean: was.clean,
         segments: segments.len(),
+        segment_bytes: store.current.segment_bytes,
         clock_differs_ms: clock.held_by_ms(io),
         ..Recovered::default()
     };
@@ -80,7 +85,7 @@ pub fn open(io: &mut impl Io, config: &Config, reactors: usize) -> Result<(Vec<S
             journal,
             dir: directories.of_journal(journal),
             epoch: store.current.epoch,
-            segment_bytes: was.segment_bytes,
+            segment_bytes: store.current.segment_bytes,
         };
         let lengths = directories::lengths_of(&segments, journal);
         let place = (&directories, lengths.as_slice());

@@ -34,6 +34,8 @@ pub struct Recovered {
     pub clean: bool,
     /// Segments found.
     pub segments: usize,
+    /// Bytes of one, unless it was compacted.
+    pub segment_bytes: u32,
     /// Bytes that were read to find the end.
     pub scanned_bytes: u64,
     /// What was cut, at most once in a journal.
@@ -110,6 +112,8 @@ pub enum OpenError {
         known: usize,
         /// Their numbers.
         missing: Vec<usize>,
+        /// Of those that are named, which hold nothing.
+        empty: Vec<DirId>,
     },
     /// What a directory says of itself is damaged.
     Member {
@@ -228,13 +232,16 @@ impl fmt::Display for OpenError {
                 "data directories {} and {} of those named are both number {number} of this log: one is a copy; leave it out",
                 nth(*one), nth(*other)
             ),
-            OpenError::MissingDirectories { known, missing } => {
+            OpenError::MissingDirectories { known, missing, empty } => {
                 let missing: Vec<String> = missing.iter().map(usize::to_string).collect();
-                write!(
-                    f,
-                    "this log lies in {known} data directories, and number {} of them (from 0) is not named; name each with --data",
-                    missing.join(", ")
-                )
+                let missing = missing.join(", ");
+                write!(f, "this log lies in {known} data directories, and number {missing} of them (from 0) is not among those named")?;
+                match empty.first() {
+                    Some(&dir) => {
+                        write!(f, ", of which data directory {} is empty: see that its disk is mounted", nth(dir))
+                    }
+                    None => f.write_str("; name each with --data"),
+                }
             }
             OpenError::Member { dir } => write!(
                 f,
@@ -269,10 +276,10 @@ impl fmt::Display for OpenError {
                 f.write_str("all numbers of segments are used up; go on in a new data directory, with larger segments")
             }
             OpenError::NoSpace { errno: 0 } => f.write_str(
-                "the disk budget leaves no room for a segment; raise it to at least one segment, or make segments smaller",
+                "the disk budget leaves no room for a segment; raise it to at least one segment, or, of a new log, make segments smaller",
             ),
             OpenError::NoSpace { errno } => {
-                write!(f, "no segment could be allocated: {}; free space on the disk, or make segments smaller", reason(-errno))
+                write!(f, "no segment could be allocated: {}; free space on the disk, or, of a new log, make segments smaller", reason(-errno))
             }
         }
     }

@@ -185,6 +185,8 @@ impl Out<'_> {
         self.counters("held_up", "Times that input waited for another reactor", held_up)?;
         let poisoned = stat(|vitals| u64::from(vitals.stats.poisoned.is_some()));
         self.gauges("refuses_appends", "1 once a write has failed: appends are refused until a restart", poisoned)?;
+        let full = stat(|vitals| u64::from(vitals.has_no_room));
+        self.gauges("out_of_space", "1 while appends are refused, as the disk is full or its budget used up", full)?;
         let segments = stat(|vitals| vitals.segments.count as u64);
         self.gauges("segments", "Segments of the reactor's journal", segments)?;
         let ready = stat(|vitals| vitals.segments.ready as u64);

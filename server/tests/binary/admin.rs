@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use frame::proto::Start;
 use frame::{Quotas, QuotasChange};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::gateway::{good, refused};
 use server::client::Batch;
@@ -38,6 +38,12 @@ pub(crate) fn samples(server: &Server) -> BTreeMap<String, f64> {
             (name.to_owned(), value.parse().unwrap())
         })
         .collect()
+}
+
+/// The status of health, and what it tells.
+pub(crate) fn health(server: &Server) -> (u16, Value) {
+    let (status, _, body) = ask(server.admin.unwrap(), "GET", "/health");
+    (status, serde_json::from_str(&body).unwrap())
 }
 
 /// The sum of a family over all its labels.

@@ -3,7 +3,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
 use std::time::Instant;
 
 use frame::proto::{AckResult, Client as Proto, ClientEvent, ErrorCode};
@@ -11,7 +10,7 @@ use frame::{Quotas, StreamId};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server::client::{Batch, ClientError};
 
-use crate::rig::{PATIENCE, Server, directory, serve, store};
+use crate::rig::{PATIENCE, Server, directory, serve_in_shell, store};
 
 const CONNECTIONS: usize = 10_000;
 
@@ -69,10 +68,7 @@ fn ten_thousand_are_welcome() {
     let directory = directory();
     // As shells start it: the server raises its limit itself.
     let data = directory.path().join("data");
-    let plain = serve(&data, &[]);
-    let mut low = Command::new("sh");
-    low.args(["-c", "ulimit -S -n 1024 && exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
-    let mut server = Server::start_command(&data, low);
+    let mut server = Server::start_command(&data, serve_in_shell("ulimit -S -n 1024", &data));
     server.assert_well();
     let before = resident_bytes(&server);
     let mut idle: Vec<Idle> = (0..count).map(|_| Idle::new(&server)).collect();

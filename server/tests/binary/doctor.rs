@@ -67,7 +67,8 @@ fn a_refused_ring_is_told_with_what_is_taken_instead() {
 #[test]
 fn a_scheduler_is_changed_by_what_is_advised() {
     let Some(mounted) = LoopDisk::new(32 << 20, &[], "loop") else { return };
-    let doctor = || run(millstream(["doctor", "--data", mounted.path.to_str().unwrap()]), b"").good();
+    let place = mounted.path.to_str().unwrap();
+    let doctor = || run(millstream(["doctor", "--data", place, "--segment-bytes", "4MiB"]), b"").good();
     let told = doctor();
     let device = told.text().lines().find_map(|line| line.strip_prefix("ok   device         ")).unwrap();
     let device = device.split([',', ' ']).next().unwrap().to_owned();
@@ -83,6 +84,26 @@ fn a_scheduler_is_changed_by_what_is_advised() {
     assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
     assert!(fs::read_to_string(&scheduler).unwrap().contains("[none]"), "{command}");
     assert!(doctor().text().contains(&format!("ok   scheduler      {device}: none")));
+}
+
+/// Bug: a server could run, said doctor, on a disk without room for a segment, and of several directories it looked at none.
+#[test]
+fn each_directory_must_have_room_for_a_segment() {
+    let directory = directory();
+    let [one, other] = ["one", "other"].map(|name| directory.path().join(name));
+    for place in [&one, &other] {
+        fs::create_dir(place).unwrap();
+    }
+    let (one, other) = (one.to_str().unwrap(), other.to_str().unwrap());
+    let mut command = millstream(["doctor", "--segment-bytes", "4MiB"]);
+    command.env("MILLSTREAM_DATA", format!("{one}:{other}"));
+    let told = run(command, b"").good();
+    for place in [one, other] {
+        assert!(told.text().contains(&format!("ok   space          {place}: ")), "{}", told.text());
+    }
+    let told = run(millstream(["doctor", "--data", one, "--segment-bytes", "100TiB"]), b"");
+    assert_eq!(told.status.code(), Some(1));
+    assert!(told.text().contains("BAD  space") && told.text().contains("--segment-bytes"), "{}", told.text());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use frame::{Frame, Quotas, Retention, Sequence, Settings};
 use serde_json::json;
 use server::client::{Batch, Client, ClientError};
 
+use crate::admin::{health, samples};
 use crate::gateway::good;
 use crate::mounts::LoopDisk;
 use crate::retention::until;
@@ -178,6 +179,14 @@ fn a_full_disk_refuses_appends_and_loses_nothing() {
     });
     let refusal = refusal.unwrap_or_default();
     assert!(refusal.contains("free space or raise the server's --disk-bytes"), "{refusal}");
+    // A restart mends nothing: whoever watches is told, and is not to restart it.
+    let (status, told) = health(&server);
+    assert_eq!(
+        (status, &told["status"], &told["reactors"][0]["state"]),
+        (200, &json!("out_of_space"), &json!("out_of_space"))
+    );
+    assert_eq!(samples(&server)["millstream_out_of_space{reactor=\"0\"}"], 1.0);
+    assert!(server.log_text().contains("appends are refused until there is room"), "{}", server.log_text());
     for life in 0..4 {
         // Readers and subscribers go on, in every life.
         kept.compare(&mut client);
@@ -196,6 +205,9 @@ fn a_full_disk_refuses_appends_and_loses_nothing() {
     let end = kept.stored.last_key_value().unwrap().0.next();
     good(server.http.unwrap(), "DeleteStream", &json!({"StreamName": "bulk"}));
     assert_resumes(&mut kept, &mut client);
+    assert_eq!(health(&server), (200, json!({"status": "ok", "reactors": [{"reactor": 0, "state": "ok"}]})));
+    assert_eq!(samples(&server)["millstream_out_of_space{reactor=\"0\"}"], 0.0);
+    assert!(server.log_text().contains("there is room again"), "{}", server.log_text());
     kept.follow(&mut client, end);
 
     let mut expiring = Account::new(&mut client, "expiring", Retention::of_seconds(3600));

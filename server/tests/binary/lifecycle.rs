@@ -11,7 +11,7 @@ use frame::{Quotas, Sequence, ShardId};
 use rustix::process::{Pid, Signal, kill_process};
 use server::client::{Batch, ClientError, Timeouts};
 
-use crate::rig::{PATIENCE, SMALL, Server, directory, millstream, read_all, run, serve, store, wait};
+use crate::rig::{PATIENCE, SMALL, Server, directory, millstream, read_all, run, serve, serve_in_shell, store, wait};
 
 #[test]
 fn a_restart_keeps_everything() {
@@ -256,4 +256,54 @@ fn who_waits_for_the_data_waits_for_the_addresses_too() {
         assert!(!data.join("superblock").exists());
     }
     after.stop();
+}
+
+/// Bug: the server aborted at its next line, which a client could bring about, where its log could not be written: on a full disk,
+/// or behind a program that had ended. Mechanism: the library panics as it reports that.
+#[test]
+fn a_log_that_takes_no_lines_ends_nothing() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let mut server = Server::start_command(&data, serve_in_shell("exec 2>/dev/full", &data));
+    let stream = server.client().create_stream("s", 1, Quotas::NONE).unwrap().stream;
+    store(&mut server.client(), stream, "k", ["a"]);
+    server.assert_well();
+    server.stop();
+}
+
+/// A terminal that closes is a request to stop as Ctrl-C is, unless the server is to outlive it.
+#[test]
+fn a_hangup_stops_cleanly_or_not_at_all() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let server = Server::start(&data);
+    server.signal(Signal::HUP);
+    server.ended();
+    let mut server = Server::start_command(&data, serve_in_shell("trap '' HUP", &data));
+    assert!(server.log_text().contains("clean=true"), "{}", server.log_text());
+    server.signal(Signal::HUP);
+    server.assert_well();
+    server.stop();
+}
+
+/// Bug: what the first start had been told stayed, so that what its error advised never helped.
+#[test]
+fn a_start_that_made_no_segment_chooses_nothing() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let start = |segment_bytes| {
+        let mut command = millstream(["serve", "--native", "127.0.0.1:0", "--http", "off", "--disk-bytes", "100MiB"]);
+        command.arg("--data").arg(&data).args(["--segment-bytes", segment_bytes]);
+        command
+    };
+    let mut first = start("256MiB");
+    first.args(["--log", "error"]);
+    let line = run(first, b"").refusal();
+    assert!(line.contains("make segments smaller"), "{line}");
+    Server::start_command(&data, start("4MiB")).stop();
+    // Now there is one.
+    let server = Server::start_command(&data, start("8MiB"));
+    let log = server.log_text();
+    assert!(log.contains("segments of another length already") && log.contains("segment_bytes=4194304"), "{log}");
+    server.stop();
 }

@@ -39,6 +39,25 @@ pub(crate) fn millstream<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Co
     command
 }
 
+/// What `by` starts in place of itself is `command`, with its settings.
+pub(crate) fn started_by(mut by: Command, command: &Command) -> Command {
+    by.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => by.env(name, value),
+            None => by.env_remove(name),
+        };
+    }
+    by
+}
+
+/// The server as a shell starts it, behind some words of its own.
+pub(crate) fn serve_in_shell(words: &str, data: &Path) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{words}; exec \"$0\" \"$@\"")]);
+    started_by(shell, &serve(data, &[]))
+}
+
 /// What a finished command left.
 #[derive(Debug)]
 pub(crate) struct Finished {

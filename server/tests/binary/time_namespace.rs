@@ -13,7 +13,7 @@ use server::client::Client;
 
 use crate::gateway::{good, refused};
 use crate::retention::{fill, segments, until};
-use crate::rig::{Server, directory, serve, skip};
+use crate::rig::{Server, directory, serve, skip, started_by};
 
 const DAY_S: u32 = 86_400;
 
@@ -45,16 +45,9 @@ fn can_jump() -> bool {
 
 /// A server whose boot clock is so far ahead of the machine's.
 fn start(data: &Path, ahead_s: u32, more: &[&str]) -> Server {
-    let plain = serve(data, more);
-    let mut command = Command::new("unshare");
-    command.args(["--time", "--boottime", &ahead_s.to_string()]).arg(plain.get_program()).args(plain.get_args());
-    for (name, value) in plain.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    Server::start_command(data, command)
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--time", "--boottime", &ahead_s.to_string()]);
+    Server::start_command(data, started_by(unshare, &serve(data, more)))
 }
 
 /// How many starts so far have said that nothing expires.

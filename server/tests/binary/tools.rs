@@ -50,6 +50,13 @@ fn what_is_put_is_tailed() {
     server.stop();
 }
 
+/// Bug: all that was put without a name, as of an unset variable, was taken for one producer's, whose first records were stored.
+#[test]
+fn a_producer_has_a_name() {
+    let refused = run(millstream(["put", "any", "--producer", "", "monday"]), b"");
+    assert!(!refused.status.success() && refused.err.contains("--producer"), "{}", refused.err);
+}
+
 #[test]
 fn streams_are_made_once() {
     let directory = directory();

@@ -167,7 +167,7 @@ impl fmt::Display for ErrorCode {
             ErrorCode::UnknownShard => "unknown shard",
             ErrorCode::UnknownSequence => "unknown sequence number",
             ErrorCode::Checksum => "checksum mismatch",
-            ErrorCode::DiskFull => "disk budget used up",
+            ErrorCode::DiskFull => "the disk is full, or its budget used up",
             ErrorCode::StorageFailed => "storage failed",
             ErrorCode::Damaged => "damaged on disk",
             ErrorCode::Busy => "busy",
