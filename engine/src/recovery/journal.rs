@@ -77,7 +77,7 @@ impl Journal {
         };
         let found = journal.read_footers(io, directories, found, owners)?;
         if !found.is_empty() {
-            journal.replay_tail(io, was, (directories, &found), recovered)?;
+            journal.replay_tail(io, was, (directories, &found), owners, recovered)?;
         }
         recovered.skipped = recovered.skipped.max(journal.skip);
         Ok(journal)
@@ -177,8 +177,10 @@ impl Journal {
         io: &mut impl Io,
         was: &Superblock,
         (directories, found): (&Directories, &[Segment]),
+        owners: &Owners,
         recovered: &mut Recovered,
     ) -> Result<(), OpenError> {
+        let goes_on = (self.blueprint.journal.0 as usize) < owners.reactors();
         let base = self.newest.as_ref().map(|(base, _)| base.number);
         let after: Vec<Segment> =
             found.iter().filter(|segment| base.is_none_or(|base| segment.number > base)).copied().collect();
@@ -186,7 +188,7 @@ impl Journal {
         // The superblock speaks of the catalog's journal alone.
         let unknown = Superblock { durable: Position::default(), clean: false, ..*was };
         let was = if replay.keeps_catalog() { was } else { &unknown };
-        let outcome = replay.run(io, blueprint, was, &after, sealed, pinned)?;
+        let outcome = replay.run(io, blueprint, was, (&after, goes_on), sealed, pinned)?;
         self.damage.append(std::mem::take(&mut self.replay.damage));
         let is_used =
             |number| self.sealed.contains_key(&number) || outcome.open.is_some_and(|open| open.number == number);

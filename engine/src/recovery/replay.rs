@@ -51,7 +51,7 @@ pub(crate) struct Replay {
 
 /// Where the log ends.
 pub(crate) struct Outcome {
-    /// The segment to go on in; none if the last one is damaged at its end.
+    /// The segment to go on in; none if the last one is damaged at its end, unless its footer is all that is still written.
     pub(crate) open: Option<Segment>,
     pub(crate) tail: Position,
     pub(crate) cut: Option<Cut>,
@@ -146,13 +146,13 @@ impl Replay {
         self.shards.iter().any(|(shard, _)| is_wanted(shard) && self.index.extents(shard).next().is_some())
     }
 
-    /// Replays `segments`, in order, to the end of the log. Segments that are left on the way get their footers in memory.
+    /// Replays `segments` to the end of the log, in which a reactor `goes_on` or none. Those that are left get footers in memory.
     pub(crate) fn run(
         &mut self,
         io: &mut impl Io,
         blueprint: &Blueprint,
         was: &Superblock,
-        segments: &[Segment],
+        (segments, goes_on): (&[Segment], bool),
         sealed: &mut BTreeMap<SegmentNumber, Sealed>,
         pinned: &mut Pinned,
     ) -> Result<Outcome, OpenError> {
@@ -176,10 +176,14 @@ impl Replay {
                     let seal = self.leave(blueprint, segment, position, sealed, pinned);
                     self.seals.push(seal);
                 }
-                // A damaged one is left as it is. What follows it is not chained to the last batch before the damage: the
-                // next start would take the two for neighbours.
+                // A damaged one is left as it is, unless nobody writes another that tells of it. What follows it is not chained
+                // to the last batch before the damage: the next start would take the two for neighbours.
                 End::Lost(position) => {
-                    self.leave(blueprint, segment, position, sealed, pinned);
+                    if goes_on || !later.is_empty() {
+                        self.leave(blueprint, segment, position, sealed, pinned);
+                    } else {
+                        (outcome.open, outcome.tail) = (Some(*segment), scan.blank_from(io, position)?);
+                    }
                     self.checksum = !self.checksum;
                 }
             }
@@ -187,8 +191,7 @@ impl Replay {
         Ok(outcome)
     }
 
-    /// At the end of the log: the shards that have nothing after the damage, each with the number from which on it may have lost
-    /// records.
+    /// At the end of the log: shards that have nothing after the damage, and from which number on each may have lost records.
     pub(crate) fn doubtful(&self) -> impl Iterator<Item = (ShardId, Sequence)> + '_ {
         self.doubtful.iter().map(|(&shard, &from)| (shard, from))
     }
@@ -199,8 +202,7 @@ impl Replay {
         self.doubtful.clear();
     }
 
-    /// Replays a segment that later ones are known to follow, for its footer. Returns where its last intact batch ends: what
-    /// followed it may be lost.
+    /// Replays a segment that others follow, for its footer. Returns where its last intact batch ends: what followed may be lost.
     pub(crate) fn whole_segment(
         &mut self,
         io: &mut impl Io,

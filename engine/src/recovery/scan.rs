@@ -142,6 +142,17 @@ impl Scan {
         Ok(block.iter().take(BLOCK_BYTES).all(|&byte| byte == 0))
     }
 
+    /// Behind the last block from a place on that is not blank.
+    pub(crate) fn blank_from(&mut self, io: &mut impl Io, place: Position) -> Result<Position, OpenError> {
+        let (mut at, mut blank) = (place.offset(), place.offset());
+        while at as usize + BLOCK_BYTES < self.segment.bytes as usize {
+            let is_blank = self.is_blank(io, at)?;
+            at += BLOCK_BYTES as u32;
+            blank = if is_blank { blank } else { at };
+        }
+        Ok(Position::new(self.segment.number, blank))
+    }
+
     /// Looks at every block from `offset` on for headers of this segment.
     pub(crate) fn look_ahead(&mut self, io: &mut impl Io, offset: u32, epoch: Epoch) -> Result<Ahead, OpenError> {
         self.look(io, offset, epoch, self.segment.bytes)
