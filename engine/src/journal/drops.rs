@@ -1,4 +1,4 @@
-//! Segments in which nothing lives, on their way off the disk.
+//! Segments in which nothing lives, on their way off the disk; and the unused rest of those that were left early, which is cut alone.
 //!
 //! ```text
 //!   rename to NAME.new -> directory sync -> [hidden]: no life will read it, whatever becomes of this one
@@ -21,13 +21,15 @@ use crate::exchange::Flushes;
 use crate::limits::{ALLOCATE_RETRY_NS, FREE_BYTES, FREE_COSTS_BYTES};
 use crate::scheduler::Scheduler;
 
-/// A segment that nobody reads any more.
+/// A segment that nobody reads any more, or the end of one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Doomed {
     pub(crate) segment: SegmentId,
     pub(crate) dir: DirId,
     pub(crate) file: FileId,
     pub(crate) bytes: u64,
+    /// How much of it stays, under its name; 0: nothing.
+    pub(crate) kept_bytes: u64,
     /// Whether it still has its name: another file has that of one that was compacted.
     pub(crate) is_named: bool,
 }
@@ -36,13 +38,22 @@ impl Doomed {
     fn hidden_name(&self) -> String {
         file_name(self.segment.journal, self.segment.number) + UNFINISHED
     }
+
+    /// What its space is that comes back.
+    pub(crate) fn freed_bytes(&self) -> u64 {
+        self.bytes - self.kept_bytes
+    }
+
+    fn cut(&self) -> Stage {
+        Stage::Cut { left: self.freed_bytes(), is_cutting: false }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     Rename,
     SyncDir,
-    /// It has so many bytes left. A step is in flight, or waits for the disk's schedule.
+    /// So many bytes are left to be cut. A step is in flight, or waits for the disk's schedule.
     Cut {
         left: u64,
         is_cutting: bool,
@@ -114,8 +125,8 @@ impl Drops {
         }
         let Some((doomed, stage)) = self.at else {
             let Some(doomed) = self.waiting.pop_front() else { return };
-            if !doomed.is_named {
-                self.at = Some((doomed, Stage::Cut { left: doomed.bytes, is_cutting: false }));
+            if !doomed.is_named || doomed.kept_bytes > 0 {
+                self.at = Some((doomed, doomed.cut()));
                 return self.advance(io, scheduler, is_appending);
             }
             return self.go_on(io, doomed, Stage::Rename);
@@ -140,7 +151,9 @@ impl Drops {
                 FileOp::SyncDir(doomed.dir)
             }
             Stage::Cut { is_cutting: false, .. } => return,
-            Stage::Cut { left, .. } => FileOp::Truncate { file: doomed.file, bytes: left.saturating_sub(FREE_BYTES) },
+            Stage::Cut { left, .. } => {
+                FileOp::Truncate { file: doomed.file, bytes: doomed.kept_bytes + left.saturating_sub(FREE_BYTES) }
+            }
             Stage::Remove => FileOp::Remove { dir: doomed.dir, name: doomed.hidden_name() },
             Stage::Close => FileOp::Close(doomed.file),
         };
@@ -174,8 +187,9 @@ impl Drops {
                 let Doomed { file, bytes, .. } = doomed;
                 return Ok(Some(Dropped::Spare(Spare { name: doomed.hidden_name(), file, bytes })));
             }
-            Stage::SyncDir => Stage::Cut { left: doomed.bytes, is_cutting: false },
+            Stage::SyncDir => doomed.cut(),
             Stage::Cut { left, .. } if left > FREE_BYTES => Stage::Cut { left: left - FREE_BYTES, is_cutting: false },
+            Stage::Cut { .. } if doomed.kept_bytes > 0 => return Ok(Some(Dropped::Freed(doomed))),
             Stage::Cut { .. } if doomed.is_named => Stage::Remove,
             Stage::Cut { .. } => Stage::Close,
             Stage::Remove => Stage::Close,

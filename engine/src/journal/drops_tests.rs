@@ -12,6 +12,7 @@ const DOOMED: Doomed = Doomed {
     dir: DirId(0),
     file: FileId(3),
     bytes: FREE_BYTES * 2 + 4096,
+    kept_bytes: 0,
     is_named: true,
 };
 
@@ -44,9 +45,13 @@ struct Rig {
 
 impl Rig {
     fn new() -> Rig {
+        Rig::of(DOOMED)
+    }
+
+    fn of(doomed: Doomed) -> Rig {
         let flushes = Arc::new(Flushes::new(&[0]));
         let mut drops = Drops::new(TOKEN, Arc::clone(&flushes));
-        drops.add(DOOMED);
+        drops.add(doomed);
         let io = Inert(Played { pool: Pool::new(1 << 20).expect("memory"), now_ns: 1_000_000_000, op: None });
         Rig { io, drops, scheduler: Scheduler::new(), flushes }
     }
@@ -84,6 +89,18 @@ fn its_name_is_another_ones_before_a_byte_is_touched() {
     assert!(rig.next().contains("Remove"));
     assert!(rig.next().contains("Close"));
     assert!(matches!(rig.complete(0, false), Ok(Some(Dropped::Freed(doomed))) if doomed == DOOMED));
+    assert_eq!((rig.drops.count(), rig.begun()), (0, None));
+}
+
+#[test]
+fn of_a_segment_that_was_left_early_the_rest_is_cut_alone() {
+    let rest = Doomed { kept_bytes: 8192, ..DOOMED };
+    let mut rig = Rig::of(rest);
+    let cut = rig.begun().expect("it begins");
+    assert!(cut.contains("Truncate") && cut.contains(&format!("bytes: {} ", FREE_BYTES + 4096)), "{cut}");
+    let cut = rig.next();
+    assert!(cut.contains("Truncate") && cut.contains("bytes: 8192 "), "{cut}");
+    assert!(matches!(rig.complete(0, true), Ok(Some(Dropped::Freed(cut))) if cut == rest));
     assert_eq!((rig.drops.count(), rig.begun()), (0, None));
 }
 

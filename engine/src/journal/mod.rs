@@ -64,6 +64,8 @@ pub(crate) struct Open {
     pub(crate) rows: usize,
     /// The checksum of its last batch, once it was left.
     pub(crate) last_checksum: u64,
+    /// Whether it was left before it was full: its file is cut behind its footer.
+    pub(crate) is_early: bool,
 }
 
 /// A segment that gets no more batches.
@@ -446,13 +448,14 @@ impl Journal {
         let footer_length = footer.len() as u32;
         let trailer = Trailer { log_id, journal, epoch, footer: end, footer_length, footer_checksum };
         let segment = SegmentId { journal, number: left.number };
-        let (file, bytes) = (left.file, left.bytes);
+        let sealed_bytes = end.offset() + footer_length + BLOCK_BYTES as u32;
+        let (file, bytes) = (left.file, if left.is_early { sealed_bytes.min(left.bytes) } else { left.bytes });
         self.sealed.push(Sealed { segment, file, bytes, footer_at: end.offset(), footer_length });
         if let Some(footer) = Footer::parse(footer.clone()) {
             // Readers find it in memory until its write is durable: what is on disk before that is no footer.
             self.footers.pin(segment, Arc::new(footer));
         }
-        self.sealer.add(Seal { file, file_bytes: bytes, footer, trailer });
+        self.sealer.add(Seal { file, file_bytes: bytes, whole_bytes: left.bytes, footer, trailer });
         self.index.restart(shards.iter().map(|(shard, _)| shards.stored(shard).next));
     }
 

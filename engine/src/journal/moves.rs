@@ -26,18 +26,19 @@ impl Journal {
         let next = self.segments.take()?;
         self.closing.push_back(Open { last_checksum: self.previous_checksum, ..self.open });
         let Ready { number, dir, file, bytes, .. } = next;
-        self.open = Open { number, dir, file, bytes, extents: 0, rows: 0, last_checksum: 0 };
+        self.open = Open { number, dir, file, bytes, extents: 0, rows: 0, last_checksum: 0, is_early: false };
         self.tail = Position::new(next.number, FIRST_BATCH);
         Ok(())
     }
 
-    /// Has the open segment sealed, which is once a batch in the next one is durable.
+    /// Has the open segment sealed, however little is in it, which is once a batch in the next one is durable.
     ///
     /// # Errors
     /// There is no next segment, or no memory, now; the caller tries again.
     pub(crate) fn leave_open(&mut self, io: &mut impl Io, shards: &Shards, catalog: &Catalog) -> Result<(), Shortage> {
         if self.closing.is_empty() {
             self.go_to_next()?;
+            self.closing.iter_mut().for_each(|left| left.is_early = true);
         }
         self.write_mark(io, shards, catalog)
     }

@@ -2,19 +2,18 @@
 
 use io::{Completion, Io};
 
-use super::Journal;
+use super::{Doomed, Journal};
 
 impl Journal {
-    /// A write of a footer or trailer has completed.
+    /// A write that seals a segment has completed. Tells what is to be cut off the file of one that is sealed now.
     ///
     /// # Errors
     /// The errno, or 0 for a short write. The journal is poisoned from here on.
-    pub(crate) fn complete_seal(&mut self, completion: &Completion) -> Result<(), i32> {
+    pub(crate) fn complete_seal(&mut self, completion: &Completion) -> Result<Option<Doomed>, i32> {
         let outcome = self.sealer.complete(completion);
-        if let Ok(Some(segment)) = outcome {
-            self.footers.unpin(segment);
-        }
-        self.poison_if(outcome.map(drop))
+        let Some(seal) = self.poison_if(outcome)? else { return Ok(None) };
+        self.footers.unpin(seal.segment());
+        Ok(seal.rest(self.blueprint.dir))
     }
 
     /// A step of making a segment has completed.
@@ -48,7 +47,7 @@ impl Journal {
         self.poisoned.get_or_insert(errno);
     }
 
-    fn poison_if(&mut self, outcome: Result<(), i32>) -> Result<(), i32> {
+    fn poison_if<T>(&mut self, outcome: Result<T, i32>) -> Result<T, i32> {
         if let Err(errno) = outcome {
             self.poisoned.get_or_insert(errno);
         }

@@ -1,4 +1,5 @@
-//! Sealing: a segment that will get no more batches receives its footer, then its trailer, each made durable.
+//! Sealing: a segment that will get no more batches receives its footer, then its trailer, each made durable. One that was left
+//! early gets its trailer right behind the footer, and then a header that says that its file ends there.
 //!
 //! Nothing waits for it: appends go on in the next segment, reads use the footer from memory, and recovery scans a segment
 //! whose footer did not make it.
@@ -8,24 +9,45 @@ use std::sync::Arc;
 
 use frame::ShardId;
 use frame::limits::BLOCK_BYTES;
-use frame::segment::{Footer, ShardRow, Trailer};
-use io::{Completion, FileId, Io, Op, Token};
+use frame::segment::{Footer, Header, ShardRow, Trailer};
+use io::{Completion, DirId, FileId, Io, Op, Token};
 
-use super::SegmentId;
+use super::{Doomed, SegmentId};
 use crate::limits::{FOOTER_CHUNK_BYTES, FOOTER_ROWS_KEPT_MAX};
 
 /// A segment's footer and trailer, to be written.
 #[derive(Debug)]
 pub(crate) struct Seal {
     pub(crate) file: FileId,
+    /// Its file's length, and what that is until it is sealed.
     pub(crate) file_bytes: u32,
+    pub(crate) whole_bytes: u32,
     pub(crate) footer: Vec<u8>,
     pub(crate) trailer: Trailer,
 }
 
 impl Seal {
-    fn segment(&self) -> SegmentId {
+    pub(super) fn segment(&self) -> SegmentId {
         SegmentId { journal: self.trailer.journal, number: self.trailer.footer.segment() }
+    }
+
+    /// The header that tells the file's length.
+    fn header(&self) -> Header {
+        let Trailer { log_id, journal, epoch, footer, .. } = self.trailer;
+        Header { log_id, journal, segment: footer.segment(), epoch, file_bytes: u64::from(self.file_bytes) }
+    }
+
+    /// What is written of it.
+    fn bytes(&self) -> usize {
+        let blocks = 1 + usize::from(self.file_bytes < self.whole_bytes);
+        self.footer.len() + blocks * BLOCK_BYTES
+    }
+
+    /// What is to be cut off the file once it is on disk.
+    pub(super) fn rest(&self, dir: DirId) -> Option<Doomed> {
+        let (bytes, kept_bytes) = (u64::from(self.whole_bytes), u64::from(self.file_bytes));
+        let rest = Doomed { segment: self.segment(), dir, file: self.file, bytes, kept_bytes, is_named: true };
+        (kept_bytes < bytes).then_some(rest)
     }
 
     /// Whether there is room for it. There is none where damage was found in a segment that was almost full, or where there are
@@ -36,12 +58,11 @@ impl Seal {
     }
 }
 
-/// A footer on its way to the disk.
+/// A footer on its way to the disk, and what comes after it.
 #[derive(Debug)]
 struct Job {
     seal: Seal,
     written: usize,
-    trailer_sent: bool,
 }
 
 /// Segments being sealed, one write at a time.
@@ -67,41 +88,40 @@ impl Sealer {
                 "a segment has no room for its footer, which stays in memory: starts will read all of the segment"
             );
         }
-        self.jobs.push_back(Job { seal, written: 0, trailer_sent: false });
+        self.jobs.push_back(Job { seal, written: 0 });
     }
 
     /// Starts the next write, if none is in flight.
     pub(crate) fn advance(&mut self, io: &mut impl Io) {
         let Some(job) = self.jobs.front_mut().filter(|_| self.in_flight == 0) else { return };
-        let rest = &job.seal.footer[job.written..];
-        let trailer = job.seal.trailer.encode();
-        let (offset, bytes): (u64, &[u8]) = if rest.is_empty() {
-            (u64::from(job.seal.file_bytes) - BLOCK_BYTES as u64, &trailer)
-        } else {
+        let rest = job.seal.footer.get(job.written..).unwrap_or_default();
+        let (trailer, header) = (job.seal.trailer.encode(), job.seal.header().encode());
+        let (offset, bytes): (u64, &[u8]) = if !rest.is_empty() {
             let footer_at = u64::from(job.seal.trailer.footer.offset());
             (footer_at + job.written as u64, &rest[..rest.len().min(FOOTER_CHUNK_BYTES)])
+        } else if job.written == job.seal.footer.len() {
+            (u64::from(job.seal.file_bytes) - BLOCK_BYTES as u64, &trailer)
+        } else {
+            (0, &header)
         };
         let Some(mut buf) = io.pool().take(bytes.len()) else { return };
         buf.copy_from_slice(bytes);
-        job.trailer_sent = rest.is_empty();
         self.in_flight = bytes.len();
         io.submit(Op::Write { file: job.seal.file, offset, buf: buf.freeze(), durable: true }, self.token);
     }
 
-    /// A write has completed. Tells the segment that it was the last write of: its footer can be read from disk from now on.
+    /// A write has completed. Tells what it was the last write of: that footer can be read from disk from now on.
     /// `Err` with the errno if it failed, short writes included.
-    pub(crate) fn complete(&mut self, completion: &Completion) -> Result<Option<SegmentId>, i32> {
+    pub(crate) fn complete(&mut self, completion: &Completion) -> Result<Option<Seal>, i32> {
         let expected = std::mem::take(&mut self.in_flight);
         if completion.result.cast_unsigned() as usize != expected {
             self.jobs.clear();
             return Err(completion.result.min(0));
         }
         let Some(job) = self.jobs.front_mut() else { return Ok(None) };
-        if job.trailer_sent {
-            return Ok(self.jobs.pop_front().map(|job| job.seal.segment()));
-        }
         job.written += expected;
-        Ok(None)
+        let is_sealed = job.written >= job.seal.bytes();
+        Ok(if is_sealed { self.jobs.pop_front().map(|job| job.seal) } else { None })
     }
 
     /// Whether every segment is sealed.

@@ -19,7 +19,8 @@ fn footer(segment: u32) -> (Seal, Arc<Footer>) {
         writer.finish(&FooterHead { log_id, journal, position, epoch, last_checksum: 0, stands_for: 0 }, &[]);
     let footer_length = bytes.len() as u32;
     let trailer = Trailer { log_id, journal, epoch, footer: position, footer_length, footer_checksum };
-    let seal = Seal { file: FileId(segment), file_bytes: 4 << 20, footer: bytes.clone(), trailer };
+    let seal =
+        Seal { file: FileId(segment), file_bytes: 4 << 20, whole_bytes: 4 << 20, footer: bytes.clone(), trailer };
     (seal, Arc::new(Footer::parse(bytes).unwrap()))
 }
 
@@ -61,18 +62,20 @@ fn rows_are_known_where_their_footers_have_gone() {
     assert_eq!((cache.rows.len(), cache.rows_asked.len()), (2, 2));
 }
 
-/// A segment is called sealed by its trailer's completion, and by no earlier one.
+/// A segment is called sealed by its trailer's completion, and by no earlier one; one that becomes shorter by its header's.
 #[test]
 fn a_segment_is_sealed_when_its_trailer_is_durable() {
     let mut sealer = Sealer::new(Token(1));
-    sealer.add(footer(7).0);
+    let short = Seal { file_bytes: 4 * BLOCK_BYTES as u32, ..footer(8).0 };
+    [footer(7).0, short].into_iter().for_each(|seal| sealer.add(seal));
     let mut completes = |written: usize| {
         sealer.in_flight = written;
-        sealer.jobs[0].trailer_sent = sealer.jobs[0].written == sealer.jobs[0].seal.footer.len();
         let completion = Completion { token: Token(1), result: written as i32, more: false, payload: Payload::None };
-        sealer.complete(&completion)
+        sealer.complete(&completion).map(|seal| seal.map(|seal| seal.segment()))
     };
     assert_eq!(completes(BLOCK_BYTES), Ok(None));
     assert_eq!(completes(BLOCK_BYTES), Ok(Some(id(7))));
+    assert_eq!((completes(BLOCK_BYTES), completes(BLOCK_BYTES)), (Ok(None), Ok(None)));
+    assert_eq!(completes(BLOCK_BYTES), Ok(Some(id(8))));
     assert!(sealer.is_idle());
 }

@@ -83,7 +83,7 @@ impl<I: Io> Reactor<I> {
         for old in run {
             let is_named = old.segment != sealed.segment;
             let (segment, file, bytes) = (old.segment, old.file, u64::from(old.bytes));
-            self.drops.add(Doomed { segment, dir, file, bytes, is_named });
+            self.drops.add(Doomed { segment, dir, file, bytes, kept_bytes: 0, is_named });
         }
     }
 

@@ -411,11 +411,10 @@ impl<I: Io> Reactor<I> {
                     self.poison(errno);
                 }
             }
-            Kind::Seal => {
-                if let Err(errno) = self.journal.complete_seal(&completion) {
-                    self.poison(errno);
-                }
-            }
+            Kind::Seal => match self.journal.complete_seal(&completion) {
+                Ok(rest) => rest.into_iter().for_each(|rest| self.drops.add(rest)),
+                Err(errno) => self.poison(errno),
+            },
             Kind::Window(slot) => self.window_read(slot, completion),
             Kind::Look => self.footer_read(completion),
             Kind::Drop => self.dropped(&completion),

@@ -172,7 +172,7 @@ impl<I: Io> Reactor<I> {
             self.compactor.forget(segment);
             if is_kept {
                 let (dir, bytes) = (self.directories.of(segment), u64::from(sealed.bytes));
-                self.drops.add(Doomed { segment, dir, file: sealed.file, bytes, is_named: true });
+                self.drops.add(Doomed { segment, dir, file: sealed.file, bytes, kept_bytes: 0, is_named: true });
             } else {
                 self.io.submit(Op::File(FileOp::Close(sealed.file)), token::CLOSE_FILE);
                 let keeper = self.owners.keeper(segment.journal);
@@ -218,8 +218,8 @@ impl<I: Io> Reactor<I> {
         match self.drops.complete(&mut self.io, &mut self.scheduler, completion, is_wanted) {
             Ok(None) => {}
             Ok(Some(Dropped::Spare(spare))) => self.journal.segments.add_spare(spare),
-            Ok(Some(Dropped::Freed(Doomed { segment, bytes, .. }))) => {
-                self.journal.segments.freed(bytes, segment.journal == own);
+            Ok(Some(Dropped::Freed(doomed))) => {
+                self.journal.segments.freed(doomed.freed_bytes(), doomed.segment.journal == own);
             }
             Err(errno) => {
                 self.journal.poison(errno);

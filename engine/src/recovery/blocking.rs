@@ -37,6 +37,10 @@ pub(crate) fn allocate(io: &mut impl Io, file: FileId, bytes: u64) -> Result<(),
     file_call(io, FileOp::Allocate { file, bytes }, "allocating a file").map(drop)
 }
 
+pub(crate) fn truncate(io: &mut impl Io, file: FileId, bytes: u64) -> Result<(), OpenError> {
+    file_call(io, FileOp::Truncate { file, bytes }, "cutting a file").map(drop)
+}
+
 pub(crate) fn list(io: &mut impl Io, dir: DirId) -> Result<Vec<DirEntry>, OpenError> {
     let completion = call(io, Op::File(FileOp::List(dir)));
     match completion.payload {

@@ -290,6 +290,10 @@ fn open_segments(
         if header.log_id != blueprint.log_id || header.journal != blueprint.journal || header.segment != number {
             return Err(OpenError::ForeignSegment { name });
         }
+        // The last life left it early, and ended before it had cut all that is not used.
+        if length > header.file_bytes {
+            blocking::truncate(io, file, header.file_bytes)?;
+        }
         segments.push(Segment { number, file, bytes: header.file_bytes as u32 });
     }
     Ok(segments)

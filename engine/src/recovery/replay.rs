@@ -421,7 +421,7 @@ impl Replay {
         sealed.insert(segment.number, place);
         let FooterHead { log_id, journal, epoch, .. } = head;
         let trailer = Trailer { log_id, journal, epoch, footer: end, footer_length, footer_checksum };
-        let seal = Seal { file, file_bytes, footer: bytes.clone(), trailer };
+        let seal = Seal { file, file_bytes, whole_bytes: file_bytes, footer: bytes.clone(), trailer };
         if let Some(footer) = Footer::parse(bytes) {
             pinned.insert(id, Arc::new(footer));
         }

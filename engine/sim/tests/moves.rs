@@ -1,0 +1,79 @@
+//! What moves of shards between reactors cost, and what becomes of those that fail.
+
+#[expect(dead_code, reason = "what others ask it for")]
+mod life;
+mod several;
+
+use engine::{Answer, Call, Config};
+use frame::Retention;
+use io::Pool;
+use life::{Life, SEGMENT_BYTES};
+use sim::{Death, Files, Surroundings, Trace, World};
+
+const NAME: &str = "moved";
+const MOVES: usize = 26;
+/// What is written for a move.
+const BATCHES_AND_FOOTER: u64 = 64 << 10;
+
+fn world(seed: u64) -> World {
+    World::new(seed, Pool::new(64 << 20).expect("memory for the test"), Surroundings::calm(), Trace::default())
+}
+
+fn segment_bytes(files: &Files) -> u64 {
+    files.names().filter(|name| name.ends_with(".segment")).map(|name| files.length(name)).sum()
+}
+
+/// Has a stream's one shard moved to the other of two reactors.
+fn move_over(life: &mut Life<'_>) -> Answer {
+    let (_, shards) = life.describe(NAME).expect("nothing ends it");
+    let (shard, reactor) = (shards[0].shard, 1 - shards[0].reactor);
+    life.call(Call::MoveShard { name: NAME.to_owned(), shard, reactor }).expect("nothing ends it")
+}
+
+/// Bug: each move of a shard took a whole segment, however little was in it, so that moves filled the disk. Mechanism: the owner seals its
+/// open segment, whose file stayed as long as it was. Fix: it is cut behind its footer.
+#[test]
+fn a_move_costs_what_was_written() {
+    let world = world(61);
+    let config = || Config {
+        segment_bytes: SEGMENT_BYTES,
+        accept_clock: true,
+        disk_bytes: 8 * u64::from(SEGMENT_BYTES),
+        ..Config::default()
+    };
+    let mut life = Life::open_with(&world, 2, config()).expect("nothing ends it");
+    life.create(NAME, Retention::NONE);
+    for _ in 0..MOVES {
+        life.append(NAME, "key", &[7; 100]);
+        let answer = move_over(&mut life);
+        assert!(matches!(answer, Answer::Stream(..)), "{answer:?}");
+        life.settle();
+    }
+    life.end(Death::Killed);
+    // Each reactor has an open segment, and one that is ready.
+    let most = 4 * u64::from(SEGMENT_BYTES) + MOVES as u64 * BATCHES_AND_FOOTER;
+    let bytes = segment_bytes(&world.files());
+    assert!(bytes <= most, "{bytes} bytes for {MOVES} moves");
+    for reactors in [2, 1, 2] {
+        let mut life = Life::open_with(&world, reactors, config()).expect("nothing ends it");
+        let (stream, shards) = life.describe(NAME).expect("nothing ends it");
+        assert_eq!(life.read(stream, &shards[0]).expect("nothing ends it").len(), MOVES);
+        life.end(Death::PowerCut);
+    }
+}
+
+/// What a power cut undid of that a start does again.
+#[test]
+fn a_start_cuts_what_the_last_life_had_not() {
+    let world = world(62);
+    let mut life = Life::open_on(&world, 2).expect("nothing ends it");
+    life.create(NAME, Retention::NONE);
+    life.append(NAME, "key", &[7; 100]);
+    let name = format!("{:04}-0000000001.segment", life.describe(NAME).expect("nothing ends it").1[0].reactor);
+    let answer = move_over(&mut life);
+    assert!(matches!(answer, Answer::Stream(..)), "{answer:?}");
+    life.end(Death::Killed);
+    assert!(world.files().length(&name) > BATCHES_AND_FOOTER, "the move did not wait for it");
+    Life::open_on(&world, 2).expect("nothing ends it").end(Death::Killed);
+    assert!(world.files().length(&name) <= BATCHES_AND_FOOTER);
+}
