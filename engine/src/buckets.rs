@@ -130,9 +130,9 @@ impl Buckets {
         })
     }
 
-    /// What is left of a shard that goes to another reactor.
-    pub(crate) fn take(&mut self, shard: ShardId) -> Option<Box<ShardBuckets>> {
-        self.of_shard.get_mut(shard.0 as usize)?.take()
+    /// What is left of a shard that goes to another reactor, unless it can't.
+    pub(crate) fn copy(&self, shard: ShardId) -> Option<Box<ShardBuckets>> {
+        self.of_shard.get(shard.0 as usize)?.clone()
     }
 
     /// What is left of a shard that comes from another reactor.

@@ -53,8 +53,14 @@ impl Owners {
     /// The owner of a shard.
     #[inline]
     pub(crate) fn of(&self, shard: ShardId) -> usize {
+        self.at(self.home(shard))
+    }
+
+    /// The home of a shard.
+    #[inline]
+    pub(crate) fn home(&self, shard: ShardId) -> u32 {
         let moved = if self.homes.is_empty() { None } else { self.homes.get(&shard) };
-        self.at(moved.map_or(shard.0, |&home| home))
+        moved.map_or(shard.0, |&home| home)
     }
 
     /// Who owns what has a home. There may be fewer reactors than when it was moved there.

@@ -104,8 +104,17 @@ pub(crate) struct ParentEnd {
     pub(crate) shard: ShardId,
     /// Why that is not known, if not: its journal failed, or there is no space now; then it is told again.
     pub(crate) end: Result<End, ErrorCode>,
+    /// Why a shard that ended, to be moved, can't go on at its next owner, if it can't: it goes on where it was.
+    pub(crate) unopened: Option<Unopened>,
     /// What producers have stored in it, and in the shards that it was made of.
     pub(crate) producers: Vec<producers::Row>,
+}
+
+/// A segment that can't be opened by the next owner of a shard, and the errno.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Unopened {
+    pub(crate) segment: SegmentId,
+    pub(crate) errno: i32,
 }
 
 /// A sealed segment that the receiver of a [`Loan`] may read. The number of its file is the sender's.

@@ -252,6 +252,11 @@ impl World {
         rot
     }
 
+    /// No more files than so many can be open from here on.
+    pub fn limit_open_files(&self, open_max: usize) {
+        self.inner.borrow_mut().disk.open_max = open_max;
+    }
+
     /// What is on the disk. Only right after a power cut, before the next life begins.
     pub fn files(&self) -> Files {
         self.inner.borrow().disk.files()

@@ -6,6 +6,7 @@ mod several;
 
 use engine::{Answer, Call, Config};
 use frame::Retention;
+use frame::proto::ErrorCode;
 use io::Pool;
 use life::{Life, SEGMENT_BYTES};
 use sim::{Death, Files, Surroundings, Trace, World};
@@ -76,4 +77,36 @@ fn a_start_cuts_what_the_last_life_had_not() {
     assert!(world.files().length(&name) > BATCHES_AND_FOOTER, "the move did not wait for it");
     Life::open_on(&world, 2).expect("nothing ends it").end(Death::Killed);
     assert!(world.files().length(&name) <= BATCHES_AND_FOOTER);
+}
+
+/// Bug: a shard whose next owner could not open a segment took nothing in until that could be opened, maybe for ever, and whoever had it
+/// moved was never answered. Mechanism: the opening was tried again and again. Fix: the shard goes on where it was, and that is said.
+#[test]
+fn a_shard_stays_whose_segments_cant_be_opened() {
+    let world = world(63);
+    let mut life = Life::open_on(&world, 2).expect("nothing ends it");
+    life.create(NAME, Retention::NONE);
+    for tries in 0..3 {
+        life.append(NAME, "key", &[tries; 100]);
+        let before = life.describe(NAME).expect("nothing ends it").1[0].reactor;
+        world.limit_open_files(0);
+        let answer = move_over(&mut life);
+        let Answer::Failed(failure) = &answer else { panic!("{answer:?}") };
+        assert!(failure.code == ErrorCode::Busy && failure.detail.contains("stays where it is"), "{failure:?}");
+        life.settle();
+        assert_eq!(life.describe(NAME).expect("nothing ends it").1[0].reactor, before);
+        life.append(NAME, "key", &[tries; 100]);
+        world.limit_open_files(usize::MAX);
+        life.settle();
+    }
+    let answer = move_over(&mut life);
+    assert!(matches!(answer, Answer::Stream(..)), "{answer:?}");
+    life.append(NAME, "key", &[3; 100]);
+    for reactors in [2, 1, 2] {
+        life.end(Death::PowerCut);
+        life = Life::open_on(&world, reactors).expect("nothing ends it");
+        let (stream, shards) = life.describe(NAME).expect("nothing ends it");
+        assert_eq!(life.read(stream, &shards[0]).expect("nothing ends it").len(), 7);
+    }
+    life.end(Death::PowerCut);
 }

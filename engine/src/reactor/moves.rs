@@ -13,6 +13,8 @@
 //!   all have applied it: answered -----------------------------------------> subscribers at the old one are told to come again
 //! ```
 //!
+//! Where the next owner can't open what it was lent, it tells that instead, and *moved* says that the shard's home is what it was.
+//!
 //! The records stay where they are: the next owner reads them where they were sealed, as after a start with another number of
 //! reactors. Who keeps a segment lends it before *moved* can be said, and the owner lets go of none before that: so somebody who
 //! needs it is known to its keeper at any time. What was lent and holds nothing of the shard is released once its footer was looked at.
@@ -22,7 +24,7 @@ use std::collections::{BTreeSet, VecDeque};
 use super::*;
 use crate::journal::file_name;
 use crate::limits::{ALLOCATE_RETRY_NS, LEAVE_RETRY_NS, LENT_OPENING_MAX};
-use crate::peers::{End, Handover, Lent, Loan, ParentEnd};
+use crate::peers::{End, Handover, Lent, Loan, ParentEnd, Unopened};
 use crate::producers::{self, Row};
 use crate::trims::Trim;
 
@@ -41,6 +43,8 @@ enum Step {
     /// Some have not lent yet, or the owner has not told where it ended.
     #[default]
     Gathering,
+    /// Something of it can't be opened here: it goes on where it was, once all is told that would come late.
+    Refused(Unopened),
     /// That it goes on here is on its way to the disk.
     Saying,
     /// It was said, or can't be in this life.
@@ -164,7 +168,7 @@ impl<I: Io> Reactor<I> {
             trim: self.shards.trimmed_to(shard),
             producers: self.known_of_producers(stream, shard),
             owed: self.journal.producers.owed_of(shard),
-            buckets: self.buckets.take(shard),
+            buckets: self.buckets.copy(shard),
         };
         self.lend(shard, to, Some(handover));
         true
@@ -197,14 +201,20 @@ impl<I: Io> Reactor<I> {
         goes_on.then_some(self.moves.retry_ns)
     }
 
-    /// A shard that has all that it needs to go on here.
-    fn next_arrival(&self) -> Option<ShardId> {
+    /// A shard of which all was told that it needs to go on here, or that can't.
+    fn next_arrival(&self) -> Option<(ShardId, Step)> {
         let others = self.peers.numbers().fold(0, |others, other| others | 1 << other);
+        let has_opened_all = self.moves.has_opened_all();
         let is_ready = |arrival: &Arrival| {
-            arrival.step == Step::Gathering && arrival.lenders == others && arrival.handover.is_some()
+            let may_step = match arrival.step {
+                Step::Gathering => has_opened_all,
+                Step::Refused(_) => true,
+                Step::Saying | Step::Over => false,
+            };
+            may_step && arrival.lenders == others && arrival.handover.is_some()
         };
-        let mut all = self.moves.arrivals.iter().filter(|_| self.moves.has_opened_all());
-        all.find(|(_, arrival)| is_ready(arrival)).map(|(&shard, _)| shard)
+        let mut all = self.moves.arrivals.iter();
+        all.find(|(_, arrival)| is_ready(arrival)).map(|(&shard, arrival)| (shard, arrival.step))
     }
 
     /// Goes on with shards that come here.
@@ -225,8 +235,11 @@ impl<I: Io> Reactor<I> {
             self.io.submit(Op::File(FileOp::Open { dir, name, create: false }), token::open(self.moves.opened));
             self.moves.opening.insert(self.moves.opened, lent);
         }
-        while let Some(shard) = self.next_arrival() {
-            self.say_it_goes_on(shard);
+        while let Some((shard, step)) = self.next_arrival() {
+            match step {
+                Step::Refused(unopened) => self.send_back(shard, unopened),
+                _ => self.say_it_goes_on(shard),
+            }
         }
     }
 
@@ -234,19 +247,32 @@ impl<I: Io> Reactor<I> {
     pub(super) fn lent_is_open(&mut self, number: u32, completion: &Completion) {
         let Some(Lent { mut sealed, footer }) = self.moves.opening.remove(&number) else { return };
         if completion.result < 0 {
-            let (segment, journal) = (sealed.segment.number, sealed.segment.journal);
-            let errno = -completion.result;
-            tracing::warn!(
-                errno,
-                "segment {segment} of journal {journal} can't be opened for a shard that moves; it is tried again"
-            );
-            self.moves.to_open.push_back(Lent { sealed, footer });
-            self.moves.retry_ns = self.io.mono_ns() + ALLOCATE_RETRY_NS;
-            return;
+            return self.refuse_arrivals(Unopened { segment: sealed.segment, errno: -completion.result });
         }
         sealed.file = FileId(completion.result.cast_unsigned());
         self.journal.borrow(sealed, footer);
         self.space.add(sealed, false, 0);
+    }
+
+    /// A segment can't be opened: no shard comes here that may need it. What is not open is given back.
+    fn refuse_arrivals(&mut self, unopened: Unopened) {
+        tracing::warn!(?unopened, "a segment can't be opened for a shard that moves: the shard stays where it is");
+        let Reactor { moves, peers, owners, .. } = self;
+        let all = moves.arrivals.values_mut().filter(|arrival| arrival.step == Step::Gathering);
+        all.for_each(|arrival| arrival.step = Step::Refused(unopened));
+        let unused = moves.to_open.drain(..).map(|lent| lent.sealed.segment);
+        for segment in std::iter::once(unopened.segment).chain(unused) {
+            let link = &mut peers.links[owners.keeper(segment.journal)];
+            link.parcel.released.push((segment, link.borrowed));
+        }
+    }
+
+    /// Tells that a shard goes on where it was.
+    fn send_back(&mut self, shard: ShardId, unopened: Unopened) {
+        let Some(arrival) = self.moves.arrivals.get_mut(&shard) else { return };
+        arrival.step = Step::Over;
+        let Some(end) = arrival.handover.as_ref().map(|handover| handover.end) else { return };
+        self.tell(ParentEnd { shard, end: Ok(end), unopened: Some(unopened), producers: Vec::new() });
     }
 
     /// Says in this journal where a shard goes on, and what producers have stored in it, which the journals that it was in may
@@ -304,14 +330,17 @@ impl<I: Io> Reactor<I> {
 
     /// Tells the first reactor where a shard of this one ended, or goes on here.
     pub(super) fn tell_end(&mut self, shard: ShardId, end: Result<End, ErrorCode>, producers: Vec<Row>) {
-        let end = ParentEnd { shard, end, producers };
+        self.tell(ParentEnd { shard, end, unopened: None, producers });
+    }
+
+    fn tell(&mut self, end: ParentEnd) {
         match self.owners.own() {
             0 => self.hear_end(end),
             _ => self.peers.links[0].parcel.ends.push(end),
         }
     }
 
-    /// A shard has another home from here on.
+    /// A shard has another home from here on, or the same one if it could not be moved.
     pub(super) fn complete_move(&mut self, stream: StreamId, shard: ShardId, home: u32) {
         if !self.catalog.stream(stream).is_some_and(|stream| stream.has(shard)) {
             return;
@@ -319,18 +348,15 @@ impl<I: Io> Reactor<I> {
         let was = self.owners.of(shard);
         self.owners.move_all(std::iter::once((shard, home)));
         self.exchange().publish_home(shard, home);
-        let is = self.owners.of(shard);
-        if is == was {
+        let (is, own) = (self.owners.of(shard), self.owners.own());
+        let arrival = self.moves.arrivals.remove(&shard);
+        if is != own {
+            if was == own {
+                self.buckets.forget(shard);
+            }
             return;
         }
-        if was == self.owners.own() {
-            self.buckets.forget(shard);
-        }
-        if is != self.owners.own() {
-            return;
-        }
-        let handover = self.moves.arrivals.remove(&shard).and_then(|arrival| arrival.handover);
-        if let Some(Handover { owed, buckets, .. }) = handover {
+        if let Some(Handover { owed, buckets, .. }) = arrival.and_then(|arrival| arrival.handover) {
             self.journal.producers.owe_all(shard, owed);
             buckets.into_iter().for_each(|buckets| self.buckets.put(shard, buckets));
         }

@@ -24,8 +24,9 @@ use frame::proto::{Children, ReadResult};
 use super::forget::Forgetting;
 use super::*;
 use crate::catalog::{Change, Completion, ReshardError, Resharding, Stream};
+use crate::journal::{file_name, is_passing};
 use crate::limits::{ALLOCATE_RETRY_NS, SHARDS_MAX, shards_max};
-use crate::peers::{End, ParentEnd};
+use crate::peers::{End, ParentEnd, Unopened};
 use crate::producers::Row;
 
 /// What is said where there is no space for the next step.
@@ -224,7 +225,8 @@ impl<I: Io> Reactor<I> {
     }
 
     /// Where a parent ended, or goes on, if its owner can tell now.
-    pub(super) fn hear_end(&mut self, ParentEnd { shard, end, producers }: ParentEnd) {
+    pub(super) fn hear_end(&mut self, ParentEnd { shard, end, unopened, producers }: ParentEnd) {
+        let home = self.owners.home(shard);
         let all = &mut self.reshardings.underway;
         let Some((underway, at)) = all.values_mut().find_map(|underway| {
             let at = underway.resharding.parents().position(|parent| parent == shard)?;
@@ -245,6 +247,11 @@ impl<I: Io> Reactor<I> {
                 _ => "a write failed; it is ended by the next start",
             };
             self.disappoint(waiters, code, detail);
+        } else if let Some(unopened) = unopened {
+            underway.resharding.change = Change::Move { shard, home };
+            let waiters = std::mem::take(&mut underway.waiters);
+            let (code, detail) = not_moved(shard, unopened);
+            self.disappoint(waiters, code, &detail);
         }
         // Their owners take it up before the children open: they hear of that later, and the same way.
         let owners: BTreeSet<usize> = children.shards().map(|child| self.owners.of(child)).collect();
@@ -411,6 +418,23 @@ pub(super) fn no_room(segment_bytes: u32) -> String {
     format!(
         "segments of {segment_bytes} bytes have room to tell of {most} shards, with those that were deleted, split and merged; go on in \
          a new data directory, with a larger --segment-bytes"
+    )
+}
+
+/// What is said where a shard stays, as its next owner can't read it.
+fn not_moved(shard: ShardId, Unopened { segment, errno }: Unopened) -> (ErrorCode, String) {
+    let (code, advice) = match is_passing(-errno) {
+        true => {
+            (ErrorCode::Busy, "allow the server more open files, if that is what it has run out of, and move it again")
+        }
+        false => (ErrorCode::StorageFailed, "see what is wrong with that file, and move it again"),
+    };
+    let name = file_name(segment.journal, segment.number);
+    (
+        code,
+        format!(
+            "shard {shard} stays where it is: the reactor that it was to go to can't open {name} (error {errno}); {advice}"
+        ),
     )
 }
 

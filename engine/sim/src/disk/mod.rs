@@ -81,6 +81,8 @@ pub(crate) struct Disk {
     /// Counts starts and completions, so that their order can be told.
     ticks: u64,
     capacity_bytes: u64,
+    /// How many files can be open.
+    pub(crate) open_max: usize,
 }
 
 impl Disk {
@@ -97,6 +99,7 @@ impl Disk {
             dice,
             ticks: 0,
             capacity_bytes,
+            open_max: usize::MAX,
         }
     }
 
@@ -414,6 +417,9 @@ impl Disk {
     }
 
     fn open_file(&mut self, dir: DirId, name: &str, create: bool) -> i32 {
+        if self.open.iter().flatten().count() >= self.open_max {
+            return errno::TOO_MANY_FILES;
+        }
         let names = &mut self.names[dir.0 as usize];
         let inode = match (names.find(name), create) {
             (Some(_), true) => return errno::EXISTS,
