@@ -13,6 +13,8 @@
 //! While a shard moves, nothing of it is dead for anybody, and none of it expires.
 //! Decides only; nothing here touches the disk.
 
+mod limited;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use frame::segment::{Footer, PlacedExtent, ShardRow};
@@ -26,11 +28,14 @@ use crate::limits::{LOOK_AGAIN_MS, LOOK_NS, LOOK_NS_MAX, LOOK_STEP_NS};
 use crate::owners::Owners;
 use crate::shards::Shards;
 use crate::trims::{TRIMS_MAX, Trim};
+pub(crate) use limited::ClosedShard;
 
 /// One sealed segment.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     pub(crate) sealed: Sealed,
+    /// Whether its footer was looked at.
+    is_looked_at: bool,
     /// Whether records of this reactor's shards live in it.
     lives: bool,
     /// Other reactors that have records in it, a bit each. Those of a segment that another one keeps are its business.
@@ -84,6 +89,8 @@ pub(crate) struct Space {
     /// What is held of streams with a limit, and whether that is to be shared out again.
     held: Held,
     held_changed: bool,
+    /// Closed shards of such streams, and the last segment of the own journal that may hold records of each.
+    closed_by: BTreeMap<ShardId, SegmentId>,
     /// When what has become due is looked for again; and nothing is looked at before.
     next_look_ns: u64,
     not_before_ns: u64,
@@ -97,7 +104,8 @@ impl Space {
         self.changes += 1;
         let segment = sealed.segment;
         let live = Live { bytes: u64::from(sealed.footer_at), extents: 0 };
-        let known = Known { sealed, lives: true, others, is_kept, due_ms: u64::MAX, limited: Held::new(), live };
+        let (due_ms, limited) = (u64::MAX, Held::new());
+        let known = Known { sealed, is_looked_at: false, lives: true, others, is_kept, due_ms, limited, live };
         self.segments.insert(segment, known);
         self.queue.insert(segment);
     }
@@ -171,6 +179,7 @@ impl Space {
         self.queue.remove(&segment);
         if let Some(known) = self.segments.get_mut(&segment) {
             self.due.remove(&(known.due_ms, segment));
+            known.is_looked_at = false;
             known.due_ms = expiry_ms.map_or(0, |now_ms| now_ms + LOOK_AGAIN_MS);
             self.due.insert((known.due_ms, segment));
         }
@@ -202,7 +211,7 @@ impl Space {
         let allowed = |stream| self.allowed.get(&(segment, stream)).copied();
         let Look { lives, due_ms, limited, trims, live } = view.look(footer, allowed, &self.moving);
         self.due.remove(&(known.due_ms, segment));
-        (known.lives, known.due_ms, known.live) = (lives, due_ms, live);
+        (known.is_looked_at, known.lives, known.due_ms, known.live) = (true, lives, due_ms, live);
         self.hold(segment, limited);
         if due_ms < u64::MAX {
             self.due.insert((due_ms, segment));
@@ -337,6 +346,7 @@ impl Space {
     /// What lived of a run of segments is in the newest of them alone from now on, which is looked at anew.
     pub(crate) fn compacted(&mut self, run: &[Sealed], sealed: Sealed) {
         run.iter().for_each(|old| self.forget(old.segment));
+        self.closed_shards_moved(run, sealed.segment);
         self.add(sealed, true, 0);
     }
 
@@ -351,37 +361,6 @@ impl Space {
         self.awaiting.remove(&segment);
         self.queue.remove(&segment);
         self.allowed.retain(|(of, _), _| *of != segment);
-    }
-
-    /// Others hold more or less than they did.
-    pub(crate) fn others_changed(&mut self) {
-        self.held_changed = true;
-    }
-
-    /// What is held here of streams with a limit, if that is to be shared out and all of it is known.
-    pub(crate) fn held_to_share(&mut self) -> Option<&Held> {
-        (self.queue.is_empty() && std::mem::take(&mut self.held_changed)).then_some(&self.held)
-    }
-
-    /// Not more than this may stay of streams with a limit: of what is held here the newest. Where that is less than there is, the
-    /// segment is looked at again.
-    pub(crate) fn apply_limits(&mut self, own: JournalNumber, mut may_stay: Held) {
-        self.allowed.clear();
-        may_stay.retain(|stream, bytes| self.held.get(stream).is_some_and(|held| held > bytes));
-        if may_stay.is_empty() {
-            return;
-        }
-        let (new, old): (Vec<_>, Vec<_>) = self.segments.iter().rev().partition(|(of, _)| of.journal == own);
-        for (segment, known) in new.into_iter().chain(old) {
-            for (&stream, &bytes) in &known.limited {
-                let Some(left) = may_stay.get_mut(&stream) else { continue };
-                if bytes > *left {
-                    self.allowed.insert((*segment, stream), *left);
-                    self.queue.insert(*segment);
-                }
-                *left = left.saturating_sub(bytes);
-            }
-        }
     }
 }
 

@@ -343,3 +343,35 @@ fn of_a_shard_that_moves_everything_lives() {
     rig.space.released(id(1), 1);
     assert_eq!(rig.dead(), [1]);
 }
+
+/// Numbers that recovery skipped lie in no segment: a shard that ended behind some is trimmed past its records alone.
+#[test]
+fn a_closed_shard_is_trimmed_to_its_end_once_nothing_of_its_stream_is_as_old() {
+    let limited = Retention { seconds: None, bytes: NonZeroU64::new(1 << 20) };
+    let mut rig = Rig::new(limited, Retention::NONE);
+    let end = Trim { shard: ShardId(1), to: Sequence(900) };
+    let closed = ClosedShard { stream: StreamId(1), end, is_unsealed: false };
+    rig.add(1);
+    rig.space.trim_emptied(id(2), &[closed]);
+    assert_eq!(rig.tell(), [], "the segment was not looked at");
+    rig.look(&footer(1, &[(1, 1)], 10_000));
+    rig.space.trim_emptied(id(3), &[closed]);
+    assert_eq!(rig.tell(), [], "it lives there");
+    // What lives of it is moved into a segment that was not there when it was closed.
+    rig.add(3);
+    rig.look(&footer(3, &[(2, 1)], 10_000));
+    rig.space.compacted(&[sealed(1), sealed(3)], sealed(3));
+    rig.look(&footer(3, &[(1, 1), (2, 1)], 10_000));
+    rig.add(4);
+    rig.look(&footer(4, &[(2, 11)], 10_000));
+    rig.space.trim_emptied(id(5), &[closed]);
+    assert_eq!(rig.tell(), [], "it lives there");
+    rig.space.pass_over(id(3), Some(0));
+    rig.space.trim_emptied(id(5), &[closed]);
+    assert_eq!(rig.tell(), [], "it may live there");
+    rig.space.forget(id(3));
+    rig.space.trim_emptied(id(5), &[ClosedShard { is_unsealed: true, ..closed }]);
+    assert_eq!(rig.tell(), [], "it may be in no segment that is known");
+    rig.space.trim_emptied(id(5), &[closed]);
+    assert_eq!(rig.tell(), [(1, 900)], "what there is of the stream is newer");
+}

@@ -339,3 +339,61 @@ fn shards_of_a_stream_with_a_limit_go_once_all_are_trimmed() {
         life.end(Death::PowerCut);
     }
 }
+
+/// Bug: of a stream that has a limit in bytes alone, shards that were closed after recovery had skipped numbers stayed for good, and so did
+/// all that were made of them. Mechanism: a shard was trimmed past its records, not to its end, up to which there are none. Fix: its
+/// owner trims it to its end once nothing of the stream is as old as it.
+#[test]
+fn shards_of_a_stream_with_a_limit_go_whatever_numbers_were_skipped() {
+    const RECORDS: usize = 150;
+    let limit = NonZeroU64::new(u64::from(life::SEGMENT_BYTES));
+    for reactors in [1, 3] {
+        let world = world(75);
+        let mut life = Life::open_on(&world, reactors).expect("nothing ends it");
+        create(&mut life, 6);
+        let retention = Retention { seconds: None, bytes: limit };
+        let answer = life.call(Call::SetRetention { name: NAME.to_owned(), retention });
+        assert!(matches!(answer, Some(Answer::Stream(..))), "{answer:?}");
+        life.append(NAME, "key", &[1; 1000]);
+        life.append(NAME, "key", &[9; 1000]);
+        life.end(Death::PowerCut);
+        // The last record is torn, so that all shards skip numbers.
+        let mut files = world.files();
+        let find = |name: &str| {
+            let bytes = files.read(name, 0, files.length(name) as usize);
+            Some((name.to_owned(), bytes.windows(900).position(|some| some.iter().all(|&of| of == 9))?))
+        };
+        let (name, at) = files.names().find_map(find).expect("it is there");
+        files.write(&name, at as u64, &[0; 8]);
+        world.load(files);
+        let mut life = Life::open_on(&world, reactors).expect("nothing ends it");
+        assert!(describe(&mut life).expect("nothing ends it").1.iter().all(|shard| shard.tip > Sequence(1 << 20)));
+        // Closed at once, or after the segment was left in which numbers were skipped.
+        reshard(&mut life).expect("nothing ends it");
+        let append = |life: &mut Life<'_>| {
+            for record in 0..RECORDS {
+                life.append(NAME, &format!("key {record}"), &[7; 100_000]);
+            }
+        };
+        let (_, before) = describe(&mut life).expect("nothing ends it");
+        wait(&mut life, &world, 3 * KEPT_NS);
+        let (_, shards) = describe(&mut life).expect("nothing ends it");
+        let is_old = |shard: &&ShardDescription| shard.parent.is_none();
+        let count = |shards: &[ShardDescription]| shards.iter().filter(is_old).count();
+        assert_eq!(count(&before), 6);
+        assert!(count(&shards) > 0, "there is something of the stream that is as old: {shards:?}");
+        append(&mut life);
+        life.end(Death::PowerCut);
+        let mut life = Life::open_on(&world, reactors % 3 + 1).expect("nothing ends it");
+        append(&mut life);
+        wait(&mut life, &world, FORGOTTEN_NS);
+        append(&mut life);
+        wait(&mut life, &world, FORGOTTEN_NS);
+        let (_, shards) = describe(&mut life).expect("nothing ends it");
+        assert!(shards.iter().all(|shard| shard.children.is_none()), "{reactors} reactors: {shards:?}");
+        life.end(Death::PowerCut);
+        let mut life = Life::open_on(&world, reactors).expect("nothing ends it");
+        assert_eq!(describe(&mut life).expect("nothing ends it").1.len(), 6);
+        life.end(Death::PowerCut);
+    }
+}

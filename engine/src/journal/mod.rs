@@ -215,6 +215,11 @@ impl Journal {
         (self.id(open.number), open.file)
     }
 
+    /// The segment that batches are written to.
+    pub(crate) fn open_segment(&self) -> SegmentId {
+        self.id(self.open.number)
+    }
+
     /// A segment of this journal.
     fn id(&self, number: SegmentNumber) -> SegmentId {
         SegmentId { journal: self.blueprint.journal, number }

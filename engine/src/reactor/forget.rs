@@ -8,14 +8,16 @@
 //! ```
 //!
 //! The catalog alone tells what has expired by its time: nothing in a shard arrived after its children were made. Of streams with
-//! a limit in bytes the trim points of all owners tell. Nothing of it has to be done twice, nor undone: a shard that is not forgotten
+//! a limit in bytes the trim points of all owners tell, who trim a shard to its end once nothing of it is left. Nothing of it has to be done twice, nor undone: a shard that is not forgotten
 //! as the process dies is found again by the next life. Its records are dead as those of a deleted stream are.
 
 use super::*;
 use crate::catalog::Closed;
 use crate::limits::{FORGET_LOOK_NS, LOOK_STEP_NS};
+use crate::space::ClosedShard;
+use crate::trims::Trim;
 
-/// Which closed shards were looked at. Of the first reactor.
+/// Which closed shards were looked at.
 #[derive(Debug, Default)]
 pub(super) struct Forgetting {
     /// When to look on; and behind which stream.
@@ -43,12 +45,19 @@ impl Forgetting {
 }
 
 impl<I: Io> Reactor<I> {
-    /// Looks for closed shards of which nothing is kept any more, a stream after the other.
+    /// Looks for closed shards of which nothing is kept any more: own ones of streams with a limit in bytes, and, as the first reactor,
+    /// those that may be forgotten, a stream after the other.
     pub(super) fn look_for_closed(&mut self) {
         let now_ns = self.io.mono_ns();
         let is_due = self.reshardings.forgetting.next_ns().is_some_and(|at_ns| at_ns <= now_ns);
         let goes_on = self.journal.poisoned().is_none() && self.life == Life::Running;
-        if self.owners.own() != 0 || !is_due || !goes_on {
+        if !is_due || !goes_on {
+            return;
+        }
+        let is_first_of_all = self.reshardings.forgetting.after == StreamId::default();
+        let has_closed = is_first_of_all && self.trim_emptied();
+        if self.owners.own() != 0 {
+            self.reshardings.forgetting.at_ns = if has_closed { now_ns + FORGET_LOOK_NS } else { u64::MAX };
             return;
         }
         let mut found = (None, None);
@@ -71,6 +80,25 @@ impl<I: Io> Reactor<I> {
             self.reshardings.forgetting.is_telling = true;
             self.store(forget, Vec::new());
         }
+    }
+
+    /// Trims own closed shards of streams with a limit in bytes to their ends once nothing of them is left. Whether any are not trimmed so
+    /// far.
+    fn trim_emptied(&mut self) -> bool {
+        self.note_sealed();
+        let limited = self.catalog.streams().filter(|stream| stream.retention.bytes.is_some());
+        let closed = limited.flat_map(|stream| stream.closed().map(|closed| (stream.stream, closed)));
+        let is_left = |&(_, (shard, closed)): &(StreamId, (ShardId, Closed))| {
+            self.owners.is_own(shard) && self.shards.first_kept(shard) < closed.end
+        };
+        let closed_shard = |(stream, (shard, closed)): (StreamId, (ShardId, Closed))| ClosedShard {
+            stream,
+            end: Trim { shard, to: closed.end },
+            is_unsealed: self.journal.holds_unsealed(shard),
+        };
+        let closed: Vec<ClosedShard> = closed.filter(is_left).map(closed_shard).collect();
+        self.space.trim_emptied(self.journal.open_segment(), &closed);
+        !closed.is_empty()
     }
 
     /// A shard was closed, or more or less is kept of a stream.

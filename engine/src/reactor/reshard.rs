@@ -180,7 +180,7 @@ impl<I: Io> Reactor<I> {
             Some(_) => self.departure_due_ns(shard),
         });
         let due = self.reshardings.underway.values().filter(|underway| underway.is_ready()).map(|u| u.retry_ns);
-        let forget = self.reshardings.forgetting.next_ns().filter(|_| self.owners.own() == 0);
+        let forget = self.reshardings.forgetting.next_ns();
         let goes_on = self.journal.poisoned().is_none() && self.life == Life::Running;
         told.chain(due.chain(forget).min().filter(|_| goes_on)).min()
     }
