@@ -129,6 +129,8 @@ pub(crate) struct Connection {
     pub(crate) ended: Vec<RequestId>,
     /// Whether its host was told something that its client has not taken yet.
     pub(crate) is_telling: bool,
+    /// Whether its host is to be told something once the way there is free.
+    pub(crate) is_untold: bool,
 }
 
 impl Connection {
@@ -150,7 +152,7 @@ impl Connection {
         self.abroad.clear();
         (self.visited, self.untaken, self.host) = (0, 0, None);
         self.ended.clear();
-        (self.answered, self.is_telling) = (0, false);
+        (self.answered, self.is_telling, self.is_untold) = (0, false, false);
     }
 
     /// Whether it began before that time, and has not proven what it has to.
@@ -177,9 +179,16 @@ impl Connection {
             || self.reads >= READS_PER_CONNECTION_MAX
     }
 
+    /// Whether nothing is made for it, as too much waits for all guests, until its client took what it was told last. What is made for
+    /// one that waits for nothing goes at once: so whoever takes goes on, whatever others leave.
+    pub(crate) fn must_wait(&self, for_guests: &Backlog) -> bool {
+        (self.is_telling || self.is_untold) && for_guests.is_over()
+    }
+
     /// Whether subscriptions are due, and may be pushed.
-    pub(crate) fn may_be_pushed_to(&self, backlog: &Backlog) -> bool {
+    pub(crate) fn may_be_pushed_to(&self, backlog: &Backlog, for_guests: &Backlog) -> bool {
         !self.due.is_empty()
+            && !self.must_wait(for_guests)
             && self.parked < PARKED_PER_CONNECTION_MAX
             && self.outgoing.bytes() <= PUSH_WAITING_BYTES_MAX
             && self.outgoing.copied_bytes() <= backlog.share()

@@ -1,6 +1,10 @@
 //! Every bound of the engine, in one place, and how one memory budget is shared out.
 
+mod memory;
+
 use frame::limits::{APPEND_BYTES_MAX, BATCH_BYTES_MAX, FRAME_BYTES_MAX, LARGE_RECORD_FRAMES_BYTES_MAX};
+
+pub use memory::Memory;
 
 /// Commit batches whose writes may be in flight at once. What a turn of the loop receives is written at the end of it, while
 /// it lies in the processor's cache, as long as a write is free.
@@ -178,7 +182,14 @@ pub const OUTGOING_BYTES_MAX: usize = 1 << 20;
 /// Of what all clients together have not taken, a client may leave so much, however many they are.
 pub const BACKLOG_SHARE_MIN: usize = 64 << 10;
 
-/// The same of all, where there is little memory: it takes several clients to fill it.
+/// What waits for clients of other reactors, which have yet to take what they were told, beside what was: this part of what all clients
+/// together may leave.
+pub const GUESTS_SHARE: usize = 4;
+
+/// Bytes of messages for clients of another reactor that wait for their way there.
+pub const TOLD_BYTES_MAX: usize = 1 << 20;
+
+/// What all clients together may leave untaken where there is little memory: it takes several clients to fill it.
 pub const BACKLOG_BYTES_MIN: usize = 8 << 20;
 
 /// Where that is too much, clients end that have taken nothing for so long.
@@ -417,6 +428,9 @@ const _: () = {
     assert!(CLOSED_KEPT_MS_MIN * 1_000_000 >= CHILD_YOUNG_NS && LOOK_NS < FORGET_LOOK_NS);
     assert!(CLOCK_NOTED_NS / 1_000_000 * 2 < CLOCK_DIFFERS_MS_MAX && LOOK_NS < LOOK_NS_MAX);
     assert!(BACKLOG_SHARE_MIN <= PUSH_WAITING_BYTES_MAX && BACKLOG_BYTES_MIN >= 4 * OUTGOING_BYTES_MAX);
+    // Some guests may be pushed to while others wait for their clients. Lanes that are full take no more than what was handed over.
+    assert!(BACKLOG_BYTES_MIN / GUESTS_SHARE >= 2 * (PUSH_WAITING_BYTES_MAX + PUSH_BYTES_MAX));
+    assert!(PARCELS_PER_LANE_MAX * TOLD_BYTES_MAX <= HANDED_BYTES_MAX);
     assert!(BATCH_BYTES_TARGET.is_power_of_two() && BATCH_BYTES_TARGET <= BATCH_BYTES_MAX);
     assert!(WINDOW_BYTES >= APPEND_BYTES_MAX as u64);
     // However little memory there is, it takes many whose input waits to leave none for the others.
@@ -431,84 +445,3 @@ const _: () = {
     // What a crash may cut is at most that, each of the smallest frames.
     assert!(SEQUENCE_SKIP as usize >= COMMITS_UNSETTLED_MAX * BATCH_BYTES_MAX / frame::frame::HEADER_BYTES);
 };
-
-/// One memory budget, shared out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Memory {
-    /// Receive buffers, shared by all connections.
-    pub receive_bytes: usize,
-    /// The aligned pool: commit batches in flight, the cache of the tail, and reads in progress.
-    pub pool_bytes: usize,
-    /// Of the pool: what the cache of the tail may keep.
-    pub tail_bytes: usize,
-    /// Of the pool: what commit batches may take until they are handed on.
-    pub commit_bytes: usize,
-    /// Footers kept for reads of older segments.
-    pub footer_bytes: usize,
-    /// The index of the open segment.
-    pub index_bytes: usize,
-    /// Large records that arrive, or wait for commit batches, and frames that arrive in several receives.
-    pub large_bytes: usize,
-    /// What producers that number their records have stored.
-    pub producer_bytes: usize,
-    /// Connections, and records that straddled receives and wait for commit batches.
-    pub connection_bytes: usize,
-}
-
-impl Memory {
-    /// Shares out `budget` bytes, which are at least [`MEMORY_BYTES_MIN`].
-    pub fn share(budget: usize) -> Memory {
-        let budget = budget.max(MEMORY_BYTES_MIN);
-        let receive_bytes = (budget / RECEIVE_SHARE).min(64 << 20);
-        // Half of the budget, down to a power of two: the pool is one region of that size.
-        let pool_bytes = 1 << (budget / 2).ilog2();
-        let tail_bytes = pool_bytes / 2;
-        let commit_bytes = pool_bytes - tail_bytes - READ_WINDOWS_BYTES_MAX;
-        let footer_bytes = budget / 16;
-        let index_bytes = frame::limits::EXTENTS_PER_SEGMENT_MAX * crate::journal::INDEX_ENTRY_BYTES;
-        let large_bytes = (budget / 8).clamp(LARGE_BYTES_MIN, LARGE_BYTES_MAX);
-        let producer_bytes = (budget / 32).min(PRODUCERS_BYTES_MAX);
-        let connection_bytes =
-            budget - receive_bytes - pool_bytes - footer_bytes - index_bytes - large_bytes - producer_bytes;
-        Memory {
-            receive_bytes,
-            pool_bytes,
-            tail_bytes,
-            commit_bytes,
-            footer_bytes,
-            index_bytes,
-            large_bytes,
-            producer_bytes,
-            connection_bytes,
-        }
-    }
-
-    /// What all clients together may have left untaken: half of what connections take, but not too little for a few.
-    pub fn backlog_bytes(&self) -> usize {
-        (self.connection_bytes / 2).max(BACKLOG_BYTES_MIN)
-    }
-
-    /// What all shares add up to.
-    pub fn total_bytes(&self) -> usize {
-        let shares =
-            [self.footer_bytes, self.index_bytes, self.large_bytes, self.producer_bytes, self.connection_bytes];
-        self.receive_bytes + self.pool_bytes + shares.iter().sum::<usize>()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shares_add_up() {
-        for budget in [MEMORY_BYTES_MIN, 200 << 20, 512 << 20, 4 << 30] {
-            let memory = Memory::share(budget);
-            assert_eq!(memory.total_bytes(), budget);
-            assert!(
-                memory.commit_bytes >= WRITES_IN_FLIGHT_MAX / 2 * BATCH_BYTES_TARGET,
-                "budget {budget}: {memory:?}"
-            );
-        }
-    }
-}

@@ -12,9 +12,12 @@ use frame::{ProducerId, RequestId, Sequence, ShardId, StreamId};
 
 use crate::buckets::ShardBuckets;
 use crate::catalog::{Change, Command};
+use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::journal::{Sealed, SegmentId};
-use crate::limits::{ASKS_PER_PARCEL_MAX, HANDED_BYTES_MAX, HANDED_IN_FLIGHT_MAX, HANDED_KEPT_BYTES, RESULTS_KEPT};
+use crate::limits::{
+    ASKS_PER_PARCEL_MAX, HANDED_BYTES_MAX, HANDED_IN_FLIGHT_MAX, HANDED_KEPT_BYTES, RESULTS_KEPT, TOLD_BYTES_MAX,
+};
 use crate::owners::Owners;
 use crate::producers;
 use crate::token::Peer;
@@ -160,6 +163,8 @@ pub(crate) struct Parcel {
     pub(crate) settled: Vec<Handed>,
     pub(crate) asks: Vec<Ask>,
     pub(crate) told: Vec<Told>,
+    /// Bytes of their messages.
+    pub(crate) told_bytes: usize,
     /// Clients of the receiver's guests took what they were told last.
     pub(crate) taken: Vec<Peer>,
     /// Commands of the catalog that are durable; and how many the sender has applied.
@@ -225,6 +230,8 @@ pub(crate) struct Link {
     pub(crate) has_finished: bool,
     /// Whether it was told that this one has finished.
     pub(crate) is_told: bool,
+    /// Guests of its clients that have something to tell it.
+    pub(crate) untold: Vec<Peer>,
 }
 
 impl Link {
@@ -251,6 +258,24 @@ impl Link {
     /// Whether so much goes to it that no input is taken in before it has answered some.
     fn is_full(&self) -> bool {
         self.unsettled_bytes >= HANDED_BYTES_MAX || self.parcel.asks.len() >= ASKS_PER_PARCEL_MAX
+    }
+
+    /// Whether more may be told to its clients.
+    pub(crate) fn may_tell(&self) -> bool {
+        self.parcel.told_bytes < TOLD_BYTES_MAX
+    }
+
+    /// A guest waits until more may be told.
+    pub(crate) fn wait(&mut self, guest: Peer, connection: &mut Connection) {
+        if !std::mem::replace(&mut connection.is_untold, true) {
+            self.untold.push(guest);
+        }
+    }
+
+    /// Tells one of its clients something.
+    pub(crate) fn tell(&mut self, told: Told) {
+        self.parcel.told_bytes += told.control.len() + told.records.len();
+        self.parcel.told.push(told);
     }
 
     /// Whether nothing waits to be handed to it.
@@ -310,6 +335,16 @@ impl Peers {
     /// parsed whose it is; and as it does where this reactor's own journal is.
     pub(crate) fn have_room(&self) -> bool {
         self.is_alone() || self.links.iter().all(|link| !link.is_full())
+    }
+
+    /// Whether something is to be told to clients of another reactor, and may be.
+    pub(crate) fn may_tell(&self) -> bool {
+        self.links.iter().any(|link| !link.untold.is_empty() && link.may_tell())
+    }
+
+    /// Bytes of messages for clients of others that wait for their way there.
+    pub(crate) fn told_bytes(&self) -> usize {
+        self.links.iter().map(|link| link.parcel.told_bytes).sum()
     }
 
     /// Bytes that were handed over, and not settled.

@@ -13,10 +13,11 @@ impl<I: Io> Reactor<I> {
     /// Counts anew what a client has not taken yet.
     pub(super) fn count_backlog(&mut self, peer: Peer) {
         let connection = &mut self.connections[peer.slot];
-        // What waits for a guest is its host's: that one knows how much its client takes.
-        let now = if connection.host.is_none() { connection.outgoing.copied_bytes() } else { 0 };
+        let now = connection.outgoing.copied_bytes();
         let before = std::mem::replace(&mut connection.counted_bytes, now);
-        self.backlog.change(before, now);
+        // What a guest was told is its host's: that one knows how much its client takes.
+        let backlog = if connection.host.is_none() { &mut self.backlog } else { &mut self.for_guests };
+        backlog.change(before, now);
     }
 
     /// Closes the connections of those who take less than a least rate, the longest first, where all clients together have too much to

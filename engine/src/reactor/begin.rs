@@ -43,6 +43,7 @@ impl<I: Io> Reactor<I> {
             appends: Appends::new(),
             appending: 0,
             backlog: Backlog::new(memory.backlog_bytes()),
+            for_guests: Backlog::new(memory.guests_bytes()),
             journal,
             shards: seat.shards,
             planned: seat.catalog.clone(),

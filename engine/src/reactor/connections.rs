@@ -153,6 +153,7 @@ impl<I: Io> Reactor<I> {
     /// told: they come last.
     pub(super) fn flush(&mut self) {
         let window_bytes = self.window_bytes();
+        self.go_on_telling();
         let mut next = 0;
         while let Some(&peer) = self.dirty.get(next) {
             next += 1;
@@ -170,7 +171,8 @@ impl<I: Io> Reactor<I> {
             return;
         }
         if connection.host.is_some() {
-            return self.tell_host(peer);
+            self.tell_host(peer);
+            return self.count_backlog(peer);
         }
         connection.acknowledge(&mut self.appends, window_bytes);
         let has_ended = connection.is_appending && connection.appends == 0;

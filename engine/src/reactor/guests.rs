@@ -6,10 +6,13 @@
 //! ```
 //!
 //! To the owner a guest is a client as any other: the bounds of what a connection may ask, hold and be pushed are its own. The
-//! host passes on what the guest is told, and says when the client has room for more.
+//! host passes on what the guest is told, and says when the client has room for more. What waits meanwhile is bounded over all guests:
+//! past that, those that wait for their clients are pushed nothing, and refused what has a long answer, until these took what they were
+//! told. So is what is on its way to a host that takes no parcels.
 
 use frame::proto::{MergeShards, MoveShard, ServerEvent, SetQuotas, SetRetention, SplitShard};
 
+use super::backlog::too_many_answers;
 use super::*;
 use crate::catalog::Change;
 use crate::connection::Host;
@@ -142,7 +145,14 @@ impl<I: Io> Reactor<I> {
         let peer = self.guest(from, host);
         let asker = Asker::Peer(peer, request);
         let owed = self.connections[peer.slot].owed();
+        self.wait_for_way(peer);
+        let is_long = matches!(question, Question::Describe(_) | Question::List(_) | Question::Read(_));
+        let must_wait = is_long && self.connections[peer.slot].must_wait(&self.for_guests);
         match question {
+            _ if must_wait => {
+                let Failure { code, detail, .. } = too_many_answers();
+                self.fail(asker, code, &detail);
+            }
             Question::Grant(grant) => return self.grant(peer, request, grant),
             Question::Unsubscribe => return self.unsubscribe(peer, request),
             Question::Silence => return self.end_subscriptions(peer),
@@ -199,7 +209,8 @@ impl<I: Io> Reactor<I> {
         connection.phase = Phase::Free;
         // What was not passed on yet is not for whoever has the slot next.
         connection.outgoing = Outgoing::default();
-        connection.host = None;
+        self.count_backlog(peer);
+        self.connections[peer.slot].host = None;
         // What is still being read for it, or written, finds nobody.
         self.connections.release(peer.slot);
     }
@@ -217,8 +228,12 @@ impl<I: Io> Reactor<I> {
         let Some(Host::Reactor(from, host)) = self.connections[peer.slot].host else { return self.tell_follower(peer) };
         let connection = &mut self.connections[peer.slot];
         let has_news = connection.outgoing.bytes() > 0 || connection.answered > 0 || !connection.ended.is_empty();
-        if connection.is_telling || !has_news {
+        if connection.is_telling || connection.is_untold || !has_news {
             return;
+        }
+        let link = &mut self.peers.links[from];
+        if !link.may_tell() {
+            return link.wait(peer, connection);
         }
         connection.is_telling = true;
         let (control, records) = connection.outgoing.take();
@@ -229,7 +244,37 @@ impl<I: Io> Reactor<I> {
             answered: std::mem::take(&mut connection.answered),
             ended: std::mem::take(&mut connection.ended),
         };
-        self.peers.links[from].parcel.told.push(told);
+        link.tell(told);
         self.push_again(peer);
+    }
+
+    /// Where too much waits for guests, so does one that waits for nothing else while the way to its host is full.
+    pub(super) fn wait_for_way(&mut self, peer: Peer) {
+        if !self.for_guests.is_over() {
+            return;
+        }
+        let Some(connection) = live(&mut self.connections, peer) else { return };
+        let Some(Host::Reactor(from, _)) = connection.host else { return };
+        let link = &mut self.peers.links[from];
+        if !link.may_tell() {
+            link.wait(peer, connection);
+        }
+    }
+
+    /// Goes on with guests whose hosts were not told as too much was on its way there.
+    pub(super) fn go_on_telling(&mut self) {
+        if !self.peers.may_tell() {
+            return;
+        }
+        for at in 0..self.peers.links.len() {
+            let link = &mut self.peers.links[at];
+            let untold = if link.may_tell() { std::mem::take(&mut link.untold) } else { Vec::new() };
+            for peer in untold {
+                let Some(connection) = live(&mut self.connections, peer) else { continue };
+                connection.is_untold = false;
+                self.make_dirty(peer);
+                self.push_again(peer);
+            }
+        }
     }
 }

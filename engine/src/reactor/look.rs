@@ -58,6 +58,7 @@ impl<I: Io> Reactor<I> {
             of("index", self.journal.extents() * INDEX_ENTRY_BYTES, shares.index_bytes),
             of("large", self.intake.large.bytes(), shares.large_bytes),
             of("backlog", self.backlog.bytes(), shares.backlog_bytes()),
+            of("guests", self.for_guests.bytes() + self.peers.told_bytes(), shares.guests_bytes()),
         ]
     }
 

@@ -176,8 +176,10 @@ pub struct Reactor<I: Io> {
     appends: Appends,
     /// Connections with appends that are not acknowledged.
     appending: u64,
-    /// What clients have not taken yet.
+    /// What clients have not taken yet; and what waits for those of other reactors, and for threads that follow shards, behind what
+    /// they were told last.
     backlog: Backlog,
+    for_guests: Backlog,
     journal: Journal,
     shards: Shards,
     catalog: Catalog,
@@ -324,7 +326,7 @@ impl<I: Io> Reactor<I> {
         if !self.stalled.is_empty() && self.may_take_input() {
             return Wait::No;
         }
-        if self.may_take_held() || self.has_call() {
+        if self.may_take_held() || self.has_call() || self.peers.may_tell() {
             return Wait::No;
         }
         if (self.may_push() || self.router.has_records()) && self.life == Life::Running {

@@ -104,8 +104,9 @@ impl<I: Io> Reactor<I> {
 
     /// Gives a connection a turn, if it has subscriptions that are due, and room.
     pub(super) fn push_again(&mut self, peer: Peer) {
+        self.wait_for_way(peer);
         let Some(connection) = live(&mut self.connections, peer) else { return };
-        if !connection.has_turn && connection.may_be_pushed_to(&self.backlog) {
+        if !connection.has_turn && connection.may_be_pushed_to(&self.backlog, &self.for_guests) {
             connection.has_turn = true;
             self.subscriptions.give_turn(peer);
         }
@@ -145,9 +146,10 @@ impl<I: Io> Reactor<I> {
             && !self.backlog.is_over()
         {
             let Some(peer) = self.subscriptions.next_turn() else { return };
+            self.wait_for_way(peer);
             let Some(connection) = live(&mut self.connections, peer) else { continue };
             connection.has_turn = false;
-            if !connection.may_be_pushed_to(&self.backlog) {
+            if !connection.may_be_pushed_to(&self.backlog, &self.for_guests) {
                 continue;
             }
             let Some(slot) = connection.due.pop_front() else { continue };

@@ -448,12 +448,13 @@ impl<I: Io> Reactor<I> {
     }
 
     fn answer_read(&mut self, peer: Peer, request: RequestId, answer: Answer, share_frames: bool) {
+        self.wait_for_way(peer);
         let Some(connection) = live(&mut self.connections, peer) else { return };
         connection.reads -= 1;
         connection.answered += usize::from(connection.host.is_some());
         match answer {
             Answer::Failure(failure) => Server::failure(&mut connection.outgoing.control, request, &failure),
-            Answer::Records(..) if self.backlog.is_over() => {
+            Answer::Records(..) if self.backlog.is_over() || connection.must_wait(&self.for_guests) => {
                 Server::failure(&mut connection.outgoing.control, request, &too_many_answers());
             }
             Answer::Records(Found { result, .. }, frames) => {
