@@ -50,8 +50,10 @@ pub(crate) enum CreateError {
     Shards,
     /// The caller: it exists, and was made with this many shards.
     Exists(u32),
-    /// The data directory has all the streams that it may have, or has had all the shards.
+    /// The data directory has all the streams that it may have, or has had.
     Full,
+    /// It has given all numbers of shards that there are, or fewer are left than are wanted.
+    AllGiven,
     /// There is no room for the annotation.
     Annotation(AnnotationError),
 }
@@ -135,8 +137,11 @@ impl Catalog {
             return Err(CreateError::Exists(stream.made_with()));
         }
         let has_all = self.totals.streams >= STREAMS_MAX || self.streams.len() >= STREAM_NUMBERS_MAX;
-        if has_all || self.next_shard as usize + shards as usize > SHARDS_MAX {
+        if has_all {
             return Err(CreateError::Full);
+        }
+        if self.next_shard as usize + shards as usize > SHARDS_MAX {
+            return Err(CreateError::AllGiven);
         }
         self.room_for((annotation.len(), 0), ANNOTATION_BYTES_MAX).map_err(CreateError::Annotation)?;
         Ok(Command::Create(Create {
@@ -206,7 +211,7 @@ impl Catalog {
     pub(crate) fn plan_reshard(&self, name: &str, change: Change) -> Result<Command, ReshardError> {
         let stream = self.by_name(name).ok_or(ReshardError::UnknownStream)?;
         let resharding = stream.plan(change, ShardId(self.next_shard))?;
-        if resharding.next_shard() > SHARDS_MAX { Err(ReshardError::Full) } else { Ok(Command::Intend(resharding)) }
+        if resharding.next_shard() > SHARDS_MAX { Err(ReshardError::AllGiven) } else { Ok(Command::Intend(resharding)) }
     }
 
     /// Applies a command that is durable. `None` if it does not follow from this state: the log is damaged.

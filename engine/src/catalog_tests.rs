@@ -163,6 +163,30 @@ fn what_is_deleted_leaves_its_numbers_used() {
     assert_eq!(restored.names_after("").collect::<Vec<_>>(), ["a.b-c_d", "orders"]);
 }
 
+/// Bug: an old stream could be resharded no more, and what was said named three bounds, of which merging helps with none. Fix: that all
+/// numbers were given is an error of its own.
+#[test]
+fn once_all_numbers_are_given_that_is_said() {
+    let mut catalog = Catalog::new();
+    let create = |catalog: &Catalog, shards: u32| {
+        catalog.plan_create(
+            &format!("of {shards}").replace(' ', "-"),
+            shards,
+            Quotas::NONE.into(),
+            Annotation::default(),
+            7,
+        )
+    };
+    let command = create(&catalog, 2).expect("legal");
+    catalog.apply(&command).expect("follows");
+    catalog.reserve_shards(SHARDS_MAX - 1);
+    let split = |shard| Change::Split { shard: ShardId(shard), at: 1 << 126 };
+    assert_eq!(catalog.plan_reshard("of-2", split(1)), Err(ReshardError::AllGiven));
+    assert_eq!(create(&catalog, 3), Err(CreateError::AllGiven));
+    let merge = Change::Merge { shard: ShardId(1), adjacent: ShardId(2) };
+    assert!(catalog.plan_reshard("of-2", merge).is_ok() && create(&catalog, 1).is_ok(), "one is left");
+}
+
 /// Of numbers that no known command gave nothing tells whose they are: what was found of them is kept, whatever is deleted.
 /// Bug: after so many streams none could be made any more, however many were deleted. Mechanism: they were counted by their
 /// numbers, which are never given twice. Fix: those that there are count.

@@ -54,7 +54,7 @@ pub(crate) struct Completion {
     pub(crate) ends: [Sequence; 2],
 }
 
-/// Why a stream can't be resharded as wanted. All but Full, NoRoom, InProgress and Busy are the caller's fault.
+/// Why a stream can't be resharded as wanted. All but Full, AllGiven, NoRoom, InProgress and Busy are the caller's fault.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum ReshardError {
     /// There is no stream of that name.
@@ -67,8 +67,10 @@ pub(crate) enum ReshardError {
     HashKey { start: u128, end: u128 },
     /// The hash ranges of the two do not meet.
     NotNeighbours,
-    /// The stream has all the shards that it may have, or the data directory.
+    /// The stream has all the shards that it may have.
     Full,
+    /// The data directory has given all numbers of shards that there are.
+    AllGiven,
     /// The data directory has all that its segments, of so many bytes, have room to tell of.
     NoRoom { segment_bytes: u32 },
     /// The shard is being split, merged or moved.

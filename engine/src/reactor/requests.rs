@@ -9,7 +9,7 @@ use frame::{Quotas, Retention, Settings};
 
 use super::backlog::too_many_answers;
 use super::moves::moved_detail;
-use super::reshard::no_room;
+use super::reshard::{all_given, no_room};
 use super::*;
 use crate::catalog::{Annotation, AnnotationError, Change, CreateError, Resharding, Stream, StreamShard};
 use crate::connection::Arriving;
@@ -147,10 +147,10 @@ impl<I: Io> Reactor<I> {
                 self.fail(asker, ErrorCode::StreamExists, &detail);
             }
             Err(CreateError::Full) => {
-                let detail = "the data directory has all the streams that it may have, or has had all the shards; delete streams, or \
-                              use a new one";
+                let detail = "the data directory has all the streams that it may have; delete some, or use a new one";
                 self.fail(asker, ErrorCode::InvalidArgument, detail);
             }
+            Err(CreateError::AllGiven) => self.fail(asker, ErrorCode::TooManyShards, &all_given()),
             Err(CreateError::Annotation(error)) => self.refuse_annotation(asker, error),
         }
     }

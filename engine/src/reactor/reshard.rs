@@ -92,7 +92,7 @@ impl<I: Io> Reactor<I> {
             ReshardError::UnknownShard(_) => ErrorCode::UnknownShard,
             ReshardError::InProgress(_) => ErrorCode::Resharding,
             ReshardError::Busy => ErrorCode::Busy,
-            ReshardError::Full | ReshardError::NoRoom { .. } => ErrorCode::TooManyShards,
+            ReshardError::Full | ReshardError::AllGiven | ReshardError::NoRoom { .. } => ErrorCode::TooManyShards,
             _ => ErrorCode::InvalidArgument,
         };
         self.fail(asker, code, &detail_of(name, &error));
@@ -103,12 +103,26 @@ impl<I: Io> Reactor<I> {
         let Command::Intend(resharding) = command else { return Ok(()) };
         let next_shard = resharding.next_shard();
         let has_room = next_shard <= self.planned.shard_count() || self.has_room_for(next_shard);
-        has_room.then_some(()).ok_or(ReshardError::NoRoom { segment_bytes: self.journal.segment_bytes() })
+        has_room.then_some(()).ok_or_else(|| ReshardError::NoRoom { detail: self.no_room() })
     }
 
     /// Whether every footer has room to tell of so many shards.
     pub(super) fn has_room_for(&self, shards: usize) -> bool {
-        shards <= shards_max(self.journal.segment_bytes())
+        shards <= shards_max(self.journal.segment_bytes(), self.io.pool().capacity_bytes())
+    }
+
+    /// What is said where they have not.
+    pub(super) fn no_room(&self) -> String {
+        let (segment_bytes, pool_bytes) = (self.journal.segment_bytes(), self.io.pool().capacity_bytes());
+        let most = shards_max(segment_bytes, pool_bytes);
+        let (what, remedy) = if most < shards_max(segment_bytes, usize::MAX) {
+            ("the memory of a reactor has".to_owned(), "start the server with more --memory-bytes")
+        } else {
+            let what = format!("segments of {segment_bytes} bytes have");
+            (what, "go on in a new data directory, with a larger --segment-bytes")
+        };
+        let most = most - 1;
+        format!("{what} room to tell of {most} shards, with those that were deleted, split and merged; {remedy}")
     }
 
     /// That a shard may be moved, if that is wanted: there is such a reactor, it is another one, and the last move has ended.
@@ -412,12 +426,12 @@ impl Underway {
     }
 }
 
-/// What is said where footers have no room to tell of more shards.
-pub(super) fn no_room(segment_bytes: u32) -> String {
-    let most = shards_max(segment_bytes) - 1;
+/// What is said where all numbers of shards were given.
+pub(super) fn all_given() -> String {
     format!(
-        "segments of {segment_bytes} bytes have room to tell of {most} shards, with those that were deleted, split and merged; go on in \
-         a new data directory, with a larger --segment-bytes"
+        "the data directory has given all numbers of shards that there are, up to {}, those of shards that were deleted, split and merged \
+         among them, and none is given again; go on in a new data directory",
+        SHARDS_MAX - 1
     )
 }
 
@@ -456,10 +470,10 @@ fn detail_of(name: &str, error: &ReshardError) -> String {
         }
         ReshardError::Full => format!(
             "stream {name} has {SHARDS_PER_STREAM_MAX} open shards, or {SHARDS_KEPT_PER_STREAM_MAX} with those that were \
-             split and merged and hold what has not expired, or the data directory has given {SHARDS_MAX}; merge shards, \
-             keep less, or go on in a new stream or data directory"
+             split and merged and hold what has not expired; merge shards, keep less, or go on in a new stream"
         ),
-        &ReshardError::NoRoom { segment_bytes } => no_room(segment_bytes),
+        ReshardError::AllGiven => all_given(),
+        ReshardError::NoRoom { detail } => detail.clone(),
         ReshardError::InProgress(shard) => {
             format!("shard {shard} of stream {name} is being split, merged or moved; wait until that has ended")
         }
