@@ -270,9 +270,14 @@ pub const SHARDS_MAX: usize = 1_000_000;
 /// Of a segment, in hundredths, what its footer may say of shards: of all that there ever were, as it has a row for each.
 pub const SHARDS_SEGMENT_SHARE: usize = 40;
 
-/// Shards that a data directory ever has, if its segments have so many bytes.
-pub const fn shards_max(segment_bytes: u32) -> usize {
-    let rows = segment_bytes as usize / 100 * SHARDS_SEGMENT_SHARE / frame::segment::ROW_BYTES;
+/// The same of a reactor's pool: a footer is read in one piece, beside what else there is.
+pub const SHARDS_POOL_SHARE: usize = 8;
+
+/// Shards that a data directory ever has, if its segments have so many bytes, and the pool of each reactor.
+pub const fn shards_max(segment_bytes: u32, pool_bytes: usize) -> usize {
+    let of_segment = segment_bytes as usize / 100 * SHARDS_SEGMENT_SHARE;
+    let of_pool = pool_bytes / SHARDS_POOL_SHARE;
+    let rows = if of_segment < of_pool { of_segment } else { of_pool } / frame::segment::ROW_BYTES;
     if rows < SHARDS_MAX { rows } else { SHARDS_MAX }
 }
 
@@ -421,9 +426,9 @@ const _: () = {
     // One record that is larger goes past it, as does what was received with the last.
     assert!(HANDED_BYTES_MAX >= 2 * FRAME_BYTES_MAX);
     assert!((REACTORS_MAX - 1) * HANDED_IN_FLIGHT_MAX + CALLS_IN_PROGRESS_MAX <= u16::MAX as usize);
-    // A stream of any size can be made in the smallest segments, and all shards in those of the usual size.
-    assert!(shards_max(frame::limits::SEGMENT_BYTES_MIN as u32) > frame::limits::SHARDS_KEPT_PER_STREAM_MAX);
-    assert!(shards_max(256 << 20) == SHARDS_MAX);
+    // A stream of any size can be made in the smallest segments, with the least memory, and all shards in those of the usual size.
+    let least = shards_max(frame::limits::SEGMENT_BYTES_MIN as u32, MEMORY_BYTES_MIN / 4);
+    assert!(least > frame::limits::SHARDS_KEPT_PER_STREAM_MAX && shards_max(256 << 20, 512 << 20) == SHARDS_MAX);
     // What refuses a producer's record once because its shard is young does so while its ancestors are known.
     assert!(CLOSED_KEPT_MS_MIN * 1_000_000 >= CHILD_YOUNG_NS && LOOK_NS < FORGET_LOOK_NS);
     assert!(CLOCK_NOTED_NS / 1_000_000 * 2 < CLOCK_DIFFERS_MS_MAX && LOOK_NS < LOOK_NS_MAX);

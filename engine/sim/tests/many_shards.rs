@@ -20,8 +20,11 @@ use sim::{Death, Files, Surroundings, Trace, World};
 
 const RECORD_BYTES: usize = 100_000;
 
+/// As with the least memory.
+const POOL_BYTES: usize = 64 << 20;
+
 fn world(seed: u64) -> World {
-    World::new(seed, Pool::new(64 << 20).expect("memory for the test"), Surroundings::calm(), Trace::default())
+    World::new(seed, Pool::new(POOL_BYTES).expect("memory for the test"), Surroundings::calm(), Trace::default())
 }
 
 fn try_create(life: &mut Life<'_>, name: &str, shards: usize) -> Answer {
@@ -54,7 +57,7 @@ fn footers(files: &Files, journal: u32) -> Vec<(u64, bool)> {
 fn there_are_no_more_than_footers_have_room_for() {
     let world = world(31);
     let mut life = Life::open(&world).expect("nothing ends it");
-    let most = shards_max(SEGMENT_BYTES) - 1;
+    let most = shards_max(SEGMENT_BYTES, POOL_BYTES) - 1;
     let of_stream = SHARDS_PER_STREAM_MAX;
     (0..most / of_stream).for_each(|number| create(&mut life, &number.to_string(), of_stream));
     let is_refused = |answer: Answer| {
@@ -169,5 +172,34 @@ fn a_move_keeps_no_footer_in_memory() {
         let footers = memory.iter().find(|used| used.what == "footers").expect("it is told");
         assert!(footers.bytes <= footers.budget_bytes, "reactor {own}: {footers:?}");
     }
+    life.end(Death::PowerCut);
+}
+
+/// Bug: with so many shards that a footer is larger than any piece of the pool that is ever free, nothing that was sealed could be read, and
+/// nothing expired. Fix: no more are made than the memory of a reactor has room to read of.
+#[test]
+fn there_are_no_more_than_memory_has_room_for() {
+    const WIDE_BYTES: u32 = 112 << 20;
+    let world = world(36);
+    let wide = Config { segment_bytes: WIDE_BYTES, accept_clock: true, ..Config::default() };
+    let mut life = Life::open_with(&world, 1, wide).expect("nothing ends it");
+    let most = shards_max(WIDE_BYTES, POOL_BYTES) - 1;
+    let mut made = 0;
+    let failure = loop {
+        match try_create(&mut life, &made.to_string(), SHARDS_PER_STREAM_MAX) {
+            Answer::Stream(..) => made += 1,
+            Answer::Failed(failure) => break failure,
+            answer => panic!("{answer:?}"),
+        }
+    };
+    // Until footers of all of them are on disk, and the first is not in memory.
+    append(&mut life, "0", 1600);
+    life.settle();
+    let (stream, shards) = life.describe("0").expect("nothing ends it");
+    let busiest = shards.iter().find(|shard| shard.tip > shard.trim).expect("it has records");
+    assert!(life.read(stream, busiest).expect("nothing ends it")[0].1.len() == RECORD_BYTES);
+    let Failure { code, detail, .. } = failure;
+    assert_eq!(code, ErrorCode::TooManyShards, "{detail}");
+    assert!(detail.contains(&most.to_string()) && detail.contains("--memory-bytes"), "{detail}");
     life.end(Death::PowerCut);
 }

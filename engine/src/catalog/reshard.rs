@@ -71,8 +71,8 @@ pub(crate) enum ReshardError {
     Full,
     /// The data directory has given all numbers of shards that there are.
     AllGiven,
-    /// The data directory has all that its segments, of so many bytes, have room to tell of.
-    NoRoom { segment_bytes: u32 },
+    /// It has all shards that footers have room to tell of: why, and what to do.
+    NoRoom { detail: String },
     /// The shard is being split, merged or moved.
     InProgress(ShardId),
     /// Too many of the stream's shards are being split, merged or moved.

@@ -9,7 +9,7 @@ use frame::{Quotas, Retention, Settings};
 
 use super::backlog::too_many_answers;
 use super::moves::moved_detail;
-use super::reshard::{all_given, no_room};
+use super::reshard::all_given;
 use super::*;
 use crate::catalog::{Annotation, AnnotationError, Change, CreateError, Resharding, Stream, StreamShard};
 use crate::connection::Arriving;
@@ -132,7 +132,7 @@ impl<I: Io> Reactor<I> {
         }
         match self.planned.plan_create(name, shards, settings, annotation, self.clock.arrival_ms(&self.io)) {
             Ok(Command::Create(create)) if !self.has_room_for(create.next_shard()) => {
-                self.fail(asker, ErrorCode::TooManyShards, &no_room(self.journal.segment_bytes()));
+                self.fail(asker, ErrorCode::TooManyShards, &self.no_room());
             }
             Ok(command) => self.plan(asker, command),
             Err(CreateError::Name) => {
