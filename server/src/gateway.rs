@@ -27,6 +27,9 @@ mod on_demand;
 mod places;
 mod rates;
 mod requests;
+#[cfg(test)]
+#[path = "gateway/rig_tests.rs"]
+mod rig;
 mod scaling;
 mod service;
 mod spread;
@@ -115,6 +118,42 @@ struct Common {
     reading: Semaphore,
 }
 
+impl Common {
+    fn new(
+        handle: Handle,
+        access: Access,
+        keyring: Option<Arc<Keyring>>,
+        Terms { quotas, api_rates, past_damage }: Terms,
+        directories: &[PathBuf],
+        figures: &Figures,
+    ) -> Common {
+        let [room, events] =
+            [REQUESTS_MAX, EVENT_BYTES_IN_PROGRESS_MAX].map(|permits| Arc::new(Semaphore::new(permits)));
+        Common {
+            log: Log::new(handle, access.own().clone()),
+            access,
+            keyring,
+            quotas,
+            room,
+            bodies: Bodies::of(BODY_BYTES_IN_PROGRESS_MAX, body::BODY_BYTES_MAX),
+            passing_over: Semaphore::new(body::UNWANTED_BODIES_MAX),
+            answers: Room::of(ANSWER_BYTES_IN_PROGRESS_MAX),
+            events,
+            requests: figures.requests.clone(),
+            rates: Rates::new(api_rates, figures.requests.clone()),
+            damaged: Damaged::new(past_damage, figures.passed_over.clone()),
+            hot_spots: figures.hot_spots.clone(),
+            subscribers: Subscribers::default(),
+            scaling: Semaphore::new(scaling::STREAMS_MAX),
+            leases: Arc::new(Leases::of(directories)),
+            lease_bodies: Bodies::of(leases::BODY_BYTES_IN_PROGRESS_MAX, leases::BODY_BYTES_MAX),
+            lease_answers: Room::of(leases::ANSWER_BYTES_IN_PROGRESS_MAX),
+            client_metrics: figures.clients.clone(),
+            reading: Semaphore::new(metrics::READ_AT_ONCE_MAX),
+        }
+    }
+}
+
 /// What an action works with: all of that, from the place whose streams it is about.
 #[derive(Debug)]
 struct Shared {
@@ -176,38 +215,12 @@ impl Gateway {
         handle: Handle,
         access: Access,
         keyring: Option<Arc<Keyring>>,
-        Terms { quotas, api_rates, past_damage }: Terms,
+        terms: Terms,
         directories: &[PathBuf],
     ) -> io::Result<Gateway> {
-        let [room, events] =
-            [REQUESTS_MAX, EVENT_BYTES_IN_PROGRESS_MAX].map(|permits| Arc::new(Semaphore::new(permits)));
-        let answers = Room::of(ANSWER_BYTES_IN_PROGRESS_MAX);
         let figures = Figures::default();
-        let (log, subscribers) = (Log::new(handle, access.own().clone()), Subscribers::default());
-        let scaling = Semaphore::new(scaling::STREAMS_MAX);
-        let tables = Arc::new(Leases::of(directories));
-        let common = Arc::new(Common {
-            log,
-            access,
-            keyring,
-            quotas,
-            room,
-            bodies: Bodies::of(BODY_BYTES_IN_PROGRESS_MAX, body::BODY_BYTES_MAX),
-            passing_over: Semaphore::new(body::UNWANTED_BODIES_MAX),
-            answers,
-            events,
-            requests: figures.requests.clone(),
-            rates: Rates::new(api_rates, figures.requests.clone()),
-            damaged: Damaged::new(past_damage, figures.passed_over.clone()),
-            hot_spots: figures.hot_spots.clone(),
-            subscribers: subscribers.clone(),
-            scaling,
-            leases: Arc::clone(&tables),
-            lease_bodies: Bodies::of(leases::BODY_BYTES_IN_PROGRESS_MAX, leases::BODY_BYTES_MAX),
-            lease_answers: Room::of(leases::ANSWER_BYTES_IN_PROGRESS_MAX),
-            client_metrics: figures.clients.clone(),
-            reading: Semaphore::new(metrics::READ_AT_ONCE_MAX),
-        });
+        let common = Arc::new(Common::new(handle, access, keyring, terms, directories, &figures));
+        let (subscribers, tables) = (common.subscribers.clone(), Arc::clone(&common.leases));
         let (resume, on_demand) = (scaling::resume(Arc::clone(&common)), on_demand::run(Arc::clone(&common)));
         let reload = access::reload(Arc::clone(&common));
         let answer = move |request| {

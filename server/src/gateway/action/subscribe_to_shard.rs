@@ -359,18 +359,5 @@ impl Push {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patience_ends_unless_it_is_known_to_pass() {
-        let (mut patience, begin) = (Patience::default(), Instant::now());
-        let mut holds = |code, after| patience.holds(code, begin + after);
-        assert!(!holds(ErrorCode::KeyMissing, Duration::ZERO) && !holds(ErrorCode::Damaged, Duration::ZERO));
-        assert!(holds(ErrorCode::Busy, LIFETIME) && holds(ErrorCode::StorageFailed, LIFETIME + PATIENCE / 2));
-        assert!(!holds(ErrorCode::Busy, LIFETIME + PATIENCE), "it began with the first");
-        for code in [ErrorCode::Resharding, ErrorCode::ShuttingDown, ErrorCode::ReadsExceeded] {
-            assert!(holds(code, LIFETIME + PATIENCE), "{code}");
-        }
-    }
-}
+#[path = "subscribe_to_shard/tests.rs"]
+mod tests;
