@@ -1,5 +1,6 @@
 //! Tables of leases on the API's port: what the KCL does with them holds, over `kill -9` too, and all else is refused.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -11,7 +12,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::gateway::{self, answer, connect, send, send_head, server};
-use crate::rig::{Server, directory, millstream, run};
+use crate::mounts::cut_disk;
+use crate::rig::{Server, directory, millstream, run, serve};
+
+/// Each profile of what a cut keeps comes up several times.
+const CUTS: u32 = 10;
 
 const JSON: (&str, &str) = ("content-type", "application/x-amz-json-1.0");
 
@@ -164,7 +169,58 @@ fn an_index_by_owner_is_added_and_asked_as_the_kcl_does() {
     assert_eq!(told["ContinuousBackupsDescription"]["ContinuousBackupsStatus"], "DISABLED", "there are none");
 }
 
-/// What was answered is there after `kill -9`, of the server and of the process beside it, and nothing that was not asked for.
+/// Renews a lease and makes others, as the KCL does, until nobody answers; `answered` is where the lease's counter is. Tells what it
+/// made.
+fn beat(api: SocketAddr, answered: &AtomicU64) -> Vec<String> {
+    let is_done = |operation, body: &Value| {
+        // A connection that ends is a panic there.
+        matches!(std::panic::catch_unwind(|| ask(api, operation, &body.to_string()).0), Ok(200))
+    };
+    let mut made = Vec::new();
+    for counter in answered.load(Ordering::SeqCst).. {
+        if !is_done("UpdateItem", &take("a", counter, "w")) {
+            break;
+        }
+        answered.store(counter + 1, Ordering::SeqCst);
+        let name = format!("made-{counter}");
+        if !is_done("PutItem", &new_lease(&name)) {
+            break;
+        }
+        made.push(name);
+    }
+    made
+}
+
+/// Has that go on for a while, until `end` ends it. How far the counter was, and what was made.
+fn beaten(api: SocketAddr, end: impl FnOnce()) -> (u64, Vec<String>) {
+    let from = counter(api, "a");
+    let answered = AtomicU64::new(from);
+    let made = std::thread::scope(|scope| {
+        let beating = scope.spawn(|| beat(api, &answered));
+        while answered.load(Ordering::SeqCst) < from + 20 {
+            assert!(!beating.is_finished(), "it is answered");
+            std::thread::yield_now();
+        }
+        end();
+        beating.join().unwrap()
+    });
+    (answered.into_inner(), made)
+}
+
+/// All that was answered is there, and nothing that was not asked for.
+#[track_caller]
+fn assert_kept(api: SocketAddr, (answered, made): (u64, &[String])) {
+    let found = counter(api, "a");
+    assert!((answered..=answered + 1).contains(&found), "{answered} answered, {found} found");
+    let all = good(api, "Scan", &json!({ "TableName": "app", "ConsistentRead": true }));
+    assert_eq!(all.get("LastEvaluatedKey"), None, "one page holds them");
+    let all: BTreeSet<&str> =
+        all["Items"].as_array().unwrap().iter().map(|item| item["leaseKey"]["S"].as_str().unwrap()).collect();
+    let lost: Vec<_> = made.iter().filter(|name| !all.contains(name.as_str())).collect();
+    assert!(lost.is_empty(), "of {} that were made are lost: {lost:?}", made.len());
+}
+
+/// After `kill -9`, of the server and of the process beside it.
 #[test]
 fn leases_outlive_those_who_keep_them() {
     let directory = directory();
@@ -173,36 +229,41 @@ fn leases_outlive_those_who_keep_them() {
     good(api, "CreateTable", &table("app"));
     good(api, "PutItem", &new_lease("a"));
     for round in 0..4 {
-        let from = counter(api, "a");
-        let answered = AtomicU64::new(from);
-        std::thread::scope(|scope| {
-            let beating = scope.spawn(|| {
-                // As the KCL renews a lease, until nobody answers.
-                for counter in from.. {
-                    let mut stream = connect(api);
-                    let headers = [JSON, ("x-amz-target", "DynamoDB_20120810.UpdateItem")];
-                    send(&mut stream, "POST", &headers, take("a", counter, "w").to_string().as_bytes());
-                    let status = std::panic::catch_unwind(move || answer(&mut stream).0);
-                    if !matches!(status, Ok(200)) {
-                        return;
-                    }
-                    answered.store(counter + 1, Ordering::SeqCst);
-                }
-            });
-            while answered.load(Ordering::SeqCst) < from + 20 {
-                std::thread::yield_now();
-            }
+        let (answered, made) = beaten(api, || {
             let kept_by = keeper(&running).expect("it was asked");
             kill_process(if round % 2 == 0 { kept_by } else { running.pid() }, Signal::KILL).unwrap();
-            beating.join().unwrap();
         });
         if round % 2 == 1 {
             running.kill();
             (running, api) = server(&data);
         }
-        let (answered, found) = (answered.into_inner(), counter(api, "a"));
-        assert!((answered..=answered + 1).contains(&found), "round {round}: {answered} answered, {found} found");
+        assert_kept(api, (answered, &made));
     }
+    running.stop();
+}
+
+#[test]
+fn leases_outlive_the_power() {
+    let directory = directory();
+    let Some((mut disk, path)) = cut_disk(directory.path()) else { return };
+    let start = || {
+        let server = Server::start_command(&directory.path().join("data"), serve(&path.join("data"), &[]));
+        let api = server.http.unwrap();
+        (server, api)
+    };
+    let (mut running, mut api) = start();
+    good(api, "CreateTable", &table("app"));
+    good(api, "PutItem", &new_lease("a"));
+    let (mut made, mut dropped) = (Vec::new(), 0);
+    for _ in 0..CUTS {
+        let (answered, more) = beaten(api, || dropped += disk.cut().unwrap().sectors_dropped);
+        made.extend(more);
+        running.kill();
+        disk.restore().unwrap();
+        (running, api) = start();
+        assert_kept(api, (answered, &made));
+    }
+    assert!(dropped > 0, "something was at stake");
     running.stop();
 }
 
