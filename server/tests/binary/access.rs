@@ -2,13 +2,14 @@
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
 use frame::Quotas;
-use frame::proto::{ErrorCode, Secret};
+use frame::proto::{ClientEvent, ErrorCode, Secret};
 use server::client::{Client, ClientError, Fault, Timeouts};
 
 use crate::rig::{PATIENCE, Server, directory, millstream, refusal, run, store};
@@ -22,10 +23,10 @@ pub(crate) fn secret_file(directory: &Path, secret: &str, mode: u32) -> PathBuf 
     path
 }
 
-fn connect(server: &Server, secret: Option<&str>) -> Result<Client, ClientError> {
+fn connect(address: SocketAddr, secret: Option<&str>) -> Result<Client, ClientError> {
     let timeouts = Timeouts { connect: PATIENCE, answer: PATIENCE };
     let secret = secret.map(|secret| Secret::new(secret.as_bytes()).unwrap());
-    Client::connect_with(server.address, timeouts, secret, None)
+    Client::connect_with(address, timeouts, secret, None)
 }
 
 #[test]
@@ -34,14 +35,14 @@ fn a_server_with_a_secret_hears_those_who_know_it() {
     let file = secret_file(directory.path(), SECRET, 0o600);
     let file = file.to_str().unwrap();
     let server = Server::start_with(&directory.path().join("data"), &["--native-secret-file", file]);
-    let mut client = connect(&server, Some(SECRET)).unwrap();
+    let mut client = connect(server.address, Some(SECRET)).unwrap();
     let stream = client.create_stream("kept", 1, Quotas::NONE).unwrap();
     store(&mut client, stream.stream, "k", ["one"]);
     let told = run(server.command(["tail", "kept", "--native-secret-file", file]), b"").good();
     assert_eq!(told.text(), "one\n");
     let line = run(server.command(["tail", "kept"]), b"").refusal();
     assert!(line.contains("wants to hear a secret") && line.contains("--native-secret-file"), "{line}");
-    let error = connect(&server, Some("0123456789abcdeg")).unwrap_err();
+    let error = connect(server.address, Some("0123456789abcdeg")).unwrap_err();
     assert_eq!((error.fault(), error.code()), (Fault::Caller, Some(ErrorCode::AccessDenied)), "{error}");
     assert!(error.to_string().contains("secret is another one"), "{error}");
     // A client that goes on without a proof is not heard, and the others are.
@@ -56,6 +57,53 @@ fn a_server_with_a_secret_hears_those_who_know_it() {
     assert!(!answer.windows(4).any(|part| part == b"kept"));
     client.ping().unwrap();
     assert!(!server.log_text().contains(SECRET));
+    server.stop();
+}
+
+/// What a client says whom the server hears, and what it is told.
+fn overheard(server: SocketAddr) -> [Vec<u8>; 2] {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = listener.local_addr().unwrap();
+    let client = thread::spawn(move || connect(here, Some(SECRET)).unwrap().ping().unwrap());
+    let ends = [listener.accept().unwrap().0, TcpStream::connect(server).unwrap()];
+    let [near, far] = &ends;
+    let said = thread::scope(|scope| {
+        let pass = |mut from: &TcpStream, mut to: &TcpStream| {
+            let (mut all, mut some) = (Vec::new(), [0; 4096]);
+            while let Ok(read @ 1..) = from.read(&mut some) {
+                all.extend_from_slice(&some[..read]);
+                to.write_all(&some[..read]).unwrap();
+            }
+            let _ = to.shutdown(Shutdown::Write);
+            all
+        };
+        [scope.spawn(move || pass(near, far)), scope.spawn(move || pass(far, near))]
+            .map(|passed| passed.join().unwrap())
+    });
+    client.join().unwrap();
+    said
+}
+
+#[test]
+fn what_a_client_proved_is_worth_nothing_on_another_connection() {
+    let directory = directory();
+    let file = secret_file(directory.path(), SECRET, 0o600);
+    let server = Server::start_with(&directory.path().join("data"), &["--native-secret-file", file.to_str().unwrap()]);
+    let [said, told] = overheard(server.address);
+    let mut replay = TcpStream::connect(server.address).unwrap();
+    replay.set_read_timeout(Some(PATIENCE)).unwrap();
+    replay.write_all(&said).unwrap();
+    let mut answer = Vec::new();
+    replay.read_to_end(&mut answer).unwrap();
+    let mut client = frame::proto::Client::new(&mut Vec::new());
+    let mut at = 0;
+    assert_eq!(client.step(&answer, &mut at), Ok(Some(ClientEvent::Challenge)));
+    assert_ne!(answer[..at], told[..at], "each connection has a challenge of its own");
+    match client.step(&answer, &mut at) {
+        Ok(Some(ClientEvent::Error(_, failure))) => assert_eq!(failure.code, ErrorCode::AccessDenied, "{failure:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(at, answer.len(), "nothing else is said");
     server.stop();
 }
 
@@ -79,9 +127,9 @@ fn who_proves_nothing_is_gone_after_a_while() {
 fn a_client_with_a_secret_speaks_to_no_server_without() {
     let directory = directory();
     let server = Server::start(&directory.path().join("data"));
-    let error = connect(&server, Some(SECRET)).unwrap_err();
+    let error = connect(server.address, Some(SECRET)).unwrap_err();
     assert!(error.to_string().contains("does not ask for the secret"), "{error}");
-    connect(&server, None).unwrap().ping().unwrap();
+    connect(server.address, None).unwrap().ping().unwrap();
     server.stop();
 }
 
