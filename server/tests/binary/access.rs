@@ -12,7 +12,7 @@ use frame::Quotas;
 use frame::proto::{ClientEvent, ErrorCode, Secret};
 use server::client::{Client, ClientError, Fault, Timeouts};
 
-use crate::rig::{PATIENCE, Server, directory, millstream, refusal, run, store};
+use crate::rig::{PATIENCE, SMALL, Server, directory, millstream, refusal, run, store};
 
 const SECRET: &str = "0123456789abcdef";
 
@@ -139,16 +139,23 @@ fn beyond_loopback_a_secret_and_a_word_are_needed() {
     let data = directory.path().join("data");
     let secret = secret_file(directory.path(), SECRET, 0o600);
     let secret = secret.to_str().unwrap();
-    let start = |more: &[&str]| {
+    let serve = |more: &[&str]| {
         let mut command = millstream(["serve", "--native", "0.0.0.0:0", "--http", "off", "--data"]);
-        command.arg(&data).args(more);
-        run(command, b"").refusal()
+        command.arg(&data).args(SMALL).args(more);
+        command
     };
     for more in [&[][..], &["--native-plaintext"], &["--native-secret-file", secret]] {
-        let line = start(more);
+        let line = run(serve(more), b"").refusal();
         assert!(line.contains("--native-plaintext") && line.contains("--native-secret-file"), "{more:?}: {line}");
     }
     assert!(!data.exists());
+    let server = Server::start_command(&data, serve(&["--native-plaintext", "--native-secret-file", secret]));
+    let address = SocketAddr::from(([127, 0, 0, 1], server.address.port()));
+    connect(address, Some(SECRET)).unwrap().create_stream("kept", 1, Quotas::NONE).unwrap();
+    for wrong in [None, Some("0123456789abcdeg")] {
+        assert_eq!(connect(address, wrong).unwrap_err().fault(), Fault::Caller, "{wrong:?}");
+    }
+    server.stop();
 }
 
 #[test]
