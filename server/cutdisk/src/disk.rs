@@ -6,13 +6,13 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use fuser::{BackgroundSession, Config, MountOption, Session};
 
-use crate::fuse::{DiskFile, FILE_NAME, MOUNT_NAME, Shared};
+use crate::fuse::{DiskFile, FILE_NAME, MOUNT_NAME, Powered, Shared};
 use crate::host;
 use crate::missing::Missing;
 use crate::store::{CACHE_BYTES_MAX, Counters, Cut, Profile, Store};
@@ -79,6 +79,9 @@ pub struct CutDisk {
     device: Option<PathBuf>,
     mounted: bool,
 }
+
+/// A disk that answers nobody.
+pub struct Held<'a>(#[expect(dead_code, reason = "it is held, and not looked at")] MutexGuard<'a, Powered>);
 
 impl CutDisk {
     /// Starts an empty disk of `bytes` (rounded down to 4 KiB); its mount points lie below `dir`. It lies in memory, of
@@ -192,6 +195,11 @@ impl CutDisk {
     /// back until the next cut but never becomes durable. A cut ends this.
     pub fn fail_flushes(&self, count: u64) {
         self.shared.lock().flushes_to_fail = count;
+    }
+
+    /// The disk answers nobody until what this returns is dropped.
+    pub fn hold(&self) -> Held<'_> {
+        Held(self.shared.lock())
     }
 
     /// What the disk has done since it was started.

@@ -53,6 +53,6 @@ mod host;
 mod missing;
 mod store;
 
-pub use disk::{CutDisk, Fault};
+pub use disk::{CutDisk, Fault, Held};
 pub use missing::{Missing, require_or_skip};
 pub use store::{CACHE_BYTES_MAX, Counters, Cut, Profile, SECTOR_BYTES};

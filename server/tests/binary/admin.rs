@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 
-use frame::proto::Start;
-use frame::{Quotas, QuotasChange};
+use frame::proto::{AckResult, Start};
+use frame::{Quotas, QuotasChange, Sequence};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::gateway::{good, refused};
 use server::client::Batch;
 
-use crate::rig::{PATIENCE, Server, directory, millstream, store};
+use crate::gateway::{HELLO, good, refused};
+use crate::mounts::cut_disk;
+use crate::retention::{fill, until};
+use crate::rig::{PATIENCE, Server, directory, millstream, serve, store};
 
 /// Status, head and body of an answer.
 fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String, String) {
@@ -137,6 +140,74 @@ fn health_says_that_all_is_well() {
     let (status, head, body) = ask(admin, "GET", "/health");
     assert_eq!((status, body.as_str()), (200, "{\"status\":\"ok\",\"reactors\":[{\"reactor\":0,\"state\":\"ok\"}]}\n"));
     assert!(head.contains("application/json"));
+    server.stop();
+}
+
+#[test]
+fn health_says_what_fails_once_a_flush_has() {
+    let directory = directory();
+    let Some((disk, path)) = cut_disk(directory.path()) else { return };
+    // Into space that is written already, so that a commit is a flush of the device and nothing of the file system's own.
+    let command = serve(&path.join("data"), &["--prewrite", "true"]);
+    let server = Server::start_command(&directory.path().join("data"), command);
+    let mut client = server.client();
+    let stream = client.create_stream("s", 1, Quotas::NONE).unwrap();
+    let refuses = || total(&samples(&server), "millstream_refuses_appends");
+    assert_eq!(refuses(), 0.0);
+    disk.fail_flushes(1);
+    let mut batch = Batch::new();
+    assert!(batch.push(b"k", b"x").unwrap());
+    until("appends are refused", || {
+        let appended = client.append(stream.stream, &batch);
+        !appended.is_ok_and(|results| matches!(results[..], [AckResult::Durable(..)]))
+    });
+    let (status, _, body) = ask(server.admin.unwrap(), "GET", "/health");
+    let expected = json!({
+        "status": "failing", "reactors": [{ "reactor": 0, "state": "refuses_appends", "errno": 5 }],
+    });
+    assert_eq!((status, body.parse().ok()), (503, Some(expected)));
+    assert_eq!(refuses(), 1.0);
+    server.kill();
+}
+
+/// A disk that answers nobody keeps all of them filled.
+#[test]
+fn queues_are_told_while_something_is_in_them() {
+    let queues = ["intake_bytes", "commits_in_flight", "reads_waiting", "calls_waiting"];
+    let queues = queues.map(|queue| format!("millstream_{queue}"));
+    let [_, commits, ..] = &queues;
+    let directory = directory();
+    let Some((disk, path)) = cut_disk(directory.path()) else { return };
+    let start = || {
+        let command = serve(&path.join("data"), &["--writes-in-flight", "1"]);
+        Server::start_command(&directory.path().join("data"), command)
+    };
+    let server = start();
+    let stream = server.client().create_stream("s", 1, Quotas::NONE).unwrap();
+    fill(&mut server.client(), &stream, 20);
+    server.stop();
+    // Nothing of it is in memory any more.
+    let server = start();
+    let waiting = || {
+        let samples = samples(&server);
+        queues.iter().filter(|queue| total(&samples, queue) > 0.0).collect::<Vec<_>>()
+    };
+    let [mut reads, mut first, mut second] = [(); 3].map(|()| server.client());
+    until("what a start writes is done", || waiting().is_empty());
+    let put = json!({ "StreamName": "s", "PartitionKey": "k", "Data": HELLO });
+    thread::scope(|scope| {
+        let held = disk.hold();
+        let (number, shard) = (stream.stream, stream.shards[0].shard);
+        scope.spawn(move || store(&mut first, number, "k", ["stored"]));
+        until("a commit is in flight", || waiting().contains(&commits));
+        // There is no other.
+        scope.spawn(move || store(&mut second, number, "k", ["stored"]));
+        scope.spawn(|| good(server.http.unwrap(), "PutRecord", &put));
+        scope.spawn(move || assert!(!reads.read(number, shard, Sequence(1), 1 << 20).unwrap().is_empty()));
+        until("something is in each of them", || waiting().len() == queues.len());
+        drop(held);
+    });
+    until("all of it is done", || waiting().is_empty());
     server.stop();
 }
 
