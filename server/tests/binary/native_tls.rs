@@ -21,13 +21,13 @@ use crate::tls_files::Pair;
 
 /// Takes clear text and passes it on over TLS, as programs do that have none of their own; where it is, as long as the runtime
 /// lives.
-struct Tunnel {
+pub(crate) struct Tunnel {
     address: SocketAddr,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Tunnel {
-    fn to(address: SocketAddr, certificate: &Path) -> Tunnel {
+    pub(crate) fn to(address: SocketAddr, certificate: &Path) -> Tunnel {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let connector = TlsConnector::from(trusting(certificate, &[]));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -46,7 +46,7 @@ impl Tunnel {
         Tunnel { address: here, _runtime: runtime }
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(self.address, Timeouts { connect: PATIENCE, answer: PATIENCE }).unwrap()
     }
 }

@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 
 use crate::gateway::ask_on;
+use crate::native_tls::Tunnel;
 use crate::retention::until;
 use crate::rig::{Server, directory, millstream, refusal, run};
 use crate::tls::{connect_as, trusting};
@@ -76,15 +77,21 @@ fn a_new_certificate_is_for_new_connections_and_a_broken_one_for_nobody() {
         }
     };
     become_(&first);
-    let server = Server::start_with(&directory.path().join("data"), &used.flags());
-    let address = server.http.unwrap();
+    let flags = [&used.flags()[..], &["--native-tls", "127.0.0.1:0"]].concat();
+    let server = Server::start_with(&directory.path().join("data"), &flags);
+    let (address, native) = (server.http.unwrap(), server.native_tls.unwrap());
+    let tunnel = Tunnel::to(native, &first.certificate);
+    let mut old_native = tunnel.client();
     let config = trusting(&first.certificate, &["http/1.1"]);
     let mut old = connect_as(&config, address, "localhost").unwrap();
     assert_eq!(ask_on(&mut old, "ListStreams", &json!({})).0, 200);
     become_(&second);
-    until("the second certificate is shown", || is_shown(address, &second.certificate));
-    // Whoever has a session under the old one is shown the new one too.
-    assert!(connect_as(&config, address, "localhost").is_err());
+    for door in [address, native] {
+        until("the second certificate is shown", || is_shown(door, &second.certificate));
+        // Whoever has a session under the old one is shown the new one too.
+        assert!(connect_as(&config, door, "localhost").is_err());
+    }
+    old_native.ping().unwrap();
     assert_eq!(ask_on(&mut old, "ListStreams", &json!({})).0, 200);
     let warnings = || server.log_text().matches("the old certificate stays").count();
     assert_eq!(warnings(), 0, "{}", server.log_text());
@@ -95,9 +102,11 @@ fn a_new_certificate_is_for_new_connections_and_a_broken_one_for_nobody() {
     until("a broken file is warned of", || warnings() == 2);
     fs::remove_file(&used.certificate).unwrap();
     until("a missing file is warned of", || warnings() == 3);
-    assert!(is_shown(address, &second.certificate));
+    assert!([address, native].iter().all(|door| is_shown(*door, &second.certificate)));
     become_(&first);
-    until("the first certificate is shown again", || is_shown(address, &first.certificate));
+    for door in [address, native] {
+        until("the first certificate is shown again", || is_shown(door, &first.certificate));
+    }
     assert_eq!(warnings(), 3);
     server.stop();
 }
