@@ -12,7 +12,7 @@ mod plan;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::Stream;
 use engine::demand::Demand;
@@ -22,6 +22,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use tokio::time::Instant;
 use wire::name::Place;
 use wire::{Error, ErrorKind};
 
@@ -100,30 +101,35 @@ pub(super) async fn run(common: Arc<Common>) {
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        let mut streams = Vec::new();
-        let each = |place: Place, stream: Stream| {
-            // One that can't be read is told of elsewhere; one without limits needs no more shards.
-            let extras = Extras::of(&stream).unwrap_or_default();
-            if extras.on_demand
-                && extras.scaling.is_none()
-                && let Some(bounds) = Bounds::of(&stream, &extras)
-            {
-                streams.push((Shared { common: Arc::clone(&common), place }, stream, bounds));
-            }
-        };
-        if common.log.each_of_all(each).await.is_err() {
-            continue;
-        }
-        pasts.retain(|number, _| streams.iter().any(|(_, stream, _)| stream.stream == *number));
-        let mut seen = Seen::default();
-        for (shared, stream, bounds) in &streams {
-            let past = pasts.entry(stream.stream).or_default();
-            if let Err(error) = look(shared, (stream, bounds), past, &mut seen).await {
-                tracing::debug!(stream = stream.name, %error, "the stream's demand could not be looked at");
-            }
-        }
-        common.hot_spots.replace(&seen);
+        look_at_all(&common, &mut pasts).await;
     }
+}
+
+/// One look at each.
+async fn look_at_all(common: &Arc<Common>, pasts: &mut BTreeMap<StreamId, Past>) {
+    let mut streams = Vec::new();
+    let each = |place: Place, stream: Stream| {
+        // One that can't be read is told of elsewhere; one without limits needs no more shards.
+        let extras = Extras::of(&stream).unwrap_or_default();
+        if extras.on_demand
+            && extras.scaling.is_none()
+            && let Some(bounds) = Bounds::of(&stream, &extras)
+        {
+            streams.push((Shared { common: Arc::clone(common), place }, stream, bounds));
+        }
+    };
+    if common.log.each_of_all(each).await.is_err() {
+        return;
+    }
+    pasts.retain(|number, _| streams.iter().any(|(_, stream, _)| stream.stream == *number));
+    let mut seen = Seen::default();
+    for (shared, stream, bounds) in &streams {
+        let past = pasts.entry(stream.stream).or_default();
+        if let Err(error) = look(shared, (stream, bounds), past, &mut seen).await {
+            tracing::debug!(stream = stream.name, %error, "the stream's demand could not be looked at");
+        }
+    }
+    common.hot_spots.replace(&seen);
 }
 
 /// Looks at one, and does what is to be done.
@@ -191,3 +197,7 @@ impl Seen {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "on_demand/tests.rs"]
+mod tests;

@@ -1,11 +1,11 @@
 //! What was asked of a stream's shards of late.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
 
 use engine::demand::Demand;
 use frame::ShardId;
 use frame::proto::ShardDescription;
+use tokio::time::Instant;
 
 use super::plan::Bounds;
 

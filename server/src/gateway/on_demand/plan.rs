@@ -103,11 +103,12 @@ fn split_at(shard: &ShardDescription, asked: &ShardDemand, demand: &Demand) -> O
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use frame::proto::Children;
     use frame::route::even_range;
     use frame::{Sequence, ShardId};
+    use tokio::time::Instant;
 
     use super::super::past::{LOOKS_KEPT, LOOKS_MEANT};
     use super::*;
