@@ -24,12 +24,13 @@ use crate::rig::{PATIENCE, Server, directory, millstream, read_all, refusal, run
 const KEY: &str = "the-partition-key-that-nobody-reads";
 const DATA: &[u8] = b"the text that must not lie on the disk as it is";
 
-struct Rig {
+/// A server with a directory of keys.
+pub(crate) struct Rig {
     directory: TempDir,
 }
 
 impl Rig {
-    fn new() -> Rig {
+    pub(crate) fn new() -> Rig {
         let rig = Rig { directory: directory() };
         fs::create_dir(rig.keys()).unwrap();
         fs::set_permissions(rig.keys(), fs::Permissions::from_mode(0o700)).unwrap();
@@ -45,14 +46,14 @@ impl Rig {
     }
 
     /// Puts a key there, whole at once.
-    fn put_key(&self, name: &str, byte: u8) {
+    pub(crate) fn put_key(&self, name: &str, byte: u8) {
         let (hidden, path) = (self.keys().join(format!(".{name}")), self.keys().join(name));
         fs::write(&hidden, format!("{byte:02x}").repeat(32)).unwrap();
         fs::set_permissions(&hidden, fs::Permissions::from_mode(0o600)).unwrap();
         fs::rename(hidden, path).unwrap();
     }
 
-    fn start(&self) -> (Server, SocketAddr) {
+    pub(crate) fn start(&self) -> (Server, SocketAddr) {
         let keys = self.keys();
         let more = ["--quotas", "none", "--key-directory", keys.to_str().unwrap()];
         let server = Server::start_with(&self.data(), &more);

@@ -15,6 +15,7 @@ mod file_systems;
 mod format;
 mod full_disk;
 mod gateway;
+mod gateway_arns;
 mod gateway_bodies;
 mod gateway_encryption;
 mod gateway_floods;
