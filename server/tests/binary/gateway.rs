@@ -1,8 +1,10 @@
 //! The Kinesis API over HTTP, spoken by hand: what SDKs never send, and what must hold whoever asks.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use frame::Sequence;
@@ -16,8 +18,13 @@ use crate::rig::{PATIENCE, Server, directory, read_all, store};
 /// Bytes as they travel: base64 of "hello".
 pub(crate) const HELLO: &str = "aGVsbG8=";
 
+/// What answers were told by, of all tests.
+static ANSWERED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
+    // Else a body would wait until the kernel has heard that its head has come.
+    stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
@@ -41,11 +48,19 @@ pub(crate) fn answer(stream: &mut impl Read) -> (u16, Vec<u8>) {
     let goes_on = head.contains("transfer-encoding: chunked");
     assert!(body.len() == length || goes_on, "nothing follows an answer: {body:?}");
     let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
-    assert!(status == 400 && !head.contains("x-amz") || head.contains("x-amzn-requestid: "), "{head}");
+    let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    assert!(value("date").is_some_and(|date| date.ends_with(" gmt")), "{head}");
+    // What is no HTTP is answered before it is a request.
+    if status != 400 || head.contains("x-amz") {
+        let ids = ["x-amzn-requestid", "x-amz-id-2"].map(|name| value(name).expect(&head).to_owned());
+        assert!(ids[0].len() == 36 && ids[1].len() >= 76, "{head}");
+        let are_new = ids.map(|id| ANSWERED.lock().unwrap().insert(id));
+        assert_eq!(are_new, [true; 2], "another answer had it: {head}");
+    }
     (status, body)
 }
 
-fn read_more(stream: &mut impl Read, bytes: &mut Vec<u8>) {
+pub(crate) fn read_more(stream: &mut impl Read, bytes: &mut Vec<u8>) {
     let mut chunk = [0; 64 << 10];
     let read = stream.read(&mut chunk).unwrap();
     assert!(read > 0, "the connection ended in an answer: {:?}", String::from_utf8_lossy(bytes));
@@ -84,11 +99,15 @@ pub(crate) fn ask(address: SocketAddr, action: &str, body: &Value) -> (u16, Valu
 
 /// The same on a connection that is there.
 pub(crate) fn ask_on(stream: &mut (impl Read + Write), action: &str, body: &Value) -> (u16, Value) {
-    let target = format!("Kinesis_20131202.{action}");
-    let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", &target)];
-    send(stream, "POST", &headers, body.to_string().as_bytes());
-    let (status, body) = answer(stream);
+    let (status, body) = ask_in(stream, "json", action, body.to_string().as_bytes());
     (status, if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() })
+}
+
+/// The same of bytes that are said to be `json` or `cbor`.
+pub(crate) fn ask_in(stream: &mut (impl Read + Write), writing: &str, action: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    let (written, target) = (format!("application/x-amz-{writing}-1.1"), format!("Kinesis_20131202.{action}"));
+    send(stream, "POST", &[("content-type", &written), ("x-amz-target", &target)], body);
+    answer(stream)
 }
 
 #[track_caller]
@@ -154,6 +173,14 @@ fn what_is_no_request_of_the_api_is_told_so() {
         ("POST", &[("content-type", "text/plain"), target], b"{}", 404, "UnknownOperationException"),
         ("POST", &[json_type], b"{}", 400, "UnknownOperationException"),
         ("POST", &[json_type, ("x-amz-target", "Kinesis_20131202.Fly")], b"{}", 400, "UnknownOperationException"),
+        (
+            "POST",
+            &[json_type, ("x-amz-target", "Kinesis_20131201.ListStreams")],
+            b"{}",
+            400,
+            "UnknownOperationException",
+        ),
+        ("POST", &[("content-type", "application/x-amz-json-1.0"), target], b"{}", 404, "UnknownOperationException"),
         ("POST", &[json_type, ("x-amz-target", "DynamoDB_20120810.Fly")], b"{}", 400, "UnknownOperation"),
         ("POST", &[json_type, target], b"", 400, "SerializationException"),
         ("POST", &[json_type, target], b"{", 400, "SerializationException"),
@@ -186,6 +213,9 @@ fn malformed_http_ends_its_connection_and_nothing_else() {
         "POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
         "POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
         "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        "GET /\r\n",
+        "POST / HTTP/2.0\r\nhost: here\r\n\r\n",
+        "POST / HTTP/3.0\r\nhost: here\r\n\r\n",
         long_header.as_str(),
         too_large,
     ] {
@@ -201,6 +231,13 @@ fn malformed_http_ends_its_connection_and_nothing_else() {
         let told = text.is_empty() || text.starts_with("HTTP/1.1 4");
         assert!(told, "{:?}: {text}", &bytes[..bytes.len().min(80)]);
     }
+    // A version that is older than the API, and spoken all the same, for one request.
+    let mut old = connect(address);
+    let head = "content-type: application/x-amz-json-1.1\r\nx-amz-target: Kinesis_20131202.ListStreams\r\n";
+    old.write_all(format!("POST / HTTP/1.0\r\n{head}content-length: 2\r\n\r\n{{}}").as_bytes()).unwrap();
+    let mut said = String::new();
+    old.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.0 200 ") && said.contains("\"StreamNames\":[]"), "{said}");
     // One that dies in the middle of a body, and one that never sends it.
     let head = "POST / HTTP/1.1\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: 100\r\n\r\n{";
     let mut half = connect(address);

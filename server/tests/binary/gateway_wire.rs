@@ -7,20 +7,16 @@ use std::time::Duration;
 use ciborium::{Value, cbor};
 use serde_json::json;
 
-use crate::gateway::{answer, ask_on, connect, good, send};
+use crate::gateway::{ask_in, ask_on, connect, good};
 use crate::rig::{PATIENCE, Server, directory};
 
 /// What every connection of HTTP/2 begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 fn ask(address: SocketAddr, action: &str, body: &Value) -> (u16, Value) {
-    let mut stream = connect(address);
     let mut bytes = Vec::new();
     ciborium::into_writer(body, &mut bytes).unwrap();
-    let target = format!("Kinesis_20131202.{action}");
-    let headers = [("content-type", "application/x-amz-cbor-1.1"), ("x-amz-target", &target)];
-    send(&mut stream, "POST", &headers, &bytes);
-    let (status, bytes) = answer(&mut stream);
+    let (status, bytes) = ask_in(&mut connect(address), "cbor", action, &bytes);
     (status, if bytes.is_empty() { Value::Null } else { ciborium::from_reader(&bytes[..]).unwrap() })
 }
 

@@ -28,7 +28,6 @@ fn server(data: &Path, more: &[&str]) -> (Server, SocketAddr) {
 #[track_caller]
 fn met(address: SocketAddr, action: &str, body: &Value, rate: u32) -> (u32, Value) {
     let (mut connection, began) = (connect(address), Instant::now());
-    connection.set_nodelay(true).unwrap();
     for allowed in 0.. {
         let (_, answer) = ask_on(&mut connection, action, body);
         if answer["message"].as_str().is_some_and(|message| message.starts_with("Rate exceeded")) {
