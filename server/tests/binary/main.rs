@@ -21,6 +21,7 @@ mod gateway_encryption;
 mod gateway_floods;
 mod gateway_iterators;
 mod gateway_large;
+mod gateway_malformed;
 mod gateway_on_demand;
 mod gateway_placement;
 mod gateway_places;

@@ -237,9 +237,18 @@ impl Server {
 
     /// The most that was ever resident of it.
     pub(crate) fn peak_mib(&self) -> u64 {
+        self.memory_kib("VmHWM:") >> 10
+    }
+
+    /// What is resident of it.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.memory_kib("VmRSS:")
+    }
+
+    fn memory_kib(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim();
-        peak.strip_suffix(" kB").unwrap().parse::<u64>().unwrap() >> 10
+        let memory = status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+        memory.strip_suffix(" kB").unwrap().parse().unwrap()
     }
 
     pub(crate) fn log_text(&self) -> String {

@@ -9,7 +9,7 @@ use std::io;
 use base64::Engine;
 use bytes::Bytes;
 use ciborium::tag::{Accepted, Required};
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use crate::base64::BASE64;
@@ -275,7 +275,8 @@ impl<'de> Deserialize<'de> for Number {
             }
 
             fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Number, E> {
-                Ok(Number(number))
+                let unexpected = || E::invalid_value(Unexpected::Float(number), &self);
+                number.is_finite().then_some(Number(number)).ok_or_else(unexpected)
             }
         }
         deserializer.deserialize_any(Any)

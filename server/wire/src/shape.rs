@@ -98,6 +98,7 @@ mod record;
 mod setting;
 mod shard;
 mod stream;
+mod structure;
 mod tag;
 
 pub use self::account::*;

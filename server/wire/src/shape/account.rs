@@ -5,6 +5,7 @@ use crate::codec::Timestamp;
 request!(
     /// Changes an account's settings.
     UpdateAccountSettings {
+        #[serde(deserialize_with = "super::structure::structure")]
         minimum_throughput_billing_commitment: BillingCommitmentInput,
     }
 );

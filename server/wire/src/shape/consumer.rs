@@ -45,6 +45,7 @@ request!(
         #[serde(rename = "ConsumerARN")]
         consumer_arn: String,
         shard_id: String,
+        #[serde(deserialize_with = "super::structure::structure")]
         starting_position: StartingPosition,
         dry_run: bool,
     }

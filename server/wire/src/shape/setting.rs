@@ -7,6 +7,7 @@ request!(
     UpdateStreamMode {
         #[serde(rename = "StreamARN")]
         stream_arn: String,
+        #[serde(deserialize_with = "super::structure::structure")]
         stream_mode_details: StreamModeDetails,
         warm_throughput_mi_bps: i64,
     }

@@ -12,6 +12,7 @@ request!(
         next_token: String,
         exclusive_start_shard_id: String,
         max_results: i64,
+        #[serde(deserialize_with = "super::structure::structure")]
         shard_filter: ShardFilter,
         stream_creation_timestamp: Timestamp,
     }

@@ -10,6 +10,7 @@ request!(
     CreateStream {
         stream_name: String,
         shard_count: i64,
+        #[serde(deserialize_with = "super::structure::structure")]
         stream_mode_details: StreamModeDetails,
         #[serde(deserialize_with = "super::few::pairs")]
         tags: BTreeMap<String, String>,
