@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::gateway::{answer, connect, good, send};
+use crate::gateway::{answer, ask_in, connect, good, read_more, send};
 use crate::rig::{Server, directory};
 
 /// What every connection of HTTP/2 begins with, and settings that say nothing.
@@ -15,28 +15,35 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
 /// POST / of http://a.
 pub(crate) const HEAD: [u8; 6] = [0x83, 0x84, 0x86, 0x41, 1, b'a'];
 
-/// What a server that is not flooded says: calm down.
+/// What a server that is not flooded says: calm down, and of one request: not now.
 const ENHANCE_YOUR_CALM: u32 = 11;
+const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
 
 /// Far below what the floods send.
-const GROWTH_BYTES_MAX: u64 = 48 << 20;
+const GROWTH_MIB_MAX: u64 = 48;
 
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// Sends until the server has had enough; whether it has, before all was sent or after, and what it said.
-fn flood(address: SocketAddr, pieces: impl Iterator<Item = Vec<u8>> + Send + 'static) -> Vec<u8> {
+/// Sends all, or until the server has had enough: whether it has, and what it said.
+fn flood(address: SocketAddr, pieces: impl Iterator<Item = Vec<u8>> + Send + 'static) -> (bool, Vec<u8>) {
     let mut stream = connect(address);
     let mut sending = stream.try_clone().unwrap();
     let sender = std::thread::spawn(move || {
@@ -49,49 +56,49 @@ fn flood(address: SocketAddr, pieces: impl Iterator<Item = Vec<u8>> + Send + 'st
     let mut said = Vec::new();
     // A reset in the end is all right: the server had not read everything.
     let _ = stream.read_to_end(&mut said);
-    let is_all_sent = sender.join().unwrap();
-    assert!(!is_all_sent, "the server took all of it");
-    said
+    (!sender.join().unwrap(), said)
+}
+
+/// The frames that are whole: kind, flags and payload of each.
+fn frames(mut said: &[u8]) -> impl Iterator<Item = (u8, u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let [a, b, c, kind, flags, _, _, _, _, rest @ ..] = said else { return None };
+        let (payload, more) = rest.split_at_checked(u32::from_be_bytes([0, *a, *b, *c]) as usize)?;
+        said = more;
+        Some((*kind, *flags, payload))
+    })
 }
 
 /// The error with which a server said good-bye.
-fn farewell(mut said: &[u8]) -> Option<u32> {
-    while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = said {
-        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-        if *kind == GOAWAY {
-            return Some(u32::from_be_bytes(rest.get(4..8)?.try_into().unwrap()));
-        }
-        said = rest.get(length..)?;
-    }
-    None
+fn farewell(said: &[u8]) -> Option<u32> {
+    let (_, _, payload) = frames(said).find(|(kind, ..)| *kind == GOAWAY)?;
+    Some(u32::from_be_bytes(payload.get(4..8)?.try_into().unwrap()))
 }
 
-/// The most memory that a server ever had.
-fn peak_bytes(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid().as_raw_nonzero())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
-}
-
-/// Runs floods of one kind, several at once, beside others that are served.
+/// Runs floods of one kind, several at once, each of which the server ends.
 fn survive<P: Iterator<Item = Vec<u8>> + Send + 'static>(pieces: impl Fn() -> P) -> Vec<Vec<u8>> {
+    let said = beside_others([(); 4].map(|()| pieces()));
+    let ended = |(has_ended, said): (bool, Vec<u8>)| {
+        assert!(has_ended, "the server took all of it");
+        said
+    };
+    said.into_iter().map(ended).collect()
+}
+
+/// Runs floods at once, beside others that are served.
+fn beside_others<P: Iterator<Item = Vec<u8>> + Send + 'static>(floods: [P; 4]) -> Vec<(bool, Vec<u8>)> {
     let directory = directory();
     let mut server = Server::start(&directory.path().join("data"));
     let address = server.http.unwrap();
     good(address, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
-    let before = peak_bytes(&server);
-    let floods: Vec<_> = (0..4)
-        .map(|_| {
-            let pieces = pieces();
-            std::thread::spawn(move || flood(address, pieces))
-        })
-        .collect();
+    let before = server.peak_mib();
+    let floods = floods.map(|pieces| std::thread::spawn(move || flood(address, pieces)));
     for _ in 0..10 {
         good(address, "PutRecord", &json!({ "StreamName": "s", "PartitionKey": "k", "Data": "" }));
     }
     let said = floods.into_iter().map(|flood| flood.join().unwrap()).collect();
-    let grown = peak_bytes(&server) - before;
-    assert!(grown < GROWTH_BYTES_MAX, "{} MiB more", grown >> 20);
+    let grown = server.peak_mib() - before;
+    assert!(grown < GROWTH_MIB_MAX, "{grown} MiB more");
     server.assert_well();
     server.stop();
     said
@@ -118,7 +125,9 @@ fn requests_that_the_server_has_to_end_end_their_connection() {
     survive(|| {
         (0..2_000_u32).map(|round| {
             let stream = |number: u32| 2 * (round * 1000 + number) + 1;
-            let request = |stream| [frame(HEADERS, END_HEADERS, stream, &HEAD), frame(8, 0, stream, &[0; 4])].concat();
+            let request = |stream| {
+                [frame(HEADERS, END_HEADERS, stream, &HEAD), frame(WINDOW_UPDATE, 0, stream, &[0; 4])].concat()
+            };
             (0..1000).flat_map(|number| request(stream(number))).collect()
         })
     });
@@ -138,12 +147,85 @@ fn a_head_without_end_ends_its_connection() {
     }
 }
 
+/// What a client may send as often as it likes is answered as it is taken, or passed over.
+#[test]
+fn frames_of_a_connection_without_end_cost_nothing() {
+    const FRAMES: usize = 100_000;
+    let frames = [
+        frame(PING, 0, 0, &[7; 8]),
+        frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]),
+        // Of a stream that depends on another.
+        frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 16]),
+        frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
+    ];
+    let said = beside_others(frames.map(|frame| std::iter::repeat_n(frame.repeat(1000), FRAMES / 1000)));
+    let answers = |(has_ended, said): &(bool, Vec<u8>), answer: u8| {
+        let told = self::frames(said).filter(|(kind, flags, _)| (*kind, *flags) == (answer, ACK)).count();
+        assert!(!has_ended && farewell(said).is_none_or(|error| error == 0), "it ended: {:?}", farewell(said));
+        told
+    };
+    assert_eq!(answers(&said[0], PING), FRAMES);
+    assert_eq!(answers(&said[1], SETTINGS), FRAMES + 1);
+    assert_eq!((answers(&said[2], PING), answers(&said[3], PING)), (0, 0));
+}
+
+/// A field that a table keeps, and thousands of bytes each of which stands for it.
+#[test]
+fn heads_that_unpack_to_many_times_their_bytes_end_their_connection() {
+    let value = [&[0x7f, 0xa1, 0x1e][..], &[b'y'; 4000]].concat();
+    let bomb = [&HEAD[..], &[0x40, 1, b'x'], &value, &[0xbe; 12_000]].concat();
+    let said = survive(|| {
+        let bomb = bomb.clone();
+        (0..2_000).map(move |number| frame(HEADERS, END_HEADERS, 2 * number + 1, &bomb))
+    });
+    for said in said {
+        assert!(matches!(farewell(&said), Some(ENHANCE_YOUR_CALM) | None), "{said:?}");
+    }
+}
+
+#[test]
+fn requests_past_those_at_once_are_refused_and_the_others_answered() {
+    /// As many as there may be, and more.
+    const AT_ONCE: u32 = 256;
+    const STREAMS: u32 = 300;
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let mut connection = connect(server.http.unwrap());
+    let stream = |number: u32| 2 * number + 1;
+    let begin = (0..STREAMS).flat_map(|number| frame(HEADERS, END_HEADERS, stream(number), &list_streams()));
+    connection.write_all(&[PREFACE, &begin.collect::<Vec<u8>>()].concat()).unwrap();
+    let mut said = Vec::new();
+    let count = |said: &[u8], kind: u8, flags: u8, begin: &[u8]| {
+        let is_one = |frame: &(u8, u8, &[u8])| frame.0 == kind && frame.1 == flags && frame.2.starts_with(begin);
+        frames(said).filter(is_one).count()
+    };
+    while count(&said, RST_STREAM, 0, &REFUSED_STREAM) < (STREAMS - AT_ONCE) as usize {
+        read_more(&mut connection, &mut said);
+    }
+    let end = (0..AT_ONCE).flat_map(|number| frame(DATA, END_STREAM, stream(number), b"{}"));
+    connection.write_all(&end.collect::<Vec<u8>>()).unwrap();
+    let answered = |said: &[u8]| {
+        [0, END_STREAM].map(|flags| count(said, DATA, flags, b"{\"StreamNames\":[]")).iter().sum::<usize>()
+    };
+    while answered(&said) < AT_ONCE as usize {
+        read_more(&mut connection, &mut said);
+    }
+    assert_eq!(count(&said, RST_STREAM, 0, &REFUSED_STREAM), (STREAMS - AT_ONCE) as usize);
+    server.stop();
+}
+
+/// The head of a request for ListStreams.
+fn list_streams() -> Vec<u8> {
+    let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", "Kinesis_20131202.ListStreams")];
+    [HEAD.to_vec(), headers.map(|(name, value)| header(name, value)).concat()].concat()
+}
+
 #[test]
 fn empty_frames_without_end_end_their_connection_or_cost_nothing() {
     let directory = directory();
     let mut server = Server::start(&directory.path().join("data"));
     let address = server.http.unwrap();
-    let before = peak_bytes(&server);
+    let before = server.peak_mib();
     let mut stream = connect(address);
     let nothing = frame(DATA, 0, 1, &[]).repeat(1000);
     stream.write_all(&[PREFACE, &frame(HEADERS, END_HEADERS, 1, &HEAD)].concat()).unwrap();
@@ -152,9 +234,19 @@ fn empty_frames_without_end_end_their_connection_or_cost_nothing() {
             break;
         }
     }
-    assert!(peak_bytes(&server) - before < GROWTH_BYTES_MAX);
+    assert!(server.peak_mib() - before < GROWTH_MIB_MAX);
     server.assert_well();
     server.stop();
+}
+
+/// Sends so little now and then, until the connection ends.
+fn drip(stream: &TcpStream, drop: Vec<u8>) {
+    let mut drops = stream.try_clone().unwrap();
+    std::thread::spawn(move || {
+        while drops.write_all(&drop).is_ok() {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    });
 }
 
 /// A byte now and then for ever is as little as none.
@@ -172,16 +264,15 @@ fn a_body_that_does_not_come_is_refused_after_a_while() {
         .map(|length| {
             let mut stream = connect(address);
             stream.write_all(format!("{head}{length}").as_bytes()).unwrap();
-            let mut drops = stream.try_clone().unwrap();
             let drop: &[u8] = if length.starts_with("content") { b" " } else { b"1\r\n \r\n" };
-            std::thread::spawn(move || {
-                while drops.write_all(drop).is_ok() {
-                    std::thread::sleep(std::time::Duration::from_millis(200));
-                }
-            });
+            drip(&stream, drop.to_vec());
             stream
         })
         .collect();
+    // A frame of a byte is as little.
+    let mut over_http2 = connect(address);
+    over_http2.write_all(&[PREFACE, &frame(HEADERS, END_HEADERS, 1, &list_streams())].concat()).unwrap();
+    drip(&over_http2, frame(DATA, 0, 1, b" "));
     for mut stream in slow {
         let (status, body) = answer(&mut stream);
         let body = String::from_utf8(body).unwrap();
@@ -189,6 +280,10 @@ fn a_body_that_does_not_come_is_refused_after_a_while() {
         // And the connection with it.
         let ended = stream.read_to_end(&mut Vec::new());
         assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock));
+    }
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains("did not arrive in time") {
+        read_more(&mut over_http2, &mut said);
     }
     assert!((9..30).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     server.stop();
@@ -211,24 +306,70 @@ fn long_lists_and_long_values_take_no_more_room_than_their_bodies() {
     body.extend_from_slice(b"\x67TagKeys\x9a");
     body.extend_from_slice(&COUNT.to_be_bytes());
     body.resize(body.len() + COUNT as usize, 0x60);
-    let ask = |kind: &str, action: &str, body: &[u8]| {
-        let mut stream = connect(address);
-        let headers = [
-            ("content-type", format!("application/x-amz-{kind}-1.1")),
-            ("x-amz-target", format!("Kinesis_20131202.{action}")),
-        ];
-        send(&mut stream, "POST", &headers.each_ref().map(|(name, value)| (*name, value.as_str())), body);
-        answer(&mut stream)
-    };
-    let before = peak_bytes(&server);
-    let (status, told) = ask("cbor", "UntagResource", &body);
+    let before = server.peak_mib();
+    let (status, told) = ask_in(&mut connect(address), "cbor", "UntagResource", &body);
     let told = String::from_utf8_lossy(&told).into_owned();
     assert!(status == 400 && told.contains("Member must have length less than or equal to 50"), "{told}");
     let long = json!({ "StreamName": " ".repeat(4 << 20), "PartitionKey": "k", "Data": "" }).to_string();
-    let (status, told) = ask("json", "PutRecord", long.as_bytes());
+    let (status, told) = ask_in(&mut connect(address), "json", "PutRecord", long.as_bytes());
     assert!(status == 400 && told.len() < 16 << 10, "{} bytes", told.len());
-    let grown = peak_bytes(&server) - before;
-    assert!(grown < 2 * GROWTH_BYTES_MAX, "{} MiB more", grown >> 20);
+    let grown = server.peak_mib() - before;
+    assert!(grown < 2 * GROWTH_MIB_MAX, "{grown} MiB more");
+    server.stop();
+}
+
+/// A text, in either way of writing.
+fn text(writing: &str, text: &str) -> Vec<u8> {
+    let (before, after): (&[u8], &[u8]) =
+        if writing == "json" { (b"\"", b"\"") } else { (&[0x60 | text.len() as u8], b"") };
+    [before, text.as_bytes(), after].concat()
+}
+
+/// A map of these values by these names.
+fn map(writing: &str, pairs: impl Iterator<Item = (String, Vec<u8>)>) -> Vec<u8> {
+    let [begin, colon, comma, end]: [&[u8]; 4] =
+        if writing == "json" { [b"{", b":", b",", b"}"] } else { [b"\xbf", b"", b"", b"\xff"] };
+    let mut map = begin.to_vec();
+    for (at, (name, value)) in pairs.enumerate() {
+        let comma = if at > 0 { comma } else { b"" };
+        [comma, &text(writing, &name), colon, &value].iter().for_each(|bytes| map.extend_from_slice(bytes));
+    }
+    map.extend_from_slice(end);
+    map
+}
+
+/// Members that are not known are passed over, as the service does: what is left lacks what it must have.
+#[test]
+fn a_million_keys_take_no_more_room_than_their_bodies() {
+    const COUNT: usize = 1_000_000;
+    let directory = directory();
+    let server = Server::start(&directory.path().join("data"));
+    let address = server.http.unwrap();
+    good(address, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    let before = server.peak_mib();
+    for writing in ["json", "cbor"] {
+        let value = text(writing, "v");
+        let numbered = map(writing, (0..COUNT).map(|at| (at.to_string(), value.clone())));
+        let same = |name: &str| map(writing, (0..COUNT).map(|_| (name.to_owned(), value.clone())));
+        let tags = |stream: &str, tags: &[u8]| {
+            let members = [("StreamName", text(writing, stream)), ("Tags", tags.to_vec())];
+            map(writing, members.into_iter().map(|(name, value)| (name.to_owned(), value)))
+        };
+        for (body, expected) in [
+            (tags("s", &numbered), "Member must have length less than or equal to"),
+            // Of a tag that is given often the last value counts, as maps have it: one tag, here of no stream.
+            (tags("gone", &same("k")), "ResourceNotFoundException"),
+            (numbered, "ValidationException"),
+            (same("StreamName"), "duplicate field"),
+        ] {
+            let (status, told) = ask_in(&mut connect(address), writing, "AddTagsToStream", &body);
+            let told = String::from_utf8_lossy(&told).into_owned();
+            assert!(status == 400 && told.contains(expected), "{writing}: {status} {told}, not {expected}");
+        }
+    }
+    let grown = server.peak_mib() - before;
+    assert!(grown < 2 * GROWTH_MIB_MAX, "{grown} MiB more");
+    assert_eq!(good(address, "ListTagsForStream", &json!({ "StreamName": "s" }))["Tags"], json!([]));
     server.stop();
 }
 
@@ -257,7 +398,7 @@ fn answers_that_are_left_lying_keep_nobody_from_reading() {
     ]
     .concat();
     // Nothing of an answer's body may be sent.
-    let settings = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let settings = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
     let requests: Vec<u8> = (0..STREAMS)
         .flat_map(|stream| {
             let request = |kind, flags, payload| frame(kind, flags, 2 * stream + 1, payload);
