@@ -85,6 +85,11 @@ fn what_can_not_be_taken_is_told_in_the_writing_it_came_in() {
     // 64 MiB in 64 KiB; what is no gzip; what is cut off.
     let bomb = packed(&vec![b' '; 64 << 20]);
     let cut = &packed(&json(1.0))[..40];
+    // Depth, and a length that is only claimed.
+    let deep_json = [&b"{\"x\":"[..], &[b'['; 30_000]].concat();
+    let deep_cbor = [&b"\xa1\x61x"[..], &[0x81; 30_000]].concat();
+    let claimed = b"\xa1\x6aMetricData\x9b\x7f\xff\xff\xff\xff\xff\xff\xff";
+    let deep_form = format!("Action=PutMetricData&MetricData{}=1", ".member".repeat(30_000)).into_bytes();
     let other = ("x-amz-target", "GraniteServiceVersion20100801.ListMetrics");
     for (path, headers, body, status, words) in [
         ("/", &[JSON, TARGET, GZIP][..], &bomb[..], 413, "RequestEntityTooLargeException"),
@@ -99,6 +104,10 @@ fn what_can_not_be_taken_is_told_in_the_writing_it_came_in() {
         (PATH, &[CBOR, PROTOCOL], b"\xbf", 400, "SerializationException"),
         ("/", &[FORM], b"Action=PutMetricData&Namespace=%3C", 400, "<Code>InvalidParameterValue</Code>"),
         ("/", &[FORM], b"Action=PutMetricData&A=1&A=2", 400, "<Code>Serialization</Code>"),
+        ("/", &[JSON, TARGET], &deep_json, 400, "SerializationException"),
+        (PATH, &[CBOR, PROTOCOL], &deep_cbor, 400, "SerializationException"),
+        (PATH, &[CBOR, PROTOCOL], claimed, 400, "SerializationException"),
+        ("/", &[FORM], &deep_form, 400, "<Code>Serialization</Code>"),
         ("/", &[FORM], b"Action=ListMetrics", 400, "<Code>UnknownOperation</Code>"),
         ("/", &[FORM], b"", 400, "<Code>UnknownOperation</Code>"),
         ("/", &[JSON, other], b"{}", 400, "UnknownOperationException"),

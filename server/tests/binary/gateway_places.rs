@@ -461,6 +461,10 @@ fn callers_are_told_who_they_are() {
         (sts.signed(&headers, ask).with("authorization", Some("AWS4-HMAC-SHA256 x")), 400, "IncompleteSignature"),
         (sts.signed(&headers, b"Action=AssumeRole&Version=2011-06-15"), 400, "InvalidAction"),
         (sts.signed(&headers, b""), 400, "InvalidAction"),
+        (sts.signed(&headers, &[b'&'; 60_000]), 400, "InvalidAction"),
+        (sts.signed(&headers, &[b'['; 60_000]), 400, "InvalidAction"),
+        (sts.signed(&headers, b"Action=%ff%&Action&Version=%00"), 400, "InvalidAction"),
+        (sts.signed(&headers, &[b'a'; 70_000]), 413, "RequestEntityTooLargeException"),
     ] {
         let (told_status, told) = text(request.send(address));
         assert_eq!(told_status, status, "{code}: {told}");
