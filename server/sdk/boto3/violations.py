@@ -178,8 +178,19 @@ def violations(shape, path, arns):
         yield path, bytes(bounds["max"] + 1), "less than or equal to"
 
 
-def stored(endpoint):
-    """All that may have been stored: streams with what is kept beside them, shards, records, consumers."""
+def mistyped(shape, path):
+    """A value of another type, and where."""
+    if shape.type_name == "structure":
+        for name, member in shape.members.items():
+            yield [*path, name], [] if member.type_name in ("structure", "map", "string") else {}
+            yield from mistyped(member, [*path, name])
+    elif shape.type_name == "list":
+        yield [*path, "[]"], [] if shape.member.type_name in ("structure", "map", "string") else {}
+        yield from mistyped(shape.member, [*path, "[]"])
+
+
+def stored(endpoint, arns):
+    """All that may have been stored: streams with what is kept beside them, metrics of shards too, shards, records, consumers."""
     told = {}
     for operation, body in [
         ("ListStreams", {}),
@@ -187,6 +198,9 @@ def stored(endpoint):
         ("ListShards", {"StreamName": STREAM}),
         ("ListTagsForStream", {"StreamName": STREAM}),
         ("DescribeAccountSettings", {}),
+        ("ListStreamConsumers", {"StreamARN": arns["StreamARN"]}),
+        ("GetResourcePolicy", {"ResourceARN": arns["StreamARN"]}),
+        ("ListTagsForResource", {"ResourceARN": arns["ConsumerARN"]}),
     ]:
         status, _, told[operation] = ask(endpoint, operation, body)
         assert status == 200, (operation, told)
@@ -205,7 +219,7 @@ def main(endpoint):
     stream_arn = stream_arn["StreamDescriptionSummary"]["StreamARN"]
     _, _, told = ask(endpoint, "RegisterStreamConsumer", {"StreamARN": stream_arn, "ConsumerName": CONSUMER})
     arns = {"StreamARN": stream_arn, "ResourceARN": stream_arn, "ConsumerARN": json.loads(told)["Consumer"]["ConsumerARN"]}
-    before = stored(endpoint)
+    before = stored(endpoint, arns)
     model = botocore.session.get_session().get_service_model("kinesis")
     tried, wrong, used = 0, [], set()
     for operation in model.operation_names:
@@ -240,7 +254,16 @@ def main(endpoint):
                 if not is_right:
                     what = f"{form[0]} {operation} {where} = {str(value)[:40]!r} ({says})"
                     wrong.append(f"{what}: {status} {kind} {told[:160]}")
-    after = stored(endpoint)
+        for path, value in mistyped(shape, []):
+            where = ".".join(path)
+            if (operation, where) in LEFT or (None, where) in LEFT:
+                continue
+            for form in (JSON, CBOR):
+                tried += 1
+                status, kind, told = ask(endpoint, operation, changed(base, path, value), form)
+                if (status, kind) != (400, "SerializationException"):
+                    wrong.append(f"{form[0]} {operation} {where} = {value}: {status} {kind} {told[:160]}")
+    after = stored(endpoint, arns)
     changes = [what for what in before if before[what] != after[what]]
     for line in wrong:
         print(line, file=sys.stderr)
