@@ -15,11 +15,19 @@ pub struct LeasesArguments {
     folder: PathBuf,
 }
 
+/// The library reads conditions by recursion, and a condition may have 4,096 letters, each of which may be a bracket.
+const STACK_BYTES: usize = 64 << 20;
+
 /// Answers until the input ends.
 ///
 /// # Errors
 /// The folder can't be entered, or a pipe is broken.
 pub fn run(arguments: LeasesArguments) -> io::Result<()> {
+    let answering = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(|| answer(arguments))?;
+    answering.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn answer(arguments: LeasesArguments) -> io::Result<()> {
     // SQLite is told a name that can't be mistaken for a URI, whatever the folder is called.
     std::env::set_current_dir(&arguments.folder)?;
     let mut tables = Tables::new(PathBuf::from("."));

@@ -334,6 +334,7 @@ fn what_no_lease_needs_is_refused() {
     let mut large = new_lease("a");
     large["Item"]["owner"] = json!({ "S": "x".repeat(400 << 10) });
     let deep = format!("{{\"TableName\":\"app\",\"Item\":{}{}}}", "{\"M\":".repeat(5000), "}".repeat(5000));
+    let endless = format!("{{\"x\":{}", "[".repeat(100_000));
     for (operation, body, status, kind) in [
         ("PutItem", "", 400, "SerializationException"),
         ("PutItem", "{", 400, "SerializationException"),
@@ -344,6 +345,7 @@ fn what_no_lease_needs_is_refused() {
         ("PutItem", r#"{"TableName":"app","Item":{"leaseKey":{"S":""}}}"#, 400, "ValidationException"),
         ("PutItem", r#"{"TableName":"app","Item":{"leaseKey":{}}}"#, 400, "ValidationException"),
         ("PutItem", &deep, 400, "SerializationException"),
+        ("PutItem", &endless, 400, "SerializationException"),
         ("PutItem", &large.to_string(), 400, "ValidationException"),
         ("Scan", r#"{"TableName":"gone"}"#, 400, "ResourceNotFoundException"),
     ] {
@@ -357,6 +359,56 @@ fn what_no_lease_needs_is_refused() {
     send_head(&mut stream, ("POST", "/"), &headers, (1 << 20) + 1);
     assert_eq!(answer(&mut stream).0, 413);
     assert_eq!(good(api, "Scan", &json!({ "TableName": "app" }))["Count"], 0);
+    server.assert_well();
+}
+
+/// Bug: a condition of 4 KB ended the process that keeps the tables, for all who had asked it. Mechanism: brackets and negations are read by
+/// recursion, on a stack of 8 MiB. Fix: it has a larger one.
+#[test]
+fn conditions_in_each_other_are_read_to_their_end() {
+    /// The library's bound of a condition.
+    const LETTERS_MAX: usize = 4096;
+    let directory = directory();
+    let (mut server, api) = server(&directory.path().join("data"));
+    good(api, "CreateTable", &table("app"));
+    good(api, "PutItem", &new_lease("a"));
+    let kept_by = keeper(&server);
+    let (item, key) = (new_lease("a")["Item"].clone(), json!({ "leaseKey": { "S": "a" } }));
+    let exists = "attribute_exists(leaseKey)";
+    let depth = (LETTERS_MAX - exists.len()) / 2;
+    let within = format!("{}{exists}{}", "(".repeat(depth), ")".repeat(depth));
+    let negated = "NOT ".repeat((LETTERS_MAX - exists.len()) / 8 * 2) + exists;
+    for condition in [within, negated] {
+        let put = json!({ "TableName": "app", "Item": item, "ConditionExpression": condition });
+        let (status, told) = ask(api, "PutItem", &put.to_string());
+        // The library may refuse more than one pair of brackets around one thing, as the service does.
+        assert!(status == 200 || told["__type"].as_str().unwrap().ends_with("ValidationException"), "{status} {told}");
+    }
+    for letters in [LETTERS_MAX, 100_000] {
+        for expression in
+            ["(".repeat(letters), "NOT ".repeat(letters / 4), "a.".repeat(letters / 2), "a[0]".repeat(letters / 4)]
+        {
+            let set = format!("SET b = {expression}");
+            for (operation, body) in [
+                ("PutItem", json!({ "Item": item, "ConditionExpression": expression })),
+                ("UpdateItem", json!({ "Key": key, "UpdateExpression": set })),
+                (
+                    "UpdateItem",
+                    json!({ "Key": key, "UpdateExpression": "SET b = leaseKey", "ConditionExpression": expression }),
+                ),
+                ("DeleteItem", json!({ "Key": key, "ConditionExpression": expression })),
+                ("Query", json!({ "KeyConditionExpression": expression })),
+                ("Scan", json!({ "FilterExpression": expression })),
+                ("GetItem", json!({ "Key": key, "ProjectionExpression": expression })),
+            ] {
+                let mut body = body;
+                body["TableName"] = json!("app");
+                let (_, kind, words) = refused(api, operation, &body.to_string());
+                assert_eq!(kind, "ValidationException", "{operation} {}: {words}", &expression[..8]);
+            }
+        }
+    }
+    assert_eq!((keeper(&server), counter(api, "a")), (kept_by, 0), "it did not end for any of them");
     server.assert_well();
 }
 
