@@ -126,6 +126,89 @@ fn who_does_not_is_told_what_is_wrong() {
     server.stop();
 }
 
+#[test]
+fn hosts_and_dates_that_are_none_are_refused() {
+    let directory = directory();
+    let (mut server, address) = server(&directory, &keys());
+    let good = alice().request("ListStreams", &json!({}));
+    let (incomplete, invalid) = ("IncompleteSignatureException", "InvalidSignatureException");
+    let twice = |name: &str, value: &str| {
+        let mut request = good.clone();
+        request.headers.push((name.to_owned(), value.to_owned()));
+        request
+    };
+    let long = "a".repeat(50_000);
+    let no_date = "Date must be in ISO-8601 'basic format'";
+    let differs = "The request signature we calculated does not match";
+    let other_date = |date| good.with("x-amz-date", None).with("date", Some(date));
+    for (request, kind, words) in [
+        (good.with("host", None), invalid, differs),
+        (good.with("host", Some("")), invalid, differs),
+        (good.with("host", Some(&long)), invalid, differs),
+        (good.with("host", Some("a b, \u{e4}/")), invalid, differs),
+        (twice("host", "here"), invalid, differs),
+        (twice("host", "there"), invalid, differs),
+        (good.with("x-amz-date", Some("yesterday")), incomplete, no_date),
+        (good.with("x-amz-date", Some("")), incomplete, no_date),
+        (good.with("x-amz-date", Some(&long)), incomplete, no_date),
+        (good.with("x-amz-date", Some("20261332T256199Z")), incomplete, no_date),
+        (good.with("x-amz-date", Some("2026-01-01T00:00:00Z")), incomplete, no_date),
+        (good.with("x-amz-date", Some("00000101T000000Z")), invalid, "Date in Credential scope does not match"),
+        (good.with("x-amz-date", Some("99991231T235959Z")), incomplete, no_date),
+        (twice("x-amz-date", "yesterday"), invalid, differs),
+        (other_date("yesterday"), incomplete, no_date),
+        (other_date("Mon, 32 Feb 2026 25:00:00 GMT"), incomplete, no_date),
+    ] {
+        let (told, message) = request.refused(address);
+        assert!(told == kind && message.contains(words), "{words}: {told} {message}");
+    }
+    let in_query = Signer { in_query: true, ..alice() }.request("ListStreams", &json!({}));
+    let (before, after) = in_query.query.split_once("X-Amz-Date=").unwrap();
+    let after = after.split_once('&').unwrap().1;
+    for date in ["yesterday", "%00", &long] {
+        let query = format!("{before}X-Amz-Date={date}&{after}");
+        let (kind, message) = Request { query, ..in_query.clone() }.refused(address);
+        assert!(kind == incomplete && message.contains(no_date), "{kind} {message}");
+    }
+    assert_eq!(good.ask(address).0, 200);
+    server.assert_well();
+    server.stop();
+}
+
+/// Over HTTP/2 a request may say twice where it goes. What counts is what was signed: the header, or the other where there is none.
+#[test]
+fn a_host_that_was_not_signed_is_refused_over_http_2_too() {
+    let directory = directory();
+    let (server, address) = server(&directory, &keys());
+    let ask = |authority: &str, host: Option<&str>| {
+        let signed = alice().request("ListStreams", &json!({})).with("host", host);
+        let request = http::Request::post(format!("http://{authority}/"));
+        let request = signed.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+        let request = request.body(()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let status = async {
+            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            let (answer, mut body) = sender.ready().await.unwrap().send_request(request, false).unwrap();
+            body.send_data(signed.body.into(), true).unwrap();
+            answer.await.unwrap().status().as_u16()
+        };
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, status).await }).unwrap()
+    };
+    for (authority, host, status) in [
+        ("here", None, 200),
+        ("here", Some("here"), 200),
+        ("there", Some("here"), 200),
+        ("there", None, 400),
+        ("here", Some("there"), 400),
+        ("here", Some(""), 400),
+    ] {
+        assert_eq!(ask(authority, host), status, "{authority} {host:?}");
+    }
+    server.stop();
+}
+
 const REST: &str =
     " Check your AWS Secret Access Key and signing method. Consult the service documentation for details.";
 
