@@ -211,6 +211,7 @@ fn requests_past_those_at_once_are_refused_and_the_others_answered() {
         read_more(&mut connection, &mut said);
     }
     assert_eq!(count(&said, RST_STREAM, 0, &REFUSED_STREAM), (STREAMS - AT_ONCE) as usize);
+    drop(connection);
     server.stop();
 }
 
