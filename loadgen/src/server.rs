@@ -4,6 +4,8 @@
 //! process is killed. Its log is locked while either of them lives. A directory whose log nobody locks is what a killed run
 //! left, and the next start removes it.
 //!
+//! It is told by arguments alone, which the result shows: settings in this process's environment do not reach it.
+//!
 //! It runs in a process group of its own, so that Ctrl-C reaches the generator alone, which stops, verifies and then
 //! ends the server.
 
@@ -158,6 +160,13 @@ pub fn find_server(say: impl Fn(&str)) -> Result<PathBuf, ServerError> {
     if program.exists() { Ok(program) } else { Err(ServerError::NotFound { beside: program }) }
 }
 
+/// Keeps the settings in this process's environment from a program that it starts.
+pub fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MILLSTREAM_")) {
+        command.env_remove(name);
+    }
+}
+
 /// Builds the server in the same profile as this program.
 fn build(root: &Path, beside: &Path, quiet: bool, say: impl Fn(&str)) -> Result<(), ServerError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -196,6 +205,7 @@ impl Server {
         let log = locked_log(directory).map_err(failed)?;
         let inherited = log.try_clone().map_err(failed)?;
         let mut command = Command::new(program);
+        forget_settings(&mut command);
         command.arg("serve").arg("--data").arg(directory.join("data"));
         if !spec.arguments.iter().any(|argument| argument.starts_with("--http=")) {
             command.args(["--http", "off"]);

@@ -68,6 +68,17 @@ fn a_server_started_here_wants_the_secret_too() {
     assert!(command.as_str().unwrap().contains("--native-secret-file"), "{command}");
 }
 
+/// Bug: a server started here took settings from the environment of whoever ran the generator, and the result said nothing of
+/// them. Fix: it is told by its arguments alone, which the result shows.
+#[test]
+fn a_server_started_here_has_no_settings_of_the_environment() {
+    let scratch = directory();
+    let mut command = load(scratch.path(), &["--bytes", "1MB"]);
+    command.env("MILLSTREAM_CONFIG", "/nowhere.toml").env("MILLSTREAM_REACTORS", "none");
+    let output = command.arg("--dir").arg(scratch.path()).args(SMALL_SERVER).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", message(&output));
+}
+
 #[test]
 fn a_server_that_does_not_prove_itself_is_given_nothing() {
     let scratch = directory();

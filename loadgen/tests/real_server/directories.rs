@@ -67,6 +67,7 @@ fn a_newer_data_directory_and_one_in_use_are_told() {
     let scratch = directory();
     let used = scratch.path().join("used");
     let mut server = Command::new(server_program());
+    forget_settings(&mut server);
     server.arg("serve").arg("--data").arg(&used).args(SMALL).arg(LITTLE_MEMORY).arg("--until-stdin-ends");
     server.args(["--native", "127.0.0.1:0", "--http", "off", "--admin", "off"]);
     let mut server = server.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use loadgen::server::{Server, ServerSpec};
+use loadgen::server::{Server, ServerSpec, forget_settings};
 use rig::*;
 use rustix::process::Signal;
 use serde_json::Value;

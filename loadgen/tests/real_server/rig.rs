@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use loadgen::native::{Target, prepare_streams};
-use loadgen::server::{Server, ServerSpec, find_server};
+use loadgen::server::{Server, ServerSpec, find_server, forget_settings};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -33,10 +33,7 @@ pub(crate) fn load(scratch: &Path, arguments: &[&str]) -> Command {
 pub(crate) fn load_after(warmup: &str, scratch: &Path, arguments: &[&str]) -> Command {
     server_program();
     let mut command = Command::new(env!("CARGO_BIN_EXE_millstream-load"));
-    // Settings of whoever runs the tests must not reach the program.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLSTREAM")) {
-        command.env_remove(name);
-    }
+    forget_settings(&mut command);
     // It would have cargo look whether its server is the newest, which was done.
     command.env_remove("CARGO");
     command.args(["--json", "--warmup", warmup, "--results"]).arg(scratch.join("results"));
