@@ -155,7 +155,7 @@ pub struct Options {
     /// Batches in flight on each connection, in a closed loop
     #[arg(long, env = "MILLSTREAM_LOAD_INFLIGHT", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..), value_name = "N", help_heading = "Load")]
     pub inflight: u32,
-    /// Size of a record's data, up to 10 MiB with the key: 1KiB, uniform:100..4KiB or lognormal:1KiB,0.8
+    /// Size of a record's data, up to 10MiB, which counts the key in: 1KiB, uniform:100..4KiB or lognormal:1KiB,0.8
     #[arg(
         long,
         env = "MILLSTREAM_LOAD_RECORD_BYTES",

@@ -14,7 +14,7 @@ use crate::options::{Beside, Options, Speed, Workload};
 use crate::report::Load;
 use crate::secret;
 use crate::units::show_bytes;
-use crate::workload::{Keys, LANES_MAX, Recipe, RunId, Sizes};
+use crate::workload::{DATA_BYTES_MAX, Keys, LANES_MAX, Recipe, RunId, Sizes};
 
 /// How long a run with neither bytes nor input given lasts.
 const DURATION_DEFAULT: Duration = Duration::from_secs(15);
@@ -260,7 +260,10 @@ fn what(options: &Options) -> String {
 }
 
 fn sizes_name(sizes: Sizes) -> String {
-    let bytes = |bytes: usize| show_bytes(bytes as u64).replace(".00", "").replace(' ', "");
+    let bytes = |bytes: usize| match bytes {
+        DATA_BYTES_MAX => "10MiB with the key".to_owned(),
+        bytes => show_bytes(bytes as u64).replace(".00", "").replace(' ', ""),
+    };
     match sizes {
         Sizes::Fixed(size) => bytes(size),
         Sizes::Uniform(from, to) => format!("{} to {}", bytes(from), bytes(to)),

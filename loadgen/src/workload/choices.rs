@@ -2,10 +2,13 @@
 
 use std::str::FromStr;
 
+use frame::limits::LARGE_RECORD_BYTES_MAX;
+
 use super::DATA_BYTES_MAX;
 use crate::units::{ParseUnitError, parse_bytes};
 
-/// How large records are: their data, without the key.
+/// How large records are: their data, without the key. As people write them, what the API takes of both together stands for
+/// [`DATA_BYTES_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sizes {
     /// All alike.
@@ -29,7 +32,10 @@ impl FromStr for Sizes {
             let bytes = parse_bytes(text).map_err(|e: ParseUnitError| e.to_string())?;
             match usize::try_from(bytes) {
                 Ok(bytes) if bytes <= DATA_BYTES_MAX => Ok(bytes),
-                _ => Err(format!("{text} is more than {DATA_BYTES_MAX} bytes, the most a generated record may hold")),
+                Ok(LARGE_RECORD_BYTES_MAX) => Ok(DATA_BYTES_MAX),
+                _ => Err(format!(
+                    "{text} is more than {DATA_BYTES_MAX} bytes, the most a generated record may hold beside its key; 10MiB stands for that"
+                )),
             }
         };
         if let Some(range) = text.strip_prefix("uniform:") {
