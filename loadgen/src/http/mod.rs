@@ -38,7 +38,7 @@ pub use error::HttpError;
 pub use produce::produce;
 pub use readback::read_back;
 pub use sign::Credentials;
-pub use streams::{Streams, Wanted, not_removed, prepare, remove};
+pub use streams::{Streams, Wanted, prepare, remove};
 
 /// What is asked, and where.
 #[derive(Clone, Debug)]

@@ -131,16 +131,11 @@ pub fn prepare(asked: &Asked, wanted: Wanted<'_>, core: usize) -> Result<Streams
             // Over a connection of its own: that one may be in the midst of an answer.
             let removed = remove_all(&Pipe::new(&asked.endpoint, 0), wanted.names).await;
             if let Some(error) = removed.err().filter(|_| has_made.get()) {
-                (wanted.say)(&not_removed(&error, wanted.names));
+                (wanted.say)(&native::not_removed(&error, wanted.names));
             }
         }
         prepared
     })?
-}
-
-/// What a person is to do where streams could not be removed.
-pub fn not_removed(error: &HttpError, names: &[String]) -> String {
-    format!("{error}; remove {} yourself", names.join(", "))
 }
 
 /// Waits until a person asks for the end.
@@ -164,7 +159,7 @@ async fn prepare_all(
         };
         if is_new && are_removed {
             has_made.set(true);
-            say(&format!("stream {name} is made for this run, and removed after it"));
+            say(&native::made(name));
         }
         let summary = until_active(pipe, name).await?;
         let (open, closed) = list_shards(pipe, name).await?;

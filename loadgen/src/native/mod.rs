@@ -50,7 +50,8 @@ pub use readback::read_back;
 pub(crate) use runtime::run_pinned;
 pub use runtime::{Io, Kind, settle_io};
 pub use shared::{Progress, Shared, Stop};
-pub use streams::{Begin, Prepared, find_streams, prepare_streams};
+pub use streams::{Begin, Prepared, find_streams, make_streams, prepare_streams, remove_streams};
+pub(crate) use streams::{made, not_removed};
 pub(crate) use take::{Ages, age_of};
 pub use target::{Route, Target};
 

@@ -1,10 +1,11 @@
-//! Makes the streams of a run, or finds those that it is to read, before anything is measured.
+//! Makes the streams of a run, or finds those that it is to read, before anything is measured; and removes those that are the run's
+//! alone afterwards.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use frame::proto::{ClientEvent, Failure, Read, Start, StreamDescription, Welcome};
+use frame::proto::{ClientEvent, ErrorCode, Failure, Read, Start, StreamDescription, Welcome};
 use frame::{Quotas, Sequence, ShardId, StreamId};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
@@ -91,10 +92,21 @@ impl FromStr for Begin {
 pub fn prepare_streams(
     target: &Target,
     names: &[String],
-    (shards, quotas): (u32, Option<Quotas>),
+    wanted: (u32, Option<Quotas>),
     core: usize,
 ) -> Result<Prepared, NativeError> {
-    run_pinned(core, || async {
+    make_streams(target, names, wanted, core, |_| ())
+}
+
+/// The same; who has them made is told of each that is there now, also where a further one is refused.
+pub fn make_streams(
+    target: &Target,
+    names: &[String],
+    (shards, quotas): (u32, Option<Quotas>),
+    core: usize,
+    mut told: impl FnMut(&str) + Send,
+) -> Result<Prepared, NativeError> {
+    run_pinned(core, move || async move {
         let (mut session, welcome) = Session::open(target).await?;
         let mut streams = Vec::with_capacity(names.len());
         let mut request = Vec::new();
@@ -102,20 +114,52 @@ pub fn prepare_streams(
             session.client.create_stream(&mut request, name, shards, quotas.unwrap_or(Quotas::NONE));
             request = session.send(request).await?;
             let made = match session.event().await? {
-                ClientEvent::Stream(_, made) => match quotas.filter(|quotas| *quotas != made.quotas) {
-                    Some(quotas) => set_quotas(&mut session, name, quotas).await?,
-                    None => made,
-                },
+                ClientEvent::Stream(_, made) => made,
                 ClientEvent::Error(_, failure) => {
                     return Err(refused(&format!("make stream {name} with {shards} shards"), failure));
                 }
                 other => return Err(session.unexpected(&other)),
+            };
+            told(name);
+            let made = match quotas.filter(|quotas| *quotas != made.quotas) {
+                Some(quotas) => set_quotas(&mut session, name, quotas).await?,
+                None => made,
             };
             streams.push(stream_of(&made));
         }
         session.close();
         Ok(Prepared { streams, welcome })
     })?
+}
+
+/// Removes streams, with everything in them.
+pub fn remove_streams(target: &Target, names: &[String], core: usize) -> Result<(), NativeError> {
+    run_pinned(core, || async {
+        let (mut session, _) = Session::open(target).await?;
+        for name in names {
+            let mut request = Vec::new();
+            session.client.delete_stream(&mut request, name);
+            session.send(request).await?;
+            match session.event().await? {
+                ClientEvent::Deleted(_) => {}
+                ClientEvent::Error(_, failure) if failure.code == ErrorCode::UnknownStream => {}
+                ClientEvent::Error(_, failure) => return Err(refused(&format!("remove stream {name}"), failure)),
+                other => return Err(session.unexpected(&other)),
+            }
+        }
+        session.close();
+        Ok(())
+    })?
+}
+
+/// What a person is told of a stream of a run alone.
+pub(crate) fn made(name: &str) -> String {
+    format!("stream {name} is made for this run, and removed after it")
+}
+
+/// What a person is to do where streams could not be removed.
+pub(crate) fn not_removed(error: &impl fmt::Display, names: &[String]) -> String {
+    format!("{error}; remove {} yourself", names.join(", "))
 }
 
 /// Gives a stream that exists other quotas.

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
 use super::observe::{Observed, observe_producing, observe_reading};
-use super::settle::{Settled, Spoken};
+use super::settle::{Settled, Spoken, beside_names, stream_names};
 use super::{RunError, Status};
 
 use crate::input::Rows;
@@ -198,22 +198,38 @@ impl Run<'_> {
         }
     }
 
-    /// Makes or finds the streams, and decides who does what with them.
-    fn plan(&self, mut target: Target) -> Result<(Plan, Prepared), RunError> {
-        let (options, settled, core) = (self.options, self.settled, self.settled.cores[0]);
-        let names = settled.stream_names(options);
-        let main = match options.workload == Workload::Consume {
-            true => native::find_streams(&target, &names, options.from, core),
-            false => native::prepare_streams(&target, &names, (options.shards, options.quotas()), core),
+    /// Makes streams, or finds those that a person named. Others are noted, unless they go with a server of our own.
+    fn make(
+        &self,
+        target: &Target,
+        (names, is_given): (Vec<String>, bool),
+        shards: u32,
+        made: &mut Vec<String>,
+    ) -> Result<Prepared, RunError> {
+        let (wanted, is_ours) = ((shards, self.options.quotas()), !is_given && self.options.is_elsewhere());
+        let note = |name: &str| {
+            if is_ours {
+                eprintln!("millstream-load: {}", native::made(name));
+                made.push(name.to_owned());
+            }
         };
-        let prepared = main.map_err(RunError::Native)?;
+        native::make_streams(target, &names, wanted, self.settled.cores[0], note).map_err(RunError::Native)
+    }
+
+    /// Makes or finds the streams, and decides who does what with them; those that are to be removed are added to `made`.
+    fn plan(&self, mut target: Target, made: &mut Vec<String>) -> Result<(Plan, Prepared), RunError> {
+        let (options, settled) = (self.options, self.settled);
+        let (names, is_given) = (stream_names(options), options.stream.is_some());
+        let prepared = match options.workload == Workload::Consume {
+            true => native::find_streams(&target, &names, options.from, settled.cores[0]).map_err(RunError::Native)?,
+            false => self.make(&target, (names, is_given), options.shards, made)?,
+        };
         target.reactors = prepared.welcome.reactors;
         let mut plan = self.plan_of(target, prepared.streams.clone());
         if let Some((beside, recipe)) = &settled.beside {
-            let names = settled.beside_names(beside);
-            let prepared = native::prepare_streams(&plan.target, &names, (beside.shards, options.quotas()), core);
+            let names = (beside_names(beside), beside.stream.is_some());
             plan.producers.push(Producers {
-                streams: prepared.map_err(RunError::Native)?.streams,
+                streams: self.make(&plan.target, names, beside.shards, made)?.streams,
                 connections: beside.connections,
                 batch_records: beside.batch_records,
                 pace: beside.pace(),
@@ -262,8 +278,28 @@ impl Run<'_> {
         if let Some(url) = &self.options.endpoint {
             return self.load_over_http(url, disk, rows);
         }
+        let (target, mut made) = (self.target(server), Vec::new());
+        let outcome = self.load_natively(target.clone(), server, disk, rows, &mut made);
+        // Also of a run that came to nothing: nobody else would.
+        let remove = || native::remove_streams(&target, &made, self.settled.cores[0]);
+        if !made.is_empty()
+            && let Err(error) = remove()
+        {
+            eprintln!("millstream-load: {}", native::not_removed(&error, &made));
+        }
+        outcome
+    }
+
+    fn load_natively(
+        &self,
+        target: Target,
+        server: Option<&Server>,
+        disk: Option<&Disk>,
+        rows: Option<Box<Rows>>,
+        made: &mut Vec<String>,
+    ) -> Result<Outcome, RunError> {
         let options = self.options;
-        let (plan, Prepared { welcome, .. }) = self.plan(self.target(server))?;
+        let (plan, Prepared { welcome, .. }) = self.plan(target, made)?;
         let is_made_up = rows.is_none();
         let routes = plan.routes(!is_made_up);
         for (producers, _) in

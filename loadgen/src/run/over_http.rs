@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::RunError;
 use super::measure::{Outcome, Run};
 use super::observe::observe_reading;
-use super::settle::{Spoken, fresh_names};
+use super::settle::{Spoken, stream_names};
 use crate::http::{self, Asked, Endpoint, HttpError, Streams, Wanted};
 use crate::input::Rows;
 use crate::machine::Disk;
-use crate::native::{Shared, Target};
+use crate::native::{self, Shared, Target};
 use crate::options::Workload;
 use crate::report::ServerReport;
 use crate::verify::Ledger;
@@ -32,7 +32,7 @@ impl Run<'_> {
         let (operation, inflight, from) = (options.operation, options.inflight, options.from);
         let asked = Asked { endpoint, operation, inflight, from, encryption: options.encryption.clone() };
         let core = self.settled.cores[0];
-        let (names, say) = (fresh_names(options), |text: &str| eprintln!("millstream-load: {text}"));
+        let (names, say) = (stream_names(options), |text: &str| eprintln!("millstream-load: {text}"));
         let is_made_up = options.stream.is_none();
         let wanted = Wanted {
             names: &names,
@@ -45,7 +45,7 @@ impl Run<'_> {
         let outcome = self.load_streams(&asked, &streams, disk, rows);
         // Also of a run that came to nothing: they may be paid for.
         if is_made_up && let Err(error) = http::remove(&asked, &names, core) {
-            say(&http::not_removed(&error, &names));
+            say(&native::not_removed(&error, &names));
         }
         outcome
     }

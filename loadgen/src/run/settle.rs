@@ -50,7 +50,6 @@ pub(super) struct Settled {
     pub(super) recipe: Recipe,
     pub(super) beside: Option<(Beside, Recipe)>,
     pub(super) input: Option<InputSpec>,
-    run_name: String,
 }
 
 impl Settled {
@@ -83,8 +82,7 @@ impl Settled {
         let unbounded = options.bytes.is_none() && !own_data;
         let to_the_tip = consumes && unbounded && options.duration.is_none() && options.from != Begin::Latest;
         let bytes_default = bytes_default(options);
-        let run_name = run_name();
-        let run = RunId::new(xxhash_rust::xxh3::xxh3_64(run_name.as_bytes()));
+        let run = RunId::new(xxhash_rust::xxh3::xxh3_64(run_name().as_bytes()));
         Ok(Self {
             pace: pace(options),
             warmup: options.warmup.unwrap_or(if all_counts { Duration::ZERO } else { WARMUP_DEFAULT }),
@@ -105,7 +103,6 @@ impl Settled {
                 (beside, recipe)
             }),
             input: input_spec(options),
-            run_name,
         })
     }
 
@@ -118,17 +115,6 @@ impl Settled {
             _ => "standard input".to_owned(),
         };
         Ok(Some((Box::new(rows), name)))
-    }
-
-    /// The streams of this run: of a name that no other run has, unless one is given.
-    pub(super) fn stream_names(&self, options: &Options) -> Vec<String> {
-        names(options.stream.as_deref().unwrap_or(&self.run_name), options.streams)
-    }
-
-    /// The same of the load beside.
-    pub(super) fn beside_names(&self, beside: &Beside) -> Vec<String> {
-        let own = format!("{}-beside", self.run_name);
-        names(beside.stream.as_deref().unwrap_or(&own), beside.streams)
     }
 
     /// How the load is told in the result.
@@ -185,9 +171,15 @@ pub(super) struct Spoken {
     pub(super) inflight: u32,
 }
 
-/// The streams of one run over HTTP: of a name that no other repetition has, for one that is removed may be there for a while.
-pub(super) fn fresh_names(options: &Options) -> Vec<String> {
+/// The streams of one run: of a name that no other repetition has, for one that is removed may be there for a while; unless one is
+/// given.
+pub(super) fn stream_names(options: &Options) -> Vec<String> {
     names(&options.stream.clone().unwrap_or_else(run_name), options.streams)
+}
+
+/// The same of the load beside.
+pub(super) fn beside_names(beside: &Beside) -> Vec<String> {
+    names(&beside.stream.clone().unwrap_or_else(|| format!("{}-beside", run_name())), beside.streams)
 }
 
 /// How many bytes are sent at most where nobody says: a duration bounds a run by itself, and so do rows that are sent once, and what

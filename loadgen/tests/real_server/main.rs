@@ -10,6 +10,7 @@ mod mounts;
 mod owners;
 mod rig;
 mod rows;
+mod streams;
 
 use std::net::SocketAddr;
 use std::path::Path;
