@@ -29,7 +29,8 @@ struct Side {
 struct Run {
     name: String,
     json: Value,
-    latency: Option<Histogram<u64>>,
+    /// Or why there is none.
+    latency: Result<Histogram<u64>, String>,
 }
 
 /// How a figure is read off a result, shown, and which is better.
@@ -215,7 +216,7 @@ impl Side {
     /// The latency of all of them together.
     fn latency(&self) -> Histogram<u64> {
         let mut all = new_histogram();
-        for latency in self.sound().filter_map(|run| run.latency.as_ref()) {
+        for latency in self.sound().filter_map(|run| run.latency.as_ref().ok()) {
             all.add(latency).expect("all have the same bounds");
         }
         all
@@ -225,8 +226,9 @@ impl Side {
 impl Run {
     fn read(folder: &Path) -> Result<Self, ResultsError> {
         let json = read_json(folder)?;
-        let log = HistogramLog::read(&folder.join("latency.hlog")).ok();
-        Ok(Self { name: name_of(folder), json, latency: log.and_then(|log| log.tagged(ALL).cloned()) })
+        let log = HistogramLog::read(&folder.join("latency.hlog"));
+        let whole = |log: HistogramLog| log.tagged(ALL).cloned().ok_or_else(|| "its log has no line of all".to_owned());
+        Ok(Self { name: name_of(folder), json, latency: log.and_then(whole) })
     }
 
     fn left_out(&self) -> Option<LeftOut> {
@@ -298,6 +300,9 @@ fn warnings(sides: &[Side]) -> Vec<String> {
         differ(&option.replace('_', " "), &|run| run.get("load")?.get(&option).cloned());
     }
     for run in runs() {
+        if let Err(why) = &run.latency {
+            found.push(format!("{}: it is not in the latency curve: {why}", run.name));
+        }
         for mark in run.json["marks"].as_array().into_iter().flatten() {
             found.push(format!("{}: {}: {}", run.name, shown(&mark["mark"]), shown(&mark["why"])));
         }

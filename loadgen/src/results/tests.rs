@@ -208,6 +208,21 @@ fn what_differs_is_told() {
     }
 }
 
+/// Bug: a run whose histogram log was damaged, or gone, had no part in the curves, and nothing said so.
+#[test]
+fn a_log_that_cannot_be_read_is_told() {
+    let results = tempfile::tempdir().unwrap();
+    let folders = [1, 2, 3].map(|at| run(results.path(), at, 1000, 1000));
+    std::fs::write(folders[1].join("latency.hlog"), "damaged").unwrap();
+    std::fs::remove_file(folders[2].join("latency.hlog")).unwrap();
+    let (comparison, _) = compare(&folders, results.path()).unwrap();
+    let told = |folder: &Path| {
+        let name = format!("{}: ", name_of(folder));
+        comparison.warnings.iter().filter(|warning| warning.starts_with(&name) && warning.contains("curve")).count()
+    };
+    assert_eq!(folders.each_ref().map(|folder| told(folder)), [0, 1, 1], "{:?}", comparison.warnings);
+}
+
 #[test]
 fn folders_that_are_no_results_are_refused() {
     let results = tempfile::tempdir().unwrap();
