@@ -9,7 +9,7 @@ mod error;
 mod file;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -45,8 +45,8 @@ pub struct Options {
     /// A TOML file with these settings, by their long names; flags and environment go before it
     #[arg(long, env = "MILLSTREAM_LOAD_CONFIG", value_name = "FILE", help_heading = "Where")]
     pub config: Option<PathBuf>,
-    /// The server's native address; without it a server is started
-    #[arg(long, env = "MILLSTREAM_LOAD_TARGET", value_name = "ADDR", help_heading = "Where")]
+    /// The server's native address; without it a server is started. Streams that get their name here are removed afterwards
+    #[arg(long, env = "MILLSTREAM_LOAD_TARGET", value_parser = resolve, value_name = "ADDR", help_heading = "Where")]
     pub target: Option<SocketAddr>,
     /// The file with the server's secret, where it wants one; a server started here wants it too
     #[arg(long, env = "MILLSTREAM_NATIVE_SECRET_FILE", value_name = "FILE", help_heading = "Where")]
@@ -69,7 +69,7 @@ pub struct Options {
     pub not_durable: bool,
     /// Where the server serves its figures, as /metrics in Prometheus text [default: where a server started here says that it
     /// does]
-    #[arg(long, env = "MILLSTREAM_LOAD_ADMIN", value_name = "ADDR", help_heading = "Where")]
+    #[arg(long, env = "MILLSTREAM_LOAD_ADMIN", value_parser = resolve, value_name = "ADDR", help_heading = "Where")]
     pub admin: Option<SocketAddr>,
     /// Where what concerns a shard goes, of a server with several reactors: to the one that owns it (owners), or all to
     /// --target, whose reactor hands it on (any). To owners, connections are spread over the reactors, and records are drawn
@@ -403,6 +403,13 @@ impl FromStr for Speed {
         let times: f64 = text.replace('_', "").parse().map_err(|_| help())?;
         if times > 0.0 && times.is_finite() { Ok(Self::Times(times)) } else { Err(help()) }
     }
+}
+
+/// The address of a host and its port; of several that of IPv4, where a server listens unless told.
+fn resolve(text: &str) -> Result<SocketAddr, String> {
+    let wrong = |why: String| format!("{why}; write for example 127.0.0.1:4570 or localhost:4570");
+    let addresses = text.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
+    addresses.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| wrong("no such host".to_owned()))
 }
 
 fn parse_time(text: &str) -> Result<SystemTime, String> {

@@ -139,6 +139,20 @@ fn workloads_choose_who_reads() {
 }
 
 #[test]
+fn servers_are_named_by_address_or_host() {
+    for (flag, of) in
+        [("--target", (|options| options.target) as fn(Options) -> _), ("--admin", |options| options.admin)]
+    {
+        for text in ["127.0.0.1:4570", "localhost:4570"] {
+            let address = of(read(&[flag, text]).unwrap()).unwrap();
+            assert!(address.port() == 4570 && address.ip().is_loopback(), "{address}");
+        }
+        let error = read(&[flag, "localhost"]).unwrap_err().to_string();
+        assert!(error.contains("write for example 127.0.0.1:4570 or localhost:4570"), "{error}");
+    }
+}
+
+#[test]
 fn places_in_a_stream_are_read() {
     for (text, expected) in [
         ("oldest", Begin::Oldest),
