@@ -18,7 +18,7 @@ use super::push::{Followed, deregister, register};
 use super::streams::Streams;
 use super::walk::{Cursor, Seen, Sink, Whole, read_shard};
 use super::{Asked, HttpError};
-use crate::native::{Ages, Begin, By, Core, CorePlace, Plan, age_of, sleep_unless};
+use crate::native::{Ages, Begin, By, Core, CorePlace, Plan, SILENCE_MAX, age_of, sleep_unless};
 use crate::recorder::BatchTimes;
 use crate::verify::{Ledger, Number, Taken};
 use crate::workload::{Contents, Origin};
@@ -28,9 +28,6 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// How often the end of the producers is looked for.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// How long a subscriber waits for what it lacks, as long as nothing comes.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// The highest number acknowledged in each shard, by all cores once they are done.
 pub(super) struct Tips(Mutex<Vec<Number>>);

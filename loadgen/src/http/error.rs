@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::native::NativeError;
+use crate::native::{NativeError, UNWANTED_MAX};
 
 /// Why an endpoint of the API could not be driven.
 #[derive(Debug)]
@@ -93,6 +93,11 @@ pub enum HttpError {
         status: String,
         /// How long it was waited for.
         waited: Duration,
+    },
+    /// A person asked for the end, and the answer did not come in the time that was left.
+    GivenUp {
+        /// The endpoint.
+        url: String,
     },
     /// A person asked for the end before the load began.
     Interrupted,
@@ -201,6 +206,9 @@ impl fmt::Display for HttpError {
                 "{name} is {status} after {} s; look at it at the endpoint, and try again once it is ACTIVE",
                 waited.as_secs()
             ),
+            Self::GivenUp { url } => {
+                write!(f, "{url} did not answer within {} s of the signal", UNWANTED_MAX.as_secs())
+            }
             Self::Interrupted => f.write_str("stopped by a signal before the load began"),
             Self::Beside { stream } => write!(
                 f,

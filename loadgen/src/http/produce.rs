@@ -2,15 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use frame::limits::RECORD_BYTES_MAX;
-use tokio::join;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::sleep;
+use tokio::{join, select};
 
 use super::batch::{Batch, Ready, check_record_size, usual_records};
 use super::consume::{Audience, Tips};
@@ -21,7 +22,8 @@ use super::worker::{Job, Worker};
 use super::{Asked, HttpError};
 use crate::input::Rows;
 use crate::native::{
-    Core, CoreOutcome, CorePlace, Due, Pace, Pacer, Plan, Produced, Producers, Shared, Stop, check_end, run_cores,
+    Core, CoreOutcome, CorePlace, Due, Pace, Pacer, Plan, Produced, Producers, Shared, Stop, check_end, long_over,
+    run_cores,
 };
 use crate::schedule::Schedule;
 use crate::workload::{KEY_BYTES, Lane};
@@ -266,12 +268,22 @@ impl Crew {
         }
     }
 
-    /// Waits for the answers that are still to come: each has its time. What was due and never sent counts until then.
+    /// Waits for the answers that are still to come: each has its time, and less once a person asks for the end. What was due and
+    /// never sent counts until then.
     async fn finish(&self, core: &Core, tasks: Vec<JoinHandle<()>>) {
         self.came.notify_waiters();
         self.workers.iter().for_each(|worker| worker.wake.notify_one());
-        for task in tasks {
-            task.await.expect("a worker does not panic");
+        let mut answered = pin!(async {
+            for task in tasks {
+                task.await.expect("a worker does not panic");
+            }
+        });
+        select! {
+            () = &mut answered => {}
+            () = long_over(|| core.shared.is_interrupted()) => {
+                self.workers.iter().for_each(|worker| worker.given_up.notify_one());
+                answered.await;
+            }
         }
         let now_ns = core.clock.now_ns();
         let ready = self.workers.iter().flat_map(|worker| worker.outbox.take());

@@ -17,10 +17,8 @@ use super::event::{Event, Events};
 use super::pipe::{ANSWER_BYTES_MAX, Pipe, Signed, refused};
 use super::streams::{Streams, number_of, patiently};
 use super::walk::{Sink, take};
+use crate::native::{SILENCE_MAX, unless_over};
 use crate::verify::Number;
-
-/// How long an answer, and the next event, is waited for. The service sends empty ones in between.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// How often the end of the run is looked for.
 const LOOK: Duration = Duration::from_millis(20);
@@ -88,7 +86,8 @@ impl Followed<'_> {
         let mut last = Number::default();
         while !sink.is_over() {
             self.has_told = false;
-            let failed = match self.subscribe().await {
+            let Some(begun) = unless_over(self.subscribe(), || sink.is_over()).await else { return Ok(()) };
+            let failed = match begun {
                 Ok(body) => match self.take_all(body, sink, &level, &mut last).await {
                     Ok(Ended::Done) => return Ok(()),
                     Ok(Ended::Over) if self.has_told => {

@@ -13,13 +13,11 @@ use super::HttpError;
 use super::api::{GetRecords, GetShardIterator, Iterator, Place, Record, Records};
 use super::pipe::Pipe;
 use super::streams::{Streams, number_of, patiently};
+use crate::native::{SILENCE_MAX, unless_over};
 use crate::verify::Number;
 
 /// Records of one answer at most.
 const LIMIT: u32 = 10_000;
-
-/// How long an answer is waited for.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// How long a read waits that the shard's quotas did not let through, or that failed.
 const WAIT: Duration = Duration::from_millis(200);
@@ -116,7 +114,10 @@ impl Cursor {
             if sink.is_over() {
                 return Ok(Seen::Level);
             }
-            match self.ask(pipe, streams, sink).await {
+            let Some(asked) = unless_over(self.ask(pipe, streams, sink), || sink.is_over()).await else {
+                return Ok(Seen::Level);
+            };
+            match asked {
                 Ok(answer) => return Ok(self.took(pipe, &answer, sink)),
                 Err(error) if Instant::now() < until && error.is("ExpiredIteratorException") => {
                     self.iterator = None;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::select;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -15,12 +16,9 @@ use super::error::is_servers;
 use super::pipe::{ANSWER_BYTES_MAX, CallError, Pipe};
 use super::streams::{Streams, number_of};
 use super::{Asked, HttpError};
-use crate::native::{Core, Pace};
+use crate::native::{Core, Pace, SILENCE_MAX};
 use crate::recorder::BatchTimes;
 use crate::verify::{Fate, SentRecord};
-
-/// How long an answer is waited for.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// How long a worker waits before it tries again to connect.
 const RECONNECT_WAIT: Duration = Duration::from_millis(100);
@@ -41,6 +39,8 @@ pub(super) struct Worker {
     pub(super) wake: Notify,
     /// Something was taken off the outbox, or answered.
     pub(super) progress: Notify,
+    /// The answer under way is not waited for any longer.
+    pub(super) given_up: Notify,
     is_busy: Cell<bool>,
     has_ended: Cell<bool>,
     unknown_in_a_row: Cell<u32>,
@@ -63,6 +63,7 @@ impl Worker {
             outbox: RefCell::default(),
             wake: Notify::new(),
             progress: Notify::new(),
+            given_up: Notify::new(),
             is_busy: Cell::new(false),
             has_ended: Cell::new(false),
             unknown_in_a_row: Cell::new(0),
@@ -102,7 +103,14 @@ impl Worker {
         }
         let until = Instant::now() + job.asked.endpoint.open_within;
         let answer = loop {
-            match self.pipe.call(&mut ready.request, ANSWER_BYTES_MAX, SILENCE_MAX).await {
+            let answer = select! {
+                answer = self.pipe.call(&mut ready.request, ANSWER_BYTES_MAX, SILENCE_MAX) => answer,
+                () = self.given_up.notified() => {
+                    let error = HttpError::GivenUp { url: self.pipe.endpoint.url().to_owned() };
+                    Err(CallError { error, may_be_done: true })
+                }
+            };
+            match answer {
                 Err(CallError { error, may_be_done: false }) if !matches!(error, HttpError::Refused { .. }) => {
                     if core.stopped() || Instant::now() >= until {
                         if !matches!(job.pace, Pace::Closed { .. }) {
@@ -130,7 +138,7 @@ impl Worker {
                 if !matches!(error, HttpError::Refused { .. }) {
                     core.counts.borrow_mut().groups[0].recorder.unanswered(times, ready.records.len() as u64);
                 }
-                if let HttpError::Silent { .. } = error {
+                if let HttpError::Silent { .. } | HttpError::GivenUp { .. } = error {
                     self.tell(core, format!("connection {}: {error}", self.number));
                     return false;
                 }

@@ -11,7 +11,7 @@ use frame::{Sequence, ShardId, StreamId};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::core::{Core, sleep_unless};
+use super::core::{Core, SILENCE_MAX, sleep_unless};
 use super::session::{Session, Sessions};
 use super::socket::TcpStream;
 use super::take::{Taker, Timing};
@@ -23,9 +23,6 @@ use crate::workload::Contents;
 
 /// How long a reader that has everything waits before it asks again.
 const LEVEL_WAIT: Duration = Duration::from_millis(10);
-
-/// How long a reader's last answer is waited for.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// What a reader reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

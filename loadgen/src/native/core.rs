@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::select;
 use tokio::time::sleep;
 
 use super::shared::Shared;
@@ -20,6 +21,12 @@ const SPARE_BUFFERS_MAX: usize = 256;
 
 /// How often a wait looks at the stop sign.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// A server that says nothing for so long, to somebody who has asked or waits for more, is not waited for any longer.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// What is under way when nobody wants it any more has so long to come.
+pub(crate) const UNWANTED_MAX: Duration = Duration::from_secs(1);
 
 /// When a batch is to leave, and how many records it has.
 pub(crate) type Due = (u64, u64);
@@ -85,6 +92,22 @@ pub(crate) async fn sleep_unless(time: Duration, is_over: impl Fn() -> bool) {
     let until = Instant::now() + time;
     while Instant::now() < until && !is_over() {
         sleep(LOOK.min(until.saturating_duration_since(Instant::now()))).await;
+    }
+}
+
+/// Waits until it is over, and what is under way then has had its time.
+pub(crate) async fn long_over(is_over: impl Fn() -> bool) {
+    while !is_over() {
+        sleep(LOOK).await;
+    }
+    sleep(UNWANTED_MAX).await;
+}
+
+/// What comes, unless it is over before, and for a while.
+pub(crate) async fn unless_over<T>(coming: impl Future<Output = T>, is_over: impl Fn() -> bool) -> Option<T> {
+    select! {
+        come = coming => Some(come),
+        () = long_over(is_over) => None,
     }
 }
 

@@ -117,10 +117,7 @@ async fn count_left(
     let (now_ns, counted_by) = (core.clock.now_ns(), Instant::now() + COUNTED_FOR);
     let until_ns = plan.duration.map_or(now_ns, |duration| now_ns.min(duration.as_nanos() as u64));
     let (batch_records, mut batch) = (u64::from(plan.producers[0].batch_records), None::<Due>);
-    let goes_on = || {
-        let is_asked = core.shared.is_cut() || core.shared.stopped() == Some(Stop::Interrupted);
-        !is_asked && Instant::now() < counted_by
-    };
+    let goes_on = || !core.shared.is_interrupted() && Instant::now() < counted_by;
     while let Some(due_ns) = due.filter(|&due_ns| due_ns < until_ns && goes_on()) {
         let (oldest_ns, records) = batch.take().unwrap_or((due_ns, 0));
         batch = Some((oldest_ns.min(due_ns), records + 1));

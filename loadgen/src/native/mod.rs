@@ -40,7 +40,7 @@ use crate::schedule::{Arrivals, Lateness, Seed};
 use crate::verify::{Faults, Ledger, Shards, Verdict};
 use crate::workload::{Contents, GROUPS_MAX, Recipe};
 
-pub(crate) use core::{Core, Due, sleep_unless};
+pub(crate) use core::{Core, Due, SILENCE_MAX, UNWANTED_MAX, long_over, sleep_unless, unless_over};
 pub use error::NativeError;
 pub(crate) use feed::{Outlets, place_of, send_rows};
 pub(crate) use pace::Pacer;

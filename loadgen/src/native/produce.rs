@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::core::{Core, Counts};
+use super::core::{Core, Counts, SILENCE_MAX};
 use super::feed::feed;
 use super::link::{Link, receive};
 use super::pace::Pacer;
@@ -25,9 +25,6 @@ use crate::input::{InputError, Rows};
 use crate::recorder::Recorder;
 use crate::verify::Taken;
 use crate::workload::KEY_BYTES;
-
-/// How long acknowledgements are waited for after the last batch, as long as none comes.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// How often a core looks at the clock and the stop sign while its connections work.
 const LOOK: Duration = Duration::from_millis(10);

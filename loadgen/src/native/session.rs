@@ -4,20 +4,17 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
-use std::time::Duration;
 
 use frame::proto::{Client, ClientEvent, Failure, Nonce, Span, Welcome};
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::time::{Instant, timeout_at};
 
+use super::core::SILENCE_MAX;
 use super::socket::TcpStream;
 use super::{NativeError, Target};
 
 /// Bytes received at once.
 pub(super) const RECEIVE_BYTES: usize = 256 * 1024;
-
-/// A server that says nothing for so long, to somebody who has asked, is not waited for any longer.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// A connection after its handshake.
 pub(super) struct Session {

@@ -121,6 +121,11 @@ impl Shared {
         self.cut.load(Ordering::Relaxed)
     }
 
+    /// Whether a person asked for the end, of the load or of what follows it.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.is_cut() || self.stopped() == Some(Stop::Interrupted)
+    }
+
     /// Why producing stopped, once it did.
     pub fn stopped(&self) -> Option<Stop> {
         let why = self.stop.load(Ordering::Acquire);

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::catch_up::{Kind, ReaderTook, Reading};
-use super::core::{Core, sleep_unless};
+use super::core::{Core, SILENCE_MAX, sleep_unless};
 use super::session::{Received, Session};
 use super::shared::Shared;
 use super::socket::TcpStream;
@@ -32,9 +32,6 @@ use crate::workload::Contents;
 /// Bytes that may be on their way over one connection, of all its shards; but the least of one shard.
 const CREDIT_BYTES: u64 = 8 << 20;
 const SHARD_CREDIT_BYTES_MIN: u64 = 64 << 10;
-
-/// How long a subscriber waits for what it lacks, as long as nothing comes.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// How often the end of the producers is looked for.
 const LOOK: Duration = Duration::from_millis(10);
