@@ -46,6 +46,16 @@ struct Entry {
     heard: Instant,
 }
 
+impl Entry {
+    fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        if other.heard > self.heard {
+            (self.last, self.heard) = (other.last, other.heard);
+        }
+    }
+}
+
 impl ClientMetrics {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -125,13 +135,25 @@ fn labels(series: &Series) -> Labels {
     labels
 }
 
+/// What is told of each set of labels.
+type Told = BTreeMap<Labels, Entry>;
+
+/// Dimensions may differ in what a label can't say: what then has the same labels is added up.
+fn by_labels(series: &BTreeMap<Series, Entry>) -> Told {
+    let mut told = Told::new();
+    for (series, entry) in series {
+        told.entry(labels(series)).and_modify(|same| same.merge(entry)).or_insert_with(|| entry.clone());
+    }
+    told
+}
+
 impl Collector for ClientMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // Copied, so that nobody who brings some waits for who reads.
-        let (told, refused): (Vec<(Labels, Entry)>, u64) = {
+        let (told, refused) = {
             let mut kept = self.kept();
             kept.forget(Instant::now());
-            (kept.series.iter().map(|(series, entry)| (labels(series), entry.clone())).collect(), kept.refused)
+            (by_labels(&kept.series), kept.refused)
         };
         let help = "Data of clients that were not kept, as there are too many series";
         let out = encoder.encode_descriptor("client_metrics_refused", help, None, MetricType::Counter)?;
@@ -153,7 +175,7 @@ impl Collector for ClientMetrics {
 
 fn gauges(
     encoder: &mut DescriptorEncoder<'_>,
-    told: &[(Labels, Entry)],
+    told: &Told,
     (name, help): (&str, &str),
     value: impl Fn(&Entry) -> f64,
 ) -> fmt::Result {
@@ -210,6 +232,27 @@ mod tests {
         assert_eq!(new(&mut kept, old - LOOK / 2), SERIES_MAX, "they are not old yet");
         assert_eq!(new(&mut kept, old), SERIES_MAX, "they were looked at just now");
         assert_eq!(new(&mut kept, old + LOOK / 2), 1);
+    }
+
+    /// Bug: dimensions whose names differ in characters that a label can't have gave the same series twice, and who reads the
+    /// figures takes all of them for malformed. Fix: series of the same labels are added up.
+    #[test]
+    fn series_of_the_same_labels_are_told_once() {
+        let (metrics, mut registry) = (ClientMetrics::default(), Registry::default());
+        metrics.register(&mut registry);
+        let last = Statistics { count: 1.0, sum: 7.0, min: 7.0, max: 7.0 };
+        metrics.add(vec![(series(1, "Shard Id"), ONE), (series(2, "Shard Id"), ONE)]);
+        metrics.add(vec![(series(1, "Shard-Id"), last)]);
+        metrics.add(vec![(series(1, "Shard Id"), last)]);
+        metrics.add(vec![(series(1, "Shard-Id"), ONE)]);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let of_one = |name: &str| -> Vec<&str> {
+            let lines = text.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains("=\"1\""));
+            lines.filter_map(|line| line.rsplit_once(' ')).map(|(_, value)| value).collect()
+        };
+        assert_eq!(of_one("client_metric_samples_total"), ["4.0"], "{text}");
+        assert_eq!((of_one("client_metric_sum"), of_one("client_metric_last")), (vec!["18.0"], vec!["2.0"]), "{text}");
     }
 
     #[test]
