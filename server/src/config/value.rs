@@ -51,7 +51,7 @@ impl fmt::Display for Bytes {
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged)]
+        #[serde(untagged, expecting = "expected a number of bytes, or text such as \"64MiB\"")]
         enum Either {
             Number(u64),
             Text(String),
@@ -141,7 +141,7 @@ pub(super) fn from_number_or_text<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Reactors>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "expected a number of reactors, or \"auto\"")]
     enum Either {
         Number(usize),
         Text(String),
@@ -155,7 +155,7 @@ pub(super) fn from_number_or_text<'de, D: serde::Deserializer<'de>>(
 /// A path, or several.
 pub(super) fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "expected a path, or a list of paths")]
     enum Either {
         One(PathBuf),
         More(Vec<PathBuf>),
