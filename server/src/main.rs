@@ -11,7 +11,7 @@ use server::{config, doctor, inspect, put, serve, streams, tail};
 
 /// A durable streaming log: the server, and tools to look at it.
 #[derive(Parser)]
-#[command(name = "millstream", version, about, max_term_width = 100)]
+#[command(name = "millstream", version, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

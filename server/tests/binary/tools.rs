@@ -9,6 +9,13 @@ use server::client::Batch;
 
 use crate::rig::{Server, directory, millstream, run, store, wait};
 
+/// Bug: the help began with what Cargo.toml says of the package.
+#[test]
+fn the_help_begins_with_what_the_program_is() {
+    let help = run(millstream(["--help"]), b"").good();
+    assert_eq!(help.text().lines().next(), Some("A durable streaming log: the server, and tools to look at it"));
+}
+
 #[test]
 fn what_is_put_is_tailed() {
     let directory = directory();
