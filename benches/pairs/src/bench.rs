@@ -265,6 +265,7 @@ impl Bench {
     /// The load generator on its core, without what it is to do.
     pub(crate) fn load_command(&self) -> Command {
         let mut command = Command::new(&self.programs.load);
+        child::forget_settings(&mut command);
         // Under cargo it would build the server once more.
         command.env_remove("CARGO");
         command.env("AWS_ACCESS_KEY_ID", KEY_ID).env("AWS_SECRET_ACCESS_KEY", SECRET).env_remove("AWS_SESSION_TOKEN");

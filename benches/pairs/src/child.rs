@@ -61,6 +61,14 @@ pub(crate) fn run(command: &mut Command, limit: Duration, interrupted: &AtomicBo
     Ok(Ended { status, output, log: last_lines(&log) })
 }
 
+/// Keeps the server's settings, and the load generator's, in this process's environment from a program: results tell of arguments
+/// alone.
+pub(crate) fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MILLSTREAM_")) {
+        command.env_remove(name);
+    }
+}
+
 /// Kills a program and takes its end.
 pub(crate) fn end(child: &mut Child) {
     let _ = child.kill();

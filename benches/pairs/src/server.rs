@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::child::{end, last_lines, shown};
+use crate::child::{end, forget_settings, last_lines, shown};
 use crate::error::PairsError;
 
 /// How long it may take until it accepts connections, or to end.
@@ -56,6 +56,7 @@ impl Server {
     fn launch(mut command: Command, directory: &Path) -> Result<Self, PairsError> {
         let log = directory.join("server.log");
         let file = File::create(&log).map_err(|source| PairsError::File { path: log.clone(), source })?;
+        forget_settings(&mut command);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
         let name = shown(&command).replace(&directory.display().to_string(), "DIR");
         let started = Instant::now();
