@@ -146,6 +146,10 @@ def check(told):
     if update(told):
         what = "server/sdk/TABLE.md told of more than was seen: it is true now, and differs as told above."
         sys.exit(f"{what} If something no longer works, or is no longer tried, mend that; else commit it")
+    slow = re.search(r"^clients=\((.*)\)$", (HERE / "../../.ci/slow-clients").read_text(), re.MULTILINE)[1].split()
+    absent = [client for client in slow if client not in clients_written(TABLE.read_text())]
+    if absent:
+        sys.exit(f"server/sdk/TABLE.md has no column of {', '.join(absent)}: server/sdk/run {' '.join(absent)} writes it")
     few = [row[0] for row in rows(TABLE.read_text(), "Operations")[1:] if row[1:-1].count("works") < 2]
     if few:
         sys.exit(f"no two clients call {', '.join(few)}: server/sdk/operations.json has steps for several at once, add some there")
