@@ -185,6 +185,11 @@ impl Connection {
         (self.is_telling || self.is_untold) && for_guests.is_over()
     }
 
+    /// Whether a guest's host is to be told something.
+    pub(crate) fn has_news(&self) -> bool {
+        self.outgoing.bytes() > 0 || self.answered > 0 || !self.ended.is_empty()
+    }
+
     /// Whether subscriptions are due, and may be pushed.
     pub(crate) fn may_be_pushed_to(&self, backlog: &Backlog, for_guests: &Backlog) -> bool {
         !self.due.is_empty()

@@ -1,5 +1,6 @@
 //! The other reactors, as one of them sees them: what is gathered for each within a turn, and what each still owes.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -230,8 +231,8 @@ pub(crate) struct Link {
     pub(crate) has_finished: bool,
     /// Whether it was told that this one has finished.
     pub(crate) is_told: bool,
-    /// Guests of its clients that have something to tell it.
-    pub(crate) untold: Vec<Peer>,
+    /// Guests of its clients that have something to tell it, or wait until they may, in the order in which they came.
+    pub(crate) untold: VecDeque<Peer>,
 }
 
 impl Link {
@@ -268,7 +269,7 @@ impl Link {
     /// A guest waits until more may be told.
     pub(crate) fn wait(&mut self, guest: Peer, connection: &mut Connection) {
         if !std::mem::replace(&mut connection.is_untold, true) {
-            self.untold.push(guest);
+            self.untold.push_back(guest);
         }
     }
 

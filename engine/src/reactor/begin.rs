@@ -77,6 +77,7 @@ impl<I: Io> Reactor<I> {
             owners: seat.owners,
             is_full: false,
             fullness: Refusals::default(),
+            fullness_is_told: false,
             epoch: seat.epoch,
             listener: None,
             accepting: false,

@@ -57,8 +57,13 @@ impl<I: Io> Reactor<I> {
         self.is_full && !self.journal.segments.has_ready()
     }
 
+    /// Near the end small records may find room where large ones don't: that is told once a minute.
     fn found_no_room(&mut self) {
-        if !std::mem::replace(&mut self.is_full, true) && self.fullness.is_logged(0, self.io.mono_ns()) {
+        if std::mem::replace(&mut self.is_full, true) {
+            return;
+        }
+        self.fullness_is_told = self.fullness.is_logged(0, self.io.mono_ns());
+        if self.fullness_is_told {
             tracing::error!(
                 "the disk is full, or its budget used up: appends are refused until there is room, reads go on"
             );
@@ -66,7 +71,7 @@ impl<I: Io> Reactor<I> {
     }
 
     fn found_room(&mut self) {
-        if std::mem::take(&mut self.is_full) {
+        if std::mem::take(&mut self.is_full) && self.fullness_is_told {
             tracing::info!("there is room again: appends are taken");
         }
     }

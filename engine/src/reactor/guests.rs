@@ -227,14 +227,19 @@ impl<I: Io> Reactor<I> {
     pub(super) fn tell_host(&mut self, peer: Peer) {
         let Some(Host::Reactor(from, host)) = self.connections[peer.slot].host else { return self.tell_follower(peer) };
         let connection = &mut self.connections[peer.slot];
-        let has_news = connection.outgoing.bytes() > 0 || connection.answered > 0 || !connection.ended.is_empty();
-        if connection.is_telling || connection.is_untold || !has_news {
+        if connection.is_telling || connection.is_untold || !connection.has_news() {
             return;
         }
         let link = &mut self.peers.links[from];
-        if !link.may_tell() {
+        // Behind those that wait already.
+        if !link.may_tell() || !link.untold.is_empty() {
             return link.wait(peer, connection);
         }
+        self.tell_now(peer, from, host);
+    }
+
+    fn tell_now(&mut self, peer: Peer, from: usize, host: Peer) {
+        let (link, connection) = (&mut self.peers.links[from], &mut self.connections[peer.slot]);
         connection.is_telling = true;
         let (control, records) = connection.outgoing.take();
         let told = Told {
@@ -261,19 +266,24 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Goes on with guests whose hosts were not told as too much was on its way there.
+    /// Goes on with guests whose hosts were not told as too much was on its way there: who has waited longest is first.
     pub(super) fn go_on_telling(&mut self) {
         if !self.peers.may_tell() {
             return;
         }
         for at in 0..self.peers.links.len() {
-            let link = &mut self.peers.links[at];
-            let untold = if link.may_tell() { std::mem::take(&mut link.untold) } else { Vec::new() };
-            for peer in untold {
+            while self.peers.links[at].may_tell()
+                && let Some(peer) = self.peers.links[at].untold.pop_front()
+            {
                 let Some(connection) = live(&mut self.connections, peer) else { continue };
                 connection.is_untold = false;
-                self.make_dirty(peer);
-                self.push_again(peer);
+                match connection.host {
+                    Some(Host::Reactor(from, host)) if connection.has_news() && !connection.is_telling => {
+                        self.tell_now(peer, from, host);
+                    }
+                    _ => self.push_again(peer),
+                }
+                self.count_backlog(peer);
             }
         }
     }

@@ -224,6 +224,7 @@ pub struct Reactor<I: Io> {
     is_full: bool,
     /// Which times of that are logged.
     fullness: Refusals,
+    fullness_is_told: bool,
     epoch: Epoch,
     listener: Option<ListenerId>,
     accepting: bool,

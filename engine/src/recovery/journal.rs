@@ -291,8 +291,10 @@ fn open_segments(
             return Err(OpenError::ForeignSegment { name });
         }
         // The last life left it early, and ended before it had cut all that is not used.
-        if length > header.file_bytes {
-            blocking::truncate(io, file, header.file_bytes)?;
+        if length > header.file_bytes
+            && let Err(error) = blocking::truncate(io, file, header.file_bytes)
+        {
+            tracing::warn!(%error, name, "what is not used of a segment could not be cut; the next start tries again");
         }
         segments.push(Segment { number, file, bytes: header.file_bytes as u32 });
     }
