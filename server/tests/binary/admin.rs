@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use server::client::Batch;
 
+use crate::file_systems::cut_disk;
 use crate::gateway::{HELLO, good, refused};
-use crate::mounts::cut_disk;
 use crate::retention::{fill, until};
 use crate::rig::{PATIENCE, Server, directory, millstream, serve, store};
 

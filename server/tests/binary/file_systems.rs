@@ -1,12 +1,20 @@
 //! File systems that a server must not take, those that it takes when told to, and those that are full or read-only.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cutdisk::{CutDisk, require_or_skip};
 
 use crate::mounts::{LoopDisk, Mounted};
 use crate::rig::{Server, directory, millstream, refusal, run, skip};
+
+/// A disk whose power can be cut, and where its ext4 is mounted; nothing, after saying why, where that can't be had.
+pub(crate) fn cut_disk(below: &Path) -> Option<(CutDisk, PathBuf)> {
+    let mut disk = require_or_skip(CutDisk::start(below, 256 << 20, 1))?;
+    disk.mkfs().unwrap();
+    let path = disk.mount().unwrap().to_owned();
+    Some((disk, path))
+}
 
 /// Refused by its name, with nothing left on it, whether the data directory is there or would have to be made.
 #[track_caller]

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::file_systems::cut_disk;
 use crate::gateway::{self, answer, connect, send, send_head, server};
-use crate::mounts::cut_disk;
 use crate::rig::{Server, directory, millstream, run, serve};
 
 /// Each profile of what a cut keeps comes up several times.

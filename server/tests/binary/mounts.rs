@@ -1,21 +1,12 @@
 //! File systems of a test's own, which are mounted while it runs.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use cutdisk::{CutDisk, require_or_skip};
 use tempfile::TempDir;
 
 use crate::rig::{directory, skip};
-
-/// A disk whose power can be cut, and where its ext4 is mounted; nothing, after saying why, where that can't be had.
-pub(crate) fn cut_disk(below: &Path) -> Option<(CutDisk, PathBuf)> {
-    let mut disk = require_or_skip(CutDisk::start(below, 256 << 20, 1))?;
-    disk.mkfs().unwrap();
-    let path = disk.mount().unwrap().to_owned();
-    Some((disk, path))
-}
 
 /// A file system of its own, unmounted when dropped.
 pub(crate) struct Mounted {
