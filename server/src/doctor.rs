@@ -162,7 +162,9 @@ pub fn run(arguments: DoctorArguments) -> Result<ExitCode, DoctorError> {
         let mut found = vec![cache(device.as_ref())];
         found.extend(device.iter().flat_map(|device| &device.disks).map(scheduler::finding));
         found.extend(interrupts(device.as_ref(), &seats));
-        found.push(space(&place, data, segment_bytes, usual.segments_ready as u64));
+        // Each reactor's journal has segments of its own, and they are spread over the directories.
+        let journals = seats.reactors.div_ceil(arguments.data.len()) as u64;
+        found.push(space(&place, data, segment_bytes, (journals, usual.segments_ready as u64)));
         found.extend(disk(&place, &probe));
         if several {
             found.iter_mut().for_each(|finding| finding.text.insert_str(0, &format!("{}: ", data.display())));
@@ -262,18 +264,19 @@ fn cache(device: Option<&Device>) -> Finding {
     }
 }
 
-/// Whether there is room for the segments that a server makes when it starts: none is made where some are there.
-fn space(place: &Path, data: &Path, segment_bytes: u64, segments_ready: u64) -> Finding {
+/// Whether there is room for the segments that a server makes when it starts, one a journal at least where there is no log yet.
+fn space(place: &Path, data: &Path, segment_bytes: u64, (journals, segments_ready): (u64, u64)) -> Finding {
     let free = match rustix::fs::statvfs(place) {
         Ok(system) => system.f_bavail * system.f_frsize,
         Err(error) => return Finding::untold("space", format!("how much is free can't be told: {error}")),
     };
     let text = format!("{} MiB free, a segment takes {}", free >> 20, Bytes(segment_bytes));
     let is_new = !data.join("superblock").exists();
-    if is_new && free < segment_bytes {
+    let least = segment_bytes.saturating_mul(journals);
+    if is_new && free < least {
         return Finding::bad("space", format!("{text}: free space, or make segments smaller with --segment-bytes"));
     }
-    if free < (segments_ready + 1) * segment_bytes {
+    if free < least.saturating_mul(segments_ready + 1) {
         return Finding::fair("space", text, "appends are refused once it is full: free space, or let streams expire");
     }
     Finding::good("space", text)

@@ -376,11 +376,11 @@ fn raise_open_files() {
     }
 }
 
-/// A word alone is a level. The library takes any other for a module, of which there is none by that name, and logs nothing.
+/// A word alone is a level. The library takes any other for a module, and where there is none by that name nothing is logged.
 fn log_filter(text: &str) -> Result<EnvFilter, ServeError> {
     let unknown = |word: &&str| !word.contains(['=', '[']) && word.parse::<LevelFilter>().is_err();
     if let Some(word) = text.split(',').map(str::trim).find(unknown) {
-        return Err(ServeError::Log(format!("{word:?} is not a level")));
+        return Err(ServeError::Log(format!("{word:?} is not a level, and of a module one is to be told")));
     }
     EnvFilter::try_new(text).map_err(|error| ServeError::Log(error.to_string()))
 }

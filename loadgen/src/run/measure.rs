@@ -48,6 +48,13 @@ pub(super) struct Outcome {
     pub(super) samples: Option<Samples>,
 }
 
+impl Outcome {
+    /// Whether what was read back is not what was acknowledged, or could not be read.
+    fn is_wrong(&self) -> bool {
+        self.read.as_ref().is_some_and(|read| read.as_ref().map_or(true, |read| read.verdict.faults.count() > 0))
+    }
+}
+
 /// What driving the load came to, before anything is read back.
 pub(super) struct Driven {
     produced: Produced,
@@ -280,12 +287,16 @@ impl Run<'_> {
         }
         let (target, mut made) = (self.target(server), Vec::new());
         let outcome = self.load_natively(target.clone(), server, disk, rows, &mut made);
-        // Also of a run that came to nothing: nobody else would.
-        let remove = || native::remove_streams(&target, &made, self.settled.cores[0]);
-        if !made.is_empty()
-            && let Err(error) = remove()
-        {
-            eprintln!("millstream-load: {}", native::not_removed(&error, &made));
+        if made.is_empty() {
+            return outcome;
+        }
+        // Also of a run that came to nothing: nobody else would. What is wrong is left to be looked at.
+        let kept = match &outcome {
+            Ok(outcome) if outcome.is_wrong() => Some("what was read back is not what was acknowledged".to_owned()),
+            _ => native::remove_streams(&target, &made, self.settled.cores[0]).err().map(|error| error.to_string()),
+        };
+        if let Some(reason) = kept {
+            eprintln!("millstream-load: {}", native::not_removed(&reason, &made));
         }
         outcome
     }

@@ -28,9 +28,10 @@ pub(super) fn apart(
     Ok(())
 }
 
-/// Whether `one`, so many ports on, is `other`. Any free port is that of nobody.
+/// Whether `one`, so many ports on, is `other`. Any free port is that of nobody; all of IPv6 takes in IPv4.
 fn meet(one: SocketAddr, other: SocketAddr, ports_on: usize) -> bool {
-    let on_same_host = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    let takes_in = |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    let on_same_host = one.ip() == other.ip() || takes_in(one, other) || takes_in(other, one);
     let is_one = usize::from(one.port()) + ports_on == usize::from(other.port());
     one.port() != 0 && other.port() != 0 && on_same_host && is_one
 }
@@ -50,7 +51,8 @@ mod tests {
         assert_eq!(outcome("127.0.0.1:4570", 1, http, admin, None), Ok(()));
         assert_eq!(outcome("127.0.0.2:4570", 2, http, admin, None), Ok(()));
         assert_eq!(outcome("127.0.0.1:0", 2, Some(at("127.0.0.1:0")), Some(at("127.0.0.1:0")), None), Ok(()));
-        for native in ["127.0.0.1:4570", "0.0.0.0:4570"] {
+        assert_eq!(outcome("[::1]:4570", 2, Some(at("0.0.0.0:4571")), None, None), Ok(()));
+        for native in ["127.0.0.1:4570", "0.0.0.0:4570", "[::]:4570"] {
             let error = outcome(native, 2, http, admin, None).unwrap_err();
             assert!(error.contains("--admin 127.0.0.1:4571") && error.contains("reactor 1"), "{error}");
         }

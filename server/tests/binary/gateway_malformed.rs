@@ -281,7 +281,7 @@ fn bombs_are_refused_and_leave_nothing_behind() {
     let peak = server.peak_mib();
     assert!(peak < 192, "{peak} MiB were resident");
     let grown = resident[ROUNDS - 1].saturating_sub(resident[ROUNDS / 2 - 1]);
-    assert!(grown < 2048, "{resident:?} KiB were resident after each round");
+    assert!(grown < 8192, "{resident:?} KiB were resident after each round");
     server.assert_well();
 }
 
