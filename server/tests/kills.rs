@@ -1,9 +1,9 @@
 //! `kill -9`, again and again, on the real server under full load: nothing acknowledged is lost, changed or reordered.
 //!
 //! Each life: start on what the last one left, one append, compare everything, load, kill at a
-//! random moment. Shards are split and merged meanwhile, and in every other data directory records expire and segments are
-//! dropped. Settings differ from life to life, and so does what the server runs on, io_uring or plain threads: each takes up
-//! what the other left. `MILLSTREAM_KILLS` says how many kills under load, else 100 where `CI` is set and 10
+//! random moment. Shards are split, merged and moved between reactors meanwhile, and in two of three data directories
+//! records expire and segments are dropped or compacted. Settings differ from life to life, and so do how many reactors there
+//! are and what they run on, io_uring or plain threads: each takes up what the others left. `MILLSTREAM_KILLS` says how many kills under load, else 100 where `CI` is set and 10
 //! elsewhere, and others come between them; `MILLSTREAM_SEED` repeats a run's moments and settings as far as threads allow.
 
 #[path = "support/server.rs"]
@@ -20,6 +20,7 @@ use rand::{RngExt, SeedableRng};
 use support::expiry::Keeping;
 use support::ledger::{Extent, Ledger};
 use support::load::{self, Load};
+use support::segments;
 use support::totals::Totals;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -47,6 +48,8 @@ enum Moment {
     Idle(Duration),
     /// So long after records had expired, under load: while segments are dropped.
     Expired(Duration),
+    /// So long after what lives of segments began to be copied, under load: while that takes their place.
+    Compacting(Duration),
     /// So long after a clean shutdown was asked for, under load.
     Stopping(Duration),
 }
@@ -54,7 +57,7 @@ enum Moment {
 impl Moment {
     /// Whether clients send as much as they can, and the server stores it.
     fn is_under_load(self) -> bool {
-        matches!(self, Moment::FirstAck | Moment::Loaded(_) | Moment::Expired(_))
+        matches!(self, Moment::FirstAck | Moment::Loaded(_) | Moment::Expired(_) | Moment::Compacting(_))
     }
 }
 
@@ -99,7 +102,8 @@ fn acknowledged_records_survive_every_kill() -> Outcome {
         tally.totals
     );
     if kills >= KILLS_AMID {
-        tally.totals.assert_all_was_at_stake();
+        tally.totals.assert_all_was_at_stake(kills);
+        assert!(tally.totals.moves > 0, "crashes are to come as shards move");
     }
     tally.first_appends.sort_unstable();
     let slowest = tally.first_appends.last().copied().unwrap_or_default();
@@ -125,11 +129,12 @@ fn directory(data: &Path, keeping: Keeping, rng: &mut StdRng, until: u64, tally:
         }
         let load = begin(&mut server, &mut ledger, tally, spawned, killed_under_load.take())
             .map_err(|error| format!("before {moment:?}: {error}\n{}", server.log_end()))?;
-        let killed = end(&mut server, load, &mut ledger, moment)
+        let killed = end(&mut server, load, &mut ledger, data, moment)
             .map_err(|error| format!("{moment:?}: {error}\n{}", server.log_end()))?;
         tally.kills += u64::from(killed);
         let under_load = killed && moment.is_under_load();
         tally.under_load += u64::from(under_load);
+        ledger.look(data)?;
         killed_under_load = under_load.then(Instant::now);
     }
     for _ in 0..2 {
@@ -170,14 +175,14 @@ fn begin(
     load::append_one(&mut client, ledger, &streams[0])?;
     tally.first_appends.extend(killed.map(|killed| killed.elapsed()));
     ledger.compare(&mut client, Extent::All)?;
-    Ok(Load::start(address, ledger, &streams, WRITERS))
+    Ok(Load::start(&client, address, ledger, &streams, WRITERS))
 }
 
 /// Ends the server at its moment. Whether by the kill.
-fn end(server: &mut Server, load: Load, ledger: &mut Ledger, moment: Moment) -> Outcome<bool> {
+fn end(server: &mut Server, load: Load, ledger: &mut Ledger, data: &Path, moment: Moment) -> Outcome<bool> {
     let bytes = match moment {
         Moment::Loaded(bytes) => bytes,
-        Moment::Idle(_) | Moment::Expired(_) | Moment::Stopping(_) => 2 << 20,
+        Moment::Idle(_) | Moment::Expired(_) | Moment::Compacting(_) | Moment::Stopping(_) => 2 << 20,
         Moment::FirstAck | Moment::Starting(_) => 1,
     };
     let progress = std::sync::Arc::clone(&load.progress);
@@ -194,6 +199,10 @@ fn end(server: &mut Server, load: Load, ledger: &mut Ledger, moment: Moment) -> 
             load::await_expiry(load.address, ledger)?;
             std::thread::sleep(after);
         }
+        Moment::Compacting(after) => {
+            segments::await_compaction(data)?;
+            std::thread::sleep(after);
+        }
         Moment::Stopping(after) => {
             server.terminate();
             std::thread::sleep(after);
@@ -206,24 +215,31 @@ fn end(server: &mut Server, load: Load, ledger: &mut Ledger, moment: Moment) -> 
 }
 
 fn draw(rng: &mut StdRng, start: Duration, keeping: Keeping) -> Moment {
-    let kinds = if keeping == Keeping::Shortly { 24 } else { 20 };
+    let kinds = match keeping {
+        Keeping::ForEver => 20,
+        Keeping::Shortly => 24,
+        Keeping::Partly => 28,
+    };
     match rng.random_range(0..kinds) {
         0..4 => Moment::Starting(start.mul_f64(rng.random_range(0.0..1.1))),
         4..6 => Moment::FirstAck,
         6..16 => Moment::Loaded(1 << rng.random_range(12..27)),
         16..18 => Moment::Idle(Duration::from_micros(rng.random_range(0..12_000))),
         18..20 => Moment::Stopping(Duration::from_micros(rng.random_range(0..30_000))),
+        _ if keeping == Keeping::Partly => Moment::Compacting(Duration::from_micros(1 << rng.random_range(0..13))),
         _ => Moment::Expired(Duration::from_micros(rng.random_range(0..30_000))),
     }
 }
 
 /// Small segments, so that they are rolled, sealed and made all the time; the rest differs from life to life.
 fn settings(rng: &mut StdRng) -> Vec<String> {
+    let reactors = rng.random_range(1..=support::REACTORS_MAX);
     let mut one_of = |choices: &[&str]| choices[rng.random_range(0..choices.len())].to_owned();
     let settings = [
         ("--io", one_of(&["ring", "threads"])),
         ("--segment-bytes", one_of(&["4MiB", "8MiB"])),
-        ("--memory-bytes", "128MiB".to_owned()),
+        ("--reactors", reactors.to_string()),
+        ("--memory-bytes", format!("{}MiB", reactors * 128)),
         ("--segments-ready", one_of(&["1", "2", "3"])),
         ("--writes-in-flight", one_of(&["1", "2", "4", "16", "32"])),
         ("--batch-bytes", one_of(&["16KiB", "64KiB", "256KiB", "1MiB"])),

@@ -1,8 +1,8 @@
 //! The power goes, again and again, under a real kernel and a disk with a volatile cache: nothing acknowledged is lost.
 //!
 //! Each life: open what the last cut left, one append, compare everything, load, cut at a
-//! random moment: an arbitrary part of what was not flushed is gone. Shards are split and merged meanwhile, and on every other
-//! disk records expire and segments are dropped. The engine runs in this process, on the ring or on threads
+//! random moment: an arbitrary part of what was not flushed is gone. Shards are split and merged meanwhile, and on two of three
+//! disks records expire and segments are dropped or compacted. The engine runs in this process, on the ring or on threads
 //! from life to life, so that tests can strike out its wish for durability, and must then see a loss. `MILLSTREAM_CUTS` says how many cuts
 //! under full load, else 100 where `CI` is set and 8 elsewhere, and others come between them; `MILLSTREAM_SEED` repeats a run's
 //! moments as far as threads allow.
@@ -29,6 +29,7 @@ use rand::{RngExt, SeedableRng};
 use support::expiry::Keeping;
 use support::ledger::{Extent, Ledger, Wrong};
 use support::load::{self, Load};
+use support::segments;
 use support::totals::Totals;
 use tempfile::TempDir;
 
@@ -62,6 +63,8 @@ enum Moment {
     Idle(Duration),
     /// So long after records had expired, once the load has ended: while segments are dropped.
     Expired(Duration),
+    /// So long after what lives of segments began to be copied, once the load has ended: while that takes their place.
+    Compacting(Duration),
     /// So long after a clean shutdown was asked for, under load.
     Stopping(Duration),
 }
@@ -168,14 +171,15 @@ impl Bench {
         let streams = load::streams(&mut client, &mut self.ledger)?;
         load::append_one(&mut client, &mut self.ledger, &streams[0])?;
         self.ledger.compare(&mut client, Extent::All)?;
-        Ok(Load::start(opened.address, &mut self.ledger, &streams, WRITERS))
+        Ok(Load::start(&client, opened.address, &mut self.ledger, &streams, WRITERS))
     }
 
     /// Cuts at the moment. The engine sees its disk fail: it refuses appends, answers everybody, and can be dropped.
     fn end(&mut self, engine: Engine, load: Load, moment: Moment, config: &Config) -> Outcome {
         let bytes = match moment {
             Moment::Loaded(bytes) | Moment::FlushesFail(bytes) => bytes,
-            Moment::Opening(_) | Moment::Idle(_) | Moment::Expired(_) | Moment::Stopping(_) => 1 << 20,
+            Moment::Opening(_) | Moment::Idle(_) | Moment::Stopping(_) => 1 << 20,
+            Moment::Expired(_) | Moment::Compacting(_) => 1 << 20,
         };
         let progress = Arc::clone(&load.progress);
         if !progress.wait(PATIENCE, |counts| counts.acked_bytes >= bytes) {
@@ -192,11 +196,13 @@ impl Bench {
                 refused(engine, load, &mut self.ledger)?;
                 self.cut()?;
             }
-            Moment::Idle(after) | Moment::Expired(after) => {
+            Moment::Idle(after) | Moment::Expired(after) | Moment::Compacting(after) => {
                 let address = load.address;
                 load.join(&mut self.ledger)?;
-                if let Moment::Expired(_) = moment {
-                    load::await_expiry(address, &mut self.ledger)?;
+                match moment {
+                    Moment::Expired(_) => load::await_expiry(address, &mut self.ledger)?,
+                    Moment::Compacting(_) => segments::await_compaction(&self.data())?,
+                    _ => {}
                 }
                 std::thread::sleep(after);
                 self.cut()?;
@@ -304,13 +310,18 @@ fn config(space: Space, writes_in_flight: usize) -> Config {
 }
 
 fn draw(rng: &mut StdRng, opening: Duration, keeping: Keeping) -> Moment {
-    let kinds = if keeping == Keeping::Shortly { 24 } else { 20 };
+    let kinds = match keeping {
+        Keeping::ForEver => 20,
+        Keeping::Shortly => 24,
+        Keeping::Partly => 28,
+    };
     match rng.random_range(0..kinds) {
         0..4 => Moment::Opening(opening.mul_f64(rng.random_range(0.0..1.1))),
         4..13 => Moment::Loaded((1 << rng.random_range(12..24)).min(LOAD_BYTES_MAX)),
         13..15 => Moment::FlushesFail((1 << rng.random_range(12..24)).min(LOAD_BYTES_MAX)),
         15..17 => Moment::Idle(Duration::from_micros(rng.random_range(0..12_000))),
         17..20 => Moment::Stopping(Duration::from_micros(rng.random_range(0..50_000))),
+        _ if keeping == Keeping::Partly => Moment::Compacting(Duration::from_micros(1 << rng.random_range(0..13))),
         _ => Moment::Expired(Duration::from_micros(rng.random_range(0..30_000))),
     }
 }
@@ -327,7 +338,11 @@ fn survive(space: Space, under_load: u64, rng: &mut StdRng, tally: &mut Tally) -
             left -= u64::from(moment.is_under_load());
             let config = config(space, [1, 2, 4, 16][rng.random_range(0..4)]);
             let kind = KINDS[rng.random_range(0..KINDS.len())];
-            let outcome = bench.life((moment, kind), config, Flushes::Kept);
+            let mut outcome = bench.life((moment, kind), config, Flushes::Kept);
+            if !matches!(moment, Moment::Opening(_)) {
+                let data = bench.data();
+                outcome = outcome.and_then(|()| bench.ledger.look(&data));
+            }
             outcome.map_err(|error| bench.describe(error.as_ref(), space))?;
         }
         let closed = bench.close();
@@ -360,7 +375,7 @@ fn acknowledged_records_survive_every_cut() -> Outcome {
     // Had nothing been at stake, the test would prove nothing. A few cuts may all come at an idle moment.
     if cuts >= CUTS_THAT_TEAR {
         assert!(dropped > 0 && torn > 0);
-        tally.totals.assert_all_was_at_stake();
+        tally.totals.assert_all_was_at_stake(cuts);
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! What may be missing of a data directory's records: what has expired, and nothing else.
 //!
 //! By time a record may be gone once its stream's retention has passed since its life began, which was before it was sent. Of
-//! a stream with a limit in bytes anything may be gone, as long as what is left comes to the limit, less the one extent that
-//! did not fit.
+//! a stream with a limit in bytes anything may be gone, as long as what is left comes to the limit, less the one extent of each
+//! reactor that did not fit.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -12,7 +12,12 @@ use std::time::{Duration, Instant};
 use engine::limits::BATCH_BYTES_TARGET;
 use frame::{Retention, Sequence, StreamId};
 
+use super::REACTORS_MAX;
 use super::wrong::Wrong;
+
+const LIMIT_BYTES: u64 = 8 << 20;
+const UNFIT_BYTES_MAX: u64 = REACTORS_MAX as u64 * BATCH_BYTES_TARGET as u64;
+const _: () = assert!(UNFIT_BYTES_MAX < LIMIT_BYTES / 2, "a limit that nobody keeps is to be seen");
 
 /// Times are kept in milliseconds, and rounded more than once.
 const ROUNDING: Duration = Duration::from_millis(20);
@@ -25,18 +30,20 @@ pub(crate) enum Keeping {
     ForEver,
     /// Some for a second, and one up to a number of bytes: so segments die as the load goes on, and with every start.
     Shortly,
+    /// Most for a second, and one among them for ever: so segments come to be mostly dead, and are compacted.
+    Partly,
 }
 
 impl Keeping {
     /// In turn.
-    pub(crate) const ALL: [Keeping; 2] = [Keeping::ForEver, Keeping::Shortly];
+    pub(crate) const ALL: [Keeping; 3] = [Keeping::ForEver, Keeping::Shortly, Keeping::Partly];
 
     /// How a stream of so many shards is kept.
     pub(crate) fn of_shards(self, shards: u32) -> Retention {
         match (self, shards) {
-            (Keeping::ForEver, _) => Retention::NONE,
-            (Keeping::Shortly, 1) => Retention { bytes: NonZeroU64::new(3 << 20), ..Retention::NONE },
-            (Keeping::Shortly, _) => Retention::of_seconds(1),
+            (Keeping::ForEver, _) | (Keeping::Partly, 1) => Retention::NONE,
+            (Keeping::Shortly, 1) => Retention { bytes: NonZeroU64::new(LIMIT_BYTES), ..Retention::NONE },
+            (Keeping::Shortly | Keeping::Partly, _) => Retention::of_seconds(1),
         }
     }
 }
@@ -161,7 +168,7 @@ impl Expiry {
             let Some(limit) = known.retention.bytes.map(NonZeroU64::get) else { continue };
             let of_stream = shards.clone().filter(|(of, _)| *of == stream);
             let kept = of_stream.map(|(_, compared)| compared.bytes()).sum();
-            if kept + (BATCH_BYTES_TARGET as u64) < limit {
+            if kept + UNFIT_BYTES_MAX < limit {
                 return Err(Wrong::OverTrimmed { stream, kept, limit });
             }
         }

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use frame::proto::{ErrorCode, ShardDescription, StreamDescription};
 use frame::route::hash_key;
@@ -18,10 +19,14 @@ use server::client::{Client, ClientError};
 use super::expiry::{Compared, Expiry, Found, Keeping};
 use super::numbering::Producer;
 use super::record::{self, Identity};
-use super::totals::{self, Totals};
+use super::segments::Segments;
+use super::totals::Totals;
 pub(crate) use super::wrong::Wrong;
 
 const READ_BYTES: u32 = 1 << 20;
+/// Times that a shard is read, so long apart, before it must have come to where it was moving.
+const READ_TRIES_MAX: u32 = 10_000;
+const READ_PAUSE: Duration = Duration::from_millis(1);
 
 /// What became of the records of one connection.
 #[derive(Default)]
@@ -34,8 +39,9 @@ pub(crate) struct Book {
     pub(crate) unknown: Vec<Identity>,
     /// Refused as a shard was split or merged; their sender goes on.
     pub(crate) held_up: Vec<Identity>,
-    /// Splits and merges that were done.
+    /// Splits and merges that were done, and moves.
     pub(crate) reshardings: u64,
+    pub(crate) moves: u64,
     /// Read while the load ran: where, and the hash.
     pub(crate) seen: Vec<(ShardId, Sequence, u64)>,
     /// Where shards began in the end, as a reader was told.
@@ -100,6 +106,7 @@ pub(crate) struct Ledger {
     places: HashMap<Identity, (ShardId, Sequence)>,
     /// The newest record of each of those in each key.
     newest: HashMap<(u32, StreamId, u128), u64>,
+    segments: Segments,
     totals: Totals,
 }
 
@@ -120,8 +127,12 @@ impl Ledger {
 
     /// What it comes to, once nobody uses the data directory any more.
     pub(crate) fn totals(&self, data: &Path) -> std::io::Result<Totals> {
-        let dropped_segments = totals::dropped_segments(data)?;
-        Ok(Totals { expired: self.expiry.gone(), dropped_segments, ..self.totals })
+        self.segments.add_to(Totals { expired: self.expiry.gone(), ..self.totals }, data)
+    }
+
+    /// Looks at what a server left that had served.
+    pub(crate) fn look(&mut self, data: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        self.segments.look(data)
     }
 
     /// How streams are to be kept.
@@ -215,6 +226,7 @@ impl Ledger {
         self.refused.extend(book.refused);
         self.refused.extend(book.held_up);
         self.totals.reshardings += book.reshardings;
+        self.totals.moves += book.moves;
         self.producers.extend(book.producer);
         Ok(())
     }
@@ -411,16 +423,22 @@ fn walk(
     trim: &mut Sequence,
     mut each: impl FnMut(&Frame<'_>) -> Result<(), Wrong>,
 ) -> Result<Sequence, Wrong> {
-    let Range { start: mut at, end } = range;
+    let (Range { start: mut at, end }, mut tries) = (range, 0);
     while at < end {
         let unreadable = |why: String| Wrong::Unreadable { shard, from: at, why };
-        let records = client.read(stream, shard, at, READ_BYTES).map_err(|error| match error {
-            ClientError::Refused(failure) if failure.code == ErrorCode::Damaged => {
-                Wrong::Damaged { shard, from: at, why: failure.detail }
+        let records = match client.read(stream, shard, at, READ_BYTES) {
+            Ok(records) => records,
+            // It was to move when the last life ended, and does now.
+            Err(ClientError::Refused(failure)) if failure.code == ErrorCode::Resharding && tries < READ_TRIES_MAX => {
+                tries += 1;
+                std::thread::sleep(READ_PAUSE);
+                continue;
             }
-            ClientError::Refused(failure) => unreadable(failure.to_string()),
-            error => unreadable(error.to_string()),
-        })?;
+            Err(ClientError::Refused(failure)) if failure.code == ErrorCode::Damaged => {
+                return Err(Wrong::Damaged { shard, from: at, why: failure.detail });
+            }
+            Err(error) => return Err(unreadable(error.to_string())),
+        };
         begins(shard, trim, records.result.trim)?;
         for frame in records.iter().take_while(|frame| frame.sequence() < end) {
             each(&frame)?;

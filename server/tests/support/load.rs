@@ -1,5 +1,5 @@
-//! Clients that load a server until it goes: appends many in flight, some of them numbered, a reader at the tips, and one that
-//! splits and merges shards.
+//! Clients that load a server until it goes: appends many in flight, some of them numbered, a reader at the tips, and those that
+//! split, merge and move shards.
 //!
 //! Each runs on a thread of its own and returns its book. How far all have come is told through [`Progress`], so that a
 //! test can end the server at a moment of its choice without polling.
@@ -16,11 +16,12 @@ use frame::route::hash_key;
 use frame::{Quotas, RequestId, Sequence, Settings, ShardId, StreamId};
 use server::client::{Appended, Batch, Client, ClientError, Timeouts};
 
+use super::changes;
 use super::ledger::{Book, Ledger, Wrong, hash};
 use super::record::{self, Identity, Sizes};
 
 /// Streams and their shards: one shard, some, and many of which most are cold.
-const STREAMS: [(&str, u32); 3] = [("one", 1), ("some", 5), ("many", 24)];
+pub(super) const STREAMS: [(&str, u32); 3] = [("one", 1), ("some", 5), ("many", 24)];
 
 /// Appends that a client has in flight.
 const APPENDS_IN_FLIGHT: usize = 16;
@@ -29,13 +30,6 @@ const READ_BYTES: u32 = 256 << 10;
 
 /// Times that a record is sent before its shard must have taken it in.
 const TRIES_MAX: u32 = 10_000;
-
-/// Open shards that a stream may have more than it was made with.
-const SPLIT_OFF_MAX: usize = 4;
-
-/// Records acknowledged between two splits or merges, or what time passes.
-const RECORDS_PER_RESHARDING: u64 = 50;
-const RESHARDER_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long records are waited for to expire: longer than they are kept.
 const EXPIRY_MAX: Duration = Duration::from_secs(3);
@@ -100,8 +94,10 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts `writers` clients, of all sizes in turn, those that number their records, a reader, and who splits and merges.
+    /// Starts `writers` clients, of all sizes and at all reactors in turn, those that number their records, a reader, who
+    /// splits and merges, and who moves. `client` is connected to `address`, of the first reactor.
     pub(crate) fn start(
+        client: &Client,
         address: SocketAddr,
         ledger: &mut Ledger,
         streams: &[StreamDescription],
@@ -109,10 +105,13 @@ impl Load {
     ) -> Load {
         let progress = Arc::new(Progress::default());
         let mut threads = Vec::new();
-        for sizes in Sizes::ALL.into_iter().cycle().take(writers) {
+        let reactors = client.welcome().reactors;
+        let others = (1..reactors.count).filter_map(|number| reactors.port(number.into()));
+        let ports: Vec<u16> = std::iter::once(address.port()).chain(others).collect();
+        for (sizes, &port) in Sizes::ALL.into_iter().cycle().zip(ports.iter().cycle()).take(writers) {
             let (connection, streams, progress) = (ledger.connection(), streams.to_vec(), Arc::clone(&progress));
-            threads
-                .push(std::thread::spawn(move || write_until_the_end(address, connection, sizes, &streams, &progress)));
+            let at = SocketAddr::new(address.ip(), port);
+            threads.push(std::thread::spawn(move || write_until_the_end(at, connection, sizes, &streams, &progress)));
         }
         for producer in ledger.take_producers() {
             let (streams, progress) = (streams.to_vec(), Arc::clone(&progress));
@@ -121,7 +120,11 @@ impl Load {
         let (positions, reader) = (ledger.positions(), Arc::clone(&progress));
         threads.push(std::thread::spawn(move || read_until_the_end(address, positions, &reader)));
         let resharder = Arc::clone(&progress);
-        threads.push(std::thread::spawn(move || reshard_until_the_end(address, &resharder)));
+        threads.push(std::thread::spawn(move || changes::reshard_until_the_end(address, &resharder)));
+        if ports.len() > 1 {
+            let mover = Arc::clone(&progress);
+            threads.push(std::thread::spawn(move || changes::move_until_the_end(address, &mover)));
+        }
         Load { progress, address, threads }
     }
 
@@ -277,44 +280,6 @@ pub(super) fn may_hold(stream: &StreamDescription, shard: ShardId, key: &[u8]) -
     stream.shards.iter().find(|known| known.shard == shard).is_none_or(|known| known.holds(hash_key(key)))
 }
 
-/// Splits and merges shards of all streams in turn, until told to stop, refused, or the server is gone.
-fn reshard_until_the_end(address: SocketAddr, progress: &Progress) -> Book {
-    let mut book = Book::default();
-    let Some(mut client) = reach(address) else { return book };
-    let mut turn = 0;
-    while !progress.stopped() {
-        turn += 1;
-        let (name, made_with) = STREAMS[turn % STREAMS.len()];
-        let changed = client.describe_stream(name).and_then(|stream| {
-            let mut open: Vec<_> = stream.shards.iter().filter(|shard| shard.children.is_none()).collect();
-            open.sort_by_key(|shard| shard.hash_start);
-            let at = turn % open.len();
-            let (one, next) = (open[at], open.get(at + 1));
-            match next.filter(|_| open.len() >= made_with as usize + SPLIT_OFF_MAX || turn % 5 == 0) {
-                Some(next) => client.merge_shards(name, one.shard, next.shard),
-                None => client.split_shard(name, one.shard, one.hash_start + (one.hash_end - one.hash_start) / 2 + 1),
-            }
-        });
-        match changed {
-            Ok(_) => book.reshardings += 1,
-            Err(ClientError::Refused(failure)) => match failure.code {
-                // What the last life had begun, or this disk has no room for.
-                ErrorCode::Resharding | ErrorCode::InvalidArgument | ErrorCode::DiskFull => {}
-                ErrorCode::StorageFailed | ErrorCode::ShuttingDown => return book,
-                _ => panic!("a split or merge was refused: {failure}"),
-            },
-            Err(error) => {
-                must_be_gone(&error);
-                return book;
-            }
-        }
-        let acked = progress.counts().acked;
-        let is_time = |counts: &Counts| counts.acked >= acked + RECORDS_PER_RESHARDING || progress.stopped();
-        progress.wait(RESHARDER_PAUSE, is_time);
-    }
-    book
-}
-
 /// An append in flight: which stream, which records, how many bytes.
 struct Sent {
     stream: usize,
@@ -417,7 +382,9 @@ fn read_until_the_end(address: SocketAddr, from: Vec<(StreamId, ShardId, Sequenc
                     idle &= records.is_empty();
                     *next = records.result.next;
                 }
-                Err(ClientError::Refused(failure)) if failure.code == ErrorCode::Busy => {}
+                // Of a shard that moves.
+                Err(ClientError::Refused(failure))
+                    if matches!(failure.code, ErrorCode::Busy | ErrorCode::Resharding) => {}
                 // A disk without power reads nothing.
                 Err(ClientError::Refused(failure)) if failure.code == ErrorCode::Damaged => return book,
                 Err(error) => {

@@ -1,15 +1,20 @@
 //! What the crash tests share: records that say who they are, clients that load a server, and the ledger that compares
 //! what was acknowledged with what is read back.
 
+pub(crate) mod changes;
 pub(crate) mod expiry;
 pub(crate) mod ledger;
 pub(crate) mod load;
 pub(crate) mod numbering;
 pub(crate) mod record;
+pub(crate) mod segments;
 pub(crate) mod totals;
 pub(crate) mod wrong;
 
 use std::time::SystemTime;
+
+/// Reactors that a life may have.
+pub(crate) const REACTORS_MAX: u32 = 3;
 
 /// How often a test repeats itself: what the variable says, else more where `CI` is set than elsewhere.
 pub(crate) fn repetitions(variable: &str, in_ci: u64, elsewhere: u64) -> u64 {
