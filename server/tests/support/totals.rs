@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// So many crashes can't all miss the moments when what lives is copied.
-const CRASHES_AMID_COMPACTION: u64 = 100;
+const CRASHES_AMID_COMPACTION: u64 = 200;
 
 /// Counts of one ledger, or of several.
 #[derive(Clone, Copy, Default, Debug)]
