@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::bench::Bench;
-use crate::child::{end, last_lines, shown};
+use crate::child::{end, forget_settings, last_lines, shown};
 use crate::error::PairsError;
 
 /// How long it may take until it takes connections.
@@ -115,6 +115,7 @@ impl Emulator {
         command.current_dir(self.place(installed, &directory)).stdin(Stdio::null()).stdout(log).stderr(errors);
         let name = shown(&command).replace(&directory.display().to_string(), "DIR");
         let why = |source| PairsError::Start { name: format!("{} (see benches/emulators)", self.name()), source };
+        forget_settings(&mut command);
         let child = command.spawn().map_err(why)?;
         let mut running = Running { child, port, command: format!("{name} ({})", version(installed, self)) };
         let started = Instant::now();
