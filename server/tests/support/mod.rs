@@ -16,12 +16,6 @@ use std::time::SystemTime;
 /// Reactors that a life may have.
 pub(crate) const REACTORS_MAX: u32 = 3;
 
-/// How many a life has at most: what `MILLSTREAM_REACTORS_MAX` says, else one. With several, a numbered record that is sent again is at
-/// times refused as stored before, after a kill, where it should be told its number: that is still to be mended.
-pub(crate) fn reactors_max() -> u32 {
-    told("MILLSTREAM_REACTORS_MAX").map_or(1, |most| (most as u32).clamp(1, REACTORS_MAX))
-}
-
 /// How often a test repeats itself: what the variable says, else more where `CI` is set than elsewhere.
 pub(crate) fn repetitions(variable: &str, in_ci: u64, elsewhere: u64) -> u64 {
     told(variable).unwrap_or(if std::env::var_os("CI").is_some() { in_ci } else { elsewhere })
@@ -35,7 +29,7 @@ pub(crate) fn seed() -> u64 {
     seed
 }
 
-fn told(variable: &str) -> Option<u64> {
+pub(crate) fn told(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is `{text}`, which is not a number")))
 }
