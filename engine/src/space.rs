@@ -44,9 +44,8 @@ pub(crate) struct Known {
     is_kept: bool,
     /// When the next record of it expires.
     due_ms: u64,
-    /// Bytes in it of streams that have a limit, and when the newest of those records arrived.
+    /// Bytes in it of streams that have a limit.
     limited: Held,
-    newest_ms: u64,
     /// How much of it lives.
     live: Live,
 }
@@ -57,7 +56,6 @@ pub(crate) struct Look {
     lives: bool,
     due_ms: u64,
     limited: Held,
-    newest_ms: u64,
     trims: Vec<Trim>,
     live: Live,
 }
@@ -106,9 +104,8 @@ impl Space {
         self.changes += 1;
         let segment = sealed.segment;
         let live = Live { bytes: u64::from(sealed.footer_at), extents: 0 };
-        let (due_ms, limited, newest_ms) = (u64::MAX, Held::new(), 0);
-        let known =
-            Known { sealed, is_looked_at: false, lives: true, others, is_kept, due_ms, limited, newest_ms, live };
+        let (due_ms, limited) = (u64::MAX, Held::new());
+        let known = Known { sealed, is_looked_at: false, lives: true, others, is_kept, due_ms, limited, live };
         self.segments.insert(segment, known);
         self.queue.insert(segment);
     }
@@ -212,10 +209,9 @@ impl Space {
         self.not_before_ns = self.not_before_ns.max(now_ns + LOOK_STEP_NS);
         let Some(known) = self.segments.get_mut(&segment) else { return };
         let allowed = |stream| self.allowed.get(&(segment, stream)).copied();
-        let Look { lives, due_ms, limited, newest_ms, trims, live } = view.look(footer, allowed, &self.moving);
+        let Look { lives, due_ms, limited, trims, live } = view.look(footer, allowed, &self.moving);
         self.due.remove(&(known.due_ms, segment));
         (known.is_looked_at, known.lives, known.due_ms, known.live) = (true, lives, due_ms, live);
-        known.newest_ms = newest_ms;
         self.hold(segment, limited);
         if due_ms < u64::MAX {
             self.due.insert((due_ms, segment));
@@ -388,7 +384,6 @@ impl View<'_> {
                 look.trims.push(Trim { shard: row.shard, to: row.next });
             } else if stream.retention.bytes.is_some() {
                 look.due_ms = look.due_ms.min(expires_ms);
-                look.newest_ms = look.newest_ms.max(row.arrival_ms);
                 limited.entry(stream.stream).or_default().push((row, trimmed_to));
             } else {
                 (look.lives, look.due_ms) = (true, look.due_ms.min(expires_ms));

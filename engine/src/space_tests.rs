@@ -74,13 +74,9 @@ impl Rig {
     }
 
     fn look(&mut self, footer: &Footer) {
-        self.look_at(id(footer.head.position.segment().0), footer);
-    }
-
-    fn look_at(&mut self, segment: SegmentId, footer: &Footer) {
         let Rig { catalog, shards, now_ms, owners, .. } = self;
         let view = View { owners, catalog, shards, expiry_ms: *now_ms };
-        self.space.look(segment, footer, &view, 0);
+        self.space.look(id(footer.head.position.segment().0), footer, &view, 0);
     }
 
     /// Shares out what is held, as one of the reactors that have said so much to these.
@@ -231,28 +227,6 @@ fn of_a_stream_with_a_limit_the_oldest_go_first() {
     // It has settled.
     rig.share(&holdings);
     assert_eq!((rig.space.queue.len(), rig.tell()), (0, vec![]));
-}
-
-/// Bug: of a shard that had come back to a reactor far less than its stream's limit was left. Mechanism: whatever lay in the own journal
-/// was taken for newer than what lay in another, so that this went, and with it, as it was newer, all before it. Fix: they go by when
-/// their records arrived.
-#[test]
-fn what_came_to_another_journal_meanwhile_is_newer() {
-    let bytes = NonZeroU64::new(4 * u64::from(LENGTH));
-    let mut rig = Rig::new(Retention { seconds: None, bytes }, Retention::NONE);
-    let elsewhere = SegmentId { journal: JournalNumber(1), number: SegmentNumber(1) };
-    let (old, newer, newest) =
-        (footer(1, &[(1, 1)], 10_000), footer(1, &[(1, 11)], 20_000), footer(2, &[(1, 21)], 30_000));
-    rig.add(1);
-    rig.add(2);
-    rig.space.add(Sealed { segment: elsewhere, ..sealed(3) }, true, 0);
-    rig.look(&old);
-    rig.look_at(elsewhere, &newer);
-    rig.look(&newest);
-    rig.share(&Holdings::default());
-    assert_eq!(rig.space.queue, BTreeSet::from([id(1)]), "two extents are too many");
-    rig.look(&old);
-    assert_eq!((rig.tell(), rig.dead()), (vec![(1, 11)], vec![1]));
 }
 
 /// What is too much goes in proportion, and only once all that is held here is known.

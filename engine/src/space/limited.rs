@@ -42,10 +42,8 @@ impl Space {
         if may_stay.is_empty() {
             return;
         }
-        // Of whatever journal: a shard may have come back to one where it was before, and be newer in another.
-        let mut all: Vec<_> = self.segments.iter().filter(|(_, known)| !known.limited.is_empty()).collect();
-        all.sort_by_key(|(of, known)| std::cmp::Reverse((known.newest_ms, of.journal == own, **of)));
-        for (segment, known) in all {
+        let (new, old): (Vec<_>, Vec<_>) = self.segments.iter().rev().partition(|(of, _)| of.journal == own);
+        for (segment, known) in new.into_iter().chain(old) {
             for (&stream, &bytes) in &known.limited {
                 let Some(left) = may_stay.get_mut(&stream) else { continue };
                 if bytes > *left {
