@@ -11,7 +11,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use engine::{Handle, OpenError, Reactor, Recovered, Status};
+use engine::{OpenError, Reactor, Recovered, Status};
 use frame::proto::ErrorCode;
 use io::{Io, Pool};
 
@@ -28,7 +28,7 @@ use crate::reader::Reader;
 use crate::resharder::Resharder;
 use crate::subscriber::Subscriber;
 use crate::trace::Trace;
-use crate::world::{Death, LISTENER, SimIo, Surroundings, World};
+use crate::world::{Death, SimIo, Surroundings, World};
 
 /// Aligned memory of a run. Small enough to run out now and then.
 const POOL_BYTES: usize = 16 << 20;
@@ -269,11 +269,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
                 if !recovered.damage.is_empty() {
                     self.model.told_damage();
                 }
-                let handles = reactors.iter_mut().enumerate().map(|(number, reactor)| {
-                    reactor.listen(LISTENER);
-                    reactor.handle(self.world.waker(number))
-                });
-                let handle = Handle::join(handles.collect());
+                let handle = self.world.serve(&mut reactors);
                 self.resharder.begin(handle.clone());
                 self.caller.begin(handle);
                 Ok(Some(reactors))

@@ -7,12 +7,12 @@
 
 mod several;
 
+use engine::Config;
 use engine::limits::MEMORY_BYTES_MIN;
-use engine::{Config, Handle};
 use frame::proto::{AckResult, Client, ClientEvent, StreamDescription};
 use frame::{Quotas, ShardId};
 use io::Pool;
-use sim::{ConnectionId, Dice, DiskFaults, LISTENER, NetworkFaults, Surroundings, Trace, World};
+use sim::{ConnectionId, Dice, DiskFaults, NetworkFaults, Surroundings, Trace, World};
 
 /// More turns than all of it takes.
 const TURNS_MAX: u32 = 400_000;
@@ -99,11 +99,7 @@ fn two_reactors_full_of_each_other_go_on() {
         let world = World::new(seed, Pool::new(32 << 20).unwrap(), surroundings, Trace::new(false));
         let config = Config { segment_bytes: 32 << 20, memory_bytes: 2 * MEMORY_BYTES_MIN, ..Config::default() };
         let mut reactors = several::open(&world, &config, 2).unwrap();
-        let handles = reactors.iter_mut().enumerate().map(|(number, reactor)| {
-            reactor.listen(LISTENER);
-            reactor.handle(world.waker(number))
-        });
-        let _handle = Handle::join(handles.collect());
+        let _handle = world.serve(&mut reactors);
         // The first shard of the first stream is number 1, which reactor 1 owns; the other is reactor 0's.
         let mut peers: Vec<Peer> = (0..CLIENTS)
             .flat_map(|_| [Peer::new(&world, 0, ShardId(1), 0), Peer::new(&world, 1, ShardId(2), u128::MAX)])

@@ -12,7 +12,7 @@ use engine::{Config, Handle, Reactor};
 use frame::proto::{Client, ClientEvent, Read, Start, Subscribe};
 use frame::{Quotas, RequestId, Sequence, ShardId, StreamId};
 use io::Pool;
-use sim::{ConnectionId, LISTENER, NetworkFaults, SimIo, Surroundings, Trace, World};
+use sim::{ConnectionId, NetworkFaults, SimIo, Surroundings, Trace, World};
 
 /// The one shard of two that reactor 0 owns, and a hash key of it.
 const SHARD: ShardId = ShardId(2);
@@ -72,11 +72,7 @@ impl Two {
         let world = World::new(seed, Pool::new(64 << 20).unwrap(), surroundings, Trace::new(false));
         let config = Config { segment_bytes: 4 << 20, memory_bytes: 2 * MEMORY_BYTES_MIN, ..Config::default() };
         let mut reactors = several::open(&world, &config, 2).unwrap();
-        let handles = reactors.iter_mut().enumerate().map(|(number, reactor)| {
-            reactor.listen(LISTENER);
-            reactor.handle(world.waker(number))
-        });
-        let handle = Handle::join(handles.collect());
+        let handle = world.serve(&mut reactors);
         let mut two = Two { world, reactors, handle };
         let mut writer = two.connect(0);
         two.say(&mut writer, |proto, out| _ = proto.create_stream(out, "s", 2, Quotas::NONE));

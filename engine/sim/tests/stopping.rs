@@ -11,7 +11,7 @@ use engine::{Answer, Call, Config, Handle, Reactor, Status, Stream};
 use frame::proto::{Client, ClientEvent, ErrorCode, ListStreams, Start, Subscribe};
 use frame::{Quotas, Sequence, ShardId};
 use io::Pool;
-use sim::{ConnectionId, LISTENER, NetworkFaults, SimIo, Surroundings, Trace, World};
+use sim::{ConnectionId, NetworkFaults, SimIo, Surroundings, Trace, World};
 
 /// More turns than any step here takes.
 const TURNS_MAX: u32 = 100_000;
@@ -41,11 +41,7 @@ impl Rig {
         let world = World::new(seed, Pool::new(64 << 20).unwrap(), surroundings, Trace::new(false));
         let config = Config { segment_bytes: 16 << 20, memory_bytes: reactors * MEMORY_BYTES_MIN, ..Config::default() };
         let mut reactors = several::open(&world, &config, reactors).unwrap();
-        let handles = reactors.iter_mut().enumerate().map(|(number, reactor)| {
-            reactor.listen(LISTENER);
-            reactor.handle(world.waker(number))
-        });
-        let handle = Handle::join(handles.collect());
+        let handle = world.serve(&mut reactors);
         Rig { world, reactors, handle }
     }
 

@@ -68,6 +68,13 @@ pub(crate) struct Open {
     pub(crate) is_early: bool,
 }
 
+impl Open {
+    /// Without batches.
+    pub(crate) fn empty(number: SegmentNumber, dir: DirId, file: FileId, bytes: u32) -> Open {
+        Open { number, dir, file, bytes, extents: 0, rows: 0, last_checksum: 0, is_early: false }
+    }
+}
+
 /// A segment that gets no more batches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Sealed {

@@ -26,7 +26,7 @@ impl Journal {
         let next = self.segments.take()?;
         self.closing.push_back(Open { last_checksum: self.previous_checksum, ..self.open });
         let Ready { number, dir, file, bytes, .. } = next;
-        self.open = Open { number, dir, file, bytes, extents: 0, rows: 0, last_checksum: 0, is_early: false };
+        self.open = Open::empty(number, dir, file, bytes);
         self.tail = Position::new(next.number, FIRST_BATCH);
         Ok(())
     }

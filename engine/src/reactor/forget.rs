@@ -8,8 +8,9 @@
 //! ```
 //!
 //! The catalog alone tells what has expired by its time: nothing in a shard arrived after its children were made. Of streams with
-//! a limit in bytes the trim points of all owners tell, who trim a shard to its end once nothing of it is left. Nothing of it has to be done twice, nor undone: a shard that is not forgotten
-//! as the process dies is found again by the next life. Its records are dead as those of a deleted stream are.
+//! a limit in bytes the trim points of all owners tell, who trim a shard to its end once nothing of it is left. Nothing of it has to
+//! be done twice, nor undone: a shard that is not forgotten as the process dies is found again by the next life. Its records are dead
+//! as those of a deleted stream are.
 
 use super::*;
 use crate::catalog::Closed;

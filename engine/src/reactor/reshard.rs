@@ -240,7 +240,6 @@ impl<I: Io> Reactor<I> {
 
     /// Where a parent ended, or goes on, if its owner can tell now.
     pub(super) fn hear_end(&mut self, ParentEnd { shard, end, unopened, producers }: ParentEnd) {
-        let home = self.owners.home(shard);
         let all = &mut self.reshardings.underway;
         let Some((underway, at)) = all.values_mut().find_map(|underway| {
             let at = underway.resharding.parents().position(|parent| parent == shard)?;
@@ -262,7 +261,7 @@ impl<I: Io> Reactor<I> {
             };
             self.disappoint(waiters, code, detail);
         } else if let Some(unopened) = unopened {
-            underway.resharding.change = Change::Move { shard, home };
+            underway.resharding.change = Change::Move { shard, home: self.owners.home(shard) };
             let waiters = std::mem::take(&mut underway.waiters);
             let (code, detail) = not_moved(shard, unopened);
             self.disappoint(waiters, code, &detail);

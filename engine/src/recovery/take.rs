@@ -72,27 +72,12 @@ impl Seat {
             Some((segment, tail)) => {
                 let (number, file, bytes) = (segment.number, segment.file, segment.bytes);
                 let dir = self.directories.of(SegmentId { journal: self.blueprint.journal, number });
-                (
-                    Open {
-                        number,
-                        dir,
-                        file,
-                        bytes,
-                        extents: self.extents,
-                        rows: 0,
-                        last_checksum: 0,
-                        is_early: false,
-                    },
-                    tail,
-                )
+                (Open { extents: self.extents, ..Open::empty(number, dir, file, bytes) }, tail)
             }
             None => {
                 let Ready { number, dir, file, bytes, .. } =
                     take_segment(io, &mut segments, config.prewrite, &self.owners)?;
-                (
-                    Open { number, dir, file, bytes, extents: 0, rows: 0, last_checksum: 0, is_early: false },
-                    Position::new(number, FIRST_BATCH),
-                )
+                (Open::empty(number, dir, file, bytes), Position::new(number, FIRST_BATCH))
             }
         };
         if config.prewrite {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use engine::{Handle, Reactor};
 use io::{Completion, DirId, FileOp, Io, Op, Pool, Received, Token, Wait};
 
-use super::{Buffers, Inner, Seat, World};
+use super::{Buffers, Inner, LISTENER, Seat, World};
 
 /// The world as a reactor sees it.
 #[derive(Debug)]
@@ -59,6 +60,15 @@ impl World {
     pub fn waker(&self, reactor: usize) -> impl Fn() + Send + Sync + use<> {
         let is_woken = Arc::clone(&self.inner.borrow().seats[reactor].is_woken);
         move || is_woken.store(true, Ordering::Relaxed)
+    }
+
+    /// Has all reactors of a life listen; the handle to them.
+    pub fn serve<I: Io>(&self, reactors: &mut [Reactor<I>]) -> Handle {
+        let handles = reactors.iter_mut().enumerate().map(|(number, reactor)| {
+            reactor.listen(LISTENER);
+            reactor.handle(self.waker(number))
+        });
+        Handle::join(handles.collect())
     }
 }
 
