@@ -36,7 +36,7 @@ use crate::limits::{CHILD_YOUNG_NS, PRODUCERS_PER_SHARD_MAX, RUNS_PER_PRODUCER_M
 use crate::slots::Slots;
 use order::{Links, Order};
 pub(crate) use owed::Owed;
-pub(crate) use rows::{Row, decode, encode, records_of};
+pub(crate) use rows::{Row, decode, encode, joined, newest_of, records_of};
 
 const NONE: u32 = u32::MAX;
 

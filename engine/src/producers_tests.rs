@@ -281,6 +281,59 @@ fn two_journals_tell_of_one_producer() {
     }
 }
 
+/// Bug: the journal that a shard had left forgot its results for want of room, as nobody asked for them there; and that it did not know
+/// them any more was taken, at the next start, for what everybody knew: a retry was told that it was stored, and not where. Fix: what
+/// one journal knows without a gap counts.
+#[test]
+fn what_one_journal_has_forgotten_another_knows() {
+    let mut first = Rig::new();
+    first.send_all(1, &[1, 2, 5]);
+    let mut second = Rig { producers: reborn(&first.producers), next: 500 };
+    second.send_all(1, &[8]);
+    let slot = first.producers.find(SHARD, ProducerId(1)).expect("known");
+    while first.producers.drop_oldest_run(slot) {}
+    let rows = |order: [&Rig; 2]| joined(order.into_iter().flat_map(|rig| rig.producers.rows()));
+    for (at, order) in [[&first, &second], [&second, &first]].into_iter().enumerate() {
+        let joined = rows(order);
+        assert_eq!(joined.len(), 1);
+        let mut both = Producers::within(1 << 20);
+        joined.into_iter().for_each(|row| both.adopt(row));
+        for (number, sequence) in [(1, 100), (2, 101), (5, 102), (8, 500)] {
+            let verdict = both.judge(SHARD, numbered(1, number));
+            assert_eq!(verdict, Verdict::Stored(Sequence(sequence)), "{number} of order {at}");
+        }
+    }
+    // Where both have forgotten, nobody knows; and what lies between two that do not meet.
+    let slot = second.producers.find(SHARD, ProducerId(1)).expect("known");
+    second.producers.drop_oldest_run(slot);
+    second.producers.drop_oldest_run(slot);
+    assert_eq!(rows([&first, &second])[0].known_from, 6);
+    second.producers.drop_oldest_run(slot);
+    assert_eq!(rows([&second, &first])[0].known_from, 9);
+}
+
+/// What a shard and those that it was made of have stored goes to another reactor: of each producer as much as one shard keeps.
+#[test]
+fn of_a_line_of_shards_the_newest_results_go_on() {
+    let mut line = Rig::new();
+    let most = RUNS_PER_PRODUCER_MAX as u64;
+    line.send_all(1, &(1..=most).map(|at| 2 * at).collect::<Vec<_>>());
+    line.send_all(2, &[1]);
+    let mut rows: Vec<Row> = line.producers.rows_of(SHARD).collect();
+    assert_eq!(newest_of(rows.clone()), rows, "no more than there may be");
+    let highest = 2 * most + 20;
+    let runs = (1..=10).map(|at| Run { number: 2 * most + 2 * at, sequence: at, count: 1 }).collect();
+    rows.push(Row { shard: CHILD, producer: ProducerId(1), highest, known_from: 0, runs });
+    let newest = newest_of(rows.clone());
+    let runs = |at: usize| newest[at].runs.len() as u64;
+    assert_eq!((newest.len(), runs(0), runs(1), runs(2)), (3, most - 10, 1, 10));
+    assert_eq!((newest[0].known_from, newest[0].highest), (21, 2 * most));
+    let mut producers = Producers::within(1 << 20);
+    newest.into_iter().for_each(|row| producers.adopt(row));
+    assert_eq!(judge_in_child(&mut producers, 20), (CHILD, BEFORE));
+    assert_eq!(judge_in_child(&mut producers, 22), (SHARD, Verdict::Stored(Sequence(110))));
+}
+
 /// Judges a record in a child, made just now, of the shard.
 fn judge_in_child(producers: &mut Producers, number: u64) -> (ShardId, Verdict) {
     producers.judge_descended(CHILD, numbered(1, number), [SHARD].into_iter(), 0)

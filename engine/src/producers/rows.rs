@@ -6,6 +6,8 @@
 //!   run       0 first number | 8 its sequence number | 16 count | 20 0
 //! ```
 
+use std::collections::BTreeMap;
+
 use frame::limits::{RECORD_BYTES_MAX, SEQUENCE_MAX};
 use frame::{ProducerId, ShardId};
 
@@ -129,6 +131,46 @@ impl Producers {
     }
 }
 
+/// What all journals tell, a row for each shard and producer: where that stands whose highest number is the highest.
+pub(crate) fn joined(rows: impl Iterator<Item = Row>) -> Vec<Row> {
+    let (mut places, mut joined) = (BTreeMap::<(ShardId, ProducerId), usize>::new(), Vec::<Option<Row>>::new());
+    for row in rows {
+        let place = places.entry((row.shard, row.producer)).or_insert(joined.len());
+        match joined.get_mut(*place).and_then(Option::take) {
+            Some(known) if known.highest >= row.highest => joined[*place] = Some(known.joined(row)),
+            known => {
+                *place = joined.len();
+                joined.push(Some(match known {
+                    Some(known) => known.joined(row),
+                    None => row,
+                }));
+            }
+        }
+    }
+    joined.into_iter().flatten().collect()
+}
+
+/// Rows of a shard and of those that it was made of, with no more results of a producer than it has in one: its newest, by their
+/// numbers. Only those can be asked for again that were in flight not long ago.
+pub(crate) fn newest_of(mut rows: Vec<Row>) -> Vec<Row> {
+    let mut of: BTreeMap<ProducerId, Vec<u64>> = BTreeMap::new();
+    for row in &rows {
+        of.entry(row.producer).or_default().extend(row.runs.iter().map(|run| run.number));
+    }
+    for row in &mut rows {
+        let Some(numbers) = of.get_mut(&row.producer).filter(|numbers| numbers.len() > RUNS_PER_PRODUCER_MAX) else {
+            continue;
+        };
+        let at = numbers.len() - RUNS_PER_PRODUCER_MAX;
+        let (_, &mut kept_from, _) = numbers.select_nth_unstable(at);
+        let older = row.runs.partition_point(|run| run.number < kept_from);
+        if let Some(newest) = row.runs.drain(..older).next_back() {
+            row.known_from = newest.end();
+        }
+    }
+    rows
+}
+
 /// Rows as commands that are one record each.
 pub(crate) fn records_of(rows: Vec<Row>) -> Vec<Vec<Row>> {
     let (mut records, mut left) = (Vec::<Vec<Row>>::new(), 0);
@@ -194,9 +236,14 @@ impl Row {
     }
 
     /// What two journals know of one producer, together. The shard may have gone from one to the other and back, so each may
-    /// know what the other does not, and both what the first told when it left the shard.
+    /// know what the other does not, and both what the first told when it left the shard. Each knows all from where it knows
+    /// anything up to its highest: so where one begins within the other, or right behind it, nothing between is unknown.
     fn joined(self, other: Row) -> Row {
-        let known_from = self.known_from.max(other.known_from);
+        let (older, newer) = if self.highest < other.highest { (&self, &other) } else { (&other, &self) };
+        let known_from = match newer.known_from {
+            from if from <= older.highest + 1 => from.min(older.known_from),
+            from => from,
+        };
         let mut all = [self.runs, other.runs].concat();
         all.sort_by_key(|run| run.number);
         let (mut runs, mut end) = (Vec::new(), known_from);

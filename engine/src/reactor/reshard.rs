@@ -27,7 +27,7 @@ use crate::catalog::{Change, Completion, ReshardError, Resharding, Stream};
 use crate::journal::{file_name, is_passing};
 use crate::limits::{ALLOCATE_RETRY_NS, SHARDS_MAX, shards_max};
 use crate::peers::{End, ParentEnd, Unopened};
-use crate::producers::Row;
+use crate::producers::{self, Row};
 
 /// What is said where there is no space for the next step.
 const FULL: &str = "the disk is full: the shards take nothing in until there is space, then it goes on by itself";
@@ -231,11 +231,12 @@ impl<I: Io> Reactor<I> {
         self.look_for_closed();
     }
 
-    /// What producers have stored in a shard of this reactor, and in those that it was made of.
+    /// What producers have stored in a shard of this reactor, and in those that it was made of: the oldest first, as who takes it up
+    /// lets go of that first. Of each producer no more than it has in one shard.
     pub(super) fn known_of_producers(&self, stream: StreamId, shard: ShardId) -> Vec<Row> {
         let ancestors = self.catalog.stream(stream).map(|stream| stream.ancestors(shard));
-        let all = std::iter::once(shard).chain(ancestors.into_iter().flatten());
-        all.flat_map(|shard| self.journal.producers.rows_of(shard)).collect()
+        let all = ancestors.into_iter().flatten().chain([shard]);
+        producers::newest_of(all.flat_map(|shard| self.journal.producers.rows_of(shard)).collect())
     }
 
     /// Where a parent ended, or goes on, if its owner can tell now.

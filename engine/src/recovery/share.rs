@@ -27,7 +27,7 @@ use crate::exchange::Exchange;
 use crate::journal::{Blueprint, Index, Ready, Seal, Sealed};
 use crate::limits::{Memory, PRODUCERS_SEGMENT_SHARE};
 use crate::owners::Owners;
-use crate::producers::{Producers, Row};
+use crate::producers::{self, Producers, Row};
 use crate::shards::{Shard, Shards};
 use crate::superblock::Store;
 use crate::trims::Trim;
@@ -179,8 +179,10 @@ pub(super) fn out(
 
 /// What producers have stored, by the reactors that own the shards now. A shard's records may lie in several journals, each of
 /// which tells of its own; and goes on to do so, also of shards that others own now: until their owner has sealed a segment,
-/// nobody else tells of it on disk. Those rows come first, as they are not used: where there is no room, they go first.
-/// Shards that others own now are lent to whoever owns children of them.
+/// nobody else tells of it on disk. Shards that others own now are lent to whoever owns children of them.
+///
+/// Where there is no room, what was taken up first goes first: what the owner does not use; then what closed shards have, the oldest
+/// first; and in the end what those have that are written to. So what journals tell of one producer is joined before.
 fn producers(config: &Config, found: &[Journal], owners: &Owners, shards: usize, catalog: &Catalog) -> Vec<Producers> {
     let memory = Memory::share(config.memory_bytes / owners.reactors());
     let footer_bytes = found[0].blueprint.segment_bytes as usize / PRODUCERS_SEGMENT_SHARE;
@@ -189,21 +191,27 @@ fn producers(config: &Config, found: &[Journal], owners: &Owners, shards: usize,
     let of = |journal: &Journal| journal.blueprint.journal.0 as usize;
     let all = found.iter().flat_map(|journal| journal.replay.producers.rows().map(move |row| (of(journal), row)));
     let rows: Vec<(usize, Row)> = all.filter(|(_, row)| (row.shard.0 as usize) < shards).collect();
-    let mut lent: BTreeMap<ShardId, BTreeSet<usize>> = BTreeMap::new();
-    for (stream, child) in catalog.streams().flat_map(|stream| stream.descendants().map(move |child| (stream, child))) {
-        for ancestor in stream.ancestors(child.shard) {
-            lent.entry(ancestor).or_default().insert(owners.of(child.shard));
-        }
-    }
-    for (_, row) in &rows {
-        for &to in lent.get(&row.shard).into_iter().flatten().filter(|&&to| to != owners.of(row.shard)) {
-            producers[to].borrow(row.clone());
-        }
-    }
     for (own, row) in rows.iter().filter(|(own, row)| *own < owners.reactors() && owners.of(row.shard) != *own) {
         producers[*own].adopt(row.clone());
     }
-    rows.into_iter().for_each(|(_, row)| producers[owners.of(row.shard)].adopt(row));
+    let (mut lent, mut closed): (BTreeMap<ShardId, BTreeSet<usize>>, BTreeSet<ShardId>) = Default::default();
+    for stream in catalog.streams() {
+        closed.extend(stream.closed().map(|(shard, _)| shard));
+        for child in stream.descendants() {
+            for ancestor in stream.ancestors(child.shard) {
+                lent.entry(ancestor).or_default().insert(owners.of(child.shard));
+            }
+        }
+    }
+    let mut joined = producers::joined(rows.into_iter().map(|(_, row)| row));
+    joined.sort_by_key(|row| if closed.contains(&row.shard) { (0, row.shard) } else { (1, ShardId::CATALOG) });
+    for row in joined {
+        let owner = owners.of(row.shard);
+        for &to in lent.get(&row.shard).into_iter().flatten().filter(|&&to| to != owner) {
+            producers[to].borrow(row.clone());
+        }
+        producers[owner].adopt(row);
+    }
     producers
 }
 
