@@ -1,14 +1,16 @@
 //! One client of a life: makes streams, appends batches, reads, and misbehaves, as the dice say.
 
+mod mischief;
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use frame::parts::Joiner;
 use frame::proto::{AckResult, Append, ErrorCode, Read, ReadResult, Start, StreamDescription};
-use frame::{Frame, Quotas, RequestId, Sequence, Settings, ShardId, StreamId};
+use frame::{Frame, RequestId, Sequence, ShardId, StreamId};
 
 use crate::dice::Dice;
-use crate::link::{Heard, Link};
+use crate::link::{Heard, Intruder, Link};
 use crate::model::{Breach, Found, Model, Outcome, frame_of};
 use crate::plan::Wish;
 use crate::record::{DATA_BYTES_MIN, Recipe};
@@ -87,6 +89,7 @@ pub(crate) struct LoadClient {
     /// It does not read before this time.
     deaf_until_ns: u64,
     is_done: bool,
+    intruders: Vec<Intruder>,
 }
 
 impl LoadClient {
@@ -104,6 +107,7 @@ impl LoadClient {
             next_step_ns: 0,
             deaf_until_ns: 0,
             is_done: false,
+            intruders: Vec::new(),
         }
     }
 
@@ -146,16 +150,15 @@ impl LoadClient {
         for heard in self.link.hear(world)? {
             self.take_up(world, model, heard)?;
         }
-        Ok(())
+        self.intruders.iter_mut().try_for_each(|intruder| intruder.listen(world))
     }
 
     fn act(&mut self, world: &World, model: &mut Model) {
         if let Some(batch) = self.held.take() {
             return self.send_batch(world, batch);
         }
-        let Wish { name, shards, retention } = self.dice.pick(&self.intent.streams).clone();
+        let Wish { name, shards, settings } = self.dice.pick(&self.intent.streams).clone();
         let Some(stream) = model.stream(&name).cloned() else {
-            let settings = Settings { quotas: Quotas::NONE, retention };
             let request = self.link.say(world, |client, out| client.create_stream(out, &name, shards, settings));
             self.asked.insert(request, Asked::Stream);
             self.tries_left -= 1;
@@ -226,104 +229,6 @@ impl LoadClient {
         world.note(format_args!("client {} appends {first}..{}", self.number, first + u64::from(records)));
     }
 
-    /// Does something that no good client does. `false` if it came to nothing.
-    fn misbehave(&mut self, world: &World, model: &mut Model, shard: &ShardId) -> bool {
-        match self.dice.index(8) {
-            6 => {
-                world.count("client: parts that are no record's");
-                self.send_parts_of_nothing(world, model);
-                self.batches_left = 0;
-            }
-            0 => {
-                world.count("client: gone in mid-batch");
-                self.send_part_of_a_batch(world, model);
-                if self.dice.chance(0.5) {
-                    self.link.reset(world);
-                } else {
-                    world.finish(self.link.id);
-                    self.batches_left = 0;
-                }
-            }
-            1 => {
-                world.count("client: reset");
-                self.link.reset(world);
-            }
-            2 => {
-                world.count("client: half-closed");
-                world.finish(self.link.id);
-                self.batches_left = 0;
-            }
-            3 => {
-                world.count("client: deaf");
-                self.deaf_until_ns = world.now_ns() + self.dice.skewed(1_000_000..=1_000_000_000);
-                world.set_reading(self.link.id, false);
-                world.wake_at(self.deaf_until_ns);
-            }
-            4 => {
-                world.count("client: garbage");
-                world.send(self.link.id, &self.dice.bytes());
-                self.batches_left = 0;
-            }
-            5 => {
-                let request = self.link.say(world, |client, out| client.ping(out));
-                self.asked.insert(request, Asked::Ping);
-            }
-            _ => {
-                let unknown = StreamId(model.stream_ids().map(|id| id.0).max().unwrap_or(0) + 1000);
-                self.read(world, model, unknown, *shard, Sequence(1));
-            }
-        }
-        true
-    }
-
-    fn send_part_of_a_batch(&mut self, world: &World, model: &mut Model) {
-        let known = self.intent.streams.iter().find_map(|wish| model.stream(&wish.name)).cloned();
-        let Some(stream) = known else { return };
-        let Batch { frames_count, frames, .. } = self.make_batch(world, model, &stream);
-        let message = self.message(&stream, frames_count, &frames);
-        let length = self.dice.index(message.len());
-        world.send(self.link.id, &message[..length]);
-    }
-
-    /// Sends the parts of a record and leaves one out, or gives one twice, or puts a record between.
-    fn send_parts_of_nothing(&mut self, world: &World, model: &mut Model) {
-        let known = self.intent.streams.iter().find_map(|wish| model.stream(&wish.name)).cloned();
-        let Some(stream) = known else { return };
-        let parts = self.dice.within(2..=5) as usize;
-        let recipe = |attempt| Recipe { attempt, key: 1, explicit_hash: None, data_bytes: 100, parts };
-        let mut frames = Vec::new();
-        // It must never be stored, like what differs from its checksum.
-        model.submit(&stream, self.number, recipe, true).encode(&mut frames);
-        let starts = frame_starts(&frames);
-        let kind = self.dice.index(3);
-        // The last part once more would come after a record that is whole.
-        let at = self.dice.index(if kind == 0 { starts.len() } else { starts.len() - 1 });
-        let end = starts.get(at + 1).copied().unwrap_or(frames.len());
-        let part = frames[starts[at]..end].to_vec();
-        let mut count = starts.len() as u32;
-        match kind {
-            0 => {
-                frames.drain(starts[at]..end);
-                count -= 1;
-            }
-            1 => {
-                frames.splice(end..end, part);
-                count += 1;
-            }
-            _ => {
-                let mut between = Vec::new();
-                let recipe = |attempt| Recipe { attempt, key: 1, explicit_hash: None, data_bytes: 8, parts: 1 };
-                model.submit(&stream, self.number, recipe, true).encode(&mut between);
-                frames.splice(end..end, between);
-                count += 1;
-            }
-        }
-        let message = self.message(&stream, count, &frames);
-        if self.link.client.may_append(message.len()) {
-            world.send(self.link.id, &message);
-        }
-    }
-
     fn message(&mut self, stream: &StreamDescription, frames_count: u32, frames: &[u8]) -> Vec<u8> {
         let mut message = Vec::new();
         let request = self.link.client.next_request();
@@ -390,7 +295,8 @@ impl LoadClient {
                     model.refused(number, ErrorCode::Resharding)?;
                 }
                 AckResult::Throttled(code, _) => {
-                    return Err(Breach::new("right refusal", format!("attempt {number}: {code}, without quotas")));
+                    world.count("engine: refused, quota");
+                    model.throttled(number, code)?;
                 }
                 AckResult::Refused(code) => {
                     world.count(match code {

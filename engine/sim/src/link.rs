@@ -1,7 +1,7 @@
-//! A client's connection: the native protocol's own client over simulated bytes.
+//! A client's connection: the native protocol's own client over simulated bytes. And that of somebody who does not know the secret.
 
 use frame::RequestId;
-use frame::proto::{AckResult, Client, ClientEvent, Failure, ReadResult, StreamDescription};
+use frame::proto::{AckResult, Client, ClientEvent, Failure, NONCE_BYTES, ReadResult, Secret, StreamDescription};
 
 use crate::dice::Dice;
 use crate::model::Breach;
@@ -31,6 +31,8 @@ pub(crate) struct Link {
     pub(crate) client: Client,
     reading: Option<(RequestId, ReadResult, Vec<Vec<u8>>)>,
     input: Vec<u8>,
+    /// What it has said to be heard: its proof, if there was to be one.
+    proof: Vec<u8>,
     is_over: bool,
 }
 
@@ -39,9 +41,12 @@ impl Link {
     pub(crate) fn open(world: &World) -> Link {
         let id = world.connect();
         let mut hello = Vec::new();
-        let client = Client::new(&mut hello);
+        let mut client = Client::new(&mut hello);
+        if let Some(secret) = world.secret() {
+            client.require(secret, world.nonce());
+        }
         world.send(id, &hello);
-        Link { id, client, reading: None, input: Vec::new(), is_over: false }
+        Link { id, client, reading: None, input: Vec::new(), proof: Vec::new(), is_over: false }
     }
 
     /// Whether nothing more will be heard.
@@ -85,6 +90,10 @@ impl Link {
             let event = self.client.step(&input, &mut at);
             let event = event.map_err(|violation| Breach::new("protocol", violation.to_string()))?;
             let Some(event) = event else { break };
+            if let ClientEvent::Challenge = event {
+                self.client.prove(&mut self.proof);
+                world.send(self.id, &self.proof);
+            }
             self.take_up(event, &input, &mut heard)?;
         }
         self.input = input;
@@ -119,9 +128,66 @@ impl Link {
             ClientEvent::Credit
             | ClientEvent::Deleted(_)
             | ClientEvent::StreamList(..)
-            | ClientEvent::Unsubscribed(_) => {}
-            ClientEvent::Challenge | ClientEvent::Proven => unreachable!("no secret is needed here"),
+            | ClientEvent::Unsubscribed(_)
+            | ClientEvent::Challenge
+            | ClientEvent::Proven => {}
         }
+        Ok(())
+    }
+}
+
+/// A connection of somebody who does not know the secret, and says something all the same.
+#[derive(Debug)]
+pub(crate) struct Intruder {
+    id: ConnectionId,
+    client: Client,
+    input: Vec<u8>,
+}
+
+impl Intruder {
+    /// Says hello, and `words` behind one of these: nothing, what `overheard` said as its proof, or a proof by a secret of its own.
+    /// Nothing, if no secret is needed.
+    pub(crate) fn open(world: &World, dice: &mut Dice, overheard: &Link, words: &[u8]) -> Option<Intruder> {
+        world.secret()?;
+        let id = world.connect();
+        let mut said = Vec::new();
+        let mut client = Client::new(&mut said);
+        let secret = Secret::new(&dice.bytes()).expect("it is long enough");
+        match dice.index(3) {
+            0 => world.count("client: intrudes, and proves nothing"),
+            1 => {
+                world.count("client: intrudes with a proof that it overheard");
+                said.extend_from_slice(&overheard.proof);
+            }
+            _ => {
+                world.count("client: intrudes with a secret of its own");
+                client.require(secret, [0; NONCE_BYTES]);
+            }
+        }
+        said.extend_from_slice(words);
+        world.send(id, &said);
+        Some(Intruder { id, client, input: Vec::new() })
+    }
+
+    /// Nobody may tell it more than that it is not heard.
+    pub(crate) fn listen(&mut self, world: &World) -> Result<(), Breach> {
+        world.take(self.id, &mut self.input);
+        let mut at = 0;
+        loop {
+            let event = self.client.step(&self.input, &mut at);
+            let Some(event) = event.map_err(|violation| Breach::new("protocol", violation.to_string()))? else { break };
+            match event {
+                ClientEvent::Challenge => {
+                    let mut proof = Vec::new();
+                    if self.client.prove(&mut proof) {
+                        world.send(self.id, &proof);
+                    }
+                }
+                ClientEvent::Error(RequestId(0), _) => {}
+                event => return Err(Breach::new("access", format!("an intruder hears {event:?}"))),
+            }
+        }
+        self.input.drain(..at);
         Ok(())
     }
 }

@@ -191,6 +191,17 @@ impl Model {
         Ok(())
     }
 
+    /// The engine refuses an attempt, as its shard has had enough.
+    pub(crate) fn throttled(&mut self, number: u64, code: ErrorCode) -> Result<(), Breach> {
+        let of = self.attempt(number).stream;
+        let limit =
+            self.lineage.streams().find(|stream| stream.stream == of).and_then(|stream| stream.quotas.write_records);
+        if limit.is_none() || code != ErrorCode::WriteRecordsExceeded {
+            return Err(Breach::new("right refusal", format!("attempt {number}: {code} by a limit of {limit:?}")));
+        }
+        self.refused(number, code)
+    }
+
     /// The engine refuses an attempt.
     pub(crate) fn refused(&mut self, number: u64, code: ErrorCode) -> Result<(), Breach> {
         let attempt = &mut self.attempts[number as usize];

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use frame::proto::{AckResult, ErrorCode, StreamDescription};
-use frame::{Numbered, ProducerId, Quotas, RecordNumber, RequestId, Sequence, Settings, ShardId, StreamId};
+use frame::{Numbered, ProducerId, RecordNumber, RequestId, Sequence, ShardId, StreamId};
 
 use crate::client::Intent;
 use crate::dice::Dice;
@@ -20,6 +20,9 @@ const TRIES_MAX: u32 = 200;
 
 /// Acknowledged records that may be sent again all the same: fewer than the engine knows the numbers of.
 const ACKED_KEPT: usize = 40;
+
+/// How long it waits once a shard has had enough.
+const QUOTA_PAUSE_NS: u64 = 20_000_000;
 
 /// Connections of such producers, as the model knows them. What one of them sends again may be newer in a parent than what is in a
 /// child, of keys that another parent had.
@@ -184,10 +187,9 @@ impl Numberer {
     }
 
     fn make_records(&mut self, world: &World, model: &mut Model, intent: &Intent) {
-        let Wish { name, shards, retention } = self.dice.pick(&intent.streams).clone();
+        let Wish { name, shards, settings } = self.dice.pick(&intent.streams).clone();
         let Some(stream) = model.stream(&name).cloned() else {
             if let Some(link) = &mut self.link {
-                let settings = Settings { quotas: Quotas::NONE, retention };
                 let request = link.say(world, |client, out| client.create_stream(out, &name, shards, settings));
                 self.asked.insert(request, Vec::new());
                 self.tries_left -= 1;
@@ -350,6 +352,12 @@ impl Numberer {
             ErrorCode::OutOfOrder => world.count("numberer: refused, out of order"),
             ErrorCode::Resharding => world.count("numberer: refused, resharding"),
             ErrorCode::DiskFull => world.count("numberer: refused, disk full"),
+            // It is to be a while before there is room for more.
+            ErrorCode::WriteRecordsExceeded => {
+                world.count("numberer: refused, quota");
+                self.next_step_ns = world.now_ns() + QUOTA_PAUSE_NS;
+                world.wake_at(self.next_step_ns);
+            }
             ErrorCode::StorageFailed => self.tries_left = 0,
             ErrorCode::UnknownStream => {}
             code => {

@@ -1,10 +1,11 @@
 //! What a run is going to do, drawn from its seed: how many lives, how the engine is configured, how much load, and how
 //! each life ends.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use engine::Config;
-use frame::Retention;
+use frame::proto::Secret;
+use frame::{Quotas, Retention, Settings};
 
 use crate::client::Intent;
 use crate::dice::Dice;
@@ -61,7 +62,16 @@ pub(crate) struct LifePlan {
 pub(crate) struct Wish {
     pub(crate) name: String,
     pub(crate) shards: u32,
-    pub(crate) retention: Retention,
+    pub(crate) settings: Settings,
+}
+
+/// Mostly none; else so low that they are soon used up, and enough for what is left over to get in once faults have stopped. What is read is
+/// not limited here.
+fn some_quotas(dice: &mut Dice) -> Quotas {
+    if dice.chance(0.7) {
+        return Quotas::NONE;
+    }
+    Quotas { write_records: NonZeroU32::new(dice.within(500..=2000) as u32), ..Quotas::NONE }
 }
 
 /// Mostly without end; else so that nothing expires within a run, whatever the clocks do, so that much does, or with a limit.
@@ -105,11 +115,13 @@ impl RunPlan {
         let streams = (0..dice.skewed(1..=3)).map(|number| Wish {
             name: format!("stream-{number}"),
             shards: dice.skewed(1..=4) as u32,
-            retention: Retention::NONE,
+            settings: Quotas::NONE.into(),
         });
         let mut streams: Vec<Wish> = streams.collect();
         let mut retention_dice = Dice::new(seed, 0, "retention");
-        streams.iter_mut().for_each(|wish| wish.retention = some_retention(&mut retention_dice));
+        streams.iter_mut().for_each(|wish| wish.settings.retention = some_retention(&mut retention_dice));
+        let mut quota_dice = Dice::new(seed, 0, "quotas");
+        streams.iter_mut().for_each(|wish| wish.settings.quotas = some_quotas(&mut quota_dice));
         let size = *dice.pick(&[Size::Small, Size::Small, Size::Small, Size::Middle, Size::Middle, Size::Rolling]);
         let config = Config {
             segment_bytes: SEGMENT_BYTES,
@@ -125,6 +137,12 @@ impl RunPlan {
         // Half of the time before the last life, else so that damage is met by several.
         let rots_before = if dice.chance(0.5) { lives - 1 } else { dice.within(1..=lives - 1) };
         RunPlan { lives, rots_before, streams, profile, seed, size, fixed_size, config, cut }
+    }
+
+    /// What clients must know to be heard, in some runs.
+    pub(crate) fn secret(&self) -> Option<Secret> {
+        let mut dice = Dice::new(self.seed, 0, "secret");
+        dice.chance(0.3).then(|| Secret::new(&dice.bytes()).expect("it is long enough"))
     }
 
     /// Names of all streams that clients may have made.
@@ -188,7 +206,8 @@ impl RunPlan {
     pub(crate) fn to_numbered(&self, intent: Intent) -> Intent {
         let mut dice = Dice::new(self.seed, 0, "numbered stream");
         let (shards, retention) = (dice.skewed(1..=4) as u32, some_retention(&mut dice));
-        let wish = Wish { name: NUMBERED_STREAM.to_owned(), shards, retention };
+        let settings = Settings { retention, quotas: some_quotas(&mut Dice::new(self.seed, 0, "numbered quotas")) };
+        let wish = Wish { name: NUMBERED_STREAM.to_owned(), shards, settings };
         Intent { streams: vec![wish], ..intent }
     }
 

@@ -1,8 +1,9 @@
-//! One more thread, which splits, merges and moves shards of all streams by calls, while they are filled and read. What it does right must
-//! be done, what it does wrong on purpose must be refused.
+//! One more thread, which splits, merges and moves shards of all streams by calls, and has them encrypted or not any more, while they are
+//! filled and read. What it does right must be done, what it does wrong on purpose must be refused.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use engine::encryption::{KEY_BYTES, Key, Keyring};
 use engine::limits::GENERATIONS_MAX;
 use engine::{Answer, Call, Handle};
 use frame::ShardId;
@@ -20,6 +21,12 @@ const PROBABILITY: f64 = 0.5;
 /// How likely it calls in a turn.
 const CALLS: f64 = 0.01;
 
+/// How likely what it calls for is about encryption, where that is asked for at all.
+const ENCRYPTS: f64 = 0.15;
+
+/// How the key is named.
+const KEY: &str = "key";
+
 /// Open shards of a stream past which it merges.
 const OPEN_MAX: usize = 5;
 
@@ -30,6 +37,15 @@ enum Change {
     Merge(ShardId, ShardId),
     /// To a reactor.
     Move(ShardId, u32),
+    /// Whether what is stored from here on is to be encrypted, of the whole stream.
+    Encrypt(bool),
+}
+
+impl Change {
+    /// Whether it makes new shards.
+    fn reshards(self) -> bool {
+        matches!(self, Change::Split(..) | Change::Merge(..))
+    }
 }
 
 /// What was asked of a stream, by its place among the names.
@@ -60,6 +76,17 @@ pub(crate) struct Resharder {
     streams: Vec<Subject>,
     waiting: Option<(Asked, Arc<Mutex<Option<Answer>>>)>,
     is_resting: bool,
+    encrypts: bool,
+}
+
+/// The key that it has streams encrypted with: the same over all lives.
+pub(crate) fn keyring(seed: u64) -> Arc<Keyring> {
+    let mut dice = Dice::new(seed, 0, "key");
+    let mut secret = [0; KEY_BYTES];
+    secret.chunks_exact_mut(16).for_each(|half| half.copy_from_slice(&dice.bytes()));
+    let keyring = Keyring::default();
+    keyring.replace(vec![Key { name: KEY.to_owned(), version: 1, secret }]).expect("there is one");
+    Arc::new(keyring)
 }
 
 impl Resharder {
@@ -74,7 +101,8 @@ impl Resharder {
             Subject { name, shards: None, left, is_unsettled: false }
         };
         let streams = names.into_iter().map(subject).collect();
-        Resharder { dice, handle: None, streams, waiting: None, is_resting: false }
+        let encrypts = Dice::new(seed, 0, "encrypts").chance(0.3);
+        Resharder { dice, handle: None, streams, waiting: None, is_resting: false, encrypts }
     }
 
     /// A life begins.
@@ -128,9 +156,15 @@ impl Resharder {
             None => (Asked::Describe(at), Call::DescribeStream { name, from: 0, limit: u32::MAX }),
             Some(_) if self.streams[at].left == 0 => return,
             Some(shards) => {
-                let (change, error) = choose(&mut self.dice, &shards, handle.reactors() as u32);
-                self.streams[at].left -= usize::from(!matches!(change, Change::Move(..)));
+                // Those that the caller calls about are told as it knows them.
+                let may_encrypt = self.encrypts && !caller::NAMES.contains(&name.as_str());
+                let (change, error) = match may_encrypt && self.dice.chance(ENCRYPTS) {
+                    true => (Change::Encrypt(self.dice.chance(0.6)), None),
+                    false => choose(&mut self.dice, &shards, handle.reactors() as u32),
+                };
+                self.streams[at].left -= usize::from(change.reshards());
                 let call = match change {
+                    Change::Encrypt(is_to_be) => Call::Encrypt { name, key: is_to_be.then(|| Arc::from(KEY)) },
                     Change::Move(shard, reactor) => Call::MoveShard { name, shard, reactor },
                     Change::Split(shard, at) => Call::SplitShard { name, shard, at },
                     Change::Merge(shard, adjacent) => Call::MergeShards { name, shard, adjacent },
@@ -161,6 +195,8 @@ impl Resharder {
                 Change::Split(..) => "engine: shard split",
                 Change::Merge(..) => "engine: shards merged",
                 Change::Move(..) => "engine: shard moved",
+                Change::Encrypt(true) => "engine: encryption began",
+                Change::Encrypt(false) => "engine: encryption ended",
             }),
             (_, Answer::Failed(Failure { code, .. })) if is_expected(code) => {
                 self.streams[at].is_unsettled |= matches!(code, ErrorCode::DiskFull | ErrorCode::StorageFailed);

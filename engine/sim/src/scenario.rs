@@ -6,12 +6,16 @@
 //!    +----------------------------------------+      last life: all read back, appends must work, read back again
 //! ```
 
+mod opening;
+
 use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use engine::{OpenError, Reactor, Recovered, Status};
+use engine::encryption::Keyring;
+use engine::{Reactor, Status};
 use frame::proto::ErrorCode;
 use io::{Io, Pool};
 
@@ -25,7 +29,7 @@ use crate::plan::{Cut, End, LifePlan, NUMBERED_STREAM, RunPlan};
 use crate::profile::Profile;
 use crate::progress::{Progress, TURNS_MAX};
 use crate::reader::Reader;
-use crate::resharder::Resharder;
+use crate::resharder::{self, Resharder};
 use crate::subscriber::Subscriber;
 use crate::trace::Trace;
 use crate::world::{Death, SimIo, Surroundings, World};
@@ -131,6 +135,7 @@ struct Scenario<W> {
     model: Model,
     caller: Caller,
     resharder: Resharder,
+    keyring: Arc<Keyring>,
     numberer: Numberer,
     wrap: W,
     life: Rc<Cell<u64>>,
@@ -149,6 +154,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         let plan = RunPlan::new(seed, profile, options.cut);
         let pool = Pool::new(POOL_BYTES).map_err(|error| Breach::new("no memory", error.to_string()))?;
         let world = World::new(seed, pool, plan.life(0).surroundings, Trace::new(options.prints));
+        world.require(plan.secret());
         let model = Model::default();
         let names = plan.stream_names().into_iter().chain([NUMBERED_STREAM.to_owned()]);
         let resharder = Resharder::new(seed, names.collect());
@@ -160,6 +166,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             model,
             caller: Caller::new(seed),
             resharder,
+            keyring: resharder::keyring(seed),
             numberer: Numberer::new(seed),
             wrap,
             life,
@@ -250,75 +257,6 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         self.read_back(&mut reactors)?;
         drop(reactors);
         Ok(())
-    }
-
-    /// Opens the data directory. Nothing if it could not be, and that is no breach.
-    fn open(&mut self, plan: &LifePlan) -> Result<Option<Vec<Reactor<I>>>, Breach> {
-        let failed_reads = self.world.counted("disk: read failed");
-        match self.take_seats(plan) {
-            _ if self.world.is_dead() => Ok(None),
-            Ok((mut reactors, recovered)) => {
-                self.world.note(format_args!("opened by {} reactors: {recovered:?}", plan.reactors));
-                self.count_recovered(&recovered);
-                let is_whole = recovered.damage.is_empty() && recovered.remade_headers.is_empty();
-                // What could not be read is damaged, for all that opening knows.
-                self.is_damaged |= !is_whole && self.world.counted("disk: read failed") > failed_reads;
-                if !is_whole && !self.is_damaged {
-                    return Err(Breach::new("readable", format!("nothing was damaged: {recovered:?}")));
-                }
-                if !recovered.damage.is_empty() {
-                    self.model.told_damage();
-                }
-                let handle = self.world.serve(&mut reactors);
-                self.resharder.begin(handle.clone());
-                self.caller.begin(handle);
-                Ok(Some(reactors))
-            }
-            Err(error) => self.open_failed(plan, &error).map(|()| None),
-        }
-    }
-
-    fn take_seats(&self, plan: &LifePlan) -> Result<(Vec<Reactor<I>>, Recovered), OpenError> {
-        self.world.name_directories(plan.dirs.clone());
-        let mut ios = self.world.ios(plan.reactors).into_iter().map(&self.wrap);
-        let mut first = ios.next().expect("there is a reactor");
-        let (seats, recovered) = engine::open(&mut first, &plan.config, plan.reactors)?;
-        let ios = std::iter::once(first).chain(ios);
-        let reactors = ios.zip(seats).map(|(io, seat)| Reactor::take(io, plan.config.clone(), seat));
-        Ok((reactors.collect::<Result<_, _>>()?, recovered))
-    }
-
-    fn open_failed(&mut self, plan: &LifePlan, error: &OpenError) -> Result<(), Breach> {
-        self.world.note(format_args!("not opened: {error}"));
-        let calm = Surroundings::calm();
-        let has_faults = plan.surroundings.disk != calm.disk && self.life.get() + 1 < self.plan.lives;
-        let is_full = plan.surroundings.capacity_bytes != calm.capacity_bytes || plan.config.disk_bytes != u64::MAX;
-        let is_expected = match error {
-            OpenError::Io { .. } => has_faults,
-            OpenError::Unreadable { .. } => has_faults || self.is_damaged,
-            OpenError::NoSpace { .. } => has_faults || is_full,
-            _ => self.is_damaged,
-        };
-        if !is_expected {
-            return Err(Breach::new("opens", error.to_string()));
-        }
-        self.world.count("engine: not opened");
-        self.world.die();
-        Ok(())
-    }
-
-    fn count_recovered(&self, recovered: &Recovered) {
-        let branches = [
-            ("recovery: fresh", recovered.fresh),
-            ("recovery: clean", recovered.clean && !recovered.fresh),
-            ("recovery: cut", !recovered.cuts.is_empty()),
-            ("recovery: cut without a copy", recovered.cuts.iter().any(|cut| cut.copy.is_none())),
-            ("recovery: several segments", recovered.segments > 2),
-            ("recovery: several journals cut", recovered.cuts.len() > 1),
-            ("recovery: header made again", !recovered.remade_headers.is_empty()),
-            ("recovery: damage", !recovered.damage.is_empty()),
-        ];
-        branches.into_iter().filter(|(_, hit)| *hit).for_each(|(branch, _)| self.world.count(branch));
     }
 
     /// Reads everything back and checks it.
@@ -431,8 +369,12 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             self.turn(reactors)?;
         }
         let elapsed_ns = self.world.now_ns() - started_ns;
-        // What a shard does not take in while it is split or merged is sent again by who means well.
-        let is_well = |outcome| matches!(outcome, Outcome::Acked(..) | Outcome::Refused(ErrorCode::Resharding));
+        // What a shard does not take in while it is split or merged, or has had enough, is sent again by who means well.
+        let is_well = |outcome| match outcome {
+            Outcome::Refused(code) => matches!(code, ErrorCode::Resharding | ErrorCode::WriteRecordsExceeded),
+            Outcome::Acked(..) => true,
+            Outcome::Unknown => false,
+        };
         let failed = self.model.attempts()[before..].iter().find(|attempt| !is_well(attempt.outcome));
         match failed {
             Some(attempt) => Err(Breach::new("liveness", format!("faults have stopped: {attempt:?}"))),

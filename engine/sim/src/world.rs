@@ -12,6 +12,7 @@
 mod clients;
 mod seat;
 mod seen;
+mod surroundings;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use engine::limits::CLOCK_NOTED_NS;
+use frame::proto::Secret;
 use io::{Completion, ListenerId, Op, Payload, Pool, Token, Wait};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -27,10 +29,11 @@ use crate::clock::Clock;
 use crate::dice::Dice;
 use crate::disk::{Disk, DiskFaults, DiskOp, Files, Rot};
 use crate::errno;
-use crate::network::{Buffers, NetworkFaults, Outgoing};
+use crate::network::{Buffers, Outgoing};
 use crate::trace::Trace;
 use seat::Seat;
 pub use seen::SimIo;
+pub use surroundings::{Death, Surroundings};
 
 /// The one listener that a reactor has.
 pub const LISTENER: ListenerId = ListenerId(0);
@@ -50,49 +53,6 @@ const ROUTINE_NS: u64 = CLOCK_NOTED_NS / 2;
 
 /// Turns in a row of one reactor after which it is taken to wait on the spot, so that time goes on although others are awake.
 const TURNS_ALONE_MAX: u32 = 50;
-
-/// What surrounds one life.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Surroundings {
-    /// How the disk fails.
-    pub disk: DiskFaults,
-    /// How the network behaves.
-    pub network: NetworkFaults,
-    /// Bytes that the disk takes.
-    pub capacity_bytes: u64,
-    /// The wall clock is set wrong in a turn.
-    pub clock_jumps: f64,
-    /// A turn that waits comes back with nothing.
-    pub wakes: f64,
-    /// Receive buffers.
-    pub receive_buffers: u16,
-    /// Bytes of each.
-    pub receive_buffer_bytes: usize,
-}
-
-impl Surroundings {
-    /// Good hardware, a quick network and a big disk.
-    pub fn calm() -> Surroundings {
-        Surroundings {
-            disk: DiskFaults::default(),
-            network: NetworkFaults::CALM,
-            capacity_bytes: 1 << 40,
-            clock_jumps: 0.0,
-            wakes: 0.0,
-            receive_buffers: 32,
-            receive_buffer_bytes: 16 << 10,
-        }
-    }
-}
-
-/// How a life ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Death {
-    /// The power is cut: what was not flushed is lost, kept or torn.
-    PowerCut,
-    /// The process is gone, by a signal or by itself; the machine goes on.
-    Killed,
-}
 
 #[derive(Debug)]
 struct Inner {
@@ -120,6 +80,8 @@ struct Inner {
     idle_turns: u32,
     /// Bytes that clients have taken.
     taken_bytes: u64,
+    /// What they must know to be heard.
+    secret: Option<Secret>,
 }
 
 /// A life's world, as the test holds it. Clones are the same world.
@@ -151,6 +113,7 @@ impl World {
             is_stuck: false,
             idle_turns: 0,
             taken_bytes: 0,
+            secret: None,
             surroundings,
         };
         World { inner: Rc::new(RefCell::new(inner)), pools: Rc::new(RefCell::new(vec![pool])) }

@@ -62,11 +62,14 @@ fn check(profile: Profile, count: u64, must_hit: &[&str]) {
 }
 
 /// What runs of every kind reach.
-const EVERYWHERE: [&str; 42] = [
+const EVERYWHERE: [&str; 49] = [
     "client: deaf",
     "client: garbage",
     "client: gone in mid-batch",
     "client: half-closed",
+    "client: intrudes with a proof that it overheard",
+    "client: intrudes with a secret of its own",
+    "client: intrudes, and proves nothing",
     "client: large record",
     "client: parts that are no record's",
     "client: reset",
@@ -83,10 +86,13 @@ const EVERYWHERE: [&str; 42] = [
     "engine: a closed shard was forgotten",
     "engine: a subscriber came to the end of a shard",
     "engine: died amid a move",
+    "engine: encryption began",
+    "engine: encryption ended",
     "engine: large record read",
     "engine: record that is not whole passed over",
     "engine: refused, checksum",
     "engine: refused, disk full",
+    "engine: refused, quota",
     "engine: trimmed",
     "engine: refused while a shard was split or merged",
     "engine: a subscriber was told that its shard moved",
@@ -100,6 +106,7 @@ const EVERYWHERE: [&str; 42] = [
     "network: receive ended",
     "network: short send",
     "numberer: lost its connection",
+    "numberer: refused, quota",
     "numberer: refused, resharding",
     "numberer: told the original number",
     "recovery: clean",

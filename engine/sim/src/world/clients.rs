@@ -1,9 +1,28 @@
 //! The clients' ends of connections, as the test holds them.
 
+use frame::proto::{NONCE_BYTES, Nonce, Secret};
+
 use super::World;
 use crate::network::{ConnectionId, End};
 
 impl World {
+    /// What clients must know from here on to be heard, if anything.
+    pub fn require(&self, secret: Option<Secret>) {
+        self.inner.borrow_mut().secret = secret;
+    }
+
+    pub(crate) fn secret(&self) -> Option<Secret> {
+        self.inner.borrow().secret.clone()
+    }
+
+    /// A client's random bytes, which the server must not have seen before.
+    pub(crate) fn nonce(&self) -> Nonce {
+        let mut nonce = [0; NONCE_BYTES];
+        let mut inner = self.inner.borrow_mut();
+        nonce.chunks_exact_mut(16).for_each(|half| half.copy_from_slice(&inner.dice.bytes()));
+        nonce
+    }
+
     /// Opens a client's connection, to any reactor.
     pub fn connect(&self) -> ConnectionId {
         let mut inner = self.inner.borrow_mut();
