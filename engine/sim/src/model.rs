@@ -191,6 +191,12 @@ impl Model {
         Ok(())
     }
 
+    /// Whether a shard takes in no more than so much a second.
+    pub(crate) fn has_quotas(&self, shard: ShardId) -> bool {
+        let of = self.lineage.shard(shard).map(|(stream, _)| stream);
+        self.lineage.streams().any(|stream| Some(stream.stream) == of && stream.quotas.has_write_quotas())
+    }
+
     /// The engine refuses an attempt, as its shard has had enough.
     pub(crate) fn throttled(&mut self, number: u64, code: ErrorCode) -> Result<(), Breach> {
         let of = self.attempt(number).stream;

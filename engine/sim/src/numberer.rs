@@ -135,7 +135,7 @@ impl Numberer {
             self.link = Some(Link::open(world));
             world.count("numberer: connected");
             self.tries_left -= 1;
-        } else if self.is_welcome {
+        } else if self.is_welcome && !self.waits_for_answers() {
             self.act(world, model);
         } else {
             return Ok(());
@@ -144,6 +144,12 @@ impl Numberer {
         self.next_step_ns = now_ns + self.dice.skewed(1..=pause_ns_max);
         world.wake_at(self.next_step_ns);
         Ok(())
+    }
+
+    /// Whether nothing goes before more was answered.
+    fn waits_for_answers(&self) -> bool {
+        let in_flight_max = self.intent.as_ref().map_or(1, |intent| intent.in_flight_max);
+        self.asked.len() >= in_flight_max || (self.rewinds && !self.asked.is_empty())
     }
 
     /// What was sent and not answered is as if it had never been sent.
@@ -157,19 +163,13 @@ impl Numberer {
 
     fn act(&mut self, world: &World, model: &mut Model) {
         let Some(intent) = self.intent.clone() else { return };
-        if self.rewinds {
-            if self.asked.is_empty() {
-                self.pending.iter_mut().for_each(|record| record.is_sent = false);
-                self.rewinds = false;
-                self.tries_left -= 1;
-            }
+        if std::mem::take(&mut self.rewinds) {
+            self.pending.iter_mut().for_each(|record| record.is_sent = false);
+            self.tries_left -= 1;
             return;
         }
         if self.dice.chance(0.04) {
             return self.lose_connection(world);
-        }
-        if self.asked.len() >= intent.in_flight_max {
-            return;
         }
         if self.pending.iter().all(|record| record.is_sent) && self.batches_left > 0 {
             self.make_records(world, model, &intent);

@@ -65,13 +65,12 @@ pub(crate) struct Wish {
     pub(crate) settings: Settings,
 }
 
-/// Mostly none; else so low that they are soon used up, and enough for what is left over to get in once faults have stopped. What is read is
-/// not limited here.
-fn some_quotas(dice: &mut Dice) -> Quotas {
+/// Mostly none; else so low, from `least` on, that they are soon used up. What is read is not limited here.
+fn some_quotas(dice: &mut Dice, least: u64) -> Quotas {
     if dice.chance(0.7) {
         return Quotas::NONE;
     }
-    Quotas { write_records: NonZeroU32::new(dice.within(500..=2000) as u32), ..Quotas::NONE }
+    Quotas { write_records: NonZeroU32::new(dice.skewed(least..=500) as u32), ..Quotas::NONE }
 }
 
 /// Mostly without end; else so that nothing expires within a run, whatever the clocks do, so that much does, or with a limit.
@@ -121,7 +120,7 @@ impl RunPlan {
         let mut retention_dice = Dice::new(seed, 0, "retention");
         streams.iter_mut().for_each(|wish| wish.settings.retention = some_retention(&mut retention_dice));
         let mut quota_dice = Dice::new(seed, 0, "quotas");
-        streams.iter_mut().for_each(|wish| wish.settings.quotas = some_quotas(&mut quota_dice));
+        streams.iter_mut().for_each(|wish| wish.settings.quotas = some_quotas(&mut quota_dice, 2));
         let size = *dice.pick(&[Size::Small, Size::Small, Size::Small, Size::Middle, Size::Middle, Size::Rolling]);
         let config = Config {
             segment_bytes: SEGMENT_BYTES,
@@ -142,7 +141,7 @@ impl RunPlan {
     /// What clients must know to be heard, in some runs.
     pub(crate) fn secret(&self) -> Option<Secret> {
         let mut dice = Dice::new(self.seed, 0, "secret");
-        dice.chance(0.3).then(|| Secret::new(&dice.bytes()).expect("it is long enough"))
+        dice.chance(0.5).then(|| Secret::new(&dice.bytes()).expect("it is long enough"))
     }
 
     /// Names of all streams that clients may have made.
@@ -206,7 +205,9 @@ impl RunPlan {
     pub(crate) fn to_numbered(&self, intent: Intent) -> Intent {
         let mut dice = Dice::new(self.seed, 0, "numbered stream");
         let (shards, retention) = (dice.skewed(1..=4) as u32, some_retention(&mut dice));
-        let settings = Settings { retention, quotas: some_quotas(&mut Dice::new(self.seed, 0, "numbered quotas")) };
+        // All that is left over is to get in within a few seconds, once faults have stopped.
+        let quotas = some_quotas(&mut Dice::new(self.seed, 0, "numbered quotas"), 30);
+        let settings = Settings { retention, quotas };
         let wish = Wish { name: NUMBERED_STREAM.to_owned(), shards, settings };
         Intent { streams: vec![wish], ..intent }
     }

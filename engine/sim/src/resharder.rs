@@ -22,7 +22,7 @@ const PROBABILITY: f64 = 0.5;
 const CALLS: f64 = 0.01;
 
 /// How likely what it calls for is about encryption, where that is asked for at all.
-const ENCRYPTS: f64 = 0.15;
+const ENCRYPTS: f64 = 0.4;
 
 /// How the key is named.
 const KEY: &str = "key";
@@ -101,7 +101,7 @@ impl Resharder {
             Subject { name, shards: None, left, is_unsettled: false }
         };
         let streams = names.into_iter().map(subject).collect();
-        let encrypts = Dice::new(seed, 0, "encrypts").chance(0.3);
+        let encrypts = Dice::new(seed, 0, "encrypts").chance(0.5);
         Resharder { dice, handle: None, streams, waiting: None, is_resting: false, encrypts }
     }
 

@@ -1,7 +1,8 @@
 //! A connection's records keep their order within a shard, and none is missing in the midst: what came before a stored
 //! record on the same connection is stored as well, unless it was refused. In a shard that was made of others that holds from
 //! the connection's first record on: what came before may have been refused while they were, and its client not have heard of it.
-//! So may what came while the shard was moved: one stretch of a connection's records each time.
+//! So may what came while the shard was moved: one stretch of a connection's records each time. Of a shard with quotas it holds for
+//! those alone that number their records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,8 +31,10 @@ pub(super) fn check(model: &Model, shard: ShardId, reading: &Reading, may_be_dam
     for found in reading.found.iter().filter(|_| is_child) {
         oldest.entry(model.attempt(found.attempt).connection).or_insert(found.attempt);
     }
-    // One that numbers its records is acknowledged all of them in the end.
-    let is_checked = |connection: u32| !is_child || !CONNECTIONS.contains(&connection);
+    // One that numbers its records is acknowledged all of them in the end. Of another's records anybody's guess is which the quotas
+    // refused that it has no answer for.
+    let has_quotas = model.has_quotas(shard);
+    let is_checked = |connection: u32| if CONNECTIONS.contains(&connection) { !is_child } else { !has_quotas };
     // Stretches of a connection that are missing, and whether it is within one.
     let mut missing: BTreeMap<u32, (u32, bool)> = BTreeMap::new();
     for (number, attempt) in model.attempts_for(shard).filter(|(_, attempt)| is_checked(attempt.connection)) {

@@ -11,8 +11,8 @@ use crate::world::World;
 impl LoadClient {
     /// Does something that no good client does. `false` if it came to nothing.
     pub(super) fn misbehave(&mut self, world: &World, model: &mut Model, shard: &ShardId) -> bool {
-        match self.dice.index(if world.secret().is_some() { 9 } else { 8 }) {
-            8 => self.intrude(world, model),
+        match self.dice.index(if world.secret().is_some() { 11 } else { 8 }) {
+            8.. => self.intrude(world, model),
             6 => {
                 world.count("client: parts that are no record's");
                 self.send_parts_of_nothing(world, model);
