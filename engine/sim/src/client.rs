@@ -143,6 +143,7 @@ impl LoadClient {
     /// Nobody looks after the connection any more.
     pub(crate) fn leave(&mut self, world: &World) {
         self.link.leave(world, &mut self.dice);
+        self.intruders.iter().for_each(|intruder| intruder.leave(world));
     }
 
     /// Takes up what has arrived, and no more.

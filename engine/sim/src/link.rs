@@ -169,6 +169,11 @@ impl Intruder {
         Some(Intruder { id, client, input: Vec::new() })
     }
 
+    /// It is not read any more.
+    pub(crate) fn leave(&self, world: &World) {
+        world.set_reading(self.id, false);
+    }
+
     /// Nobody may tell it more than that it is not heard.
     pub(crate) fn listen(&mut self, world: &World) -> Result<(), Breach> {
         world.take(self.id, &mut self.input);
