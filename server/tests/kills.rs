@@ -1,11 +1,11 @@
 //! `kill -9`, again and again, on the real server under full load: nothing acknowledged is lost, changed or reordered.
 //!
 //! Each life: start on what the last one left, one append, compare everything, load, kill at a
-//! random moment. Shards are split and merged meanwhile, and in two of three data directories
+//! random moment. Lives have one to three reactors, shards are split, merged and moved meanwhile, and in two of three data directories
 //! records expire and segments are dropped or compacted. Settings differ from life to life, and so does what they run on,
 //! io_uring or plain threads: each takes up what the others left. `MILLSTREAM_KILLS` says how many kills under load, else 100 where
 //! `CI` is set and 10 elsewhere, and others come between them; `MILLSTREAM_SEED` repeats a run's moments and settings as far as
-//! threads allow; with `MILLSTREAM_REACTORS_MAX` lives have up to so many reactors, and shards are moved between them.
+//! threads allow.
 
 #[path = "support/server.rs"]
 mod process;
@@ -104,7 +104,7 @@ fn acknowledged_records_survive_every_kill() -> Outcome {
     );
     if kills >= KILLS_AMID {
         tally.totals.assert_all_was_at_stake(kills);
-        assert!(tally.totals.moves > 0 || reactors_max() == 1, "crashes are to come as shards move");
+        assert!(tally.totals.moves > 0, "crashes are to come as shards move");
     }
     tally.first_appends.sort_unstable();
     let slowest = tally.first_appends.last().copied().unwrap_or_default();
@@ -232,15 +232,9 @@ fn draw(rng: &mut StdRng, start: Duration, keeping: Keeping) -> Moment {
     }
 }
 
-/// How many a life has at most: what `MILLSTREAM_REACTORS_MAX` says, else one. With several, a numbered record that is sent again is at
-/// times refused as stored before, after a kill, where it should be told its number: that is still to be mended.
-fn reactors_max() -> u32 {
-    support::told("MILLSTREAM_REACTORS_MAX").map_or(1, |most| (most as u32).clamp(1, support::REACTORS_MAX))
-}
-
 /// Small segments, so that they are rolled, sealed and made all the time; the rest differs from life to life.
 fn settings(rng: &mut StdRng) -> Vec<String> {
-    let reactors = rng.random_range(1..=reactors_max());
+    let reactors = rng.random_range(1..=support::REACTORS_MAX);
     let mut one_of = |choices: &[&str]| choices[rng.random_range(0..choices.len())].to_owned();
     let settings = [
         ("--io", one_of(&["ring", "threads"])),

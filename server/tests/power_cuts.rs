@@ -1,8 +1,8 @@
 //! The power goes, again and again, under a real kernel and a disk with a volatile cache: nothing acknowledged is lost.
 //!
 //! Each life: open what the last cut left, one append, compare everything, load, cut at a
-//! random moment: an arbitrary part of what was not flushed is gone. Shards are split and merged meanwhile, and on two of three
-//! disks records expire and segments are dropped or compacted. The engine runs in this process, on the ring or on threads
+//! random moment: an arbitrary part of what was not flushed is gone. Lives have one to three reactors, shards are split, merged and moved
+//! meanwhile, and on two of three disks records expire and segments are dropped or compacted. The engine runs in this process, on the ring or on threads
 //! from life to life, so that tests can strike out its wish for durability, and must then see a loss. `MILLSTREAM_CUTS` says how many cuts
 //! under full load, else 100 where `CI` is set and 8 elsewhere, and others come between them; `MILLSTREAM_SEED` repeats a run's
 //! moments as far as threads allow.
@@ -26,6 +26,7 @@ use io::{Completion, Io, IoKind, Op, Pool, Received, Ring, Threads, Token, Wait}
 use process::Engine;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use support::REACTORS_MAX;
 use support::expiry::Keeping;
 use support::ledger::{Extent, Ledger, Wrong};
 use support::load::{self, Load};
@@ -85,6 +86,9 @@ enum Space {
     Allocated,
 }
 
+/// What a life runs on, and how many reactors it has.
+type Site = (IoKind, usize);
+
 /// A disk, the data directory on it, and what is known of its contents.
 struct Bench {
     disk: CutDisk,
@@ -92,7 +96,7 @@ struct Bench {
     /// How long the newest opening took.
     opening: Duration,
     /// The moments so far, and on what.
-    moments: Vec<(Moment, IoKind)>,
+    moments: Vec<(Moment, Site)>,
     cuts: Vec<Cut>,
     // Dropped after the disk.
     _dir: TempDir,
@@ -130,17 +134,20 @@ impl Bench {
         self.disk.path().join("data")
     }
 
-    fn begin(&self, kind: IoKind, config: Config, flushes: Flushes) -> Engine {
+    fn begin(&self, (kind, reactors): Site, mut config: Config, flushes: Flushes) -> Engine {
+        config.memory_bytes *= reactors;
         match kind {
-            IoKind::Ring => Engine::begin(&self.data(), config, move |io: Ring| Watched { io, flushes }),
-            IoKind::Threads => Engine::begin(&self.data(), config, move |io: Threads| Watched { io, flushes }),
+            IoKind::Ring => Engine::begin(&self.data(), (config, reactors), move |io: Ring| Watched { io, flushes }),
+            IoKind::Threads => {
+                Engine::begin(&self.data(), (config, reactors), move |io: Threads| Watched { io, flushes })
+            }
         }
     }
 
     /// One life, from opening to the cut, after which the disk is there again.
-    fn life(&mut self, (moment, kind): (Moment, IoKind), config: Config, flushes: Flushes) -> Outcome {
-        let mut engine = self.begin(kind, config.clone(), flushes);
-        self.moments.push((moment, kind));
+    fn life(&mut self, (moment, site): (Moment, Site), config: Config, flushes: Flushes) -> Outcome {
+        let mut engine = self.begin(site, config.clone(), flushes);
+        self.moments.push((moment, site));
         self.ledger.begin_life();
         if let Moment::Opening(after) = moment {
             std::thread::sleep(after);
@@ -188,8 +195,9 @@ impl Bench {
         match moment {
             Moment::Loaded(_) | Moment::Opening(_) => {
                 self.cut()?;
-                let stats = refused(engine, load, &mut self.ledger)?;
-                assert!(!config.prewrite || stats.written_bytes < PREWRITTEN_SEGMENTS as u64 * SEGMENT_BYTES);
+                let all = refused(engine, load, &mut self.ledger)?;
+                let is_prewritten = |stats: &Stats| stats.written_bytes < PREWRITTEN_SEGMENTS as u64 * SEGMENT_BYTES;
+                assert!(!config.prewrite || all.iter().all(is_prewritten));
             }
             Moment::FlushesFail(_) => {
                 self.disk.fail_flushes(u64::MAX);
@@ -237,8 +245,8 @@ impl Bench {
 
     /// Clean ends, after which everything is read again. What was not acknowledged of numbered records is stored before.
     fn close(&mut self) -> Outcome {
-        for kind in KINDS {
-            let mut engine = self.begin(kind, config(Space::Allocated, 4), Flushes::Kept);
+        for site in KINDS.into_iter().zip([1, REACTORS_MAX as usize]) {
+            let mut engine = self.begin(site, config(Space::Allocated, 4), Flushes::Kept);
             self.ledger.begin_life();
             let opened = engine.opened(PATIENCE)?;
             let mut client = load::connect(opened.address)?;
@@ -249,23 +257,23 @@ impl Bench {
             self.ledger.compare(&mut client, Extent::New)?;
             drop(client);
             engine.shut_down();
-            let stats = engine.end(PATIENCE).ok_or("it served")?;
-            assert_eq!(stats.poisoned, None);
+            let all = engine.end(PATIENCE);
+            assert!(!all.is_empty() && all.iter().all(|stats| stats.poisoned.is_none()));
         }
         Ok(())
     }
 }
 
 /// The disk has failed: the engine refuses appends and answers everybody, until it is dropped.
-fn refused(engine: Engine, load: Load, ledger: &mut Ledger) -> Outcome<Stats> {
+fn refused(engine: Engine, load: Load, ledger: &mut Ledger) -> Outcome<Vec<Stats>> {
     if !load.progress.wait(PATIENCE, |counts| counts.refused > 0) {
         return Err("no append was refused after the disk had failed".into());
     }
     load.join(ledger)?;
     engine.leave();
-    let stats = engine.end(PATIENCE).ok_or("it served")?;
-    assert!(stats.poisoned.is_some(), "the journal is not poisoned");
-    Ok(stats)
+    let all = engine.end(PATIENCE);
+    assert!(all.iter().any(|stats| stats.poisoned.is_some()), "no journal is poisoned");
+    Ok(all)
 }
 
 /// The engine itself found that durable records are gone.
@@ -337,8 +345,8 @@ fn survive(space: Space, under_load: u64, rng: &mut StdRng, tally: &mut Tally) -
             let moment = draw(rng, bench.opening, keeping);
             left -= u64::from(moment.is_under_load());
             let config = config(space, [1, 2, 4, 16][rng.random_range(0..4)]);
-            let kind = KINDS[rng.random_range(0..KINDS.len())];
-            let mut outcome = bench.life((moment, kind), config, Flushes::Kept);
+            let site = (KINDS[rng.random_range(0..KINDS.len())], rng.random_range(1..=REACTORS_MAX as usize));
+            let mut outcome = bench.life((moment, site), config, Flushes::Kept);
             if !matches!(moment, Moment::Opening(_)) {
                 let data = bench.data();
                 outcome = outcome.and_then(|()| bench.ledger.look(&data));
@@ -376,6 +384,7 @@ fn acknowledged_records_survive_every_cut() -> Outcome {
     if cuts >= CUTS_THAT_TEAR {
         assert!(dropped > 0 && torn > 0);
         tally.totals.assert_all_was_at_stake(cuts);
+        assert!(tally.totals.moves > 0, "cuts are to come as shards move");
     }
     Ok(())
 }
@@ -396,7 +405,8 @@ fn a_loss_is_seen_within_5_cuts(kind: IoKind) -> Outcome {
     };
     for cuts in 0..5 {
         // What the last cut took is seen by the next life.
-        let Err(error) = bench.life((Moment::Loaded(2 << 20), kind), config(Space::Prewritten, 4), Flushes::Stripped)
+        let site = (kind, 1);
+        let Err(error) = bench.life((Moment::Loaded(2 << 20), site), config(Space::Prewritten, 4), Flushes::Stripped)
         else {
             continue;
         };

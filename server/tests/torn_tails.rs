@@ -73,7 +73,7 @@ fn tear_after_the_end(data: &Path) -> Outcome {
 fn a_reader_crosses_skipped_numbers_into_the_next_sealed_segment<I: SystemIo + 'static>() -> Outcome {
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let data = scratch.path().join("data");
-    let mut first = Engine::begin(&data, config(), |io: I| io);
+    let mut first = Engine::begin(&data, (config(), 1), |io: I| io);
     let mut client = Client::connect(first.opened(PATIENCE)?.address, Timeouts::default())?;
     let stream = client.create_stream("s", 2, Quotas::NONE)?;
     let [hot, cold] = KEYS;
@@ -83,7 +83,7 @@ fn a_reader_crosses_skipped_numbers_into_the_next_sealed_segment<I: SystemIo + '
     first.end(PATIENCE);
     tear_after_the_end(&data)?;
 
-    let mut second = Engine::begin(&data, config(), |io: I| io);
+    let mut second = Engine::begin(&data, (config(), 1), |io: I| io);
     let opened = second.opened(PATIENCE)?;
     assert!(opened.recovered.skipped > 0, "the test needs numbers that recovery skipped");
     let mut client = Client::connect(opened.address, Timeouts::default())?;
@@ -107,7 +107,7 @@ fn only_the_newest_copies_of_what_was_cut_are_kept<I: SystemIo + 'static>() -> O
     let data = scratch.path().join("data");
     let mut copies = Vec::new();
     for life in 0..CUT_COPIES_MAX + 3 {
-        let mut engine = Engine::begin(&data, config(), |io: I| io);
+        let mut engine = Engine::begin(&data, (config(), 1), |io: I| io);
         let cut = engine.opened(PATIENCE)?.recovered.cuts.into_iter().next();
         assert_eq!(cut.is_some(), life > 0, "each life but the first finds a torn tail");
         copies.extend(cut.and_then(|cut| cut.copy));

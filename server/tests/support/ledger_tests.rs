@@ -31,7 +31,7 @@ impl Stage {
     fn start() -> Outcome<Stage> {
         let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let config = Config { segment_bytes: 4 << 20, memory_bytes: 128 << 20, ..Config::default() };
-        let mut engine = Engine::begin(&scratch.path().join("data"), config, |io: io::Ring| io);
+        let mut engine = Engine::begin(&scratch.path().join("data"), (config, 1), |io: io::Ring| io);
         let mut client = load::connect(engine.opened(PATIENCE)?.address)?;
         let mut ledger = Ledger::default();
         ledger.begin_life();
