@@ -41,7 +41,7 @@ handle!(
     SocketId
 );
 handle!(
-    /// A listening socket, opened before the loop starts.
+    /// What connections come from, made before the loop starts.
     ListenerId
 );
 

@@ -10,6 +10,7 @@
 //!                           both ------file helper thread: open, allocate, rename, unlink, directory sync
 //! ```
 
+mod accept_queue;
 mod affinity;
 mod bell;
 mod boundary;
@@ -29,6 +30,7 @@ mod slab;
 mod system;
 mod threads;
 
+pub use accept_queue::AcceptQueue;
 pub use affinity::{available_cores, pin};
 pub use bell::Waker;
 pub use boundary::{

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
 use crate::ring::{RingError, probe};
-use crate::{DataDir, Io, ListenerId, Waker};
+use crate::{AcceptQueue, DataDir, Io, ListenerId, Waker};
 
 /// How an [`Io`] is laid out.
 #[derive(Clone, Debug)]
@@ -51,6 +51,9 @@ pub trait SystemIo: Io + Sized {
     /// # Errors
     /// The kernel has no memory to watch it.
     fn accept_from(&mut self, listener: OwnedFd) -> Result<ListenerId, IoError>;
+
+    /// Where other threads hand over connections that they have accepted, for [`Op::Accept`](crate::Op::Accept).
+    fn accept_queue(&mut self) -> (ListenerId, AcceptQueue);
 
     /// What wakes its turn from another thread.
     fn waker(&self) -> Waker;

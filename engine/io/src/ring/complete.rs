@@ -97,6 +97,7 @@ impl Ring {
     fn woken(&mut self, completions: &mut Vec<Completion>) {
         self.wakers.hush();
         completions.push(Completion { token: Token::WAKE, result: 0, more: true, payload: Payload::None });
+        self.take_handed_over(completions);
     }
 
     /// The poll of a bell ends when the completion queue overflows. It starts with what has rung already.
@@ -117,7 +118,11 @@ impl Ring {
             return result;
         }
         // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-        let fd = unsafe { OwnedFd::from_raw_fd(result) };
+        self.add_socket(unsafe { OwnedFd::from_raw_fd(result) })
+    }
+
+    /// Our number for a connection, if there is room for it.
+    pub(super) fn add_socket(&mut self, fd: OwnedFd) -> i32 {
         if self.sockets.len() >= self.sockets_max {
             return -libc::ENFILE;
         }

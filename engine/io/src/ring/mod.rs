@@ -27,6 +27,7 @@ mod submit;
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use io_uring::types::{SubmitArgs, Timespec};
@@ -34,12 +35,14 @@ use io_uring::{EnterFlags, IoUring, squeue};
 
 use self::operation::{InFlight, Work};
 use self::receive::ReceiveBuffers;
+use crate::accept_queue::accept_queue;
 use crate::bell::{Bell, Waker};
 use crate::open_files::OpenFiles;
 use crate::random::random;
 use crate::slab::Slab;
 use crate::{
-    Clock, Completion, DirId, Io, IoConfig, IoError, IoKind, ListenerId, Op, Pool, Received, SystemIo, Token, Wait,
+    AcceptQueue, Clock, Completion, DirId, Io, IoConfig, IoError, IoKind, ListenerId, Op, Payload, Pool, Received,
+    SystemIo, Token, Wait,
 };
 
 pub use self::error::RingError;
@@ -68,6 +71,16 @@ struct Socket {
     receive: Option<u64>,
 }
 
+/// What connections come from.
+enum Listener {
+    Socket(OwnedFd),
+    /// Other threads, which ring when there is one. Nothing of it is in flight in the kernel.
+    Queue {
+        accepted: Receiver<OwnedFd>,
+        accept: Option<Token>,
+    },
+}
+
 /// io_uring, for one reactor. Made on the reactor's thread and never leaves it.
 pub struct Ring {
     // First, so that it is closed before memory that the kernel may know goes.
@@ -76,7 +89,7 @@ pub struct Ring {
     receive: ReceiveBuffers,
     pool: Pool,
     buffers_registered: bool,
-    listeners: Vec<OwnedFd>,
+    listeners: Vec<Listener>,
     sockets: Slab<Socket>,
     sockets_max: usize,
     /// Entries that found the submission queue full.
@@ -197,6 +210,18 @@ impl Ring {
         }
     }
 
+    /// Takes up what other threads have accepted.
+    fn take_handed_over(&mut self, completions: &mut Vec<Completion>) {
+        for listener in 0..self.listeners.len() {
+            while let Some(Listener::Queue { accepted, accept: Some(token) }) = self.listeners.get(listener)
+                && let Ok(socket) = accepted.try_recv()
+            {
+                let (token, result) = (*token, self.add_socket(socket));
+                completions.push(Completion { token, result, more: true, payload: Payload::None });
+            }
+        }
+    }
+
     /// Cancels and takes in what is in flight. `false` if the kernel still has some.
     fn drain(&mut self) -> bool {
         self.ending = true;
@@ -280,8 +305,15 @@ impl SystemIo for Ring {
     }
 
     fn accept_from(&mut self, listener: OwnedFd) -> Result<ListenerId, IoError> {
-        self.listeners.push(listener);
+        self.listeners.push(Listener::Socket(listener));
         Ok(ListenerId((self.listeners.len() - 1) as u32))
+    }
+
+    fn accept_queue(&mut self) -> (ListenerId, AcceptQueue) {
+        // The ring waits where a call would have to.
+        let (queue, accepted) = accept_queue(&self.wakers, false);
+        self.listeners.push(Listener::Queue { accepted, accept: None });
+        (ListenerId((self.listeners.len() - 1) as u32), queue)
     }
 
     fn waker(&self) -> Waker {

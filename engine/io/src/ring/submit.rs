@@ -9,7 +9,7 @@ use io_uring::{opcode, squeue};
 
 use super::operation::Work;
 use super::receive::GROUP;
-use super::{REGISTERED_BYTES_MAX, Ring};
+use super::{Listener, REGISTERED_BYTES_MAX, Ring};
 use crate::{Completion, FileId, ListenerId, Op, Payload, SocketId, Token};
 
 const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
@@ -97,12 +97,21 @@ impl Ring {
     }
 
     fn accept(&mut self, listener: ListenerId, token: Token) {
-        let Some(socket) = self.listeners.get(listener.0 as usize) else {
-            return self.refuse(token, libc::EBADF, Payload::None);
-        };
-        // Not SOCK_NONBLOCK: the kernel would answer -EAGAIN instead of waiting.
-        let entry = opcode::AcceptMulti::new(Fd(socket.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
-        self.start_operation(entry, token, Work::Accept);
+        match self.listeners.get_mut(listener.0 as usize) {
+            Some(Listener::Socket(socket)) => {
+                // Not SOCK_NONBLOCK: the kernel would answer -EAGAIN instead of waiting.
+                let entry = opcode::AcceptMulti::new(Fd(socket.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
+                self.start_operation(entry, token, Work::Accept);
+            }
+            Some(Listener::Queue { accept: accept @ None, .. }) => {
+                *accept = Some(token);
+                let mut ready = std::mem::take(&mut self.ready);
+                self.take_handed_over(&mut ready);
+                self.ready = ready;
+            }
+            Some(Listener::Queue { .. }) => self.refuse(token, libc::EALREADY, Payload::None),
+            None => self.refuse(token, libc::EBADF, Payload::None),
+        }
     }
 
     fn send_bytes(&mut self, socket: SocketId, bytes: Vec<u8>, from: usize, token: Token) {

@@ -25,12 +25,13 @@ use rustix::event::Timespec;
 
 use self::disk::{Access, Disk};
 use self::network::{Contents, Network};
+use crate::accept_queue::accept_queue;
 use crate::bell::{Bell, Waker};
 use crate::open_files::OpenFiles;
 use crate::random::random;
 use crate::{
-    Clock, Completion, DirId, Io, IoConfig, IoError, IoKind, ListenerId, Op, Payload, Pool, Received, SystemIo, Token,
-    Wait,
+    AcceptQueue, Clock, Completion, DirId, Io, IoConfig, IoError, IoKind, ListenerId, Op, Payload, Pool, Received,
+    SystemIo, Token, Wait,
 };
 
 /// A turn sleeps no longer, whatever it was told: what the system call takes is bounded.
@@ -109,6 +110,7 @@ impl Io for Threads {
         let rung = self.network.poll(sleep.as_ref(), completions);
         if rung.wakers {
             self.wakers.hush();
+            self.network.woken();
             completions.push(Completion { token: Token::WAKE, result: 0, more: true, payload: Payload::None });
         }
         if rung.answers {
@@ -181,6 +183,11 @@ impl SystemIo for Threads {
     fn accept_from(&mut self, listener: OwnedFd) -> Result<ListenerId, IoError> {
         let failed = |source| IoError::Threads { step: "watching a listener", source };
         self.network.watch(listener).map_err(failed)
+    }
+
+    fn accept_queue(&mut self) -> (ListenerId, AcceptQueue) {
+        let (queue, accepted) = accept_queue(&self.wakers, true);
+        (self.network.take_from(accepted), queue)
     }
 
     fn waker(&self) -> Waker {

@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::Receiver;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
@@ -106,8 +107,15 @@ struct Socket {
     is_queued: bool,
 }
 
+/// What connections come from.
+enum Source {
+    Socket(OwnedFd),
+    /// Other threads, which ring the bell of wakers when there is one.
+    Queue(Receiver<OwnedFd>),
+}
+
 struct Listener {
-    fd: OwnedFd,
+    source: Source,
     accept: Option<Token>,
     is_readable: bool,
 }
@@ -154,8 +162,20 @@ impl Network {
         rustix::io::ioctl_fionbio(&fd, true)?;
         let number = self.listeners.len() as u32;
         epoll::add(&self.epoll, &fd, data(OF_LISTENER, number), EventFlags::IN | EventFlags::ET)?;
-        self.listeners.push(Listener { fd, accept: None, is_readable: false });
+        self.listeners.push(Listener { source: Source::Socket(fd), accept: None, is_readable: false });
         Ok(ListenerId(number))
+    }
+
+    pub(super) fn take_from(&mut self, accepted: Receiver<OwnedFd>) -> ListenerId {
+        self.listeners.push(Listener { source: Source::Queue(accepted), accept: None, is_readable: true });
+        ListenerId((self.listeners.len() - 1) as u32)
+    }
+
+    /// Other threads may have accepted connections.
+    pub(super) fn woken(&mut self) {
+        for listener in &mut self.listeners {
+            listener.is_readable |= matches!(listener.source, Source::Queue(_));
+        }
     }
 
     pub(super) fn buffers(&self) -> &ReceiveMemory {
@@ -282,7 +302,11 @@ impl Network {
         for _ in 0..ACCEPTS_MAX {
             let listener = &mut self.listeners[number];
             let (Some(token), true) = (listener.accept, listener.is_readable) else { return };
-            match accept_with(&listener.fd, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            let accepted = match &listener.source {
+                Source::Socket(fd) => accept_with(fd, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK),
+                Source::Queue(accepted) => accepted.try_recv().map_err(|_| Errno::AGAIN),
+            };
+            match accepted {
                 Ok(fd) => {
                     let result = self.add(fd);
                     completions.push(Completion { token, result, more: true, payload: Payload::None });

@@ -1,9 +1,10 @@
 //! Connections over loopback.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 
-use io::{Io, Op, Payload, SocketId, Token};
+use io::{Io, Op, Payload, SocketId, SystemIo, Token};
 
 use super::rig::Rig;
 
@@ -265,3 +266,70 @@ fn a_silent_client_is_asked_for_a_sign_of_life() {
     assert_eq!(timer, "02");
     assert!((1_000..=1_500).contains(&i64::from_str_radix(due, 16).unwrap()), "{due}");
 }
+
+/// Sockets that another thread made, blocking ones and others, before the accept and while a turn waits for one.
+#[test]
+fn what_other_threads_accepted_is_served_as_what_was_accepted_here() {
+    let mut rig = Rig::with(|config| config.sockets_max = 4);
+    let (listener, queue) = rig.io.accept_queue();
+    let (mut near, far) = UnixStream::pair().unwrap();
+    far.set_nonblocking(true).unwrap();
+    queue.push(far.into()).unwrap();
+    let accept = rig.submit(Op::Accept(listener));
+    let again = rig.run(Op::Accept(listener));
+    assert_eq!(again.result, -libc::EALREADY);
+    let beside = queue.clone();
+    let later = std::thread::spawn(move || {
+        let here = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(here.local_addr().unwrap()).unwrap();
+        beside.push(here.accept().unwrap().0.into()).unwrap();
+        peer
+    });
+    let mut number = || {
+        let completion = rig.next(accept);
+        assert!(completion.more, "{completion:?}");
+        completion.result
+    };
+    let sockets = [number(), number()].map(|number| SocketId(u32::try_from(number).unwrap()));
+    let mut peer = later.join().unwrap();
+    let mut talk = |socket, peer: &mut dyn ReadWrite| {
+        let receiving = rig.submit(Op::Receive(socket));
+        let mut got = Vec::new();
+        peer.write_all(&[7; 20_000]).unwrap();
+        while got.len() < 20_000 {
+            got.extend(receive(&mut rig, receiving));
+        }
+        // More than a socket takes at once.
+        let send = rig.submit(Op::SendBytes { socket, bytes: vec![8; 4 << 20], from: 0 });
+        let turning = std::thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                let mut back = vec![0; 4 << 20];
+                peer.read_exact(&mut back).map(|()| back)
+            });
+            let sent = rig.next(send).result;
+            (sent, reading.join().unwrap().unwrap())
+        });
+        assert_eq!(turning.0, 4 << 20);
+        assert!(turning.1 == vec![8; 4 << 20]);
+    };
+    talk(sockets[0], &mut near);
+    talk(sockets[1], &mut peer);
+    // No more than there is room for.
+    let pairs: Vec<_> = (0..3).map(|_| UnixStream::pair().unwrap()).collect();
+    let (nears, fars): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    fars.into_iter().for_each(|far| queue.push(far.into()).unwrap());
+    let results = [0; 3].map(|_| rig.next(accept).result);
+    assert!(results[0] >= 0 && results[1] >= 0 && results[2] == -libc::ENFILE, "{results:?}");
+    let mut refused = &nears[2];
+    assert_eq!(refused.read(&mut [0]).unwrap(), 0);
+    // What waits has a bound, and goes where the reactor went.
+    // Or fewer, where a process may have no more open files than that.
+    let pushed = (0..).map_while(|_| queue.push(UnixStream::pair().ok()?.1.into()).ok()).count();
+    assert!((1..=1024).contains(&pushed), "{pushed}");
+    drop(rig);
+    assert!(queue.push(UnixStream::pair().unwrap().1.into()).is_err());
+}
+
+trait ReadWrite: Read + Write + Send {}
+
+impl<T: Read + Write + Send> ReadWrite for T {}
