@@ -446,6 +446,7 @@ pub(super) fn kind(code: ErrorCode) -> ErrorKind {
         | ErrorCode::StorageFailed
         | ErrorCode::Damaged
         | ErrorCode::AccessDenied
+        | ErrorCode::TlsRequired
         | ErrorCode::ShuttingDown => ErrorKind::InternalFailure,
     }
 }

@@ -76,6 +76,8 @@ pub enum ErrorCode {
     /// Storage: the key that a stream is, or records are, encrypted with is not among the server's. All is as it was; try again
     /// once it is there.
     KeyMissing = 36,
+    /// The caller speaks in clear where TLS alone is taken; the connection ends.
+    TlsRequired = 37,
 }
 
 impl ErrorCode {
@@ -92,7 +94,8 @@ impl ErrorCode {
             | ErrorCode::TooManyShards
             | ErrorCode::StoredBefore
             | ErrorCode::NumberPassed
-            | ErrorCode::AccessDenied => Fault::Caller,
+            | ErrorCode::AccessDenied
+            | ErrorCode::TlsRequired => Fault::Caller,
             ErrorCode::DiskFull
             | ErrorCode::Busy
             | ErrorCode::WriteBytesExceeded
@@ -127,7 +130,7 @@ impl ErrorCode {
         ErrorCode::ALL.into_iter().find(|&code| code as u16 == number).unwrap_or(ErrorCode::Protocol)
     }
 
-    const ALL: [ErrorCode; 23] = {
+    const ALL: [ErrorCode; 24] = {
         use ErrorCode::*;
         [
             Protocol,
@@ -153,6 +156,7 @@ impl ErrorCode {
             NumberPassed,
             AccessDenied,
             KeyMissing,
+            TlsRequired,
         ]
     };
 }
@@ -183,6 +187,7 @@ impl fmt::Display for ErrorCode {
             ErrorCode::NumberPassed => "a higher number of the producer is stored already",
             ErrorCode::KeyMissing => "the key that it is encrypted with is not there",
             ErrorCode::AccessDenied => "access denied",
+            ErrorCode::TlsRequired => "TLS alone is taken here",
         })
     }
 }
