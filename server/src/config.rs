@@ -79,14 +79,16 @@ pub struct Settings {
     /// loopback
     #[arg(long, env = "MILLSTREAM_NATIVE_SECRET_FILE", value_name = "FILE")]
     pub native_secret_file: Option<PathBuf>,
-    /// Let records travel in clear between this machine and others
+    /// Whether `--native` takes clear text, in which records travel between this machine and others. Without TLS that has to be
+    /// said beyond loopback [default: on loopback only]
     #[arg(long, env = "MILLSTREAM_NATIVE_PLAINTEXT", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub native_plaintext: Option<bool>,
     /// Where the Kinesis API is served over HTTP; `off` for nowhere. Beyond loopback requests must be signed
     /// [default: 127.0.0.1:4567]
     #[arg(long, env = "MILLSTREAM_HTTP", value_name = "ADDR")]
     pub http: Option<Door>,
-    /// A certificate as PEM, and behind it those that signed it: with it `--http` speaks TLS too. Read again when it changes
+    /// A certificate as PEM, and behind it those that signed it: with it `--native` and `--http` speak TLS too. Read again when it
+    /// changes
     #[arg(long, env = "MILLSTREAM_TLS_CERTIFICATE", value_name = "FILE")]
     pub tls_certificate: Option<PathBuf>,
     /// Its key as PEM, not encrypted
@@ -98,9 +100,6 @@ pub struct Settings {
     /// Whether `--http` takes clear text beside TLS [default: on loopback only]
     #[arg(long, env = "MILLSTREAM_HTTP_PLAINTEXT", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub http_plaintext: Option<bool>,
-    /// Where native clients connect over TLS, if anywhere; beyond loopback with the secret
-    #[arg(long, env = "MILLSTREAM_NATIVE_TLS", value_name = "ADDR")]
-    pub native_tls: Option<SocketAddr>,
     /// The file of keys that requests of the Kinesis API must be signed with; only its owner may read it, and it is read again
     /// when it changes. Needed beyond loopback; without it any credentials are taken
     #[arg(long, env = "MILLSTREAM_CREDENTIALS_FILE", value_name = "FILE")]
@@ -132,7 +131,7 @@ pub struct Settings {
     /// the native protocol are told which are lost, and decide for themselves
     #[arg(long, env = "MILLSTREAM_PAST_DAMAGE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub past_damage: Option<bool>,
-    /// Threads that serve the Kinesis API, and as many that serve `--native-tls`. With one, big requests cost least of a
+    /// Threads that serve the Kinesis API, and with TLS as many that serve `--native`. With one, big requests cost least of a
     /// machine's time, and small ones wait for big ones [default: all cores but one, two at least]
     #[arg(long, env = "MILLSTREAM_GATEWAY_THREADS", value_name = "N")]
     pub gateway_threads: Option<usize>,
@@ -225,7 +224,7 @@ pub struct ServeConfig {
     pub api_rates: ApiRates,
     /// Whether its readers go on behind damaged records.
     pub past_damage: bool,
-    /// Threads that serve it, and as many for native clients over TLS.
+    /// Threads that serve it, and with TLS as many for native clients.
     pub gateway_threads: usize,
     /// How many reactors there are.
     pub reactors: usize,
@@ -318,8 +317,9 @@ impl fmt::Display for ConfigError {
             ConfigError::Tls(error) => error.fmt(f),
             ConfigError::Open(address) => write!(
                 f,
-                "--native {address} is not on loopback: other machines need a secret, by --native-secret-file FILE, and what they send \
-                 and read travels in clear, which --native-plaintext allows; or use 127.0.0.1:{}",
+                "--native {address} is not on loopback: other machines need a secret, by --native-secret-file FILE, and a certificate, \
+                 by --tls-certificate and --tls-key or --tls-self-signed, unless what they send and read may travel in clear, which \
+                 --native-plaintext allows; or use 127.0.0.1:{}",
                 frame::proto::PORT
             ),
             ConfigError::NotLoopback(address) => write!(
@@ -370,7 +370,6 @@ impl Settings {
             tls_key: self.tls_key.or(other.tls_key),
             tls_self_signed: self.tls_self_signed.or(other.tls_self_signed),
             http_plaintext: self.http_plaintext.or(other.http_plaintext),
-            native_tls: self.native_tls.or(other.native_tls),
             credentials_file: self.credentials_file.or(other.credentials_file),
             key_directory: self.key_directory.or(other.key_directory),
             admin: self.admin.or(other.admin),
@@ -453,9 +452,6 @@ impl Settings {
         };
         let native = self.native.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], frame::proto::PORT)));
         let secret = self.native_secret_file.as_deref().map(secret::read).transpose().map_err(ConfigError::Secret)?;
-        if !native.ip().is_loopback() && (secret.is_none() || self.native_plaintext != Some(true)) {
-            return Err(ConfigError::Open(native));
-        }
         if self.data.is_empty() {
             return Err(ConfigError::NoData);
         }
@@ -465,11 +461,14 @@ impl Settings {
         let usual_rates = || if quotas == Quotas::NONE { ApiRates::none() } else { ApiRates::service() };
         let api_rates = self.api_rates.clone().unwrap_or_else(usual_rates);
         let (http, credentials) = access(self.http, self.credentials_file.clone(), &place)?;
-        let tls = TlsConfig::of(&self, http, secret.is_some()).map_err(ConfigError::Tls)?;
+        let tls = TlsConfig::of(&self, http, native).map_err(ConfigError::Tls)?;
+        let is_answered_for = tls.is_some() || self.native_plaintext == Some(true);
+        if !native.ip().is_loopback() && (secret.is_none() || !is_answered_for) {
+            return Err(ConfigError::Open(native));
+        }
         let admin = self.admin.unwrap_or(Door::local(doors::ADMIN_PORT)).address();
         let reactors = self.reactors.unwrap_or(Reactors::Count(1)).count(usable_cores(), engine.memory_bytes)?;
-        let native_tls = tls.as_ref().and_then(|tls| tls.native);
-        doors::apart(native, reactors, [("http", http), ("admin", admin), ("native-tls", native_tls)])?;
+        doors::apart(native, reactors, [("http", http), ("admin", admin)])?;
         Ok(ServeConfig {
             data: self.data,
             native,

@@ -31,7 +31,7 @@ pub struct ServerArguments {
     /// The file with the server's secret, where it wants one
     #[arg(long, env = "MILLSTREAM_NATIVE_SECRET_FILE", value_name = "FILE", global = true, value_parser = secret_in)]
     native_secret_file: Option<Secret>,
-    /// Speak TLS, and trust a server that has this certificate, or one that it signed; `--native` is its `native-tls` address
+    /// Speak TLS, and trust a server that has this certificate, or one that it signed
     #[arg(long, env = "MILLSTREAM_TLS_CA", value_name = "FILE", global = true, value_parser = trust_in)]
     tls_ca: Option<Trust>,
 }

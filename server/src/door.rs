@@ -1,4 +1,4 @@
-//! A listener that is served on threads of its own: started, given connections within bounds, stopped.
+//! Listeners that are served on threads of their own: started, given connections within bounds, stopped.
 
 use std::future::Future;
 use std::io;
@@ -40,10 +40,18 @@ impl Door {
     /// Has `serve` do its work for `listener` on so many threads of this name, until it is told to stop.
     pub(crate) fn open<F: Future<Output = ()> + Send + 'static>(
         listener: TcpListener,
-        (name, threads): (&'static str, usize),
+        name: (&'static str, usize),
         serve: impl FnOnce(Listener) -> F,
     ) -> io::Result<Door> {
-        listener.set_nonblocking(true)?;
+        Door::open_all(vec![listener], name, |mut listeners| serve(listeners.remove(0)))
+    }
+
+    /// The same for several listeners, by the same threads.
+    pub(crate) fn open_all<F: Future<Output = ()> + Send + 'static>(
+        listeners: Vec<TcpListener>,
+        (name, threads): (&'static str, usize),
+        serve: impl FnOnce(Vec<Listener>) -> F,
+    ) -> io::Result<Door> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name(name)
@@ -51,11 +59,16 @@ impl Door {
             .enable_time()
             .build()?;
         let (stop, stopped) = watch::channel(false);
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
+        let listen = |listener: TcpListener| {
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            Ok(Listener { listener, name, stopped: stopped.clone() })
         };
-        let done = runtime.spawn(serve(Listener { listener, name, stopped }));
+        let listeners = {
+            let _inside = runtime.enter();
+            listeners.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?
+        };
+        let done = runtime.spawn(serve(listeners));
         Ok(Door { runtime, stop, done })
     }
 

@@ -62,9 +62,10 @@ use self::rates::Rates;
 use self::requests::Requests;
 use self::subscribers::Subscribers;
 use crate::config::ApiRates;
-use crate::http_server::{HttpServer, Security};
+use crate::http_server::HttpServer;
 use crate::leases::Leases;
 use crate::room::Room;
+use crate::tls::Security;
 
 /// Connections at once. The next wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 4096;

@@ -3,7 +3,6 @@
 //! back. What is answered is the caller's.
 
 mod connection;
-mod security;
 mod silence;
 
 use std::convert::Infallible;
@@ -27,11 +26,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::server::TlsStream;
 
 use self::connection::Connection;
-pub(crate) use self::security::Security;
-use self::security::{Secured, secure};
 pub(crate) use self::silence::Answer;
 use self::silence::Ending;
 use crate::door::{Door, Listener};
+use crate::tls::{Protocol, Secured, Security};
 
 /// How long a connection may take for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -71,6 +69,10 @@ const HEADS_BYTES: u32 = 0;
 
 /// A silent connection of HTTP/2 is asked after this long whether anybody is there.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What is said in clear where that is not taken.
+const REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+                       This port takes TLS alone: ask it by https://.\n";
 
 /// Why a connection, or an answer's body, ended early.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -157,7 +159,11 @@ enum Begun {
 }
 
 async fn begin(stream: TcpStream, security: Option<&Security>) -> io::Result<Begun> {
-    Ok(match secure(stream, security).await? {
+    let secured = match security {
+        None => Secured::Clear(stream),
+        Some(security) => security.begin(stream, Protocol::Http, HEAD_TIMEOUT, REFUSAL.as_bytes()).await?,
+    };
+    Ok(match secured {
         Secured::Clear(stream) => Begun::Clear(Connection::begin(stream, HEAD_TIMEOUT, CLOSE_TIMEOUT).await?),
         Secured::Tls(stream) => Begun::Tls(Connection::begin(stream, HEAD_TIMEOUT, CLOSE_TIMEOUT).await?),
         Secured::Refused => Begun::Refused,

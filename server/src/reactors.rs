@@ -3,7 +3,7 @@
 //! The first opens the log with its own `Io`, and hands the others their seats. None accepts connections before all have taken
 //! theirs. The end of one, however it comes, is the end of all: the others shut down cleanly.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +12,10 @@ use std::thread::JoinHandle;
 
 use engine::limits::{CONNECTIONS_MAX, Memory, RECEIVE_BUFFER_BYTES};
 use engine::{Handle, Reactor, Seat, Status};
-use io::{DataDir, IoConfig, IoKind, ListenerId, Ring, SystemIo, Threads, Waker};
+use io::{AcceptQueue, DataDir, IoConfig, IoKind, ListenerId, Ring, SystemIo, Threads, Waker};
 
 use crate::config::ServeConfig;
+use crate::native_tls::NativeDoor;
 use crate::serve::{ServeError, log_recovery};
 
 /// How often ports that follow each other are looked for, where any will do.
@@ -23,8 +24,8 @@ const PORT_TRIES_MAX: usize = 100;
 /// Among these: below those that Linux by default gives to connections, of which a busy machine has one beside almost every free one.
 const PORTS_LOOKED_THROUGH: Range<u16> = 10_000..32_000;
 
-/// A socket, and where it listens.
-type Listening = (OwnedFd, SocketAddr);
+/// A socket, and where it listens; with TLS it is not the reactor that listens there.
+type Listening = (Option<OwnedFd>, SocketAddr);
 
 /// How all reactors are stopped.
 #[derive(Default)]
@@ -77,6 +78,8 @@ pub(crate) struct Started {
     pub(crate) handle: Handle,
     /// Where each listens.
     pub(crate) native: Vec<SocketAddr>,
+    /// With TLS what listens there in their place, and where each takes connections from.
+    pub(crate) doors: Vec<NativeDoor>,
 }
 
 /// What a reactor's thread says once it could accept connections.
@@ -84,6 +87,7 @@ struct Ready {
     number: usize,
     handle: Handle,
     native: SocketAddr,
+    queue: Option<AcceptQueue>,
 }
 
 /// What all but the first wait for.
@@ -104,7 +108,9 @@ impl Running {
     ) -> Result<(Running, Option<Started>), ServeError> {
         let count = config.reactors;
         // Before any thread starts: nobody else gets a port meanwhile.
-        let native = listen(config.native, count)?;
+        let mut native = listen(config.native, count)?;
+        let secured = native.iter_mut().filter_map(|(socket, _)| socket.take_if(|_| config.tls.is_some()));
+        let secured: Vec<TcpListener> = secured.map(TcpListener::from).collect();
         let config = Arc::new(config);
         let mut running = Running { reactors: Arc::default(), threads: Vec::new() };
         let (tell, ready) = mpsc::channel();
@@ -145,8 +151,10 @@ impl Running {
         }
         all.sort_by_key(|ready| ready.number);
         let native = all.iter().map(|ready| ready.native).collect();
+        let queues = all.iter_mut().filter_map(|ready| ready.queue.take());
+        let doors = secured.into_iter().zip(queues).collect();
         let handle = Handle::join(all.into_iter().map(|ready| ready.handle).collect());
-        Ok((running, Some(Started { handle, native })))
+        Ok((running, Some(Started { handle, native, doors })))
     }
 
     /// How they are stopped.
@@ -188,9 +196,18 @@ fn listen_from(first: SocketAddr, count: usize) -> Result<Vec<Listening>, ServeE
             refused(first, std::io::Error::new(std::io::ErrorKind::AddrNotAvailable, text))
         })?;
         let address = SocketAddr::new(first.ip(), port);
-        io::listen(address).map_err(|error| refused(address, error))
+        let (socket, address) = io::listen(address).map_err(|error| refused(address, error))?;
+        Ok((Some(socket), address))
     };
     (0..count).map(listen).collect()
+}
+
+/// What a reactor's connections come from, and where clients make them.
+struct Entry {
+    listener: ListenerId,
+    native: SocketAddr,
+    /// Where they are handed over, unless it listens there itself.
+    queue: Option<AcceptQueue>,
 }
 
 /// One reactor's thread.
@@ -224,7 +241,7 @@ impl Site<'_> {
         tell: &mpsc::Sender<Ready>,
     ) -> Result<(), ServeError> {
         let core = self.pin()?;
-        let (mut io, listener) = self.start_io::<I>(listening.0, directories)?;
+        let (mut io, entry) = self.start_io::<I>(listening, directories)?;
         let (seats, recovered) =
             engine::open(&mut io, &self.config.engine, self.config.reactors).map_err(ServeError::Open)?;
         let config = self.config;
@@ -235,7 +252,7 @@ impl Site<'_> {
             // One that has failed meanwhile ends this one as well.
             let _ = other.send((seat, directories.to_vec()));
         }
-        self.serve(core, directories, (io, listener, listening.1), seat, tell)
+        self.serve(core, directories, (io, entry), seat, tell)
     }
 
     /// The others wait for their seats.
@@ -248,11 +265,15 @@ impl Site<'_> {
         let core = self.pin()?;
         // The first has failed, and says why.
         let Ok((seat, directories)) = inbox.recv() else { return Ok(()) };
-        let (io, listener) = self.start_io::<I>(listening.0, &directories)?;
-        self.serve(core, &directories, (io, listener, listening.1), seat, tell)
+        let (io, entry) = self.start_io::<I>(listening, &directories)?;
+        self.serve(core, &directories, (io, entry), seat, tell)
     }
 
-    fn start_io<I: SystemIo>(&self, socket: OwnedFd, directories: &[DataDir]) -> Result<(I, ListenerId), ServeError> {
+    fn start_io<I: SystemIo>(
+        &self,
+        (socket, native): Listening,
+        directories: &[DataDir],
+    ) -> Result<(I, Entry), ServeError> {
         let memory = Memory::share(self.config.engine.memory_bytes / self.config.reactors);
         let buffers = (memory.receive_bytes / RECEIVE_BUFFER_BYTES).next_power_of_two();
         let mut io = I::start(IoConfig {
@@ -263,15 +284,21 @@ impl Site<'_> {
             ..IoConfig::new(directories.to_vec())
         })
         .map_err(ServeError::Io)?;
-        let listener = io.accept_from(socket).map_err(ServeError::Io)?;
-        Ok((io, listener))
+        let (listener, queue) = match socket {
+            Some(socket) => (io.accept_from(socket).map_err(ServeError::Io)?, None),
+            None => {
+                let (listener, queue) = io.accept_queue();
+                (listener, Some(queue))
+            }
+        };
+        Ok((io, Entry { listener, native, queue }))
     }
 
     fn serve<I: SystemIo>(
         &self,
         core: usize,
         directories: &[DataDir],
-        (io, listener, native): (I, ListenerId, SocketAddr),
+        (io, Entry { listener, native, queue }): (I, Entry),
         seat: Seat,
         tell: &mpsc::Sender<Ready>,
     ) -> Result<(), ServeError> {
@@ -302,7 +329,7 @@ impl Site<'_> {
         }
         self.reactors.add(waker.clone());
         let handle = reactor.handle(move || waker.wake());
-        let _ = tell.send(Ready { number, handle, native });
+        let _ = tell.send(Ready { number, handle, native, queue });
         let mut listener = Some(listener);
         let mut was_poisoned = false;
         loop {

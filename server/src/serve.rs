@@ -29,10 +29,9 @@ use crate::config::{ConfigError, LogFormat, ServeArguments, ServeConfig, TlsConf
 use crate::credentials::CredentialsFile;
 use crate::door;
 use crate::gateway::{Access, Gateway, Terms};
-use crate::http_server::Security;
-use crate::native_tls::NativeTls;
+use crate::native_tls::{NativeDoor, NativeTls};
 use crate::reactors::{Reactors, Running, Started};
-use crate::tls::{Source, Tls, TlsError};
+use crate::tls::{Security, Source, Tls, TlsError};
 
 /// Signals this close together are one request to stop.
 const SAME_REQUEST: Duration = Duration::from_millis(500);
@@ -128,7 +127,7 @@ impl std::error::Error for ServeError {}
 #[derive(Default)]
 struct Opened {
     gateway: Option<Gateway>,
-    /// Passes on what the reactors say, to their end.
+    /// Passes on what reactors say over TLS, to their end.
     native_tls: Option<NativeTls>,
     admin: Option<Admin>,
     /// It is over, for what is still to be opened too.
@@ -204,18 +203,16 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
         |setting, address| door::listen(address).map_err(|error| ServeError::Listen { setting, address, error });
     let http = config.http.map(|address| listen("http", address)).transpose()?;
     let admin = config.admin.map(|address| listen("admin", address)).transpose()?;
-    let native_tls = config.tls.as_ref().and_then(|tls| tls.native);
-    let native_tls = native_tls.map(|address| listen("native-tls", address)).transpose()?;
     let (running, started) = Running::start(config, kind, directories)?;
-    let Some(Started { handle: engine, native }) = started else { return running.join() };
+    let Some(Started { handle: engine, native, doors: native_doors }) = started else { return running.join() };
     let stopper = Arc::new(Stopper { opened: Mutex::default(), reactors: running.reactors() });
     let _ = stopping.set(Arc::clone(&stopper));
     // Whoever is heard from here on is answered before a stop.
     stopper.reactors.open();
     let address = |door: &Option<(TcpListener, SocketAddr)>| door.as_ref().map(|(_, address)| *address);
-    let addresses = [("http", address(&http)), ("admin", address(&admin)), ("native-tls", address(&native_tls))];
-    let listeners = [http, admin, native_tls].map(|door| door.map(|(listener, _)| listener));
-    let certificate = match doors.open(listeners, engine, &native, &stopper) {
+    let addresses = [("http", address(&http)), ("admin", address(&admin))];
+    let listeners = [http, admin].map(|door| door.map(|(listener, _)| listener));
+    let certificate = match doors.open(listeners, native_doors, engine, &stopper) {
         Ok(certificate) => certificate,
         Err(error) => {
             stopper.stop();
@@ -265,7 +262,7 @@ struct Doors {
     terms: Terms,
     directories: Vec<PathBuf>,
     memory_bytes: usize,
-    /// Of the gateway, and as many of the native protocol over TLS.
+    /// Of the gateway, and as many of the native port where there is TLS.
     gateway_threads: usize,
     started: Instant,
 }
@@ -274,9 +271,9 @@ impl Doors {
     /// Starts it. What comes back is the certificate, if the server made it: clients have to be given it.
     fn open(
         self,
-        [http, admin, native_tls]: [Option<TcpListener>; 3],
+        [http, admin]: [Option<TcpListener>; 2],
+        native: Vec<NativeDoor>,
         engine: Handle,
-        native: &[SocketAddr],
         stopper: &Arc<Stopper>,
     ) -> Result<Option<PathBuf>, ServeError> {
         let Doors {
@@ -293,19 +290,22 @@ impl Doors {
         } = self;
         let start = |config: &TlsConfig| Tls::start(config.source.clone(), &directories).map_err(ServeError::Tls);
         let tls = config.as_ref().map(start).transpose()?;
-        let plaintext = config.as_ref().is_none_or(|config| config.http_plaintext);
-        let security = tls.clone().map(|tls| Security { tls, plaintext });
+        let security = |plaintext: fn(&TlsConfig) -> bool| {
+            let (tls, config) = (tls.clone()?, config.as_ref()?);
+            Some(Security { tls, plaintext: plaintext(config) })
+        };
+        let for_http = security(|config| config.http_plaintext);
         let access = Access::new(place, credentials);
         let start = |door| {
-            Gateway::start((door, security, threads), engine.clone(), access, keyring, terms, &directories)
+            Gateway::start((door, for_http, threads), engine.clone(), access, keyring, terms, &directories)
                 .map_err(ServeError::Thread)
         };
         let gateway = http.map(start).transpose()?;
         let figures = gateway.as_ref().map(Gateway::figures);
         stopper.opened().gateway = gateway;
-        if let (Some(door), Some(tls)) = (native_tls, &tls) {
-            let door = NativeTls::start((door, threads), Arc::clone(tls), native).map_err(ServeError::Thread)?;
-            stopper.opened().native_tls = Some(door);
+        if let Some(security) = security(|config| config.native_plaintext) {
+            let doors = NativeTls::start((native, threads), security).map_err(ServeError::Thread)?;
+            stopper.opened().native_tls = Some(doors);
         }
         let watched = Watched { handle: engine, figures, directories, memory_bytes, started };
         let admin = admin.map(|door| Admin::start(door, watched).map_err(ServeError::Thread)).transpose()?;

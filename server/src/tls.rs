@@ -9,6 +9,7 @@
 //! the new one.
 
 mod files;
+mod security;
 mod self_signed;
 mod watch;
 
@@ -28,6 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 pub(crate) use self::files::{Files, TlsError};
+pub(crate) use self::security::{Secured, Security};
 
 /// How long a handshake may take, with the wait for its place.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

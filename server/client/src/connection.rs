@@ -183,11 +183,8 @@ impl Connection {
         self.welcome.as_ref().expect("none is handed out before its handshake")
     }
 
-    /// Where it leads. The reactors' own ports don't speak TLS.
+    /// Where it leads.
     pub(crate) fn site(&self) -> Site {
-        if self.stream.is_secure() {
-            return Site::at(self.address);
-        }
         Site { address: self.address, reactors: self.welcome().reactors }
     }
 

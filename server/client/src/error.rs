@@ -74,7 +74,7 @@ impl fmt::Display for ConnectError {
             ConnectError::Untrusted { address, source } => {
                 write!(
                     f,
-                    "{address} can't be trusted over TLS: {source}; set the address of `--native-tls`, and Options::tls"
+                    "{address} can't be trusted over TLS: {source}; set Options::tls to whom to trust, if the server has a certificate"
                 )
             }
             ConnectError::Lost { address, source } => {

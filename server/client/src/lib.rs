@@ -29,7 +29,7 @@
 //!   through splits and merges, on a connection to each of their owners.
 //! * A server may have [several addresses](Options::more_addresses). What is tried again is tried after pauses that grow, and of
 //!   which part is chance.
-//! * [TLS](Options::tls) leads to one door for all reactors, so there is no owner to go to.
+//! * Over [TLS](Options::tls) all of that is the same: each reactor's port shows the server's one certificate.
 //!
 //! Nothing here knows the engine or the server: the frame crate's bytes are all that they share.
 

@@ -35,7 +35,7 @@ pub struct Options {
     pub more_addresses: Vec<SocketAddr>,
     /// What both sides prove to know. With one, no server is spoken to that does not ask for it.
     pub secret: Option<Secret>,
-    /// With it TLS is spoken, so the addresses have to be those of `serve --native-tls`. None by default.
+    /// With it TLS is spoken, which a server takes that has a certificate. None by default.
     pub tls: Option<Tls>,
     /// How long making a connection to one address may take, the handshake included. 5 seconds by default.
     pub connect_timeout: Duration,

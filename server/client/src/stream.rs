@@ -46,10 +46,6 @@ impl Stream {
         Ok(Stream { socket, tls, has_more: false })
     }
 
-    pub(crate) fn is_secure(&self) -> bool {
-        self.tls.is_some()
-    }
-
     /// Until there is something to take, or to give where somebody `has_output`.
     pub(crate) async fn ready(&self, has_output: bool) -> io::Result<()> {
         if self.has_more {

@@ -103,8 +103,8 @@ impl fmt::Display for ClientError {
             }
             ClientError::Untrusted { address, source } => write!(
                 f,
-                "{address} can't be trusted over TLS: {source}; name the server's certificate with --tls-ca FILE, and its \
-                 `native-tls` address, by a name that is in the certificate, with --native ADDR"
+                "{address} can't be trusted over TLS: {source}; name the server's certificate with --tls-ca FILE, if it has one, \
+                 and the server by a name that is in the certificate with --native ADDR"
             ),
             ClientError::Lost { address, unanswered, source } => {
                 write!(f, "the connection to {address} broke: {source}; look at the server's log and try again")?;

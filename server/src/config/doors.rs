@@ -11,7 +11,7 @@ pub(super) const ADMIN_PORT: u16 = 4569;
 pub(super) fn apart(
     native: SocketAddr,
     reactors: usize,
-    others: [(&'static str, Option<SocketAddr>); 3],
+    others: [(&'static str, Option<SocketAddr>); 2],
 ) -> Result<(), ConfigError> {
     let others: Vec<_> = others.into_iter().filter_map(|(name, address)| Some((name, address?))).collect();
     for (at, &(name, address)) in others.iter().enumerate() {
@@ -43,22 +43,22 @@ mod tests {
     #[test]
     fn no_door_is_at_the_address_of_another() {
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let outcome = |native, reactors, http, admin, tls| {
-            let others = [("http", http), ("admin", admin), ("native-tls", tls)];
+        let outcome = |native, reactors, http, admin| {
+            let others = [("http", http), ("admin", admin)];
             apart(at(native), reactors, others).map_err(|error| error.to_string())
         };
         let (http, admin) = (Some(at("127.0.0.1:4567")), Some(at("127.0.0.1:4571")));
-        assert_eq!(outcome("127.0.0.1:4570", 1, http, admin, None), Ok(()));
-        assert_eq!(outcome("127.0.0.2:4570", 2, http, admin, None), Ok(()));
-        assert_eq!(outcome("127.0.0.1:0", 2, Some(at("127.0.0.1:0")), Some(at("127.0.0.1:0")), None), Ok(()));
-        assert_eq!(outcome("[::1]:4570", 2, Some(at("0.0.0.0:4571")), None, None), Ok(()));
+        assert_eq!(outcome("127.0.0.1:4570", 1, http, admin), Ok(()));
+        assert_eq!(outcome("127.0.0.2:4570", 2, http, admin), Ok(()));
+        assert_eq!(outcome("127.0.0.1:0", 2, Some(at("127.0.0.1:0")), Some(at("127.0.0.1:0"))), Ok(()));
+        assert_eq!(outcome("[::1]:4570", 2, Some(at("0.0.0.0:4571")), None), Ok(()));
         for native in ["127.0.0.1:4570", "0.0.0.0:4570", "[::]:4570"] {
-            let error = outcome(native, 2, http, admin, None).unwrap_err();
+            let error = outcome(native, 2, http, admin).unwrap_err();
             assert!(error.contains("--admin 127.0.0.1:4571") && error.contains("reactor 1"), "{error}");
         }
-        let error = outcome("127.0.0.1:4570", 1, http, admin, Some(at("127.0.0.1:4570"))).unwrap_err();
-        assert!(error.contains("--native-tls") && error.contains("--native,"), "{error}");
-        let error = outcome("127.0.0.1:4570", 1, http, http, None).unwrap_err();
+        let error = outcome("127.0.0.1:4570", 1, Some(at("127.0.0.1:4570")), None).unwrap_err();
+        assert!(error.contains("--http") && error.contains("--native,"), "{error}");
+        let error = outcome("127.0.0.1:4570", 1, http, http).unwrap_err();
         assert!(error.contains("--admin") && error.contains("--http"), "{error}");
     }
 }

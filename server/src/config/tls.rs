@@ -13,8 +13,8 @@ pub struct TlsConfig {
     pub source: Source,
     /// Whether the port of the Kinesis API takes clear text beside it.
     pub http_plaintext: bool,
-    /// Where native clients connect over it, if anywhere.
-    pub native: Option<SocketAddr>,
+    /// Whether the native port does.
+    pub native_plaintext: bool,
 }
 
 /// Why settings of TLS make none.
@@ -26,8 +26,6 @@ pub enum TlsSettingsError {
     Two,
     /// Something is asked for that needs a certificate.
     NoCertificate(&'static str),
-    /// The native port would be open to other machines.
-    Open(SocketAddr),
     /// Certificate and key themselves.
     Files(TlsError),
 }
@@ -46,10 +44,6 @@ impl fmt::Display for TlsSettingsError {
                 "--{setting} needs TLS; name a certificate with --tls-certificate FILE and --tls-key FILE, or have one made with \
                  --tls-self-signed"
             ),
-            TlsSettingsError::Open(address) => write!(
-                f,
-                "--native-tls {address} is not on loopback: other machines need a secret, by --native-secret-file FILE"
-            ),
             TlsSettingsError::Files(error) => error.fmt(f),
         }
     }
@@ -58,12 +52,12 @@ impl fmt::Display for TlsSettingsError {
 impl std::error::Error for TlsSettingsError {}
 
 impl TlsConfig {
-    /// What these settings ask for, given where the Kinesis API is served and whether there is a secret. Files are read once,
-    /// so that mistakes in them are known before anything is started.
+    /// What these settings ask for, given where the Kinesis API and the native protocol are served. Files are read once, so that
+    /// mistakes in them are known before anything is started.
     pub(super) fn of(
         settings: &Settings,
         http: Option<SocketAddr>,
-        has_secret: bool,
+        native: SocketAddr,
     ) -> Result<Option<TlsConfig>, TlsSettingsError> {
         let self_signed = settings.tls_self_signed == Some(true);
         let source = match (&settings.tls_certificate, &settings.tls_key) {
@@ -77,17 +71,15 @@ impl TlsConfig {
             _ => return Err(TlsSettingsError::Half),
         };
         let Some(source) = source else {
-            return match (settings.native_tls, settings.http_plaintext) {
-                (Some(_), _) => Err(TlsSettingsError::NoCertificate("native-tls")),
-                (None, Some(false)) => Err(TlsSettingsError::NoCertificate("http-plaintext false")),
-                (None, _) => Ok(None),
+            return match (settings.native_plaintext, settings.http_plaintext) {
+                (Some(false), _) => Err(TlsSettingsError::NoCertificate("native-plaintext false")),
+                (_, Some(false)) => Err(TlsSettingsError::NoCertificate("http-plaintext false")),
+                _ => Ok(None),
             };
         };
-        if let Some(address) = settings.native_tls.filter(|address| !address.ip().is_loopback() && !has_secret) {
-            return Err(TlsSettingsError::Open(address));
-        }
         let is_local = http.is_none_or(|address| address.ip().is_loopback());
         let http_plaintext = settings.http_plaintext.unwrap_or(is_local);
-        Ok(Some(TlsConfig { source, http_plaintext, native: settings.native_tls }))
+        let native_plaintext = settings.native_plaintext.unwrap_or(native.ip().is_loopback());
+        Ok(Some(TlsConfig { source, http_plaintext, native_plaintext }))
     }
 }

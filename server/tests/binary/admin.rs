@@ -50,7 +50,7 @@ pub(crate) fn health(server: &Server) -> (u16, Value) {
 }
 
 /// The sum of a family over all its labels.
-fn total(samples: &BTreeMap<String, f64>, family: &str) -> f64 {
+pub(crate) fn total(samples: &BTreeMap<String, f64>, family: &str) -> f64 {
     let own = samples.iter().filter(|(name, _)| name.split('{').next() == Some(family));
     let values: Vec<f64> = own.map(|(_, value)| *value).collect();
     assert!(!values.is_empty(), "{family} is not told: {samples:?}");

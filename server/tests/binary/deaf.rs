@@ -5,7 +5,7 @@
 //! server stops receiving from it, so that what it sends stays in its own socket.
 
 use std::io::Write;
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ use crate::rig::{PATIENCE, Server, directory, read_all, store};
 const HELD_UP: Duration = Duration::from_secs(12);
 
 /// A connection that has said hello, and read nothing yet.
-fn greet(server: &Server) -> (TcpStream, Proto) {
-    let mut socket = TcpStream::connect(server.address).unwrap();
+fn greet(address: SocketAddr) -> (TcpStream, Proto) {
+    let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut hello = Vec::new();
     let proto = Proto::new(&mut hello);
@@ -38,8 +38,8 @@ struct Deaf {
 }
 
 impl Deaf {
-    fn new(server: &Server, mut ask: impl FnMut(&mut Proto, &mut Vec<u8>) -> RequestId) -> Deaf {
-        let (mut socket, mut proto) = greet(server);
+    fn new(address: SocketAddr, mut ask: impl FnMut(&mut Proto, &mut Vec<u8>) -> RequestId) -> Deaf {
+        let (mut socket, mut proto) = greet(address);
         let mut welcome = [0; 256];
         let got = std::io::Read::read(&mut socket, &mut welcome).unwrap();
         assert!(matches!(proto.step(&welcome[..got], &mut 0), Ok(Some(ClientEvent::Welcome(_)))));
@@ -93,14 +93,20 @@ fn work(client: &mut Client, stream: StreamId, rounds: usize) -> [(Duration, Dur
 #[test]
 fn who_only_sends_holds_nobody_up() {
     let directory = directory();
-    // The least memory: 256 receive buffers, which one connection fills in a moment.
     let server = Server::start(&directory.path().join("data"));
+    hold_nobody_up(server, |server| server.address);
+}
+
+/// Clients that only send there, beside one that works. With the least memory there are 256 receive buffers, which one connection
+/// fills in a moment.
+pub(crate) fn hold_nobody_up(server: Server, at: impl FnOnce(&Server) -> SocketAddr) {
+    let address = at(&server);
     let mut bystander = server.client();
     let stream = bystander.create_stream("calm", 1, Quotas::NONE).unwrap().stream;
     let calm = work(&mut bystander, stream, 100);
     let read = Read { stream, shard: ShardId(1), start: Sequence(1).into(), bytes_max: 1 << 20 };
     let deaf =
-        [Deaf::new(&server, |proto, out| proto.ping(out)), Deaf::new(&server, |proto, out| proto.read(out, &read))];
+        [Deaf::new(address, |proto, out| proto.ping(out)), Deaf::new(address, |proto, out| proto.read(out, &read))];
     let deadline = Instant::now() + PATIENCE;
     let mut rounds = 100;
     // Until the server takes nothing more of either, and some time beyond it.
@@ -127,7 +133,7 @@ fn who_listens_at_last_gets_every_answer() {
     let directory = directory();
     let server = Server::start(&directory.path().join("data"));
     let (mut asked, mut heard) = (0_u64, 0_u64);
-    let (mut socket, mut proto) = greet(&server);
+    let (mut socket, mut proto) = greet(server.address);
     let mut bytes = Vec::new();
     for _ in 0..1000 {
         proto.ping(&mut bytes);
@@ -167,7 +173,7 @@ fn who_takes_little_goes_on_and_who_takes_nothing_is_cut() {
     // Far more than both sockets hold.
     let asked = 32;
     let connect = || {
-        let (mut socket, mut proto) = greet(&server);
+        let (mut socket, mut proto) = greet(server.address);
         let mut bytes = Vec::new();
         (0..asked).for_each(|_| _ = proto.read(&mut bytes, &read));
         socket.write_all(&bytes).unwrap();
@@ -221,7 +227,7 @@ fn many_who_take_nothing_hold_no_more_memory_than_there_is_and_nobody_up() {
     // Without a bound for all of them, they would hold a megabyte each, and more.
     let deaf: Vec<TcpStream> = (0..150)
         .map(|_| {
-            let (mut socket, mut proto) = greet(&server);
+            let (mut socket, mut proto) = greet(server.address);
             let mut bytes = Vec::new();
             (0..16).for_each(|_| _ = proto.read(&mut bytes, &read));
             socket.write_all(&bytes).unwrap();

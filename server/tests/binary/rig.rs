@@ -138,8 +138,6 @@ pub(crate) struct Server {
     pub(crate) admin: Option<SocketAddr>,
     /// Where each reactor is, if there are several.
     pub(crate) reactors: Vec<SocketAddr>,
-    /// Where the native protocol is spoken over TLS, if it is.
-    pub(crate) native_tls: Option<SocketAddr>,
     /// The certificate that the server made, if it did.
     pub(crate) certificate: Option<PathBuf>,
     log: PathBuf,
@@ -186,8 +184,8 @@ impl Server {
         };
         let reactors =
             word("reactors").into_iter().flat_map(|all| all.split(',')).map(|word| word.parse().unwrap()).collect();
-        let (native_tls, certificate) = (address("native-tls"), word("certificate").map(PathBuf::from));
-        Server { child, address: native, http, admin, reactors, native_tls, certificate, log }
+        let certificate = word("certificate").map(PathBuf::from);
+        Server { child, address: native, http, admin, reactors, certificate, log }
     }
 
     pub(crate) fn client(&self) -> Client {

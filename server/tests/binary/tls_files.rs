@@ -77,9 +77,8 @@ fn a_new_certificate_is_for_new_connections_and_a_broken_one_for_nobody() {
         }
     };
     become_(&first);
-    let flags = [&used.flags()[..], &["--native-tls", "127.0.0.1:0"]].concat();
-    let server = Server::start_with(&directory.path().join("data"), &flags);
-    let (address, native) = (server.http.unwrap(), server.native_tls.unwrap());
+    let server = Server::start_with(&directory.path().join("data"), &used.flags());
+    let (address, native) = (server.http.unwrap(), server.address);
     let tunnel = Tunnel::to(native, &first.certificate);
     let mut old_native = tunnel.client();
     let config = trusting(&first.certificate, &["http/1.1"]);
@@ -154,9 +153,8 @@ fn what_is_wrong_with_files_is_told_in_one_line_before_anything_is_made() {
         (&flags[..2], "--tls-key FILE go together"),
         (&flags[2..], "--tls-key FILE go together"),
         (&[&flags[..], &["--tls-self-signed"]].concat()[..], "leave out one of them"),
-        (&["--native-tls", "127.0.0.1:0"], "--native-tls needs TLS"),
+        (&["--native-plaintext", "false"], "--native-plaintext false needs TLS"),
         (&["--http-plaintext", "false"], "--http-plaintext false needs TLS"),
-        (&["--tls-self-signed", "--native-tls", "0.0.0.0:0"], "other machines need a secret"),
     ] {
         let line = refusal(&data, more);
         assert!(line.contains(expected), "{more:?}: {line}");
