@@ -3,6 +3,7 @@
 //!
 //! It never links the engine or the server: what it knows of them is the bytes of the native protocol, and of the Kinesis API.
 
+mod certificates;
 pub mod goal;
 pub mod http;
 pub mod input;

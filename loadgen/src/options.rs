@@ -46,11 +46,14 @@ pub struct Options {
     #[arg(long, env = "MILLSTREAM_LOAD_CONFIG", value_name = "FILE", help_heading = "Where")]
     pub config: Option<PathBuf>,
     /// The server's native address; without it a server is started. Streams that get their name here are removed afterwards
-    #[arg(long, env = "MILLSTREAM_LOAD_TARGET", value_parser = resolve, value_name = "ADDR", help_heading = "Where")]
-    pub target: Option<SocketAddr>,
+    #[arg(long, env = "MILLSTREAM_LOAD_TARGET", value_parser = place, value_name = "ADDR", help_heading = "Where")]
+    pub target: Option<Place>,
     /// The file with the server's secret, where it wants one; a server started here wants it too
     #[arg(long, env = "MILLSTREAM_NATIVE_SECRET_FILE", value_name = "FILE", help_heading = "Where")]
     pub native_secret_file: Option<PathBuf>,
+    /// Speak TLS with --target, on epoll, and trust a server that has this certificate, or one that it signed
+    #[arg(long, env = "MILLSTREAM_LOAD_TLS_CA", requires = "target", value_name = "FILE", help_heading = "Where")]
+    pub tls_ca: Option<PathBuf>,
     /// How long the server may take to answer a new connection
     #[arg(long, env = "MILLSTREAM_LOAD_OPEN_TIMEOUT", value_parser = parse_duration, default_value = "10s", value_name = "TIME", help_heading = "Where")]
     pub open_timeout: Duration,
@@ -406,6 +409,20 @@ impl FromStr for Speed {
 }
 
 /// The address of a host and its port; of several that of IPv4, where a server listens unless told.
+/// Where a server is, and by which host it was named.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where.
+    pub address: SocketAddr,
+    /// Its name, or its address.
+    pub host: String,
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    let address = resolve(text)?;
+    Ok(Place { address, host: text.rsplit_once(':').map_or(text, |(host, _)| host).to_owned() })
+}
+
 fn resolve(text: &str) -> Result<SocketAddr, String> {
     let wrong = |why: String| format!("{why}; write for example 127.0.0.1:4570 or localhost:4570");
     let addresses = text.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;

@@ -1,8 +1,7 @@
 //! Where the API is served, and how a connection to it is made: in clear or by TLS, HTTP/1.1 or HTTP/2.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::str::FromStr;
@@ -14,8 +13,7 @@ use http_body_util::Full;
 use hyper::Uri;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -24,6 +22,7 @@ use tokio_rustls::TlsConnector;
 
 use super::HttpError;
 use super::sign::{Credentials, Signer};
+use crate::certificates::roots_in;
 
 /// How much may be on its way to us over HTTP/2: of one answer, and of all of a connection.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -268,18 +267,12 @@ fn tls_config(certificates: Option<&Path>, version: Option<Version>) -> Result<C
 
 /// Whom a server must be vouched for by: a file's certificates, or the system's.
 fn roots(path: Option<&Path>) -> Result<RootCertStore, HttpError> {
-    let mut roots = RootCertStore::empty();
     let failed = |why: String| HttpError::Certificates { path: path.map(Path::to_owned), why };
-    match path {
-        Some(path) => {
-            let file = File::open(path).map_err(|error| failed(error.to_string()))?;
-            for certificate in CertificateDer::pem_reader_iter(BufReader::new(file)) {
-                let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-                roots.add(certificate).map_err(|error| failed(error.to_string()))?;
-            }
-        }
-        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+    if let Some(path) = path {
+        return roots_in(path).map_err(failed);
     }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() { Err(failed("there is none".to_owned())) } else { Ok(roots) }
 }
 

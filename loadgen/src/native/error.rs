@@ -37,6 +37,13 @@ pub enum NativeError {
         /// Why.
         source: io::Error,
     },
+    /// Who answers over TLS is not the server that it should be, or speaks no TLS.
+    Untrusted {
+        /// Its address.
+        target: SocketAddr,
+        /// What is wrong with it.
+        source: io::Error,
+    },
     /// Whoever is there says nothing, or nobody is there to refuse the connection.
     Silent {
         /// Its address.
@@ -94,6 +101,10 @@ impl fmt::Display for NativeError {
                 f,
                 "cannot connect to {owner}, where the server at {told_by} says that one of its reactors listens: {source}; let it be reached from here, or give --route any"
             ),
+            Self::Untrusted { target, source } => write!(
+                f,
+                "{target} can't be trusted over TLS: {source}; name the server's certificate with --tls-ca, and the server by a name that is in it with --target"
+            ),
             Self::Silent { target, waited } => write!(
                 f,
                 "{target} did not answer for {} s; check that a server listens there, look at its log, or raise --open-timeout",
@@ -123,7 +134,9 @@ impl std::error::Error for NativeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Ring(source) | Self::Timer(source) | Self::Thread(source) | Self::Random(source) => Some(source),
-            Self::Connect { source, .. } | Self::ConnectToOwner { source, .. } => Some(source),
+            Self::Connect { source, .. } | Self::ConnectToOwner { source, .. } | Self::Untrusted { source, .. } => {
+                Some(source)
+            }
             Self::Protocol(violation) => Some(violation),
             Self::Refused { failure, .. } => Some(failure),
             _ => None,

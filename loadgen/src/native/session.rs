@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 
@@ -39,14 +40,15 @@ impl Session {
 
     /// The same where one of its reactors listens.
     pub(super) async fn open_at(target: &Target, address: SocketAddr) -> Result<(Self, Welcome), NativeError> {
-        let refused = |source| match address == target.address {
+        let refused = |source: io::Error| match address == target.address {
+            _ if source.kind() == ErrorKind::InvalidData => NativeError::Untrusted { target: address, source },
             true => NativeError::Connect { target: address, source },
             false => NativeError::ConnectToOwner { owner: address, told_by: target.address, source },
         };
         let silent = || NativeError::Silent { target: address, waited: target.open_within };
         let until = Instant::now() + target.open_within;
-        let stream = timeout_at(until, TcpStream::connect(address)).await.map_err(|_| silent())?.map_err(refused)?;
-        stream.set_nodelay(true).map_err(refused)?;
+        let stream = timeout_at(until, TcpStream::connect(address, target.trust.as_ref()));
+        let stream = stream.await.map_err(|_| silent())?.map_err(refused)?;
         let mut hello = Vec::new();
         let mut client = Client::new(&mut hello);
         if let Some(secret) = &target.secret {

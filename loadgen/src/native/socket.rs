@@ -1,4 +1,4 @@
-//! A connection on what its core's runtime is: io_uring, or epoll where that is not permitted.
+//! A connection on what its core's runtime is: io_uring, or epoll where that is not permitted and over TLS.
 //!
 //! Buffers go in whole and come back whole, as io_uring has it. One task reads and one writes at a time.
 
@@ -10,18 +10,24 @@ use tokio_uring::BufResult;
 use tokio_uring::buf::BoundedBuf;
 
 use super::runtime::{Kind, kind};
+use super::secure::{SecureStream, Trust};
 
 /// A connection.
 pub(super) enum TcpStream {
     Ring(tokio_uring::net::TcpStream),
     Epoll(tokio::net::TcpStream),
+    Secure(Box<SecureStream>),
 }
 
 impl TcpStream {
     /// Connects, by epoll in either case: that may be given up at any time, and the ring keeps a process from ending as long
-    /// as it has something under way.
-    pub(super) async fn connect(target: SocketAddr) -> io::Result<Self> {
+    /// as it has something under way. Over TLS to whom is trusted alone.
+    pub(super) async fn connect(target: SocketAddr, trust: Option<&Trust>) -> io::Result<Self> {
         let stream = tokio::net::TcpStream::connect(target).await?;
+        stream.set_nodelay(true)?;
+        if let Some(trust) = trust {
+            return Ok(Self::Secure(Box::new(SecureStream::secure(stream, trust).await?)));
+        }
         match kind() {
             Kind::Ring => {
                 let stream = stream.into_std()?;
@@ -30,13 +36,6 @@ impl TcpStream {
                 Ok(Self::Ring(tokio_uring::net::TcpStream::from_std(stream)))
             }
             Kind::Epoll => Ok(Self::Epoll(stream)),
-        }
-    }
-
-    pub(super) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        match self {
-            Self::Ring(stream) => stream.set_nodelay(nodelay),
-            Self::Epoll(stream) => stream.set_nodelay(nodelay),
         }
     }
 
@@ -56,6 +55,7 @@ impl TcpStream {
                 };
                 (read, buffer)
             }
+            Self::Secure(stream) => (stream.read(&mut buffer).await, buffer),
         }
     }
 
@@ -63,12 +63,8 @@ impl TcpStream {
     pub(super) async fn write_all<B: BoundedBuf>(&self, bytes: B) -> BufResult<(), B> {
         match self {
             Self::Ring(stream) => stream.write_all(bytes).await,
-            Self::Epoll(stream) => {
-                let bounds = bytes.bounds();
-                let bytes = bytes.slice_full();
-                let written = write_all(stream, &bytes).await;
-                (written, B::from_buf_bounds(bytes.into_inner(), bounds))
-            }
+            Self::Epoll(stream) => lent(bytes, async |bytes| write_all(stream, bytes).await).await,
+            Self::Secure(stream) => lent(bytes, async |bytes| stream.write_all(bytes).await).await,
         }
     }
 
@@ -81,8 +77,17 @@ impl TcpStream {
         match self {
             Self::Ring(stream) => stream.shutdown(how),
             Self::Epoll(stream) => Ok(shutdown(stream, how_here)?),
+            Self::Secure(stream) => Ok(shutdown(stream.socket(), how_here)?),
         }
     }
+}
+
+/// Has a buffer written that comes back whole.
+async fn lent<B: BoundedBuf>(bytes: B, write: impl AsyncFnOnce(&[u8]) -> io::Result<()>) -> BufResult<(), B> {
+    let bounds = bytes.bounds();
+    let bytes = bytes.slice_full();
+    let written = write(&bytes).await;
+    (written, B::from_buf_bounds(bytes.into_inner(), bounds))
 }
 
 async fn write_all(stream: &tokio::net::TcpStream, mut bytes: &[u8]) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use frame::StreamId;
 use frame::proto::{Reactors, Secret};
 
-use super::{Shard, Stream};
+use super::{Shard, Stream, Trust};
 
 /// Where what concerns a shard goes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct Target {
     pub reactors: Reactors,
     /// What it is to know as well, and to hear.
     pub secret: Option<Secret>,
+    /// Whom to trust over TLS, if that is spoken.
+    pub trust: Option<Trust>,
     /// How long it may take to make a connection of it: until it has said who it is.
     pub open_within: Duration,
 }
@@ -64,7 +66,7 @@ impl Target {
     /// A server of which no more is known yet.
     pub fn new(address: SocketAddr) -> Self {
         let (route, reactors) = (Route::default(), Reactors::default());
-        Self { address, route, reactors, secret: None, open_within: OPEN_WITHIN }
+        Self { address, route, reactors, secret: None, trust: None, open_within: OPEN_WITHIN }
     }
 
     /// The same, with everything at the one address.

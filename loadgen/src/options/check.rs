@@ -28,6 +28,10 @@ fn check_server(options: &Options) -> Result<(), &'static str> {
         "--server-core, --server-arg and --not-durable are for a server started here: leave them, or --target and --endpoint, out",
     )?;
     refuse(
+        options.io == Io::Only(Kind::Ring) && options.tls_ca.is_some(),
+        "--io ring is for what travels in clear: over TLS connections run on epoll",
+    )?;
+    refuse(
         options.start_at.is_some() && options.repeat > 1,
         "--start-at is one time, and --repeat runs several times: leave one of them out",
     )

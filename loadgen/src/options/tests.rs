@@ -140,9 +140,10 @@ fn workloads_choose_who_reads() {
 
 #[test]
 fn servers_are_named_by_address_or_host() {
-    for (flag, of) in
-        [("--target", (|options| options.target) as fn(Options) -> _), ("--admin", |options| options.admin)]
-    {
+    for (flag, of) in [
+        ("--target", (|options| options.target.map(|place| place.address)) as fn(Options) -> _),
+        ("--admin", |options| options.admin),
+    ] {
         for text in ["127.0.0.1:4570", "localhost:4570"] {
             let address = of(read(&[flag, text]).unwrap()).unwrap();
             assert!(address.port() == 4570 && address.ip().is_loopback(), "{address}");

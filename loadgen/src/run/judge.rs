@@ -265,7 +265,7 @@ fn unobserved(report: &RunReport) -> Option<Mark> {
         let why =
             "the server's disk, so its flushes are not counted; name its directory with --dir if it is on this machine";
         let why = match &*report.load.protocol {
-            "native" => why.to_owned(),
+            "native" | "native over TLS" => why.to_owned(),
             _ => format!("{why}. Whether what it acknowledges survives a power cut, this API does not tell"),
         };
         return Some(Mark::Unobserved(why));

@@ -196,10 +196,12 @@ impl Run<'_> {
     }
 
     fn target(&self, server: Option<&Server>) -> Target {
-        let address = server.map(Server::address).or(self.options.target).expect("there is a server or a target");
+        let named = self.options.target.as_ref().map(|place| place.address);
+        let address = server.map(Server::address).or(named).expect("there is a server or a target");
         Target {
             route: self.options.route,
             secret: self.settled.secret.clone(),
+            trust: self.settled.trust.clone(),
             open_within: self.options.open_timeout,
             ..Target::new(address)
         }
@@ -340,8 +342,8 @@ impl Run<'_> {
             io: if welcome.is_on_threads() { "threads" } else { "ring" }.to_owned(),
             disk: None,
         };
-        let spoken =
-            Spoken { protocol: "native".to_owned(), batch_records: options.batch_records, inflight: options.inflight };
+        let protocol = if plan.target.trust.is_some() { "native over TLS" } else { "native" }.to_owned();
+        let spoken = Spoken { protocol, batch_records: options.batch_records, inflight: options.inflight };
         let read = read.map(|read| read.map_err(|error| error.to_string()));
         Ok(driven.outcome(read, (said, spoken), routes, &shared))
     }

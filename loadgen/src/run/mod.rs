@@ -75,6 +75,8 @@ pub enum RunError {
     Input(InputError),
     /// The secret can't be used.
     Secret(SecretError),
+    /// The certificates of who vouches for the server can't be used.
+    Certificates(PathBuf, String),
     /// There is no server.
     Server(ServerError),
     /// The protocol could not be driven.
@@ -105,6 +107,9 @@ impl fmt::Display for RunError {
         match self {
             Self::Input(error) => error.fmt(f),
             Self::Secret(error) => error.fmt(f),
+            Self::Certificates(path, why) => {
+                write!(f, "--tls-ca {}: {why}; give a file of certificates in PEM", path.display())
+            }
             Self::Server(error) => error.fmt(f),
             Self::Native(error) => error.fmt(f),
             Self::Http(error) => error.fmt(f),

@@ -9,7 +9,7 @@ use frame::proto::Secret;
 use super::RunError;
 use super::place::{results_directory, run_name, target_directory};
 use crate::input::{Columns, InputError, InputSpec, Rows};
-use crate::native::{Begin, Io, Kind, NativeError, Pace, Route, settle_io};
+use crate::native::{Begin, Io, Kind, NativeError, Pace, Route, Trust, settle_io};
 use crate::options::{Beside, Options, Speed, Workload};
 use crate::report::Load;
 use crate::secret;
@@ -38,6 +38,8 @@ pub(super) struct Settled {
     pub(super) server_core: usize,
     /// What the server is to know as well.
     pub(super) secret: Option<Secret>,
+    /// Whom to trust over TLS.
+    pub(super) trust: Option<Trust>,
     /// Where a server's directory is made.
     pub(super) parent: PathBuf,
     /// Where results are kept.
@@ -54,7 +56,8 @@ pub(super) struct Settled {
 
 impl Settled {
     pub(super) fn new(options: &Options) -> Result<Self, RunError> {
-        let io = if options.endpoint.is_some() { Io::Only(Kind::Epoll) } else { options.io };
+        let io =
+            if options.endpoint.is_some() || options.tls_ca.is_some() { Io::Only(Kind::Epoll) } else { options.io };
         let (io, refused) = settle_io(io).map_err(RunError::Native)?;
         if let Some(reason) = refused {
             eprintln!("millstream-load: epoll instead, which is slower: {reason}");
@@ -92,6 +95,7 @@ impl Settled {
             cores,
             server_core,
             secret: options.native_secret_file.as_deref().map(secret::read).transpose().map_err(RunError::Secret)?,
+            trust: trust(options)?,
             parent: options.dir.clone().unwrap_or_else(target_directory),
             results: results_directory(options.results.as_deref(), options.keep),
             what: what(options),
@@ -158,6 +162,13 @@ impl Settled {
             cores: self.cores.clone(),
         }
     }
+}
+
+/// Whom to trust over TLS, if that is spoken.
+fn trust(options: &Options) -> Result<Option<Trust>, RunError> {
+    let Some((path, place)) = options.tls_ca.as_ref().zip(options.target.as_ref()) else { return Ok(None) };
+    let trust = Trust::new(path, (&place.host, place.address));
+    trust.map(Some).map_err(|why| RunError::Certificates(path.clone(), why))
 }
 
 /// How a run speaks to the server.

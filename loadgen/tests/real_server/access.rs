@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use frame::proto::{Client, ClientEvent, NONCE_BYTES, Secret};
 
+use super::http::CERTIFICATE;
 use super::*;
 
 const SECRET: &str = "0123456789abcdef";
@@ -136,6 +137,23 @@ fn a_secret_is_long_and_its_owners_alone() {
     assert!(line.contains("it has 0 bytes, and 16 to 1024 are allowed"), "{line}");
     let line = of("/nowhere");
     assert!(line.contains("the secret /nowhere can't be read"), "{line}");
+}
+
+#[test]
+fn tls_is_spoken_with_whom_is_trusted_and_where_it_is_taken() {
+    let scratch = directory();
+    let secure = Watched::start_with(scratch.path(), &[LITTLE_MEMORY, "--tls-self-signed", "--native-plaintext=false"]);
+    let clear = Watched::start(scratch.path());
+    for address in [secure.address(), clear.address()] {
+        let line = refusal(scratch.path(), address, &["--tls-ca", CERTIFICATE]);
+        assert!(line.contains("can't be trusted over TLS") && line.contains("--tls-ca"), "{line}");
+    }
+    let line = refusal(scratch.path(), secure.address(), &[]);
+    assert!(line.contains("TLS alone") && line.contains("--tls-ca"), "{line}");
+    let line = refusal(scratch.path(), secure.address(), &["--tls-ca", "/nowhere"]);
+    assert!(line.contains("--tls-ca /nowhere"), "{line}");
+    secure.server.stop().unwrap();
+    clear.server.stop().unwrap();
 }
 
 /// Bug: a run against a target that accepts connections and never answers them hung for good. Mechanism: nobody looked at the

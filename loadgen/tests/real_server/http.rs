@@ -517,7 +517,7 @@ fn with_tls(server: SocketAddr, protocol: &str) -> String {
 }
 
 /// Of localhost, made for these tests alone, with the key beside it.
-const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/localhost.pem");
+pub(crate) const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real_server/localhost.pem");
 
 #[test]
 fn by_tls_the_version_is_agreed_on_and_who_is_not_vouched_for_is_told() {

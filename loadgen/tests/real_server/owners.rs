@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use frame::proto::{Client, ClientEvent};
 
+use super::http::CERTIFICATE;
 use super::*;
 
 /// A server with two reactors.
@@ -78,6 +79,37 @@ fn nothing_is_handed_on_that_goes_to_its_owner() {
             assert_eq!((&report["pushed"]["records_total"], &report["pushed"]["faults"]), (&all.into(), &0.into()));
         }
     }
+    watched.server.stop().unwrap();
+}
+
+/// And so it is over TLS.
+#[test]
+fn over_tls_nothing_is_handed_on_either() {
+    let scratch = directory();
+    let certificate = format!("--tls-certificate={CERTIFICATE}");
+    let key = format!("--tls-key={}", CERTIFICATE.replace(".pem", ".key"));
+    let alone = "--native-plaintext=false";
+    let watched =
+        Watched::start_with(scratch.path(), &["--reactors=2", "--memory-bytes=256MiB", &certificate, &key, alone]);
+    // By its name, which is in the certificate as well as the address.
+    let target = format!("localhost:{}", watched.address().port());
+    let loads: [&[&str]; 3] = [
+        &["--bytes", "8MB", "--shards", "5", "--subscribers", "2", "--read-back", "push"],
+        &["--bytes", "15MB", "--record-bytes", "1500KB", "--batch-records", "1", "--shards", "2"],
+        &["--workload", "mixed", "--duration", "1s", "--rate", "5000"],
+    ];
+    for arguments in loads {
+        let mut command = load(scratch.path(), &["--target", &target, "--tls-ca", CERTIFICATE]);
+        let output = command.args(arguments).output().unwrap();
+        // A busy machine may make the generator late.
+        assert!(matches!(output.status.code(), Some(0 | 4)), "{arguments:?}: {}", message(&output));
+        let report = report(&output);
+        assert_eq!(report["verification"]["good"], true, "{arguments:?}");
+        assert_eq!((&report["load"]["protocol"], &report["load"]["io"]), (&"native over TLS".into(), &"epoll".into()));
+        assert_eq!((handed_records(&watched), &report["load"]["route"]), (0.0, &"owners".into()), "{arguments:?}");
+    }
+    let accepted = figures(&watched, "millstream_accepted_connections_total");
+    assert!(accepted.len() == 2 && accepted.values().all(|&connections| connections > 0.0), "{accepted:?}");
     watched.server.stop().unwrap();
 }
 
