@@ -5,12 +5,10 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use frame::limits::RECORD_BYTES_MAX;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, yield_now};
-use tokio::time::sleep;
 use tokio::{join, select};
 
 use super::batch::{Batch, Ready, check_record_size, usual_records};
@@ -22,14 +20,14 @@ use super::worker::{Job, Worker};
 use super::{Asked, HttpError};
 use crate::input::Rows;
 use crate::native::{
-    Core, CoreOutcome, CorePlace, Due, Pace, Pacer, Plan, Produced, Producers, Shared, Stop, check_end, long_over,
-    run_cores,
+    Core, CoreOutcome, CorePlace, Due, OpenLoop, Pace, Pacer, Plan, Produced, Producers, Shared, Stop, Waiting, follow,
+    long_over, run_cores,
 };
 use crate::schedule::Schedule;
 use crate::workload::{KEY_BYTES, Lane};
 
-/// How often a core looks at the clock and the stop sign while its workers work.
-const LOOK: Duration = Duration::from_millis(10);
+/// Times of an open loop that have come, and wait for a worker of one core, at most.
+const TIMES_WAITING_MAX: usize = 1 << 18;
 
 /// Bytes around a record in a body, about.
 const AROUND_BYTES: usize = 32;
@@ -78,7 +76,8 @@ async fn run_core(
     let (tasks, input_error) = match rows {
         None => {
             let tasks = Crew::write(&crew, plan, &core);
-            follow(plan, place, &core, &crew, &mut pacer).await;
+            let loops = plan.producers.iter().filter_map(|producers| CrewLoop::new(plan, producers, &crew, place));
+            follow(plan, &core, loops, &mut pacer, || crew.has_ended()).await;
             (tasks, Ok(None))
         }
         Some(rows) => {
@@ -328,37 +327,54 @@ async fn write_open(crew: Rc<Crew>, worker: Rc<Worker>, core: Rc<Core>, ahead: b
     }
 }
 
-/// Hands out the times of an open loop, or lets a closed one work, until the run stops.
-async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crew: &Crew, pacer: &mut Pacer) {
-    let end_ns = plan.duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64);
-    let mut schedule = plan.producers.first().and_then(|producers| schedule(plan, producers, crew, place));
-    let mut due_ns = schedule.as_mut().and_then(Schedule::next);
-    while !check_end(plan, core, || crew.has_ended()) {
-        let Some(due) = due_ns else {
-            sleep(LOOK).await;
-            continue;
-        };
-        pacer.wait_until(due.min(end_ns), core.clock, || core.stopped()).await;
-        if check_end(plan, core, || crew.has_ended()) || due >= end_ns {
-            break;
-        }
-        core.counts.borrow_mut().groups[0].paced.record(due, core.clock.now_ns());
-        crew.hand_out(core, due);
-        due_ns = schedule.as_mut().and_then(Schedule::next);
-    }
-    // Where the core was held up to the end, what was due before is late all the same.
-    let now_ns = core.clock.now_ns();
-    let until_ns = now_ns.min(end_ns);
-    let batches = schedule.as_ref().map_or(1, |schedule| schedule.stride(until_ns));
-    while let Some(due) = due_ns.filter(|due| *due < until_ns) {
-        core.unserved_n(0, crew.due(due), now_ns, batches);
-        due_ns = schedule.as_mut().map(|schedule| schedule.next_of(f64::from(batches)));
+/// One core's part of an open loop: whoever is idle takes the next time.
+struct CrewLoop {
+    crew: Rc<Crew>,
+    schedule: Schedule,
+    due_ns: u64,
+}
+
+impl CrewLoop {
+    /// `None` of a closed loop.
+    fn new(plan: &Plan, producers: &Producers, crew: &Rc<Crew>, place: &CorePlace<'_>) -> Option<Self> {
+        let Pace::Open { records_per_s, arrivals } = producers.pace else { return None };
+        let (rate, seed) = (records_per_s / crew.records_usual, plan.schedule_seed(0));
+        let mut schedule = Schedule::new(arrivals, rate, seed, place.part as u64, place.parts as u64);
+        let due_ns = schedule.next_of(1.0);
+        Some(Self { crew: Rc::clone(crew), schedule, due_ns })
     }
 }
 
-/// This core's part of the times of an open loop.
-fn schedule(plan: &Plan, producers: &Producers, crew: &Crew, place: &CorePlace<'_>) -> Option<Schedule> {
-    let Pace::Open { records_per_s, arrivals } = producers.pace else { return None };
-    let rate = records_per_s / crew.records_usual;
-    Some(Schedule::new(arrivals, rate, plan.schedule_seed(0), place.part as u64, place.parts as u64))
+impl OpenLoop for CrewLoop {
+    fn group(&self) -> usize {
+        0
+    }
+
+    fn due(&self) -> Due {
+        self.crew.due(self.due_ns)
+    }
+
+    fn hand_out(&mut self, core: &Core) {
+        self.crew.hand_out(core, self.due_ns);
+        self.pass_over(1);
+    }
+
+    fn stride(&self, until_ns: u64) -> u32 {
+        self.schedule.stride(until_ns)
+    }
+
+    fn pass_over(&mut self, batches: u32) {
+        self.due_ns = self.schedule.next_of(f64::from(batches));
+    }
+
+    fn waiting_max(&self) -> usize {
+        TIMES_WAITING_MAX
+    }
+
+    /// While each worker has a request under way the others wait for an answer.
+    fn waiting(&self) -> Waiting {
+        let batches = self.crew.due.borrow().len();
+        let all_wait = self.crew.workers.iter().all(|worker| worker.is_busy() || worker.has_ended());
+        Waiting { batches, for_server: if all_wait { batches } else { 0 } }
+    }
 }

@@ -75,6 +75,11 @@ impl Worker {
         self.has_ended.get()
     }
 
+    /// Whether a request of its is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_busy.get()
+    }
+
     /// Whether nothing waits, and everything sent was answered.
     pub(super) fn is_idle(&self) -> bool {
         self.has_ended() || (!self.is_busy.get() && self.outbox.borrow().is_empty())

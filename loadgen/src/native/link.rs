@@ -1,7 +1,7 @@
 //! One connection that produces: a writer task that sends messages in order, and a reader task that takes their
 //! acknowledgements. Both run on the core that owns the connection.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::Shutdown;
 use std::rc::Rc;
@@ -37,10 +37,22 @@ pub(super) struct Link {
     /// What it writes in turn.
     pub(super) parts: Vec<Part>,
     state: RefCell<State>,
+    waits: Cell<Waits>,
     /// The writer waits here for room, credit, records, a due time, a message, or the end.
     wake: Rc<Notify>,
     /// A message was taken off the outbox, or an acknowledgement came.
     pub(super) progress: Notify,
+}
+
+/// What the writer waits for that is the server's to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    Nothing,
+    Credit,
+    /// Room in the socket. While there is some a write takes no longer than a turn of the runtime.
+    Room {
+        is_long: bool,
+    },
 }
 
 struct State {
@@ -89,6 +101,7 @@ impl Link {
             bytes_max: producers.bytes_max,
             parts: way.parts,
             state: RefCell::new(state),
+            waits: Cell::new(Waits::Nothing),
             wake: Rc::default(),
             progress: Notify::new(),
         };
@@ -128,7 +141,10 @@ impl Link {
 
     /// Adds what leaves at a time of an open loop that will come.
     pub(super) fn push_ahead(&self, batch: Batch) {
-        self.state.borrow_mut().ahead.push_back(batch);
+        let mut state = self.state.borrow_mut();
+        if !state.ended {
+            state.ahead.push_back(batch);
+        }
         self.wake.notify_one();
     }
 
@@ -136,6 +152,22 @@ impl Link {
     pub(super) fn push_due(&self, due: Due) {
         self.state.borrow_mut().due.push_back(due);
         self.wake.notify_one();
+    }
+
+    /// How many of those wait, and whether they do for the server: looked at from time to time, turns of the runtime apart.
+    pub(super) fn look(&self) -> (usize, bool) {
+        let state = self.state.borrow();
+        // Of one that is gone they are told at the end.
+        let batches = if state.ended { 0 } else { state.due.len() };
+        let are_for_server = match self.waits.get() {
+            Waits::Nothing => false,
+            Waits::Credit => true,
+            Waits::Room { is_long } => {
+                self.waits.set(Waits::Room { is_long: true });
+                is_long
+            }
+        };
+        (batches, are_for_server)
     }
 
     /// Adds a message of a person's own rows.
@@ -228,7 +260,10 @@ impl Link {
         let length = message.bytes.len();
         if !self.state.borrow().client.may_append(length) {
             core.counts.borrow_mut().groups[self.group].waited_for_credit += 1;
-            if self.until(core, |state| state.client.may_append(length).then_some(())).await.is_none() {
+            self.waits.set(Waits::Credit);
+            let credit = self.until(core, |state| state.client.may_append(length).then_some(())).await;
+            self.waits.set(Waits::Nothing);
+            if credit.is_none() {
                 self.state.borrow_mut().outbox.push_front(message);
                 return false;
             }
@@ -266,7 +301,9 @@ impl Link {
         let (mut at, length) = (0, bytes.len());
         while at < length {
             let end = length.min(at + SLICE_BYTES);
+            self.waits.set(Waits::Room { is_long: false });
             let (written, slice) = self.stream.write_all(bytes.slice(at..end)).await;
+            self.waits.set(Waits::Nothing);
             written?;
             (bytes, at) = (slice.into_inner(), end);
         }

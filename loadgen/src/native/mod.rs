@@ -10,6 +10,7 @@ mod catch_up;
 mod core;
 mod error;
 mod feed;
+mod follow;
 mod join;
 mod link;
 mod pace;
@@ -44,6 +45,7 @@ use crate::workload::{Contents, GROUPS_MAX, Recipe};
 pub(crate) use core::{Core, Due, SILENCE_MAX, UNWANTED_MAX, long_over, sleep_unless, unless_over};
 pub use error::NativeError;
 pub(crate) use feed::{Outlets, place_of, send_rows};
+pub(crate) use follow::{OpenLoop, Waiting, follow};
 pub(crate) use pace::Pacer;
 pub use produce::produce;
 pub(crate) use produce::{CoreOutcome, CorePlace, check_end, run_cores};
@@ -293,7 +295,8 @@ pub struct Group {
     pub recorder: Recorder,
     /// How late batches were, if they had a schedule.
     pub lateness: Lateness,
-    /// How late the generator itself was to hand them out: not for want of credit, or of room in a socket.
+    /// How late the generator itself was to hand them out: not for want of credit, or of room in a socket, nor behind batches that
+    /// waited for those.
     pub paced: Lateness,
     /// Batches whose every record was answered, and one at least acknowledged.
     pub batches: u64,

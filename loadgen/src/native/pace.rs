@@ -20,6 +20,9 @@ use super::runtime::{Kind, kind};
 /// How long before the moment the timer wakes: longer than a core takes to wake up.
 const SPIN_NS: u64 = 150_000;
 
+/// How long somebody whose every moment has passed keeps a core from all else.
+const BEHIND_NS: u64 = 200_000;
+
 /// A timerfd, and how its end is waited for.
 enum Timer {
     Ring {
@@ -34,6 +37,8 @@ enum Timer {
 pub(crate) struct Pacer {
     timer: Timer,
     descriptor: std::fs::File,
+    /// When others of the core last had a turn.
+    turned_ns: u64,
 }
 
 impl Pacer {
@@ -50,22 +55,28 @@ impl Pacer {
             Kind::Ring => Timer::Ring { timer: File::from_std(timer), ticks: vec![0; 8] },
             Kind::Epoll => Timer::Epoll(Receiver::from_file_unchecked(timer).map_err(NativeError::Timer)?),
         };
-        Ok(Self { timer, descriptor })
+        Ok(Self { timer, descriptor, turned_ns: 0 })
     }
 
-    /// Waits until `due_ns` on the run's clock; ends early when `stopped` says so.
+    /// Waits until `due_ns` on the run's clock; ends early when `stopped` says so. Where the moment has passed others of the core
+    /// have a turn now and then all the same: whoever is behind would never let them send, or take an answer.
     pub(crate) async fn wait_until(&mut self, due_ns: u64, clock: Clock, stopped: impl Fn() -> bool) {
         /// How often a long wait looks whether the run was stopped.
         const LOOK_NS: u64 = 50_000_000;
         loop {
-            let left_ns = due_ns.saturating_sub(clock.now_ns());
-            if left_ns == 0 || stopped() {
+            let now_ns = clock.now_ns();
+            let left_ns = due_ns.saturating_sub(now_ns);
+            let is_over = left_ns == 0 || stopped();
+            if is_over && now_ns.saturating_sub(self.turned_ns) < BEHIND_NS {
                 return;
             }
-            if left_ns > SPIN_NS {
-                self.sleep(Duration::from_nanos((left_ns - SPIN_NS).min(LOOK_NS))).await;
-            } else {
-                turn().await;
+            match left_ns > SPIN_NS && !is_over {
+                true => self.sleep(Duration::from_nanos((left_ns - SPIN_NS).min(LOOK_NS))).await,
+                false => turn().await,
+            }
+            self.turned_ns = clock.now_ns();
+            if is_over {
+                return;
             }
         }
     }

@@ -8,10 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::core::{Core, Counts, SILENCE_MAX};
 use super::feed::feed;
+use super::follow::follow;
 use super::link::{Link, receive};
 use super::pace::Pacer;
 use super::runtime::run_here;
@@ -19,7 +20,7 @@ use super::shared::{Shared, Stop};
 use super::sorted::Sorted;
 use super::subscribe::{Audience, AudienceTook};
 use super::ways::{Share, Spread};
-use super::write::{Crew, Hand, write_closed, write_open};
+use super::write::{Crew, LinkLoop, write_closed, write_open};
 use super::{Consumed, Group, NativeError, Plan, Produced};
 use crate::input::{InputError, Rows};
 use crate::recorder::Recorder;
@@ -27,7 +28,7 @@ use crate::verify::Taken;
 use crate::workload::KEY_BYTES;
 
 /// How often a core looks at the clock and the stop sign while its connections work.
-const LOOK: Duration = Duration::from_millis(10);
+pub(super) const LOOK: Duration = Duration::from_millis(10);
 
 /// What one core came to.
 pub(crate) struct CoreOutcome {
@@ -209,7 +210,9 @@ async fn run_core(
     let input_error = match rows {
         None => {
             tasks.extend(crews.iter().flat_map(|crew| write(crew, plan, &core)));
-            follow(plan, place, &core, &crews, &mut pacer).await;
+            let loops = plan.producers.iter().zip(&crews);
+            let loops = loops.filter_map(|(producers, crew)| LinkLoop::new(plan, producers, crew, place.part));
+            follow(plan, &core, loops, &mut pacer, || all_ended(&links)).await;
             Ok(None)
         }
         Some(rows) => {
@@ -277,37 +280,6 @@ async fn write_messages(link: Rc<Link>, core: Rc<Core>) {
     while let Some(message) = link.next_message(&core).await {
         if !link.send(&core, message).await {
             return;
-        }
-    }
-}
-
-/// Hands out the times of all open loops to their connections in turn, and lets those of closed loops work, until the run
-/// stops.
-async fn follow(plan: &Plan, place: &CorePlace<'_>, core: &Core, crews: &[Crew], pacer: &mut Pacer) {
-    let end_ns = plan.duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64);
-    let hands = plan.producers.iter().zip(crews);
-    let mut hands: Vec<Hand> =
-        hands.filter_map(|(producers, crew)| Hand::new(plan, producers, crew, place.part)).collect();
-    let links: Vec<Rc<Link>> = crews.iter().flat_map(|crew| &crew.links).cloned().collect();
-    while !check_end(plan, core, || all_ended(&links)) {
-        let Some(hand) = hands.iter_mut().min_by_key(|hand| hand.due_ns) else {
-            sleep(LOOK).await;
-            continue;
-        };
-        pacer.wait_until(hand.due_ns.min(end_ns), core.clock, || core.stopped()).await;
-        if check_end(plan, core, || all_ended(&links)) || hand.due_ns >= end_ns {
-            break;
-        }
-        core.counts.borrow_mut().groups[hand.group].paced.record(hand.due_ns, core.clock.now_ns());
-        hand.hand_out();
-    }
-    // Where the core was held up to the end, what was due before is late all the same.
-    let now_ns = core.clock.now_ns();
-    for hand in &mut hands {
-        let batches = hand.stride(now_ns.min(end_ns));
-        while hand.due_ns < now_ns.min(end_ns) {
-            core.unserved_n(hand.group, hand.due(), now_ns, batches);
-            hand.pass_over(batches);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::memory_server::{Breaks, Manners, start};
+use super::write::RECORDS_WAITING_MAX;
 use super::*;
 use crate::input::{Columns, InputSpec, Rows};
 use crate::verify::{Fault, Number};
@@ -124,6 +125,47 @@ fn little_credit_is_honoured() {
     plan.producers[0].bytes_max = 300_000;
     let (produced, read) = generated(&plan);
     assert!(read.verdict.good() && produced.groups[0].waited_for_credit > 0, "{:?}", read.verdict);
+}
+
+/// An open loop of so many records a second, and what it came to.
+fn overloaded(records_per_s: f64, (manners, duration): (Manners, Duration)) -> (Produced, ReadBack) {
+    let pace = Pace::Open { records_per_s, arrivals: crate::schedule::Arrivals::Constant };
+    let mut plan = plan(start(manners), 1, 4, pace);
+    plan.producers[0].recipe = Recipe::new("16".parse().unwrap(), "distinct".parse().unwrap(), 1);
+    (plan.duration, plan.producers[0].bytes_max) = (Some(duration), u64::MAX);
+    let (produced, read) = generated(&plan);
+    let due = produced.groups[0].lateness.judge(0).batches as f64 * 50.0;
+    let expected = records_per_s * duration.as_secs_f64();
+    assert!((due / expected - 1.0).abs() < 0.01, "{due} records were due, of {expected}");
+    (produced, read)
+}
+
+/// Bug: an open loop of more than a core can hand out sent nothing, and kept each batch that was due in memory. Mechanism: who hands
+/// out the times was behind, and let nobody else have the core. Fix: it has turns all the same, and so many wait at most; what
+/// was due behind them is late, by the generator's fault, and never sent.
+#[test]
+fn an_open_loop_that_nobody_keeps_sends_what_it_can() {
+    let (produced, read) = overloaded(50e6, (Manners::default(), MS * 250));
+    let (group, sent) = (&produced.groups[0], read.verdict.acknowledged);
+    assert!(read.verdict.good() && group.recorder.measured().records > 1000, "{:?}", read.verdict);
+    assert!(group.recorder.unserved_records() > 5_000_000, "{}", group.recorder.unserved_records());
+    let latency = group.recorder.latency();
+    assert!(latency.len() == sent + group.recorder.unserved_records(), "each record that was due has its latency");
+    let p50_ns = latency.value_at_percentile(50.0);
+    assert!(group.paced.judge(p50_ns).share() > 0.5, "{:?}", group.paced.judge(p50_ns));
+}
+
+/// The same of a server that takes less than is due: it is not the generator that is late.
+#[test]
+fn what_is_held_up_for_the_server_is_handed_out_in_time() {
+    let manners = Manners { delay: MS * 20, credit_batches: 1, ..Manners::default() };
+    let (produced, read) = overloaded(1e6, (manners, MS * 600));
+    let group = &produced.groups[0];
+    assert!(read.verdict.good(), "{:?}", read.verdict);
+    let unserved = group.recorder.unserved_records() as usize;
+    assert!(unserved > RECORDS_WAITING_MAX + 100_000, "{unserved} were not sent: none was held up");
+    let p50_ns = group.recorder.latency().value_at_percentile(50.0);
+    assert!(group.lateness.judge(p50_ns).marks_run() && !group.paced.judge(p50_ns).marks_run());
 }
 
 #[test]

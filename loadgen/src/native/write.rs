@@ -8,6 +8,7 @@ use frame::limits::RECORD_BYTES_MAX;
 
 use super::batch::Message;
 use super::core::{Core, Due};
+use super::follow::{OpenLoop, Waiting};
 use super::link::Link;
 use super::sorted::{Batch, Sorted};
 use super::ways::{Part, Spread};
@@ -16,6 +17,9 @@ use crate::schedule::Schedule;
 
 /// Batches of an open loop that are handed out before their time, at most: so many may be built before it.
 const AHEAD_MAX: usize = 256;
+
+/// Records of a group's open loop whose time has come, and that wait on one core's connections, at most.
+pub(super) const RECORDS_WAITING_MAX: usize = 1 << 18;
 
 /// One core's connections of a group of producers.
 pub(super) struct Crew {
@@ -120,20 +124,22 @@ impl Turn {
 }
 
 /// The times of one group's open loop, and whose turn is next.
-pub(super) struct Hand {
-    pub(super) group: usize,
+pub(super) struct LinkLoop {
+    group: usize,
     schedule: Schedule,
-    pub(super) due_ns: u64,
+    due_ns: u64,
     sorted: Rc<RefCell<Sorted>>,
     /// Who writes each part.
     turns: BTreeMap<(usize, usize), Turn>,
     /// Who has the next batches, in the order of their times, and how many records each has.
     ahead: VecDeque<(Rc<Link>, usize)>,
     ahead_max: usize,
+    /// Who sends, each once.
+    links: Vec<Rc<Link>>,
     batch_records: f64,
 }
 
-impl Hand {
+impl LinkLoop {
     /// `None` of a closed loop, or without a connection.
     pub(super) fn new(plan: &Plan, producers: &Producers, crew: &Crew, part: usize) -> Option<Self> {
         let Pace::Open { records_per_s, arrivals } = producers.pace else { return None };
@@ -149,8 +155,8 @@ impl Hand {
             }
         }
         let ahead_max = crew.links.len().min(AHEAD_MAX);
-        let (group, ahead) = (crew.group, VecDeque::new());
-        let mut hand = Self { group, schedule, due_ns: 0, sorted, turns, ahead, ahead_max, batch_records };
+        let (group, links, ahead) = (crew.group, crew.links.clone(), VecDeque::new());
+        let mut hand = Self { group, schedule, due_ns: 0, sorted, turns, ahead, ahead_max, links, batch_records };
         hand.prepare();
         hand.pass_over(1);
         Some(hand)
@@ -169,23 +175,21 @@ impl Hand {
         }
     }
 
-    /// When the next batch is to leave.
-    pub(super) fn due(&self) -> Due {
+    fn next_records(&self) -> usize {
+        self.ahead.front().expect("there is always one ahead").1
+    }
+}
+
+impl OpenLoop for LinkLoop {
+    fn group(&self) -> usize {
+        self.group
+    }
+
+    fn due(&self) -> Due {
         (self.due_ns, self.next_records() as u64)
     }
 
-    /// How many batches are passed over at once where all that are due until then are.
-    pub(super) fn stride(&self, until_ns: u64) -> u32 {
-        self.schedule.stride(until_ns)
-    }
-
-    /// The time of so many batches has come, and nobody sends them any more.
-    pub(super) fn pass_over(&mut self, batches: u32) {
-        self.due_ns = self.schedule.next_of(f64::from(batches) * self.next_records() as f64 / self.batch_records);
-    }
-
-    /// The time has come.
-    pub(super) fn hand_out(&mut self) {
+    fn hand_out(&mut self, _: &Core) {
         let due = self.due();
         let (link, _) = self.ahead.pop_front().expect("there is always one ahead");
         link.push_due(due);
@@ -193,7 +197,26 @@ impl Hand {
         self.pass_over(1);
     }
 
-    fn next_records(&self) -> usize {
-        self.ahead.front().expect("there is always one ahead").1
+    fn stride(&self, until_ns: u64) -> u32 {
+        self.schedule.stride(until_ns)
+    }
+
+    fn pass_over(&mut self, batches: u32) {
+        self.due_ns = self.schedule.next_of(f64::from(batches) * self.next_records() as f64 / self.batch_records);
+    }
+
+    /// Of all connections together: one that stalls is not to hold up the others for long.
+    fn waiting_max(&self) -> usize {
+        (RECORDS_WAITING_MAX / self.batch_records as usize).max(1)
+    }
+
+    fn waiting(&self) -> Waiting {
+        let mut waiting = Waiting::default();
+        for link in &self.links {
+            let (batches, are_for_server) = link.look();
+            waiting.batches += batches;
+            waiting.for_server += if are_for_server { batches } else { 0 };
+        }
+        waiting
     }
 }

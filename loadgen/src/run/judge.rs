@@ -191,6 +191,14 @@ fn lateness(group: &Group, late: &Late) -> String {
         show_ns(late.threshold_ns),
         show_ns(late.max_ns)
     );
+    let p50_ns = group.recorder.latency().value_at_percentile(50.0);
+    let paced = group.paced.judge(p50_ns);
+    if paced.marks_run() {
+        let percent = paced.share() * 100.0;
+        text.push_str(&format!("; the generator itself could not keep up, and handed {percent:.1} % out late"));
+    } else if paced.batches > 0 {
+        text.push_str("; the generator itself kept up: what waited did so for the server");
+    }
     if group.waited_for_credit > 0 {
         text.push_str(&format!(
             "; {} waited for the server's credit, or for a connection that was free",
@@ -406,12 +414,15 @@ mod tests {
         let (status, marks) = judged(report.clone(), &produced, &[]);
         let told = marks.first().map(Mark::text).unwrap_or_default();
         assert!(status == Status::GeneratorLate && told.ends_with("10 records were not sent by the end"), "{told}");
+        assert!(told.contains("the generator itself kept up"), "{told}");
         produced.lost = vec!["connection 3: the server closed it".to_owned()];
         let (status, marks) = judged(report.clone(), &produced, &[]);
         assert!(status == Status::Good, "{marks:?}");
         assert!(matches!(marks[..], [Mark::ConnectionLost(_), Mark::Partial(_)]), "{marks:?}");
         produced.groups[0].paced.record(0, 900_000_000);
-        assert_eq!(judged(report, &produced, &[]).0, Status::GeneratorLate);
+        let (status, marks) = judged(report, &produced, &[]);
+        assert_eq!(status, Status::GeneratorLate);
+        assert!(marks.iter().any(|mark| mark.text().contains("the generator itself could not keep up")), "{marks:?}");
     }
 
     #[test]

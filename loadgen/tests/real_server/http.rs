@@ -326,6 +326,22 @@ fn requests_that_are_never_sent_count() {
     watched.server.stop().unwrap();
 }
 
+/// Bug: over HTTP too an open loop of more than a core can hand out sent nothing, and kept each time in memory. Mechanism and fix: as
+/// over the native protocol.
+#[test]
+fn an_open_loop_that_nobody_keeps_sends_what_it_can() {
+    let scratch = directory();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let arguments = ["--rate", "50M", "--operation", "put-record", "--duration", "500ms", "--record-bytes", "16"];
+    let output = over_http(scratch.path(), &endpoint, &arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", message(&output));
+    let report = report(&output);
+    assert!(report["measured"]["records"].as_u64() > Some(20), "{}", report["measured"]);
+    let late = report["marks"].to_string();
+    assert!(late.contains("the generator itself ") && late.contains("records were not sent by the end"), "{late}");
+    watched.server.stop().unwrap();
+}
+
 /// Bug, found on reading: the second of repeated runs failed where a stream that is removed is there for a while. Mechanism: all of
 /// them had the streams of one name. Fix: each makes streams of its own.
 #[test]
