@@ -18,7 +18,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use frame::{Quotas, QuotasChange};
 
 use crate::goal::Goal;
-use crate::http::{Operation, Version};
+use crate::http::{Operation, Version, Wire};
 use crate::input::{Format, TimeFormat};
 use crate::native::{Begin, By, Io, Route};
 use crate::schedule::{Arrivals, RATE_MAX};
@@ -112,6 +112,17 @@ pub struct Options {
         help_heading = "Over HTTP"
     )]
     pub operation: Operation,
+    /// How records are written and read: json, or cbor as the SDK for Java does. Everything but PutRecord, PutRecords and
+    /// GetRecords is asked in JSON, and what is pushed is in JSON
+    #[arg(
+        long,
+        env = "MILLSTREAM_LOAD_WIRE",
+        requires = "endpoint",
+        default_value = "json",
+        value_name = "HOW",
+        help_heading = "Over HTTP"
+    )]
+    pub wire: Wire,
     /// The version of HTTP, 1 or 2 [default: 1, and with https:// what is agreed on]
     #[arg(long, env = "MILLSTREAM_LOAD_HTTP", requires = "endpoint", value_name = "N", help_heading = "Over HTTP")]
     pub http: Option<Version>,

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::base64::Digits;
+use super::cbor;
 use super::pipe::ANSWER_BYTES_MAX;
 
 /// The most that an answer with records may have: 10 MiB of data in base64, and what each of 10,000 records says beside.
@@ -41,7 +42,8 @@ impl Failure {
             message: Option<String>,
         }
         let told: Option<Told> = serde_json::from_slice(body).ok();
-        let (name, message) = told.map(|told| (told.name, told.message)).unwrap_or_default();
+        let told = told.map(|told| (told.name, told.message)).or_else(|| cbor::failure(body));
+        let (name, message) = told.unwrap_or_default();
         let name = name.map(|name| name.rsplit('#').next().unwrap_or_default().to_owned());
         let message: String = message.unwrap_or_default().chars().take(MESSAGE_CHARS).collect();
         Self { name: name.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("HTTP {status}")), message }
@@ -233,12 +235,37 @@ pub(super) struct Record<'a> {
     #[serde(borrow)]
     pub(super) sequence_number: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) data: Digits<'a>,
+    pub(super) data: Data<'a>,
     #[serde(borrow, default)]
     pub(super) partition_key: Cow<'a, str>,
     /// Seconds since 1970.
     #[serde(default)]
     pub(super) approximate_arrival_timestamp: f64,
+}
+
+/// A record's data, where the answer has it.
+#[derive(Debug)]
+pub(super) enum Data<'a> {
+    /// In JSON.
+    Base64(Digits<'a>),
+    /// In CBOR.
+    Bytes(Cow<'a, [u8]>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Data<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Digits::deserialize(deserializer).map(Self::Base64)
+    }
+}
+
+impl Data<'_> {
+    /// The bytes, in `room` unless they are there as they are. `None` if what stands for them is no base64.
+    pub(super) fn decode<'r>(&'r self, room: &'r mut Vec<u8>) -> Option<&'r [u8]> {
+        match self {
+            Self::Base64(digits) => digits.decode(room),
+            Self::Bytes(bytes) => Some(bytes),
+        }
+    }
 }
 
 /// Registers a consumer.

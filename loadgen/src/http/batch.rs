@@ -5,10 +5,11 @@ use std::str::FromStr;
 use frame::limits::LARGE_RECORD_BYTES_MAX;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::HttpError;
 use super::base64::encode;
+use super::cbor::Writer;
 use super::endpoint::Endpoint;
 use super::pipe::Signed;
+use super::{HttpError, Wire};
 use crate::verify::SentRecord;
 use crate::workload::{KEY_BYTES, Lane};
 
@@ -67,6 +68,7 @@ pub(super) fn checksum(key: &[u8], data: &[u8]) -> u64 {
 #[derive(Debug)]
 pub(super) struct Batch {
     operation: Operation,
+    wire: Wire,
     body: Vec<u8>,
     pub(super) records: Vec<SentRecord>,
     /// Bytes of data and keys.
@@ -91,15 +93,26 @@ pub(super) struct Ready {
 
 impl Batch {
     /// Begins one of about so many bytes to a stream.
-    pub(super) fn begin(operation: Operation, (stream, name): (usize, &str), bytes: usize) -> Self {
+    pub(super) fn begin(operation: Operation, wire: Wire, (stream, name): (usize, &str), bytes: usize) -> Self {
         let mut body = Vec::with_capacity(bytes);
-        body.extend_from_slice(b"{\"StreamName\":");
-        put_text(&mut body, name.as_bytes());
-        body.extend_from_slice(match operation {
-            Operation::PutRecord => b",",
-            Operation::PutRecords => b",\"Records\":[",
-        });
-        Self { operation, body, records: Vec::new(), content_bytes: 0, stream, intended_ns: u64::MAX, data: Vec::new() }
+        match (wire, operation) {
+            (Wire::Json, _) => {
+                body.extend_from_slice(b"{\"StreamName\":");
+                put_text(&mut body, name.as_bytes());
+                body.extend_from_slice(match operation {
+                    Operation::PutRecord => b",",
+                    Operation::PutRecords => b",\"Records\":[",
+                });
+            }
+            (Wire::Cbor, Operation::PutRecord) => {
+                Writer::new(&mut body).map(3).text("StreamName").text(name);
+            }
+            (Wire::Cbor, Operation::PutRecords) => {
+                Writer::new(&mut body).map(2).text("StreamName").text(name).text("Records").list();
+            }
+        }
+        let (records, data) = (Vec::new(), Vec::new());
+        Self { operation, wire, body, records, content_bytes: 0, stream, intended_ns: u64::MAX, data }
     }
 
     /// Whether one more record of this size keeps within the API's limits, and those asked for.
@@ -111,6 +124,16 @@ impl Batch {
     pub(super) fn push<const PIECES: usize>(&mut self, key: &[u8], data: [&[u8]; PIECES]) {
         self.data.clear();
         data.iter().for_each(|piece| self.data.extend_from_slice(piece));
+        match self.wire {
+            Wire::Json => self.put_json(key),
+            Wire::Cbor => self.put_cbor(key),
+        }
+        let bytes = key.len() + self.data.len();
+        self.records.push(SentRecord { checksum: checksum(key, &self.data), bytes: bytes as u32 });
+        self.content_bytes += bytes as u64;
+    }
+
+    fn put_json(&mut self, key: &[u8]) {
         let body = &mut self.body;
         match (self.operation, self.records.is_empty()) {
             (Operation::PutRecord, _) => {}
@@ -122,9 +145,14 @@ impl Batch {
         body.extend_from_slice(b"\",\"PartitionKey\":");
         put_text(body, key);
         body.push(b'}');
-        let bytes = key.len() + self.data.len();
-        self.records.push(SentRecord { checksum: checksum(key, &self.data), bytes: bytes as u32 });
-        self.content_bytes += bytes as u64;
+    }
+
+    fn put_cbor(&mut self, key: &[u8]) {
+        let mut writer = Writer::new(&mut self.body);
+        if self.operation == Operation::PutRecords {
+            writer.map(2);
+        }
+        writer.text("Data").bytes(&self.data).text("PartitionKey").text(&String::from_utf8_lossy(key));
     }
 
     /// Notes when a record was meant to leave: the batch counts from its oldest.
@@ -134,12 +162,18 @@ impl Batch {
 
     /// Closes it, and signs it.
     pub(super) fn finish(mut self, endpoint: &Endpoint) -> Ready {
-        if self.operation == Operation::PutRecords {
-            self.body.extend_from_slice(b"]}");
-        }
-        let Self { operation, body, records, content_bytes, stream, intended_ns, .. } = self;
-        let request = Signed::new(endpoint, operation.name(), body);
+        self.end();
+        let Self { operation, wire, body, records, content_bytes, stream, intended_ns, .. } = self;
+        let request = Signed::new(endpoint, operation.name(), wire, body);
         Ready { request, records, content_bytes, stream, intended_ns }
+    }
+
+    fn end(&mut self) {
+        match (self.operation, self.wire) {
+            (Operation::PutRecord, _) => {}
+            (Operation::PutRecords, Wire::Json) => self.body.extend_from_slice(b"]}"),
+            (Operation::PutRecords, Wire::Cbor) => Writer::new(&mut self.body).end(),
+        }
     }
 }
 
@@ -179,12 +213,14 @@ mod tests {
     use super::*;
 
     fn written(operation: Operation, records: &[(&str, &[u8])]) -> Value {
-        let mut batch = Batch::begin(operation, (0, "a \"name\""), 100);
+        serde_json::from_slice(&body(operation, Wire::Json, records)).unwrap()
+    }
+
+    fn body(operation: Operation, wire: Wire, records: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut batch = Batch::begin(operation, wire, (0, "a \"name\""), 100);
         records.iter().for_each(|(key, data)| batch.push(key.as_bytes(), [&data[..1], &data[1..]]));
-        if operation == Operation::PutRecords {
-            batch.body.extend_from_slice(b"]}");
-        }
-        serde_json::from_slice(&batch.body).unwrap()
+        batch.end();
+        batch.body
     }
 
     #[test]
@@ -196,9 +232,20 @@ mod tests {
         assert_eq!(two, json!({"StreamName": "a \"name\"", "Records": records}));
     }
 
+    /// Held against the bytes that the standard gives.
+    #[test]
+    fn bodies_in_cbor_have_data_as_it_is() {
+        let one = body(Operation::PutRecord, Wire::Cbor, &[("k", b"\xff\x00")]);
+        assert_eq!(one, b"\xa3\x6aStreamName\x68a \"name\"\x64Data\x42\xff\x00\x6cPartitionKey\x61k");
+        let two = body(Operation::PutRecords, Wire::Cbor, &[("k", b"hello"), ("\u{fc}", &[7; 300])]);
+        let records = [&b"\xa2\x64Data\x45hello\x6cPartitionKey\x61k\xa2\x64Data\x59\x01\x2c"[..], &[7; 300]].concat();
+        let head = b"\xa2\x6aStreamName\x68a \"name\"\x67Records\x9f";
+        assert_eq!(two, [&head[..], &records, b"\x6cPartitionKey\x62\xc3\xbc\xff"].concat());
+    }
+
     #[test]
     fn batches_close_at_the_limits() {
-        let mut batch = Batch::begin(Operation::PutRecords, (0, "s"), 0);
+        let mut batch = Batch::begin(Operation::PutRecords, Wire::Json, (0, "s"), 0);
         assert!(batch.has_room(2, 10 << 20), "the first record always fits");
         batch.push(b"k", [&[0; 100]]);
         assert!(batch.has_room(2, REQUEST_BYTES_MAX - 101) && !batch.has_room(2, REQUEST_BYTES_MAX - 100));

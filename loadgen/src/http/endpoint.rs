@@ -20,8 +20,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::HttpError;
 use super::sign::{Credentials, Signer};
+use super::{HttpError, Wire};
 use crate::certificates::roots_in;
 
 /// How much may be on its way to us over HTTP/2: of one answer, and of all of a connection.
@@ -70,6 +70,7 @@ pub struct Endpoint {
     version: Option<Version>,
     pub(super) open_within: Duration,
     pub(super) signer: Signer,
+    pub(super) wire: Wire,
 }
 
 impl fmt::Debug for Endpoint {
@@ -162,7 +163,12 @@ impl Endpoint {
             false => None,
         };
         let signer = Signer::new(Credentials::of_environment(is_loopback)?, region, "kinesis");
-        Ok(Self { url: url.to_owned(), authority, addresses, tls, version, open_within, signer })
+        Ok(Self { url: url.to_owned(), authority, addresses, tls, version, open_within, signer, wire: Wire::default() })
+    }
+
+    /// The same, to which records are written so.
+    pub fn speaking(self, wire: Wire) -> Self {
+        Self { wire, ..self }
     }
 
     /// As it was given.

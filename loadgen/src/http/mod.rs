@@ -14,6 +14,7 @@
 mod api;
 mod base64;
 mod batch;
+mod cbor;
 mod consume;
 mod endpoint;
 mod error;
@@ -26,6 +27,7 @@ mod rows;
 mod sign;
 mod streams;
 mod walk;
+mod wire;
 mod worker;
 
 use std::sync::Arc;
@@ -39,6 +41,7 @@ pub use produce::produce;
 pub use readback::read_back;
 pub use sign::Credentials;
 pub use streams::{Streams, Wanted, prepare, remove};
+pub use wire::Wire;
 
 /// What is asked, and where.
 #[derive(Clone, Debug)]

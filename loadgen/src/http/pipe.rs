@@ -4,6 +4,7 @@
 //! that was is never repeated here, as it may have been carried out.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +21,7 @@ use tokio::time::timeout;
 use super::api::{self, Failure};
 use super::endpoint::{Endpoint, Sender, told};
 use super::sign::{BodyHash, Signature};
-use super::{HttpError, error};
-
-/// The content type of requests and answers.
-const JSON: &str = "application/x-amz-json-1.1";
+use super::{HttpError, Wire, error};
 
 /// The most that an answer without records may have.
 pub(super) const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -35,22 +33,23 @@ const SHOWN_BYTES: usize = 80;
 #[derive(Debug)]
 pub(super) struct Signed {
     pub(super) operation: &'static str,
+    wire: Wire,
     body: Bytes,
     hash: BodyHash,
     signature: Signature,
 }
 
 impl Signed {
-    pub(super) fn new(endpoint: &Endpoint, operation: &'static str, body: Vec<u8>) -> Self {
+    pub(super) fn new(endpoint: &Endpoint, operation: &'static str, wire: Wire, body: Vec<u8>) -> Self {
         let hash = BodyHash::of(&body);
-        let signature = sign(endpoint, operation, &hash);
-        Self { operation, body: body.into(), hash, signature }
+        let signature = sign(endpoint, operation, wire, &hash);
+        Self { operation, wire, body: body.into(), hash, signature }
     }
 }
 
-fn sign(endpoint: &Endpoint, operation: &str, hash: &BodyHash) -> Signature {
+fn sign(endpoint: &Endpoint, operation: &str, wire: Wire, hash: &BodyHash) -> Signature {
     let target = api::target(operation);
-    let headers = [("content-type", JSON), ("host", endpoint.authority()), ("x-amz-target", &*target)];
+    let headers = [("content-type", wire.content_type()), ("host", endpoint.authority()), ("x-amz-target", &*target)];
     endpoint.signer.sign(&headers, hash)
 }
 
@@ -118,7 +117,8 @@ impl Pipe {
         request: &impl Serialize,
         within: Duration,
     ) -> Result<A, HttpError> {
-        let answer = self.answer(operation, request, within).await?;
+        let body = serde_json::to_vec(request).expect("a request is text and numbers");
+        let answer = self.answer(operation, Wire::Json, body, within).await?;
         // Some answers are empty.
         let answer = if answer.is_empty() { Bytes::from_static(b"{}") } else { answer };
         serde_json::from_slice(&answer).map_err(|error| self.garbage(operation, &error, &answer))
@@ -128,11 +128,11 @@ impl Pipe {
     pub(super) async fn answer(
         &self,
         operation: &'static str,
-        request: &impl Serialize,
+        wire: Wire,
+        body: Vec<u8>,
         within: Duration,
     ) -> Result<Bytes, HttpError> {
-        let body = serde_json::to_vec(request).expect("a request is text and numbers");
-        let mut signed = Signed::new(&self.endpoint, operation, body);
+        let mut signed = Signed::new(&self.endpoint, operation, wire, body);
         let answer = self.call(&mut signed, api::answer_bytes_max(operation), within).await;
         answer.map_err(|failed| failed.error)
     }
@@ -198,7 +198,7 @@ impl Pipe {
 
     fn request(&self, sender: &Sender, signed: &mut Signed) -> Request<Full<Bytes>> {
         if !signed.signature.is_fresh() {
-            signed.signature = sign(&self.endpoint, signed.operation, &signed.hash);
+            signed.signature = sign(&self.endpoint, signed.operation, signed.wire, &signed.hash);
         }
         let signature = &signed.signature;
         let request = match sender {
@@ -206,7 +206,7 @@ impl Pipe {
             Sender::Two(_) => Request::post(self.endpoint.uri()),
         };
         let mut request = request
-            .header(CONTENT_TYPE, JSON)
+            .header(CONTENT_TYPE, signed.wire.content_type())
             .header("x-amz-target", api::target(signed.operation))
             .header("x-amz-date", &signature.date)
             .header(AUTHORIZATION, &signature.authorization);
@@ -268,7 +268,7 @@ impl Pipe {
     }
 
     /// An answer that is not what was asked for.
-    pub(super) fn garbage(&self, operation: &'static str, error: &dyn std::error::Error, answer: &[u8]) -> HttpError {
+    pub(super) fn garbage(&self, operation: &'static str, error: &dyn fmt::Display, answer: &[u8]) -> HttpError {
         let shown = String::from_utf8_lossy(answer.get(..SHOWN_BYTES).unwrap_or(answer)).into_owned();
         let what = format!("{error}, in {shown:?}");
         HttpError::Garbage { url: self.endpoint.url().to_owned(), operation, what }

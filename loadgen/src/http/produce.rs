@@ -165,7 +165,7 @@ impl Crew {
     pub(super) fn begin(&self, bytes: usize) -> Batch {
         let stream = self.turn.get() % self.streams.all.len();
         self.turn.set(self.turn.get() + 1);
-        Batch::begin(self.asked.operation, (stream, &self.streams.all[stream].name), bytes)
+        Batch::begin(self.asked.operation, self.asked.endpoint.wire, (stream, &self.streams.all[stream].name), bytes)
     }
 
     pub(super) fn has_room(&self, batch: &Batch, bytes: usize) -> bool {

@@ -8,7 +8,6 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::HttpError;
 use super::api::{
     Consumer, ConsumerArn, Failure, Nothing, Place, PushedRecords, RegisterStreamConsumer, SubscribeToShard,
     ToldConsumer,
@@ -17,6 +16,7 @@ use super::event::{Event, Events};
 use super::pipe::{ANSWER_BYTES_MAX, Pipe, Signed, refused};
 use super::streams::{Streams, number_of, patiently};
 use super::walk::{Sink, take};
+use super::{HttpError, Wire};
 use crate::native::{SILENCE_MAX, unless_over};
 use crate::verify::Number;
 
@@ -121,7 +121,7 @@ impl Followed<'_> {
             starting_position: self.place.clone().into(),
         };
         let body = serde_json::to_vec(&request).expect("a request is text and numbers");
-        let mut signed = Signed::new(&self.pipe.endpoint, "SubscribeToShard", body);
+        let mut signed = Signed::new(&self.pipe.endpoint, "SubscribeToShard", Wire::Json, body);
         let url = || self.pipe.endpoint.url().to_owned();
         let begun = timeout(SILENCE_MAX, self.pipe.begin(&mut signed)).await;
         let begun = begun.map_err(|_| HttpError::Silent { url: url(), waited: SILENCE_MAX })?;

@@ -10,7 +10,7 @@ use frame::ShardId;
 use tokio::time::{Instant, sleep};
 
 use super::HttpError;
-use super::api::{GetRecords, GetShardIterator, Iterator, Place, Record, Records};
+use super::api::{GetShardIterator, Iterator, Place, Record, Records};
 use super::pipe::Pipe;
 use super::streams::{Streams, number_of, patiently};
 use crate::native::{SILENCE_MAX, unless_over};
@@ -139,8 +139,8 @@ impl Cursor {
             None => self.begin(pipe, streams).await?,
         };
         sink.asked();
-        let request = GetRecords { shard_iterator: &iterator, limit: LIMIT };
-        let answer = pipe.answer("GetRecords", &request, SILENCE_MAX).await;
+        let wire = pipe.endpoint.wire;
+        let answer = pipe.answer("GetRecords", wire, wire.get_records(&iterator, LIMIT), SILENCE_MAX).await;
         self.iterator = Some(iterator);
         answer
     }
@@ -154,7 +154,7 @@ impl Cursor {
     }
 
     fn took(&mut self, pipe: &Pipe, answer: &[u8], sink: &impl Sink) -> Seen {
-        let parsed = serde_json::from_slice::<Records<'_>>(answer);
+        let parsed = pipe.endpoint.wire.records(answer);
         let parsed = parsed.map_err(|error| pipe.garbage("GetRecords", &error, answer).to_string());
         let taken = parsed.and_then(|answer| {
             sink.answered(take(&answer.records, self.shard, sink)?);

@@ -10,8 +10,8 @@ use tokio::select;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use super::api::{PutOutcome, PutOutcomes, Text};
-use super::batch::{Operation, Ready};
+use super::api::{PutOutcome, Text};
+use super::batch::Ready;
 use super::error::is_servers;
 use super::pipe::{ANSWER_BYTES_MAX, CallError, Pipe};
 use super::streams::{Streams, number_of};
@@ -169,7 +169,7 @@ impl Worker {
 
     /// Settles the fates of a request's records by its answer; what of it says nothing of use.
     fn settle(&self, job: Job<'_>, core: &Core, ready: &Ready, body: &Bytes, times: BatchTimes) -> Result<(), String> {
-        let outcomes = outcomes(job.asked.operation, body).map_err(|error| {
+        let outcomes = self.pipe.endpoint.wire.outcomes(job.asked.operation, body).map_err(|error| {
             settle_all(core, &ready.records, Fate::Unknown);
             self.pipe.garbage(job.asked.operation.name(), &error, body).to_string()
         })?;
@@ -211,13 +211,6 @@ impl Worker {
 fn settle_all(core: &Core, records: &[SentRecord], fate: Fate<'_>) {
     let ledger = &mut core.counts.borrow_mut().ledger;
     records.iter().for_each(|record| ledger.settle(record.checksum, fate));
-}
-
-fn outcomes(operation: Operation, body: &[u8]) -> Result<Vec<PutOutcome<'_>>, serde_json::Error> {
-    match operation {
-        Operation::PutRecord => serde_json::from_slice(body).map(|one| vec![one]),
-        Operation::PutRecords => serde_json::from_slice(body).map(|all: PutOutcomes<'_>| all.records),
-    }
 }
 
 /// What an outcome says of its record. What the server failed at may be stored all the same.

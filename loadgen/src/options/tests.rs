@@ -66,6 +66,8 @@ fn contradictions_are_refused() {
         &["--endpoint", "http://k", "--workload", "consume", "--stream", "s", "--from", "7"],
         &["--endpoint", "http://k", "--http", "3"],
         &["--http", "1"],
+        &["--wire", "cbor"],
+        &["--endpoint", "http://k", "--wire", "xml"],
         &["--encryption", "alias/aws/kinesis"],
         &["--endpoint", "http://k", "--workload", "consume", "--stream", "s", "--encryption", "alias/k"],
         &["--operation", "put-record"],

@@ -6,7 +6,7 @@ use super::RunError;
 use super::measure::{Outcome, Run};
 use super::observe::observe_reading;
 use super::settle::{Spoken, stream_names};
-use crate::http::{self, Asked, Endpoint, HttpError, Streams, Wanted};
+use crate::http::{self, Asked, Endpoint, HttpError, Streams, Wanted, Wire};
 use crate::input::Rows;
 use crate::machine::Disk;
 use crate::native::{self, Shared, Target};
@@ -28,7 +28,7 @@ impl Run<'_> {
         let options = self.options;
         let ca = options.ca.as_deref();
         let endpoint = Endpoint::new(url, &options.region, options.http, ca, options.open_timeout);
-        let endpoint = Arc::new(endpoint.map_err(RunError::Http)?);
+        let endpoint = Arc::new(endpoint.map_err(RunError::Http)?.speaking(options.wire));
         let (operation, inflight, from) = (options.operation, options.inflight, options.from);
         let asked = Asked { endpoint, operation, inflight, from, encryption: options.encryption.clone() };
         let core = self.settled.cores[0];
@@ -78,8 +78,9 @@ impl Run<'_> {
             disk: None,
         };
         let (version, operation) = (Asked::version(streams).name(), options.operation.name());
+        let wire = if options.wire == Wire::Json { String::new() } else { format!(", {}", options.wire.name()) };
         let spoken = Spoken {
-            protocol: format!("{version}, {operation}"),
+            protocol: format!("{version}{wire}, {operation}"),
             batch_records: options.operation.records(options.batch_records),
             inflight: asked.inflight(streams),
         };

@@ -11,14 +11,14 @@ use super::*;
 const HTTP: &str = "--http=127.0.0.1:0";
 
 /// A server that serves the API, and its address.
-fn server(scratch: &Path, more: &[&str]) -> (Watched, String) {
+pub(crate) fn server(scratch: &Path, more: &[&str]) -> (Watched, String) {
     let watched = Watched::start_with(scratch, &[&[LITTLE_MEMORY, HTTP][..], more].concat());
     let endpoint = format!("http://{}", watched.server.http().unwrap());
     (watched, endpoint)
 }
 
 /// Loads an endpoint. Credentials of whoever runs the tests must not reach the program, and none are wanted on loopback.
-fn over_http(scratch: &Path, endpoint: &str, arguments: &[&str]) -> Command {
+pub(crate) fn over_http(scratch: &Path, endpoint: &str, arguments: &[&str]) -> Command {
     let mut command = load(scratch, &["--endpoint", endpoint, "--shards", "2"]);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
         command.env_remove(name);
@@ -27,7 +27,7 @@ fn over_http(scratch: &Path, endpoint: &str, arguments: &[&str]) -> Command {
     command
 }
 
-fn good(output: &Output) -> Value {
+pub(crate) fn good(output: &Output) -> Value {
     // A busy machine may make the generator late, which these tests are not about.
     assert!(
         matches!(output.status.code(), Some(0 | 4)),
@@ -193,7 +193,7 @@ fn consumers_are_pushed_or_read_over_http() {
 }
 
 /// Passes bytes on between whoever connects and the server, as `alter` leaves those that the server sends.
-fn between(server: SocketAddr, alter: impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 'static) -> String {
+pub(crate) fn between(server: SocketAddr, alter: impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let alter = Arc::new(alter);

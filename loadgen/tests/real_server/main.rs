@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what helps tests may panic as they may")]
 
 mod access;
+mod cbor;
 mod directories;
 mod http;
 #[path = "../../../server/tests/binary/mounts.rs"]
