@@ -40,7 +40,7 @@ pub use error::HttpError;
 pub use produce::produce;
 pub use readback::read_back;
 pub use sign::Credentials;
-pub use streams::{Streams, Wanted, prepare, remove};
+pub use streams::{Named, Streams, Wanted, made_up, prepare, remove};
 pub use wire::Wire;
 
 /// What is asked, and where.
@@ -50,8 +50,8 @@ pub struct Asked {
     pub endpoint: Arc<Endpoint>,
     /// How records are stored.
     pub operation: Operation,
-    /// Requests under way on each connection that takes several; others have one.
-    pub inflight: u32,
+    /// Requests under way on each connection that takes several, of each group of producers; others have one.
+    pub inflight: Vec<u32>,
     /// Where a stream that exists is read from, if nobody produces.
     pub from: Begin,
     /// The key that streams which are written are encrypted with.
@@ -64,8 +64,8 @@ impl Asked {
         if streams.takes_many { Version::Two } else { Version::One }
     }
 
-    /// Requests under way on each connection.
-    pub fn inflight(&self, streams: &Streams) -> u32 {
-        if streams.takes_many { self.inflight } else { 1 }
+    /// Requests under way on each connection of a group.
+    pub fn inflight(&self, streams: &Streams, group: usize) -> u32 {
+        if streams.takes_many { self.inflight[group] } else { 1 }
     }
 }

@@ -42,64 +42,74 @@ pub fn produce(
     shared: &Arc<Shared>,
 ) -> Result<Produced, HttpError> {
     let has_readers = plan.consumers.subscribers + plan.consumers.catch_up > 0;
-    if let Some(stream) = streams.all.iter().find(|stream| has_readers && !plan.producers.is_empty() && !stream.is_new)
-    {
+    let read = streams.main();
+    if let Some(stream) = read.all.iter().find(|stream| has_readers && !plan.producers.is_empty() && !stream.is_new) {
         return Err(HttpError::Beside { stream: stream.name.clone() });
     }
-    let connections = plan.producers.first().map_or(plan.cores.len(), |producers| producers.connections as usize);
+    // As many as the group that has the most connections.
+    let connections = plan.producers.iter().map(|producers| producers.connections as usize).max();
+    let connections = connections.unwrap_or(plan.cores.len());
     let cores = if rows.is_some() { 1 } else { plan.cores.len().min(connections) };
     let tips = Tips::new(streams.shards.len());
     run_cores(plan, &plan.cores[..cores], rows, shared, async |rows, place| {
-        run_core(plan, asked, streams, (rows, &tips), shared, place).await
+        run_core(plan, asked, (streams, &read), (rows, &tips), shared, place).await
     })
 }
 
 async fn run_core(
     plan: &Plan,
     asked: &Asked,
-    streams: &Streams,
+    (streams, read): (&Streams, &Streams),
     (rows, tips): (Option<Box<Rows>>, &Tips),
     shared: &Arc<Shared>,
     place: &CorePlace<'_>,
 ) -> Result<CoreOutcome, HttpError> {
-    let crew = Crew::connect(plan, asked, streams, place).await;
+    let crews = Crew::connect_all(plan, asked, streams, place).await;
     let pacer = Pacer::new().map_err(HttpError::from);
-    if crew.is_err() || pacer.is_err() {
+    if crews.is_err() || pacer.is_err() {
         shared.stop(Stop::ConnectionsLost);
     }
     place.ready();
-    let (crew, mut pacer) = (crew?, pacer?);
+    let (crews, mut pacer) = (crews?, pacer?);
     let core = Rc::new(Core::begin(plan, shared));
     core.until_begun().await;
     let contents = (rows.is_none() && !plan.producers.is_empty()).then(|| plan.contents());
-    let audience = Audience::begin(plan, asked, streams, &core, contents.as_ref(), place);
+    let audience = Audience::begin(plan, asked, read, &core, contents.as_ref(), place);
     let (tasks, input_error) = match rows {
         None => {
-            let tasks = Crew::write(&crew, plan, &core);
-            let loops = plan.producers.iter().filter_map(|producers| CrewLoop::new(plan, producers, &crew, place));
-            follow(plan, &core, loops, &mut pacer, || crew.has_ended()).await;
+            let tasks: Vec<_> = crews.iter().map(|crew| Crew::write(crew, plan, &core)).collect();
+            let loops = plan.producers.iter().zip(&crews);
+            let loops = loops.filter_map(|(producers, crew)| CrewLoop::new(plan, producers, crew, place));
+            follow(plan, &core, loops, &mut pacer, || crews.iter().all(|crew| crew.has_ended())).await;
             (tasks, Ok(None))
         }
         Some(rows) => {
-            let tasks = Crew::write_ready(&crew, &core);
-            let fed = feed(*rows, plan, &core, &crew, &mut pacer).await;
-            (tasks, fed)
+            let tasks = Crew::write_ready(&crews[0], &core);
+            let fed = feed(*rows, plan, &core, &crews[0], &mut pacer).await;
+            (vec![tasks], fed)
         }
     };
     if input_error.is_err() {
         shared.stop(Stop::InputFault);
     }
-    crew.finish(&core, tasks).await;
+    // All at once: none is to wait for the answers of another.
+    let finish = |(crew, tasks): (Rc<Crew>, _)| {
+        let core = Rc::clone(&core);
+        tokio::task::spawn_local(async move { crew.finish(&core, tasks).await })
+    };
+    for finishing in crews.into_iter().zip(tasks).map(finish).collect::<Vec<_>>() {
+        finishing.await.expect("waiting does not panic");
+    }
     tips.add(&core.counts.borrow().ledger);
     shared.settle(place.part);
-    drop(crew);
     let (subscribers, readers) = audience.finish(plan, &core, tips, place.parts).await;
     let counts = Rc::into_inner(core).expect("every task has ended").counts.into_inner();
     Ok(CoreOutcome { counts, subscribers, readers, input_error: input_error? })
 }
 
-/// One core's workers, and what they send.
+/// One core's workers of a group of producers, and what they send.
 pub(super) struct Crew {
+    group: usize,
     asked: Asked,
     streams: Streams,
     pub(super) workers: Vec<Rc<Worker>>,
@@ -108,7 +118,7 @@ pub(super) struct Crew {
     /// How many a request has, on average.
     records_usual: f64,
     bytes_max: u64,
-    pub(super) lane: RefCell<Option<Lane>>,
+    pub(super) lane: RefCell<Lane>,
     /// Which of the streams is written next.
     turn: Cell<usize>,
     /// Times of an open loop that have come.
@@ -120,36 +130,47 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    /// Makes this core's share of the connections.
-    async fn connect(
+    /// Makes this core's share of the connections of each group.
+    async fn connect_all(
         plan: &Plan,
         asked: &Asked,
         streams: &Streams,
         place: &CorePlace<'_>,
+    ) -> Result<Vec<Rc<Self>>, HttpError> {
+        let (mut crews, mut first_number) = (Vec::new(), 0);
+        for (group, producers) in plan.producers.iter().enumerate() {
+            crews.push(Self::connect((group, producers), asked, streams, (first_number, place)).await?);
+            first_number += producers.connections * asked.inflight(streams, group);
+        }
+        Ok(crews)
+    }
+
+    async fn connect(
+        (group, producers): (usize, &Producers),
+        asked: &Asked,
+        streams: &Streams,
+        (first_number, place): (u32, &CorePlace<'_>),
     ) -> Result<Rc<Self>, HttpError> {
-        let producers = plan.producers.first();
-        let each = asked.inflight(streams);
-        let connections = producers.map_or(0, |producers| producers.connections);
+        let each = asked.inflight(streams, group);
         let mut workers = Vec::new();
-        for number in (0..connections).skip(place.part).step_by(place.parts) {
+        for number in (0..producers.connections).skip(place.part).step_by(place.parts) {
             let pipe = Rc::new(Pipe::new(&asked.endpoint, number));
             pipe.open().await?;
-            workers.extend((0..each).map(|at| Worker::new(number * each + at, Rc::clone(&pipe))));
+            let worker = |at| Worker::new(group, first_number + number * each + at, Rc::clone(&pipe));
+            workers.extend((0..each).map(worker));
         }
-        if let Some(producers) = producers {
-            check_record_size(KEY_BYTES, producers.recipe.largest())?;
-        }
-        let records_max = producers.map_or(1, |producers| asked.operation.records(producers.batch_records));
-        let usual = |producers: &Producers| usual_records(records_max, &mut producers.recipe.lane(place.part));
+        check_record_size(KEY_BYTES, producers.recipe.largest())?;
+        let records_max = asked.operation.records(producers.batch_records);
         Ok(Rc::new(Self {
+            group,
             asked: asked.clone(),
             streams: streams.clone(),
             workers,
-            pace: producers.map_or(Pace::Closed { inflight: 1 }, |producers| producers.pace),
+            pace: producers.pace,
             records_max,
-            records_usual: producers.map_or(1.0, usual),
-            bytes_max: producers.map_or(0, |producers| producers.bytes_max),
-            lane: RefCell::new(producers.map(|producers| producers.recipe.lane(place.part))),
+            records_usual: usual_records(records_max, &mut producers.recipe.lane(place.part)),
+            bytes_max: producers.bytes_max,
+            lane: RefCell::new(producers.recipe.lane(place.part)),
             turn: Cell::new(place.part),
             due: RefCell::default(),
             came: Notify::new(),
@@ -163,7 +184,8 @@ impl Crew {
 
     /// Begins a request of about so many bytes to the next stream.
     pub(super) fn begin(&self, bytes: usize) -> Batch {
-        let stream = self.turn.get() % self.streams.all.len();
+        let all = &self.streams.groups[self.group];
+        let stream = all[self.turn.get() % all.len()];
         self.turn.set(self.turn.get() + 1);
         Batch::begin(self.asked.operation, self.asked.endpoint.wire, (stream, &self.streams.all[stream].name), bytes)
     }
@@ -219,7 +241,6 @@ impl Crew {
     /// Makes a request's records, all meant to be sent at a time of the run, if that is known.
     fn build(&self, core: &Core, intended_ns: Option<u64>) -> Ready {
         let mut lane = self.lane.borrow_mut();
-        let lane = lane.as_mut().expect("producers have a recipe");
         lane.intend(intended_ns.map(|ns| core.clock.wall_us(ns)));
         let each = (lane.largest().min(RECORD_BYTES_MAX) + KEY_BYTES).div_ceil(3) * 4 + AROUND_BYTES;
         let mut batch = self.begin(each * self.records_max.min(16) as usize);
@@ -238,7 +259,7 @@ impl Crew {
     fn hand_out(&self, core: &Core, due_ns: u64) {
         let waiting = self.due.borrow().len();
         if waiting >= self.idle.get() {
-            core.counts.borrow_mut().groups[0].waited_for_credit += 1;
+            core.counts.borrow_mut().groups[self.group].waited_for_credit += 1;
         }
         self.due.borrow_mut().push_back(due_ns);
         self.came.notify_one();
@@ -255,7 +276,7 @@ impl Crew {
             if core.stopped() {
                 // Its worker would be free now.
                 let due_ns = self.due.borrow_mut().pop_front();
-                due_ns.into_iter().for_each(|due_ns| core.unserved(0, self.due(due_ns), core.clock.now_ns()));
+                due_ns.into_iter().for_each(|due_ns| core.unserved(self.group, self.due(due_ns), core.clock.now_ns()));
                 return None;
             }
             if let Some(due_ns) = self.due.borrow_mut().pop_front() {
@@ -289,7 +310,7 @@ impl Crew {
         let ready = ready.filter(|_| !matches!(self.pace, Pace::Closed { .. }));
         let ready = ready.map(|ready| (ready.intended_ns, ready.records.len() as u64));
         for due in self.due.take().into_iter().map(|due_ns| self.due(due_ns)).chain(ready) {
-            core.unserved(0, due, now_ns);
+            core.unserved(self.group, due, now_ns);
         }
     }
 }
@@ -335,11 +356,15 @@ struct CrewLoop {
 }
 
 impl CrewLoop {
-    /// `None` of a closed loop.
+    /// `None` of a closed loop, or without a connection.
     fn new(plan: &Plan, producers: &Producers, crew: &Rc<Crew>, place: &CorePlace<'_>) -> Option<Self> {
         let Pace::Open { records_per_s, arrivals } = producers.pace else { return None };
-        let (rate, seed) = (records_per_s / crew.records_usual, plan.schedule_seed(0));
-        let mut schedule = Schedule::new(arrivals, rate, seed, place.part as u64, place.parts as u64);
+        let parts = place.parts.min(producers.connections as usize);
+        if place.part >= parts {
+            return None;
+        }
+        let (rate, seed) = (records_per_s / crew.records_usual, plan.schedule_seed(crew.group));
+        let mut schedule = Schedule::new(arrivals, rate, seed, place.part as u64, parts as u64);
         let due_ns = schedule.next_of(1.0);
         Some(Self { crew: Rc::clone(crew), schedule, due_ns })
     }
@@ -347,7 +372,7 @@ impl CrewLoop {
 
 impl OpenLoop for CrewLoop {
     fn group(&self) -> usize {
-        0
+        self.crew.group
     }
 
     fn due(&self) -> Due {

@@ -44,7 +44,7 @@ impl Outlets for Feed<'_> {
     type Error = HttpError;
 
     fn key(&mut self) -> [u8; KEY_BYTES] {
-        self.crew.lane.borrow_mut().as_mut().expect("producers have a recipe").key()
+        self.crew.lane.borrow_mut().key()
     }
 
     async fn add(&mut self, row: &Row, due_ns: Option<u64>) -> Result<bool, HttpError> {

@@ -35,6 +35,8 @@ const PAGES_MAX: usize = 1000;
 #[derive(Clone, Debug, Default)]
 pub struct Streams {
     pub(super) all: Vec<Stream>,
+    /// Those of each group of producers, the main ones first; two may have the same.
+    pub(super) groups: Vec<Vec<usize>>,
     /// What each shard of the run is, by the number that it has here.
     pub(super) shards: Vec<Shard>,
     /// Whether connections take several requests at a time.
@@ -75,8 +77,16 @@ impl Streams {
         &self.all[shard.stream].name
     }
 
-    /// The same as the plan of a run has them: by their numbers here.
-    pub fn planned(&self) -> Vec<native::Stream> {
+    /// Those of the main load alone, which are what is read meanwhile: they come first.
+    pub(super) fn main(&self) -> Self {
+        let groups: Vec<Vec<usize>> = self.groups.iter().take(1).cloned().collect();
+        let count = groups.iter().flatten().max().map_or(0, |last| last + 1);
+        let shards = self.shards.iter().take_while(|shard| shard.stream < count).cloned().collect();
+        Self { all: self.all[..count].to_vec(), groups, shards, takes_many: self.takes_many }
+    }
+
+    /// Those of a group as the plan of a run has them: by their numbers here.
+    pub fn planned(&self, group: usize) -> Vec<native::Stream> {
         let shard = |&number: &ShardId| native::Shard {
             id: number,
             oldest: Sequence(1),
@@ -85,14 +95,15 @@ impl Streams {
             reactor: 0,
             keys: None,
         };
-        let stream = |(number, stream): (u32, &Stream)| native::Stream {
-            id: StreamId(number),
-            shards: stream.numbers.values().map(shard).collect(),
+        let stream = |&at: &usize| native::Stream {
+            id: StreamId(at as u32),
+            shards: self.all[at].numbers.values().map(shard).collect(),
         };
-        (0..).zip(&self.all).map(stream).collect()
+        self.groups[group].iter().map(stream).collect()
     }
 
-    fn add(&mut self, name: &str, arn: String, is_new: bool, shards: Vec<String>) {
+    /// Adds a stream; its place.
+    fn add(&mut self, name: &str, is_new: bool, (arn, shards): (String, Vec<String>)) -> usize {
         let stream = self.all.len();
         let mut numbers = BTreeMap::new();
         for name in shards {
@@ -100,18 +111,26 @@ impl Streams {
             self.shards.push(Shard { stream, name });
         }
         self.all.push(Stream { name: name.to_owned(), arn, is_new, numbers });
+        stream
     }
+}
+
+/// The streams that one group of producers writes, or that are read.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Their names.
+    pub names: Vec<String>,
+    /// With how many shards each is made, unless it is there; none where it is to be there.
+    pub shards: Option<u32>,
+    /// Whether they are the run's alone, and removed after it.
+    pub are_removed: bool,
 }
 
 /// The streams that a run wants.
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
-    /// Their names.
-    pub names: &'a [String],
-    /// With how many shards each is made, unless it is there; none where it is to be there.
-    pub shards: Option<u32>,
-    /// Whether they are the run's alone, and removed after it.
-    pub are_removed: bool,
+    /// Those of each group.
+    pub groups: &'a [Named],
     /// A person asks for the end.
     pub interrupted: &'a AtomicBool,
     /// Who is told what is made, and not removed.
@@ -127,15 +146,21 @@ pub fn prepare(asked: &Asked, wanted: Wanted<'_>, core: usize) -> Result<Streams
             prepared = prepare_all(&pipe, wanted, asked.encryption.as_deref(), &has_made) => prepared,
             () = until(wanted.interrupted) => Err(HttpError::Interrupted),
         };
-        if prepared.is_err() && wanted.are_removed {
+        let names = made_up(wanted.groups);
+        if prepared.is_err() && !names.is_empty() {
             // Over a connection of its own: that one may be in the midst of an answer.
-            let removed = remove_all(&Pipe::new(&asked.endpoint, 0), wanted.names).await;
+            let removed = remove_all(&Pipe::new(&asked.endpoint, 0), &names).await;
             if let Some(error) = removed.err().filter(|_| has_made.get()) {
-                (wanted.say)(&native::not_removed(&error, wanted.names));
+                (wanted.say)(&native::not_removed(&error, &names));
             }
         }
         prepared
     })?
+}
+
+/// The names of the streams that are a run's alone.
+pub fn made_up(groups: &[Named]) -> Vec<String> {
+    groups.iter().filter(|group| group.are_removed).flat_map(|group| group.names.clone()).collect()
 }
 
 /// Waits until a person asks for the end.
@@ -147,34 +172,48 @@ async fn until(interrupted: &AtomicBool) {
 
 async fn prepare_all(
     pipe: &Pipe,
-    Wanted { names, shards, are_removed, say, .. }: Wanted<'_>,
+    Wanted { groups, say, .. }: Wanted<'_>,
     key: Option<&str>,
     has_made: &Cell<bool>,
 ) -> Result<Streams, HttpError> {
     let mut streams = Streams { takes_many: pipe.open().await?, ..Streams::default() };
-    for name in names {
-        let is_new = match shards {
-            Some(shards) => create(pipe, name, shards).await?,
-            None => false,
-        };
-        if is_new && are_removed {
-            has_made.set(true);
-            say(&native::made(name));
+    for &Named { ref names, shards, are_removed } in groups {
+        let mut group = Vec::new();
+        for name in names {
+            let is_new = match shards {
+                Some(shards) => create(pipe, name, shards).await?,
+                None => false,
+            };
+            if is_new && are_removed {
+                has_made.set(true);
+                say(&native::made(name));
+            }
+            let known = streams.all.iter().position(|stream| stream.name == *name);
+            let found = find(pipe, (name, shards), key.filter(|_| known.is_none())).await?;
+            group.push(known.unwrap_or_else(|| streams.add(name, is_new, found)));
         }
-        let summary = until_active(pipe, name).await?;
-        let (open, closed) = list_shards(pipe, name).await?;
-        if let Some(wanted) = shards.filter(|&wanted| open.len() != wanted as usize) {
-            return Err(HttpError::OtherShards { stream: name.clone(), found: open.len(), wanted });
-        }
-        if let Some(key) = key {
-            encrypt(pipe, name, key).await?;
-            until_active(pipe, name).await?;
-        }
-        // What was split or merged takes no more records, and may have some.
-        let all = if shards.is_some() { open } else { [closed, open].concat() };
-        streams.add(name, summary.stream_arn, is_new, all);
+        streams.groups.push(group);
     }
     Ok(streams)
+}
+
+/// The ARN of a stream that is there, and its shards.
+async fn find(
+    pipe: &Pipe,
+    (name, shards): (&str, Option<u32>),
+    key: Option<&str>,
+) -> Result<(String, Vec<String>), HttpError> {
+    let summary = until_active(pipe, name).await?;
+    let (open, closed) = list_shards(pipe, name).await?;
+    if let Some(wanted) = shards.filter(|&wanted| open.len() != wanted as usize) {
+        return Err(HttpError::OtherShards { stream: name.to_owned(), found: open.len(), wanted });
+    }
+    if let Some(key) = key {
+        encrypt(pipe, name, key).await?;
+        until_active(pipe, name).await?;
+    }
+    // What was split or merged takes no more records, and may have some.
+    Ok((summary.stream_arn, if shards.is_some() { open } else { [closed, open].concat() }))
 }
 
 /// Removes streams that were made for a run alone, with everything in them.

@@ -31,6 +31,8 @@ const LOST_TOLD_MAX: usize = 20;
 
 /// Who sends over a connection.
 pub(super) struct Worker {
+    /// Of which group of producers.
+    group: usize,
     number: u32,
     pipe: Rc<Pipe>,
     /// Requests of a person's own rows.
@@ -56,8 +58,9 @@ pub(super) struct Job<'a> {
 }
 
 impl Worker {
-    pub(super) fn new(number: u32, pipe: Rc<Pipe>) -> Rc<Self> {
+    pub(super) fn new(group: usize, number: u32, pipe: Rc<Pipe>) -> Rc<Self> {
         Rc::new(Self {
+            group,
             number,
             pipe,
             outbox: RefCell::default(),
@@ -87,7 +90,7 @@ impl Worker {
 
     /// Sends one request, and settles what it carries; `false` to stop.
     pub(super) async fn send(&self, job: Job<'_>, core: &Core, mut ready: Ready) -> bool {
-        if !core.shared.reserve(0, ready.content_bytes, job.bytes_max) {
+        if !core.shared.reserve(self.group, ready.content_bytes, job.bytes_max) {
             return false;
         }
         self.is_busy.set(true);
@@ -103,7 +106,7 @@ impl Worker {
         match job.pace {
             Pace::Closed { .. } => ready.intended_ns = sent_ns,
             Pace::Open { .. } | Pace::Replay { .. } => {
-                core.counts.borrow_mut().groups[0].lateness.record(ready.intended_ns, sent_ns);
+                core.counts.borrow_mut().groups[self.group].lateness.record(ready.intended_ns, sent_ns);
             }
         }
         let until = Instant::now() + job.asked.endpoint.open_within;
@@ -120,7 +123,11 @@ impl Worker {
                     if core.stopped() || Instant::now() >= until {
                         if !matches!(job.pace, Pace::Closed { .. }) {
                             let (now_ns, records) = (core.clock.now_ns(), ready.records.len() as u64);
-                            core.counts.borrow_mut().groups[0].recorder.unserved(ready.intended_ns, now_ns, records);
+                            core.counts.borrow_mut().groups[self.group].recorder.unserved(
+                                ready.intended_ns,
+                                now_ns,
+                                records,
+                            );
                         }
                         self.tell(core, format!("connection {}: {error}", self.number));
                         return false;
@@ -141,7 +148,7 @@ impl Worker {
                 settle_all(core, &ready.records, Fate::Unknown);
                 // An answer that says nothing of use is one.
                 if !matches!(error, HttpError::Refused { .. }) {
-                    core.counts.borrow_mut().groups[0].recorder.unanswered(times, ready.records.len() as u64);
+                    core.counts.borrow_mut().groups[self.group].recorder.unanswered(times, ready.records.len() as u64);
                 }
                 if let HttpError::Silent { .. } | HttpError::GivenUp { .. } = error {
                     self.tell(core, format!("connection {}: {error}", self.number));
@@ -190,7 +197,7 @@ impl Worker {
                 bytes += u64::from(record.bytes);
             }
         }
-        let group = &mut counts.groups[0];
+        let group = &mut counts.groups[self.group];
         if records > 0 {
             group.batches += 1;
             group.recorder.acknowledged(times, records, bytes);

@@ -42,7 +42,8 @@ fn check_http(options: &Options) -> Result<(), &'static str> {
     if options.endpoint.is_none() {
         return Ok(());
     }
-    refuse(options.beside.is_some(), "--beside is a second load over the native protocol: leave it or --endpoint out")?;
+    let beside_records = options.beside.as_ref().map_or(0, |beside| beside.batch_records);
+    let batch_records = options.batch_records.max(beside_records);
     refuse(
         options.quotas.is_some(),
         "--quotas are set over the native protocol, and the API has none to set: leave them or --endpoint out",
@@ -64,8 +65,8 @@ fn check_http(options: &Options) -> Result<(), &'static str> {
         "--io ring is for the native protocol: over HTTP connections run on epoll",
     )?;
     refuse(
-        options.operation == Operation::PutRecords && options.batch_records > RECORDS_MAX,
-        "PutRecords takes 500 records at most: lower --batch-records",
+        options.operation == Operation::PutRecords && batch_records > RECORDS_MAX,
+        "PutRecords takes 500 records at most: lower --batch-records, or batch-records of --beside",
     )
 }
 

@@ -58,7 +58,7 @@ fn contradictions_are_refused() {
         &["--workload", "consume"],
         &["--endpoint", "http://k", "--target", "127.0.0.1:1"],
         &["--endpoint", "http://k", "--not-durable"],
-        &["--endpoint", "http://k", "--beside", "shards=2"],
+        &["--endpoint", "http://k", "--beside", "batch-records=501"],
         &["--endpoint", "http://k", "--quotas", "none"],
         &["--endpoint", "http://k", "--read-back", "push"],
         &["--endpoint", "http://k", "--io", "ring"],

@@ -15,7 +15,7 @@ use crate::metrics::{Sampler, Samples};
 use crate::native::{
     self, Consumers, NativeError, Plan, Prepared, Produced, Producers, ReadBack, Route, Shared, Stream, Target,
 };
-use crate::options::{Options, Workload};
+use crate::options::{Beside, Options, Workload};
 use crate::report::{self, Flushes, FolderError, Mark, Recorders, ResultFolder, RunReport, ServerReport};
 use crate::server::{Server, ServerSpec, remove_leftovers};
 use crate::verify::Ledger;
@@ -235,18 +235,27 @@ impl Run<'_> {
         };
         target.reactors = prepared.welcome.reactors;
         let mut plan = self.plan_of(target, prepared.streams.clone());
-        if let Some((beside, recipe)) = &settled.beside {
+        plan.producers.extend(self.beside(|beside| {
             let names = (beside_names(beside), beside.stream.is_some());
-            plan.producers.push(Producers {
-                streams: self.make(&plan.target, names, beside.shards, made)?.streams,
-                connections: beside.connections,
-                batch_records: beside.batch_records,
-                pace: beside.pace(),
-                bytes_max: settled.beside_bytes_max,
-                recipe: recipe.clone(),
-            });
-        }
+            Ok(self.make(&plan.target, names, beside.shards, made)?.streams)
+        })?);
         Ok((plan, prepared))
+    }
+
+    /// The load beside, on the streams that are found for it.
+    pub(super) fn beside(
+        &self,
+        streams: impl FnOnce(&Beside) -> Result<Vec<Stream>, RunError>,
+    ) -> Result<Option<Producers>, RunError> {
+        let Some((beside, recipe)) = &self.settled.beside else { return Ok(None) };
+        Ok(Some(Producers {
+            streams: streams(beside)?,
+            connections: beside.connections,
+            batch_records: beside.batch_records,
+            pace: beside.pace(),
+            bytes_max: self.settled.beside_bytes_max,
+            recipe: recipe.clone(),
+        }))
     }
 
     /// What is done with these streams by the main producers, and by consumers.

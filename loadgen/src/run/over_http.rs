@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::RunError;
 use super::measure::{Outcome, Run};
 use super::observe::observe_reading;
-use super::settle::{Spoken, stream_names};
-use crate::http::{self, Asked, Endpoint, HttpError, Streams, Wanted, Wire};
+use super::settle::{Spoken, beside_names, stream_names};
+use crate::http::{self, Asked, Endpoint, HttpError, Named, Streams, Wanted, Wire};
 use crate::input::Rows;
 use crate::machine::Disk;
 use crate::native::{self, Shared, Target};
@@ -29,22 +29,31 @@ impl Run<'_> {
         let ca = options.ca.as_deref();
         let endpoint = Endpoint::new(url, &options.region, options.http, ca, options.open_timeout);
         let endpoint = Arc::new(endpoint.map_err(RunError::Http)?.speaking(options.wire));
-        let (operation, inflight, from) = (options.operation, options.inflight, options.from);
+        let (operation, from) = (options.operation, options.from);
+        let beside = self.settled.beside.as_ref().map(|(beside, _)| beside);
+        let inflight = [options.inflight].into_iter().chain(beside.map(|beside| beside.inflight)).collect();
         let asked = Asked { endpoint, operation, inflight, from, encryption: options.encryption.clone() };
         let core = self.settled.cores[0];
-        let (names, say) = (stream_names(options), |text: &str| eprintln!("millstream-load: {text}"));
-        let is_made_up = options.stream.is_none();
-        let wanted = Wanted {
-            names: &names,
+        let say = |text: &str| eprintln!("millstream-load: {text}");
+        let main = Named {
+            names: stream_names(options),
             shards: (options.workload != Workload::Consume).then_some(options.shards),
-            are_removed: is_made_up,
-            interrupted: self.interrupted,
-            say: &say,
+            are_removed: options.stream.is_none(),
         };
+        let others = beside.map(|beside| Named {
+            names: beside_names(beside),
+            shards: Some(beside.shards),
+            are_removed: beside.stream.is_none(),
+        });
+        let groups: Vec<Named> = [main].into_iter().chain(others).collect();
+        let names = http::made_up(&groups);
+        let wanted = Wanted { groups: &groups, interrupted: self.interrupted, say: &say };
         let streams = http::prepare(&asked, wanted, core).map_err(RunError::Http)?;
         let outcome = self.load_streams(&asked, &streams, disk, rows);
         // Also of a run that came to nothing: they may be paid for.
-        if is_made_up && let Err(error) = http::remove(&asked, &names, core) {
+        if !names.is_empty()
+            && let Err(error) = http::remove(&asked, &names, core)
+        {
             say(&native::not_removed(&error, &names));
         }
         outcome
@@ -58,7 +67,8 @@ impl Run<'_> {
         rows: Option<Box<Rows>>,
     ) -> Result<Outcome, RunError> {
         let (options, shared) = (self.options, Shared::new());
-        let plan = self.plan_of(Target::new(asked.endpoint.address()), streams.planned());
+        let mut plan = self.plan_of(Target::new(asked.endpoint.address()), streams.planned(0));
+        plan.producers.extend(self.beside(|_| Ok(streams.planned(1)))?);
         let is_made_up = rows.is_none();
         let driven = self.drive(None, disk, &shared, || http::produce(&plan, asked, streams, rows, &shared))?;
         let mut driven = driven.map_err(RunError::Http)?;
@@ -82,7 +92,7 @@ impl Run<'_> {
         let spoken = Spoken {
             protocol: format!("{version}{wire}, {operation}"),
             batch_records: options.operation.records(options.batch_records),
-            inflight: asked.inflight(streams),
+            inflight: asked.inflight(streams, 0),
         };
         Ok(driven.outcome(read, (said, spoken), plan.routes(!is_made_up), &shared))
     }

@@ -82,6 +82,60 @@ fn whatever_way_records_go_over_http_they_are_verified() {
     watched.server.stop().unwrap();
 }
 
+/// The rate of the load beside is its own, its streams are removed too, and what either was acknowledged is there.
+#[test]
+fn a_load_beside_has_figures_of_its_own_over_http_too() {
+    let scratch = directory();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let cores = core_affinity::get_core_ids().unwrap();
+    let cores = [&cores[..1], &cores[..]].map(|cores| cores.iter().map(|core| core.id.to_string()).collect::<Vec<_>>());
+    for (http, connections, cores) in [("1", 3, &cores[0]), ("2", 1, &cores[1])] {
+        let beside = &*format!("connections={connections},record-bytes=20KiB,rate=40,shards=1,streams=2");
+        let cores = cores.join(",");
+        let arguments = [
+            "--http",
+            http,
+            "--rate",
+            "2000",
+            "--duration",
+            "1s",
+            "--batch-records",
+            "20",
+            "--beside",
+            beside,
+            "--cores",
+            &cores,
+        ];
+        let report = good(&over_http(scratch.path(), &endpoint, &arguments).output().unwrap());
+        let records = |of: &Value| of["measured"]["records_total"].as_u64().unwrap();
+        let (own, others) = (records(&report), records(&report["beside"]));
+        assert!((500..=2000).contains(&own) && (10..=40).contains(&others), "{own} and {others}");
+        assert_eq!(report["beside"]["measured"]["bytes_total"], others * (20 * 1024 + 16));
+        assert_eq!(
+            (&report["verification"]["read"], &report["load"]["beside"]),
+            (&(own + others).into(), &beside.into())
+        );
+    }
+    // In one stream, that was there before.
+    let one = ["--stream", "one", "--bytes", "200kB", "--batch-records", "10", "--connections", "2"];
+    let arguments = [&one[..], &["--beside", "stream=one,shards=2,bytes=1GiB,batch-records=5"]].concat();
+    for _ in 0..2 {
+        let report = good(&over_http(scratch.path(), &endpoint, &arguments).output().unwrap());
+        assert!(report["beside"]["measured"]["records_total"].as_u64() > Some(5), "{}", report["beside"]);
+        assert_eq!(report["verification"]["read"], report["verification"]["acknowledged"]);
+    }
+    // Who reads meanwhile reads the main load's.
+    let arguments = ["--workload", "mixed", "--rate", "1000", "--duration", "1s", "--beside", "rate=50"];
+    let report = good(&over_http(scratch.path(), &endpoint, &arguments).output().unwrap());
+    assert_eq!(report["pushed"]["records_total"], report["measured"]["records_total"]);
+    assert!(streams(&endpoint).contains("\"StreamNames\":[\"one\"]"), "{}", streams(&endpoint));
+    // The load beside can't begin.
+    let output = over_http(scratch.path(), &endpoint, &["--beside", "stream=one,shards=7"]).output().unwrap();
+    assert!(output.status.code() == Some(1) && message(&output).contains("one"), "{}", message(&output));
+    assert!(streams(&endpoint).contains("\"StreamNames\":[\"one\"]"), "{}", streams(&endpoint));
+    watched.server.stop().unwrap();
+}
+
 #[test]
 fn streams_are_encrypted_where_a_key_is_named() {
     let scratch = directory();
