@@ -91,13 +91,7 @@ pub struct Options {
     /// An endpoint of the Kinesis API, http://... or https://..., which is loaded instead: this server, an emulator or the
     /// service. Credentials are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. Streams that get their name
     /// here are removed afterwards. A connection has one request under way, over HTTP/2 as many as --inflight says
-    #[arg(
-        long,
-        env = "MILLSTREAM_LOAD_ENDPOINT",
-        value_name = "URL",
-        conflicts_with = "target",
-        help_heading = "Over HTTP"
-    )]
+    #[arg(long, env = "MILLSTREAM_LOAD_ENDPOINT", value_name = "URL", help_heading = "Over HTTP")]
     pub endpoint: Option<String>,
     /// The region that requests are signed for
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1", value_name = "NAME", help_heading = "Over HTTP")]
@@ -214,8 +208,9 @@ pub struct Options {
         help_heading = "Consumers"
     )]
     pub from: Begin,
-    /// What each shard takes in and gives out a second: none, service, or such as none,push-bytes=2MiB [default: none, or
-    /// as they are of a stream that exists]
+    /// What each shard takes in and gives out a second: none, service, or such as none,push-bytes=2MiB. With --endpoint they are
+    /// set over the native protocol, at --target [default: none, or as they are of a stream that exists; with --endpoint as the
+    /// server has them]
     #[arg(long, env = "MILLSTREAM_LOAD_QUOTAS", value_name = "QUOTAS", help_heading = "Load")]
     pub quotas: Option<QuotasChange>,
     /// How everything is read back: by requests (read) or as one subscriber (push)

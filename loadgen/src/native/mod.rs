@@ -54,7 +54,7 @@ pub(crate) use runtime::run_pinned;
 pub use runtime::{Io, Kind, settle_io};
 pub use secure::Trust;
 pub use shared::{Progress, Shared, Stop};
-pub use streams::{Begin, Prepared, find_streams, make_streams, prepare_streams, remove_streams};
+pub use streams::{Begin, Prepared, change_quotas, find_streams, make_streams, prepare_streams, remove_streams};
 pub(crate) use streams::{made, not_removed};
 pub(crate) use take::{Ages, age_of};
 pub use target::{Route, Target};

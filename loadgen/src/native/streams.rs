@@ -132,6 +132,18 @@ pub fn make_streams(
     })?
 }
 
+/// Gives streams that exist these quotas.
+pub fn change_quotas(target: &Target, names: &[String], quotas: Quotas, core: usize) -> Result<(), NativeError> {
+    run_pinned(core, || async {
+        let (mut session, _) = Session::open(target).await?;
+        for name in names {
+            set_quotas(&mut session, name, quotas).await?;
+        }
+        session.close();
+        Ok(())
+    })?
+}
+
 /// Removes streams, with everything in them.
 pub fn remove_streams(target: &Target, names: &[String], core: usize) -> Result<(), NativeError> {
     run_pinned(core, || async {

@@ -45,8 +45,12 @@ fn check_http(options: &Options) -> Result<(), &'static str> {
     let beside_records = options.beside.as_ref().map_or(0, |beside| beside.batch_records);
     let batch_records = options.batch_records.max(beside_records);
     refuse(
-        options.quotas.is_some(),
-        "--quotas are set over the native protocol, and the API has none to set: leave them or --endpoint out",
+        options.quotas.is_some() && options.target.is_none(),
+        "--quotas are set over the native protocol, as the API has none to set: give the native address of the same server with --target, or leave them out",
+    )?;
+    refuse(
+        options.quotas.is_none() && options.target.is_some(),
+        "--target beside --endpoint is for --quotas, and is not loaded: leave one of the two out",
     )?;
     refuse(
         options.stalled > 0 || options.read_back == By::Push,

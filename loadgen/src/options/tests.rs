@@ -60,6 +60,18 @@ fn contradictions_are_refused() {
         &["--endpoint", "http://k", "--not-durable"],
         &["--endpoint", "http://k", "--beside", "batch-records=501"],
         &["--endpoint", "http://k", "--quotas", "none"],
+        &[
+            "--endpoint",
+            "http://k",
+            "--target",
+            "127.0.0.1:1",
+            "--workload",
+            "consume",
+            "--stream",
+            "s",
+            "--quotas",
+            "none",
+        ],
         &["--endpoint", "http://k", "--read-back", "push"],
         &["--endpoint", "http://k", "--io", "ring"],
         &["--endpoint", "http://k", "--batch-records", "501"],
@@ -93,6 +105,7 @@ fn contradictions_are_refused() {
     }
     assert!(read(&["--input", "x", "--time", "t", "--speed", "max", "--rate", "5"]).is_ok());
     assert!(read(&["--endpoint", "http://k", "--operation", "put-record", "--batch-records", "501"]).is_ok());
+    assert!(read(&["--endpoint", "http://k", "--target", "127.0.0.1:1", "--quotas", "none"]).is_ok());
     assert!(read(&["--endpoint", "http://k", "--no-read-back"]).is_ok() && read(&["--no-read-back"]).is_err());
 }
 

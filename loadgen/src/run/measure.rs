@@ -195,7 +195,7 @@ impl Run<'_> {
         Server::start(program, &spec).map_err(RunError::Server)
     }
 
-    fn target(&self, server: Option<&Server>) -> Target {
+    pub(super) fn target(&self, server: Option<&Server>) -> Target {
         let named = self.options.target.as_ref().map(|place| place.address);
         let address = server.map(Server::address).or(named).expect("there is a server or a target");
         Target {

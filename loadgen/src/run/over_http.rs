@@ -49,7 +49,8 @@ impl Run<'_> {
         let names = http::made_up(&groups);
         let wanted = Wanted { groups: &groups, interrupted: self.interrupted, say: &say };
         let streams = http::prepare(&asked, wanted, core).map_err(RunError::Http)?;
-        let outcome = self.load_streams(&asked, &streams, disk, rows);
+        let all = groups.iter().flat_map(|group| group.names.clone());
+        let outcome = self.give_quotas(all.collect()).and_then(|()| self.load_streams(&asked, &streams, disk, rows));
         // Also of a run that came to nothing: they may be paid for.
         if !names.is_empty()
             && let Err(error) = http::remove(&asked, &names, core)
@@ -57,6 +58,12 @@ impl Run<'_> {
             say(&native::not_removed(&error, &names));
         }
         outcome
+    }
+
+    /// Gives streams that the API has made their quotas, for which it has no words itself.
+    fn give_quotas(&self, names: Vec<String>) -> Result<(), RunError> {
+        let Some(quotas) = self.options.quotas() else { return Ok(()) };
+        native::change_quotas(&self.target(None), &names, quotas, self.settled.cores[0]).map_err(RunError::Native)
     }
 
     fn load_streams(

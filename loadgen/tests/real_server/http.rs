@@ -193,6 +193,34 @@ fn rows_go_over_http_as_they_stand() {
     watched.server.stop().unwrap();
 }
 
+/// The API has no quotas to set, so they are given to what it made over the native protocol.
+#[test]
+fn quotas_over_http_are_set_at_the_native_address() {
+    let scratch = directory();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let native = watched.address().to_string();
+    let limited = ["--target", &native, "--quotas", "none,write-records=20", "--rate", "400", "--duration", "1s"];
+    let limited = [&limited[..], &["--batch-records", "10", "--beside", "rate=100"]].concat();
+    let output = over_http(scratch.path(), &endpoint, &limited).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 4)), "{}", message(&output));
+    let limited = report(&output);
+    let told = limited["load"]["quotas"].to_string();
+    assert!(marks(&limited) == ["refused"] && told.contains("write-records=20"), "{}, {told}", limited["marks"]);
+    let refused = &limited["verification"]["refused_by_reason"];
+    assert_eq!(refused[0][0], "ProvisionedThroughputExceededException", "{refused}");
+    // Two shards of the main load take what comes in their first second, and one of that beside it.
+    let acknowledged = limited["verification"]["acknowledged"].as_u64().unwrap();
+    assert!((20..=200).contains(&acknowledged), "{acknowledged}");
+    // At a server that does not have the stream nothing is made, and what was made for the run is removed.
+    let other = Watched::start(scratch.path());
+    let native = other.address().to_string();
+    let output = over_http(scratch.path(), &endpoint, &["--target", &native, "--quotas", "none"]).output().unwrap();
+    assert!(output.status.code() == Some(1) && message(&output).contains("give stream load-"), "{}", message(&output));
+    assert!(streams(&endpoint).contains("\"StreamNames\":[]"), "{}", streams(&endpoint));
+    other.server.stop().unwrap();
+    watched.server.stop().unwrap();
+}
+
 #[test]
 fn throttles_are_counted_by_kind_and_the_rest_is_there() {
     let scratch = directory();
