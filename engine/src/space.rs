@@ -23,11 +23,12 @@ use frame::{JournalNumber, Sequence, ShardId, StreamId};
 use crate::catalog::{Catalog, Stream};
 use crate::compaction::{Entry as Compactable, Live};
 use crate::holdings::Held;
-use crate::journal::{Sealed, SegmentId};
+use crate::journal::{Moment, Sealed, SegmentId};
 use crate::limits::{LOOK_AGAIN_MS, LOOK_NS, LOOK_NS_MAX, LOOK_STEP_NS};
 use crate::owners::Owners;
 use crate::shards::Shards;
 use crate::trims::{TRIMS_MAX, Trim};
+use limited::Age;
 pub(crate) use limited::ClosedShard;
 
 /// One sealed segment.
@@ -44,8 +45,9 @@ pub(crate) struct Known {
     is_kept: bool,
     /// When the next record of it expires.
     due_ms: u64,
-    /// Bytes in it of streams that have a limit.
+    /// Bytes in it of streams that have a limit, and when it was sealed and the newest of those arrived.
     limited: Held,
+    age: Age,
     /// How much of it lives.
     live: Live,
 }
@@ -56,6 +58,7 @@ pub(crate) struct Look {
     lives: bool,
     due_ms: u64,
     limited: Held,
+    arrival_ms: u64,
     trims: Vec<Trim>,
     live: Live,
 }
@@ -89,8 +92,9 @@ pub(crate) struct Space {
     /// What is held of streams with a limit, and whether that is to be shared out again.
     held: Held,
     held_changed: bool,
-    /// Closed shards of such streams, and the last segment of the own journal that may hold records of each.
-    closed_by: BTreeMap<ShardId, SegmentId>,
+    /// Closed shards of such streams, and what may hold records of each: of the own journal segments up to this one, of others those
+    /// that were sealed by then.
+    closed_by: BTreeMap<ShardId, (SegmentId, Moment)>,
     /// When what has become due is looked for again; and nothing is looked at before.
     next_look_ns: u64,
     not_before_ns: u64,
@@ -104,8 +108,8 @@ impl Space {
         self.changes += 1;
         let segment = sealed.segment;
         let live = Live { bytes: u64::from(sealed.footer_at), extents: 0 };
-        let (due_ms, limited) = (u64::MAX, Held::new());
-        let known = Known { sealed, is_looked_at: false, lives: true, others, is_kept, due_ms, limited, live };
+        let (due_ms, limited, age) = (u64::MAX, Held::new(), Age::default());
+        let known = Known { sealed, is_looked_at: false, lives: true, others, is_kept, due_ms, limited, age, live };
         self.segments.insert(segment, known);
         self.queue.insert(segment);
     }
@@ -209,9 +213,10 @@ impl Space {
         self.not_before_ns = self.not_before_ns.max(now_ns + LOOK_STEP_NS);
         let Some(known) = self.segments.get_mut(&segment) else { return };
         let allowed = |stream| self.allowed.get(&(segment, stream)).copied();
-        let Look { lives, due_ms, limited, trims, live } = view.look(footer, allowed, &self.moving);
+        let Look { lives, due_ms, limited, arrival_ms, trims, live } = view.look(footer, allowed, &self.moving);
         self.due.remove(&(known.due_ms, segment));
         (known.is_looked_at, known.lives, known.due_ms, known.live) = (true, lives, due_ms, live);
+        known.age = (Moment::of(&footer.head), arrival_ms);
         self.hold(segment, limited);
         if due_ms < u64::MAX {
             self.due.insert((due_ms, segment));
@@ -384,6 +389,7 @@ impl View<'_> {
                 look.trims.push(Trim { shard: row.shard, to: row.next });
             } else if stream.retention.bytes.is_some() {
                 look.due_ms = look.due_ms.min(expires_ms);
+                look.arrival_ms = look.arrival_ms.max(row.arrival_ms);
                 limited.entry(stream.stream).or_default().push((row, trimmed_to));
             } else {
                 (look.lives, look.due_ms) = (true, look.due_ms.min(expires_ms));

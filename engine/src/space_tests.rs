@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use frame::segment::{FooterHead, FooterWriter};
+use frame::segment::{FooterHead, FooterWriter, MOVES_ALL};
 use frame::{Epoch, JournalNumber, LogId, Position, Quotas, Retention, SegmentNumber, Settings};
 use io::FileId;
 
@@ -22,7 +22,13 @@ fn sealed(number: u32) -> Sealed {
 
 /// A footer with ten records of each of these shards, from a number on, in two extents, the last of which arrived at a time.
 fn footer(number: u32, shards: &[(u32, u64)], arrival_ms: u64) -> Footer {
+    footer_of(id(number), (1, 1), shards, arrival_ms)
+}
+
+/// The same of any journal's, sealed in a life after so many moves.
+fn footer_of(segment: SegmentId, (life, moves): (u64, u32), shards: &[(u32, u64)], arrival_ms: u64) -> Footer {
     let mut writer = FooterWriter::default();
+    writer.shard(ShardId::CATALOG, Sequence(1), Sequence(1), 0, []);
     for (at, &(shard, first)) in shards.iter().enumerate() {
         let extent = |nth: u32| PlacedExtent {
             offset: 4096 + (nth * 8 + at as u32) * 1024,
@@ -35,11 +41,12 @@ fn footer(number: u32, shards: &[(u32, u64)], arrival_ms: u64) -> Footer {
     }
     let head = FooterHead {
         log_id: LogId([7; 16]),
-        journal: JournalNumber(0),
-        position: Position::new(SegmentNumber(number), 1 << 20),
-        epoch: Epoch(1),
+        journal: segment.journal,
+        position: Position::new(segment.number, 1 << 20),
+        epoch: Epoch(life),
         last_checksum: 0,
         stands_for: 0,
+        moves,
     };
     Footer::parse(writer.finish(&head, &[]).0).expect("it was just made")
 }
@@ -76,7 +83,8 @@ impl Rig {
     fn look(&mut self, footer: &Footer) {
         let Rig { catalog, shards, now_ms, owners, .. } = self;
         let view = View { owners, catalog, shards, expiry_ms: *now_ms };
-        self.space.look(id(footer.head.position.segment().0), footer, &view, 0);
+        let segment = SegmentId { journal: footer.head.journal, number: footer.head.position.segment() };
+        self.space.look(segment, footer, &view, 0);
     }
 
     /// Shares out what is held, as one of the reactors that have said so much to these.
@@ -85,7 +93,7 @@ impl Rig {
         let Some(held) = space.held_to_share() else { return };
         let limit = |stream| Some(catalog.stream(stream)?.retention.bytes?.get());
         let (may_stay, _) = holdings.share((owners.own(), 0), held, limit);
-        space.apply_limits(JournalNumber(owners.own() as u32), may_stay);
+        space.apply_limits(may_stay);
     }
 
     /// Says what there is to say.
@@ -229,6 +237,114 @@ fn of_a_stream_with_a_limit_the_oldest_go_first() {
     assert_eq!((rig.space.queue.len(), rig.tell()), (0, vec![]));
 }
 
+fn in_journal(journal: u32, number: u32) -> SegmentId {
+    SegmentId { journal: JournalNumber(journal), number: SegmentNumber(number) }
+}
+
+/// Bug: of a shard that had come back to a journal far less than its stream's limit was left. Mechanism: whatever lay in the own journal
+/// was taken for newer than what lay in another, so that this went, and with it, as it was newer, all before it. Fix: they go by when
+/// they were sealed, which no clock tells: here it was turned back each time.
+#[test]
+fn what_came_to_another_journal_meanwhile_is_newer() {
+    // A shard that was moved there and back; and one of a log with three reactors, one, and three again, of which this is the second.
+    let there_and_back = [(in_journal(0, 1), (4, 1)), (in_journal(1, 1), (4, 2)), (in_journal(0, 2), (4, 3))];
+    let other_reactors =
+        [(in_journal(1, 1), (4, MOVES_ALL)), (in_journal(0, 1), (5, MOVES_ALL)), (in_journal(1, 2), (6, 1))];
+    let earlier_builds = [(in_journal(1, 1), (4, 0)), (in_journal(0, 1), (5, 0)), (in_journal(1, 2), (6, 0))];
+    for all in [there_and_back, other_reactors, earlier_builds] {
+        let bytes = NonZeroU64::new(4 * u64::from(LENGTH));
+        let mut rig = Rig::new(Retention { seconds: None, bytes }, Retention::NONE);
+        let numbers = [1, 11, 21];
+        let footers: Vec<Footer> = (all.iter().zip(numbers))
+            .map(|(&(segment, sealed_at), first)| footer_of(segment, sealed_at, &[(1, first)], 90_000 - 1000 * first))
+            .collect();
+        for (&(segment, _), footer) in all.iter().zip(&footers) {
+            rig.space.add(Sealed { segment, ..sealed(1) }, true, 0);
+            rig.look(footer);
+        }
+        rig.share(&Holdings::default());
+        let [(oldest, _), ..] = all;
+        assert_eq!(rig.space.queue, BTreeSet::from([oldest]), "two extents are too many");
+        rig.look(&footers[0]);
+        assert_eq!((rig.tell(), rig.dead()), (vec![(1, 11)], vec![1]));
+        rig.space.forget(oldest);
+        rig.share(&Holdings::default());
+        assert_eq!((rig.space.queue.len(), rig.tell()), (0, vec![]), "it has settled");
+    }
+}
+
+/// However shards go from journal to journal, in however many lives, and whatever the clock says: what is newer of a shard comes first, and
+/// what is newer in a journal.
+#[test]
+fn segments_are_in_an_order_of_all_shards_and_journals() {
+    const JOURNALS: u64 = 3;
+    for seed in 0..300_u64 {
+        let limited = Retention { seconds: None, bytes: NonZeroU64::new(1) };
+        let mut rig = Rig::new(limited, limited);
+        let mut dice = seed;
+        let mut draw = |bound: u64| {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (dice >> 33) % bound
+        };
+        // Of each journal what its open segment holds, and its number; of each shard its journal, next number, and last arrival.
+        let mut open: [Vec<(u32, u64)>; 3] = Default::default();
+        let mut numbers = [1; 3];
+        let mut shards = [(0, 1, 1), (1, 1, 1), (2, 1, 1)];
+        let (mut life, mut moves, mut reactors) = (1, 1, JOURNALS);
+        let mut rows: BTreeMap<SegmentId, Vec<(u32, u64)>> = BTreeMap::new();
+        let mut seal = |journal: usize, sealed_at, open: &mut Vec<(u32, u64)>, arrival_ms, rig: &mut Rig| {
+            if open.is_empty() {
+                return;
+            }
+            let segment = in_journal(journal as u32, numbers[journal]);
+            numbers[journal] += 1;
+            rig.space.add(Sealed { segment, ..sealed(1) }, true, 0);
+            rig.look(&footer_of(segment, sealed_at, open, arrival_ms));
+            rows.insert(segment, std::mem::take(open));
+        };
+        for _ in 0..120 {
+            let at = draw(3) as usize;
+            let (journal, next, arrival_ms) = &mut shards[at];
+            match draw(12) {
+                0 => {
+                    seal(*journal, (life, moves), &mut open[*journal], *arrival_ms, &mut rig);
+                    *journal = draw(reactors) as usize;
+                    moves += 1;
+                }
+                1 => {
+                    let was = life;
+                    (life, moves, reactors) = (life + 1, 1, 1 + draw(JOURNALS));
+                    for (shard, (journal, _, arrival_ms)) in shards.iter_mut().enumerate() {
+                        let owner = if draw(2) == 0 { *journal } else { shard } % reactors as usize;
+                        if owner != *journal {
+                            seal(*journal, (was, MOVES_ALL), &mut open[*journal], *arrival_ms, &mut rig);
+                        }
+                        *journal = owner;
+                    }
+                }
+                2 => seal(*journal, (life, moves), &mut open[*journal], *arrival_ms, &mut rig),
+                _ if open[*journal].iter().any(|&(shard, _)| shard == at as u32 + 1) => {}
+                _ => {
+                    open[*journal].push((at as u32 + 1, *next));
+                    open[*journal].sort_unstable();
+                    (*next, *arrival_ms) = (*next + 10, (*arrival_ms).max(draw(1_000_000)));
+                }
+            }
+        }
+        let order = rig.space.newest_first();
+        assert_eq!(order.len(), rows.len(), "seed {seed}");
+        let (mut before, mut lowest) = (BTreeMap::new(), BTreeMap::new());
+        for segment in order {
+            let newer = before.insert(segment.journal, segment);
+            assert!(newer.is_none_or(|newer| newer > segment), "seed {seed}: {segment:?} after {newer:?}");
+            for &(shard, first) in &rows[&segment] {
+                let newer = lowest.insert(shard, first);
+                assert!(newer.is_none_or(|newer| newer > first), "seed {seed}: {first} of {shard} after {newer:?}");
+            }
+        }
+    }
+}
+
 /// What is too much goes in proportion, and only once all that is held here is known.
 #[test]
 fn what_others_hold_counts() {
@@ -344,6 +460,10 @@ fn of_a_shard_that_moves_everything_lives() {
     assert_eq!(rig.dead(), [1]);
 }
 
+fn now() -> Moment {
+    Moment::of(&footer(1, &[], 0).head)
+}
+
 /// Numbers that recovery skipped lie in no segment: a shard that ended behind some is trimmed past its records alone.
 #[test]
 fn a_closed_shard_is_trimmed_to_its_end_once_nothing_of_its_stream_is_as_old() {
@@ -352,10 +472,10 @@ fn a_closed_shard_is_trimmed_to_its_end_once_nothing_of_its_stream_is_as_old() {
     let end = Trim { shard: ShardId(1), to: Sequence(900) };
     let closed = ClosedShard { stream: StreamId(1), end, is_unsealed: false };
     rig.add(1);
-    rig.space.trim_emptied(id(2), &[closed]);
+    rig.space.trim_emptied((id(2), now()), &[closed]);
     assert_eq!(rig.tell(), [], "the segment was not looked at");
     rig.look(&footer(1, &[(1, 1)], 10_000));
-    rig.space.trim_emptied(id(3), &[closed]);
+    rig.space.trim_emptied((id(3), now()), &[closed]);
     assert_eq!(rig.tell(), [], "it lives there");
     // What lives of it is moved into a segment that was not there when it was closed.
     rig.add(3);
@@ -364,14 +484,32 @@ fn a_closed_shard_is_trimmed_to_its_end_once_nothing_of_its_stream_is_as_old() {
     rig.look(&footer(3, &[(1, 1), (2, 1)], 10_000));
     rig.add(4);
     rig.look(&footer(4, &[(2, 11)], 10_000));
-    rig.space.trim_emptied(id(5), &[closed]);
+    rig.space.trim_emptied((id(5), now()), &[closed]);
     assert_eq!(rig.tell(), [], "it lives there");
     rig.space.pass_over(id(3), Some(0));
-    rig.space.trim_emptied(id(5), &[closed]);
+    rig.space.trim_emptied((id(5), now()), &[closed]);
     assert_eq!(rig.tell(), [], "it may live there");
     rig.space.forget(id(3));
-    rig.space.trim_emptied(id(5), &[ClosedShard { is_unsealed: true, ..closed }]);
+    rig.space.trim_emptied((id(5), now()), &[ClosedShard { is_unsealed: true, ..closed }]);
     assert_eq!(rig.tell(), [], "it may be in no segment that is known");
-    rig.space.trim_emptied(id(5), &[closed]);
+    rig.space.trim_emptied((id(5), now()), &[closed]);
     assert_eq!(rig.tell(), [(1, 900)], "what there is of the stream is newer");
+}
+
+/// Bug: a closed shard was kept as long as anything of its stream lived in another journal, however new that was. Mechanism: whatever lay
+/// there was taken for older. Fix: what was sealed since the shard was known to be closed is newer.
+#[test]
+fn what_came_to_another_journal_since_says_nothing_of_a_closed_shard() {
+    let limited = Retention { seconds: None, bytes: NonZeroU64::new(1 << 20) };
+    let end = Trim { shard: ShardId(1), to: Sequence(900) };
+    let closed = ClosedShard { stream: StreamId(1), end, is_unsealed: false };
+    for (moves, expected) in [(1, vec![]), (2, vec![(1, 900)])] {
+        let mut rig = Rig::new(limited, Retention::NONE);
+        rig.space.trim_emptied((id(2), now()), &[ClosedShard { is_unsealed: true, ..closed }]);
+        let segment = in_journal(1, 1);
+        rig.space.add(Sealed { segment, ..sealed(1) }, true, 0);
+        rig.look(&footer_of(segment, (1, moves), &[(2, 1)], 10_000));
+        rig.space.trim_emptied((id(3), now()), &[closed]);
+        assert_eq!(rig.tell(), expected, "after {moves} moves");
+    }
 }

@@ -14,7 +14,7 @@
 //!            80 payload checksum | 88 header checksum | 96 catalog snapshot, zeros to a multiple of 8
 //!            | a row of 40 bytes a shard, by shard | damaged records, 24 bytes each | damaged stretches, 16 bytes each
 //!            | runs | zeros to a multiple of 4096
-//!   row      0 shard | 4 extents | 8 first byte of its runs | 12 0 | 16 first number | 24 next number | 32 last arrival
+//!   row      0 shard | 4 extents | 8 first byte of its runs | 12 moves | 16 first number | 24 next number | 32 last arrival
 //!   records  0 shard | 4 0 | 8 first number | 16 number after the last, or the first: not known yet
 //!   stretch  0 position | 8 position after it
 //!   run      LEB128: gap from the previous extent's end / 8, length / 8, count, gap in numbers, gap in arrival
@@ -32,8 +32,8 @@
 mod footer;
 
 pub use footer::{
-    Cursor, DamagedRecords, DamagedStretch, Footer, FooterHead, FooterWriter, PlacedExtent, ROW_BYTES, ShardRow,
-    damage_bytes, footer_bytes_max,
+    Cursor, DamagedRecords, DamagedStretch, Footer, FooterHead, FooterWriter, MOVES_ALL, MOVES_UNKNOWN, PlacedExtent,
+    ROW_BYTES, ShardRow, damage_bytes, footer_bytes_max,
 };
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;

@@ -41,6 +41,7 @@ fn head() -> FooterHead {
         epoch: Epoch(4),
         last_checksum: 99,
         stands_for: 0,
+        moves: 7,
     }
 }
 
@@ -60,6 +61,17 @@ fn a_footer_is_read_back() {
     assert_eq!(footer.damaged_stretches().collect::<Vec<_>>(), [damaged().1]);
     let empty = footer.shard(ShardId(0)).expect("listed");
     assert_eq!(footer.extents(&empty).count(), 0);
+}
+
+/// How often shards were moved stands in the catalog's row, and is not known where there is none.
+#[test]
+fn without_a_row_of_the_catalog_moves_are_not_known() {
+    for shard in [None, Some(ShardId(4))] {
+        let mut writer = FooterWriter::default();
+        shard.into_iter().for_each(|shard| writer.shard(shard, Sequence(1), Sequence(1), 0, []));
+        let footer = Footer::parse(writer.finish(&head(), &[]).0).expect("intact");
+        assert_eq!(footer.head, FooterHead { moves: MOVES_UNKNOWN, ..head() });
+    }
 }
 
 #[test]

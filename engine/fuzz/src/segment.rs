@@ -193,6 +193,7 @@ fn make_footer(program: &mut Program<'_>) -> Vec<u8> {
         epoch: Epoch(1),
         last_checksum: program.long(),
         stands_for: 0,
+        moves: 0,
     };
     let (bytes, _) = writer.finish(&head, catalog);
     let footer = Footer::parse(bytes.clone()).expect("what was written parses");

@@ -121,6 +121,43 @@ fn a_shard_that_moves_is_counted_once() {
     assert!(kept(&mut life) > LIMIT_BYTES / 2 + (7 << 20));
 }
 
+/// Bug: where a shard had come back to a reactor, a fraction of its limit was left. Mechanism: what lay in the own journal was taken for
+/// newer than what lay in another. Fix: segments go by when they were sealed, whichever journal they are in.
+#[test]
+fn of_a_shard_that_came_back_the_limit_is_kept() {
+    let check = |life: &mut Life<'_>, how: &str| {
+        life.settle();
+        let (bytes, slack) = (kept(life), u64::from(SEGMENT_BYTES));
+        assert!((LIMIT_BYTES - slack..=LIMIT_BYTES + slack).contains(&bytes), "{how}: {bytes} bytes are left");
+    };
+    let moves_world = world(25);
+    let mut life = open(&moves_world);
+    let shard = open_shards(&mut life).remove(0);
+    let away = (shard.reactor + 1) % REACTORS as u32;
+    for reactor in [away, shard.reactor, away, shard.reactor] {
+        append(&mut life, LIMIT_BYTES / 2);
+        move_to(&mut life, shard.shard, reactor);
+    }
+    check(&mut life, "moved");
+    life.end(Death::PowerCut);
+    // The next lives know of those moves what the footers tell.
+    let mut life = Life::open_on(&moves_world, REACTORS).expect("nothing ends it");
+    append(&mut life, LIMIT_BYTES / 2);
+    check(&mut life, "moved, and opened again");
+    life.end(Death::PowerCut);
+
+    let opened_world = world(26);
+    let mut life = open(&opened_world);
+    for reactors in [1, REACTORS, 1, REACTORS] {
+        append(&mut life, LIMIT_BYTES / 2);
+        life.end(Death::PowerCut);
+        life = Life::open_on(&opened_world, reactors).expect("nothing ends it");
+    }
+    append(&mut life, LIMIT_BYTES / 4);
+    check(&mut life, "opened by others");
+    life.end(Death::PowerCut);
+}
+
 /// As one grows, the others give up of what they have, also those to which nothing comes any more.
 #[test]
 fn above_a_limit_the_oldest_go_at_all_reactors() {

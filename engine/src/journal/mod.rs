@@ -21,6 +21,7 @@ mod tail;
 pub(crate) use commit::{Commit, Share, place};
 pub(crate) use drops::{Doomed, Dropped, Drops};
 pub(crate) use index::{ENTRY_BYTES as INDEX_ENTRY_BYTES, Index};
+pub(crate) use moves::Moment;
 pub(crate) use names::{UNFINISHED, file_name, parse_name};
 pub(crate) use refusal::{Refusals, is_passing};
 pub(crate) use seal::{FooterCache, Seal, Sealer};
@@ -32,7 +33,7 @@ use std::sync::Arc;
 
 use frame::batch::{FLAG_EPOCH_START, Head, Writer};
 use frame::limits::{BLOCK_BYTES, EXTENTS_PER_SEGMENT_MAX};
-use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, Trailer, footer_bytes_max};
+use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, MOVES_UNKNOWN, Trailer, footer_bytes_max};
 use frame::{JournalNumber, Position, SegmentNumber};
 use io::{Buf, Completion, DirId, FileId, Io, Op, Token};
 
@@ -157,6 +158,8 @@ pub(crate) struct Journal {
     pub(crate) sealed: Vec<Sealed>,
     /// Sealed segments of other journals that hold records of this reactor's shards, a list a journal.
     closed: Vec<Vec<Sealed>>,
+    /// How often shards were moved in this life, by whomever, and one more.
+    moves: u32,
     /// How often segments were replaced: places among their extents are those of before.
     compactions: u32,
     pub(crate) footers: FooterCache,
@@ -193,6 +196,7 @@ impl Journal {
             index: start.index,
             sealed: start.sealed,
             closed: start.closed,
+            moves: MOVES_UNKNOWN + 1,
             compactions: 0,
             footers: start.footers,
             cache: Tail::new(bounds.tail_bytes),
@@ -451,8 +455,8 @@ impl Journal {
         self.damage.write(&mut writer);
         let end = self.marks.durable();
         let Blueprint { log_id, journal, epoch, .. } = self.blueprint;
-        let head =
-            FooterHead { log_id, journal, position: end, epoch, last_checksum: left.last_checksum, stands_for: 0 };
+        let (last_checksum, moves) = (left.last_checksum, self.moves);
+        let head = FooterHead { log_id, journal, position: end, epoch, last_checksum, stands_for: 0, moves };
         let mut snapshot = self.kept(catalog).snapshot();
         trims::add_to_snapshot(&mut snapshot, shards.trims(|shard| catalog.stream_of(shard).is_some()));
         self.producers.add_to_snapshot(&mut snapshot);

@@ -2,15 +2,41 @@
 
 use std::sync::Arc;
 
-use frame::segment::{FIRST_BATCH, Footer};
-use frame::{Position, ShardId};
+use frame::segment::{FIRST_BATCH, Footer, FooterHead, MOVES_ALL};
+use frame::{Epoch, Position, ShardId};
 use io::Io;
 
 use super::{Journal, Open, Ready, Sealed, Shortage};
 use crate::catalog::Catalog;
 use crate::shards::Shards;
 
+/// When a segment was sealed, by no clock: in which life, and after how many moves of shards. Whatever a shard has in one journal came
+/// before what it has in another that was sealed later: it is in no other's hands before all of it is sealed here, and then only by a
+/// move, which all count, or in another life.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct Moment {
+    epoch: Epoch,
+    moves: u32,
+}
+
+impl Moment {
+    /// As a footer says.
+    pub(crate) fn of(head: &FooterHead) -> Moment {
+        Moment { epoch: head.epoch, moves: head.moves }
+    }
+}
+
 impl Journal {
+    /// When a segment is sealed that is now.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { epoch: self.blueprint.epoch, moves: self.moves }
+    }
+
+    /// A shard has another owner from here on.
+    pub(crate) fn shard_moved(&mut self) {
+        self.moves = (self.moves + 1).min(MOVES_ALL - 1);
+    }
+
     /// Whether records of a shard may lie in a segment that is not sealed.
     pub(crate) fn holds_unsealed(&self, shard: ShardId) -> bool {
         !self.closing.is_empty() || self.index.extents(shard).next().is_some()

@@ -16,7 +16,7 @@ fn footer(segment: u32) -> (Seal, Arc<Footer>) {
     let mut writer = FooterWriter::default();
     writer.shard(ShardId(0), Sequence(1), Sequence(1), 0, []);
     let (bytes, footer_checksum) =
-        writer.finish(&FooterHead { log_id, journal, position, epoch, last_checksum: 0, stands_for: 0 }, &[]);
+        writer.finish(&FooterHead { log_id, journal, position, epoch, last_checksum: 0, stands_for: 0, moves: 0 }, &[]);
     let footer_length = bytes.len() as u32;
     let trailer = Trailer { log_id, journal, epoch, footer: position, footer_length, footer_checksum };
     let seal =

@@ -98,7 +98,7 @@ impl<I: Io> Reactor<I> {
             is_unsealed: self.journal.holds_unsealed(shard),
         };
         let closed: Vec<ClosedShard> = closed.filter(is_left).map(closed_shard).collect();
-        self.space.trim_emptied(self.journal.open_segment(), &closed);
+        self.space.trim_emptied((self.journal.open_segment(), self.journal.moment()), &closed);
         !closed.is_empty()
     }
 

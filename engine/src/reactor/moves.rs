@@ -347,6 +347,7 @@ impl<I: Io> Reactor<I> {
         }
         let was = self.owners.of(shard);
         self.owners.move_all(std::iter::once((shard, home)));
+        self.journal.shard_moved();
         self.exchange().publish_home(shard, home);
         let (is, own) = (self.owners.of(shard), self.owners.own());
         let arrival = self.moves.arrivals.remove(&shard);

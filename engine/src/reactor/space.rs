@@ -103,7 +103,7 @@ impl<I: Io> Reactor<I> {
         let Some(held) = space.held_to_share() else { return };
         let limit = |stream| Some(catalog.stream(stream)?.retention.bytes?.get());
         let (may_stay, is_news) = peers.exchange.holdings.share((owners.own(), owners.moves()), held, limit);
-        space.apply_limits(JournalNumber(owners.own() as u32), may_stay);
+        space.apply_limits(may_stay);
         for other in peers.numbers().filter(|_| is_news) {
             peers.links[other].parcel.holds_other = true;
         }

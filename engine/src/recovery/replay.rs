@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use frame::batch::{Extent, FLAG_COMPACTED, FLAG_EPOCH_START, Header};
 use frame::limits::{BLOCK_BYTES, SEQUENCE_MAX};
-use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, Trailer};
+use frame::segment::{FIRST_BATCH, Footer, FooterHead, FooterWriter, MOVES_ALL, Trailer};
 use frame::superblock::Superblock;
 use frame::{Epoch, Frame, JournalNumber, Position, SegmentNumber, Sequence, ShardId};
 use io::Io;
@@ -402,14 +402,8 @@ impl Replay {
         for (&shard, &from) in &self.doubtful {
             writer.damaged_records(&DamagedRecords { shard, from, to: from });
         }
-        let head = FooterHead {
-            log_id: blueprint.log_id,
-            journal: blueprint.journal,
-            position: end,
-            epoch: self.epoch,
-            last_checksum: self.checksum,
-            stands_for: 0,
-        };
+        let (Blueprint { log_id, journal, .. }, epoch, last_checksum) = (*blueprint, self.epoch, self.checksum);
+        let head = FooterHead { log_id, journal, position: end, epoch, last_checksum, stands_for: 0, moves: MOVES_ALL };
         let mut snapshot = self.catalog.snapshot();
         trims::add_to_snapshot(&mut snapshot, self.shards.trims(|_| true));
         self.producers.add_to_snapshot(&mut snapshot);
@@ -419,7 +413,6 @@ impl Replay {
         let Segment { file, bytes: file_bytes, .. } = *segment;
         let place = Sealed { segment: id, file, bytes: file_bytes, footer_at: end.offset(), footer_length };
         sealed.insert(segment.number, place);
-        let FooterHead { log_id, journal, epoch, .. } = head;
         let trailer = Trailer { log_id, journal, epoch, footer: end, footer_length, footer_checksum };
         let seal = Seal { file, file_bytes, whole_bytes: file_bytes, footer: bytes.clone(), trailer };
         if let Some(footer) = Footer::parse(bytes) {

@@ -39,7 +39,8 @@ struct RawRow {
     shard: U32,
     extents: U32,
     runs_at: U32,
-    reserved: U32,
+    /// Of the catalog's row, how often shards had been moved; of others 0.
+    moves: U32,
     first: U64,
     next: U64,
     arrival_ms: U64,
@@ -113,7 +114,15 @@ pub struct FooterHead {
     /// 0 of a segment as it was written. Of one that was compacted, how many numbers up to its own it stands for: what lived
     /// in those is in it, and what is left of them is of no use.
     pub stands_for: u32,
+    /// How often shards had been moved in that life when it did, and one more. [`MOVES_UNKNOWN`] in a footer of earlier builds, or
+    /// without a row of the catalog, where this stands; [`MOVES_ALL`] in one that was made later, of what that life had left without.
+    pub moves: u32,
 }
+
+/// Nobody said how often shards had been moved.
+pub const MOVES_UNKNOWN: u32 = 0;
+/// As often as they ever were in that life.
+pub const MOVES_ALL: u32 = u32::MAX;
 
 /// What a footer says of one shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,7 +213,7 @@ impl FooterWriter {
             shard: U32::new(shard.0),
             extents: U32::new(count),
             runs_at: U32::new(runs_at),
-            reserved: U32::ZERO,
+            moves: U32::ZERO,
             first: U64::new(first.0),
             next: U64::new(next.0),
             arrival_ms: U64::new(arrival_ms),
@@ -232,7 +241,12 @@ impl FooterWriter {
     }
 
     /// The footer's bytes, a multiple of the block, and its checksum for the trailer.
-    pub fn finish(self, head: &FooterHead, catalog: &[u8]) -> (Vec<u8>, u64) {
+    pub fn finish(mut self, head: &FooterHead, catalog: &[u8]) -> (Vec<u8>, u64) {
+        if let Ok((row, _)) = RawRow::mut_from_prefix(&mut self.rows)
+            && row.shard.get() == ShardId::CATALOG.0
+        {
+            row.moves.set(head.moves);
+        }
         let mut bytes = vec![0; FOOTER_HEADER_BYTES];
         bytes.extend_from_slice(catalog);
         bytes.resize(bytes.len().next_multiple_of(8), 0);
@@ -289,13 +303,14 @@ impl Footer {
         if !intact {
             return None;
         }
-        let head = FooterHead {
+        let mut head = FooterHead {
             log_id: LogId(raw.log_id),
             journal: JournalNumber(raw.journal.get()),
             position: Position(raw.position.get()),
             epoch: Epoch(raw.epoch.get()),
             last_checksum: raw.last_checksum.get(),
             stands_for: raw.stands_for.get(),
+            moves: MOVES_UNKNOWN,
         };
         let catalog = FOOTER_HEADER_BYTES..FOOTER_HEADER_BYTES.checked_add(raw.catalog_bytes.get() as usize)?;
         let rows_start = catalog.end.next_multiple_of(8);
@@ -303,7 +318,11 @@ impl Footer {
         let records = table(rows.end, raw.damaged_records, DAMAGED_RECORDS_BYTES)?;
         let stretches = table(records.end, raw.damaged_stretches, DAMAGED_STRETCH_BYTES)?;
         let runs = stretches.end..stretches.end.checked_add(raw.run_bytes.get() as usize)?;
-        (runs.end <= bytes.len()).then_some(Footer { head, bytes, catalog, rows, records, stretches, runs })
+        (runs.end <= bytes.len()).then_some(())?;
+        let row = RawRow::ref_from_prefix(&bytes[rows.clone()]).ok().map(|(row, _)| row);
+        head.moves =
+            row.filter(|row| row.shard.get() == ShardId::CATALOG.0).map_or(MOVES_UNKNOWN, |row| row.moves.get());
+        Some(Footer { head, bytes, catalog, rows, records, stretches, runs })
     }
 
     /// The catalog as it stood when the segment was sealed.
