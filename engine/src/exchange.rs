@@ -22,6 +22,7 @@ use io::{DirId, UNKNOWN_DISK};
 
 use crate::holdings::Holdings;
 use crate::limits::{PARCELS_PER_LANE_MAX, SHARDS_MAX};
+use crate::open_files::OpenFiles;
 use crate::peers::Parcel;
 
 /// Makes a reactor's turn end if it sleeps.
@@ -52,12 +53,13 @@ pub(crate) struct Exchange {
     trims: Tips,
     homes: Table,
     pub(crate) holdings: Holdings,
+    pub(crate) files: OpenFiles,
     pub(crate) flushes: Arc<Flushes>,
 }
 
 impl Exchange {
-    /// Of so many reactors, whose data directories lie on these disks.
-    pub(crate) fn new(reactors: usize, disks: &[u64]) -> Exchange {
+    /// Of so many reactors, whose data directories lie on these disks, of a process that may have so many files open.
+    pub(crate) fn new(reactors: usize, disks: &[u64], files_max: usize) -> Exchange {
         let lane = |_| Lane { parcels: ArrayQueue::new(PARCELS_PER_LANE_MAX), is_full: AtomicBool::new(false) };
         Exchange {
             reactors,
@@ -68,6 +70,7 @@ impl Exchange {
             trims: Tips::new(reactors),
             homes: Table::new(1, NO_HOME),
             holdings: Holdings::default(),
+            files: OpenFiles::new(reactors, files_max),
             flushes: Arc::new(Flushes::new(disks)),
         }
     }
@@ -332,7 +335,7 @@ mod tests {
 
     /// An exchange whose first reactor has found no room in its lane to the other, and how often that one was woken.
     fn full() -> (Exchange, Arc<AtomicU32>) {
-        let exchange = Exchange::new(2, &[7]);
+        let exchange = Exchange::new(2, &[7], usize::MAX);
         let woken = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&woken);
         let wake = move || {
@@ -385,7 +388,7 @@ mod tests {
     /// before it had said that it sleeps. Fix: it looks once more after it has said so, as it does for parcels.
     #[test]
     fn who_waits_for_a_flush_that_has_ended_does_not_sleep() {
-        let exchange = Exchange::new(2, &[7]);
+        let exchange = Exchange::new(2, &[7], usize::MAX);
         exchange.flushes.begin(DIR);
         assert!(exchange.may_sleep(0, nothing(), std::iter::once(DIR)), "it will be woken");
         exchange.woke(0);
@@ -424,7 +427,7 @@ mod tests {
 
     #[test]
     fn tips_are_found_as_they_were_published() {
-        let exchange = Exchange::new(3, &[7]);
+        let exchange = Exchange::new(3, &[7], usize::MAX);
         for shard in [0, 1, 2, 3, 4095, 4096, 12_287, 12_288, SHARDS_MAX as u32 - 1].map(ShardId) {
             assert_eq!(exchange.tip(shard), Sequence(1), "nothing is stored in {shard}");
             exchange.publish(shard, Sequence(u64::from(shard.0) + 2));
@@ -436,7 +439,7 @@ mod tests {
 
     #[test]
     fn a_shard_is_asked_for_where_it_was_moved_to() {
-        let exchange = Exchange::new(3, &[7]);
+        let exchange = Exchange::new(3, &[7], usize::MAX);
         let moved = ShardId(SHARDS_MAX as u32 - 1);
         exchange.publish_home(moved, 4);
         exchange.publish_home(ShardId(6), 2);

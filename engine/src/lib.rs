@@ -38,6 +38,7 @@ mod intake;
 mod journal;
 mod large;
 pub mod limits;
+mod open_files;
 mod outgoing;
 mod owners;
 mod peers;

@@ -400,6 +400,10 @@ pub const ALLOCATE_RETRY_NS: u64 = 500_000_000;
 /// What holds up a shard that leaves its reactor, the making of a segment say, is looked at again after this long.
 pub const LEAVE_RETRY_NS: u64 = 1_000_000;
 
+/// Shards are moved while segments need no more than one in so many of the files that the process may have open: the others are for clients,
+/// and for segments that records fill.
+pub const OPEN_FILES_SHARE: usize = 2;
+
 /// Segments that were lent by other reactors and are being opened at once.
 pub const LENT_OPENING_MAX: usize = 64;
 

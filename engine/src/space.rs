@@ -76,6 +76,8 @@ pub(crate) struct View<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Space {
     segments: BTreeMap<SegmentId, Known>,
+    /// How many of them it is this reactor's to drop.
+    kept: usize,
     due: BTreeSet<(u64, SegmentId)>,
     queue: BTreeSet<SegmentId>,
     /// Whether all is to be looked at once more, when all that is queued was and what came of it is said.
@@ -110,8 +112,14 @@ impl Space {
         let live = Live { bytes: u64::from(sealed.footer_at), extents: 0 };
         let (due_ms, limited, age) = (u64::MAX, Held::new(), Age::default());
         let known = Known { sealed, is_looked_at: false, lives: true, others, is_kept, due_ms, limited, age, live };
-        self.segments.insert(segment, known);
+        let was = self.segments.insert(segment, known);
+        self.kept = self.kept + usize::from(is_kept) - usize::from(was.is_some_and(|was| was.is_kept));
         self.queue.insert(segment);
+    }
+
+    /// How many segments are known, and how many of them it is this reactor's to drop.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.segments.len(), self.kept)
     }
 
     pub(crate) fn knows(&self, segment: SegmentId) -> bool {
@@ -361,6 +369,7 @@ impl Space {
         self.hold(segment, Held::new());
         if let Some(known) = self.segments.remove(&segment) {
             self.due.remove(&(known.due_ms, segment));
+            self.kept -= usize::from(known.is_kept);
         }
         self.dead.remove(&segment);
         self.awaiting.remove(&segment);

@@ -430,6 +430,7 @@ impl Settings {
                 "at least 128MiB",
             )? as usize,
             disk_bytes: self.disk_bytes.map_or(usual.disk_bytes, |bytes| bytes.0),
+            files_max: usual.files_max,
             segments_ready: count("segments-ready", self.segments_ready, usual.segments_ready, 1, 1024, "1 to 1024")?,
             accept_clock: self.accept_clock.unwrap_or(usual.accept_clock),
             prewrite: self.prewrite.unwrap_or(usual.prewrite),

@@ -166,9 +166,9 @@ impl Stopper {
 /// Runs the server until it is told to stop.
 pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
     let started = Instant::now();
-    let config = arguments.resolve().map_err(ServeError::Config)?;
+    let mut config = arguments.resolve().map_err(ServeError::Config)?;
     start_log(&config)?;
-    raise_open_files();
+    config.engine.files_max = raise_open_files();
     io::keep_free_memory();
     let mut signals = Signals::new(signals_to_stop()).map_err(ServeError::Signals)?;
     let handle = signals.handle();
@@ -366,14 +366,17 @@ fn stop_at_end_of_stdin(stopper: Arc<Stopper>) -> std::io::Result<()> {
     std::thread::Builder::new().name("stdin".to_owned()).spawn(watch).map(drop)
 }
 
-/// Shells start programs with a limit of about a thousand open files, and let them raise it: each connection is one.
-fn raise_open_files() {
+/// Shells start programs with a limit of about a thousand open files, and let them raise it: each connection is one, and each segment.
+/// Tells how many there may be.
+fn raise_open_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
     {
         tracing::warn!(%error, "the limit on open files stays low: fewer clients can connect (ulimit -n)");
     }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files).unwrap_or(usize::MAX)
 }
 
 /// A word alone is a level. The library takes any other for a module, and where there is none by that name nothing is logged.

@@ -126,6 +126,7 @@ impl RunPlan {
             segment_bytes: SEGMENT_BYTES,
             memory_bytes: engine::limits::MEMORY_BYTES_MIN,
             disk_bytes: if dice.chance(0.2) { u64::from(SEGMENT_BYTES) * dice.within(2..=4) } else { u64::MAX },
+            files_max: usize::MAX,
             segments_ready: dice.within(1..=2) as usize,
             prewrite: dice.chance(0.1),
             writes_in_flight: dice.skewed(1..=16) as usize,

@@ -13,6 +13,9 @@ use sim::{Death, Files, Surroundings, Trace, World};
 
 const NAME: &str = "moved";
 const MOVES: usize = 26;
+/// So many files the process may have open, and so many moves are tried.
+const FILES_MAX: usize = 400;
+const MOVES_TRIED: usize = 300;
 /// What is written for a move.
 const BATCHES_AND_FOOTER: u64 = 64 << 10;
 
@@ -59,6 +62,49 @@ fn a_move_costs_what_was_written() {
         let mut life = Life::open_with(&world, reactors, config()).expect("nothing ends it");
         let (stream, shards) = life.describe(NAME).expect("nothing ends it");
         assert_eq!(life.read(stream, &shards[0]).expect("nothing ends it").len(), MOVES);
+        life.end(Death::PowerCut);
+    }
+}
+
+/// Bug: whoever moved shards for long had a log that could take nothing in, nor be opened, for want of open files. Mechanism: each move
+/// leaves a segment, which stays as long as what is in it. Fix: none is begun once segments might need half of the files that may be open.
+#[test]
+fn moves_end_before_open_files_do() {
+    let world = world(64);
+    world.limit_open_files(FILES_MAX);
+    let config =
+        || Config { segment_bytes: SEGMENT_BYTES, accept_clock: true, files_max: FILES_MAX, ..Config::default() };
+    let mut life = Life::open_with(&world, 2, config()).expect("nothing ends it");
+    life.create(NAME, Retention::NONE);
+    let (mut moved, mut refused) = (0, 0);
+    for _ in 0..MOVES_TRIED {
+        life.append(NAME, "key", &[7; 100]);
+        match move_over(&mut life) {
+            Answer::Stream(..) => moved += 1,
+            Answer::Failed(failure) => {
+                assert!(failure.code == ErrorCode::Busy && failure.detail.contains("LimitNOFILE"), "{failure:?}");
+                refused += 1;
+            }
+            answer => panic!("{answer:?}"),
+        }
+        life.settle();
+    }
+    assert!(moved > FILES_MAX / 10 && refused > 0, "{moved} were moved, {refused} refused");
+    life.end(Death::PowerCut);
+    assert!(world.files().names().count() < FILES_MAX / 4, "{moved} were moved");
+    for reactors in [1, 2] {
+        let mut life = Life::open_with(&world, reactors, config()).expect("nothing ends it");
+        let (stream, shards) = life.describe(NAME).expect("nothing ends it");
+        assert_eq!(life.read(stream, &shards[0]).expect("nothing ends it").len(), MOVES_TRIED);
+        if reactors == 2 {
+            assert!(matches!(move_over(&mut life), Answer::Failed(_)));
+            // Once less is kept there is room for more.
+            let set = Call::SetRetention { name: NAME.to_owned(), retention: Retention::of_seconds(1) };
+            assert!(matches!(life.call(set), Some(Answer::Stream(..))));
+            life.settle();
+            let answer = move_over(&mut life);
+            assert!(matches!(answer, Answer::Stream(..)), "{answer:?}");
+        }
         life.end(Death::PowerCut);
     }
 }

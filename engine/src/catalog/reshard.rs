@@ -17,6 +17,7 @@ use frame::proto::Children;
 use frame::{Sequence, ShardId, StreamId};
 
 use super::command::{FIXED_BYTES, VERSION};
+use crate::open_files::Shortage;
 
 pub(super) const INTEND: u8 = 7;
 pub(super) const RESHARD: u8 = 8;
@@ -73,6 +74,8 @@ pub(crate) enum ReshardError {
     AllGiven,
     /// It has all shards that footers have room to tell of: why, and what to do.
     NoRoom { detail: String },
+    /// A move might take more open files than segments may have.
+    OpenFiles(Shortage),
     /// The shard is being split, merged or moved.
     InProgress(ShardId),
     /// Too many of the stream's shards are being split, merged or moved.

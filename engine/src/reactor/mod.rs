@@ -87,6 +87,8 @@ pub struct Config {
     pub memory_bytes: usize,
     /// What all segments together may take, in bytes. Past it appends are refused.
     pub disk_bytes: u64,
+    /// Files that the process may have open, whatever they are. Shards are not moved once segments might need half of them.
+    pub files_max: usize,
     /// Segments to keep ready ahead of the open one.
     pub segments_ready: usize,
     /// Whether opening waits until all of them are filled with zeros.
@@ -105,6 +107,7 @@ impl Default for Config {
             segment_bytes: 256 << 20,
             memory_bytes: 512 << 20,
             disk_bytes: u64::MAX,
+            files_max: usize::MAX,
             segments_ready: 2,
             prewrite: false,
             writes_in_flight: WRITES_IN_FLIGHT_MAX,

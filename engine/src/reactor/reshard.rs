@@ -89,6 +89,7 @@ impl<I: Io> Reactor<I> {
             Err(error) => error,
         };
         let code = match error {
+            ReshardError::OpenFiles(_) => ErrorCode::Busy,
             ReshardError::UnknownShard(_) => ErrorCode::UnknownShard,
             ReshardError::InProgress(_) => ErrorCode::Resharding,
             ReshardError::Busy => ErrorCode::Busy,
@@ -125,7 +126,8 @@ impl<I: Io> Reactor<I> {
         format!("{what} room to tell of {most} shards, with those that were deleted, split and merged; {remedy}")
     }
 
-    /// That a shard may be moved, if that is wanted: there is such a reactor, it is another one, and the last move has ended.
+    /// That a shard may be moved, if that is wanted: there is such a reactor, it is another one, the last move has ended, and the
+    /// process may have more files open.
     fn check_move(&self, change: Change) -> Result<(), ReshardError> {
         let Change::Move { shard, home } = change else { return Ok(()) };
         let reactors = self.owners.reactors();
@@ -137,7 +139,7 @@ impl<I: Io> Reactor<I> {
         } else if self.owners.of(shard) == home as usize {
             Err(ReshardError::There { shard, reactor: home })
         } else {
-            Ok(())
+            self.exchange().files.check_move(home as usize).map_err(ReshardError::OpenFiles)
         }
     }
 
@@ -474,6 +476,7 @@ fn detail_of(name: &str, error: &ReshardError) -> String {
         ),
         ReshardError::AllGiven => all_given(),
         ReshardError::NoRoom { detail } => detail.clone(),
+        ReshardError::OpenFiles(shortage) => shortage.detail(),
         ReshardError::InProgress(shard) => {
             format!("shard {shard} of stream {name} is being split, merged or moved; wait until that has ended")
         }

@@ -73,6 +73,8 @@ impl<I: Io> Reactor<I> {
         let sealed = self.journal.history(0).iter().rev().take_while(|sealed| !self.space.knows(sealed.segment));
         let sealed: Vec<Sealed> = sealed.copied().collect();
         sealed.into_iter().for_each(|sealed| self.space.add(sealed, true, 0));
+        let (known, kept) = self.space.counts();
+        self.exchange().files.publish(self.owners.own(), known, kept);
     }
 
     /// Looks at the footer of the next segment of which something may have expired.

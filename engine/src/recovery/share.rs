@@ -128,7 +128,7 @@ pub(super) fn out(
     let pinned = all_pinned(&found);
     let epoch = store.current.epoch;
     let mut store = Some(store);
-    let exchange = Arc::new(Exchange::new(reactors, disks));
+    let exchange = Arc::new(Exchange::new(reactors, disks, config.files_max));
     catalog.homes().for_each(|(shard, home)| exchange.publish_home(shard, home));
     let seats = found.into_iter().take(reactors).enumerate().map(|(own, mut journal)| {
         let go_on = go_on(&journal, &owners(own), &nexts);
