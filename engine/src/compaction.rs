@@ -1,4 +1,4 @@
-//! Compaction: what lives of segments that are mostly dead is copied into one that takes their place.
+//! Compaction: what lives of segments that are mostly dead, or short and many, is copied into one that takes their place.
 //!
 //! ```text
 //!   a run is chosen -> NAME.new of the newest, allocated
@@ -31,7 +31,7 @@ use crate::scheduler::Scheduler;
 use crate::space::View;
 
 use self::plan::copy_bytes_max;
-pub(crate) use self::plan::{Entry, Live, Worth, choose, is_worth_it};
+pub(crate) use self::plan::{Entry, Live, Worth, choose, is_worth_it, join};
 
 /// What is done next, or being done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -337,6 +337,9 @@ pub const FOOTER_CHUNK_BYTES: usize = 256 << 10;
 /// Segments that are compacted into one at once: a crash right then leaves so many to remove.
 pub const COMPACTION_RUN_MAX: usize = 16;
 
+/// So many short segments that follow each other are compacted into one although all in them lives, so that there are few files.
+pub const COMPACTION_JOINED_MIN: usize = 8;
+
 /// A segment that was compacted to no more than this part of a whole one is compacted again with its neighbours, so that there
 /// are few files.
 pub const COMPACTION_SHORT_SHARE: u64 = 8;

@@ -1,4 +1,5 @@
-//! Which segments to compact: the emptiest, with neighbours that are sparse or short, when too much of the disk is dead.
+//! Which segments to compact: the emptiest, with neighbours that are sparse or short, when too much of the disk is dead; and short ones
+//! that are many.
 
 use std::ops::Range;
 
@@ -6,7 +7,7 @@ use frame::batch::{EXTENT_BYTES, batch_bytes};
 use frame::limits::{BLOCK_BYTES, EXTENTS_PER_SEGMENT_MAX};
 
 use crate::journal::Sealed;
-use crate::limits::{BATCH_BYTES_TARGET, COMPACTION_SHORT_SHARE};
+use crate::limits::{BATCH_BYTES_TARGET, COMPACTION_JOINED_MIN, COMPACTION_SHORT_SHARE};
 
 /// A sealed segment and what of it lives.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +44,7 @@ impl Entry {
         (self.bytes() - self.kept_bytes()) * worth.share() >= self.bytes()
     }
 
-    /// Its file is short, as it was compacted: with its neighbours it makes fewer.
+    /// Its file is short, as it was compacted, or left for a shard that moved: with its neighbours it makes fewer.
     fn is_short(&self, segment_bytes: u64) -> bool {
         self.bytes() * COMPACTION_SHORT_SHARE <= segment_bytes
     }
@@ -96,6 +97,22 @@ pub(crate) fn choose(entries: &[Entry], segment_bytes: u64, worth: Worth, run_ma
         }
     }
     Some(run)
+}
+
+/// The longest run of short segments that are many, if any, whatever of them lives. The longest of them is no more than half of the run: so
+/// what is copied is in a file of twice the length each time, and no byte is copied more often than a short file's length is doubled.
+pub(crate) fn join(entries: &[Entry], segment_bytes: u64, run_max: usize) -> Option<Range<usize>> {
+    let joins = |entry: &Entry| entry.may_move && entry.live.extents > 0 && entry.is_short(segment_bytes);
+    let runs = (0..entries.len()).flat_map(|start| {
+        let ends = (start + 1..=entries.len()).take(run_max);
+        let runs = ends.map(move |end| start..end);
+        runs.take_while(|run| joins(&entries[run.end - 1]) && fits(&entries[run.clone()], segment_bytes))
+    });
+    let is_worth_it = |run: &Range<usize>| {
+        let bytes = || entries[run.clone()].iter().map(Entry::kept_bytes);
+        run.len() >= COMPACTION_JOINED_MIN && bytes().max().unwrap_or(0) * 2 <= bytes().sum()
+    };
+    runs.filter(is_worth_it).max_by_key(|run| (run.len(), std::cmp::Reverse(run.start)))
 }
 
 /// Whether what lives of a run fits one segment, whatever its batches and its footer add, and is gathered in short time.

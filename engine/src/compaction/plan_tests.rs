@@ -49,6 +49,49 @@ fn short_ones_are_joined() {
     assert_eq!(chosen(&all), Some(1..5));
 }
 
+/// Bug: short segments of which everything lives were never joined, so that moves of shards left more and more files. Mechanism: nothing was
+/// compacted while little was dead. Fix: many that follow each other are.
+#[test]
+fn many_short_ones_are_joined_although_they_live() {
+    let joined = |rows: &[(u32, u64)]| join(&entries(rows), u64::from(SEGMENT_BYTES), RUN_MAX);
+    let (short, whole) = ((10, 8), (1000, 990));
+    let many = |count: usize| vec![short; count];
+    assert_eq!(joined(&many(COMPACTION_JOINED_MIN - 1)), None, "they are few");
+    assert_eq!(joined(&many(COMPACTION_JOINED_MIN)), Some(0..COMPACTION_JOINED_MIN));
+    assert_eq!(joined(&many(2 * RUN_MAX)), Some(0..RUN_MAX));
+    assert_eq!(joined(&[vec![whole], many(9), vec![whole], many(10), vec![whole]].concat()), Some(11..21), "the most");
+    let mut barred = entries(&many(2 * COMPACTION_JOINED_MIN - 1));
+    barred[COMPACTION_JOINED_MIN - 1].may_move = false;
+    assert_eq!(join(&barred, u64::from(SEGMENT_BYTES), RUN_MAX), None);
+    // One that is more than all others together is not copied for them.
+    assert_eq!(joined(&[vec![(90, 88)], many(7)].concat()), None);
+    assert_eq!(joined(&[vec![(90, 88)], many(8)].concat()), Some(1..9));
+    assert_eq!(joined(&[vec![(80, 78)], many(8)].concat()), Some(0..9));
+}
+
+/// However many short segments come, there are few, and no byte is copied often.
+#[test]
+fn joining_keeps_segments_few_and_copies_little() {
+    const COMING: u32 = 5_000;
+    let segment_bytes = u64::from(SEGMENT_BYTES);
+    let (mut all, mut copied, mut most) = (Vec::new(), 0, 0);
+    for number in 1..=COMING {
+        all.push(entry(number, 10, 8));
+        while let Some(run) = join(&all, segment_bytes, RUN_MAX) {
+            let live: u64 = all[run.clone()].iter().map(|entry| entry.live.bytes).sum();
+            copied += live;
+            let blocks = (live / 4096) as u32;
+            all.splice(run, [entry(number, blocks + 3, u64::from(blocks))]);
+        }
+        most = most.max(all.iter().filter(|entry| entry.is_short(segment_bytes)).count());
+    }
+    let written = u64::from(COMING) * 8 * 4096;
+    assert!(most <= 2 * RUN_MAX, "there were {most} short ones");
+    assert!(all.len() <= 2 * RUN_MAX + (written / (segment_bytes / COMPACTION_SHORT_SHARE)) as usize, "{}", all.len());
+    // A file of 10 blocks is doubled four times before it is not short.
+    assert!(copied <= 4 * written, "{copied} bytes were copied for {written}");
+}
+
 #[test]
 fn what_may_not_move_stays() {
     let mut all = entries(&[(1000, 20), (1000, 20), (1000, 20)]);

@@ -1,4 +1,4 @@
-//! Compaction: finds what is mostly dead, has it copied, and lets readers go over to the copy.
+//! Compaction: finds what is mostly dead, or short and many, has it copied, and lets readers go over to the copy.
 //!
 //! ```text
 //!   Space: what lives of each segment -> a run -> Compactor -> [in place on disk]
@@ -6,7 +6,7 @@
 //! ```
 
 use super::*;
-use crate::compaction::{Ground, InPlace, Worth, choose, is_worth_it};
+use crate::compaction::{Ground, InPlace, Worth, choose, is_worth_it, join};
 use crate::journal::Doomed;
 use crate::limits::{COMPACTION_RUN_MAX, LOOK_NS};
 use crate::space::View;
@@ -44,11 +44,16 @@ impl<I: Io> Reactor<I> {
         let run_max = if self.journal.histories() == 1 { COMPACTION_RUN_MAX } else { 1 };
         for journal in journals {
             let mut all = self.space.compactable(journal);
-            if !is_worth_it(&all, segment_bytes, worth) {
+            let is_worth_it = is_worth_it(&all, segment_bytes, worth);
+            // What is joined takes as much room as before, and some until the old ones are gone.
+            let may_join = worth == Worth::Usual && join(&all, segment_bytes, run_max).is_some();
+            if !is_worth_it && !may_join {
                 continue;
             }
             all.iter_mut().for_each(|entry| entry.may_move &= self.may_compact(&entry.sealed));
-            let Some(run) = choose(&all, segment_bytes, worth, run_max) else { continue };
+            let run = is_worth_it.then(|| choose(&all, segment_bytes, worth, run_max)).flatten();
+            let joined = || may_join.then(|| join(&all, segment_bytes, run_max)).flatten();
+            let Some(run) = run.or_else(joined) else { continue };
             let run = &all[run];
             let Some(dir) = run.last().map(|newest| self.directories.of(newest.sealed.segment)) else { return };
             return self.compactor.begin(run, dir, segment_bytes);
