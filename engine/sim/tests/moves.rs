@@ -16,8 +16,9 @@ const MOVES: usize = 26;
 /// So many files the process may have open, and so many moves are tried.
 const FILES_MAX: usize = 400;
 const MOVES_TRIED: usize = 300;
-/// Beside a stream that is moved, of another one.
+/// Beside a stream that is moved, of another one: so much that little of a segment is dead once what moved is.
 const KEPT: &str = "kept";
+const KEPT_BYTES: usize = 100_000;
 /// What is written for a move.
 const BATCHES_AND_FOOTER: u64 = 64 << 10;
 
@@ -120,13 +121,14 @@ fn segments_that_were_left_are_joined_once_what_moved_has_expired() {
     life.create(KEPT, Retention::NONE);
     life.create(NAME, Retention::of_seconds(1));
     for number in 0..MOVES_TRIED {
-        life.append(KEPT, "key", &[number as u8; 100]);
+        life.append(KEPT, "key", &[number as u8; KEPT_BYTES]);
         life.append(NAME, "key", &[7; 100]);
         let answer = move_over(&mut life);
         assert!(matches!(answer, Answer::Stream(..)), "{answer:?}");
         life.settle();
     }
     life.end(Death::PowerCut);
+    // Each second move leaves one with records of the other stream.
     let segments = world.files().names().filter(|name| name.ends_with(".segment")).count();
     assert!(segments < MOVES_TRIED / 8, "{segments} segments after {MOVES_TRIED} moves");
     for reactors in [2, 1, 2] {
