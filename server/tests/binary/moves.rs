@@ -1,7 +1,7 @@
 //! Shards moved between reactors while records come and are pushed: nothing is lost, nothing comes twice, and who reads goes on.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use frame::proto::{AckResult, ErrorCode, Start};
 use frame::{Quotas, Sequence, ShardId};
@@ -10,7 +10,7 @@ use server::client::{Batch, ClientError};
 
 use crate::gateway::good;
 use crate::reshard::{LINES, STEPS, check, put_beside, start, streams, tailed};
-use crate::rig::{Server, directory, read_all, store};
+use crate::rig::{Server, directory, millstream, read_all, started_by, store};
 
 fn tail(server: &Server, more: &[&str]) -> Child {
     let mut command = server.command(["tail", "orders", "--verbose"].into_iter().chain(more.iter().copied()));
@@ -111,6 +111,43 @@ fn a_connection_goes_on_where_a_shard_went() {
         pushed += client.next_pushed().unwrap().unwrap().outcome.unwrap().len();
     }
     assert_eq!(pushed, 3);
+    server.stop();
+}
+
+/// Where few files may be open moves end in words, and records, clients and starts have what is left.
+#[test]
+fn moves_end_before_open_files_do() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let start = || {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -n 256; exec \"$0\" \"$@\""]);
+        let mut serve = millstream(["serve", "--native", "127.0.0.1:0", "--http", "127.0.0.1:0", "--reactors", "2"]);
+        serve.args(["--segment-bytes", "4MiB", "--segments-ready", "1", "--data"]).arg(&data);
+        Server::start_command(&data, started_by(shell, &serve))
+    };
+    let server = start();
+    let mut client = server.client();
+    let stream = client.create_stream("orders", 1, Quotas::NONE).unwrap();
+    let shard = stream.shards[0];
+    let mut records = 0;
+    let error = loop {
+        store(&mut client, stream.stream, "k", ["a"]);
+        records += 1;
+        let to = (shard.reactor + records as u32) % 2;
+        match server.client().move_shard("orders", shard.shard, to) {
+            Ok(_) => assert!(records < 128, "each leaves a segment"),
+            Err(error) => break error,
+        }
+    };
+    assert!(records > 16, "{records} records");
+    assert_eq!(error.code(), Some(ErrorCode::Busy));
+    assert!(error.to_string().contains("LimitNOFILE"), "{error}");
+    server.kill();
+    let server = start();
+    let mut client = server.client();
+    store(&mut client, stream.stream, "k", ["b"]);
+    assert_eq!(read_all(&mut client, &stream, shard.shard).len(), records + 1);
     server.stop();
 }
 
