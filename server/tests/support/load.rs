@@ -385,8 +385,12 @@ fn read_until_the_end(address: SocketAddr, from: Vec<(StreamId, ShardId, Sequenc
                 // Of a shard that moves.
                 Err(ClientError::Refused(failure))
                     if matches!(failure.code, ErrorCode::Busy | ErrorCode::Resharding) => {}
-                // A disk without power reads nothing.
-                Err(ClientError::Refused(failure)) if failure.code == ErrorCode::Damaged => return book,
+                // A disk without power reads nothing, neither records nor where they are.
+                Err(ClientError::Refused(failure))
+                    if matches!(failure.code, ErrorCode::Damaged | ErrorCode::StorageFailed) =>
+                {
+                    return book;
+                }
                 Err(error) => {
                     must_be_gone(&error);
                     return book;
