@@ -33,6 +33,7 @@ fn footer(shards: u32) -> Footer {
         epoch: Epoch(1),
         last_checksum: 7,
         stands_for: 0,
+        moves: 0,
     };
     let (bytes, _) = writer.finish(&head, &[]);
     Footer::parse(bytes).expect("it was just written")
