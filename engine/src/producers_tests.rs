@@ -310,6 +310,10 @@ fn what_one_journal_has_forgotten_another_knows() {
     assert_eq!(rows([&first, &second])[0].known_from, 6);
     second.producers.drop_oldest_run(slot);
     assert_eq!(rows([&second, &first])[0].known_from, 9);
+    // Who had forgotten the producer knows nothing of what was before.
+    let mut anew = Rig::new();
+    anew.send_all(1, &[10]);
+    assert_eq!(rows([&first, &anew])[0].known_from, 6);
 }
 
 /// What a shard and those that it was made of have stored goes to another reactor: of each producer as much as one shard keeps.

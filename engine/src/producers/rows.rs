@@ -236,13 +236,15 @@ impl Row {
     }
 
     /// What two journals know of one producer, together. The shard may have gone from one to the other and back, so each may
-    /// know what the other does not, and both what the first told when it left the shard. Each knows all from where it knows
-    /// anything up to its highest: so where one begins within the other, or right behind it, nothing between is unknown.
+    /// know what the other does not, and both what the first told when it left the shard. Who has more of it, and has not forgotten the
+    /// producer since, knows all from where it knows anything: so where that begins within what the other knows, or right behind it,
+    /// nothing between is unknown.
     fn joined(self, other: Row) -> Row {
         let (older, newer) = if self.highest < other.highest { (&self, &other) } else { (&other, &self) };
+        let reaches_back = newer.known_from > 0 || newer.runs.first().is_some_and(|run| run.number <= older.highest);
         let known_from = match newer.known_from {
-            from if from <= older.highest + 1 => from.min(older.known_from),
-            from => from,
+            from if reaches_back && from <= older.highest + 1 => from.min(older.known_from),
+            from => from.max(older.known_from),
         };
         let mut all = [self.runs, other.runs].concat();
         all.sort_by_key(|run| run.number);
