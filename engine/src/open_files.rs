@@ -3,6 +3,7 @@
 //!
 //! Each move leaves a short segment, which stays as long as anything in it lives. Nothing else makes segments faster than records come.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::limits::OPEN_FILES_SHARE;
@@ -43,12 +44,13 @@ impl OpenFiles {
         self.of[own].kept.store(kept, Ordering::Relaxed);
     }
 
-    /// That a shard may be moved to a reactor. It is lent all segments that it does not know; and a start opens each of them once,
-    /// before all those are open that reactors share out.
-    pub(crate) fn check_move(&self, to: usize) -> Result<(), Shortage> {
+    /// That shards may be moved to these reactors, with the moves that have not ended. Each is lent all segments that it does not know;
+    /// and a start opens each of them once, before all those are open that reactors share out.
+    pub(crate) fn check_moves(&self, to: &BTreeSet<usize>) -> Result<(), Shortage> {
         let all = |of: fn(&Open) -> &AtomicUsize| self.of.iter().map(|open| of(open).load(Ordering::Relaxed)).sum();
         let (known, segments): (usize, usize) = (all(|open| &open.known), all(|open| &open.kept));
-        let lent = segments.saturating_sub(self.of[to].known.load(Ordering::Relaxed));
+        let lent = to.iter().map(|&to| segments.saturating_sub(self.of[to].known.load(Ordering::Relaxed)));
+        let lent: usize = lent.sum();
         let wanted = known + lent + segments;
         let max = self.max;
         if wanted > max / OPEN_FILES_SHARE { Err(Shortage { segments, wanted, max }) } else { Ok(()) }
@@ -74,18 +76,21 @@ mod tests {
     #[test]
     fn moves_stop_at_a_share_of_what_may_be_open() {
         let files = OpenFiles::new(3, 100 * OPEN_FILES_SHARE);
-        assert_eq!(files.check_move(1), Ok(()));
+        let check = |to: &[usize]| files.check_moves(&to.iter().copied().collect());
+        assert_eq!(check(&[1]), Ok(()));
         // 30 segments, of which the second reactor has borrowed ten. It is lent the other 15, the third one 25.
         files.publish(0, 15, 15);
         files.publish(1, 20, 10);
         files.publish(2, 5, 5);
-        assert_eq!(files.check_move(1), Ok(()), "40 + 10 + 30");
-        assert_eq!(files.check_move(2), Ok(()), "40 + 25 + 30");
+        assert_eq!(check(&[1]), Ok(()), "40 + 10 + 30");
+        assert_eq!(check(&[2]), Ok(()), "40 + 25 + 30");
+        let shortage = check(&[1, 2]).expect_err("40 + 10 + 25 + 30");
+        assert_eq!(shortage, Shortage { segments: 30, wanted: 105, max: 100 * OPEN_FILES_SHARE });
         files.publish(0, 18, 18);
-        assert_eq!(files.check_move(1), Ok(()), "43 + 13 + 33");
-        let shortage = files.check_move(2).expect_err("43 + 28 + 33");
+        assert_eq!(check(&[1]), Ok(()), "43 + 13 + 33");
+        let shortage = check(&[2]).expect_err("43 + 28 + 33");
         assert_eq!(shortage, Shortage { segments: 33, wanted: 104, max: 100 * OPEN_FILES_SHARE });
         assert!(shortage.detail().contains("LimitNOFILE"));
-        assert_eq!(OpenFiles::new(2, usize::MAX).check_move(1), Ok(()));
+        assert_eq!(OpenFiles::new(2, usize::MAX).check_moves(&BTreeSet::from([1])), Ok(()));
     }
 }

@@ -55,7 +55,8 @@ pub(crate) struct Completion {
     pub(crate) ends: [Sequence; 2],
 }
 
-/// Why a stream can't be resharded as wanted. All but Full, AllGiven, NoRoom, InProgress and Busy are the caller's fault.
+/// Why a stream can't be resharded as wanted. All but Full, AllGiven, NoRoom, OpenFiles, InProgress and Busy are the
+/// caller's fault.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum ReshardError {
     /// There is no stream of that name.

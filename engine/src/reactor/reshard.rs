@@ -139,7 +139,9 @@ impl<I: Io> Reactor<I> {
         } else if self.owners.of(shard) == home as usize {
             Err(ReshardError::There { shard, reactor: home })
         } else {
-            self.exchange().files.check_move(home as usize).map_err(ReshardError::OpenFiles)
+            let underway = self.planned.streams().flat_map(|stream| stream.intents()).filter_map(Resharding::moved);
+            let to = underway.map(|(_, home)| self.owners.at(home)).chain([home as usize]).collect();
+            self.exchange().files.check_moves(&to).map_err(ReshardError::OpenFiles)
         }
     }
 

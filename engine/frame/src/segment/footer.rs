@@ -114,7 +114,7 @@ pub struct FooterHead {
     /// 0 of a segment as it was written. Of one that was compacted, how many numbers up to its own it stands for: what lived
     /// in those is in it, and what is left of them is of no use.
     pub stands_for: u32,
-    /// How often shards had been moved in that life when it did, and one more. [`MOVES_UNKNOWN`] in a footer of earlier builds, or
+    /// How often shards had been moved in its life when the segment was sealed, and one more. [`MOVES_UNKNOWN`] in a footer of earlier builds, or
     /// without a row of the catalog, where this stands; [`MOVES_ALL`] in one that was made later, of what that life had left without.
     pub moves: u32,
 }
