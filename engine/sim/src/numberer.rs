@@ -365,7 +365,11 @@ impl Numberer {
                 return Err(Breach::new("right refusal", detail));
             }
         }
-        // Of one that was acknowledged before, that was all.
+        // Until it has come again nothing that is above it is taken in, although it was acknowledged before.
+        if let Some(at) = self.acked.iter().position(|record| record.attempt == attempt) {
+            let place = self.pending.partition_point(|record| record.attempt < attempt);
+            self.acked.remove(at).into_iter().for_each(|record| self.pending.insert(place, record));
+        }
         self.rewinds |= self.pending.iter().any(|record| record.attempt == attempt);
         Ok(())
     }
