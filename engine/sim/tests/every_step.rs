@@ -62,8 +62,7 @@ fn death_at_every_step_loses_nothing() {
 
 #[test]
 fn death_at_every_step_of_moves_loses_nothing() {
-    // Runs that die amid a move by themselves: where moves all come in last lives none is met.
-    let runs = runs().max(3);
-    let (tried, amid) = try_all(runs, |run| times(run, "engine: died amid a move") > 0);
-    assert!(tried >= 200 * runs && amid >= 6 * runs as u64, "{amid} of {tried}");
+    // One that dies amid a move by itself: where moves all come in last lives none is met.
+    let (tried, amid) = try_all(1, |run| times(run, "engine: died amid a move") > 0);
+    assert!(tried >= 200 && amid >= 50, "{amid} of {tried}");
 }
