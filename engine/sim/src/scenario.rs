@@ -56,6 +56,8 @@ pub struct Run {
     pub deaths: u64,
     /// Starts and completions of the disk in each life.
     pub steps: Vec<u64>,
+    /// Shards that were moved, by the end of each life.
+    pub moves: Vec<u64>,
 }
 
 /// A run in which a promise was broken.
@@ -144,6 +146,7 @@ struct Scenario<W> {
     is_damaged: bool,
     deaths: u64,
     steps: Vec<u64>,
+    moves: Vec<u64>,
     /// Whose turn it is.
     turns: Dice,
     progress: Progress,
@@ -174,6 +177,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
             is_damaged: false,
             deaths: 0,
             steps: Vec::new(),
+            moves: Vec::new(),
             turns: Dice::new(seed, 0, "turns"),
             progress: Progress::default(),
         })
@@ -192,7 +196,8 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         let attempts = self.model.attempts();
         let acked = attempts.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Acked(..))).count();
         let unknown = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Unknown).count();
-        Ok(Run { acked, unknown, deaths: self.deaths, steps: self.steps, trace: self.world.into_trace() })
+        let Scenario { deaths, steps, moves, world, .. } = self;
+        Ok(Run { acked, unknown, deaths, steps, moves, trace: world.into_trace() })
     }
 
     fn next_world(&mut self, death: Death, surroundings: Surroundings) {
@@ -201,6 +206,7 @@ impl<I: Io, W: Fn(SimIo) -> I> Scenario<W> {
         self.caller.end();
         self.resharder.end(&self.world);
         self.steps.push(self.world.steps());
+        self.moves.push(self.world.counted("engine: shard moved"));
         self.world.next_life(death, surroundings);
         if self.profile == Profile::Damage && self.life.get() + 1 == self.plan.rots_before {
             let mut dice = Dice::new(self.seed, 0, "rot");
