@@ -397,7 +397,7 @@ impl OpenLoop for CrewLoop {
     }
 
     /// While each worker has a request under way the others wait for an answer.
-    fn waiting(&self) -> Waiting {
+    fn waiting(&self, _: u64) -> Waiting {
         let batches = self.crew.due.borrow().len();
         let all_wait = self.crew.workers.iter().all(|worker| worker.is_busy() || worker.has_ended());
         Waiting { batches, for_server: if all_wait { batches } else { 0 } }

@@ -42,8 +42,8 @@ pub(crate) trait OpenLoop {
     /// How many batches may wait.
     fn waiting_max(&self) -> usize;
 
-    /// How many do.
-    fn waiting(&self) -> Waiting;
+    /// How many do, in this turn of the core: each look of another sees what has changed in between.
+    fn waiting(&self, turn: u64) -> Waiting;
 }
 
 /// One, and how far what waits is from its bound.
@@ -70,11 +70,11 @@ impl<L: OpenLoop> Bounded<L> {
     }
 
     /// Whether one more batch may be handed out.
-    fn has_room(&mut self, now_ns: u64) -> bool {
+    fn has_room(&mut self, now_ns: u64, turn: u64) -> bool {
         if self.room > 0 {
             return true;
         }
-        let Waiting { batches, for_server } = self.inner.waiting();
+        let Waiting { batches, for_server } = self.inner.waiting(turn);
         if self.is_held_up && self.waits_for_server {
             self.excused_ns = now_ns;
         }
@@ -93,8 +93,8 @@ impl<L: OpenLoop> Bounded<L> {
     }
 
     /// What was due before the end and was not handed out is late all the same.
-    fn finish(mut self, core: &Core, now_ns: u64, end_ns: u64) {
-        self.has_room(now_ns);
+    fn finish(mut self, core: &Core, (now_ns, turn): (u64, u64), end_ns: u64) {
+        self.has_room(now_ns, turn);
         let until_ns = now_ns.min(end_ns);
         let batches = self.inner.stride(until_ns);
         while self.inner.due().0 < until_ns {
@@ -127,14 +127,14 @@ pub(crate) async fn follow<L: OpenLoop>(
             break;
         }
         let now_ns = core.clock.now_ns();
-        if next.has_room(now_ns) {
+        if next.has_room(now_ns, pacer.turns()) {
             next.room -= 1;
             next.paced(core, now_ns, 1);
             next.inner.hand_out(core);
         }
     }
     let now_ns = core.clock.now_ns();
-    loops.into_iter().for_each(|left| left.finish(core, now_ns, end_ns));
+    loops.into_iter().for_each(|left| left.finish(core, (now_ns, pacer.turns()), end_ns));
 }
 
 #[cfg(test)]
@@ -143,16 +143,16 @@ mod tests {
 
     /// One that is always due, and how its batches wait.
     #[derive(Default)]
-    struct Due {
+    struct Asked {
         waiting: Waiting,
     }
 
-    impl OpenLoop for Due {
+    impl OpenLoop for Asked {
         fn group(&self) -> usize {
             0
         }
 
-        fn due(&self) -> super::Due {
+        fn due(&self) -> Due {
             (5, 1)
         }
 
@@ -168,17 +168,17 @@ mod tests {
             10
         }
 
-        fn waiting(&self) -> Waiting {
+        fn waiting(&self, _: u64) -> Waiting {
             self.waiting
         }
     }
 
     #[test]
     fn so_many_wait_and_no_more() {
-        let mut bounded = Bounded::new(Due::default());
-        let hand_out = |bounded: &mut Bounded<Due>, now_ns| {
+        let mut bounded = Bounded::new(Asked::default());
+        let hand_out = |bounded: &mut Bounded<Asked>, now_ns| {
             let mut count = 0;
-            while bounded.has_room(now_ns) {
+            while bounded.has_room(now_ns, 0) {
                 bounded.room -= 1;
                 bounded.inner.waiting.batches += 1;
                 count += 1;
@@ -188,17 +188,21 @@ mod tests {
         assert_eq!((hand_out(&mut bounded, 100), bounded.next_ns()), (10, 100 + HELD_UP_LOOK_NS));
         assert_eq!(hand_out(&mut bounded, 200), 0);
         bounded.inner.waiting.batches = 7;
-        assert_eq!((bounded.has_room(300), bounded.next_ns()), (true, 5), "it is due again as soon as there is room");
+        assert_eq!(
+            (bounded.has_room(300, 0), bounded.next_ns()),
+            (true, 5),
+            "it is due again as soon as there is room"
+        );
         assert_eq!(hand_out(&mut bounded, 300), 3);
     }
 
     #[test]
     fn what_is_held_up_is_excused_for_the_server_alone() {
         let held_up = |for_server: [usize; 3]| {
-            let mut bounded = Bounded::new(Due::default());
+            let mut bounded = Bounded::new(Asked::default());
             for (now_ns, for_server) in [100, 200, 300].into_iter().zip(for_server) {
                 bounded.inner.waiting = Waiting { batches: 10, for_server };
-                bounded.has_room(now_ns);
+                bounded.has_room(now_ns, 0);
             }
             bounded.excused_ns
         };

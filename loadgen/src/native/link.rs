@@ -49,10 +49,24 @@ pub(super) struct Link {
 enum Waits {
     Nothing,
     Credit,
-    /// Room in the socket. While there is some a write takes no longer than a turn of the runtime.
+    /// Room in the socket. While there is some a write takes no longer than a turn of the core: it waits if it was seen in one before.
     Room {
-        is_long: bool,
+        first_seen: Option<u64>,
     },
+}
+
+impl Waits {
+    /// Whether that is so, and what is to be remembered of this look at it.
+    fn look(self, turn: u64) -> (bool, Self) {
+        match self {
+            Self::Nothing => (false, self),
+            Self::Credit => (true, self),
+            Self::Room { first_seen } => {
+                let first = first_seen.unwrap_or(turn);
+                (first < turn, Self::Room { first_seen: Some(first) })
+            }
+        }
+    }
 }
 
 struct State {
@@ -154,19 +168,13 @@ impl Link {
         self.wake.notify_one();
     }
 
-    /// How many of those wait, and whether they do for the server: looked at from time to time, turns of the runtime apart.
-    pub(super) fn look(&self) -> (usize, bool) {
+    /// How many of those wait, and whether they do for the server, in this turn of the core.
+    pub(super) fn look(&self, turn: u64) -> (usize, bool) {
         let state = self.state.borrow();
         // Of one that is gone they are told at the end.
         let batches = if state.ended { 0 } else { state.due.len() };
-        let are_for_server = match self.waits.get() {
-            Waits::Nothing => false,
-            Waits::Credit => true,
-            Waits::Room { is_long } => {
-                self.waits.set(Waits::Room { is_long: true });
-                is_long
-            }
-        };
+        let (are_for_server, waits) = self.waits.get().look(turn);
+        self.waits.set(waits);
         (batches, are_for_server)
     }
 
@@ -301,7 +309,7 @@ impl Link {
         let (mut at, length) = (0, bytes.len());
         while at < length {
             let end = length.min(at + SLICE_BYTES);
-            self.waits.set(Waits::Room { is_long: false });
+            self.waits.set(Waits::Room { first_seen: None });
             let (written, slice) = self.stream.write_all(bytes.slice(at..end)).await;
             self.waits.set(Waits::Nothing);
             written?;
@@ -394,5 +402,27 @@ pub(super) async fn receive(link: Rc<Link>, core: Rc<Core>, mut received: Receiv
             Ok(bytes) => received.filled = bytes,
             Err(error) => return link.end(&core, format!("receiving failed: {error}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bug, found on reading: a generator short of the processor was told to have kept up. Mechanism: two looks in one turn took each write
+    /// that was under way for one that waits for the server. Fix: looks tell turns apart.
+    #[test]
+    fn a_write_waits_for_the_server_if_it_outlasts_a_turn() {
+        let mut waits = Waits::Room { first_seen: None };
+        let looks = [7, 7, 7, 8, 8, 12].map(|turn| {
+            let (is_for_server, next) = waits.look(turn);
+            waits = next;
+            is_for_server
+        });
+        assert_eq!(looks, [false, false, false, true, true, true]);
+        assert_eq!(
+            [Waits::Nothing, Waits::Credit].map(|waits| waits.look(9)),
+            [(false, Waits::Nothing), (true, Waits::Credit)]
+        );
     }
 }

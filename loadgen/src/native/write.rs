@@ -210,10 +210,10 @@ impl OpenLoop for LinkLoop {
         (RECORDS_WAITING_MAX / self.batch_records as usize).max(1)
     }
 
-    fn waiting(&self) -> Waiting {
+    fn waiting(&self, turn: u64) -> Waiting {
         let mut waiting = Waiting::default();
         for link in &self.links {
-            let (batches, are_for_server) = link.look();
+            let (batches, are_for_server) = link.look(turn);
             waiting.batches += batches;
             waiting.for_server += if are_for_server { batches } else { 0 };
         }
