@@ -166,12 +166,17 @@ impl Core {
 
     /// So many batches of them.
     pub(crate) fn unserved_n(&self, group: usize, (intended_ns, records): Due, until_ns: u64, batches: u32) {
+        self.unserved_in_all(group, (intended_ns, records * u64::from(batches)), until_ns, batches);
+    }
+
+    /// The same of so many records in all of them.
+    pub(super) fn unserved_in_all(&self, group: usize, (intended_ns, records): Due, until_ns: u64, batches: u32) {
         // Where all bytes were sent, these were not to be.
         let is_exhausted = self.shared.is_exhausted(group);
         let group = &mut self.counts.borrow_mut().groups[group];
         group.lateness.record_n(intended_ns, until_ns, batches);
         if !is_exhausted {
-            group.recorder.unserved(intended_ns, until_ns, records * u64::from(batches));
+            group.recorder.unserved(intended_ns, until_ns, records);
         }
     }
 

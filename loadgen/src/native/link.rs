@@ -13,6 +13,7 @@ use tokio_uring::buf::BoundedBuf;
 
 use super::batch::{BatchLimits, Message, message_bytes};
 use super::core::{Core, Due};
+use super::missed::Missed;
 use super::session::{Received, Session};
 use super::socket::TcpStream;
 use super::sorted::{Batch, Sorted, Waiter};
@@ -75,6 +76,8 @@ struct State {
     outstanding: u32,
     /// Times of an open loop that have come.
     due: VecDeque<Due>,
+    /// Those that came once it was gone.
+    missed: Missed,
     /// What leaves at the next times of an open loop.
     ahead: VecDeque<Batch>,
     /// Messages of a person's own rows.
@@ -100,6 +103,7 @@ impl Link {
             in_flight: Some(InFlight::new(number, ledger)),
             outstanding: 0,
             due: VecDeque::new(),
+            missed: Missed::default(),
             ahead: VecDeque::new(),
             outbox: VecDeque::new(),
             next_part: 0,
@@ -164,7 +168,11 @@ impl Link {
 
     /// Adds a time of an open loop that has come.
     pub(super) fn push_due(&self, due: Due) {
-        self.state.borrow_mut().due.push_back(due);
+        let mut state = self.state.borrow_mut();
+        match state.ended {
+            false => state.due.push_back(due),
+            true => state.missed.push(due),
+        }
         self.wake.notify_one();
     }
 
@@ -341,6 +349,7 @@ impl Link {
         for due in messages.chain(state.due.drain(..)) {
             core.unserved(self.group, due, until_ns);
         }
+        state.missed.tell(core, self.group, until_ns);
         let mut counts = core.counts.borrow_mut();
         if let Some(in_flight) = state.in_flight.take() {
             for (times, records) in in_flight.unanswered(now_ns) {

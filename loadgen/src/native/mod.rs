@@ -13,6 +13,7 @@ mod feed;
 mod follow;
 mod join;
 mod link;
+mod missed;
 mod pace;
 mod produce;
 mod readback;

@@ -268,6 +268,28 @@ fn who_is_left_sends_what_lost_connections_would() {
     assert_eq!(recorder.total().records + recorder.unanswered_records() + recorder.unserved_records(), 10_000);
 }
 
+/// A group whose only connection is gone has nobody who is left: what is due counts as never sent, while the load beside goes on.
+#[test]
+fn what_is_due_on_a_connection_that_is_gone_counts() {
+    let pace = Pace::Open { records_per_s: 10_000.0, arrivals: crate::schedule::Arrivals::Constant };
+    let manners = Manners { breaks: Some(Breaks::ClosesAfterBatch(30)), ..Manners::default() };
+    let mut plan = plan(start(manners), 1, 1, pace);
+    (plan.producers[0].connections, plan.producers[0].bytes_max) = (1, u64::MAX);
+    let beside = Producers { recipe: recipe().of(Default::default(), 1), ..plan.producers[0].clone() };
+    plan.producers.push(beside);
+    plan.duration = Some(Duration::from_millis(500));
+    let (produced, _) = generated(&plan);
+    assert_eq!((produced.lost.len(), produced.stop), (1, Stop::Time));
+    let unserved = |group: &Group| group.recorder.unserved_records();
+    let all = produced
+        .groups
+        .iter()
+        .map(|group| group.recorder.total().records + group.recorder.unanswered_records() + unserved(group));
+    assert_eq!(all.collect::<Vec<_>>(), [5000, 5000]);
+    let gone = produced.groups.iter().find(|group| unserved(group) > 2000).expect("one is gone");
+    assert!(gone.recorder.latency().max() > 200_000_000, "{}", gone.recorder.latency().max());
+}
+
 #[test]
 fn rows_are_sent_as_they_stand() {
     let target = start(Manners::default());
