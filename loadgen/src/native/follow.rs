@@ -2,7 +2,8 @@
 //!
 //! What waits behind a time that was handed out is bounded, as a core may be asked for more than it can send, or a server than
 //! it takes. Past the bound times are held up: their batches count from when they were due all the same, and as never sent where
-//! they still are held up at the end. A batch that was held up for the server alone was not handed out late.
+//! they still are held up at the end. A batch that was held up for the server alone was not handed out late. The bound is of a core's
+//! connections of a group together: one that stalls for so long that all that waits is its own holds up the others too.
 
 use tokio::time::sleep;
 
@@ -105,6 +106,14 @@ impl<L: OpenLoop> Bounded<L> {
     }
 }
 
+/// Which of several is next, by when each is due: the first of those to come. Those that are due already take turns: one that is
+/// always behind would leave nothing to the others.
+fn next_of(due_ns: impl ExactSizeIterator<Item = u64> + Clone, last: usize, now_ns: u64) -> Option<usize> {
+    let count = due_ns.len();
+    let after_last = |at: usize| (at + count - 1 - last % count) % count;
+    due_ns.enumerate().min_by_key(|&(at, due_ns)| (due_ns.max(now_ns), after_last(at))).map(|(at, _)| at)
+}
+
 /// Hands out the times of all open loops to their connections in turn, and lets those of closed loops work, until the run
 /// stops.
 pub(crate) async fn follow<L: OpenLoop>(
@@ -116,11 +125,14 @@ pub(crate) async fn follow<L: OpenLoop>(
 ) {
     let end_ns = plan.duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64);
     let mut loops: Vec<Bounded<L>> = loops.into_iter().map(Bounded::new).collect();
+    let mut last = 0;
     while !check_end(plan, core, &has_nobody_left) {
-        let Some(next) = loops.iter_mut().min_by_key(|next| next.next_ns()) else {
+        let Some(at) = next_of(loops.iter().map(Bounded::next_ns), last, core.clock.now_ns()) else {
             sleep(LOOK).await;
             continue;
         };
+        last = at;
+        let next = &mut loops[at];
         let next_ns = next.next_ns();
         pacer.wait_until(next_ns.min(end_ns), core.clock, || core.stopped()).await;
         if check_end(plan, core, &has_nobody_left) || next_ns >= end_ns {
@@ -171,6 +183,24 @@ mod tests {
         fn waiting(&self, _: u64) -> Waiting {
             self.waiting
         }
+    }
+
+    /// Bug, found on reading: a load that was behind kept the one beside it from all of its times. Mechanism: whose time was the
+    /// earliest was next. Fix: those that are due take turns.
+    #[test]
+    fn who_is_behind_leaves_others_their_turns() {
+        let order = |due_ns: [u64; 3], now_ns| {
+            let mut last = 0;
+            [(); 6].map(|()| {
+                last = next_of(due_ns.into_iter(), last, now_ns).unwrap();
+                last
+            })
+        };
+        assert_eq!(order([1, 90, 200], 100), [1, 0, 1, 0, 1, 0]);
+        assert_eq!(order([1, 90, 100], 100), [1, 2, 0, 1, 2, 0]);
+        assert_eq!(order([300, 90, 200], 100), [1; 6]);
+        assert_eq!(order([300, 110, 200], 100), [1; 6], "none is due: the first to come is next");
+        assert_eq!(next_of([].into_iter(), 0, 100), None);
     }
 
     #[test]

@@ -205,7 +205,8 @@ impl OpenLoop for LinkLoop {
         self.due_ns = self.schedule.next_of(f64::from(batches) * self.next_records() as f64 / self.batch_records);
     }
 
-    /// Of all connections together: one that stalls is not to hold up the others for long.
+    /// Of all connections together, and many times what waits for one that stalls for a moment. Where one stalls until all of it is its own,
+    /// it holds up the others.
     fn waiting_max(&self) -> usize {
         (RECORDS_WAITING_MAX / self.batch_records as usize).max(1)
     }
