@@ -414,7 +414,6 @@ impl FromStr for Speed {
     }
 }
 
-/// The address of a host and its port; of several that of IPv4, where a server listens unless told.
 /// Where a server is, and by which host it was named.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -429,6 +428,7 @@ fn place(text: &str) -> Result<Place, String> {
     Ok(Place { address, host: text.rsplit_once(':').map_or(text, |(host, _)| host).to_owned() })
 }
 
+/// The address of a host and its port; of several that of IPv4, where a server listens unless told.
 fn resolve(text: &str) -> Result<SocketAddr, String> {
     let wrong = |why: String| format!("{why}; write for example 127.0.0.1:4570 or localhost:4570");
     let addresses = text.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
