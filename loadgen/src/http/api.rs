@@ -100,6 +100,9 @@ pub(super) struct StreamSummary {
     #[serde(rename = "StreamARN")]
     pub(super) stream_arn: String,
     pub(super) stream_status: String,
+    /// Seconds since 1970. Not every endpoint keeps to that, and few runs want it.
+    #[serde(default)]
+    pub(super) stream_creation_timestamp: Option<serde_json::Value>,
 }
 
 /// Asks for a page of shards: of a stream by its name, or where the page before ended.

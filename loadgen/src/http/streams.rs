@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use frame::{Sequence, ShardId, StreamId};
@@ -16,7 +16,7 @@ use super::api::{
 };
 use super::pipe::Pipe;
 use super::{Asked, HttpError};
-use crate::native::{self, run_pinned};
+use crate::native::{self, run_pinned, until};
 use crate::verify::Number;
 
 /// How long a stream may take to become active.
@@ -48,6 +48,8 @@ pub struct Streams {
 pub(super) struct Stream {
     pub(super) name: String,
     pub(super) arn: String,
+    /// When it was made, if that is told, in milliseconds since 1970.
+    created_ms: Option<u64>,
     /// Whether this run made it.
     pub(super) is_new: bool,
     /// The number of each shard, by its name.
@@ -102,15 +104,27 @@ impl Streams {
         self.groups[group].iter().map(stream).collect()
     }
 
+    /// What was told of those that are written.
+    pub fn told(&self) -> Vec<native::Told> {
+        let told = |stream: &Stream| native::Told {
+            name: stream.name.clone(),
+            created_ms: stream.created_ms,
+            shards: stream.numbers.len(),
+        };
+        self.all.iter().map(told).collect()
+    }
+
     /// Adds a stream; its place.
-    fn add(&mut self, name: &str, is_new: bool, (arn, shards): (String, Vec<String>)) -> usize {
+    fn add(&mut self, name: &str, is_new: bool, (summary, shards): (StreamSummary, Vec<String>)) -> usize {
         let stream = self.all.len();
         let mut numbers = BTreeMap::new();
         for name in shards {
             numbers.insert(name.clone(), ShardId(self.shards.len() as u32));
             self.shards.push(Shard { stream, name });
         }
-        self.all.push(Stream { name: name.to_owned(), arn, is_new, numbers });
+        let created = summary.stream_creation_timestamp.and_then(|told| told.as_f64());
+        let created_ms = created.map(|seconds| (seconds.max(0.0) * 1000.0).round() as u64);
+        self.all.push(Stream { name: name.to_owned(), arn: summary.stream_arn, created_ms, is_new, numbers });
         stream
     }
 }
@@ -163,13 +177,6 @@ pub fn made_up(groups: &[Named]) -> Vec<String> {
     groups.iter().filter(|group| group.are_removed).flat_map(|group| group.names.clone()).collect()
 }
 
-/// Waits until a person asks for the end.
-async fn until(interrupted: &AtomicBool) {
-    while !interrupted.load(Ordering::Relaxed) {
-        sleep(LOOK).await;
-    }
-}
-
 async fn prepare_all(
     pipe: &Pipe,
     Wanted { groups, say, .. }: Wanted<'_>,
@@ -197,12 +204,12 @@ async fn prepare_all(
     Ok(streams)
 }
 
-/// The ARN of a stream that is there, and its shards.
+/// What is told of a stream that is there, and its shards.
 async fn find(
     pipe: &Pipe,
     (name, shards): (&str, Option<u32>),
     key: Option<&str>,
-) -> Result<(String, Vec<String>), HttpError> {
+) -> Result<(StreamSummary, Vec<String>), HttpError> {
     let summary = until_active(pipe, name).await?;
     let (open, closed) = list_shards(pipe, name).await?;
     if let Some(wanted) = shards.filter(|&wanted| open.len() != wanted as usize) {
@@ -213,7 +220,7 @@ async fn find(
         until_active(pipe, name).await?;
     }
     // What was split or merged takes no more records, and may have some.
-    Ok((summary.stream_arn, if shards.is_some() { open } else { [closed, open].concat() }))
+    Ok((summary, if shards.is_some() { open } else { [closed, open].concat() }))
 }
 
 /// Removes streams that were made for a run alone, with everything in them.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::select;
@@ -92,6 +93,13 @@ pub(crate) async fn sleep_unless(time: Duration, is_over: impl Fn() -> bool) {
     let until = Instant::now() + time;
     while Instant::now() < until && !is_over() {
         sleep(LOOK.min(until.saturating_duration_since(Instant::now()))).await;
+    }
+}
+
+/// Waits until a person asks for the end.
+pub(crate) async fn until(interrupted: &AtomicBool) {
+    while !interrupted.load(Ordering::Relaxed) {
+        sleep(LOOK).await;
     }
 }
 

@@ -74,6 +74,17 @@ pub enum NativeError {
         /// What it said.
         failure: Failure,
     },
+    /// The stream of a name is another one than the API tells of.
+    OtherStream {
+        /// The server's address.
+        target: SocketAddr,
+        /// Its name.
+        stream: String,
+        /// What it has here, and what there.
+        differs: String,
+    },
+    /// A person asked for the end.
+    Interrupted,
     /// A batch of the size asked for never fits what the server accepts.
     BatchTooLarge {
         /// The smallest message.
@@ -122,6 +133,11 @@ impl fmt::Display for NativeError {
                 write!(f, "the server does not keep to the protocol: {violation}; is it a Millstream of this version?")
             }
             Self::Refused { request, failure } => write!(f, "the server refused to {request}: {failure}"),
+            Self::OtherStream { target, stream, differs } => write!(
+                f,
+                "{stream} at {target} is not the stream that the API tells of: {differs}; give --target the native address of the server behind --endpoint"
+            ),
+            Self::Interrupted => f.write_str("stopped by a signal before the load began"),
             Self::BatchTooLarge { bytes, bytes_max } => write!(
                 f,
                 "one record takes a message of {bytes} bytes and the server accepts {bytes_max}; make records smaller with --record-bytes"

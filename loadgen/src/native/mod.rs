@@ -43,7 +43,7 @@ use crate::schedule::{Arrivals, Lateness, Seed};
 use crate::verify::{Faults, Ledger, Shards, Verdict};
 use crate::workload::{Contents, GROUPS_MAX, Recipe};
 
-pub(crate) use core::{Core, Due, SILENCE_MAX, UNWANTED_MAX, long_over, sleep_unless, unless_over};
+pub(crate) use core::{Core, Due, SILENCE_MAX, UNWANTED_MAX, long_over, sleep_unless, unless_over, until};
 pub use error::NativeError;
 pub(crate) use feed::{Outlets, place_of, send_rows};
 pub(crate) use follow::{OpenLoop, Waiting, follow};
@@ -55,7 +55,7 @@ pub(crate) use runtime::run_pinned;
 pub use runtime::{Io, Kind, settle_io};
 pub use secure::Trust;
 pub use shared::{Progress, Shared, Stop};
-pub use streams::{Begin, Prepared, change_quotas, find_streams, make_streams, prepare_streams, remove_streams};
+pub use streams::{Begin, Prepared, Told, change_quotas, find_streams, make_streams, prepare_streams, remove_streams};
 pub(crate) use streams::{made, not_removed};
 pub(crate) use take::{Ages, age_of};
 pub use target::{Route, Target};

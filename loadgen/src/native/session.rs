@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use frame::proto::{Client, ClientEvent, Failure, Nonce, Span, Welcome};
 use rustix::rand::{GetRandomFlags, getrandom};
-use tokio::time::{Instant, timeout_at};
+use tokio::select;
+use tokio::time::{Instant, sleep_until};
 
 use super::core::SILENCE_MAX;
 use super::socket::TcpStream;
@@ -40,15 +41,32 @@ impl Session {
 
     /// The same where one of its reactors listens.
     pub(super) async fn open_at(target: &Target, address: SocketAddr) -> Result<(Self, Welcome), NativeError> {
+        Self::open_unless(target, address, std::future::pending()).await
+    }
+
+    /// The same unless there is a reason not to, before.
+    pub(super) async fn open_unless(
+        target: &Target,
+        address: SocketAddr,
+        reason: impl Future<Output = NativeError>,
+    ) -> Result<(Self, Welcome), NativeError> {
         let refused = |source: io::Error| match address == target.address {
             _ if source.kind() == ErrorKind::InvalidData => NativeError::Untrusted { target: address, source },
             true => NativeError::Connect { target: address, source },
             false => NativeError::ConnectToOwner { owner: address, told_by: target.address, source },
         };
-        let silent = || NativeError::Silent { target: address, waited: target.open_within };
         let until = Instant::now() + target.open_within;
-        let stream = timeout_at(until, TcpStream::connect(address, target.trust.as_ref()));
-        let stream = stream.await.map_err(|_| silent())?.map_err(refused)?;
+        let given_up = async {
+            select! {
+                reason = reason => reason,
+                () = sleep_until(until) => NativeError::Silent { target: address, waited: target.open_within },
+            }
+        };
+        let mut given_up = std::pin::pin!(given_up);
+        let stream = select! {
+            stream = TcpStream::connect(address, target.trust.as_ref()) => stream.map_err(refused)?,
+            reason = &mut given_up => return Err(reason),
+        };
         let mut hello = Vec::new();
         let mut client = Client::new(&mut hello);
         if let Some(secret) = &target.secret {
@@ -59,7 +77,7 @@ impl Session {
         let received = Received { buffer: vec![0; RECEIVE_BYTES], filled: 0, at: 0 };
         let mut session = Self { target: address, stream: Rc::new(stream), client, received };
         let stream = Rc::clone(&session.stream);
-        let welcome = or_end(&stream, until, session.shake_hands(hello)).await.ok_or_else(silent)??;
+        let welcome = or_end(&stream, given_up, session.shake_hands(hello)).await??;
         Ok((session, welcome))
     }
 
@@ -97,10 +115,12 @@ impl Session {
             }
             (*filled, *at) = (0, 0);
             let reading = self.stream.read(std::mem::take(buffer));
-            let heard = or_end(&self.stream, Instant::now() + SILENCE_MAX, reading).await;
             let broken = |reason: String| NativeError::Broken { target: self.target, reason };
-            let (read, buffer) =
-                heard.ok_or_else(|| broken(format!("nothing came for {} s", SILENCE_MAX.as_secs())))?;
+            let silent = async {
+                sleep_until(Instant::now() + SILENCE_MAX).await;
+                broken(format!("nothing came for {} s", SILENCE_MAX.as_secs()))
+            };
+            let (read, buffer) = or_end(&self.stream, silent, reading).await?;
             self.received = Received { buffer, filled: 0, at: 0 };
             self.received.filled = match read {
                 Ok(0) => return Err(broken("the server closed it".to_owned())),
@@ -131,16 +151,21 @@ impl Session {
     }
 }
 
-/// What comes over a connection, which is ended where nothing has by then.
-async fn or_end<T>(stream: &TcpStream, until: Instant, coming: impl Future<Output = T>) -> Option<T> {
+/// What comes over a connection, which is ended where there is a reason not to wait for it, before.
+pub(super) async fn or_end<T, R>(
+    stream: &TcpStream,
+    reason: impl Future<Output = R>,
+    coming: impl Future<Output = T>,
+) -> Result<T, R> {
     let mut coming = std::pin::pin!(coming);
-    if let Ok(come) = timeout_at(until, &mut coming).await {
-        return Some(come);
-    }
+    let reason = select! {
+        come = &mut coming => return Ok(come),
+        reason = reason => reason,
+    };
     // What it waits for ends with the connection: nothing of it is left in the ring.
     let _ = stream.shutdown(Shutdown::Both);
     let _ = coming.await;
-    None
+    Err(reason)
 }
 
 /// Connections to the reactors of a server, each made when it is first wanted.

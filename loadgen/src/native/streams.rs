@@ -2,7 +2,9 @@
 //! alone afterwards.
 
 use std::fmt;
+use std::rc::Rc;
 use std::str::FromStr;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use frame::proto::{ClientEvent, ErrorCode, Failure, Read, Start, StreamDescription, Welcome};
@@ -10,8 +12,9 @@ use frame::{Quotas, Sequence, ShardId, StreamId};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
+use super::core::until;
 use super::runtime::run_pinned;
-use super::session::{Session, refused};
+use super::session::{Session, or_end, refused};
 use super::walk::{THROTTLED_WAIT, passes_by_itself};
 use super::{NativeError, Shard, Stream, Target};
 use crate::units::parse_duration;
@@ -132,16 +135,75 @@ pub fn make_streams(
     })?
 }
 
-/// Gives streams that exist these quotas.
-pub fn change_quotas(target: &Target, names: &[String], quotas: Quotas, core: usize) -> Result<(), NativeError> {
-    run_pinned(core, || async {
-        let (mut session, _) = Session::open(target).await?;
-        for name in names {
-            set_quotas(&mut session, name, quotas).await?;
+/// What the API tells of a stream.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Its name.
+    pub name: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: Option<u64>,
+    /// How many of its shards are open.
+    pub shards: usize,
+}
+
+impl Told {
+    /// How a stream of this name differs, if it does: then it is another one.
+    fn differs(&self, found: &StreamDescription) -> Option<String> {
+        let shards = found.shards.iter().filter(|shard| shard.children.is_none()).count();
+        match self.created_ms {
+            _ if shards != self.shards => Some(format!("it has {shards} open shards, and {} there", self.shards)),
+            // What is told in seconds with a fraction may be off by one.
+            Some(told) if told.abs_diff(found.created_ms) > 1 => {
+                Some(format!("it was made at {}, and at {} there", Begin::Time(found.created_ms), Begin::Time(told)))
+            }
+            _ => None,
         }
-        session.close();
-        Ok(())
+    }
+}
+
+/// Gives streams that the API tells of these quotas, once all are known to be those, unless a person asks for the end.
+pub fn change_quotas(
+    target: &Target,
+    streams: &[Told],
+    quotas: Quotas,
+    interrupted: &AtomicBool,
+    core: usize,
+) -> Result<(), NativeError> {
+    run_pinned(core, || async {
+        let over = || async {
+            until(interrupted).await;
+            NativeError::Interrupted
+        };
+        let (mut session, _) = Session::open_unless(target, target.address, over()).await?;
+        let stream = Rc::clone(&session.stream);
+        let change = async {
+            for told in streams {
+                let found = describe(&mut session, &told.name).await?;
+                if let Some(differs) = told.differs(&found) {
+                    let (target, stream) = (target.address, told.name.clone());
+                    return Err(NativeError::OtherStream { target, stream, differs });
+                }
+            }
+            for told in streams {
+                set_quotas(&mut session, &told.name, quotas).await?;
+            }
+            session.close();
+            Ok(())
+        };
+        or_end(&stream, over(), change).await?
     })?
+}
+
+/// What the server says of a stream.
+async fn describe(session: &mut Session, name: &str) -> Result<StreamDescription, NativeError> {
+    let mut request = Vec::new();
+    session.client.describe_stream(&mut request, name);
+    session.send(request).await?;
+    match session.event().await? {
+        ClientEvent::Stream(_, description) => Ok(description),
+        ClientEvent::Error(_, failure) => Err(refused(&format!("describe stream {name}"), failure)),
+        other => Err(session.unexpected(&other)),
+    }
 }
 
 /// Removes streams, with everything in them.
@@ -202,14 +264,7 @@ pub fn find_streams(target: &Target, names: &[String], begin: Begin, core: usize
         let (mut session, welcome) = Session::open(target).await?;
         let mut streams = Vec::with_capacity(names.len());
         for name in names {
-            let mut request = Vec::new();
-            session.client.describe_stream(&mut request, name);
-            session.send(request).await?;
-            let mut stream = match session.event().await? {
-                ClientEvent::Stream(_, description) => stream_of(&description),
-                ClientEvent::Error(_, failure) => return Err(refused(&format!("describe stream {name}"), failure)),
-                other => return Err(session.unexpected(&other)),
-            };
+            let mut stream = stream_of(&describe(&mut session, name).await?);
             for shard in &mut stream.shards {
                 shard.first = match begin {
                     Begin::Oldest => shard.oldest,

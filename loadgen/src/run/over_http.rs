@@ -49,8 +49,7 @@ impl Run<'_> {
         let names = http::made_up(&groups);
         let wanted = Wanted { groups: &groups, interrupted: self.interrupted, say: &say };
         let streams = http::prepare(&asked, wanted, core).map_err(RunError::Http)?;
-        let all = groups.iter().flat_map(|group| group.names.clone());
-        let outcome = self.give_quotas(all.collect()).and_then(|()| self.load_streams(&asked, &streams, disk, rows));
+        let outcome = self.give_quotas(&streams).and_then(|()| self.load_streams(&asked, &streams, disk, rows));
         // Also of a run that came to nothing: they may be paid for.
         if !names.is_empty()
             && let Err(error) = http::remove(&asked, &names, core)
@@ -61,9 +60,11 @@ impl Run<'_> {
     }
 
     /// Gives streams that the API has made their quotas, for which it has no words itself.
-    fn give_quotas(&self, names: Vec<String>) -> Result<(), RunError> {
+    fn give_quotas(&self, streams: &Streams) -> Result<(), RunError> {
         let Some(quotas) = self.options.quotas() else { return Ok(()) };
-        native::change_quotas(&self.target(None), &names, quotas, self.settled.cores[0]).map_err(RunError::Native)
+        let (target, core) = (self.target(None), self.settled.cores[0]);
+        let changed = native::change_quotas(&target, &streams.told(), quotas, self.interrupted, core);
+        changed.map_err(RunError::Native)
     }
 
     fn load_streams(

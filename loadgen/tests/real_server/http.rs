@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use loadgen::native::{Target, prepare_streams};
+
 use super::*;
 
 const HTTP: &str = "--http=127.0.0.1:0";
@@ -215,9 +217,76 @@ fn quotas_over_http_are_set_at_the_native_address() {
     let other = Watched::start(scratch.path());
     let native = other.address().to_string();
     let output = over_http(scratch.path(), &endpoint, &["--target", &native, "--quotas", "none"]).output().unwrap();
-    assert!(output.status.code() == Some(1) && message(&output).contains("give stream load-"), "{}", message(&output));
+    assert!(
+        output.status.code() == Some(1) && message(&output).contains("describe stream load-"),
+        "{}",
+        message(&output)
+    );
     assert!(streams(&endpoint).contains("\"StreamNames\":[]"), "{}", streams(&endpoint));
     other.server.stop().unwrap();
+    watched.server.stop().unwrap();
+}
+
+/// Bug, found on reading: quotas were given to whatever stream of the name another server had. Fix: what both say of it is compared
+/// before any is set.
+#[test]
+fn quotas_are_for_the_stream_that_the_api_tells_of() {
+    let scratch = directory();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let other = Watched::start(scratch.path());
+    let make = |watched: &Watched, name: &str, shards| {
+        prepare_streams(&Target::new(watched.address()), &[name.to_owned()], (shards, None), watched.core).unwrap();
+    };
+    make(&watched, "same", 2);
+    make(&watched, "wide", 2);
+    make(&other, "same", 2);
+    make(&other, "wide", 3);
+    let run = |target: &Watched, stream| {
+        let native = target.address().to_string();
+        let arguments = ["--target", &native, "--quotas", "none", "--stream", stream];
+        let arguments = [&arguments[..], &["--bytes", "100kB", "--batch-records", "10"]].concat();
+        over_http(scratch.path(), &endpoint, &arguments).output().unwrap()
+    };
+    for (stream, differs) in [("same", "it was made at "), ("wide", "it has 3 open shards, and 2 there")] {
+        let output = run(&other, stream);
+        let told = message(&output);
+        assert!(output.status.code() == Some(1) && told.contains(differs), "{told}");
+        assert!(told.contains(&format!("{stream} at {} is not the stream", other.address())), "{told}");
+        good(&run(&watched, stream));
+    }
+    other.server.stop().unwrap();
+    watched.server.stop().unwrap();
+}
+
+/// Bug, found on reading: Ctrl-C was not heard while quotas were given. Fix: it is, and what was made is removed.
+#[test]
+fn ctrl_c_ends_the_wait_for_quotas_and_removes_the_stream() {
+    let scratch = directory();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    for says_hello in [false, true] {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let native = silent.local_addr().unwrap().to_string();
+        let arguments = ["--target", &native, "--quotas", "none", "--open-timeout", "1h", "--bytes", "100kB"];
+        let child = over_http(scratch.path(), &endpoint, &arguments).spawn().unwrap();
+        let mut asked = silent.accept().unwrap().0;
+        let mut some = [0; 1 << 10];
+        let read = asked.read(&mut some).unwrap();
+        if says_hello {
+            let mut server = TcpStream::connect(watched.address()).unwrap();
+            server.write_all(&some[..read]).unwrap();
+            let read = server.read(&mut some).unwrap();
+            asked.write_all(&some[..read]).unwrap();
+            assert!(asked.read(&mut some).unwrap() > 0, "it asks for the stream");
+        }
+        signal(child.id(), Signal::INT);
+        let output = child.wait_with_output().unwrap();
+        let told = message(&output);
+        assert!(
+            output.status.code() == Some(1) && told.contains("stopped by a signal before the load began"),
+            "{told}"
+        );
+        assert!(streams(&endpoint).contains("\"StreamNames\":[]"), "{}", streams(&endpoint));
+    }
     watched.server.stop().unwrap();
 }
 
