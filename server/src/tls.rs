@@ -34,7 +34,7 @@ pub(crate) use self::security::{Secured, Security};
 /// How long a handshake may take, with the wait for its place.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Handshakes at once, of all doors. The next wait.
+/// Handshakes at once, of each protocol. The next wait.
 const HANDSHAKES_MAX: usize = 512;
 
 /// Where certificate and key are.
@@ -61,11 +61,18 @@ struct Configurations {
     native: Arc<ServerConfig>,
 }
 
+/// Places for handshakes, of each protocol its own: a place is held while its client says nothing, and that must hold up no other
+/// port.
+struct Handshakes {
+    http: Semaphore,
+    native: Semaphore,
+}
+
 /// What all doors share.
 pub(crate) struct Tls {
     files: Files,
     configurations: RwLock<Configurations>,
-    handshakes: Semaphore,
+    handshakes: Handshakes,
 }
 
 impl Tls {
@@ -78,7 +85,8 @@ impl Tls {
         };
         let states = files.states();
         let configurations = RwLock::new(Configurations::with(files.load()?)?);
-        let tls = Arc::new(Tls { files, configurations, handshakes: Semaphore::new(HANDSHAKES_MAX) });
+        let [http, native] = [HANDSHAKES_MAX; 2].map(Semaphore::new);
+        let tls = Arc::new(Tls { files, configurations, handshakes: Handshakes { http, native } });
         watch::start(&tls, states).map_err(TlsError::Watch)?;
         Ok(tls)
     }
@@ -91,10 +99,17 @@ impl Tls {
     /// Shakes hands.
     pub(crate) async fn accept(&self, protocol: Protocol, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let handshake = async {
-            let _place = self.handshakes.acquire().await.expect("it is never closed");
+            let _place = self.places(protocol).acquire().await.expect("it is never closed");
             TlsAcceptor::from(self.configuration(protocol)).accept(stream).await
         };
         timeout(HANDSHAKE_TIMEOUT, handshake).await?
+    }
+
+    fn places(&self, protocol: Protocol) -> &Semaphore {
+        match protocol {
+            Protocol::Http => &self.handshakes.http,
+            Protocol::Native => &self.handshakes.native,
+        }
     }
 
     fn configuration(&self, protocol: Protocol) -> Arc<ServerConfig> {

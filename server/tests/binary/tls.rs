@@ -154,23 +154,46 @@ fn what_is_no_handshake_ends_its_connection_and_nothing_else() {
     assert_eq!(good(address, "ListStreams", &json!({}))["StreamNames"], json!([]));
 }
 
+/// Whether the server has neither closed it nor said anything.
+pub(crate) fn is_open(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let is_open = stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+    stream.set_nonblocking(false).unwrap();
+    is_open
+}
+
+/// The beginning of a greeting, of 512 bytes by its own word, and no more of it.
+fn unfinished(address: SocketAddr) -> TcpStream {
+    let mut stream = connect(address);
+    stream.write_all(&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]).unwrap();
+    stream
+}
+
+/// Bug: 512 clients of one port that never finished their handshakes held up those of the other for 10 s. Mechanism: both ports
+/// shared the places for handshakes. Fix: each has its own.
+#[test]
+fn handshakes_that_never_finish_on_one_port_hold_up_none_on_the_other() {
+    let directory = directory();
+    let (server, http) = self_signed(&directory.path().join("data"), &[]);
+    let config = trusting(server.certificate.as_ref().unwrap(), &[]);
+    for (port, other) in [(server.address, http), (http, server.address)] {
+        let unfinished: Vec<TcpStream> = (0..600).map(|_| unfinished(port)).collect();
+        connect_as(&config, other, "localhost").unwrap();
+        assert!(is_open(&unfinished[0]), "they have their places still");
+    }
+    server.stop();
+}
+
 /// More of those who never finish than there are handshakes at once.
 #[test]
 fn who_never_finishes_a_handshake_is_gone_after_a_while_and_holds_up_nobody_for_longer() {
     let directory = directory();
     let (server, address) = self_signed(&directory.path().join("data"), &[]);
     let began = Instant::now();
-    // The beginning of a greeting, of 512 bytes by its own word.
-    let unfinished: Vec<TcpStream> = (0..600)
-        .map(|_| {
-            let mut stream = connect(address);
-            stream.write_all(&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]).unwrap();
-            stream
-        })
-        .collect();
+    let unfinished: Vec<TcpStream> = (0..600).map(|_| unfinished(address)).collect();
     // Whoever speaks in clear does not wait for them.
     good(address, "ListStreams", &json!({}));
-    assert!(began.elapsed().as_secs() < 9, "{:?}", began.elapsed());
+    assert!(is_open(&unfinished[0]));
     for mut stream in unfinished {
         let ended = stream.read_to_end(&mut Vec::new());
         assert!(ended.is_ok_and(|bytes| bytes == 0), "it is closed");
