@@ -19,6 +19,7 @@ pub mod put;
 mod reactors;
 mod room;
 mod secret;
+mod seldom;
 pub mod serve;
 pub mod streams;
 pub mod tail;

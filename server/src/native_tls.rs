@@ -10,7 +10,8 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream as Blocking};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Pair;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,24 +19,39 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ::io::AcceptQueue;
+use engine::limits;
 use frame::RequestId;
 use frame::proto::{ErrorCode, Failure, Server as Proto};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use crate::door::{Door, Listener};
-use crate::tls::{Protocol, Secured, Security};
+use crate::seldom::Seldom;
+use crate::tls::{Protocol, Secured, Security, turn_away};
 
 /// Connections over TLS at once, to all reactors. More are told that it is busy.
-const CONNECTIONS_MAX: usize = 4096;
+pub(crate) const CONNECTIONS_MAX: usize = 4096;
 
-/// Connections of which it is not known yet what they are, of each reactor. The next wait in the listener's queue.
-const BEGINNING_MAX: usize = 1024;
+/// Connections that no reactor has yet, of each: it is not known what they are, they shake hands, it has no room for them, they are
+/// told why they must go. The next wait in the listener's queue. As many as a reactor takes, so that who says nothing keeps no more
+/// others out than without TLS: each costs a descriptor, and little memory until it shakes hands.
+pub(crate) const BEGINNING_MAX: usize = limits::CONNECTIONS_MAX;
 
 /// How long a client may take for its first byte.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection waits for a reactor that has as many waiting as may, or for descriptors: less than the 5 s that clients
+/// wait for a server.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// After this long it is tried again, by the one that waits longest.
+const HAND_OVER_RETRY: Duration = Duration::from_millis(10);
+
+/// After this long without descriptors they are tried for again.
+const PAIR_RETRY: Duration = Duration::from_millis(100);
 
 /// What is passed on at once, each way: a record of TLS. A connection on which nothing moves holds none.
 const PIECE_BYTES: usize = 16 << 10;
@@ -66,7 +82,8 @@ impl NativeTls {
 }
 
 async fn serve(doors: Vec<(Listener, AcceptQueue)>, security: Security) {
-    let entrance = Arc::new(Entrance { security, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) });
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let entrance = Arc::new(Entrance { security, places, turned_away: Seldom::default() });
     let mut all: JoinSet<()> = doors.into_iter().map(|door| let_in(door, Arc::clone(&entrance))).collect();
     while all.join_next().await.is_some() {}
     let _ = entrance.places.acquire_many(CONNECTIONS_MAX as u32).await;
@@ -75,17 +92,16 @@ async fn serve(doors: Vec<(Listener, AcceptQueue)>, security: Security) {
 /// Lets clients of one reactor in until the door is to close.
 async fn let_in((listener, queue): (Listener, AcceptQueue), entrance: Arc<Entrance>) {
     let stopped = listener.stopped.clone();
-    let beginning = Arc::new(Semaphore::new(BEGINNING_MAX));
+    let (beginning, queue) = (Arc::new(Semaphore::new(BEGINNING_MAX)), Arc::new(Mutex::new(queue)));
     let take = |stream, place| {
-        let (entrance, queue, mut stopped) = (Arc::clone(&entrance), queue.clone(), stopped.clone());
+        let (entrance, queue, mut stopped) = (Arc::clone(&entrance), Arc::clone(&queue), stopped.clone());
         tokio::spawn(async move {
             // Boxed: of its size, mostly the handshake's, a connection has no more need once it has begun.
-            let begun = Box::pin(entrance.begin(stream, &mut stopped)).await;
+            let begun = Box::pin(entrance.begin(stream, &queue, &mut stopped)).await;
             drop(place);
             let ended = match begun {
-                Ok(Secured::Clear(stream)) => stream.into_std().and_then(|stream| queue.push(stream.into())),
-                Ok(Secured::Tls(stream)) => entrance.pass_on(*stream, &queue).await,
-                Ok(Secured::Refused) => Ok(()),
+                Ok(Some(tunnel)) => pass_on(tunnel.client, tunnel.reactor).await,
+                Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
             if let Err(error) = ended {
@@ -100,28 +116,102 @@ async fn let_in((listener, queue): (Listener, AcceptQueue), entrance: Arc<Entran
 struct Entrance {
     security: Security,
     places: Arc<Semaphore>,
+    turned_away: Seldom,
+}
+
+/// A connection over TLS, and the pair whose other end its reactor has.
+struct Tunnel {
+    client: Box<TlsStream>,
+    reactor: UnixStream,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Entrance {
-    async fn begin(&self, stream: TcpStream, stopped: &mut watch::Receiver<bool>) -> io::Result<Secured> {
-        let refusal = farewell(ErrorCode::TlsRequired, "say whom to trust, by --tls-ca FILE or Options::tls");
+    /// Sees a connection to its reactor, or out. What is left to do is to pass on.
+    async fn begin(
+        &self,
+        stream: TcpStream,
+        queue: &Mutex<AcceptQueue>,
+        stopped: &mut watch::Receiver<bool>,
+    ) -> io::Result<Option<Tunnel>> {
+        let begin = async {
+            let refusal = farewell(ErrorCode::TlsRequired, "say whom to trust, by --tls-ca FILE or Options::tls");
+            match self.security.begin(stream, Protocol::Native, FIRST_TIMEOUT, &refusal).await? {
+                Secured::Clear(stream) => self.clear(stream, queue).await.map(|()| None),
+                Secured::Tls(stream) => self.tunnel(stream, queue).await,
+                Secured::Refused => Ok(None),
+            }
+        };
         tokio::select! {
-            begun = self.security.begin(stream, Protocol::Native, FIRST_TIMEOUT, &refusal) => begun,
-            _ = stopped.changed() => Ok(Secured::Refused),
+            begun = begin => begun,
+            _ = stopped.changed() => Ok(None),
         }
     }
 
-    /// Hands one end of a pair to the reactor, and passes on between the other and the client.
-    async fn pass_on(&self, mut client: TlsStream, queue: &AcceptQueue) -> io::Result<()> {
-        let Ok(_place) = self.places.try_acquire() else {
-            client.write_all(&farewell(ErrorCode::Busy, "too many connections over TLS; try again later")).await?;
-            return client.shutdown().await;
+    /// Hands the socket itself to the reactor.
+    async fn clear(&self, stream: TcpStream, queue: &Mutex<AcceptQueue>) -> io::Result<()> {
+        let mut socket = Some(stream.into_std()?.into());
+        if let Ok(ended) = timeout(HAND_OVER_TIMEOUT, hand_over(queue, &mut socket)).await {
+            return ended;
+        }
+        let Some(socket) = socket else { return Ok(()) };
+        let stream = Blocking::from(socket);
+        stream.set_nonblocking(true)?;
+        self.turn_away(TcpStream::from_std(stream)?, REACTOR_BUSY).await
+    }
+
+    /// Hands one end of a pair to the reactor.
+    async fn tunnel(&self, mut client: Box<TlsStream>, queue: &Mutex<AcceptQueue>) -> io::Result<Option<Tunnel>> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let why = "too many connections over TLS; try again later";
+            return self.turn_away(client, why).await.map(|()| None);
         };
         client.get_mut().1.set_buffer_limit(Some(SEND_BYTES_MAX));
-        let (here, there) = Pair::pair()?;
-        here.set_nonblocking(true)?;
-        queue.push(there.into())?;
-        pass_on(client, UnixStream::from_std(here)?).await
+        let join = async {
+            let (here, there) = pair().await;
+            here.set_nonblocking(true)?;
+            hand_over(queue, &mut Some(there.into())).await?;
+            UnixStream::from_std(here)
+        };
+        match timeout(HAND_OVER_TIMEOUT, join).await {
+            Ok(reactor) => Ok(Some(Tunnel { client, reactor: reactor?, _place: place })),
+            Err(_) => self.turn_away(client, REACTOR_BUSY).await.map(|()| None),
+        }
+    }
+
+    /// Tells a client that there is no room for it, and the operator once in a while.
+    async fn turn_away(&self, client: impl AsyncRead + AsyncWrite + Unpin, why: &str) -> io::Result<()> {
+        if let Some(clients) = self.turned_away.count() {
+            tracing::warn!(clients, "native clients are turned away: {why}");
+        }
+        turn_away(client, &farewell(ErrorCode::Busy, why)).await
+    }
+}
+
+/// What clients are told that could not be handed over.
+const REACTOR_BUSY: &str = "the server has too many connections to take up or too few descriptors; try again later";
+
+/// Hands over the socket, once the reactor has room for it: until then it is still there. Whoever waits keeps its place among those
+/// at their beginning, so that more come to wait in the listener's queue.
+async fn hand_over(queue: &Mutex<AcceptQueue>, socket: &mut Option<OwnedFd>) -> io::Result<()> {
+    let queue = queue.lock().await;
+    while let Some(waiting) = socket.take() {
+        *socket = queue.push(waiting)?;
+        if socket.is_some() {
+            sleep(HAND_OVER_RETRY).await;
+        }
+    }
+    Ok(())
+}
+
+/// A pair of sockets, once there are descriptors for it.
+async fn pair() -> (Pair, Pair) {
+    loop {
+        match Pair::pair() {
+            Ok(pair) => return pair,
+            Err(error) => tracing::debug!(%error, "no pair of sockets for a connection over TLS; trying again soon"),
+        }
+        sleep(PAIR_RETRY).await;
     }
 }
 
@@ -184,7 +274,7 @@ fn poll_piece(from: Pin<&mut impl AsyncRead>, context: &mut Context<'_>) -> Poll
 
 #[cfg(test)]
 mod tests {
-    use ::io::{DataDir, IoConfig, SystemIo, Threads};
+    use ::io::{DataDir, Io, IoConfig, ListenerId, Op, SystemIo, Threads, Token, Wait};
     use frame::proto::{Client, ClientEvent};
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, ServerName};
@@ -195,34 +285,121 @@ mod tests {
     use super::*;
     use crate::tls::{Source, Tls, provider};
 
-    #[tokio::test]
-    async fn who_comes_when_there_are_enough_is_told_that_it_is_busy() {
+    /// The reactor's side of a door with so many places, and whom to trust.
+    struct Rig {
+        _directory: tempfile::TempDir,
+        io: Threads,
+        listener: ListenerId,
+        queue: AcceptQueue,
+        entrance: Entrance,
+        roots: RootCertStore,
+    }
+
+    fn rig(places: usize, plaintext: bool) -> Rig {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
         let mut io = Threads::start(IoConfig::new(vec![DataDir::open(&data, true).unwrap()])).unwrap();
         let tls = Tls::start(Source::SelfSigned, &[data]).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(tls.certificate()).unwrap()).unwrap();
-        let (_, queue) = io.accept_queue();
-        let places = Arc::new(Semaphore::new(0));
-        let entrance = Entrance { security: Security { tls, plaintext: false }, places };
+        let (listener, queue) = io.accept_queue();
+        let places = Arc::new(Semaphore::new(places));
+        let security = Security { tls, plaintext };
+        let entrance = Entrance { security, places, turned_away: Seldom::default() };
+        Rig { _directory: directory, io, listener, queue, entrance, roots }
+    }
+
+    /// Both ends of a connection.
+    async fn connected() -> (TcpStream, TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, _) = listener.accept().await.unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
+    fn assert_busy(hello: Client, heard: &[u8]) {
+        let told = { hello }.step(heard, &mut 0).unwrap();
+        assert!(matches!(told, Some(ClientEvent::Error(_, failure)) if failure.code == ErrorCode::Busy));
+    }
+
+    /// Bug: a client that had sent its Hello could lose what it was told. Mechanism: the connection was closed with that unread,
+    /// which resets it. Fix: what comes is read until the client ends too.
+    #[tokio::test]
+    async fn who_comes_when_there_are_enough_is_told_that_it_is_busy() {
+        let Rig { _directory, queue, entrance, roots, .. } = rig(0, false);
+        let (client, stream) = connected().await;
         let (_stop, mut stopped) = watch::channel(false);
         let serving = tokio::spawn(async move {
-            let Ok(Secured::Tls(stream)) = entrance.begin(stream, &mut stopped).await else { panic!("no TLS") };
-            entrance.pass_on(*stream, &queue).await
+            entrance.begin(stream, &Mutex::new(queue), &mut stopped).await.map(|tunnel| assert!(tunnel.is_none()))
         });
         let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
         let config = config.with_root_certificates(roots).with_no_client_auth();
         let name = ServerName::try_from("localhost").unwrap();
         let mut client = TlsConnector::from(Arc::new(config)).connect(name, client).await.unwrap();
+        // More than comes with the end of the handshake.
+        let mut hello = Vec::new();
+        let proto = Client::new(&mut hello);
+        hello.resize(32 << 10, 0);
+        client.write_all(&hello).await.unwrap();
         let mut heard = Vec::new();
         client.read_to_end(&mut heard).await.unwrap();
-        let told = Client::new(&mut Vec::new()).step(&heard, &mut 0).unwrap();
-        assert!(matches!(told, Some(ClientEvent::Error(_, failure)) if failure.code == ErrorCode::Busy));
+        assert_busy(proto, &heard);
+        client.shutdown().await.unwrap();
         serving.await.unwrap().unwrap();
+        assert!(client.get_ref().0.take_error().unwrap().is_none(), "it is not reset");
+    }
+
+    /// Bug: where as many waited for the reactor as may, the next were closed without a word. Fix: they wait too, and are told
+    /// if that takes long.
+    #[tokio::test(start_paused = true)]
+    async fn whom_the_reactor_has_no_room_for_waits_a_while_and_is_told() {
+        let Rig { _directory, mut io, listener, queue, entrance, .. } = rig(1, true);
+        let entrance = Arc::new(entrance);
+        let (_near, far) = Pair::pair().unwrap();
+        let waiting = (0..).take_while(|_| queue.push(far.try_clone().unwrap().into()).unwrap().is_none()).count();
+        let queue = Arc::new(Mutex::new(queue));
+        let (_stop, stopped) = watch::channel(false);
+        let come = async || {
+            let (mut client, stream) = connected().await;
+            let mut hello = Vec::new();
+            let proto = Client::new(&mut hello);
+            client.write_all(&hello).await.unwrap();
+            let (entrance, queue, mut stopped) = (Arc::clone(&entrance), Arc::clone(&queue), stopped.clone());
+            let begun = async move { entrance.begin(stream, &queue, &mut stopped).await.unwrap().is_none() };
+            (client, proto, tokio::spawn(begun))
+        };
+        let (mut client, proto, begun) = come().await;
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.unwrap();
+        assert_busy(proto, &heard);
+        drop(client);
+        assert!(begun.await.unwrap());
+        // There is room in time.
+        let (_client, _, begun) = come().await;
+        sleep(HAND_OVER_TIMEOUT / 2).await;
+        assert!(!begun.is_finished());
+        io.submit(Op::Accept(listener), Token(1));
+        let mut take = || {
+            let mut taken = Vec::new();
+            io.turn(Wait::No, &mut taken);
+            taken.iter().filter(|completion| completion.token == Token(1)).count()
+        };
+        let mut taken = 0;
+        while taken < waiting {
+            taken += take();
+        }
+        assert!(begun.await.unwrap());
+        assert_eq!((taken, take()), (waiting, 1));
+    }
+
+    /// Of those that say nothing there are many.
+    #[tokio::test]
+    async fn who_says_nothing_costs_little() {
+        let Rig { _directory, queue, entrance, .. } = rig(1, true);
+        let (_client, stream) = connected().await;
+        let (_stop, mut stopped) = watch::channel(false);
+        let queue = Mutex::new(queue);
+        let bytes = size_of_val(&entrance.begin(stream, &queue, &mut stopped));
+        assert!(bytes <= 1024, "{bytes}");
     }
 
     /// Bug, found on reading: a client lost acknowledgements of a reactor that ended its connection. Mechanism: what the client went on

@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 pub(crate) use self::files::{Files, TlsError};
-pub(crate) use self::security::{Secured, Security};
+pub(crate) use self::security::{Secured, Security, turn_away};
 
 /// How long a handshake may take, with the wait for its place.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -28,18 +28,18 @@ pub(crate) fn accept_queue(bell: &Arc<Bell>, nonblocking: bool) -> (AcceptQueue,
 }
 
 impl AcceptQueue {
-    /// Hands over a connected stream socket, of any family.
+    /// Hands over a connected stream socket, of any family. Where as many wait as may it comes back.
     ///
     /// # Errors
-    /// As many wait as may, or the reactor is gone: the connection is closed.
-    pub fn push(&self, socket: OwnedFd) -> std::io::Result<()> {
+    /// The reactor is gone: the connection is closed.
+    pub fn push(&self, socket: OwnedFd) -> std::io::Result<Option<OwnedFd>> {
         rustix::io::ioctl_fionbio(&socket, self.nonblocking)?;
-        self.waiting.try_send(socket).map_err(|error| match error {
-            TrySendError::Full(_) => ErrorKind::WouldBlock,
-            TrySendError::Disconnected(_) => ErrorKind::NotConnected,
-        })?;
-        self.bell.ring();
-        Ok(())
+        match self.waiting.try_send(socket) {
+            Ok(()) => self.bell.ring(),
+            Err(TrySendError::Full(socket)) => return Ok(Some(socket)),
+            Err(TrySendError::Disconnected(_)) => return Err(ErrorKind::NotConnected.into()),
+        }
+        Ok(None)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
@@ -14,7 +14,7 @@ use super::{Protocol, Tls};
 /// What every handshake of TLS begins with; no method of HTTP does, nor the preface of HTTP/2, nor a Hello of the native protocol.
 const HANDSHAKE: u8 = 0x16;
 
-/// How long whoever speaks in clear where that is not taken has to hear so.
+/// How long whoever is turned away has to hear so.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// TLS of a port.
@@ -37,7 +37,7 @@ impl Security {
     /// that is not taken is told so in its protocol's words.
     pub(crate) async fn begin(
         &self,
-        mut stream: TcpStream,
+        stream: TcpStream,
         protocol: Protocol,
         first_timeout: Duration,
         refusal: &[u8],
@@ -45,21 +45,27 @@ impl Security {
         let mut first = [0];
         timeout(first_timeout, stream.peek(&mut first)).await??;
         match (first, self.plaintext) {
-            ([HANDSHAKE], _) => self.tls.accept(protocol, stream).await.map(|stream| Secured::Tls(Box::new(stream))),
-            (_, true) => Ok(Secured::Clear(stream)),
-            (_, false) => {
-                // Unless all that came is read, closing resets the connection, and what was said is lost.
-                let refuse = async {
-                    stream.write_all(refusal).await?;
-                    stream.shutdown().await?;
-                    let mut ignored = [0; 4096];
-                    while stream.read(&mut ignored).await? > 0 {}
-                    io::Result::Ok(())
-                };
-                timeout(REFUSAL_TIMEOUT, refuse).await.unwrap_or(Ok(())).map(|()| Secured::Refused)
+            // Boxed: while a first byte is waited for there is no need of its size.
+            ([HANDSHAKE], _) => {
+                Box::pin(self.tls.accept(protocol, stream)).await.map(|stream| Secured::Tls(Box::new(stream)))
             }
+            (_, true) => Ok(Secured::Clear(stream)),
+            (_, false) => turn_away(stream, refusal).await.map(|()| Secured::Refused),
         }
     }
+}
+
+/// Says a last word, and listens until the client has ended too or had its time: unless all that came is read, closing resets the
+/// connection, and what was said is lost.
+pub(crate) async fn turn_away(mut stream: impl AsyncRead + AsyncWrite + Unpin, word: &[u8]) -> io::Result<()> {
+    let turn_away = async {
+        stream.write_all(word).await?;
+        stream.shutdown().await?;
+        let mut ignored = vec![0; 4096];
+        while stream.read(&mut ignored).await? > 0 {}
+        Ok(())
+    };
+    timeout(REFUSAL_TIMEOUT, turn_away).await.unwrap_or(Ok(()))
 }
 
 #[cfg(test)]

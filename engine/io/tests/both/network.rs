@@ -274,7 +274,7 @@ fn what_other_threads_accepted_is_served_as_what_was_accepted_here() {
     let (listener, queue) = rig.io.accept_queue();
     let (mut near, far) = UnixStream::pair().unwrap();
     far.set_nonblocking(true).unwrap();
-    queue.push(far.into()).unwrap();
+    assert!(queue.push(far.into()).unwrap().is_none());
     let accept = rig.submit(Op::Accept(listener));
     let again = rig.run(Op::Accept(listener));
     assert_eq!(again.result, -libc::EALREADY);
@@ -282,7 +282,7 @@ fn what_other_threads_accepted_is_served_as_what_was_accepted_here() {
     let later = std::thread::spawn(move || {
         let here = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = TcpStream::connect(here.local_addr().unwrap()).unwrap();
-        beside.push(here.accept().unwrap().0.into()).unwrap();
+        assert!(beside.push(here.accept().unwrap().0.into()).unwrap().is_none());
         peer
     });
     let mut number = || {
@@ -317,14 +317,15 @@ fn what_other_threads_accepted_is_served_as_what_was_accepted_here() {
     // No more than there is room for.
     let pairs: Vec<_> = (0..3).map(|_| UnixStream::pair().unwrap()).collect();
     let (nears, fars): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-    fars.into_iter().for_each(|far| queue.push(far.into()).unwrap());
+    fars.into_iter().for_each(|far| assert!(queue.push(far.into()).unwrap().is_none()));
     let results = [0; 3].map(|_| rig.next(accept).result);
     assert!(results[0] >= 0 && results[1] >= 0 && results[2] == -libc::ENFILE, "{results:?}");
     let mut refused = &nears[2];
     assert_eq!(refused.read(&mut [0]).unwrap(), 0);
     // What waits has a bound, and goes where the reactor went.
     // Or fewer, where a process may have no more open files than that.
-    let pushed = (0..).map_while(|_| queue.push(UnixStream::pair().ok()?.1.into()).ok()).count();
+    let push = || queue.push(UnixStream::pair().ok()?.1.into()).unwrap().is_none().then_some(());
+    let pushed = (0..).map_while(|_| push()).count();
     assert!((1..=1024).contains(&pushed), "{pushed}");
     drop(rig);
     assert!(queue.push(UnixStream::pair().unwrap().1.into()).is_err());
