@@ -22,6 +22,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::config::{Bytes, ConfigError, Reactors, usable_cores};
 use crate::connect::Output;
+use crate::{gateway, native_tls};
 use cores::Cores;
 use device::{Device, WriteCache};
 use interrupts::Interrupts;
@@ -152,7 +153,7 @@ impl fmt::Display for Finding {
 pub fn run(arguments: DoctorArguments) -> Result<ExitCode, DoctorError> {
     let probe = probe();
     let seats = arguments.seats().map_err(DoctorError::Config)?;
-    let mut findings = vec![ring(&probe), cores(&seats), open_files()];
+    let mut findings = vec![ring(&probe), cores(&seats), open_files(seats.reactors)];
     let usual = engine::Config::default();
     let segment_bytes = arguments.segment_bytes.map_or(u64::from(usual.segment_bytes), |bytes| bytes.0);
     let several = arguments.data.len() > 1;
@@ -216,13 +217,20 @@ fn cores(seats: &Seats) -> Finding {
     Finding::fair("cores", text, "with one core the server shares it with its clients; give the process two or more")
 }
 
-fn open_files() -> Finding {
-    let wanted = CONNECTIONS_MAX as u64 + FILES_BESIDE;
+/// What connections to so many reactors and over HTTP may take where there is TLS: one each, as many more of whom it is not known
+/// yet what they speak, and for one over TLS the pair of sockets by which it is passed on, of which the reactor counts one end.
+fn descriptors(reactors: u64) -> u64 {
+    let of_reactors = reactors * (CONNECTIONS_MAX + native_tls::BEGINNING_MAX) as u64;
+    of_reactors + 2 * native_tls::CONNECTIONS_MAX as u64 + gateway::CONNECTIONS_MAX as u64
+}
+
+fn open_files(reactors: usize) -> Finding {
+    let wanted = FILES_BESIDE + descriptors(reactors as u64);
     // The server raises its own limit as far as it may.
     let limit = getrlimit(Resource::Nofile).maximum;
     match limit {
         Some(files) if files < wanted => {
-            let text = format!("at most {files}, which is less than the {wanted} that all connections need");
+            let text = format!("at most {files}, which is less than the {wanted} that all connections need with TLS");
             Finding::fair("open files", text, "raise it where many clients connect (ulimit -Hn, LimitNOFILE=)")
         }
         Some(files) => Finding::good("open files", format!("at most {files}")),

@@ -68,7 +68,7 @@ use crate::room::Room;
 use crate::tls::Security;
 
 /// Connections at once. The next wait in the listener's queue.
-const CONNECTIONS_MAX: usize = 4096;
+pub(crate) const CONNECTIONS_MAX: usize = 4096;
 
 /// Requests at once, over all connections. The next is told to try again.
 const REQUESTS_MAX: usize = 16_384;

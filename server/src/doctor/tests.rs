@@ -10,7 +10,13 @@ use super::cores::Cores;
 use super::device::{Device, Disk, WriteCache};
 use super::interrupts::Interrupts;
 use super::placement::{Placed, Seats, findings};
-use super::{Finding, Health, scheduler};
+use super::{Finding, Health, descriptors, scheduler};
+
+#[test]
+fn with_tls_a_connection_takes_three_descriptors_and_each_reactor_has_its_own() {
+    assert_eq!(descriptors(1), 2 * 16_384 + 2 * 4096 + 4096);
+    assert_eq!(descriptors(2) - descriptors(1), 2 * 16_384);
+}
 
 /// A virtual machine with one queue for its disk, which is virtio1, and its network, which is virtio2.
 const VIRTIO: &str = "\
