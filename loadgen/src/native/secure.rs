@@ -1,14 +1,18 @@
-//! A connection over TLS, on epoll. One task reads and one writes; the session is borrowed for no longer than a step of either.
+//! A connection over TLS, on epoll. One task reads and one writes.
 
-use std::cell::RefCell;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::certificates::roots_in;
 
@@ -39,98 +43,33 @@ impl Trust {
 
 /// A connection.
 pub(super) struct SecureStream {
-    socket: TcpStream,
-    session: RefCell<ClientConnection>,
-}
-
-/// The socket's bytes, as many as there are room or bytes for.
-struct AtOnce<'a>(&'a TcpStream);
-
-impl Read for AtOnce<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(bytes)
-    }
-}
-
-impl Write for AtOnce<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    /// The same socket, to shut it down whoever has the others.
+    socket: OwnedFd,
+    reader: Mutex<ReadHalf<TlsStream<TcpStream>>>,
+    writer: Mutex<WriteHalf<TlsStream<TcpStream>>>,
 }
 
 impl SecureStream {
-    /// Shakes hands. A server that is not to be trusted is an error of kind [`ErrorKind::InvalidData`].
-    pub(super) async fn secure(socket: TcpStream, trust: &Trust) -> io::Result<Self> {
-        let session = ClientConnection::new(Arc::clone(&trust.config), trust.name.clone()).map_err(io::Error::other)?;
-        let stream = Self { socket, session: RefCell::new(session) };
-        loop {
-            stream.flush().await?;
-            if !stream.session.borrow().is_handshaking() {
-                return Ok(stream);
-            }
-            if stream.receive().await? == 0 {
-                return Err(ErrorKind::UnexpectedEof.into());
-            }
-        }
+    /// Shakes hands. A server that is not to be trusted is an error of kind [`io::ErrorKind::InvalidData`].
+    pub(super) async fn secure(stream: TcpStream, trust: &Trust) -> io::Result<Self> {
+        let socket = rustix::io::fcntl_dupfd_cloexec(&stream, 0)?;
+        let connector = TlsConnector::from(Arc::clone(&trust.config));
+        let (reader, writer) = split(connector.connect(trust.name.clone(), stream).await?);
+        Ok(Self { socket, reader: Mutex::new(reader), writer: Mutex::new(writer) })
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
+    pub(super) fn socket(&self) -> &OwnedFd {
         &self.socket
     }
 
     /// Fills `buffer`, as far as there is something.
     pub(super) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.session.borrow_mut().reader().read(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                read => return read,
-            }
-            self.receive().await?;
-        }
+        self.reader.lock().await.read(buffer).await
     }
 
-    pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            // All that it took before is sent, so it has room.
-            let taken = self.session.borrow_mut().writer().write(bytes)?;
-            bytes = &bytes[taken..];
-            self.flush().await?;
-        }
-        Ok(())
-    }
-
-    /// Takes in what comes next. Nothing is its end.
-    async fn receive(&self) -> io::Result<usize> {
-        loop {
-            self.socket.readable().await?;
-            let mut session = self.session.borrow_mut();
-            let received = match session.read_tls(&mut AtOnce(&self.socket)) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-                received => received?,
-            };
-            return match session.process_new_packets() {
-                Ok(_) => Ok(received),
-                Err(error) => {
-                    // The server is told, if that is still possible.
-                    let _ = session.write_tls(&mut AtOnce(&self.socket));
-                    Err(io::Error::new(ErrorKind::InvalidData, error))
-                }
-            };
-        }
-    }
-
-    async fn flush(&self) -> io::Result<()> {
-        while self.session.borrow().wants_write() {
-            let written = self.session.borrow_mut().write_tls(&mut AtOnce(&self.socket));
-            match written {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.socket.writable().await?,
-                written => drop(written?),
-            }
-        }
-        Ok(())
+    pub(super) async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut writer = self.writer.lock().await;
+        writer.write_all(bytes).await?;
+        writer.flush().await
     }
 }
