@@ -174,8 +174,8 @@ pub(crate) struct Parcel {
     /// Shards of the sender that are to be split or merged have ended, or are ready to go on at it, which the first reactor is
     /// told.
     pub(crate) ends: Vec<ParentEnd>,
-    /// What producers have stored in shards of which the receiver is about to own children.
-    pub(crate) lent: Vec<producers::Row>,
+    /// What producers have stored in shards of which the receiver is about to own children, each with those that it was made of.
+    pub(crate) lent: Vec<Vec<producers::Row>>,
     /// So many commands were applied by all reactors; 0: no more than was told before.
     pub(crate) shown: u64,
     /// For shards that move to the receiver.

@@ -333,9 +333,15 @@ fn of_a_line_of_shards_the_newest_results_go_on() {
     assert_eq!((newest.len(), runs(0), runs(1), runs(2)), (3, most - 10, 1, 10));
     assert_eq!((newest[0].known_from, newest[0].highest), (21, 2 * most));
     let mut producers = Producers::within(1 << 20);
-    newest.into_iter().for_each(|row| producers.adopt(row));
+    newest.iter().for_each(|row| producers.adopt(row.clone()));
     assert_eq!(judge_in_child(&mut producers, 20), (CHILD, BEFORE));
     assert_eq!(judge_in_child(&mut producers, 22), (SHARD, Verdict::Stored(Sequence(110))));
+    // Also where the older were known before.
+    let mut knew = line.producers;
+    knew.borrow(newest);
+    assert_eq!(knew.runs.in_use() as u64, most + 1);
+    assert_eq!(knew.judge(SHARD, numbered(1, 20)), BEFORE);
+    assert_eq!(knew.judge(SHARD, numbered(1, 22)), Verdict::Stored(Sequence(110)));
 }
 
 /// Judges a record in a child, made just now, of the shard.
@@ -350,7 +356,7 @@ fn a_child_knows_what_its_parent_stored() {
     let mut parent = Rig::new();
     parent.send_all(1, &[1, 2, 5]);
     let mut child = Producers::within(1 << 20);
-    parent.producers.rows_of(SHARD).for_each(|row| child.borrow(row));
+    child.borrow(parent.producers.rows_of(SHARD).collect());
     assert_eq!(judge_in_child(&mut child, 2), (SHARD, Verdict::Stored(Sequence(101))));
     assert_eq!(judge_in_child(&mut child, 4), (CHILD, PASSED));
     assert_eq!(judge_in_child(&mut child, 6), (CHILD, Verdict::New), "nothing says that it was just made");
@@ -414,11 +420,11 @@ fn what_is_lent_is_not_told_by_who_borrowed_it() {
     let mut parent = Rig::new();
     parent.send_all(1, &[1, 2]);
     let mut other = Producers::within(1 << 20);
-    parent.producers.rows().for_each(|row| other.borrow(row));
+    other.borrow(parent.producers.rows().collect());
     assert_eq!((other.rows().count(), other.rows_of(SHARD).count()), (0, 1));
     // Its own it tells, also where the same is lent to it once more.
     parent.producers.rows().for_each(|row| other.adopt(row));
-    parent.producers.rows().for_each(|row| other.borrow(row));
+    other.borrow(parent.producers.rows().collect());
     assert_eq!(other.rows().count(), 1);
 }
 

@@ -85,12 +85,38 @@ impl Producers {
     }
 
     /// Takes up what a footer holds, or another journal knows.
-    pub(crate) fn adopt(&mut self, mut row: Row) {
+    pub(crate) fn adopt(&mut self, row: Row) {
+        let row = self.joined_with_known(row);
+        self.take_up(row);
+    }
+
+    /// Takes up what another reactor knows of a shard and of those that it was made of, for children of that shard which this one
+    /// owns. Footers do not tell of it: they have no room for what comes without a batch. With what was known here before it is no
+    /// more of a producer than it has in one shard: else each move of the shard would push out what others stored since.
+    pub(crate) fn borrow(&mut self, line: Vec<Row>) {
+        let joined = line.into_iter().map(|row| self.joined_with_known(row)).collect();
+        for row in newest_of(joined) {
+            let (shard, producer) = (row.shard, row.producer);
+            let is_lent = self.find(shard, producer).is_none_or(|slot| self.entries[slot].is_lent);
+            self.take_up(row);
+            if let Some(slot) = self.find(shard, producer) {
+                self.entries[slot].is_lent = is_lent;
+            }
+        }
+    }
+
+    fn joined_with_known(&mut self, row: Row) -> Row {
+        let known = self.find(row.shard, row.producer).and_then(|slot| self.row(slot));
+        match known {
+            Some(known) => known.joined(row),
+            None => row,
+        }
+    }
+
+    /// In the place of what was known of it.
+    fn take_up(&mut self, row: Row) {
         self.is_used = true;
         if let Some(slot) = self.find(row.shard, row.producer) {
-            if let Some(known) = self.row(slot) {
-                row = known.joined(row);
-            }
             self.drop_entry(slot);
         }
         let slot = self.touch(row.shard, row.producer);
@@ -100,17 +126,6 @@ impl Producers {
         let entry = &mut self.entries[slot];
         (entry.highest, entry.durable) = (row.highest, row.highest);
         entry.known_from = entry.known_from.max(row.known_from);
-    }
-
-    /// Takes up what another reactor knows of a shard, for children of that shard which this one owns. Footers do not tell of it:
-    /// they have no room for what comes without a batch.
-    pub(crate) fn borrow(&mut self, row: Row) {
-        let (shard, producer) = (row.shard, row.producer);
-        let is_lent = self.find(shard, producer).is_none_or(|slot| self.entries[slot].is_lent);
-        self.adopt(row);
-        if let Some(slot) = self.find(shard, producer) {
-            self.entries[slot].is_lent = is_lent;
-        }
     }
 
     /// What is durable of an entry, if anything is.

@@ -54,7 +54,7 @@ impl<I: Io> Reactor<I> {
             self.peers.links[from].has_begun = true;
             self.seal_closed_journals();
         }
-        self.borrow(lent);
+        lent.into_iter().for_each(|line| self.journal.producers.borrow(line));
         commands.into_iter().for_each(|command| self.learn(from, command));
         if applied > 0 {
             self.peers.links[from].applied += applied;

@@ -294,7 +294,7 @@ impl<I: Io> Reactor<I> {
         }
         let told: Vec<Row> = all.iter().filter(|row| row.shard == shard).cloned().collect();
         // Footers have room for them from here on, and tell of the shard's own once they are durable in this journal.
-        self.borrow(all);
+        self.journal.producers.borrow(all);
         for rows in producers::records_of(told) {
             self.store(Command::Producers(rows), Vec::new());
         }

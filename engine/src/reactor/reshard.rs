@@ -276,15 +276,10 @@ impl<I: Io> Reactor<I> {
         let own = self.owners.of(shard);
         for owner in owners.into_iter().filter(|&owner| owner != own) {
             match owner {
-                0 => self.borrow(producers.clone()),
-                _ => self.peers.links[owner].parcel.lent.extend_from_slice(&producers),
+                0 => self.journal.producers.borrow(producers.clone()),
+                _ => self.peers.links[owner].parcel.lent.push(producers.clone()),
             }
         }
-    }
-
-    /// Takes up what producers have stored in shards of others, of which this reactor is about to own children.
-    pub(super) fn borrow(&mut self, producers: Vec<Row>) {
-        producers.into_iter().for_each(|row| self.journal.producers.borrow(row));
     }
 
     /// Makes the end of what is under way a command, once all parents have ended.

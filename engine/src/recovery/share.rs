@@ -181,8 +181,9 @@ pub(super) fn out(
 /// which tells of its own; and goes on to do so, also of shards that others own now: until their owner has sealed a segment,
 /// nobody else tells of it on disk. Shards that others own now are lent to whoever owns children of them.
 ///
-/// Where there is no room, what was taken up first goes first: what the owner does not use; then what closed shards have, the oldest
-/// first; and in the end what those have that are written to. So what journals tell of one producer is joined before.
+/// Where there is no room, what was taken up first goes first: what the owner does not use; then what closed shards have, in the
+/// order in which they were closed; and in the end what those have that are written to. So what journals tell of one producer is
+/// joined before.
 fn producers(config: &Config, found: &[Journal], owners: &Owners, shards: usize, catalog: &Catalog) -> Vec<Producers> {
     let memory = Memory::share(config.memory_bytes / owners.reactors());
     let footer_bytes = found[0].blueprint.segment_bytes as usize / PRODUCERS_SEGMENT_SHARE;
@@ -194,9 +195,12 @@ fn producers(config: &Config, found: &[Journal], owners: &Owners, shards: usize,
     for (own, row) in rows.iter().filter(|(own, row)| *own < owners.reactors() && owners.of(row.shard) != *own) {
         producers[*own].adopt(row.clone());
     }
-    let (mut lent, mut closed): (BTreeMap<ShardId, BTreeSet<usize>>, BTreeSet<ShardId>) = Default::default();
+    let mut lent: BTreeMap<ShardId, BTreeSet<usize>> = BTreeMap::new();
+    // Shards are numbered as they are made, so by their children's numbers it is known which was closed first.
+    let mut first_children: BTreeMap<ShardId, ShardId> = BTreeMap::new();
     for stream in catalog.streams() {
-        closed.extend(stream.closed().map(|(shard, _)| shard));
+        first_children
+            .extend(stream.closed().filter_map(|(shard, closed)| Some((shard, closed.children.shards().min()?))));
         for child in stream.descendants() {
             for ancestor in stream.ancestors(child.shard) {
                 lent.entry(ancestor).or_default().insert(owners.of(child.shard));
@@ -204,11 +208,11 @@ fn producers(config: &Config, found: &[Journal], owners: &Owners, shards: usize,
         }
     }
     let mut joined = producers::joined(rows.into_iter().map(|(_, row)| row));
-    joined.sort_by_key(|row| if closed.contains(&row.shard) { (0, row.shard) } else { (1, ShardId::CATALOG) });
+    joined.sort_by_key(|row| first_children.get(&row.shard).map_or((true, None), |&child| (false, Some(child))));
     for row in joined {
         let owner = owners.of(row.shard);
         for &to in lent.get(&row.shard).into_iter().flatten().filter(|&&to| to != owner) {
-            producers[to].borrow(row.clone());
+            producers[to].borrow(vec![row.clone()]);
         }
         producers[owner].adopt(row);
     }

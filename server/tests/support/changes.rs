@@ -10,7 +10,7 @@ use super::ledger::Book;
 use super::load::{Counts, Progress, STREAMS, must_be_gone, reach};
 
 /// Open shards that a stream may have more than it was made with.
-const SPLIT_OFF_MAX: usize = 4;
+const SPLIT_OFF_MAX: usize = 2;
 
 /// Records acknowledged between two changes of one client, or what time passes.
 const RECORDS_PER_CHANGE: u64 = 50;

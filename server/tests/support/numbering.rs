@@ -3,6 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use engine::limits::RUNS_PER_PRODUCER_MAX;
@@ -19,9 +22,11 @@ const PENDING_MAX: usize = 160;
 const ACKED_KEPT: usize = 40;
 const _: () = assert!(PENDING_MAX + ACKED_KEPT < RUNS_PER_PRODUCER_MAX);
 
-/// It sends to the first two streams alone: with segments as small as here, a server remembers about 7,000 results of all producers and
-/// shards, and these have at most 14 open shards.
+/// With segments as small as here, a server remembers about 7,000 results of all producers and shards, and lets go first of those that
+/// were not added to for longest. These streams have at most 10 open shards, so all that may be sent again is remembered: nobody goes
+/// ahead of the slowest by more than so many numbers, and what they all store meanwhile takes the rest.
 const STREAMS: usize = 2;
+const AHEAD_MAX: u64 = 400;
 
 /// Of those how many are sent again when a life begins, one by one; and then in one of so many turns.
 const AGAIN_AT_FIRST: usize = 8;
@@ -49,6 +54,9 @@ pub(crate) struct Producer {
     connection: u32,
     sizes: Sizes,
     newest: u64,
+    /// How far each has come, and which of them it is.
+    own: usize,
+    all: Arc<[AtomicU64]>,
     pending: BTreeMap<u64, Pending>,
     acked: VecDeque<(u64, usize)>,
 }
@@ -56,14 +64,18 @@ pub(crate) struct Producer {
 impl Producer {
     /// All that load one data directory.
     pub(crate) fn all(mut connection: impl FnMut() -> u32) -> Vec<Producer> {
-        let of = |sizes| Producer {
+        let sizes = [Sizes::Usual, Sizes::Mixed];
+        let all: Arc<[AtomicU64]> = sizes.iter().map(|_| AtomicU64::new(0)).collect();
+        let of = |(own, sizes)| Producer {
             connection: connection(),
             sizes,
             newest: 0,
+            own,
+            all: Arc::clone(&all),
             pending: BTreeMap::new(),
             acked: VecDeque::new(),
         };
-        [Sizes::Usual, Sizes::Mixed].into_iter().map(of).collect()
+        sizes.into_iter().enumerate().map(of).collect()
     }
 
     /// Its place in the ledger.
@@ -120,6 +132,11 @@ impl Producer {
             must_be_gone(&error);
         }
         life.end()
+    }
+
+    fn is_ahead(&self) -> bool {
+        self.all[self.own].store(self.newest, Relaxed);
+        self.all.iter().any(|other| other.load(Relaxed) + AHEAD_MAX < self.newest)
     }
 
     fn identity(&self, number: u64) -> Identity {
@@ -191,7 +208,8 @@ impl Life<'_> {
             }
             match self.next() {
                 Some((stream, numbers)) => self.send(stream, numbers)?,
-                None => drop(self.hear()?),
+                None if self.hear()? => {}
+                None => drop(self.progress.wait(PAUSE, |_| self.progress.stopped())),
             }
         }
     }
@@ -205,6 +223,7 @@ impl Life<'_> {
     /// What to send next, of one stream.
     fn next(&mut self) -> Option<(usize, Vec<u64>)> {
         self.turn += 1;
+        let is_ahead = self.producer.is_ahead();
         let Producer { acked, pending, newest, sizes, .. } = &mut self.producer;
         let again = match self.again {
             0 => self.turn.is_multiple_of(TURNS_PER_AGAIN).then_some(self.turn),
@@ -215,9 +234,9 @@ impl Life<'_> {
             return Some((stream, vec![number]));
         }
         let records = RECORDS_PER_APPEND.min(sizes.batch_records() as usize);
-        if pending.values().all(|record| record.is_sent) && self.makes_more {
+        if pending.values().all(|record| record.is_sent) && self.makes_more && !is_ahead {
             let stream = self.turn % STREAMS;
-            for _ in 0..(1 + self.turn % records).min(PENDING_MAX - pending.len()) {
+            for _ in 0..(1 + self.turn % records).min(PENDING_MAX.saturating_sub(pending.len())) {
                 *newest += 1;
                 pending.insert(*newest, Pending { stream, is_sent: false, is_unknown: false });
             }
