@@ -9,6 +9,7 @@
 //! the new one.
 
 mod files;
+mod places;
 mod security;
 mod self_signed;
 mod watch;
@@ -23,18 +24,18 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::ResolvesServerCert;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 pub(crate) use self::files::{Files, TlsError};
+use self::places::Places;
 pub(crate) use self::security::{Secured, Security, turn_away};
 
 /// How long a handshake may take, with the wait for its place.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Handshakes at once, of each protocol. The next wait.
+/// Handshakes at once, of each protocol. The next has the place of the one that has been under way for longest, a second at least.
 const HANDSHAKES_MAX: usize = 512;
 
 /// Where certificate and key are.
@@ -61,11 +62,10 @@ struct Configurations {
     native: Arc<ServerConfig>,
 }
 
-/// Places for handshakes, of each protocol its own: a place is held while its client says nothing, and that must hold up no other
-/// port.
+/// Places for handshakes, of each protocol its own: who says nothing on one port must hold up no other.
 struct Handshakes {
-    http: Semaphore,
-    native: Semaphore,
+    http: Places,
+    native: Places,
 }
 
 /// What all doors share.
@@ -85,7 +85,7 @@ impl Tls {
         };
         let states = files.states();
         let configurations = RwLock::new(Configurations::with(files.load()?)?);
-        let [http, native] = [HANDSHAKES_MAX; 2].map(Semaphore::new);
+        let [http, native] = [HANDSHAKES_MAX; 2].map(Places::of);
         let tls = Arc::new(Tls { files, configurations, handshakes: Handshakes { http, native } });
         watch::start(&tls, states).map_err(TlsError::Watch)?;
         Ok(tls)
@@ -98,14 +98,12 @@ impl Tls {
 
     /// Shakes hands.
     pub(crate) async fn accept(&self, protocol: Protocol, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let handshake = async {
-            let _place = self.places(protocol).acquire().await.expect("it is never closed");
-            TlsAcceptor::from(self.configuration(protocol)).accept(stream).await
-        };
-        timeout(HANDSHAKE_TIMEOUT, handshake).await?
+        let handshake = async { TlsAcceptor::from(self.configuration(protocol)).accept(stream).await };
+        let made_room = || io::Error::new(io::ErrorKind::TimedOut, "a handshake made room for another");
+        timeout(HANDSHAKE_TIMEOUT, self.places(protocol).within(handshake)).await?.ok_or_else(made_room)?
     }
 
-    fn places(&self, protocol: Protocol) -> &Semaphore {
+    fn places(&self, protocol: Protocol) -> &Places {
         match protocol {
             Protocol::Http => &self.handshakes.http,
             Protocol::Native => &self.handshakes.native,

@@ -179,28 +179,38 @@ fn handshakes_that_never_finish_on_one_port_hold_up_none_on_the_other() {
     for (port, other) in [(server.address, http), (http, server.address)] {
         let unfinished: Vec<TcpStream> = (0..600).map(|_| unfinished(port)).collect();
         connect_as(&config, other, "localhost").unwrap();
-        assert!(is_open(&unfinished[0]), "they have their places still");
+        assert!(is_open(unfinished.last().unwrap()), "they wait still, or have their places");
     }
     server.stop();
 }
 
-/// More of those who never finish than there are handshakes at once.
+/// Bug: 512 clients of a port that never finished their handshakes held up others there for 10 s. Mechanism: a place was free only once
+/// its handshake was given up. Fix: the oldest makes room after a second.
 #[test]
-fn who_never_finishes_a_handshake_is_gone_after_a_while_and_holds_up_nobody_for_longer() {
+fn who_never_finishes_a_handshake_holds_up_nobody_on_its_port_for_long() {
     let directory = directory();
-    let (server, address) = self_signed(&directory.path().join("data"), &[]);
-    let began = Instant::now();
-    let unfinished: Vec<TcpStream> = (0..600).map(|_| unfinished(address)).collect();
-    // Whoever speaks in clear does not wait for them.
-    good(address, "ListStreams", &json!({}));
-    assert!(is_open(&unfinished[0]));
-    for mut stream in unfinished {
-        let ended = stream.read_to_end(&mut Vec::new());
-        assert!(ended.is_ok_and(|bytes| bytes == 0), "it is closed");
+    let (server, http) = self_signed(&directory.path().join("data"), &[]);
+    let config = trusting(server.certificate.as_ref().unwrap(), &[]);
+    for port in [http, server.address] {
+        // More than there are handshakes at once.
+        let began = Instant::now();
+        let unfinished: Vec<TcpStream> = (0..600).map(|_| unfinished(port)).collect();
+        // Whoever speaks in clear does not wait for them.
+        good(http, "ListStreams", &json!({}));
+        let came = Instant::now();
+        let _newcomer = connect_as(&config, port, "localhost").unwrap();
+        assert!(came.elapsed().as_secs() < 5, "{:?}", came.elapsed());
+        // No more than had to for those who came after them.
+        let gone = unfinished.iter().filter(|stream| !is_open(stream)).count();
+        assert!((1..=100).contains(&gone), "{gone} are gone");
+        for mut stream in unfinished {
+            let ended = stream.read_to_end(&mut Vec::new());
+            assert!(ended.is_ok_and(|bytes| bytes == 0), "it is closed");
+        }
+        assert!(began.elapsed().as_secs() >= 9, "who is in nobody's way has ten seconds");
     }
-    assert!(began.elapsed().as_secs() >= 9, "not before they had their time");
-    let config = trusting(server.certificate.as_ref().unwrap(), &["http/1.1"]);
-    let mut stream = connect_as(&config, address, "localhost").unwrap();
+    let mut stream =
+        connect_as(&trusting(server.certificate.as_ref().unwrap(), &["http/1.1"]), http, "localhost").unwrap();
     send(&mut stream, "GET", &[], b"");
     assert_eq!(answer(&mut stream).0, 404);
     server.stop();
