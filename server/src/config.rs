@@ -3,6 +3,7 @@
 mod access;
 mod doors;
 mod error;
+mod limits;
 mod rates;
 mod tls;
 mod value;
@@ -19,6 +20,8 @@ use wire::name::{Place, is_account, is_region};
 
 use self::access::access;
 pub use self::error::ConfigError;
+pub use self::limits::ApiLimits;
+pub(crate) use self::limits::{GET_RECORDS_BYTES_MAX, GET_RECORDS_MAX, PUT_RECORDS_BYTES_MAX};
 pub use self::rates::ApiRates;
 pub use self::tls::{TlsConfig, TlsSettingsError};
 pub use self::value::{Bytes, Door, Reactors};
@@ -128,6 +131,14 @@ pub struct Settings {
     #[arg(long, env = "MILLSTREAM_API_RATES", value_name = "RATES")]
     #[serde(deserialize_with = "from_text")]
     pub api_rates: Option<ApiRates>,
+    /// Counts and sizes of the Kinesis API: `service`, `none`, or such as `service,put-records=5000,tags=none`. What takes memory has
+    /// a bound that stays: put-records [500, up to 10000], put-records-bytes [10MiB, up to 20MiB, as is a body], get-records [10000,
+    /// up to 100000], get-records-bytes [10MiB, up to 32MiB], consumers of a stream [20, or 50 where the account has committed itself;
+    /// up to 1000], tags [50, up to 200], shards and on-demand-streams of an account [as many as there is room for], shard-count-factor
+    /// of UpdateShardCount [2], shard-counts-a-day [10], modes-a-day [2] [default: service]
+    #[arg(long, env = "MILLSTREAM_API_LIMITS", value_name = "LIMITS")]
+    #[serde(deserialize_with = "from_text")]
+    pub api_limits: Option<ApiLimits>,
     /// Have readers of the Kinesis API go on behind damaged records, warned of and counted: else they are refused there. Readers of
     /// the native protocol are told which are lost, and decide for themselves
     #[arg(long, env = "MILLSTREAM_PAST_DAMAGE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
@@ -223,6 +234,8 @@ pub struct ServeConfig {
     pub quotas: Quotas,
     /// How often its actions may be asked for.
     pub api_rates: ApiRates,
+    /// How much there may be in its requests and answers, and beside its streams.
+    pub api_limits: ApiLimits,
     /// Whether its readers go on behind damaged records.
     pub past_damage: bool,
     /// Threads that serve it, and with TLS as many for native clients.
@@ -285,6 +298,7 @@ impl Settings {
             account: self.account.or(other.account),
             quotas: self.quotas.or(other.quotas),
             api_rates: self.api_rates.or(other.api_rates),
+            api_limits: self.api_limits.or(other.api_limits),
             past_damage: self.past_damage.or(other.past_damage),
             gateway_threads: self.gateway_threads.or(other.gateway_threads),
             reactors: self.reactors.or(other.reactors),
@@ -390,6 +404,7 @@ impl Settings {
             place,
             quotas,
             api_rates,
+            api_limits: self.api_limits.unwrap_or_else(ApiLimits::service),
             past_damage: self.past_damage.unwrap_or(false),
             gateway_threads: count("gateway-threads", self.gateway_threads, gateway_threads(), 1, 1024, "1 to 1024")?,
             reactors,

@@ -48,7 +48,7 @@ use engine::Handle;
 use engine::encryption::Keyring;
 use frame::Quotas;
 use prometheus_client::registry::Registry;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use wire::name::Place;
 
 pub(crate) use self::access::Access;
@@ -61,7 +61,7 @@ use self::on_demand::HotSpots;
 use self::rates::Rates;
 use self::requests::Requests;
 use self::subscribers::Subscribers;
-use crate::config::ApiRates;
+use crate::config::{ApiLimits, ApiRates};
 use crate::http_server::HttpServer;
 use crate::leases::Leases;
 use crate::room::Room;
@@ -103,6 +103,9 @@ struct Common {
     events: Arc<Semaphore>,
     requests: Requests,
     rates: Rates,
+    limits: ApiLimits,
+    /// Who adds to what an account has, where that is bounded.
+    adding: Mutex<()>,
     damaged: Damaged,
     hot_spots: HotSpots,
     /// Who is being pushed records.
@@ -124,7 +127,7 @@ impl Common {
         handle: Handle,
         access: Access,
         keyring: Option<Arc<Keyring>>,
-        Terms { quotas, api_rates, past_damage }: Terms,
+        Terms { quotas, api_rates, limits, past_damage }: Terms,
         directories: &[PathBuf],
         figures: &Figures,
     ) -> Common {
@@ -142,6 +145,8 @@ impl Common {
             events,
             requests: figures.requests.clone(),
             rates: Rates::new(api_rates, figures.requests.clone()),
+            limits,
+            adding: Mutex::default(),
             damaged: Damaged::new(past_damage, figures.passed_over.clone()),
             hot_spots: figures.hot_spots.clone(),
             subscribers: Subscribers::default(),
@@ -176,6 +181,8 @@ pub(crate) struct Terms {
     pub(crate) quotas: Quotas,
     /// How often actions may be asked for.
     pub(crate) api_rates: ApiRates,
+    /// How much there may be.
+    pub(crate) limits: ApiLimits,
     /// Whether readers go on behind damaged records.
     pub(crate) past_damage: bool,
 }

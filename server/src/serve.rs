@@ -178,7 +178,12 @@ pub fn run(arguments: ServeArguments) -> Result<(), ServeError> {
         place: config.place.clone(),
         credentials: config.credentials.clone(),
         keyring: config.keys.as_ref().map(|keys| Arc::clone(&keys.keyring)),
-        terms: Terms { quotas: config.quotas, api_rates: config.api_rates.clone(), past_damage: config.past_damage },
+        terms: Terms {
+            quotas: config.quotas,
+            api_rates: config.api_rates.clone(),
+            limits: config.api_limits.clone(),
+            past_damage: config.past_damage,
+        },
         directories: config.data.clone(),
         memory_bytes: config.engine.memory_bytes,
         gateway_threads: config.gateway_threads,

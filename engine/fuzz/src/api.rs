@@ -60,11 +60,13 @@ fn body(codec: Codec, bytes: &[u8]) {
         RegisterStreamConsumer RemoveTagsFromStream RetentionPeriod SplitShard StreamEncryption SubscribeToShard
         TagResource UntagResource UpdateAccountSettings UpdateMaxRecordSize UpdateShardCount UpdateStreamMode
         UpdateStreamRecordDistributionStrategy UpdateStreamWarmThroughput);
-    if let Ok(put) = codec.parse::<shape::PutRecords>(bytes) {
+    let usual = codec.parse::<shape::PutRecords>(bytes).map(|put| (put, shape::RECORDS_DEFAULT));
+    let many = codec.parse::<shape::PutManyRecords>(bytes).map(|put| (put.into(), shape::RECORDS_MAX));
+    for (put, kept_max) in [usual, many].into_iter().flatten() {
         let records = put.records.unwrap_or_default();
         let data = records.iter().filter_map(|record| record.data);
         assert!(data.map(<[u8]>::len).sum::<usize>() <= bytes.len(), "more data than was sent");
-        assert!(records.iter().len() <= shape::RECORDS_MAX && records.iter().len() <= records.count());
+        assert_eq!(records.iter().len(), records.count().min(kept_max));
     }
     let writings = match codec {
         Codec::Json => [Writing::Json, Writing::Form],

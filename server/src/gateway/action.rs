@@ -19,6 +19,7 @@ mod encryption;
 mod get_records;
 mod get_resource_policy;
 mod get_shard_iterator;
+mod holdings;
 mod increase_stream_retention_period;
 mod list_shards;
 mod list_stream_consumers;
@@ -60,13 +61,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use engine::{Outcome, Stream};
 use frame::ShardId;
+use frame::limits::LARGE_RECORD_BYTES_MAX;
 use frame::parts::Record;
 use frame::proto::{Children, ShardDescription};
 use wire::codec::{Blob, Text, Timestamp};
 use wire::iterator::LIFETIME_MS;
 use wire::name::{Place, ShardName};
 use wire::sequence::SequenceNumber;
-use wire::shape::{self, ChildShard, HashKeyRange, Request, StoredRecord};
+use wire::shape::{self, ChildShard, HashKeyRange, PutManyRecords, PutRecords, RECORDS_DEFAULT, Request, StoredRecord};
 use wire::validate::Checks;
 use wire::{Codec, Error, ErrorKind, Pieces};
 
@@ -74,7 +76,8 @@ pub(super) use self::subscribe_to_shard::Events;
 use super::access::{self, Caller};
 use super::body::BodyRoom;
 use super::extras::Extras;
-use super::{Common, Shared, log, rates};
+use super::{ANSWER_BYTES_IN_PROGRESS_MAX, Common, Shared, log, rates};
+use crate::config::{GET_RECORDS_BYTES_MAX, GET_RECORDS_MAX};
 use crate::room::Taken;
 
 /// The actions that there are.
@@ -132,15 +135,45 @@ pub(super) fn changes_streams(action: &str) -> bool {
     !(reads || matches!(action, "PutRecord" | "PutRecords" | "SubscribeToShard"))
 }
 
-/// Room for an answer that may be long: for 10 MiB of data and keys as they were read, or put together, and in base64; for a page
-/// of shards. Other answers are short, so that storing never waits for those who read.
+/// Room for an answer that may be long: for 10 MiB of data and keys as they were read, or put together, and in base64, or as much as
+/// the server is told to give; for a page of shards. Other answers are short, so that storing never waits for those who read.
 async fn room_for_answer(common: &Common, action: &str) -> Option<Taken> {
     let bytes = match action {
-        "GetRecords" => 48 << 20,
+        "GetRecords" => records_room(common.limits.get_records, common.limits.get_records_bytes),
         "ListShards" => 1 << 20,
         _ => return None,
     };
     Some(common.answers.take(bytes).await)
+}
+
+/// What it takes to answer so many records of so many bytes. One comes however little is let through.
+const fn records_room(records: usize, bytes: usize) -> u32 {
+    let bytes = if bytes < LARGE_RECORD_BYTES_MAX { LARGE_RECORD_BYTES_MAX } else { bytes };
+    (bytes / 5 * 24 + records.saturating_sub(10_000) * RECORD_ROOM_BYTES) as u32
+}
+
+/// A small record of many, with its frame and in a list that grows.
+const RECORD_ROOM_BYTES: usize = 384;
+
+/// What became of a record, as it is told at the longest.
+const OUTCOME_BYTES: usize = 512;
+
+const _: () = assert!(
+    records_room(GET_RECORDS_MAX, GET_RECORDS_BYTES_MAX) as usize <= ANSWER_BYTES_IN_PROGRESS_MAX,
+    "there is room for each answer"
+);
+const _: () = assert!(
+    2 * size_of::<shape::Record>() + frame::frame::HEADER_BYTES <= RECORD_ROOM_BYTES,
+    "a list that grows has room for twice as many"
+);
+
+/// Room for what becomes of more records than the service takes.
+async fn room_for_outcomes(common: &Common, input: &PutRecords) -> Option<Taken> {
+    let count = input.records.as_ref().map_or(0, |records| records.iter().len());
+    if count <= RECORDS_DEFAULT {
+        return None;
+    }
+    Some(common.answers.take((count * OUTCOME_BYTES) as u32).await)
 }
 
 /// Reads a request: what its action works with, and what is asked of it, once its caller may ask that.
@@ -227,10 +260,17 @@ pub(super) async fn run(
             codec.write(&answer).map(|body| Said::Body(body, None))
         }
         "PutRecords" => {
-            let (shared, input) = hear(common, caller, action, codec, body).await?;
+            // No more records are kept of a request than it may have.
+            let (shared, input) = if common.limits.put_records <= RECORDS_DEFAULT {
+                hear::<PutRecords>(common, caller, action, codec, body).await?
+            } else {
+                let (shared, input) = hear::<PutManyRecords>(common, caller, action, codec, body).await?;
+                (shared, input.into())
+            };
+            let answer_room = room_for_outcomes(common, &input).await;
             let (together, outcomes) = put_records::run(&shared, input, room).await?;
             let body = Pieces::new(codec, &together, put_records::LIST, outcomes)?.whole()?;
-            Ok(Said::Body(body, None))
+            Ok(Said::Body(body, answer_room))
         }
         "PutResourcePolicy" => tell!(put_resource_policy),
         "RegisterStreamConsumer" => call!(register_stream_consumer),

@@ -15,8 +15,8 @@ use wire::{Error, ErrorKind};
 use self::room::STEP_BYTES;
 pub(super) use self::room::{Bodies, BodyRoom};
 
-/// The body of the largest request: 10 MiB of records in base64, with their keys.
-pub(super) const BODY_BYTES_MAX: usize = 20 << 20;
+/// The body of the largest request: 10 MiB of records in base64, with their keys. Where more are let in, what it has room for.
+pub(super) const BODY_BYTES_MAX: usize = crate::config::PUT_RECORDS_BYTES_MAX;
 
 /// How long a body may take to arrive, whatever its length. What is slower than [`BYTES_PER_SECOND_MIN`] has less.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);

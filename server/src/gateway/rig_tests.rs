@@ -18,7 +18,7 @@ use super::access::Caller;
 use super::action::{self, Said};
 use super::body::BodyRoom;
 use super::{Access, Common, Figures, Terms};
-use crate::config::ApiRates;
+use crate::config::{ApiLimits, ApiRates};
 
 /// Turns after which nothing is left to do but what waits for the disk, or for time.
 const TURNS: usize = 16;
@@ -37,7 +37,8 @@ impl Rig {
         let config = Config { segment_bytes: 4 << 20, segments_ready: 1, ..Config::default() };
         let (mut reactor, _) = Reactor::open(io, config).unwrap();
         let (handle, access) = (reactor.handle(|| {}), Access::new(Place::default(), None));
-        let terms = Terms { quotas: Quotas::SERVICE, api_rates: ApiRates::none(), past_damage: false };
+        let (api_rates, limits) = (ApiRates::none(), ApiLimits::service());
+        let terms = Terms { quotas: Quotas::SERVICE, api_rates, limits, past_damage: false };
         let directories = [directory.path().to_owned()];
         let common = Common::new(handle.clone(), access, None, terms, &directories, &Figures::default());
         Rig { common: Arc::new(common), handle, reactor, _directory: directory }

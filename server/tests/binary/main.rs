@@ -37,6 +37,7 @@ mod large;
 #[cfg(feature = "leases")]
 mod leases;
 mod lifecycle;
+mod limits;
 mod mounts;
 mod moves;
 mod native;

@@ -50,6 +50,8 @@ fn mistakes_in_the_file_are_told_in_one_line() {
         ("\n\nnative = \"here\"\n", "line 3, is malformed: invalid socket address"),
         ("segment-bytes = \"4.5x\"", "line 1, is malformed: `4.5x` is not a size; write for example 512MiB"),
         ("api-rates = \"Put=1\"", "line 1, is malformed: `Put=1` is no rate; write service, none, or ACTION=NUMBER"),
+        ("api-limits = \"put=1\"", "line 1, is malformed: `put=1` is no limit; write service, none, or NAME=NUMBER"),
+        ("api-limits = \"tags=500\"", "line 1, is malformed: tags=500: write a number from 1 to 200, or none"),
         ("segment-bytes = -5", "line 1, is malformed: expected a number of bytes, or text such as \"64MiB\""),
         ("reactors = -1", "line 1, is malformed: expected a number of reactors, or \"auto\""),
         ("core = \"first\"", "line 1, is malformed: invalid type"),

@@ -14,7 +14,7 @@ pub(super) async fn run(shared: &Shared, input: AddTagsToStream) -> Result<(), E
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
     let more = input.tags.unwrap_or_default();
     let add = |_: &engine::Stream, extras: &mut crate::gateway::extras::Extras| {
-        tags::add(&shared.place, &format!("stream {name}"), &mut extras.tags, more)
+        tags::add(shared, &format!("stream {name}"), &mut extras.tags, more)
     };
     shared.log.change(&shared.place, &name, add).await
 }

@@ -5,6 +5,7 @@ use wire::shape::CreateStream;
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
+use super::holdings::Holdings;
 use super::{retention, state, tags, warm_throughput};
 use crate::gateway::Shared;
 use crate::gateway::extras::{Extras, Tags};
@@ -27,7 +28,7 @@ pub(super) async fn run(shared: &Shared, input: CreateStream) -> Result<(), Erro
     checks.done()?;
     let name = input.stream_name.unwrap_or_default();
     let mut kept = Tags::new();
-    tags::add(&shared.place, &format!("stream {name}"), &mut kept, input.tags.unwrap_or_default())?;
+    tags::add(shared, &format!("stream {name}"), &mut kept, input.tags.unwrap_or_default())?;
     let extras = Extras {
         tags: kept,
         on_demand: mode == Some("ON_DEMAND"),
@@ -45,6 +46,11 @@ pub(super) async fn run(shared: &Shared, input: CreateStream) -> Result<(), Erro
     let shards_max = frame::limits::SHARDS_PER_STREAM_MAX;
     if shards as usize > shards_max {
         return Err(Error::new(ErrorKind::LimitExceeded, format!("A stream has at most {shards_max} shards.")));
+    }
+    let holdings = Holdings::of(shared).await?;
+    holdings.have_room_for(shards)?;
+    if extras.on_demand {
+        holdings.have_room_for_another()?;
     }
     let settings = Settings { quotas: shared.quotas, retention: retention::of_hours(retention::HOURS_MIN) };
     shared.log.create(&shared.place, &name, shards, settings, &extras).await

@@ -9,10 +9,10 @@ use crate::gateway::extras::Extras;
 
 pub(super) async fn run(shared: &Shared, _: IgnoredAny) -> Result<Limits, Error> {
     let mut limits = Limits {
-        shard_limit: engine::limits::SHARDS_MAX as u32,
+        shard_limit: shared.limits.shards as u32,
         open_shard_count: 0,
         on_demand_stream_count: 0,
-        on_demand_stream_count_limit: engine::limits::STREAMS_MAX as u32,
+        on_demand_stream_count_limit: shared.limits.on_demand_streams as u32,
     };
     let count = |stream: &engine::Stream| {
         limits.open_shard_count += stream.open_shards;

@@ -18,12 +18,6 @@ use super::{child_shards, end_if_dry, now_ms, rate_exceeded, sequence_number, sh
 use crate::gateway::Shared;
 use crate::gateway::log::Unread;
 
-/// Records of one answer.
-const RECORDS_MAX: usize = 10_000;
-
-/// Data and keys of one answer.
-const ANSWER_BYTES_MAX: usize = 10 << 20;
-
 /// How long one request looks for more. Clients wait ten seconds and more, and others wait for its room.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -39,17 +33,18 @@ pub(super) struct Found {
 }
 
 pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Error> {
+    let (records_max, bytes_max) = (shared.limits.get_records, shared.limits.get_records_bytes);
     let mut checks = Checks::new();
     checks.required("shardIterator", input.shard_iterator.as_ref());
     checks.length("shardIterator", input.shard_iterator.as_deref(), 1, 512);
-    checks.range("limit", input.limit, 1, RECORDS_MAX as i64);
+    checks.range("limit", input.limit, 1, records_max as i64);
     checks.stream_arn(input.stream_arn.as_deref()).done()?;
     let mut at = resume(input.shard_iterator.as_deref().unwrap_or_default())?;
     if let Some(arn) = input.stream_arn.as_deref() {
         shared.place.stream_of(Some(&at.name), Some(arn))?;
     }
     end_if_dry(shared, &at.name, input.dry_run).await?;
-    let limit = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(RECORDS_MAX);
+    let limit = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(records_max);
     let mut page = Page { records: Vec::new(), bytes: 0, held_bytes: 0, arrival_ms: 0 };
     // One request is one read, however many it takes here.
     let mut counts = Counts::Read;
@@ -61,7 +56,7 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
             stream: StreamId(at.stream),
             shard: ShardId(at.shard),
             start: Start::At(next),
-            bytes_max: (ANSWER_BYTES_MAX - page.bytes.min(ANSWER_BYTES_MAX)) as u32,
+            bytes_max: (bytes_max - page.bytes.min(bytes_max)) as u32,
         };
         let frames_max = limit.saturating_sub(page.records.len());
         let found = shared.log.read(&shared.place, &at.name, (read, frames_max), counts).await;
@@ -93,7 +88,7 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
             next = begun;
             continue;
         }
-        let left = page.add(&mut at, &mut joiner, (&frames.into(), result.encrypted), limit)?;
+        let left = page.add(&mut at, &mut joiner, (&frames.into(), result.encrypted), (limit, bytes_max))?;
         let whole = left.is_empty();
         if whole {
             next = result.next;
@@ -107,7 +102,7 @@ pub(super) async fn run(shared: &Shared, input: GetRecords) -> Result<Found, Err
         }
         // Not before it has come further, so that whoever asks again arrives.
         let is_late = began.elapsed() >= PATIENCE && at.from > from;
-        if !whole || page.records.len() >= limit || page.bytes >= ANSWER_BYTES_MAX || is_late {
+        if !whole || page.records.len() >= limit || page.bytes >= bytes_max || is_late {
             break behind_ms(shared, &at, &page).await?;
         }
     };
@@ -183,7 +178,7 @@ impl Page {
         at: &mut ShardIterator,
         joiner: &mut Joiner,
         (frames, encrypted): (&Bytes, bool),
-        limit: usize,
+        (limit, bytes_max): (usize, usize),
     ) -> Result<Bytes, Error> {
         self.held_bytes += frames.len();
         let mut rest = &frames[..];
@@ -193,7 +188,7 @@ impl Page {
             })?;
             let data_bytes = frame.part().map_or(frame.data().len(), |part| part.data_bytes as usize);
             let bytes = data_bytes + frame.key().len();
-            let is_full = self.records.len() >= limit || self.bytes + bytes > ANSWER_BYTES_MAX;
+            let is_full = self.records.len() >= limit || self.bytes + bytes > bytes_max;
             if is_full && !self.records.is_empty() {
                 at.from = at.from.max(parts::first_of(&frame).0);
                 return Ok(frames.slice_ref(rest));

@@ -8,7 +8,7 @@ use super::{stream_of, tags};
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
 
-/// Tags of one page at most: all that there may be.
+/// Tags of one page at most: all that there may be, unless the server is told that there may be more.
 const PAGE: i64 = 50;
 
 pub(super) async fn run(shared: &Shared, input: ListTagsForStream) -> Result<StreamTags, Error> {

@@ -1,8 +1,8 @@
-//! PutRecords: up to 500 records, each with an outcome of its own.
+//! PutRecords: up to 500 records, or as many as the server is told to take, each with an outcome of its own.
 
 use std::fmt;
 
-use wire::shape::{Entries, FailedRecord, PutRecords, PutRecordsEntry, RECORDS_MAX, RecordOutcome, StoredRecords};
+use wire::shape::{Entries, FailedRecord, PutRecords, PutRecordsEntry, RecordOutcome, StoredRecords};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
@@ -10,9 +10,6 @@ use super::placement::{self, Placement};
 use super::{encode, encryption, end_if_dry, record_bytes_max, stored, stream_of};
 use crate::gateway::Shared;
 use crate::gateway::body::BodyRoom;
-
-/// Data and keys of one request.
-const REQUEST_BYTES_MAX: usize = 10 << 20;
 
 /// A member of one of the records.
 struct Member(usize, &'static str);
@@ -34,7 +31,7 @@ pub(super) async fn run(
 ) -> Result<(StoredRecords, Vec<RecordOutcome>), Error> {
     let mut checks = Checks::new();
     checks.required("records", input.records.as_ref());
-    checks.count("records", input.records.as_ref().map(Entries::count), 1, RECORDS_MAX);
+    checks.count("records", input.records.as_ref().map(Entries::count), 1, shared.limits.put_records);
     let records = input.records.unwrap_or_default();
     for (at, record) in records.iter().enumerate() {
         checks.required(Member(at, "data"), record.data.as_ref());
@@ -59,8 +56,9 @@ pub(super) async fn run(
         largest = largest.max(data.len() + key.len());
         frames_bytes += frame::parts::encoded_size(key.len(), true, data.len()).1;
     }
-    if bytes > REQUEST_BYTES_MAX {
-        let message = format!("The records of a request have at most {REQUEST_BYTES_MAX} bytes of data and keys.");
+    let request_bytes_max = shared.limits.put_records_bytes;
+    if bytes > request_bytes_max {
+        let message = format!("The records of a request have at most {request_bytes_max} bytes of data and keys.");
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
     let bytes_max = record_bytes_max(shared, &name, largest).await?;

@@ -8,10 +8,6 @@ use super::{consumer, now_ms, tags};
 use crate::gateway::Shared;
 use crate::gateway::extras::{Consumer, Tags};
 
-/// Consumers of a stream; and of one on demand whose account has committed itself.
-const CONSUMERS_MAX: usize = 20;
-const CONSUMERS_COMMITTED_MAX: usize = 50;
-
 pub(super) async fn run(shared: &Shared, input: RegisterStreamConsumer) -> Result<RegisteredConsumer, Error> {
     let mut checks = Checks::new();
     checks.required("streamARN", input.stream_arn.as_ref()).stream_arn(input.stream_arn.as_deref());
@@ -21,10 +17,10 @@ pub(super) async fn run(shared: &Shared, input: RegisterStreamConsumer) -> Resul
     let stream = shared.place.stream_of(None, input.stream_arn.as_deref())?;
     let name = input.consumer_name.unwrap_or_default();
     let mut kept = Tags::new();
-    tags::add(&shared.place, &format!("consumer {name}"), &mut kept, input.tags.unwrap_or_default())?;
+    tags::add(shared, &format!("consumer {name}"), &mut kept, input.tags.unwrap_or_default())?;
     let is_committed = shared.log.account(&shared.place).await?.is_committed(now_ms());
     let change = |stream: &engine::Stream, extras: &mut crate::gateway::extras::Extras| {
-        let consumers_max = if extras.on_demand && is_committed { CONSUMERS_COMMITTED_MAX } else { CONSUMERS_MAX };
+        let consumers_max = shared.limits.consumers(extras.on_demand && is_committed);
         let consumers = &mut extras.consumers;
         let Err(at) = consumers.binary_search_by(|known| known.name.cmp(&name)) else {
             let message = format!("Consumer {name} of stream {} already exists.", stream.name);

@@ -90,6 +90,9 @@ pub(super) fn be_provisioned(place: &Place, stream: &Stream, extras: &Extras) ->
     Err(Error::new(ErrorKind::Validation, message))
 }
 
+/// Times that are kept of an action, however often it may be asked for.
+const TIMES_KEPT: usize = 100;
+
 /// Takes one of the times that an action may be asked for of a stream in 24 hours, whichever those are; `times_ms` are those
 /// of late.
 pub(super) fn take_daily(
@@ -105,7 +108,7 @@ pub(super) fn take_daily(
         return Err(Error::new(ErrorKind::LimitExceeded, message));
     }
     times_ms.push(now_ms);
-    let surplus = times_ms.len().saturating_sub(times_max);
+    let surplus = times_ms.len().saturating_sub(times_max.min(TIMES_KEPT));
     times_ms.drain(..surplus);
     Ok(())
 }

@@ -13,5 +13,5 @@ pub(super) async fn run(shared: &Shared, input: TagResource) -> Result<(), Error
     checks.required("tags", input.tags.as_ref()).tags(input.tags.as_ref());
     let resource = Resource::of(&shared.place, &mut checks, input.resource_arn)?;
     let more = input.tags.unwrap_or_default();
-    resource.change(shared, |kept| tags::add(&shared.place, &resource.told(), kept.tags, more)).await
+    resource.change(shared, |kept| tags::add(shared, &resource.told(), kept.tags, more)).await
 }

@@ -1,22 +1,19 @@
 //! Tags as the actions on them check, add and tell them.
 
-use wire::name::Place;
 use wire::shape::Tag;
 use wire::{Error, ErrorKind};
 
+use crate::gateway::Shared;
 use crate::gateway::extras::Tags;
-
-/// Tags of one stream or consumer.
-const TAGS_MAX: usize = 50;
 
 /// Begins keys that are the service's own.
 const RESERVED: &str = "aws:";
 
 /// Adds tags to those of a stream or consumer, or changes some.
-pub(super) fn add(place: &Place, resource: &str, tags: &mut Tags, more: Tags) -> Result<(), Error> {
+pub(super) fn add(shared: &Shared, resource: &str, tags: &mut Tags, more: Tags) -> Result<(), Error> {
     check_characters(more.iter().flat_map(|(key, value)| [key.as_str(), value]))?;
     let refused = |because: &str| {
-        let account = &place.account;
+        let account = &shared.place.account;
         let message = format!("Failed to add tags to {resource} under account {account} because {because}.");
         Error::new(ErrorKind::InvalidArgument, message)
     };
@@ -24,8 +21,9 @@ pub(super) fn add(place: &Place, resource: &str, tags: &mut Tags, more: Tags) ->
         return Err(refused("keys that begin with aws: are reserved"));
     }
     tags.extend(more);
-    if tags.len() > TAGS_MAX {
-        return Err(refused(&format!("it cannot have more than {TAGS_MAX} tags associated with it")));
+    let tags_max = shared.limits.tags;
+    if tags.len() > tags_max {
+        return Err(refused(&format!("it cannot have more than {tags_max} tags associated with it")));
     }
     Ok(())
 }

@@ -8,12 +8,10 @@ use wire::shape::{ShardCounts, UpdateShardCount};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
+use super::holdings::Holdings;
 use super::{state, stream_of};
 use crate::gateway::extras::Extras;
 use crate::gateway::{Shared, scaling};
-
-/// How often it may be asked for of one stream in a day, whichever 24 hours are taken.
-const TIMES_MAX: usize = 10;
 
 pub(super) async fn run(shared: &Arc<Shared>, input: UpdateShardCount) -> Result<ShardCounts, Error> {
     let mut checks = Checks::new();
@@ -24,10 +22,13 @@ pub(super) async fn run(shared: &Arc<Shared>, input: UpdateShardCount) -> Result
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
     let target = input.target_shard_count.map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX));
+    let holdings = Holdings::of(shared).await?;
     let begin = |stream: &Stream, extras: &mut Extras| {
         state::be_provisioned(&shared.place, stream, extras)?;
-        check(stream.open_shards, target)?;
-        state::take_daily(shared, ("UpdateShardCount", &name), &mut extras.scaled_ms, TIMES_MAX)?;
+        check(stream.open_shards, target, shared.limits.shard_count_factor)?;
+        holdings.have_room_for(target.saturating_sub(stream.open_shards))?;
+        let times_max = shared.limits.shard_counts_a_day;
+        state::take_daily(shared, ("UpdateShardCount", &name), &mut extras.scaled_ms, times_max)?;
         extras.scaling = Some(target);
         Ok(stream.clone())
     };
@@ -41,14 +42,20 @@ pub(super) async fn run(shared: &Arc<Shared>, input: UpdateShardCount) -> Result
     })
 }
 
-/// That a stream may go from so many shards to so many.
-fn check(open: u32, target: u32) -> Result<(), Error> {
+/// That a stream may go from so many shards to so many: up or down by that factor at most.
+fn check(open: u32, target: u32, factor: usize) -> Result<(), Error> {
+    let times = |count: u32| (count as usize).saturating_mul(factor);
+    // The service's words, of its own factor.
+    let [multiple, part] = match factor {
+        2 => ["double", "half"].map(str::to_owned),
+        _ => [format!("{factor} times"), format!("1/{factor} of")],
+    };
     let rule = if target as usize > SHARDS_PER_STREAM_MAX {
         format!("Target shard count or number of open shards cannot be greater than {SHARDS_PER_STREAM_MAX}")
-    } else if target > open.saturating_mul(2) {
-        "UpdateShardCount cannot scale up over double your current open shard count".to_owned()
-    } else if target.saturating_mul(2) < open {
-        "UpdateShardCount cannot scale down below half your current open shard count".to_owned()
+    } else if target as usize > times(open) {
+        format!("UpdateShardCount cannot scale up over {multiple} your current open shard count")
+    } else if times(target) < open as usize {
+        format!("UpdateShardCount cannot scale down below {part} your current open shard count")
     } else {
         return Ok(());
     };

@@ -6,12 +6,10 @@ use wire::shape::UpdateStreamMode;
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
+use super::holdings::Holdings;
 use super::{state, stream_of, warm_throughput};
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
-
-/// How often a stream's mode may change in a day, whichever 24 hours are taken.
-const TIMES_MAX: usize = 2;
 
 pub(super) async fn run(shared: &Arc<Shared>, input: UpdateStreamMode) -> Result<(), Error> {
     let details = input.stream_mode_details;
@@ -23,10 +21,15 @@ pub(super) async fn run(shared: &Arc<Shared>, input: UpdateStreamMode) -> Result
     checks.at_least("warmThroughputMiBps", input.warm_throughput_mi_bps, 0);
     let name = stream_of(&shared.place, &mut checks, None, input.stream_arn.as_deref())?;
     let warm_mibps = warm_throughput::check(shared, input.warm_throughput_mi_bps).await?;
+    let holdings = Holdings::of(shared).await?;
     let change = |extras: &mut Extras| {
         let on_demand = mode.as_deref() == Some("ON_DEMAND");
         if on_demand != extras.on_demand {
-            state::take_daily(shared, ("UpdateStreamMode", &name), &mut extras.switched_ms, TIMES_MAX)?;
+            let times_max = shared.limits.modes_a_day;
+            state::take_daily(shared, ("UpdateStreamMode", &name), &mut extras.switched_ms, times_max)?;
+            if on_demand {
+                holdings.have_room_for_another()?;
+            }
         }
         extras.on_demand = on_demand;
         if extras.spread && !extras.on_demand {

@@ -5,12 +5,15 @@
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::codec::decode;
 
-/// Records of one request. Of what is more, only the number is known.
-pub const RECORDS_MAX: usize = 500;
+/// Records of one request, by the service. Of what is more, only the number is known.
+pub const RECORDS_DEFAULT: usize = 500;
+
+/// The same where a server takes more: what is kept of each takes many times the least that it can be written as.
+pub const RECORDS_MAX: usize = 10_000;
 
 /// Bytes of a piece of data, unless one record has more. What is there stays there: a piece that grew would be copied each time.
 const PIECE_BYTES: usize = 64 << 10;
@@ -58,13 +61,27 @@ impl Entries {
     }
 }
 
-impl<'de> Deserialize<'de> for Entries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entries, D::Error> {
-        deserializer.deserialize_seq(List)
-    }
+/// The records of a request, of which no more are kept than the service takes.
+pub(super) fn usual<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Entries>, D::Error> {
+    deserializer.deserialize_option(Given(List { kept_max: RECORDS_DEFAULT }))
 }
 
-struct List;
+/// The same, of which more are.
+pub(super) fn many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Entries>, D::Error> {
+    deserializer.deserialize_option(Given(List { kept_max: RECORDS_MAX }))
+}
+
+struct List {
+    kept_max: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for List {
+    type Value = Entries;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Entries, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
 
 impl<'de> Visitor<'de> for List {
     type Value = Entries;
@@ -75,7 +92,7 @@ impl<'de> Visitor<'de> for List {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
         let mut entries = Entries::default();
-        while entries.count < RECORDS_MAX {
+        while entries.count < self.kept_max {
             let Some(spans) = list.next_element_seed(Entry(&mut entries))? else { return Ok(entries) };
             entries.kept.push(spans);
             entries.count += 1;
@@ -232,7 +249,7 @@ mod tests {
     use super::*;
     use crate::Codec;
     use crate::base64::BASE64;
-    use crate::shape::PutRecords;
+    use crate::shape::{PutManyRecords, PutRecords};
 
     fn read(records: &Value) -> Result<Entries, String> {
         let body = json!({"StreamName": "s", "Records": records}).to_string();
@@ -258,7 +275,15 @@ mod tests {
     fn what_is_more_than_a_request_may_have_is_counted_and_not_kept() {
         let entries = read(&Value::from(vec![json!({"Data": "aGVsbG8=", "PartitionKey": "k"}); 700])).expect("a list");
         let bytes: usize = entries.data.iter().map(Vec::len).sum();
-        assert_eq!((entries.count(), entries.iter().len(), bytes), (700, RECORDS_MAX, 5 * RECORDS_MAX));
+        let kept = RECORDS_DEFAULT;
+        assert_eq!((entries.count(), entries.iter().len(), bytes), (700, kept, 5 * kept));
+        // A server may take more.
+        for (count, kept) in [(700, 700), (10_001, RECORDS_MAX)] {
+            let body = json!({"Records": vec![json!({"Data": "aGVsbG8="}); count]}).to_string();
+            let read = Codec::Json.parse::<PutManyRecords>(body.as_bytes()).expect("a list");
+            let entries = read.records.expect("they are given");
+            assert_eq!((entries.count(), entries.iter().len()), (count, kept));
+        }
     }
 
     #[test]

@@ -29,10 +29,29 @@ request!(
         stream_name: String,
         #[serde(rename = "StreamARN")]
         stream_arn: String,
+        #[serde(deserialize_with = "super::entries::usual")]
         records: Entries,
         dry_run: bool,
     }
 );
+
+request!(
+    /// The same of a server that takes more: up to [`RECORDS_MAX`](super::RECORDS_MAX) are kept.
+    PutManyRecords {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        #[serde(deserialize_with = "super::entries::many")]
+        records: Entries,
+        dry_run: bool,
+    }
+);
+
+impl From<PutManyRecords> for PutRecords {
+    fn from(PutManyRecords { stream_name, stream_arn, records, dry_run }: PutManyRecords) -> PutRecords {
+        PutRecords { stream_name, stream_arn, records, dry_run }
+    }
+}
 
 request!(
     /// Asks for a place in a shard.

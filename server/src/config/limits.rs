@@ -1,0 +1,239 @@
+//! Counts and sizes that the API holds its callers to, as people write them: `service`, `none`, or what is to be other than that,
+//! such as `service,put-records=5000,tags=none`.
+
+use std::str::FromStr;
+
+use engine::limits::{SHARDS_MAX, STREAMS_MAX};
+use frame::limits::SHARDS_PER_STREAM_MAX;
+use wire::shape::{RECORDS_DEFAULT, RECORDS_MAX};
+
+use super::value::Bytes;
+
+/// Sizes below that let nothing through that anybody has.
+const SIZE_MIN: usize = 1 << 10;
+
+/// Of a PutRecords: the body has no more, whatever it is written in.
+pub(crate) const PUT_RECORDS_BYTES_MAX: usize = 20 << 20;
+
+/// Of the answer to a GetRecords, for which there is room by these.
+pub(crate) const GET_RECORDS_MAX: usize = 100_000;
+pub(crate) const GET_RECORDS_BYTES_MAX: usize = 32 << 20;
+
+/// Consumers of a stream by the service, and of one on demand whose account has committed itself.
+const CONSUMERS: usize = 20;
+const CONSUMERS_COMMITTED: usize = 50;
+
+/// As many as a stream has room for, beside which they are kept, if their names are not long.
+const CONSUMERS_MAX: usize = 1000;
+
+/// As many as the service's model lets an answer tell.
+const TAGS_MAX: usize = 200;
+
+/// Times in 24 hours. That many are kept beside a stream.
+const A_DAY_MAX: usize = 100;
+
+/// How much there may be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ApiLimits {
+    /// Records of a PutRecords.
+    pub(crate) put_records: usize,
+    /// Data and keys of one.
+    pub(crate) put_records_bytes: usize,
+    /// Records that a GetRecords answers.
+    pub(crate) get_records: usize,
+    /// Data and keys of those. One record comes whatever its size.
+    pub(crate) get_records_bytes: usize,
+    /// Consumers of a stream.
+    consumers: usize,
+    /// Tags of a stream or consumer.
+    pub(crate) tags: usize,
+    /// Open shards of an account in a region.
+    pub(crate) shards: usize,
+    /// Streams on demand of one.
+    pub(crate) on_demand_streams: usize,
+    /// How many times as many shards, or as few, an UpdateShardCount may ask for.
+    pub(crate) shard_count_factor: usize,
+    /// How often it may be asked for of a stream in 24 hours.
+    pub(crate) shard_counts_a_day: usize,
+    /// How often a stream's mode may change in 24 hours.
+    pub(crate) modes_a_day: usize,
+}
+
+/// A limit as it is written.
+struct Limit {
+    name: &'static str,
+    is_size: bool,
+    /// The highest number that may be written.
+    most: usize,
+    /// What `none` means: that, or no bound at all.
+    none: usize,
+    of: fn(&mut ApiLimits) -> &mut usize,
+}
+
+const fn count(name: &'static str, most: usize, of: fn(&mut ApiLimits) -> &mut usize) -> Limit {
+    Limit { name, is_size: false, most, none: most, of }
+}
+
+const fn size(name: &'static str, most: usize, of: fn(&mut ApiLimits) -> &mut usize) -> Limit {
+    Limit { name, is_size: true, most, none: most, of }
+}
+
+const fn a_day(name: &'static str, of: fn(&mut ApiLimits) -> &mut usize) -> Limit {
+    Limit { name, is_size: false, most: A_DAY_MAX, none: usize::MAX, of }
+}
+
+const LIMITS: [Limit; 11] = [
+    count("put-records", RECORDS_MAX, |limits| &mut limits.put_records),
+    size("put-records-bytes", PUT_RECORDS_BYTES_MAX, |limits| &mut limits.put_records_bytes),
+    count("get-records", GET_RECORDS_MAX, |limits| &mut limits.get_records),
+    size("get-records-bytes", GET_RECORDS_BYTES_MAX, |limits| &mut limits.get_records_bytes),
+    count("consumers", CONSUMERS_MAX, |limits| &mut limits.consumers),
+    count("tags", TAGS_MAX, |limits| &mut limits.tags),
+    count("shards", SHARDS_MAX, |limits| &mut limits.shards),
+    count("on-demand-streams", STREAMS_MAX, |limits| &mut limits.on_demand_streams),
+    count("shard-count-factor", SHARDS_PER_STREAM_MAX, |limits| &mut limits.shard_count_factor),
+    a_day("shard-counts-a-day", |limits| &mut limits.shard_counts_a_day),
+    a_day("modes-a-day", |limits| &mut limits.modes_a_day),
+];
+
+impl ApiLimits {
+    /// As the service documents them; of an account as much as the log has room for, as what it may have is agreed upon.
+    pub fn service() -> ApiLimits {
+        ApiLimits {
+            put_records: RECORDS_DEFAULT,
+            put_records_bytes: 10 << 20,
+            get_records: 10_000,
+            get_records_bytes: 10 << 20,
+            consumers: CONSUMERS,
+            tags: 50,
+            shards: SHARDS_MAX,
+            on_demand_streams: STREAMS_MAX,
+            shard_count_factor: 2,
+            shard_counts_a_day: 10,
+            modes_a_day: 2,
+        }
+    }
+
+    /// As much as there is room for.
+    pub fn none() -> ApiLimits {
+        let mut limits = ApiLimits::service();
+        LIMITS.iter().for_each(|limit| *(limit.of)(&mut limits) = limit.none);
+        limits
+    }
+
+    /// Consumers of a stream, which may be one on demand whose account has committed itself: that has more unless something else is
+    /// said.
+    pub(crate) fn consumers(&self, committed: bool) -> usize {
+        if committed && self.consumers == CONSUMERS { CONSUMERS_COMMITTED } else { self.consumers }
+    }
+
+    /// Whether an account may have less than the log has room for.
+    pub(crate) fn hold_accounts(&self) -> bool {
+        self.shards < SHARDS_MAX || self.on_demand_streams < STREAMS_MAX
+    }
+
+    fn change(&mut self, word: &str) -> Result<(), String> {
+        let unknown = || {
+            let names = LIMITS.each_ref().map(|limit| limit.name).join(", ");
+            format!("`{word}` is no limit; write service, none, or NAME=NUMBER or NAME=none with one of {names}")
+        };
+        let (name, value) = word.split_once('=').ok_or_else(unknown)?;
+        let limit = LIMITS.iter().find(|limit| limit.name == name.trim()).ok_or_else(unknown)?;
+        *(limit.of)(self) = limit.read(value.trim())?;
+        Ok(())
+    }
+}
+
+impl Limit {
+    fn read(&self, text: &str) -> Result<usize, String> {
+        if text == "none" {
+            return Ok(self.none);
+        }
+        let (name, most) = (self.name, self.most);
+        let (value, least) = if self.is_size {
+            (text.parse::<Bytes>().ok().and_then(|bytes| usize::try_from(bytes.0).ok()), SIZE_MIN)
+        } else {
+            (text.parse().ok(), 1)
+        };
+        value.filter(|value| (least..=most).contains(value)).ok_or_else(|| match self.is_size {
+            true => {
+                let [least, most] = [least, most].map(|bytes| Bytes(bytes as u64));
+                format!("{name}={text}: write a size from {least} to {most}, or none")
+            }
+            false => format!("{name}={text}: write a number from {least} to {most}, or none"),
+        })
+    }
+}
+
+impl FromStr for ApiLimits {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ApiLimits, String> {
+        let mut limits = ApiLimits::service();
+        for (at, word) in text.split(',').map(str::trim).enumerate() {
+            match (at, word) {
+                (0, "service") => {}
+                (0, "none") => limits = ApiLimits::none(),
+                _ => limits.change(word)?,
+            }
+        }
+        Ok(limits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_as_people_write_them() {
+        let read = |text: &str| text.parse::<ApiLimits>();
+        assert_eq!(read("service"), Ok(ApiLimits::service()));
+        assert_eq!(read("none"), Ok(ApiLimits::none()));
+        let changed = read("put-records=5000, put-records-bytes = 16MiB,tags=none,shard-counts-a-day=none").unwrap();
+        let expected = ApiLimits {
+            put_records: 5000,
+            put_records_bytes: 16 << 20,
+            tags: 200,
+            shard_counts_a_day: usize::MAX,
+            ..ApiLimits::service()
+        };
+        assert_eq!(changed, expected);
+        assert_eq!(read("none,get-records=1"), Ok(ApiLimits { get_records: 1, ..ApiLimits::none() }));
+        for (text, said) in [
+            ("", "`` is no limit; write service, none, or NAME=NUMBER"),
+            ("put-records", "with one of put-records, put-records-bytes"),
+            ("tags=5,none", "`none` is no limit"),
+            ("Tags=5", "`Tags=5` is no limit"),
+            ("put-records=0", "put-records=0: write a number from 1 to 10000, or none"),
+            ("put-records=10001", "a number from 1 to 10000"),
+            ("put-records=1e3", "a number from 1 to 10000"),
+            ("put-records-bytes=1000", "put-records-bytes=1000: write a size from 1KiB to 20MiB, or none"),
+            ("get-records-bytes=33MiB", "a size from 1KiB to 32MiB"),
+            ("consumers=-1", "consumers=-1: write a number from 1 to 1000"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn each_name_is_of_a_limit_of_its_own() {
+        for limit in &LIMITS {
+            let one = format!("{}={}", limit.name, limit.most).parse::<ApiLimits>().unwrap();
+            let none = format!("{}=none", limit.name).parse::<ApiLimits>().unwrap();
+            for (mut changed, value) in [(one, limit.most), (none, limit.none)] {
+                assert_eq!(*(limit.of)(&mut changed), value, "{}", limit.name);
+                *(limit.of)(&mut changed) = *(limit.of)(&mut ApiLimits::service());
+                assert_eq!(changed, ApiLimits::service(), "{}", limit.name);
+            }
+            assert!(*(limit.of)(&mut ApiLimits::service()) <= limit.most, "{}", limit.name);
+        }
+    }
+
+    #[test]
+    fn who_has_committed_itself_has_more_consumers_unless_it_is_said_how_many() {
+        let of = |text: &str| [false, true].map(|committed| text.parse::<ApiLimits>().unwrap().consumers(committed));
+        assert_eq!((of("service"), of("consumers=5"), of("none")), ([20, 50], [5, 5], [1000, 1000]));
+    }
+}
