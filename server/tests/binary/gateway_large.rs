@@ -2,14 +2,23 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use ciborium::Value as Cbor;
 use serde_json::{Value, json};
 
-use crate::gateway::{HELLO, arn, good, records, refused, server};
+use crate::gateway::{HELLO, arn, ask_in, connect, good, records, refused, server};
 use crate::rig::directory;
 
+/// The key of a record whose data is as large as any may be with it.
+pub(crate) const KEY: &str = "k";
+pub(crate) const LARGEST: usize = (10 << 20) - KEY.len();
+
 /// So many bytes, different in each part.
+pub(crate) fn bytes_of(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at >> 13) as u8 ^ at as u8).collect()
+}
+
 fn data_of(bytes: usize) -> String {
-    BASE64_STANDARD.encode((0..bytes).map(|at| (at >> 13) as u8 ^ at as u8).collect::<Vec<u8>>())
+    BASE64_STANDARD.encode(bytes_of(bytes))
 }
 
 #[test]
@@ -60,5 +69,67 @@ fn records_are_as_large_as_their_stream_takes_them() {
     server.kill();
     let (server, api) = self::server(&data);
     assert!(records(api, "s") == expected, "what is read is not what was put, after a kill");
+    server.stop();
+}
+
+#[test]
+fn the_largest_record_comes_and_goes_in_cbor_too() {
+    let directory = directory();
+    let (server, api) = server(&directory.path().join("data"));
+    good(api, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1, "MaxRecordSizeInKiB": 10_240 }));
+    let map = |members: Vec<(&str, Cbor)>| {
+        Cbor::Map(members.into_iter().map(|(name, value)| (Cbor::Text(name.to_owned()), value)).collect())
+    };
+    let ask = |action: &str, request: &Cbor| {
+        let (mut body, mut stream) = (Vec::new(), connect(api));
+        ciborium::into_writer(request, &mut body).unwrap();
+        let (status, answer) = ask_in(&mut stream, "cbor", action, &body);
+        (status, ciborium::from_reader::<Cbor, _>(&answer[..]).unwrap())
+    };
+    let text = |text: &str| Cbor::Text(text.to_owned());
+    let member = |map: &Cbor, name: &str| {
+        map.as_map().unwrap().iter().find(|(key, _)| *key == text(name)).map(|(_, value)| value.clone())
+    };
+    let record = |bytes: usize| vec![("Data", Cbor::Bytes(bytes_of(bytes))), ("PartitionKey", text(KEY))];
+    let put = |bytes: usize| {
+        let mut members = record(bytes);
+        members.push(("StreamName", text("s")));
+        ask("PutRecord", &map(members))
+    };
+    assert_eq!(put(LARGEST).0, 200);
+    let several = map(vec![("StreamName", text("s")), ("Records", Cbor::Array(vec![map(record(LARGEST))]))]);
+    assert_eq!(ask("PutRecords", &several).0, 200);
+    for (bytes, kind, told) in [
+        (LARGEST + 1, "InvalidArgumentException", "at most 10485760 bytes"),
+        (
+            (10 << 20) + 1,
+            "ValidationException",
+            "at 'data' failed to satisfy constraint: Member must have length less than or",
+        ),
+    ] {
+        let (status, error) = put(bytes);
+        let message = member(&error, "message").unwrap();
+        assert_eq!((status, member(&error, "__type")), (400, Some(text(kind))));
+        assert!(message.as_text().is_some_and(|message| message.contains(told)), "{message:?}");
+    }
+    // Another, in the other writing: each reads what came in either.
+    good(api, "PutRecord", &json!({ "StreamName": "s", "Data": data_of(LARGEST), "PartitionKey": KEY }));
+    let start = json!({ "StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON" });
+    let start = good(api, "GetShardIterator", &start)["ShardIterator"].as_str().unwrap().to_owned();
+    let (mut iterator, mut read, expected) = (text(&start), 0, bytes_of(LARGEST));
+    while read < 3 {
+        let (status, page) = ask("GetRecords", &map(vec![("ShardIterator", iterator)]));
+        assert_eq!(status, 200, "{page:?}");
+        for record in member(&page, "Records").unwrap().as_array().unwrap() {
+            let data = member(record, "Data").unwrap();
+            assert!(data.as_bytes() == Some(&expected), "record {read} is another");
+            assert_eq!(member(record, "PartitionKey"), Some(text(KEY)));
+            read += 1;
+        }
+        iterator = member(&page, "NextShardIterator").unwrap();
+    }
+    let all = records(api, "s");
+    let largest = data_of(LARGEST);
+    assert!(all.len() == 3 && all.iter().all(|(_, data)| *data == largest), "JSON tells something else");
     server.stop();
 }
