@@ -4,12 +4,11 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::rc::Rc;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::Uri;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
@@ -21,6 +20,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::sign::{Credentials, Signer};
+use super::traffic::{Outgoing, Traffic, Watched};
 use super::{HttpError, Wire};
 use crate::certificates::roots_in;
 
@@ -82,9 +82,9 @@ impl fmt::Debug for Endpoint {
 /// What a connection is asked through.
 pub(super) enum Sender {
     /// One request at a time.
-    One(http1::SendRequest<Full<Bytes>>),
+    One(http1::SendRequest<Outgoing>),
     /// Many.
-    Two(http2::SendRequest<Full<Bytes>>),
+    Two(http2::SendRequest<Outgoing>),
 }
 
 /// Anything that bytes go through.
@@ -192,12 +192,12 @@ impl Endpoint {
     }
 
     /// Makes a connection: each to the next of its addresses, or to one further on where nobody is there.
-    pub(super) async fn connect(&self, number: u32) -> Result<Sender, HttpError> {
+    pub(super) async fn connect(&self, number: u32, traffic: &Rc<Traffic>) -> Result<Sender, HttpError> {
         let silent = |_| HttpError::Silent { url: self.url.clone(), waited: self.open_within };
-        timeout(self.open_within, self.connect_now(number)).await.map_err(silent)?
+        timeout(self.open_within, self.connect_now(number, traffic)).await.map_err(silent)?
     }
 
-    async fn connect_now(&self, number: u32) -> Result<Sender, HttpError> {
+    async fn connect_now(&self, number: u32, traffic: &Rc<Traffic>) -> Result<Sender, HttpError> {
         let refused = |source| HttpError::Connect { url: self.url.clone(), source };
         let (count, mut connected) = (self.addresses.len(), Err(io::Error::other("its name has no address")));
         for at in 0..count {
@@ -207,6 +207,7 @@ impl Endpoint {
         }
         let tcp = connected.map_err(refused)?;
         tcp.set_nodelay(true).map_err(refused)?;
+        let tcp = Watched::new(tcp, Rc::clone(traffic));
         let (stream, agreed): (Box<dyn Stream>, _) = match &self.tls {
             None => (Box::new(tcp), self.version.unwrap_or(Version::One)),
             Some((connector, name)) => {

@@ -26,6 +26,7 @@ mod readback;
 mod rows;
 mod sign;
 mod streams;
+mod traffic;
 mod walk;
 mod wire;
 mod worker;

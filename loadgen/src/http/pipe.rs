@@ -5,11 +5,12 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
@@ -21,7 +22,9 @@ use tokio::time::timeout;
 use super::api::{self, Failure};
 use super::endpoint::{Endpoint, Sender, told};
 use super::sign::{BodyHash, Signature};
+use super::traffic::{Flight, Outgoing, Traffic};
 use super::{HttpError, Wire, error};
+use crate::native::Turns;
 
 /// The most that an answer without records may have.
 pub(super) const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -37,13 +40,20 @@ pub(super) struct Signed {
     body: Bytes,
     hash: BodyHash,
     signature: Signature,
+    /// How far it is, each time that it is sent.
+    pub(super) flight: Rc<Flight>,
 }
 
 impl Signed {
     pub(super) fn new(endpoint: &Endpoint, operation: &'static str, wire: Wire, body: Vec<u8>) -> Self {
         let hash = BodyHash::of(&body);
         let signature = sign(endpoint, operation, wire, &hash);
-        Self { operation, wire, body: body.into(), hash, signature }
+        Self { operation, wire, body: body.into(), hash, signature, flight: Rc::default() }
+    }
+
+    /// It is over without an answer: what has not left by now does not leave any more.
+    pub(super) fn failed(&self, error: HttpError) -> CallError {
+        CallError { error, may_be_done: !self.flight.withdraw() }
     }
 }
 
@@ -86,6 +96,7 @@ pub(super) struct Pipe {
     /// Taken while it is used, where one request is all that goes over it at a time.
     sender: RefCell<Option<Sender>>,
     opening: Mutex<()>,
+    pub(super) traffic: Rc<Traffic>,
     /// What is left of the memory of the last answer: all of it, once nothing of that is needed any more.
     answers: RefCell<BytesMut>,
 }
@@ -93,11 +104,17 @@ pub(super) struct Pipe {
 impl Pipe {
     /// One that is made when it is first used. Connections are spread over the endpoint's addresses by their number.
     pub(super) fn new(endpoint: &Arc<Endpoint>, number: u32) -> Self {
+        Self::in_turns(endpoint, number, &Turns::default())
+    }
+
+    /// The same of which it is told how many turns of the core it waits.
+    pub(super) fn in_turns(endpoint: &Arc<Endpoint>, number: u32, turns: &Turns) -> Self {
         Self {
             endpoint: Arc::clone(endpoint),
             number,
             sender: RefCell::default(),
             opening: Mutex::default(),
+            traffic: Traffic::new(turns),
             answers: RefCell::default(),
         }
     }
@@ -153,7 +170,8 @@ impl Pipe {
             self.give_back(sender);
             Ok((status, body))
         };
-        let answered = timeout(within, exchange).await.unwrap_or_else(|_| Err(CallError::unknown(self.silent(within))));
+        let answered = timeout(within, exchange).await;
+        let answered = answered.unwrap_or_else(|_| Err(signed.failed(self.silent(within))));
         if answered.is_err() {
             self.forget();
         }
@@ -185,18 +203,21 @@ impl Pipe {
     /// Sends a request, over a new connection if the one there is has ended; the head of its answer.
     pub(super) async fn begin(&self, signed: &mut Signed) -> Result<(Response<Incoming>, Sender), CallError> {
         for _ in 0..2 {
+            signed.flight.waits(&self.traffic);
             let mut sender = self.sender().await.map_err(CallError::not_done)?;
+            signed.flight.waits(&self.traffic);
             let request = self.request(&sender, signed);
             match send(&mut sender, request).await {
                 Ok(response) => return Ok((response, sender)),
                 Err(Failed::NotSent) => self.forget(),
+                Err(Failed::Broken(reason)) => return Err(signed.failed(self.broken(signed.operation, reason))),
                 Err(failed) => return Err(self.failed(signed.operation, 0, failed)),
             }
         }
         Err(self.failed(signed.operation, 0, Failed::NotSent))
     }
 
-    fn request(&self, sender: &Sender, signed: &mut Signed) -> Request<Full<Bytes>> {
+    fn request(&self, sender: &Sender, signed: &mut Signed) -> Request<Outgoing> {
         if !signed.signature.is_fresh() {
             signed.signature = sign(&self.endpoint, signed.operation, signed.wire, &signed.hash);
         }
@@ -213,7 +234,8 @@ impl Pipe {
         if let Some(token) = &signature.token {
             request = request.header("x-amz-security-token", token);
         }
-        request.body(Full::new(signed.body.clone())).expect("addresses were checked, and credentials are words")
+        let body = Outgoing::new(signed.body.clone(), &signed.flight, &self.traffic);
+        request.body(body).expect("addresses were checked, and credentials are words")
     }
 
     async fn sender(&self) -> Result<Sender, HttpError> {
@@ -225,7 +247,7 @@ impl Pipe {
         };
         let sender = match there {
             Some(sender) => sender,
-            None => self.endpoint.connect(self.number).await?,
+            None => self.endpoint.connect(self.number, &self.traffic).await?,
         };
         if let Sender::Two(sender) = &sender {
             *self.sender.borrow_mut() = Some(Sender::Two(sender.clone()));
@@ -252,14 +274,17 @@ impl Pipe {
         HttpError::Silent { url: self.endpoint.url().to_owned(), waited }
     }
 
+    fn broken(&self, operation: &'static str, reason: String) -> HttpError {
+        HttpError::Broken { url: self.endpoint.url().to_owned(), operation, reason }
+    }
+
     fn failed(&self, operation: &'static str, bytes_max: usize, failed: Failed) -> CallError {
         let url = self.endpoint.url().to_owned();
         match failed {
             Failed::NotSent => {
-                let reason = "it ends before anything is sent".to_owned();
-                CallError::not_done(HttpError::Broken { url, operation, reason })
+                CallError::not_done(self.broken(operation, "it ends before anything is sent".to_owned()))
             }
-            Failed::Broken(reason) => CallError::unknown(HttpError::Broken { url, operation, reason }),
+            Failed::Broken(reason) => CallError::unknown(self.broken(operation, reason)),
             Failed::TooLarge => {
                 let what = format!("an answer of more than {bytes_max} bytes");
                 CallError::unknown(HttpError::Garbage { url, operation, what })
@@ -275,7 +300,7 @@ impl Pipe {
     }
 }
 
-async fn send(sender: &mut Sender, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failed> {
+async fn send(sender: &mut Sender, request: Request<Outgoing>) -> Result<Response<Incoming>, Failed> {
     let sent = match sender {
         Sender::One(sender) => {
             sender.ready().await.map_err(|_| Failed::NotSent)?;

@@ -20,8 +20,8 @@ use super::worker::{Job, Worker};
 use super::{Asked, HttpError};
 use crate::input::Rows;
 use crate::native::{
-    Core, CoreOutcome, CorePlace, Due, OpenLoop, Pace, Pacer, Plan, Produced, Producers, Shared, Stop, Waiting, follow,
-    long_over, run_cores,
+    Core, CoreOutcome, CorePlace, Due, OpenLoop, Pace, Pacer, Plan, Produced, Producers, Shared, Stop, Turns, Waiting,
+    follow, long_over, run_cores,
 };
 use crate::schedule::Schedule;
 use crate::workload::{KEY_BYTES, Lane};
@@ -64,14 +64,15 @@ async fn run_core(
     shared: &Arc<Shared>,
     place: &CorePlace<'_>,
 ) -> Result<CoreOutcome, HttpError> {
-    let crews = Crew::connect_all(plan, asked, streams, place).await;
-    let pacer = Pacer::new().map_err(HttpError::from);
+    let turns = Turns::default();
+    let crews = Crew::connect_all(plan, asked, streams, (place, &turns)).await;
+    let pacer = Pacer::new(&turns).map_err(HttpError::from);
     if crews.is_err() || pacer.is_err() {
         shared.stop(Stop::ConnectionsLost);
     }
     place.ready();
     let (crews, mut pacer) = (crews?, pacer?);
-    let core = Rc::new(Core::begin(plan, shared));
+    let core = Rc::new(Core::begin(plan, shared, turns));
     core.until_begun().await;
     let contents = (rows.is_none() && !plan.producers.is_empty()).then(|| plan.contents());
     let audience = Audience::begin(plan, asked, read, &core, contents.as_ref(), place);
@@ -135,7 +136,7 @@ impl Crew {
         plan: &Plan,
         asked: &Asked,
         streams: &Streams,
-        place: &CorePlace<'_>,
+        place: (&CorePlace<'_>, &Turns),
     ) -> Result<Vec<Rc<Self>>, HttpError> {
         let (mut crews, mut first_number) = (Vec::new(), 0);
         for (group, producers) in plan.producers.iter().enumerate() {
@@ -149,12 +150,12 @@ impl Crew {
         (group, producers): (usize, &Producers),
         asked: &Asked,
         streams: &Streams,
-        (first_number, place): (u32, &CorePlace<'_>),
+        (first_number, (place, turns)): (u32, (&CorePlace<'_>, &Turns)),
     ) -> Result<Rc<Self>, HttpError> {
         let each = asked.inflight(streams, group);
         let mut workers = Vec::new();
         for number in (0..producers.connections).skip(place.part).step_by(place.parts) {
-            let pipe = Rc::new(Pipe::new(&asked.endpoint, number));
+            let pipe = Rc::new(Pipe::in_turns(&asked.endpoint, number, turns));
             pipe.open().await?;
             let worker = |at| Worker::new(group, first_number + number * each + at, Rc::clone(&pipe));
             workers.extend((0..each).map(worker));
@@ -396,10 +397,38 @@ impl OpenLoop for CrewLoop {
         TIMES_WAITING_MAX
     }
 
-    /// While each worker has a request under way the others wait for an answer.
-    fn waiting(&self, _: u64) -> Waiting {
-        let batches = self.crew.due.borrow().len();
-        let all_wait = self.crew.workers.iter().all(|worker| worker.is_busy() || worker.has_ended());
-        Waiting { batches, for_server: if all_wait { batches } else { 0 } }
+    /// What waits does so for whichever worker is free next: for the server as far as the workers do.
+    fn waiting(&self, turn: u64, before: u64) -> Waiting {
+        let workers = self.crew.workers.iter().filter(|worker| !worker.has_ended());
+        share(self.crew.due.borrow().len(), workers.map(|worker| worker.for_server(turn)), before)
+    }
+}
+
+/// Divides what waits among those who are to send it, each of whom waits for the server since a turn of the core, or does not.
+fn share(batches: usize, workers: impl Iterator<Item = Option<u64>>, before: u64) -> Waiting {
+    let (mut count, mut for_server, mut still) = (0, 0, 0);
+    for since in workers {
+        count += 1;
+        for_server += usize::from(since.is_some());
+        still += usize::from(since.is_some_and(|since| since <= before));
+    }
+    // Where nobody is left nothing of it is sent, whoever has the processor.
+    let part = |part: usize| (batches * part).checked_div(count).unwrap_or(batches);
+    Waiting { batches, for_server: part(for_server), still: part(still) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_does_so_for_the_server_as_far_as_workers_do() {
+        let shares = |workers: &[Option<u64>]| {
+            let Waiting { batches, for_server, still } = share(1000, workers.iter().copied(), 7);
+            (batches, for_server, still)
+        };
+        assert_eq!(shares(&[None, Some(7), Some(8), Some(9)]), (1000, 750, 250));
+        assert_eq!(shares(&[None; 3]), (1000, 0, 0), "each has an answer to read, or a request to make");
+        assert_eq!(shares(&[]), (1000, 1000, 1000));
     }
 }

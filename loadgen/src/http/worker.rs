@@ -15,6 +15,7 @@ use super::batch::Ready;
 use super::error::is_servers;
 use super::pipe::{ANSWER_BYTES_MAX, CallError, Pipe};
 use super::streams::{Streams, number_of};
+use super::traffic::Flight;
 use super::{Asked, HttpError};
 use crate::native::{Core, Pace, SILENCE_MAX};
 use crate::recorder::BatchTimes;
@@ -44,6 +45,8 @@ pub(super) struct Worker {
     /// The answer under way is not waited for any longer.
     pub(super) given_up: Notify,
     is_busy: Cell<bool>,
+    /// The request that was sent last.
+    flight: RefCell<Rc<Flight>>,
     has_ended: Cell<bool>,
     unknown_in_a_row: Cell<u32>,
 }
@@ -68,6 +71,7 @@ impl Worker {
             progress: Notify::new(),
             given_up: Notify::new(),
             is_busy: Cell::new(false),
+            flight: RefCell::default(),
             has_ended: Cell::new(false),
             unknown_in_a_row: Cell::new(0),
         })
@@ -78,9 +82,9 @@ impl Worker {
         self.has_ended.get()
     }
 
-    /// Whether a request of its is under way.
-    pub(super) fn is_busy(&self) -> bool {
-        self.is_busy.get()
+    /// Since which turn of the core it waits for the server, by this one; `None` if it does not.
+    pub(super) fn for_server(&self, turn: u64) -> Option<u64> {
+        self.is_busy.get().then(|| self.pipe.traffic.for_server(&self.flight.borrow(), turn)).flatten()
     }
 
     /// Whether nothing waits, and everything sent was answered.
@@ -111,13 +115,15 @@ impl Worker {
         }
         let until = Instant::now() + job.asked.endpoint.open_within;
         let answer = loop {
+            let flight = Rc::<Flight>::default();
+            ready.request.flight = Rc::clone(&flight);
+            self.flight.replace(flight);
             let answer = select! {
-                answer = self.pipe.call(&mut ready.request, ANSWER_BYTES_MAX, SILENCE_MAX) => answer,
-                () = self.given_up.notified() => {
-                    let error = HttpError::GivenUp { url: self.pipe.endpoint.url().to_owned() };
-                    Err(CallError { error, may_be_done: true })
-                }
+                answer = self.pipe.call(&mut ready.request, ANSWER_BYTES_MAX, SILENCE_MAX) => Some(answer),
+                () = self.given_up.notified() => None,
             };
+            let given_up = || HttpError::GivenUp { url: self.pipe.endpoint.url().to_owned() };
+            let answer = answer.unwrap_or_else(|| Err(ready.request.failed(given_up())));
             match answer {
                 Err(CallError { error, may_be_done: false }) if !matches!(error, HttpError::Refused { .. }) => {
                     if core.stopped() || Instant::now() >= until {

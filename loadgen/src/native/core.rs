@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::select;
 use tokio::time::sleep;
 
+use super::pace::Turns;
 use super::shared::Shared;
 use super::{Group, Plan};
 use crate::recorder::Recorder;
@@ -127,18 +128,21 @@ pub(crate) struct Core {
     pub(crate) counts: RefCell<Counts>,
     /// Buffers of sent messages; the last is the newest used, and the likeliest to be in the processor's cache.
     pub(super) spare: RefCell<Vec<Vec<u8>>>,
+    /// What tells how long its connections wait.
+    pub(crate) turns: Turns,
     /// Consumers whose end is the run's where nobody produces.
     pub(super) consumers: usize,
 }
 
 impl Core {
     /// A core whose run begins, or is to begin.
-    pub(crate) fn begin(plan: &Plan, shared: &Arc<Shared>) -> Self {
+    pub(crate) fn begin(plan: &Plan, shared: &Arc<Shared>, turns: Turns) -> Self {
         Self {
             clock: shared.begin(plan.start_at),
             shared: Arc::clone(shared),
             counts: RefCell::new(Counts::new(plan)),
             spare: RefCell::default(),
+            turns,
             consumers: plan.consumers.counted(&plan.target),
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! What waits behind a time that was handed out is bounded, as a core may be asked for more than it can send, or a server than
 //! it takes. Past the bound times are held up: their batches count from when they were due all the same, and as never sent where
-//! they still are held up at the end. A batch that was held up for the server alone was not handed out late. The bound is of a core's
-//! connections of a group together: one that stalls for so long that all that waits is its own holds up the others too.
+//! they still are held up at the end. Of what a batch was held up the time that was the server's does not count as handed out late. The
+//! bound is of a core's connections of a group together: one that stalls for so long that all that waits is its own holds up the others too.
 
 use tokio::time::sleep;
 
@@ -21,6 +21,8 @@ pub(crate) struct Waiting {
     pub(crate) batches: usize,
     /// Those of them that wait for the server, and not for this core.
     pub(crate) for_server: usize,
+    /// Those of them that have since the look before.
+    pub(crate) still: usize,
 }
 
 /// The open loop of one group of producers.
@@ -43,8 +45,8 @@ pub(crate) trait OpenLoop {
     /// How many batches may wait.
     fn waiting_max(&self) -> usize;
 
-    /// How many do, in this turn of the core: each look of another sees what has changed in between.
-    fn waiting(&self, turn: u64) -> Waiting;
+    /// How many do, in this turn of the core, which comes after a whole one, and have since the look in the turn before.
+    fn waiting(&self, turn: u64, before: u64) -> Waiting;
 }
 
 /// One, and how far what waits is from its bound.
@@ -55,14 +57,18 @@ struct Bounded<L> {
     /// When to look for room again.
     look_ns: u64,
     is_held_up: bool,
+    /// When it was looked last, and in which turn.
+    looked: (u64, u64),
+    /// Whether most of what waited then did so for the server.
     waits_for_server: bool,
-    /// Until when what was held up was held up for the server.
+    /// When the first that is due would be, but for what it was held up for the server.
     excused_ns: u64,
 }
 
 impl<L: OpenLoop> Bounded<L> {
     fn new(inner: L) -> Self {
-        Self { inner, room: 0, look_ns: 0, is_held_up: false, waits_for_server: false, excused_ns: 0 }
+        let (room, look_ns, looked, excused_ns) = (0, 0, (0, 0), 0);
+        Self { inner, room, look_ns, is_held_up: false, looked, waits_for_server: false, excused_ns }
     }
 
     /// When there is something to do: the time of a batch, or a look for room.
@@ -75,10 +81,16 @@ impl<L: OpenLoop> Bounded<L> {
         if self.room > 0 {
             return true;
         }
-        let Waiting { batches, for_server } = self.inner.waiting(turn);
-        if self.is_held_up && self.waits_for_server {
-            self.excused_ns = now_ns;
-        }
+        let (looked_ns, looked_turn) = std::mem::replace(&mut self.looked, (now_ns, turn));
+        let Waiting { batches, for_server, still } = self.inner.waiting(turn, looked_turn);
+        // If this look comes late, nobody knows how long what was answered since has lain unread.
+        let until_ns = match 2 * still > batches {
+            true => now_ns,
+            false if self.waits_for_server => now_ns.min(looked_ns + HELD_UP_LOOK_NS),
+            false => looked_ns,
+        };
+        let due_ns = self.inner.due().0;
+        self.excused_ns = self.excused_ns.max(due_ns) + until_ns.saturating_sub(looked_ns.max(due_ns));
         self.room = self.inner.waiting_max().saturating_sub(batches);
         self.is_held_up = self.room == 0;
         self.look_ns = if self.is_held_up { now_ns + HELD_UP_LOOK_NS } else { 0 };
@@ -138,15 +150,20 @@ pub(crate) async fn follow<L: OpenLoop>(
         if check_end(plan, core, &has_nobody_left) || next_ns >= end_ns {
             break;
         }
+        if next.is_held_up {
+            // What is there is read before it is asked who waits for whom: this core may just have got the processor back.
+            pacer.turn(core.clock).await;
+        }
         let now_ns = core.clock.now_ns();
-        if next.has_room(now_ns, pacer.turns()) {
+        if next.has_room(now_ns, core.turns.now()) {
             next.room -= 1;
             next.paced(core, now_ns, 1);
             next.inner.hand_out(core);
         }
     }
+    pacer.turn(core.clock).await;
     let now_ns = core.clock.now_ns();
-    loops.into_iter().for_each(|left| left.finish(core, (now_ns, pacer.turns()), end_ns));
+    loops.into_iter().for_each(|left| left.finish(core, (now_ns, core.turns.now()), end_ns));
 }
 
 #[cfg(test)]
@@ -180,7 +197,7 @@ mod tests {
             10
         }
 
-        fn waiting(&self, _: u64) -> Waiting {
+        fn waiting(&self, _: u64, _: u64) -> Waiting {
             self.waiting
         }
     }
@@ -226,17 +243,36 @@ mod tests {
         assert_eq!(hand_out(&mut bounded, 300), 3);
     }
 
+    /// Looks at these times; how late what was due at 5 is by the last of them. Each is when, and how many of ten wait for the server,
+    /// and have since the look before.
+    fn late_ns(looks: &[(u64, usize, usize)]) -> u64 {
+        let mut bounded = Bounded::new(Asked::default());
+        for &(now_ns, for_server, still) in looks {
+            bounded.inner.waiting = Waiting { batches: 10, for_server, still };
+            bounded.has_room(now_ns, 0);
+        }
+        looks.last().unwrap().0 - bounded.excused_ns.max(5)
+    }
+
+    /// Bug, found on reading: one look at which most waited for the server excused all that the generator was behind by until then. Fix: it
+    /// excuses the time to the next look.
     #[test]
     fn what_is_held_up_is_excused_for_the_server_alone() {
-        let held_up = |for_server: [usize; 3]| {
-            let mut bounded = Bounded::new(Asked::default());
-            for (now_ns, for_server) in [100, 200, 300].into_iter().zip(for_server) {
-                bounded.inner.waiting = Waiting { batches: 10, for_server };
-                bounded.has_room(now_ns, 0);
-            }
-            bounded.excused_ns
-        };
-        assert_eq!((held_up([0, 0, 0]), held_up([4, 5, 10])), (0, 0), "what is seen last tells of what follows");
-        assert_eq!((held_up([6, 6, 0]), held_up([6, 0, 0]), held_up([0, 6, 0])), (300, 200, 300));
+        let late_of = |waits: [usize; 3]| late_ns(&[(100, waits[0], 0), (200, waits[1], 0), (300, waits[2], 0)]);
+        assert_eq!((late_of([0, 0, 0]), late_of([4, 5, 10])), (295, 295), "what is seen last tells of what follows");
+        assert_eq!((late_of([6, 6, 0]), late_of([6, 0, 0]), late_of([0, 6, 0])), (95, 195, 195));
+    }
+
+    /// Bug, found on reading: a generator without the processor was excused for as long as it had none, as all waited for the server when it
+    /// was last asked. Fix: a look that comes late excuses no more than one in time, unless all have gone on waiting.
+    #[test]
+    fn a_look_that_comes_late_excuses_what_goes_on_waiting_alone() {
+        const LATE_NS: u64 = 50 * HELD_UP_LOOK_NS;
+        let starved = [(100, 10, 0), (100 + LATE_NS, 10, 0)];
+        assert_eq!(late_ns(&starved), 95 + LATE_NS - HELD_UP_LOOK_NS);
+        let (half, most) = ([(100, 10, 0), (100 + LATE_NS, 10, 5)], [(100, 10, 0), (100 + LATE_NS, 10, 6)]);
+        assert_eq!((late_ns(&half), late_ns(&most)), (late_ns(&starved), 95), "a slow server");
+        let begun = [(100, 0, 0), (100 + LATE_NS, 10, 10)];
+        assert_eq!(late_ns(&begun), 95, "they were sent as it was looked first, and it shows later who was waited for");
     }
 }

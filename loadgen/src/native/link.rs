@@ -14,6 +14,7 @@ use tokio_uring::buf::BoundedBuf;
 use super::batch::{BatchLimits, Message, message_bytes};
 use super::core::{Core, Due};
 use super::missed::Missed;
+use super::pace::outlasts;
 use super::session::{Received, Session};
 use super::socket::TcpStream;
 use super::sorted::{Batch, Sorted, Waiter};
@@ -45,27 +46,21 @@ pub(super) struct Link {
     pub(super) progress: Notify,
 }
 
-/// What the writer waits for that is the server's to give.
+/// What the writer waits for that is the server's to give, and since which turn of the core. Credit may lie unread, and a write for
+/// which there is room takes no longer than a turn: it waits for the server once that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waits {
     Nothing,
-    Credit,
-    /// Room in the socket. While there is some a write takes no longer than a turn of the core: it waits if it was seen in one before.
-    Room {
-        first_seen: Option<u64>,
-    },
+    Credit(u64),
+    Room(u64),
 }
 
 impl Waits {
-    /// Whether that is so, and what is to be remembered of this look at it.
-    fn look(self, turn: u64) -> (bool, Self) {
+    /// Since when it is the server that is waited for, by this turn.
+    fn for_server(self, turn: u64) -> Option<u64> {
         match self {
-            Self::Nothing => (false, self),
-            Self::Credit => (true, self),
-            Self::Room { first_seen } => {
-                let first = first_seen.unwrap_or(turn);
-                (first < turn, Self::Room { first_seen: Some(first) })
-            }
+            Self::Credit(since) | Self::Room(since) if outlasts(since, turn) => Some(since),
+            _ => None,
         }
     }
 }
@@ -176,14 +171,12 @@ impl Link {
         self.wake.notify_one();
     }
 
-    /// How many of those wait, and whether they do for the server, in this turn of the core.
-    pub(super) fn look(&self, turn: u64) -> (usize, bool) {
+    /// How many of those wait, and since which turn they do for the server.
+    pub(super) fn look(&self, turn: u64) -> (usize, Option<u64>) {
         let state = self.state.borrow();
         // Of one that is gone they are told at the end.
         let batches = if state.ended { 0 } else { state.due.len() };
-        let (are_for_server, waits) = self.waits.get().look(turn);
-        self.waits.set(waits);
-        (batches, are_for_server)
+        (batches, self.waits.get().for_server(turn))
     }
 
     /// Adds a message of a person's own rows.
@@ -276,8 +269,15 @@ impl Link {
         let length = message.bytes.len();
         if !self.state.borrow().client.may_append(length) {
             core.counts.borrow_mut().groups[self.group].waited_for_credit += 1;
-            self.waits.set(Waits::Credit);
-            let credit = self.until(core, |state| state.client.may_append(length).then_some(())).await;
+            let credit = self.until(core, |state| {
+                let has_credit = state.client.may_append(length);
+                // What was given and is too little is waited for anew.
+                if !has_credit && self.waits.get() == Waits::Nothing {
+                    self.waits.set(Waits::Credit(core.turns.now()));
+                }
+                has_credit.then_some(())
+            });
+            let credit = credit.await;
             self.waits.set(Waits::Nothing);
             if credit.is_none() {
                 self.state.borrow_mut().outbox.push_front(message);
@@ -302,7 +302,7 @@ impl Link {
             state.outstanding += 1;
             state.in_flight.as_mut().expect("taken only after the writer ended").sent(batch);
         }
-        match self.write(bytes).await {
+        match self.write(core, bytes).await {
             Ok(bytes) => core.keep_buffer(bytes),
             Err(error) => {
                 self.end(core, format!("sending failed: {error}"));
@@ -313,11 +313,11 @@ impl Link {
     }
 
     /// Writes a message, a slice at a time: what others of this core are to send meanwhile does not wait for all of it.
-    async fn write(&self, mut bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
+    async fn write(&self, core: &Core, mut bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
         let (mut at, length) = (0, bytes.len());
         while at < length {
             let end = length.min(at + SLICE_BYTES);
-            self.waits.set(Waits::Room { first_seen: None });
+            self.waits.set(Waits::Room(core.turns.now()));
             let (written, slice) = self.stream.write_all(bytes.slice(at..end)).await;
             self.waits.set(Waits::Nothing);
             written?;
@@ -367,7 +367,12 @@ impl Link {
         loop {
             match state.client.step(input, &mut at).map_err(|violation| violation.to_string())? {
                 None => return Ok(()),
-                Some(ClientEvent::Credit) => self.wake.notify_one(),
+                Some(ClientEvent::Credit) => {
+                    if let Waits::Credit(_) = self.waits.get() {
+                        self.waits.set(Waits::Nothing);
+                    }
+                    self.wake.notify_one();
+                }
                 Some(ClientEvent::Ack(span)) => {
                     state.acked_ns = acked_ns;
                     let mut counts = core.counts.borrow_mut();
@@ -418,20 +423,14 @@ pub(super) async fn receive(link: Rc<Link>, core: Rc<Core>, mut received: Receiv
 mod tests {
     use super::*;
 
-    /// Bug, found on reading: a generator short of the processor was told to have kept up. Mechanism: two looks in one turn took each write
-    /// that was under way for one that waits for the server. Fix: looks tell turns apart.
+    /// Bug, found on reading: a generator short of the processor was told to have kept up. Mechanism: each write that was under way, and
+    /// each wait for credit that lay unread, was taken for one that waits for the server. Fix: those are that outlast a turn.
     #[test]
-    fn a_write_waits_for_the_server_if_it_outlasts_a_turn() {
-        let mut waits = Waits::Room { first_seen: None };
-        let looks = [7, 7, 7, 8, 8, 12].map(|turn| {
-            let (is_for_server, next) = waits.look(turn);
-            waits = next;
-            is_for_server
-        });
-        assert_eq!(looks, [false, false, false, true, true, true]);
-        assert_eq!(
-            [Waits::Nothing, Waits::Credit].map(|waits| waits.look(9)),
-            [(false, Waits::Nothing), (true, Waits::Credit)]
-        );
+    fn a_wait_is_for_the_server_if_it_outlasts_a_turn() {
+        for waits in [Waits::Room(7), Waits::Credit(7)] {
+            let looks = [7, 8, 9, 12].map(|turn| waits.for_server(turn));
+            assert_eq!(looks, [None, None, Some(7), Some(7)], "{waits:?}");
+        }
+        assert_eq!(Waits::Nothing.for_server(9), None);
     }
 }

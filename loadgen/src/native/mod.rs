@@ -47,7 +47,9 @@ pub(crate) use core::{Core, Due, SILENCE_MAX, UNWANTED_MAX, long_over, sleep_unl
 pub use error::NativeError;
 pub(crate) use feed::{Outlets, place_of, send_rows};
 pub(crate) use follow::{OpenLoop, Waiting, follow};
-pub(crate) use pace::Pacer;
+#[cfg(test)]
+pub(crate) use pace::whole_turn;
+pub(crate) use pace::{Pacer, Turns, outlasts};
 pub use produce::produce;
 pub(crate) use produce::{CoreOutcome, CorePlace, check_end, run_cores};
 pub use readback::read_back;

@@ -6,7 +6,9 @@
 //! of the spin waits for an operation that does nothing: the runtime parks, submits it with all others, and is woken at once.
 //! Plain tokio asks epoll, without waiting, whenever all tasks have yielded: there a turn is to yield.
 
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
@@ -33,18 +35,37 @@ enum Timer {
     Epoll(Receiver),
 }
 
+/// How many whole turns all tasks of a core have had.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Turns(Rc<Cell<u64>>);
+
+impl Turns {
+    pub(crate) fn now(&self) -> u64 {
+        self.0.get()
+    }
+
+    pub(crate) fn count(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+/// Whether what a core waits for since one turn is still the other end's to give by another: a whole turn has begun and ended in
+/// between, in which all that was there was read. One that is under way when a wait begins may have read before.
+pub(crate) fn outlasts(since: u64, turn: u64) -> bool {
+    turn >= since.saturating_add(2)
+}
+
 /// A timer of one core.
 pub(crate) struct Pacer {
     timer: Timer,
     descriptor: std::fs::File,
     /// When others of the core last had a turn.
     turned_ns: u64,
-    /// How many whole turns there have been.
-    turns: u64,
+    turns: Turns,
 }
 
 impl Pacer {
-    pub(crate) fn new() -> Result<Self, NativeError> {
+    pub(crate) fn new(turns: &Turns) -> Result<Self, NativeError> {
         // Through the ring a read that would not wait is of no use; of epoll's, each is tried first.
         let flags = match kind() {
             Kind::Ring => TimerfdFlags::CLOEXEC,
@@ -57,12 +78,14 @@ impl Pacer {
             Kind::Ring => Timer::Ring { timer: File::from_std(timer), ticks: vec![0; 8] },
             Kind::Epoll => Timer::Epoll(Receiver::from_file_unchecked(timer).map_err(NativeError::Timer)?),
         };
-        Ok(Self { timer, descriptor, turned_ns: 0, turns: 0 })
+        Ok(Self { timer, descriptor, turned_ns: 0, turns: turns.clone() })
     }
 
-    /// How many turns all tasks of the core have had: what waited for nothing but one before the last is done.
-    pub(crate) fn turns(&self) -> u64 {
-        self.turns
+    /// Lets all tasks of the core have a turn.
+    pub(crate) async fn turn(&mut self, clock: Clock) {
+        whole_turn().await;
+        self.turns.count();
+        self.turned_ns = clock.now_ns();
     }
 
     /// Waits until `due_ns` on the run's clock; ends early when `stopped` says so. Where the moment has passed others of the core
@@ -79,10 +102,7 @@ impl Pacer {
             }
             match left_ns > SPIN_NS && !is_over {
                 true => self.sleep(Duration::from_nanos((left_ns - SPIN_NS).min(LOOK_NS))).await,
-                false => {
-                    whole_turn().await;
-                    self.turns += 1;
-                }
+                false => self.turn(clock).await,
             }
             self.turned_ns = clock.now_ns();
             if is_over {
@@ -122,7 +142,7 @@ impl Pacer {
 
 /// One turn of the runtime that leaves nobody out. Who drives a core is asked first, and of the others only some at a time; a task
 /// waits in line behind all that are ready, and its operation is submitted, and told of, after theirs.
-async fn whole_turn() {
+pub(crate) async fn whole_turn() {
     tokio::task::spawn_local(turn()).await.expect("a turn does not panic");
 }
 
@@ -151,7 +171,8 @@ mod tests {
         const TASKS: usize = 1000;
         let core = core_affinity::get_core_ids().unwrap()[0].id;
         let had_theirs = run_pinned(core, || async {
-            let mut pacer = Pacer::new().unwrap();
+            let turns = Turns::default();
+            let mut pacer = Pacer::new(&turns).unwrap();
             let clock = Clock { start: Instant::now(), start_us: 0 };
             let count = Rc::new(Cell::new(0));
             for _ in 0..TASKS {
@@ -163,7 +184,7 @@ mod tests {
             }
             while clock.now_ns() < BEHIND_NS {}
             pacer.wait_until(0, clock, || false).await;
-            (count.get(), pacer.turns())
+            (count.get(), turns.now())
         });
         assert_eq!(had_theirs.unwrap(), (TASKS, 1));
     }

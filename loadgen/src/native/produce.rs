@@ -14,7 +14,7 @@ use super::core::{Core, Counts, SILENCE_MAX};
 use super::feed::feed;
 use super::follow::follow;
 use super::link::{Link, receive};
-use super::pace::Pacer;
+use super::pace::{Pacer, Turns};
 use super::runtime::run_here;
 use super::shared::{Shared, Stop};
 use super::sorted::Sorted;
@@ -190,14 +190,15 @@ async fn run_core(
     place: &CorePlace<'_>,
 ) -> Result<CoreOutcome, NativeError> {
     let connected = connect(plan, rows.is_some(), place).await;
-    let pacer = Pacer::new();
+    let turns = Turns::default();
+    let pacer = Pacer::new(&turns);
     if connected.is_err() || pacer.is_err() {
         shared.stop(Stop::ConnectionsLost);
     }
     place.ready();
     let (crews, received) = connected?;
     let mut pacer = pacer?;
-    let core = Rc::new(Core::begin(plan, shared));
+    let core = Rc::new(Core::begin(plan, shared, turns));
     core.until_begun().await;
     let links: Vec<Rc<Link>> = crews.iter().flat_map(|crew| &crew.links).cloned().collect();
     let mut tasks: Vec<JoinHandle<()>> = links

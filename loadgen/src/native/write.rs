@@ -211,12 +211,15 @@ impl OpenLoop for LinkLoop {
         (RECORDS_WAITING_MAX / self.batch_records as usize).max(1)
     }
 
-    fn waiting(&self, turn: u64) -> Waiting {
+    fn waiting(&self, turn: u64, before: u64) -> Waiting {
         let mut waiting = Waiting::default();
         for link in &self.links {
-            let (batches, are_for_server) = link.look(turn);
+            let (batches, for_server_since) = link.look(turn);
             waiting.batches += batches;
-            waiting.for_server += if are_for_server { batches } else { 0 };
+            if let Some(since) = for_server_since {
+                waiting.for_server += batches;
+                waiting.still += if since <= before { batches } else { 0 };
+            }
         }
         waiting
     }
