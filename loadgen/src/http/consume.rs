@@ -18,7 +18,7 @@ use super::push::{Followed, deregister, register};
 use super::streams::Streams;
 use super::walk::{Cursor, Seen, Sink, Whole, read_shard};
 use super::{Asked, HttpError};
-use crate::native::{Ages, Begin, By, Core, CorePlace, Plan, SILENCE_MAX, age_of, sleep_unless};
+use crate::native::{Ages, Begin, By, Core, CorePlace, Plan, SILENCE_MAX, age_of, sleep_unless, unless_over};
 use crate::recorder::BatchTimes;
 use crate::verify::{Ledger, Number, Taken};
 use crate::workload::{Contents, Origin};
@@ -193,7 +193,8 @@ impl Sink for Consumer {
 
     fn is_over(&self) -> bool {
         let follows_producers = self.kind == Kind::Pushed && !self.counts_progress;
-        self.is_over.get() || (self.core.stopped() && !follows_producers)
+        let is_stopped = self.core.stopped() && !follows_producers;
+        self.is_over.get() || is_stopped || self.core.shared.is_long_interrupted()
     }
 }
 
@@ -248,7 +249,7 @@ impl Audience {
     }
 
     /// Waits until each subscriber has all that was acknowledged on all cores, and returns what they were given. Where nobody
-    /// produces, or wants to know, they end where they are.
+    /// produces, or wants to know, they end where they are, and soon after a person asks for the end.
     pub(super) async fn finish(self, plan: &Plan, core: &Core, tips: &Tips, cores: usize) -> Took {
         let is_held_against_account = !plan.producers.is_empty();
         let subscribers = || self.consumers.iter().filter(|consumer| consumer.kind == Kind::Pushed);
@@ -260,8 +261,12 @@ impl Audience {
             subscribers().for_each(|subscriber| subscriber.heard.set(Instant::now()));
             for subscriber in subscribers() {
                 let is_silent = || subscriber.heard.get().elapsed() >= SILENCE_MAX;
-                while !subscriber.has(&tips) && !is_silent() && !core.shared.is_cut() {
+                let is_given_up = || core.shared.is_cut() || core.shared.is_long_interrupted();
+                while !subscriber.has(&tips) && !is_silent() && !is_given_up() {
                     sleep(LOOK).await;
+                }
+                if !subscriber.has(&tips) && is_given_up() {
+                    core.shared.leave_behind();
                 }
                 subscriber.is_over.set(true);
             }
@@ -346,18 +351,20 @@ async fn catch_up(consumer: &Consumer, work: &Work, pipe: &Pipe) -> Result<(), H
 /// Registers itself with each stream, follows all shards, and takes itself off again.
 async fn be_pushed(consumer: &Rc<Consumer>, work: &Work, pipe: &Pipe) -> Result<(), HttpError> {
     let name = format!("millstream-load-{}-{}", std::process::id(), consumer.number);
+    let is_unwanted = || consumer.is_over() || consumer.core.shared.is_interrupted();
     let mut arns = Vec::new();
     let mut outcome = Ok(());
     for stream in &work.streams.all {
-        match register(pipe, &stream.arn, &name).await {
-            Ok(arn) => arns.push(arn),
-            Err(error) => {
+        match unless_over(register(pipe, &stream.arn, &name), is_unwanted).await {
+            Some(Ok(arn)) => arns.push(arn),
+            Some(Err(error)) => {
                 outcome = Err(error);
                 break;
             }
+            None => break,
         }
     }
-    if outcome.is_ok() {
+    if outcome.is_ok() && arns.len() == work.streams.all.len() {
         let follow = |(number, shard): (u32, &super::streams::Shard)| {
             let (consumer, work, arn) = (Rc::clone(consumer), work.clone(), arns[shard.stream].clone());
             tokio::task::spawn_local(async move {
@@ -379,7 +386,15 @@ async fn be_pushed(consumer: &Rc<Consumer>, work: &Work, pipe: &Pipe) -> Result<
         }
     }
     for arn in arns {
-        deregister(pipe, &arn).await?;
+        let is_interrupted = || consumer.core.shared.is_interrupted();
+        match unless_over(deregister(pipe, &arn), is_interrupted).await {
+            Some(deregistered) => deregistered?,
+            None => {
+                let left = format!("subscriber {}: {arn} may be left on its stream", consumer.number);
+                consumer.core.counts.borrow_mut().lost.push(left);
+                return outcome;
+            }
+        }
     }
     outcome
 }

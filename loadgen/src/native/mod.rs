@@ -287,6 +287,8 @@ pub struct Consumed {
     pub by_arrival: u64,
     /// How often catch-up readers came to the newest record and began again.
     pub passes: u64,
+    /// Whether a person's end came before subscribers had all that was acknowledged.
+    pub left_behind: bool,
     /// What is wrong with it, a consumer at a time.
     pub faults: Vec<Faults>,
 }

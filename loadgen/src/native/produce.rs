@@ -138,12 +138,13 @@ fn merge<E>(plan: &Plan, outcomes: Vec<Result<CoreOutcome, E>>, shared: &Shared)
     for taken in subscribers {
         let compare = |taken: Taken| match is_held_against_account {
             // They were not given the time for the rest.
-            true if shared.is_cut() => taken.compare_so_far(&produced.ledger),
+            true if shared.is_cut() || shared.has_left_behind() => taken.compare_so_far(&produced.ledger),
             true => taken.compare(&produced.ledger),
             false => taken.faults(),
         };
         pushed.add(taken, compare);
     }
+    pushed.left_behind = shared.has_left_behind();
     for (taken, earlier) in readers {
         let compare = |taken: Taken| match is_held_against_account {
             true => taken.compare_so_far(&produced.ledger),
@@ -159,7 +160,7 @@ fn merge<E>(plan: &Plan, outcomes: Vec<Result<CoreOutcome, E>>, shared: &Shared)
 
 impl Consumed {
     fn new(recorder: Recorder) -> Self {
-        Self { recorder, records: 0, foreign: 0, by_arrival: 0, passes: 0, faults: Vec::new() }
+        Self { recorder, records: 0, foreign: 0, by_arrival: 0, passes: 0, left_behind: false, faults: Vec::new() }
     }
 
     fn add(&mut self, taken: Taken, compare: impl FnOnce(Taken) -> crate::verify::Faults) {

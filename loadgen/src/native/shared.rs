@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use super::core::Clock;
+use super::core::{Clock, UNWANTED_MAX};
 use crate::metrics::Phase;
 use crate::verify::Ledger;
 use crate::workload::GROUPS_MAX;
@@ -53,6 +53,9 @@ pub struct Shared {
     done: AtomicBool,
     /// A person waits for nothing that follows the load.
     cut: AtomicBool,
+    interrupted_at: OnceLock<Instant>,
+    /// Subscribers were not waited for until they had everything.
+    left_behind: AtomicBool,
     /// By each group of producers.
     sent_bytes: [AtomicU64; GROUPS_MAX],
     /// Whether that is all that they may.
@@ -110,6 +113,7 @@ impl Shared {
 
     /// A person asks for the end: of the load, or of what follows one that has stopped by itself.
     pub fn interrupt(&self) {
+        self.interrupted_at.get_or_init(Instant::now);
         self.stop(Stop::Interrupted);
         if self.stopped() != Some(Stop::Interrupted) {
             self.cut.store(true, Ordering::Relaxed);
@@ -124,6 +128,20 @@ impl Shared {
     /// Whether a person asked for the end, of the load or of what follows it.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.is_cut() || self.stopped() == Some(Stop::Interrupted)
+    }
+
+    /// The same so long ago that what has not come since is not waited for.
+    pub(crate) fn is_long_interrupted(&self) -> bool {
+        self.interrupted_at.get().is_some_and(|at| at.elapsed() >= UNWANTED_MAX)
+    }
+
+    /// A subscriber that lacks something is not waited for.
+    pub(crate) fn leave_behind(&self) {
+        self.left_behind.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_left_behind(&self) -> bool {
+        self.left_behind.load(Ordering::Relaxed)
     }
 
     /// Why producing stopped, once it did.

@@ -35,7 +35,14 @@ pub(super) fn judge(
         status = Status::Void;
     }
     match produced.stop {
-        Stop::Interrupted => report.marks.push(Mark::Partial("stopped by a signal".to_owned())),
+        Stop::Interrupted => {
+            let has_left = produced.pushed.as_ref().is_some_and(|pushed| pushed.left_behind);
+            let why = match has_left {
+                true => "stopped by a signal, before subscribers had all that was acknowledged",
+                false => "stopped by a signal",
+            };
+            report.marks.push(Mark::Partial(why.to_owned()));
+        }
         Stop::ConnectionsLost => {
             report.marks.push(Mark::CutShort("no connection was left".to_owned()));
         }

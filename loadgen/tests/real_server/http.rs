@@ -622,6 +622,50 @@ fn ctrl_c_ends_the_wait_for_answers() {
     watched.server.stop().unwrap();
 }
 
+/// Bug: Ctrl-C was not heard by subscribers that lacked something, nor where they took themselves off: half a minute. Fix: they are
+/// waited for a second, and held against the account as far as they are.
+#[test]
+fn ctrl_c_ends_the_wait_of_subscribers() {
+    let scratch = directory();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let address: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
+    let made = ["--stream", "kept", "--bytes", "100kB", "--batch-records", "10"];
+    good(&over_http(scratch.path(), &endpoint, &made).output().unwrap());
+    let mixed = ["--batch-records", "10", "--rate", "1000", "--duration", "1h", "--subscribers", "1"];
+    let consume = ["--stream", "kept", "--workload", "consume", "--by", "push"];
+    for (arguments, begun, is_silent) in [
+        // Of what has no length nothing is passed on, and so nothing pushed.
+        (&mixed[..], "FailedRecordCount", false),
+        (&consume, "\"ConsumerStatus\":\"ACTIVE\"", true),
+    ] {
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let (seen, asked) = (Arc::clone(&has_begun), Arc::new(AtomicBool::new(false)));
+        let is_over = Arc::clone(&asked);
+        let endpoint = between(address, move |body| {
+            if is_silent && is_over.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_secs(25));
+            }
+            seen.fetch_or(String::from_utf8_lossy(&body).contains(begun), Ordering::Relaxed);
+            body
+        });
+        let child = over_http(scratch.path(), &endpoint, arguments).spawn().unwrap();
+        wait_for("the load", || has_begun.load(Ordering::Relaxed).then_some(()));
+        asked.store(true, Ordering::Relaxed);
+        let began = Instant::now();
+        signal(child.id(), Signal::INT);
+        let output = child.wait_with_output().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(10), "{arguments:?}: {:?}", began.elapsed());
+        let (report, told) = (report(&output), message(&output));
+        // The machine may be busy, and the generator late.
+        assert!(matches!(output.status.code(), Some(0 | 4)), "{told}");
+        let marks = report["marks"].to_string();
+        let expected = if is_silent { "may be left on its stream" } else { "before subscribers had all" };
+        assert!(marks.contains("stopped by a signal") && marks.contains(expected), "{marks}");
+        assert_eq!(report["verification"]["good"], true, "{told}");
+    }
+    watched.server.stop().unwrap();
+}
+
 /// An endpoint that does the same with whoever connects.
 fn liar(answer: impl Fn(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
