@@ -506,13 +506,14 @@ fn an_open_loop_that_the_server_holds_up_is_handed_out_in_time() {
     let scratch = directory();
     let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
     let address: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
-    let endpoint = between(address, |body| {
-        if body.starts_with(b"{\"ShardId\"") {
-            std::thread::sleep(Duration::from_millis(700));
+    let answers = AtomicUsize::new(0);
+    let endpoint = between(address, move |body| {
+        if body.starts_with(b"{\"ShardId\"") && answers.fetch_add(1, Ordering::Relaxed) >= 8 {
+            std::thread::sleep(Duration::from_secs(3));
         }
         body
     });
-    let late = late_marks(scratch.path(), &endpoint, &["--rate", "300k", "--duration", "2s", "--connections", "4"]);
+    let late = late_marks(scratch.path(), &endpoint, &["--rate", "200k", "--duration", "3s", "--connections", "4"]);
     assert!(late.contains("the generator itself kept up: what waited did so for the server"), "{late}");
     watched.server.stop().unwrap();
 }
