@@ -475,10 +475,12 @@ fn two_loads_leave_one_pacing_loop_with_figures_of_their_own() {
     });
     let (produced, read) = generated(&plan);
     assert!(read.verdict.good(), "{:?}", read.verdict);
-    let batches: Vec<u64> = produced.groups.iter().map(|group| group.batches).collect();
-    assert_eq!(batches, [200, 50]);
-    assert_eq!(produced.groups[1].recorder.total().records, 50);
-    assert_eq!(read.verdict.read, 10_050);
+    // Sent, or missed where others had the core.
+    let due: Vec<u64> = produced.groups.iter().map(|group| group.lateness.judge(0).batches).collect();
+    assert_eq!(due, [200, 50]);
+    let [main, beside] = [0, 1].map(|at| &produced.groups[at]);
+    assert_eq!(beside.recorder.total().records, beside.batches);
+    assert_eq!(read.verdict.read, main.recorder.total().records + beside.batches);
 }
 
 /// Bug, found on reading: a load beside went at a part of its rate where it had more connections than the main one. Mechanism: there
