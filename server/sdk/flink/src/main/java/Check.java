@@ -4,7 +4,12 @@
 //
 //     java Check ENDPOINT ADMIN
 //
-// Every record goes through at least once, and none again that came before a checkpoint.
+// Every record goes through at least once, and none again that came before a checkpoint; those of a key in the order that they were put in.
+//
+// Pins what Flink's page "Amazon Kinesis Data Streams Connector" says: a key's records are read in the order of their writing, even through
+// resharding (Record ordering: of the source; that of the consumer before it is looked at within a shard), new shards are found while the
+// job runs (Shard Discovery), a consumer is registered as the job starts and gone as it stops (EFO Stream Consumer Lifecycle Management),
+// and each record is read exactly once, so that of what was before the last checkpoint nothing comes again.
 
 import java.math.BigInteger;
 import java.net.URI;
@@ -55,8 +60,8 @@ final class Check {
     private final String to;
     private final KinesisClient kinesis;
 
-    /** What was put; under its lock. */
-    private final Set<String> put = new HashSet<>();
+    /** What was put, and in which shard; under its lock. */
+    private final Map<String, String> put = new HashMap<>();
     private int turns;
 
     /** What was found in the other stream, and where to look on. */
@@ -116,7 +121,7 @@ final class Check {
         goesOn();
 
         says("it fails: it goes on behind its last checkpoint");
-        Map<String, Integer> before = came();
+        Set<String> before = came().keySet();
         long checkpoint = Through.checkpoint;
         // The next may have begun already; the one behind it has all of these.
         until(() -> Through.checkpoint >= checkpoint + 2);
@@ -124,12 +129,17 @@ final class Check {
         until(() -> Through.hasFailed);
         goesOn();
         Map<String, Integer> after = came();
-        before.keySet().forEach(record -> holds(after.get(record) == 1, record + " came again, though it was before a checkpoint"));
+        before.forEach(record -> holds(after.get(record) == 1, record + " came again, though it was before a checkpoint"));
 
         says("every record has come");
         isPutting = false;
         putting.join();
         until(this::hasAll);
+
+        says(reader == Reader.SOURCE
+            ? "records of a key come in the order that they were put in"
+            : "records of a key come in the order that they were put in, within a shard");
+        inOrder();
 
         job.cancel().get(PATIENCE_S, TimeUnit.SECONDS);
         if (reader == Reader.FAN_OUT) {
@@ -240,7 +250,7 @@ final class Check {
 
     private boolean hasAll() {
         look();
-        return found.containsAll(put);
+        return found.containsAll(put.keySet());
     }
 
     /** Reads what has come to the other stream meanwhile. */
@@ -254,9 +264,34 @@ final class Check {
         }
     }
 
+    /** How often each record came. */
     private static Map<String, Integer> came() {
+        Map<String, Integer> came = new HashMap<>();
         synchronized (Through.CAME) {
-            return new HashMap<>(Through.CAME);
+            Through.CAME.forEach(attempt -> attempt.forEach(record -> came.merge(record, 1, Integer::sum)));
+        }
+        return came;
+    }
+
+    /** Each follows the one before it; behind a failure they begin no later than where they had come to. */
+    private void inOrder() {
+        Map<String, Integer> before = new HashMap<>();
+        synchronized (Through.CAME) {
+            for (List<String> attempt : Through.CAME) {
+                Map<String, Integer> now = new HashMap<>();
+                for (String record : attempt) {
+                    String[] parts = record.split("-");
+                    String of = reader == Reader.SOURCE ? parts[0] : parts[0] + " in " + put.get(record);
+                    int number = Integer.parseInt(parts[1]);
+                    Integer last = now.put(of, number);
+                    if (last != null) {
+                        holds(number == last + 1, record + " came behind number " + last + " of " + of);
+                    } else if (before.containsKey(of)) {
+                        holds(number <= before.get(of) + 1, record + " came first again, behind number " + before.get(of));
+                    }
+                }
+                before.putAll(now);
+            }
         }
     }
 
@@ -293,7 +328,7 @@ final class Check {
                 if (results.get(at).errorCode() == null) {
                     left.remove(now.get(at));
                     synchronized (put) {
-                        put.add(now.get(at));
+                        put.put(now.get(at), results.get(at).shardId());
                     }
                 }
             }
@@ -311,7 +346,7 @@ final class Check {
             }
             if (System.nanoTime() > end) {
                 synchronized (put) {
-                    Set<String> missing = new TreeSet<>(put);
+                    Set<String> missing = new TreeSet<>(put.keySet());
                     missing.removeAll(found);
                     throw new AssertionError("not within " + PATIENCE_S + " s; missing " + missing.size() + " of " + put.size());
                 }

@@ -1,21 +1,22 @@
-// What a job does with each record, in the process of the check: it is written down, and at one record, once, the job fails.
+// What a job does with each record, in the process of the check: it is written down, in the order in which records come, and at one record,
+// once, the job fails.
 
-import java.util.HashMap;
-import java.util.Map;
-import org.apache.flink.api.common.functions.MapFunction;
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.flink.api.common.functions.RichMapFunction;
 import org.apache.flink.api.common.state.CheckpointListener;
 
-final class Through implements MapFunction<String, String>, CheckpointListener {
+final class Through extends RichMapFunction<String, String> implements CheckpointListener {
     static final String FAILS_AT = "failing";
 
-    /** How often each record came since the last clear(); under its own lock. */
-    static final Map<String, Integer> CAME = new HashMap<>();
+    /** The records that came since the last clear(), those to the first attempt of a task and those to the second; under its own lock. */
+    static final List<List<String>> CAME = List.of(new ArrayList<>(), new ArrayList<>());
     static volatile long checkpoint;
     static volatile boolean hasFailed;
 
     static void clear() {
         synchronized (CAME) {
-            CAME.clear();
+            CAME.forEach(List::clear);
             checkpoint = 0;
             hasFailed = false;
         }
@@ -28,7 +29,7 @@ final class Through implements MapFunction<String, String>, CheckpointListener {
                 hasFailed = true;
                 throw new IllegalStateException("as it should");
             }
-            CAME.merge(record, 1, Integer::sum);
+            CAME.get(getRuntimeContext().getTaskInfo().getAttemptNumber()).add(record);
         }
         return record;
     }
