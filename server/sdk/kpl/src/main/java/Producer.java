@@ -3,6 +3,7 @@
 import java.net.URI;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -14,6 +15,8 @@ import software.amazon.kinesis.producer.UserRecordResult;
 final class Producer {
     /** Whether it asks how a stream places its records. */
     static final boolean HEEDS_SPREADING = true;
+    /** What it says of a server that it does not believe. */
+    static final String DISBELIEF = "SSL peer certificate or SSH remote key was not OK";
     private static final long PATIENCE_S = 120;
 
     /** Where a user record is, and how often it was stored in another shard than was thought. */
@@ -23,16 +26,27 @@ final class Producer {
 
     /** Begins its daemon, which believes a certificate. */
     Producer(URI endpoint, Path certificate, String namespace) {
-        producer = new KinesisProducer(new KinesisProducerConfiguration()
-            .setRegion("us-east-1")
+        producer = new KinesisProducer(at(endpoint)
             .setCaCertFile(certificate.toString())
-            .setKinesisEndpoint(endpoint.getHost())
-            .setKinesisPort(endpoint.getPort())
-            .setCloudwatchEndpoint(endpoint.getHost())
-            .setCloudwatchPort(endpoint.getPort())
             .setRequestTimeout(60_000) // what is sent again after a time-out may be there twice
             .setMetricsNamespace(namespace)
             .setMetricsUploadDelay(1_000));
+    }
+
+    /** Begins its daemon, which believes a certificate too, if one is given, and soon gives up. */
+    Producer(URI endpoint, Optional<Path> certificate, boolean verifies) {
+        var configuration = at(endpoint).setVerifyCertificate(verifies).setRecordTtl(5_000).setMetricsLevel("none");
+        certificate.ifPresent(file -> configuration.setCaCertFile(file.toString()));
+        producer = new KinesisProducer(configuration);
+    }
+
+    private static KinesisProducerConfiguration at(URI endpoint) {
+        return new KinesisProducerConfiguration()
+            .setRegion("us-east-1")
+            .setKinesisEndpoint(endpoint.getHost())
+            .setKinesisPort(endpoint.getPort())
+            .setCloudwatchEndpoint(endpoint.getHost())
+            .setCloudwatchPort(endpoint.getPort());
     }
 
     /** Sends a user record, to a hash key if it is not its own, and tells where it is once that is known. */
