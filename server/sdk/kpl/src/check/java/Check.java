@@ -57,9 +57,10 @@ final class Check {
     private int turn;
 
     /**
-     * The turns in which a shard was split or merged. Of an aggregate that was under way then the KPL takes what belongs in the
-     * child that has it for stored, if it knows the child by then (its Retrier), and the KCL passes over all of it, as some belongs
-     * elsewhere (its AggregatorUtil). Which they are is looked up where they are stored.
+     * The turns that a split or a merge may tear: from that in which it begins to the first after its end, by which the KPL hears of
+     * it. Of an aggregate that is under way then the KPL takes what belongs in the child that has it for stored, if it knows the
+     * child by then (its Retrier), and the KCL passes over all of it, as some belongs elsewhere (its AggregatorUtil). Which they are
+     * is looked up where they are stored.
      */
     private final Set<Integer> torn = new TreeSet<>();
 
@@ -166,13 +167,16 @@ final class Check {
     /** A record of each key, again and again, each time after all before were stored; something happens beside some of them. */
     private void turns(Supplier<Future<?>> beside) throws Exception {
         Future<?> begun = null;
+        boolean isOver = false;
         for (int count = 0; count < TURNS; count++) {
+            boolean wasDone = begun != null && begun.isDone();
             Lot lot = all();
             if (count == 2) {
                 begun = beside.get();
-                if (begun != null) {
-                    torn.add(turn);
-                }
+            }
+            if (begun != null && !isOver) {
+                torn.add(turn);
+                isOver = wasDone;
             }
             lot.settle();
             if (count == TURNS - 3 && begun != null) {
@@ -246,7 +250,8 @@ final class Check {
         Set<String> whole = new TreeSet<>(missing);
         whole.removeIf(data -> torn.contains(sent.get(data).turn));
         while (!missing.isEmpty() && (missing.stream().anyMatch(whole::contains) || System.nanoTime() < end)) {
-            expect(System.nanoTime() < end, "not within " + PATIENCE_S + " s: " + all.size() + " came of " + sent.size());
+            expect(System.nanoTime() < end, "not within " + PATIENCE_S + " s: " + all.size() + " came of " + sent.size()
+                + ", none of " + missing.stream().filter(whole::contains).map(sent::get).toList());
             Thread.sleep(500);
             synchronized (got) {
                 all = List.copyOf(got);
