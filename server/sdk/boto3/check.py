@@ -4,6 +4,10 @@
 
 `again` reads what an earlier `all` put, after the server was started again. `limits` meets the quotas of a new stream. `operations` goes
 through the steps that all of the API's operations have.
+
+Each behaviour is printed once it was shown, by what the API's reference says of the operations that its name has. Beside them: of keys,
+PutRecords (MD5 decides on the shard); of errors, each operation's list of them, the words as the service was seen to say them; of limits,
+"Quotas and limits" in the developer guide. After `kill -9`: PutRecord, whose records can be read for a day.
 """
 
 import base64

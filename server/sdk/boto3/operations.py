@@ -1,6 +1,7 @@
 """Goes through `operations.json`: each operation is called, and what it is to answer is compared.
 
 A step is an operation, its input, and what is expected: `told` this, or more; the same `until` it does, asked again; to be `refused`.
+The behaviour is what the API's reference says of the operations that its name has.
 """
 
 import json

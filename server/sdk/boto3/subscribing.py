@@ -1,6 +1,8 @@
 """SubscribeToShard: what there is, what comes meanwhile, a sign of life, a takeover, the end where a shard was split.
 
-Over HTTP/1.1. The SDK takes no stream of events that does not begin with an initial-response.
+Over HTTP/1.1. The SDK takes no stream of events that does not begin with an initial-response. The rest is what the API's reference says
+of SubscribeToShard and SubscribeToShardEvent, but for the five seconds between signs of life, which are not documented: that there are
+some is, as ContinuationSequenceNumber tells how far a consumer is when no data comes.
 """
 
 from botocore.exceptions import EventStreamError

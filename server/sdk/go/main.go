@@ -5,7 +5,9 @@
 // Over HTTP/1.1 only what may be asked again: the SDK sometimes closes a connection whose answer it still reads, where the
 // answer came quickly, and asks again (its issue 2737; here one request in some hundred).
 //
-// Each check is named after what the API's reference says, or the SDK expects.
+// Each check is named after what the API's reference says of the operations that it names, or the SDK expects. Those of SubscribeToShard
+// wait five seconds for a sign of life: that there are some is documented (ContinuationSequenceNumber), how often is not. By hash key:
+// ExplicitHashKey of PutRecord.
 package main
 
 import (

@@ -2,7 +2,9 @@
 //
 //     node check.mjs ENDPOINT
 //
-// Each check is named after what the API's reference says, or the SDK expects.
+// Each check is named after what the API's reference says of the operations that it names, or the SDK expects. Those of SubscribeToShard
+// wait five seconds for a sign of life: that there are some is documented (ContinuationSequenceNumber), how often is not. By hash key:
+// ExplicitHashKey of PutRecord.
 
 import assert from "node:assert/strict";
 import {

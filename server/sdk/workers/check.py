@@ -5,6 +5,9 @@ come, one is killed, and who goes on begins where it had kept its place. Once by
 
 Every record comes at least once, none again that a worker has kept its place behind, those of a key in the order that they were put
 in, and no child begins before its parents have ended.
+
+Each check pins what the KCL for Java promises in its own documents: its README (Features), docs/lease-lifecycle.md and
+docs/kcl-configurations.md. amazon_kclpy runs that KCL; kcl-rs is a port of its third version.
 """
 
 import collections
@@ -57,42 +60,51 @@ class Check:
         putting = threading.Thread(target=self.put_all_along, daemon=True)
         putting.start()
 
+        # docs/lease-lifecycle.md, Lease Lifecycle: there is a lease for each shard, and a worker takes those that nobody has.
         self.says("a worker takes all leases")
         first = self.begin("one")
         self.until(lambda: self.owners() == {"one"} and len(self.leases()) == SHARDS and self.by_worker["one"] > 0)
 
+        # README, Load balancing: the work is spread over the workers that there are.
         self.says("a second one takes its share")
         second = self.begin("two")
         self.until(lambda: self.owners() == {"one", "two"} and self.by_worker["two"] > 0)
 
+        # docs/lease-lifecycle.md, Lease Assignment: shards that come of a split have leases of their own; their parent's ends as SHARD_END.
         self.says("a shard is split: its children follow it")
         parent = self.open()[0]
         middle = sum(int(parent["HashKeyRange"][end]) for end in ("StartingHashKey", "EndingHashKey")) // 2
         self.kinesis.split_shard(StreamName=self.name, ShardToSplit=parent["ShardId"], NewStartingHashKey=str(middle))
         self.until(lambda: {parent["ShardId"]} <= self.ended and len(self.leases()) == SHARDS + 1)
 
+        # The same of a merge: one lease for the child, when both parents have ended.
         self.says("two are merged: their child follows them")
         parents = [shard["ShardId"] for shard in self.open()[-2:]]
         self.kinesis.merge_shards(StreamName=self.name, ShardToMerge=parents[0], AdjacentShardToMerge=parents[1])
         self.until(lambda: set(parents) <= self.ended and len(self.leases()) == SHARDS)
 
+        # README, Fault tolerance; docs/kcl-configurations.md: a lease that is not renewed for failoverTimeMillis goes to another worker.
         self.says("one is killed: the other takes its leases")
         kill(first)
         self.until(lambda: self.owners() == {"two"})
 
+        # README, Fault tolerance: at-least-once delivery.
         self.says("every record has come")
         self.putting.set()
         putting.join()
         self.until(self.has_all)
         self.end(second)
 
+        # README, Checkpointing: an application goes on from where it last kept its place.
         self.says("who begins anew goes on where they were")
         self.put_lot()
         self.begin("three")
         self.until(self.has_all)
 
+        # README, Handling stream-level changes: children are read when their parents have been read to the end and checkpointed there.
         self.says("a child begins when its parents have ended")
         self.check_parents()
+        # The same, which keeps the order of what was put in sequence.
         self.says("records of a key come in the order that they were put in")
         self.check_order()
         assert self.failure is None, self.failure
@@ -224,6 +236,7 @@ class Check:
 
     def metrics(self, admin):
         """What the workers measured is told where the server is watched."""
+        # README, Monitoring: it reports to CloudWatch, here to this server.
         self.says("its metrics are told")
         told = urllib.request.urlopen(f"http://{admin}/metrics").read().decode()
         expected = f'millstream_client_metric_samples_total{{namespace="{self.name}",metric="RecordsProcessed"'

@@ -1,5 +1,6 @@
 //! What the SDK does with a server: 10,000 records are put, read back and compared; what is not there is asked for; records are
-//! pushed.
+//! pushed. Each behaviour is printed once it was shown, by what the API's reference says of the operations that its name
+//! has; five reads a second are in "Quotas and limits" of the developer guide.
 
 mod subscribing;
 

@@ -1,4 +1,5 @@
 //! SubscribeToShard: what there is, what comes meanwhile, a sign of life, a takeover, and the end where a shard was split.
+//! By the API's reference of SubscribeToShard and its event, which leaves open how often there is a sign of life.
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::subscribe_to_shard::{SubscribeToShardError, SubscribeToShardOutput};

@@ -4,6 +4,9 @@
 //     java Check polling,fan-out|1 ENDPOINT ADMIN
 //
 // Every record comes at least once, and none again that a worker has kept its place behind.
+//
+// Each check pins what the KCL's own documents promise: its README (Features), docs/lease-lifecycle.md, docs/kcl_3x_deep-dive.md and
+// docs/kcl-configurations.md, and the comments of ShardRecordProcessor.
 
 import java.math.BigInteger;
 import java.net.URI;
@@ -92,14 +95,18 @@ final class Check {
         putting.setDaemon(true);
         putting.start();
 
+        // docs/lease-lifecycle.md, Lease Lifecycle: there is a lease for each shard, and a worker takes those that nobody has.
         says("a worker takes all leases");
         Process first = begin("one");
         until(() -> owners().equals(Set.of("one")) && openLeases() == SHARDS && countOf("one") > 0);
 
+        // README, Load balancing: the work is spread over the workers that there are. In the KCL 3 a leader does it
+        // (docs/kcl_3x_deep-dive.md, Lease rebalancing), in the KCL 1 who has fewer leases steals some (docs/lease-lifecycle.md, Lease Balancing).
         says("a second one takes its share");
         Process second = begin("two");
         until(() -> owners().equals(Set.of("one", "two")) && countOf("two") > 0);
 
+        // docs/lease-lifecycle.md, Lease Assignment: shards that come of a split have leases of their own; their parent's ends as SHARD_END.
         says("a shard is split: its children follow it");
         Shard parent = open().get(0);
         BigInteger from = new BigInteger(parent.hashKeyRange().startingHashKey());
@@ -108,6 +115,7 @@ final class Check {
         kinesis.splitShard(split -> split.streamName(name).shardToSplit(parent.shardId()).newStartingHashKey(middle)).get();
         until(() -> hasEnded(List.of(parent)) && openLeases() == SHARDS + 1);
 
+        // The same of a merge: one lease for the child, when both parents have ended.
         says("two are merged: their child follows them");
         List<Shard> open = open();
         List<Shard> parents = List.of(open.get(open.size() - 2), open.get(open.size() - 1));
@@ -115,10 +123,12 @@ final class Check {
             .shardToMerge(parents.get(0).shardId()).adjacentShardToMerge(parents.get(1).shardId())).get();
         until(() -> hasEnded(parents) && openLeases() == SHARDS);
 
+        // README, Fault tolerance; docs/kcl-configurations.md: a lease that is not renewed for failoverTimeMillis goes to another worker.
         says("one is killed: the other takes its leases");
         first.destroyForcibly().waitFor();
         until(() -> owners().equals(Set.of("two")));
 
+        // README, Fault tolerance: at-least-once delivery.
         says("every record has come");
         isPutting = false;
         putting.join();
@@ -128,9 +138,11 @@ final class Check {
             throw new AssertionError("the worker does not end");
         }
 
+        // README, Handling stream-level changes: children are read when their parents have been read to the end and checkpointed there.
         says("parents ended before records of their children came");
         parentsFirst();
 
+        // README, Checkpointing; ShardRecordProcessor.processRecords: after a failover the records behind the checkpoint come.
         says("who begins anew goes on where they were");
         put("late", 20);
         Process third = begin("three");
@@ -319,6 +331,7 @@ final class Check {
 
     /** What the workers measured is told where the server is watched. */
     private void metrics(String admin) throws Exception {
+        // README, Monitoring: it reports to CloudWatch, here to this server.
         says("its metrics are told");
         var request = HttpRequest.newBuilder(URI.create("http://" + admin + "/metrics")).build();
         String told = HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString()).body();

@@ -6,6 +6,8 @@
 // An aggregate that was under way to a shard that is split or merged comes into a child. The KPL, which hears which, sends its user
 // records again, and the KCL passes over those whose hash keys the child does not have. So a user record comes as often as it was stored
 // where it belongs: once, or again after such a turn.
+//
+// Each check names what it pins: a page of the service's developer guide, a file of the KPL's or a comment of its classes.
 
 import java.math.BigInteger;
 import java.net.URI;
@@ -127,6 +129,7 @@ final class Check {
     }
 
     private void write() throws Exception {
+        // Developer guide, KPL Key Concepts, Aggregation; aggregation-format.md for what an aggregate begins with.
         says("user records are gathered in aggregates");
         int before;
         do { // before the daemon knows the shards it gathers nothing
@@ -139,17 +142,20 @@ final class Check {
         says(KEYS * TURNS + " user records in " + aggregates + " records");
         expect(aggregates * 20 <= KEYS * TURNS, "those are too many");
 
+        // KinesisProducerConfiguration.setAggregationMaxSize: a record that is larger by itself bypasses the aggregator.
         says("one that is too large to be gathered comes as it is");
         new Lot().add("large", null, 60_000).settle();
         List<Record> large = raw(name).stream().filter(record -> record.partitionKey().equals("large")).toList();
         expect(large.size() == 1 && sent.containsKey(large.get(0).data().asUtf8String()), "it came as " + large);
 
+        // KinesisProducer.addUserRecord and PutRecords in the API's reference: it takes the place of the key's hash.
         says("an explicit hash key decides on the shard");
         for (Shard shard : open(name)) {
             var result = new Lot().add("explicit-" + shard.shardId(), end(shard), 10).settle();
             expect(result.shard().equals(shard.shardId()), "that of " + shard + " was put in " + result.shard());
         }
 
+        // SplitShard in the API's reference: reading and writing go on meanwhile.
         says("a shard is split while records come");
         Shard parent = open(name).get(0);
         String middle = start(parent).add(end(parent)).shiftRight(1).toString();
@@ -157,6 +163,7 @@ final class Check {
             .streamName(name).shardToSplit(parent.shardId()).newStartingHashKey(middle)));
         expect(sent.values().stream().anyMatch(record -> record.times > 1), "no aggregate was under way to the shard that was split");
 
+        // MergeShards in the API's reference: the same, and the child takes what both parents did.
         says("two are merged while records come");
         List<Shard> open = open(name);
         turns(() -> kinesis.mergeShards(merge -> merge
@@ -223,6 +230,8 @@ final class Check {
     }
 
     private void spread() throws Exception {
+        // CreateStream in the API's reference, RecordDistributionStrategy: AUTO passes over keys and explicit hash keys. That the KPL
+        // gathers nothing then is seen, not documented.
         says("nothing is gathered for a stream that spreads its records, and keys may be left out");
         String stream = name + "-spread";
         kinesis.createStream(create -> create.streamName(stream).streamModeDetails(mode -> mode.streamMode(StreamMode.ON_DEMAND))
@@ -243,6 +252,7 @@ final class Check {
     }
 
     private void compare() throws Exception {
+        // Developer guide, Consumer De-aggregation: all that were successfully stored can be retrieved by the KCL, which takes them apart.
         says("every user record is read back");
         long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_S);
         List<Got> all = List.of();
@@ -268,6 +278,7 @@ final class Check {
                 .filter(data -> !passedOver.contains(data)).map(sent::get).toList());
         }
 
+        // Developer guide, Consumer De-aggregation: those whose hash key the shard does not have are discarded.
         says("each comes by the shard that has its hash key, as often as it was stored there");
         Map<String, Shard> shards = new HashMap<>();
         kinesis.listShards(list -> list.streamName(name)).get().shards().forEach(shard -> shards.put(shard.shardId(), shard));
@@ -283,6 +294,7 @@ final class Check {
         expect(all.size() < stored, "nothing was passed over, though some were stored where they do not belong");
         says(sent.size() + " user records, stored " + stored + " times, came " + all.size() + " times");
 
+        // PutRecord in the API's reference, for who puts in sequence, as the turns are; README of the KCL, Handling stream-level changes.
         says("those of a key come in the order in which they were put");
         Map<String, Integer> newest = new HashMap<>();
         for (Got record : all) {
@@ -357,6 +369,7 @@ final class Check {
 
     /** What the daemon measured is told where the server is watched. */
     private void metrics(String admin) throws Exception {
+        // metrics.md: they are uploaded to CloudWatch, here to this server.
         says("its metrics are told");
         var request = HttpRequest.newBuilder(URI.create("http://" + admin + "/metrics")).build();
         String told = HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString()).body();
