@@ -9,7 +9,7 @@ use frame::{Quotas, Retention, Settings};
 
 use crate::client::Intent;
 use crate::dice::Dice;
-use crate::disk::DIRECTORIES_MAX;
+use crate::disk::{DIRECTORIES_MAX, DiskFaults};
 use crate::profile::Profile;
 use crate::world::{Death, Surroundings};
 
@@ -157,8 +157,11 @@ impl RunPlan {
         let calm = Surroundings::calm();
         let is_small = dice.chance(0.1);
         let small_bytes = u64::from(SEGMENT_BYTES) * dice.within(2..=6);
+        let disk = if is_last { calm.disk } else { self.profile.disk(&mut dice) };
+        // Also where nothing else fails: segments are compacted there above all.
+        let copy_full = if Dice::new(self.seed, life, "copies").chance(0.5) { 0.5 } else { 0.0 };
         let surroundings = Surroundings {
-            disk: if is_last { calm.disk } else { self.profile.disk(&mut dice) },
+            disk: DiskFaults { copy_full, ..disk },
             network: self.profile.network(&mut dice),
             capacity_bytes: if is_small { small_bytes } else { calm.capacity_bytes },
             clock_jumps: if dice.chance(0.2) { 0.002 } else { 0.0 },

@@ -183,20 +183,21 @@ impl World {
         self.inner.borrow().steps
     }
 
-    /// From now on nothing fails any more, and the disk has room.
+    /// From now on nothing fails any more, and the disk has room; but maybe not for copies of segments, without which all goes on.
     pub fn heal(&self) {
         let mut inner = self.inner.borrow_mut();
         let Surroundings { disk, capacity_bytes, clock_jumps, wakes, .. } = Surroundings::calm();
+        let disk = DiskFaults { copy_full: inner.surroundings.disk.copy_full, ..disk };
         inner.surroundings = Surroundings { disk, capacity_bytes, clock_jumps, wakes, ..inner.surroundings };
         inner.disk.set_faults(disk, capacity_bytes);
         inner.note(format_args!("faults stop"));
     }
 
-    /// Nothing fails until [`World::resume_faults`].
+    /// Nothing but copies of segments fails until [`World::resume_faults`].
     pub(crate) fn suspend_faults(&self) {
         let mut inner = self.inner.borrow_mut();
-        let capacity_bytes = inner.surroundings.capacity_bytes;
-        inner.disk.set_faults(DiskFaults::default(), capacity_bytes);
+        let Surroundings { disk: DiskFaults { copy_full, .. }, capacity_bytes, .. } = inner.surroundings;
+        inner.disk.set_faults(DiskFaults { copy_full, ..DiskFaults::default() }, capacity_bytes);
     }
 
     /// Faults go on, unless [`World::heal`] ended them.

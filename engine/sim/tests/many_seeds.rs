@@ -126,6 +126,7 @@ fn faults_lose_nothing() {
         "disk: allocation found no space",
         "disk: cancelled",
         "disk: flush failed",
+        "disk: no space as segments are compacted",
         "disk: operation on names failed",
         "disk: read failed",
         "disk: short read",

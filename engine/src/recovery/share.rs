@@ -183,7 +183,7 @@ pub(super) fn out(
 ///
 /// Where there is no room, what was taken up first goes first: what the owner does not use; then what closed shards have, in the
 /// order in which they were closed; and in the end what those have that are written to. So what journals tell of one producer is
-/// joined before.
+/// joined before, and what is lent goes shard by shard, not with those that a shard was made of.
 fn producers(config: &Config, found: &[Journal], owners: &Owners, shards: usize, catalog: &Catalog) -> Vec<Producers> {
     let memory = Memory::share(config.memory_bytes / owners.reactors());
     let footer_bytes = found[0].blueprint.segment_bytes as usize / PRODUCERS_SEGMENT_SHARE;

@@ -8,6 +8,9 @@ use crate::dice::Dice;
 use crate::errno;
 use crate::trace::Trace;
 
+/// There is no room, or an allocation says so, for what is to take the place of segments.
+pub(super) const NO_SPACE_FOR_COPY: &str = "disk: no space as segments are compacted";
+
 /// How likely each operation is to fail. 0 is never.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct DiskFaults {
@@ -27,6 +30,8 @@ pub struct DiskFaults {
     pub name_error: f64,
     /// Allocation finds the disk full although it is not.
     pub allocate_full: f64,
+    /// The same, for what is to take the place of segments.
+    pub copy_full: f64,
     /// An error stays: the same kind of operation on that file fails from then on.
     pub sticky: f64,
     /// An operation takes up to a second.
@@ -106,9 +111,12 @@ impl Faults {
         Outcome::Good
     }
 
-    pub(crate) fn allocate(&mut self, dice: &mut Dice, trace: &mut Trace) -> Outcome {
-        if dice.chance(self.rates.allocate_full) {
+    pub(crate) fn allocate(&mut self, is_copy: bool, dice: &mut Dice, trace: &mut Trace) -> Outcome {
+        if dice.chance(if is_copy { self.rates.copy_full } else { self.rates.allocate_full }) {
             trace.count("disk: allocation found no space");
+            if is_copy {
+                trace.count(NO_SPACE_FOR_COPY);
+            }
             return Outcome::Nothing(errno::NO_SPACE);
         }
         Outcome::Good

@@ -31,7 +31,7 @@ use crate::dice::Dice;
 use crate::errno;
 use crate::trace::Trace;
 pub use faults::DiskFaults;
-use faults::{Faults, Outcome};
+use faults::{Faults, NO_SPACE_FOR_COPY, Outcome};
 use file::File;
 pub use files::Files;
 use mood::Mood;
@@ -275,12 +275,13 @@ impl Disk {
             }
             DiskOp::File(_) => 0,
         };
+        let is_copy = matches!(op, DiskOp::File(FileOp::Allocate { file, .. }) if self.is_copy(*file));
         let (dice, faults) = (&mut self.dice, &mut self.faults);
         match op {
             DiskOp::Write { buf, .. } => faults.write(inode, buf.len(), dice, trace),
             DiskOp::Read { buf, .. } => faults.read(inode, buf.len(), dice, trace),
             DiskOp::File(FileOp::Sync(_) | FileOp::SyncDir(_)) => faults.sync(inode, dice, trace),
-            DiskOp::File(FileOp::Allocate { .. } | FileOp::Blank { .. }) => faults.allocate(dice, trace),
+            DiskOp::File(FileOp::Allocate { .. } | FileOp::Blank { .. }) => faults.allocate(is_copy, dice, trace),
             DiskOp::File(FileOp::Close(_) | FileOp::FreeMib(_)) => Outcome::Good,
             DiskOp::File(_) => faults.names(dice, trace),
         }
@@ -444,6 +445,9 @@ impl Disk {
         let more = bytes.saturating_sub(self.file(file).allocated_bytes());
         if self.used_bytes() + more > self.capacity_bytes {
             trace.count("disk: full");
+            if self.is_copy(file) {
+                trace.count(NO_SPACE_FOR_COPY);
+            }
             return errno::NO_SPACE;
         }
         let ended = self.ticks;
@@ -452,6 +456,15 @@ impl Disk {
             file.set_length(bytes, ended);
         }
         0
+    }
+
+    /// Whether a file is to take the place of a segment that is there.
+    fn is_copy(&self, file: FileId) -> bool {
+        let inode = self.open[file.0 as usize];
+        self.names.iter().any(|names| {
+            let mut unfinished = names.iter().filter(|&(_, named)| Some(named) == inode);
+            unfinished.any(|(name, _)| name.strip_suffix(".new").is_some_and(|name| names.find(name).is_some()))
+        })
     }
 
     fn used_bytes(&self) -> u64 {

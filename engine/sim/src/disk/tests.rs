@@ -13,6 +13,7 @@ const NO_FAULTS: DiskFaults = DiskFaults {
     sync_error: 0.0,
     name_error: 0.0,
     allocate_full: 0.0,
+    copy_full: 0.0,
     sticky: 0.0,
     slow: 0.0,
 };
