@@ -79,6 +79,13 @@ const BODY_BYTES_IN_PROGRESS_MAX: usize = 128 << 20;
 /// Bytes of long answers at once, over all connections, until they are sent. The next wait.
 const ANSWER_BYTES_IN_PROGRESS_MAX: usize = 256 << 20;
 
+/// Bytes of what becomes of records at once, over all requests that may have more than the service takes, until it is sent. The next
+/// wait, before anything of theirs is stored.
+const OUTCOME_BYTES_IN_PROGRESS_MAX: usize = 256 << 20;
+
+/// Bytes of what such requests are read into, beside their bodies. The next wait.
+const PARSED_BYTES_IN_PROGRESS_MAX: usize = 128 << 20;
+
 /// Bytes of events of subscriptions that are made before the ones before them were taken.
 const EVENT_BYTES_IN_PROGRESS_MAX: usize = 256 << 20;
 
@@ -99,6 +106,10 @@ struct Common {
     quotas: Quotas,
     /// Room for long answers, in bytes.
     answers: Arc<Room>,
+    /// Room for what becomes of many records, in bytes.
+    outcomes: Arc<Room>,
+    /// Room for what requests with many records are read into, in bytes.
+    parsing: Semaphore,
     /// Room for events that are made ahead, in bytes.
     events: Arc<Semaphore>,
     requests: Requests,
@@ -142,6 +153,8 @@ impl Common {
             bodies: Bodies::of(BODY_BYTES_IN_PROGRESS_MAX, body::BODY_BYTES_MAX),
             passing_over: Semaphore::new(body::UNWANTED_BODIES_MAX),
             answers: Room::of(ANSWER_BYTES_IN_PROGRESS_MAX),
+            outcomes: Room::of(OUTCOME_BYTES_IN_PROGRESS_MAX),
+            parsing: Semaphore::new(PARSED_BYTES_IN_PROGRESS_MAX),
             events,
             requests: figures.requests.clone(),
             rates: Rates::new(api_rates, figures.requests.clone()),

@@ -64,11 +64,13 @@ use frame::ShardId;
 use frame::limits::LARGE_RECORD_BYTES_MAX;
 use frame::parts::Record;
 use frame::proto::{Children, ShardDescription};
+use tokio::sync::SemaphorePermit;
 use wire::codec::{Blob, Text, Timestamp};
 use wire::iterator::LIFETIME_MS;
 use wire::name::{Place, ShardName};
 use wire::sequence::SequenceNumber;
-use wire::shape::{self, ChildShard, HashKeyRange, PutManyRecords, PutRecords, RECORDS_DEFAULT, Request, StoredRecord};
+use wire::shape::{self, ChildShard, HashKeyRange, PutManyRecords, PutRecords, Request, StoredRecord};
+use wire::shape::{RECORD_KEPT_BYTES, RECORDS_DEFAULT, RECORDS_MAX};
 use wire::validate::Checks;
 use wire::{Codec, Error, ErrorKind, Pieces};
 
@@ -76,7 +78,10 @@ pub(super) use self::subscribe_to_shard::Events;
 use super::access::{self, Caller};
 use super::body::BodyRoom;
 use super::extras::Extras;
-use super::{ANSWER_BYTES_IN_PROGRESS_MAX, Common, Shared, log, rates};
+use super::{
+    ANSWER_BYTES_IN_PROGRESS_MAX, Common, OUTCOME_BYTES_IN_PROGRESS_MAX, PARSED_BYTES_IN_PROGRESS_MAX, Shared, log,
+    rates,
+};
 use crate::config::{GET_RECORDS_BYTES_MAX, GET_RECORDS_MAX};
 use crate::room::Taken;
 
@@ -136,7 +141,8 @@ pub(super) fn changes_streams(action: &str) -> bool {
 }
 
 /// Room for an answer that may be long: for 10 MiB of data and keys as they were read, or put together, and in base64, or as much as
-/// the server is told to give; for a page of shards. Other answers are short, so that storing never waits for those who read.
+/// the server is told to give; for a page of shards. Other answers are short, but for what becomes of very many records, which has room
+/// of its own: so storing never waits for those who read.
 async fn room_for_answer(common: &Common, action: &str) -> Option<Taken> {
     let bytes = match action {
         "GetRecords" => records_room(common.limits.get_records, common.limits.get_records_bytes),
@@ -155,25 +161,39 @@ const fn records_room(records: usize, bytes: usize) -> u32 {
 /// A small record of many, with its frame and in a list that grows.
 const RECORD_ROOM_BYTES: usize = 384;
 
-/// What became of a record, as it is told at the longest.
-const OUTCOME_BYTES: usize = 512;
+/// What became of a record, as it is kept and told at the longest.
+const OUTCOME_BYTES: usize = 1 << 10;
 
 const _: () = assert!(
     records_room(GET_RECORDS_MAX, GET_RECORDS_BYTES_MAX) as usize <= ANSWER_BYTES_IN_PROGRESS_MAX,
     "there is room for each answer"
 );
 const _: () = assert!(
+    RECORDS_MAX * OUTCOME_BYTES <= OUTCOME_BYTES_IN_PROGRESS_MAX
+        && RECORDS_MAX * RECORD_KEPT_BYTES <= PARSED_BYTES_IN_PROGRESS_MAX,
+    "there is room for each request"
+);
+const _: () = assert!(
     2 * size_of::<shape::Record>() + frame::frame::HEADER_BYTES <= RECORD_ROOM_BYTES,
     "a list that grows has room for twice as many"
 );
 
-/// Room for what becomes of more records than the service takes.
-async fn room_for_outcomes(common: &Common, input: &PutRecords) -> Option<Taken> {
-    let count = input.records.as_ref().map_or(0, |records| records.iter().len());
+/// Room for records that are looked at, which take more than their bytes do where a request may have many of them. Whoever has it
+/// waits for nobody who reads.
+async fn room_for_many<'a>(common: &'a Common, body: &[u8]) -> SemaphorePermit<'a> {
+    // In CBOR the least is a byte.
+    let records = body.len().min(RECORDS_MAX);
+    let permit = common.parsing.acquire_many((records * RECORD_KEPT_BYTES) as u32).await;
+    permit.expect("it is never closed")
+}
+
+/// Room for what becomes of more records than the service takes, until that is sent. None of those who read wait for it, nor does
+/// storing for them.
+async fn room_for_outcomes(common: &Common, count: usize) -> Option<Taken> {
     if count <= RECORDS_DEFAULT {
         return None;
     }
-    Some(common.answers.take((count * OUTCOME_BYTES) as u32).await)
+    Some(common.outcomes.take((count * OUTCOME_BYTES) as u32).await)
 }
 
 /// Reads a request: what its action works with, and what is asked of it, once its caller may ask that.
@@ -260,15 +280,16 @@ pub(super) async fn run(
             codec.write(&answer).map(|body| Said::Body(body, None))
         }
         "PutRecords" => {
-            // No more records are kept of a request than it may have.
-            let (shared, input) = if common.limits.put_records <= RECORDS_DEFAULT {
-                hear::<PutRecords>(common, caller, action, codec, body).await?
+            // Where a request may have more records than the service takes, up to the most that any server takes are kept.
+            let (shared, input, looked_at) = if common.limits.put_records <= RECORDS_DEFAULT {
+                let (shared, input) = hear::<PutRecords>(common, caller, action, codec, body).await?;
+                (shared, input, None)
             } else {
+                let looked_at = room_for_many(common, body).await;
                 let (shared, input) = hear::<PutManyRecords>(common, caller, action, codec, body).await?;
-                (shared, input.into())
+                (shared, input.into(), Some(looked_at))
             };
-            let answer_room = room_for_outcomes(common, &input).await;
-            let (together, outcomes) = put_records::run(&shared, input, room).await?;
+            let (together, outcomes, answer_room) = put_records::run(&shared, input, (room, looked_at)).await?;
             let body = Pieces::new(codec, &together, put_records::LIST, outcomes)?.whole()?;
             Ok(Said::Body(body, answer_room))
         }

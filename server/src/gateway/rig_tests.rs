@@ -32,12 +32,17 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new() -> Rig {
+        Rig::with(ApiLimits::service())
+    }
+
+    /// One with other limits.
+    pub(super) fn with(limits: ApiLimits) -> Rig {
         let directory = tempfile::tempdir().unwrap();
         let io = Threads::start(IoConfig::new(vec![DataDir::open(directory.path(), true).unwrap()])).unwrap();
         let config = Config { segment_bytes: 4 << 20, segments_ready: 1, ..Config::default() };
         let (mut reactor, _) = Reactor::open(io, config).unwrap();
         let (handle, access) = (reactor.handle(|| {}), Access::new(Place::default(), None));
-        let (api_rates, limits) = (ApiRates::none(), ApiLimits::service());
+        let api_rates = ApiRates::none();
         let terms = Terms { quotas: Quotas::SERVICE, api_rates, limits, past_damage: false };
         let directories = [directory.path().to_owned()];
         let common = Common::new(handle.clone(), access, None, terms, &directories, &Figures::default());

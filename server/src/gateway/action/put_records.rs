@@ -2,14 +2,16 @@
 
 use std::fmt;
 
+use tokio::sync::SemaphorePermit;
 use wire::shape::{Entries, FailedRecord, PutRecords, PutRecordsEntry, RecordOutcome, StoredRecords};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
 use super::placement::{self, Placement};
-use super::{encode, encryption, end_if_dry, record_bytes_max, stored, stream_of};
+use super::{encode, encryption, end_if_dry, record_bytes_max, room_for_outcomes, stored, stream_of};
 use crate::gateway::Shared;
 use crate::gateway::body::BodyRoom;
+use crate::room::Taken;
 
 /// A member of one of the records.
 struct Member(usize, &'static str);
@@ -23,12 +25,12 @@ impl fmt::Display for Member {
 /// What the list of outcomes is called.
 pub(super) const LIST: &str = "Records";
 
-/// What became of them together, and of each.
+/// What became of them together, and of each, and the room that this takes; given the room of the body, and of what it is read into.
 pub(super) async fn run(
     shared: &Shared,
     input: PutRecords,
-    room: BodyRoom,
-) -> Result<(StoredRecords, Vec<RecordOutcome>), Error> {
+    (room, looked_at): (BodyRoom, Option<SemaphorePermit<'_>>),
+) -> Result<(StoredRecords, Vec<RecordOutcome>, Option<Taken>), Error> {
     let mut checks = Checks::new();
     checks.required("records", input.records.as_ref());
     checks.count("records", input.records.as_ref().map(Entries::count), 1, shared.limits.put_records);
@@ -68,8 +70,10 @@ pub(super) async fn run(
         encode(&mut frames, contents(record), hash_key, (Member(at, "data"), bytes_max))?;
     }
     // The disk may be waited for.
-    drop(records);
+    let count = records.iter().len();
+    drop((records, looked_at));
     end_if_dry(shared, &name, input.dry_run).await?;
+    let outcomes_room = room_for_outcomes(shared, count).await;
     let (stream, outcomes) = shared.log.append(&shared.place, &name, frames, room).await?;
     let outcomes: Vec<_> = outcomes.into_iter().map(|outcome| stored(&shared.place, &stream, outcome)).collect();
     let none_is_stored = outcomes.iter().all(Result::is_err);
@@ -90,7 +94,7 @@ pub(super) async fn run(
     let failed = outcomes.iter().filter(|outcome| matches!(outcome, RecordOutcome::Failed(_))).count();
     let together =
         StoredRecords { failed_record_count: failed as u32, encryption_type: encryption::of_answer(&stream) };
-    Ok((together, outcomes))
+    Ok((together, outcomes, outcomes_room))
 }
 
 /// Whether it is an exception of the whole request: a record alone has none but those that pass.
@@ -102,3 +106,6 @@ fn of_the_request(kind: ErrorKind) -> bool {
 fn contents(record: PutRecordsEntry<'_>) -> (&[u8], &str) {
     (record.data.unwrap_or_default(), record.partition_key.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,9 @@ pub const RECORDS_DEFAULT: usize = 500;
 /// The same where a server takes more: what is kept of each takes many times the least that it can be written as.
 pub const RECORDS_MAX: usize = 10_000;
 
+/// What is kept of a record beside its data and texts, in a list that is as long again where it grows, and half as long where it was.
+pub const RECORD_KEPT_BYTES: usize = 3 * size_of::<Spans>();
+
 /// Bytes of a piece of data, unless one record has more. What is there stays there: a piece that grew would be copied each time.
 const PIECE_BYTES: usize = 64 << 10;
 
