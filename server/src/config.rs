@@ -21,7 +21,7 @@ use wire::name::{Place, is_account, is_region};
 use self::access::access;
 pub use self::error::ConfigError;
 pub use self::limits::ApiLimits;
-pub(crate) use self::limits::{GET_RECORDS_BYTES_MAX, GET_RECORDS_MAX, PUT_RECORDS_BYTES_MAX};
+pub(crate) use self::limits::{A_DAY_MAX, GET_RECORDS_BYTES_MAX, GET_RECORDS_MAX, PUT_RECORDS_BYTES_MAX};
 pub use self::rates::ApiRates;
 pub use self::tls::{TlsConfig, TlsSettingsError};
 pub use self::value::{Bytes, Door, Reactors};

@@ -29,8 +29,12 @@ const CONSUMERS_MAX: usize = 1000;
 /// As many as the service's model lets an answer tell.
 const TAGS_MAX: usize = 200;
 
-/// Times in 24 hours. That many are kept beside a stream.
-const A_DAY_MAX: usize = 100;
+/// Times in 24 hours by the service: of UpdateShardCount, and of a change of a stream's mode.
+const SHARD_COUNTS_A_DAY: usize = 10;
+const MODES_A_DAY: usize = 2;
+
+/// As many as may be set, and are kept beside a stream.
+pub(crate) const A_DAY_MAX: usize = 100;
 
 /// How much there may be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,8 +47,8 @@ pub struct ApiLimits {
     pub(crate) get_records: usize,
     /// Data and keys of those. One record comes whatever its size.
     pub(crate) get_records_bytes: usize,
-    /// Consumers of a stream.
-    consumers: usize,
+    /// Consumers of a stream, where it is said how many.
+    consumers: Option<usize>,
     /// Tags of a stream or consumer.
     pub(crate) tags: usize,
     /// Open shards of an account in a region.
@@ -53,10 +57,10 @@ pub struct ApiLimits {
     pub(crate) on_demand_streams: usize,
     /// How many times as many shards, or as few, an UpdateShardCount may ask for.
     pub(crate) shard_count_factor: usize,
-    /// How often it may be asked for of a stream in 24 hours.
-    pub(crate) shard_counts_a_day: usize,
-    /// How often a stream's mode may change in 24 hours.
-    pub(crate) modes_a_day: usize,
+    /// How often it may be asked for of a stream in 24 hours, where that is said.
+    shard_counts_a_day: Option<usize>,
+    /// How often a stream's mode may change in 24 hours, where that is said.
+    modes_a_day: Option<usize>,
 }
 
 /// A limit as it is written.
@@ -67,33 +71,33 @@ struct Limit {
     most: usize,
     /// What `none` means: that, or no bound at all.
     none: usize,
-    of: fn(&mut ApiLimits) -> &mut usize,
+    set: fn(&mut ApiLimits, usize),
 }
 
-const fn count(name: &'static str, most: usize, of: fn(&mut ApiLimits) -> &mut usize) -> Limit {
-    Limit { name, is_size: false, most, none: most, of }
+const fn count(name: &'static str, most: usize, set: fn(&mut ApiLimits, usize)) -> Limit {
+    Limit { name, is_size: false, most, none: most, set }
 }
 
-const fn size(name: &'static str, most: usize, of: fn(&mut ApiLimits) -> &mut usize) -> Limit {
-    Limit { name, is_size: true, most, none: most, of }
+const fn size(name: &'static str, most: usize, set: fn(&mut ApiLimits, usize)) -> Limit {
+    Limit { name, is_size: true, most, none: most, set }
 }
 
-const fn a_day(name: &'static str, of: fn(&mut ApiLimits) -> &mut usize) -> Limit {
-    Limit { name, is_size: false, most: A_DAY_MAX, none: usize::MAX, of }
+const fn a_day(name: &'static str, set: fn(&mut ApiLimits, usize)) -> Limit {
+    Limit { name, is_size: false, most: A_DAY_MAX, none: usize::MAX, set }
 }
 
 const LIMITS: [Limit; 11] = [
-    count("put-records", RECORDS_MAX, |limits| &mut limits.put_records),
-    size("put-records-bytes", PUT_RECORDS_BYTES_MAX, |limits| &mut limits.put_records_bytes),
-    count("get-records", GET_RECORDS_MAX, |limits| &mut limits.get_records),
-    size("get-records-bytes", GET_RECORDS_BYTES_MAX, |limits| &mut limits.get_records_bytes),
-    count("consumers", CONSUMERS_MAX, |limits| &mut limits.consumers),
-    count("tags", TAGS_MAX, |limits| &mut limits.tags),
-    count("shards", SHARDS_MAX, |limits| &mut limits.shards),
-    count("on-demand-streams", STREAMS_MAX, |limits| &mut limits.on_demand_streams),
-    count("shard-count-factor", SHARDS_PER_STREAM_MAX, |limits| &mut limits.shard_count_factor),
-    a_day("shard-counts-a-day", |limits| &mut limits.shard_counts_a_day),
-    a_day("modes-a-day", |limits| &mut limits.modes_a_day),
+    count("put-records", RECORDS_MAX, |limits, value| limits.put_records = value),
+    size("put-records-bytes", PUT_RECORDS_BYTES_MAX, |limits, value| limits.put_records_bytes = value),
+    count("get-records", GET_RECORDS_MAX, |limits, value| limits.get_records = value),
+    size("get-records-bytes", GET_RECORDS_BYTES_MAX, |limits, value| limits.get_records_bytes = value),
+    count("consumers", CONSUMERS_MAX, |limits, value| limits.consumers = Some(value)),
+    count("tags", TAGS_MAX, |limits, value| limits.tags = value),
+    count("shards", SHARDS_MAX, |limits, value| limits.shards = value),
+    count("on-demand-streams", STREAMS_MAX, |limits, value| limits.on_demand_streams = value),
+    count("shard-count-factor", SHARDS_PER_STREAM_MAX, |limits, value| limits.shard_count_factor = value),
+    a_day("shard-counts-a-day", |limits, value| limits.shard_counts_a_day = Some(value)),
+    a_day("modes-a-day", |limits, value| limits.modes_a_day = Some(value)),
 ];
 
 impl ApiLimits {
@@ -104,27 +108,38 @@ impl ApiLimits {
             put_records_bytes: 10 << 20,
             get_records: 10_000,
             get_records_bytes: 10 << 20,
-            consumers: CONSUMERS,
+            consumers: None,
             tags: 50,
             shards: SHARDS_MAX,
             on_demand_streams: STREAMS_MAX,
             shard_count_factor: 2,
-            shard_counts_a_day: 10,
-            modes_a_day: 2,
+            shard_counts_a_day: None,
+            modes_a_day: None,
         }
     }
 
     /// As much as there is room for.
     pub fn none() -> ApiLimits {
         let mut limits = ApiLimits::service();
-        LIMITS.iter().for_each(|limit| *(limit.of)(&mut limits) = limit.none);
+        LIMITS.iter().for_each(|limit| (limit.set)(&mut limits, limit.none));
         limits
     }
 
     /// Consumers of a stream, which may be one on demand whose account has committed itself: that has more unless something else is
     /// said.
     pub(crate) fn consumers(&self, committed: bool) -> usize {
-        if committed && self.consumers == CONSUMERS { CONSUMERS_COMMITTED } else { self.consumers }
+        self.consumers.unwrap_or(if committed { CONSUMERS_COMMITTED } else { CONSUMERS })
+    }
+
+    /// How often an UpdateShardCount may be asked for of a stream in 24 hours; as often as anybody likes where the service's days are
+    /// not held and nothing else is said.
+    pub(crate) fn shard_counts_a_day(&self, holds_days: bool) -> usize {
+        self.shard_counts_a_day.unwrap_or(if holds_days { SHARD_COUNTS_A_DAY } else { usize::MAX })
+    }
+
+    /// How often a stream's mode may change, likewise.
+    pub(crate) fn modes_a_day(&self, holds_days: bool) -> usize {
+        self.modes_a_day.unwrap_or(if holds_days { MODES_A_DAY } else { usize::MAX })
     }
 
     /// Whether an account may have less than the log has room for.
@@ -139,7 +154,7 @@ impl ApiLimits {
         };
         let (name, value) = word.split_once('=').ok_or_else(unknown)?;
         let limit = LIMITS.iter().find(|limit| limit.name == name.trim()).ok_or_else(unknown)?;
-        *(limit.of)(self) = limit.read(value.trim())?;
+        (limit.set)(self, limit.read(value.trim())?);
         Ok(())
     }
 }
@@ -195,7 +210,7 @@ mod tests {
             put_records: 5000,
             put_records_bytes: 16 << 20,
             tags: 200,
-            shard_counts_a_day: usize::MAX,
+            shard_counts_a_day: Some(usize::MAX),
             ..ApiLimits::service()
         };
         assert_eq!(changed, expected);
@@ -219,21 +234,36 @@ mod tests {
 
     #[test]
     fn each_name_is_of_a_limit_of_its_own() {
+        let mut all = vec![ApiLimits::service()];
         for limit in &LIMITS {
-            let one = format!("{}={}", limit.name, limit.most).parse::<ApiLimits>().unwrap();
-            let none = format!("{}=none", limit.name).parse::<ApiLimits>().unwrap();
-            for (mut changed, value) in [(one, limit.most), (none, limit.none)] {
-                assert_eq!(*(limit.of)(&mut changed), value, "{}", limit.name);
-                *(limit.of)(&mut changed) = *(limit.of)(&mut ApiLimits::service());
-                assert_eq!(changed, ApiLimits::service(), "{}", limit.name);
+            let (text, value) = if limit.is_size { ("1KiB", 1 << 10) } else { ("1", 1) };
+            for (text, value) in [(text, value), ("none", limit.none)] {
+                let mut expected = ApiLimits::service();
+                (limit.set)(&mut expected, value);
+                assert_eq!(format!("{}={text}", limit.name).parse(), Ok(expected), "{}={text}", limit.name);
             }
-            assert!(*(limit.of)(&mut ApiLimits::service()) <= limit.most, "{}", limit.name);
+            let mut least = ApiLimits::service();
+            (limit.set)(&mut least, value);
+            assert!(!all.contains(&least), "{} changes what another does, or nothing", limit.name);
+            all.push(least);
         }
+    }
+
+    #[test]
+    fn what_the_service_allows_a_day_holds_where_rates_do_and_what_is_said_always() {
+        let of = |text: &str| {
+            let limits = text.parse::<ApiLimits>().unwrap();
+            [true, false].map(|holds| (limits.shard_counts_a_day(holds), limits.modes_a_day(holds)))
+        };
+        assert_eq!(of("service"), [(10, 2), (usize::MAX, usize::MAX)]);
+        assert_eq!(of("shard-counts-a-day=10,modes-a-day=2"), [(10, 2); 2]);
+        assert_eq!(of("none"), [(usize::MAX, usize::MAX); 2]);
     }
 
     #[test]
     fn who_has_committed_itself_has_more_consumers_unless_it_is_said_how_many() {
         let of = |text: &str| [false, true].map(|committed| text.parse::<ApiLimits>().unwrap().consumers(committed));
         assert_eq!((of("service"), of("consumers=5"), of("none")), ([20, 50], [5, 5], [1000, 1000]));
+        assert_eq!(of("consumers=20"), [20, 20]);
     }
 }

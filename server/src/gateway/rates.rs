@@ -67,7 +67,8 @@ impl Rates {
         Rates { allowed, requests, began: Instant::now(), hasher, kept }
     }
 
-    /// Whether what the service allows a few times a day is held to that: it is, unless there are no rates at all.
+    /// Whether what the service allows a few times a day is held to that where nothing else is said: it is, unless there are no
+    /// rates at all.
     pub(super) fn hold_days(&self) -> bool {
         self.allowed != ApiRates::none()
     }

@@ -444,6 +444,29 @@ fn a_streams_shards_are_counted_anew_by_as_much_and_as_often_as_they_may() {
     assert!(told.0 == 400 && told.1.contains("over 1 times your current open shard count"), "{told:?}");
     assert_eq!((mode(api, "ON_DEMAND").0, mode(api, "PROVISIONED").0), (200, 400));
     lowered.stop();
+
+    // Where there are no rates at all, what is said of days holds nevertheless.
+    let (said, api) = server(&directory.path().join("said"), Some("shard-counts-a-day=3,modes-a-day=1"));
+    good(api, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    for shards in [2, 1, 2] {
+        assert_eq!(count(api, shards), (200, String::new()));
+    }
+    let told = count(api, 1);
+    assert_eq!(told, (400, "UpdateShardCount is possible 3 times in 24 hours for stream s.".to_owned()));
+    assert_eq!(mode(api, "ON_DEMAND").0, 200);
+    assert_eq!(mode(api, "PROVISIONED").1["__type"], "LimitExceededException");
+    said.stop();
+
+    // And nothing does where nothing is said.
+    let (free, api) = server(&directory.path().join("free"), Some("tags=60"));
+    good(api, "CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    for round in 0..12 {
+        assert_eq!(count(api, 2 - round % 2), (200, String::new()));
+    }
+    for _ in 0..2 {
+        assert_eq!((mode(api, "ON_DEMAND").0, mode(api, "PROVISIONED").0), (200, 200));
+    }
+    free.stop();
 }
 
 #[test]

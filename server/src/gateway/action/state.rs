@@ -7,6 +7,7 @@ use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
 use super::now_ms;
+use crate::config::A_DAY_MAX;
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
 
@@ -90,25 +91,21 @@ pub(super) fn be_provisioned(place: &Place, stream: &Stream, extras: &Extras) ->
     Err(Error::new(ErrorKind::Validation, message))
 }
 
-/// Times that are kept of an action, however often it may be asked for.
-const TIMES_KEPT: usize = 100;
-
 /// Takes one of the times that an action may be asked for of a stream in 24 hours, whichever those are; `times_ms` are those
-/// of late.
+/// of late, of which no more are kept than may be set.
 pub(super) fn take_daily(
-    shared: &Shared,
     (action, stream): (&str, &str),
     times_ms: &mut Vec<u64>,
     times_max: usize,
 ) -> Result<(), Error> {
     let now_ms = now_ms();
     times_ms.retain(|then_ms| is_of_late(*then_ms, now_ms));
-    if times_ms.len() >= times_max && shared.rates.hold_days() {
+    if times_ms.len() >= times_max {
         let message = format!("{action} is possible {times_max} times in 24 hours for stream {stream}.");
         return Err(Error::new(ErrorKind::LimitExceeded, message));
     }
     times_ms.push(now_ms);
-    let surplus = times_ms.len().saturating_sub(times_max.min(TIMES_KEPT));
+    let surplus = times_ms.len().saturating_sub(A_DAY_MAX);
     times_ms.drain(..surplus);
     Ok(())
 }

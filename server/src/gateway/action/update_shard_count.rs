@@ -27,8 +27,8 @@ pub(super) async fn run(shared: &Arc<Shared>, input: UpdateShardCount) -> Result
         state::be_provisioned(&shared.place, stream, extras)?;
         check(stream.open_shards, target, shared.limits.shard_count_factor)?;
         holdings.have_room_for(target.saturating_sub(stream.open_shards))?;
-        let times_max = shared.limits.shard_counts_a_day;
-        state::take_daily(shared, ("UpdateShardCount", &name), &mut extras.scaled_ms, times_max)?;
+        let times_max = shared.limits.shard_counts_a_day(shared.rates.hold_days());
+        state::take_daily(("UpdateShardCount", &name), &mut extras.scaled_ms, times_max)?;
         extras.scaling = Some(target);
         Ok(stream.clone())
     };

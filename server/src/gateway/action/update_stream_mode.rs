@@ -25,8 +25,8 @@ pub(super) async fn run(shared: &Arc<Shared>, input: UpdateStreamMode) -> Result
     let change = |extras: &mut Extras| {
         let on_demand = mode.as_deref() == Some("ON_DEMAND");
         if on_demand != extras.on_demand {
-            let times_max = shared.limits.modes_a_day;
-            state::take_daily(shared, ("UpdateStreamMode", &name), &mut extras.switched_ms, times_max)?;
+            let times_max = shared.limits.modes_a_day(shared.rates.hold_days());
+            state::take_daily(("UpdateStreamMode", &name), &mut extras.switched_ms, times_max)?;
             if on_demand {
                 holdings.have_room_for_another()?;
             }
