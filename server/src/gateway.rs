@@ -48,10 +48,11 @@ use engine::Handle;
 use engine::encryption::Keyring;
 use frame::Quotas;
 use prometheus_client::registry::Registry;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 use wire::name::Place;
 
 pub(crate) use self::access::Access;
+use self::action::Adding;
 pub(crate) use self::action::NAMES as ACTIONS;
 use self::body::Bodies;
 use self::damage::{Damaged, PassedOver};
@@ -115,8 +116,7 @@ struct Common {
     requests: Requests,
     rates: Rates,
     limits: ApiLimits,
-    /// Who adds to what an account has, where that is bounded.
-    adding: Mutex<()>,
+    adding: Adding,
     damaged: Damaged,
     hot_spots: HotSpots,
     /// Who is being pushed records.
@@ -159,7 +159,7 @@ impl Common {
             requests: figures.requests.clone(),
             rates: Rates::new(api_rates, figures.requests.clone()),
             limits,
-            adding: Mutex::default(),
+            adding: Adding::default(),
             damaged: Damaged::new(past_damage, figures.passed_over.clone()),
             hot_spots: figures.hot_spots.clone(),
             subscribers: Subscribers::default(),

@@ -142,9 +142,14 @@ impl ApiLimits {
         self.modes_a_day.unwrap_or(if holds_days { MODES_A_DAY } else { usize::MAX })
     }
 
-    /// Whether an account may have less than the log has room for.
-    pub(crate) fn hold_accounts(&self) -> bool {
-        self.shards < SHARDS_MAX || self.on_demand_streams < STREAMS_MAX
+    /// Whether an account may have fewer shards than the log has room for.
+    pub(crate) fn hold_shards(&self) -> bool {
+        self.shards < SHARDS_MAX
+    }
+
+    /// The same of streams on demand.
+    pub(crate) fn hold_on_demand_streams(&self) -> bool {
+        self.on_demand_streams < STREAMS_MAX
     }
 
     fn change(&mut self, word: &str) -> Result<(), String> {

@@ -74,6 +74,7 @@ use wire::shape::{RECORD_KEPT_BYTES, RECORDS_DEFAULT, RECORDS_MAX};
 use wire::validate::Checks;
 use wire::{Codec, Error, ErrorKind, Pieces};
 
+pub(super) use self::holdings::Adding;
 pub(super) use self::subscribe_to_shard::Events;
 use super::access::{self, Caller};
 use super::body::BodyRoom;

@@ -415,10 +415,7 @@ fn refusal(place: &Place, name: &str, answer: Answer) -> Error {
     };
     match code {
         ErrorCode::UnknownStream => place.no_stream(name),
-        ErrorCode::StreamExists => {
-            let message = format!("Stream {name} under account {} already exists.", place.account);
-            Error::new(ErrorKind::ResourceInUse, message)
-        }
+        ErrorCode::StreamExists => place.exists(name),
         _ => Error::new(kind(code), detail),
     }
 }

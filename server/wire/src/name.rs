@@ -57,6 +57,12 @@ impl Place {
         Error::new(ErrorKind::ResourceNotFound, message)
     }
 
+    /// There is such a stream already.
+    pub fn exists(&self, stream: &str) -> Error {
+        let message = format!("Stream {stream} under account {} already exists.", self.account);
+        Error::new(ErrorKind::ResourceInUse, message)
+    }
+
     /// The stream has no such shard.
     pub fn no_shard(&self, shard: &str, stream: &str) -> Error {
         let message = format!("Could not find shard {shard} in stream {stream} under account {}.", self.account);

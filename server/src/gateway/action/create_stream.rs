@@ -5,7 +5,7 @@ use wire::shape::CreateStream;
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::holdings::Holdings;
+use super::holdings::{Adds, Holdings};
 use super::{retention, state, tags, warm_throughput};
 use crate::gateway::Shared;
 use crate::gateway::extras::{Extras, Tags};
@@ -47,10 +47,12 @@ pub(super) async fn run(shared: &Shared, input: CreateStream) -> Result<(), Erro
     if shards as usize > shards_max {
         return Err(Error::new(ErrorKind::LimitExceeded, format!("A stream has at most {shards_max} shards.")));
     }
-    let holdings = Holdings::of(shared).await?;
-    holdings.have_room_for(shards)?;
-    if extras.on_demand {
-        holdings.have_room_for_another()?;
+    let holdings = Holdings::of(shared, Adds { shards: true, on_demand: extras.on_demand }).await?;
+    let another = || if extras.on_demand { holdings.have_room_for_another() } else { Ok(()) };
+    if let Err(error) = holdings.have_room_for(shards).and_then(|()| another()) {
+        // Who makes sure that a stream is there hears that it is.
+        let is_there = shared.log.describe(&shared.place, &name, 0, 0).await.is_ok();
+        return Err(if is_there { shared.place.exists(&name) } else { error });
     }
     let settings = Settings { quotas: shared.quotas, retention: retention::of_hours(retention::HOURS_MIN) };
     shared.log.create(&shared.place, &name, shards, settings, &extras).await

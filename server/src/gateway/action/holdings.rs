@@ -1,32 +1,62 @@
 //! What an account has in its region, against what it may have, where that is less than the log has room for. Streams on demand
 //! grow past it by themselves, as they do with the service.
 
-use tokio::sync::MutexGuard;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::OwnedMutexGuard;
+use wire::name::Place;
 use wire::{Error, ErrorKind};
 
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
 
+/// Who adds to what an account has in a region, where that is bounded: there one after the other, elsewhere beside them.
+#[derive(Debug, Default)]
+pub(in crate::gateway) struct Adding(Mutex<BTreeMap<Place, Weak<tokio::sync::Mutex<()>>>>);
+
+impl Adding {
+    /// Waits for those before, of the same place. No more is kept than who adds or waits.
+    async fn alone(&self, place: &Place) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            let turn = turns.get(place).and_then(Weak::upgrade).unwrap_or_default();
+            turns.insert(place.clone(), Arc::downgrade(&turn));
+            turn
+        };
+        turn.lock_owned().await
+    }
+}
+
+/// What an action may add.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Adds {
+    pub(super) shards: bool,
+    pub(super) on_demand: bool,
+}
+
 /// What there is. As long as this is held nobody else adds to it.
 pub(super) struct Holdings<'a> {
     shared: &'a Shared,
-    counted: Option<Counted<'a>>,
+    counted: Option<Counted>,
 }
 
-struct Counted<'a> {
+struct Counted {
     /// Open ones, and those that streams are being brought to.
     shards: usize,
     on_demand: usize,
-    _alone: MutexGuard<'a, ()>,
+    _alone: OwnedMutexGuard<()>,
 }
 
 impl Holdings<'_> {
-    /// Counts, if there is anything to hold that against: it takes a look at each of the account's streams.
-    pub(super) async fn of(shared: &Shared) -> Result<Holdings<'_>, Error> {
-        if !shared.limits.hold_accounts() {
+    /// Counts, if something may be added that is bounded: it takes a look at each of the account's streams.
+    pub(super) async fn of(shared: &Shared, adds: Adds) -> Result<Holdings<'_>, Error> {
+        let limits = &shared.limits;
+        if !(adds.shards && limits.hold_shards() || adds.on_demand && limits.hold_on_demand_streams()) {
             return Ok(Holdings { shared, counted: None });
         }
-        let mut counted = Counted { shards: 0, on_demand: 0, _alone: shared.adding.lock().await };
+        let mut counted = Counted { shards: 0, on_demand: 0, _alone: shared.adding.alone(&shared.place).await };
         let count = |stream: &engine::Stream| {
             let extras = Extras::of(stream)?;
             counted.shards += stream.open_shards.max(extras.scaling.unwrap_or_default()) as usize;
@@ -65,5 +95,30 @@ impl Holdings<'_> {
         let account = &self.shared.place.account;
         let message = format!("Account {account} has at most {limit} streams in On-Demand mode.");
         Err(Error::new(ErrorKind::LimitExceeded, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+    use crate::gateway::rig::poll;
+
+    #[test]
+    fn those_of_one_place_add_one_after_the_other_and_nothing_is_kept_of_them() {
+        let adding = Adding::default();
+        let place = |region: &str| Place { region: region.to_owned(), ..Place::default() };
+        let [here, there] = [place("eu-west-1"), place("us-west-2")];
+        let mut first = pin!(adding.alone(&here));
+        let Poll::Ready(first) = poll(first.as_mut()) else { panic!("nobody is there") };
+        let mut second = pin!(adding.alone(&here));
+        assert!(poll(second.as_mut()).is_pending());
+        assert!(poll(pin!(adding.alone(&there))).is_ready(), "it is another place");
+        drop(first);
+        assert!(poll(second.as_mut()).is_ready());
+        drop(poll(pin!(adding.alone(&there))));
+        assert_eq!(adding.0.lock().unwrap().len(), 1);
     }
 }

@@ -4,7 +4,7 @@ use wire::shape::SplitShard;
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::holdings::Holdings;
+use super::holdings::{Adds, Holdings};
 use super::{open_shard, stream_of};
 use crate::gateway::Shared;
 
@@ -28,7 +28,7 @@ pub(super) async fn run(shared: &Shared, input: SplitShard) -> Result<(), Error>
         );
         Error::new(ErrorKind::InvalidArgument, message)
     })?;
-    let holdings = Holdings::of(shared).await?;
+    let holdings = Holdings::of(shared, Adds { shards: true, on_demand: false }).await?;
     holdings.have_room_for(1)?;
     shared.log.split(&shared.place, &name, shard.shard, at).await
 }

@@ -8,7 +8,7 @@ use wire::shape::{ShardCounts, UpdateShardCount};
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::holdings::Holdings;
+use super::holdings::{Adds, Holdings};
 use super::{state, stream_of};
 use crate::gateway::extras::Extras;
 use crate::gateway::{Shared, scaling};
@@ -22,7 +22,7 @@ pub(super) async fn run(shared: &Arc<Shared>, input: UpdateShardCount) -> Result
     let (name, arn) = (input.stream_name.as_deref(), input.stream_arn.as_deref());
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
     let target = input.target_shard_count.map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX));
-    let holdings = Holdings::of(shared).await?;
+    let holdings = Holdings::of(shared, Adds { shards: true, on_demand: false }).await?;
     let begin = |stream: &Stream, extras: &mut Extras| {
         state::be_provisioned(&shared.place, stream, extras)?;
         check(stream.open_shards, target, shared.limits.shard_count_factor)?;

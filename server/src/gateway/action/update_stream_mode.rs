@@ -6,7 +6,7 @@ use wire::shape::UpdateStreamMode;
 use wire::validate::Checks;
 use wire::{Error, ErrorKind};
 
-use super::holdings::Holdings;
+use super::holdings::{Adds, Holdings};
 use super::{state, stream_of, warm_throughput};
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
@@ -21,9 +21,9 @@ pub(super) async fn run(shared: &Arc<Shared>, input: UpdateStreamMode) -> Result
     checks.at_least("warmThroughputMiBps", input.warm_throughput_mi_bps, 0);
     let name = stream_of(&shared.place, &mut checks, None, input.stream_arn.as_deref())?;
     let warm_mibps = warm_throughput::check(shared, input.warm_throughput_mi_bps).await?;
-    let holdings = Holdings::of(shared).await?;
+    let on_demand = mode.as_deref() == Some("ON_DEMAND");
+    let holdings = Holdings::of(shared, Adds { shards: false, on_demand }).await?;
     let change = |extras: &mut Extras| {
-        let on_demand = mode.as_deref() == Some("ON_DEMAND");
         if on_demand != extras.on_demand {
             let times_max = shared.limits.modes_a_day(shared.rates.hold_days());
             state::take_daily(("UpdateStreamMode", &name), &mut extras.switched_ms, times_max)?;
