@@ -141,6 +141,11 @@ impl Consumer {
         self.core.counts.borrow_mut().lost.push(format!("{name} {}: {error}", self.number));
         self.core.shared.count_gone();
     }
+
+    /// Nobody knows whether a stream still has it.
+    fn may_be_left(&self, what: &str) {
+        self.core.counts.borrow_mut().lost.push(format!("subscriber {}: {what}", self.number));
+    }
 }
 
 impl Sink for Consumer {
@@ -290,7 +295,7 @@ impl Audience {
 
 async fn run(consumer: Rc<Consumer>, work: Work) {
     sleep_unless(work.after, || consumer.is_over()).await;
-    let pipe = Pipe::new(&work.asked.endpoint, consumer.number);
+    let pipe = Rc::new(Pipe::new(&work.asked.endpoint, consumer.number));
     let ended = match consumer.kind {
         Kind::Pushed => be_pushed(&consumer, &work, &pipe).await,
         Kind::Follow => follow(&consumer, &work, &pipe).await,
@@ -349,22 +354,17 @@ async fn catch_up(consumer: &Consumer, work: &Work, pipe: &Pipe) -> Result<(), H
 }
 
 /// Registers itself with each stream, follows all shards, and takes itself off again.
-async fn be_pushed(consumer: &Rc<Consumer>, work: &Work, pipe: &Pipe) -> Result<(), HttpError> {
-    let name = format!("millstream-load-{}-{}", std::process::id(), consumer.number);
-    let is_unwanted = || consumer.is_over() || consumer.core.shared.is_interrupted();
+async fn be_pushed(consumer: &Rc<Consumer>, work: &Work, pipe: &Rc<Pipe>) -> Result<(), HttpError> {
     let mut arns = Vec::new();
-    let mut outcome = Ok(());
-    for stream in &work.streams.all {
-        match unless_over(register(pipe, &stream.arn, &name), is_unwanted).await {
-            Some(Ok(arn)) => arns.push(arn),
-            Some(Err(error)) => {
-                outcome = Err(error);
-                break;
-            }
-            None => break,
+    let mut outcome = match register_with_all(consumer, work, pipe, &mut arns).await {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            take_off(consumer, pipe, arns).await;
+            return Ok(());
         }
-    }
-    if outcome.is_ok() && arns.len() == work.streams.all.len() {
+        Err(error) => Err(error),
+    };
+    if outcome.is_ok() {
         let follow = |(number, shard): (u32, &super::streams::Shard)| {
             let (consumer, work, arn) = (Rc::clone(consumer), work.clone(), arns[shard.stream].clone());
             tokio::task::spawn_local(async move {
@@ -385,16 +385,56 @@ async fn be_pushed(consumer: &Rc<Consumer>, work: &Work, pipe: &Pipe) -> Result<
             outcome = outcome.and(task.await.expect("a subscription does not panic"));
         }
     }
-    for arn in arns {
-        let is_interrupted = || consumer.core.shared.is_interrupted();
-        match unless_over(deregister(pipe, &arn), is_interrupted).await {
-            Some(deregistered) => deregistered?,
-            None => {
-                let left = format!("subscriber {}: {arn} may be left on its stream", consumer.number);
-                consumer.core.counts.borrow_mut().lost.push(left);
-                return outcome;
+    take_off(consumer, pipe, arns).await;
+    outcome
+}
+
+/// Registers itself with each stream, and notes as whom, whether or not it comes to be active; `false` if nobody wants it any more.
+async fn register_with_all(
+    consumer: &Consumer,
+    work: &Work,
+    pipe: &Pipe,
+    arns: &mut Vec<String>,
+) -> Result<bool, HttpError> {
+    let name = format!("millstream-load-{}-{}", std::process::id(), consumer.number);
+    let is_unwanted = || consumer.is_over() || consumer.core.shared.is_interrupted();
+    for stream in &work.streams.all {
+        if consumer.is_over() {
+            return Ok(false);
+        }
+        let mut arn = None;
+        let registered = unless_over(register(pipe, &stream.arn, &name, &mut arn), is_unwanted).await;
+        match (arn, &registered) {
+            (Some(arn), _) => arns.push(arn),
+            (
+                None,
+                None | Some(Err(HttpError::Silent { .. } | HttpError::Broken { .. } | HttpError::Garbage { .. })),
+            ) => {
+                consumer.may_be_left(&format!("{name} may be left on its stream {}", stream.name));
             }
+            (None, _) => {}
+        }
+        match registered {
+            Some(registered) => registered?,
+            None => return Ok(false),
         }
     }
-    outcome
+    Ok(true)
+}
+
+/// Takes itself off all these streams at once.
+async fn take_off(consumer: &Rc<Consumer>, pipe: &Rc<Pipe>, arns: Vec<String>) {
+    let begin = |arn: String| {
+        let (consumer, pipe) = (Rc::clone(consumer), Rc::clone(pipe));
+        tokio::task::spawn_local(async move {
+            match unless_over(deregister(&pipe, &arn), || consumer.core.shared.is_interrupted()).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => consumer.may_be_left(&format!("{arn} may be left on its stream: {error}")),
+                None => consumer.may_be_left(&format!("{arn} may be left on its stream")),
+            }
+        })
+    };
+    for task in arns.into_iter().map(begin).collect::<Vec<_>>() {
+        task.await.expect("taking itself off does not panic");
+    }
 }

@@ -14,7 +14,7 @@ use super::api::{
 };
 use super::event::{Event, Events};
 use super::pipe::{ANSWER_BYTES_MAX, Pipe, Signed, refused};
-use super::streams::{Streams, number_of, patiently};
+use super::streams::{Streams, number_of, patiently, while_refused};
 use super::walk::{Sink, take};
 use super::{HttpError, Wire};
 use crate::native::{SILENCE_MAX, unless_over};
@@ -32,32 +32,41 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a consumer may take to become active.
 const ACTIVE_MAX: Duration = Duration::from_secs(60);
 
-/// Registers a consumer of a stream, and waits until it is there; what subscriptions name it by.
-pub(super) async fn register(pipe: &Pipe, stream_arn: &str, name: &str) -> Result<String, HttpError> {
+/// Registers a consumer of a stream, and waits until it is there. `arn`, what subscriptions name it by, is told before that: whoever
+/// does not wait so long takes it off again.
+pub(super) async fn register(
+    pipe: &Pipe,
+    stream_arn: &str,
+    name: &str,
+    arn: &mut Option<String>,
+) -> Result<(), HttpError> {
     let request = RegisterStreamConsumer { stream_arn, consumer_name: name };
     let ask = || pipe.ask::<ToldConsumer>("RegisterStreamConsumer", &request, SILENCE_MAX);
-    let mut consumer = patiently(ask).await?.consumer;
+    let Consumer { consumer_arn, mut consumer_status } = patiently(ask).await?.consumer;
+    let consumer_arn = &*arn.insert(consumer_arn);
     let until = Instant::now() + ACTIVE_MAX;
-    loop {
-        let Consumer { consumer_arn, consumer_status } = consumer;
-        if consumer_status == "ACTIVE" {
-            return Ok(consumer_arn);
-        }
+    while consumer_status != "ACTIVE" {
         if Instant::now() >= until {
             let name = format!("consumer {name}");
             return Err(HttpError::NotActive { name, status: consumer_status, waited: ACTIVE_MAX });
         }
         sleep(WAIT).await;
-        let request = ConsumerArn { consumer_arn: &consumer_arn };
+        let request = ConsumerArn { consumer_arn };
         let ask = || pipe.ask::<ToldConsumer>("DescribeStreamConsumer", &request, SILENCE_MAX);
-        consumer = patiently(ask).await?.consumer;
+        consumer_status = patiently(ask).await?.consumer.consumer_status;
     }
+    Ok(())
 }
 
-/// Takes a consumer off its stream.
+/// Takes a consumer off its stream, if it is there. One that is still being made may be refused that for a while.
 pub(super) async fn deregister(pipe: &Pipe, consumer_arn: &str) -> Result<(), HttpError> {
     let request = ConsumerArn { consumer_arn };
-    patiently(|| pipe.ask::<Nothing>("DeregisterStreamConsumer", &request, SILENCE_MAX)).await.map(drop)
+    let passes = |error: &HttpError| error.is("ResourceInUseException") || error.passes_by_itself();
+    let ask = || pipe.ask::<Nothing>("DeregisterStreamConsumer", &request, SILENCE_MAX);
+    match while_refused(passes, ask).await {
+        Err(error) if !error.is("ResourceNotFoundException") => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// How a subscription ended.

@@ -248,7 +248,7 @@ pub(super) async fn patiently<A, F: Future<Output = Result<A, HttpError>>>(
 }
 
 /// Asks again, for a while, where it is refused for a reason that passes.
-async fn while_refused<A, F: Future<Output = Result<A, HttpError>>>(
+pub(super) async fn while_refused<A, F: Future<Output = Result<A, HttpError>>>(
     passes: impl Fn(&HttpError) -> bool,
     mut ask: impl FnMut() -> F,
 ) -> Result<A, HttpError> {

@@ -44,16 +44,28 @@ pub(crate) fn good(output: &Output) -> Value {
 
 /// The streams that a server has.
 fn streams(endpoint: &str) -> String {
-    let address = endpoint.trim_start_matches("http://");
+    ask(endpoint, "ListStreams", "{}")
+}
+
+/// What a server answers.
+fn ask(endpoint: &str, operation: &str, body: &str) -> String {
+    let (address, length) = (endpoint.trim_start_matches("http://"), body.len());
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
         stream,
-        "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-amz-json-1.1\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+        "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-amz-json-1.1\r\nX-Amz-Target: Kinesis_20131202.{operation}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     )
     .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// The consumers of a stream.
+fn consumers(endpoint: &str, stream: &str) -> String {
+    let summary = ask(endpoint, "DescribeStreamSummary", &format!("{{\"StreamName\":\"{stream}\"}}"));
+    let arn = summary.split_once("\"StreamARN\":\"").and_then(|(_, rest)| rest.split_once('"')).unwrap().0;
+    ask(endpoint, "ListStreamConsumers", &format!("{{\"StreamARN\":\"{arn}\"}}"))
 }
 
 #[test]
@@ -663,6 +675,64 @@ fn ctrl_c_ends_the_wait_of_subscribers() {
         let expected = if is_silent { "may be left on its stream" } else { "before subscribers had all" };
         assert!(marks.contains("stopped by a signal") && marks.contains(expected), "{marks}");
         assert_eq!(report["verification"]["good"], true, "{told}");
+    }
+    watched.server.stop().unwrap();
+}
+
+/// Bug, found on reading: a consumer that was not active a second after the end was left on its stream, and nobody was told. Mechanism:
+/// its name was known only once it was. Fix: it is known at once, and taken off; where it is not known that is told.
+#[test]
+fn consumers_that_are_not_active_by_the_end_are_taken_off_or_told() {
+    let scratch = directory();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let address: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
+    let made = ["--stream", "kept", "--streams", "2", "--bytes", "100kB", "--batch-records", "10"];
+    good(&over_http(scratch.path(), &endpoint, &made).output().unwrap());
+    for is_silent in [false, true] {
+        let between = between(address, move |body| {
+            let told = String::from_utf8_lossy(&body);
+            if !told.contains("\"ConsumerStatus\"") {
+                return body;
+            }
+            if is_silent {
+                std::thread::sleep(Duration::from_secs(25));
+            }
+            told.replace("\"ACTIVE\"", "\"CREATING\"").into_bytes()
+        });
+        let consume = ["--stream", "kept", "--streams", "2", "--workload", "consume", "--by", "push"];
+        let began = Instant::now();
+        let consume = [&consume[..], &["--duration", "1s"]].concat();
+        let output = over_http(scratch.path(), &between, &consume).output().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+        let (marks, told) = (report(&output)["marks"].to_string(), message(&output));
+        let name = "subscriber 0: millstream-load-";
+        assert_eq!(
+            marks.contains(name) && marks.contains("may be left on its stream kept-0"),
+            is_silent,
+            "{marks} {told}"
+        );
+        let left = consumers(&endpoint, "kept-0");
+        assert_eq!(left.contains("\"Consumers\":[]"), !is_silent, "{left}");
+    }
+    watched.server.stop().unwrap();
+}
+
+/// Bug, found on reading: of the streams that a consumer could not be taken off only the first was told. Fix: all are tried, and told.
+#[test]
+fn each_stream_that_a_consumer_may_be_left_on_is_told() {
+    let scratch = directory();
+    let (watched, endpoint) = server(scratch.path(), &["--quotas=none"]);
+    let address: SocketAddr = endpoint.trim_start_matches("http://").parse().unwrap();
+    let made = ["--stream", "kept", "--streams", "2", "--bytes", "100kB", "--batch-records", "10"];
+    good(&over_http(scratch.path(), &endpoint, &made).output().unwrap());
+    let consume = ["--stream", "kept", "--streams", "2", "--workload", "consume", "--by", "push", "--duration", "1s"];
+    // The answer to who takes itself off is empty; this one is none of the API's.
+    let garbled = between(address, |body| if matches!(&*body, b"" | b"{}") { b"<html>no".to_vec() } else { body });
+    let output = over_http(scratch.path(), &garbled, &consume).output().unwrap();
+    let marks = report(&output)["marks"].to_string();
+    for stream in ["kept-0", "kept-1"] {
+        let is_told = |mark: &str| mark.contains(&format!("stream/{stream}/consumer/")) && mark.contains("<html>no");
+        assert!(marks.split("subscriber 0: ").any(is_told), "{stream}: {marks}");
     }
     watched.server.stop().unwrap();
 }
