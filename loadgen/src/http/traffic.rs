@@ -1,7 +1,8 @@
 //! What goes over a connection, seen from below HTTP: whether it is the server that is waited for, and whether a request has left.
 //!
 //! One thread owns it all. Answers may lie unread while the core is short of the processor, and nothing tells of them until they are read:
-//! so the server is waited for only once a whole turn of the core has read nothing.
+//! so the server is waited for only by those who still wait a whole turn of the core after all that was there was read. Over HTTP/2 others'
+//! answers may come all the while.
 
 use std::cell::Cell;
 use std::io;
@@ -12,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::has_budget_remaining;
 
 use crate::native::{Turns, outlasts};
 
@@ -21,17 +23,33 @@ pub(super) struct Traffic {
     turns: Turns,
     /// In which turn something was read last.
     read: Cell<u64>,
+    /// The last two turns in which it was asked for more, the later one first, and whether each left nothing unread.
+    asked: Cell<[(u64, bool); 2]>,
 }
 
 impl Traffic {
     pub(super) fn new(turns: &Turns) -> Rc<Self> {
-        Rc::new(Self { turns: turns.clone(), read: Cell::default() })
+        Rc::new(Self { turns: turns.clone(), read: Cell::default(), asked: Cell::default() })
     }
 
-    /// Since which turn it is the server that a request waits for, by this one.
+    /// Since which turn it is the server that a request waits for, by this one. What was read in the turn before may not have reached
+    /// whom it is for: where there was something, it tells of the turn before that.
     pub(super) fn for_server(&self, flight: &Flight, turn: u64) -> Option<u64> {
         let since = flight.since.get();
-        (outlasts(since, turn) && outlasts(self.read.get(), turn)).then_some(since)
+        let is_quiet = outlasts(since, turn) && outlasts(self.read.get(), turn);
+        let is_left_out = outlasts(since + 1, turn) && self.was_drained(turn - 2);
+        (is_quiet || is_left_out).then_some(since)
+    }
+
+    /// It was asked for more; whether there was nothing.
+    fn asked(&self, is_drained: bool) {
+        let (now, [last, before]) = (self.turns.now(), self.asked.get());
+        self.asked.set([(now, is_drained), if last.0 == now { before } else { last }]);
+    }
+
+    /// Whether by the end of this turn all that had come was read.
+    fn was_drained(&self, turn: u64) -> bool {
+        self.asked.get().into_iter().find(|&(asked, _)| asked <= turn).is_some_and(|(_, is_drained)| is_drained)
     }
 }
 
@@ -107,7 +125,7 @@ impl Body for Outgoing {
     }
 }
 
-/// A connection of which it is known when something was read.
+/// A connection of which it is known when something was read, and when nothing was left.
 pub(super) struct Watched<S> {
     inner: S,
     traffic: Rc<Traffic>,
@@ -121,7 +139,11 @@ impl<S> Watched<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.inner).poll_read(context, into))?;
+        // Who has had its share of a turn is told that there is nothing.
+        let has_share = has_budget_remaining();
+        let polled = Pin::new(&mut self.inner).poll_read(context, into);
+        self.traffic.asked(polled.is_pending() && has_share);
+        ready!(polled)?;
         self.traffic.read.set(self.traffic.turns.now());
         Poll::Ready(Ok(()))
     }

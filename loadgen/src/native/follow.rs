@@ -45,7 +45,7 @@ pub(crate) trait OpenLoop {
     /// How many batches may wait.
     fn waiting_max(&self) -> usize;
 
-    /// How many do, in this turn of the core, which comes after a whole one, and have since the look in the turn before.
+    /// How many do, in this turn of the core, and have since the look that was begun in the turn `before`.
     fn waiting(&self, turn: u64, before: u64) -> Waiting;
 }
 
@@ -56,8 +56,7 @@ struct Bounded<L> {
     room: usize,
     /// When to look for room again.
     look_ns: u64,
-    is_held_up: bool,
-    /// When it was looked last, and in which turn.
+    /// When the last look was begun, and in which turn.
     looked: (u64, u64),
     /// Whether most of what waited then did so for the server.
     waits_for_server: bool,
@@ -68,7 +67,7 @@ struct Bounded<L> {
 impl<L: OpenLoop> Bounded<L> {
     fn new(inner: L) -> Self {
         let (room, look_ns, looked, excused_ns) = (0, 0, (0, 0), 0);
-        Self { inner, room, look_ns, is_held_up: false, looked, waits_for_server: false, excused_ns }
+        Self { inner, room, look_ns, looked, waits_for_server: false, excused_ns }
     }
 
     /// When there is something to do: the time of a batch, or a look for room.
@@ -76,12 +75,12 @@ impl<L: OpenLoop> Bounded<L> {
         self.look_ns.max(self.inner.due().0)
     }
 
-    /// Whether one more batch may be handed out.
-    fn has_room(&mut self, now_ns: u64, turn: u64) -> bool {
+    /// Whether one more batch may be handed out, by a look that was begun then, and ends in this turn.
+    fn has_room(&mut self, (now_ns, began): (u64, u64), turn: u64) -> bool {
         if self.room > 0 {
             return true;
         }
-        let (looked_ns, looked_turn) = std::mem::replace(&mut self.looked, (now_ns, turn));
+        let (looked_ns, looked_turn) = std::mem::replace(&mut self.looked, (now_ns, began));
         let Waiting { batches, for_server, still } = self.inner.waiting(turn, looked_turn);
         // If this look comes late, nobody knows how long what was answered since has lain unread.
         let until_ns = match 2 * still > batches {
@@ -92,11 +91,11 @@ impl<L: OpenLoop> Bounded<L> {
         let due_ns = self.inner.due().0;
         self.excused_ns = self.excused_ns.max(due_ns) + until_ns.saturating_sub(looked_ns.max(due_ns));
         self.room = self.inner.waiting_max().saturating_sub(batches);
-        self.is_held_up = self.room == 0;
-        self.look_ns = if self.is_held_up { now_ns + HELD_UP_LOOK_NS } else { 0 };
+        let is_held_up = self.room == 0;
+        self.look_ns = if is_held_up { now_ns + HELD_UP_LOOK_NS } else { 0 };
         // Some connection or other always has just been given what it waited for.
         self.waits_for_server = 2 * for_server > batches;
-        !self.is_held_up
+        !is_held_up
     }
 
     /// Notes how late batches are handed out.
@@ -106,8 +105,9 @@ impl<L: OpenLoop> Bounded<L> {
     }
 
     /// What was due before the end and was not handed out is late all the same.
-    fn finish(mut self, core: &Core, (now_ns, turn): (u64, u64), end_ns: u64) {
-        self.has_room(now_ns, turn);
+    fn finish(mut self, core: &Core, began: (u64, u64), end_ns: u64) {
+        self.has_room(began, core.turns.now());
+        let (now_ns, _) = began;
         let until_ns = now_ns.min(end_ns);
         let batches = self.inner.stride(until_ns);
         while self.inner.due().0 < until_ns {
@@ -150,20 +150,25 @@ pub(crate) async fn follow<L: OpenLoop>(
         if check_end(plan, core, &has_nobody_left) || next_ns >= end_ns {
             break;
         }
-        if next.is_held_up {
-            // What is there is read before it is asked who waits for whom: this core may just have got the processor back.
-            pacer.turn(core.clock).await;
-        }
-        let now_ns = core.clock.now_ns();
-        if next.has_room(now_ns, core.turns.now()) {
+        let looks = next.room == 0;
+        let began = if looks { begin_look(core, pacer).await } else { (core.clock.now_ns(), core.turns.now()) };
+        if next.has_room(began, core.turns.now()) {
             next.room -= 1;
-            next.paced(core, now_ns, 1);
+            next.paced(core, began.0, 1);
             next.inner.hand_out(core);
         }
     }
+    let began = begin_look(core, pacer).await;
+    loops.into_iter().for_each(|left| left.finish(core, began, end_ns));
+}
+
+/// Lets all that is there be read, and reach whom it is for, before it is asked who waits for whom: this core may just have got the
+/// processor back. Who waits after that did so for the server when this began, of which the time and the turn are returned.
+async fn begin_look(core: &Core, pacer: &mut Pacer) -> (u64, u64) {
+    let began = (core.clock.now_ns(), core.turns.now());
     pacer.turn(core.clock).await;
-    let now_ns = core.clock.now_ns();
-    loops.into_iter().for_each(|left| left.finish(core, (now_ns, core.turns.now()), end_ns));
+    pacer.turn(core.clock).await;
+    began
 }
 
 #[cfg(test)]
@@ -225,7 +230,7 @@ mod tests {
         let mut bounded = Bounded::new(Asked::default());
         let hand_out = |bounded: &mut Bounded<Asked>, now_ns| {
             let mut count = 0;
-            while bounded.has_room(now_ns, 0) {
+            while bounded.has_room((now_ns, 0), 0) {
                 bounded.room -= 1;
                 bounded.inner.waiting.batches += 1;
                 count += 1;
@@ -236,7 +241,7 @@ mod tests {
         assert_eq!(hand_out(&mut bounded, 200), 0);
         bounded.inner.waiting.batches = 7;
         assert_eq!(
-            (bounded.has_room(300, 0), bounded.next_ns()),
+            (bounded.has_room((300, 0), 0), bounded.next_ns()),
             (true, 5),
             "it is due again as soon as there is room"
         );
@@ -249,7 +254,7 @@ mod tests {
         let mut bounded = Bounded::new(Asked::default());
         for &(now_ns, for_server, still) in looks {
             bounded.inner.waiting = Waiting { batches: 10, for_server, still };
-            bounded.has_room(now_ns, 0);
+            bounded.has_room((now_ns, 0), 0);
         }
         looks.last().unwrap().0 - bounded.excused_ns.max(5)
     }
