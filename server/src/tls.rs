@@ -21,11 +21,11 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::ResolvesServerCert;
+use rustls::server::{Acceptor, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 pub(crate) use self::files::{Files, TlsError};
@@ -35,7 +35,8 @@ pub(crate) use self::security::{Secured, Security, turn_away};
 /// How long a handshake may take, with the wait for its place.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Handshakes at once, of each protocol. The next has the place of the one that has been under way for longest, a second at least.
+/// Handshakes at once, of each protocol. The next has the place of the one whose client has said nothing for longest,
+/// a second at least unless very many wait.
 const HANDSHAKES_MAX: usize = 512;
 
 /// Where certificate and key are.
@@ -98,9 +99,17 @@ impl Tls {
 
     /// Shakes hands.
     pub(crate) async fn accept(&self, protocol: Protocol, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let handshake = async { TlsAcceptor::from(self.configuration(protocol)).accept(stream).await };
         let made_room = || io::Error::new(io::ErrorKind::TimedOut, "a handshake made room for another");
-        timeout(HANDSHAKE_TIMEOUT, self.places(protocol).within(handshake)).await?.ok_or_else(made_room)?
+        let handshake = async {
+            let mut place = self.places(protocol).take().await;
+            let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
+            let begun = place.within(hello).await.ok_or_else(made_room)??;
+            // Signs, which is what a handshake costs.
+            let finish = begun.into_stream(self.configuration(protocol));
+            place.begin_anew();
+            place.within(finish).await.ok_or_else(made_room)?
+        };
+        timeout(HANDSHAKE_TIMEOUT, handshake).await?
     }
 
     fn places(&self, protocol: Protocol) -> &Places {
