@@ -166,7 +166,7 @@ impl Audience {
     }
 
     /// Waits until each subscriber has all that was acknowledged on all cores, and returns what they were given. Where nobody
-    /// produces, or wants to know, they end where they are.
+    /// produces, or wants to know, they end where they are, and soon after a person asks for the end.
     pub(super) async fn finish(self, plan: &Plan, core: &Core, cores: usize) -> AudienceTook {
         let is_held_against_account = !plan.producers.is_empty();
         while is_held_against_account && !self.subscribers.is_empty() && core.shared.settled() < cores {
@@ -362,6 +362,7 @@ impl Subscriber {
         if self.stalled {
             return Ok(());
         }
+        let is_given_up = || shared.is_cut() || shared.is_long_interrupted();
         let mut asked = false;
         let asks_until = Instant::now() + SILENCE_MAX;
         loop {
@@ -380,11 +381,15 @@ impl Subscriber {
                 let (written, _) = stream.write_all(out).await;
                 written.map_err(|error| format!("sending failed: {error}"))?;
             }
-            if asked && self.state.borrow().is_level() || self.state.borrow().ended || shared.is_cut() {
+            if asked && self.state.borrow().is_level() || self.state.borrow().ended {
+                return Ok(());
+            }
+            if is_given_up() {
+                shared.leave_behind();
                 return Ok(());
             }
             let silent_since = Instant::now();
-            while timeout(LOOK, self.progress.notified()).await.is_err() && !shared.is_cut() {
+            while timeout(LOOK, self.progress.notified()).await.is_err() && !is_given_up() {
                 if silent_since.elapsed() >= SILENCE_MAX {
                     return Err(format!("nothing was pushed for {} s, and not all was", SILENCE_MAX.as_secs()));
                 }
