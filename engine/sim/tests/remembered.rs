@@ -5,9 +5,8 @@ mod life;
 mod several;
 
 use engine::{Answer, Call, Outcome};
-use frame::extension::Extensions;
 use frame::proto::ErrorCode;
-use frame::{Numbered, ProducerId, RecordNumber, Retention, Sequence, ShardId};
+use frame::{Retention, Sequence, ShardId};
 use io::Pool;
 use life::Life;
 use sim::{Death, Surroundings, Trace, World};
@@ -15,19 +14,6 @@ use sim::{Death, Surroundings, Trace, World};
 /// With segments as small as here, about 7,000 results are known, 256 of one producer in one shard at most.
 const PRODUCERS: u64 = 30;
 const RESULTS: u64 = 256;
-
-/// Appends records of these numbers. Where they are.
-fn append(life: &mut Life<'_>, name: &str, producer: u64, numbers: impl Iterator<Item = u64>) -> Vec<Outcome> {
-    let mut frames = Vec::new();
-    for number in numbers {
-        let numbered = Some(Numbered { producer: ProducerId(producer), number: RecordNumber(number) });
-        let extensions = Extensions { numbered, ..Extensions::default() };
-        frame::frame::encode_extended(&mut frames, b"key", &extensions, [b"data"]).expect("it is legal");
-    }
-    let answer = life.call(Call::Append { name: name.to_owned(), frames });
-    let Some(Answer::Appended(_, outcomes)) = answer else { panic!("{answer:?}") };
-    outcomes
-}
 
 fn places(outcomes: &[Outcome]) -> Vec<(ShardId, Sequence)> {
     let place = |outcome: &Outcome| match *outcome {
@@ -55,18 +41,18 @@ fn what_was_closed_last_is_forgotten_last() {
     life.create("closed-first", Retention::NONE);
     // Between two numbers there is a gap, so each is a result of its own.
     for producer in 1..=PRODUCERS {
-        let outcomes = append(&mut life, "closed-first", producer, (1..=RESULTS).map(|number| 2 * number));
+        let outcomes = life.append_all_numbered("closed-first", producer, (1..=RESULTS).map(|number| 2 * number));
         assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Durable { .. })));
     }
     split(&mut life, "closed-first");
-    let stored = append(&mut life, "made-first", 1, 1001..=1001);
+    let stored = life.append_all_numbered("made-first", 1, 1001..=1001);
     split(&mut life, "made-first");
     life.end(Death::Killed);
 
     let mut life = Life::open(&world).expect("nothing ends it");
-    let again = append(&mut life, "made-first", 1, 1001..=1001);
+    let again = life.append_all_numbered("made-first", 1, 1001..=1001);
     assert_eq!(places(&again), places(&stored), "it is known where it is");
-    let again = append(&mut life, "closed-first", 1, 2..=2);
+    let again = life.append_all_numbered("closed-first", 1, 2..=2);
     assert!(
         matches!(again[..], [Outcome::Throttled(ErrorCode::StoredBefore, _)]),
         "there was not room for all: {again:?}"

@@ -460,9 +460,9 @@ impl Disk {
 
     /// Whether a file is to take the place of a segment that is there.
     fn is_copy(&self, file: FileId) -> bool {
-        let inode = self.open[file.0 as usize];
+        let inode = self.inode(file);
         self.names.iter().any(|names| {
-            let mut unfinished = names.iter().filter(|&(_, named)| Some(named) == inode);
+            let mut unfinished = names.iter().filter(|&(_, named)| named == inode);
             unfinished.any(|(name, _)| name.strip_suffix(".new").is_some_and(|name| names.find(name).is_some()))
         })
     }

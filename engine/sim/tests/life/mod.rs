@@ -102,16 +102,35 @@ impl<'a> Life<'a> {
 
     /// Appends a record that its producer numbered.
     pub(crate) fn append_numbered(&mut self, name: &str, number: u64) {
-        let numbered = Some(Numbered { producer: ProducerId(7), number: RecordNumber(number) });
-        let (mut frames, extensions) = (Vec::new(), Extensions { numbered, ..Extensions::default() });
-        frame::frame::encode_extended(&mut frames, b"key", &extensions, [b"data"]).expect("it is legal");
-        self.append_frames(name, frames);
+        let outcomes = self.append_all_numbered(name, 7, number..=number);
+        assert!(matches!(outcomes[..], [Outcome::Durable { .. }]), "{outcomes:?}");
+    }
+
+    /// Appends records that a producer numbered. What became of them.
+    pub(crate) fn append_all_numbered(
+        &mut self,
+        name: &str,
+        producer: u64,
+        numbers: impl IntoIterator<Item = u64>,
+    ) -> Vec<Outcome> {
+        let mut frames = Vec::new();
+        for number in numbers {
+            let numbered = Some(Numbered { producer: ProducerId(producer), number: RecordNumber(number) });
+            let extensions = Extensions { numbered, ..Extensions::default() };
+            frame::frame::encode_extended(&mut frames, b"key", &extensions, [b"data"]).expect("it is legal");
+        }
+        self.outcomes(name, frames)
     }
 
     fn append_frames(&mut self, name: &str, frames: Vec<u8>) {
+        let outcomes = self.outcomes(name, frames);
+        assert!(matches!(outcomes[..], [Outcome::Durable { .. }]), "{outcomes:?}");
+    }
+
+    fn outcomes(&mut self, name: &str, frames: Vec<u8>) -> Vec<Outcome> {
         let answer = self.call(Call::Append { name: name.to_owned(), frames });
         let Some(Answer::Appended(_, outcomes)) = answer else { panic!("{answer:?}") };
-        assert!(matches!(outcomes[..], [Outcome::Durable { .. }]), "{outcomes:?}");
+        outcomes
     }
 
     /// A stream's shards. `None` if the life ends meanwhile.
