@@ -266,11 +266,10 @@ impl Audience {
             subscribers().for_each(|subscriber| subscriber.heard.set(Instant::now()));
             for subscriber in subscribers() {
                 let is_silent = || subscriber.heard.get().elapsed() >= SILENCE_MAX;
-                let is_given_up = || core.shared.is_cut() || core.shared.is_long_interrupted();
-                while !subscriber.has(&tips) && !is_silent() && !is_given_up() {
+                while !subscriber.has(&tips) && !is_silent() && !core.shared.is_given_up() {
                     sleep(LOOK).await;
                 }
-                if !subscriber.has(&tips) && is_given_up() {
+                if !subscriber.has(&tips) && core.shared.is_given_up() {
                     core.shared.leave_behind();
                 }
                 subscriber.is_over.set(true);

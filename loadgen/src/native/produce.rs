@@ -321,8 +321,7 @@ fn check_consumers(plan: &Plan, core: &Core) -> bool {
 /// Waits until all is answered that was sent on a connection, or nobody wants to know; `false` once nothing was for a while.
 async fn all_is_answered(link: Rc<Link>, core: Rc<Core>) -> bool {
     let mut heard = Instant::now();
-    let is_given_up = || core.shared.is_cut() || core.shared.is_long_interrupted();
-    while link.outstanding() > 0 && !is_given_up() {
+    while link.outstanding() > 0 && !core.shared.is_given_up() {
         if timeout(LOOK, link.progress.notified()).await.is_ok() {
             heard = Instant::now();
         }

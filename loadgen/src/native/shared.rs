@@ -135,6 +135,11 @@ impl Shared {
         self.interrupted_at.get().is_some_and(|at| at.elapsed() >= UNWANTED_MAX)
     }
 
+    /// Whether a person waits no more for what is under way.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.is_cut() || self.is_long_interrupted()
+    }
+
     /// A subscriber that lacks something is not waited for.
     pub(crate) fn leave_behind(&self) {
         self.left_behind.store(true, Ordering::Relaxed);

@@ -362,7 +362,6 @@ impl Subscriber {
         if self.stalled {
             return Ok(());
         }
-        let is_given_up = || shared.is_cut() || shared.is_long_interrupted();
         let mut asked = false;
         let asks_until = Instant::now() + SILENCE_MAX;
         loop {
@@ -384,12 +383,12 @@ impl Subscriber {
             if asked && self.state.borrow().is_level() || self.state.borrow().ended {
                 return Ok(());
             }
-            if is_given_up() {
+            if shared.is_given_up() {
                 shared.leave_behind();
                 return Ok(());
             }
             let silent_since = Instant::now();
-            while timeout(LOOK, self.progress.notified()).await.is_err() && !is_given_up() {
+            while timeout(LOOK, self.progress.notified()).await.is_err() && !shared.is_given_up() {
                 if silent_since.elapsed() >= SILENCE_MAX {
                     return Err(format!("nothing was pushed for {} s, and not all was", SILENCE_MAX.as_secs()));
                 }
