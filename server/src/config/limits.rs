@@ -7,7 +7,7 @@ use engine::limits::{SHARDS_MAX, STREAMS_MAX};
 use frame::limits::SHARDS_PER_STREAM_MAX;
 use wire::shape::{RECORDS_DEFAULT, RECORDS_MAX};
 
-use super::value::Bytes;
+use super::value::{Bytes, changed};
 
 /// Sizes below that let nothing through that anybody has.
 const SIZE_MIN: usize = 1 << 10;
@@ -189,15 +189,7 @@ impl FromStr for ApiLimits {
     type Err = String;
 
     fn from_str(text: &str) -> Result<ApiLimits, String> {
-        let mut limits = ApiLimits::service();
-        for (at, word) in text.split(',').map(str::trim).enumerate() {
-            match (at, word) {
-                (0, "service") => {}
-                (0, "none") => limits = ApiLimits::none(),
-                _ => limits.change(word)?,
-            }
-        }
-        Ok(limits)
+        changed(text, ApiLimits::service, ApiLimits::none, ApiLimits::change)
     }
 }
 

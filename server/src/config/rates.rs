@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use frame::Rate;
 
+use super::value::changed;
+
 /// More a second than that are no limit.
 const RATE_MAX: u32 = 1_000_000;
 
@@ -81,15 +83,7 @@ impl FromStr for ApiRates {
     type Err = String;
 
     fn from_str(text: &str) -> Result<ApiRates, String> {
-        let mut rates = ApiRates::service();
-        for (at, word) in text.split(',').map(str::trim).enumerate() {
-            match (at, word) {
-                (0, "service") => {}
-                (0, "none") => rates = ApiRates::none(),
-                _ => rates.change(word)?,
-            }
-        }
-        Ok(rates)
+        changed(text, ApiRates::service, ApiRates::none, ApiRates::change)
     }
 }
 

@@ -172,3 +172,20 @@ pub(super) fn from_text<'de, D: serde::Deserializer<'de>, T: FromStr<Err = Strin
 ) -> Result<Option<T>, D::Error> {
     String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
 }
+/// What people write of many settings at once: `service`, which need not be said, or `none`, and what is to be other than that.
+pub(super) fn changed<T>(
+    text: &str,
+    service: fn() -> T,
+    none: fn() -> T,
+    change: fn(&mut T, &str) -> Result<(), String>,
+) -> Result<T, String> {
+    let mut settings = service();
+    for (at, word) in text.split(',').map(str::trim).enumerate() {
+        match (at, word) {
+            (0, "service") => {}
+            (0, "none") => settings = none(),
+            _ => change(&mut settings, word)?,
+        }
+    }
+    Ok(settings)
+}
