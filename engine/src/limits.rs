@@ -52,12 +52,15 @@ pub const GATHER_FREE_BYTES: usize = 4 << 10;
 /// A buffer in which a frame was gathered is kept for others if it has no more than so many bytes.
 pub const SPILL_KEPT_BYTES: usize = 64 << 10;
 
-/// Parts of large records whose writes are in flight while records that are none wait: theirs take no longer than one
+/// Parts of large records whose writes are in flight while records that are none come: theirs take no longer than one
 /// such write more.
 pub const PARTS_IN_FLIGHT_BESIDE_MAX: usize = 1;
 
-/// The same while none wait: who comes next waits for so many.
+/// The same while none come: who comes next waits for so many.
 pub const PARTS_IN_FLIGHT_MAX: usize = 2;
+
+/// Records that are none come if any was written within this time.
+pub const BESIDE_PARTS_NS: u64 = 100_000_000;
 
 /// A large record, or frame, that is not whole after so long makes room for those that wait: its connection ends.
 pub const LARGE_ARRIVES_NS: u64 = 30_000_000_000;

@@ -7,7 +7,9 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use engine::limits::{LARGE_ARRIVES_NS, LARGE_BYTES_MIN, PARTS_IN_FLIGHT_MAX};
+use engine::limits::{
+    BESIDE_PARTS_NS, LARGE_ARRIVES_NS, LARGE_BYTES_MIN, PARTS_IN_FLIGHT_BESIDE_MAX, PARTS_IN_FLIGHT_MAX,
+};
 use frame::limits::{LARGE_RECORD_BYTES_MAX, PART_FRAME_BYTES};
 use frame::proto::{AckResult, Append, Client, ClientEvent, Failure, StreamDescription};
 use frame::{Quotas, RequestId};
@@ -17,24 +19,41 @@ use sim::{ConnectionId, SimIo, Surroundings};
 /// More turns than any step here takes.
 const TURNS_MAX: u32 = 1_000_000;
 
-/// A world that counts the writes of whole parts in flight.
+/// Writes of whole parts.
+#[derive(Default)]
+struct Parts {
+    /// How many were in flight at most.
+    most: Cell<usize>,
+    /// How many began in a turn after a write of less.
+    gave_way: Cell<usize>,
+}
+
+/// A world that counts them.
 struct Counting {
     io: SimIo,
     in_flight: BTreeSet<Token>,
-    most: Rc<Cell<usize>>,
+    /// Whether this turn has begun a write of less.
+    has_small: bool,
+    parts: Rc<Parts>,
 }
 
 impl Io for Counting {
     fn submit(&mut self, op: Op, token: Token) {
-        if matches!(&op, Op::Write { buf, .. } if buf.len() >= PART_FRAME_BYTES) {
-            self.in_flight.insert(token);
-            self.most.set(self.most.get().max(self.in_flight.len()));
+        match &op {
+            Op::Write { buf, durable: true, .. } if buf.len() >= PART_FRAME_BYTES => {
+                self.in_flight.insert(token);
+                self.parts.most.set(self.parts.most.get().max(self.in_flight.len()));
+                self.parts.gave_way.set(self.parts.gave_way.get() + usize::from(self.has_small));
+            }
+            Op::Write { .. } => self.has_small = true,
+            _ => {}
         }
         self.io.submit(op, token);
     }
 
     fn turn(&mut self, wait: Wait, completions: &mut Vec<Completion>) {
         self.io.turn(wait, completions);
+        self.has_small = false;
         self.in_flight.retain(|token| completions.iter().all(|completion| completion.token != *token));
     }
 
@@ -86,12 +105,12 @@ struct Peer {
     told: Option<Failure>,
 }
 
-/// A world with little memory, and the most writes of whole parts that were in flight.
-fn counting() -> (Bench, Rc<Cell<usize>>) {
+/// A world with little memory, and its writes of whole parts.
+fn counting() -> (Bench, Rc<Parts>) {
     let surroundings = Surroundings { receive_buffers: 64, receive_buffer_bytes: 64 << 10, ..Surroundings::calm() };
-    let most = Rc::new(Cell::new(0));
-    let count = |io| Counting { io, in_flight: BTreeSet::new(), most: Rc::clone(&most) };
-    (Bench::new(3, surroundings, (64 << 20, 16 << 20), TURNS_MAX, count), most)
+    let parts = Rc::new(Parts::default());
+    let count = |io| Counting { io, in_flight: BTreeSet::new(), has_small: false, parts: Rc::clone(&parts) };
+    (Bench::new(3, surroundings, (64 << 20, 16 << 20), TURNS_MAX, count), parts)
 }
 
 impl Bench {
@@ -179,22 +198,36 @@ fn a_record_that_does_not_become_whole_ends_when_others_wait() {
 }
 
 #[test]
-fn few_parts_are_in_flight_and_small_records_pass_them() {
-    let (mut bench, most_parts) = counting();
-    let (mut large, mut small) = (bench.connect(), bench.connect());
+fn a_large_record_alone_keeps_the_disk_busy_and_no_more() {
+    let (mut bench, parts) = counting();
+    let mut large = bench.connect();
+    // That the stream was made is forgotten by then.
+    let later_ns = bench.world.now_ns() + BESIDE_PARTS_NS;
+    bench.world.wake_at(later_ns);
+    bench.turn_until(|bench| bench.world.now_ns() >= later_ns);
     bench.append(&mut large, 0, LARGE_RECORD_BYTES_MAX, usize::MAX);
-    // A small record each turn, as far as the window goes.
-    let mut sent = 0;
+    bench.stored(&mut large, 1);
+    assert_eq!(parts.most.get(), PARTS_IN_FLIGHT_MAX);
+}
+
+#[test]
+fn parts_go_one_by_one_beside_small_records_and_give_way_to_them() {
+    let (mut bench, parts) = counting();
+    let (mut large, mut small) = (bench.connect(), bench.connect());
+    bench.append(&mut small, 1, 100, usize::MAX);
+    bench.stored(&mut small, 1);
+    bench.append(&mut large, 0, LARGE_RECORD_BYTES_MAX, usize::MAX);
+    // A small record each turn.
+    let mut sent = 1;
     bench.turn_until(|bench| {
         bench.hear(&mut large);
         bench.hear(&mut small);
-        if sent < 500 {
-            sent += 1;
-            bench.append(&mut small, 1, 100, usize::MAX);
-        }
+        sent += 1;
+        bench.append(&mut small, 1, 100, usize::MAX);
         large.stored == 1
     });
     let passed = small.stored;
     assert!(passed > 10, "{passed} of {sent} small records were stored meanwhile");
-    assert_eq!(most_parts.get(), PARTS_IN_FLIGHT_MAX, "the disk is kept busy, and no more");
+    assert_eq!(parts.most.get(), PARTS_IN_FLIGHT_BESIDE_MAX, "a small record waits for no more");
+    assert!(parts.gave_way.get() > 0, "what waited was not written before the part");
 }

@@ -90,6 +90,8 @@ impl<I: Io> Reactor<I> {
             life: Life::Running,
             stats: Stats::default(),
             last_append_ns: 0,
+            last_ordinary_ns: 0,
+            part_gave_way: false,
             idle_since_ns: None,
             completions: Vec::with_capacity(COMPLETIONS_ROOM),
             dirty: Vec::new(),

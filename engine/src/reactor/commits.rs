@@ -8,7 +8,7 @@ use super::*;
 use crate::exchange::EIO;
 use crate::intake::{Batch, Numbering};
 use crate::journal::{Commit, Room};
-use crate::limits::{PARTS_IN_FLIGHT_BESIDE_MAX, PARTS_IN_FLIGHT_MAX};
+use crate::limits::{BESIDE_PARTS_NS, PARTS_IN_FLIGHT_BESIDE_MAX, PARTS_IN_FLIGHT_MAX};
 
 impl<I: Io> Reactor<I> {
     /// Flushes in flight that batches wait for.
@@ -76,14 +76,20 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Whether the next batch may take a part of a large record: few are in flight, so that whatever comes meanwhile does not
-    /// wait long for the disk.
-    fn may_take_part(&self) -> bool {
+    /// Whether the next batch may take a part of a large record. Few are in flight, so that whatever comes meanwhile does not
+    /// wait long for the disk; and each gives way once to what waits already, whose batch is written sooner without it.
+    fn may_take_part(&mut self) -> bool {
         if self.intake.large.queued() == 0 {
             return true;
         }
-        let most = if self.intake.has_ordinary() { PARTS_IN_FLIGHT_BESIDE_MAX } else { PARTS_IN_FLIGHT_MAX };
-        self.journal.parts_in_flight() < most
+        let has_ordinary = self.intake.has_ordinary();
+        let is_beside = has_ordinary || self.io.mono_ns() < self.last_ordinary_ns + BESIDE_PARTS_NS;
+        let most = if is_beside { PARTS_IN_FLIGHT_BESIDE_MAX } else { PARTS_IN_FLIGHT_MAX };
+        if self.journal.parts_in_flight() >= most {
+            return false;
+        }
+        self.part_gave_way = has_ordinary && !self.part_gave_way;
+        !self.part_gave_way
     }
 
     fn commit_one(&mut self, next_length: usize, may_take_part: bool, room: Room) -> Result<(), Shortage> {
@@ -119,7 +125,8 @@ impl<I: Io> Reactor<I> {
             vault,
         };
         self.intake.fill(&mut self.io, &mut batch, room);
-        *has_part = batch.may_take_part != may_take_part;
+        let took_part = batch.may_take_part != may_take_part;
+        *has_part = took_part;
         // One that has nothing but records that were stored before is a mark: it is durable once they are.
         if writer.is_empty() && shares.is_empty() {
             self.journal.recycle(commit);
@@ -128,8 +135,12 @@ impl<I: Io> Reactor<I> {
         }
         let (length, checksum) = writer.finish(&head);
         buf.truncate(length);
+        let is_part_alone = took_part && commit.extents.len() == 1;
         self.journal.write(&mut self.io, &head, buf.freeze(), checksum, commit);
         self.last_append_ns = self.io.mono_ns();
+        if !is_part_alone {
+            self.last_ordinary_ns = self.last_append_ns;
+        }
         self.idle_since_ns = None;
         self.settle_refused();
         Ok(())

@@ -243,6 +243,10 @@ pub struct Reactor<I: Io> {
     life: Life,
     stats: Stats,
     last_append_ns: u64,
+    /// When a batch was written that had anything else than a part of a large record.
+    last_ordinary_ns: u64,
+    /// Whether the next part gave way to a batch without one.
+    part_gave_way: bool,
     idle_since_ns: Option<u64>,
     // Lists that are filled and emptied within a turn.
     completions: Vec<Completion>,
