@@ -86,13 +86,17 @@ impl Runs {
         self.warm = self.runs.len().saturating_sub(1);
     }
 
-    /// Takes in another set and returns a number that both had, if there is one.
+    /// Takes in another set and returns a number that both had, if there is one. What lies before the other stays as it is: so
+    /// what is handed over as it comes costs no more the more there is.
     pub(crate) fn merge(&mut self, other: Runs) -> Option<Number> {
-        let mut all = std::mem::take(&mut self.runs);
-        all.extend(other.runs);
-        all.sort_unstable();
+        let &(begin, _) = other.runs.first()?;
+        // The last one before it may touch it.
+        let before = self.runs.partition_point(|run| run.1 < begin).saturating_sub(1);
+        let mut rest = self.runs.split_off(before);
+        rest.extend(other.runs);
+        rest.sort_unstable();
         let mut shared = None;
-        for (first, last) in all {
+        for (first, last) in rest {
             match self.runs.last_mut() {
                 Some(run) if first <= run.1 => {
                     shared = shared.or(Some(first));
@@ -162,6 +166,27 @@ mod tests {
             assert!(!one.insert(left[0]), "it was there");
             assert_eq!(one.merge(two), None);
             assert_eq!(one.as_slice(), want, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn what_is_handed_over_in_turn_gives_the_same_runs() {
+        for seed in 0..200 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let numbers: Vec<Number> = (1..400).map(Number::new).filter(|_| random.random_bool(0.9)).collect();
+            let (mut whole, mut handed) = (Runs::default(), Runs::default());
+            numbers.iter().for_each(|&number| assert!(whole.insert(number)));
+            // Two hand over in turn, each what it had since.
+            for part in numbers.chunks(37) {
+                let mut two = [Runs::default(), Runs::default()];
+                part.iter().for_each(|&number| assert!(two[usize::from(random.random_bool(0.5))].insert(number)));
+                two.into_iter().for_each(|one| assert_eq!(handed.merge(one), None));
+            }
+            assert_eq!(handed.as_slice(), whole.as_slice(), "seed {seed}");
+            let again = numbers[random.random_range(0..numbers.len())];
+            let mut twice = Runs::default();
+            assert!(twice.insert(again));
+            assert!(handed.merge(twice).is_some(), "seed {seed}");
         }
     }
 
