@@ -25,7 +25,7 @@ use crate::verify::{InFlight, Ledger};
 
 /// Bytes of a message that are written at once. The kernel copies them, and handles what the other end says of them, in one
 /// go, which no other connection of the core can interrupt.
-const SLICE_BYTES: usize = 256 << 10;
+const SLICE_BYTES: usize = 64 << 10;
 
 /// One producing connection.
 pub(super) struct Link {
