@@ -28,12 +28,13 @@ pub(crate) struct Options {
     /// less where the target tells so].
     #[arg(long, value_name = "S")]
     pub(crate) steady_max: Option<f64>,
-    /// Core of the server and of limit's server thread.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) server_core: usize,
-    /// Core of the load generator and of limit's client thread.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) load_core: usize,
+    /// Core of the server and of limit's server thread [default: where the disk's interrupts land, if that is one, or else
+    /// the first].
+    #[arg(long, value_name = "N")]
+    pub(crate) server_core: Option<usize>,
+    /// Core of the load generator and of limit's client thread [default: another].
+    #[arg(long, value_name = "N")]
+    pub(crate) load_core: Option<usize>,
     /// Measure the server at this point, CONNECTIONSxINFLIGHTxBATCH[,writes=N][,batch=SIZE], instead of sweeping.
     #[arg(long, value_name = "POINT")]
     pub(crate) server_point: Option<ServerPoint>,

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::args::{Options, Target, Usual};
 use crate::child;
+use crate::cores::{Cores, of_interrupts};
 use crate::error::PairsError;
 use crate::flushes::Flushes;
 use crate::point::{LimitPoint, ServerPoint};
@@ -51,6 +52,7 @@ pub(crate) struct Steadiness {
 pub(crate) struct Bench {
     pub(crate) options: Options,
     pub(crate) programs: Programs,
+    pub(crate) cores: Cores,
     /// The best points into pre-written space, once a sweep has found them.
     pub(crate) best: RefCell<Option<(ServerPoint, LimitPoint)>>,
     /// The machine and disk, as the load generator tells.
@@ -71,21 +73,22 @@ impl Bench {
             signal_hook::flag::register(signal, Arc::clone(&interrupted))
                 .map_err(|source| PairsError::Start { name: "the signals' handler".to_owned(), source })?;
         }
-        let cores = core_affinity::get_core_ids().unwrap_or_default();
-        for wanted in [options.server_core, options.load_core] {
-            if !cores.iter().any(|core| core.id == wanted) {
-                return Err(PairsError::Core(wanted));
-            }
-        }
         Self::with(options, Programs::find()?, interrupted)
     }
 
     /// The same with these programs, and what tells of Ctrl-C.
     pub(crate) fn with(options: Options, programs: Programs, interrupted: Arc<AtomicBool>) -> Result<Self, PairsError> {
+        let available: Vec<usize> =
+            core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+        let named = (options.server_core, options.load_core);
+        if let Some(core) = [named.0, named.1].into_iter().flatten().find(|core| !available.contains(core)) {
+            return Err(PairsError::Core(core));
+        }
         let work = WorkDirectory::new(options.dir.clone().unwrap_or_else(target_directory))?;
+        let cores = Cores::choose(named, &available, of_interrupts(&work.path));
         let usual = Cell::new(options.target.usual());
         let (best, machine, flushes) = (RefCell::default(), RefCell::default(), Flushes::below(&work.path));
-        Ok(Self { options, programs, best, machine, flushes, usual, work, interrupted })
+        Ok(Self { options, programs, cores, best, machine, flushes, usual, work, interrupted })
     }
 
     /// Measures this target from now on.
@@ -201,7 +204,7 @@ impl Bench {
             format!("--timeout-s={timeout_s}"),
             format!("--file-bytes={file_bytes}"),
             "--keep".to_owned(),
-            format!("--core={}", self.options.server_core),
+            format!("--core={}", self.cores.server),
             format!("--dir={}", directory.display()),
         ];
         let (_, found) = self.limit(&arguments)?;
@@ -269,7 +272,7 @@ impl Bench {
         // Under cargo it would build the server once more.
         command.env_remove("CARGO");
         command.env("AWS_ACCESS_KEY_ID", KEY_ID).env("AWS_SECRET_ACCESS_KEY", SECRET).env_remove("AWS_SESSION_TOKEN");
-        command.arg("--json").arg(format!("--cores={}", self.options.load_core));
+        command.arg("--json").arg(format!("--cores={}", self.cores.load));
         command.arg(format!("--results={}", self.path().join("results").display()));
         command
     }

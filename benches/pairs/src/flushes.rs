@@ -14,9 +14,7 @@ pub(crate) struct Flushes {
 
 impl Flushes {
     pub(crate) fn below(directory: &Path) -> Self {
-        let device = fs::metadata(directory).map(|metadata| metadata.dev());
-        let entry = |device| fs::canonicalize(format!("/sys/dev/block/{}:{}", major(device), minor(device)));
-        let entry = device.and_then(entry).ok();
+        let entry = device_below(directory);
         // A partition counts none: its disk does.
         let disk = entry.map(|entry| if entry.join("partition").exists() { entry.join("..") } else { entry });
         Self { counters: disk.map(|disk| disk.join("stat")) }
@@ -36,6 +34,12 @@ impl Flushes {
         let counters = fs::read_to_string(self.counters.as_ref()?).ok()?;
         counters.split_ascii_whitespace().nth(index)?.parse().ok()
     }
+}
+
+/// The folder in sysfs of the device that a directory is on, a disk or its partition.
+pub(crate) fn device_below(directory: &Path) -> Option<PathBuf> {
+    let device = fs::metadata(directory).ok()?.dev();
+    fs::canonicalize(format!("/sys/dev/block/{}:{}", major(device), minor(device))).ok()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod args;
 mod bench;
 mod chain;
 mod child;
+mod cores;
 mod disk;
 mod emulator;
 mod error;

@@ -21,9 +21,8 @@ fn bench(within: &Path, interrupted: &Arc<AtomicBool>) -> Bench {
     // Not written by this process: while it has the file open another thread's child may too, and then it can't be run.
     let script = "printf '#!/bin/sh\\necho {}\\n' > \"$0\" && chmod +x \"$0\"";
     assert!(Command::new("sh").args(["-c", script]).arg(&limit).status().expect("every Linux has sh").success());
-    let core = core_affinity::get_core_ids().expect("Linux tells")[0].id.to_string();
     let (directory, results) = (within.join("work"), within.join("results"));
-    let arguments = ["pairs", "latency", "--quick", "--keep", "--pairs=2", "--server-core", &core];
+    let arguments = ["pairs", "latency", "--quick", "--keep", "--pairs=2"];
     let mut options = Options::parse_from(arguments);
     (options.dir, options.results) = (Some(directory), Some(results));
     let (millstream, load) = (within.join("no server"), within.join("no generator"));
