@@ -29,7 +29,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "S")]
     pub(crate) steady_max: Option<f64>,
     /// Core of the server and of limit's server thread [default: where the disk's interrupts land, if that is one, or else
-    /// the first].
+    /// the first; over HTTP the first].
     #[arg(long, value_name = "N")]
     pub(crate) server_core: Option<usize>,
     /// Core of the load generator and of limit's client thread [default: another].
@@ -140,6 +140,19 @@ impl Target {
             Self::CatchUpBeside => Usual { pairs: 5, steady_max_s: 10.0 },
             _ => Usual { pairs: 6, steady_max_s: 60.0 },
         }
+    }
+
+    /// Whether the server has threads that are not pinned, which take more of the processor than the load does.
+    pub(crate) fn is_over_http(self) -> bool {
+        let over_http = [
+            Self::HttpPutRecords,
+            Self::HttpPutRecord,
+            Self::HttpGetRecords,
+            Self::HttpPush,
+            Self::HttpIdle,
+            Self::HttpCost,
+        ];
+        over_http.contains(&self)
     }
 
     /// As it is typed, and as its folder's name ends.

@@ -85,7 +85,8 @@ impl Bench {
             return Err(PairsError::Core(core));
         }
         let work = WorkDirectory::new(options.dir.clone().unwrap_or_else(target_directory))?;
-        let cores = Cores::choose(named, &available, of_interrupts(&work.path));
+        let disk = if options.target.is_over_http() { None } else { of_interrupts(&work.path) };
+        let cores = Cores::choose(named, &available, disk);
         let usual = Cell::new(options.target.usual());
         let (best, machine, flushes) = (RefCell::default(), RefCell::default(), Flushes::below(&work.path));
         Ok(Self { options, programs, cores, best, machine, flushes, usual, work, interrupted })

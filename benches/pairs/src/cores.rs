@@ -1,7 +1,8 @@
 //! Which cores the two sides of a measurement run on.
 //!
 //! What a disk has written is worked on where its interrupts land. Where that is one core it is the server's: on the
-//! generator's, writes would wait for the load, which elsewhere is on another machine.
+//! generator's, writes would wait for the load, which elsewhere is on another machine. Over HTTP it is the server that lacks
+//! processor, and the generator's core has time for them.
 
 use std::fs;
 use std::path::{Component, Path};
