@@ -134,10 +134,8 @@ impl Target {
             Self::Drops => Usual { pairs: 10, steady_max_s: 10.0 },
             Self::Fairness => Usual { pairs: 6, steady_max_s: 20.0 },
             Self::Memory | Self::HttpIdle => Usual { pairs: 3, steady_max_s: 10.0 },
-            Self::HttpPutRecords | Self::HttpPutRecord | Self::HttpGetRecords | Self::HttpPush | Self::HttpCost => {
-                Usual { pairs: 5, steady_max_s: 10.0 }
-            }
             Self::CatchUpBeside => Usual { pairs: 5, steady_max_s: 10.0 },
+            _ if self.is_over_http() => Usual { pairs: 5, steady_max_s: 10.0 },
             _ => Usual { pairs: 6, steady_max_s: 60.0 },
         }
     }

@@ -4,8 +4,9 @@
 //! generator's, writes would wait for the load, which elsewhere is on another machine. Over HTTP it is the server that lacks
 //! processor, and the generator's core has time for them.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::{Component, Path};
+use std::path::Path;
 
 use crate::flushes::device_below;
 
@@ -24,15 +25,9 @@ impl Cores {
     pub(crate) fn choose(named: (Option<usize>, Option<usize>), available: &[usize], disk: Option<usize>) -> Self {
         let other = |than: usize| available.iter().copied().find(|&core| core != than).unwrap_or(than);
         let first = available.first().copied().unwrap_or(0);
-        let (server, load) = match named {
-            (Some(server), Some(load)) => (server, load),
-            (Some(server), None) => (server, other(server)),
-            (None, Some(load)) => (other(load), load),
-            (None, None) => {
-                let server = disk.filter(|core| available.contains(core)).unwrap_or(first);
-                (server, other(server))
-            }
-        };
+        let best = disk.filter(|core| available.contains(core)).unwrap_or(first);
+        let server = named.0.unwrap_or_else(|| named.1.map_or(best, other));
+        let load = named.1.unwrap_or_else(|| other(server));
         Self { server, load }
     }
 }
@@ -40,10 +35,7 @@ impl Cores {
 /// The core on which nearly all interrupts of the disk below a directory land, if there is one.
 pub(crate) fn of_interrupts(directory: &Path) -> Option<usize> {
     let device = device_below(directory)?;
-    let names = device.components().filter_map(|part| match part {
-        Component::Normal(name) => name.to_str(),
-        _ => None,
-    });
+    let names = device.iter().filter_map(OsStr::to_str);
     core_in(&fs::read_to_string("/proc/interrupts").ok()?, &names.collect::<Vec<_>>())
 }
 

@@ -125,8 +125,7 @@ impl<I: Io> Reactor<I> {
             vault,
         };
         self.intake.fill(&mut self.io, &mut batch, room);
-        let took_part = batch.may_take_part != may_take_part;
-        *has_part = took_part;
+        *has_part = batch.may_take_part != may_take_part;
         // One that has nothing but records that were stored before is a mark: it is durable once they are.
         if writer.is_empty() && shares.is_empty() {
             self.journal.recycle(commit);
@@ -135,7 +134,7 @@ impl<I: Io> Reactor<I> {
         }
         let (length, checksum) = writer.finish(&head);
         buf.truncate(length);
-        let is_part_alone = took_part && commit.extents.len() == 1;
+        let is_part_alone = commit.has_part && commit.extents.len() == 1;
         self.journal.write(&mut self.io, &head, buf.freeze(), checksum, commit);
         self.last_append_ns = self.io.mono_ns();
         if !is_part_alone {

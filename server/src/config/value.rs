@@ -172,6 +172,7 @@ pub(super) fn from_text<'de, D: serde::Deserializer<'de>, T: FromStr<Err = Strin
 ) -> Result<Option<T>, D::Error> {
     String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
 }
+
 /// What people write of many settings at once: `service`, which need not be said, or `none`, and what is to be other than that.
 pub(super) fn changed<T>(
     text: &str,
