@@ -52,7 +52,6 @@ pub(crate) struct Steadiness {
 pub(crate) struct Bench {
     pub(crate) options: Options,
     pub(crate) programs: Programs,
-    pub(crate) cores: Cores,
     /// The best points into pre-written space, once a sweep has found them.
     pub(crate) best: RefCell<Option<(ServerPoint, LimitPoint)>>,
     /// The machine and disk, as the load generator tells.
@@ -61,6 +60,9 @@ pub(crate) struct Bench {
     pub(crate) flushes: Flushes,
     /// Of the target that is measured.
     usual: Cell<Usual>,
+    cores: Cell<Cores>,
+    /// Those that it may be on.
+    available: Vec<usize>,
     work: WorkDirectory,
     interrupted: Arc<AtomicBool>,
 }
@@ -80,21 +82,29 @@ impl Bench {
     pub(crate) fn with(options: Options, programs: Programs, interrupted: Arc<AtomicBool>) -> Result<Self, PairsError> {
         let available: Vec<usize> =
             core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
-        let named = (options.server_core, options.load_core);
-        if let Some(core) = [named.0, named.1].into_iter().flatten().find(|core| !available.contains(core)) {
+        let mut named = options.server_core.into_iter().chain(options.load_core);
+        if let Some(core) = named.find(|core| !available.contains(core)) {
             return Err(PairsError::Core(core));
         }
         let work = WorkDirectory::new(options.dir.clone().unwrap_or_else(target_directory))?;
-        let disk = if options.target.is_over_http() { None } else { of_interrupts(&work.path) };
-        let cores = Cores::choose(named, &available, disk);
-        let usual = Cell::new(options.target.usual());
+        let target = options.target;
+        let (usual, cores) = (Cell::new(target.usual()), Cell::new(Cores { server: 0, load: 0 }));
         let (best, machine, flushes) = (RefCell::default(), RefCell::default(), Flushes::below(&work.path));
-        Ok(Self { options, programs, cores, best, machine, flushes, usual, work, interrupted })
+        let bench = Self { options, programs, best, machine, flushes, usual, cores, available, work, interrupted };
+        bench.begin(target);
+        Ok(bench)
     }
 
     /// Measures this target from now on.
     pub(crate) fn begin(&self, target: Target) {
         self.usual.set(target.usual());
+        let disk = if target.is_over_http() { None } else { of_interrupts(self.path()) };
+        self.cores.set(Cores::choose((self.options.server_core, self.options.load_core), &self.available, disk));
+    }
+
+    /// The cores of both sides.
+    pub(crate) fn cores(&self) -> Cores {
+        self.cores.get()
     }
 
     /// Says what is going to be measured, and for how long: so many seconds a pair, beside so many waits for the disk.
@@ -205,7 +215,7 @@ impl Bench {
             format!("--timeout-s={timeout_s}"),
             format!("--file-bytes={file_bytes}"),
             "--keep".to_owned(),
-            format!("--core={}", self.cores.server),
+            format!("--core={}", self.cores().server),
             format!("--dir={}", directory.display()),
         ];
         let (_, found) = self.limit(&arguments)?;
@@ -273,7 +283,7 @@ impl Bench {
         // Under cargo it would build the server once more.
         command.env_remove("CARGO");
         command.env("AWS_ACCESS_KEY_ID", KEY_ID).env("AWS_SECRET_ACCESS_KEY", SECRET).env_remove("AWS_SESSION_TOKEN");
-        command.arg("--json").arg(format!("--cores={}", self.cores.load));
+        command.arg("--json").arg(format!("--cores={}", self.cores().load));
         command.arg(format!("--results={}", self.path().join("results").display()));
         command
     }

@@ -72,8 +72,8 @@ pub(crate) fn timing(bench: &Bench, seconds: f64, warmup_s: f64, space: Space, f
     vec![
         format!("--seconds={seconds}"),
         format!("--warmup={warmup_s}"),
-        format!("--core={}", bench.cores.server),
-        format!("--client-core={}", bench.cores.load),
+        format!("--core={}", bench.cores().server),
+        format!("--client-core={}", bench.cores().load),
         format!("--prepare={}", space.name()),
         format!("--file-bytes={file_bytes}"),
         format!("--dir={}", bench.directory()),

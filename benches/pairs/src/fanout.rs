@@ -16,8 +16,8 @@ pub(crate) fn run(bench: &Bench, sockets: u32) -> Result<Side, PairsError> {
         format!("--sockets={sockets}"),
         format!("--size={SIZE}"),
         format!("--seconds={}", bench.seconds()),
-        format!("--core={}", bench.cores.server),
-        format!("--client-core={}", bench.cores.load),
+        format!("--core={}", bench.cores().server),
+        format!("--client-core={}", bench.cores().load),
         "--verify".to_owned(),
     ];
     let (command, detail) = bench.limit(&arguments)?;

@@ -173,7 +173,7 @@ pub(crate) fn on_server(
     arguments.push(format!("--segments-ready={segments}"));
     arguments.extend(["--http=127.0.0.1:0", "--quotas=none", "--prewrite"].map(str::to_owned));
     arguments.extend_from_slice(more);
-    let server = Server::start(&bench.programs.millstream, &directory, bench.cores.server, &arguments)?;
+    let server = Server::start(&bench.programs.millstream, &directory, bench.cores().server, &arguments)?;
     let measured = measure(&server, &directory);
     // What it would still write is not wanted.
     server.kill();

@@ -181,10 +181,10 @@ impl Load {
     pub(crate) fn run(&self, bench: &Bench) -> Result<Side, PairsError> {
         bench.check_space(self.disk_bytes(bench))?;
         let mut arguments = self.arguments();
-        arguments.push(format!("--server-core={}", bench.cores.server));
-        if self.is_on_both_cores && bench.cores.server != bench.cores.load {
+        arguments.push(format!("--server-core={}", bench.cores().server));
+        if self.is_on_both_cores && bench.cores().server != bench.cores().load {
             // Beside the core that every generator has.
-            arguments.push(format!("--cores={}", bench.cores.server));
+            arguments.push(format!("--cores={}", bench.cores().server));
         }
         arguments.extend(self.server_arguments(bench).iter().map(|argument| format!("--server-arg={argument}")));
         arguments.push(format!("--dir={}", bench.directory()));

@@ -53,7 +53,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Side, PairsError> {
         "--direct=1".to_owned(),
         "--time_based=1".to_owned(),
         format!("--runtime={}", bench.seconds().ceil()),
-        format!("--cpus_allowed={}", bench.cores.server),
+        format!("--cpus_allowed={}", bench.cores().server),
     ];
     let read = bench.fio(&arguments);
     let _ = std::fs::remove_file(&file);
@@ -121,7 +121,7 @@ fn mixed(bench: &Bench, write_mb_per_s: f64, budgets: &[f64], seconds: f64) -> R
         format!("--write-rate={:.0}", write_mb_per_s * 1e6),
         format!("--file-bytes={bytes}"),
         format!("--seconds={seconds}"),
-        format!("--core={}", bench.cores.server),
+        format!("--core={}", bench.cores().server),
         format!("--dir={}", bench.directory()),
     ];
     if !budgets.is_empty() {

@@ -107,7 +107,7 @@ fn one(bench: &Bench, load: &Load, is_with_drop: bool) -> Result<Side, PairsErro
     fs::create_dir_all(&directory).map_err(failed)?;
     let mut arguments = load.server_arguments(bench);
     arguments.extend(["--http=127.0.0.1:0", "--admin=127.0.0.1:0"].map(str::to_owned));
-    let server = Server::start(&bench.programs.millstream, &directory, bench.cores.server, &arguments)?;
+    let server = Server::start(&bench.programs.millstream, &directory, bench.cores().server, &arguments)?;
     fill(bench, &server, DOOMED, SEGMENTS)?;
     fill(bench, &server, BEHIND, SEGMENTS + SEGMENTS_BEHIND)?;
 

@@ -93,7 +93,7 @@ fn write_us(bench: &Bench) -> Result<f64, PairsError> {
         "--depth=1".to_owned(),
         format!("--seconds={}", if bench.options.quick { 0.05 } else { 1.0 }),
         format!("--file-bytes={}", if bench.options.quick { 16 << 20 } else { 512 << 20 }),
-        format!("--core={}", bench.cores.server),
+        format!("--core={}", bench.cores().server),
         format!("--dir={}", bench.directory()),
     ];
     let (command, detail) = bench.limit(&arguments)?;

@@ -121,7 +121,7 @@ fn round(bench: &Bench, seconds: f64) -> Result<(Side, Side), PairsError> {
         arguments.push(BUDGET.to_owned());
     }
     arguments.push("--admin=127.0.0.1:0".to_owned());
-    let server = Server::start(&bench.programs.millstream, &directory, bench.cores.server, &arguments)?;
+    let server = Server::start(&bench.programs.millstream, &directory, bench.cores().server, &arguments)?;
     let budget = Metrics::of(server.door("admin"))?.sum("millstream_memory_budget_bytes")?;
     let look = || Resident::of(server.pid());
 

@@ -85,7 +85,7 @@ fn read_segment(bench: &Bench) -> Result<Side, PairsError> {
     let arguments = [
         "read".to_owned(),
         format!("--bytes={}", bench.segment_bytes()),
-        format!("--core={}", bench.cores.server),
+        format!("--core={}", bench.cores().server),
         format!("--dir={}", bench.directory()),
     ];
     let (command, detail) = bench.limit(&arguments)?;
@@ -116,7 +116,7 @@ impl<'a> Log<'a> {
     }
 
     fn start(&self) -> Result<Server, PairsError> {
-        let (core, directory) = (self.bench.cores.server, self.bench.path().join("log"));
+        let (core, directory) = (self.bench.cores().server, self.bench.path().join("log"));
         let arguments = self.load.server_arguments(self.bench);
         Server::start(&self.bench.programs.millstream, &directory, core, &arguments)
     }

@@ -29,7 +29,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
     };
     let plan = Plan { title: "small records", name_a: "server", name_b: "MD5", measures: vec![measure] };
     let seconds = bench.seconds() / 5.0;
-    let core = bench.cores.server;
+    let core = bench.cores().server;
     let part = pair::run(bench, plan, &mut || load.run(bench), &mut || hash::run(core, seconds));
     Ok(Findings {
         goal: "Processor time of the reactor thread plus its kernel workers for each record of 100 bytes is at most 3.3 times an MD5 of the same 16-byte key in the same run; keys distinct.",

@@ -74,7 +74,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings, PairsError> {
         arguments.push(format!("--segment-bytes={SEGMENT_BYTES}"));
     }
     arguments.extend(["--http=127.0.0.1:0", "--admin=127.0.0.1:0"].map(str::to_owned));
-    let server = Server::start(&bench.programs.millstream, disk.path(), bench.cores.server, &arguments)?;
+    let server = Server::start(&bench.programs.millstream, disk.path(), bench.cores().server, &arguments)?;
     tell_machine(bench, &server, &disk)?;
     let (whole, without_spares) = measure(bench, &server, &disk)?;
     server.stop()?;

@@ -128,7 +128,7 @@ fn cost(bench: &Bench, row: &Row) -> Result<(String, f64), PairsError> {
     fs::create_dir_all(&directory).map_err(failed)?;
     let mut arguments = bench.server_arguments();
     arguments.extend(["--http=127.0.0.1:0", "--quotas=none", "--tls-self-signed"].map(str::to_owned));
-    let server = Server::start(&bench.programs.millstream, &directory, bench.cores.server, &arguments)?;
+    let server = Server::start(&bench.programs.millstream, &directory, bench.cores().server, &arguments)?;
     let tls = row.is_tls.then(|| trusting(&directory.join("data/tls/certificate.pem"))).transpose()?;
     let count = if bench.options.quick { CONSUMERS } else { CONSUMERS * SHARDS };
     let asks = asks(&server, row.before, count)?;

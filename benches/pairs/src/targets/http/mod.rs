@@ -123,7 +123,7 @@ fn durable_write(bench: &Bench) -> Result<(String, Value), PairsError> {
         "--depth=1".to_owned(),
         format!("--seconds={}", bench.seconds()),
         "--file-bytes=256m".to_owned(),
-        format!("--core={}", bench.cores.server),
+        format!("--core={}", bench.cores().server),
         format!("--dir={}", bench.directory()),
     ])
 }
