@@ -319,7 +319,7 @@ impl Intake {
     /// shard that finds the batch full is the first in the next one. At least one frame is taken, if a good one waits.
     pub(crate) fn fill(&mut self, io: &mut impl Io, batch: &mut Batch<'_, '_>, room: usize) {
         let now_ms = batch.now_ms;
-        let level = self.fair_level(room).max(QUANTUM_BYTES_MIN);
+        let level = self.fair_level(room, batch.may_take_part).max(QUANTUM_BYTES_MIN);
         let (mut taken, mut gave_part) = (0, None);
         for _ in 0..self.active.len() {
             let Some(shard) = self.active.pop_front() else { break };
@@ -342,15 +342,17 @@ impl Intake {
         self.active.extend(gave_part);
     }
 
-    /// What each active shard may take of `room`, so that those who want less leave the rest to the others.
-    fn fair_level(&self, room: usize) -> usize {
+    /// What each active shard may take of `room`, so that those who want less leave the rest to the others. Where no part may
+    /// go, that is all who have one next.
+    fn fair_level(&self, room: usize, may_take_part: bool) -> usize {
         if self.bytes <= room {
             return room;
         }
-        let mut level = room / self.active.len().max(1);
+        let takes = |shard: &&ShardId| may_take_part || !self.is_part_next(**shard);
+        let mut level = room / self.active.iter().filter(takes).count().max(1);
         for _ in 0..FAIR_LEVEL_STEPS {
             let (mut taken, mut wanting) = (0, 0);
-            for shard in &self.active {
+            for shard in self.active.iter().filter(takes) {
                 let bytes = self.queues[shard.0 as usize].bytes;
                 taken += bytes.min(level);
                 wanting += usize::from(bytes > level);

@@ -86,6 +86,11 @@ impl LargeRecords {
         self.waiting.push_back(peer);
     }
 
+    /// Who waits, the longest waiting first.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Peer> {
+        self.waiting.iter().copied()
+    }
+
     /// Who has waited longest.
     pub(crate) fn first_waiting(&self) -> Option<Peer> {
         self.waiting.front().copied()

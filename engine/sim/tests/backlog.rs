@@ -74,7 +74,7 @@ fn read() -> Read {
 fn who_takes_nothing_ends_where_others_wait_for_its_memory() {
     let network = NetworkFaults { window_bytes: 10_000, ..NetworkFaults::CALM };
     let surroundings = Surroundings { network, ..Surroundings::calm() };
-    let mut bench = Bench::new(7, surroundings, (64 << 20, 4 << 20), TURNS_MAX, |io| io);
+    let mut bench = Bench::new(7, surroundings, (64 << 20, bench::small(4 << 20)), TURNS_MAX, |io| io);
     let mut other = bench.connect();
     bench.say(&mut other, |proto, out| _ = proto.create_stream(out, "s", 1, Quotas::NONE));
     let mut frames = Vec::new();

@@ -64,7 +64,7 @@ fn what_a_close_settles_is_told() {
         // What is sent in one moment arrives in one turn.
         let network = NetworkFaults { delay_ns_max: 1, ..NetworkFaults::CALM };
         let surroundings = Surroundings { network, ..Surroundings::calm() };
-        let mut bench = Bench::new(seed, surroundings, (16 << 20, 4 << 20), TURNS_MAX, |io| io);
+        let mut bench = Bench::new(seed, surroundings, (16 << 20, bench::small(4 << 20)), TURNS_MAX, |io| io);
         let mut peer = Peer::connect(&mut bench);
         let mut out = Vec::new();
         peer.proto.create_stream(&mut out, "beside", 1, one_a_second);

@@ -35,7 +35,7 @@ impl Bench {
     fn of(network: NetworkFaults) -> Bench {
         let surroundings =
             Surroundings { network, receive_buffers: 64, receive_buffer_bytes: 64 << 10, ..Surroundings::calm() };
-        Bench::new(1, surroundings, (64 << 20, 64 << 20), TURNS_MAX, |io| io)
+        Bench::new(1, surroundings, (64 << 20, bench::small(64 << 20)), TURNS_MAX, |io| io)
     }
 
     /// A client that knows the one stream.

@@ -34,7 +34,7 @@ impl Bench {
             receive_buffer_bytes: 4096,
             ..Surroundings::calm()
         };
-        Bench::new(seed, surroundings, (16 << 20, 4 << 20), TURNS_MAX, |io| io)
+        Bench::new(seed, surroundings, (16 << 20, bench::small(4 << 20)), TURNS_MAX, |io| io)
     }
 
     fn connect(&mut self) -> Peer {

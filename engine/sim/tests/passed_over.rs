@@ -54,7 +54,7 @@ impl Peer {
 /// Many segments of one shard, in a directory with so many streams like its own.
 fn filled(streams: u32, retention: Retention) -> (Bench, Peer) {
     let surroundings = Surroundings { receive_buffers: 64, receive_buffer_bytes: 64 << 10, ..Surroundings::calm() };
-    let mut bench = Bench::new(1, surroundings, (64 << 20, SEGMENT_BYTES), TURNS_MAX, |io| io);
+    let mut bench = Bench::new(1, surroundings, (64 << 20, bench::small(SEGMENT_BYTES)), TURNS_MAX, |io| io);
     let mut out = Vec::new();
     let proto = Client::new(&mut out);
     let id = bench.world.connect();

@@ -294,12 +294,13 @@ impl Journal {
         (bytes, extents): (usize, usize),
         room: Room,
         shards: &Shards,
-        catalog: &Catalog,
+        catalogs: [&Catalog; 2],
     ) -> Result<(), Shortage> {
-        // Those whose commands are on their way as well.
-        let rows = shards.len().max(self.kept(catalog).shard_count());
+        // The footer is of the catalog as it is durable by then: as it is now, or as commands on their way will make it.
+        let kept = || catalogs.iter().map(|catalog| self.kept(catalog));
+        let rows = kept().map(Catalog::shard_count).fold(shards.len(), usize::max);
         let told = trims::snapshot_bytes(shards.trims_max()) + self.producers.footer_bytes_max(bytes) + BLOCK_BYTES;
-        let catalog_bytes = self.kept(catalog).snapshot_bytes() + told;
+        let catalog_bytes = kept().map(Catalog::snapshot_bytes).fold(0, usize::max) + told;
         let footer_of =
             |extents| footer_bytes_max(rows, extents, catalog_bytes, self.damage.footer_bytes()) + BLOCK_BYTES;
         // Where a whole segment has no room for it, there is none: else each batch would take a segment.
@@ -368,7 +369,7 @@ impl Journal {
     /// # Errors
     /// There is no room or no memory now; the caller tries again.
     pub(crate) fn write_mark(&mut self, io: &mut impl Io, shards: &Shards, catalog: &Catalog) -> Result<(), Shortage> {
-        self.make_room((BLOCK_BYTES, 0), Room::Commands, shards, catalog)?;
+        self.make_room((BLOCK_BYTES, 0), Room::Commands, shards, [catalog; 2])?;
         let mut buf = io.pool().take(BLOCK_BYTES).ok_or(Shortage::Making)?;
         let mut commit = self.spare_commit();
         let head = self.head(io.wall_ms(), None);

@@ -24,7 +24,7 @@ impl Journal {
     ) -> Result<(), Shortage> {
         let extents = usize::from(command.is_some());
         let bytes = batch_bytes(command.map_or(0, <[u8]>::len), extents);
-        self.make_room((bytes, extents), Room::Commands, shards, catalog)?;
+        self.make_room((bytes, extents), Room::Commands, shards, [catalog; 2])?;
         let mut buf = io.pool().take(bytes).ok_or(Shortage::Making)?;
         let mut commit = self.spare_commit();
         let head = self.head(io.wall_ms(), epoch_start_skip);

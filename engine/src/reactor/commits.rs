@@ -88,8 +88,8 @@ impl<I: Io> Reactor<I> {
         if self.journal.parts_in_flight() >= most {
             return false;
         }
-        self.part_gave_way = has_ordinary && !self.part_gave_way;
-        !self.part_gave_way
+        // Once it gave way it may go until it has gone: a batch may have no room left for it.
+        !has_ordinary || std::mem::replace(&mut self.part_gave_way, true)
     }
 
     fn commit_one(&mut self, next_length: usize, may_take_part: bool, room: Room) -> Result<(), Shortage> {
@@ -99,7 +99,7 @@ impl<I: Io> Reactor<I> {
         let extents = self.intake.active_shards().min(extents_max(most));
         let wanted = batch_bytes(self.intake.wanted_bytes(may_take_part) + self.intake.records() * adds, extents);
         let bytes = wanted.max(least).min(most);
-        self.journal.make_room((bytes, extents), room, &self.shards, &self.planned)?;
+        self.journal.make_room((bytes, extents), room, &self.shards, [&self.catalog, &self.planned])?;
         let mut buf = self.take_buffer(bytes).ok_or(Shortage::Making)?;
         let mut commit = self.journal.spare_commit();
         let now_ms = self.clock.arrival_ms(&self.io);
@@ -125,7 +125,8 @@ impl<I: Io> Reactor<I> {
             vault,
         };
         self.intake.fill(&mut self.io, &mut batch, room);
-        *has_part = batch.may_take_part != may_take_part;
+        let took_part = batch.may_take_part != may_take_part;
+        *has_part = took_part;
         // One that has nothing but records that were stored before is a mark: it is durable once they are.
         if writer.is_empty() && shares.is_empty() {
             self.journal.recycle(commit);
@@ -134,7 +135,10 @@ impl<I: Io> Reactor<I> {
         }
         let (length, checksum) = writer.finish(&head);
         buf.truncate(length);
-        let is_part_alone = commit.has_part && commit.extents.len() == 1;
+        if took_part {
+            self.part_gave_way = false;
+        }
+        let is_part_alone = took_part && commit.extents.len() == 1;
         self.journal.write(&mut self.io, &head, buf.freeze(), checksum, commit);
         self.last_append_ns = self.io.mono_ns();
         if !is_part_alone {

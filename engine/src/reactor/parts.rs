@@ -179,7 +179,10 @@ impl<I: Io> Reactor<I> {
     /// Has a connection wait for room. What it has sent keeps receive buffers from others: so many waiting take half of them
     /// that the next is sent away.
     fn hold(&mut self, peer: Peer, held: Held) -> Result<(), Violation> {
-        if self.intake.held_buffers() > self.io.receive_buffers() / 2 {
+        let connections = &mut self.connections;
+        let waiting = self.intake.large.waiting();
+        let buffers: usize = waiting.filter_map(|peer| Some(live(connections, peer)?.inbox.len())).sum();
+        if buffers > self.io.receive_buffers() / 2 {
             return Err(Violation::Crowded);
         }
         self.intake.large.wait(peer);

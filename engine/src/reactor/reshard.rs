@@ -359,6 +359,7 @@ impl<I: Io> Reactor<I> {
                 self.buckets.forget(parent);
                 // It may end past parts of a record that never became whole, which nobody was shown.
                 self.publish(parent);
+                self.publish_trim(parent);
                 self.notify(parent);
             }
         }

@@ -12,17 +12,21 @@ pub(crate) struct Bench<I: Io = SimIo> {
     turns_max: u32,
 }
 
+/// Settings with little memory, and segments so large.
+pub(crate) fn small(segment_bytes: u32) -> Config {
+    Config { segment_bytes, memory_bytes: MEMORY_BYTES_MIN, ..Config::default() }
+}
+
 impl<I: Io> Bench<I> {
-    /// A new data directory, with so much memory for buffers and segments so large, opened with a world that `wrap` may watch.
+    /// A new data directory with so much memory for buffers, opened with a world that `wrap` may watch.
     pub(crate) fn new(
         seed: u64,
         surroundings: Surroundings,
-        (pool_bytes, segment_bytes): (usize, u32),
+        (pool_bytes, config): (usize, Config),
         turns_max: u32,
         wrap: impl FnOnce(SimIo) -> I,
     ) -> Bench<I> {
         let world = World::new(seed, Pool::new(pool_bytes).unwrap(), surroundings, Trace::new(false));
-        let config = Config { segment_bytes, memory_bytes: MEMORY_BYTES_MIN, ..Config::default() };
         let (mut reactor, _) = Reactor::open(wrap(world.io()), config).unwrap();
         reactor.listen(LISTENER);
         Bench { world, reactor, turns_max }
