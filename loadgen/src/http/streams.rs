@@ -322,5 +322,6 @@ async fn list_shards(pipe: &Pipe, name: &str) -> Result<(Vec<String>, Vec<String
 /// A sequence number as the API tells it.
 pub(super) fn number_of(text: &str) -> Result<Number, String> {
     let shown = || text.chars().take(80).collect::<String>();
-    Number::parse(text).ok_or_else(|| format!("{:?} is not a sequence number that can be held against others", shown()))
+    Number::parse(text.as_bytes())
+        .ok_or_else(|| format!("{:?} is not a sequence number that can be held against others", shown()))
 }

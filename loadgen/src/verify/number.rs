@@ -25,16 +25,26 @@ impl Number {
     }
 
     /// Reads decimal digits; `None` if they are none, or more than [`DIGITS_MAX`].
-    pub fn parse(text: &str) -> Option<Self> {
-        let is_one = (1..=DIGITS_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-        let shifted = |number: Self, digits: &[u8]| {
-            let (eights, rest) = digits.as_chunks();
-            let value = eights.iter().fold(0, |value, digits| value * 100_000_000 + eight(*digits));
-            let value = rest.iter().fold(value, |value, digit| value * 10 + u64::from(digit - b'0'));
-            number.times_and(10_u64.pow(digits.len() as u32), value)
-        };
-        // Twice eight digits at once: 64 bits hold them.
-        is_one.then(|| text.as_bytes().chunks(16).fold(Self::default(), shifted))
+    pub fn parse(digits: &[u8]) -> Option<Self> {
+        /// Of eight digits each.
+        const GROUPS: usize = DIGITS_MAX.div_ceil(8);
+        const SIXTEEN_DIGITS: u64 = 10_u64.pow(16);
+        let (rest, eights) = digits.as_rchunks();
+        let mut groups = [0; GROUPS];
+        let mut is_one = (1..=DIGITS_MAX).contains(&digits.len()) && rest.iter().all(u8::is_ascii_digit);
+        for (group, digits) in groups.iter_mut().rev().zip(eights.iter().rev()) {
+            let (value, are_digits) = eight(*digits);
+            *group = value;
+            is_one &= are_digits;
+        }
+        if !is_one {
+            return None;
+        }
+        groups[GROUPS - 1 - eights.len()] = rest.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+        let [first, second, third, fourth] = [0, 2, 4, 6].map(|at| groups[at] * 100_000_000 + groups[at + 1]);
+        let upper = u128::from(first) * u128::from(SIXTEEN_DIGITS) + u128::from(second);
+        let upper = Self { words: [0, (upper >> 64) as u64, upper as u64] };
+        Some(upper.times_and(SIXTEEN_DIGITS, third).times_and(SIXTEEN_DIGITS, fourth))
     }
 
     fn times_and(self, factor: u64, more: u64) -> Self {
@@ -76,12 +86,19 @@ impl Number {
     }
 }
 
-/// Eight decimal digits: as pairs, then as fours, then as one, each step for all of them in one multiplication.
-fn eight(digits: [u8; 8]) -> u64 {
-    let ones = u64::from_le_bytes(digits) - 0x3030_3030_3030_3030;
+/// Eight decimal digits, and whether they are: as pairs, then as fours, then as one, each step for all of them in one
+/// multiplication.
+fn eight(digits: [u8; 8]) -> (u64, bool) {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    const HIGH_HALVES: u64 = 0xf0f0_f0f0_f0f0_f0f0;
+    let digits = u64::from_le_bytes(digits);
+    // With 6 more, what comes after 9 has another high half.
+    let six_more = digits.wrapping_add(0x0606_0606_0606_0606);
+    let are_digits = ((digits ^ ZEROS) | (six_more ^ ZEROS)) & HIGH_HALVES == 0;
+    let ones = digits & !HIGH_HALVES;
     let twos = (ones * 10 + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
     let fours = (twos * 100 + (twos >> 16)) & 0x0000_ffff_0000_ffff;
-    (fours * 10_000 + (fours >> 32)) & 0xffff_ffff
+    ((fours * 10_000 + (fours >> 32)) & 0xffff_ffff, are_digits)
 }
 
 impl From<Sequence> for Number {
@@ -119,30 +136,46 @@ mod tests {
         let most = "9".repeat(DIGITS_MAX);
         let word = u64::MAX.to_string();
         for text in ["0", "7", "10000000000000000000", "18446744073709551616", &word, service, &most] {
-            assert_eq!(Number::parse(text).map(|number| number.to_string()).as_deref(), Some(text));
+            assert_eq!(Number::parse(text.as_bytes()).map(|number| number.to_string()).as_deref(), Some(text));
         }
         for text in ["", "-1", "1e3", " 1", &"1".repeat(DIGITS_MAX + 1)] {
-            assert_eq!(Number::parse(text), None, "{text}");
+            assert_eq!(Number::parse(text.as_bytes()), None, "{text}");
+        }
+        for length in 1..=DIGITS_MAX {
+            let text = &service.repeat(2)[..length];
+            assert_eq!(Number::parse(text.as_bytes()).unwrap().to_string(), text);
         }
         for length in 1..19 {
             let text = &"9876543210123456789"[..length];
-            assert_eq!(Number::parse(text), Some(Number::new(text.parse().unwrap())));
+            assert_eq!(Number::parse(text.as_bytes()), Some(Number::new(text.parse().unwrap())));
         }
-        assert_eq!(Number::parse("0017"), Some(Number::new(17)));
+        assert_eq!(Number::parse(b"0017"), Some(Number::new(17)));
         assert_eq!(Number::from(Sequence(u64::MAX)).to_string(), word);
+    }
+
+    #[test]
+    fn what_is_no_digit_is_refused_wherever_it_stands() {
+        for at in 0..DIGITS_MAX {
+            for byte in (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit()) {
+                let mut digits = [b'9'; DIGITS_MAX];
+                digits[at] = byte;
+                assert_eq!(Number::parse(&digits), None, "{byte} at {at}");
+                assert_eq!(Number::parse(&digits[at / 8 * 8..]), None, "{byte} at {at}");
+            }
+        }
     }
 
     #[test]
     fn neighbours_are_one_apart_and_in_order() {
         let edges = ["18446744073709551615", "340282366920938463463374607431768211455", "41", "0"];
-        for number in edges.map(|text| Number::parse(text).unwrap()) {
+        for number in edges.map(|text| Number::parse(text.as_bytes()).unwrap()) {
             let next = number.next();
             assert!(next > number && next.before() == number, "{number} {next}");
             assert_ne!(next.folded(), number.folded());
         }
         let (two_64, two_128) = ("18446744073709551616", "340282366920938463463374607431768211456");
         assert_eq!(Number::new(u64::MAX).next().to_string(), two_64);
-        assert_eq!(Number::parse(two_128).unwrap().before().next().to_string(), two_128);
+        assert_eq!(Number::parse(two_128.as_bytes()).unwrap().before().next().to_string(), two_128);
         assert_eq!((Number::MAX.next(), Number::new(0).before()), (Number::MAX, Number::new(0)));
     }
 }

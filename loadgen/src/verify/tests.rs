@@ -429,8 +429,9 @@ fn who_reads_again_from_the_beginning_gets_what_was_there_and_more() {
 #[test]
 fn records_settled_one_by_one_are_held_against_long_numbers() {
     let shard = ShardId(5);
-    let long =
-        |end: u64| Number::parse(&format!("495903382714902566085596925383615710959215759891365{end:05}")).unwrap();
+    let long = |end: u64| {
+        Number::parse(format!("495903382714902566085596925383615710959215759891365{end:05}").as_bytes()).unwrap()
+    };
     let mut ledger = Ledger::new(Shards::new(vec![shard, ShardId(6)]));
     for end in [30, 10, 20] {
         ledger.settle(end, Fate::Acknowledged(shard, long(end)));
