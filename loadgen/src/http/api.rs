@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::base64::Digits;
+use super::base64::decode;
 use super::cbor;
 use super::pipe::ANSWER_BYTES_MAX;
+use super::raw::Raw;
 
 /// The most that an answer with records may have: 10 MiB of data in base64, and what each of 10,000 records says beside.
 const RECORDS_BYTES_MAX: usize = 32 << 20;
@@ -144,7 +145,7 @@ pub(super) struct NumberRange {
 pub(super) struct PutOutcome<'a> {
     #[serde(borrow)]
     pub(super) shard_id: Option<Text<'a>>,
-    pub(super) sequence_number: Option<Text<'a>>,
+    pub(super) sequence_number: Option<Raw<'a>>,
     pub(super) error_code: Option<Text<'a>>,
 }
 
@@ -236,7 +237,7 @@ pub(super) struct Records<'a> {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Record<'a> {
     #[serde(borrow)]
-    pub(super) sequence_number: Cow<'a, str>,
+    pub(super) sequence_number: Raw<'a>,
     #[serde(borrow)]
     pub(super) data: Data<'a>,
     #[serde(borrow, default)]
@@ -250,14 +251,14 @@ pub(super) struct Record<'a> {
 #[derive(Debug)]
 pub(super) enum Data<'a> {
     /// In JSON.
-    Base64(Digits<'a>),
+    Base64(Raw<'a>),
     /// In CBOR.
     Bytes(Cow<'a, [u8]>),
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Data<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Digits::deserialize(deserializer).map(Self::Base64)
+        Raw::deserialize(deserializer).map(Self::Base64)
     }
 }
 
@@ -265,7 +266,7 @@ impl Data<'_> {
     /// The bytes, in `room` unless they are there as they are. `None` if what stands for them is no base64.
     pub(super) fn decode<'r>(&'r self, room: &'r mut Vec<u8>) -> Option<&'r [u8]> {
         match self {
-            Self::Base64(digits) => digits.decode(room),
+            Self::Base64(digits) => decode(digits, room),
             Self::Bytes(bytes) => Some(bytes),
         }
     }

@@ -2,56 +2,57 @@
 //!
 //! What is taken from an answer stays where it was read, unless it comes in pieces. What is not known is passed over.
 
+mod head;
+
 use std::borrow::Cow;
 use std::fmt;
 
-use ciborium_ll::{Decoder, Encoder, Header, simple};
-
+use self::head::{BREAK, BYTES, Head, LIST_TO_BREAK, MAP, NULL, POSITIVE, TEXT};
 use super::api::{Data, PutOutcome, Record, Records, Text};
+use super::raw::Raw;
 
 /// Lists and maps within each other in what is passed over.
 const DEPTH_MAX: usize = 16;
 
 /// Writes requests.
-pub(super) struct Writer<'a>(Encoder<&'a mut Vec<u8>>);
-
-const TAKES_ALL: &str = "memory takes everything";
+pub(super) struct Writer<'a>(&'a mut Vec<u8>);
 
 impl<'a> Writer<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
-        Self(Encoder::from(out))
+        Self(out)
     }
 
     /// Begins a map of so many members.
     pub(super) fn map(&mut self, members: usize) -> &mut Self {
-        self.head(Header::Map(Some(members)))
+        self.head(MAP, members as u64)
     }
 
     /// Begins a list, to be ended by [`Writer::end`].
     pub(super) fn list(&mut self) -> &mut Self {
-        self.head(Header::Array(None))
+        self.0.push(LIST_TO_BREAK);
+        self
     }
 
     pub(super) fn end(&mut self) {
-        self.head(Header::Break);
+        self.0.push(BREAK);
     }
 
     pub(super) fn text(&mut self, text: &str) -> &mut Self {
-        self.0.text(text, None).expect(TAKES_ALL);
+        self.head(TEXT, text.len() as u64).0.extend_from_slice(text.as_bytes());
         self
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.0.bytes(bytes, None).expect(TAKES_ALL);
+        self.head(BYTES, bytes.len() as u64).0.extend_from_slice(bytes);
         self
     }
 
     pub(super) fn number(&mut self, number: u64) -> &mut Self {
-        self.head(Header::Positive(number))
+        self.head(POSITIVE, number)
     }
 
-    fn head(&mut self, head: Header) -> &mut Self {
-        self.0.push(head).expect(TAKES_ALL);
+    fn head(&mut self, kind: u8, argument: u64) -> &mut Self {
+        head::write(kind, argument, self.0);
         self
     }
 }
@@ -69,6 +70,8 @@ impl fmt::Display for CborError {
 impl std::error::Error for CborError {}
 
 const TOO_SHORT: CborError = CborError("it ends too early");
+const NO_TEXT: CborError = CborError("something else than text");
+const NOTHING: CborError = CborError("nothing where text is due");
 
 /// What became of one record.
 pub(super) fn put_outcome(answer: &[u8]) -> Result<PutOutcome<'_>, CborError> {
@@ -80,8 +83,8 @@ pub(super) fn put_outcomes(answer: &[u8]) -> Result<Vec<PutOutcome<'_>>, CborErr
     whole(answer, |reader| {
         let mut records = None;
         reader.map(|reader, name| match name {
-            "Records" => reader.list(Reader::put_outcome).map(|all| records = Some(all)),
-            _ => reader.pass_over(DEPTH_MAX),
+            b"Records" => reader.list(Reader::put_outcome).map(|all| records = Some(all)),
+            _ => reader.pass_over_member(name),
         })?;
         records.ok_or(CborError("it has no records"))
     })
@@ -93,10 +96,10 @@ pub(super) fn records(answer: &[u8]) -> Result<Records<'_>, CborError> {
         let (mut records, mut next_shard_iterator, mut millis_behind_latest) = (None, None, 0);
         reader.map(|reader, name| {
             match name {
-                "Records" => records = Some(reader.list(Reader::record)?),
-                "NextShardIterator" => next_shard_iterator = reader.text_if_any()?.map(|Text(text)| text.into_owned()),
-                "MillisBehindLatest" => millis_behind_latest = reader.number()?,
-                _ => reader.pass_over(DEPTH_MAX)?,
+                b"Records" => records = Some(reader.list(Reader::record)?),
+                b"NextShardIterator" => next_shard_iterator = reader.text_if_any()?.map(|Text(text)| text.into_owned()),
+                b"MillisBehindLatest" => millis_behind_latest = reader.number()?,
+                _ => reader.pass_over_member(name)?,
             }
             Ok(())
         })?;
@@ -112,9 +115,9 @@ pub(super) fn failure(answer: &[u8]) -> Option<(Option<String>, Option<String>)>
         let text = |reader: &mut Reader<'_>| Ok(reader.text_if_any()?.map(|Text(text)| text.into_owned()));
         reader.map(|reader, name| {
             match name {
-                "__type" => error = text(reader)?,
-                "message" | "Message" => message = text(reader)?,
-                _ => reader.pass_over(DEPTH_MAX)?,
+                b"__type" => error = text(reader)?,
+                b"message" | b"Message" => message = text(reader)?,
+                _ => reader.pass_over_member(name)?,
             }
             Ok(())
         })?;
@@ -136,13 +139,12 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// The next head. Tags tell nothing that the member's name does not.
-    fn head(&mut self) -> Result<Header, CborError> {
+    #[inline]
+    fn head(&mut self) -> Result<Head, CborError> {
         loop {
-            match Decoder::from(&mut self.rest).pull() {
-                Ok(Header::Tag(_)) => {}
-                Ok(head) => return Ok(head),
-                Err(ciborium_ll::Error::Io(_)) => return Err(TOO_SHORT),
-                Err(ciborium_ll::Error::Syntax(_)) => return Err(CborError("it is not CBOR")),
+            match Head::read(&mut self.rest)? {
+                Head::Tag => {}
+                head => return Ok(head),
             }
         }
     }
@@ -155,7 +157,7 @@ impl<'a> Reader<'a> {
 
     /// Whether a list or a map ends here that did not say how long it is.
     fn ends(&mut self) -> bool {
-        let rest = self.rest.strip_prefix(&[0xff]);
+        let rest = self.rest.strip_prefix(&[BREAK]);
         self.rest = rest.unwrap_or(self.rest);
         rest.is_some()
     }
@@ -174,87 +176,110 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn map(&mut self, mut member: impl FnMut(&mut Self, &str) -> Result<(), CborError>) -> Result<(), CborError> {
-        let Header::Map(count) = self.head()? else { return Err(CborError("something else than a map")) };
+    fn map(&mut self, mut member: impl FnMut(&mut Self, &[u8]) -> Result<(), CborError>) -> Result<(), CborError> {
+        let Head::Map(count) = self.head()? else { return Err(CborError("something else than a map")) };
         self.each(count, |reader| {
-            let Text(name) = reader.text()?;
+            let name = reader.raw()?;
             member(reader, &name)
         })
     }
 
     fn list<T>(&mut self, take: impl Fn(&mut Self) -> Result<T, CborError>) -> Result<Vec<T>, CborError> {
-        let Header::Array(count) = self.head()? else { return Err(CborError("something else than a list")) };
+        let Head::List(count) = self.head()? else { return Err(CborError("something else than a list")) };
         let mut all = Vec::new();
         self.each(count, |reader| take(reader).map(|one| all.push(one)))?;
         Ok(all)
     }
 
     /// All of what has this head, and may come in pieces of the same kind.
-    fn string(&mut self, head: Header) -> Result<Cow<'a, [u8]>, CborError> {
+    #[inline]
+    fn string(&mut self, head: Head) -> Result<Cow<'a, [u8]>, CborError> {
         match head {
-            Header::Text(Some(bytes)) | Header::Bytes(Some(bytes)) => self.piece(bytes).map(Cow::Borrowed),
-            _ => {
-                let mut whole = Vec::new();
-                while !self.ends() {
-                    match (head, self.head()?) {
-                        (Header::Text(_), Header::Text(Some(bytes)))
-                        | (Header::Bytes(_), Header::Bytes(Some(bytes))) => {
-                            whole.extend_from_slice(self.piece(bytes)?);
-                        }
-                        _ => return Err(CborError("pieces of something else")),
-                    }
-                }
-                Ok(Cow::Owned(whole))
-            }
+            Head::Text(Some(bytes)) | Head::Bytes(Some(bytes)) => self.piece(bytes).map(Cow::Borrowed),
+            _ => self.pieces(head).map(Cow::Owned),
         }
     }
 
+    #[cold]
+    fn pieces(&mut self, head: Head) -> Result<Vec<u8>, CborError> {
+        let mut whole = Vec::new();
+        while !self.ends() {
+            match (head, self.head()?) {
+                (Head::Text(_), Head::Text(Some(bytes))) | (Head::Bytes(_), Head::Bytes(Some(bytes))) => {
+                    whole.extend_from_slice(self.piece(bytes)?);
+                }
+                _ => return Err(CborError("pieces of something else")),
+            }
+        }
+        Ok(whole)
+    }
+
     fn text(&mut self) -> Result<Text<'a>, CborError> {
-        self.text_if_any()?.ok_or(CborError("nothing where text is due"))
+        self.text_if_any()?.ok_or(NOTHING)
     }
 
     fn text_if_any(&mut self) -> Result<Option<Text<'a>>, CborError> {
-        const NO_TEXT: CborError = CborError("something else than text");
-        let head = match self.head()? {
-            Header::Simple(simple::NULL) => return Ok(None),
-            head @ Header::Text(_) => head,
-            _ => return Err(NO_TEXT),
-        };
-        let text = match self.string(head)? {
+        let Some(text) = self.string_if_any()? else { return Ok(None) };
+        let text = match text {
             Cow::Borrowed(text) => Cow::Borrowed(std::str::from_utf8(text).map_err(|_| NO_TEXT)?),
             Cow::Owned(text) => Cow::Owned(String::from_utf8(text).map_err(|_| NO_TEXT)?),
         };
         Ok(Some(Text(text)))
     }
 
+    /// Text that is compared with other text, or read as digits: nobody looks whether it is any.
+    #[inline]
+    fn string_if_any(&mut self) -> Result<Option<Cow<'a, [u8]>>, CborError> {
+        match self.head()? {
+            head @ Head::Text(_) => self.string(head).map(Some),
+            Head::Simple(NULL) => Ok(None),
+            _ => Err(NO_TEXT),
+        }
+    }
+
+    fn raw(&mut self) -> Result<Raw<'a>, CborError> {
+        self.raw_if_any()?.ok_or(NOTHING)
+    }
+
+    #[inline]
+    fn raw_if_any(&mut self) -> Result<Option<Raw<'a>>, CborError> {
+        Ok(self.string_if_any()?.map(Raw))
+    }
+
     fn bytes(&mut self) -> Result<Cow<'a, [u8]>, CborError> {
         match self.head()? {
-            head @ Header::Bytes(_) => self.string(head),
+            head @ Head::Bytes(_) => self.string(head),
             _ => Err(CborError("something else than bytes")),
         }
     }
 
     fn number(&mut self) -> Result<u64, CborError> {
         match self.head()? {
-            Header::Positive(number) => Ok(number),
-            Header::Negative(_) => Ok(0),
-            Header::Float(number) => Ok(number as u64),
+            Head::Positive(number) => Ok(number),
+            Head::Negative => Ok(0),
+            Head::Float(number) => Ok(number as u64),
             _ => Err(CborError("something else than a number")),
         }
+    }
+
+    /// What no name that is known stands for.
+    fn pass_over_member(&mut self, name: &[u8]) -> Result<(), CborError> {
+        std::str::from_utf8(name).map_err(|_| NO_TEXT)?;
+        self.pass_over(DEPTH_MAX)
     }
 
     fn pass_over(&mut self, depth: usize) -> Result<(), CborError> {
         let deeper = depth.checked_sub(1).ok_or(CborError("it is nested too deeply"));
         match self.head()? {
-            head @ (Header::Text(_) | Header::Bytes(_)) => self.string(head).map(drop),
-            Header::Array(count) => deeper.and_then(|depth| self.each(count, |reader| reader.pass_over(depth))),
-            Header::Map(count) => deeper.and_then(|depth| {
+            head @ (Head::Text(_) | Head::Bytes(_)) => self.string(head).map(drop),
+            Head::List(count) => deeper.and_then(|depth| self.each(count, |reader| reader.pass_over(depth))),
+            Head::Map(count) => deeper.and_then(|depth| {
                 self.each(count, |reader| {
                     reader.pass_over(depth)?;
                     reader.pass_over(depth)
                 })
             }),
-            Header::Break => Err(CborError("an end of nothing")),
+            Head::Break => Err(CborError("an end of nothing")),
             _ => Ok(()),
         }
     }
@@ -263,10 +288,10 @@ impl<'a> Reader<'a> {
         let mut outcome = PutOutcome { shard_id: None, sequence_number: None, error_code: None };
         self.map(|reader, name| {
             match name {
-                "ShardId" => outcome.shard_id = reader.text_if_any()?,
-                "SequenceNumber" => outcome.sequence_number = reader.text_if_any()?,
-                "ErrorCode" => outcome.error_code = reader.text_if_any()?,
-                _ => reader.pass_over(DEPTH_MAX)?,
+                b"ShardId" => outcome.shard_id = reader.text_if_any()?,
+                b"SequenceNumber" => outcome.sequence_number = reader.raw_if_any()?,
+                b"ErrorCode" => outcome.error_code = reader.text_if_any()?,
+                _ => reader.pass_over_member(name)?,
             }
             Ok(())
         })?;
@@ -277,11 +302,11 @@ impl<'a> Reader<'a> {
         let (mut number, mut data, mut partition_key, mut arrival_ms) = (None, None, Cow::default(), 0);
         self.map(|reader, name| {
             match name {
-                "SequenceNumber" => number = Some(reader.text()?.0),
-                "Data" => data = Some(Data::Bytes(reader.bytes()?)),
-                "PartitionKey" => partition_key = reader.text()?.0,
-                "ApproximateArrivalTimestamp" => arrival_ms = reader.number()?,
-                _ => reader.pass_over(DEPTH_MAX)?,
+                b"SequenceNumber" => number = Some(reader.raw()?),
+                b"Data" => data = Some(Data::Bytes(reader.bytes()?)),
+                b"PartitionKey" => partition_key = reader.text()?.0,
+                b"ApproximateArrivalTimestamp" => arrival_ms = reader.number()?,
+                _ => reader.pass_over_member(name)?,
             }
             Ok(())
         })?;
@@ -316,7 +341,7 @@ mod tests {
         let Records { records, next_shard_iterator, millis_behind_latest } = records(&answer).unwrap();
         assert_eq!((next_shard_iterator.as_deref(), millis_behind_latest, records.len()), (Some("abc"), 1000, 1));
         let record = &records[0];
-        assert_eq!((&*record.sequence_number, &*record.partition_key), ("495", "ü"));
+        assert_eq!((&*record.sequence_number, &*record.partition_key), (&b"495"[..], "ü"));
         assert_eq!(record.data.decode(&mut Vec::new()), Some(&[0, 255, 123][..]));
         assert_eq!(record.approximate_arrival_timestamp, 1_700_000_000.0);
     }
@@ -329,9 +354,9 @@ mod tests {
         writer.map(2).text("ShardId").text("shardId-0").text("SequenceNumber").text("7");
         writer.map(2).text("ErrorCode").text("XException").text("ErrorMessage").text("m").end();
         let outcomes = put_outcomes(&out).unwrap();
-        let text = |text: &Option<Text<'_>>| text.as_ref().map(|text| text.0.clone().into_owned());
-        let told: Vec<_> = outcomes.iter().map(|one| (text(&one.sequence_number), text(&one.error_code))).collect();
-        assert_eq!(told, [(Some("7".to_owned()), None), (None, Some("XException".to_owned()))]);
+        let told =
+            outcomes.iter().map(|one| (one.sequence_number.as_deref(), one.error_code.as_ref().map(|text| &*text.0)));
+        assert_eq!(told.collect::<Vec<_>>(), [(Some(&b"7"[..]), None), (None, Some("XException"))]);
         let mut out = Vec::new();
         Writer::new(&mut out).map(2).text("__type").text("XException").text("message").text("m");
         assert_eq!(failure(&out), Some((Some("XException".to_owned()), Some("m".to_owned()))));
@@ -350,6 +375,17 @@ mod tests {
         assert_eq!(error(b"\xa1\x67Records\x9b\xff\xff\xff\xff\xff\xff\xff\xff"), TOO_SHORT);
         assert_eq!(error(b"\xa1\x67Records\x81\xa1\x67ShardId\x07").0, "something else than text");
         assert_eq!(error(b"\xa1\x67Records\x81\xa1\x67ShardId\x62\xff\xff").0, "something else than text");
+        assert_eq!(
+            error(b"\xa1\x67Records\x81\xa1\x67ShardId\x5b\x7f\xff\xff\xff\xff\xff\xff\xff").0,
+            "something else than text"
+        );
+        assert_eq!(error(b"\xa1\x67Records\x81\xa1\x67ShardId\x7b\xff\xff\xff\xff\xff\xff\xff\xff"), TOO_SHORT);
+        assert_eq!(error(b"\xa1\x67Records\x81\xa1\x67ShardId\x63ab"), TOO_SHORT);
+        assert_eq!(error(b"\xa1\x67Records\x81\xa1\x67ShardId\x7f\x61a\x41b\xff").0, "pieces of something else");
+        assert_eq!(error(b"\xa1\x67Records\x81\xa1\x62\xff\xff\x07").0, "something else than text");
+        assert_eq!(error(b"\xa1\xf6\x07").0, "nothing where text is due");
+        assert_eq!(error(b"\xa1\x07\x07").0, "something else than text");
+        assert_eq!(error(b"\xa1\x61x\x1c").0, "it is not CBOR");
         assert_eq!(error(b"\xa1\x61x\xff").0, "an end of nothing");
         assert_eq!(error(&[b"\xa1\x61x", &[0x81; 100_000][..]].concat()).0, "it is nested too deeply");
     }

@@ -22,6 +22,7 @@ mod event;
 mod pipe;
 mod produce;
 mod push;
+mod raw;
 mod readback;
 mod rows;
 mod sign;

@@ -15,6 +15,7 @@ use super::api::{
     StreamSummary,
 };
 use super::pipe::Pipe;
+use super::raw::Raw;
 use super::{Asked, HttpError};
 use crate::native::{self, run_pinned, until};
 use crate::verify::Number;
@@ -320,8 +321,7 @@ async fn list_shards(pipe: &Pipe, name: &str) -> Result<(Vec<String>, Vec<String
 }
 
 /// A sequence number as the API tells it.
-pub(super) fn number_of(text: &str) -> Result<Number, String> {
-    let shown = || text.chars().take(80).collect::<String>();
-    Number::parse(text.as_bytes())
-        .ok_or_else(|| format!("{:?} is not a sequence number that can be held against others", shown()))
+pub(super) fn number_of(text: &Raw<'_>) -> Result<Number, String> {
+    let shown = || text.shown().chars().take(80).collect::<String>();
+    Number::parse(text).ok_or_else(|| format!("{:?} is not a sequence number that can be held against others", shown()))
 }

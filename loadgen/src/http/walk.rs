@@ -70,7 +70,7 @@ pub(super) fn take(records: &[Record<'_>], shard: ShardId, sink: &impl Sink) -> 
     let (mut bytes, mut room) = (0, Vec::new());
     for record in records {
         let data = record.data.decode(&mut room);
-        let data = data.ok_or_else(|| format!("the data of record {} is no base64", record.sequence_number))?;
+        let data = data.ok_or_else(|| format!("the data of record {} is no base64", record.sequence_number.shown()))?;
         let key = record.partition_key.as_bytes();
         bytes += (key.len() + data.len()) as u64;
         let number = number_of(&record.sequence_number)?;
@@ -169,7 +169,7 @@ impl Cursor {
             }
         };
         if let Some(last) = records.last() {
-            self.place = Place::After { number: last.sequence_number.to_string() };
+            self.place = Place::After { number: last.sequence_number.shown().into_owned() };
         }
         self.iterator = next_shard_iterator;
         let is_level = records.is_empty() && millis_behind_latest == 0;

@@ -231,7 +231,7 @@ fn fate<'a>(streams: &Streams, stream: usize, outcome: &'a PutOutcome<'_>) -> Re
     match (&outcome.error_code, &outcome.shard_id, &outcome.sequence_number) {
         (Some(Text(code)), _, _) if is_servers(code) => Err(format!("of a record the server says {code}")),
         (Some(Text(code)), _, _) => Ok(Fate::Refused(code)),
-        (None, Some(Text(shard)), Some(Text(number))) => {
+        (None, Some(Text(shard)), Some(number)) => {
             let slot = streams.number(stream, shard);
             let slot = slot.ok_or_else(|| format!("{shard} was not among the stream's shards when the run began"))?;
             Ok(Fate::Acknowledged(slot, number_of(number)?))
