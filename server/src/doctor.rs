@@ -2,9 +2,6 @@
 //!
 //! It measures in a directory of its own inside the one named, removed afterwards, so that a server may run beside it.
 
-mod cores;
-mod device;
-mod interrupts;
 mod measure;
 mod placement;
 mod scheduler;
@@ -16,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use devices::{Cores, Device, Interrupts, Network, WriteCache};
 use engine::limits::{CONNECTIONS_MAX, Memory};
 use io::{DataDir, IoKind, Probe, Ring, Threads, available_cores, probe};
 use rustix::process::{Resource, getrlimit};
@@ -23,9 +21,6 @@ use rustix::process::{Resource, getrlimit};
 use crate::config::{Bytes, ConfigError, Reactors, usable_cores};
 use crate::connect::Output;
 use crate::{gateway, native_tls};
-use cores::Cores;
-use device::{Device, WriteCache};
-use interrupts::Interrupts;
 use measure::{Measured, measure};
 use placement::{Placed, Seats};
 
@@ -248,7 +243,7 @@ fn interrupts(device: Option<&Device>, seats: &Seats) -> Vec<Finding> {
     };
     let disks = device.map_or(&[][..], |device| &device.disks);
     let mut placed: Vec<Placed> = disks.iter().map(|disk| Placed::disk(disk, &all)).collect();
-    placed.extend(Placed::networks(Path::new("/sys"), &all));
+    placed.extend(Network::all(Path::new("/sys")).iter().map(|network| Placed::network(network, &all)));
     placement::findings(&placed, seats)
 }
 

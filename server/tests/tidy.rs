@@ -12,20 +12,21 @@ use cargo_metadata::{Metadata, MetadataCommand, TargetKind};
 const LINES_MAX: usize = 500;
 
 /// Of the workspace's crates, those that each may depend on, for its tests too.
-const MAY_DEPEND_ON: [(&str, &[&str]); 13] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 14] = [
     ("frame", &[]),
     ("io", &[]),
     ("engine", &["frame", "io"]),
     ("sim", &["frame", "io", "engine"]),
     ("fuzz", &["frame", "io", "engine", "sim", "wire"]),
     ("cutdisk", &[]),
+    ("devices", &[]),
     ("wire", &[]),
     ("client", &["frame"]),
-    ("server", &["frame", "io", "engine", "wire", "cutdisk", "client"]),
-    ("loadgen", &["frame"]),
+    ("server", &["frame", "io", "engine", "wire", "devices", "cutdisk", "client"]),
+    ("loadgen", &["frame", "devices"]),
     ("benches", &["frame", "io", "engine", "wire"]),
     ("limit", &[]),
-    ("pairs", &["frame"]),
+    ("pairs", &["frame", "devices"]),
 ];
 
 /// What the source of a crate never names, outside of comments.

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use devices::{Device, core_of_interrupts};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::args::{Options, Target, Usual};
 use crate::child;
-use crate::cores::{Cores, of_interrupts};
+use crate::cores::Cores;
 use crate::error::PairsError;
 use crate::flushes::Flushes;
 use crate::point::{LimitPoint, ServerPoint};
@@ -98,7 +99,8 @@ impl Bench {
     /// Measures this target from now on.
     pub(crate) fn begin(&self, target: Target) {
         self.usual.set(target.usual());
-        let disk = if target.is_over_http() { None } else { of_interrupts(self.path()) };
+        let device = if target.is_over_http() { None } else { Device::of(self.path()) };
+        let disk = device.and_then(|device| core_of_interrupts(&device.disks));
         self.cores.set(Cores::choose((self.options.server_core, self.options.load_core), &self.available, disk));
     }
 

@@ -1,10 +1,9 @@
 //! Flushes of the device below a directory, and what was written to it, whoever asked for them.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{major, minor};
+use devices::Device;
 
 /// Where a device tells what it has done.
 #[derive(Debug)]
@@ -14,10 +13,7 @@ pub(crate) struct Flushes {
 
 impl Flushes {
     pub(crate) fn below(directory: &Path) -> Self {
-        let entry = device_below(directory);
-        // A partition counts none: its disk does.
-        let disk = entry.map(|entry| if entry.join("partition").exists() { entry.join("..") } else { entry });
-        Self { counters: disk.map(|disk| disk.join("stat")) }
+        Self { counters: Device::of(directory).map(|device| device.folder.join("stat")) }
     }
 
     /// How many it has completed so far, the 16th of its counters; none where it counts none.
@@ -34,12 +30,6 @@ impl Flushes {
         let counters = fs::read_to_string(self.counters.as_ref()?).ok()?;
         counters.split_ascii_whitespace().nth(index)?.parse().ok()
     }
-}
-
-/// The folder in sysfs of the device that a directory is on, a disk or its partition.
-pub(crate) fn device_below(directory: &Path) -> Option<PathBuf> {
-    let device = fs::metadata(directory).ok()?.dev();
-    fs::canonicalize(format!("/sys/dev/block/{}:{}", major(device), minor(device))).ok()
 }
 
 #[cfg(test)]

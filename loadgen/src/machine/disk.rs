@@ -1,11 +1,11 @@
 //! The disk under a directory: its file system, device, write cache, free space and flush counter.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use devices::{Device, core_of_interrupts};
 use serde::{Deserialize, Serialize};
 
 /// The disk under a directory.
@@ -17,9 +17,9 @@ pub struct Disk {
     pub device: Option<String>,
     /// What the kernel takes its cache for: `write back` (volatile: flushes matter) or `write through`.
     pub write_cache: Option<String>,
-    /// The `stat` files of the whole devices that carry it: flushes are counted there, not on partitions.
+    /// The whole disks that carry it: flushes are counted there, not on partitions.
     #[serde(skip)]
-    counters: Vec<PathBuf>,
+    disks: Vec<devices::Disk>,
 }
 
 impl Disk {
@@ -33,36 +33,34 @@ impl Disk {
             None => None,
         };
         let number = number.unwrap_or(fs::metadata(&directory)?.dev());
-        let mut leaves = BTreeSet::new();
-        let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
-        if let Ok(block) = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")) {
-            find_leaves(&whole_device(block), &mut leaves);
-        }
-        let write_cache = leaves
+        let disks = Device::numbered(number).map_or_else(Vec::new, |device| device.disks);
+        let write_cache = disks
             .first()
-            .and_then(|leaf| fs::read_to_string(leaf.join("queue/write_cache")).ok())
+            .and_then(|disk| fs::read_to_string(disk.folder.join("queue/write_cache")).ok())
             .map(|text| text.trim().to_owned());
-        let device = if leaves.is_empty() { None } else { device.map(|path| path.display().to_string()) };
-        let counters = leaves.into_iter().map(|leaf| leaf.join("stat")).collect();
-        Ok(Self { file_system, device, write_cache, counters })
+        let device = if disks.is_empty() { None } else { device.map(|path| path.display().to_string()) };
+        Ok(Self { file_system, device, write_cache, disks })
     }
 
     /// A disk for the tests of others.
     #[cfg(test)]
     pub(crate) fn sample(write_cache: &str) -> Self {
         let (device, write_cache) = (Some("/dev/sample".to_owned()), Some(write_cache.to_owned()));
-        Self { file_system: "ext4".to_owned(), device, write_cache, counters: Vec::new() }
+        Self { file_system: "ext4".to_owned(), device, write_cache, disks: Vec::new() }
     }
 
     /// Flushes that the device has completed so far: the 16th field of its `stat`. `None` where there is no such count.
     pub fn flushes(&self) -> Option<u64> {
-        if self.counters.is_empty() {
+        if self.disks.is_empty() {
             return None;
         }
-        self.counters
-            .iter()
-            .map(|path| fs::read_to_string(path).ok()?.split_ascii_whitespace().nth(15)?.parse::<u64>().ok())
-            .sum()
+        let stats = self.disks.iter().map(|disk| disk.folder.join("stat"));
+        stats.map(|path| fs::read_to_string(path).ok()?.split_ascii_whitespace().nth(15)?.parse::<u64>().ok()).sum()
+    }
+
+    /// The core on which its interrupts land, if that is one.
+    pub fn core_of_interrupts(&self) -> Option<usize> {
+        core_of_interrupts(&self.disks)
     }
 
     /// Bytes that may still be written to the file system of `directory`, if it has a size.
@@ -102,26 +100,6 @@ fn mount_of(path: &Path) -> io::Result<(String, String)> {
 /// Undoes the octal escapes of the mount table.
 fn unescape(text: &str) -> String {
     text.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
-}
-
-fn whole_device(block: PathBuf) -> PathBuf {
-    match block.parent() {
-        Some(parent) if block.join("partition").exists() => parent.to_owned(),
-        _ => block,
-    }
-}
-
-/// The devices at the bottom of a stack of mapped ones.
-fn find_leaves(block: &Path, leaves: &mut BTreeSet<PathBuf>) {
-    let below: Vec<PathBuf> = fs::read_dir(block.join("slaves"))
-        .map(|entries| entries.flatten().filter_map(|entry| entry.path().canonicalize().ok()).collect())
-        .unwrap_or_default();
-    if below.is_empty() {
-        leaves.insert(block.to_owned());
-    }
-    for device in below {
-        find_leaves(&whole_device(device), leaves);
-    }
 }
 
 #[cfg(test)]

@@ -58,11 +58,12 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 const UNKNOWN: &str = "unknown";
 
 /// What the programs are made of, as git names files.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     ":(glob)engine/**/src/**",
     ":(glob)server/src/**",
     ":(glob)server/wire/src/**",
     ":(glob)server/client/src/**",
+    ":(glob)server/devices/src/**",
     ":(glob)loadgen/src/**",
     ":(glob)**/Cargo.toml",
     "Cargo.lock",

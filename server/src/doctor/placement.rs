@@ -1,15 +1,14 @@
 //! Whether interrupts of disks and network devices land on cores that reactors would be pinned to, and what to change.
 //!
-//! An interrupt takes its time from the reactor on whose core it lands. Where a disk has a queue for each core, those that
-//! land there are of the core's own requests: they are where they should be.
+//! One of the network takes its time from the reactor on whose core it lands. Those of a disk are a reactor's own work, as each
+//! durable write is finished where they land: that waits less for a reactor there than for anything else that is busy. Where a
+//! disk has a queue for each core, those that land on one are of its own requests.
 
-use std::fs;
 use std::path::Path;
 
+use devices::{Cores, Disk, Interrupt, Interrupts, Network};
+
 use super::Finding;
-use super::cores::Cores;
-use super::device::{Disk, entries, name};
-use super::interrupts::{Interrupt, Interrupts};
 use crate::reactors::core_of;
 
 const WHAT: &str = "interrupts";
@@ -45,41 +44,33 @@ pub(super) struct Placed {
     /// Nothing of metal, nor of a host's.
     is_virtual: bool,
     interrupts: Vec<Interrupt>,
-    /// Cores with a queue that is theirs alone.
-    own: Cores,
+    /// Of a disk, the cores with a queue that is theirs alone.
+    queues: Option<Cores>,
 }
 
 impl Placed {
     pub(super) fn disk(disk: &Disk, all: &Interrupts) -> Placed {
-        let list = |queue: &Path| Cores::parse(&fs::read_to_string(queue.join("cpu_list")).ok()?);
-        let queues = entries(&disk.folder.join("mq")).filter_map(|queue| list(&queue));
-        let own: Cores = queues.filter(|cores| cores.0.len() == 1).flat_map(|cores| cores.0).collect();
-        let placed = Placed::device(disk.name.clone(), &disk.folder, all);
-        // The only core's only queue is just that.
-        Placed { own: if own.0.len() > 1 { own } else { Cores::default() }, ..placed }
+        Placed { queues: Some(disk.cores_with_queues()), ..Placed::device(&disk.name, &disk.folder, all) }
     }
 
-    /// Network devices that are up and no mere software.
-    pub(super) fn networks(sys: &Path, all: &Interrupts) -> Vec<Placed> {
-        let is_up =
-            |device: &Path| fs::read_to_string(device.join("operstate")).is_ok_and(|state| state.trim() == "up");
-        let mut devices: Vec<_> = entries(&sys.join("class/net")).filter(|device| is_up(device)).collect();
-        devices.sort();
-        let below = |device: &Path| Some((name(device), fs::canonicalize(device.join("device")).ok()?));
-        let found = devices.iter().filter_map(|device| below(device));
-        found.map(|(name, folder)| Placed::device(name, &folder, all)).collect()
+    pub(super) fn network(network: &Network, all: &Interrupts) -> Placed {
+        Placed::device(&network.name, &network.folder, all)
     }
 
-    fn device(name: String, folder: &Path, all: &Interrupts) -> Placed {
+    fn device(name: &str, folder: &Path, all: &Interrupts) -> Placed {
         let interrupts = all.of(folder);
         let is_virtual = interrupts.is_empty() && folder.iter().any(|part| part == "virtual");
-        Placed { name, is_virtual, interrupts, own: Cores::default() }
+        Placed { name: name.to_owned(), is_virtual, interrupts, queues: None }
+    }
+
+    fn cores(&self) -> Cores {
+        self.interrupts.iter().map(|interrupt| &interrupt.cores).collect()
     }
 
     /// Interrupts that take time from reactors on these cores.
     fn clashes(&self, taken: &Cores) -> Vec<&Interrupt> {
-        let others = taken.without(&self.own);
-        self.interrupts.iter().filter(|interrupt| !interrupt.cores.and(&others).is_empty()).collect()
+        let clashing = self.interrupts.iter().filter(|interrupt| !interrupt.cores.and(taken).is_empty());
+        clashing.filter(|_| self.queues.is_none()).collect()
     }
 }
 
@@ -89,8 +80,7 @@ pub(super) fn findings(devices: &[Placed], seats: &Seats) -> Vec<Finding> {
 }
 
 fn finding(device: &Placed, all: &[Placed], seats: &Seats) -> Finding {
-    let (name, taken) = (&device.name, seats.taken());
-    let cores: Cores = device.interrupts.iter().map(|interrupt| &interrupt.cores).collect();
+    let (name, cores, taken) = (&device.name, device.cores(), seats.taken());
     if device.is_virtual {
         return Finding::good(WHAT, format!("{name}: it is virtual and has none"));
     }
@@ -100,21 +90,32 @@ fn finding(device: &Placed, all: &[Placed], seats: &Seats) -> Finding {
     if cores.is_empty() {
         return Finding::untold(WHAT, format!("{name}: where they land can't be read in /proc/irq"));
     }
-    let clashes = device.clashes(&taken);
     let (lands, whose) = (cores.named(), if seats.reactors == 1 { "the reactor" } else { "the reactors" });
-    if clashes.is_empty() && cores.and(&taken).is_empty() {
-        return Finding::good(WHAT, format!("{name}: on {lands}; {whose} would be on {}", taken.named()));
-    }
-    if clashes.is_empty() {
+    if device.queues.as_ref().is_some_and(|queues| cores.without(queues).is_empty()) {
         let text = format!("{name}: on {lands}, of a queue for each core: {whose} on {taken} would have their own");
         return Finding::good(WHAT, text);
+    }
+    let placed = format!("{name}: on {lands}; {whose} would be on {}", taken.named());
+    if device.queues.is_some() {
+        return Finding { advice: cores.only().map(beside_the_disk), ..Finding::good(WHAT, placed) };
+    }
+    let clashes = device.clashes(&taken);
+    if clashes.is_empty() {
+        return Finding::good(WHAT, placed);
     }
     let named: Vec<String> =
         clashes.iter().map(|Interrupt { number, name, .. }| format!("{number} ({name})")).collect();
     let shared: Cores = clashes.iter().map(|interrupt| &interrupt.cores).collect();
-    let shared = shared.and(&taken.without(&device.own)).named();
+    let shared = shared.and(&taken).named();
     let text = format!("{name}: on {lands}; {} on {shared}, where {whose} would be", named.join(", "));
     Finding::fair(WHAT, text, &advice(&clashes, all, seats))
+}
+
+/// What may run on a disk's core.
+fn beside_the_disk(core: usize) -> String {
+    format!(
+        "each durable write is finished on core {core}: a reactor may share it, what else is busy should run elsewhere"
+    )
 }
 
 /// How the reactors' cores are rid of these.
@@ -145,7 +146,7 @@ fn advice(clashes: &[&Interrupt], all: &[Placed], seats: &Seats) -> String {
         [] => String::new(),
         fixed => format!(", and the kernel lets nobody move {}", fixed.join(", ")),
     };
-    format!("an interrupt takes time from the reactor on its core{kept}; {}", ways.join("; or "))
+    format!("interrupts of the network take time from the reactor on their core{kept}; {}", ways.join("; or "))
 }
 
 /// A core for the first reactor with which no interrupt is in the way of any; or, where that is worth something already, none

@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use devices::Disk;
+
 use super::Finding;
-use super::device::Disk;
 
 const WHAT: &str = "scheduler";
 

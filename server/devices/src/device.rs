@@ -1,13 +1,16 @@
-//! The block device below a directory, and the disks below that, as far as sysfs tells.
+//! The block device below a directory and the disks below that, and the devices of the network.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{major, minor, stat};
+use rustix::fs::{major, minor};
+
+use crate::Cores;
 
 /// What becomes of a write that the device has acknowledged without a flush.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum WriteCache {
+pub enum WriteCache {
     /// It may lie in a volatile cache.
     Back,
     /// It is on stable storage, the device says.
@@ -18,32 +21,41 @@ pub(super) enum WriteCache {
 
 /// A block device.
 #[derive(Debug)]
-pub(super) struct Device {
+pub struct Device {
     name: String,
     rotates: Option<bool>,
-    pub(super) write_cache: WriteCache,
+    /// What the kernel takes its cache for.
+    pub write_cache: WriteCache,
+    /// Its own in sysfs, without links; a partition's disk's, which alone has a queue and counts flushes.
+    pub folder: PathBuf,
     /// What it lies on in the end: itself, unless it is a partition or made of others (device mapper, md).
-    pub(super) disks: Vec<Disk>,
+    pub disks: Vec<Disk>,
 }
 
 /// A whole disk that is made of no others.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Disk {
-    pub(super) name: String,
-    pub(super) rotates: Option<bool>,
+pub struct Disk {
+    /// What the kernel calls it.
+    pub name: String,
+    /// Whether it has a head that moves, if that is told.
+    pub rotates: Option<bool>,
     /// Its own in sysfs, without links.
-    pub(super) folder: PathBuf,
+    pub folder: PathBuf,
 }
 
 impl Device {
     /// The one that `place` lies on; `None` where the file system has none of its own.
-    pub(super) fn of(place: &Path) -> Option<Device> {
-        let device = stat(place).ok()?.st_dev;
-        Device::at(Path::new(&format!("/sys/dev/block/{}:{}", major(device), minor(device))))
+    pub fn of(place: &Path) -> Option<Device> {
+        Device::numbered(fs::metadata(place).ok()?.dev())
+    }
+
+    /// The one of this number.
+    pub fn numbered(number: u64) -> Option<Device> {
+        Device::at(Path::new(&format!("/sys/dev/block/{}:{}", major(number), minor(number))))
     }
 
     /// The one that this folder of sysfs, or link to one, tells of.
-    pub(super) fn at(folder: &Path) -> Option<Device> {
+    pub fn at(folder: &Path) -> Option<Device> {
         let folder = fs::canonicalize(folder).ok()?;
         let whole = whole(&folder)?;
         let write_cache = match said(whole, "write_cache").as_deref() {
@@ -53,11 +65,11 @@ impl Device {
         };
         let mut disks = Vec::new();
         add_disks(whole, &mut disks);
-        Some(Device { name: name(&folder), rotates: rotates(whole), write_cache, disks })
+        Some(Device { name: name(&folder), rotates: rotates(whole), write_cache, folder: whole.to_owned(), disks })
     }
 
     /// Its name and kind.
-    pub(super) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         let kind = match self.rotates {
             Some(true) => " (rotating)",
             Some(false) | None => "",
@@ -68,6 +80,39 @@ impl Device {
             text.push_str(&format!(" on {}", disks.join(" and ")));
         }
         text
+    }
+}
+
+impl Disk {
+    /// Cores with a queue that is theirs alone, whose requests are finished on them. An only core's only queue is just that.
+    pub fn cores_with_queues(&self) -> Cores {
+        let list = |queue: &Path| Cores::parse(&fs::read_to_string(queue.join("cpu_list")).ok()?);
+        let queues = entries(&self.folder.join("mq")).filter_map(|queue| list(&queue)?.only());
+        let own: Cores = queues.collect();
+        if own.len() > 1 { own } else { Cores::default() }
+    }
+}
+
+/// A device of the network.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// What the kernel calls it.
+    pub name: String,
+    /// Its hardware's in sysfs, without links.
+    pub folder: PathBuf,
+}
+
+impl Network {
+    /// Those that are up and no mere software, in the tree of sysfs at `sys`.
+    pub fn all(sys: &Path) -> Vec<Network> {
+        let is_up =
+            |device: &Path| fs::read_to_string(device.join("operstate")).is_ok_and(|state| state.trim() == "up");
+        let mut devices: Vec<_> = entries(&sys.join("class/net")).filter(|device| is_up(device)).collect();
+        devices.sort();
+        let below = |device: &PathBuf| {
+            Some(Network { name: name(device), folder: fs::canonicalize(device.join("device")).ok()? })
+        };
+        devices.iter().filter_map(below).collect()
     }
 }
 
@@ -90,11 +135,11 @@ fn add_disks(whole_device: &Path, disks: &mut Vec<Disk>) {
 }
 
 /// What lies in a folder, if it can be read.
-pub(super) fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+pub(crate) fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-pub(super) fn name(path: &Path) -> String {
+pub(crate) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 

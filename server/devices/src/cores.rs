@@ -8,11 +8,11 @@ const CORES_MAX: usize = 1 << 16;
 
 /// A set of cores, by their numbers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Cores(pub(super) BTreeSet<usize>);
+pub struct Cores(BTreeSet<usize>);
 
 impl Cores {
     /// Reads a list such as `0-3,8`, or `0, 1`.
-    pub(super) fn parse(text: &str) -> Option<Cores> {
+    pub fn parse(text: &str) -> Option<Cores> {
         let mut cores = BTreeSet::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -26,21 +26,32 @@ impl Cores {
     }
 
     /// `core 1`, `cores 0-3,8`.
-    pub(super) fn named(&self) -> String {
-        format!("{} {self}", if self.0.len() == 1 { "core" } else { "cores" })
+    pub fn named(&self) -> String {
+        format!("{} {self}", if self.only().is_some() { "core" } else { "cores" })
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The one, if there is no other.
+    pub fn only(&self) -> Option<usize> {
+        self.0.first().copied().filter(|_| self.0.len() == 1)
+    }
+
     /// Those that are not among the others.
-    pub(super) fn without(&self, others: &Cores) -> Cores {
+    pub fn without(&self, others: &Cores) -> Cores {
         Cores(self.0.difference(&others.0).copied().collect())
     }
 
     /// Those that both have.
-    pub(super) fn and(&self, others: &Cores) -> Cores {
+    pub fn and(&self, others: &Cores) -> Cores {
         Cores(self.0.intersection(&others.0).copied().collect())
     }
 }
