@@ -61,7 +61,8 @@ pub struct Options {
     /// directory on the disk that the server writes to [default: the build's target directory]
     #[arg(long, env = "MILLSTREAM_LOAD_DIR", value_name = "DIR", help_heading = "Where")]
     pub dir: Option<PathBuf>,
-    /// The core of the started server [default: the first that is not the generator's]
+    /// The core of the started server [default: where the disk's interrupts land, if that is one, or else
+    /// the first; another than the generator's]
     #[arg(long, env = "MILLSTREAM_LOAD_SERVER_CORE", value_name = "N", help_heading = "Where")]
     pub server_core: Option<usize>,
     /// One more argument for the started server, such as --server-arg=--segment-bytes=64MiB; may be repeated
@@ -81,7 +82,7 @@ pub struct Options {
     /// rows stay in their order, records go to --target
     #[arg(long, env = "MILLSTREAM_LOAD_ROUTE", default_value = "owners", value_name = "HOW", help_heading = "Where")]
     pub route: Route,
-    /// The generator's cores, a thread on each [default: the last one available]
+    /// The generator's cores, a thread on each [default: the last one, but not the started server's]
     #[arg(long, env = "MILLSTREAM_LOAD_CORES", value_name = "N,..", value_delimiter = ',', help_heading = "Where")]
     pub cores: Vec<usize>,
     /// What connections run on: ring (io_uring), epoll, or auto, the ring where it is permitted

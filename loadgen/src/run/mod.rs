@@ -1,5 +1,6 @@
 //! One command from start to exit status: a server, the load, the verification, the result.
 
+mod cores;
 mod judge;
 mod measure;
 mod observe;

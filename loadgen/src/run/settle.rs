@@ -7,8 +7,10 @@ use frame::Quotas;
 use frame::proto::Secret;
 
 use super::RunError;
-use super::place::{results_directory, run_name, target_directory};
+use super::cores;
+use super::place::{existing, results_directory, run_name, target_directory};
 use crate::input::{Columns, InputError, InputSpec, Rows};
+use crate::machine::Disk;
 use crate::native::{Begin, Io, Kind, NativeError, Pace, Route, Trust, settle_io};
 use crate::options::{Beside, Options, Speed, Workload};
 use crate::report::Load;
@@ -64,10 +66,11 @@ impl Settled {
         }
         let available: Vec<usize> =
             core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
-        let mut cores = options.cores.clone();
-        if cores.is_empty() {
-            cores.push(*available.last().ok_or(RunError::NoCore)?);
-        }
+        let parent = options.dir.clone().unwrap_or_else(target_directory);
+        let disk = if options.is_elsewhere() { None } else { Disk::under(&existing(&parent)).ok() };
+        let disk_core = disk.and_then(|disk| disk.core_of_interrupts());
+        let chosen = cores::choose((&options.cores, options.server_core), &available, disk_core);
+        let (cores, server_core) = chosen.ok_or(RunError::NoCore)?;
         if let Some(&core) = cores.iter().find(|core| !available.contains(core)) {
             return Err(RunError::Native(NativeError::Core { core }));
         }
@@ -77,8 +80,6 @@ impl Settled {
         if options.start_at.is_some_and(|at| at <= SystemTime::now()) {
             return Err(RunError::StartIsOver);
         }
-        let free_core = available.iter().copied().find(|core| !cores.contains(core));
-        let server_core = options.server_core.or(free_core).unwrap_or(cores[0]);
         let own_data = options.input.is_some();
         let consumes = options.workload == Workload::Consume;
         let all_counts = own_data || consumes;
@@ -96,7 +97,7 @@ impl Settled {
             server_core,
             secret: options.native_secret_file.as_deref().map(secret::read).transpose().map_err(RunError::Secret)?,
             trust: trust(options)?,
-            parent: options.dir.clone().unwrap_or_else(target_directory),
+            parent,
             results: results_directory(options.results.as_deref(), options.keep),
             what: what(options),
             io,
