@@ -42,16 +42,24 @@ impl ServerArguments {
     /// # Errors
     /// It is not there, or is no server.
     pub fn connect(&self) -> Result<Client, ClientError> {
-        let Place { address, name } = &self.native;
+        let Place { addresses, name } = &self.native;
         let trust = self.tls_ca.as_ref().map(|trust| (trust, name.clone()));
-        Client::connect_with(*address, Timeouts::default(), self.native_secret_file.clone(), trust)
+        let connect = |address| {
+            Client::connect_with(address, Timeouts::default(), self.native_secret_file.clone(), trust.clone())
+        };
+        let (last, others) = addresses.split_last().expect("a host without any is refused");
+        // A server that is asked for by name listens at one of its addresses, seldom at all.
+        let mut answered = others.iter().map(|&address| connect(address));
+        let answered = answered.find(|connected| !matches!(connected, Err(ClientError::Connect { .. })));
+        answered.unwrap_or_else(|| connect(*last))
     }
 }
 
 /// Where a server is, and the name that its certificate has to have.
 #[derive(Clone, Debug)]
 struct Place {
-    address: SocketAddr,
+    /// At least one.
+    addresses: Vec<SocketAddr>,
     name: ServerName<'static>,
 }
 
@@ -66,12 +74,12 @@ fn trust_in(path: &str) -> Result<Trust, String> {
 
 fn resolve(text: &str) -> Result<Place, String> {
     let wrong = |why: String| format!("{why}; write for example 127.0.0.1:4570 or localhost:4570");
-    let mut addresses = text.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
-    let address = addresses.next().ok_or_else(|| wrong("no such host".to_owned()))?;
+    let addresses: Vec<SocketAddr> = text.to_socket_addrs().map_err(|error| wrong(error.to_string()))?.collect();
+    let first = addresses.first().ok_or_else(|| wrong("no such host".to_owned()))?;
     let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
     // What is no name may still be an address.
-    let name = ServerName::try_from(host.to_owned()).unwrap_or(address.ip().into());
-    Ok(Place { address, name })
+    let name = ServerName::try_from(host.to_owned()).unwrap_or(first.ip().into());
+    Ok(Place { addresses, name })
 }
 
 /// Standard output, buffered, whose reader may leave: then it is [`Output::is_closed`], and what is written is dropped.
@@ -118,5 +126,42 @@ impl Output {
             }
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Bug: `--native localhost:4570` did not find a server at 127.0.0.1. Mechanism: of a name's addresses the first alone was tried,
+    /// which may be ::1. Fix: those at which nobody answers are passed over.
+    #[test]
+    fn a_name_s_addresses_are_tried_in_turn() {
+        let bound = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let [gone, listening] = [bound(), bound()];
+        let [nobody, somebody] = [&gone, &listening].map(|listener| listener.local_addr().unwrap());
+        drop(gone);
+        let name = ServerName::from(nobody.ip());
+        let connect = |addresses: &[SocketAddr]| {
+            let native = Place { addresses: addresses.to_vec(), name: name.clone() };
+            ServerArguments { native, native_secret_file: None, tls_ca: None }.connect().map(drop).unwrap_err()
+        };
+        let ending = std::thread::spawn(move || drop(listening.accept().unwrap()));
+        // It was there, and ended without a word: no other is asked.
+        let error = connect(&[nobody, somebody, nobody]);
+        assert!(matches!(error, ClientError::Lost { address, .. } if address == somebody), "{error}");
+        ending.join().unwrap();
+        let error = connect(&[nobody, nobody]);
+        assert!(matches!(error, ClientError::Connect { address, .. } if address == nobody), "{error}");
+    }
+
+    #[test]
+    fn a_host_has_an_address_at_least() {
+        let place = resolve("127.0.0.1:4570").unwrap();
+        assert_eq!(place.addresses, ["127.0.0.1:4570".parse().unwrap()]);
+        assert!(!resolve("localhost:4570").unwrap().addresses.is_empty());
+        assert!(resolve("127.0.0.1").is_err());
     }
 }
