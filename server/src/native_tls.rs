@@ -22,11 +22,12 @@ use ::io::AcceptQueue;
 use engine::limits;
 use frame::RequestId;
 use frame::proto::{ErrorCode, Failure, Server as Proto};
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::door::{Door, Listener};
 use crate::seldom::Seldom;
@@ -167,13 +168,17 @@ impl Entrance {
             return self.turn_away(client, why).await.map(|()| None);
         };
         client.get_mut().1.set_buffer_limit(Some(SEND_BYTES_MAX));
+        let until = Instant::now() + HAND_OVER_TIMEOUT;
+        let (here, there) = match pair(until).await {
+            Ok(pair) => pair,
+            Err(error) => return self.turn_away(client, &no_sockets(&error)).await.map(|()| None),
+        };
         let join = async {
-            let (here, there) = pair().await;
             here.set_nonblocking(true)?;
             hand_over(queue, &mut Some(there.into())).await?;
             UnixStream::from_std(here)
         };
-        match timeout(HAND_OVER_TIMEOUT, join).await {
+        match timeout_at(until, join).await {
             Ok(reactor) => Ok(Some(Tunnel { client, reactor: reactor?, _place: place })),
             Err(_) => self.turn_away(client, REACTOR_BUSY).await.map(|()| None),
         }
@@ -189,7 +194,7 @@ impl Entrance {
 }
 
 /// What clients are told that could not be handed over.
-const REACTOR_BUSY: &str = "the server has too many connections to take up or too few descriptors; try again later";
+const REACTOR_BUSY: &str = "the server has too many connections to take up; try again later";
 
 /// Hands over the socket, once the reactor has room for it: until then it is still there. Whoever waits keeps its place among those
 /// at their beginning, so that more come to wait in the listener's queue.
@@ -204,12 +209,24 @@ async fn hand_over(queue: &Mutex<AcceptQueue>, socket: &mut Option<OwnedFd>) -> 
     Ok(())
 }
 
+/// What clients are told for whom there are no sockets.
+fn no_sockets(error: &io::Error) -> String {
+    let advice = match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => "allow it more open files (ulimit -Hn, LimitNOFILE=) and start it again",
+        Some(Errno::NFILE) => "allow its machine more open files (sysctl fs.file-max)",
+        _ => "see what its machine is short of",
+    };
+    format!("the server can't make the sockets that a connection over TLS takes: {error}; {advice}, or try again later")
+}
+
 /// A pair of sockets, once there are descriptors for it.
-async fn pair() -> (Pair, Pair) {
+async fn pair(until: Instant) -> io::Result<(Pair, Pair)> {
     loop {
         match Pair::pair() {
-            Ok(pair) => return pair,
-            Err(error) => tracing::debug!(%error, "no pair of sockets for a connection over TLS; trying again soon"),
+            Err(error) if Instant::now() < until => {
+                tracing::debug!(%error, "no pair of sockets for a connection over TLS; trying again soon");
+            }
+            made => return made,
         }
         sleep(PAIR_RETRY).await;
     }
@@ -389,6 +406,21 @@ mod tests {
         }
         assert!(begun.await.unwrap());
         assert_eq!((taken, take()), (waiting, 1));
+    }
+
+    /// Bug: where the server was out of descriptors its clients heard of "too many connections or too few descriptors", and that they
+    /// may try again. Fix: the two have words of their own, and these say what to change.
+    #[test]
+    fn who_meets_the_limit_on_open_files_is_told_which_and_how_it_is_raised() {
+        for (errno, words) in [
+            (Errno::MFILE, ["Too many open files (os error 24)", "ulimit -Hn, LimitNOFILE="]),
+            (Errno::NFILE, ["Too many open files in system", "sysctl fs.file-max"]),
+            (Errno::NOMEM, ["Cannot allocate memory", "see what its machine is short of"]),
+        ] {
+            let told = no_sockets(&errno.into());
+            assert!(words.iter().all(|words| told.contains(words)), "{told}");
+        }
+        assert!(!REACTOR_BUSY.contains("descriptors"));
     }
 
     /// Of those that say nothing there are many.

@@ -435,13 +435,15 @@ pub(super) fn all_given() -> String {
     )
 }
 
+/// The server has as many files open as it may.
+const EMFILE: i32 = 24;
+
 /// What is said where a shard stays, as its next owner can't read it.
 fn not_moved(shard: ShardId, Unopened { segment, errno }: Unopened) -> (ErrorCode, String) {
-    let (code, advice) = match is_passing(-errno) {
-        true => {
-            (ErrorCode::Busy, "allow the server more open files, if that is what it has run out of, and move it again")
-        }
-        false => (ErrorCode::StorageFailed, "see what is wrong with that file, and move it again"),
+    let (code, advice) = match errno {
+        EMFILE => (ErrorCode::Busy, "allow the server more open files (ulimit -Hn, LimitNOFILE=), and move it again"),
+        _ if is_passing(-errno) => (ErrorCode::Busy, "see what the machine is short of, and move it again"),
+        _ => (ErrorCode::StorageFailed, "see what is wrong with that file, and move it again"),
     };
     let name = file_name(segment.journal, segment.number);
     (
