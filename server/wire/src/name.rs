@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::ser::{Serialize, Serializer};
 
-use crate::digits::right_align;
+use crate::digits;
 use crate::error::{Error, ErrorKind};
 
 const SHARD_PREFIX: &str = "shardId-";
@@ -138,7 +138,10 @@ impl ShardName {
     /// Its characters in ASCII.
     pub(crate) fn text(self) -> [u8; ShardName::LENGTH] {
         let mut text = *b"shardId-000000000000";
-        right_align(self.0.into(), &mut text[SHARD_PREFIX.len()..]);
+        let number = u64::from(self.0);
+        let (high, low) = text[SHARD_PREFIX.len()..].split_at_mut(4);
+        high.copy_from_slice(&digits::eight(number / digits::END)[4..]);
+        low.copy_from_slice(&digits::eight(number % digits::END));
         text
     }
 }

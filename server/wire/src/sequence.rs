@@ -14,13 +14,29 @@ use std::fmt;
 use ethnum::U256;
 use serde::ser::{Serialize, Serializer};
 
-use crate::digits::right_align;
+use crate::digits;
 
 const SECONDS_MAX: u64 = (1 << 36) - 1;
 
-/// As many digits as 64 bits hold, and the number that they end at.
-const PIECE: usize = 19;
-const PIECES: u128 = 10u128.pow(PIECE as u32);
+/// Pieces of digits that one has.
+const PIECES: usize = SequenceNumber::DIGITS / digits::COUNT;
+
+/// What each of its 32-bit words is worth, in pieces of digits. Both have the lowest first.
+const WORTHS: [[u64; PIECES]; 6] = {
+    let mut worths = [[0; PIECES]; 6];
+    worths[0][0] = 1;
+    let mut word = 1;
+    while word < worths.len() {
+        let (mut piece, mut carry) = (0, 0);
+        while piece < PIECES {
+            let worth = (worths[word - 1][piece] << 32) + carry;
+            (worths[word][piece], carry) = (worth % digits::END, worth / digits::END);
+            piece += 1;
+        }
+        word += 1;
+    }
+    worths
+};
 
 /// A record's place and times, or those of a shard's beginning, which has number 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,26 +72,27 @@ impl SequenceNumber {
         })
     }
 
-    /// Its digits in ASCII. One is written for each record, so they are divided off 19 at a time, as many as 64 bits hold.
+    /// Its digits in ASCII. One is written for each record, so nothing is divided but what a piece carries over: a word times a
+    /// piece of what it is worth has 59 bits, so that a sum of all has room in 64.
     pub(crate) fn digits(&self) -> [u8; SequenceNumber::DIGITS] {
         let high =
             2 << 56 | (self.shard_made_s & SECONDS_MAX) << 20 | u64::from(self.shard & 15) << 16 | self.number >> 48;
         let middle = self.number << 16 | (self.arrival_s & SECONDS_MAX) >> 28;
         let low = (self.arrival_s & SECONDS_MAX) << 36 | u64::from(self.shard) << 4 | 2;
-        let mut limbs = [high, middle, low];
-        let mut digits = [b'0'; SequenceNumber::DIGITS];
-        for (piece, left) in digits.rchunks_mut(PIECE).zip([3, 2, 1]) {
-            let mut rest = 0;
-            // Those before are nothing by now.
-            for limb in &mut limbs[3 - left..] {
-                let dividend = u128::from(rest) << 64 | u128::from(*limb);
-                let quotient = (dividend / PIECES) as u64;
-                rest = (dividend - u128::from(quotient) * PIECES) as u64;
-                *limb = quotient;
+        let words = [low, low >> 32, middle, middle >> 32, high, high >> 32];
+        let mut sums = [0; PIECES];
+        for (word, worths) in words.into_iter().zip(WORTHS) {
+            for (sum, worth) in sums.iter_mut().zip(worths) {
+                *sum += (word & u64::from(u32::MAX)) * worth;
             }
-            right_align(rest, piece);
         }
-        digits
+        let (mut text, mut carry) = ([0; SequenceNumber::DIGITS], 0);
+        for (piece, sum) in text.rchunks_exact_mut(digits::COUNT).zip(sums) {
+            let sum = sum + carry;
+            carry = sum / digits::END;
+            piece.copy_from_slice(&digits::eight(sum % digits::END));
+        }
+        text
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{ChildShard, Entries};
 use crate::base64;
 use crate::codec::{Blob, Codec, Text, Timestamp};
-use crate::digits::right_align;
+use crate::digits;
 use crate::error::Error;
 use crate::name::ShardName;
 use crate::pieces::Item;
@@ -194,13 +194,12 @@ impl Item for Record {
             return codec.write_to(out, self);
         }
         let ms = self.approximate_arrival_timestamp.ms;
-        let mut fraction = *b".000";
-        right_align(ms % 1000, &mut fraction);
         out.extend_from_slice(NUMBER);
         out.extend_from_slice(&self.sequence_number.digits());
         out.extend_from_slice(TIME);
         out.extend_from_slice(itoa::Buffer::new().format(ms / 1000).as_bytes());
-        out.extend_from_slice(&fraction);
+        out.push(b'.');
+        out.extend_from_slice(&digits::eight(ms % 1000)[5..]);
         out.extend_from_slice(DATA);
         base64::append(&self.data.0, out);
         out.push(b'"');
