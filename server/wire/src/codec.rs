@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 const DEPTH_MAX: usize = 32;
 
 /// CBOR's tag of a time.
-const TIME: u64 = 1;
+pub(crate) const TIME: u64 = 1;
 
 /// Bytes that become base64 at once: as many digits as 1 KiB holds. Room for more would take longer to clear for each record
 /// than it saves.
@@ -221,7 +221,10 @@ impl Text {
 
 impl Serialize for Text {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&String::from_utf8_lossy(&self.0))
+        match str::from_utf8(&self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => serializer.serialize_str(&String::from_utf8_lossy(&self.0)),
+        }
     }
 }
 

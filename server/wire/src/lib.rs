@@ -17,6 +17,7 @@ pub mod shape;
 pub mod sigv4;
 mod token;
 pub mod validate;
+mod values;
 
 pub use codec::Codec;
 pub use error::{Error, ErrorKind};

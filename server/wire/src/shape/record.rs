@@ -1,13 +1,12 @@
 //! Records: stored and read.
 
 use super::{ChildShard, Entries};
-use crate::base64;
 use crate::codec::{Blob, Codec, Text, Timestamp};
-use crate::digits;
 use crate::error::Error;
 use crate::name::ShardName;
 use crate::pieces::Item;
 use crate::sequence::SequenceNumber;
+use crate::values::{self, Kind};
 
 request!(
     /// Stores one record.
@@ -146,87 +145,120 @@ answer!(
     }
 );
 
-/// What stands before each member of a record that is stored, in JSON.
-const SHARD: &[u8] = b"{\"ShardId\":\"";
-const SEQUENCE_NUMBER: &[u8] = b"\",\"SequenceNumber\":\"";
-const END: &[u8] = b"\"}";
+/// What stands before each member of a record that is stored, and at its end.
+struct StoredNames {
+    shard: &'static [u8],
+    number: &'static [u8],
+    end: &'static [u8],
+}
 
-/// In JSON by hand, as a record is, where it is stored.
-impl Item for RecordOutcome {
-    fn write(&self, codec: Codec, out: &mut Vec<u8>) -> Result<(), Error> {
-        match self {
-            RecordOutcome::Stored(StoredRecord { shard_id, sequence_number, encryption_type: None })
-                if codec == Codec::Json =>
-            {
-                out.extend_from_slice(SHARD);
-                out.extend_from_slice(&shard_id.text());
-                out.extend_from_slice(SEQUENCE_NUMBER);
-                out.extend_from_slice(&sequence_number.digits());
-                out.extend_from_slice(END);
-                Ok(())
+impl StoredNames {
+    #[inline]
+    fn of(codec: Codec) -> StoredNames {
+        match codec {
+            Codec::Json => StoredNames { shard: b"{\"ShardId\":\"", number: b"\",\"SequenceNumber\":\"", end: b"\"}" },
+            // A map of two, and texts of 20 and 56 bytes.
+            Codec::Cbor => {
+                StoredNames { shard: b"\xa2\x67ShardId\x74", number: b"\x6eSequenceNumber\x78\x38", end: b"" }
             }
-            other => codec.write_to(out, other),
-        }
-    }
-
-    fn length(&self, codec: Codec) -> Result<usize, Error> {
-        match self {
-            RecordOutcome::Stored(StoredRecord { encryption_type: None, .. }) if codec == Codec::Json => {
-                let members = SHARD.len() + SEQUENCE_NUMBER.len() + END.len();
-                Ok(members + ShardName::LENGTH + SequenceNumber::DIGITS)
-            }
-            other => codec.length_of(other),
         }
     }
 }
 
-/// What a record has before each of its members in JSON.
-const NUMBER: &[u8] = b"{\"SequenceNumber\":\"";
-const TIME: &[u8] = b"\",\"ApproximateArrivalTimestamp\":";
-const DATA: &[u8] = b",\"Data\":\"";
-const KEY: &[u8] = b",\"PartitionKey\":";
-const ENCRYPTION: &[u8] = b",\"EncryptionType\":";
-
-/// In JSON by hand, as thousands come with one answer: neither the members' names nor digits need a look for what must be escaped.
-impl Item for Record {
+/// By hand, as a record is, where it is stored.
+impl Item for RecordOutcome {
     fn write(&self, codec: Codec, out: &mut Vec<u8>) -> Result<(), Error> {
-        if codec != Codec::Json {
+        let RecordOutcome::Stored(StoredRecord { shard_id, sequence_number, encryption_type: None }) = self else {
             return codec.write_to(out, self);
-        }
-        let ms = self.approximate_arrival_timestamp.ms;
-        out.extend_from_slice(NUMBER);
-        out.extend_from_slice(&self.sequence_number.digits());
-        out.extend_from_slice(TIME);
-        out.extend_from_slice(itoa::Buffer::new().format(ms / 1000).as_bytes());
-        out.push(b'.');
-        out.extend_from_slice(&digits::eight(ms % 1000)[5..]);
-        out.extend_from_slice(DATA);
-        base64::append(&self.data.0, out);
-        out.push(b'"');
-        if !self.partition_key.is_empty() {
-            out.extend_from_slice(KEY);
-            codec.write_to(out, &self.partition_key)?;
-        }
-        if let Some(name) = self.encryption_type {
-            out.extend_from_slice(ENCRYPTION);
-            codec.write_to(out, name)?;
-        }
-        out.push(b'}');
+        };
+        let names = StoredNames::of(codec);
+        out.extend_from_slice(names.shard);
+        out.extend_from_slice(&shard_id.text());
+        out.extend_from_slice(names.number);
+        out.extend_from_slice(&sequence_number.digits());
+        out.extend_from_slice(names.end);
         Ok(())
     }
 
     fn length(&self, codec: Codec) -> Result<usize, Error> {
-        if codec != Codec::Json {
+        let RecordOutcome::Stored(StoredRecord { encryption_type: None, .. }) = self else {
             return codec.length_of(self);
+        };
+        let names = StoredNames::of(codec);
+        let members = names.shard.len() + names.number.len() + names.end.len();
+        Ok(members + ShardName::LENGTH + SequenceNumber::DIGITS)
+    }
+}
+
+/// What a record has before each of its members. In CBOR the map's head comes before all.
+struct Names {
+    number: &'static [u8],
+    time: &'static [u8],
+    data: &'static [u8],
+    key: &'static [u8],
+    encryption: &'static [u8],
+}
+
+impl Names {
+    #[inline]
+    fn of(codec: Codec) -> Names {
+        match codec {
+            Codec::Json => Names {
+                number: b"{\"SequenceNumber\":\"",
+                time: b"\",\"ApproximateArrivalTimestamp\":",
+                data: b",\"Data\":",
+                key: b",\"PartitionKey\":",
+                encryption: b",\"EncryptionType\":",
+            },
+            Codec::Cbor => Names {
+                number: b"\x6eSequenceNumber\x78\x38",
+                time: b"\x78\x1bApproximateArrivalTimestamp",
+                data: b"\x64Data",
+                key: b"\x6cPartitionKey",
+                encryption: b"\x6eEncryptionType",
+            },
         }
-        let seconds = itoa::Buffer::new().format(self.approximate_arrival_timestamp.ms / 1000).len();
-        let mut bytes = NUMBER.len() + SequenceNumber::DIGITS + TIME.len() + seconds + ".000".len();
-        bytes += DATA.len() + base64::digits(self.data.0.len()) + "\"}".len();
-        if !self.partition_key.is_empty() {
-            bytes += KEY.len() + codec.length_of(&self.partition_key)?;
+    }
+}
+
+/// By hand, as thousands come with one answer: neither the members' names nor digits need a look for what must be escaped.
+impl Item for Record {
+    fn write(&self, codec: Codec, out: &mut Vec<u8>) -> Result<(), Error> {
+        let (names, has_key) = (Names::of(codec), !self.partition_key.is_empty());
+        if codec == Codec::Cbor {
+            values::head(out, Kind::Map, 3 + u64::from(has_key) + u64::from(self.encryption_type.is_some()));
+        }
+        out.extend_from_slice(names.number);
+        out.extend_from_slice(&self.sequence_number.digits());
+        out.extend_from_slice(names.time);
+        self.approximate_arrival_timestamp.write(codec, out)?;
+        out.extend_from_slice(names.data);
+        self.data.write(codec, out)?;
+        if has_key {
+            out.extend_from_slice(names.key);
+            self.partition_key.write(codec, out)?;
         }
         if let Some(name) = self.encryption_type {
-            bytes += ENCRYPTION.len() + codec.length_of(name)?;
+            out.extend_from_slice(names.encryption);
+            codec.write_to(out, name)?;
+        }
+        if codec == Codec::Json {
+            out.push(b'}');
+        }
+        Ok(())
+    }
+
+    fn length(&self, codec: Codec) -> Result<usize, Error> {
+        let names = Names::of(codec);
+        // The map's end, or its head.
+        let mut bytes = 1 + names.number.len() + SequenceNumber::DIGITS;
+        bytes += names.time.len() + self.approximate_arrival_timestamp.length(codec)?;
+        bytes += names.data.len() + self.data.length(codec)?;
+        if !self.partition_key.is_empty() {
+            bytes += names.key.len() + self.partition_key.length(codec)?;
+        }
+        if let Some(name) = self.encryption_type {
+            bytes += names.encryption.len() + codec.length_of(name)?;
         }
         Ok(bytes)
     }
@@ -254,12 +286,17 @@ mod tests {
                 partition_key: Text(Bytes::from(key)),
                 encryption_type: encrypted.then_some("KMS"),
             };
-            let mut by_hand = Vec::new();
-            record.write(Codec::Json, &mut by_hand).expect("it can be written");
-            prop_assert_eq!(record.length(Codec::Json).expect("it can be written"), by_hand.len());
-            let by_hand: serde_json::Value = serde_json::from_slice(&by_hand).expect("JSON");
-            let other = Codec::Json.write(&record).expect("it can be written");
-            prop_assert_eq!(by_hand, serde_json::from_slice::<serde_json::Value>(&other).expect("JSON"));
+            let written = |codec| {
+                let mut by_hand = Vec::new();
+                record.write(codec, &mut by_hand).expect("it can be written");
+                assert_eq!(record.length(codec).expect("it can be written"), by_hand.len());
+                (by_hand, codec.write(&record).expect("it can be written"))
+            };
+            let (by_hand, other) = written(Codec::Cbor);
+            prop_assert_eq!(by_hand, other);
+            let read = |json: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&json).expect("JSON");
+            let (by_hand, other) = written(Codec::Json);
+            prop_assert_eq!(read(by_hand), read(other));
         }
 
         #[test]
@@ -274,10 +311,12 @@ mod tests {
                 false => RecordOutcome::Stored(StoredRecord { shard_id: ShardName(shard), sequence_number, encryption_type }),
                 true => RecordOutcome::Failed(FailedRecord { error_code: "InternalFailure", error_message: "\"".to_owned() }),
             };
-            let mut by_hand = Vec::new();
-            outcome.write(Codec::Json, &mut by_hand).expect("it can be written");
-            prop_assert_eq!(outcome.length(Codec::Json).expect("it can be written"), by_hand.len());
-            prop_assert_eq!(by_hand, Codec::Json.write(&outcome).expect("it can be written"));
+            for codec in [Codec::Json, Codec::Cbor] {
+                let mut by_hand = Vec::new();
+                outcome.write(codec, &mut by_hand).expect("it can be written");
+                prop_assert_eq!(outcome.length(codec).expect("it can be written"), by_hand.len());
+                prop_assert_eq!(by_hand, codec.write(&outcome).expect("it can be written"));
+            }
         }
     }
 }
