@@ -114,11 +114,12 @@ pub(crate) enum NoAnswer {
     Failed,
 }
 
-#[derive(Debug)]
 struct Question {
     operation: &'static str,
     region: String,
     body: Bytes,
+    /// What the body takes of what there is for all.
+    room: Box<dyn Send>,
     tell: oneshot::Sender<Result<Answer, NoAnswer>>,
 }
 
@@ -182,10 +183,17 @@ impl Leases {
         Leases { folder, program, answer_timeout, worker: Mutex::default(), running: Arc::default() }
     }
 
-    /// Has an operation carried out, unless whoever asks has left before its turn. `region` is empty for the server's own.
-    pub(crate) async fn ask(&self, operation: &'static str, region: String, body: Bytes) -> Result<Answer, NoAnswer> {
+    /// Has an operation carried out, unless whoever asks has left before its turn. `region` is empty for the server's own. A body keeps
+    /// its room as long as it waits, also where whoever asked has left.
+    pub(crate) async fn ask(
+        &self,
+        operation: &'static str,
+        region: String,
+        (body, room): (Bytes, impl Send + 'static),
+    ) -> Result<Answer, NoAnswer> {
         let (tell, told) = oneshot::channel();
-        match self.sender().map_err(|_| NoAnswer::Failed)?.try_send(Question { operation, region, body, tell }) {
+        let question = Question { operation, region, body, room: Box::new(room), tell };
+        match self.sender().map_err(|_| NoAnswer::Failed)?.try_send(question) {
             Ok(()) => told.await.unwrap_or(Err(NoAnswer::Failed)),
             Err(TrySendError::Full(_)) => Err(NoAnswer::Busy),
             Err(TrySendError::Disconnected(_)) => Err(NoAnswer::Failed),
@@ -250,7 +258,7 @@ fn watch(running: &Running, timeout: Duration, ended: &Receiver<()>) {
 fn serve((folder, program): (&Path, fn(&Path) -> Command), questions: &Receiver<Question>, running_one: &Running) {
     let mut process: Option<Process> = None;
     let mut last_failure = String::new();
-    for Question { operation, region, body, tell } in questions {
+    for Question { operation, region, body, room, tell } in questions {
         if running_one.stops.load(Ordering::SeqCst) {
             let _ = tell.send(Err(NoAnswer::Failed));
             continue;
@@ -269,6 +277,8 @@ fn serve((folder, program): (&Path, fn(&Path) -> Command), questions: &Receiver<
             *running_one.asked() = None;
             Ok((answer?, running))
         });
+        // Before the answer is: whoever hears it finds the room free.
+        drop((body, room));
         let failure = match &asked {
             Ok((answer, _)) if answer.status >= 500 => String::from_utf8_lossy(&answer.body).into_owned(),
             Ok(_) => String::new(),

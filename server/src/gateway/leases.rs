@@ -55,7 +55,7 @@ async fn outcome(
         return Err(Error::new(ErrorKind::UnknownOperation, leases::not_served(name)));
     };
     let (parts, body) = request.into_parts();
-    let (caller, body, _held) =
+    let (caller, body, (_place, body_room)) =
         http::hear(common, &parts, SERVICE, (&common.lease_bodies, body, BODY_BYTES_MAX)).await?;
     let name = operation.strip_prefix(leases::TARGET_PREFIX).unwrap_or_default();
     let caller = caller.verified(&body)?;
@@ -65,7 +65,7 @@ async fn outcome(
     let region = if region == common.access.own().region { String::new() } else { region };
     let bytes = if name == "BatchGetItem" { LONG_ANSWER_BYTES } else { ANSWER_BYTES };
     let room = common.lease_answers.take(bytes).await;
-    let answer = common.leases.ask(operation, region, body).await.map_err(|none| match none {
+    let answer = common.leases.ask(operation, region, (body, body_room)).await.map_err(|none| match none {
         NoAnswer::Busy => {
             let message = "The tables of leases have all the requests they take; try again.";
             Error::new(ErrorKind::ProvisionedThroughputExceeded, message)

@@ -1,5 +1,7 @@
 //! Processes that hang, and slow ones, by a script in the place of the one that keeps the tables.
 
+use std::pin::pin;
+
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,7 +35,7 @@ fn assert_good(answer: Result<Answer, NoAnswer>) {
 }
 
 fn ask(leases: &Leases) -> impl Future<Output = Result<Answer, NoAnswer>> {
-    leases.ask(OPERATION, String::new(), Bytes::from_static(BODY))
+    leases.ask(OPERATION, String::new(), (Bytes::from_static(BODY), ()))
 }
 
 /// Bug: a process that hung was never killed, and no table could be used any more. Mechanism: who asked was to kill it after 30 s, and
@@ -79,4 +81,24 @@ async fn an_end_that_does_not_come_is_not_waited_for() {
     let began = Instant::now();
     leases.stop();
     assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+}
+
+/// Bug, found on reading: who asked and left, again and again, filled the queue with 256 bodies, up to 1 MiB each. Mechanism: a body's
+/// room went with its client. Fix: it goes with the question.
+#[tokio::test]
+async fn a_question_keeps_its_room_until_it_was_asked_or_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let leases = Leases::new(directory.path().to_owned(), hanging, Duration::from_millis(500));
+    let room = Arc::new(());
+    let ask_holding = || leases.ask(OPERATION, String::new(), (Bytes::from_static(BODY), Arc::clone(&room)));
+    let mut first = pin!(ask_holding());
+    assert!(tokio::time::timeout(Duration::ZERO, &mut first).await.is_err(), "it hangs");
+    for _ in 0..2 {
+        assert!(tokio::time::timeout(Duration::ZERO, ask_holding()).await.is_err(), "the first hangs");
+    }
+    assert_eq!(Arc::strong_count(&room), 1 + 3, "two wait, though nobody waits for them");
+    assert_good(tokio::time::timeout(PATIENCE, ask(&leases)).await.expect("the process is killed"));
+    assert!(first.await.is_err(), "it was asked");
+    assert_eq!(Arc::strong_count(&room), 1, "two were passed over");
+    leases.stop();
 }
