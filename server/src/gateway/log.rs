@@ -26,7 +26,7 @@ pub(super) struct Log {
     handle: Handle,
     /// The server's own place.
     own: Place,
-    /// What is kept beside streams is changed by one at a time.
+    /// One at a time looks at a stream, or at what is kept beside all of them, and changes it by that.
     changing: Mutex<()>,
     /// Which streams may have their records spread over their shards.
     spread: Spread,
@@ -70,19 +70,6 @@ impl Log {
         Err(error)
     }
 
-    /// Has a stream's records kept for more or less time.
-    pub(super) async fn set_retention_period(
-        &self,
-        place: &Place,
-        name: &str,
-        seconds: Option<NonZeroU32>,
-    ) -> Result<(), Error> {
-        match self.call(Call::SetRetentionPeriod { name: self.stored(place, name), seconds }).await? {
-            Answer::Stream(..) => Ok(()),
-            answer => Err(refusal(place, name, answer)),
-        }
-    }
-
     /// Changes what is kept beside a stream.
     pub(super) async fn change<T>(
         &self,
@@ -90,28 +77,64 @@ impl Log {
         name: &str,
         change: impl FnOnce(&Stream, &mut Extras) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        let decide = |stream: &Stream, before: &Extras| {
+            let mut extras = before.clone();
+            let told = change(stream, &mut extras)?;
+            if extras == *before {
+                return Ok((told, None));
+            }
+            self.note_spread(place, name, &extras);
+            Ok((told, Some(Call::Annotate { name: Some(self.stored(place, name)), annotation: extras.encode()? })))
+        };
+        self.decide(place, name, decide).await
+    }
+
+    /// Has a stream's records kept for so many seconds, or for ever, as `decide` says.
+    pub(super) async fn set_retention_period(
+        &self,
+        place: &Place,
+        name: &str,
+        decide: impl FnOnce(&Stream, &Extras) -> Result<Option<NonZeroU32>, Error>,
+    ) -> Result<(), Error> {
+        let decide = |stream: &Stream, extras: &Extras| {
+            let seconds = decide(stream, extras)?;
+            Ok(((), Some(Call::SetRetentionPeriod { name: self.stored(place, name), seconds })))
+        };
+        self.decide(place, name, decide).await
+    }
+
+    /// Has records of a stream encrypted with a key of the name that `decide` says, or not any more.
+    pub(super) async fn encrypt(
+        &self,
+        place: &Place,
+        name: &str,
+        decide: impl FnOnce(&Stream, &Extras) -> Result<Option<Arc<str>>, Error>,
+    ) -> Result<(), Error> {
+        let decide = |stream: &Stream, extras: &Extras| {
+            let key = decide(stream, extras)?;
+            let is_another = key != stream.encryption;
+            Ok(((), is_another.then(|| Call::Encrypt { name: self.stored(place, name), key })))
+        };
+        self.decide(place, name, decide).await
+    }
+
+    /// Has `decide` look at a stream, and say what is told and called for. Nobody else decides meanwhile.
+    async fn decide<T>(
+        &self,
+        place: &Place,
+        name: &str,
+        decide: impl FnOnce(&Stream, &Extras) -> Result<(T, Option<Call>), Error>,
+    ) -> Result<T, Error> {
         let _alone = self.changing.lock().await;
         let (stream, _) = self.describe(place, name, 0, 0).await?;
-        let before = Extras::of(&stream)?;
-        let mut extras = before.clone();
-        let told = change(&stream, &mut extras)?;
-        if extras != before {
-            self.note_spread(place, name, &extras);
-            let call = Call::Annotate { name: Some(self.stored(place, name)), annotation: extras.encode()? };
+        let (told, call) = decide(&stream, &Extras::of(&stream)?)?;
+        if let Some(call) = call {
             let answer = self.call(call).await?;
             if !matches!(answer, Answer::Stream(..)) {
                 return Err(refusal(place, name, answer));
             }
         }
         Ok(told)
-    }
-
-    /// Has records of a stream encrypted with a key of this name, or not any more.
-    pub(super) async fn encrypt(&self, place: &Place, name: &str, key: Option<Arc<str>>) -> Result<(), Error> {
-        match self.call(Call::Encrypt { name: self.stored(place, name), key }).await? {
-            Answer::Stream(..) => Ok(()),
-            answer => Err(refusal(place, name, answer)),
-        }
     }
 
     /// What is kept of an account in its region.

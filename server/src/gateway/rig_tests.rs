@@ -62,10 +62,8 @@ impl Rig {
 
     /// Has an action carried out.
     pub(super) fn ask(&mut self, action: &str, body: &Value) -> Result<Said, Error> {
-        let (common, body) = (Arc::clone(&self.common), body.to_string());
-        let room = BodyRoom::begin(&common.bodies, body.len(), Some(body.len()));
-        let caller = Caller { key: None, place: Place::default() };
-        self.wait(action::run(&common, caller, action, Codec::Json, (body.as_bytes(), room)))
+        let common = Arc::clone(&self.common);
+        self.wait(ask(&common, action, body))
     }
 
     /// The same, of one that answers at once.
@@ -83,6 +81,14 @@ impl Rig {
             self.reactor.turn();
         }
     }
+}
+
+/// Asks for an action.
+pub(super) async fn ask(common: &Arc<Common>, action: &str, body: &Value) -> Result<Said, Error> {
+    let body = body.to_string();
+    let room = BodyRoom::begin(&common.bodies, body.len(), Some(body.len()));
+    let caller = Caller { key: None, place: Place::default() };
+    action::run(common, caller, action, Codec::Json, (body.as_bytes(), room)).await
 }
 
 pub(super) fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {

@@ -1,5 +1,7 @@
 //! What StartStreamEncryption and StopStreamEncryption have in common, and what else is told of encryption.
 
+use std::sync::Arc;
+
 use engine::Stream;
 use wire::shape::StreamEncryption;
 use wire::validate::Checks;
@@ -9,8 +11,12 @@ use super::{state, stream_of};
 use crate::gateway::Shared;
 use crate::gateway::extras::Extras;
 
-/// The stream that is meant, which may be changed, and the key.
-pub(super) async fn meant(shared: &Shared, input: StreamEncryption) -> Result<(Stream, String), Error> {
+/// Has a stream that may be changed encrypted as `decide` says by the key that was named.
+pub(super) async fn change(
+    shared: &Shared,
+    input: StreamEncryption,
+    decide: impl FnOnce(&Stream, String) -> Result<Option<Arc<str>>, Error>,
+) -> Result<(), Error> {
     let mut checks = Checks::new();
     checks.required("encryptionType", input.encryption_type.as_ref());
     checks.one_of("encryptionType", input.encryption_type.as_deref(), &["NONE", KMS]);
@@ -21,9 +27,11 @@ pub(super) async fn meant(shared: &Shared, input: StreamEncryption) -> Result<(S
         let message = "The only valid value of EncryptionType is KMS.";
         return Err(Error::new(ErrorKind::InvalidArgument, message));
     }
-    let (stream, _) = shared.log.describe(&shared.place, &name, 0, 0).await?;
-    state::be_active(&shared.place, &stream, &Extras::of(&stream)?)?;
-    Ok((stream, input.key_id.unwrap_or_default()))
+    let decide = |stream: &Stream, extras: &Extras| {
+        state::be_active(&shared.place, stream, extras)?;
+        decide(stream, input.key_id.unwrap_or_default())
+    };
+    shared.log.encrypt(&shared.place, &name, decide).await
 }
 
 /// What the service's encryption is called, which ours stands in for.

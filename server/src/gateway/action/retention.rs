@@ -1,5 +1,6 @@
 //! How long the API lets a stream keep its records: 24 to 8,760 hours, and what both actions have in common that change it.
 
+use engine::Stream;
 use frame::Retention;
 use wire::shape::RetentionPeriod;
 use wire::validate::Checks;
@@ -40,32 +41,32 @@ pub(super) async fn change(shared: &Shared, input: RetentionPeriod, change: Chan
     let name = stream_of(&shared.place, &mut checks, name, arn)?;
     let hours = input.retention_period_hours.unwrap_or_default();
     let argument = |message: String| Error::new(ErrorKind::InvalidArgument, message);
-    let (stream, _) = shared.log.describe(&shared.place, &name, 0, 0).await?;
-    state::be_active(&shared.place, &stream, &Extras::of(&stream)?)?;
-    if hours < i64::from(HOURS_MIN) {
-        return Err(argument(format!(
-            "Minimum allowed retention period is {HOURS_MIN} hours. Requested retention period ({hours} hours) is too short."
-        )));
-    }
-    let hours = u32::try_from(hours).ok().filter(|hours| *hours <= HOURS_MAX).ok_or_else(|| {
-        argument(format!(
-            "Maximum allowed retention period is {HOURS_MAX} hours. Requested retention period ({hours} hours) is too long."
-        ))
-    })?;
-    let now = told_hours(stream.retention);
-    match change {
-        Change::Increase if hours < now => Err(argument(format!(
-            "Requested retention period ({hours} hours) for stream {name} can not be shorter than existing retention \
-             period ({now} hours). Use DecreaseStreamRetentionPeriod API."
-        ))),
-        Change::Decrease if hours > now => Err(argument(format!(
-            "Requested retention period ({hours} hours) for stream {name} can not be longer than existing retention \
-             period ({now} hours). Use IncreaseStreamRetentionPeriod API."
-        ))),
-        Change::Increase | Change::Decrease => {
-            shared.log.set_retention_period(&shared.place, &name, of_hours(hours).seconds).await
+    let decide = |stream: &Stream, extras: &Extras| {
+        state::be_active(&shared.place, stream, extras)?;
+        if hours < i64::from(HOURS_MIN) {
+            return Err(argument(format!(
+                "Minimum allowed retention period is {HOURS_MIN} hours. Requested retention period ({hours} hours) is too short."
+            )));
         }
-    }
+        let hours = u32::try_from(hours).ok().filter(|hours| *hours <= HOURS_MAX).ok_or_else(|| {
+            argument(format!(
+                "Maximum allowed retention period is {HOURS_MAX} hours. Requested retention period ({hours} hours) is too long."
+            ))
+        })?;
+        let now = told_hours(stream.retention);
+        match change {
+            Change::Increase if hours < now => Err(argument(format!(
+                "Requested retention period ({hours} hours) for stream {name} can not be shorter than existing retention \
+                 period ({now} hours). Use DecreaseStreamRetentionPeriod API."
+            ))),
+            Change::Decrease if hours > now => Err(argument(format!(
+                "Requested retention period ({hours} hours) for stream {name} can not be longer than existing retention \
+                 period ({now} hours). Use IncreaseStreamRetentionPeriod API."
+            ))),
+            Change::Increase | Change::Decrease => Ok(of_hours(hours).seconds),
+        }
+    };
+    shared.log.set_retention_period(&shared.place, &name, decide).await
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! StartStreamEncryption: records are encrypted from the answer on, with the newest version of a key of the key directory. The key
 //! of a stream that is encrypted can be changed so.
 
+use engine::Stream;
 use engine::limits::KEY_NAME_BYTES_MAX;
 use wire::shape::StreamEncryption;
 use wire::{Error, ErrorKind};
@@ -9,20 +10,19 @@ use super::encryption;
 use crate::gateway::Shared;
 
 pub(super) async fn run(shared: &Shared, input: StreamEncryption) -> Result<(), Error> {
-    let (stream, key) = encryption::meant(shared, input).await?;
-    let missing = match &shared.keyring {
-        None => Some("this server has no key directory"),
-        Some(keyring) if key.len() > KEY_NAME_BYTES_MAX || !keyring.has(&key) => {
-            Some("the server's key directory has none of that name")
+    let start = |stream: &Stream, key: String| {
+        let missing = match &shared.keyring {
+            None => Some("this server has no key directory"),
+            Some(keyring) if key.len() > KEY_NAME_BYTES_MAX || !keyring.has(&key) => {
+                Some("the server's key directory has none of that name")
+            }
+            Some(_) => None,
+        };
+        if let Some(why) = missing {
+            let message = format!("Key {key} is not found: {why} to encrypt stream {} with.", stream.name);
+            return Err(Error::new(ErrorKind::KmsNotFound, message));
         }
-        Some(_) => None,
+        Ok(Some(key.into()))
     };
-    if let Some(why) = missing {
-        let message = format!("Key {key} is not found: {why} to encrypt stream {} with.", stream.name);
-        return Err(Error::new(ErrorKind::KmsNotFound, message));
-    }
-    if stream.encryption.as_deref() == Some(&key) {
-        return Ok(());
-    }
-    shared.log.encrypt(&shared.place, &stream.name, Some(key.into())).await
+    encryption::change(shared, input, start).await
 }

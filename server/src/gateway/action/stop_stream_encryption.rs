@@ -8,9 +8,5 @@ use super::encryption;
 use crate::gateway::Shared;
 
 pub(super) async fn run(shared: &Shared, input: StreamEncryption) -> Result<(), Error> {
-    let (stream, _) = encryption::meant(shared, input).await?;
-    if stream.encryption.is_none() {
-        return Ok(());
-    }
-    shared.log.encrypt(&shared.place, &stream.name, None).await
+    encryption::change(shared, input, |_, _| Ok(None)).await
 }

@@ -3,10 +3,11 @@
 use std::pin::pin;
 
 use frame::{Quotas, Retention};
+use serde_json::json;
 
 use super::*;
 use crate::gateway::body::Bodies;
-use crate::gateway::rig::{Rig, poll};
+use crate::gateway::rig::{Rig, ask, poll};
 
 /// Bug, found on reading: who asked for something to be stored and left, again and again, filled the reactor's queue with up to 10 MiB
 /// a call. Mechanism: a body's room went with its client. Fix: it goes with the call.
@@ -46,4 +47,42 @@ fn a_stream_that_could_not_be_made_is_not_noted() {
     assert_eq!(create("large", u32::MAX), Err(ErrorKind::LimitExceeded));
     assert_eq!((create("s", 1), create("s", 1)), (Ok(()), Err(ErrorKind::ResourceInUse)));
     assert!(log.may_spread(&log.own, "s") && !log.may_spread(&log.own, "large"));
+}
+
+/// Bug, found on reading: of two IncreaseStreamRetentionPeriod at once, to 100 and to 50 hours, both could be answered, and 50 be left.
+/// Mechanism: both had looked at the stream before either changed it. Fix: who looks at it to change it is alone.
+#[test]
+fn retention_is_not_decreased_by_who_increases_it() {
+    let mut rig = Rig::new();
+    let common = Arc::clone(&rig.common);
+    rig.good("CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    let increase = async |hours| {
+        let body = json!({ "StreamName": "s", "RetentionPeriodHours": hours });
+        ask(&common, "IncreaseStreamRetentionPeriod", &body).await.map(drop).map_err(|error| error.kind)
+    };
+    let outcomes = rig.wait(async { tokio::join!(increase(100), increase(50)) });
+    assert_eq!(outcomes, (Ok(()), Err(ErrorKind::InvalidArgument)));
+    let described = rig.good("DescribeStream", &json!({ "StreamName": "s" }));
+    assert_eq!(described["StreamDescription"]["RetentionPeriodHours"], 100);
+}
+
+/// The same of encryption, which was stopped of a stream that was UPDATING by then.
+#[test]
+fn encryption_is_not_stopped_of_a_stream_that_is_updated() {
+    let mut rig = Rig::new();
+    let common = Arc::clone(&rig.common);
+    let log = &common.log;
+    rig.good("CreateStream", &json!({ "StreamName": "s", "ShardCount": 1 }));
+    rig.wait(log.encrypt(&log.own, "s", |_, _| Ok(Some("k".into())))).unwrap();
+    let update = |_: &Stream, extras: &mut Extras| {
+        extras.scaling = Some(2);
+        Ok(())
+    };
+    let body = json!({ "StreamName": "s", "EncryptionType": "KMS", "KeyId": "k" });
+    let both = async { tokio::join!(log.change(&log.own, "s", update), ask(&common, "StopStreamEncryption", &body)) };
+    let (updated, stopped) = rig.wait(both);
+    assert!(updated.is_ok());
+    assert_eq!(stopped.err().map(|error| error.kind), Some(ErrorKind::ResourceInUse));
+    let (stream, _) = rig.wait(log.describe(&log.own, "s", 0, 0)).unwrap();
+    assert_eq!(stream.encryption.as_deref(), Some("k"));
 }
