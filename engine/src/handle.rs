@@ -36,8 +36,8 @@ pub enum Call {
     },
     /// Keeps other bytes beside a stream, or beside the log. They have no meaning here, and go with the stream.
     Annotate {
-        /// The stream's name; the log without.
-        name: Option<String>,
+        /// The stream's number, which no other stream of its name has; the log without.
+        stream: Option<StreamId>,
         /// At most [`crate::limits::ANNOTATION_BYTES_MAX`].
         annotation: Arc<[u8]>,
     },
@@ -86,15 +86,15 @@ pub enum Call {
     },
     /// Has a stream's records kept for so long; `None`: for ever. What limits it in bytes stays as it is.
     SetRetentionPeriod {
-        /// Its name.
-        name: String,
+        /// Its number, as [`Call::Annotate`] says.
+        stream: StreamId,
         /// How long, in seconds.
         seconds: Option<NonZeroU32>,
     },
     /// Has a stream's records encrypted from when that is stored on, or not any more. What is stored stays as it is.
     Encrypt {
-        /// Its name.
-        name: String,
+        /// Its number, as [`Call::Annotate`] says.
+        stream: StreamId,
         /// How the key is named, in at most [`crate::limits::KEY_NAME_BYTES_MAX`]: one of [`crate::encryption::Keyring`].
         key: Option<Arc<str>>,
     },

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use engine::encryption::{KEY_BYTES, Key, Keyring};
 use engine::limits::GENERATIONS_MAX;
 use engine::{Answer, Call, Handle};
-use frame::ShardId;
 use frame::proto::{ErrorCode, Failure, ShardDescription};
+use frame::{ShardId, StreamId};
 
 use crate::caller;
 use crate::dice::Dice;
@@ -60,8 +60,8 @@ enum Asked {
 #[derive(Clone, Debug)]
 struct Subject {
     name: String,
-    /// What is known of its shards since it was described.
-    shards: Option<Vec<ShardDescription>>,
+    /// What is known of it since it was described: its number and its shards.
+    known: Option<(StreamId, Vec<ShardDescription>)>,
     /// How often it may still be split or merged (moved, any time): not beyond what retries are known over, where records are numbered.
     left: usize,
     /// Whether something was begun that goes on by itself: then what is known may be so no more.
@@ -98,7 +98,7 @@ impl Resharder {
         }
         let subject = |name| {
             let left = if name == NUMBERED_STREAM { GENERATIONS_MAX } else { usize::MAX };
-            Subject { name, shards: None, left, is_unsettled: false }
+            Subject { name, known: None, left, is_unsettled: false }
         };
         let streams = names.into_iter().map(subject).collect();
         let encrypts = Dice::new(seed, 0, "encrypts").chance(0.5);
@@ -114,7 +114,7 @@ impl Resharder {
     /// A life has ended: what was not answered may be true or not.
     pub(crate) fn end(&mut self, world: &World) {
         self.handle = None;
-        self.streams.iter_mut().for_each(|stream| stream.shards = None);
+        self.streams.iter_mut().for_each(|stream| stream.known = None);
         if let Some((Asked::Reshard(at, change, _), _)) = self.waiting.take() {
             self.streams[at].is_unsettled = true;
             if let Change::Move(..) = change {
@@ -151,11 +151,11 @@ impl Resharder {
     fn call(&mut self, world: &World, model: &mut Model) {
         let Some(handle) = &self.handle else { return };
         let at = self.dice.index(self.streams.len());
-        let Subject { name, shards, .. } = self.streams[at].clone();
-        let (asked, call) = match shards {
+        let Subject { name, known, .. } = self.streams[at].clone();
+        let (asked, call) = match known {
             None => (Asked::Describe(at), Call::DescribeStream { name, from: 0, limit: u32::MAX }),
             Some(_) if self.streams[at].left == 0 => return,
-            Some(shards) => {
+            Some((stream, shards)) => {
                 // Those that the caller calls about are told as it knows them.
                 let may_encrypt = self.encrypts && !caller::NAMES.contains(&name.as_str());
                 let (change, error) = match may_encrypt && self.dice.chance(ENCRYPTS) {
@@ -164,7 +164,7 @@ impl Resharder {
                 };
                 self.streams[at].left -= usize::from(change.reshards());
                 let call = match change {
-                    Change::Encrypt(is_to_be) => Call::Encrypt { name, key: is_to_be.then(|| Arc::from(KEY)) },
+                    Change::Encrypt(is_to_be) => Call::Encrypt { stream, key: is_to_be.then(|| Arc::from(KEY)) },
                     Change::Move(shard, reactor) => Call::MoveShard { name, shard, reactor },
                     Change::Split(shard, at) => Call::SplitShard { name, shard, at },
                     Change::Merge(shard, adjacent) => Call::MergeShards { name, shard, adjacent },
@@ -187,10 +187,12 @@ impl Resharder {
     fn hear(&mut self, world: &World, asked: Asked, answer: Answer, is_damaged: bool) -> Result<(), Breach> {
         let (Asked::Describe(at) | Asked::Reshard(at, ..)) = asked;
         let is_short_lived = caller::NAMES.contains(&self.streams[at].name.as_str());
-        self.streams[at].shards = None;
+        self.streams[at].known = None;
         let is_unsettled = self.streams[at].is_unsettled;
         match (asked, answer) {
-            (Asked::Describe(at), Answer::Stream(_, shards)) => self.streams[at].shards = Some(shards),
+            (Asked::Describe(at), Answer::Stream(stream, shards)) => {
+                self.streams[at].known = Some((stream.stream, shards));
+            }
             (Asked::Reshard(_, change, None), Answer::Stream(..)) => world.count(match change {
                 Change::Split(..) => "engine: shard split",
                 Change::Merge(..) => "engine: shards merged",

@@ -59,7 +59,10 @@ impl<I: Io> Reactor<I> {
             Call::CreateStream { name, shards, settings, annotation } => {
                 self.create_new_stream(asker, &name, shards, settings, annotation);
             }
-            Call::Annotate { name, annotation } => self.annotate(asker, name.as_deref(), annotation),
+            Call::Annotate { stream: None, annotation } => self.annotate(asker, None, annotation),
+            Call::Annotate { stream: Some(stream), annotation } => {
+                self.change_stream(asker, stream, |this, name| this.annotate(asker, Some(name), annotation));
+            }
             Call::Annotation => self.reply(slot, Answer::Annotation(Arc::clone(self.catalog.annotation()))),
             Call::SetQuotas { name, quotas } => self.set_quotas(asker, &name, quotas),
             Call::SplitShard { name, shard, at } => self.reshard(asker, &name, Change::Split { shard, at }),
@@ -70,10 +73,13 @@ impl<I: Io> Reactor<I> {
                 self.reshard(asker, &name, Change::Move { shard, home: reactor });
             }
             Call::SetRetention { name, retention } => self.set_retention(asker, &name, |_| retention),
-            Call::SetRetentionPeriod { name, seconds } => {
-                self.set_retention(asker, &name, |before| Retention { seconds, ..before });
+            Call::SetRetentionPeriod { stream, seconds } => {
+                let change = |before| Retention { seconds, ..before };
+                self.change_stream(asker, stream, |this, name| this.set_retention(asker, name, change));
             }
-            Call::Encrypt { name, key } => self.encrypt(asker, &name, key),
+            Call::Encrypt { stream, key } => {
+                self.change_stream(asker, stream, |this, name| this.encrypt(asker, name, key));
+            }
             Call::DeleteStream { name } => self.delete_stream(asker, &name),
             Call::DescribeStream { name, from, limit } => self.describe_stream(slot, &name, from, limit),
             Call::Demand { name, .. } => self.tell_demand(slot, &name),
@@ -98,6 +104,14 @@ impl<I: Io> Reactor<I> {
                 self.reply(slot, Answer::Done);
                 self.unfollow(follower.peer);
             }
+        }
+    }
+
+    /// Does something to the stream of a number, by its name. Where that stream is gone nothing is done to one that has the name since.
+    fn change_stream(&mut self, asker: Asker, stream: StreamId, change: impl FnOnce(&mut Self, &str)) {
+        match self.planned.stream(stream).map(|stream| stream.name.clone()) {
+            Some(name) => change(self, &name),
+            None => self.fail(asker, ErrorCode::UnknownStream, DELETED),
         }
     }
 

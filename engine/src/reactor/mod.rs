@@ -75,6 +75,9 @@ use handoff::Incoming;
 use moves::Moves;
 use reshard::Reshardings;
 
+/// What is said of a stream that is gone.
+const DELETED: &str = "the stream was deleted meanwhile";
+
 /// What is said of records when a write failed.
 const UNKNOWN_FATE: &str = "a write failed; whether these records are stored is known after a restart";
 

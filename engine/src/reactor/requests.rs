@@ -253,7 +253,7 @@ impl<I: Io> Reactor<I> {
             | (_, &Command::Reshard(Resharding { stream, .. }, _)) => {
                 match self.catalog.stream(stream).map(|stream| stream.name.clone()) {
                     Some(name) => self.answer_stream(asker, &name),
-                    None => self.fail(asker, ErrorCode::UnknownStream, "the stream was deleted meanwhile"),
+                    None => self.fail(asker, ErrorCode::UnknownStream, DELETED),
                 }
             }
             (Asker::Call(slot), Command::Annotate(StreamId(0), annotation)) => {

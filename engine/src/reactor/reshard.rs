@@ -335,7 +335,7 @@ impl<I: Io> Reactor<I> {
         self.reshardings.underway = left;
         let gone: BTreeMap<ShardId, Underway> = gone;
         for underway in gone.into_values() {
-            self.disappoint(underway.waiters, ErrorCode::UnknownStream, "the stream was deleted meanwhile");
+            self.disappoint(underway.waiters, ErrorCode::UnknownStream, DELETED);
         }
         self.end_moves();
     }

@@ -84,7 +84,7 @@ impl Log {
                 return Ok((told, None));
             }
             self.note_spread(place, name, &extras);
-            Ok((told, Some(Call::Annotate { name: Some(self.stored(place, name)), annotation: extras.encode()? })))
+            Ok((told, Some(Call::Annotate { stream: Some(stream.stream), annotation: extras.encode()? })))
         };
         self.decide(place, name, decide).await
     }
@@ -98,7 +98,7 @@ impl Log {
     ) -> Result<(), Error> {
         let decide = |stream: &Stream, extras: &Extras| {
             let seconds = decide(stream, extras)?;
-            Ok(((), Some(Call::SetRetentionPeriod { name: self.stored(place, name), seconds })))
+            Ok(((), Some(Call::SetRetentionPeriod { stream: stream.stream, seconds })))
         };
         self.decide(place, name, decide).await
     }
@@ -113,12 +113,13 @@ impl Log {
         let decide = |stream: &Stream, extras: &Extras| {
             let key = decide(stream, extras)?;
             let is_another = key != stream.encryption;
-            Ok(((), is_another.then(|| Call::Encrypt { name: self.stored(place, name), key })))
+            Ok(((), is_another.then_some(Call::Encrypt { stream: stream.stream, key })))
         };
         self.decide(place, name, decide).await
     }
 
-    /// Has `decide` look at a stream, and say what is told and called for. Nobody else decides meanwhile.
+    /// Has `decide` look at a stream, and say what is told and called for. Nobody else decides meanwhile. Native clients may change
+    /// the stream, or make another of its name, to which nothing is done then: it is called for by the stream's number.
     async fn decide<T>(
         &self,
         place: &Place,
@@ -162,7 +163,7 @@ impl Log {
         change(&mut account);
         if account != before {
             accounts.set(&self.own, place, account.clone());
-            let call = Call::Annotate { name: None, annotation: accounts.encode()? };
+            let call = Call::Annotate { stream: None, annotation: accounts.encode()? };
             let answer = self.call(call).await?;
             if !matches!(answer, Answer::Annotation(_)) {
                 return Err(refusal(place, "", answer));
@@ -183,7 +184,7 @@ impl Log {
         name: &str,
         may_go: impl FnOnce(&Extras) -> Result<(), Error>,
     ) -> Result<Extras, Error> {
-        // Not while something is written down of it, which would be of the next stream of that name.
+        // Not while that changes by which it may go.
         let _alone = self.changing.lock().await;
         let (stream, _) = self.describe(place, name, 0, 0).await?;
         let extras = Extras::of(&stream)?;

@@ -86,3 +86,51 @@ fn encryption_is_not_stopped_of_a_stream_that_is_updated() {
     let (stream, _) = rig.wait(log.describe(&log.own, "s", 0, 0)).unwrap();
     assert_eq!(stream.encryption.as_deref(), Some("k"));
 }
+
+/// Bug, found on reading: what was decided about a stream was done to another, with the first one's consumers, tags and policy, where a
+/// native client had made that under its name meanwhile. Mechanism: it was called for by name. Fix: by number.
+#[test]
+fn what_is_decided_about_a_stream_is_not_done_to_the_next_of_its_name() {
+    let mut rig = Rig::new();
+    let common = Arc::clone(&rig.common);
+    let log = &common.log;
+    rig.good("CreateStream", &json!({ "StreamName": "s", "ShardCount": 1, "Tags": { "team": "first" } }));
+    // As a native client does, which waits for nobody here.
+    let make_another = || {
+        let settings = Settings { quotas: Quotas::NONE, retention: Retention::NONE };
+        let create = Call::CreateStream { name: "s".to_owned(), shards: 1, settings, annotation: Arc::default() };
+        for call in [Call::DeleteStream { name: "s".to_owned() }, create] {
+            log.handle.call(call, drop).unwrap();
+        }
+    };
+    let tag = |_: &Stream, extras: &mut Extras| {
+        make_another();
+        extras.tags.insert("stage".to_owned(), "test".to_owned());
+        Ok(())
+    };
+    let outcome = rig.wait(log.change(&log.own, "s", tag));
+    assert_untouched(&mut rig, outcome);
+    let keep = |_: &Stream, _: &Extras| {
+        make_another();
+        Ok(NonZeroU32::new(100))
+    };
+    let outcome = rig.wait(log.set_retention_period(&log.own, "s", keep));
+    assert_untouched(&mut rig, outcome);
+    let encrypt = |_: &Stream, _: &Extras| {
+        make_another();
+        Ok(Some("k".into()))
+    };
+    let outcome = rig.wait(log.encrypt(&log.own, "s", encrypt));
+    assert_untouched(&mut rig, outcome);
+}
+
+#[track_caller]
+fn assert_untouched(rig: &mut Rig, outcome: Result<(), Error>) {
+    assert_eq!(outcome.unwrap_err().kind, ErrorKind::ResourceNotFound);
+    let common = Arc::clone(&rig.common);
+    let log = &common.log;
+    // All that was called for before this is done with it.
+    rig.wait(log.call(Call::Annotate { stream: None, annotation: Arc::default() })).unwrap();
+    let (stream, _) = rig.wait(log.describe(&log.own, "s", 0, 0)).unwrap();
+    assert_eq!((stream.annotation.len(), stream.retention, stream.encryption), (0, Retention::NONE, None));
+}
