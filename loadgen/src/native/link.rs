@@ -266,8 +266,9 @@ impl Link {
 
     /// Sends one message as soon as there is credit for it; `false` to stop.
     pub(super) async fn send(&self, core: &Core, mut message: Message) -> bool {
-        let length = message.bytes.len();
+        let (length, mut waited_from_ns) = (message.bytes.len(), None);
         if !self.state.borrow().client.may_append(length) {
+            waited_from_ns = Some(core.clock.now_ns());
             core.counts.borrow_mut().groups[self.group].waited_for_credit += 1;
             let credit = self.until(core, |state| {
                 let has_credit = state.client.may_append(length);
@@ -291,7 +292,8 @@ impl Link {
         let Message { bytes, mut batch, .. } = message;
         batch.sent_ns = core.clock.now_ns();
         match self.pace {
-            Pace::Closed { .. } => batch.intended_ns = batch.sent_ns,
+            // It was meant to leave when there was room for it: the wait for credit is the server's.
+            Pace::Closed { .. } => batch.intended_ns = waited_from_ns.unwrap_or(batch.sent_ns),
             Pace::Open { .. } | Pace::Replay { .. } => {
                 core.counts.borrow_mut().groups[self.group].lateness.record(batch.intended_ns, batch.sent_ns);
             }

@@ -127,6 +127,19 @@ fn little_credit_is_honoured() {
     assert!(read.verdict.good() && produced.groups[0].waited_for_credit > 0, "{:?}", read.verdict);
 }
 
+/// Bug, found on reading: a closed loop that a server held up by its credit was as fast as if it had not been. Mechanism: the clock began
+/// when the credit came. Fix: it begins before the wait; the time of service has no part of it.
+#[test]
+fn a_wait_for_credit_is_part_of_a_closed_loops_latency() {
+    let delay = MS * 20;
+    let mut plan = plan(start(Manners { credit_batches: 1, delay, ..Manners::default() }), 1, 1, closed());
+    plan.producers[0].bytes_max = 300_000;
+    let (produced, read) = generated(&plan);
+    let recorder = &produced.groups[0].recorder;
+    let [latency_ns, service_ns] = [recorder.latency(), recorder.service()].map(|times| times.mean() as u64);
+    assert!(read.verdict.good() && latency_ns > service_ns + 10_000_000, "{latency_ns} and {service_ns} ns");
+}
+
 /// An open loop of so many records a second, and what it came to.
 fn overloaded(records_per_s: f64, (manners, duration): (Manners, Duration)) -> (Produced, ReadBack) {
     let pace = Pace::Open { records_per_s, arrivals: crate::schedule::Arrivals::Constant };
