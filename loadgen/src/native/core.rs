@@ -70,6 +70,7 @@ pub(crate) struct Counts {
     /// What subscribers took.
     pub(crate) pushed: Recorder,
     pub(crate) by_arrival: u64,
+    pub(crate) before_sent: u64,
     /// What catch-up readers took.
     pub(crate) caught_up: Recorder,
     pub(crate) passes: u64,
@@ -83,6 +84,7 @@ impl Counts {
             lost: Vec::new(),
             pushed: plan.recorder(),
             by_arrival: 0,
+            before_sent: 0,
             caught_up: plan.recorder(),
             passes: 0,
         }

@@ -285,6 +285,8 @@ pub struct Consumed {
     pub foreign: u64,
     /// Records timed by when the server received them, in whole milliseconds, because no generator's stamp was on them.
     pub by_arrival: u64,
+    /// Records taken before they were sent, by the clock of this host: they count as taking no time.
+    pub before_sent: u64,
     /// How often catch-up readers came to the newest record and began again.
     pub passes: u64,
     /// Whether a person's end came before subscribers had all that was acknowledged.

@@ -118,6 +118,7 @@ fn merge<E>(plan: &Plan, outcomes: Vec<Result<CoreOutcome, E>>, shared: &Shared)
         let CoreOutcome { counts, subscribers: took, readers: read, input_error } = outcome?;
         pushed.recorder.merge(counts.pushed);
         pushed.by_arrival += counts.by_arrival;
+        pushed.before_sent += counts.before_sent;
         caught_up.recorder.merge(counts.caught_up);
         caught_up.passes += counts.passes;
         subscribers.extend(took);
@@ -159,8 +160,9 @@ fn merge<E>(plan: &Plan, outcomes: Vec<Result<CoreOutcome, E>>, shared: &Shared)
 }
 
 impl Consumed {
-    fn new(recorder: Recorder) -> Self {
-        Self { recorder, records: 0, foreign: 0, by_arrival: 0, passes: 0, left_behind: false, faults: Vec::new() }
+    pub(crate) fn new(recorder: Recorder) -> Self {
+        let (records, foreign, by_arrival, before_sent, passes) = (0, 0, 0, 0, 0);
+        Self { recorder, records, foreign, by_arrival, before_sent, passes, left_behind: false, faults: Vec::new() }
     }
 
     fn add(&mut self, taken: Taken, compare: impl FnOnce(Taken) -> crate::verify::Faults) {

@@ -2,7 +2,8 @@
 //!
 //! Made-up records tell when they were meant to be sent. Others are as old as their arrival at the server says, in whole
 //! milliseconds; so are those of a stream that somebody else writes, unless what stands where a generator's stamp would
-//! is a time shortly before that arrival. Records that were there before the run are counted, and not timed.
+//! is a time shortly before that arrival. Records that were there before the run are counted, and not timed. One that comes before it
+//! was sent, by this host's clock, shows that clocks differ: it counts as taking no time, and the run says so.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +58,8 @@ struct Run {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Age {
-    us: u64,
+    /// None of a record that is not sent yet, by this host's clock.
+    us: Option<u64>,
     by_arrival: bool,
 }
 
@@ -131,10 +133,11 @@ impl Ages {
         }
         match age {
             Some(Age { us, by_arrival }) => {
-                let intended_ns = now_ns.saturating_sub(us.saturating_mul(1000));
+                let intended_ns = now_ns.saturating_sub(us.unwrap_or_default().saturating_mul(1000));
                 let times = BatchTimes { intended_ns, sent_ns: intended_ns, acked_ns: now_ns };
                 counts.pushed.acknowledged(times, records, bytes);
                 counts.by_arrival += if by_arrival { records } else { 0 };
+                counts.before_sent += if us.is_none() { records } else { 0 };
             }
             None => counts.pushed.counted(now_ns, records, bytes),
         }
@@ -152,9 +155,9 @@ pub(crate) fn age_of((data, arrival_ms): (&[u8], u64), is_ours: bool, clock: Clo
     };
     let stamp = stamp.filter(|stamp| is_ours || (arrival_us >= clock.start_us && is_stamp(stamp)));
     if let Some(age_us) = stamp.and_then(|stamp| stamp.age_us(now_us)) {
-        return Some(Age { us: age_us.max(0) as u64, by_arrival: false });
+        return Some(Age { us: u64::try_from(age_us).ok(), by_arrival: false });
     }
-    (arrival_us >= clock.start_us).then(|| Age { us: now_us.saturating_sub(arrival_us), by_arrival: true })
+    (arrival_us >= clock.start_us).then(|| Age { us: now_us.checked_sub(arrival_us), by_arrival: true })
 }
 
 #[cfg(test)]

@@ -73,6 +73,21 @@ fn a_stamp_is_believed_where_its_time_lies_before_the_arrival() {
     assert_eq!((taker.taken.count(), taker.taken.faults().count()), (4, 0));
 }
 
+/// Bug, found on reading: where this host's clock was behind, records were told to have taken no time, without a word. Mechanism: an
+/// age below 0 counted as 0. Fix: such records are counted, and the run is marked.
+#[test]
+fn what_comes_before_it_was_sent_is_counted() {
+    let (mut taker, mut counts) = (taker(Timing::Age), counts());
+    // Taken 50 ms after the start: by their stamps, and by when they arrived.
+    for (number, data, arrival_ms) in
+        [(1, stamped(60), 61), (2, stamped(70), 71), (3, vec![7; 40], 51), (4, stamped(49), 50), (5, vec![7; 40], 50)]
+    {
+        taker.take(SHARD, &frame(&data, number, arrival_ms), 50 * MS, &mut counts).unwrap();
+    }
+    taker.flush(50 * MS, &mut counts);
+    assert_eq!((counts.before_sent, counts.by_arrival, counts.pushed.latency().len()), (3, 2, 5));
+}
+
 #[test]
 fn who_reads_from_the_beginning_counts_what_was_there_apart() {
     let (mut taker, mut counts) = (taker(Timing::None).with_earlier([(SHARD, Sequence(2))].into_iter()), counts());

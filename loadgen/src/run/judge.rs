@@ -101,6 +101,7 @@ pub(super) fn judge(
         report.marks.push(Mark::Unobserved(why.to_owned()));
     }
     report.marks.extend(by_arrival(&report, produced));
+    report.marks.extend(before_sent(produced));
     let latency = recorders(produced).main.latency();
     let reached = Reached {
         latency_ns: |percent| (!latency.is_empty()).then(|| latency.value_at_percentile(percent)),
@@ -272,6 +273,13 @@ fn by_arrival(report: &RunReport, produced: &Produced) -> Option<Mark> {
     (count > 0).then(|| Mark::Unobserved(format!("{} {why}", show_count(count))))
 }
 
+/// Where one clock is behind another by more than records take, it is wrong of all of them.
+fn before_sent(produced: &Produced) -> Option<Mark> {
+    let count = produced.pushed.as_ref()?.before_sent;
+    let why = "records came before they were sent, by this host's clock, and count as taking no time: clocks differ, and so do all of these times from the true ones";
+    (count > 0).then(|| Mark::Unobserved(format!("latency of what was taken: {} {why}", show_count(count))))
+}
+
 fn unobserved(report: &RunReport) -> Option<Mark> {
     if report.load.consumes {
         return None;
@@ -302,6 +310,7 @@ fn unobserved(report: &RunReport) -> Option<Mark> {
 mod tests {
     use super::*;
     use crate::machine::{BusyThread, Disk};
+    use crate::native::Consumed;
     use crate::recorder::BatchTimes;
     use crate::report::sample;
     use crate::schedule::Lateness;
@@ -369,6 +378,17 @@ mod tests {
         produced.groups[0].recorder.unanswered(times, 7);
         let (status, marks) = judged(report, &produced, &[]);
         assert!(status == Status::Good && matches!(marks[..], [Mark::Partial(_)]), "{marks:?}");
+    }
+
+    #[test]
+    fn what_consumers_can_not_tell_is_marked() {
+        let (report, mut produced) = good();
+        let recorder = Recorder::new(0, u64::MAX);
+        produced.pushed = Some(Consumed { before_sent: 5, ..Consumed::new(recorder) });
+        let (status, marks) = judged(report, &produced, &[]);
+        let told: Vec<String> = marks.iter().map(Mark::text).collect();
+        assert!(status == Status::Good && told.len() == 1, "{told:?}");
+        assert!(told[0].contains("5 records came before they were sent, by this host's clock"), "{told:?}");
     }
 
     #[test]
