@@ -28,6 +28,7 @@ mod rows;
 mod sign;
 mod streams;
 mod traffic;
+mod unanswered;
 mod walk;
 mod wire;
 mod worker;

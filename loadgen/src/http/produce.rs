@@ -16,6 +16,7 @@ use super::consume::{Audience, Tips};
 use super::pipe::Pipe;
 use super::rows::feed;
 use super::streams::Streams;
+use super::unanswered::Unanswered;
 use super::worker::{Job, Worker};
 use super::{Asked, HttpError};
 use crate::input::Rows;
@@ -128,6 +129,8 @@ pub(super) struct Crew {
     came: Notify,
     /// Workers that wait for one.
     idle: Cell<usize>,
+    /// What was sent and no answer tells of.
+    unanswered: RefCell<Unanswered>,
 }
 
 impl Crew {
@@ -176,11 +179,13 @@ impl Crew {
             due: RefCell::default(),
             came: Notify::new(),
             idle: Cell::new(0),
+            unanswered: RefCell::default(),
         }))
     }
 
     pub(super) fn job(&self) -> Job<'_> {
-        Job { asked: &self.asked, streams: &self.streams, pace: self.pace, bytes_max: self.bytes_max }
+        let Self { asked, streams, unanswered, pace, bytes_max, .. } = self;
+        Job { asked, streams, unanswered, pace: *pace, bytes_max: *bytes_max }
     }
 
     /// Begins a request of about so many bytes to the next stream.
@@ -313,6 +318,8 @@ impl Crew {
         for due in self.due.take().into_iter().map(|due_ns| self.due(due_ns)).chain(ready) {
             core.unserved(self.group, due, now_ns);
         }
+        let recorder = &mut core.counts.borrow_mut().groups[self.group].recorder;
+        self.unanswered.take().tell(recorder, now_ns);
     }
 }
 

@@ -16,6 +16,7 @@ use super::error::is_servers;
 use super::pipe::{ANSWER_BYTES_MAX, CallError, Pipe};
 use super::streams::{Streams, number_of};
 use super::traffic::Flight;
+use super::unanswered::Unanswered;
 use super::{Asked, HttpError};
 use crate::native::{Core, Pace, SILENCE_MAX};
 use crate::recorder::BatchTimes;
@@ -56,6 +57,7 @@ pub(super) struct Worker {
 pub(super) struct Job<'a> {
     pub(super) asked: &'a Asked,
     pub(super) streams: &'a Streams,
+    pub(super) unanswered: &'a RefCell<Unanswered>,
     pub(super) pace: Pace,
     pub(super) bytes_max: u64,
 }
@@ -151,11 +153,7 @@ impl Worker {
                 None
             }
             Err(CallError { error, .. }) => {
-                settle_all(core, &ready.records, Fate::Unknown);
-                // An answer that says nothing of use is one.
-                if !matches!(error, HttpError::Refused { .. }) {
-                    core.counts.borrow_mut().groups[self.group].recorder.unanswered(times, ready.records.len() as u64);
-                }
+                settle_unknown(job, core, &ready.records, times);
                 if let HttpError::Silent { .. } | HttpError::GivenUp { .. } = error {
                     self.tell(core, format!("connection {}: {error}", self.number));
                     return false;
@@ -183,10 +181,10 @@ impl Worker {
     /// Settles the fates of a request's records by its answer; what of it says nothing of use.
     fn settle(&self, job: Job<'_>, core: &Core, ready: &Ready, body: &Bytes, times: BatchTimes) -> Result<(), String> {
         let outcomes = self.pipe.endpoint.wire.outcomes(job.asked.operation, body).map_err(|error| {
-            settle_all(core, &ready.records, Fate::Unknown);
+            settle_unknown(job, core, &ready.records, times);
             self.pipe.garbage(job.asked.operation.name(), &error, body).to_string()
         })?;
-        let (mut records, mut bytes, mut odd) = (0, 0, None);
+        let (mut records, mut bytes, mut unknown, mut odd) = (0, 0, 0, None);
         let mut counts = core.counts.borrow_mut();
         for (at, record) in ready.records.iter().enumerate() {
             let fate = outcomes.get(at).map_or_else(
@@ -198,10 +196,17 @@ impl Worker {
                 Fate::Unknown
             });
             counts.ledger.settle(record.checksum, fate);
-            if matches!(fate, Fate::Acknowledged(..)) {
-                records += 1;
-                bytes += u64::from(record.bytes);
+            match fate {
+                Fate::Acknowledged(..) => {
+                    records += 1;
+                    bytes += u64::from(record.bytes);
+                }
+                Fate::Unknown => unknown += 1,
+                Fate::Refused(_) => {}
             }
+        }
+        if unknown > 0 {
+            job.unanswered.borrow_mut().add(times, unknown);
         }
         let group = &mut counts.groups[self.group];
         if records > 0 {
@@ -224,6 +229,12 @@ impl Worker {
 fn settle_all(core: &Core, records: &[SentRecord], fate: Fate<'_>) {
     let ledger = &mut core.counts.borrow_mut().ledger;
     records.iter().for_each(|record| ledger.settle(record.checksum, fate));
+}
+
+/// No answer tells what became of these records.
+fn settle_unknown(job: Job<'_>, core: &Core, records: &[SentRecord], times: BatchTimes) {
+    settle_all(core, records, Fate::Unknown);
+    job.unanswered.borrow_mut().add(times, records.len() as u64);
 }
 
 /// What an outcome says of its record. What the server failed at may be stored all the same.

@@ -64,11 +64,7 @@ pub(super) fn judge(
     for why in &produced.lost {
         report.marks.push(Mark::ConnectionLost(why.clone()));
     }
-    let unanswered: u64 = produced.groups.iter().map(|group| group.recorder.unanswered_records()).sum();
-    if unanswered > 0 {
-        let why = "records were sent and never answered; they count as answered when their connection or the run ended";
-        report.marks.push(Mark::Partial(format!("{} {why}", show_count(unanswered))));
-    }
+    report.marks.extend(unanswered(produced));
     let unserved: u64 = produced.groups.iter().map(|group| group.recorder.unserved_records()).sum();
     if unserved > 0 && !produced.lost.is_empty() {
         let why = "records were due and not sent by the end; they count as answered no sooner than that";
@@ -218,6 +214,17 @@ fn lateness(group: &Group, late: &Late) -> String {
         text.push_str(&format!("; {} records were not sent by the end", show_count(unserved)));
     }
     text
+}
+
+/// Records of which no answer tells whether they are stored.
+fn unanswered(produced: &Produced) -> Option<Mark> {
+    let sum = |count: fn(&Recorder) -> u64| produced.groups.iter().map(|group| count(&group.recorder)).sum::<u64>();
+    let (unanswered, acknowledged) = (sum(Recorder::unanswered_records), sum(|recorder| recorder.total().records));
+    (unanswered > 0).then(|| {
+        let percent = unanswered as f64 / (unanswered + acknowledged) as f64 * 100.0;
+        let why = "of what was not refused, were sent and never answered, or with an error of the server's; they count as answered when their connection or the run ended";
+        Mark::Partial(format!("{} records, {percent:.1} % {why}", show_count(unanswered)))
+    })
 }
 
 /// Latency tells of the records that were let in alone.
@@ -378,6 +385,7 @@ mod tests {
         produced.groups[0].recorder.unanswered(times, 7);
         let (status, marks) = judged(report, &produced, &[]);
         assert!(status == Status::Good && matches!(marks[..], [Mark::Partial(_)]), "{marks:?}");
+        assert!(marks[0].text().starts_with("partial: 7 records, 41.2 % of what was not refused"), "{marks:?}");
     }
 
     #[test]
