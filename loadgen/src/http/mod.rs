@@ -9,11 +9,14 @@
 //! is never repeated: its records are of unknown fate. The API promises no order between a connection's requests, nor within
 //! one, so none is checked; numbers must rise where records are read.
 //!
-//! A stream's shards are numbered here over all streams of the run: so accounts are kept as over the native protocol.
+//! A stream's shards are numbered here over all streams of the run: so accounts are kept as over the native protocol. Shards that
+//! are born during the run follow, as they are first told: they are accounted for and read back like the others. Consumers go on
+//! with the shards that were there when the run began, and the result says so.
 
 mod api;
 mod base64;
 mod batch;
+mod born;
 mod cbor;
 mod consume;
 mod endpoint;

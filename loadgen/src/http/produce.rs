@@ -52,9 +52,11 @@ pub fn produce(
     let connections = connections.unwrap_or(plan.cores.len());
     let cores = if rows.is_some() { 1 } else { plan.cores.len().min(connections) };
     let tips = Tips::new(streams.shards.len());
-    run_cores(plan, &plan.cores[..cores], rows, shared, async |rows, place| {
+    let mut produced = run_cores(plan, &plan.cores[..cores], rows, shared, async |rows, place| {
         run_core(plan, asked, (streams, &read), (rows, &tips), shared, place).await
-    })
+    })?;
+    produced.shards_born = streams.grown().shards.len() - streams.shards.len();
+    Ok::<_, HttpError>(produced)
 }
 
 async fn run_core(

@@ -1,7 +1,8 @@
 //! Reads every shard from its first record to its last and holds it against the account.
 //!
-//! Of a stream that the run made that is everything. One that was there before is read from the first number on that was
-//! acknowledged to this run: what lies before it is others'.
+//! Of a stream that the run made that is everything, in shards that were born since too, whether or not anybody was told of a record
+//! there. One that was there before is read from the first number on that was acknowledged to this run: what lies before it is
+//! others'.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,10 +15,10 @@ use frame::ShardId;
 use super::api::Place;
 use super::batch::checksum;
 use super::pipe::Pipe;
-use super::streams::Streams;
+use super::streams::{Streams, list_shards};
 use super::walk::{Cursor, Sink, Whole, read_shard};
 use super::{Asked, HttpError};
-use crate::native::{Plan, ReadBack, Shared, run_pinned};
+use crate::native::{Plan, ReadBack, Shared, run_pinned, unless_over};
 use crate::verify::{Ledger, Number, Readback};
 use crate::workload::{Contents, Origin};
 
@@ -29,13 +30,16 @@ pub fn read_back(
     plan: &Plan,
     asked: &Asked,
     streams: &Streams,
-    ledger: Ledger,
+    mut ledger: Ledger,
     is_made_up: bool,
     shared: &Arc<Shared>,
 ) -> Result<ReadBack, HttpError> {
     let begun = Instant::now();
     let contents = is_made_up.then(|| plan.contents());
     let verdict = run_pinned(plan.cores[0], || async {
+        unless_over(look_for_more(asked, streams), || shared.is_cut()).await.transpose()?;
+        let streams = streams.grown();
+        (0..).zip(&streams.shards).for_each(|(number, _)| ledger.grow_to(ShardId(number)));
         let shards = (0..).zip(&streams.shards).map(|(number, shard)| (ShardId(number), &streams.all[shard.stream]));
         let cursor = |(shard, stream): (ShardId, &super::streams::Stream)| {
             let place = match stream.is_new {
@@ -65,6 +69,18 @@ pub fn read_back(
         Ok::<_, HttpError>(Rc::into_inner(shelf).expect("every reader has ended").readback.into_inner().finish())
     })??;
     Ok(ReadBack { verdict, seconds: begun.elapsed().as_secs_f64(), bytes: shared.progress().read_bytes })
+}
+
+/// Numbers the shards that those streams have by now which are read whole.
+async fn look_for_more(asked: &Asked, streams: &Streams) -> Result<(), HttpError> {
+    let pipe = Pipe::new(&asked.endpoint, 0);
+    for (at, stream) in streams.all.iter().enumerate().filter(|(_, stream)| stream.is_new) {
+        let (open, closed) = list_shards(&pipe, &stream.name).await?;
+        for shard in closed.iter().chain(&open) {
+            streams.number(at, shard);
+        }
+    }
+    Ok(())
 }
 
 /// What the readers share.

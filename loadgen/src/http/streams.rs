@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::api::{
     CreateStream, DeleteStream, DescribedStream, ListShards, Nothing, Shards, StartStreamEncryption, StreamName,
     StreamSummary,
 };
+use super::born::Born;
 use super::pipe::Pipe;
 use super::raw::Raw;
 use super::{Asked, HttpError};
@@ -38,8 +40,10 @@ pub struct Streams {
     pub(super) all: Vec<Stream>,
     /// Those of each group of producers, the main ones first; two may have the same.
     pub(super) groups: Vec<Vec<usize>>,
-    /// What each shard of the run is, by the number that it has here.
+    /// What each shard of the run is, by the number that it has here: those that were there when it began.
     pub(super) shards: Vec<Shard>,
+    /// Those that came to be since.
+    born: Arc<Born>,
     /// Whether connections take several requests at a time.
     pub(super) takes_many: bool,
 }
@@ -65,9 +69,17 @@ pub(super) struct Shard {
 }
 
 impl Streams {
-    /// The number of a stream's shard.
-    pub(super) fn number(&self, stream: usize, shard: &str) -> Option<ShardId> {
-        self.all.get(stream)?.numbers.get(shard).copied()
+    /// The number of a stream's shard, also of one that is told for the first time.
+    pub(super) fn number(&self, stream: usize, shard: &str) -> ShardId {
+        let known = self.all[stream].numbers.get(shard).copied();
+        known.unwrap_or_else(|| self.born.number(self.shards.len(), (stream, shard)))
+    }
+
+    /// With the shards that came to be by now.
+    pub(super) fn grown(&self) -> Self {
+        let mut grown = self.clone();
+        grown.shards.extend(self.born.all());
+        grown
     }
 
     /// A shard by its number.
@@ -85,7 +97,8 @@ impl Streams {
         let groups: Vec<Vec<usize>> = self.groups.iter().take(1).cloned().collect();
         let count = groups.iter().flatten().max().map_or(0, |last| last + 1);
         let shards = self.shards.iter().take_while(|shard| shard.stream < count).cloned().collect();
-        Self { all: self.all[..count].to_vec(), groups, shards, takes_many: self.takes_many }
+        let (all, born) = (self.all[..count].to_vec(), Arc::clone(&self.born));
+        Self { all, groups, shards, born, takes_many: self.takes_many }
     }
 
     /// Those of a group as the plan of a run has them: by their numbers here.
@@ -298,7 +311,7 @@ async fn until_active(pipe: &Pipe, name: &str) -> Result<StreamSummary, HttpErro
 }
 
 /// The names of a stream's shards, those that are open and those that are closed.
-async fn list_shards(pipe: &Pipe, name: &str) -> Result<(Vec<String>, Vec<String>), HttpError> {
+pub(super) async fn list_shards(pipe: &Pipe, name: &str) -> Result<(Vec<String>, Vec<String>), HttpError> {
     let (mut open, mut closed, mut token) = (Vec::new(), Vec::new(), None::<String>);
     for _ in 0..PAGES_MAX {
         let stream_name = token.is_none().then_some(name);

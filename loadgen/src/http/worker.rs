@@ -243,9 +243,7 @@ fn fate<'a>(streams: &Streams, stream: usize, outcome: &'a PutOutcome<'_>) -> Re
         (Some(Text(code)), _, _) if is_servers(code) => Err(format!("of a record the server says {code}")),
         (Some(Text(code)), _, _) => Ok(Fate::Refused(code)),
         (None, Some(Text(shard)), Some(number)) => {
-            let slot = streams.number(stream, shard);
-            let slot = slot.ok_or_else(|| format!("{shard} was not among the stream's shards when the run began"))?;
-            Ok(Fate::Acknowledged(slot, number_of(number)?))
+            Ok(Fate::Acknowledged(streams.number(stream, shard), number_of(number)?))
         }
         _ => Err("an outcome with neither a number nor an error".to_owned()),
     }

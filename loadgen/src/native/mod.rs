@@ -336,6 +336,8 @@ pub struct Produced {
     pub lost: Vec<String>,
     /// Why the run stopped.
     pub stop: Stop,
+    /// Shards that were not there when the run began, and took some of its records.
+    pub shards_born: usize,
     /// What subscribers took, if there were any.
     pub pushed: Option<Consumed>,
     /// What catch-up readers took, if there were any.

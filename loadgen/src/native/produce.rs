@@ -104,6 +104,7 @@ fn merge<E>(plan: &Plan, outcomes: Vec<Result<CoreOutcome, E>>, shared: &Shared)
         ledger: plan.ledger(),
         lost: Vec::new(),
         stop: shared.stopped().unwrap_or(Stop::ConnectionsLost),
+        shards_born: 0,
         pushed: None,
         caught_up: None,
         input_error: None,

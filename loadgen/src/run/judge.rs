@@ -98,6 +98,7 @@ pub(super) fn judge(
     }
     report.marks.extend(by_arrival(&report, produced));
     report.marks.extend(before_sent(produced));
+    report.marks.extend(not_followed(produced));
     let latency = recorders(produced).main.latency();
     let reached = Reached {
         latency_ns: |percent| (!latency.is_empty()).then(|| latency.value_at_percentile(percent)),
@@ -287,6 +288,14 @@ fn before_sent(produced: &Produced) -> Option<Mark> {
     (count > 0).then(|| Mark::Unobserved(format!("latency of what was taken: {} {why}", show_count(count))))
 }
 
+/// What is acknowledged there is read back all the same.
+fn not_followed(produced: &Produced) -> Option<Mark> {
+    let (born, has_consumers) = (produced.shards_born, produced.pushed.is_some() || produced.caught_up.is_some());
+    let why = "were born during the run: consumers went on with those that there were when it began";
+    (born > 0 && has_consumers)
+        .then(|| Mark::Unobserved(format!("what consumers are given of {born} shards that {why}")))
+}
+
 fn unobserved(report: &RunReport) -> Option<Mark> {
     if report.load.consumes {
         return None;
@@ -343,6 +352,7 @@ mod tests {
             ledger: Ledger::new(Shards::new(Vec::new())),
             lost: Vec::new(),
             stop: Stop::Time,
+            shards_born: 0,
             pushed: None,
             caught_up: None,
             input_error: None,
@@ -392,11 +402,14 @@ mod tests {
     fn what_consumers_can_not_tell_is_marked() {
         let (report, mut produced) = good();
         let recorder = Recorder::new(0, u64::MAX);
+        produced.shards_born = 2;
+        assert_eq!(judged(report.clone(), &produced, &[]), (Status::Good, vec![]), "nobody reads them meanwhile");
         produced.pushed = Some(Consumed { before_sent: 5, ..Consumed::new(recorder) });
         let (status, marks) = judged(report, &produced, &[]);
         let told: Vec<String> = marks.iter().map(Mark::text).collect();
-        assert!(status == Status::Good && told.len() == 1, "{told:?}");
+        assert!(status == Status::Good && told.len() == 2, "{told:?}");
         assert!(told[0].contains("5 records came before they were sent, by this host's clock"), "{told:?}");
+        assert!(told[1].contains("2 shards that were born during the run"), "{told:?}");
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub const FAULTS_TOLD_MAX: usize = 20;
 /// record that nothing accounts for.
 pub const REFUSED_KEPT_MAX: usize = 1 << 20;
 
+/// Shards of a run at most, with those that are born while it goes on: a record in one more is a fault.
+pub const SHARDS_MAX: u32 = 1 << 20;
+
 /// Something that a correct log never does.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Fault {
@@ -246,8 +249,7 @@ impl Shards {
         ids.sort_unstable();
         ids.dedup();
         let lowest = ids.first().map_or(0, |shard| shard.0);
-        let highest = ids.last().map_or(0, |shard| shard.0);
-        let mut slots = vec![None; (highest - lowest) as usize + 1];
+        let mut slots = vec![None; ids.last().map_or(0, |highest| (highest.0 - lowest) as usize + 1)];
         for (slot, shard) in (0..).zip(&ids) {
             slots[(shard.0 - lowest) as usize] = Some(slot);
         }
@@ -257,6 +259,15 @@ impl Shards {
     /// All of them, rising.
     pub fn ids(&self) -> &[ShardId] {
         &self.ids
+    }
+
+    /// Adds those that follow the highest, up to this one: so where two have grown one is the beginning of the other.
+    fn grow_to(&mut self, shard: ShardId) {
+        let next = self.ids.last().map_or(self.lowest, |highest| highest.0 + 1);
+        for number in next..=shard.0 {
+            self.slots.push(Some(self.ids.len() as u32));
+            self.ids.push(ShardId(number));
+        }
     }
 
     fn slot(&self, shard: ShardId) -> Option<usize> {
@@ -383,8 +394,17 @@ impl Ledger {
         Self { is_shared: self.is_shared, ..Self::new(self.shards.clone()) }
     }
 
+    /// Keeps the shards that follow, up to this one, as well: they were born during the run.
+    pub fn grow_to(&mut self, shard: ShardId) {
+        self.shards.grow_to(shard);
+        self.accounts.resize_with(self.shards.ids.len(), Account::default);
+    }
+
     /// Takes in what another core accounted for.
     pub fn merge(&mut self, other: Ledger) {
+        if let Some(&highest) = other.shards.ids.last() {
+            self.grow_to(highest);
+        }
         for ((mine, theirs), &shard) in self.accounts.iter_mut().zip(other.accounts).zip(&self.shards.ids) {
             mine.count += theirs.count;
             mine.sum = mine.sum.wrapping_add(theirs.sum);
@@ -413,8 +433,14 @@ impl Ledger {
         }
     }
 
-    /// Takes the fate of a record by itself, where nothing says in which order a connection's records are stored.
+    /// Takes the fate of a record by itself, where nothing says in which order a connection's records are stored, and shards are
+    /// numbered one after another as they are told.
     pub fn settle(&mut self, checksum: u64, fate: Fate<'_>) {
+        if let Fate::Acknowledged(shard, _) = fate
+            && shard.0 < SHARDS_MAX
+        {
+            self.grow_to(shard);
+        }
         match fate {
             Fate::Unknown => self.unknown.push(Unknown { connection: 0, order: 0, checksum }),
             Fate::Refused(reason) => self.add_refused(reason, checksum),
