@@ -122,7 +122,8 @@ impl Taken {
     }
 
     /// What is wrong with it, by the account of all that was acknowledged, of whose shards these are some. Where the fate of
-    /// records is unknown, so many may be there that were not acknowledged.
+    /// records is unknown, so many may be there that were not acknowledged, whatever they are: a sum does not tell which of several
+    /// records it is of. Reading back does, of what the stream has.
     pub fn compare(self, ledger: &Ledger) -> Faults {
         self.compare_to(ledger, false)
     }
