@@ -293,20 +293,3 @@ fn a_large_record_is_stored_beside_a_backlog_that_never_ends() {
     assert!(least > Backlog::OF_A_BATCH, "one batch takes the {least} small records that waited");
     assert_eq!(large.stored, 1, "{stored} small records were stored, and the large one was not");
 }
-
-/// Bug, found in review: beside a backlog whoever was to wait for room lost its connection. Mechanism: receive buffers of records
-/// that wait for the disk counted as held by those who wait for room. Fix: theirs alone count.
-#[test]
-fn beside_a_backlog_who_finds_no_room_waits() {
-    let (mut bench, mut backlog) = Backlog::begin();
-    let (mut slow, mut waiting) = (bench.connect(), bench.connect());
-    bench.append(&mut slow, 0, LARGE_RECORD_BYTES_MAX, 5 << 20);
-    bench.append(&mut waiting, 2, LARGE_RECORD_BYTES_MAX, PART_FRAME_BYTES / 2);
-    // Records of the backlog that come in pieces wait behind it.
-    for _ in 0..1000 {
-        bench.hear(&mut waiting);
-        backlog.go_on(&mut bench);
-        bench.reactor.turn();
-    }
-    assert_eq!((waiting.told, backlog.peer.told), (None, None));
-}
